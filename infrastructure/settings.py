@@ -1,0 +1,146 @@
+"""Every setting of ridelog, read once: flag > environment ``RIDELOG_<NAME>`` > ``ridelog.toml`` > default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from infrastructure.settings_sources import SettingsError, read_environment, read_flags, read_toml
+from infrastructure.settings_values import hide_password, parse_tokens
+
+__all__ = ["Role", "Settings", "SettingsError"]
+
+Role = Literal["ingest", "read", "admin"]
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+DEFAULT_TOML = Path("ridelog.toml")
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One immutable set of settings. A ``*_url`` of None means: start the embedded server."""
+
+    data_dir: Annotated[Path, Meta(description="where the embedded servers keep data and logs")] = Path(
+        ".ridelog"
+    )
+    host: Annotated[
+        str, Meta(min_length=1, description="address that HTTP binds; off loopback needs tokens")
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="HTTP port; 0 takes a free one")] = 8000
+    postgres_url: Annotated[str | None, Meta(description="external PostgreSQL, else the embedded one")] = None
+    redis_url: Annotated[str | None, Meta(description="external Redis or Valkey, else the embedded one")] = (
+        None
+    )
+    kafka_bootstrap: Annotated[str | None, Meta(description="external Kafka, host:port,…; else embedded")] = (
+        None
+    )
+    schema_registry_url: Annotated[str | None, Meta(description="external schema registry, else our own")] = (
+        None
+    )
+    tokens: Annotated[str | None, Meta(description="ingest=…,read=…,admin=…; several of a role allowed")] = (
+        None
+    )
+    target_freshness_ms: Annotated[Positive, Meta(description="a speed older than twice this is stale")] = (
+        15_000
+    )
+    feature_ttl_ms: Annotated[Positive, Meta(description="a speed older than this is expired")] = 7_200_000
+    partition_rows: Annotated[
+        Positive, Meta(description="positions in one partition of the events table")
+    ] = 10_000_000
+    topic_partitions: Annotated[
+        Literal[1, 2, 4, 8, 16, 32, 64], Meta(description="partitions of a topic, fixed for its life")
+    ] = 8
+    topic_prefix: Annotated[
+        str, Meta(description="put before every topic's name", pattern=r"^[A-Za-z0-9._-]*$")
+    ] = ""
+    kafka_client: Annotated[
+        Literal["confluent", "kafka-python"], Meta(description="library of the Kafka data plane")
+    ] = "confluent"
+    slot_name: Annotated[
+        str, Meta(description="replication slot of the tailer", pattern=r"^[a-z0-9_]{1,63}$")
+    ] = "ridelog"
+    publication_name: Annotated[
+        str, Meta(description="publication that the tailer reads", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    ] = "ridelog"
+    consumer_group_prefix: Annotated[
+        str, Meta(min_length=1, description="put before each consumer group")
+    ] = "ridelog"
+    max_batch_items: Annotated[Positive, Meta(description="pings in one request")] = 10_000
+    max_body_bytes: Annotated[Positive, Meta(description="bytes of one request's body")] = 8 * 1024 * 1024
+    ingest_queue_pings: Annotated[Positive, Meta(description="pings waiting for a commit before 503")] = (
+        100_000
+    )
+    commit_batch_pings: Annotated[
+        Positive, Meta(description="pings in one transaction of the group commit")
+    ] = 5_000
+    rider_cache: Annotated[Positive, Meta(description="live riders kept in memory by ingest")] = 100_000
+    snapshot_every: Annotated[Positive, Meta(description="events of one rider between snapshots")] = 1_000
+    embedded_kafka_max_records: Annotated[
+        Positive,
+        Meta(description="records after which the in-memory embedded broker is drained and restarted"),
+    ] = 5_000_000
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="least severe log line written")
+    ] = "INFO"
+    log_format: Annotated[Literal["text", "json"], Meta(description="form of a log line")] = "text"
+    metrics_dir: Annotated[Path | None, Meta(description="where processes share their metrics")] = None
+
+    def __post_init__(self) -> None:
+        """Reject malformed tokens at once: at the first request they would look like wrong passwords."""
+        self.parsed_tokens()
+
+    @classmethod
+    def load(
+        cls,
+        flags: Mapping[str, object] | None = None,
+        env: Mapping[str, str] | None = None,
+        toml: Path | None = DEFAULT_TOML,
+    ) -> Settings:
+        """The settings in force. A flag whose value is None was not given; a missing toml file is no error.
+
+        Raises SettingsError on an unknown name or a value that does not fit, naming where it came from.
+        """
+        kinds = {field.name: field.type for field in msgspec.structs.fields(cls)}
+        values: dict[str, Any] = {}
+        if toml is not None:
+            values.update(read_toml(toml, kinds))
+        values.update(read_environment(os.environ if env is None else env, kinds))
+        values.update(read_flags(flags or {}, kinds))
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+    def parsed_tokens(self) -> dict[str, Role]:
+        """Bearer token -> role; empty without tokens. Raises SettingsError on a malformed list."""
+        return parse_tokens(self.tokens) if self.tokens else {}
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether HTTP is reachable from this machine alone."""
+        return self.host in LOOPBACK or self.host.startswith("127.")
+
+    def environment(self) -> dict[str, str]:
+        """The ``RIDELOG_*`` variables that give a child process these same settings."""
+        return {
+            f"RIDELOG_{name.upper()}": str(value)
+            for name, value in msgspec.structs.asdict(self).items()
+            if value is not None
+        }
+
+    def public(self) -> dict[str, object]:
+        """Name -> value with passwords and tokens hidden; fit to be printed and pasted into a report."""
+        shown: dict[str, object] = {}
+        for name, value in msgspec.structs.asdict(self).items():
+            if name == "tokens" and value:
+                shown[name] = ",".join(f"{role}=***" for role in self.parsed_tokens().values())
+            elif name.endswith("_url") and value:
+                shown[name] = hide_password(value)
+            else:
+                shown[name] = str(value) if isinstance(value, Path) else value
+        return shown
