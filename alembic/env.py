@@ -1,0 +1,36 @@
+"""Runs migrations on the database of RIDELOG_POSTGRES_URL, or on the connection that ridelog hands over."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from alembic import context
+from sqlalchemy import Connection
+
+import infrastructure.registry.tables  # noqa: F401  (its tables belong to the same metadata)
+from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.tables import metadata
+
+
+def include_name(name: str | None, kind: str, _parents: Any) -> bool:
+    # Partitions come and go with the log; they are no schema that a migration should know.
+    return not (kind == "table" and name is not None and name.startswith("events_p"))
+
+
+def run(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=metadata, include_name=include_name)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    run(given)
+else:
+    url = os.environ.get("RIDELOG_POSTGRES_URL")
+    if not url:
+        raise SystemExit("set RIDELOG_POSTGRES_URL, or use `python app.py migrate`")
+    with reader_engine(url).connect() as own:
+        run(own)
+        own.commit()

@@ -1,0 +1,196 @@
+"""A GPS ping as a value: what may be recorded, and when two pings are the same one."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from domain.errors import (
+    InvalidAccuracy,
+    InvalidCoordinates,
+    InvalidType,
+    NullIsland,
+    TimestampInFuture,
+    TimestampTooOld,
+)
+from domain.identifiers import check_rider_id, derive_event_id
+
+OLDEST_MS = 946_684_800_000
+"""2000-01-01T00:00:00Z: a phone whose clock is older has lost it; GPS week roll-overs land before it."""
+
+FUTURE_TOLERANCE_MS = 5 * 60 * 1000
+"""How far a phone's clock may run ahead of ours; more would let one phone pin its window to the future."""
+
+MAX_SOURCE_CODE_POINTS = 128
+
+_FLOAT32 = struct.Struct("<f")
+_FLOAT32_MAX = 3.4028234663852886e38
+
+
+class GpsPing(NamedTuple):
+    """One fix of one phone, valid by construction through ``parse_ping``.
+
+    Coordinates in WGS84 degrees, times in epoch milliseconds, accuracy a 68 % radius in metres, speed in m/s as the
+    device reported it (None = unknown). Accuracy and speed hold 32-bit floats, as the contract stores them.
+    """
+
+    rider_id: str
+    latitude: float
+    longitude: float
+    event_timestamp_ms: int
+    accuracy_meters: float | None
+    speed_mps: float | None
+    event_id: str
+    received_timestamp_ms: int
+    source_service: str
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        return (self.rider_id, self.event_timestamp_ms, self.event_id)
+
+    def same_content(self, other: GpsPing) -> bool:
+        """Whether a repeat says the same as the first; how and when it reached us is not content."""
+        return self[:7] == other[:7]
+
+
+def parse_ping(item: object, received_ms: int) -> GpsPing:
+    """A ping from one decoded JSON value, received at ``received_ms``; unknown fields are ignored.
+
+    Raises one of the PingRejected errors; the first rule that is broken names the code.
+    """
+    if type(item) is not dict:
+        raise InvalidType(f"a ping must be an object, not {_json_type(item)}")
+    rider_id = item.get("rider_id")
+    if type(rider_id) is not str:
+        raise _wrong(item, "rider_id", "a string")
+    check_rider_id(rider_id)
+    latitude = _number(item, "latitude")
+    longitude = _number(item, "longitude")
+    if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
+        raise InvalidCoordinates("latitude must lie within ±90 and longitude within ±180 degrees, both finite")
+    event_ms = _event_time(item)
+    if latitude == 0.0 and longitude == 0.0:
+        raise NullIsland("0° N 0° E is what a phone without a fix reports")
+    if event_ms < OLDEST_MS:
+        raise TimestampTooOld("event_timestamp_ms lies before 2000-01-01")
+    if event_ms > received_ms + FUTURE_TOLERANCE_MS:
+        raise TimestampInFuture("event_timestamp_ms lies more than 5 minutes after reception")
+    return GpsPing(
+        rider_id,
+        latitude,
+        longitude,
+        event_ms,
+        _accuracy(item),
+        _speed(item),
+        _event_id(item) or derive_event_id(rider_id, event_ms, latitude, longitude),
+        received_ms,
+        _source(item),
+    )
+
+
+def ping_of(data: Mapping[str, Any]) -> GpsPing:
+    """The ping that a decoded GpsPing record (current contract) carries."""
+    return GpsPing(
+        data["rider_id"],
+        data["latitude"],
+        data["longitude"],
+        data["event_timestamp_ms"],
+        data["accuracy_meters"],
+        data["speed_mps"],
+        data["event_id"],
+        data["received_timestamp_ms"],
+        data["source_service"],
+    )
+
+
+def parse_instant(text: str) -> int:
+    """Epoch milliseconds of an RFC 3339 time with zone; ValueError when it has none or is no time."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time needs its zone, for example 2026-01-31T12:00:00Z")
+    return round(moment.timestamp() * 1000)
+
+
+def _event_time(item: dict[str, Any]) -> int:
+    value = item.get("event_timestamp_ms")
+    if type(value) is int:
+        return value
+    if type(value) is str:
+        try:
+            return parse_instant(value)
+        except (ValueError, OverflowError):
+            pass  # falls through to the one refusal below
+    raise _wrong(item, "event_timestamp_ms", "an integer (epoch milliseconds) or an RFC 3339 time with zone")
+
+
+def _number(item: dict[str, Any], name: str) -> float:
+    value = item.get(name)
+    if type(value) is float:
+        return value
+    if type(value) is int:
+        return _as_float(value)
+    raise _wrong(item, name, "a number")
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _accuracy(item: dict[str, Any]) -> float | None:
+    if item.get("accuracy_meters") is None:
+        return None
+    value = _number(item, "accuracy_meters")
+    if not 0.0 <= value <= _FLOAT32_MAX:
+        raise InvalidAccuracy("accuracy_meters must be finite and not negative")
+    return _to_float32(value)
+
+
+def _speed(item: dict[str, Any]) -> float | None:
+    if item.get("speed_mps") is None:
+        return None
+    value = _number(item, "speed_mps")
+    # A negative device speed means unknown; so does one that is no finite 32-bit number.
+    return _to_float32(value) if 0.0 <= value <= _FLOAT32_MAX else None
+
+
+def _to_float32(value: float) -> float:
+    return float(_FLOAT32.unpack(_FLOAT32.pack(value))[0])
+
+
+def _event_id(item: dict[str, Any]) -> str | None:
+    value = item.get("event_id")
+    if value is None:
+        return None
+    if type(value) is str and len(value) == 36:
+        try:
+            return str(UUID(value))
+        except ValueError:
+            pass  # falls through to the one refusal below
+    raise InvalidType("event_id must be a UUID such as 0b7e9d1c-3f6a-4f0e-8f65-2b1f9a8d7c6e")
+
+
+def _source(item: dict[str, Any]) -> str:
+    value = item.get("source_service")
+    if value is None:
+        return "unknown"
+    if type(value) is not str or not value.isprintable() or len(value) > MAX_SOURCE_CODE_POINTS:
+        raise InvalidType(f"source_service must be a printable string of at most {MAX_SOURCE_CODE_POINTS} characters")
+    return value
+
+
+def _wrong(item: dict[str, Any], name: str, wanted: str) -> InvalidType:
+    if name not in item:
+        return InvalidType(f"{name} is missing: it must be {wanted}")
+    return InvalidType(f"{name} must be {wanted}, not {_json_type(item[name])}")
+
+
+def _json_type(value: object) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer"}
+    return "null" if value is None else names.get(type(value), "a number")

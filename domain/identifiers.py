@@ -1,0 +1,75 @@
+"""Identities of riders, orders and pings, and the hash that spreads keys over the log's 64 shards."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from functools import lru_cache
+from uuid import UUID, uuid5
+
+from domain.errors import InvalidRiderId
+
+SHARDS = 64
+MAX_ID_CODE_POINTS = 128
+
+NAMESPACE = UUID("8a1fb4e4-6f0d-5f0e-9a53-3d1c2d1f7b10")
+"""Never change: every aggregate id and every derived event id in every log hangs on it."""
+
+_PING_IDENTITY = struct.Struct(">qdd")
+_CACHED_KEYS = 262_144
+
+
+def check_rider_id(rider_id: str) -> str:
+    """The id as given, compared code point by code point (no normalisation).
+
+    Raises InvalidRiderId unless it has 1–128 printable code points, no '/', no leading or trailing space.
+    """
+    if not 1 <= len(rider_id) <= MAX_ID_CODE_POINTS:
+        raise InvalidRiderId(f"rider_id must have 1 to {MAX_ID_CODE_POINTS} characters, not {len(rider_id)}")
+    if not rider_id.isprintable() or "/" in rider_id or rider_id[0] == " " or rider_id[-1] == " ":
+        raise InvalidRiderId("rider_id must be printable, without '/' and without leading or trailing space")
+    return rider_id
+
+
+@lru_cache(maxsize=_CACHED_KEYS)
+def aggregate_id(aggregate_type: str, key: str) -> UUID:
+    """UUIDv5 over ``<type>/<key>``, for example ``Rider/anna``."""
+    return uuid5(NAMESPACE, f"{aggregate_type}/{key}")
+
+
+def derive_event_id(rider_id: str, event_timestamp_ms: int, latitude: float, longitude: float) -> str:
+    """The identity of a ping whose phone sent none: the same fix sent again is the same ping.
+
+    UUIDv5 over rider id (UTF-8), 0x00, then int64 milliseconds and both coordinates as doubles, big-endian;
+    −0.0 counts as 0.0, since the two compare equal.
+    """
+    fix = _PING_IDENTITY.pack(event_timestamp_ms, latitude + 0.0, longitude + 0.0)
+    return str(_uuid5(rider_id.encode() + b"\0" + fix))
+
+
+def _uuid5(name: bytes) -> UUID:
+    # uuid.uuid5 takes bytes only from Python 3.12 on.
+    digest = hashlib.sha1(NAMESPACE.bytes + name, usedforsecurity=False).digest()
+    return UUID(bytes=digest[:16], version=5)
+
+
+def murmur2(data: bytes) -> int:
+    """Kafka's murmur2 (seed 0x9747b28c) as an unsigned 32-bit number; it decides partitions for Java clients too."""
+    length = len(data)
+    m, mask = 0x5BD1E995, 0xFFFFFFFF
+    h = 0x9747B28C ^ length
+    whole = length & ~3
+    for (k,) in struct.iter_unpack("<I", data[:whole]):
+        k = (k * m) & mask
+        k = ((k ^ (k >> 24)) * m) & mask
+        h = ((h * m) & mask) ^ k
+    if length != whole:
+        h = ((h ^ int.from_bytes(data[whole:], "little")) * m) & mask
+    h = ((h ^ (h >> 13)) * m) & mask
+    return h ^ (h >> 15)
+
+
+@lru_cache(maxsize=_CACHED_KEYS)
+def shard_of(key: str) -> int:
+    """0–63; for every power of two P ≤ 64, shard mod P is the partition that Kafka's default partitioner gives."""
+    return (murmur2(key.encode()) & 0x7FFFFFFF) % SHARDS

@@ -1,0 +1,243 @@
+"""The command side: the library's Application for riders, with a batch path for pings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from eventsourcing.application import AggregateNotFoundError, Application, LRUCache
+from eventsourcing.domain import Snapshot
+from eventsourcing.persistence import InfrastructureFactory, StoredEvent, TrackingRecorder
+from eventsourcing.utils import Environment
+
+from domain.errors import PingRejected
+from domain.gps_ping import GpsPing
+from domain.identifiers import aggregate_id
+from domain.recording import History, PingIdentity, Recorder
+from domain.rider import Leg, PingKey, Rider
+
+
+class PingOutcome(NamedTuple):
+    """What became of one ping. ``position`` is where it is recorded, None if it was rejected."""
+
+    position: int | None
+    is_new: bool
+    rejection: PingRejected | None = None
+
+
+@dataclass
+class _Decision:
+    """The pings of one rider in one batch, decided on one state of the rider."""
+
+    rider_id: str
+    pings: list[tuple[int, GpsPing]]
+    rider: Rider | None = None
+    events: list[StoredEvent] = field(default_factory=list)
+    recorded_as: dict[PingKey, int] = field(default_factory=dict)
+    """Which of ``events`` records a ping that is new in this batch."""
+    known_at: dict[PingKey, int] = field(default_factory=dict)
+    rejections: dict[int, PingRejected] = field(default_factory=dict)
+
+
+class Riders(Application[UUID]):
+    """Commands on riders. One instance per process; not thread-safe: one writer at a time uses it.
+
+    ``factory`` gives the recorder, which must also be a ``domain.recording.Recorder``, the mapper and the snapshots;
+    the rest of the library's Application (repository, notification log) works as usual on them.
+    """
+
+    def __init__(
+        self,
+        factory: InfrastructureFactory[TrackingRecorder],
+        history: History,
+        *,
+        cached_riders: int = 100_000,
+        snapshot_every: int = 1000,
+    ) -> None:
+        self._given_factory = factory
+        super().__init__()
+        self._append = cast("Recorder", self.recorder).append
+        self._history = history
+        self._snapshot_every = snapshot_every
+        self._live: LRUCache[str, Rider] = LRUCache(cached_riders)
+
+    def construct_factory(self, env: Environment) -> InfrastructureFactory[TrackingRecorder]:
+        return self._given_factory
+
+    def record_pings(self, pings: Sequence[GpsPing]) -> list[PingOutcome]:
+        """Record a batch in one transaction; one outcome a ping, in order.
+
+        Raises the library's PersistenceError when nothing could be recorded; then no rider of the batch stays
+        cached, since nobody knows whether the commit came through. A ping may be sent again at any time.
+        """
+        grouped: dict[str, list[tuple[int, GpsPing]]] = {}
+        for index, ping in enumerate(pings):
+            grouped.setdefault(ping.rider_id, []).append((index, ping))
+        decisions = [_Decision(rider_id, items) for rider_id, items in grouped.items()]
+        self._record(decisions, self._decide_pings)
+        return _outcomes(decisions, len(pings))
+
+    def start_shift(self, rider_id: str, at_ms: int) -> None:
+        self._command(rider_id, at_ms, lambda rider: rider.start_shift(at_ms))
+
+    def end_shift(self, rider_id: str, at_ms: int) -> None:
+        self._command(rider_id, at_ms, lambda rider: rider.end_shift(at_ms))
+
+    def start_leg(self, rider_id: str, leg: Leg, at_ms: int) -> None:
+        self._command(rider_id, at_ms, lambda rider: rider.start_leg(leg, at_ms))
+
+    def end_leg(self, rider_id: str, order_id: str, leg: str, at_ms: int) -> None:
+        self._command(rider_id, at_ms, lambda rider: rider.end_leg(order_id, leg, at_ms))
+
+    def get(self, rider_id: str) -> Rider:
+        """The rider as recorded. Raises AggregateNotFoundError."""
+        return self.repository.get(aggregate_id(Rider.AGGREGATE_TYPE, rider_id))
+
+    def _command(self, rider_id: str, at_ms: int, act: Callable[[Rider], None]) -> None:
+        def decide(decisions: Sequence[_Decision]) -> None:
+            (decision,) = decisions
+            rider = self._load([rider_id])[rider_id] or Rider.register(rider_id, at_ms)
+            decision.rider = rider
+            try:
+                act(rider)
+            except BaseException:
+                self._forget(rider_id)
+                raise
+            decision.events = self._collect(rider)
+
+        self._record([_Decision(rider_id, [])], decide)
+
+    def _record(
+        self, decisions: Sequence[_Decision], decide: Callable[[Sequence[_Decision]], None]
+    ) -> None:
+        """Decide, append, and decide anew inside the lock whatever another writer changed meanwhile."""
+        by_aggregate = {aggregate_id(Rider.AGGREGATE_TYPE, d.rider_id): d for d in decisions}
+
+        def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
+            stale = [by_aggregate[aggregate] for aggregate in conflicts]
+            for decision in stale:
+                self._forget(decision.rider_id)
+            decide(stale)
+            return _events(decisions)
+
+        try:
+            decide(decisions)
+            recorded = self._append(_events(decisions), redecide)
+        except BaseException:
+            for decision in decisions:
+                self._forget(decision.rider_id)
+            raise
+        position = recorded.positions.start
+        for decision in decisions:
+            for key, offset in decision.recorded_as.items():
+                decision.known_at[key] = position + offset
+            position += len(decision.events)
+            if decision.rider is not None:
+                self._live.put(decision.rider_id, decision.rider)
+                self._snapshot(decision.rider, len(decision.events))
+
+    def _decide_pings(self, decisions: Sequence[_Decision]) -> None:
+        riders = self._load([d.rider_id for d in decisions])
+        for decision in decisions:
+            decision.rider = riders[decision.rider_id] or Rider.register(
+                decision.rider_id, decision.pings[0][1].received_timestamp_ms
+            )
+        recorded = self._look_back(decisions)
+        for decision in decisions:
+            self._decide_rider(decision, recorded.get(decision.rider_id, {}))
+
+    def _decide_rider(self, decision: _Decision, recorded: dict[PingKey, tuple[int, GpsPing]]) -> None:
+        rider = decision.rider
+        assert rider is not None
+        known = {key: ping for key, (_, ping) in recorded.items()}
+        decision.known_at = {key: position for key, (position, _) in recorded.items()}
+        decision.recorded_as, decision.rejections = {}, {}
+        for index, ping in decision.pings:
+            key = (ping.event_timestamp_ms, ping.event_id)
+            try:
+                if rider.record_ping(ping, known):
+                    known[key] = ping
+                    decision.recorded_as[key] = len(rider.pending_events) - 1
+            except PingRejected as rejection:
+                decision.rejections[index] = rejection
+        decision.events = self._collect(rider)
+
+    def _look_back(self, decisions: Sequence[_Decision]) -> dict[str, dict[PingKey, tuple[int, GpsPing]]]:
+        """Recorded pings with the identity of one in the batch, by rider; only late ones are asked for.
+
+        Asked after the riders are loaded: had another writer recorded one since, the version check would tell.
+        """
+        asked: dict[PingIdentity, str] = {}
+        for decision in decisions:
+            rider = decision.rider
+            assert rider is not None
+            for _, ping in decision.pings:
+                if rider.may_have_recorded(ping):
+                    identity = PingIdentity(rider.id, ping.event_timestamp_ms, ping.event_id)
+                    asked[identity] = decision.rider_id
+        found: dict[str, dict[PingKey, tuple[int, GpsPing]]] = {}
+        for identity, (position, payload) in self._history.find_pings(list(asked)).items():
+            stored = StoredEvent(identity.aggregate_id, 0, Rider.PingRecorded.RECORD, payload)
+            event = cast("Rider.PingRecorded", self.mapper.to_domain_event(stored))
+            key = (identity.event_timestamp_ms, identity.event_id)
+            found.setdefault(asked[identity], {})[key] = (position, event.ping)
+        return found
+
+    def _load(self, rider_ids: Iterable[str]) -> dict[str, Rider | None]:
+        """Riders from the cache, the others from the log in one go; None = not registered yet."""
+        riders: dict[str, Rider | None] = {}
+        missing: dict[UUID, str] = {}
+        for rider_id in rider_ids:
+            try:
+                riders[rider_id] = self._live.get(rider_id)
+            except KeyError:
+                riders[rider_id] = None
+                missing[aggregate_id(Rider.AGGREGATE_TYPE, rider_id)] = rider_id
+        if missing:
+            for aggregate, stored in self._history.streams(missing).items():
+                rider: Rider | None = None
+                for event in stored:
+                    rider = cast("Any", self.mapper.to_domain_event(event)).mutate(rider)
+                riders[missing[aggregate]] = rider
+        return riders
+
+    def _forget(self, rider_id: str) -> None:
+        try:
+            self._live.get(rider_id, evict=True)
+        except KeyError:
+            return
+
+    def _collect(self, rider: Rider) -> list[StoredEvent]:
+        pending, rider._pending_events = rider._pending_events, []
+        return [self.mapper.to_stored_event(event) for event in pending]
+
+    def _snapshot(self, rider: Rider, new_events: int) -> None:
+        if self.snapshots is None:
+            return
+        if rider.version // self._snapshot_every > (rider.version - new_events) // self._snapshot_every:
+            self.snapshots.put([Snapshot.take(rider)])
+
+
+def _events(decisions: Sequence[_Decision]) -> list[StoredEvent]:
+    return [event for decision in decisions for event in decision.events]
+
+
+def _outcomes(decisions: Sequence[_Decision], count: int) -> list[PingOutcome]:
+    outcomes: list[PingOutcome | None] = [None] * count
+    for decision in decisions:
+        first_of = dict.fromkeys(decision.recorded_as)
+        for index, ping in decision.pings:
+            rejection = decision.rejections.get(index)
+            if rejection is not None:
+                outcomes[index] = PingOutcome(None, is_new=False, rejection=rejection)
+                continue
+            key = (ping.event_timestamp_ms, ping.event_id)
+            is_new = key in first_of
+            first_of.pop(key, None)
+            outcomes[index] = PingOutcome(decision.known_at[key], is_new)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+__all__ = ["AggregateNotFoundError", "PingOutcome", "Riders"]

@@ -1,0 +1,43 @@
+"""Connections to Postgres: one engine for writers, whose time at the lock is bounded, and one for readers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+
+WRITER_TIMEOUTS = {
+    # A writer stopped inside its transaction (SIGSTOP, a paused VM) would hold the log's lock for ever.
+    "transaction_timeout": "30s",
+    "idle_in_transaction_session_timeout": "10s",
+    "lock_timeout": "20s",
+}
+
+
+
+def sqlalchemy_url(url: str) -> URL:
+    """A libpq-style URL as SQLAlchemy wants it, always through psycopg2 (it speaks the replication protocol)."""
+    return make_url(url).set(drivername="postgresql+psycopg2")
+
+
+def reader_engine(url: str, pool_size: int = 5) -> Engine:
+    return create_engine(
+        sqlalchemy_url(url), pool_size=pool_size, max_overflow=10, pool_pre_ping=True, connect_args={"connect_timeout": 10}
+    )
+
+
+def writer_engine(url: str, pool_size: int = 5) -> Engine:
+    """Like ``reader_engine`` with the time-outs above, as far as the server knows them (transaction_timeout: 17)."""
+    engine = reader_engine(url, pool_size)
+
+    @event.listens_for(engine, "connect")
+    def set_timeouts(dbapi_connection: Any, _record: Any) -> None:
+        with dbapi_connection.cursor() as cursor:
+            for name, value in WRITER_TIMEOUTS.items():
+                cursor.execute(
+                    "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name)
+                )
+        dbapi_connection.commit()
+
+    return engine

@@ -1,0 +1,55 @@
+"""The event store's read side behind the ports of the domain (History) and of the projections (Log)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from eventsourcing.persistence import StoredEvent
+from sqlalchemy import Engine
+
+from domain.recording import PingIdentity, RecordedPayload
+from infrastructure.event_store import reads
+from infrastructure.event_store.head import read_head
+from infrastructure.event_store.snapshots import SnapshotRecorder
+from projections.ports import LoggedEvent, LogHead
+
+
+class PostgresHistory:
+    """Looks back for commands (``domain.recording.History``)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._snapshots = SnapshotRecorder(engine)
+
+    def find_pings(self, identities: Sequence[PingIdentity]) -> dict[PingIdentity, RecordedPayload]:
+        if not identities:
+            return {}
+        with self._engine.connect() as connection:
+            return reads.find_pings(connection, identities)
+
+    def streams(self, aggregates: Iterable[UUID]) -> dict[UUID, list[StoredEvent]]:
+        wanted = list(aggregates)
+        found = {a: [snapshot] for a, snapshot in self._snapshots.latest(wanted).items()}
+        after = [(a, found[a][0].originator_version if a in found else 0) for a in wanted]
+        with self._engine.connect() as connection:
+            for event in reads.streams_after(connection, after):
+                assert isinstance(event.originator_id, UUID)
+                found.setdefault(event.originator_id, []).append(event)
+        return found
+
+
+class PostgresLog:
+    """Reads the log for projections (``projections.ports.Log``): committed events only, in order, without holes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def head(self, stream: str) -> LogHead:
+        with self._engine.connect() as connection:
+            head = read_head(connection)
+        return LogHead(head.log_id, head.position, head.shards_of(stream))
+
+    def read_shard(self, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:
+        with self._engine.connect() as connection:
+            return reads.read_shard(connection, stream, shard, after_seq, limit)

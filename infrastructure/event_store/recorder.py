@@ -1,0 +1,190 @@
+"""The event store's write side on the library's ApplicationRecorder port."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    InterfaceError,
+    Notification,
+    OperationalError,
+    StoredEvent,
+)
+from eventsourcing.persistence import IntegrityError as LibraryIntegrityError
+from sqlalchemy import Connection, Engine, exc
+
+from domain.recording import Recorded, Redecide
+from infrastructure.event_store import reads
+from infrastructure.event_store.append import (
+    EMPTY,
+    conflicting,
+    insert,
+    integrity_error,
+    latest_versions,
+    pack,
+    versions_recorded_since,
+)
+from infrastructure.event_store.head import Clock, Head, lock_head, read_head
+from infrastructure.event_store.partitions import ensure_partitions
+from infrastructure.event_store.stored import LogEvent, classified
+from infrastructure.event_store.subscription import PollingSubscription
+from infrastructure.event_store.versions import VersionCache
+
+LARGEST_REFRESH = 50_000
+"""Past this many foreign events it is cheaper to look the aggregates up than to read what was recorded."""
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class EventRecorder(ApplicationRecorder):
+    """Appends with contiguous position, seq and version under the log's one lock.
+
+    ``insert_events`` is the library's all-or-nothing port; ``append`` decides conflicts inside the lock, so that
+    one conflict never aborts a batch. Safe to share between threads and beside other processes.
+    """
+
+    def __init__(self, engine: Engine, *, partition_rows: int = 10_000_000, clock: Clock = now_ms) -> None:
+        self._engine = engine
+        self._partition_rows = partition_rows
+        self._clock = clock
+        self._versions = VersionCache()
+        self._partitions_end = 0
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_kwargs: Any) -> Sequence[int] | None:
+        """Positions of all ``stored_events``, or IntegrityError and none of them is recorded."""
+        plain = any(not isinstance(event, LogEvent) for event in stored_events)
+        events = [classified(event) for event in stored_events]
+        positions, _ = self._append(events, None, plain)
+        return list(positions)
+
+    def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> Recorded:
+        """Record ``events`` in one transaction.
+
+        When some aggregates were changed by another writer since they were loaded, ``redecide`` is called with
+        their ids while the lock is held and returns the whole batch anew, decided on their current state.
+        """
+
+        def again(conflicts: set[UUID]) -> list[LogEvent]:
+            return [classified(event) for event in redecide(conflicts)]
+
+        return Recorded(*self._append([classified(event) for event in events], again, plain=False))
+
+    def _append(
+        self,
+        events: Sequence[LogEvent],
+        redecide: Callable[[set[UUID]], list[LogEvent]] | None,
+        plain: bool,
+    ) -> tuple[range, Sequence[LogEvent]]:
+        if not events:
+            return range(0), events
+        try:
+            packed = pack(events)
+            aggregates = _aggregates(events)
+            with self._engine.connect() as connection:
+                self._prepare(connection, aggregates, len(events))
+                with connection.begin():
+                    head = lock_head(connection)
+                    versions = self._current_versions(connection, head, aggregates)
+                    conflicts = conflicting(events, versions, plain)
+                    if conflicts and redecide is not None:
+                        events = redecide(conflicts)
+                        packed = pack(events)
+                        aggregates = _aggregates(events)
+                        versions = self._current_versions(connection, head, aggregates)
+                        conflicts = conflicting(events, versions, plain)
+                    if conflicts:
+                        self._versions.merge({a: v for a, v in versions.items() if v != EMPTY})
+                        raise integrity_error(conflicts)
+                    if not events:
+                        return range(0), events
+                    self._cover(connection, head.position + len(events))
+                    positions = insert(connection, head, events, packed, self._clock)
+        except exc.IntegrityError as error:
+            raise LibraryIntegrityError(str(error.orig)) from error
+        except exc.OperationalError as error:
+            raise OperationalError(str(error.orig)) from error
+        except exc.InterfaceError as error:
+            raise InterfaceError(str(error.orig)) from error
+        reached = {event.originator_id: event.originator_version for event in events}
+        self._versions.merge({a: v for a, v in reached.items() if isinstance(a, UUID)}, positions.stop - 1)
+        return positions, events
+
+    def _prepare(self, connection: Connection, aggregates: Sequence[UUID], count: int) -> None:
+        """Outside the lock: look up what is not known, and make the next partition before it is needed."""
+        with connection.begin():
+            head = read_head(connection)
+            if self._versions.head is None:
+                self._versions.forget(head.position)
+            self._look_up(connection, self._versions.unknown(aggregates))
+            if head.position + count + self._partition_rows // 2 >= self._partitions_end:
+                self._partitions_end = ensure_partitions(
+                    connection, head.position + count + self._partition_rows // 2, self._partition_rows
+                )
+
+    def _cover(self, connection: Connection, last: int) -> None:
+        """Inside the lock: only reached when other writers filled what was made ahead."""
+        if last >= self._partitions_end:
+            self._partitions_end = ensure_partitions(connection, last, self._partition_rows)
+
+    def _current_versions(
+        self, connection: Connection, head: Head, aggregates: Sequence[UUID]
+    ) -> dict[UUID, int]:
+        """Versions as of ``head``; the caller holds the lock, so they stay true until it lets go."""
+        seen = self._versions.head
+        if seen is None or not 0 <= head.position - seen <= LARGEST_REFRESH:
+            # Too far behind, or the log is older than what this writer has seen: it was restored.
+            self._versions.forget(head.position)
+        elif head.position > seen:
+            self._versions.merge(versions_recorded_since(connection, seen, head.position), head.position)
+        self._look_up(connection, self._versions.unknown(aggregates))
+        versions = self._versions.known(aggregates)
+        if len(versions) < len(aggregates):
+            # More aggregates in one batch than the cache holds.
+            versions.update(latest_versions(connection, [a for a in aggregates if a not in versions]))
+        return versions
+
+    def _look_up(self, connection: Connection, aggregates: Sequence[UUID]) -> None:
+        self._versions.merge(latest_versions(connection, aggregates))
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> list[StoredEvent]:
+        with self._engine.connect() as connection:
+            return reads.select_events(connection, originator_id, gt=gt, lte=lte, desc=desc, limit=limit)
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> list[Notification]:
+        with self._engine.connect() as connection:
+            return reads.select_notifications(
+                connection, start, limit, stop, topics, inclusive_of_start=inclusive_of_start
+            )
+
+    def max_notification_id(self) -> int | None:
+        with self._engine.connect() as connection:
+            return read_head(connection).position or None
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> PollingSubscription:
+        return PollingSubscription(self, gt, topics)
+
+
+def _aggregates(events: Sequence[LogEvent]) -> list[UUID]:
+    return list(dict.fromkeys(e.originator_id for e in events if isinstance(e.originator_id, UUID)))

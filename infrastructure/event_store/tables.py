@@ -1,0 +1,106 @@
+"""Everything that ridelog keeps in Postgres, as SQLAlchemy tables; ``alembic check`` holds them against the migrations.
+
+The partitions of ``events`` are made by ``partitions.py`` as the log grows; their unique indexes live there, since a
+unique index on the partitioned table itself would have to contain the position.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_MILLISECONDS = TIMESTAMP(timezone=True, precision=3)
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", BigInteger, nullable=False, autoincrement=False),
+    Column("stream", Text, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("aggregate_id", UUID(as_uuid=True), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("aggregate_type", Text, nullable=False),
+    Column("aggregate_key", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("event_id", UUID(as_uuid=True), nullable=False),
+    Column("event_time", _MILLISECONDS, nullable=False),
+    Column("recorded_at", _MILLISECONDS, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Index("ix_events_position", "position"),
+    Index("ix_events_identity", "aggregate_id", "event_time", "event_id"),
+    postgresql_partition_by="RANGE (position)",
+)
+
+log_head = Table(
+    "log_head",
+    metadata,
+    # One row for ever: the lock of the whole log is the lock of this row (invariant 1).
+    Column("only", Boolean, primary_key=True, server_default=text("true")),
+    Column("log_id", UUID(as_uuid=True), nullable=False, server_default=text("gen_random_uuid()")),
+    Column("position", BigInteger, nullable=False, server_default=text("0")),
+    Column("recorded_at", _MILLISECONDS, nullable=False, server_default=text("'epoch'")),
+    Column("seqs", JSONB, nullable=False, server_default=text("'{}'")),
+    CheckConstraint('"only"', name="one_row"),
+    # Updated once a transaction: room on its page keeps every update heap-only.
+    postgresql_with={"fillfactor": "10"},
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("aggregate_id", UUID(as_uuid=True), primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("topic", Text, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+)
+
+projection_generations = Table(
+    "projection_generations",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("fold_version", Integer, nullable=False),
+    Column("fold_digest", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("created_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+    # Readers follow the one active generation; two at once would answer by chance.
+    Index(
+        "uq_projection_generations_active",
+        "projection",
+        unique=True,
+        postgresql_where=text("active"),
+    ),
+)
+
+stages = Table(
+    "stages",
+    metadata,
+    Column("stage", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    Column("reported_at", _MILLISECONDS, nullable=False),
+    Column("progress", JSONB, nullable=False),
+)
