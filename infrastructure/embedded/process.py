@@ -28,7 +28,7 @@ class User(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """How to start a child. ``env`` is all of its environment; ``death_signal`` comes when the parent dies."""
+    """How to start a child. ``env`` is all of its environment; ``death_signal``: on our death."""
 
     name: str
     command: Sequence[str]

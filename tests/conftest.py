@@ -1,0 +1,109 @@
+"""Fixtures for every tier; a server starts only when the first test of the session asks for it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from infrastructure.embedded.ports import free_port
+from infrastructure.embedded.postgres import Postgres
+from infrastructure.embedded.tansu import Tansu
+from infrastructure.embedded.valkey import Valkey
+from infrastructure.settings import Settings
+from tests.support.servers import UNDURABLE, fresh_database, make_template, running
+
+
+@pytest.fixture(scope="session")
+def servers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the session's servers keep their data and logs."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(servers_dir: Path) -> Iterator[Postgres]:
+    """The session's PostgreSQL, not migrated; a test may kill it, the next fixture starts it again."""
+    server = Postgres(servers_dir, UNDURABLE)
+    with running(server):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(servers_dir: Path) -> Iterator[Valkey]:
+    """The session's Valkey."""
+    server = Valkey(servers_dir)
+    with running(server):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_server(servers_dir: Path) -> Iterator[Tansu]:
+    """The session's Kafka-compatible broker."""
+    server = Tansu(servers_dir)
+    with running(server):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: Postgres) -> Postgres:
+    """The session's PostgreSQL with a migrated template database."""
+    make_template(postgres_server)
+    return postgres_server
+
+
+@pytest.fixture
+def postgres_url(migrated_postgres: Postgres) -> Iterator[str]:
+    """URL of a migrated database of the test's own."""
+    with fresh_database(migrated_postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: Postgres) -> Iterator[str]:
+    """URL of a database of the test's own without any table."""
+    with fresh_database(postgres_server, "template1") as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: Valkey) -> str:
+    """URL of the session's Valkey, emptied."""
+    redis_server.start()
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def kafka_bootstrap(kafka_server: Tansu) -> str:
+    """host:port of the session's broker; use ``topic_prefix`` to keep out of other tests' way."""
+    kafka_server.start()
+    return kafka_server.url
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A prefix for topics that no other test uses."""
+    return f"t{uuid.uuid4().hex[:8]}."
+
+
+@pytest.fixture
+def settings(
+    tmp_path: Path, postgres_url: str, redis_url: str, kafka_bootstrap: str, topic_prefix: str
+) -> Settings:
+    """Settings wired to the session's servers, with names that no other test uses."""
+    mark = uuid.uuid4().hex[:8]
+    return Settings(
+        data_dir=tmp_path,
+        port=free_port(),
+        postgres_url=postgres_url,
+        redis_url=redis_url,
+        kafka_bootstrap=kafka_bootstrap,
+        topic_prefix=topic_prefix,
+        slot_name=f"test_{mark}",
+        publication_name=f"test_{mark}",
+        consumer_group_prefix=f"test-{mark}",
+    )

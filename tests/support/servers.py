@@ -1,0 +1,78 @@
+"""Real servers for tests: started once a session, a database of its own for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from infrastructure.embedded.postgres import Postgres
+from infrastructure.embedded.server import EmbeddedServer
+from tests.support.waiting import eventually
+
+TEMPLATE = "ridelog_template"
+# kill -9 of a server loses nothing that it has handed to the kernel; only a power cut would.
+UNDURABLE = {"fsync": "off", "full_page_writes": "off"}
+
+
+@contextmanager
+def running(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+    """The server, started, and stopped at the end whatever a test has done to it."""
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def make_template(server: Postgres) -> None:
+    """A migrated database to copy for each test: migrating each one would cost most of the test's time."""
+    from infrastructure.event_store.migrations import upgrade
+
+    with _administration(server) as cursor:
+        cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    upgrade(server.database_url(TEMPLATE))
+
+
+@contextmanager
+def fresh_database(server: Postgres, template: str = TEMPLATE) -> Iterator[str]:
+    """URL of a new database made from the template; dropped at the end with its replication slots."""
+    server.start()
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with _administration(server) as cursor:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        cursor.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield server.database_url(name)
+    finally:
+        server.start()
+        with _administration(server) as cursor:
+            # Slots first: they hold the WAL of the whole server, and a database with slots cannot be dropped.
+            eventually(lambda: _slots_dropped(cursor, name), what=f"the slots of {name} are dropped")
+            cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _slots_dropped(cursor: Cursor, database: str) -> bool:
+    cursor.execute(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = %s AND active",
+        (database,),
+    )
+    cursor.execute(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+        "WHERE database = %s AND NOT active",
+        (database,),
+    )
+    cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE database = %s", (database,))
+    return bool(cursor.fetchone() == (0,))
+
+
+@contextmanager
+def _administration(server: Postgres) -> Iterator[Cursor]:
+    with closing(psycopg2.connect(server.database_url("postgres"))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            yield cursor
