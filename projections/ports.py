@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-SHARDS = 64
+
+class PortUnavailable(Exception):
+    """A server behind a port is away or was replaced: try again later, and trust nothing read before."""
 
 
 class LoggedEvent(NamedTuple):
@@ -106,7 +108,9 @@ class Sink(Protocol):
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]: ...
 
-    def load(self, shard: int, keys: Sequence[str]) -> list[bytes | None]: ...
+    def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
+        """States of the given keys by shard; a key without state is absent."""
+        ...
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
         """Each write is atomic; False = the fence was not ``expected``, nothing of that write was applied."""

@@ -1,9 +1,20 @@
+"""The speed window of a rider: a fold that keeps the 10 latest pings. What is served from it is computed at read."""
+
 from __future__ import annotations
-from typing import NamedTuple
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from domain.features.keyed_event import KeyedEvent
+
+WINDOW_PINGS = 10
 
 
 class WindowPing(NamedTuple):
-    """One accepted ping inside the window; ordered by (t_ms, event_id)."""
+    """One accepted ping inside the window; ordered by (t_ms, event_id).
+
+    ``event_id`` is the UUID as 32 hex digits, which sort as the UUID does. Degrees, metres (68 % radius), m/s.
+    """
 
     t_ms: int
     event_id: str
@@ -11,3 +22,59 @@ class WindowPing(NamedTuple):
     longitude: float
     accuracy_m: float | None
     speed_mps: float | None
+
+
+class SpeedState(NamedTuple):
+    """``window`` is sorted and depends on the set of pings alone, not on the order of their arrival (invariant 6).
+
+    ``version`` and ``position`` are of the last event folded; ``pings`` counts all of them, ``too_late`` those that
+    were older than a full window when they came: they are counted, not used.
+    """
+
+    version: int
+    position: int
+    pings: int
+    too_late: int
+    window: tuple[WindowPing, ...]
+
+
+EMPTY = SpeedState(0, 0, 0, 0, ())
+
+
+def fold(state: SpeedState, event: KeyedEvent) -> SpeedState:
+    """The state after one more event of the rider's stream; pure."""
+    if event.event_type != "GpsPing":
+        return state._replace(version=event.version, position=event.position)
+    ping = window_ping(event.data)
+    window = insert(state.window, ping)
+    late = state.too_late + (window is state.window and not _holds(window, ping))
+    return SpeedState(event.version, event.position, state.pings + 1, late, window)
+
+
+def window_ping(data: Mapping[str, Any]) -> WindowPing:
+    return WindowPing(
+        data["event_timestamp_ms"],
+        data["event_id"].replace("-", ""),
+        data["latitude"],
+        data["longitude"],
+        data["accuracy_meters"],
+        data["speed_mps"],
+    )
+
+
+def insert(window: tuple[WindowPing, ...], ping: WindowPing) -> tuple[WindowPing, ...]:
+    """The window with ``ping`` in its place; the very same object if it does not enter."""
+    index = len(window)
+    while index and window[index - 1][:2] > ping[:2]:
+        index -= 1
+    if index and window[index - 1][:2] == ping[:2]:
+        return window
+    if len(window) < WINDOW_PINGS:
+        return (*window[:index], ping, *window[index:])
+    if index == 0:
+        return window
+    return (*window[1:index], ping, *window[index:])
+
+
+def _holds(window: tuple[WindowPing, ...], ping: WindowPing) -> bool:
+    return any(kept[:2] == ping[:2] for kept in window)

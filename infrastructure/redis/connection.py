@@ -1,0 +1,45 @@
+"""Clients of Redis, and the one thing that must be true of a server before state is trusted to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from projections.ports import PortUnavailable
+
+
+class EvictingRedis(Exception):
+    """The server may throw state away on its own (invariant 13)."""
+
+
+def connect(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0))
+
+
+def connect_async(url: str) -> redis.asyncio.Redis:
+    return redis.asyncio.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+
+
+def check_never_evicts(client: redis.Redis) -> None:
+    """Raises EvictingRedis unless maxmemory-policy is noeviction. INFO works where CONFIG is forbidden."""
+    with unavailable_as_port_error():
+        policy = client.info("memory").get("maxmemory_policy")
+    if policy != "noeviction":
+        raise EvictingRedis(
+            f"Redis has maxmemory-policy {policy!r} and may evict state that projections rely on: "
+            "set `maxmemory-policy noeviction`"
+        )
+
+
+@contextmanager
+def unavailable_as_port_error() -> Iterator[None]:
+    """Errors after which the connection, and all that was read through it, is worth nothing."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError) as error:
+        raise PortUnavailable(f"Redis: {error}") from error

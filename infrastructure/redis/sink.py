@@ -1,0 +1,80 @@
+"""The generic Redis sink: one generation of any projection, a hash and a fence a shard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from infrastructure.redis.connection import unavailable_as_port_error
+from projections.ports import Fence, ShardWrite
+from read_models.keys import fence_key, state_key
+
+_LUA = (Path(__file__).parent / "apply.lua").read_text()
+
+
+def encode_fence(fence: Fence | None) -> str:
+    return "" if fence is None else f"{fence.log_id} {fence.incarnation} {fence.seq} {fence.position}"
+
+
+def decode_fence(data: bytes | None) -> Fence | None:
+    if data is None:
+        return None
+    log_id, incarnation, seq, position = data.decode().split(" ")
+    return Fence(log_id, incarnation, int(seq), int(position))
+
+
+class RedisSink:
+    """``projections.ports.Sink`` on Redis or Valkey. Raises PortUnavailable when the server is away."""
+
+    def __init__(self, client: redis.Redis, projection: str, generation: int) -> None:
+        self._client = client
+        self._projection = projection
+        self._generation = generation
+        self._script = client.register_script(_LUA)
+
+    def fences(self, shards: Sequence[int]) -> list[Fence | None]:
+        if not shards:
+            return []
+        with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
+            for shard in shards:
+                pipeline.get(fence_key(self._projection, self._generation, shard))
+            return [decode_fence(data) for data in pipeline.execute()]
+
+    def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
+        if not keys:
+            return {}
+        with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
+            for shard, names in keys.items():
+                pipeline.hmget(state_key(self._projection, self._generation, shard), list(names))
+            found = pipeline.execute()
+        return {
+            shard: {name: data for name, data in zip(names, states, strict=True) if data is not None}
+            for (shard, names), states in zip(keys.items(), found, strict=True)
+        }
+
+    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+        return self._run([(write, "apply") for write in writes])
+
+    def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
+        return self._run([(ShardWrite(shard, expected, new, {}), "reset")])[0]
+
+    def _run(self, writes: Sequence[tuple[ShardWrite, str]]) -> list[bool]:
+        if not writes:
+            return []
+        with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
+            for write, mode in writes:
+                arguments: list[Any] = [encode_fence(write.expected), encode_fence(write.new), mode]
+                for name, state in write.states.items():
+                    arguments += (name, state)
+                self._script(
+                    keys=[
+                        fence_key(self._projection, self._generation, write.shard),
+                        state_key(self._projection, self._generation, write.shard),
+                    ],
+                    args=arguments,
+                    client=pipeline,
+                )
+            return [bool(done) for done in pipeline.execute()]

@@ -1,0 +1,48 @@
+"""The digest of a fold: changes when its code does, not when a comment, a docstring or the layout does."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+
+from projections.protocol import Projection
+
+
+def fold_digest(projection: Projection[object]) -> str:
+    """32 hex digits over the projection's modules and fold version; the same on every supported Python."""
+    digest = hashlib.sha256(f"{projection.name}/{projection.fold_version}".encode())
+    for module in projection.modules:
+        for token in module_tokens(module):
+            digest.update(token.encode() + b"\0")
+    return digest.hexdigest()[:32]
+
+
+def module_tokens(module: ModuleType) -> Iterable[str]:
+    return source_tokens(inspect.getsource(module))
+
+
+def source_tokens(source: str) -> Iterator[str]:
+    yield from _walk(ast.parse(source))
+
+
+def _walk(node: ast.AST) -> Iterator[str]:
+    yield type(node).__name__
+    for name, value in ast.iter_fields(node):
+        # Empty and absent fields are left out: Python versions differ in which of them a node has.
+        if value is None or value == [] or name in {"ctx", "kind", "type_comment"}:
+            continue
+        yield name
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, ast.AST):
+                if not _is_docstring(item):
+                    yield from _walk(item)
+            else:
+                yield repr(item)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    # A bare string is a docstring or a note on the name above it; neither computes anything.
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

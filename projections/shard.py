@@ -1,0 +1,39 @@
+"""One shard of one generation inside a worker: where its fence stands and the states it has decoded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+from projections.ports import Fence
+
+S = TypeVar("S")
+
+
+class ShardState(Generic[S]):
+    """Decoded states are a cache: they are as of ``fence``, and dropped as soon as a compare-and-set is lost."""
+
+    def __init__(self, fence: Fence, stored: Fence | None) -> None:
+        self.fence = fence
+        self.stored = stored
+        """What the sink holds: None before the first write, else equal to ``fence``."""
+        self.seen_idle_at: int | None = None
+        """The seq at which the last idle check found this shard; still there at the next one = a lost last record."""
+        self._states: OrderedDict[str, S] = OrderedDict()
+
+    def missing(self, keys: set[str]) -> list[str]:
+        return [key for key in keys if key not in self._states]
+
+    def get(self, key: str) -> S | None:
+        return self._states.get(key)
+
+    def put(self, key: str, state: S) -> None:
+        self._states[key] = state
+        self._states.move_to_end(key)
+
+    def trim(self, maxsize: int) -> None:
+        while len(self._states) > maxsize:
+            self._states.popitem(last=False)
+
+    def advanced(self, fence: Fence) -> None:
+        self.fence = self.stored = fence
