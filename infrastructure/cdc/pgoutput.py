@@ -1,0 +1,123 @@
+"""Parser of Postgres' pgoutput protocol, version 1, as far as an insert-only publication uses it. Pure: bytes in.
+
+Format: https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+POSTGRES_EPOCH_MS = 946_684_800_000
+
+_BEGIN = struct.Struct(">xQqI")
+_COMMIT = struct.Struct(">xBQQq")
+_UINT32 = struct.Struct(">I")
+_INSERT = struct.Struct(">xIcH")
+
+
+class ProtocolError(Exception):
+    """Bytes that are no message of pgoutput version 1, or one that an insert-only publication never sends."""
+
+
+class Begin(NamedTuple):
+    """``final_lsn`` is where the transaction's commit record lies; ``commit_ms`` its time, epoch milliseconds."""
+
+    final_lsn: int
+    commit_ms: int
+
+
+class Commit(NamedTuple):
+    """``end_lsn`` is the first byte after the commit: what may be confirmed once all its rows are safe."""
+
+    end_lsn: int
+
+
+class Relation(NamedTuple):
+    relation_id: int
+    table: str
+    columns: tuple[str, ...]
+
+
+class Insert(NamedTuple):
+    """Column values as they came: text, or binary under ``binary 'true'``; None for NULL."""
+
+    relation_id: int
+    values: list[bytes | None]
+
+
+Message = Begin | Commit | Relation | Insert | None
+
+
+def parse(data: bytes) -> Message:
+    """One message; None for those that carry nothing for us (origin, type, logical message).
+
+    Raises ProtocolError.
+    """
+    try:
+        return _parse(data)
+    except (struct.error, IndexError, ValueError) as error:
+        raise ProtocolError(f"half a pgoutput message of {len(data)} bytes: {error}") from error
+
+
+def _parse(data: bytes) -> Message:
+    kind = data[0]
+    if kind == 0x49:  # I
+        return parse_insert(data)
+    if kind == 0x42:  # B
+        final_lsn, commit_micros, _xid = _BEGIN.unpack_from(data)
+        return Begin(final_lsn, POSTGRES_EPOCH_MS + commit_micros // 1000)
+    if kind == 0x43:  # C
+        _flags, _lsn, end_lsn, _commit_micros = _COMMIT.unpack_from(data)
+        return Commit(end_lsn)
+    if kind == 0x52:  # R
+        return _relation(data)
+    if kind in b"OYM":
+        return None
+    raise ProtocolError(f"unexpected pgoutput message {data[:1]!r}: the publication must publish inserts only")
+
+
+def parse_insert(data: bytes) -> Insert:
+    """The hot path: one row. Values are slices of the message."""
+    relation_id, marker, count = _INSERT.unpack_from(data)
+    if marker != b"N":
+        raise ProtocolError(f"an insert without a new tuple: {marker!r}")
+    values: list[bytes | None] = []
+    at = 8
+    length_at = _UINT32.unpack_from
+    for _ in range(count):
+        kind = data[at]
+        if kind == 0x74 or kind == 0x62:  # t, b
+            end = at + 5 + length_at(data, at + 1)[0]
+            values.append(data[at + 5 : end])
+            at = end
+        elif kind == 0x6E:  # n
+            values.append(None)
+            at += 1
+        else:
+            raise ProtocolError(f"unexpected kind of column {kind:#x} in an insert")
+    if at != len(data):
+        raise ProtocolError(f"a row ends at byte {at} of {len(data)}")
+    return Insert(relation_id, values)
+
+
+def _relation(data: bytes) -> Relation:
+    (relation_id,) = _UINT32.unpack_from(data, 1)
+    _namespace, at = _text(data, 5)
+    table, at = _text(data, at)
+    at += 1  # replica identity
+    count = int.from_bytes(data[at : at + 2], "big")
+    at += 2
+    columns = []
+    for _ in range(count):
+        name, at = _text(data, at + 1)
+        columns.append(name)
+        at += 8  # type oid and modifier
+    if at != len(data):
+        raise ProtocolError(f"a relation ends at byte {at} of {len(data)}")
+    return Relation(relation_id, table, tuple(columns))
+
+
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    end = data.index(b"\0", at)
+    return data[at:end].decode(), end + 1

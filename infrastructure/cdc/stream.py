@@ -1,0 +1,96 @@
+"""The replication connection: pgoutput messages in, confirmed LSNs out."""
+
+from __future__ import annotations
+
+import select
+import time
+from typing import NamedTuple
+
+import psycopg2
+import psycopg2.errors
+from psycopg2.extras import LogicalReplicationConnection
+
+from infrastructure.event_store.engine import sqlalchemy_url
+
+FEEDBACK_EVERY_S = 1.0
+"""Far below any wal_sender_timeout, so that a slow Kafka never costs the connection."""
+
+
+class SlotInUse(Exception):
+    """Another tailer reads from this slot; there can be only one."""
+
+
+class StreamLost(Exception):
+    """The replication connection ended; start again from the confirmed LSN."""
+
+
+class Batch(NamedTuple):
+    """Raw messages in WAL order; ``wal_end`` is how far the server says it has sent once ``drained``."""
+
+    messages: list[bytes]
+    wal_end: int
+    drained: bool
+
+
+class ReplicationStream:
+    """Reads from the slot's confirmed LSN on. Raises SlotInUse at start, StreamLost later."""
+
+    def __init__(self, url: str, slot: str, publication: str) -> None:
+        dsn = sqlalchemy_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._last_feedback = 0.0
+        self._confirmed = 0
+        try:
+            self._connection = psycopg2.connect(
+                dsn, connection_factory=LogicalReplicationConnection, connect_timeout=10
+            )
+            self._cursor = self._connection.cursor()
+            self._cursor.start_replication(
+                slot_name=slot,
+                options={"proto_version": "1", "publication_names": publication},
+                status_interval=FEEDBACK_EVERY_S,
+            )
+        except psycopg2.errors.ObjectInUse as error:
+            self._connection.close()
+            raise SlotInUse(str(error).strip()) from error
+        except psycopg2.Error as error:
+            raise StreamLost(str(error).strip()) from error
+
+    def read(self, limit: int) -> Batch:
+        """What has arrived, at most ``limit`` messages; does not wait."""
+        messages: list[bytes] = []
+        read_message = self._cursor.read_message
+        drained = False
+        try:
+            while len(messages) < limit:
+                message = read_message()
+                if message is None:
+                    drained = True
+                    break
+                messages.append(message.payload)
+        except psycopg2.Error as error:
+            raise StreamLost(str(error).strip()) from error
+        return Batch(messages, self._cursor.wal_end, drained)
+
+    def wait(self, timeout_s: float) -> None:
+        """Until something arrives, at most ``timeout_s`` seconds."""
+        select.select([self._connection], [], [], timeout_s)
+
+    def confirm(self, lsn: int) -> None:
+        """Tell the server that all before ``lsn`` is safe, once a second, moved or not.
+
+        Sent whether or not messages are read: a tailer that waits for Kafka must still answer keepalives.
+        """
+        now = time.monotonic()
+        if now - self._last_feedback < FEEDBACK_EVERY_S:
+            return
+        self._last_feedback = now
+        self._confirmed = max(self._confirmed, lsn)
+        try:
+            self._cursor.send_feedback(
+                write_lsn=self._confirmed, flush_lsn=self._confirmed, apply_lsn=self._confirmed, force=True
+            )
+        except psycopg2.Error as error:
+            raise StreamLost(str(error).strip()) from error
+
+    def close(self) -> None:
+        self._connection.close()
