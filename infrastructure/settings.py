@@ -18,6 +18,7 @@ __all__ = ["Role", "Settings", "SettingsError"]
 Role = Literal["ingest", "read", "admin"]
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 DEFAULT_TOML = Path("ridelog.toml")
+DEFAULT_DATA_DIR = Path(".ridelog")
 
 Positive = Annotated[int, Meta(ge=1)]
 
@@ -25,9 +26,7 @@ Positive = Annotated[int, Meta(ge=1)]
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One immutable set of settings. A ``*_url`` of None means: start the embedded server."""
 
-    data_dir: Annotated[Path, Meta(description="where the embedded servers keep data and logs")] = Path(
-        ".ridelog"
-    )
+    data_dir: Annotated[Path, Meta(description="where the embedded servers keep data and logs")] = DEFAULT_DATA_DIR
     host: Annotated[
         str, Meta(min_length=1, description="address that HTTP binds; off loopback needs tokens")
     ] = "127.0.0.1"
@@ -106,7 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises SettingsError on an unknown name or a value that does not fit, naming where it came from.
         """
         kinds = {field.name: field.type for field in msgspec.structs.fields(cls)}
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"data_dir": DEFAULT_DATA_DIR.absolute()}
         if toml is not None:
             values.update(read_toml(toml, kinds))
         values.update(read_environment(os.environ if env is None else env, kinds))

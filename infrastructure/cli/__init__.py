@@ -1,0 +1,53 @@
+"""The command line: one module a command, each with ``register(app)``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+
+from infrastructure.cli.errors import UserError
+
+COMMANDS = ("serve", "import_pings", "simulate", "demo", "status", "migrate", "config", "process")
+
+HELP = """
+Ridelog: the event log behind a delivery platform's ETA.
+
+[bold]python app.py serve[/bold] starts everything on this machine; then, in another terminal, send it pings
+with [bold]simulate[/bold] or [bold]import-pings[/bold] and watch [bold]status[/bold].
+
+Settings: flag > RIDELOG_<NAME> in the environment > ridelog.toml > default; see [bold]config show[/bold].
+"""
+
+
+def build() -> typer.Typer:
+    """The application with every command whose module is installed."""
+    app = typer.Typer(
+        name="ridelog",
+        help=HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for command in COMMANDS:
+        name = f"{__name__}.{command}"
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            continue
+        module.register(app)
+    return app
+
+
+def main() -> None:
+    """Run the command line. Exit code 0, 1 for an error that is told in one line, 2 for wrong usage."""
+    try:
+        build()()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(1)

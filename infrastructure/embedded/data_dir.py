@@ -29,7 +29,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_run_info(path: Path) -> RunInfo | None:
-    """What runs on the data directory ``path``; None if nothing does, even if a killed ``serve`` left a file."""
+    """What runs on the data directory ``path``; None if nothing does, whatever a killed ``serve`` left."""
     try:
         info = msgspec.json.decode((path / "run.json").read_bytes(), type=RunInfo)
     except (FileNotFoundError, msgspec.DecodeError):

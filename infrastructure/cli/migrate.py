@@ -1,0 +1,36 @@
+"""``migrate``: bring the database to the revision this version needs."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from infrastructure.cli.options import DataDirOption, JsonOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(migrate)
+
+
+def migrate(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Bring the database up to date.
+
+    Needed for an external one (RIDELOG_POSTGRES_URL); the embedded one is migrated by every serve.
+    """
+    from infrastructure.event_store import migrations
+    from infrastructure.settings import Settings
+    from infrastructure.supervision.stack import servers_for
+
+    with servers_for(Settings.load({"data_dir": data_dir}), ("postgres_url",)) as settings:
+        assert settings.postgres_url is not None
+        before = migrations.revision(settings.postgres_url).current
+        migrations.upgrade(settings.postgres_url)
+        after = migrations.revision(settings.postgres_url).current
+    if as_json:
+        typer.echo(json.dumps({"before": before, "after": after}))
+    elif before == after:
+        typer.echo(f"the database is up to date (revision {after})")
+    else:
+        typer.echo(f"the database went from revision {before or 'none'} to {after}")

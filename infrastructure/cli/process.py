@@ -1,0 +1,25 @@
+"""``process``: one of the programs that ``serve`` supervises; hidden, for it is started by ``serve``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated
+
+import typer
+
+from infrastructure.cli.serve import parse_only
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(hidden=True)(process)
+
+
+def process(name: Annotated[str, typer.Argument(help="api, tailer or projections")]) -> None:
+    """Run one program in this process. Its settings are in the environment, the servers run already."""
+    from infrastructure.settings import Settings
+
+    (program,) = parse_only(name)
+    # Without the file: the environment that serve gives is complete, and a value it leaves out is meant so.
+    settings = Settings.load(toml=None)
+    importlib.import_module(f"infrastructure.processes.{program}").main(settings)

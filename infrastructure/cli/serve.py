@@ -1,0 +1,84 @@
+"""``serve``: everything on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infrastructure.cli.options import DataDirOption
+
+if TYPE_CHECKING:
+    from infrastructure.embedded.data_dir import RunInfo
+    from infrastructure.supervision.service import Service
+
+PROGRAMS = ("api", "tailer", "projections")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(serve)
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address of HTTP; off loopback needs RIDELOG_TOKENS.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of HTTP; 0 takes a free one.  [default: 8000]")
+    ] = None,
+    data_dir: DataDirOption = None,
+    only: Annotated[
+        str | None, typer.Option(help="Run only these programs: a comma list of api, tailer, projections.")
+    ] = None,
+) -> None:
+    """Start ridelog and keep it running until Ctrl-C.
+
+    Starts its own PostgreSQL, Valkey and Kafka-compatible broker unless RIDELOG_POSTGRES_URL,
+    RIDELOG_REDIS_URL or RIDELOG_KAFKA_BOOTSTRAP name yours; then the API, the tailer and the projections.
+    What ends is started again; logs are below <data-dir>/logs.
+    """
+    from infrastructure.observability.logging import configure
+    from infrastructure.settings import Settings
+    from infrastructure.supervision.commands import commands_for
+    from infrastructure.supervision.serve import Parts
+    from infrastructure.supervision.serve import serve as run
+    from infrastructure.supervision.topics import ensure_topics
+
+    settings = Settings.load({"host": host, "port": port, "data_dir": data_dir})
+    configure(settings, "serve")
+    chosen = parse_only(only)
+    run(settings, Parts(lambda ready: commands_for(ready, chosen), ensure_topics, announce))
+
+
+def parse_only(only: str | None) -> tuple[str, ...]:
+    """``api,tailer`` -> those programs, all for None. Raises BadParameter (exit code 2) on another name."""
+    if only is None:
+        return PROGRAMS
+    chosen = tuple(part.strip() for part in only.split(",") if part.strip())
+    unknown = sorted(set(chosen) - set(PROGRAMS))
+    if unknown or not chosen:
+        raise typer.BadParameter(f"{only}: name one or more of {', '.join(PROGRAMS)}, separated by commas")
+    return chosen
+
+
+def announce(info: RunInfo, services: Sequence[Service]) -> None:
+    """Print what runs and where."""
+    from infrastructure.settings_values import hide_password
+
+    running = {service.name for service in services}
+    logs: Path = services[0].log_path.parent
+    lines = ["ridelog is ready; stop it with Ctrl-C"]
+    if "api" in running:
+        lines.append(f"  http      {info.http_url}  (interface: {info.http_url}/schema)")
+    for name, url in (
+        ("postgres", info.postgres_url),
+        ("redis", info.redis_url),
+        ("kafka", info.kafka_bootstrap),
+    ):
+        lines.append(f"  {name:<9} {hide_password(url)}  ({'embedded' if name in running else 'yours'})")
+    lines.append(f"  programs  {', '.join(name for name in PROGRAMS if name in running)}")
+    lines.append(f"  logs      {logs}")
+    typer.echo("\n".join(lines))

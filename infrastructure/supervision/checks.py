@@ -1,0 +1,48 @@
+"""What must hold before anything is started: no open door, a free port, a database this code understands."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from infrastructure.event_store import migrations
+from infrastructure.settings import Settings
+from infrastructure.settings_values import hide_password
+from infrastructure.user_error import UserError
+
+
+def refuse_open_door(settings: Settings) -> None:
+    """Raises UserError if others could reach HTTP without a token."""
+    if not settings.on_loopback and not settings.parsed_tokens():
+        raise UserError(
+            f"--host {settings.host} is reachable from other machines: set "
+            "RIDELOG_TOKENS=ingest=…,read=…,admin=… first, or keep to --host 127.0.0.1"
+        )
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """Raises UserError if HTTP could not be bound: before servers are started, not after."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"port {port} of {host} is in use; choose another with --port") from error
+        raise UserError(f"cannot listen on {host}:{port}: {error}; see --host and --port") from error
+
+
+def prepare_database(url: str, *, embedded: bool) -> None:
+    """Migrate our own database; raises UserError if an external one is not at this code's revision."""
+    if embedded:
+        migrations.upgrade(url)
+        return
+    found = migrations.revision(url)
+    if not found.is_current:
+        raise UserError(
+            f"the database {hide_password(url)} is at revision {found.current or 'none'}, "
+            f"this version needs {found.needed}: run python app.py migrate"
+        )

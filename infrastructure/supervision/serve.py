@@ -1,0 +1,118 @@
+"""``serve`` from beginning to end: servers, database, topics, programs, watching, stopping."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from infrastructure.embedded.data_dir import DataDir, RunInfo
+from infrastructure.embedded.identity import start_mark
+from infrastructure.embedded.ports import free_port
+from infrastructure.embedded.stale import Pids
+from infrastructure.settings import Settings
+from infrastructure.supervision.checks import prepare_database, refuse_open_door, refuse_taken_port
+from infrastructure.supervision.readiness import http_url, wait_live
+from infrastructure.supervision.service import Command, Program, Service
+from infrastructure.supervision.stack import Stack
+from infrastructure.supervision.stop_signals import StopRequested, StopSignals
+from infrastructure.supervision.stopping import stop_all
+from infrastructure.supervision.supervisor import Supervisor
+
+
+class Parts(NamedTuple):
+    """What ``serve`` is given: the programs to run, how topics are made, whom to tell that it is ready."""
+
+    commands: Callable[[Settings], Sequence[Command]]
+    ensure_topics: Callable[[Settings], None]
+    announce: Callable[[RunInfo, Sequence[Service]], None]
+
+
+def serve(settings: Settings, parts: Parts) -> None:
+    """Run until SIGINT or SIGTERM. Call in the main thread. Raises UserError if it cannot start."""
+    refuse_open_door(settings)
+    with StopSignals() as signals, DataDir(settings.data_dir) as data_dir:
+        pids = Pids(data_dir.path)
+        pids.end_stale()
+        stack = Stack(settings, data_dir.path)
+        programs: list[Program] = []
+        try:
+            with signals.interrupting():
+                ready = _prepare(settings, stack, pids, data_dir.path, parts)
+                programs += [Program(one, data_dir.path, Path.cwd()) for one in parts.commands(ready)]
+                supervisor = _start(ready, stack, programs, pids, parts)
+                info = _run_info(ready)
+                data_dir.write_run_info(info)
+                parts.announce(info, [*stack.servers.values(), *programs])
+            supervisor.run(signals)
+        except StopRequested:
+            pass
+        finally:
+            # Programs first: a server that goes before its clients makes them fail instead of end.
+            asked_again = _more_requests_than(signals)
+            stop_all(programs, asked_again)
+            stack.stop(asked_again)
+            pids.forget()
+
+
+def _prepare(settings: Settings, stack: Stack, pids: Pids, data_dir: Path, parts: Parts) -> Settings:
+    port = settings.port or free_port()
+    refuse_taken_port(settings.host, port)
+    ready = stack.start(pids)
+    metrics_dir = settings.metrics_dir or data_dir / "metrics"
+    # Files of processes that are gone would be summed into today's counters.
+    shutil.rmtree(metrics_dir, ignore_errors=True)
+    metrics_dir.mkdir(parents=True)
+    assert ready.postgres_url is not None
+    prepare_database(ready.postgres_url, embedded="postgres_url" in stack.servers)
+    ready = msgspec.structs.replace(ready, port=port, metrics_dir=metrics_dir, data_dir=data_dir)
+    parts.ensure_topics(ready)
+    return ready
+
+
+def _start(
+    ready: Settings, stack: Stack, programs: Sequence[Program], pids: Pids, parts: Parts
+) -> Supervisor:
+    for program in programs:
+        program.spawn()
+    supervisor = Supervisor([*stack.servers.values(), *programs], pids, _repairs(ready, stack, parts))
+    wait_live(ready, programs)
+    return supervisor
+
+
+def _repairs(ready: Settings, stack: Stack, parts: Parts) -> dict[str, Callable[[], None]]:
+    if (kafka := stack.servers.get("kafka_bootstrap")) is None:
+        return {}
+
+    def make_topics_again() -> None:
+        kafka.wait_ready(5.0)
+        parts.ensure_topics(ready)
+
+    return {kafka.name: make_topics_again}
+
+
+def _run_info(ready: Settings) -> RunInfo:
+    url = http_url(ready)
+    assert ready.postgres_url is not None
+    assert ready.redis_url is not None
+    assert ready.kafka_bootstrap is not None
+    return RunInfo(
+        pid=os.getpid(),
+        mark=start_mark(os.getpid()) or "",
+        started_at=time.time_ns() // 1_000_000,
+        http_url=url,
+        postgres_url=ready.postgres_url,
+        redis_url=ready.redis_url,
+        kafka_bootstrap=ready.kafka_bootstrap,
+        registry_url=ready.schema_registry_url or f"{url}/registry",
+    )
+
+
+def _more_requests_than(signals: StopSignals) -> Callable[[], bool]:
+    before = signals.requests
+    return lambda: signals.requests > before

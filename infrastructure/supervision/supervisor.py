@@ -1,0 +1,113 @@
+"""Keeps services running until a stop is asked for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from infrastructure.embedded.process import log_tail
+from infrastructure.embedded.stale import Pids
+from infrastructure.supervision.backoff import Backoff
+from infrastructure.supervision.service import Service
+from infrastructure.supervision.stop_signals import StopSignals
+from infrastructure.user_error import UserError
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.2
+RETRY_REPAIR_S = 1.0
+
+
+class Supervisor:
+    """Watches services that run already; one that ends is started again, after a pause if it keeps ending.
+
+    ``repairs``: by name, what must be done once a service runs again (the in-memory broker forgets its
+    topics); tried again until it succeeds.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        pids: Pids,
+        repairs: Mapping[str, Callable[[], None]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._services = services
+        self._pids = pids
+        self._repairs = dict(repairs or {})
+        self._clock = clock
+        self._backoff = {service.name: Backoff() for service in services}
+        self._start_at: dict[str, float] = {}
+        self._repair_at: dict[str, float] = {}
+        for backoff in self._backoff.values():
+            backoff.started(clock())
+        self._record()
+
+    def run(self, signals: StopSignals) -> None:
+        """Watch until a stop signal."""
+        while not signals.wait(LOOK_EVERY_S):
+            self.look()
+
+    def look(self) -> None:
+        """Look after every service once: notice an end, start what is due, repair what has come back."""
+        for service in self._services:
+            name, now = service.name, self._clock()
+            if service.is_alive():
+                self._repair_if_due(name, now)
+            elif name not in self._start_at:
+                self._start_at[name] = now + self._note_end(service, now)
+            elif now >= self._start_at[name]:
+                self._start(service, now)
+        self._record()
+
+    def _note_end(self, service: Service, now: float) -> float:
+        pause = self._backoff[service.name].pause(now)
+        child = service.child
+        log.error(
+            "%s ended (%s)%s; starting it again in %.1f s; if it keeps ending, see %s",
+            service.name,
+            _how(child.returncode if child is not None else None),
+            f": {tail}" if (tail := log_tail(service.log_path, 2)) else "",
+            pause,
+            service.log_path,
+        )
+        return pause
+
+    def _start(self, service: Service, now: float) -> None:
+        self._start_at.pop(service.name)
+        self._backoff[service.name].started(now)
+        try:
+            service.spawn()
+        except (UserError, OSError) as error:
+            log.error("%s cannot be started now (%s); trying again", service.name, error)  # noqa: TRY400
+            self._start_at[service.name] = now + self._backoff[service.name].pause(now)
+            return
+        log.info("%s was started again", service.name)
+        if service.name in self._repairs:
+            self._repair_at[service.name] = now
+
+    def _repair_if_due(self, name: str, now: float) -> None:
+        if now < self._repair_at.get(name, float("inf")):
+            return
+        try:
+            self._repairs[name]()
+        except Exception as error:  # noqa: BLE001 - whatever a repair fails of, it is logged and tried again
+            log.warning("%s runs again but is not in order yet (%s); trying again", name, error)
+            self._repair_at[name] = now + RETRY_REPAIR_S
+        else:
+            self._repair_at.pop(name)
+
+    def _record(self) -> None:
+        running = {
+            service.name: (service.child.pid, service.stop_steps[0][0])
+            for service in self._services
+            if service.child is not None and service.is_alive()
+        }
+        self._pids.record(running)
+
+
+def _how(returncode: int | None) -> str:
+    if returncode is None:
+        return "never started"
+    return f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"

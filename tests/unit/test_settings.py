@@ -1,0 +1,115 @@
+"""Settings: precedence, round trip to a child process, errors that tell what to do, hidden secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infrastructure.settings import Settings, SettingsError
+
+EVERYTHING = {
+    "RIDELOG_DATA_DIR": "/var/lib/ridelog",
+    "RIDELOG_PORT": "0",
+    "RIDELOG_POSTGRES_URL": "postgresql://u:p@db/ridelog",
+    "RIDELOG_TOKENS": "ingest=a,ingest=b,read=c,admin=d",
+    "RIDELOG_TOPIC_PARTITIONS": "16",
+    "RIDELOG_KAFKA_CLIENT": "kafka-python",
+    "RIDELOG_METRICS_DIR": "/tmp/metrics",
+    "RIDELOG_LOG_FORMAT": "json",
+}
+
+
+def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(tmp_path: Path) -> None:
+    toml = tmp_path / "ridelog.toml"
+    toml.write_text('port = 1\nhost = "127.0.0.3"\nslot_name = "from_file"\n')
+    env = {"RIDELOG_PORT": "2", "RIDELOG_HOST": "127.0.0.2"}
+    settings = Settings.load({"port": 3, "host": None}, env, toml)
+    assert (settings.port, settings.host, settings.slot_name) == (3, "127.0.0.2", "from_file")
+    assert settings.feature_ttl_ms == 7_200_000
+
+
+@pytest.mark.parametrize("env", [{}, EVERYTHING])
+def test_the_environment_given_to_a_child_reproduces_the_settings(env: dict[str, str]) -> None:
+    settings = Settings.load({}, env, None)
+    assert Settings.load({}, settings.environment(), None) == settings
+
+
+def test_relative_directories_become_absolute_because_a_child_may_run_elsewhere() -> None:
+    assert Settings.load({"data_dir": "here"}, {}, None).data_dir == Path.cwd() / "here"
+
+
+def test_variables_of_the_tests_and_empty_ones_are_no_settings() -> None:
+    env = {"RIDELOG_GPS_DATA": "/data", "RIDELOG_TEST_SEED": "7", "RIDELOG_POSTGRES_URL": ""}
+    assert Settings.load({}, env, None) == Settings.load({}, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({"RIDELOG_PROT": "1"}, "unknown setting RIDELOG_PROT; the closest known one is RIDELOG_PORT"),
+        ({"RIDELOG_PORT": "eighty"}, "RIDELOG_PORT: Expected `int`"),
+        ({"RIDELOG_PORT": "70000"}, "RIDELOG_PORT: Expected `int` <= 65535"),
+        ({"RIDELOG_TOPIC_PARTITIONS": "12"}, "one of 1, 2, 4, 8, 16, 32, 64"),
+        ({"RIDELOG_FEATURE_TTL_MS": "0"}, "RIDELOG_FEATURE_TTL_MS: Expected `int` >= 1"),
+        ({"RIDELOG_KAFKA_CLIENT": "librdkafka"}, "one of confluent, kafka-python"),
+        ({"RIDELOG_SLOT_NAME": "Has-Capitals"}, "RIDELOG_SLOT_NAME"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_origin_and_what_would_be_accepted(
+    env: dict[str, str], told: str
+) -> None:
+    with pytest.raises(SettingsError, match="RIDELOG_") as error:
+        Settings.load({}, env, None)
+    assert told in str(error.value)
+
+
+def test_an_unknown_key_or_a_broken_file_is_an_error(tmp_path: Path) -> None:
+    toml = tmp_path / "ridelog.toml"
+    toml.write_text("prot = 1\n")
+    with pytest.raises(SettingsError, match=r"unknown setting prot in .*; the closest known one is port"):
+        Settings.load({}, {}, toml)
+    toml.write_text("port = = 1\n")
+    with pytest.raises(SettingsError, match="is not TOML"):
+        Settings.load({}, {}, toml)
+    with pytest.raises(SettingsError, match="--prot"):
+        Settings.load({"prot": 1}, {}, None)
+
+
+def test_tokens_by_role() -> None:
+    settings = Settings.load({}, EVERYTHING, None)
+    assert settings.parsed_tokens() == {"a": "ingest", "b": "ingest", "c": "read", "d": "admin"}
+    assert Settings().parsed_tokens() == {}
+
+
+@pytest.mark.parametrize("tokens", ["secret", "root=secret", "ingest=", "ingest=secret,read=secret"])
+def test_malformed_tokens_are_refused_without_being_shown(tokens: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.load({"tokens": tokens}, {}, None)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:secret@db:5432/x", "postgresql://u:***@db:5432/x"),
+        ("postgresql://u:se@cret@db/x?sslpassword=secret&a=1", "postgresql://u:***@db/x?sslpassword=***&a=1"),
+        ("redis://:secret@cache/0", "redis://:***@cache/0"),
+        ("postgresql://ridelog@/ridelog?host=%2Frun", "postgresql://ridelog@/ridelog?host=%2Frun"),
+        ("http://registry:8081", "http://registry:8081"),
+    ],
+)
+def test_what_is_shown_hides_passwords(url: str, shown: str) -> None:
+    assert Settings(postgres_url=url).public()["postgres_url"] == shown
+
+
+def test_what_is_shown_hides_tokens() -> None:
+    assert Settings(tokens="ingest=secret,read=other").public()["tokens"] == "ingest=***,read=***"
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_which_hosts_are_loopback(host: str, loopback: bool) -> None:
+    assert Settings(host=host).on_loopback is loopback

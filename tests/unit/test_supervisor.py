@@ -1,0 +1,120 @@
+"""The supervisor's decisions, with a clock and services of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from signal import SIGTERM
+
+import pytest
+
+from infrastructure.embedded.stale import Pids
+from infrastructure.supervision.backoff import FIRST_S, HEALTHY_S, LONGEST_S, Backoff
+from infrastructure.supervision.supervisor import RETRY_REPAIR_S, Supervisor
+from infrastructure.user_error import UserError
+
+
+class Fake:
+    """A service that ends and starts as the test says."""
+
+    stop_steps = ((SIGTERM, 1.0),)
+    child = None
+
+    def __init__(self, directory: Path, failing_starts: int = 0) -> None:
+        self.name = "fake"
+        self.log_path = directory / "fake.log"
+        self.alive = True
+        self.starts = 0
+        self._failing = failing_starts
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+    def spawn(self) -> None:
+        if self._failing:
+            self._failing -= 1
+            raise UserError("not now")
+        self.starts += 1
+        self.alive = True
+
+    def stop(self) -> None:
+        self.alive = False
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def supervise(fake: Fake, clock: Clock, repair: Callable[[], None] | None = None) -> Supervisor:
+    repairs = {"fake": repair} if repair else {}
+    return Supervisor([fake], Pids(fake.log_path.parent), repairs, clock)
+
+
+def test_what_ends_is_started_again_after_the_pause_and_not_before(tmp_path: Path) -> None:
+    fake, clock = Fake(tmp_path), Clock()
+    supervisor = supervise(fake, clock)
+    fake.alive = False
+    supervisor.look()
+    clock.now += FIRST_S * 0.9
+    supervisor.look()
+    assert fake.starts == 0
+    clock.now += FIRST_S * 0.2
+    supervisor.look()
+    assert (fake.starts, fake.alive) == (1, True)
+
+
+def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:
+    fake, clock = Fake(tmp_path, failing_starts=2), Clock()
+    supervisor = supervise(fake, clock)
+    fake.alive = False
+    for _ in range(8):
+        supervisor.look()
+        clock.now += LONGEST_S
+    assert fake.starts == 1
+
+
+def test_each_end_is_told_in_one_line_that_names_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake, clock = Fake(tmp_path), Clock()
+    fake.log_path.write_text("first\nout of luck\n")
+    supervisor = supervise(fake, clock)
+    fake.alive = False
+    supervisor.look()
+    supervisor.look()
+    (told,) = caplog.messages
+    assert "out of luck" in told
+    assert str(fake.log_path) in told
+
+
+def test_a_repair_follows_a_restart_until_it_succeeds(tmp_path: Path) -> None:
+    fake, clock, tries = Fake(tmp_path), Clock(), []
+
+    def repair() -> None:
+        tries.append(clock.now)
+        if len(tries) < 3:
+            raise OSError("no topics yet")
+
+    supervisor = supervise(fake, clock, repair)
+    supervisor.look()
+    assert tries == []
+    fake.alive = False
+    for _ in range(8):
+        supervisor.look()
+        clock.now += RETRY_REPAIR_S
+    assert len(tries) == 3
+
+
+def test_the_pause_doubles_up_to_its_limit_and_starts_over_after_a_healthy_run() -> None:
+    backoff = Backoff()
+    now, pauses = 0.0, []
+    for _ in range(8):
+        backoff.started(now)
+        pauses.append(backoff.pause(now + 1.0))
+        now += 1.0
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, LONGEST_S, LONGEST_S, LONGEST_S]
+    backoff.started(now)
+    assert backoff.pause(now + HEALTHY_S) == FIRST_S
