@@ -1,0 +1,167 @@
+"""The Avro contracts of all events, and the codec: encoded once by the command side, readable for ever.
+
+Framing is Confluent's: 0x00, the schema's id in the registry as 4 bytes big-endian, the Avro body.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from io import BytesIO
+from typing import Any, NamedTuple, Protocol
+
+import fastavro
+from fastavro.types import Schema
+
+from domain.identifiers import derive_event_id
+
+NAMESPACE = "com.delivery.events"
+MAGIC = 0
+
+_FRAME = struct.Struct(">bI")
+_FILE = re.compile(r"(?P<stem>[a-z_]+)\.v(?P<version>\d+)\.avsc")
+
+
+class Contract(NamedTuple):
+    """One released version of one record; ``schema`` is the .avsc file as parsed JSON."""
+
+    record: str
+    version: int
+    schema: dict[str, Any]
+
+    @property
+    def subject(self) -> str:
+        return f"{NAMESPACE}.{self.record}"
+
+
+class FrameError(ValueError):
+    """Bytes that are no whole frame of ours."""
+
+
+class UndecodableError(ValueError):
+    """A frame whose body no contract reads: unknown schema, cut short, bytes left over, broken text."""
+
+
+class SchemaIds(Protocol):
+    """The registry, as the codec sees it."""
+
+    def id_of(self, record: str) -> int:
+        """Id of the current contract of ``record``."""
+        ...
+
+    def schema_of(self, schema_id: int) -> dict[str, Any]:
+        """The writer schema of an id as parsed JSON; LookupError for one that the registry does not know."""
+        ...
+
+
+@cache
+def contracts() -> tuple[Contract, ...]:
+    """All released contracts, by record and version."""
+    found = []
+    for file in resources.files("domain.events").iterdir():
+        match = _FILE.fullmatch(file.name)
+        if match:
+            schema = json.loads(file.read_text(encoding="utf-8"))
+            found.append(Contract(schema["name"], int(match["version"]), schema))
+    return tuple(sorted(found, key=lambda contract: (contract.record, contract.version)))
+
+
+def versions(record: str) -> tuple[Contract, ...]:
+    """Released versions of one record, oldest first. Raises LookupError for an unknown one."""
+    found = tuple(contract for contract in contracts() if contract.record == record)
+    if not found:
+        raise LookupError(f"no contract of a record {record!r} in domain/events")
+    return found
+
+
+def current(record: str) -> Contract:
+    """The version that is written today."""
+    return versions(record)[-1]
+
+
+def frame(schema_id: int, body: bytes) -> bytes:
+    return _FRAME.pack(MAGIC, schema_id) + body
+
+
+def split_frame(payload: bytes) -> tuple[int, bytes]:
+    """Schema id and body. Raises FrameError."""
+    if len(payload) < _FRAME.size:
+        raise FrameError(f"{len(payload)} bytes are no frame")
+    magic, schema_id = _FRAME.unpack_from(payload)
+    if magic != MAGIC:
+        raise FrameError(f"a frame starts with 0x00, not 0x{magic & 0xFF:02x}")
+    return schema_id, payload[_FRAME.size :]
+
+
+class LocalSchemaIds:
+    """Ids 1, 2, 3 … in the order of ``contracts()``: for unit tests and tools without a registry."""
+
+    def __init__(self) -> None:
+        self._schemas = {number: contract for number, contract in enumerate(contracts(), start=1)}
+
+    def id_of(self, record: str) -> int:
+        wanted = current(record)
+        return next(number for number, contract in self._schemas.items() if contract == wanted)
+
+    def schema_of(self, schema_id: int) -> dict[str, Any]:
+        return self._schemas[schema_id].schema
+
+
+class _Reader(NamedTuple):
+    record: str
+    writer: Schema
+    reader: Schema
+
+
+class Codec:
+    """Encodes under the current contracts, decodes what any registered one wrote (invariant 12)."""
+
+    def __init__(self, ids: SchemaIds) -> None:
+        self._ids = ids
+        self._writers: dict[str, tuple[bytes, Schema]] = {}
+        self._readers: dict[int, _Reader] = {}
+
+    def encode(self, record: str, data: Mapping[str, Any]) -> bytes:
+        """The framed record. ValueError or TypeError when ``data`` does not fit the contract."""
+        writer = self._writers.get(record)
+        if writer is None:
+            schema = fastavro.parse_schema(current(record).schema)
+            writer = self._writers[record] = (_FRAME.pack(MAGIC, self._ids.id_of(record)), schema)
+        out = BytesIO()
+        out.write(writer[0])
+        fastavro.schemaless_writer(out, writer[1], data)
+        return out.getvalue()
+
+    def decode(self, payload: bytes) -> dict[str, Any]:
+        """The record as today's contract reads it. Raises UndecodableError."""
+        try:
+            schema_id, _ = split_frame(payload)
+            reader = self._readers.get(schema_id) or self._resolve(schema_id)
+            body = BytesIO(payload)
+            body.seek(_FRAME.size)
+            data = fastavro.schemaless_reader(body, reader.writer, reader.reader)
+        except UndecodableError:
+            raise
+        except (ValueError, LookupError, EOFError, OverflowError, struct.error, fastavro.schema.SchemaParseException) as error:
+            raise UndecodableError(f"undecodable payload of {len(payload)} bytes: {error!r}") from error
+        if body.tell() != len(payload):
+            raise UndecodableError(f"{len(payload) - body.tell()} bytes are left over after the record")
+        assert isinstance(data, dict)
+        if reader.record == "GpsPing" and not data["event_id"]:
+            # Contract 1 had no event_id: it is derived as ingest does for a phone that sends none.
+            data["event_id"] = derive_event_id(
+                data["rider_id"], data["event_timestamp_ms"], data["latitude"], data["longitude"]
+            )
+        return data
+
+    def _resolve(self, schema_id: int) -> _Reader:
+        writer = self._ids.schema_of(schema_id)
+        reader = _Reader(
+            writer["name"], fastavro.parse_schema(writer), fastavro.parse_schema(current(writer["name"]).schema)
+        )
+        self._readers[schema_id] = reader
+        return reader

@@ -1,0 +1,119 @@
+"""``POST /pings``: the one door through which pings come in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from litestar import MediaType, Request, Response, post
+from litestar.handlers import HTTPRouteHandler
+
+from domain.errors import PingRejected
+from domain.gps_ping import GpsPing, parse_ping
+from domain.riders import PingOutcome
+from infrastructure.http.bodies import decode_json, read_body
+from infrastructure.http.errors import ApiError, unavailable
+from infrastructure.http.openapi import PingsOperation
+from infrastructure.ingest.group_commit import NotRecorded, QueueFull
+
+
+class Submit(Protocol):
+    async def __call__(self, pings: Sequence[GpsPing]) -> list[PingOutcome]: ...
+
+
+class Rejected(msgspec.Struct):
+    """Why one item was not recorded; ``index`` counts from 0 in the request."""
+
+    index: int
+    code: str
+    detail: str
+
+
+class Accepted(msgspec.Struct):
+    """``accepted`` were newly recorded; ``duplicates`` were recorded before, or earlier in this request.
+
+    ``position`` is the highest in the log of all of these, null if there is none.
+    """
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejected]
+    position: int | None
+
+
+Count = Callable[[Accepted], None]
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def pings_route(submit: Submit, *, max_items: int, max_bytes: int, count: Count) -> HTTPRouteHandler:
+    @post(
+        "/pings",
+        status_code=200,
+        media_type=MediaType.JSON,
+        opt={"role": "ingest"},
+        operation_class=PingsOperation,
+        summary="Record GPS pings",
+        tags=["ingest"],
+    )
+    async def post_pings(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Answers after the commit; one request is one transaction. A ping sent again is recorded once."""
+        items = _items(decode_json(await read_body(request, max_bytes)), max_items)
+        received_ms = now_ms()
+        pings: list[GpsPing] = []
+        indexes: list[int] = []
+        rejected: list[Rejected] = []
+        for index, item in enumerate(items):
+            try:
+                pings.append(parse_ping(item, received_ms))
+                indexes.append(index)
+            except PingRejected as error:
+                rejected.append(Rejected(index, error.code, str(error)))
+        try:
+            outcomes = await submit(pings)
+        except QueueFull as error:
+            raise unavailable("queue_full", f"nothing was recorded: {error}; send the request again") from error
+        except NotRecorded as error:
+            raise unavailable(
+                "event_store_unavailable", "the event store is away; send the request again, it is recorded once"
+            ) from error
+        answer = summary(outcomes, indexes, rejected)
+        count(answer)
+        return Response(msgspec.json.encode(answer), media_type=MediaType.JSON)
+
+    return post_pings
+
+
+def summary(outcomes: Sequence[PingOutcome], indexes: Sequence[int], rejected: list[Rejected]) -> Accepted:
+    accepted = duplicates = 0
+    position: int | None = None
+    late: list[Rejected] = []
+    for index, outcome in zip(indexes, outcomes, strict=True):
+        if outcome.rejection is not None:
+            late.append(Rejected(index, outcome.rejection.code, str(outcome.rejection)))
+            continue
+        if outcome.is_new:
+            accepted += 1
+        else:
+            duplicates += 1
+        if position is None or (outcome.position is not None and outcome.position > position):
+            position = outcome.position
+    if late:
+        rejected = sorted([*rejected, *late], key=lambda item: item.index)
+    return Accepted(accepted, duplicates, rejected, position)
+
+
+def _items(value: Any, max_items: int) -> list[Any]:
+    if isinstance(value, dict):
+        return [value]
+    if not isinstance(value, list):
+        raise ApiError(400, "invalid_body", "the body must be a ping or an array of pings")
+    if not value:
+        raise ApiError(400, "empty_batch", "the array holds no ping")
+    if len(value) > max_items:
+        raise ApiError(413, "too_many_pings", f"{len(value)} pings; a request may have {max_items}")
+    return value

@@ -1,0 +1,152 @@
+"""Group commit: requests that arrive together share one transaction, and each is answered after it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from eventsourcing.persistence import PersistenceError
+
+from domain.gps_ping import GpsPing
+from domain.riders import PingOutcome
+
+log = logging.getLogger("ridelog.ingest")
+
+Record = Callable[[Sequence[GpsPing]], list[PingOutcome]]
+Observe = Callable[[int, int, float], None]
+"""Told after each commit: requests, pings, seconds."""
+
+
+class QueueFull(Exception):
+    """No room for these pings now; nothing of them was recorded."""
+
+
+class NotRecorded(Exception):
+    """The event store could not be asked; whether the pings were recorded is unknown, sending them again is safe."""
+
+
+@dataclass
+class _Request:
+    pings: Sequence[GpsPing]
+    future: asyncio.Future[list[PingOutcome]]
+    loop: asyncio.AbstractEventLoop
+    outcome: list[PingOutcome] | BaseException | None = field(default=None)
+
+
+class GroupCommit:
+    """One writer thread. ``submit`` from any event loop; at most ``queue_pings`` wait (invariant 15)."""
+
+    def __init__(
+        self,
+        record: Record,
+        *,
+        queue_pings: int = 100_000,
+        batch_pings: int = 5_000,
+        observe: Observe = lambda requests, pings, seconds: None,
+    ) -> None:
+        self._record = record
+        self._queue_pings = queue_pings
+        self._batch_pings = batch_pings
+        self._observe = observe
+        self._queue: deque[_Request] = deque()
+        self._queued_pings = 0
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="group-commit")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit what is queued, then end; later submits are refused."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def queued(self) -> int:
+        """Pings that wait for a transaction."""
+        return self._queued_pings
+
+    async def submit(self, pings: Sequence[GpsPing]) -> list[PingOutcome]:
+        """The outcomes of one request, after the commit that holds all of it.
+
+        Raises QueueFull or NotRecorded. A request larger than the queue is taken when the queue is empty.
+        """
+        if not pings:
+            return []
+        loop = asyncio.get_running_loop()
+        request = _Request(pings, loop.create_future(), loop)
+        with self._changed:
+            if self._stopping:
+                raise QueueFull("this node is shutting down")
+            if self._queue and self._queued_pings + len(pings) > self._queue_pings:
+                raise QueueFull(f"{self._queued_pings} pings wait for the event store already")
+            self._queue.append(request)
+            self._queued_pings += len(pings)
+            self._changed.notify()
+        return await request.future
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            started = time.perf_counter()
+            self._commit(batch)
+            self._observe(len(batch), sum(len(r.pings) for r in batch), time.perf_counter() - started)
+            for loop in {id(request.loop): request.loop for request in batch}.values():
+                self._answer(loop, [request for request in batch if request.loop is loop])
+
+    def _next_batch(self) -> list[_Request]:
+        """Whole requests, since one request is one transaction; empty = stop."""
+        with self._changed:
+            while not self._queue and not self._stopping:
+                self._changed.wait()
+            batch: list[_Request] = []
+            size = 0
+            while self._queue and (not batch or size + len(self._queue[0].pings) <= self._batch_pings):
+                request = self._queue.popleft()
+                size += len(request.pings)
+                batch.append(request)
+            self._queued_pings -= size
+            return batch
+
+    def _commit(self, batch: Sequence[_Request]) -> None:
+        try:
+            outcomes = self._record([ping for request in batch for ping in request.pings])
+        except PersistenceError as error:
+            log.error("event store unavailable, requests answered with 503: %s", error)
+            for request in batch:
+                request.outcome = NotRecorded(str(error))
+        except Exception as error:
+            if len(batch) == 1:
+                log.exception("a request could not be recorded")
+                batch[0].outcome = error
+                return
+            # One request that breaks the code must not take down those that happened to share its transaction.
+            for request in batch:
+                self._commit([request])
+        else:
+            start = 0
+            for request in batch:
+                request.outcome = outcomes[start : start + len(request.pings)]
+                start += len(request.pings)
+
+    @staticmethod
+    def _answer(loop: asyncio.AbstractEventLoop, batch: Sequence[_Request]) -> None:
+        def resolve() -> None:
+            for request in batch:
+                if request.future.done():  # the client has gone
+                    continue
+                if isinstance(request.outcome, list):
+                    request.future.set_result(request.outcome)
+                else:
+                    request.future.set_exception(request.outcome or NotRecorded("no outcome"))
+
+        try:
+            loop.call_soon_threadsafe(resolve)
+        except RuntimeError:
+            log.warning("an event loop closed before %d requests were answered", len(batch))
