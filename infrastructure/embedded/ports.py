@@ -6,6 +6,8 @@ import os
 import socket
 from pathlib import Path
 
+import psutil
+
 # sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.
 MAX_SOCKET_PATH = 103
 
@@ -23,10 +25,10 @@ def fits_socket(path: Path) -> bool:
     return len(os.fsencode(path)) <= MAX_SOCKET_PATH
 
 
-def is_listening(port: int, timeout_s: float = 1.0) -> bool:
-    """Whether something accepts connections on the loopback port."""
+def listens(pid: int, port: int) -> bool:
+    """Whether this very process accepts connections on the TCP port; a mere connect might reach another's."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=timeout_s):
-            return True
-    except OSError:
+        connections = psutil.Process(pid).net_connections(kind="tcp")
+    except psutil.NoSuchProcess:
         return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in connections)

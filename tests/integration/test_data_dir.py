@@ -1,0 +1,106 @@
+"""The data directory: held by one, left clean, and no innocent process ever ended in its name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGTERM
+
+import msgspec
+import pytest
+
+from infrastructure.embedded.data_dir import DataDir, RunInfo, read_run_info
+from infrastructure.embedded.identity import start_mark
+from infrastructure.embedded.stale import Pids, Recorded
+from infrastructure.user_error import UserError
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that lives until it is ended."""
+    process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def leave(data_dir: Path, *entries: Recorded) -> None:
+    """What a killed supervisor leaves."""
+    (data_dir / "pids.json").write_bytes(msgspec.json.encode(entries))
+
+
+def test_a_directory_in_use_is_refused_with_the_pid_and_what_to_do(tmp_path: Path) -> None:
+    with DataDir(tmp_path), pytest.raises(UserError, match=rf"in use by pid {os.getpid()}.*--data-dir"):
+        DataDir(tmp_path)
+    DataDir(tmp_path).close()
+
+
+def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="choose another with --data-dir"):
+        DataDir(tmp_path / "file" / "below")
+
+
+def test_a_stale_process_is_ended(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    leave(tmp_path, Recorded("api", sleeper.pid, start_mark(sleeper.pid) or ""))
+    assert Pids(tmp_path).end_stale() == ["api"]
+    assert sleeper.wait(5) == -SIGTERM
+    assert not (tmp_path / "pids.json").exists()
+
+
+def test_a_stale_process_that_ignores_the_gentle_signal_is_killed(tmp_path: Path) -> None:
+    code = "import signal; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
+    deaf = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert deaf.stdout is not None
+        deaf.stdout.readline()
+        leave(tmp_path, Recorded("api", deaf.pid, start_mark(deaf.pid) or ""))
+        assert Pids(tmp_path).end_stale(patience_s=0.2) == ["api"]
+        assert deaf.wait(5) == -9
+    finally:
+        deaf.kill()
+        deaf.communicate()
+
+
+def test_a_process_that_merely_reuses_the_pid_is_left_alone(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    leave(tmp_path, Recorded("api", sleeper.pid, "boot:1"))
+    assert Pids(tmp_path).end_stale() == []
+    assert sleeper.poll() is None
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b'[{"name": 1}]'])
+def test_a_damaged_list_is_ignored(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "pids.json").write_bytes(left)
+    assert Pids(tmp_path).end_stale() == []
+
+
+def test_an_ended_process_has_no_mark_even_before_it_is_reaped(sleeper: subprocess.Popen[bytes]) -> None:
+    assert start_mark(sleeper.pid) is not None
+    sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert start_mark(sleeper.pid) is None
+
+
+def info(pid: int, mark: str) -> RunInfo:
+    urls = dict.fromkeys(("http_url", "postgres_url", "redis_url", "kafka_bootstrap", "registry_url"), "x")
+    return RunInfo(pid=pid, mark=mark, started_at=1, **urls)
+
+
+def test_what_runs_is_published_for_its_owner_alone_and_withdrawn(tmp_path: Path) -> None:
+    running = info(os.getpid(), start_mark(os.getpid()) or "")
+    with DataDir(tmp_path) as data_dir:
+        data_dir.write_run_info(running)
+        assert read_run_info(tmp_path) == running
+        assert (tmp_path / "run.json").stat().st_mode & 0o777 == 0o600
+    assert read_run_info(tmp_path) is None
+
+
+def test_what_a_killed_serve_published_is_not_believed(tmp_path: Path) -> None:
+    with DataDir(tmp_path) as data_dir:
+        data_dir.write_run_info(info(os.getpid(), "boot:1"))
+        assert read_run_info(tmp_path) is None
