@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from alembic import context
 from sqlalchemy import Connection
 
 import infrastructure.registry.tables  # noqa: F401  (its tables belong to the same metadata)
+from alembic import context
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.tables import metadata
 

@@ -101,7 +101,7 @@ class LocalSchemaIds:
     """Ids 1, 2, 3 … in the order of ``contracts()``: for unit tests and tools without a registry."""
 
     def __init__(self) -> None:
-        self._schemas = {number: contract for number, contract in enumerate(contracts(), start=1)}
+        self._schemas = dict(enumerate(contracts(), start=1))
 
     def id_of(self, record: str) -> int:
         wanted = current(record)
@@ -146,7 +146,14 @@ class Codec:
             data = fastavro.schemaless_reader(body, reader.writer, reader.reader)
         except UndecodableError:
             raise
-        except (ValueError, LookupError, EOFError, OverflowError, struct.error, fastavro.schema.SchemaParseException) as error:
+        except (
+            ValueError,
+            LookupError,
+            EOFError,
+            OverflowError,
+            struct.error,
+            fastavro.schema.SchemaParseException,
+        ) as error:
             raise UndecodableError(f"undecodable payload of {len(payload)} bytes: {error!r}") from error
         if body.tell() != len(payload):
             raise UndecodableError(f"{len(payload) - body.tell()} bytes are left over after the record")
@@ -161,7 +168,9 @@ class Codec:
     def _resolve(self, schema_id: int) -> _Reader:
         writer = self._ids.schema_of(schema_id)
         reader = _Reader(
-            writer["name"], fastavro.parse_schema(writer), fastavro.parse_schema(current(writer["name"]).schema)
+            writer["name"],
+            fastavro.parse_schema(writer),
+            fastavro.parse_schema(current(writer["name"]).schema),
         )
         self._readers[schema_id] = reader
         return reader

@@ -116,9 +116,7 @@ class Rider(Aggregate):
 
         @classmethod
         def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-            return {
-                "leg": Leg(data["order_id"], data["leg"], data["target_latitude"], data["target_longitude"])
-            }
+            return {"leg": Leg(data["order_id"], data["leg"], data["target_latitude"], data["target_longitude"])}
 
     class LegEnded(Event):
         RECORD: ClassVar[str] = "LegEnded"
@@ -169,9 +167,7 @@ class Rider(Aggregate):
                 if first.same_content(ping):
                     return False
                 raise EventIdConflict("another ping with this event_id and time says something else")
-        self._happened(
-            self.PingRecorded, ping.event_timestamp_ms, instant(ping.received_timestamp_ms), ping=ping
-        )
+        self._happened(self.PingRecorded, ping.event_timestamp_ms, instant(ping.received_timestamp_ms), ping=ping)
         return True
 
     def start_shift(self, at_ms: int) -> None:
@@ -194,9 +190,7 @@ class Rider(Aggregate):
             raise LegNotStarted(f"rider {self.rider_id} is not on leg {leg} of order {order_id}")
         self._happened(self.LegEnded, at_ms, order_id=order_id, leg=leg)
 
-    def _happened(
-        self, event: type[Rider.Event], at_ms: int, timestamp: datetime | None = None, **facts: Any
-    ) -> None:
+    def _happened(self, event: type[Rider.Event], at_ms: int, timestamp: datetime | None = None, **facts: Any) -> None:
         self.trigger_event(
             event,
             rider_id=self.rider_id,
@@ -221,9 +215,9 @@ RIDER_EVENTS: dict[str, type[Rider.Event]] = {
 
 def event_of(record: str, aggregate: UUID, version: int, data: Mapping[str, Any]) -> Rider.Event:
     """The event that a decoded record stands for; KeyError for a record that is none of the rider's."""
-    event_class = RIDER_EVENTS[record]
+    event_class: Any = RIDER_EVENTS[record]
     at_ms = data.get("received_timestamp_ms") or data["event_timestamp_ms"]
-    return event_class(
+    event: Rider.Event = event_class(
         originator_id=aggregate,
         originator_version=version,
         timestamp=instant(at_ms),
@@ -231,3 +225,4 @@ def event_of(record: str, aggregate: UUID, version: int, data: Mapping[str, Any]
         event_timestamp_ms=data["event_timestamp_ms"],
         **event_class.arguments(data),
     )
+    return event

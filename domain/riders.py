@@ -76,7 +76,7 @@ class Riders(Application[UUID]):
         for index, ping in enumerate(pings):
             grouped.setdefault(ping.rider_id, []).append((index, ping))
         decisions = [_Decision(rider_id, items) for rider_id, items in grouped.items()]
-        self._record(decisions, self._decide_pings)
+        self._decide_and_append(decisions, self._decide_pings)
         return _outcomes(decisions, len(pings))
 
     def start_shift(self, rider_id: str, at_ms: int) -> None:
@@ -107,11 +107,9 @@ class Riders(Application[UUID]):
                 raise
             decision.events = self._collect(rider)
 
-        self._record([_Decision(rider_id, [])], decide)
+        self._decide_and_append([_Decision(rider_id, [])], decide)
 
-    def _record(
-        self, decisions: Sequence[_Decision], decide: Callable[[Sequence[_Decision]], None]
-    ) -> None:
+    def _decide_and_append(self, decisions: Sequence[_Decision], decide: Callable[[Sequence[_Decision]], None]) -> None:
         """Decide, append, and decide anew inside the lock whatever another writer changed meanwhile."""
         by_aggregate = {aggregate_id(Rider.AGGREGATE_TYPE, d.rider_id): d for d in decisions}
 

@@ -178,7 +178,12 @@ class Runner(Generic[S]):
             return ShardState(start, None)
         log.error(
             "fence distrusted, shard is folded anew from the log",
-            extra={"projection": self._projection.name, "shard": shard, "why": trust.value, "fence": str(fence)},
+            extra={
+                "projection": self._projection.name,
+                "shard": shard,
+                "why": trust.value,
+                "fence": str(fence),
+            },
         )
         self.counters.resets += 1
         if not self._sink.reset(shard, fence, start):
@@ -238,7 +243,8 @@ class Runner(Generic[S]):
             # A zombie, or we are one: drop what was folded, read the fence anew at the next step.
             self.counters.lost_races += 1
             log.warning(
-                "another worker moved the fence first", extra={"projection": self._projection.name, "shard": shard}
+                "another worker moved the fence first",
+                extra={"projection": self._projection.name, "shard": shard},
             )
             del self._shards[shard]
             self._reopen.add(shard)

@@ -21,9 +21,7 @@ def encode(state: SpeedState) -> bytes:
 
     An unknown accuracy or speed is kept as NaN, which no accepted ping carries.
     """
-    parts = [
-        _HEAD.pack(_FORMAT, state.version, state.position, state.pings, state.too_late, len(state.window))
-    ]
+    parts = [_HEAD.pack(_FORMAT, state.version, state.position, state.pings, state.too_late, len(state.window))]
     parts += [
         _PING.pack(
             ping.t_ms,
@@ -49,9 +47,7 @@ def decode(data: bytes) -> SpeedState:
     return SpeedState(version, position, pings, too_late, window)
 
 
-def _ping(
-    t_ms: int, event_id: bytes, latitude: float, longitude: float, accuracy: float, speed: float
-) -> WindowPing:
+def _ping(t_ms: int, event_id: bytes, latitude: float, longitude: float, accuracy: float, speed: float) -> WindowPing:
     return WindowPing(
         t_ms,
         event_id.hex(),

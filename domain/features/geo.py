@@ -14,9 +14,6 @@ def haversine_mm(latitude1: float, longitude1: float, latitude2: float, longitud
     2R·asin(√(sin²(Δφ/2) + cos φ₁ · cos φ₂ · sin²(Δλ/2))); R. W. Sinnott, "Virtues of the Haversine", 1984.
     """
     phi1, phi2 = radians(latitude1), radians(latitude2)
-    h = (
-        sin((phi2 - phi1) / 2) ** 2
-        + cos(phi1) * cos(phi2) * sin(radians(longitude2 - longitude1) / 2) ** 2
-    )
+    h = sin((phi2 - phi1) / 2) ** 2 + cos(phi1) * cos(phi2) * sin(radians(longitude2 - longitude1) / 2) ** 2
     # Rounding may carry h past 1 for antipodes, where asin has no value.
     return round(2000.0 * EARTH_RADIUS_M * asin(min(1.0, sqrt(h))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from domain.features.geo import haversine_mm
 from domain.features.speed_window import WindowPing
@@ -11,8 +12,7 @@ from domain.features.speed_window import WindowPing
 def path_mm(window: Sequence[WindowPing]) -> int:
     """Length of the path through the window, each step rounded to whole millimetres."""
     return sum(
-        haversine_mm(a.latitude, a.longitude, b.latitude, b.longitude)
-        for a, b in zip(window, window[1:], strict=False)
+        haversine_mm(a.latitude, a.longitude, b.latitude, b.longitude) for a, b in pairwise(window)
     )
 
 

@@ -14,6 +14,7 @@ _BEGIN = struct.Struct(">xQqI")
 _COMMIT = struct.Struct(">xBQQq")
 _UINT32 = struct.Struct(">I")
 _INSERT = struct.Struct(">xIcH")
+_SIZED = frozenset(b"tb")
 
 
 class ProtocolError(Exception):
@@ -87,7 +88,7 @@ def parse_insert(data: bytes) -> Insert:
     length_at = _UINT32.unpack_from
     for _ in range(count):
         kind = data[at]
-        if kind == 0x74 or kind == 0x62:  # t, b
+        if kind in _SIZED:
             end = at + 5 + length_at(data, at + 1)[0]
             values.append(data[at + 5 : end])
             at = end

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from infrastructure.cdc.pgoutput import ProtocolError, Relation
 from infrastructure.kafka.port import OutRecord
 
-COLUMNS = ("position", "stream", "shard", "seq", "version", "aggregate_key", "event_type", "event_id", "payload")
+COLUMNS = (
+    "position",
+    "stream",
+    "shard",
+    "seq",
+    "version",
+    "aggregate_key",
+    "event_type",
+    "event_id",
+    "payload",
+)
 """Column list of the publication: nothing else leaves the database. The server sends them in the table's order."""
 
 RowToRecord = Callable[[Sequence[bytes | None]], OutRecord | None]

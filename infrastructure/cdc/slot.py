@@ -74,8 +74,8 @@ def ensure_publication_and_slot(engine: Engine, publication: str, slot: str) -> 
         if state.wal_status == "lost":
             raise SlotUnusable(
                 f"replication slot {slot} lost its WAL (max_slot_wal_keep_size): drop it with "
-                f"SELECT pg_drop_replication_slot('{slot}') and start the tailer again; projections fill the gap "
-                "from the event store"
+                f"pg_drop_replication_slot('{slot}') and start the tailer again; projections fill the gap from the "
+                "event store"
             )
     return False
 

@@ -96,4 +96,3 @@ def insert(
         cursor.close()
     write_head(connection, head)
     return range(first, position + 1)
-

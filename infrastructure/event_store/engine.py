@@ -15,7 +15,6 @@ WRITER_TIMEOUTS = {
 }
 
 
-
 def sqlalchemy_url(url: str) -> URL:
     """A libpq-style URL as SQLAlchemy wants it, always through psycopg2 (it speaks the replication protocol)."""
     return make_url(url).set(drivername="postgresql+psycopg2")
@@ -23,7 +22,11 @@ def sqlalchemy_url(url: str) -> URL:
 
 def reader_engine(url: str, pool_size: int = 5) -> Engine:
     return create_engine(
-        sqlalchemy_url(url), pool_size=pool_size, max_overflow=10, pool_pre_ping=True, connect_args={"connect_timeout": 10}
+        sqlalchemy_url(url),
+        pool_size=pool_size,
+        max_overflow=10,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 10},
     )
 
 
@@ -35,9 +38,7 @@ def writer_engine(url: str, pool_size: int = 5) -> Engine:
     def set_timeouts(dbapi_connection: Any, _record: Any) -> None:
         with dbapi_connection.cursor() as cursor:
             for name, value in WRITER_TIMEOUTS.items():
-                cursor.execute(
-                    "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name)
-                )
+                cursor.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name))
         dbapi_connection.commit()
 
     return engine

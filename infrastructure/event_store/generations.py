@@ -22,7 +22,11 @@ def claim(engine: Engine, projection: str, fold_version: int, fold_digest: str) 
         connection.execute(
             insert(projection_generations)
             .values(
-                projection=projection, generation=1, fold_version=fold_version, fold_digest=fold_digest, active=True
+                projection=projection,
+                generation=1,
+                fold_version=fold_version,
+                fold_digest=fold_digest,
+                active=True,
             )
             .on_conflict_do_nothing()
         )
@@ -41,6 +45,4 @@ def active(engine: Engine, projection: str) -> int | None:
     """The generation that readers follow; None before the projection first ran."""
     c = projection_generations.c
     with engine.connect() as connection:
-        return connection.execute(
-            select(c.generation).where(c.projection == projection, c.active)
-        ).scalar_one_or_none()
+        return connection.execute(select(c.generation).where(c.projection == projection, c.active)).scalar_one_or_none()

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+from alembic import command
 from infrastructure.event_store.engine import reader_engine
 
 _SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"

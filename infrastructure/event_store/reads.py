@@ -77,16 +77,12 @@ def select_notifications(
     if topics:
         query = query.where(c.event_type.in_(topics))
     return [
-        Notification(
-            id=row[0], originator_id=row[1], originator_version=row[2], topic=row[3], state=bytes(row[4])
-        )
+        Notification(id=row[0], originator_id=row[1], originator_version=row[2], topic=row[3], state=bytes(row[4]))
         for row in connection.execute(query)
     ]
 
 
-def find_pings(
-    connection: Connection, identities: Sequence[PingIdentity]
-) -> dict[PingIdentity, RecordedPayload]:
+def find_pings(connection: Connection, identities: Sequence[PingIdentity]) -> dict[PingIdentity, RecordedPayload]:
     """Which of these pings are recorded, where, and what they say."""
     if not identities:
         return {}
@@ -101,9 +97,7 @@ def find_pings(
     return {identities[row[0] - 1]: RecordedPayload(row[1], bytes(row[2])) for row in rows}
 
 
-def streams_after(
-    connection: Connection, versions: Sequence[tuple[UUID, int]]
-) -> list[StoredEvent]:
+def streams_after(connection: Connection, versions: Sequence[tuple[UUID, int]]) -> list[StoredEvent]:
     """All events of many aggregates after a version each, by aggregate and version."""
     if not versions:
         return []
@@ -112,13 +106,10 @@ def streams_after(
         {"aggregates": [str(a) for a, _ in versions], "versions": [v for _, v in versions]},
     )
     return [
-        StoredEvent(originator_id=row[0], originator_version=row[1], topic=row[2], state=bytes(row[3]))
-        for row in rows
+        StoredEvent(originator_id=row[0], originator_version=row[1], topic=row[2], state=bytes(row[3])) for row in rows
     ]
 
 
-def read_shard(
-    connection: Connection, stream: str, shard: int, after_seq: int, limit: int
-) -> list[LoggedEvent]:
+def read_shard(connection: Connection, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:
     rows = connection.execute(_SHARD, {"stream": stream, "shard": shard, "after": after_seq, "limit": limit})
     return [LoggedEvent(r[0], r[1], r[2], r[3], r[4], r[5], bytes(r[6])) for r in rows]

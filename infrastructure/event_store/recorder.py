@@ -132,9 +132,7 @@ class EventRecorder(ApplicationRecorder):
         if last >= self._partitions_end:
             self._partitions_end = ensure_partitions(connection, last, self._partition_rows)
 
-    def _current_versions(
-        self, connection: Connection, head: Head, aggregates: Sequence[UUID]
-    ) -> dict[UUID, int]:
+    def _current_versions(self, connection: Connection, head: Head, aggregates: Sequence[UUID]) -> dict[UUID, int]:
         """Versions as of ``head``; the caller holds the lock, so they stay true until it lets go."""
         seen = self._versions.head
         if seen is None or not 0 <= head.position - seen <= LARGEST_REFRESH:

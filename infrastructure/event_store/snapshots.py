@@ -53,9 +53,7 @@ class SnapshotRecorder(AggregateRecorder):
             query = query.where(c.version <= lte)
         query = query.order_by(c.version.desc() if desc else c.version).limit(limit)
         with self._engine.connect() as connection:
-            return [
-                StoredEvent(originator_id, row[0], row[1], bytes(row[2])) for row in connection.execute(query)
-            ]
+            return [StoredEvent(originator_id, row[0], row[1], bytes(row[2])) for row in connection.execute(query)]
 
     def latest(self, aggregates: Sequence[UUID]) -> dict[UUID, StoredEvent]:
         """The newest snapshot of each of many aggregates; absent = none."""

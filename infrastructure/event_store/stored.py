@@ -43,4 +43,3 @@ def classified(event: StoredEvent) -> LogEvent:
         event_id=uuid5(originator, f"{event.topic}/{event.originator_version}"),
         event_time_ms=0,
     )
-

@@ -25,9 +25,7 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
 
     def __next__(self) -> Notification:
         wait_s = 0.01
-        while not self._pending:
-            if self._stopped.is_set():
-                raise StopIteration
+        while not self._stopped.is_set() and not self._pending:
             found = self._recorder.select_notifications(
                 self._last_notification_id or 0, _BATCH, topics=self._topics, inclusive_of_start=False
             )
@@ -35,6 +33,8 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
             if not found:
                 self._stopped.wait(wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+        if self._stopped.is_set():
+            raise StopIteration
         notification = self._pending.pop()
         self._last_notification_id = notification.id
         return notification

@@ -79,7 +79,8 @@ def pings_route(submit: Submit, *, max_items: int, max_bytes: int, count: Count)
             raise unavailable("queue_full", f"nothing was recorded: {error}; send the request again") from error
         except NotRecorded as error:
             raise unavailable(
-                "event_store_unavailable", "the event store is away; send the request again, it is recorded once"
+                "event_store_unavailable",
+                "the event store is away; send the request again, it is recorded once",
             ) from error
         answer = summary(outcomes, indexes, rejected)
         count(answer)
