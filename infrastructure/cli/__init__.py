@@ -14,8 +14,11 @@ COMMANDS = ("serve", "import_pings", "simulate", "demo", "status", "migrate", "c
 HELP = """
 Ridelog: the event log behind a delivery platform's ETA.
 
-[bold]python app.py serve[/bold] starts everything on this machine; then, in another terminal, send it pings
-with [bold]simulate[/bold] or [bold]import-pings[/bold] and watch [bold]status[/bold].
+1. [bold]python app.py serve[/bold] starts everything on this machine;
+
+2. in another terminal, [bold]simulate[/bold] or [bold]import-pings FILE[/bold] sends it pings;
+
+3. [bold]status[/bold] shows how far each stage is, and what to do.
 
 Settings: flag > RIDELOG_<NAME> in the environment > ridelog.toml > default; see [bold]config show[/bold].
 """

@@ -9,6 +9,6 @@ import typer
 
 DataDirOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where the embedded servers keep data and logs.  [default: .ridelog]"),
+    typer.Option("--data-dir", help="Where the embedded servers keep data and logs.  \\[default: .ridelog]"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]

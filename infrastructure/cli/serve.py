@@ -23,12 +23,8 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    host: Annotated[
-        str | None, typer.Option(help="Address of HTTP; off loopback needs RIDELOG_TOKENS.")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Port of HTTP; 0 takes a free one.  [default: 8000]")
-    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address of HTTP; off loopback needs RIDELOG_TOKENS.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of HTTP; 0 takes a free one.  \\[default: 8000]")] = None,
     data_dir: DataDirOption = None,
     only: Annotated[
         str | None, typer.Option(help="Run only these programs: a comma list of api, tailer, projections.")
@@ -36,9 +32,11 @@ def serve(
 ) -> None:
     """Start ridelog and keep it running until Ctrl-C.
 
-    Starts its own PostgreSQL, Valkey and Kafka-compatible broker unless RIDELOG_POSTGRES_URL,
-    RIDELOG_REDIS_URL or RIDELOG_KAFKA_BOOTSTRAP name yours; then the API, the tailer and the projections.
-    What ends is started again; logs are below <data-dir>/logs.
+    Starts its own PostgreSQL, Valkey and Kafka-compatible broker, or uses yours:
+
+    - RIDELOG_POSTGRES_URL, RIDELOG_REDIS_URL, RIDELOG_KAFKA_BOOTSTRAP name external servers.
+
+    Then the API, the tailer and the projections. What ends is started again; logs are in <data-dir>/logs.
     """
     from infrastructure.observability.logging import configure
     from infrastructure.settings import Settings
@@ -47,9 +45,9 @@ def serve(
     from infrastructure.supervision.serve import serve as run
     from infrastructure.supervision.topics import ensure_topics
 
-    settings = Settings.load({"host": host, "port": port, "data_dir": data_dir})
-    configure(settings, "serve")
     chosen = parse_only(only)
+    settings = Settings.load({"host": host, "port": port, "data_dir": data_dir})
+    configure(settings.log_level, settings.log_format, "serve")
     run(settings, Parts(lambda ready: commands_for(ready, chosen), ensure_topics, announce))
 
 

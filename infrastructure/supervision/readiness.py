@@ -37,9 +37,7 @@ def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float 
         if all(program.name != API for program in programs) or _is_live(f"{http_url(settings)}/health/live"):
             return
         if not until(deadline):
-            raise UserError(
-                f"{API} does not answer after {timeout_s:.0f} s; see its log in the data directory"
-            )
+            raise UserError(f"{API} does not answer after {timeout_s:.0f} s; see its log in the data directory")
 
 
 def _is_live(url: str) -> bool:

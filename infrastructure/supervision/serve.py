@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import time
@@ -16,6 +17,7 @@ from infrastructure.embedded.identity import start_mark
 from infrastructure.embedded.ports import free_port
 from infrastructure.embedded.stale import Pids
 from infrastructure.settings import Settings
+from infrastructure.supervision.broker_limit import BrokerLimit, count_records
 from infrastructure.supervision.checks import prepare_database, refuse_open_door, refuse_taken_port
 from infrastructure.supervision.readiness import http_url, wait_live
 from infrastructure.supervision.service import Command, Program, Service
@@ -46,10 +48,11 @@ def serve(settings: Settings, parts: Parts) -> None:
                 ready = _prepare(settings, stack, pids, data_dir.path, parts)
                 programs += [Program(one, data_dir.path, Path.cwd()) for one in parts.commands(ready)]
                 supervisor = _start(ready, stack, programs, pids, parts)
+                look_at_broker = _broker_limit(ready, stack, supervisor)
                 info = _run_info(ready)
                 data_dir.write_run_info(info)
                 parts.announce(info, [*stack.servers.values(), *programs])
-            supervisor.run(signals)
+            supervisor.run(signals, look_at_broker)
         except StopRequested:
             pass
         finally:
@@ -75,9 +78,7 @@ def _prepare(settings: Settings, stack: Stack, pids: Pids, data_dir: Path, parts
     return ready
 
 
-def _start(
-    ready: Settings, stack: Stack, programs: Sequence[Program], pids: Pids, parts: Parts
-) -> Supervisor:
+def _start(ready: Settings, stack: Stack, programs: Sequence[Program], pids: Pids, parts: Parts) -> Supervisor:
     for program in programs:
         program.spawn()
     supervisor = Supervisor([*stack.servers.values(), *programs], pids, _repairs(ready, stack, parts))
@@ -94,6 +95,13 @@ def _repairs(ready: Settings, stack: Stack, parts: Parts) -> dict[str, Callable[
         parts.ensure_topics(ready)
 
     return {kafka.name: make_topics_again}
+
+
+def _broker_limit(ready: Settings, stack: Stack, supervisor: Supervisor) -> Callable[[], None]:
+    if (kafka := stack.servers.get("kafka_bootstrap")) is None:
+        return lambda: None
+    count = functools.partial(count_records, kafka.url, ready.topic_prefix)
+    return BrokerLimit(supervisor, count, ready.embedded_kafka_max_records).look
 
 
 def _run_info(ready: Settings) -> RunInfo:

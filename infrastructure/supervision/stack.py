@@ -44,11 +44,7 @@ class Stack:
         for server in self.servers.values():
             server.spawn()
             pids.record(
-                {
-                    one.name: (one.pid, one.stop_steps[0][0])
-                    for one in self.servers.values()
-                    if one.pid is not None
-                }
+                {one.name: (one.pid, one.stop_steps[0][0]) for one in self.servers.values() if one.pid is not None}
             )
         for server in self.servers.values():
             server.wait_ready()

@@ -40,19 +40,47 @@ class Supervisor:
         self._backoff = {service.name: Backoff() for service in services}
         self._start_at: dict[str, float] = {}
         self._repair_at: dict[str, float] = {}
+        self._held: set[str] = set()
         for backoff in self._backoff.values():
             backoff.started(clock())
         self._record()
 
-    def run(self, signals: StopSignals) -> None:
-        """Watch until a stop signal."""
+    def run(self, signals: StopSignals, also: Callable[[], None] = lambda: None) -> None:
+        """Watch until a stop signal; ``also`` is called after each look."""
         while not signals.wait(LOOK_EVERY_S):
             self.look()
+            also()
+
+    def hold(self, name: str) -> None:
+        """Stop the service and leave it stopped until ``release``; nothing if it is not one of ours."""
+        for service in self._services:
+            if service.name == name:
+                self._held.add(name)
+                service.stop()
+
+    def release(self, name: str) -> None:
+        """Start a held service again."""
+        for service in self._services:
+            if service.name in self._held and service.name == name:
+                self._held.remove(name)
+                self._start(service, self._clock())
+
+    def restart(self, name: str) -> None:
+        """Stop the service and start it again, with the repair that follows; on purpose, so without a pause."""
+        self.hold(name)
+        self.release(name)
+
+    def is_in_order(self, name: str) -> bool:
+        """Whether the service runs and needs no repair any more."""
+        alive = any(service.name == name and service.is_alive() for service in self._services)
+        return alive and name not in self._repair_at
 
     def look(self) -> None:
         """Look after every service once: notice an end, start what is due, repair what has come back."""
         for service in self._services:
             name, now = service.name, self._clock()
+            if name in self._held:
+                continue
             if service.is_alive():
                 self._repair_if_due(name, now)
             elif name not in self._start_at:
@@ -75,12 +103,12 @@ class Supervisor:
         return pause
 
     def _start(self, service: Service, now: float) -> None:
-        self._start_at.pop(service.name)
+        self._start_at.pop(service.name, None)
         self._backoff[service.name].started(now)
         try:
             service.spawn()
         except (UserError, OSError) as error:
-            log.error("%s cannot be started now (%s); trying again", service.name, error)  # noqa: TRY400
+            log.error("%s cannot be started now (%s); trying again", service.name, error)
             self._start_at[service.name] = now + self._backoff[service.name].pause(now)
             return
         log.info("%s was started again", service.name)

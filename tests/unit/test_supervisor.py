@@ -76,9 +76,7 @@ def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:
     assert fake.starts == 1
 
 
-def test_each_end_is_told_in_one_line_that_names_the_log(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_each_end_is_told_in_one_line_that_names_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fake, clock = Fake(tmp_path), Clock()
     fake.log_path.write_text("first\nout of luck\n")
     supervisor = supervise(fake, clock)
@@ -106,6 +104,28 @@ def test_a_repair_follows_a_restart_until_it_succeeds(tmp_path: Path) -> None:
         supervisor.look()
         clock.now += RETRY_REPAIR_S
     assert len(tries) == 3
+
+
+def test_what_is_held_stays_stopped_until_it_is_released(tmp_path: Path) -> None:
+    fake, clock = Fake(tmp_path), Clock()
+    supervisor = supervise(fake, clock)
+    supervisor.hold("fake")
+    for _ in range(4):
+        clock.now += LONGEST_S
+        supervisor.look()
+    assert (fake.starts, fake.alive) == (0, False)
+    supervisor.release("fake")
+    assert (fake.starts, fake.alive) == (1, True)
+
+
+def test_a_restart_on_purpose_is_in_order_once_it_is_repaired(tmp_path: Path) -> None:
+    fake, clock, tries = Fake(tmp_path), Clock(), []
+    supervisor = supervise(fake, clock, lambda: tries.append(1))
+    supervisor.restart("fake")
+    assert not supervisor.is_in_order("fake")
+    supervisor.look()
+    assert supervisor.is_in_order("fake")
+    assert (fake.starts, tries) == (1, [1])
 
 
 def test_the_pause_doubles_up_to_its_limit_and_starts_over_after_a_healthy_run() -> None:

@@ -1,0 +1,92 @@
+"""The command line from outside: help that teaches, one line an error, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from tests.support.serving import ROOT
+
+
+def ridelog(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """``python app.py`` in a directory of its own, with these settings and no others."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
+    env |= {f"RIDELOG_{name.upper()}": value for name, value in settings.items()}
+    env |= {"COLUMNS": "120", "NO_COLOR": "1"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "app.py"), *arguments],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_help_names_the_commands_and_the_first_step(tmp_path: Path) -> None:
+    done = ridelog("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in ("serve", "migrate", "config", "python app.py serve", "ridelog.toml"):
+        assert word in done.stdout
+    assert " process " not in done.stdout, "for the supervisor, not for people"
+
+
+def test_config_show_hides_secrets_and_is_also_json(tmp_path: Path) -> None:
+    (tmp_path / "ridelog.toml").write_text("port = 9000\n")
+    settings = {"tokens": "admin=hunter2", "postgres_url": "postgresql://u:hunter2@db/x"}
+    done = ridelog("config", "show", cwd=tmp_path, **settings)
+    assert done.returncode == 0
+    assert "hunter2" not in done.stdout
+    shown = json.loads(ridelog("config", "show", "--json", cwd=tmp_path, **settings).stdout)
+    assert shown["port"] == 9000
+    assert shown["postgres_url"] == "postgresql://u:***@db/x"
+    assert shown["data_dir"] == str(tmp_path / ".ridelog")
+
+
+@pytest.mark.parametrize("arguments", [("sevre",), ("serve", "--prot", "1"), ("serve", "--only", "api,tialer")])
+def test_wrong_usage_ends_with_2_and_a_hint(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = ridelog(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_of_the_user_is_one_line_and_ends_with_1(tmp_path: Path) -> None:
+    done = ridelog("config", "show", cwd=tmp_path, prot="1")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "error: unknown setting RIDELOG_PROT; the closest known one is RIDELOG_PORT\n"
+
+
+def test_migrate_brings_an_external_database_up_to_date_and_says_when_it_is(
+    tmp_path: Path, empty_postgres_url: str
+) -> None:
+    first = ridelog("migrate", "--json", cwd=tmp_path, postgres_url=empty_postgres_url)
+    assert first.returncode == 0, first.stderr
+    went = json.loads(first.stdout)
+    assert went["before"] is None
+    assert went["after"]
+    again = ridelog("migrate", cwd=tmp_path, postgres_url=empty_postgres_url)
+    assert "up to date" in again.stdout
+    assert not (tmp_path / ".ridelog").exists()
+
+
+def test_migrate_starts_and_stops_the_embedded_database_for_itself(tmp_path: Path) -> None:
+    done = ridelog("migrate", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "from revision none" in done.stdout
+    assert not (tmp_path / ".ridelog" / "pids.json").exists()
+    with pytest.raises(psycopg2.OperationalError):
+        psycopg2.connect(dbname="ridelog", user="ridelog", host=str(tmp_path / ".ridelog" / "run" / "postgres"))
+
+
+def test_serve_refuses_an_external_database_that_is_behind(tmp_path: Path, empty_postgres_url: str) -> None:
+    done = ridelog("serve", "--port", "0", cwd=tmp_path, postgres_url=empty_postgres_url)
+    assert done.returncode == 1
+    assert "run python app.py migrate" in done.stderr.splitlines()[-1]
