@@ -69,9 +69,7 @@ def _lock(path: Path) -> int:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise UserError(
-            f"cannot use the data directory {path}: {error}; choose another with --data-dir"
-        ) from error
+        raise UserError(f"cannot use the data directory {path}: {error}; choose another with --data-dir") from error
     try:
         # The kernel gives the lock free when we die, however we die; a pid file would outlive a kill -9.
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

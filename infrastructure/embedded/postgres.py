@@ -70,10 +70,14 @@ class Postgres(EmbeddedServer):
         files.make_database(self.database_url("postgres"), "ridelog")
 
     def _prepare(self) -> Spec:
-        home = files.make_cluster(self.data_dir, self._user, self.log_path)
-        files.private_directory(self._run_dir.parent, None)
-        files.private_directory(self._run_dir, self._user)
-        files.write_access_rules(home, self._user, over_tcp=self._port is not None)
+        try:
+            home = files.make_cluster(self.data_dir, self._user, self.log_path)
+            files.private_directory(self._run_dir.parent, None)
+            files.private_directory(self._run_dir, self._user)
+            files.write_access_rules(home, self._user, over_tcp=self._port is not None)
+        except OSError as error:
+            # A root without the rights of root, as in some containers, cannot even give files away.
+            raise ServerError(f"PostgreSQL's files cannot be prepared: {error}; {files.ADVICE}") from error
         self._await_orphans(home)
         where = {"listen_addresses": "", "unix_socket_directories": str(self._run_dir), "port": "5432"}
         if self._port is not None:
@@ -89,8 +93,7 @@ class Postgres(EmbeddedServer):
         while orphans := files.processes_in(home):
             if not until(deadline):
                 raise ServerError(
-                    f"another PostgreSQL (pid {', '.join(map(str, orphans))}) uses {home}; "
-                    "stop it with: kill -INT PID"
+                    f"another PostgreSQL (pid {', '.join(map(str, orphans))}) uses {home}; stop it with: kill -INT PID"
                 )
         files.remove_stale_lock(home)
 

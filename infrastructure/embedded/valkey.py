@@ -40,9 +40,7 @@ class Valkey(EmbeddedServer):
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         config = self.home / "valkey.conf"
         # A file, not arguments: those are readable by every user of the machine, the password among them.
-        with open(
-            os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-        ) as out:
+        with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
             out.write("".join(f"{name} {value}\n" for name, value in self._options().items()))
         program = str(get_binary_path())
         return Spec(self.name, [program, str(config)], self.log_path, plain_environment(), self.home)
