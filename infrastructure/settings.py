@@ -27,56 +27,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One immutable set of settings. A ``*_url`` of None means: start the embedded server."""
 
     data_dir: Annotated[Path, Meta(description="where the embedded servers keep data and logs")] = DEFAULT_DATA_DIR
-    host: Annotated[
-        str, Meta(min_length=1, description="address that HTTP binds; off loopback needs tokens")
-    ] = "127.0.0.1"
+    host: Annotated[str, Meta(min_length=1, description="address that HTTP binds; off loopback needs tokens")] = (
+        "127.0.0.1"
+    )
     port: Annotated[int, Meta(ge=0, le=65535, description="HTTP port; 0 takes a free one")] = 8000
     postgres_url: Annotated[str | None, Meta(description="external PostgreSQL, else the embedded one")] = None
-    redis_url: Annotated[str | None, Meta(description="external Redis or Valkey, else the embedded one")] = (
-        None
-    )
-    kafka_bootstrap: Annotated[str | None, Meta(description="external Kafka, host:port,…; else embedded")] = (
-        None
-    )
-    schema_registry_url: Annotated[str | None, Meta(description="external schema registry, else our own")] = (
-        None
-    )
-    tokens: Annotated[str | None, Meta(description="ingest=…,read=…,admin=…; several of a role allowed")] = (
-        None
-    )
-    target_freshness_ms: Annotated[Positive, Meta(description="a speed older than twice this is stale")] = (
-        15_000
-    )
+    redis_url: Annotated[str | None, Meta(description="external Redis or Valkey, else the embedded one")] = None
+    kafka_bootstrap: Annotated[str | None, Meta(description="external Kafka, host:port,…; else embedded")] = None
+    schema_registry_url: Annotated[str | None, Meta(description="external schema registry, else our own")] = None
+    tokens: Annotated[str | None, Meta(description="ingest=…,read=…,admin=…; several of a role allowed")] = None
+    target_freshness_ms: Annotated[Positive, Meta(description="a speed older than twice this is stale")] = 15_000
     feature_ttl_ms: Annotated[Positive, Meta(description="a speed older than this is expired")] = 7_200_000
-    partition_rows: Annotated[
-        Positive, Meta(description="positions in one partition of the events table")
-    ] = 10_000_000
+    partition_rows: Annotated[Positive, Meta(description="positions in one partition of the events table")] = 10_000_000
     topic_partitions: Annotated[
         Literal[1, 2, 4, 8, 16, 32, 64], Meta(description="partitions of a topic, fixed for its life")
     ] = 8
-    topic_prefix: Annotated[
-        str, Meta(description="put before every topic's name", pattern=r"^[A-Za-z0-9._-]*$")
-    ] = ""
+    topic_prefix: Annotated[str, Meta(description="put before every topic's name", pattern=r"^[A-Za-z0-9._-]*$")] = ""
     kafka_client: Annotated[
         Literal["confluent", "kafka-python"], Meta(description="library of the Kafka data plane")
     ] = "confluent"
-    slot_name: Annotated[
-        str, Meta(description="replication slot of the tailer", pattern=r"^[a-z0-9_]{1,63}$")
-    ] = "ridelog"
+    slot_name: Annotated[str, Meta(description="replication slot of the tailer", pattern=r"^[a-z0-9_]{1,63}$")] = (
+        "ridelog"
+    )
     publication_name: Annotated[
         str, Meta(description="publication that the tailer reads", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     ] = "ridelog"
-    consumer_group_prefix: Annotated[
-        str, Meta(min_length=1, description="put before each consumer group")
-    ] = "ridelog"
+    consumer_group_prefix: Annotated[str, Meta(min_length=1, description="put before each consumer group")] = "ridelog"
     max_batch_items: Annotated[Positive, Meta(description="pings in one request")] = 10_000
     max_body_bytes: Annotated[Positive, Meta(description="bytes of one request's body")] = 8 * 1024 * 1024
-    ingest_queue_pings: Annotated[Positive, Meta(description="pings waiting for a commit before 503")] = (
-        100_000
-    )
-    commit_batch_pings: Annotated[
-        Positive, Meta(description="pings in one transaction of the group commit")
-    ] = 5_000
+    ingest_queue_pings: Annotated[Positive, Meta(description="pings waiting for a commit before 503")] = 100_000
+    commit_batch_pings: Annotated[Positive, Meta(description="pings in one transaction of the group commit")] = 5_000
     rider_cache: Annotated[Positive, Meta(description="live riders kept in memory by ingest")] = 100_000
     snapshot_every: Annotated[Positive, Meta(description="events of one rider between snapshots")] = 1_000
     embedded_kafka_max_records: Annotated[

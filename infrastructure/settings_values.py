@@ -8,12 +8,8 @@ from typing import Literal, cast
 from infrastructure.settings_sources import SettingsError
 
 ROLES = ("ingest", "read", "admin")
-_USERINFO = re.compile(
-    r"(?P<head>[a-z][a-z0-9+.-]*://[^/?#]*?:)(?P<secret>[^/?#]*)(?P<tail>@)", re.IGNORECASE
-)
-_PARAMETER = re.compile(
-    r"(?P<head>(?:^|[?&\s])(?:ssl)?pass(?:word|phrase)?=)(?P<secret>[^&\s]*)", re.IGNORECASE
-)
+_USERINFO = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^/?#]*?:)(?P<secret>[^/?#]*)(?P<tail>@)", re.IGNORECASE)
+_PARAMETER = re.compile(r"(?P<head>(?:^|[?&\s])(?:ssl)?pass(?:word|phrase)?=)(?P<secret>[^&\s]*)", re.IGNORECASE)
 
 
 def parse_tokens(text: str) -> dict[str, Literal["ingest", "read", "admin"]]:
@@ -32,9 +28,7 @@ def parse_tokens(text: str) -> dict[str, Literal["ingest", "read", "admin"]]:
                 f"RIDELOG_TOKENS=ingest=…,read=…,admin=… with the roles {', '.join(ROLES)}"
             )
         if tokens.setdefault(token, cast("Literal['ingest', 'read', 'admin']", role)) != role:
-            raise SettingsError(
-                f"tokens: item {index} repeats the token of another role; give each role its own"
-            )
+            raise SettingsError(f"tokens: item {index} repeats the token of another role; give each role its own")
     return tokens
 
 

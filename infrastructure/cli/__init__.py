@@ -52,5 +52,6 @@ def main() -> None:
     try:
         build()()
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        # One line, also where a library's message brings line breaks.
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(1)

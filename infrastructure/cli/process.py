@@ -18,10 +18,13 @@ def register(app: typer.Typer) -> None:
 def process(name: Annotated[str, typer.Argument(help="api, tailer or projections")]) -> None:
     """Run one program in this process. Its settings are in the environment, the servers run already."""
     from infrastructure.observability.logging import configure
+    from infrastructure.observability.share import share_metrics
     from infrastructure.settings import Settings
 
     (program,) = parse_only(name)
     # Without the file: the environment that serve gives is complete, and a value it leaves out is meant so.
     settings = Settings.load(toml=None)
+    if settings.metrics_dir is not None:
+        share_metrics(settings.metrics_dir)
     configure(settings.log_level, settings.log_format, program)
     importlib.import_module(f"infrastructure.processes.{program}").main(settings)

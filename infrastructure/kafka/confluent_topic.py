@@ -42,9 +42,7 @@ _PASSING = frozenset(
 class ConfluentTopic:
     """``projections.ports.Topic`` on confluent-kafka. Raises PortUnavailable."""
 
-    def __init__(
-        self, bootstrap: str, topic: str, group: str, overrides: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, bootstrap: str, topic: str, group: str, overrides: Mapping[str, Any] | None = None) -> None:
         self._topic = topic
         self._epochs: dict[int, int] = {}
         self._epoch = 0
@@ -57,9 +55,7 @@ class ConfluentTopic:
                 **(overrides or {}),
             }
         )
-        self._consumer.subscribe(
-            [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
-        )
+        self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         try:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 
+import redis
+from sqlalchemy.exc import OperationalError
+
 from infrastructure.event_store import migrations
 from infrastructure.settings import Settings
 from infrastructure.settings_values import hide_password
@@ -35,12 +38,30 @@ def refuse_taken_port(host: str, port: int) -> None:
         raise UserError(f"cannot listen on {host}:{port}: {error}; see --host and --port") from error
 
 
+def refuse_silent_redis(url: str) -> None:
+    """Raises UserError if the external Redis does not answer."""
+    try:
+        with redis.Redis.from_url(url, socket_timeout=5.0, socket_connect_timeout=5.0) as client:
+            client.ping()
+    except (redis.exceptions.RedisError, ValueError) as error:
+        raise UserError(
+            f"cannot reach Redis at {hide_password(url)}: {error}; correct RIDELOG_REDIS_URL, "
+            "or leave it out to start an embedded one"
+        ) from error
+
+
 def prepare_database(url: str, *, embedded: bool) -> None:
-    """Migrate our own database; raises UserError if an external one is not at this code's revision."""
+    """Migrate our own database; raises UserError if an external one is away or not at this code's revision."""
     if embedded:
         migrations.upgrade(url)
         return
-    found = migrations.revision(url)
+    try:
+        found = migrations.revision(url)
+    except OperationalError as error:
+        raise UserError(
+            f"cannot reach the database {hide_password(url)}: {error.orig}; correct RIDELOG_POSTGRES_URL, "
+            "or leave it out to start an embedded one"
+        ) from error
     if not found.is_current:
         raise UserError(
             f"the database {hide_password(url)} is at revision {found.current or 'none'}, "

@@ -18,7 +18,12 @@ from infrastructure.embedded.ports import free_port
 from infrastructure.embedded.stale import Pids
 from infrastructure.settings import Settings
 from infrastructure.supervision.broker_limit import BrokerLimit, count_records
-from infrastructure.supervision.checks import prepare_database, refuse_open_door, refuse_taken_port
+from infrastructure.supervision.checks import (
+    prepare_database,
+    refuse_open_door,
+    refuse_silent_redis,
+    refuse_taken_port,
+)
 from infrastructure.supervision.readiness import http_url, wait_live
 from infrastructure.supervision.service import Command, Program, Service
 from infrastructure.supervision.stack import Stack
@@ -66,6 +71,8 @@ def serve(settings: Settings, parts: Parts) -> None:
 def _prepare(settings: Settings, stack: Stack, pids: Pids, data_dir: Path, parts: Parts) -> Settings:
     port = settings.port or free_port()
     refuse_taken_port(settings.host, port)
+    if settings.redis_url is not None:
+        refuse_silent_redis(settings.redis_url)
     ready = stack.start(pids)
     metrics_dir = settings.metrics_dir or data_dir / "metrics"
     # Files of processes that are gone would be summed into today's counters.

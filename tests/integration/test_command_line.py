@@ -86,6 +86,23 @@ def test_migrate_starts_and_stops_the_embedded_database_for_itself(tmp_path: Pat
         psycopg2.connect(dbname="ridelog", user="ridelog", host=str(tmp_path / ".ridelog" / "run" / "postgres"))
 
 
+@pytest.mark.parametrize(
+    ("setting", "url"),
+    [
+        ("postgres_url", "postgresql://u:hunter2@127.0.0.1:1/x"),
+        ("redis_url", "redis://:hunter2@127.0.0.1:1/0"),
+        ("kafka_bootstrap", "127.0.0.1:1"),
+    ],
+)
+def test_serve_refuses_an_external_server_that_is_away(tmp_path: Path, setting: str, url: str) -> None:
+    done = ridelog("serve", "--port", "0", cwd=tmp_path, **{setting: url})
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("error: ")
+    assert f"RIDELOG_{setting.upper()}" in told
+    assert "hunter2" not in told
+
+
 def test_serve_refuses_an_external_database_that_is_behind(tmp_path: Path, empty_postgres_url: str) -> None:
     done = ridelog("serve", "--port", "0", cwd=tmp_path, postgres_url=empty_postgres_url)
     assert done.returncode == 1

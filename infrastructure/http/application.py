@@ -1,0 +1,102 @@
+"""The ASGI application, from its parts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from infrastructure.http.auth import Authorizer
+from infrastructure.http.errors import HANDLERS
+from infrastructure.http.health import Check, health_routes
+from infrastructure.http.pings import Accepted, Submit, pings_route
+from infrastructure.http.speed import speed_route
+from infrastructure.observability import metrics
+from infrastructure.redis.reader import StateReader
+from infrastructure.settings import Settings
+from read_models.speed import Limits
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the application is wired with by the process that serves it."""
+
+    submit: Submit
+    speed: StateReader
+    checks: dict[str, Check]
+    refresh_metrics: Callable[[], Awaitable[None]]
+    routers: Sequence[Router] = ()
+    on_shutdown: Sequence[Callable[[], Any]] = ()
+
+
+def build(settings: Settings, parts: Parts) -> Litestar:
+    """Routes, guard, error handlers and the OpenAPI description under ``/schema``."""
+    limits = Limits(settings.target_freshness_ms, settings.feature_ttl_ms)
+    handlers: list[HTTPRouteHandler | Router] = [
+        pings_route(
+            parts.submit, max_items=settings.max_batch_items, max_bytes=settings.max_body_bytes, count=count_pings
+        ),
+        speed_route(parts.speed, limits),
+        *health_routes(parts.checks, parts.refresh_metrics),
+        *parts.routers,
+    ]
+    return Litestar(
+        handlers,
+        guards=[Authorizer(settings.parsed_tokens())],
+        exception_handlers=HANDLERS,
+        middleware=[timing],
+        on_shutdown=list(parts.on_shutdown),
+        openapi_config=OpenAPIConfig(
+            title="Ridelog",
+            version="1",
+            description="The event log behind a delivery platform's ETA.",
+            path="/schema",
+            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"]), SwaggerRenderPlugin(path="/swagger")],
+            components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
+        ),
+        logging_config=None,
+        # Bodies are bounded by the handler that reads them, with an error of our own form.
+        request_max_body_size=None,
+    )
+
+
+def count_pings(answer: Accepted) -> None:
+    metrics.PINGS.labels("accepted").inc(answer.accepted)
+    metrics.PINGS.labels("duplicate").inc(answer.duplicates)
+    metrics.PINGS.labels("rejected").inc(len(answer.rejected))
+    for item in answer.rejected:
+        metrics.REJECTED.labels(item.code).inc()
+
+
+def timing(app: ASGIApp) -> ASGIApp:
+    """Times every request by its route's template: a path with a rider's id in it would be a metric a rider."""
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await app(scope, receive, watch)
+        finally:
+            route = scope.get("path_template") or "unknown"
+            seconds = time.perf_counter() - started
+            metrics.REQUESTS.labels(str(scope["method"]), str(route), str(status)).observe(seconds)
+
+    return middleware

@@ -1,0 +1,87 @@
+"""What ``/health/ready`` asks, and what ``/metrics`` brings up to date first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import redis
+import redis.asyncio
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from infrastructure.event_store.head import read_head
+from infrastructure.ingest.group_commit import GroupCommit
+from infrastructure.observability import metrics
+from infrastructure.observability.stages import StageReport, newest, read_stages
+
+NEEDED = ("tailer", "speed")
+Check = Callable[[], Awaitable[str]]
+
+
+def ready_checks(engine: Engine, client: redis.asyncio.Redis) -> dict[str, Check]:
+    async def postgres() -> str:
+        return await asyncio.to_thread(_postgres, engine)
+
+    async def cache() -> str:
+        try:
+            await client.ping()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            return f"Redis does not answer: {error}"
+        return "ok"
+
+    def stage(name: str) -> Check:
+        async def check() -> str:
+            return await asyncio.to_thread(_stage, engine, name)
+
+        return check
+
+    return {"postgres": postgres, "redis": cache, **{name: stage(name) for name in NEEDED}}
+
+
+def refresher(engine: Engine, commits: GroupCommit) -> Callable[[], Awaitable[None]]:
+    """Brings the gauges that only this node knows up to date when they are asked for."""
+
+    def refresh() -> None:
+        metrics.QUEUE.set(commits.queued())
+        try:
+            with engine.connect() as connection:
+                metrics.LOG_POSITION.set(read_head(connection).position)
+            reports = newest(read_stages(engine))
+        except SQLAlchemyError:
+            reports = {}  # Postgres is away, and with it every stage: they count as not connected
+        for name in NEEDED:
+            report = reports.get(name)
+            metrics.STAGE_CONNECTED.labels(name).set(report is not None and report.connected)
+
+    async def run() -> None:
+        await asyncio.to_thread(refresh)
+
+    return run
+
+
+def _postgres(engine: Engine) -> str:
+    try:
+        with engine.connect() as connection:
+            read_head(connection)
+    except SQLAlchemyError as error:
+        return f"Postgres does not answer: {error}".splitlines()[0]
+    return "ok"
+
+
+def _stage(engine: Engine, name: str) -> str:
+    try:
+        return in_words(newest(read_stages(engine)).get(name))
+    except SQLAlchemyError as error:
+        return f"Postgres does not answer: {error}".splitlines()[0]
+
+
+def in_words(report: StageReport | None) -> str:
+    """'ok' or what is wrong with a stage."""
+    if report is None:
+        return "has never reported: is it running?"
+    if report.connected:
+        return "ok"
+    if report.progress.state != "running":
+        return report.progress.state
+    return f"silent for {report.age_s:.0f} s"

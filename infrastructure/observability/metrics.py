@@ -1,0 +1,62 @@
+"""Every metric of ridelog, declared once. Processes share them through files, so that one ``/metrics`` shows all.
+
+``PROMETHEUS_MULTIPROC_DIR`` must be set before this module is imported (``share.share_metrics``).
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def _gauge(name: str, words: str, labels: tuple[str, ...] = ()) -> Gauge:
+    return Gauge(name, words, labels, multiprocess_mode="mostrecent")
+
+
+PINGS = Counter("ridelog_pings", "Pings by what became of them", ("outcome",))
+REJECTED = Counter("ridelog_pings_rejected", "Pings not recorded, by reason", ("code",))
+REQUESTS = Histogram(
+    "ridelog_http_request_seconds", "Time of HTTP requests", ("method", "route", "status"), buckets=_SECONDS
+)
+QUEUE = _gauge("ridelog_ingest_queue_pings", "Pings that wait for a transaction")
+COMMIT_SECONDS = Histogram("ridelog_commit_seconds", "Time of one group commit", buckets=_SECONDS)
+COMMIT_PINGS = Histogram(
+    "ridelog_commit_pings", "Pings in one group commit", buckets=(1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
+)
+
+LOG_POSITION = _gauge("ridelog_log_position", "Position of the head of the log")
+STAGE_POSITION = _gauge("ridelog_stage_position", "Highest position that a stage has passed", ("stage",))
+STAGE_LAG = _gauge("ridelog_stage_lag_events", "Events that a stage is behind the one before it", ("stage",))
+STAGE_FRESHNESS = _gauge(
+    "ridelog_stage_freshness_seconds", "Now minus the time of the newest event that a stage has passed", ("stage",)
+)
+STAGE_CONNECTED = _gauge("ridelog_stage_connected", "1 while a stage reports and is connected", ("stage",))
+
+TAILER_RECORDS = Counter("ridelog_tailer_records", "Records acknowledged by Kafka")
+TAILER_IN_FLIGHT = _gauge("ridelog_tailer_in_flight_records", "Records read from the WAL and not acknowledged")
+SLOT_RETAINED = _gauge("ridelog_slot_retained_bytes", "WAL that the server keeps for the tailer's slot")
+
+PROJECTION_EVENTS = Counter(
+    "ridelog_projection_events", "Events by what a projection did with them", ("projection", "what")
+)
+
+
+class Total:
+    """Feeds a counter from a running total that somebody else keeps."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._counted = 0
+
+    def is_now(self, total: int) -> None:
+        self._counter.inc(max(0, total - self._counted))
+        self._counted = total
+
+
+def exposition() -> bytes:
+    """All processes' metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return generate_latest(registry)

@@ -1,0 +1,99 @@
+"""What each stage of the pipeline says of itself, in Postgres, where every other process can read it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+import msgspec
+from sqlalchemy import Engine, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from infrastructure.event_store.tables import stages
+
+EVERY_S = 1.0
+SILENT_AFTER_S = 10.0
+"""A stage that has said nothing for so long is taken for dead."""
+
+
+class Progress(msgspec.Struct, kw_only=True):
+    """One stage's report. ``position``: highest passed; ``lag_events``: behind the stage before it, as it knows.
+
+    ``newest_ms`` is the time of the newest event passed, epoch milliseconds: event time for a projection, commit
+    time for the tailer. ``state``: running, or in words why not.
+    """
+
+    state: str = "running"
+    position: int = 0
+    lag_events: int = 0
+    newest_ms: int = 0
+    detail: dict[str, Any] = {}
+
+
+class StageReport(msgspec.Struct):
+    """A report as read back; ``age_s`` is by the database's clock."""
+
+    stage: str
+    instance: str
+    age_s: float
+    progress: Progress
+
+    @property
+    def connected(self) -> bool:
+        return self.age_s <= SILENT_AFTER_S and self.progress.state == "running"
+
+
+class StageReporter:
+    """Writes at most one report a second, and one at once when the state changes."""
+
+    def __init__(self, engine: Engine, stage: str) -> None:
+        self._engine = engine
+        self._stage = stage
+        self._instance = f"{socket.gethostname()}:{os.getpid()}"
+        self._last_at = 0.0
+        self._last_state = ""
+        self._forget_dead()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._last_at >= EVERY_S
+
+    def report(self, progress: Progress) -> None:
+        if not self.due() and progress.state == self._last_state:
+            return
+        self._last_at, self._last_state = time.monotonic(), progress.state
+        values = {"reported_at": func.clock_timestamp(), "progress": msgspec.to_builtins(progress)}
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(stages)
+                .values(stage=self._stage, instance=self._instance, **values)
+                .on_conflict_do_update(index_elements=["stage", "instance"], set_=values)
+            )
+
+    def _forget_dead(self) -> None:
+        """Reports of processes that are gone: they would make a stage look twice as large as it is."""
+        silent = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, SILENT_AFTER_S)
+        with self._engine.begin() as connection:
+            connection.execute(delete(stages).where(stages.c.stage == self._stage, stages.c.reported_at < silent))
+
+
+def read_stages(engine: Engine) -> list[StageReport]:
+    """All reports, the newest of each stage first."""
+    age = func.extract("epoch", func.clock_timestamp() - stages.c.reported_at)
+    query = select(stages.c.stage, stages.c.instance, age, stages.c.progress).order_by(
+        stages.c.stage, stages.c.reported_at.desc()
+    )
+    with engine.connect() as connection:
+        return [
+            StageReport(row[0], row[1], float(row[2]), msgspec.convert(row[3], Progress))
+            for row in connection.execute(query)
+        ]
+
+
+def newest(reports: list[StageReport]) -> dict[str, StageReport]:
+    """The latest report of each stage."""
+    latest: dict[str, StageReport] = {}
+    for report in reports:
+        latest.setdefault(report.stage, report)
+    return latest

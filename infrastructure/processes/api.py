@@ -1,0 +1,80 @@
+"""The API as a program: HTTP in, commands to the event store, reads from the read models."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import uvicorn
+
+from domain.contracts import Codec
+from domain.riders import Riders
+from infrastructure.event_store.engine import reader_engine, writer_engine
+from infrastructure.event_store.factory import EventStoreFactory
+from infrastructure.event_store.generations import active
+from infrastructure.event_store.log import PostgresHistory
+from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.event_store.snapshots import SnapshotRecorder
+from infrastructure.http.application import Parts, build
+from infrastructure.http.checks import ready_checks, refresher
+from infrastructure.ingest.group_commit import GroupCommit
+from infrastructure.observability import metrics
+from infrastructure.redis.connection import connect_async
+from infrastructure.redis.reader import StateReader
+from infrastructure.registry.connect import schema_ids
+from infrastructure.settings import Settings
+from read_models import speed
+
+
+def main(settings: Settings) -> None:
+    """Serve until SIGTERM; what is queued is committed and answered first."""
+    assert settings.postgres_url is not None
+    assert settings.redis_url is not None
+    writer, reader = writer_engine(settings.postgres_url), reader_engine(settings.postgres_url)
+    recorder = EventRecorder(writer, partition_rows=settings.partition_rows)
+    factory = EventStoreFactory(recorder, SnapshotRecorder(writer), Codec(schema_ids(settings, reader)))
+    riders = Riders(
+        factory,
+        PostgresHistory(reader),
+        cached_riders=settings.rider_cache,
+        snapshot_every=settings.snapshot_every,
+    )
+    commits = GroupCommit(
+        riders.record_pings,
+        queue_pings=settings.ingest_queue_pings,
+        batch_pings=settings.commit_batch_pings,
+        observe=_observe_commit,
+    )
+    commits.start()
+    cache = connect_async(settings.redis_url)
+    application = build(
+        settings,
+        Parts(
+            submit=commits.submit,
+            speed=StateReader(cache, speed.NAME, partial(active, reader, speed.NAME)),
+            checks=ready_checks(reader, cache),
+            refresh_metrics=refresher(reader, commits),
+            on_shutdown=[cache.aclose],
+        ),
+    )
+    try:
+        uvicorn.run(
+            application,
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=10,
+        )
+    finally:
+        commits.stop()
+        for engine in (writer, reader):
+            engine.dispose()
+
+
+def _observe_commit(_requests: int, pings: int, seconds: float) -> None:
+    metrics.COMMIT_SECONDS.observe(seconds)
+    metrics.COMMIT_PINGS.observe(pings)

@@ -1,0 +1,44 @@
+"""What the long-running programs share: stopping by signal, waiting out a server that is away."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger("ridelog.process")
+
+BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+def stop_event() -> threading.Event:
+    """Set by SIGTERM or SIGINT; call in the main thread."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def run_until_stopped(
+    attempt: Callable[[], None],
+    stop: threading.Event,
+    passing: tuple[type[Exception], ...],
+    told: Callable[[str], None],
+) -> None:
+    """Call ``attempt`` again after each error that passes by itself, ever more slowly; ``told`` gets the reason.
+
+    ``attempt`` returns when ``stop`` is set. Any other error ends the process, which its supervisor starts again.
+    """
+    failures = 0
+    while not stop.is_set():
+        try:
+            attempt()
+        except passing as error:
+            wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
+            log.warning("%s: trying again in %.1f s", error, wait_s)
+            told(f"{type(error).__name__}: {error}")
+            stop.wait(wait_s)
+            failures += 1
+        else:
+            failures = 0

@@ -1,0 +1,106 @@
+"""The tailer as a program: from the WAL to Kafka, until it is told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from infrastructure.cdc.pgoutput import ProtocolError
+from infrastructure.cdc.slot import ensure_publication_and_slot, slot_state
+from infrastructure.cdc.stream import ReplicationStream, SlotInUse, StreamLost
+from infrastructure.cdc.tailer import Tailer
+from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.head import read_head
+from infrastructure.kafka.admin import TopicError, ensure_topics
+from infrastructure.kafka.factory import bootstrap, make_publisher
+from infrastructure.kafka.port import PublishError
+from infrastructure.observability import metrics
+from infrastructure.observability.stages import Progress, StageReporter
+from infrastructure.processes.common import run_until_stopped, stop_event
+from infrastructure.settings import Settings
+from infrastructure.topics import topics
+
+IDLE_S = 0.2
+NEAR_BYTES = 1 << 20
+_PASSING = (StreamLost, SlotInUse, PublishError, ProtocolError, TopicError, SQLAlchemyError)
+
+
+def main(settings: Settings) -> None:
+    """Run until SIGTERM; after any error start again from the confirmed LSN."""
+    assert settings.postgres_url is not None
+    stop = stop_event()
+    engine = reader_engine(settings.postgres_url, pool_size=2)
+    reporter = StageReporter(engine, "tailer")
+
+    def told(reason: str) -> None:
+        try:
+            reporter.report(Progress(state=reason))
+        except SQLAlchemyError:
+            return  # Postgres itself is away: the silence of this stage says so
+
+    run_until_stopped(lambda: run(settings, engine, reporter, stop), stop, _PASSING, told)
+
+
+def run(settings: Settings, engine: Engine, reporter: StageReporter, stop: threading.Event) -> None:
+    """One life of a tailer: from connecting to the first error."""
+    assert settings.postgres_url is not None
+    ensure_topics(bootstrap(settings), list(topics(settings).values()), settings.topic_partitions)
+    ensure_publication_and_slot(engine, settings.publication_name, settings.slot_name)
+    stream = ReplicationStream(settings.postgres_url, settings.slot_name, settings.publication_name)
+    publisher = make_publisher(settings)
+    try:
+        tailer = Tailer(stream, publisher, topics(settings), settings.topic_partitions)
+        observer = _Observer(settings, engine, tailer, reporter)
+        while not stop.is_set():
+            tailer.step(IDLE_S)
+            observer.look()
+    finally:
+        publisher.close()
+        stream.close()
+
+
+class _Observer:
+    """Tells the stage table and the metrics, once a second, how far the tailer is."""
+
+    def __init__(self, settings: Settings, engine: Engine, tailer: Tailer, reporter: StageReporter) -> None:
+        self._slot_name = settings.slot_name
+        self._engine = engine
+        self._tailer = tailer
+        self._reporter = reporter
+        self._last_head = -1
+        self._records = metrics.Total(metrics.TAILER_RECORDS)
+
+    def look(self) -> None:
+        if not self._reporter.due():
+            return
+        with self._engine.connect() as connection:
+            # In this order: what is recorded in between makes the tailer look late, never early.
+            head = read_head(connection)
+            slot = slot_state(connection, self._slot_name)
+        progress = self._tailer.progress
+        standing = head.position == self._last_head and self._tailer.in_flight() == 0
+        self._last_head = head.position
+        if standing and slot is not None and slot.behind_bytes < NEAR_BYTES:
+            # Nothing came since the last look and nothing is under way: a tailer that was started again has passed
+            # what its predecessor had.
+            progress.position = max(progress.position, head.position)
+            progress.commit_ms = max(progress.commit_ms, head.recorded_at_ms)
+        self._reporter.report(
+            Progress(
+                position=progress.position,
+                lag_events=head.position - progress.position if progress.position else self._tailer.in_flight(),
+                newest_ms=progress.commit_ms,
+                detail={"slot": slot._asdict() if slot else None, "in_flight": self._tailer.in_flight()},
+            )
+        )
+        self._records.is_now(progress.acknowledged)
+        metrics.TAILER_IN_FLIGHT.set(self._tailer.in_flight())
+        metrics.STAGE_POSITION.labels("tailer").set(progress.position)
+        metrics.STAGE_LAG.labels("tailer").set(max(0, head.position - progress.position))
+        if progress.commit_ms:
+            metrics.STAGE_FRESHNESS.labels("tailer").set(time.time() - progress.commit_ms / 1000)
+        if slot is not None:
+            metrics.SLOT_RETAINED.set(slot.retained_bytes)

@@ -1,0 +1,71 @@
+"""Point reads of a projection's states, following its active generation."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import redis
+import redis.asyncio
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.identifiers import shard_of
+from read_models.keys import state_key
+
+REFRESH_S = 1.0
+"""How long a reader may follow a generation that is no longer the active one; the old one is kept longer."""
+
+
+class ReadModelUnavailable(Exception):
+    """Redis is away, or which generation to read is not known yet."""
+
+
+class Found(NamedTuple):
+    state: bytes
+    generation: int
+
+
+class StateReader:
+    """``active`` asks Postgres for the generation; while Postgres is away the last answer holds."""
+
+    def __init__(self, client: redis.asyncio.Redis, projection: str, active: Callable[[], int | None]) -> None:
+        self._client = client
+        self._projection = projection
+        self._active = active
+        self._generation: int | None = None
+        self._read_at = -REFRESH_S
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def get(self, key: str) -> Found | None:
+        """The state of ``key``; None = no event of it has been folded. Raises ReadModelUnavailable."""
+        generation = await self._current()
+        if generation is None:
+            return None
+        try:
+            state = await self._client.hget(state_key(self._projection, generation, shard_of(key)), key)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise ReadModelUnavailable(f"Redis: {error}") from error
+        except UnicodeEncodeError:
+            return None  # a lone surrogate: no such key can have been recorded
+        return None if state is None else Found(state, generation)
+
+    async def _current(self) -> int | None:
+        if time.monotonic() - self._read_at >= REFRESH_S and self._refreshing is None:
+            self._refreshing = asyncio.ensure_future(self._refresh())
+        if self._generation is None and self._refreshing is not None:
+            await asyncio.shield(self._refreshing)
+        return self._generation
+
+    async def _refresh(self) -> None:
+        try:
+            found = await asyncio.to_thread(self._active)
+            self._generation = found if found is not None else self._generation
+            self._read_at = time.monotonic()
+        except SQLAlchemyError as error:
+            if self._generation is None:
+                raise ReadModelUnavailable(f"Postgres: {error}") from error
+            self._read_at = time.monotonic()
+        finally:
+            self._refreshing = None
