@@ -25,7 +25,10 @@ def admin(bootstrap: str, timeout_ms: int = 10_000) -> Iterator[Any]:
     """An admin client, closed at the end. Raises TopicError when the broker is away."""
     try:
         client = KafkaAdminClient(
-            bootstrap_servers=bootstrap.split(","), request_timeout_ms=timeout_ms, client_id="ridelog-admin"
+            bootstrap_servers=bootstrap.split(","),
+            bootstrap_timeout_ms=timeout_ms,
+            request_timeout_ms=timeout_ms,
+            client_id="ridelog-admin",
         )
     except KafkaError as error:
         raise TopicError(f"Kafka at {bootstrap} does not answer: {error}") from error
