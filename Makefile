@@ -1,0 +1,48 @@
+# Two commands do everything on a bare machine with Python 3.11–3.13 and make:
+#   make demo    servers, simulated riders and their speeds, live
+#   make test    lint, types, every tier of tests
+.PHONY: demo test lint prove bench install lock clean
+
+# The first interpreter that fits and really runs; name another with `make PYTHON=… test`.
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN = .venv/bin
+INSTALLED = .venv/.installed
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary=:all: --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/python app.py demo
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest
+
+# The long proofs whole; writes docs/proofs/ with commit and seed. Hours are fine.
+prove: $(INSTALLED)
+	RIDELOG_TEST_PROVE=1 $(BIN)/python -m pytest -m proof --no-header -q
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+# Exact versions, without any index address.
+lock:
+	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --quiet --only-binary=:all: --editable '.[dev]'
+	{ echo '# Exact versions; made by `make lock`.'; .lock-venv/bin/pip freeze --exclude-editable; } > requirements.lock
+	rm -rf .lock-venv
+
+clean:
+	rm -rf .venv build *.egg-info
