@@ -98,17 +98,40 @@ class Runner(Generic[S]):
         return self.counters.applied - before
 
     def idle_check(self) -> int:
-        """Fill shards that stand still behind the head: a lost *last* record shows no gap. Call every few seconds."""
-        if not self._shards:
-            return 0
-        head = self._log.head(self._projection.stream)
+        """Look at shards that stand still; call every few seconds.
+
+        A lost *last* record shows no gap, and a sink that was emptied or rewound shows nothing at all.
+        """
         before = self.counters.applied
+        try:
+            self._check_sink()
+            self._check_head()
+        except BaseException:
+            self.forget()
+            raise
+        return self.counters.applied - before
+
+    def _check_sink(self) -> None:
+        shards = list(self._shards)
+        moved = [
+            shard
+            for shard, fence in zip(shards, self._sink.fences(shards), strict=True)
+            if fence != self._shards[shard].stored
+        ]
+        if moved:
+            log.warning(
+                "fences are not where they were left; reading them anew",
+                extra={"projection": self._projection.name, "shards": len(moved)},
+            )
+            self._open(moved)
+
+    def _check_head(self) -> None:
+        head = self._log.head(self._projection.stream)
         for shard, state in list(self._shards.items()):
             behind = state.fence.seq < head.seqs[shard]
             if behind and state.seen_idle_at == state.fence.seq:
                 self._fill(shard, head.seqs[shard])
             state.seen_idle_at = state.fence.seq if behind else None
-        return self.counters.applied - before
 
     def commit(self) -> None:
         """Tell Kafka how far it was read: a hint for people and lag tools, never what decides."""

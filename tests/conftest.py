@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from infrastructure.embedded.ports import free_port
 from infrastructure.embedded.postgres import Postgres
@@ -15,6 +17,10 @@ from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
 from infrastructure.settings import Settings
 from tests.support.servers import UNDURABLE, fresh_database, make_template, running
+
+# Time decides no test: other processes of the suite share the machine.
+hypothesis_settings.register_profile("ridelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("ridelog")
 
 
 @pytest.fixture(scope="session")

@@ -56,9 +56,7 @@ def test_variables_of_the_tests_and_empty_ones_are_no_settings() -> None:
         ({"RIDELOG_SLOT_NAME": "Has-Capitals"}, "RIDELOG_SLOT_NAME"),
     ],
 )
-def test_a_bad_value_is_named_with_its_origin_and_what_would_be_accepted(
-    env: dict[str, str], told: str
-) -> None:
+def test_a_bad_value_is_named_with_its_origin_and_what_would_be_accepted(env: dict[str, str], told: str) -> None:
     with pytest.raises(SettingsError, match="RIDELOG_") as error:
         Settings.load({}, env, None)
     assert told in str(error.value)

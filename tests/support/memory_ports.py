@@ -1,0 +1,141 @@
+"""The ports of the projections in memory: a log, a sink and a topic that a test can damage at will."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from domain.identifiers import SHARDS, shard_of
+from projections.ports import Fence, LoggedEvent, LogHead, PortUnavailable, Record, ShardWrite
+
+TOPIC = "gps-pings"
+
+
+class MemoryLog:
+    """A log of events whose payload is JSON; ``stream`` is not told apart."""
+
+    def __init__(self) -> None:
+        self.log_id: UUID = uuid4()
+        self.events: list[LoggedEvent] = []
+        self._versions: dict[str, int] = defaultdict(int)
+        self._seqs = [0] * SHARDS
+
+    def append(self, key: str, event_type: str, data: Mapping[str, Any]) -> LoggedEvent:
+        shard = shard_of(key)
+        self._seqs[shard] += 1
+        self._versions[key] += 1
+        event = LoggedEvent(
+            len(self.events) + 1,
+            shard,
+            self._seqs[shard],
+            key,
+            self._versions[key],
+            event_type,
+            json.dumps(data).encode(),
+        )
+        self.events.append(event)
+        return event
+
+    def head(self, stream: str) -> LogHead:
+        return LogHead(self.log_id, len(self.events), list(self._seqs))
+
+    def read_shard(self, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:
+        return [e for e in self.events if e.shard == shard and e.seq > after_seq][:limit]
+
+    def restored_to(self, position: int) -> MemoryLog:
+        """The log as an older backup has it: the same identity, fewer events."""
+        older = MemoryLog()
+        older.log_id = self.log_id
+        for event in self.events[:position]:
+            older.append(event.key, event.event_type, json.loads(event.payload))
+        return older
+
+
+class MemorySink:
+    """Compare-and-set by shard, like Redis; ``before_apply`` may raise or interfere."""
+
+    def __init__(self) -> None:
+        self.states: dict[int, dict[str, bytes]] = defaultdict(dict)
+        self.held: dict[int, Fence] = {}
+        self.before_apply: Callable[[Sequence[ShardWrite]], None] = lambda writes: None
+
+    def fences(self, shards: Sequence[int]) -> list[Fence | None]:
+        return [self.held.get(shard) for shard in shards]
+
+    def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
+        return {
+            shard: {name: self.states[shard][name] for name in names if name in self.states[shard]}
+            for shard, names in keys.items()
+        }
+
+    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+        self.before_apply(writes)
+        return [self._one(write) for write in writes]
+
+    def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
+        if self.held.get(shard) != expected:
+            return False
+        self.states[shard].clear()
+        self.held[shard] = new
+        return True
+
+    def _one(self, write: ShardWrite) -> bool:
+        if self.held.get(write.shard) != write.expected:
+            return False
+        self.states[write.shard].update(write.states)
+        self.held[write.shard] = write.new
+        return True
+
+    def all_states(self) -> dict[str, bytes]:
+        return {key: state for states in self.states.values() for key, state in states.items()}
+
+
+class ScriptedTopic:
+    """Delivers exactly the batches that a test queues; all partitions assigned until the test says otherwise."""
+
+    def __init__(self, partitions: int = 8) -> None:
+        self.partitions = partitions
+        self.assigned: dict[int, int] = dict.fromkeys(range(partitions), 1)
+        self.batches: list[list[Record]] = []
+        self.committed: dict[int, int] = {}
+        self._offset = 0
+
+    def deliver(self, events: Sequence[LoggedEvent]) -> None:
+        self.batches.append([self.record(event) for event in events])
+
+    def record(self, event: LoggedEvent) -> Record:
+        self._offset += 1
+        headers = [
+            ("id", b"-"),
+            ("eventType", event.event_type.encode()),
+            ("version", str(event.version).encode()),
+            ("position", str(event.position).encode()),
+            ("seq", str(event.seq).encode()),
+        ]
+        partition = event.shard % self.partitions
+        return Record(TOPIC, partition, self._offset, event.key.encode(), event.payload, headers)
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        return self.batches.pop(0) if self.batches else []
+
+    def assignment(self) -> Mapping[int, int]:
+        return self.assigned
+
+    def seek_to_end(self, partitions: Sequence[int]) -> None:
+        return
+
+    def seek(self, partition: int, offset: int) -> None:
+        return
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        self.committed.update(offsets)
+
+    def close(self) -> None:
+        return
+
+
+class Away(PortUnavailable):
+    """What a test raises to play a server that has gone away."""
