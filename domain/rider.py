@@ -109,7 +109,7 @@ class Rider(Aggregate):
         leg: Leg
 
         def apply(self, aggregate: Rider) -> None:
-            aggregate.current_leg = (self.leg.order_id, self.leg.leg)
+            aggregate.current_leg = [self.leg.order_id, self.leg.leg]
 
         def data(self) -> dict[str, Any]:
             return {**super().data(), **self.leg._asdict()}
@@ -138,7 +138,7 @@ class Rider(Aggregate):
         self.pings = 0
         self.latest_ms = -1
         self.on_shift = False
-        self.current_leg: tuple[str, str] | None = None
+        self.current_leg: list[str] | None = None
 
     @classmethod
     def register(cls, rider_id: str, at_ms: int) -> Self:
@@ -186,7 +186,7 @@ class Rider(Aggregate):
         self._happened(self.LegStarted, at_ms, leg=leg)
 
     def end_leg(self, order_id: str, leg: str, at_ms: int) -> None:
-        if self.current_leg != (order_id, leg):
+        if self.current_leg != [order_id, leg]:
             raise LegNotStarted(f"rider {self.rider_id} is not on leg {leg} of order {order_id}")
         self._happened(self.LegEnded, at_ms, order_id=order_id, leg=leg)
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from eventsourcing.persistence import AggregateRecorder, IntegrityError, StoredEvent
 from sqlalchemy import Engine, exc, insert, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from infrastructure.event_store.tables import snapshots
 
@@ -61,7 +62,7 @@ class SnapshotRecorder(AggregateRecorder):
         query = (
             select(c.aggregate_id, c.version, c.topic, c.state)
             .where(c.aggregate_id.in_(aggregates))
-            .distinct(c.aggregate_id)
+            .ext(distinct_on(c.aggregate_id))
             .order_by(c.aggregate_id, c.version.desc())
         )
         with self._engine.connect() as connection:

@@ -62,8 +62,7 @@ def _slots_dropped(cursor: Cursor, database: str) -> bool:
         (database,),
     )
     cursor.execute(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
-        "WHERE database = %s AND NOT active",
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s AND NOT active",
         (database,),
     )
     cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE database = %s", (database,))

@@ -1,0 +1,144 @@
+"""The commands on riders, on every event store: in memory and on Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from eventsourcing.application import AggregateNotFoundError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.contracts import Codec, LocalSchemaIds
+from domain.errors import EventIdConflict, ShiftAlreadyStarted
+from domain.rider import Leg
+from domain.riders import Riders
+from infrastructure.event_store.engine import writer_engine
+from infrastructure.event_store.factory import EventStoreFactory
+from infrastructure.event_store.log import PostgresHistory
+from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.event_store.snapshots import SnapshotRecorder
+from tests.support.memory_event_store import MemoryEventStore
+from tests.unit.given import NOW_MS, a_ping
+
+MakeRiders = Callable[..., Riders]
+CODEC = Codec(LocalSchemaIds())
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def make_riders(request: pytest.FixtureRequest) -> Iterator[MakeRiders]:
+    """Applications on one event store; each call is another process as far as the store can tell."""
+    if request.param == "memory":
+        store = MemoryEventStore()
+        yield lambda **options: Riders(EventStoreFactory(store, store.snapshots, CODEC), store, **options)
+        return
+    engine = writer_engine(request.getfixturevalue("postgres_url"))
+
+    def on_postgres(**options: Any) -> Riders:
+        recorder = EventRecorder(engine, partition_rows=1000)
+        return Riders(EventStoreFactory(recorder, SnapshotRecorder(engine), CODEC), PostgresHistory(engine), **options)
+
+    yield on_postgres
+    engine.dispose()
+
+
+def test_the_first_ping_registers_its_rider(make_riders: MakeRiders) -> None:
+    riders = make_riders()
+    (outcome,) = riders.record_pings([a_ping()])
+    assert (outcome.position, outcome.is_new, outcome.rejection) == (2, True, None)
+    rider = riders.get("anna")
+    assert (rider.version, rider.pings, rider.latest_ms) == (2, 1, NOW_MS)
+
+
+def test_an_unknown_rider_is_not_found(make_riders: MakeRiders) -> None:
+    with pytest.raises(AggregateNotFoundError):
+        make_riders().get("nobody")
+
+
+def test_repeats_within_a_batch_and_between_batches_are_duplicates(make_riders: MakeRiders) -> None:
+    riders = make_riders()
+    first, second = a_ping(), a_ping(t_ms=NOW_MS + 1)
+    outcomes = riders.record_pings([first, second, first])
+    assert [o.is_new for o in outcomes] == [True, True, False]
+    assert [o.position for o in outcomes] == [2, 3, 2]
+    outcomes = riders.record_pings([second, a_ping(t_ms=NOW_MS + 2), first])
+    assert [o.is_new for o in outcomes] == [False, True, False]
+    assert [o.position for o in outcomes] == [3, 4, 2]
+
+
+def test_invariant_3_a_repeat_is_known_to_another_process_too(make_riders: MakeRiders) -> None:
+    make_riders().record_pings([a_ping(), a_ping("ben")])
+    outcomes = make_riders().record_pings([a_ping("ben"), a_ping()])
+    assert [o.is_new for o in outcomes] == [False, False]
+
+
+def test_a_conflict_of_content_rejects_that_ping_alone(make_riders: MakeRiders) -> None:
+    riders = make_riders()
+    event_id = "0b7e9d1c-3f6a-4f0e-8f65-2b1f9a8d7c6e"
+    riders.record_pings([a_ping(event_id=event_id)])
+    outcomes = riders.record_pings([a_ping(event_id=event_id, accuracy_meters=1), a_ping("ben")])
+    assert isinstance(outcomes[0].rejection, EventIdConflict)
+    assert outcomes[0].position is None
+    assert outcomes[1].is_new
+
+
+def test_a_writer_whose_riders_were_changed_by_another_decides_anew(make_riders: MakeRiders) -> None:
+    one, other = make_riders(), make_riders()
+    one.record_pings([a_ping(), a_ping("ben")])
+    other.record_pings([a_ping(t_ms=NOW_MS + 1), a_ping("carl")])
+    # ``one`` still holds anna at her second version: its batch is decided anew inside the lock, none of it is lost.
+    outcomes = one.record_pings([a_ping(t_ms=NOW_MS + 1), a_ping(t_ms=NOW_MS + 2), a_ping("ben", NOW_MS + 1)])
+    assert [o.is_new for o in outcomes] == [False, True, True]
+    assert one.get("anna").version == 4
+
+
+def test_an_evicted_rider_is_loaded_again(make_riders: MakeRiders) -> None:
+    riders = make_riders(cached_riders=2)
+    for number in range(5):
+        riders.record_pings([a_ping(f"rider-{n}", NOW_MS + number) for n in range(6)])
+    assert riders.get("rider-0").pings == 5
+
+
+def test_snapshots_are_taken_and_loaded(make_riders: MakeRiders) -> None:
+    riders = make_riders(snapshot_every=10)
+    riders.start_leg("anna", Leg("order-1", "to_restaurant", 1.0, 2.0), NOW_MS)
+    for batch in range(5):
+        riders.record_pings([a_ping(t_ms=NOW_MS + batch * 10 + n) for n in range(7)])
+    fresh = make_riders(snapshot_every=10)
+    outcomes = fresh.record_pings([a_ping(t_ms=NOW_MS), a_ping(t_ms=NOW_MS + 1000)])
+    assert [o.is_new for o in outcomes] == [False, True]
+    rider = fresh.get("anna")
+    assert (rider.pings, rider.current_leg) == (36, ["order-1", "to_restaurant"])
+
+
+def test_a_refused_command_leaves_no_trace(make_riders: MakeRiders) -> None:
+    riders = make_riders()
+    riders.start_shift("anna", NOW_MS)
+    with pytest.raises(ShiftAlreadyStarted):
+        riders.start_shift("anna", NOW_MS)
+    riders.end_shift("anna", NOW_MS)
+    assert riders.get("anna").version == 3
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    batches=st.lists(
+        st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=1, max_size=8), max_size=6
+    ),
+    writers=st.lists(st.integers(0, 1), min_size=6, max_size=6),
+)
+def test_invariant_3_every_ping_is_recorded_once_whoever_sends_it(
+    make_riders: MakeRiders, batches: list[list[tuple[str, int]]], writers: list[int]
+) -> None:
+    processes = [make_riders(), make_riders()]
+    already: dict[tuple[str, int], int] = {}
+    for batch, writer in zip(batches, writers, strict=False):
+        pings = [a_ping(rider, NOW_MS + second) for rider, second in batch]
+        for item, outcome in zip(batch, processes[writer].record_pings(pings), strict=True):
+            assert outcome.position is not None
+            if item in already:
+                assert (outcome.is_new, outcome.position) == (False, already[item])
+            # The store outlives an example: what an earlier one recorded is a repeat here.
+            already[item] = outcome.position
+    assert len(set(already.values())) == len(already)

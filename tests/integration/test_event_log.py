@@ -1,0 +1,226 @@
+"""The log on a real Postgres: one order, no holes, whatever its writers do."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from eventsourcing.persistence import IntegrityError, OperationalError
+from sqlalchemy import Engine, text
+
+from domain.identifiers import aggregate_id, shard_of
+from infrastructure.event_store import migrations
+from infrastructure.event_store.engine import reader_engine, writer_engine
+from infrastructure.event_store.head import read_head
+from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.event_store.stored import LogEvent
+from tests.support.proofs import whole
+
+EVENTS = 100_000 if whole() else 8_000
+WRITERS = 8
+BATCH = 50
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    engine = writer_engine(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+def events_of(key: str, first: int, count: int, payload: bytes = b"x" * 90) -> list[LogEvent]:
+    aggregate = aggregate_id("Rider", key)
+    return [
+        LogEvent(aggregate, version, "GpsPing", payload, "Rider", key, UUID(int=version), 1_790_000_000_000 + version)
+        for version in range(first, first + count)
+    ]
+
+
+def contiguous(engine: Engine) -> int:
+    """Number of events, after checking that position, seq and version have no holes and follow commit order."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT position, stream, shard, seq, aggregate_id, version, recorded_at FROM events ORDER BY position"
+            )
+        ).all()
+        head = read_head(connection)
+    assert [row.position for row in rows] == list(range(1, len(rows) + 1))
+    assert head.position == len(rows)
+    for of in (lambda r: (r.stream, r.shard), lambda r: r.aggregate_id):
+        numbers: dict[Any, list[int]] = {}
+        for row in rows:
+            numbers.setdefault(of(row), []).append(row.version if of(row) == row.aggregate_id else row.seq)
+        assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
+    times = [row.recorded_at for row in rows]
+    assert times == sorted(times)
+    return len(rows)
+
+
+class _Rollback(Exception):
+    pass
+
+
+def _writer(url: str, number: int, events: int, seed: int) -> None:
+    """One process: batches for its own riders, every tenth rolled back after all is written."""
+    engine = writer_engine(url)
+    chance = random.Random(seed)
+    failing = False
+
+    def clock() -> int:
+        # Called inside the lock, just before the rows are written.
+        return 1_790_000_000_000 + chance.randrange(1000)
+
+    class Recorder(EventRecorder):
+        def _cover(self, connection: Any, last: int) -> None:
+            super()._cover(connection, last)
+            if failing:
+                connection.execute(text("UPDATE log_head SET position = position + 1000"))
+                raise _Rollback
+
+    recorder = Recorder(engine, partition_rows=5_000, clock=clock)
+    written = 0
+    versions = [0] * 10
+    while written < events:
+        rider = chance.randrange(10)
+        batch = events_of(f"writer-{number}-{rider}", versions[rider] + 1, BATCH)
+        failing = chance.random() < 0.1
+        try:
+            recorder.insert_events(batch)
+        except _Rollback:
+            continue
+        versions[rider] += BATCH
+        written += BATCH
+    engine.dispose()
+
+
+@pytest.mark.proof
+def test_invariant_1_eight_writers_with_rollbacks_leave_one_order_without_holes(
+    postgres_url: str, engine: Engine
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_create_logical_replication_slot('order_proof', 'test_decoding')"))
+    context = multiprocessing.get_context("spawn")
+    share = EVENTS // WRITERS
+    writers = [context.Process(target=_writer, args=(postgres_url, n, share, n)) for n in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(timeout=600)
+        assert writer.exitcode == 0
+    assert contiguous(engine) == share * WRITERS
+    with engine.connect() as connection:
+        changes = connection.execute(text("SELECT data FROM pg_logical_slot_get_changes('order_proof', NULL, NULL)"))
+        found = [re.search(r'INSERT: "position"\[bigint\]:(\d+)', data) for (data,) in changes]
+        wal = [int(match[1]) for match in found if match]
+        connection.commit()
+        connection.execute(text("SELECT pg_drop_replication_slot('order_proof')"))
+    assert wal == list(range(1, share * WRITERS + 1))
+
+
+def test_invariant_1_a_rollback_leaves_no_hole(engine: Engine) -> None:
+    recorder = EventRecorder(engine)
+    recorder.insert_events(events_of("anna", 1, 3))
+    with pytest.raises(IntegrityError):
+        recorder.insert_events(events_of("ben", 1, 2) + events_of("anna", 3, 1))
+    assert recorder.insert_events(events_of("anna", 4, 1)) == [4]
+    assert contiguous(engine) == 4
+
+
+@pytest.mark.parametrize("versions", [[2], [1, 3], [1, 1], [0], [1, 2, 4]])
+def test_versions_that_do_not_follow_are_refused(engine: Engine, versions: list[int]) -> None:
+    batch = [events_of("anna", version, 1)[0] for version in versions]
+    with pytest.raises(IntegrityError):
+        EventRecorder(engine).insert_events(batch)
+    assert contiguous(engine) == 0
+
+
+def test_two_recorders_see_each_others_events_without_asking_for_each_rider(engine: Engine) -> None:
+    one, other = EventRecorder(engine), EventRecorder(engine)
+    for version in range(1, 6):
+        (one if version % 2 else other).insert_events(events_of("anna", version, 1))
+    with pytest.raises(IntegrityError):
+        one.insert_events(events_of("anna", 5, 1))
+    assert contiguous(engine) == 5
+
+
+def test_a_recorder_whose_log_was_restored_to_an_older_state_notices(engine: Engine) -> None:
+    recorder = EventRecorder(engine)
+    recorder.insert_events(events_of("anna", 1, 5))
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM events WHERE position > 2"))
+        seqs = f'{{"Rider": {[2 if s == shard_of("anna") else 0 for s in range(64)]}}}'
+        connection.execute(text("UPDATE log_head SET position = 2, seqs = CAST(:seqs AS jsonb)"), {"seqs": seqs})
+    with pytest.raises(IntegrityError):
+        recorder.insert_events(events_of("anna", 6, 1))
+    assert recorder.insert_events(events_of("anna", 3, 1)) == [3]
+    assert contiguous(engine) == 3
+
+
+def test_invariant_11_recorded_at_never_steps_back_with_the_clock(engine: Engine) -> None:
+    times = iter([1_790_000_005_000, 1_790_000_001_000, 1_790_000_009_000])
+    recorder = EventRecorder(engine, clock=lambda: next(times))
+    for version in (1, 2, 3):
+        recorder.insert_events(events_of("anna", version, 1))
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT extract(epoch FROM recorded_at) FROM events ORDER BY position"))
+        assert [int(row[0] * 1000) for row in found] == [1_790_000_005_000, 1_790_000_005_000, 1_790_000_009_000]
+
+
+def test_partitions_are_made_ahead_of_need(engine: Engine) -> None:
+    recorder = EventRecorder(engine, partition_rows=10)
+    for number in range(12):
+        recorder.insert_events(events_of(f"rider-{number}", 1, 5))
+    recorder.insert_events(events_of("big", 1, 95))
+    assert contiguous(engine) == 155
+    with engine.connect() as connection:
+        count = connection.execute(text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass"))
+        assert count.scalar_one() >= 16
+
+
+def test_a_writer_stopped_inside_the_lock_is_thrown_out(postgres_url: str, engine: Engine) -> None:
+    with engine.connect() as connection:
+        bounds = {
+            name: connection.execute(text(f"SHOW {name}")).scalar_one()
+            for name in ("transaction_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
+        }
+    assert bounds == {
+        "transaction_timeout": "30s",
+        "idle_in_transaction_session_timeout": "10s",
+        "lock_timeout": "20s",
+    }
+
+
+def test_a_lock_that_is_not_given_is_an_operational_error(engine: Engine) -> None:
+    recorder = EventRecorder(engine)
+    recorder.insert_events(events_of("anna", 1, 1))
+    with engine.connect() as holder, holder.begin():
+        holder.execute(text("SELECT FROM log_head FOR UPDATE"))
+        impatient = writer_engine(engine.url.render_as_string(hide_password=False))
+        with impatient.connect() as connection:
+            connection.execute(text("SET lock_timeout = '100ms'"))
+            connection.commit()
+        with pytest.raises(OperationalError):
+            EventRecorder(impatient).insert_events(events_of("anna", 2, 1))
+        impatient.dispose()
+
+
+def test_the_models_and_the_migrations_agree(postgres_url: str) -> None:
+    engine = reader_engine(postgres_url)
+    EventRecorder(engine).insert_events(events_of("anna", 1, 1))
+    engine.dispose()
+    migrations.check(postgres_url)
+    assert migrations.revision(postgres_url).is_current
+
+
+def test_migrations_go_down_and_up_again(empty_postgres_url: str) -> None:
+    assert migrations.revision(empty_postgres_url).current is None
+    migrations.upgrade(empty_postgres_url)
+    migrations.downgrade(empty_postgres_url, "base")
+    migrations.upgrade(empty_postgres_url)
+    migrations.check(empty_postgres_url)

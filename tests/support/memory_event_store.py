@@ -1,0 +1,65 @@
+"""The event store's ports in memory, for tests of commands without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.popo import POPOAggregateRecorder, POPOApplicationRecorder
+
+from domain.recording import PingIdentity, Recorded, RecordedPayload, Redecide
+from infrastructure.event_store.append import EMPTY, conflicting
+from infrastructure.event_store.stored import LogEvent, classified
+
+
+class MemoryEventStore(POPOApplicationRecorder):
+    """The library's in-memory recorder with ``append`` and History; conflicts are decided as in Postgres."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.snapshots = POPOAggregateRecorder()
+        self.log: list[LogEvent] = []
+
+    def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> Recorded:
+        events = list(events)
+        conflicts = conflicting([classified(e) for e in events], self._versions(events), plain=False)
+        if conflicts:
+            events = list(redecide(conflicts))
+        ids = self.insert_events(events) or []
+        first = len(self.log) - len(ids) + 1
+        return Recorded(range(first, first + len(ids)), events)
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        ids = super().insert_events(stored_events, **kwargs)
+        self.log += [classified(event) for event in stored_events]
+        return ids
+
+    def find_pings(self, identities: Sequence[PingIdentity]) -> dict[PingIdentity, RecordedPayload]:
+        wanted = set(identities)
+        found = {}
+        for position, event in enumerate(self.log, start=1):
+            assert isinstance(event.originator_id, UUID)
+            identity = PingIdentity(event.originator_id, event.event_time_ms, str(event.event_id))
+            if identity in wanted:
+                found[identity] = RecordedPayload(position, event.state)
+        return found
+
+    def streams(self, aggregates: Iterable[UUID]) -> dict[UUID, list[StoredEvent]]:
+        found: dict[UUID, list[StoredEvent]] = {}
+        for aggregate in aggregates:
+            stream = list(self.snapshots.select_events(aggregate, desc=True, limit=1))
+            after = stream[0].originator_version if stream else None
+            stream += self.select_events(aggregate, gt=after)
+            if stream:
+                found[aggregate] = stream
+        return found
+
+    def _versions(self, events: Sequence[StoredEvent]) -> dict[UUID, int]:
+        versions = {}
+        for event in events:
+            assert isinstance(event.originator_id, UUID)
+            last = self.select_events(event.originator_id, desc=True, limit=1)
+            versions[event.originator_id] = last[0].originator_version if last else EMPTY
+        return versions
