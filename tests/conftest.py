@@ -97,9 +97,7 @@ def topic_prefix() -> str:
 
 
 @pytest.fixture
-def settings(
-    tmp_path: Path, postgres_url: str, redis_url: str, kafka_bootstrap: str, topic_prefix: str
-) -> Settings:
+def settings(tmp_path: Path, postgres_url: str, redis_url: str, kafka_bootstrap: str, topic_prefix: str) -> Settings:
     """Settings wired to the session's servers, with names that no other test uses."""
     mark = uuid.uuid4().hex[:8]
     return Settings(

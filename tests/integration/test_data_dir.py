@@ -65,9 +65,7 @@ def test_a_stale_process_that_ignores_the_gentle_signal_is_killed(tmp_path: Path
         deaf.communicate()
 
 
-def test_a_process_that_merely_reuses_the_pid_is_left_alone(
-    tmp_path: Path, sleeper: subprocess.Popen[bytes]
-) -> None:
+def test_a_process_that_merely_reuses_the_pid_is_left_alone(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     leave(tmp_path, Recorded("api", sleeper.pid, "boot:1"))
     assert Pids(tmp_path).end_stale() == []
     assert sleeper.poll() is None

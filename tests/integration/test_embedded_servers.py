@@ -107,9 +107,7 @@ def test_only_its_owner_reaches_a_server_by_its_socket(tmp_path: Path, kind: typ
 
 
 @pytest.mark.parametrize("kind", [Postgres, Valkey])
-def test_where_no_socket_fits_it_is_on_loopback_with_a_password(
-    tmp_path: Path, kind: type[EmbeddedServer]
-) -> None:
+def test_where_no_socket_fits_it_is_on_loopback_with_a_password(tmp_path: Path, kind: type[EmbeddedServer]) -> None:
     with running(kind(tmp_path / TOO_LONG)) as server:
         assert "@127.0.0.1:" in server.url
         assert serves(server)

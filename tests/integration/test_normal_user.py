@@ -66,7 +66,5 @@ def test_all_servers_start_for_a_normal_user(nobody: pwd.struct_passwd, home: Pa
         launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(SIGKILL))]
         launch += [str(nobody.pw_uid), str(nobody.pw_gid), *command]
         env = {"HOME": str(home), "PATH": os.environ["PATH"]}
-        done = subprocess.run(
-            launch, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120
-        )
+        done = subprocess.run(launch, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
     assert (done.stdout, done.stderr) == ("postgres as we\nredis as we\nkafka as we\n", "")

@@ -78,9 +78,7 @@ def test_what_is_killed_comes_back_at_the_same_address(tmp_path: Path, name: str
         assert read_run_info(tmp_path) == before
         if name == "kafka":
             marks = tmp_path / "topics-made"
-            eventually(
-                lambda: marks.read_text() == "xx", what="the broker that forgot its topics has them again"
-            )
+            eventually(lambda: marks.read_text() == "xx", what="the broker that forgot its topics has them again")
         if name == "redis":
             with redis.Redis.from_url(before.redis_url) as client:
                 eventually(lambda: _pings(client), what="Valkey answers at the old address")
