@@ -1,0 +1,102 @@
+"""The pgoutput parser on bytes: whole messages, halves, and foreign ones."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infrastructure.cdc.pgoutput import Begin, Commit, Insert, ProtocolError, Relation, parse
+from infrastructure.cdc.rows import COLUMNS, row_to_record
+
+
+def begin(lsn: int, micros: int = 0) -> bytes:
+    return b"B" + struct.pack(">QqI", lsn, micros, 7)
+
+
+def commit(end_lsn: int) -> bytes:
+    return b"C" + struct.pack(">BQQq", 0, end_lsn - 8, end_lsn, 0)
+
+
+def relation(columns: tuple[str, ...] = COLUMNS, relation_id: int = 42) -> bytes:
+    body = b"".join(b"\0" + name.encode() + b"\0" + struct.pack(">Ii", 25, -1) for name in columns)
+    return b"R" + struct.pack(">I", relation_id) + b"public\0events\0n" + struct.pack(">H", len(columns)) + body
+
+
+def insert(values: list[bytes | None], relation_id: int = 42) -> bytes:
+    cells = b"".join(b"n" if v is None else b"t" + struct.pack(">I", len(v)) + v for v in values)
+    return b"I" + struct.pack(">IcH", relation_id, b"N", len(values)) + cells
+
+
+def row(position: int = 1, shard: int = 9, payload: bytes = b"\x00\xff", stream: str = "Rider") -> list[bytes | None]:
+    text = [str(position), stream, str(shard), str(position), "3", "anna", "GpsPing", "0b7e9d1c"]
+    return [*(value.encode() for value in text), b"\\x" + payload.hex().encode()]
+
+
+def test_begin_commit_and_relation() -> None:
+    assert parse(begin(0x16B3748, 1_000_000)) == Begin(0x16B3748, 946_684_801_000)
+    assert parse(commit(0x16B3800)) == Commit(0x16B3800)
+    assert parse(relation()) == Relation(42, "events", COLUMNS)
+
+
+def test_insert_with_null_text_and_binary_values() -> None:
+    message = insert([b"a", None, b""])
+    assert parse(message) == Insert(42, [b"a", None, b""])
+    assert parse(message.replace(b"t\0\0\0\x01a", b"b\0\0\0\x01a")) == Insert(42, [b"a", None, b""])
+
+
+@given(st.lists(st.none() | st.binary(max_size=300), max_size=20))
+def test_any_row_comes_back_as_it_was(values: list[bytes | None]) -> None:
+    assert parse(insert(values)) == Insert(42, values)
+
+
+@pytest.mark.parametrize("kind", [b"O", b"Y", b"M"])
+def test_messages_without_rows_are_passed_over(kind: bytes) -> None:
+    assert parse(kind + b"whatever") is None
+
+
+@pytest.mark.parametrize("kind", [b"U", b"D", b"T", b"S", b"x"])
+def test_what_an_insert_only_publication_never_sends_is_refused(kind: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        parse(kind + b"\0" * 20)
+
+
+@pytest.mark.parametrize("message", [begin(1), commit(9), relation(), insert(row())])
+def test_half_a_message_is_refused(message: bytes) -> None:
+    for length in range(len(message)):
+        with pytest.raises(ProtocolError):
+            parse(message[:length])
+
+
+@given(st.binary(max_size=80))
+def test_junk_is_refused_and_nothing_else(data: bytes) -> None:
+    try:
+        parse(data)
+    except ProtocolError:
+        return
+
+
+def test_a_row_becomes_its_record() -> None:
+    convert = row_to_record(Relation(42, "events", COLUMNS), {"Rider": "gps-pings"}, 8)
+    record = convert(row(position=17, shard=9, payload=b"\x00payload"))
+    assert record is not None
+    assert (record.topic, record.partition, record.key, record.value) == ("gps-pings", 1, b"anna", b"\x00payload")
+    assert dict(record.headers) == {
+        "id": b"0b7e9d1c",
+        "eventType": b"GpsPing",
+        "version": b"3",
+        "position": b"17",
+        "seq": b"17",
+    }
+
+
+def test_a_stream_without_a_topic_gives_no_record() -> None:
+    convert = row_to_record(Relation(42, "events", COLUMNS), {"Rider": "gps-pings"}, 8)
+    assert convert(row(stream="Unclassified")) is None
+
+
+def test_a_publication_with_other_columns_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="sends"):
+        row_to_record(Relation(42, "events", COLUMNS[:-1]), {}, 8)
