@@ -1,0 +1,18 @@
+"""Frames as another writer, or an older one of ours, would have written them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import fastavro
+
+from domain.contracts import Contract, contracts, frame
+
+
+def framed_under(contract: Contract, data: Mapping[str, Any], schema_id: int | None = None) -> bytes:
+    """``data`` under any version of a contract; the id is that of ``LocalSchemaIds`` unless given."""
+    body = BytesIO()
+    fastavro.schemaless_writer(body, fastavro.parse_schema(contract.schema), dict(data))
+    return frame(contracts().index(contract) + 1 if schema_id is None else schema_id, body.getvalue())
