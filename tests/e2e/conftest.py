@@ -1,0 +1,23 @@
+"""One running ridelog for all end-to-end tests; each keeps to riders of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.ridelog import Ridelog
+from tests.support.ridelog import ridelog as running
+
+
+@pytest.fixture(scope="session")
+def ridelog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
+    with running(tmp_path_factory.mktemp("e2e") / "data") as one:
+        yield one
+
+
+@pytest.fixture
+def rider() -> str:
+    """A rider that no other test knows."""
+    return f"rider-{uuid.uuid4().hex[:10]}"
