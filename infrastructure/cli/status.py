@@ -1,0 +1,44 @@
+"""``status``: every stage with its position, how far it is behind, and what to do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from infrastructure.cli.options import DataDirOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(status)
+
+
+def status(
+    data_dir: DataDirOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+) -> None:
+    """Show where every stage stands: the log, the tailer, Kafka and each projection.
+
+    Exits with 1 when something is wrong, so that scripts can ask.
+    """
+    import msgspec
+    from rich.console import Console
+    from rich.table import Table
+
+    from infrastructure.settings import Settings
+    from infrastructure.status.collect import collect
+    from infrastructure.supervision.stack import servers_for
+
+    with servers_for(Settings.load({"data_dir": data_dir}), ("postgres_url", "redis_url")) as settings:
+        found = collect(settings)
+    if as_json:
+        typer.echo(msgspec.json.encode(found))
+    else:
+        table = Table("stage", "state", "position", "behind", "seconds", "what to do", box=None, pad_edge=False)
+        for line in found.stages:
+            behind = "" if line.lag_events is None else f"{line.lag_events:,}"
+            seconds = "" if line.lag_seconds is None else f"{line.lag_seconds:,.1f}"
+            table.add_row(line.stage, line.state, f"{line.position:,}", behind, seconds, line.advice)
+        Console(soft_wrap=True).print(table)
+    raise typer.Exit(0 if found.good else 1)
