@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from domain.contracts import SchemaIds
-from infrastructure.registry.ids import EmbeddedRegistry, ExternalRegistry, RegisteredIds
+from infrastructure.registry.external import ExternalRegistry
+from infrastructure.registry.ids import EmbeddedRegistry, RegisteredIds
 from infrastructure.registry.store import RegistryStore
 from infrastructure.settings import Settings
 

@@ -1,14 +1,12 @@
-"""``domain.contracts.SchemaIds`` on our registry's tables, or on an external Confluent-compatible registry."""
+"""``domain.contracts.SchemaIds`` on a schema registry: our own tables, or an external one."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, Protocol
 
-import httpx
-
 from domain.contracts import contracts, current
-from infrastructure.registry.store import Incompatible, RegistryStore
+from infrastructure.registry.store import RegistryStore
 
 
 class RegistryUnavailable(Exception):
@@ -24,6 +22,8 @@ class SchemaRegistry(Protocol):
 
 
 class EmbeddedRegistry:
+    """Our own registry, from inside: no HTTP between a process and its database."""
+
     def __init__(self, store: RegistryStore) -> None:
         self._store = store
 
@@ -34,49 +34,21 @@ class EmbeddedRegistry:
         return self._store.schema(schema_id)
 
 
-class ExternalRegistry:
-    """A registry by URL; user and password may be part of it."""
+def register_all(registry: SchemaRegistry) -> dict[str, int]:
+    """Ids of the current contracts, by record.
 
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(
-            base_url=url.rstrip("/"),
-            timeout=10.0,
-            headers={"Content-Type": "application/vnd.schemaregistry.v1+json"},
-        )
-
-    def register(self, subject: str, schema: str) -> int:
-        answer = self._call("POST", f"/subjects/{subject}/versions", {"schema": schema})
-        if answer.status_code == 409:
-            raise Incompatible(f"{subject}: {answer.text}")
-        return int(self._json(answer)["id"])
-
-    def schema(self, schema_id: int) -> str | None:
-        answer = self._call("GET", f"/schemas/ids/{schema_id}")
-        return None if answer.status_code == 404 else str(self._json(answer)["schema"])
-
-    def _call(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
-        try:
-            return self._client.request(method, path, json=body)
-        except httpx.HTTPError as error:
-            raise RegistryUnavailable(f"schema registry: {method} {path}: {error}") from error
-
-    @staticmethod
-    def _json(answer: httpx.Response) -> dict[str, Any]:
-        if answer.status_code != 200:
-            raise RegistryUnavailable(f"schema registry: {answer.request.url}: {answer.status_code} {answer.text}")
-        found = answer.json()
-        assert isinstance(found, dict)
-        return found
+    Every released contract is registered, oldest first: the registry then checks each step of the evolution, and
+    clients find the versions under our numbers. Raises what the registry raises.
+    """
+    return {c.record: registry.register(c.subject, json.dumps(c.schema)) for c in contracts()}
 
 
 class RegisteredIds:
-    """Registers every released contract, oldest first, so that the registry checks each step of the evolution."""
+    """Ids of a registry in which all contracts are registered at start."""
 
     def __init__(self, registry: SchemaRegistry) -> None:
         self._registry = registry
-        self._ids: dict[str, int] = {}
-        for contract in contracts():
-            self._ids[contract.record] = registry.register(contract.subject, json.dumps(contract.schema))
+        self._ids = register_all(registry)
 
     def id_of(self, record: str) -> int:
         return self._ids[current(record).record]

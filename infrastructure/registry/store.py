@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, func, insert, select, text
 
-from infrastructure.registry.compatibility import InvalidSchema, backward_problems, parse
+from infrastructure.registry.canonical import fingerprint
+from infrastructure.registry.compatibility import backward_problems, parse
 from infrastructure.registry.tables import schema_versions, schemas
 
 
@@ -33,11 +32,6 @@ _ALL = (
 )
 
 
-def fingerprint(schema: str) -> str:
-    """Equal for texts that differ in layout and order of keys only."""
-    return hashlib.sha256(json.dumps(json.loads(schema), sort_keys=True).encode()).hexdigest()
-
-
 class RegistryStore:
     """Registration is serialised by an advisory lock: processes that start at once get the same ids."""
 
@@ -59,7 +53,7 @@ class RegistryStore:
             if known:
                 problems = backward_problems(schema, known[-1].schema)
                 if problems:
-                    raise Incompatible("; ".join(problems))
+                    raise Incompatible(f"{subject} version {known[-1].version}: {'; '.join(problems)}")
             schema_id = self._id_of(connection, schema)
             version = known[-1].version + 1 if known else 1
             connection.execute(insert(schema_versions).values(subject=subject, version=version, schema_id=schema_id))
@@ -120,6 +114,3 @@ class RegistryStore:
 
 def _rows(result: Any) -> list[Registered]:
     return [Registered(*row) for row in result]
-
-
-__all__ = ["Incompatible", "InvalidSchema", "Registered", "RegistryStore", "fingerprint"]

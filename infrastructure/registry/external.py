@@ -1,0 +1,57 @@
+"""A Confluent-compatible registry by URL."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from infrastructure.registry.ids import RegistryUnavailable
+from infrastructure.registry.store import Incompatible
+
+_MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
+
+
+class ExternalRegistry:
+    """``url`` may hold user and password; they never reach a message."""
+
+    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
+        self._client = httpx.Client(
+            base_url=url.rstrip("/"),
+            timeout=timeout_s,
+            headers={"Content-Type": _MEDIA_TYPE, "Accept": f"{_MEDIA_TYPE}, application/json"},
+        )
+
+    def register(self, subject: str, schema: str) -> int:
+        """The schema's id. Raises Incompatible or RegistryUnavailable."""
+        path = f"/subjects/{quote(subject, safe='')}/versions"
+        answer = self._call("POST", path, {"schema": schema})
+        if answer.status_code == 409:
+            raise Incompatible(f"the schema registry refuses {subject}: {answer.text}")
+        return int(self._field(answer, "id"))
+
+    def schema(self, schema_id: int) -> str | None:
+        """Its text, None for an unknown id. Raises RegistryUnavailable."""
+        answer = self._call("GET", f"/schemas/ids/{schema_id}")
+        return None if answer.status_code == 404 else str(self._field(answer, "schema"))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _call(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
+        try:
+            return self._client.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise RegistryUnavailable(f"the schema registry does not answer {method} {path}: {error!r}") from error
+
+    @staticmethod
+    def _field(answer: httpx.Response, name: str) -> Any:
+        # Not the URL of the answer: it holds the password.
+        call = f"{answer.request.method} {answer.request.url.path}"
+        if answer.status_code != 200:
+            raise RegistryUnavailable(f"the schema registry answers {call} with {answer.status_code}: {answer.text}")
+        try:
+            return answer.json()[name]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RegistryUnavailable(f"what answers {call} is no schema registry: {answer.text[:200]}") from error
