@@ -1,19 +1,23 @@
-"""The control plane of Kafka, through kafka-python: topics, offsets, group lag."""
+"""The control plane of Kafka, through kafka-python: topics made and checked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+TIMEOUT_S = 10.0
+MAX_PARTITIONS = 64
+"""The number of shards: partition = shard modulo the number of partitions."""
 TOPIC_SETTINGS: Mapping[str, str] = {
-    # No phone's clock may make the broker refuse a record or delete a segment.
+    # No phone's clock may make the broker refuse a record or delete a segment. (The embedded broker takes the setting
+    # and keeps the producer's time all the same; it deletes nothing.)
     "message.timestamp.type": "LogAppendTime",
 }
+COMPACTED: Mapping[str, str] = {"cleanup.policy": "compact"}
 
 
 class TopicError(Exception):
@@ -21,8 +25,9 @@ class TopicError(Exception):
 
 
 @contextmanager
-def admin(bootstrap: str, timeout_ms: int = 10_000) -> Iterator[Any]:
-    """An admin client, closed at the end. Raises TopicError when the broker is away."""
+def admin(bootstrap: str, timeout_s: float = TIMEOUT_S) -> Iterator[Any]:
+    """An admin client, closed at the end. Raises TopicError when the broker is away or refuses a request."""
+    timeout_ms = int(timeout_s * 1000)
     try:
         client = KafkaAdminClient(
             bootstrap_servers=bootstrap.split(","),
@@ -31,7 +36,7 @@ def admin(bootstrap: str, timeout_ms: int = 10_000) -> Iterator[Any]:
             client_id="ridelog-admin",
         )
     except KafkaError as error:
-        raise TopicError(f"Kafka at {bootstrap} does not answer: {error}") from error
+        raise TopicError(f"Kafka at {bootstrap} does not answer within {timeout_s:.0f} s: {error}") from error
     try:
         yield client
     except KafkaError as error:
@@ -47,37 +52,42 @@ def ensure_topics(
     *,
     replication: int = 1,
     settings: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> None:
-    """Make the topics that are missing.
+    """Make the topics that are missing, with ``settings`` besides TOPIC_SETTINGS, and wait until each has its leaders.
 
-    Raises TopicError when one exists with another number of partitions: it is fixed for a topic's life, since the
-    partition of a rider is its shard modulo that number.
+    Raises TopicError when Kafka is away, and when a topic exists with another number of partitions: that number is
+    fixed for a topic's life, since the partition of a rider is its shard modulo that number.
     """
-    with admin(bootstrap) as client:
-        counts = partition_counts(client, names)
-        missing = [name for name in names if name not in counts]
-        for name in missing:
-            topic = NewTopic(
-                name=name,
-                num_partitions=partitions,
-                replication_factor=replication,
-                topic_configs={**TOPIC_SETTINGS, **(settings or {})},
-            )
-            try:
-                client.create_topics([topic])
-            except TopicAlreadyExistsError:
-                continue  # another process was faster
-        wrong = {name: count for name, count in counts.items() if count != partitions}
-        if wrong:
-            raise TopicError(
-                f"topics {wrong} have another number of partitions than RIDELOG_TOPIC_PARTITIONS={partitions}: "
-                "set it to theirs, or name new topics by RIDELOG_TOPIC_PREFIX"
-            )
+    if not 1 <= partitions <= MAX_PARTITIONS or partitions & (partitions - 1):
+        raise TopicError(f"a topic has 1, 2, 4, … or {MAX_PARTITIONS} partitions, not {partitions}")
+    wanted = {
+        "num_partitions": partitions,
+        "replication_factor": replication,
+        "configs": {**TOPIC_SETTINGS, **(settings or {})},
+    }
+    with admin(bootstrap, timeout_s) as client:
+        existing = partition_counts(client, names)
+        _check(existing, partitions)
+        for name in names:
+            if name not in existing:
+                # Another process may be faster; whether it agrees with us is checked after.
+                with suppress(TopicAlreadyExistsError):
+                    client.create_topics({name: wanted}, timeout_ms=int(timeout_s * 1000))
+        client.wait_for_topics(names, timeout_ms=int(timeout_s * 1000))
+        _check(partition_counts(client, names), partitions)
 
 
 def partition_counts(client: Any, names: Sequence[str]) -> dict[str, int]:
-    """Number of partitions of those topics that exist."""
-    existing = set(client.list_topics()) & set(names)
-    if not existing:
-        return {}
-    return {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics(sorted(existing))}
+    """Number of partitions of those topics that exist; asking does not make them."""
+    described = client.describe_topics(list(names))
+    return {topic["name"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
+
+
+def _check(counts: Mapping[str, int], partitions: int) -> None:
+    wrong = {name: count for name, count in counts.items() if count != partitions}
+    if wrong:
+        raise TopicError(
+            f"topics {wrong} have another number of partitions than RIDELOG_TOPIC_PARTITIONS={partitions}: "
+            "set it to theirs, or name new topics by RIDELOG_TOPIC_PREFIX"
+        )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
+from infrastructure.kafka.errorlog import ErrorLog
+from infrastructure.kafka.identity import IdentityWatch
 from infrastructure.kafka.port import OutRecord, PublishError
+from infrastructure.kafka.tokens import Tokens
 
 log = logging.getLogger("ridelog.kafka")
 
@@ -19,103 +23,93 @@ SETTINGS: Mapping[str, Any] = {
     "message.timeout.ms": 0,
     # Java's hash, should anyone publish without naming the partition; librdkafka's own default differs.
     "partitioner": "murmur2_random",
+    # A producer's metadata requests create missing topics by default, with the broker's number of partitions: after
+    # a wipe that would be the wrong one, for good.
+    "allow.auto.create.topics": False,
     "queue.buffering.max.messages": 100_000,
-    "queue.buffering.max.kbytes": 262_144,
+    "queue.buffering.max.kbytes": 65_536,
     "linger.ms": 5,
     "compression.type": "lz4",
+    # Up to 10 s otherwise, in which a broker that is back again is not noticed.
+    "reconnect.backoff.max.ms": 1_000,
+    "statistics.interval.ms": 1_000,
+    # The rest comes through error_cb, where repetitions are left out.
+    "log_level": 2,
 }
-
-
-class _Token:
-    """Counts the records of one token; itself the delivery callback, so that none is made per record."""
-
-    __slots__ = ("acked", "owner", "sealed", "sent", "token")
-
-    def __init__(self, owner: ConfluentPublisher, token: int) -> None:
-        self.owner = owner
-        self.token = token
-        self.sent = 0
-        self.acked = 0
-        self.sealed = False
-
-    def __call__(self, error: KafkaError | None, _message: Message) -> None:
-        if error is not None:
-            self.owner.failed(str(error))
-            return
-        self.acked += 1
-        if self.sealed and self.acked == self.sent:
-            self.owner.done(self.token)
+FORGOTTEN = (
+    "the broker does not know this producer any more (it came back without its log): "
+    "publish again, from the confirmed position, with a new one"
+)
 
 
 class ConfluentPublisher:
-    """``infrastructure.kafka.port.Publisher`` on confluent-kafka."""
+    """``infrastructure.kafka.port.Publisher`` on confluent-kafka. One thread uses it.
+
+    Raises PublishError when a delivery fails for good: an unknown topic (after 30 s) or partition, a record too large,
+    a broker that has forgotten this producer (within about 2 s). A broker that is away is waited for.
+    """
 
     def __init__(self, bootstrap: str, overrides: Mapping[str, Any] | None = None) -> None:
+        self._tokens = Tokens()
+        self._identity = IdentityWatch()
+        self._errors = ErrorLog(log, f"publishing to Kafka at {bootstrap}")
+        callbacks = {"error_cb": self._on_error, "stats_cb": self._on_statistics}
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap, **SETTINGS, "error_cb": self._on_error, **(overrides or {})}
+            {"bootstrap.servers": bootstrap, **SETTINGS, **callbacks, **(overrides or {})},
+            logger=logging.getLogger("ridelog.kafka.librdkafka"),
         )
-        self._tokens: dict[int, _Token] = {}
-        self._done: list[int] = []
-        self._failure: str | None = None
 
     def publish(self, token: int, records: Sequence[OutRecord]) -> int:
-        entry = self._tokens.get(token)
-        if entry is None:
-            entry = self._tokens[token] = _Token(self, token)
-        produce = self._producer.produce
+        self._raise_failure()
+        entry = self._tokens.of(token)
+        produce: Any = self._producer.produce
+        delivered = entry.delivered
         accepted = 0
         try:
-            for record in records:
-                produce(
-                    record.topic,
-                    record.value,
-                    record.key,
-                    record.partition,
-                    on_delivery=entry,
-                    headers=record.headers,
-                )
+            for topic, partition, key, value, headers in records:
+                produce(topic, value, key, partition, delivered, None, 0, headers)
                 accepted += 1
         except BufferError:
-            pass  # the queue is full: the caller hands over the rest later
+            pass  # the local queue is full: the caller hands over the rest later
         except KafkaException as error:
-            raise PublishError(str(error)) from error
+            self._tokens.fail(str(error))
+            self._raise_failure()
         finally:
-            entry.sent += accepted
+            entry.sent(accepted)
         return accepted
 
     def seal(self, token: int) -> None:
-        entry = self._tokens.setdefault(token, _Token(self, token))
-        entry.sealed = True
-        if entry.acked == entry.sent:
-            self.done(token)
+        self._tokens.of(token).seal()
 
     def acknowledged(self, timeout_s: float) -> list[int]:
-        self._producer.poll(timeout_s)
-        if self._failure is not None:
-            raise PublishError(self._failure)
-        done, self._done = self._done, []
-        return done
+        self._producer.poll(0.0 if self._tokens.any_finished() else timeout_s)
+        self._raise_failure()
+        return self._tokens.take()
 
     def in_flight(self) -> int:
-        return len(self._producer)
+        return self._tokens.in_flight
 
     def close(self, timeout_s: float = 5.0) -> int:
-        left = self._producer.flush(timeout_s)
+        if self._tokens.failure is None:
+            self._producer.flush(timeout_s)
+        left = self._tokens.in_flight
         if left:
-            # Whoever comes next publishes them again from the WAL; here they would only hold the process.
+            # Whoever comes next publishes them again; here they would hold the process until the broker is back.
             self._producer.purge()
             self._producer.flush(1.0)
-        return int(left)
+        return left
 
-    def done(self, token: int) -> None:
-        del self._tokens[token]
-        self._done.append(token)
-
-    def failed(self, reason: str) -> None:
-        self._failure = self._failure or reason
+    def _raise_failure(self) -> None:
+        if self._tokens.failure is not None:
+            raise PublishError(self._tokens.failure)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self.failed(str(error))
+            self._tokens.fail(str(error))
         else:
-            log.warning("Kafka: %s", error)
+            self._errors.warn(error.name(), error.str())
+
+    def _on_statistics(self, text: str) -> None:
+        epoch = json.loads(text)["eos"]["producer_epoch"]
+        if self._identity.is_forgotten(epoch, self._tokens.delivered):
+            self._tokens.fail(FORGOTTEN)

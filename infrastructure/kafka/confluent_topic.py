@@ -3,131 +3,191 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from infrastructure.kafka.assignment import Assignment
+from infrastructure.kafka.errorlog import ErrorLog
 from projections.ports import PortUnavailable, Record
 
 log = logging.getLogger("ridelog.kafka")
 
 SETTINGS: Mapping[str, Any] = {
     "enable.auto.commit": False,
-    # What lies before is read from the event store; a topic that was wiped or truncated starts at its end too.
-    "auto.offset.reset": "latest",
-    "session.timeout.ms": 10_000,
-    "heartbeat.interval.ms": 1_000,
-    "max.poll.interval.ms": 300_000,
+    # Also after a wipe or a truncation: to start too early costs duplicates, too late costs a look into the log.
+    "auto.offset.reset": "earliest",
+    # Otherwise a consumer would create a missing topic, with the wrong number of partitions for good.
     "allow.auto.create.topics": False,
+    # A topic that was made again is noticed after this time, not after 5 minutes.
+    "topic.metadata.refresh.interval.ms": 5_000,
+    "reconnect.backoff.max.ms": 1_000,
+    # A broker answers one request of a connection at a time: a look-up of offsets waits behind a fetch.
     "fetch.wait.max.ms": 100,
+    # The queue in front of ``poll`` is bounded, and asked to be filled again at once, not after a second.
+    "queued.min.messages": 20_000,
+    "queued.max.messages.kbytes": 16_384,
     "fetch.queue.backoff.ms": 10,
+    # The rest comes through error_cb, where repetitions are left out.
+    "log_level": 2,
 }
-
-# The topic is not there (yet), or the broker came back without it: wait, and fill from the event store meanwhile.
+OFFSETS_S = 5.0
+"""How long to wait for the broker when the ends of partitions are asked."""
+SEEK_S = 2.0
+"""How long a partition that was just assigned may take until librdkafka lets it be moved."""
+LATEST = -1
+# The broker is away, or the topic is not there (yet, or any more): it comes back, and the log has what is missed.
 _PASSING = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNKNOWN_TOPIC_ID,
+        KafkaError.OFFSET_OUT_OF_RANGE,
         KafkaError._UNKNOWN_TOPIC,
         KafkaError._UNKNOWN_PARTITION,
-        KafkaError._AUTO_OFFSET_RESET,
-        KafkaError.OFFSET_OUT_OF_RANGE,
         KafkaError._ALL_BROKERS_DOWN,
         KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._MAX_POLL_EXCEEDED,
         KafkaError._PARTITION_EOF,
     }
 )
 
 
 class ConfluentTopic:
-    """``projections.ports.Topic`` on confluent-kafka. Raises PortUnavailable."""
+    """``projections.ports.Topic`` on confluent-kafka. One thread uses it.
 
-    def __init__(self, bootstrap: str, topic: str, group: str, overrides: Mapping[str, Any] | None = None) -> None:
+    Raises PortUnavailable on errors that do not pass by themselves (no permission, a fenced member, …), and from the
+    seeks when the broker is away; ``poll`` just stays empty meanwhile.
+
+    A consumer that is killed, stopped or cut off is replaced after ``session_timeout_s``; one that does not poll for
+    ``max_poll_interval_s``, though it lives, too.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        group: str,
+        *,
+        session_timeout_s: float = 10.0,
+        max_poll_interval_s: float = 600.0,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
         self._topic = topic
-        self._epochs: dict[int, int] = {}
-        self._epoch = 0
+        self._assignment = Assignment()
+        self._errors = ErrorLog(log, f"consuming {topic} from Kafka at {bootstrap}")
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
                 "group.id": group,
+                "session.timeout.ms": int(session_timeout_s * 1000),
+                "heartbeat.interval.ms": int(session_timeout_s * 100),
+                "max.poll.interval.ms": int(max_poll_interval_s * 1000),
                 **SETTINGS,
                 "error_cb": self._on_error,
+                "on_commit": self._on_commit,
                 **(overrides or {}),
-            }
+            },
+            logger=logging.getLogger("ridelog.kafka.librdkafka"),
         )
         self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         try:
-            messages = self._consumer.consume(max_records, timeout_s)
+            # ``consume`` alone would wait for max_records or the whole time-out, whichever comes first.
+            first = self._consumer.poll(timeout_s)
+            if first is None:
+                return []
+            messages = [first, *self._consumer.consume(max_records - 1, 0)] if max_records > 1 else [first]
         except KafkaException as error:
-            raise PortUnavailable(f"Kafka: {error}") from error
-        records: list[Record] = []
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._judge(error, message.partition())
-                continue
-            records.append(
-                Record(
-                    self._topic,
-                    message.partition(),
-                    message.offset(),
-                    message.key() or b"",
-                    message.value() or b"",
-                    message.headers() or (),
-                )
-            )
-        return records
+            raise PortUnavailable(f"Kafka: {self._topic}: {error}") from error
+        return self._records(messages)
 
     def assignment(self) -> Mapping[int, int]:
-        return self._epochs
+        return self._assignment.epochs
 
     def seek_to_end(self, partitions: Sequence[int]) -> None:
-        for partition in partitions:
-            try:
-                _, end = self._consumer.get_watermark_offsets(
-                    TopicPartition(self._topic, partition), timeout=5.0, cached=False
-                )
-            except KafkaException as error:
-                raise PortUnavailable(f"Kafka: end of {self._topic}[{partition}]: {error}") from error
-            self.seek(partition, end)
+        if not partitions:
+            return
+        # Resolved here: a logical end would be resolved some time after this call, past records that came since.
+        wanted = [TopicPartition(self._topic, partition, LATEST) for partition in partitions]
+        try:
+            ends = self._consumer.offsets_for_times(wanted, OFFSETS_S)
+        except KafkaException as error:
+            raise PortUnavailable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
+        for end in ends:
+            if end.error is not None or end.offset < 0:
+                raise PortUnavailable(f"Kafka: the end of {self._topic}[{end.partition}] is not known: {end.error}")
+        for end in ends:
+            self.seek(end.partition, end.offset)
 
     def seek(self, partition: int, offset: int) -> None:
-        try:
-            self._consumer.seek(TopicPartition(self._topic, partition, offset))
-        except KafkaException as error:
-            raise PortUnavailable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
+        deadline = time.monotonic() + SEEK_S
+        pause = threading.Event()
+        while True:
+            try:
+                self._consumer.seek(TopicPartition(self._topic, partition, offset))
+                break
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
+                    raise PortUnavailable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
+            # Its fetcher is still starting.
+            pause.wait(0.005)
+        self._assignment.sought(partition)
 
     def commit(self, offsets: Mapping[int, int]) -> None:
+        if not offsets:
+            return
+        positions = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         try:
-            self._consumer.commit(
-                offsets=[TopicPartition(self._topic, p, offset) for p, offset in offsets.items()], asynchronous=True
-            )
+            self._consumer.commit(offsets=positions, asynchronous=True)
         except KafkaException as error:
-            # A hint was not written; the fences know better.
-            log.warning("offsets not committed: %s", error)
+            self._on_commit(error.args[0], positions)
 
     def close(self) -> None:
         self._consumer.close()
 
+    def _records(self, messages: Sequence[Message]) -> list[Record]:
+        records: list[Record] = []
+        read, topic = self._assignment.read, self._topic
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._judge(error)
+                continue
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            read(partition, offset)
+            records.append(
+                Record(topic, partition, offset, message.key() or b"", message.value() or b"", _headers(message))
+            )
+        return records
+
+    def _judge(self, error: KafkaError) -> None:
+        if error.fatal() or (error.code() not in _PASSING and not error.retriable()):
+            raise PortUnavailable(f"Kafka: {self._topic}: {error}")
+        self._on_error(error)
+
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._epoch += 1
-        self._epochs = {**self._epochs, **dict.fromkeys((p.partition for p in partitions), self._epoch)}
-        log.info("partitions assigned", extra={"topic": self._topic, "partitions": sorted(self._epochs)})
+        self._assignment.assigned(p.partition for p in partitions)
+        log.info("%s: partitions held: %s", self._topic, sorted(self._assignment.epochs))
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        gone = {p.partition for p in partitions}
-        self._epochs = {p: epoch for p, epoch in self._epochs.items() if p not in gone}
+        self._assignment.revoked(p.partition for p in partitions)
 
-    def _judge(self, error: KafkaError, partition: int) -> None:
-        if error.code() not in _PASSING and not error.retriable():
-            raise PortUnavailable(f"Kafka: {self._topic}[{partition}]: {error}")
-        log.warning("Kafka: %s", error, extra={"topic": self._topic, "partition": partition})
-        if partition in self._epochs:
-            # Records may have been passed over: a new epoch makes the runner look into the event store.
-            self._epoch += 1
-            self._epochs = {**self._epochs, partition: self._epoch}
+    def _on_commit(self, error: KafkaError | None, _partitions: list[TopicPartition]) -> None:
+        if error is not None:
+            # A hint is lost; the fences know better.
+            self._errors.warn("commit", f"offsets not committed: {error.str()}")
 
     def _on_error(self, error: KafkaError) -> None:
-        log.warning("Kafka: %s", error, extra={"topic": self._topic})
+        self._errors.warn(error.name(), error.str())
+
+
+def _headers(message: Message) -> Sequence[tuple[str, bytes]]:
+    headers: Any = message.headers()
+    return headers or ()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from infrastructure.kafka.confluent_publisher import ConfluentPublisher
+from infrastructure.kafka.confluent_topic import ConfluentTopic
+from infrastructure.kafka.kafka_python_publisher import KafkaPythonPublisher
+from infrastructure.kafka.kafka_python_topic import KafkaPythonTopic
 from infrastructure.kafka.port import Publisher
 from infrastructure.settings import Settings
 from projections.ports import Topic
@@ -9,25 +13,23 @@ from projections.ports import Topic
 
 def make_publisher(settings: Settings) -> Publisher:
     """Of the library that ``RIDELOG_KAFKA_CLIENT`` names."""
-    if settings.kafka_client == "kafka-python":
-        from infrastructure.kafka.kafka_python_publisher import KafkaPythonPublisher
-
-        return KafkaPythonPublisher(bootstrap(settings))
-    from infrastructure.kafka.confluent_publisher import ConfluentPublisher
-
-    return ConfluentPublisher(bootstrap(settings))
+    return publisher(settings.kafka_client, bootstrap(settings))
 
 
 def make_topic(settings: Settings, topic: str, group: str) -> Topic:
     """A consumer of ``topic`` in the group ``<prefix>-<group>``."""
-    name = f"{settings.consumer_group_prefix}-{group}"
-    if settings.kafka_client == "kafka-python":
-        from infrastructure.kafka.kafka_python_topic import KafkaPythonTopic
+    return consumer(settings.kafka_client, bootstrap(settings), topic, f"{settings.consumer_group_prefix}-{group}")
 
-        return KafkaPythonTopic(bootstrap(settings), topic, name)
-    from infrastructure.kafka.confluent_topic import ConfluentTopic
 
-    return ConfluentTopic(bootstrap(settings), topic, name)
+def publisher(library: str, bootstrap: str) -> Publisher:
+    """Of "confluent" or "kafka-python". Raises PublishError if kafka-python finds no broker."""
+    return KafkaPythonPublisher(bootstrap) if library == "kafka-python" else ConfluentPublisher(bootstrap)
+
+
+def consumer(library: str, bootstrap: str, topic: str, group: str) -> Topic:
+    """Of "confluent" or "kafka-python". Raises PortUnavailable if kafka-python finds no broker."""
+    made = KafkaPythonTopic if library == "kafka-python" else ConfluentTopic
+    return made(bootstrap, topic, group)
 
 
 def bootstrap(settings: Settings) -> str:

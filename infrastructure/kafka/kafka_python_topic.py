@@ -3,96 +3,142 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
+from infrastructure.kafka.assignment import Assignment
+from infrastructure.kafka.errorlog import ErrorLog
+from infrastructure.kafka.kafka_python_client import client_without_auto_create
 from projections.ports import PortUnavailable, Record
 
 log = logging.getLogger("ridelog.kafka")
 
+OFFSETS_MS = 5_000
+"""How long to wait for the broker when the ends of partitions are asked."""
+COMMIT_MS = 2_000
 
-class KafkaPythonTopic(ConsumerRebalanceListener):  # type: ignore[misc]
-    """``projections.ports.Topic`` on kafka-python. Raises PortUnavailable."""
 
-    def __init__(self, bootstrap: str, topic: str, group: str, overrides: Mapping[str, Any] | None = None) -> None:
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Called in the library's own thread: keeps what it hears for the thread that polls."""
+
+    def __init__(self) -> None:
+        self.heard: deque[tuple[bool, list[int]]] = deque()
+
+    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        self.heard.append((True, [p.partition for p in assigned]))
+
+    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+        self.heard.append((False, [p.partition for p in revoked]))
+
+    def on_partitions_lost(self, lost: Iterable[Any]) -> None:
+        self.on_partitions_revoked(lost)
+
+
+class KafkaPythonTopic:
+    """``projections.ports.Topic`` on kafka-python. One thread uses it. Raises PortUnavailable."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        group: str,
+        *,
+        session_timeout_s: float = 10.0,
+        max_poll_interval_s: float = 600.0,
+        start_timeout_s: float = 10.0,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
         self._topic = topic
-        self._epochs: dict[int, int] = {}
-        self._epoch = 0
+        self._assignment = Assignment()
+        self._rebalances = _Rebalances()
+        self._errors = ErrorLog(log, f"consuming {topic} from Kafka at {bootstrap}")
+        settings = {
+            "bootstrap_servers": bootstrap.split(","),
+            "bootstrap_timeout_ms": int(start_timeout_s * 1000),
+            "group_id": group,
+            "enable_auto_commit": False,
+            # Also after a wipe or a truncation: to start too early costs duplicates, too late a look into the log.
+            "auto_offset_reset": "earliest",
+            "kafka_client": client_without_auto_create,
+            "metadata_max_age_ms": 5_000,
+            "reconnect_backoff_max_ms": 1_000,
+            "fetch_max_wait_ms": 100,
+            "fetch_max_bytes": 16 * 1024 * 1024,
+            "session_timeout_ms": int(session_timeout_s * 1000),
+            "heartbeat_interval_ms": int(session_timeout_s * 100),
+            "max_poll_interval_ms": int(max_poll_interval_s * 1000),
+            "metrics_enabled": False,
+            **(overrides or {}),
+        }
         try:
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=bootstrap.split(","),
-                group_id=group,
-                enable_auto_commit=False,
-                auto_offset_reset="latest",
-                session_timeout_ms=10_000,
-                heartbeat_interval_ms=1_000,
-                fetch_max_wait_ms=100,
-                **(overrides or {}),
-            )
+            self._consumer = KafkaConsumer(**settings)
         except KafkaError as error:
             raise PortUnavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
-        self._consumer.subscribe([topic], listener=self)
+        self._consumer.subscribe([topic], listener=self._rebalances)
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         try:
             batches = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except KafkaError as error:
-            raise PortUnavailable(f"Kafka: {error}") from error
-        return [
-            Record(
-                self._topic,
-                partition.partition,
-                message.offset,
-                message.key or b"",
-                message.value or b"",
-                list(message.headers or ()),
-            )
-            for partition, messages in batches.items()
-            for message in messages
-        ]
+            raise PortUnavailable(f"Kafka: {self._topic}: {error}") from error
+        finally:
+            self._follow_rebalances()
+        records: list[Record] = []
+        for at, messages in batches.items():
+            partition = at.partition
+            for message in messages:
+                self._assignment.read(partition, message.offset)
+                key, value, headers = message.key or b"", message.value or b"", message.headers or ()
+                records.append(Record(self._topic, partition, message.offset, key, value, headers))
+        return records
 
     def assignment(self) -> Mapping[int, int]:
-        return self._epochs
+        return self._assignment.epochs
 
     def seek_to_end(self, partitions: Sequence[int]) -> None:
-        wanted = [TopicPartition(self._topic, partition) for partition in partitions]
-        if not wanted:
+        if not partitions:
             return
+        # Resolved here: a logical end would be resolved at the next poll, past records that came since.
+        wanted = [self._at(partition) for partition in partitions]
         try:
-            for partition, end in self._consumer.end_offsets(wanted).items():
-                self._consumer.seek(partition, end)
-        except (KafkaError, AssertionError) as error:
-            raise PortUnavailable(f"Kafka: ends of {self._topic}: {error}") from error
+            ends = self._consumer.end_offsets(wanted, timeout_ms=OFFSETS_MS)
+        except KafkaError as error:
+            raise PortUnavailable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
+        for at, end in ends.items():
+            self.seek(at.partition, end)
 
     def seek(self, partition: int, offset: int) -> None:
         try:
-            self._consumer.seek(TopicPartition(self._topic, partition), offset)
-        except (KafkaError, AssertionError) as error:
+            self._consumer.seek(self._at(partition), offset)
+        except (KafkaError, ValueError) as error:
             raise PortUnavailable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
+        self._assignment.sought(partition)
 
     def commit(self, offsets: Mapping[int, int]) -> None:
+        if not offsets:
+            return
+        positions = {self._at(partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
         try:
-            self._consumer.commit_async(
-                {TopicPartition(self._topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
-            )
+            self._consumer.commit(positions, timeout_ms=COMMIT_MS)
         except KafkaError as error:
-            # A hint was not written; the fences know better.
-            log.warning("offsets not committed: %s", error)
+            # A hint is lost; the fences know better.
+            self._errors.warn("commit", f"offsets not committed: {error}")
 
     def close(self) -> None:
-        self._consumer.close()
+        self._consumer.close(autocommit=False, timeout_ms=COMMIT_MS)
 
-    def on_partitions_assigned(self, assigned: Any) -> None:
-        self._epoch += 1
-        fresh = dict.fromkeys((p.partition for p in assigned), self._epoch)
-        self._epochs = {**self._epochs, **fresh}
+    def _at(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._topic, partition)
 
-    def on_partitions_revoked(self, revoked: Any) -> None:
-        gone = {p.partition for p in revoked}
-        self._epochs = {p: epoch for p, epoch in self._epochs.items() if p not in gone}
-
-    def on_partitions_lost(self, lost: Any) -> None:
-        self.on_partitions_revoked(lost)
+    def _follow_rebalances(self) -> None:
+        while self._rebalances.heard:
+            held, partitions = self._rebalances.heard.popleft()
+            if held:
+                self._assignment.assigned(partitions)
+                log.info("%s: partitions held: %s", self._topic, sorted(self._assignment.epochs))
+            else:
+                self._assignment.revoked(partitions)

@@ -1,0 +1,34 @@
+"""Log what a client library reports again and again once in a while: a broker that is away fails 20 times a second."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+EVERY_S = 10.0
+
+
+class ErrorLog:
+    """One line of a kind in ``EVERY_S`` seconds, with the number of those left out."""
+
+    def __init__(
+        self, log: logging.Logger, prefix: str, clock: Callable[[], float] = time.monotonic, every_s: float = EVERY_S
+    ) -> None:
+        self._log = log
+        self._prefix = prefix
+        self._clock = clock
+        self._every_s = every_s
+        self._next: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def warn(self, kind: str, text: object) -> None:
+        """``kind`` decides which lines count as the same."""
+        now = self._clock()
+        if now < self._next.get(kind, now):
+            self._left_out[kind] = self._left_out.get(kind, 0) + 1
+            return
+        self._next[kind] = now + self._every_s
+        left_out = self._left_out.pop(kind, 0)
+        more = f" ({left_out} more like it before)" if left_out else ""
+        self._log.warning("%s: %s%s", self._prefix, text, more)

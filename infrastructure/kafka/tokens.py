@@ -1,0 +1,78 @@
+"""Which tokens are acknowledged: the counting that every publisher shares. Not thread-safe: one thread calls it."""
+
+from __future__ import annotations
+
+
+class Token:
+    """Counts one token's records. ``delivered`` is the delivery callback: one a token, none made per record."""
+
+    __slots__ = ("_number", "_owner", "_sealed", "_waiting")
+
+    def __init__(self, owner: Tokens, number: int) -> None:
+        self._owner = owner
+        self._number = number
+        self._waiting = 0
+        self._sealed = False
+
+    def sent(self, records: int) -> None:
+        """``records`` more were handed over."""
+        self._waiting += records
+        self._owner.in_flight += records
+
+    def delivered(self, error: object, _message: object) -> None:
+        """One record of this token was acknowledged, or failed if ``error`` is not None."""
+        owner = self._owner
+        if error is not None:
+            owner.fail(str(error))
+            return
+        owner.in_flight -= 1
+        owner.delivered += 1
+        self._waiting -= 1
+        # Sealed first: before that, zero waiting records only means that the next ones are not handed over yet.
+        if self._sealed and not self._waiting:
+            owner.finish(self._number)
+
+    def seal(self) -> None:
+        """No more records will come."""
+        self._sealed = True
+        if not self._waiting:
+            self._owner.finish(self._number)
+
+
+class Tokens:
+    """The tokens of one publisher that are not acknowledged yet, and those that are and were not taken."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Token] = {}
+        self._finished: list[int] = []
+        self.in_flight = 0
+        """Records handed over and not acknowledged."""
+        self.delivered = 0
+        """Records acknowledged since the start."""
+        self.failure: str | None = None
+        """Why the first failed delivery failed. There is no way back from it: what came after may be published."""
+
+    def of(self, number: int) -> Token:
+        """The token of that number, made on first use."""
+        token = self._open.get(number)
+        if token is None:
+            token = self._open[number] = Token(self, number)
+        return token
+
+    def finish(self, number: int) -> None:
+        """Every record of a sealed token is acknowledged."""
+        del self._open[number]
+        self._finished.append(number)
+
+    def fail(self, reason: str) -> None:
+        """Remember the first failure."""
+        self.failure = self.failure or reason
+
+    def any_finished(self) -> bool:
+        """Whether ``take`` would return something."""
+        return bool(self._finished)
+
+    def take(self) -> list[int]:
+        """Acknowledged tokens, each once."""
+        taken, self._finished = self._finished, []
+        return taken
