@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from litestar import HttpMethod, Request, Response, Router, get, post, route
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery
 
 from infrastructure.http.registry_errors import (
     HANDLERS,
@@ -39,18 +40,18 @@ def registry_router(store: RegistryStore) -> Router:
 
 def _schema_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
     @get("/schemas/ids/{schema_id:int}", opt=_READ, sync_to_thread=True)
-    def schema_by_id(schema_id: int) -> Response[bytes]:
+    def schema_by_id(schema_id: FromPath[int]) -> Response[bytes]:
         schema = store.schema(schema_id)
         if schema is None:
             raise unknown_schema()
         return reply({"schema": schema})
 
     @get("/schemas/ids/{schema_id:int}/versions", opt=_READ, sync_to_thread=True)
-    def versions_of_id(schema_id: int) -> Response[bytes]:
+    def versions_of_id(schema_id: FromPath[int]) -> Response[bytes]:
         return reply([{"subject": used.subject, "version": used.version} for used in _uses(store, schema_id)])
 
     @get("/schemas/ids/{schema_id:int}/subjects", opt=_READ, sync_to_thread=True)
-    def subjects_of_id(schema_id: int) -> Response[bytes]:
+    def subjects_of_id(schema_id: FromPath[int]) -> Response[bytes]:
         return reply([used.subject for used in _uses(store, schema_id)])
 
     @get("/schemas/types", opt=_READ)
@@ -66,11 +67,11 @@ def _subject_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
         return reply(store.subjects())
 
     @get("/subjects/{subject:str}/versions", opt=_READ, sync_to_thread=True)
-    def versions(subject: str) -> Response[bytes]:
+    def versions(subject: FromPath[str]) -> Response[bytes]:
         return reply([known.version for known in _known(store, subject)])
 
     @get("/subjects/{subject:str}/versions/{version:str}", opt=_READ, sync_to_thread=True)
-    def one_version(subject: str, version: str) -> Response[bytes]:
+    def one_version(subject: FromPath[str], version: FromPath[str]) -> Response[bytes]:
         wanted = version_number(version)
         known = _known(store, subject)
         found = known[-1:] if wanted is None else [one for one in known if one.version == wanted]
@@ -83,13 +84,13 @@ def _subject_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
 
 def _writing_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
     @post("/subjects/{subject:str}/versions", opt=_ADMIN, status_code=200)
-    async def register(request: Request[Any, Any, Any], subject: str) -> Response[bytes]:
+    async def register(request: Request[Any, Any, Any], subject: FromPath[str]) -> Response[bytes]:
         schema = await candidate_schema(request)
         registered = await asyncio.to_thread(store.register, subject, schema)
         return reply({"id": registered.schema_id, "version": registered.version})
 
     @post("/subjects/{subject:str}", opt=_READ, status_code=200)
-    async def look_up(request: Request[Any, Any, Any], subject: str) -> Response[bytes]:
+    async def look_up(request: Request[Any, Any, Any], subject: FromPath[str]) -> Response[bytes]:
         schema = await candidate_schema(request)
         await asyncio.to_thread(_known, store, subject)
         found = await asyncio.to_thread(store.find, subject, schema)
@@ -97,24 +98,26 @@ def _writing_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
             raise unknown_schema()
         return reply(_described(found))
 
-    @post(
-        [
-            "/compatibility/subjects/{subject:str}/versions",
-            "/compatibility/subjects/{subject:str}/versions/{version:str}",
-        ],
-        opt=_READ,
-        status_code=200,
-    )
+    @post("/compatibility/subjects/{subject:str}/versions/{version:str}", opt=_READ, status_code=200)
     async def compatibility(
-        request: Request[Any, Any, Any], subject: str, version: str = "latest", verbose: str = "false"
+        request: Request[Any, Any, Any],
+        subject: FromPath[str],
+        version: FromPath[str],
+        verbose: FromQuery[str] = "false",
     ) -> Response[bytes]:
         wanted = version_number(version)
-        schema = await candidate_schema(request)
-        problems = await asyncio.to_thread(_problems, store, subject, schema, wanted)
-        answer: dict[str, Any] = {"is_compatible": not problems}
-        return reply(answer | {"messages": problems} if verbose.lower() == "true" else answer)
+        problems = await asyncio.to_thread(_problems, store, subject, await candidate_schema(request), wanted)
+        return _verdict(problems, verbose)
 
-    return [register, look_up, compatibility]
+    @post("/compatibility/subjects/{subject:str}/versions", opt=_READ, status_code=200)
+    async def compatibility_of_all(
+        request: Request[Any, Any, Any], subject: FromPath[str], verbose: FromQuery[str] = "false"
+    ) -> Response[bytes]:
+        """BACKWARD asks the latest version only, however many there are."""
+        problems = await asyncio.to_thread(store.problems, subject, await candidate_schema(request))
+        return _verdict(problems, verbose)
+
+    return [register, look_up, compatibility, compatibility_of_all]
 
 
 def _settings_routes() -> list[HTTPRouteHandler]:
@@ -127,7 +130,7 @@ def _settings_routes() -> list[HTTPRouteHandler]:
         return reply({"mode": "READWRITE"})
 
     @route("/{rest:path}", http_method=[HttpMethod.GET, HttpMethod.POST, HttpMethod.PUT, HttpMethod.DELETE])
-    async def nothing_else(rest: str) -> Response[bytes]:
+    async def nothing_else(rest: FromPath[str]) -> Response[bytes]:
         """What clients ask of newer registries (associations of topics) is answered in a form that they read."""
         raise RegistryError(404, 404, f"this registry has no {rest}")
 
@@ -152,6 +155,11 @@ def _problems(store: RegistryStore, subject: str, schema: str, version: int | No
     if version is not None and all(known.version != version for known in _known(store, subject)):
         raise unknown_version(version)
     return store.problems(subject, schema, version)
+
+
+def _verdict(problems: list[str], verbose: str) -> Response[bytes]:
+    answer: dict[str, Any] = {"is_compatible": not problems}
+    return reply(answer | {"messages": problems} if verbose.lower() == "true" else answer)
 
 
 def _described(registered: Registered) -> dict[str, Any]:

@@ -40,7 +40,7 @@ RELEASED = {
 }
 """SHA-256 of every released file: add a line with a new file, never change one (write the next version instead)."""
 
-PING = {
+PING: dict[str, Any] = {
     "rider_id": "anna",
     "latitude": 52.52,
     "longitude": 13.405,
@@ -157,7 +157,7 @@ def test_a_frame_names_the_current_contract() -> None:
 
 def test_the_rider_writes_the_version_of_the_contract_that_it_writes_under() -> None:
     # The field's default stays 1, as released: a writer that left it to the default would misname its contract.
-    ping = parse_ping(PING, PING["received_timestamp_ms"])  # type: ignore[arg-type]
+    ping = parse_ping(PING, PING["received_timestamp_ms"])
     rider = Rider.register("anna", ping.event_timestamp_ms)
     rider.record_ping(ping, {})
     event = rider.collect_events()[-1]
