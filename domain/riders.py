@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from eventsourcing.application import AggregateNotFoundError, Application, LRUCache
 from eventsourcing.domain import Snapshot
-from eventsourcing.persistence import InfrastructureFactory, StoredEvent, TrackingRecorder
+from eventsourcing.persistence import InfrastructureFactory, PersistenceError, StoredEvent, TrackingRecorder
 from eventsourcing.utils import Environment
 
 from domain.errors import PingRejected
@@ -17,6 +18,8 @@ from domain.gps_ping import GpsPing
 from domain.identifiers import aggregate_id
 from domain.recording import History, PingIdentity, Recorder
 from domain.rider import Leg, PingKey, Rider
+
+log = logging.getLogger("ridelog.riders")
 
 
 class PingOutcome(NamedTuple):
@@ -215,7 +218,11 @@ class Riders(Application[UUID]):
         if self.snapshots is None:
             return
         if rider.version // self._snapshot_every > (rider.version - new_events) // self._snapshot_every:
-            self.snapshots.put([Snapshot.take(rider)])
+            try:
+                self.snapshots.put([Snapshot.take(rider)])
+            except PersistenceError as error:
+                # The events are recorded and must be acknowledged: a snapshot missing is a slower load, no more.
+                log.warning("no snapshot of rider %s: %s", rider.rider_id, error)
 
 
 def _events(decisions: Sequence[_Decision]) -> list[StoredEvent]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from domain.recording import PingIdentity, RecordedPayload
 from infrastructure.event_store import reads
+from infrastructure.event_store.errors import as_library_errors
 from infrastructure.event_store.head import read_head
 from infrastructure.event_store.snapshots import SnapshotRecorder
-from projections.ports import LoggedEvent, LogHead
+from projections.ports import LoggedEvent, LogHead, PortUnavailable
 
 
 class PostgresHistory:
@@ -25,14 +28,14 @@ class PostgresHistory:
     def find_pings(self, identities: Sequence[PingIdentity]) -> dict[PingIdentity, RecordedPayload]:
         if not identities:
             return {}
-        with self._engine.connect() as connection:
+        with as_library_errors(), self._engine.connect() as connection:
             return reads.find_pings(connection, identities)
 
     def streams(self, aggregates: Iterable[UUID]) -> dict[UUID, list[StoredEvent]]:
         wanted = list(aggregates)
         found = {a: [snapshot] for a, snapshot in self._snapshots.latest(wanted).items()}
         after = [(a, found[a][0].originator_version if a in found else 0) for a in wanted]
-        with self._engine.connect() as connection:
+        with as_library_errors(), self._engine.connect() as connection:
             for event in reads.streams_after(connection, after):
                 assert isinstance(event.originator_id, UUID)
                 found.setdefault(event.originator_id, []).append(event)
@@ -40,16 +43,27 @@ class PostgresHistory:
 
 
 class PostgresLog:
-    """Reads the log for projections (``projections.ports.Log``): committed events only, in order, without holes."""
+    """Reads the log for projections (``projections.ports.Log``): committed events only, in order, no holes.
+
+    Raises PortUnavailable.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def head(self, stream: str) -> LogHead:
-        with self._engine.connect() as connection:
+        with _unavailable_as_port_error(), self._engine.connect() as connection:
             head = read_head(connection)
         return LogHead(head.log_id, head.position, head.shards_of(stream))
 
     def read_shard(self, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:
-        with self._engine.connect() as connection:
+        with _unavailable_as_port_error(), self._engine.connect() as connection:
             return reads.read_shard(connection, stream, shard, after_seq, limit)
+
+
+@contextmanager
+def _unavailable_as_port_error() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise PortUnavailable(f"Postgres: {str(error).splitlines()[0]}") from error

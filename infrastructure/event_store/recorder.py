@@ -7,15 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from eventsourcing.persistence import (
-    ApplicationRecorder,
-    InterfaceError,
-    Notification,
-    OperationalError,
-    StoredEvent,
-)
-from eventsourcing.persistence import IntegrityError as LibraryIntegrityError
-from sqlalchemy import Connection, Engine, exc
+from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
+from sqlalchemy import Connection, Engine
 
 from domain.recording import Recorded, Redecide
 from infrastructure.event_store import reads
@@ -28,6 +21,7 @@ from infrastructure.event_store.append import (
     pack,
     versions_recorded_since,
 )
+from infrastructure.event_store.errors import as_library_errors
 from infrastructure.event_store.head import Clock, Head, lock_head, read_head
 from infrastructure.event_store.partitions import ensure_partitions
 from infrastructure.event_store.stored import LogEvent, classified
@@ -83,7 +77,7 @@ class EventRecorder(ApplicationRecorder):
     ) -> tuple[range, Sequence[LogEvent]]:
         if not events:
             return range(0), events
-        try:
+        with as_library_errors():
             packed = pack(events)
             aggregates = _aggregates(events)
             with self._engine.connect() as connection:
@@ -105,12 +99,6 @@ class EventRecorder(ApplicationRecorder):
                         return range(0), events
                     self._cover(connection, head.position + len(events))
                     positions = insert(connection, head, events, packed, self._clock)
-        except exc.IntegrityError as error:
-            raise LibraryIntegrityError(str(error.orig)) from error
-        except exc.OperationalError as error:
-            raise OperationalError(str(error.orig)) from error
-        except exc.InterfaceError as error:
-            raise InterfaceError(str(error.orig)) from error
         reached = {event.originator_id: event.originator_version for event in events}
         self._versions.merge({a: v for a, v in reached.items() if isinstance(a, UUID)}, positions.stop - 1)
         return positions, events
@@ -159,7 +147,7 @@ class EventRecorder(ApplicationRecorder):
         desc: bool = False,
         limit: int | None = None,
     ) -> list[StoredEvent]:
-        with self._engine.connect() as connection:
+        with as_library_errors(), self._engine.connect() as connection:
             return reads.select_events(connection, originator_id, gt=gt, lte=lte, desc=desc, limit=limit)
 
     def select_notifications(
@@ -171,13 +159,13 @@ class EventRecorder(ApplicationRecorder):
         *,
         inclusive_of_start: bool = True,
     ) -> list[Notification]:
-        with self._engine.connect() as connection:
+        with as_library_errors(), self._engine.connect() as connection:
             return reads.select_notifications(
                 connection, start, limit, stop, topics, inclusive_of_start=inclusive_of_start
             )
 
     def max_notification_id(self) -> int | None:
-        with self._engine.connect() as connection:
+        with as_library_errors(), self._engine.connect() as connection:
             return read_head(connection).position or None
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> PollingSubscription:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from eventsourcing.persistence import AggregateRecorder, IntegrityError, StoredEvent
-from sqlalchemy import Engine, exc, insert, select
+from eventsourcing.persistence import AggregateRecorder, StoredEvent
+from sqlalchemy import Engine, insert, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from infrastructure.event_store.errors import as_library_errors
 from infrastructure.event_store.tables import snapshots
 
 
@@ -31,11 +32,8 @@ class SnapshotRecorder(AggregateRecorder):
             }
             for event in stored_events
         ]
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(insert(snapshots), rows)
-        except exc.IntegrityError as error:
-            raise IntegrityError(str(error.orig)) from error
+        with as_library_errors(), self._engine.begin() as connection:
+            connection.execute(insert(snapshots), rows)
 
     def select_events(
         self,
@@ -53,7 +51,7 @@ class SnapshotRecorder(AggregateRecorder):
         if lte is not None:
             query = query.where(c.version <= lte)
         query = query.order_by(c.version.desc() if desc else c.version).limit(limit)
-        with self._engine.connect() as connection:
+        with as_library_errors(), self._engine.connect() as connection:
             return [StoredEvent(originator_id, row[0], row[1], bytes(row[2])) for row in connection.execute(query)]
 
     def latest(self, aggregates: Sequence[UUID]) -> dict[UUID, StoredEvent]:
@@ -65,5 +63,5 @@ class SnapshotRecorder(AggregateRecorder):
             .ext(distinct_on(c.aggregate_id))
             .order_by(c.aggregate_id, c.version.desc())
         )
-        with self._engine.connect() as connection:
+        with as_library_errors(), self._engine.connect() as connection:
             return {row[0]: StoredEvent(row[0], row[1], row[2], bytes(row[3])) for row in connection.execute(query)}

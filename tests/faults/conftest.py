@@ -1,0 +1,16 @@
+"""One running ridelog for all faults: each finds the log as the faults before have left it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.ridelog import Ridelog
+from tests.support.ridelog import ridelog as running
+
+
+@pytest.fixture(scope="module")
+def ridelog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
+    with running(tmp_path_factory.mktemp("faults") / "data") as one:
+        yield one

@@ -1,0 +1,111 @@
+"""Accounts for every acknowledged ping: in the event store once, in Kafka or filled, in Redis exactly folded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from sqlalchemy import text
+
+from domain.contracts import Codec
+from domain.features.keyed_event import KeyedEvent
+from domain.identifiers import SHARDS, shard_of
+from infrastructure.event_store.engine import reader_engine
+from infrastructure.redis.connection import connect
+from infrastructure.registry.connect import schema_ids
+from infrastructure.settings import Settings
+from projections.speed import SPEED
+from read_models.keys import state_key
+from tests.support.ridelog import Ridelog
+from tests.support.waiting import eventually
+
+Identity = tuple[str, int, str]
+"""(rider, event time in ms, event id)."""
+
+
+class Account(NamedTuple):
+    """``identities`` counts recorded pings; ``states`` is every rider's state by folding the log from the beginning."""
+
+    events: int
+    identities: Counter[Identity]
+    states: dict[str, bytes]
+    seqs: dict[int, int]
+
+
+def read_log(ridelog: Ridelog) -> Account:
+    """Read the whole event store; AssertionError if position, seq or version has a hole."""
+    engine = reader_engine(ridelog.info.postgres_url)
+    decode = Codec(schema_ids(Settings(), engine)).decode
+    identities: Counter[Identity] = Counter()
+    states: dict[str, Any] = {}
+    seqs = dict.fromkeys(range(SHARDS), 0)
+    versions: Counter[str] = Counter()
+    count = 0
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events ORDER BY position"
+            )
+        )
+        for position, shard, seq, key, version, event_type, payload in rows:
+            count += 1
+            seqs[shard] += 1
+            versions[key] += 1
+            assert (position, seq, version) == (count, seqs[shard], versions[key])
+            data = decode(bytes(payload))
+            if event_type == "GpsPing":
+                identities[key, data["event_timestamp_ms"], data["event_id"]] += 1
+            event = KeyedEvent(key, version, position, event_type, data)
+            states[key] = SPEED.fold(states.get(key, SPEED.initial), event)
+    engine.dispose()
+    return Account(count, identities, {key: SPEED.encode(state) for key, state in states.items()}, seqs)
+
+
+def differing_riders(ridelog: Ridelog, account: Account) -> list[str]:
+    """Riders whose state in Redis is not, byte for byte, the fold of their events."""
+    client = connect(ridelog.info.redis_url)
+    try:
+        return [
+            rider
+            for rider, state in account.states.items()
+            if client.hget(state_key("speed", 1, shard_of(rider)), rider) != state
+        ]
+    finally:
+        client.close()
+
+
+def missing_in_kafka(ridelog: Ridelog, account: Account) -> list[tuple[int, int]]:
+    """(shard, seq) of events that the topic does not hold; AssertionError if a partition holds them out of order."""
+    consumer = Consumer({"bootstrap.servers": ridelog.info.kafka_bootstrap, "group.id": "accounting"})
+    consumer.assign([TopicPartition("gps-pings", p, OFFSET_BEGINNING) for p in range(8)])
+    wanted = {(shard, seq) for shard, last in account.seqs.items() for seq in range(1, last + 1)}
+    newest: Counter[int] = Counter()
+    try:
+        while wanted:
+            messages = consumer.consume(5_000, 3.0)
+            if not messages:
+                break
+            for message in messages:
+                assert message.error() is None, message.error()
+                headers = dict(message.headers() or ())
+                shard, seq = shard_of((message.key() or b"").decode()), int(headers["seq"])
+                # A record may come again after a restart of the tailer, but never before an earlier one.
+                assert seq <= newest[shard] + 1
+                newest[shard] = max(newest[shard], seq)
+                wanted.discard((shard, seq))
+    finally:
+        consumer.close()
+    return sorted(wanted)
+
+
+def account_for(ridelog: Ridelog, acknowledged: set[Identity]) -> Account:
+    """Wait until all is folded, then check every acknowledged ping: none lost, none double, no state wrong."""
+    account = read_log(ridelog)
+    lost = [identity for identity in acknowledged if identity not in account.identities]
+    double = [identity for identity, times in account.identities.items() if times > 1]
+    assert (lost, double) == ([], [])
+    eventually(
+        lambda: not differing_riders(ridelog, account), within_s=90, every_s=0.2, what="every rider's state is right"
+    )
+    return account
