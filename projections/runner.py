@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID, uuid4
 
-from domain.features.keyed_event import KeyedEvent
 from domain.identifiers import SHARDS
 from projections.fences import Trust, judge, sort_out
-from projections.ports import Fence, Log, LoggedEvent, LogHead, Record, ShardWrite, Sink, Topic
+from projections.ports import Fence, Log, LoggedEvent, LogHead, Record, Sink, Topic
 from projections.protocol import Projection
 from projections.records import ForeignRecord, logged_event
 from projections.shard import ShardState
+from projections.writer import Decode, ShardWriter
 
 S = TypeVar("S")
-Decode = Callable[[bytes], Mapping[str, Any]]
 
 log = logging.getLogger("ridelog.projections")
 
@@ -70,7 +69,7 @@ class Runner(Generic[S]):
         self._log = log_port
         self._topic = topic
         self._sink = sink
-        self._decode = decode
+        self._writer = ShardWriter(projection, sink, decode, (limits or Limits()).cached_states_per_shard)
         self._partitions = partitions
         self._limits = limits or Limits()
         self._shards: dict[int, ShardState[S]] = {}
@@ -249,55 +248,21 @@ class Runner(Generic[S]):
                 self.counters.filled += len(part.ready)
 
     def _write(self, ready: Mapping[int, Sequence[LoggedEvent]]) -> set[int]:
-        """Fold and store; the shards whose compare-and-set was won. A lost one is read anew, by its fence."""
-        if not ready:
-            return set()
-        self._load(ready)
-        writes = [self._folded(shard, events) for shard, events in ready.items()]
-        won: set[int] = set()
-        for write, ok in zip(writes, self._sink.apply(writes), strict=True):
-            if ok:
-                won.add(write.shard)
-                self._shards[write.shard].advanced(write.new)
-                self._shards[write.shard].trim(self._limits.cached_states_per_shard)
-                self.counters.applied += len(ready[write.shard])
-                self.counters.position = max(self.counters.position, write.new.position)
-        for shard in ready.keys() - won:
+        """Fold and store; the shards whose compare-and-set was won. The others start again from their fences."""
+        written = self._writer.write(self._shards, ready)
+        self.counters.event_time_ms = max(self.counters.event_time_ms, written.newest_ms)
+        for shard in written.won:
+            self.counters.applied += len(ready[shard])
+            self.counters.position = max(self.counters.position, self._shards[shard].fence.position)
+        for shard in written.lost:
             # A zombie, or we are one: drop what was folded, read the fence anew at the next step.
             self.counters.lost_races += 1
             log.warning(
-                "another worker moved the fence first",
-                extra={"projection": self._projection.name, "shard": shard},
+                "another worker moved the fence first", extra={"projection": self._projection.name, "shard": shard}
             )
             del self._shards[shard]
             self._reopen.add(shard)
-        return won
-
-    def _load(self, ready: Mapping[int, Sequence[LoggedEvent]]) -> None:
-        missing = {
-            shard: self._shards[shard].missing({event.key for event in events}) for shard, events in ready.items()
-        }
-        loaded = self._sink.load({shard: keys for shard, keys in missing.items() if keys})
-        for shard, states in loaded.items():
-            for key, data in states.items():
-                self._shards[shard].put(key, self._projection.decode(data))
-
-    def _folded(self, shard: int, events: Sequence[LoggedEvent]) -> ShardWrite:
-        state = self._shards[shard]
-        changed: dict[str, S] = {}
-        for event in events:
-            data = self._decode(event.payload)
-            keyed = KeyedEvent(event.key, event.version, event.position, event.event_type, data)
-            old = changed.get(event.key)
-            if old is None:
-                old = state.get(event.key)
-            changed[event.key] = self._projection.fold(self._projection.initial if old is None else old, keyed)
-            self.counters.event_time_ms = max(self.counters.event_time_ms, data.get("event_timestamp_ms", 0))
-        for key, new in changed.items():
-            state.put(key, new)
-        fence = state.fence._replace(seq=events[-1].seq, position=events[-1].position)
-        encoded = {key: self._projection.encode(new) for key, new in changed.items()}
-        return ShardWrite(shard, state.stored, fence, encoded)
+        return written.won
 
 
 class LostRace(Exception):

@@ -44,6 +44,7 @@ class RedisSink:
             return [decode_fence(data) for data in pipeline.execute()]
 
     def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
+        keys = {shard: names for shard, names in keys.items() if names}
         if not keys:
             return {}
         with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:

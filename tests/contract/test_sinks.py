@@ -1,0 +1,106 @@
+"""The Sink port, on every adapter: in memory and on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from infrastructure.redis.connection import EvictingRedis, check_never_evicts, connect
+from infrastructure.redis.sink import RedisSink
+from projections.ports import Fence, PortUnavailable, ShardWrite, Sink
+from tests.support.memory_ports import MemorySink
+
+START = Fence("log-1", "one", 0, 0)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
+    if request.param == "memory":
+        yield MemorySink()
+        return
+    client = connect(request.getfixturevalue("redis_url"))
+    yield RedisSink(client, "speed", 1)
+    client.close()
+
+
+def at(seq: int) -> Fence:
+    return START._replace(seq=seq, position=seq * 10)
+
+
+def test_a_new_sink_has_no_fences_and_no_states(sink: Sink) -> None:
+    assert sink.fences([0, 63]) == [None, None]
+    assert sink.load({0: ["a"], 1: []}).get(0, {}) == {}
+    assert sink.fences([]) == []
+    assert sink.apply([]) == []
+
+
+def test_states_and_fence_move_together(sink: Sink) -> None:
+    assert sink.apply([ShardWrite(3, None, at(2), {"a": b"\x00A\xff", "ü b": b"B"})]) == [True]
+    assert sink.fences([2, 3]) == [None, at(2)]
+    assert sink.load({3: ["a", "ü b", "c"]}) == {3: {"a": b"\x00A\xff", "ü b": b"B"}}
+
+
+def test_invariant_4_only_the_expected_fence_is_replaced(sink: Sink) -> None:
+    sink.apply([ShardWrite(3, None, at(2), {"a": b"old"})])
+    for wrong in (None, at(1), at(3), at(2)._replace(log_id="log-2"), at(2)._replace(incarnation="two")):
+        assert sink.apply([ShardWrite(3, wrong, at(4), {"a": b"new"})]) == [False]
+    assert sink.load({3: ["a"]}) == {3: {"a": b"old"}}
+    assert sink.fences([3]) == [at(2)]
+    assert sink.apply([ShardWrite(3, at(2), at(4), {"a": b"new"})]) == [True]
+    assert sink.load({3: ["a"]}) == {3: {"a": b"new"}}
+
+
+def test_the_shards_of_one_call_win_or_lose_each_for_itself(sink: Sink) -> None:
+    sink.apply([ShardWrite(1, None, at(1), {"a": b"1"})])
+    writes = [ShardWrite(0, None, at(5), {"x": b"0"}), ShardWrite(1, None, at(5), {"a": b"2"})]
+    assert sink.apply(writes) == [True, False]
+    assert sink.load({0: ["x"], 1: ["a"]}) == {0: {"x": b"0"}, 1: {"a": b"1"}}
+
+
+def test_a_write_without_states_moves_the_fence(sink: Sink) -> None:
+    assert sink.apply([ShardWrite(0, None, at(5), {})]) == [True]
+    assert sink.fences([0]) == [at(5)]
+
+
+def test_a_large_write_is_one_step(sink: Sink) -> None:
+    states = {f"rider-{number}": b"x" * 600 for number in range(5_000)}
+    assert sink.apply([ShardWrite(9, None, at(5_000), states)]) == [True]
+    assert sink.load({9: list(states)}) == {9: states}
+
+
+def test_reset_drops_a_shard_by_the_same_compare_and_set(sink: Sink) -> None:
+    sink.apply([ShardWrite(3, None, at(2), {"a": b"A"}), ShardWrite(4, None, at(2), {"b": b"B"})])
+    new = Fence("log-2", "two", 0, 0)
+    assert not sink.reset(3, at(1), new)
+    assert sink.load({3: ["a"]}) == {3: {"a": b"A"}}
+    assert sink.reset(3, at(2), new)
+    assert sink.load({3: ["a"]}).get(3, {}) == {}
+    assert sink.fences([3, 4]) == [new, at(2)]
+
+
+def test_generations_do_not_see_each_other(redis_url: str) -> None:
+    client = connect(redis_url)
+    one, two = RedisSink(client, "speed", 1), RedisSink(client, "speed", 2)
+    one.apply([ShardWrite(0, None, at(1), {"a": b"1"})])
+    assert two.fences([0]) == [None]
+    assert two.load({0: ["a"]})[0] == {}
+    client.close()
+
+
+def test_a_server_that_is_away_is_a_port_error() -> None:
+    client = connect("redis://127.0.0.1:1/0")
+    with pytest.raises(PortUnavailable):
+        RedisSink(client, "speed", 1).fences([0])
+
+
+def test_invariant_13_a_server_that_may_evict_is_refused(redis_url: str) -> None:
+    client = connect(redis_url)
+    check_never_evicts(client)
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(EvictingRedis, match="noeviction"):
+            check_never_evicts(client)
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.close()
