@@ -16,11 +16,13 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.event_store.snapshots import SnapshotRecorder
 from infrastructure.http.application import Parts, build
 from infrastructure.http.checks import ready_checks, refresher
+from infrastructure.http.registry_routes import registry_router
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
 from infrastructure.redis.connection import connect_async
 from infrastructure.redis.reader import StateReader
 from infrastructure.registry.connect import schema_ids
+from infrastructure.registry.store import RegistryStore
 from infrastructure.settings import Settings
 from read_models import speed
 
@@ -53,6 +55,7 @@ def main(settings: Settings) -> None:
             speed=StateReader(cache, speed.NAME, partial(active, reader, speed.NAME)),
             checks=ready_checks(reader, cache),
             refresh_metrics=refresher(reader, commits),
+            routers=[] if settings.schema_registry_url else [registry_router(RegistryStore(reader))],
             on_shutdown=[cache.aclose],
         ),
     )
