@@ -15,6 +15,8 @@ from infrastructure.user_error import UserError
 PREFIX = "RIDELOG_"
 # Read by the tests and the benchmarks alone, never by ridelog itself.
 FOREIGN = (f"{PREFIX}GPS_DATA", f"{PREFIX}TEST_")
+# What a client shows to a server: an option of some commands and no setting of the server beside it.
+CLIENT_TOKEN = f"{PREFIX}TOKEN"
 
 
 class SettingsError(UserError, ValueError):
@@ -26,7 +28,7 @@ def read_environment(env: Mapping[str, str], kinds: Mapping[str, Any]) -> dict[s
     found = {
         name: value
         for name, value in env.items()
-        if name.startswith(PREFIX) and not name.startswith(FOREIGN) and value != ""
+        if name.startswith(PREFIX) and not name.startswith(FOREIGN) and name != CLIENT_TOKEN and value != ""
     }
     return _checked({name[len(PREFIX) :].lower(): (name, value) for name, value in found.items()}, kinds)
 

@@ -1,0 +1,1 @@
+"""A client of ridelog's own HTTP interface; it knows nothing of the server's code."""

@@ -1,0 +1,150 @@
+"""The HTTP client: sends pings until the server has answered for each of them, and reads speeds."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, NoReturn, Self
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from infrastructure.client.batches import Ping, body, encode, split
+from infrastructure.client.receipts import Receipt, Speed, read_receipt, read_speed
+from infrastructure.client.retries import RETRIED, pause_s
+from infrastructure.user_error import UserError
+
+PATIENCE_S = 60.0
+"""How long one request is sent again: longer than a restart of any part of ridelog takes."""
+
+FIRST_PATIENCE_S = 5.0
+"""The same before the server has ever answered: then the address is more likely wrong than the server busy."""
+
+
+class RidelogClient:
+    """Safe to share between threads."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        patience_s: float = PATIENCE_S,
+        first_patience_s: float = FIRST_PATIENCE_S,
+        on_retry: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """``url`` such as http://127.0.0.1:8000; ``on_retry`` hears, in words, why a request is sent again."""
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise UserError(f"{url} is no URL: {error}") from error
+        if address.scheme not in {"http", "https"} or not address.host:
+            raise UserError(f"{url} is no URL of a server; give one such as http://127.0.0.1:8000")
+        self._url = url.rstrip("/")
+        self._patience_s = patience_s
+        self._first_patience_s = first_patience_s
+        self._on_retry = on_retry
+        self._answered = False
+        self._closing = threading.Event()
+        self._http = httpx.Client(
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(30.0, connect=5.0),
+            # A proxy of the environment would look for our loopback on its own machine.
+            trust_env=address.host not in {"127.0.0.1", "::1", "localhost"},
+        )
+
+    def post_pings(self, pings: Sequence[Ping]) -> Receipt:
+        """Record pings; see ``post_encoded``."""
+        return self.post_encoded([encode(ping) for ping in pings])
+
+    def post_encoded(self, items: Sequence[bytes]) -> Receipt:
+        """Record encoded pings, in as many requests as the limits ask for.
+
+        Returns one receipt for all. Raises UserError if the server refuses or stays away: pings of this call may
+        then be recorded or not, and it is safe to send them again.
+        """
+        receipt, sent = Receipt(), 0
+        for part in split(items):
+            receipt = receipt.then(self._post_part(part), sent)
+            sent += len(part)
+        return receipt
+
+    def speed(self, rider_id: str, *, allow_expired: bool = False) -> Speed | None:
+        """The rider's speed, None for an unknown rider. Raises UserError if the server refuses or stays away."""
+        query = "?allow_expired=true" if allow_expired else ""
+        answer = self._send("GET", f"/riders/{quote(rider_id, safe='')}/speed{query}", None)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        if answer.status_code != httpx.codes.OK:
+            self._refused(answer)
+        return read_speed(answer.content)
+
+    def interrupt(self) -> None:
+        """End every wait for a next attempt, now and later; requests under way are still answered."""
+        self._closing.set()
+
+    def close(self) -> None:
+        """Give the connections back and end every wait."""
+        self.interrupt()
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _post_part(self, items: Sequence[bytes]) -> Receipt:
+        answer = self._send("POST", "/pings", body(items))
+        if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and len(items) > 1:
+            # This server's limits are set lower than the usual ones.
+            half = len(items) // 2
+            return self._post_part(items[:half]).then(self._post_part(items[half:]), half)
+        if answer.status_code != httpx.codes.OK:
+            self._refused(answer)
+        return read_receipt(answer.content, len(items))
+
+    def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
+        began = time.monotonic()
+        attempt = 0
+        while True:
+            retry_after: str | None = None
+            try:
+                answer = self._http.request(
+                    method, self._url + path, content=content, headers={"Content-Type": "application/json"}
+                )
+                self._answered = True
+                if answer.status_code not in RETRIED:
+                    return answer
+                reason = _words(answer)
+                retry_after = answer.headers.get("retry-after")
+            except httpx.TransportError as error:
+                reason = str(error) or type(error).__name__
+            patience = self._patience_s if self._answered else self._first_patience_s
+            pause = pause_s(attempt, retry_after, random.random())
+            if time.monotonic() - began + pause > patience:
+                hint = "send again later, pings are recorded once" if self._answered else "is `serve` running there?"
+                raise UserError(f"{self._url} is away ({reason}), tried for {patience:.0f} s; {hint}")
+            self._on_retry(reason)
+            if self._closing.wait(pause):
+                raise UserError(f"interrupted while {self._url} was away ({reason})")
+            attempt += 1
+
+    def _refused(self, answer: httpx.Response) -> NoReturn:
+        hint = "; give --token or RIDELOG_TOKEN" if answer.status_code in {401, 403} else ""
+        raise UserError(f"{self._url} refused: {_words(answer)}{hint}")
+
+
+def _words(answer: httpx.Response) -> str:
+    try:
+        told: Any = msgspec.json.decode(answer.content)
+    except msgspec.DecodeError:
+        told = None
+    detail = told.get("detail") if isinstance(told, dict) else None
+    return f"{answer.status_code} {answer.reason_phrase}" + (f": {detail}" if detail else "")
