@@ -1,0 +1,87 @@
+"""What the benchmarks share: servers of their own, pings, and a form to print results in."""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from domain.contracts import Codec, LocalSchemaIds
+from domain.gps_ping import parse_ping
+from domain.identifiers import aggregate_id
+from infrastructure.embedded.postgres import Postgres
+from infrastructure.embedded.tansu import Tansu
+from infrastructure.event_store.migrations import upgrade
+from infrastructure.event_store.stored import LogEvent
+
+START_MS = 1_790_000_000_000
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """URL of a migrated database on a server of its own, with the settings that ``serve`` gives it."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Postgres(Path(folder))
+        server.start()
+        try:
+            upgrade(server.url)
+            yield server.url
+        finally:
+            server.stop()
+
+
+@contextmanager
+def kafka() -> Iterator[str]:
+    """host:port of an embedded broker of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Tansu(Path(folder))
+        server.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
+
+
+def ready_events(count: int, riders: int = 500) -> list[LogEvent]:
+    """Pings of ``riders`` riders as events ready to be inserted, encoded as ingest encodes them."""
+    codec = Codec(LocalSchemaIds())
+    events = []
+    for number in range(count):
+        key, version = f"rider-{number % riders}", number // riders + 1
+        item = {
+            "rider_id": key,
+            "latitude": 52.5 + (number % 1000) / 1e5,
+            "longitude": 13.4,
+            "event_timestamp_ms": START_MS + number,
+            "accuracy_meters": 5,
+        }
+        ping = parse_ping(item, START_MS + number)
+        payload = codec.encode("GpsPing", {**ping._asdict(), "schema_version": 2})
+        events.append(
+            LogEvent(
+                aggregate_id("Rider", key),
+                version,
+                "GpsPing",
+                payload,
+                "Rider",
+                key,
+                UUID(ping.event_id),
+                ping.event_timestamp_ms,
+            )
+        )
+    return events
+
+
+def report(name: str, figures: dict[str, Any]) -> None:
+    """One benchmark's figures, for people on top and for machines below."""
+    print(f"\n{name}  (Python {platform.python_version()}, {platform.machine()})")
+    for label, value in figures.items():
+        shown = f"{value:,.2f}" if isinstance(value, float) and value < 100 else value
+        shown = f"{value:,.0f}" if isinstance(value, int | float) and value >= 100 else shown
+        print(f"  {label:<52} {shown}")
+    print(json.dumps({"benchmark": name, **figures}))
