@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.contracts import Codec, LocalSchemaIds
-from domain.gps_ping import parse_ping
+from domain.gps_ping import parse_ping, record_of
 from domain.identifiers import aggregate_id
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.tansu import Tansu
@@ -61,7 +61,7 @@ def ready_events(count: int, riders: int = 500) -> list[LogEvent]:
             "accuracy_meters": 5,
         }
         ping = parse_ping(item, START_MS + number)
-        payload = codec.encode("GpsPing", {**ping._asdict(), "schema_version": 2})
+        payload = codec.encode("GpsPing", record_of(ping))
         events.append(
             LogEvent(
                 aggregate_id("Rider", key),

@@ -16,7 +16,7 @@ from domain.errors import (
     ShiftAlreadyStarted,
     ShiftNotStarted,
 )
-from domain.gps_ping import GpsPing, ping_of
+from domain.gps_ping import GpsPing, ping_of, record_of
 from domain.identifiers import aggregate_id, check_rider_id
 
 PingKey = tuple[int, str]
@@ -86,7 +86,7 @@ class Rider(Aggregate):
             return self.ping.event_id
 
         def data(self) -> dict[str, Any]:
-            return {**self.ping._asdict(), "schema_version": 2}
+            return record_of(self.ping)
 
         @classmethod
         def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:

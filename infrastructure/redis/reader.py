@@ -49,7 +49,10 @@ class StateReader:
             raise ReadModelUnavailable(f"Redis: {error}") from error
         except UnicodeEncodeError:
             return None  # a lone surrogate: no such key can have been recorded
-        return None if state is None else Found(state, generation)
+        if state is None:
+            return None
+        assert isinstance(state, bytes)  # the client decodes nothing
+        return Found(state, generation)
 
     async def _current(self) -> int | None:
         if time.monotonic() - self._read_at >= REFRESH_S and self._refreshing is None:
