@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+SESSION_TIMEOUT_S = 6.0
+"""After this a silent consumer's partitions go to the others. The shortest that Apache Kafka takes by default; the
+embedded broker makes every join of a group wait for half of it."""
+
 
 class Assignment:
     """Not thread-safe: the thread that polls changes it."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from infrastructure.kafka.assignment import Assignment
+from infrastructure.kafka.assignment import SESSION_TIMEOUT_S, Assignment
 from infrastructure.kafka.errorlog import ErrorLog
 from projections.ports import PortUnavailable, Record
 
@@ -72,7 +72,7 @@ class ConfluentTopic:
         topic: str,
         group: str,
         *,
-        session_timeout_s: float = 10.0,
+        session_timeout_s: float = SESSION_TIMEOUT_S,
         max_poll_interval_s: float = 600.0,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
-from infrastructure.kafka.assignment import Assignment
+from infrastructure.kafka.assignment import SESSION_TIMEOUT_S, Assignment
 from infrastructure.kafka.errorlog import ErrorLog
 from infrastructure.kafka.kafka_python_client import client_without_auto_create
 from projections.ports import PortUnavailable, Record
@@ -47,7 +47,7 @@ class KafkaPythonTopic:
         topic: str,
         group: str,
         *,
-        session_timeout_s: float = 10.0,
+        session_timeout_s: float = SESSION_TIMEOUT_S,
         max_poll_interval_s: float = 600.0,
         start_timeout_s: float = 10.0,
         overrides: Mapping[str, Any] | None = None,
