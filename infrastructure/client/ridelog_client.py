@@ -128,9 +128,10 @@ class RidelogClient:
                 reason = str(error) or type(error).__name__
             patience = self._patience_s if self._answered else self._first_patience_s
             pause = pause_s(attempt, retry_after, random.random())
-            if time.monotonic() - began + pause > patience:
+            tried = time.monotonic() - began
+            if tried + pause > patience:
                 hint = "send again later, pings are recorded once" if self._answered else "is `serve` running there?"
-                raise UserError(f"{self._url} is away ({reason}), tried for {patience:.0f} s; {hint}")
+                raise UserError(f"{self._url} is away ({reason}), gave up after {tried:.0f} s; {hint}")
             self._on_retry(reason)
             if self._closing.wait(pause):
                 raise UserError(f"interrupted while {self._url} was away ({reason})")

@@ -1,0 +1,132 @@
+"""``demo``: serve, simulated riders and their speeds, live."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infrastructure.cli.errors import UserError
+from infrastructure.cli.options import DataDirOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from infrastructure.client.receipts import Speed
+    from infrastructure.client.ridelog_client import RidelogClient
+    from infrastructure.simulator.demo_server import DemoServer
+    from infrastructure.supervision.stop_signals import StopSignals
+
+DATA_DIR = Path(".ridelog/demo")
+PLAIN_SECONDS = 30.0
+PLAIN_EVERY_S = 5.0
+LIVE_EVERY_S = 1.0
+READ_PATIENCE_S = 2.0
+MAX_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(demo)
+
+
+def demo(
+    riders: Annotated[int, typer.Option(min=1, max=10_000, help=f"How many; {MAX_SHOWN} are shown.")] = 10,
+    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two fixes of a rider.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same ways, noise and gaps.")] = 1,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="How long.  \\[default: until Ctrl-C; 30 where the output is no terminal]"),
+    ] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Start a ridelog of its own, send it simulated riders, and show their speeds live.
+
+    Keeps its data under .ridelog/demo unless --data-dir says otherwise, and stops what it has started.
+    """
+    from infrastructure.simulator.demo_server import DemoServer
+    from infrastructure.supervision.stop_signals import StopRequested, StopSignals
+
+    live = sys.stdout.isatty()
+    lasts = seconds if seconds is not None or live else PLAIN_SECONDS
+    with StopSignals() as signals:
+        typer.echo("starting PostgreSQL, Valkey, a Kafka-compatible broker and ridelog …")
+        with DemoServer(data_dir or DATA_DIR) as server:
+            try:
+                with signals.interrupting():
+                    server.wait_ready(time.sleep)
+                _show(server, signals, riders, every, seed, lasts, live)
+            except StopRequested:
+                pass
+            except UserError:
+                sys.stderr.write(server.log_tail() + "\n")
+                raise
+            finally:
+                typer.echo("stopping …")
+
+
+def _show(
+    server: DemoServer, signals: StopSignals, riders: int, every: float, seed: int, lasts: float | None, live: bool
+) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    from infrastructure.cli.demo_table import speed_table, what_to_try
+    from infrastructure.client.ridelog_client import RidelogClient
+    from infrastructure.simulator.background import Background
+    from infrastructure.simulator.fleet import fleet_uploads, rider_ids
+    from infrastructure.simulator.phone import Day, PhoneModel
+
+    day = Day(str(seed), time.time_ns() // 1_000_000, math.inf, phone=PhoneModel(every_s=every))
+    shown = rider_ids(min(riders, MAX_SHOWN))
+    reader = RidelogClient(server.url, patience_s=READ_PATIENCE_S, first_patience_s=READ_PATIENCE_S)
+    typer.echo(what_to_try(server.url))
+    with reader, RidelogClient(server.url) as writer, Background(fleet_uploads(riders, day), writer) as simulation:
+
+        def table() -> Table:
+            server.check()
+            simulation.check()
+            # Before the answers: a truth newer than they are would make them look wrong.
+            truths = simulation.runner.totals.truths
+            speeds, trouble = _read(reader, shown)
+            title = f"{riders:,} riders, {simulation.runner.totals.accepted:,} pings recorded"
+            return speed_table(shown, truths, speeds, f"{title}; {trouble or 'Ctrl-C ends it'}")
+
+        if live:
+            with Live(table(), refresh_per_second=4) as screen:
+                _repeat(lambda: screen.update(table()), signals, LIVE_EVERY_S, lasts)
+        else:
+            console = Console(width=110)
+            _repeat(lambda: console.print(table()), signals, PLAIN_EVERY_S, lasts)
+
+
+def _repeat(show: Callable[[], None], signals: StopSignals, every_s: float, lasts: float | None) -> None:
+    """Show now and again every ``every_s`` seconds, for ``lasts`` seconds (None: without end) or until a signal."""
+    began = time.monotonic()
+    turn = 1
+    while lasts is None or turn * every_s <= lasts:
+        while (left := began + turn * every_s - time.monotonic()) > 0.0:
+            if signals.wait(left):
+                return
+        if signals.requests:
+            return
+        show()
+        turn = max(turn + 1, int((time.monotonic() - began) / every_s))
+
+
+def _read(reader: RidelogClient, riders: list[str]) -> tuple[dict[str, Speed], str]:
+    found: dict[str, Speed] = {}
+    for rider in riders:
+        try:
+            speed = reader.speed(rider)
+        except UserError as error:
+            # A part of ridelog may be starting again; the next turn asks again, and check() tells the end of serve.
+            return found, str(error)
+        if speed is not None:
+            found[rider] = speed
+    return found, ""

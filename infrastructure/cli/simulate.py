@@ -1,0 +1,87 @@
+"""``simulate``: riders on a street grid who send their pings."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+
+from infrastructure.cli.client_options import TokenOption, UrlOption, connect
+from infrastructure.cli.errors import UserError
+from infrastructure.cli.options import DataDirOption, JsonOption
+
+FAST_DURATION_S = 600.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(simulate)
+
+
+def simulate(
+    riders: Annotated[int, typer.Option(min=1, max=100_000, help="How many riders.")] = 20,
+    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two fixes of a rider.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same ways, noise and gaps.")] = 1,
+    duration: Annotated[
+        float | None, typer.Option(min=0.0, help="Seconds.  \\[default: until Ctrl-C; with --fast 600]")
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Send the past DURATION seconds as fast as the server takes them.")
+    ] = False,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate riders who move through a street grid and send their pings to a running ridelog.
+
+    With GPS noise that is correlated in time, lost fixes, late flushes, requests sent twice, missing device speeds.
+    """
+    from infrastructure.cli.progress import Reporter
+    from infrastructure.simulator.fleet import fleet_uploads
+    from infrastructure.simulator.phone import Day, PhoneModel
+    from infrastructure.simulator.runner import Runner
+    from infrastructure.simulator.totals import Totals
+
+    seconds = duration if duration is not None or not fast else FAST_DURATION_S
+    ends = math.inf if seconds is None else seconds
+    # A fast run ends now: pings of the future would be rejected.
+    start_ms = time.time_ns() // 1_000_000 - (round(ends * 1000) if fast else 0)
+    uploads = fleet_uploads(riders, Day(str(seed), start_ms, ends, phone=PhoneModel(every_s=every)))
+    stop = threading.Event()
+    began = time.monotonic()
+    with Reporter("simulate", "pings", seconds) as reporter, connect(url, data_dir, token, reporter.note) as client:
+
+        def on_request(totals: Totals, simulated_s: float) -> None:
+            reporter.update(simulated_s, totals.sent, f"{totals.accepted:,} accepted")
+
+        runner = Runner(client.post_pings, on_request)
+        # Ctrl-C is the usual end of a run without --duration: what was sent is told all the same.
+        with suppress(KeyboardInterrupt):
+            try:
+                if fast:
+                    runner.fast(uploads, stop)
+                else:
+                    runner.real_time(uploads, stop, time.monotonic)
+            except UserError as error:
+                raise UserError(f"{error} ({runner.totals.accepted:,} pings were accepted before)") from error
+    report: dict[str, Any] = {"riders": riders, "seed": seed, **runner.totals.summary()}
+    report["seconds"] = round(time.monotonic() - began, 3)
+    _tell(report, as_json)
+
+
+def _tell(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(report))
+        return
+    typer.echo(
+        f"{report['riders']:,} riders sent {report['sent']:,} pings in {report['seconds']:.1f} s: "
+        f"{report['accepted']:,} accepted, {report['duplicates']:,} duplicates"
+        + "".join(f", {count:,} rejected {code}" for code, count in report["rejected"].items())
+    )
+    typer.echo(f"{report['late']:,} of them came late after a time offline, {report['repeated']:,} were repeats")
