@@ -1,0 +1,90 @@
+"""Real tracks imported over HTTP: every row accounted for, every window as an independent computation has it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.accounting import read_log
+from tests.support.ridelog import Ridelog
+from tests.support.tracks import Fix, Window, event_id, fixes, folder, rows, windows
+from tests.support.waiting import eventually
+
+FILES = ("mobilitynet_trips", "dublin_ebike_escooter", "teleports_labelled_case1")
+
+
+def served(ridelog: Ridelog, device: str) -> Window | None:
+    speed = ridelog.speed(quote(device, safe=""), allow_expired="true")
+    return speed and Window(speed["pings_in_window"], speed["window_ms"], speed["path_speed_mps"])
+
+
+def assert_served(ridelog: Ridelog, expected: dict[str, Window]) -> None:
+    for device, window in expected.items():
+        eventually(
+            lambda device=device, window=window: served(ridelog, device) == window,
+            within_s=60,
+            what=f"the window of {device} is {window}",
+        )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_import_accounts_for_every_row_and_serves_every_window(ridelog: Ridelog, name: str, tmp_path: Path) -> None:
+    file = folder() / f"{name}.csv.gz"
+    rejects = tmp_path / "rejects.csv"
+    done = ridelog.cli("import-pings", "--rider-column", "device_id", "--json", "--rejects", str(rejects), str(file))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    readable = list(fixes(file))
+    unreadable = sum(1 for _ in rows(file)) - len(readable)
+    rejected = sum(summary["rejected"].values())
+    assert summary["rows"] == len(readable) + unreadable == summary["accepted"] + summary["duplicates"] + rejected
+    assert summary["rejected"].get("invalid_type", 0) == unreadable
+    with rejects.open(newline="") as text:
+        assert len(list(csv.DictReader(text))) == rejected
+    # Fixes that say the same place and time are one ping; whatever else they say, the first one stands.
+    distinct = {(fix.device, fix.t_ms, event_id(fix)) for fix in readable}
+    assert summary["accepted"] == len(distinct)
+    again = ridelog.cli("import-pings", "--rider-column", "device_id", "--json", str(file))
+    assert json.loads(again.stdout)["accepted"] == 0
+    assert_served(ridelog, windows(readable))
+
+
+def test_whatever_the_order_the_repeats_and_the_requests(ridelog: Ridelog) -> None:
+    chance = random.Random(20261123)
+    found = [
+        fix._replace(device=f"shuffled/{fix.device}".replace("/", ":"))
+        for name in FILES
+        for fix in fixes(folder() / f"{name}.csv.gz")
+        if chance.random() < 0.5
+    ]
+    sent = [as_ping(fix) for fix in found]
+    sent += chance.sample(sent, len(sent) // 10)
+    chance.shuffle(sent)
+    accepted = duplicates = 0
+    while sent:
+        size = chance.randint(1, 3_000)
+        answer = ridelog.post(sent[:size])
+        assert answer["rejected"] == []
+        accepted += answer["accepted"]
+        duplicates += answer["duplicates"]
+        del sent[:size]
+    distinct = {(fix.device, fix.t_ms, event_id(fix)) for fix in found}
+    assert accepted == len(distinct)
+    assert_served(ridelog, windows(found))
+    recorded = read_log(ridelog).identities
+    assert all(recorded[identity] == 1 for identity in distinct)
+
+
+def as_ping(fix: Fix) -> dict[str, Any]:
+    return {
+        "rider_id": fix.device,
+        "latitude": fix.latitude,
+        "longitude": fix.longitude,
+        "event_timestamp_ms": fix.t_ms,
+    }
