@@ -1,0 +1,73 @@
+"""Tokens and roles at the front door."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.ridelog import Ridelog
+from tests.support.ridelog import ridelog as running
+from tests.support.serving import ROOT
+
+TOKENS = "ingest=in-secret,read=out-secret,admin=root-secret"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
+    with running(tmp_path_factory.mktemp("tokens") / "data", tokens=TOKENS) as one:
+        yield one
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "token", "status"),
+    [
+        ("POST", "/pings", None, 401),
+        ("POST", "/pings", "wrong", 401),
+        ("POST", "/pings", "out-secret", 403),
+        ("POST", "/pings", "in-secret", 400),
+        ("POST", "/pings", "root-secret", 400),
+        ("GET", "/riders/x/speed", None, 401),
+        ("GET", "/riders/x/speed", "in-secret", 403),
+        ("GET", "/riders/x/speed", "out-secret", 404),
+        ("GET", "/metrics", None, 401),
+        ("GET", "/metrics", "out-secret", 200),
+        ("GET", "/health/live", None, 200),
+        ("GET", "/health/ready", None, 200),
+    ],
+)
+def test_each_role_opens_its_own_doors(
+    guarded: Ridelog, method: str, path: str, token: str | None, status: int
+) -> None:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    answer = guarded.http.request(method, path, headers=headers)
+    assert answer.status_code == status
+    if status == 401:
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert answer.json()["code"] == "unauthorized"
+
+
+def test_no_token_is_in_any_log(guarded: Ridelog) -> None:
+    guarded.http.post("/pings", headers={"Authorization": "Bearer in-secret"})
+    for log in (guarded.data_dir / "logs").iterdir():
+        assert "-secret" not in log.read_text(errors="replace"), log
+    assert "-secret" not in guarded.cli("config", "show").stdout
+
+
+def test_off_loopback_without_tokens_serve_refuses_to_start(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
+    done = subprocess.run(
+        [sys.executable, "app.py", "serve", "--host", "0.0.0.0", "--port", "0", "--data-dir", str(tmp_path / "data")],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "RIDELOG_TOKENS" in done.stderr
