@@ -1,0 +1,47 @@
+"""Every Kafka library on every broker: one more broker is one more parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from infrastructure.embedded.tansu import Tansu
+from infrastructure.kafka.memory import MemoryBroker
+from tests.support.kafka_clients import TANSU_SESSION_S, Clients, Library, MemoryLibrary, clients, library
+from tests.support.servers import running
+
+LIBRARIES = ["confluent", "kafka-python"]
+BROKERS = {"kafka_bootstrap": TANSU_SESSION_S}
+"""Fixture that gives a bootstrap address -> the shortest session that its broker takes well."""
+MEMORY = ("memory", "in process")
+
+
+@pytest.fixture(params=[MEMORY, *product(LIBRARIES, BROKERS)], ids="-".join)
+def kafka(request: pytest.FixtureRequest, topic_prefix: str) -> Iterator[Clients]:
+    """Clients on the session's broker."""
+    name, broker = request.param
+    made: Library = MemoryLibrary(MemoryBroker())
+    if request.param != MEMORY:
+        made = library(name, request.getfixturevalue(broker), BROKERS[broker])
+    with clients(made, topic_prefix, lambda: pytest.fail("this broker is everybody's")) as one:
+        yield one
+
+
+@pytest.fixture(params=["memory", *LIBRARIES])
+def own_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clients]:
+    """Clients on a broker of the test's own, which it may stop."""
+    if request.param == "memory":
+        broker = MemoryBroker()
+
+        def stop() -> None:
+            broker.accepting = False
+
+        with clients(MemoryLibrary(broker), "", stop) as one:
+            yield one
+        return
+    server = Tansu(tmp_path)
+    with running(server), clients(library(request.param, server.url), "", server.kill) as one:
+        yield one
