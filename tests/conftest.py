@@ -16,11 +16,25 @@ from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
 from infrastructure.settings import Settings
+from tests.support import proof_report
+from tests.support.proofs import whole
 from tests.support.servers import UNDURABLE, fresh_database, make_template, running
 
 # Time decides no test: other processes of the suite share the machine.
 hypothesis_settings.register_profile("ridelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("ridelog")
+
+_proofs: list[pytest.TestReport] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and "proof" in report.keywords:
+        _proofs.append(report)
+
+
+def pytest_sessionfinish() -> None:
+    if whole() and _proofs:
+        proof_report.write(_proofs)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
@@ -58,3 +58,5 @@ def configure(level: str, form: str, process: str) -> None:
     # These say at INFO what each single request or connection does.
     for noisy in ("httpx", "httpcore", "kafka", "uvicorn.access", "alembic"):
         logging.getLogger(noisy).setLevel("WARNING")
+    # Says at WARNING that a consumer without a group commits nothing, which is what one without a group is for.
+    logging.getLogger("kafka.consumer.group").setLevel("ERROR")
