@@ -1,0 +1,96 @@
+"""``demo`` and ``simulate`` as a new user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from infrastructure.embedded.stale import Recorded
+from tests.support.ridelog import Ridelog
+from tests.support.serving import ROOT, all_gone
+from tests.support.waiting import eventually
+
+
+def start_demo(data_dir: Path, *arguments: str) -> subprocess.Popen[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "app.py"), "demo", "--data-dir", str(data_dir), *arguments],
+        cwd=data_dir.parent,
+        # What the settings name must not matter: simulated riders stay out of a real database.
+        env=env | {"RIDELOG_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/none"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def processes(data_dir: Path) -> dict[str, Recorded]:
+    entries = msgspec.json.decode((data_dir / "pids.json").read_bytes(), type=list[Recorded])
+    return {entry.name: entry for entry in entries}
+
+
+def wait_running(demo: subprocess.Popen[str], data_dir: Path) -> dict[str, Recorded]:
+    eventually((data_dir / "run.json").exists, within_s=60, what="the demo's serve runs")
+    assert demo.poll() is None
+    return processes(data_dir)
+
+
+def test_without_a_terminal_it_prints_speeds_and_exits_0(tmp_path: Path) -> None:
+    demo = start_demo(tmp_path / "demo", "--seconds", "10")
+    said, errors = demo.communicate(timeout=120)
+    assert demo.returncode == 0, errors
+    assert "/schema/swagger" in said
+    assert "/metrics" in said
+    assert said.count("path_speed_mps") == 2
+    assert "fresh" in said
+    assert not (tmp_path / "demo" / "run.json").exists()
+    assert not (tmp_path / "demo" / "pids.json").exists()
+
+
+def test_a_stop_signal_ends_it_and_all_it_has_started(tmp_path: Path) -> None:
+    data_dir = tmp_path / "demo"
+    demo = start_demo(data_dir)
+    started = wait_running(demo, data_dir)
+    demo.send_signal(signal.SIGINT)
+    _, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 0, errors
+    assert all_gone(started)
+
+
+def test_a_killed_demo_leaves_nothing_behind(tmp_path: Path) -> None:
+    data_dir = tmp_path / "demo"
+    demo = start_demo(data_dir)
+    started = wait_running(demo, data_dir)
+    demo.kill()
+    demo.communicate(timeout=10)
+    eventually(lambda: all_gone(started), within_s=40, what="serve has stopped everything")
+
+
+def test_a_failure_shows_the_log_and_exits_non_zero(tmp_path: Path) -> None:
+    data_dir = tmp_path / "demo"
+    first = start_demo(data_dir)
+    try:
+        wait_running(first, data_dir)
+        second = start_demo(data_dir)
+        _, errors = second.communicate(timeout=60)
+        assert second.returncode == 1
+        assert "in use by pid" in errors
+        assert errors.splitlines()[-1].startswith("error: ")
+    finally:
+        first.terminate()
+        first.communicate(timeout=60)
+
+
+def test_simulate_finds_the_running_serve_and_its_books_balance(ridelog: Ridelog) -> None:
+    done = ridelog.cli("simulate", "--riders", "30", "--fast", "--duration", "300", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["sent"] == summary["accepted"] + summary["duplicates"]
+    assert summary["accepted"] > 1_000
+    assert summary["rejected"] == {}

@@ -1,0 +1,191 @@
+"""Cells, columns, pacing and the books of an import, without any server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infrastructure.client.batches import body, encode, split
+from infrastructure.client.imports.cells import BadCell, number, time_ms
+from infrastructure.client.imports.columns import find_columns
+from infrastructure.client.imports.csv_rows import Row, Source, to_row
+from infrastructure.client.imports.importer import Importer, Plan
+from infrastructure.client.imports.pacing import EARLY_S, Pacer
+from infrastructure.client.receipts import Receipt, Rejection
+from infrastructure.client.retries import FIRST_S, LONGEST_ASKED_S, LONGEST_S, pause_s
+from infrastructure.user_error import UserError
+
+HEADER = ("rider_id", "latitude", "longitude", "event_timestamp_ms", "accuracy_meters", "speed_mps", "event_id")
+SOURCE = Source(Path("some.csv"), HEADER, find_columns(HEADER, {}, "some.csv"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("1562345678901", 1562345678901),
+        ("1562345678901.0", 1562345678901),
+        ("1.5e12", 1_500_000_000_000),
+        ("-5", -5),
+        ("2019-07-05T16:54:38.901Z", 1562345678901),
+        ("2019-07-05T18:54:38.901+02:00", 1562345678901),
+    ],
+)
+def test_times_that_are_whole_milliseconds(cell: str, expected: int) -> None:
+    assert time_ms(cell) == expected
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["1562345678901.5", "nan", "inf", "1e400", "1_562", "soon", "2019-07-05T16:54:38", "9" * 30, "9" * 5000, "١٢٣"],
+)
+def test_times_that_are_none(cell: str) -> None:
+    with pytest.raises(BadCell, match="time"):
+        time_ms(cell)
+
+
+@pytest.mark.parametrize("cell", ["53.3x85817", "53,38", "5_3", "", "0x10", "٥"])
+def test_numbers_that_are_none(cell: str) -> None:
+    with pytest.raises(BadCell, match="latitude is no number"):
+        number(cell, "latitude")
+
+
+def test_a_row_with_everything_and_one_with_the_least() -> None:
+    event_id = "0b7e9d1c-3f6a-4f0e-8f65-2b1f9a8d7c6e"
+    full = to_row(SOURCE, 2, ["anna", "53.5", "-6.25", "1562345678901", "5", "2.5", event_id])
+    assert full.item is not None
+    assert json.loads(full.item) == {
+        "rider_id": "anna",
+        "latitude": 53.5,
+        "longitude": -6.25,
+        "event_timestamp_ms": 1562345678901,
+        "accuracy_meters": 5.0,
+        "speed_mps": 2.5,
+        "event_id": event_id,
+    }
+    least = to_row(SOURCE, 3, ["anna", "53.5", "-6.25", "1562345678901", "", " "])
+    assert least.item is not None
+    assert set(json.loads(least.item)) == {"rider_id", "latitude", "longitude", "event_timestamp_ms"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "problem"),
+    [
+        (["anna", "", "", "1562345678901"], "latitude is missing"),
+        (["anna", "53.5"], "longitude is missing"),
+        (["", "53.5", "-6.25", "1562345678901"], "rider is missing"),
+        (["anna", "53.3x85817", "-6.25", "1562345678901"], "latitude is no number"),
+        (["anna", "53.5", "-6.25", "1562345678901", "wide"], "accuracy is no number"),
+        (["anna", "53", "5", "-6", "25", "1562345678901", "", ""], "8 cells, the header 7"),
+        (["an\udcffna", "53.5", "-6.25", "1562345678901"], "not UTF-8"),
+    ],
+)
+def test_a_row_that_cannot_be_sent_says_why(cells: list[str], problem: str) -> None:
+    row = to_row(SOURCE, 2, cells)
+    assert row.item is None
+    assert problem in row.problem
+
+
+def test_numbers_that_are_not_finite_are_for_the_server_to_name() -> None:
+    row = to_row(SOURCE, 2, ["anna", "nan", "1e999", "1562345678901"])
+    assert row.item is not None
+    assert b"NaN" in row.item
+    assert b"Infinity" in row.item
+
+
+def test_missing_columns_are_told_in_one_line_with_the_option_to_use() -> None:
+    with pytest.raises(UserError) as told:
+        find_columns(("device_id", "latitude", "lon", "event_timestamp_ms"), {}, "a.csv")
+    message = str(told.value)
+    assert "rider_id or rider, longitude" in message
+    assert "device_id, latitude, lon, event_timestamp_ms" in message
+    assert "--rider-column, --longitude-column" in message
+    with pytest.raises(UserError, match=r"no column hdop.*--accuracy-column"):
+        find_columns(HEADER, {"accuracy": "hdop"}, "a.csv")
+    with pytest.raises(UserError, match="2 columns rider_id"):
+        find_columns((*HEADER, "rider_id"), {}, "a.csv")
+
+
+def test_named_columns_go_before_usual_ones() -> None:
+    columns = find_columns(("device", *HEADER), {"rider": "device"}, "a.csv")
+    assert columns.rider == 0
+    assert columns.latitude == 2
+    assert find_columns(("rider", *HEADER[1:4]), {}, "a.csv").accuracy is None
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=30), max_size=60),
+    st.integers(1, 10),
+    st.integers(3, 90),
+)
+def test_requests_keep_to_both_limits_and_lose_nothing(items: list[bytes], max_items: int, max_bytes: int) -> None:
+    parts = list(split(items, max_items, max_bytes))
+    assert [item for part in parts for item in part] == items
+    for part in parts:
+        assert 1 <= len(part) <= max_items
+        assert len(part) == 1 or len(body(part)) <= max_bytes
+
+
+def test_a_ping_is_encoded_as_json() -> None:
+    assert msgspec.json.decode(encode({"rider_id": "é", "latitude": 1.5})) == {"rider_id": "é", "latitude": 1.5}
+
+
+@given(st.integers(0, 100), st.sampled_from([None, "", "0", "3", "nan", "-1", "1e9", "soon"]), st.floats(0.0, 0.99))
+def test_pauses_are_bounded_and_never_nothing_for_long(attempt: int, asked: str | None, chance: float) -> None:
+    pause = pause_s(attempt, asked, chance)
+    assert 0.0 <= pause <= LONGEST_ASKED_S + FIRST_S
+    if asked == "3":
+        assert pause >= 3.0
+    if asked is None:
+        assert FIRST_S / 2 <= pause <= LONGEST_S
+
+
+def test_event_time_runs_a_multiple_as_fast_as_the_clock() -> None:
+    now = 50.0
+    pacer = Pacer(10.0, lambda: now)
+    assert pacer.wait_s(1_000_000) == 0.0
+    assert pacer.wait_s(1_020_000) == pytest.approx(2.0)
+    assert pacer.wait_s(None) == 0.0
+    assert pacer.wait_s(900_000) == 0.0, "another rider's track begins again earlier"
+    assert pacer.wait_s(1_000_000 + int(EARLY_S * 10_000) - 10) == 0.0
+    now = 52.0
+    assert pacer.wait_s(1_020_000) == 0.0
+
+
+def verdict(number: int) -> str:
+    """What the server of the property below says to a row of this number."""
+    return ("accepted", "accepted", "duplicate", "null_island", "unsendable")[number % 5]
+
+
+def answer(items: list[bytes] | tuple[bytes, ...]) -> Receipt:
+    said = [verdict(int(item)) for item in items]
+    rejected = [Rejection(index, word, "") for index, word in enumerate(said) if word == "null_island"]
+    return Receipt(said.count("accepted"), said.count("duplicate"), rejected, 7 if items else None)
+
+
+@given(st.lists(st.integers(0, 99), max_size=200), st.integers(1, 20), st.integers(1, 4))
+def test_every_row_is_accounted_for_whatever_the_batches(numbers: list[int], batch: int, concurrency: int) -> None:
+    rows = [
+        Row(SOURCE, line, [], None if verdict(each) == "unsendable" else str(each).encode(), None, "bad")
+        for line, each in enumerate(numbers)
+    ]
+    seen: list[int] = []
+    importer = Importer(
+        lambda items: answer(tuple(items)),
+        Plan(batch, concurrency),
+        pause=lambda seconds: None,
+        on_batch=lambda tally: seen.append(tally.rows),
+    )
+    tally = importer.run(rows)
+    said = [verdict(each) for each in numbers]
+    assert tally.unaccounted == 0
+    assert tally.rows == len(numbers)
+    assert tally.accepted == said.count("accepted")
+    assert tally.duplicates == said.count("duplicate")
+    expected = {"null_island": said.count("null_island"), "invalid_type": said.count("unsendable")}
+    assert dict(tally.rejected) == {code: count for code, count in expected.items() if count}
+    assert seen == sorted(seen)
