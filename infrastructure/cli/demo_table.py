@@ -24,7 +24,8 @@ def speed_table(riders: Sequence[str], truths: Mapping[str, Rider], speeds: Mapp
         speed = speeds.get(rider)
         truth = f"{truths[rider].speed_mps:.1f}" if rider in truths else "–"
         if speed is None:
-            table.add_row(rider, truth, *["–"] * 6)
+            # A phone may be without network or position from the start: an empty row alone would look like a fault.
+            table.add_row(rider, truth, *["–"] * 4, "no ping yet", "–")
             continue
         colour = COLOURS.get(speed.status, "white")
         table.add_row(
