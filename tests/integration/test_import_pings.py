@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from infrastructure.client.ridelog_client import RidelogClient
+from infrastructure.settings import Settings
 from infrastructure.user_error import UserError
 from tests.support.fake_api import FakeApi, Fault, fake_api
 from tests.support.serving import ROOT
@@ -157,6 +158,8 @@ def test_the_token_is_shown_to_the_server(track: Path, tmp_path: Path) -> None:
     with fake_api() as api:
         assert run(tmp_path, "--url", api.url, track, RIDELOG_TOKEN="hunter2").returncode == 0
     assert api.tokens == {"Bearer hunter2"}
+    # The same environment serves both sides: a serve started in it must not take the token for a mistyped setting.
+    assert Settings.load(env={"RIDELOG_TOKEN": "hunter2"}, toml=None).tokens is None
 
 
 @pytest.mark.parametrize(
