@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from uuid import UUID
 
 from eventsourcing.application import AggregateNotFoundError, Application, LRUCache
@@ -13,35 +12,25 @@ from eventsourcing.domain import Snapshot
 from eventsourcing.persistence import InfrastructureFactory, PersistenceError, StoredEvent, TrackingRecorder
 from eventsourcing.utils import Environment
 
-from domain.errors import PingRejected
 from domain.gps_ping import GpsPing
 from domain.identifiers import aggregate_id
-from domain.recording import History, PingIdentity, Recorder
+from domain.ping_decisions import (
+    Decision,
+    PingOutcome,
+    RecordedPing,
+    decide,
+    grouped,
+    key_of,
+    outcomes,
+    place,
+    to_look_back,
+)
+from domain.recording import History, Recorder
 from domain.rider import Leg, PingKey, Rider
 
 log = logging.getLogger("ridelog.riders")
 
-
-class PingOutcome(NamedTuple):
-    """What became of one ping. ``position`` is where it is recorded, None if it was rejected."""
-
-    position: int | None
-    is_new: bool
-    rejection: PingRejected | None = None
-
-
-@dataclass
-class _Decision:
-    """The pings of one rider in one batch, decided on one state of the rider."""
-
-    rider_id: str
-    pings: list[tuple[int, GpsPing]]
-    rider: Rider | None = None
-    events: list[StoredEvent] = field(default_factory=list)
-    recorded_as: dict[PingKey, int] = field(default_factory=dict)
-    """Which of ``events`` records a ping that is new in this batch."""
-    known_at: dict[PingKey, int] = field(default_factory=dict)
-    rejections: dict[int, PingRejected] = field(default_factory=dict)
+Decide = Callable[[Sequence[Decision]], None]
 
 
 class Riders(Application[UUID]):
@@ -75,12 +64,9 @@ class Riders(Application[UUID]):
         Raises the library's PersistenceError when nothing could be recorded; then no rider of the batch stays
         cached, since nobody knows whether the commit came through. A ping may be sent again at any time.
         """
-        grouped: dict[str, list[tuple[int, GpsPing]]] = {}
-        for index, ping in enumerate(pings):
-            grouped.setdefault(ping.rider_id, []).append((index, ping))
-        decisions = [_Decision(rider_id, items) for rider_id, items in grouped.items()]
+        decisions = grouped(pings)
         self._decide_and_append(decisions, self._decide_pings)
-        return _outcomes(decisions, len(pings))
+        return outcomes(decisions, len(pings))
 
     def start_shift(self, rider_id: str, at_ms: int) -> None:
         self._command(rider_id, at_ms, lambda rider: rider.start_shift(at_ms))
@@ -99,7 +85,7 @@ class Riders(Application[UUID]):
         return self.repository.get(aggregate_id(Rider.AGGREGATE_TYPE, rider_id))
 
     def _command(self, rider_id: str, at_ms: int, act: Callable[[Rider], None]) -> None:
-        def decide(decisions: Sequence[_Decision]) -> None:
+        def decide_one(decisions: Sequence[Decision]) -> None:
             (decision,) = decisions
             rider = self._load([rider_id])[rider_id] or Rider.register(rider_id, at_ms)
             decision.rider = rider
@@ -110,9 +96,9 @@ class Riders(Application[UUID]):
                 raise
             decision.events = self._collect(rider)
 
-        self._decide_and_append([_Decision(rider_id, [])], decide)
+        self._decide_and_append([Decision(rider_id)], decide_one)
 
-    def _decide_and_append(self, decisions: Sequence[_Decision], decide: Callable[[Sequence[_Decision]], None]) -> None:
+    def _decide_and_append(self, decisions: Sequence[Decision], decide_all: Decide) -> None:
         """Decide, append, and decide anew inside the lock whatever another writer changed meanwhile."""
         by_aggregate = {aggregate_id(Rider.AGGREGATE_TYPE, d.rider_id): d for d in decisions}
 
@@ -120,26 +106,22 @@ class Riders(Application[UUID]):
             stale = [by_aggregate[aggregate] for aggregate in conflicts]
             for decision in stale:
                 self._forget(decision.rider_id)
-            decide(stale)
+            decide_all(stale)
             return _events(decisions)
 
         try:
-            decide(decisions)
+            decide_all(decisions)
             recorded = self._append(_events(decisions), redecide)
         except BaseException:
             for decision in decisions:
                 self._forget(decision.rider_id)
             raise
-        position = recorded.positions.start
+        place(decisions, recorded.positions.start)
         for decision in decisions:
-            for key, offset in decision.recorded_as.items():
-                decision.known_at[key] = position + offset
-            position += len(decision.events)
-            if decision.rider is not None:
-                self._live.put(decision.rider_id, decision.rider)
-                self._snapshot(decision.rider, len(decision.events))
+            self._live.put(decision.rider_id, decision.loaded)
+            self._snapshot(decision.loaded, len(decision.events))
 
-    def _decide_pings(self, decisions: Sequence[_Decision]) -> None:
+    def _decide_pings(self, decisions: Sequence[Decision]) -> None:
         riders = self._load([d.rider_id for d in decisions])
         for decision in decisions:
             decision.rider = riders[decision.rider_id] or Rider.register(
@@ -147,43 +129,20 @@ class Riders(Application[UUID]):
             )
         recorded = self._look_back(decisions)
         for decision in decisions:
-            self._decide_rider(decision, recorded.get(decision.rider_id, {}))
+            decide(decision, recorded.get(decision.rider_id, {}))
+            decision.events = self._collect(decision.loaded)
 
-    def _decide_rider(self, decision: _Decision, recorded: dict[PingKey, tuple[int, GpsPing]]) -> None:
-        rider = decision.rider
-        assert rider is not None
-        known = {key: ping for key, (_, ping) in recorded.items()}
-        decision.known_at = {key: position for key, (position, _) in recorded.items()}
-        decision.recorded_as, decision.rejections = {}, {}
-        for index, ping in decision.pings:
-            key = (ping.event_timestamp_ms, ping.event_id)
-            try:
-                if rider.record_ping(ping, known):
-                    known[key] = ping
-                    decision.recorded_as[key] = len(rider.pending_events) - 1
-            except PingRejected as rejection:
-                decision.rejections[index] = rejection
-        decision.events = self._collect(rider)
-
-    def _look_back(self, decisions: Sequence[_Decision]) -> dict[str, dict[PingKey, tuple[int, GpsPing]]]:
-        """Recorded pings with the identity of one in the batch, by rider; only late ones are asked for.
+    def _look_back(self, decisions: Sequence[Decision]) -> dict[str, dict[PingKey, RecordedPing]]:
+        """Recorded pings with the identity of one in the batch, by rider.
 
         Asked after the riders are loaded: had another writer recorded one since, the version check would tell.
         """
-        asked: dict[PingIdentity, str] = {}
-        for decision in decisions:
-            rider = decision.rider
-            assert rider is not None
-            for _, ping in decision.pings:
-                if rider.may_have_recorded(ping):
-                    identity = PingIdentity(rider.id, ping.event_timestamp_ms, ping.event_id)
-                    asked[identity] = decision.rider_id
-        found: dict[str, dict[PingKey, tuple[int, GpsPing]]] = {}
+        asked = to_look_back(decisions)
+        found: dict[str, dict[PingKey, RecordedPing]] = {}
         for identity, (position, payload) in self._history.find_pings(list(asked)).items():
             stored = StoredEvent(identity.aggregate_id, 0, Rider.PingRecorded.RECORD, payload)
-            event = cast("Rider.PingRecorded", self.mapper.to_domain_event(stored))
-            key = (identity.event_timestamp_ms, identity.event_id)
-            found.setdefault(asked[identity], {})[key] = (position, event.ping)
+            ping = cast("Rider.PingRecorded", self.mapper.to_domain_event(stored)).ping
+            found.setdefault(asked[identity], {})[key_of(ping)] = RecordedPing(position, ping)
         return found
 
     def _load(self, rider_ids: Iterable[str]) -> dict[str, Rider | None]:
@@ -225,24 +184,8 @@ class Riders(Application[UUID]):
                 log.warning("no snapshot of rider %s: %s", rider.rider_id, error)
 
 
-def _events(decisions: Sequence[_Decision]) -> list[StoredEvent]:
+def _events(decisions: Sequence[Decision]) -> list[StoredEvent]:
     return [event for decision in decisions for event in decision.events]
-
-
-def _outcomes(decisions: Sequence[_Decision], count: int) -> list[PingOutcome]:
-    outcomes: list[PingOutcome | None] = [None] * count
-    for decision in decisions:
-        first_of = dict.fromkeys(decision.recorded_as)
-        for index, ping in decision.pings:
-            rejection = decision.rejections.get(index)
-            if rejection is not None:
-                outcomes[index] = PingOutcome(None, is_new=False, rejection=rejection)
-                continue
-            key = (ping.event_timestamp_ms, ping.event_id)
-            is_new = key in first_of
-            first_of.pop(key, None)
-            outcomes[index] = PingOutcome(decision.known_at[key], is_new)
-    return [outcome for outcome in outcomes if outcome is not None]
 
 
 __all__ = ["AggregateNotFoundError", "PingOutcome", "Riders"]

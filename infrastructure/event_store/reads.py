@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import Notification, StoredEvent
-from sqlalchemy import Connection, select, text
+from sqlalchemy import ColumnElement, Connection, Select, select, text
 
 from domain.recording import PingIdentity, RecordedPayload
 from infrastructure.event_store.tables import events
@@ -47,15 +48,22 @@ def select_events(
     query = select(events.c.version, events.c.event_type, events.c.payload).where(
         events.c.aggregate_id == originator_id
     )
-    if gt is not None:
-        query = query.where(events.c.version > gt)
-    if lte is not None:
-        query = query.where(events.c.version <= lte)
-    query = query.order_by(events.c.version.desc() if desc else events.c.version).limit(limit)
+    query = of_versions(query, events.c.version, gt=gt, lte=lte, desc=desc, limit=limit)
     return [
         StoredEvent(originator_id=originator_id, originator_version=row[0], topic=row[1], state=bytes(row[2]))
         for row in connection.execute(query)
     ]
+
+
+def of_versions(
+    query: Select[Any], version: ColumnElement[int], *, gt: int | None, lte: int | None, desc: bool, limit: int | None
+) -> Select[Any]:
+    """``query`` for the versions that the library's ``select_events`` asks for."""
+    if gt is not None:
+        query = query.where(version > gt)
+    if lte is not None:
+        query = query.where(version <= lte)
+    return query.order_by(version.desc() if desc else version).limit(limit)
 
 
 def select_notifications(

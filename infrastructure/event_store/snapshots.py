@@ -11,6 +11,7 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from infrastructure.event_store.errors import as_library_errors
+from infrastructure.event_store.reads import of_versions
 from infrastructure.event_store.tables import snapshots
 
 
@@ -46,11 +47,7 @@ class SnapshotRecorder(AggregateRecorder):
     ) -> list[StoredEvent]:
         c = snapshots.c
         query = select(c.version, c.topic, c.state).where(c.aggregate_id == originator_id)
-        if gt is not None:
-            query = query.where(c.version > gt)
-        if lte is not None:
-            query = query.where(c.version <= lte)
-        query = query.order_by(c.version.desc() if desc else c.version).limit(limit)
+        query = of_versions(query, c.version, gt=gt, lte=lte, desc=desc, limit=limit)
         with as_library_errors(), self._engine.connect() as connection:
             return [StoredEvent(originator_id, row[0], row[1], bytes(row[2])) for row in connection.execute(query)]
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from infrastructure.kafka import admin
 from infrastructure.settings import Settings
+from infrastructure.topics import topics
 from infrastructure.user_error import UserError
-
-# One for each stream of the log: Rider and Delivery.
-STREAM_TOPICS = ("gps-pings", "deliveries")
 
 
 def ensure_topics(settings: Settings) -> None:
     """Make the streams' topics that are missing. Raises UserError if Kafka refuses or one does not fit."""
     assert settings.kafka_bootstrap is not None
-    names = [f"{settings.topic_prefix}{name}" for name in STREAM_TOPICS]
+    names = list(topics(settings).values())
     try:
         admin.ensure_topics(settings.kafka_bootstrap, names, settings.topic_partitions)
     except admin.TopicError as error:
