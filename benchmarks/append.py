@@ -44,8 +44,8 @@ def raw_copy(url: str) -> float:
                 seqs[number % 64] += 1
                 rows += (locked_part(number, number, 0), static)
             rows.append(TRAILER)
-            with connection.begin(), connection.connection.cursor() as cursor:
-                cursor.copy_expert(COPY_SQL, BytesIO(b"".join(rows)))
+            with connection.begin():
+                connection.connection.cursor().copy_expert(COPY_SQL, BytesIO(b"".join(rows)))
     seconds = time.perf_counter() - started
     engine.dispose()
     return EVENTS / seconds

@@ -7,11 +7,12 @@ import hashlib
 import inspect
 from collections.abc import Iterable, Iterator
 from types import ModuleType
+from typing import Any
 
 from projections.protocol import Projection
 
 
-def fold_digest(projection: Projection[object]) -> str:
+def fold_digest(projection: Projection[Any]) -> str:
     """32 hex digits over the projection's modules and fold version; the same on every supported Python."""
     digest = hashlib.sha256(f"{projection.name}/{projection.fold_version}".encode())
     for module in projection.modules:

@@ -64,7 +64,9 @@ def published(settings: Settings) -> list[tuple[int, int, bytes]]:
     while messages := consumer.consume(5_000, 2.0):
         for message in messages:
             headers = dict(message.headers() or ())
-            found.append((shard_of((message.key() or b"").decode()), int(headers["seq"]), message.value() or b""))
+            found.append(
+                (shard_of((message.key() or b"").decode()), int(headers["seq"] or b""), message.value() or b"")
+            )
     consumer.close()
     return found
 

@@ -89,7 +89,7 @@ def missing_in_kafka(ridelog: Ridelog, account: Account) -> list[tuple[int, int]
             for message in messages:
                 assert message.error() is None, message.error()
                 headers = dict(message.headers() or ())
-                shard, seq = shard_of((message.key() or b"").decode()), int(headers["seq"])
+                shard, seq = shard_of((message.key() or b"").decode()), int(headers["seq"] or b"")
                 # A record may come again after a restart of the tailer, but never before an earlier one.
                 assert seq <= newest[shard] + 1
                 newest[shard] = max(newest[shard], seq)

@@ -11,6 +11,7 @@ import struct
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,7 +77,7 @@ def windows(found: Iterable[Fix]) -> dict[str, Window]:
 
 def _window(kept: list[tuple[int, str, float, float]]) -> Window:
     span = kept[-1][0] - kept[0][0]
-    total = sum(_step_mm(a[2:], b[2:]) for a, b in zip(kept, kept[1:], strict=False))
+    total = sum(_step_mm(a[2:], b[2:]) for a, b in pairwise(kept))
     return Window(len(kept), span, total / span if len(kept) > 1 and span else None)
 
 
