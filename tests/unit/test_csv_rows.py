@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from infrastructure.client.batches import body, encode, split
 from infrastructure.client.imports.cells import BadCell, number, time_ms
 from infrastructure.client.imports.columns import find_columns
-from infrastructure.client.imports.csv_rows import Row, Source, to_row
+from infrastructure.client.imports.csv_rows import Row, Source, open_source, rows, to_row
 from infrastructure.client.imports.importer import Importer, Plan
 from infrastructure.client.imports.pacing import EARLY_S, Pacer
 from infrastructure.client.receipts import Receipt, Rejection
@@ -90,6 +90,18 @@ def test_a_row_that_cannot_be_sent_says_why(cells: list[str], problem: str) -> N
     assert problem in row.problem
 
 
+def test_a_quote_left_open_costs_one_row_and_says_where_it_began(tmp_path: Path) -> None:
+    path = tmp_path / "quote.csv"
+    good = "anna,53.5,-6.25,1562345678901\n" * 20_000
+    path.write_text(f'\n{",".join(HEADER[:4])}\n{good}anna,"53.5,-6.25,1562345678901\n{good}')
+    read = list(rows(open_source(path, {})))
+    refused = [row for row in read if row.item is None]
+    assert [row.problem.split(":")[0] for row in refused] == ["no row from line 20003 on"]
+    assert sum(row.item is not None for row in read[:20_000]) == 20_000
+    assert read[-1].item is not None, "what follows is read again"
+    assert read[-1].line == 40_003
+
+
 def test_numbers_that_are_not_finite_are_for_the_server_to_name() -> None:
     row = to_row(SOURCE, 2, ["anna", "nan", "1e999", "1562345678901"])
     assert row.item is not None
@@ -156,6 +168,13 @@ def test_event_time_runs_a_multiple_as_fast_as_the_clock() -> None:
     assert pacer.wait_s(1_020_000) == 0.0
 
 
+def test_a_row_of_the_far_future_is_not_waited_for() -> None:
+    pacer = Pacer(1.0, lambda: 0.0, latest_ms=2_000_000)
+    assert pacer.wait_s(4_102_444_800_000) == 0.0
+    assert pacer.wait_s(1_000_000) == 0.0, "it starts no clock either"
+    assert pacer.wait_s(2_000_000) == pytest.approx(1000.0)
+
+
 def verdict(number: int) -> str:
     """What the server of the property below says to a row of this number."""
     return ("accepted", "accepted", "duplicate", "null_island", "unsendable")[number % 5]
@@ -169,7 +188,7 @@ def answer(items: list[bytes] | tuple[bytes, ...]) -> Receipt:
 
 @given(st.lists(st.integers(0, 99), max_size=200), st.integers(1, 20), st.integers(1, 4))
 def test_every_row_is_accounted_for_whatever_the_batches(numbers: list[int], batch: int, concurrency: int) -> None:
-    rows = [
+    given_rows = [
         Row(SOURCE, line, [], None if verdict(each) == "unsendable" else str(each).encode(), None, "bad")
         for line, each in enumerate(numbers)
     ]
@@ -180,7 +199,7 @@ def test_every_row_is_accounted_for_whatever_the_batches(numbers: list[int], bat
         pause=lambda seconds: None,
         on_batch=lambda tally: seen.append(tally.rows),
     )
-    tally = importer.run(rows)
+    tally = importer.run(given_rows)
     said = [verdict(each) for each in numbers]
     assert tally.unaccounted == 0
     assert tally.rows == len(numbers)

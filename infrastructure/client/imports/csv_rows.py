@@ -57,7 +57,7 @@ def open_source(path: Path, names: Mapping[str, str | None]) -> Source:
     if not path.is_file():
         raise UserError(f"{path} is no file" if path.exists() else f"{path} does not exist")
     with _reading(path) as (reader, _):
-        header = next(reader, None)
+        header = _header(reader)
     if not header:
         raise UserError(f"{path} is empty; its first line must name its columns")
     return Source(path, tuple(header), find_columns(header, names, str(path)))
@@ -66,16 +66,30 @@ def open_source(path: Path, names: Mapping[str, str | None]) -> Source:
 def rows(source: Source, at_byte: Callable[[int], None] = lambda position: None) -> Iterator[Row]:
     """Every row below the header; empty lines are none. ``at_byte`` hears how far the file is read.
 
-    Raises UserError with the line when the file itself is broken.
+    Lines that make no row, as after a quote that is never closed, are one row with a problem: they do not cost the
+    rest of the file. Raises UserError with the line when the file itself is broken.
     """
     with _reading(source.path) as (reader, raw):
-        next(reader, None)
-        for cells in reader:
+        _header(reader)
+        while True:
+            begins = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                break
+            except csv.Error as error:
+                problem = f"no row from line {begins} on: {error}; is a quote left open?"
+                yield Row(source, reader.line_num, (), None, None, problem)
+                continue
             if cells:
                 yield to_row(source, reader.line_num, cells)
             if reader.line_num % 256 == 0:
                 at_byte(raw.tell())
         at_byte(raw.tell())
+
+
+def _header(reader: CsvReader) -> list[str]:
+    return next((cells for cells in reader if cells), [])
 
 
 def to_row(source: Source, line: int, cells: Sequence[str]) -> Row:
