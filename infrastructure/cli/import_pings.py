@@ -56,6 +56,8 @@ def import_pings(
 
     It is safe to repeat an import, also one that broke off: a ping is recorded once.
     """
+    from domain.gps_ping import FUTURE_TOLERANCE_MS
+    from infrastructure.cli.interrupts import INTERRUPTED, interruptible
     from infrastructure.cli.progress import Reporter
     from infrastructure.client.imports.csv_rows import Row, open_source, rows
     from infrastructure.client.imports.importer import Importer, Plan
@@ -70,6 +72,8 @@ def import_pings(
     sources = [open_source(path, names) for path in files]
     total = sum(path.stat().st_size for path in files)
     began = time.monotonic()
+    latest_ms = time.time_ns() // 1_000_000 + FUTURE_TOLERANCE_MS
+    interrupted = False
     with ExitStack() as stack:
         reporter = stack.enter_context(Reporter("import", "rows", total))
         client = stack.enter_context(connect(url, data_dir, token, reporter.note))
@@ -90,20 +94,27 @@ def import_pings(
 
         importer = Importer(
             client.post_encoded,
-            Plan(batch, concurrency, Pacer(speedup, time.monotonic) if speedup else None),
+            Plan(batch, concurrency, Pacer(speedup, time.monotonic, latest_ms) if speedup else None),
             pause=time.sleep,
             rejects=writer,
             on_batch=lambda tally: reporter.update(done_bytes, tally.rows),
         )
         try:
-            tally = importer.run(all_rows(), client.interrupt)
+            with interruptible():
+                importer.run(all_rows(), client.interrupt)
+        except KeyboardInterrupt:
+            interrupted = True
         except UserError as error:
             counted = importer.tally
             raise UserError(
                 f"{error} (of the rows sent before: {counted.accepted:,} accepted, {counted.duplicates:,} duplicates, "
                 f"{counted.rejected.total():,} rejected; repeat the import, nothing is recorded twice)"
             ) from error
+    tally = importer.tally
     _tell(tally, time.monotonic() - began, as_json)
+    if interrupted:
+        typer.echo("interrupted; repeat the import to finish it, nothing is recorded twice", err=True)
+        raise typer.Exit(INTERRUPTED)
     if tally.unaccounted:
         raise UserError(f"{tally.unaccounted:,} rows are not accounted for; please report this")
 

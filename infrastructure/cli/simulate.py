@@ -25,7 +25,12 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     riders: Annotated[int, typer.Option(min=1, max=100_000, help="How many riders.")] = 20,
-    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two fixes of a rider.")] = 1.0,
+    every: Annotated[
+        float | None, typer.Option(min=0.05, help="Seconds between two fixes of a rider.  \\[default: 1]")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Instead of --every: fixes a second of all riders together.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same ways, noise and gaps.")] = 1,
     duration: Annotated[
         float | None, typer.Option(min=0.0, help="Seconds.  \\[default: until Ctrl-C; with --fast 600]")
@@ -33,6 +38,8 @@ def simulate(
     fast: Annotated[
         bool, typer.Option("--fast", help="Send the past DURATION seconds as fast as the server takes them.")
     ] = False,
+    latitude: Annotated[float, typer.Option(min=-80.0, max=80.0, help="Centre of the city, WGS84.")] = 41.3917,
+    longitude: Annotated[float, typer.Option(min=-179.0, max=179.0, help="Centre of the city, WGS84.")] = 2.1649,
     url: UrlOption = None,
     data_dir: DataDirOption = None,
     token: TokenOption = None,
@@ -42,17 +49,22 @@ def simulate(
 
     With GPS noise that is correlated in time, lost fixes, late flushes, requests sent twice, missing device speeds.
     """
+    from infrastructure.cli.interrupts import interruptible
     from infrastructure.cli.progress import Reporter
+    from infrastructure.simulator.city import City
     from infrastructure.simulator.fleet import fleet_uploads
     from infrastructure.simulator.phone import Day, PhoneModel
     from infrastructure.simulator.runner import Runner
     from infrastructure.simulator.totals import Totals
 
+    if every is not None and rate is not None:
+        raise typer.BadParameter("give --every or --rate, not both")
+    phone = PhoneModel(every_s=every or (riders / rate if rate else 1.0))
     seconds = duration if duration is not None or not fast else FAST_DURATION_S
     ends = math.inf if seconds is None else seconds
     # A fast run ends now: pings of the future would be rejected.
     start_ms = time.time_ns() // 1_000_000 - (round(ends * 1000) if fast else 0)
-    uploads = fleet_uploads(riders, Day(str(seed), start_ms, ends, phone=PhoneModel(every_s=every)))
+    uploads = fleet_uploads(riders, Day(str(seed), start_ms, ends, City(latitude, longitude), phone=phone))
     stop = threading.Event()
     began = time.monotonic()
     with Reporter("simulate", "pings", seconds) as reporter, connect(url, data_dir, token, reporter.note) as client:
@@ -62,7 +74,7 @@ def simulate(
 
         runner = Runner(client.post_pings, on_request)
         # Ctrl-C is the usual end of a run without --duration: what was sent is told all the same.
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt), interruptible():
             try:
                 if fast:
                     runner.fast(uploads, stop)
