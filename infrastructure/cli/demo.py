@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,13 @@ PLAIN_EVERY_S = 5.0
 LIVE_EVERY_S = 1.0
 READ_PATIENCE_S = 2.0
 MAX_SHOWN = 20
+# Gaps that a spectator sees begin and end; those of a real day are longer than a whole demo without a terminal.
+GAPS: dict[str, Any] = {
+    "no_fix_per_hour": 20.0,
+    "no_fix_s": (3.0, 6.0),
+    "offline_per_hour": 20.0,
+    "offline_s": (5.0, 12.0),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -82,11 +89,12 @@ def _show(
     from infrastructure.simulator.fleet import fleet_uploads, rider_ids
     from infrastructure.simulator.phone import Day, PhoneModel
 
-    day = Day(str(seed), time.time_ns() // 1_000_000, math.inf, phone=PhoneModel(every_s=every))
+    day = Day(str(seed), time.time_ns() // 1_000_000, math.inf, phone=PhoneModel(every_s=every, **GAPS))
     shown = rider_ids(min(riders, MAX_SHOWN))
     reader = RidelogClient(server.url, patience_s=READ_PATIENCE_S, first_patience_s=READ_PATIENCE_S)
     typer.echo(what_to_try(server.url))
     with reader, RidelogClient(server.url) as writer, Background(fleet_uploads(riders, day), writer) as simulation:
+        seen: set[str] = set()
 
         def table() -> Table:
             server.check()
@@ -94,6 +102,7 @@ def _show(
             # Before the answers: a truth newer than they are would make them look wrong.
             truths = simulation.runner.totals.truths
             speeds, trouble = _read(reader, shown)
+            seen.update(speeds)
             title = f"{riders:,} riders, {simulation.runner.totals.accepted:,} pings recorded"
             return speed_table(shown, truths, speeds, f"{title}; {trouble or 'Ctrl-C ends it'}")
 
@@ -103,6 +112,9 @@ def _show(
         else:
             console = Console(width=110)
             _repeat(lambda: console.print(table()), signals, PLAIN_EVERY_S, lasts)
+            # Without a terminal it is a script that asks whether it works: an empty table is no yes.
+            if not seen and not signals.requests and lasts is not None and lasts >= PLAIN_EVERY_S:
+                raise UserError(f"no speed could be read in {lasts:.0f} s; see {server.log_path.parent}")
 
 
 def _repeat(show: Callable[[], None], signals: StopSignals, every_s: float, lasts: float | None) -> None:
