@@ -51,9 +51,8 @@ class ConfluentPublisher:
 
     def __init__(self, bootstrap: str, overrides: Mapping[str, Any] | None = None) -> None:
         self._tokens = Tokens()
-        self._identity = IdentityWatch()
-        self._errors = ErrorLog(log, f"publishing to Kafka at {bootstrap}")
-        callbacks = {"error_cb": self._on_error, "stats_cb": self._on_statistics}
+        watch = _Watch(self._tokens, ErrorLog(log, f"publishing to Kafka at {bootstrap}"))
+        callbacks = {"error_cb": watch.on_error, "stats_cb": watch.on_statistics}
         self._producer = Producer(
             {"bootstrap.servers": bootstrap, **SETTINGS, **callbacks, **(overrides or {})},
             logger=logging.getLogger("ridelog.kafka.librdkafka"),
@@ -103,13 +102,26 @@ class ConfluentPublisher:
         if self._tokens.failure is not None:
             raise PublishError(self._tokens.failure)
 
-    def _on_error(self, error: KafkaError) -> None:
+
+class _Watch:
+    """What librdkafka tells besides deliveries.
+
+    It does not know the producer: without a cycle between them, the producer's threads and its connection end with
+    the last reference to the publisher, not with some later run of the garbage collector.
+    """
+
+    def __init__(self, tokens: Tokens, errors: ErrorLog) -> None:
+        self._tokens = tokens
+        self._errors = errors
+        self._identity = IdentityWatch()
+
+    def on_error(self, error: KafkaError) -> None:
         if error.fatal():
             self._tokens.fail(str(error))
         else:
             self._errors.warn(error.name(), error.str())
 
-    def _on_statistics(self, text: str) -> None:
+    def on_statistics(self, text: str) -> None:
         epoch = json.loads(text)["eos"]["producer_epoch"]
         if self._identity.is_forgotten(epoch, self._tokens.delivered):
             self._tokens.fail(FORGOTTEN)

@@ -1,4 +1,4 @@
-"""Publishing through kafka-python: the same guarantees as librdkafka, at about twenty times the CPU a record."""
+"""Publishing through kafka-python: the same guarantees as librdkafka, at about fifteen times the CPU a record."""
 
 from __future__ import annotations
 
