@@ -11,9 +11,7 @@ from domain.features.speed_window import WindowPing
 
 def path_mm(window: Sequence[WindowPing]) -> int:
     """Length of the path through the window, each step rounded to whole millimetres."""
-    return sum(
-        haversine_mm(a.latitude, a.longitude, b.latitude, b.longitude) for a, b in pairwise(window)
-    )
+    return sum(haversine_mm(a.latitude, a.longitude, b.latitude, b.longitude) for a, b in pairwise(window))
 
 
 def window_ms(window: Sequence[WindowPing]) -> int | None:
