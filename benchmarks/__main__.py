@@ -1,0 +1,8 @@
+"""``make bench``: every benchmark in turn, each on servers of its own."""
+
+from __future__ import annotations
+
+from benchmarks import append, end_to_end, kafka_clients, speed_estimate, tailer
+
+for benchmark in (append, tailer, kafka_clients, speed_estimate, end_to_end):
+    benchmark.main()
