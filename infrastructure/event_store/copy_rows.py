@@ -34,7 +34,7 @@ def _field(data: bytes) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-@lru_cache(maxsize=262_144)
+@lru_cache(maxsize=65_536)
 def _aggregate_part(stream: str, aggregate: UUID, aggregate_type: str, key: str) -> bytes:
     return b"".join(
         (

@@ -19,6 +19,7 @@ from infrastructure.http.checks import ready_checks, refresher
 from infrastructure.http.registry_routes import registry_router
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
+from infrastructure.processes.common import tame_collector
 from infrastructure.redis.connection import connect_async
 from infrastructure.redis.reader import StateReader
 from infrastructure.registry.connect import schema_ids
@@ -46,6 +47,7 @@ def main(settings: Settings) -> None:
         batch_pings=settings.commit_batch_pings,
         observe=_observe_commit,
     )
+    tame_collector()
     commits.start()
     cache = connect_async(settings.redis_url)
     application = build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import threading
@@ -10,6 +11,14 @@ from collections.abc import Callable
 log = logging.getLogger("ridelog.process")
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+def tame_collector() -> None:
+    """Run the cyclic collector rarely: a batch makes thousands of tuples and no cycles, and being looked through for
+    them costs more than decoding it (measured: 4 of 6 µs a consumed record)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
 
 
 def stop_event() -> threading.Event:

@@ -17,7 +17,7 @@ from infrastructure.event_store.log import PostgresLog
 from infrastructure.kafka.factory import make_topic
 from infrastructure.observability import metrics
 from infrastructure.observability.stages import Progress, StageReporter
-from infrastructure.processes.common import run_until_stopped, stop_event
+from infrastructure.processes.common import run_until_stopped, stop_event, tame_collector
 from infrastructure.redis.connection import check_never_evicts, connect
 from infrastructure.redis.sink import RedisSink
 from infrastructure.registry.connect import schema_ids
@@ -39,6 +39,7 @@ _PASSING = (PortUnavailable, LostRace, RegistryUnavailable, SQLAlchemyError)
 def main(settings: Settings) -> None:
     """Run until SIGTERM. One thread a projection; a failing one is tried again without disturbing the others."""
     stop = stop_event()
+    tame_collector()
     failures: list[BaseException] = []
 
     def guarded(projection: Projection[Any]) -> None:

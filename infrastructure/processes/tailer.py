@@ -19,7 +19,7 @@ from infrastructure.kafka.factory import bootstrap, make_publisher
 from infrastructure.kafka.port import PublishError
 from infrastructure.observability import metrics
 from infrastructure.observability.stages import Progress, StageReporter
-from infrastructure.processes.common import run_until_stopped, stop_event
+from infrastructure.processes.common import run_until_stopped, stop_event, tame_collector
 from infrastructure.settings import Settings
 from infrastructure.topics import topics
 
@@ -32,6 +32,7 @@ def main(settings: Settings) -> None:
     """Run until SIGTERM; after any error start again from the confirmed LSN."""
     assert settings.postgres_url is not None
     stop = stop_event()
+    tame_collector()
     engine = reader_engine(settings.postgres_url, pool_size=2)
     reporter = StageReporter(engine, "tailer")
 
