@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from math import hypot, sqrt
+from itertools import combinations, pairwise
+from math import fsum, hypot, sqrt
 
 from domain.features.speed_fixes import Fix, Reason
 
@@ -31,8 +31,8 @@ MAX_DETOURS = 3
 
 
 def _reachable(a: Fix, b: Fix) -> bool:
-    slack = DETOUR_SIGMAS * sqrt(a.variance + b.variance)
-    return hypot(a.x - b.x, a.y - b.y) <= MAX_MPS * abs(a.t - b.t) + slack
+    beyond = hypot(a.x - b.x, a.y - b.y) - MAX_MPS * abs(a.t - b.t)
+    return beyond <= 0.0 or beyond <= DETOUR_SIGMAS * sqrt(a.variance + b.variance)
 
 
 def without_jumps(fixes: list[Fix], rejected: dict[int, Reason]) -> list[Fix]:
@@ -43,8 +43,11 @@ def without_jumps(fixes: list[Fix], rejected: dict[int, Reason]) -> list[Fix]:
     """
     if all(_reachable(a, b) for a, b in pairwise(fixes)):
         return fixes
-    places = range(len(fixes))
-    conflicts = {i: {j for j in places if not _reachable(fixes[i], fixes[j])} for i in places}
+    conflicts: dict[int, set[int]] = {i: set() for i in range(len(fixes))}
+    for i, j in combinations(conflicts, 2):
+        if not _reachable(fixes[i], fixes[j]):
+            conflicts[i].add(j)
+            conflicts[j].add(i)
 
     def blame(i: int) -> tuple[int, float, int]:
         votes = len(conflicts[i])
@@ -70,10 +73,17 @@ def without_detours(fixes: list[Fix], rejected: dict[int, Reason]) -> list[Fix]:
         if len(detours) < 2 or not _strays(fixes, detours):
             break
         # The fix to blame is the one without which the rest is smoothest: its neighbours stray only because of it.
-        blamed = min(range(len(fixes)), key=lambda i: (sum(_detours(fixes[:i] + fixes[i + 1 :])), -i))
+        blamed = min(range(len(fixes)), key=lambda i: (_roughness_without(fixes, detours, i), -i))
         rejected[fixes[blamed].place] = "detour"
         fixes = fixes[:blamed] + fixes[blamed + 1 :]
     return fixes
+
+
+def _roughness_without(fixes: list[Fix], detours: list[float], i: int) -> float:
+    """Sum of the detours that remain without fix ``i``: only those of its two neighbours have to be measured anew."""
+    after = detours[i + 1 :]
+    # fsum, so that the order of the terms decides no tie.
+    return fsum([*detours[: max(i - 2, 0)], *_detours([*fixes[max(i - 2, 0) : i], *fixes[i + 1 : i + 3]]), *after])
 
 
 def _detours(fixes: Sequence[Fix]) -> list[float]:
