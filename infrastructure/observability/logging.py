@@ -59,4 +59,4 @@ def configure(level: str, form: str, process: str) -> None:
     for noisy in ("httpx", "httpcore", "kafka", "uvicorn.access", "alembic"):
         logging.getLogger(noisy).setLevel("WARNING")
     # Says at WARNING that a consumer without a group commits nothing, which is what one without a group is for.
-    logging.getLogger("kafka.consumer.group").setLevel("ERROR")
+    logging.getLogger("kafka.coordinator.consumer").setLevel("ERROR")
