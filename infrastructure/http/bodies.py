@@ -11,6 +11,7 @@ from litestar import Request
 from infrastructure.http.errors import ApiError
 
 _DECODER = msgspec.json.Decoder()
+MAX_DIGITS = 400
 
 
 async def read_body(request: Request[Any, Any, Any], limit: int) -> bytes:
@@ -38,9 +39,14 @@ def decode_json(body: bytes) -> Any:
         return _DECODER.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as strict:
         try:
-            return json.loads(body)
+            return json.loads(body, parse_int=_integer)
         except (ValueError, RecursionError):
             raise ApiError(400, "malformed_json", f"the body is no JSON: {strict}") from None
+
+
+def _integer(digits: str) -> int | float:
+    # Python refuses to convert thousands of digits, which would cost the whole batch; no coordinate has so many.
+    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
 def _too_large(limit: int) -> ApiError:

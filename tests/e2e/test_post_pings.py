@@ -100,8 +100,9 @@ def test_numbers_that_are_not_finite_cost_only_their_own_ping(ridelog: Ridelog, 
     good = json.dumps(ping(rider))
     bad = good.replace("52.5", "1e999")
     worse = good.replace("52.5", "NaN")
-    answer = ridelog.http.post("/pings", content=f"[{bad},{good},{worse}]").json()
-    assert codes(answer) == [(0, "invalid_coordinates"), (2, "invalid_coordinates")]
+    long = good.replace("52.5", "9" * 5_000)
+    answer = ridelog.http.post("/pings", content=f"[{bad},{good},{worse},{long}]").json()
+    assert codes(answer) == [(index, "invalid_coordinates") for index in (0, 2, 3)]
     assert answer["accepted"] == 1
 
 
