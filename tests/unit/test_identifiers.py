@@ -1,0 +1,67 @@
+"""Identities and the hash that spreads them: fixed for the life of every log."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka.partitioner import murmur2 as kafkas_murmur2
+
+from domain.errors import InvalidRiderId
+from domain.identifiers import SHARDS, aggregate_id, check_rider_id, derive_event_id, murmur2, shard_of
+
+
+@given(st.binary(max_size=64))
+def test_murmur2_is_kafkas(data: bytes) -> None:
+    assert murmur2(data) == kafkas_murmur2(data) & 0xFFFFFFFF
+
+
+@given(st.text(max_size=128).filter(lambda key: key.isprintable()), st.sampled_from([1, 2, 4, 8, 16, 32, 64]))
+def test_the_partition_is_the_one_that_kafkas_default_partitioner_gives(key: str, partitions: int) -> None:
+    assert shard_of(key) % partitions == (kafkas_murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+    assert 0 <= shard_of(key) < SHARDS
+
+
+def test_ids_are_pinned() -> None:
+    # Every log hangs on these: another value would make all riders strangers to their own past.
+    assert str(aggregate_id("Rider", "anna")) == "71efb14e-18d8-5631-97b3-9f981ed8410b"
+    assert derive_event_id("anna", 1_790_000_000_000, 52.5, 13.4) == "ea4d1166-89b3-5807-a5ee-d1a770c17abe"
+    assert shard_of("anna") == 23
+
+
+def test_other_types_and_keys_have_other_ids() -> None:
+    assert aggregate_id("Rider", "x") != aggregate_id("Delivery", "x")
+    assert aggregate_id("Rider", "e\u0301") != aggregate_id("Rider", "\u00e9")
+
+
+def test_a_derived_event_id_is_a_lower_case_uuid_of_version_5() -> None:
+    found = derive_event_id("anna", 1, 2.0, 3.0)
+    assert found == found.lower()
+    assert uuid.UUID(found).version == 5
+
+
+def test_minus_zero_is_zero() -> None:
+    assert derive_event_id("anna", 1, -0.0, 0.0) == derive_event_id("anna", 1, 0.0, -0.0)
+
+
+@given(st.text(min_size=1, max_size=5), st.integers(0, 2**62), st.floats(-90, 90), st.floats(-180, 180))
+def test_another_fix_is_another_ping(rider: str, t_ms: int, latitude: float, longitude: float) -> None:
+    found = derive_event_id(rider, t_ms, latitude, longitude)
+    assert found == derive_event_id(rider, t_ms, latitude, longitude)
+    assert found != derive_event_id(rider, t_ms + 1, latitude, longitude)
+    assert found != derive_event_id(rider + "x", t_ms, latitude, longitude)
+
+
+@pytest.mark.parametrize("rider_id", ["x" * 128, "SELECT", "🛵" * 128, "a b", "e\u0301", "..", "DROP TABLE events;--"])
+def test_ids_that_are_fine(rider_id: str) -> None:
+    assert check_rider_id(rider_id) == rider_id
+
+
+@pytest.mark.parametrize(
+    "rider_id", ["", "x" * 129, "x" * 10_000, "a/b", " a", "a ", "\t", "a\x00", "\u200b", "\ud800"]
+)
+def test_ids_that_are_refused(rider_id: str) -> None:
+    with pytest.raises(InvalidRiderId):
+        check_rider_id(rider_id)
