@@ -12,6 +12,8 @@ from redis.retry import Retry
 
 from projections.ports import PortUnavailable
 
+MAX_CONNECTIONS = 50
+
 
 class EvictingRedis(Exception):
     """The server may throw state away on its own (invariant 13)."""
@@ -22,7 +24,11 @@ def connect(url: str) -> redis.Redis:
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
-    return redis.asyncio.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+    """At most MAX_CONNECTIONS; a request that finds none free waits for one (invariant 15)."""
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url, max_connections=MAX_CONNECTIONS, timeout=5, socket_timeout=5, socket_connect_timeout=5
+    )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def check_never_evicts(client: redis.Redis) -> None:
