@@ -39,7 +39,9 @@ def speed_route(reader: StateReader, limits: Limits) -> HTTPRouteHandler:
         except ReadModelUnavailable as error:
             raise unavailable("read_model_unavailable", str(error)) from error
         if found is None:
-            raise ApiError(404, "unknown_rider", "no ping of this rider has been recorded")
+            raise ApiError(
+                404, "unknown_rider", "no ping of this rider is served yet; one that was just posted is, in a moment"
+            )
         return answer(
             rider_id,
             found.state,
