@@ -6,12 +6,18 @@ Adapters live in ``infrastructure``; each port has one contract suite that every
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
+
+from read_models.rows import RowChange
 
 
 class PortUnavailable(Exception):
     """A server behind a port is away or was replaced: try again later, and trust nothing read before."""
+
+
+class Refused(Exception):
+    """A sink's server is well and refuses the content: trying again would not help, some key's value does not fit."""
 
 
 class LoggedEvent(NamedTuple):
@@ -57,6 +63,18 @@ class Log(Protocol):
         """At most ``limit`` events of one shard with seq > ``after_seq``, by seq, without holes."""
         ...
 
+    def read_positions(self, stream: str, shards: Sequence[int], after: int, upto: int) -> list[LoggedEvent]:
+        """Events of these shards with ``after`` < position <= ``upto``, by position: how a rebuild reads."""
+        ...
+
+    def read_key(self, stream: str, key: str, from_version: int, upto_seq: int) -> list[LoggedEvent]:
+        """One key's events with version >= ``from_version`` and seq <= ``upto_seq``, by version."""
+        ...
+
+    def discarded(self, projection: str) -> frozenset[int]:
+        """Positions of events that a person has discarded for this projection: every fold of it passes them over."""
+        ...
+
 
 class Topic(Protocol):
     """One subscribed consumer of one topic in a group. Committed offsets are only a hint: fences decide."""
@@ -86,7 +104,11 @@ class Topic(Protocol):
 
 
 class Fence(NamedTuple):
-    """What a sink has applied in one shard of one generation. ``incarnation`` changes when the sink starts empty."""
+    """What a sink has applied in one shard of one generation.
+
+    ``incarnation`` is new whenever the shard was changed otherwise than by folding its next events: it was started
+    empty, or a key was unparked. So whoever holds what was read before loses the next compare-and-set.
+    """
 
     log_id: str
     incarnation: str
@@ -94,17 +116,50 @@ class Fence(NamedTuple):
     position: int
 
 
+class Parked(NamedTuple):
+    """Why a key is held back: its first event that could not be folded. What follows is in the log already.
+
+    ``kind``: its bytes cannot be decoded, the fold raised, or the sink's server refused the result.
+    """
+
+    seq: int
+    position: int
+    version: int
+    event_type: str
+    kind: Literal["decode", "fold", "refused"]
+    reason: str
+    parked_at_ms: int
+
+
 class ShardWrite(NamedTuple):
-    """New states of one shard and the fence they bring it to, applied only if the fence is still ``expected``."""
+    """One shard's step to a new fence, applied only if the fence is still ``expected``.
+
+    ``states`` replace; ``rows`` are merged into the read model's tables by their rule (sinks without tables get none);
+    ``parked`` marks keys, None takes the mark off.
+    """
 
     shard: int
     expected: Fence | None
     new: Fence
     states: Mapping[str, bytes]
+    rows: Sequence[RowChange] = ()
+    parked: Mapping[str, Parked | None] = {}
+
+
+class Snapshot(NamedTuple):
+    """A shard as it was at one instant, fence included. ``rows``: one text a row that names and shows it -> values."""
+
+    fence: Fence | None
+    states: Mapping[str, bytes]
+    rows: Mapping[str, bytes]
+    parked: Mapping[str, Parked]
 
 
 class Sink(Protocol):
-    """Where one generation of a projection keeps state and fences, shard by shard (invariant 4)."""
+    """Where one generation of a projection keeps state and fences, shard by shard (invariant 4).
+
+    Every method raises PortUnavailable when the server is away; ``apply`` raises Refused, and then nothing is applied.
+    """
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]: ...
 
@@ -112,10 +167,22 @@ class Sink(Protocol):
         """States of the given keys by shard; a key without state is absent."""
         ...
 
+    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+        """Parked keys by shard; a shard without any may be absent. Read the fences first, then these."""
+        ...
+
     def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
         """Each write is atomic; False = the fence was not ``expected``, nothing of that write was applied."""
         ...
 
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
-        """Drop all states of a distrusted shard and start it at ``new`` (seq 0), by the same compare-and-set."""
+        """Drop all that a distrusted shard holds and start it at ``new`` (seq 0), by the same compare-and-set."""
+        ...
+
+    def snapshot(self, shard: int) -> Snapshot:
+        """All of one shard, consistent with its fence whatever is written meanwhile."""
+        ...
+
+    def drop(self) -> None:
+        """Remove everything of this generation, fences included."""
         ...

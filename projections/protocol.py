@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from domain.features.keyed_event import KeyedEvent
+from read_models.rows import RowChange, RowTable
 
 S = TypeVar("S")
+
+
+def no_changes(_key: str, _state: Any) -> Sequence[RowChange]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Publication(Generic[S]):
+    """The latest state of every key on a compacted topic, as the record ``record`` of ``domain/events``.
+
+    ``values(key, state)`` is that record; it must carry ``position``, by which readers keep the highest. None: nothing
+    to tell of this key yet.
+    """
+
+    topic: str
+    record: str
+    values: Callable[[str, S], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -18,6 +36,9 @@ class Projection(Generic[S]):
 
     ``modules`` hold the code that decides what is stored: their digest is pinned with ``fold_version`` when a
     generation is made, and another digest refuses to write to it (invariant 9).
+
+    ``store`` says where: "redis" for point reads, "postgres" for tables. There, ``changes(key, state)`` is what the
+    event that led to ``state`` changes in ``tables``; the state carries it, ``encode`` leaves it out.
     """
 
     name: str
@@ -28,3 +49,7 @@ class Projection(Generic[S]):
     encode: Callable[[S], bytes]
     decode: Callable[[bytes], S]
     modules: tuple[ModuleType, ...]
+    store: Literal["redis", "postgres"] = "redis"
+    tables: tuple[RowTable, ...] = ()
+    changes: Callable[[str, S], Sequence[RowChange]] = no_changes
+    publication: Publication[S] | None = None

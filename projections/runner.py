@@ -15,11 +15,12 @@ from uuid import UUID, uuid4
 
 from domain.identifiers import SHARDS
 from projections.fences import Trust, judge, sort_out
-from projections.ports import Fence, Log, LoggedEvent, LogHead, Record, Sink, Topic
+from projections.folding import Decode
+from projections.ports import Fence, Log, LoggedEvent, LogHead, Parked, Record, Sink, Topic
 from projections.protocol import Projection
 from projections.records import ForeignRecord, logged_event
 from projections.shard import ShardState
-from projections.writer import Decode, ShardWriter
+from projections.writer import ShardWriter
 
 S = TypeVar("S")
 
@@ -37,6 +38,7 @@ class Counters:
     lost_races: int = 0
     resets: int = 0
     foreign: int = 0
+    parked: int = 0
     position: int = 0
     event_time_ms: int = 0
     """Event time of the newest event folded."""
@@ -152,6 +154,10 @@ class Runner(Generic[S]):
     def shards(self) -> int:
         return len(self._shards)
 
+    def parked(self) -> int:
+        """Keys of this worker's shards that are held back now."""
+        return sum(len(state.parked) for state in self._shards.values())
+
     def _by_shard(self, records: Sequence[Record]) -> dict[int, list[LoggedEvent]]:
         by_shard: dict[int, list[LoggedEvent]] = defaultdict(list)
         for record in records:
@@ -184,17 +190,22 @@ class Runner(Generic[S]):
 
     def _open(self, shards: Sequence[int]) -> None:
         """Read the fences of ``shards``, judge them, and catch up with the log."""
+        if not shards:
+            return
+        # The fences first: whatever changes after them changes the fence, and our next compare-and-set is lost.
         stored = self._sink.fences(shards)
+        parked = self._sink.parked(shards)
         head = self._log.head(self._projection.stream)
+        self._writer.discarded = self._log.discarded(self._projection.name)
         for shard, fence in zip(shards, stored, strict=True):
-            self._shards[shard] = self._trusted(shard, fence, head)
+            self._shards[shard] = self._trusted(shard, fence, head, parked.get(shard, {}))
         for shard in shards:
             self._fill(shard, head.seqs[shard])
 
-    def _trusted(self, shard: int, fence: Fence | None, head: LogHead) -> ShardState[S]:
+    def _trusted(self, shard: int, fence: Fence | None, head: LogHead, parked: Mapping[str, Parked]) -> ShardState[S]:
         trust = judge(fence, head.log_id, head.seqs[shard])
         if fence is not None and trust is Trust.GOOD:
-            return ShardState(fence, fence)
+            return ShardState(fence, fence, parked)
         start = _start_of(head.log_id)
         if trust is Trust.NEW:
             return ShardState(start, None)
@@ -251,6 +262,7 @@ class Runner(Generic[S]):
         """Fold and store; the shards whose compare-and-set was won. The others start again from their fences."""
         written = self._writer.write(self._shards, ready)
         self.counters.event_time_ms = max(self.counters.event_time_ms, written.newest_ms)
+        self.counters.parked += written.parked
         for shard in written.won:
             self.counters.applied += len(ready[shard])
             self.counters.position = max(self.counters.position, self._shards[shard].fence.position)

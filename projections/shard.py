@@ -1,11 +1,12 @@
-"""One shard of one generation inside a worker: where its fence stands and the states it has decoded."""
+"""One shard of one generation inside a worker: where its fence stands, the states it has decoded, what is parked."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from projections.ports import Fence
+from projections.ports import Fence, Parked
 
 S = TypeVar("S")
 
@@ -13,10 +14,12 @@ S = TypeVar("S")
 class ShardState(Generic[S]):
     """Decoded states are a cache: they are as of ``fence``, and dropped as soon as a compare-and-set is lost."""
 
-    def __init__(self, fence: Fence, stored: Fence | None) -> None:
+    def __init__(self, fence: Fence, stored: Fence | None, parked: Mapping[str, Parked] | None = None) -> None:
         self.fence = fence
         self.stored = stored
         """What the sink holds: None before the first write, else equal to ``fence``."""
+        self.parked: dict[str, Parked] = dict(parked or {})
+        """Keys that are passed over; who unparks one changes the fence's incarnation, so this cannot go stale."""
         self.seen_idle_at: int | None = None
         """The seq at which the last idle check found this shard; still there at the next one = a lost last record."""
         self._states: OrderedDict[str, S] = OrderedDict()

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from domain.features.keyed_event import KeyedEvent
-from projections.ports import LoggedEvent, ShardWrite, Sink
+from projections.folding import Decode, Fold, Folded, Unencodable
+from projections.ports import LoggedEvent, Parked, Refused, ShardWrite, Sink
 from projections.protocol import Projection
 from projections.shard import ShardState
 
 S = TypeVar("S")
-Decode = Callable[[bytes], Mapping[str, Any]]
+
+log = logging.getLogger("ridelog.projections")
+
+PARKED_PER_SHARD = 1_000
+"""More parked keys than this in one shard is no poison event but a fold that is broken, or contracts that are gone."""
+
+
+class BrokenFold(Exception):
+    """So many keys fail that going on would only park the rest: the projection stops and says so."""
 
 
 class Written(NamedTuple):
@@ -20,39 +30,78 @@ class Written(NamedTuple):
     won: set[int]
     lost: set[int]
     newest_ms: int
+    parked: int
 
 
 class ShardWriter(Generic[S]):
     """Works on the shards of one worker; states it has decoded stay with their ShardState."""
 
-    def __init__(self, projection: Projection[S], sink: Sink, decode: Decode, cached_states_per_shard: int) -> None:
+    def __init__(
+        self,
+        projection: Projection[S],
+        sink: Sink,
+        decode: Decode,
+        cached_states_per_shard: int,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
         self._projection = projection
         self._sink = sink
-        self._decode = decode
+        self._fold = Fold(projection, decode, now_ms)
         self._cached_states = cached_states_per_shard
+        self.discarded: frozenset[int] = frozenset()
+        """Positions that every fold of this projection passes over; read anew with each fence."""
 
     def write(self, shards: Mapping[int, ShardState[S]], ready: Mapping[int, Sequence[LoggedEvent]]) -> Written:
         """Fold ``ready`` (by shard, next seq first, without holes) and store all shards in one round trip.
 
-        After a lost compare-and-set, and after any exception, the ShardState holds states that are not stored: the
-        caller must drop it.
+        What a ShardState holds is always as of its fence; after a lost compare-and-set, and after any exception, that
+        fence is not the sink's any more: the caller must drop it. Raises BrokenFold.
         """
         if not ready:
-            return Written(set(), set(), 0)
+            return Written(set(), set(), 0, 0)
         self._load(shards, ready)
-        newest_ms = 0
-        writes = []
-        for shard, events in ready.items():
-            write, newest_of_shard = self._folded(shard, shards[shard], events)
-            writes.append(write)
-            newest_ms = max(newest_ms, newest_of_shard)
+        try:
+            return self._together(shards, ready)
+        except (Refused, Unencodable) as error:
+            log.warning(
+                "a batch was refused, looking for the event: %s", error, extra={"projection": self._projection.name}
+            )
+        # Each shard for itself, then by halves: what is left in the end is one event, and its key is parked.
+        parts = [self._halving(shards[shard], shard, events) for shard, events in ready.items()]
+        won = set().union(*(part.won for part in parts))
+        return Written(won, ready.keys() - won, max(p.newest_ms for p in parts), sum(p.parked for p in parts))
+
+    def _together(self, shards: Mapping[int, ShardState[S]], ready: Mapping[int, Sequence[LoggedEvent]]) -> Written:
+        folded = {shard: self._folded(shards[shard], events) for shard, events in ready.items()}
+        writes = [_write(shard, shards[shard], ready[shard], done) for shard, done in folded.items()]
         won: set[int] = set()
+        parked = 0
         for write, ok in zip(writes, self._sink.apply(writes), strict=True):
             if ok:
                 won.add(write.shard)
-                shards[write.shard].advanced(write.new)
-                shards[write.shard].trim(self._cached_states)
-        return Written(won, ready.keys() - won, newest_ms)
+                parked += self._stored(shards[write.shard], write, folded[write.shard])
+        return Written(won, ready.keys() - won, max(done.newest_ms for done in folded.values()), parked)
+
+    def _halving(self, state: ShardState[S], shard: int, events: Sequence[LoggedEvent]) -> Written:
+        try:
+            return self._together({shard: state}, {shard: events})
+        except (Refused, Unencodable) as error:
+            if len(events) == 1:
+                return self._park(state, shard, events[0], error)
+        middle = len(events) // 2
+        first = self._halving(state, shard, events[:middle])
+        if first.lost:
+            return first
+        rest = self._halving(state, shard, events[middle:])
+        return Written(rest.won, rest.lost, max(first.newest_ms, rest.newest_ms), first.parked + rest.parked)
+
+    def _park(self, state: ShardState[S], shard: int, event: LoggedEvent, error: Exception) -> Written:
+        marks = {event.key: self._fold.refused(event, error)}
+        done: Folded[S] = Folded({}, {}, (), marks, 0)
+        write = _write(shard, state, [event], done)
+        if not self._sink.apply([write])[0]:
+            return Written(set(), {shard}, 0, 0)
+        return Written({shard}, set(), 0, self._stored(state, write, done))
 
     def _load(self, shards: Mapping[int, ShardState[S]], ready: Mapping[int, Sequence[LoggedEvent]]) -> None:
         missing = {shard: shards[shard].missing({event.key for event in events}) for shard, events in ready.items()}
@@ -61,19 +110,39 @@ class ShardWriter(Generic[S]):
             for key, data in states.items():
                 shards[shard].put(key, self._projection.decode(data))
 
-    def _folded(self, shard: int, state: ShardState[S], events: Sequence[LoggedEvent]) -> tuple[ShardWrite, int]:
-        changed: dict[str, S] = {}
-        newest_ms = 0
-        for event in events:
-            data = self._decode(event.payload)
-            keyed = KeyedEvent(event.key, event.version, event.position, event.event_type, data)
-            old = changed.get(event.key)
-            if old is None:
-                old = state.get(event.key)
-            changed[event.key] = self._projection.fold(self._projection.initial if old is None else old, keyed)
-            newest_ms = max(newest_ms, data.get("event_timestamp_ms", 0))
-        for key, new in changed.items():
+    def _folded(self, state: ShardState[S], events: Sequence[LoggedEvent]) -> Folded[S]:
+        parked, discarded = state.parked, self.discarded
+        return self._fold.run(events, state.get, lambda event: event.key in parked or event.position in discarded)
+
+    def _stored(self, state: ShardState[S], write: ShardWrite, folded: Folded[S]) -> int:
+        """Take over what the sink has now; the number of keys newly parked."""
+        for key, new in folded.states.items():
             state.put(key, new)
-        fence = state.fence._replace(seq=events[-1].seq, position=events[-1].position)
-        encoded = {key: self._projection.encode(new) for key, new in changed.items()}
-        return ShardWrite(shard, state.stored, fence, encoded), newest_ms
+        state.parked.update(folded.parked)
+        state.advanced(write.new)
+        state.trim(self._cached_states)
+        for key, mark in folded.parked.items():
+            self._tell(key, mark)
+        if len(state.parked) > PARKED_PER_SHARD:
+            raise BrokenFold(
+                f"{len(state.parked)} keys of shard {write.shard} of {self._projection.name} are parked: "
+                "this is no single bad event; see `parked list`, mend the fold, then `parked retry --all`"
+            )
+        return len(folded.parked)
+
+    def _tell(self, key: str, mark: Parked) -> None:
+        log.error(
+            "an event cannot be folded: its key is parked, all others go on; see `parked show`, mend, `parked retry`",
+            extra={
+                "projection": self._projection.name,
+                "key": key,
+                "position": mark.position,
+                "kind": mark.kind,
+                "reason": mark.reason,
+            },
+        )
+
+
+def _write(shard: int, state: ShardState[S], events: Sequence[LoggedEvent], done: Folded[S]) -> ShardWrite:
+    fence = state.fence._replace(seq=events[-1].seq, position=events[-1].position)
+    return ShardWrite(shard, state.stored, fence, done.encoded, done.rows, done.parked)

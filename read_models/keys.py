@@ -11,3 +11,8 @@ def state_key(projection: str, generation: int, shard: int) -> str:
 def fence_key(projection: str, generation: int, shard: int) -> str:
     """A string: what has been applied to the hash beside it."""
     return f"{{{projection}@{generation}:{shard}}}:fence"
+
+
+def parked_key(projection: str, generation: int, shard: int) -> str:
+    """A hash: aggregate key -> why it is held back."""
+    return f"{{{projection}@{generation}:{shard}}}:parked"

@@ -10,6 +10,7 @@ from eventsourcing.persistence import StoredEvent
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from domain.identifiers import aggregate_id
 from domain.recording import PingIdentity, RecordedPayload
 from infrastructure.event_store import reads
 from infrastructure.event_store.errors import as_library_errors
@@ -59,6 +60,18 @@ class PostgresLog:
     def read_shard(self, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:
         with _unavailable_as_port_error(), self._engine.connect() as connection:
             return reads.read_shard(connection, stream, shard, after_seq, limit)
+
+    def read_positions(self, stream: str, shards: Sequence[int], after: int, upto: int) -> list[LoggedEvent]:
+        with _unavailable_as_port_error(), self._engine.connect() as connection:
+            return reads.read_positions(connection, stream, shards, after, upto)
+
+    def read_key(self, stream: str, key: str, from_version: int, upto_seq: int) -> list[LoggedEvent]:
+        with _unavailable_as_port_error(), self._engine.connect() as connection:
+            return reads.read_key(connection, aggregate_id(stream, key), from_version, upto_seq)
+
+    def discarded(self, projection: str) -> frozenset[int]:
+        with _unavailable_as_port_error(), self._engine.connect() as connection:
+            return reads.discarded(connection, projection)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from eventsourcing.persistence import Notification, StoredEvent
 from sqlalchemy import ColumnElement, Connection, Select, select, text
 
 from domain.recording import PingIdentity, RecordedPayload
-from infrastructure.event_store.tables import events
+from infrastructure.event_store.tables import discarded_events, events
 from projections.ports import LoggedEvent
 
 _FIND = text(
@@ -32,6 +32,16 @@ _STREAMS = text(
 _SHARD = text(
     "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events"
     " WHERE stream = :stream AND shard = :shard AND seq > :after ORDER BY seq LIMIT :limit"
+)
+
+_KEY = text(
+    "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events"
+    " WHERE aggregate_id = :aggregate AND version >= :version AND seq <= :upto ORDER BY version"
+)
+
+_POSITIONS = text(
+    "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events"
+    " WHERE position > :after AND position <= :upto AND stream = :stream AND shard = ANY(:shards) ORDER BY position"
 )
 
 
@@ -116,6 +126,23 @@ def streams_after(connection: Connection, versions: Sequence[tuple[UUID, int]]) 
     return [
         StoredEvent(originator_id=row[0], originator_version=row[1], topic=row[2], state=bytes(row[3])) for row in rows
     ]
+
+
+def read_positions(
+    connection: Connection, stream: str, shards: Sequence[int], after: int, upto: int
+) -> list[LoggedEvent]:
+    rows = connection.execute(_POSITIONS, {"stream": stream, "shards": list(shards), "after": after, "upto": upto})
+    return [LoggedEvent(r[0], r[1], r[2], r[3], r[4], r[5], bytes(r[6])) for r in rows]
+
+
+def read_key(connection: Connection, aggregate: UUID, from_version: int, upto_seq: int) -> list[LoggedEvent]:
+    rows = connection.execute(_KEY, {"aggregate": aggregate, "version": from_version, "upto": upto_seq})
+    return [LoggedEvent(r[0], r[1], r[2], r[3], r[4], r[5], bytes(r[6])) for r in rows]
+
+
+def discarded(connection: Connection, projection: str) -> frozenset[int]:
+    query = select(discarded_events.c.position).where(discarded_events.c.projection == projection)
+    return frozenset(connection.execute(query).scalars())
 
 
 def read_shard(connection: Connection, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:

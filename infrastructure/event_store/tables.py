@@ -86,6 +86,8 @@ projection_generations = Table(
     Column("fold_version", Integer, nullable=False),
     Column("fold_digest", Text, nullable=False),
     Column("active", Boolean, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'following'")),
+    Column("comparison", JSONB),
     Column("created_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
     # Readers follow the one active generation; two at once would answer by chance.
     Index(
@@ -94,6 +96,51 @@ projection_generations = Table(
         unique=True,
         postgresql_where=text("active"),
     ),
+)
+
+# What the Postgres sinks keep; the rows that a fold makes are in tables of their read models.
+projection_fences = Table(
+    "projection_fences",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("log_id", Text, nullable=False),
+    Column("incarnation", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+)
+
+projection_states = Table(
+    "projection_states",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("state", LargeBinary, nullable=False),
+)
+
+projection_parked = Table(
+    "projection_parked",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("parked", JSONB, nullable=False),
+)
+
+# Events that a person has discarded for a projection: a fact that live folding, rebuild and replay honour alike.
+discarded_events = Table(
+    "discarded_events",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("discarded_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+    Column("why", Text, nullable=False),
 )
 
 stages = Table(

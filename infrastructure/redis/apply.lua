@@ -1,15 +1,26 @@
--- One shard, one atomic step (invariant 4): new states and the fence they bring it to, only if the fence is `expected`.
--- KEYS: fence, states.  ARGV: expected fence ('' = none), new fence, 'reset' or 'apply', then key, state, key, state …
+-- One shard, one atomic step (invariant 4): states, marks of parked keys and the fence that they bring it to, only if
+-- the fence is `expected`.
+-- KEYS: fence, states, parked.
+-- ARGV: expected fence ('' = none), new fence, 'reset' or 'apply', n states, then n × (key, state),
+--       then (key, mark) … where an empty mark takes the key's mark off
 local held = redis.call('GET', KEYS[1])
 if (held or '') ~= ARGV[1] then
   return 0
 end
 if ARGV[3] == 'reset' then
-  redis.call('UNLINK', KEYS[2])
+  redis.call('UNLINK', KEYS[2], KEYS[3])
 end
+local last = 4 + 2 * tonumber(ARGV[4])
 -- In slices: Lua's unpack has a limit.
-for first = 4, #ARGV, 1000 do
-  redis.call('HSET', KEYS[2], unpack(ARGV, first, math.min(first + 999, #ARGV)))
+for first = 5, last, 1000 do
+  redis.call('HSET', KEYS[2], unpack(ARGV, first, math.min(first + 999, last)))
+end
+for first = last + 1, #ARGV, 2 do
+  if ARGV[first + 1] == '' then
+    redis.call('HDEL', KEYS[3], ARGV[first])
+  else
+    redis.call('HSET', KEYS[3], ARGV[first], ARGV[first + 1])
+  end
 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1

@@ -44,8 +44,16 @@ def check_never_evicts(client: redis.Redis) -> None:
 
 @contextmanager
 def unavailable_as_port_error() -> Iterator[None]:
-    """Errors after which the connection, and all that was read through it, is worth nothing."""
+    """Errors after which the connection, and all that was read through it, is worth nothing.
+
+    A server that is full is one of them: it is somebody's to enlarge, and no key's fault.
+    """
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError) as error:
+    except (
+        redis.ConnectionError,
+        redis.TimeoutError,
+        redis.exceptions.ReadOnlyError,
+        redis.exceptions.OutOfMemoryError,
+    ) as error:
         raise PortUnavailable(f"Redis: {error}") from error

@@ -1,4 +1,4 @@
-"""The generic Redis sink: one generation of any projection, a hash and a fence a shard."""
+"""The generic Redis sink: one generation of any projection, two hashes and a fence a shard."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 import redis
 
+from domain.identifiers import SHARDS
 from infrastructure.redis.connection import unavailable_as_port_error
-from projections.ports import Fence, ShardWrite
-from read_models.keys import fence_key, state_key
+from projections.parked_marks import decode_mark, encode_mark
+from projections.ports import Fence, Parked, ShardWrite, Snapshot
+from read_models.keys import fence_key, parked_key, state_key
 
 _LUA = (Path(__file__).parent / "apply.lua").read_text()
 
@@ -56,26 +58,63 @@ class RedisSink:
             for (shard, names), states in zip(keys.items(), found, strict=True)
         }
 
+    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+        if not shards:
+            return {}
+        with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
+            for shard in shards:
+                pipeline.hgetall(parked_key(self._projection, self._generation, shard))
+            found = pipeline.execute()
+        return {shard: _marks(marks) for shard, marks in zip(shards, found, strict=True) if marks}
+
     def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
         return self._run([(write, "apply") for write in writes])
 
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
         return self._run([(ShardWrite(shard, expected, new, {}), "reset")])[0]
 
+    def snapshot(self, shard: int) -> Snapshot:
+        # One MULTI: nothing is written between the fence and what it stands for.
+        with unavailable_as_port_error(), self._client.pipeline(transaction=True) as pipeline:
+            for kind in (fence_key, state_key, parked_key):
+                key = kind(self._projection, self._generation, shard)
+                if kind is fence_key:
+                    pipeline.get(key)
+                else:
+                    pipeline.hgetall(key)
+            fence, states, marks = pipeline.execute()
+        return Snapshot(
+            decode_fence(fence), {name.decode(): state for name, state in states.items()}, {}, _marks(marks)
+        )
+
+    def drop(self) -> None:
+        with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
+            for shard in range(SHARDS):
+                for kind in (fence_key, state_key, parked_key):
+                    pipeline.unlink(kind(self._projection, self._generation, shard))
+            pipeline.execute()
+
     def _run(self, writes: Sequence[tuple[ShardWrite, str]]) -> list[bool]:
         if not writes:
             return []
         with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
             for write, mode in writes:
-                arguments: list[Any] = [encode_fence(write.expected), encode_fence(write.new), mode]
+                states = len(write.states)
+                arguments: list[Any] = [encode_fence(write.expected), encode_fence(write.new), mode, states]
                 for name, state in write.states.items():
                     arguments += (name, state)
+                for name, mark in write.parked.items():
+                    arguments += (name, "" if mark is None else encode_mark(mark))
                 self._script(
                     keys=[
-                        fence_key(self._projection, self._generation, write.shard),
-                        state_key(self._projection, self._generation, write.shard),
+                        kind(self._projection, self._generation, write.shard)
+                        for kind in (fence_key, state_key, parked_key)
                     ],
                     args=arguments,
                     client=pipeline,
                 )
             return [bool(done) for done in pipeline.execute()]
+
+
+def _marks(found: Mapping[bytes, bytes]) -> dict[str, Parked]:
+    return {name.decode(): decode_mark(mark) for name, mark in found.items()}

@@ -8,7 +8,7 @@ import pytest
 
 from infrastructure.redis.connection import EvictingRedis, check_never_evicts, connect
 from infrastructure.redis.sink import RedisSink
-from projections.ports import Fence, PortUnavailable, ShardWrite, Sink
+from projections.ports import Fence, Parked, PortUnavailable, ShardWrite, Sink, Snapshot
 from tests.support.memory_ports import MemorySink
 
 START = Fence("log-1", "one", 0, 0)
@@ -77,6 +77,46 @@ def test_reset_drops_a_shard_by_the_same_compare_and_set(sink: Sink) -> None:
     assert sink.reset(3, at(2), new)
     assert sink.load({3: ["a"]}).get(3, {}) == {}
     assert sink.fences([3, 4]) == [new, at(2)]
+
+
+MARK = Parked(3, 30, 2, "GpsPing", "fold", 'ValueError: "ü"', 1_790_000_000_000)
+
+
+def test_a_mark_moves_with_the_fence_and_goes_with_it(sink: Sink) -> None:
+    sink.apply([ShardWrite(3, None, at(3), {"b": b"B"}, parked={"ü b": MARK})])
+    assert sink.parked([3, 4]).get(3) == {"ü b": MARK}
+    assert not sink.parked([4]).get(4)
+    unparked = ShardWrite(3, at(3), at(3)._replace(incarnation="two"), {"ü b": b"A"}, parked={"ü b": None})
+    assert sink.apply([unparked]) == [True]
+    assert not sink.parked([3]).get(3)
+    # Whoever holds what was read before has lost.
+    assert sink.apply([ShardWrite(3, at(3), at(4), {})]) == [False]
+
+
+def test_a_lost_write_parks_nothing(sink: Sink) -> None:
+    sink.apply([ShardWrite(3, None, at(3), {})])
+    assert sink.apply([ShardWrite(3, at(2), at(4), {}, parked={"a": MARK})]) == [False]
+    assert not sink.parked([3]).get(3)
+
+
+def test_a_snapshot_is_all_of_one_shard_with_its_fence(sink: Sink) -> None:
+    assert sink.snapshot(3) == Snapshot(None, {}, {}, {})
+    sink.apply([ShardWrite(3, None, at(3), {"a": b"\x00A", "ü b": b"B"}, parked={"c": MARK})])
+    sink.apply([ShardWrite(4, None, at(1), {"d": b"D"})])
+    assert sink.snapshot(3) == Snapshot(at(3), {"a": b"\x00A", "ü b": b"B"}, {}, {"c": MARK})
+
+
+def test_reset_takes_the_marks_off_too(sink: Sink) -> None:
+    sink.apply([ShardWrite(3, None, at(3), {"a": b"A"}, parked={"c": MARK})])
+    assert sink.reset(3, at(3), at(0)._replace(incarnation="two"))
+    assert sink.snapshot(3) == Snapshot(at(0)._replace(incarnation="two"), {}, {}, {})
+
+
+def test_drop_leaves_nothing(sink: Sink) -> None:
+    sink.apply([ShardWrite(s, None, at(3), {"a": b"A"}, parked={"c": MARK}) for s in (0, 63)])
+    sink.drop()
+    assert sink.fences([0, 63]) == [None, None]
+    assert sink.snapshot(63) == Snapshot(None, {}, {}, {})
 
 
 def test_generations_do_not_see_each_other(redis_url: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from domain.identifiers import SHARDS, shard_of
-from projections.ports import Fence, LoggedEvent, LogHead, PortUnavailable, Record, ShardWrite
+from projections.ports import Fence, LoggedEvent, LogHead, Parked, PortUnavailable, Record, ShardWrite, Snapshot
+from read_models.rows import RowChange, merged
 
 TOPIC = "gps-pings"
 
@@ -20,6 +21,7 @@ class MemoryLog:
     def __init__(self) -> None:
         self.log_id: UUID = uuid4()
         self.events: list[LoggedEvent] = []
+        self.discards: set[int] = set()
         self._versions: dict[str, int] = defaultdict(int)
         self._seqs = [0] * SHARDS
 
@@ -45,6 +47,15 @@ class MemoryLog:
     def read_shard(self, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:
         return [e for e in self.events if e.shard == shard and e.seq > after_seq][:limit]
 
+    def read_positions(self, stream: str, shards: Sequence[int], after: int, upto: int) -> list[LoggedEvent]:
+        return [e for e in self.events[after:upto] if e.shard in shards]
+
+    def read_key(self, stream: str, key: str, from_version: int, upto_seq: int) -> list[LoggedEvent]:
+        return [e for e in self.events if e.key == key and e.version >= from_version and e.seq <= upto_seq]
+
+    def discarded(self, projection: str) -> frozenset[int]:
+        return frozenset(self.discards)
+
     def restored_to(self, position: int) -> MemoryLog:
         """The log as an older backup has it: the same identity, fewer events."""
         older = MemoryLog()
@@ -59,6 +70,8 @@ class MemorySink:
 
     def __init__(self) -> None:
         self.states: dict[int, dict[str, bytes]] = defaultdict(dict)
+        self.rows: dict[int, dict[tuple[str, tuple[Any, ...]], RowChange]] = defaultdict(dict)
+        self.marks: dict[int, dict[str, Parked]] = defaultdict(dict)
         self.held: dict[int, Fence] = {}
         self.before_apply: Callable[[Sequence[ShardWrite]], None] = lambda writes: None
 
@@ -71,6 +84,9 @@ class MemorySink:
             for shard, names in keys.items()
         }
 
+    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+        return {shard: dict(self.marks[shard]) for shard in shards}
+
     def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
         self.before_apply(writes)
         return [self._one(write) for write in writes]
@@ -78,19 +94,42 @@ class MemorySink:
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
         if self.held.get(shard) != expected:
             return False
-        self.states[shard].clear()
+        for kept in (self.states, self.rows, self.marks):
+            kept.pop(shard, None)
         self.held[shard] = new
         return True
+
+    def snapshot(self, shard: int) -> Snapshot:
+        rows = {f"{table} {key}": repr(row[2:]).encode() for (table, key), row in self.rows[shard].items()}
+        return Snapshot(self.held.get(shard), dict(self.states[shard]), rows, dict(self.marks[shard]))
+
+    def drop(self) -> None:
+        for kept in (self.states, self.rows, self.marks, self.held):
+            kept.clear()
 
     def _one(self, write: ShardWrite) -> bool:
         if self.held.get(write.shard) != write.expected:
             return False
         self.states[write.shard].update(write.states)
+        rows = self.rows[write.shard]
+        for row in merged([*rows.values(), *write.rows]):
+            rows[row.table, row.key] = row
+        for key, mark in write.parked.items():
+            if mark is None:
+                self.marks[write.shard].pop(key, None)
+            else:
+                self.marks[write.shard][key] = mark
         self.held[write.shard] = write.new
         return True
 
     def all_states(self) -> dict[str, bytes]:
         return {key: state for states in self.states.values() for key, state in states.items()}
+
+    def all_rows(self) -> dict[tuple[int, str, tuple[Any, ...]], RowChange]:
+        return {(shard, *place): row for shard, rows in self.rows.items() for place, row in rows.items()}
+
+    def all_parked(self) -> dict[str, Parked]:
+        return {key: mark for marks in self.marks.values() for key, mark in marks.items()}
 
 
 class ScriptedTopic:

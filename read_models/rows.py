@@ -1,0 +1,48 @@
+"""Rows that a fold changes: sums and latest values, merged the same way in a batch, in a table and in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Table
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """A table that a sink keeps, generation by generation and shard by shard.
+
+    Its columns are ``generation``, ``shard``, then ``key`` (with the first two, unique), then ``add`` (integers, the
+    sum of all changes) and ``latest`` (the value of the last change that gives one).
+    """
+
+    table: Table
+    key: tuple[str, ...]
+    add: tuple[str, ...]
+    latest: tuple[str, ...] = ()
+
+
+class RowChange(NamedTuple):
+    """What one event changes in one row. ``latest`` is None to leave those columns as they are."""
+
+    table: str
+    key: tuple[Any, ...]
+    add: tuple[int, ...]
+    latest: tuple[Any, ...] | None = None
+
+
+def merged(changes: Iterable[RowChange]) -> list[RowChange]:
+    """One change a row that does what all of ``changes`` do in their order."""
+    rows: dict[tuple[str, tuple[Any, ...]], RowChange] = {}
+    for change in changes:
+        place = (change.table, change.key)
+        before = rows.get(place)
+        rows[place] = change if before is None else _after(before, change)
+    return list(rows.values())
+
+
+def _after(before: RowChange, change: RowChange) -> RowChange:
+    add = tuple(a + b for a, b in zip(before.add, change.add, strict=True))
+    latest = before.latest if change.latest is None else change.latest
+    return RowChange(change.table, change.key, add, latest)
