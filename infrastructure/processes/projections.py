@@ -144,7 +144,7 @@ class _Observer:
             return
         counters = self._runner.counters
         lag = self._runner.lag(self._log.head(self._projection.stream))
-        shards = self._runner.shards()
+        shards = len(self._runner.fences())
         self._reporter.report(
             Progress(
                 state="running" if shards else "waiting for Kafka to assign partitions",

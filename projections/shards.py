@@ -1,0 +1,160 @@
+"""The shards that one worker has open in one generation: fences judged, holes filled from the log, batches written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from uuid import UUID, uuid4
+
+from projections.fences import Trust, judge, sort_out
+from projections.folding import Decode
+from projections.ports import Fence, Log, LoggedEvent, LogHead, Parked, Sink
+from projections.protocol import Projection
+from projections.shard import ShardState
+from projections.writer import ShardWriter
+
+S = TypeVar("S")
+
+log = logging.getLogger("ridelog.projections")
+
+
+@dataclass
+class Counters:
+    """What a worker has done since it started, for metrics and status."""
+
+    applied: int = 0
+    duplicates: int = 0
+    gaps: int = 0
+    filled: int = 0
+    lost_races: int = 0
+    resets: int = 0
+    foreign: int = 0
+    parked: int = 0
+    position: int = 0
+    event_time_ms: int = 0
+    """Event time of the newest event folded."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one worker (invariant 15)."""
+
+    poll_records: int = 5_000
+    fill_events: int = 5_000
+    cached_states_per_shard: int = 2_000
+
+
+class LostRace(Exception):
+    """Another worker acted on the same shard at the same time; forget all that was read, and go on."""
+
+
+class OpenShards(Generic[S]):
+    """A map of shards to where they stand. After any exception: ``forget``, then open them again."""
+
+    def __init__(self, projection: Projection[S], log_port: Log, sink: Sink, decode: Decode, limits: Limits) -> None:
+        self._projection = projection
+        self._log = log_port
+        self._sink = sink
+        self._limits = limits
+        self._writer = ShardWriter(projection, sink, decode, limits.cached_states_per_shard)
+        self.states: dict[int, ShardState[S]] = {}
+        self.lost: set[int] = set()
+        """Shards whose compare-and-set was lost: closed here, to be opened again."""
+        self.counters = Counters()
+
+    def forget(self) -> None:
+        """Trust nothing that was read before."""
+        self.states.clear()
+        self.lost.clear()
+
+    def open(self, shards: Sequence[int]) -> LogHead | None:
+        """Read the fences of ``shards`` and judge them against the log; the head that they were judged by."""
+        if not shards:
+            return None
+        # The fences first: whatever changes after them changes the fence, and our next compare-and-set is lost.
+        stored = self._sink.fences(shards)
+        parked = self._sink.parked(shards)
+        head = self._log.head(self._projection.stream)
+        self._writer.discarded = self._log.discarded(self._projection.name)
+        for shard, fence in zip(shards, stored, strict=True):
+            self.lost.discard(shard)
+            self.states[shard] = self._trusted(shard, fence, head, parked.get(shard, {}))
+        return head
+
+    def _trusted(self, shard: int, fence: Fence | None, head: LogHead, parked: Mapping[str, Parked]) -> ShardState[S]:
+        trust = judge(fence, head.log_id, head.seqs[shard])
+        if fence is not None and trust is Trust.GOOD:
+            return ShardState(fence, fence, parked)
+        start = _start_of(head.log_id)
+        if trust is Trust.NEW:
+            return ShardState(start, None)
+        log.error(
+            "fence distrusted, shard is folded anew from the log",
+            extra={"projection": self._projection.name, "shard": shard, "why": trust.value, "fence": str(fence)},
+        )
+        self.counters.resets += 1
+        if not self._sink.reset(shard, fence, start):
+            raise LostRace(f"shard {shard} of {self._projection.name} was reset by another worker at the same time")
+        return ShardState(start, start)
+
+    def apply(self, by_shard: Mapping[int, Sequence[LoggedEvent]]) -> None:
+        """Apply what is ready of every shard in one round trip, again until no shard has a hole left."""
+        pending = dict(by_shard)
+        while pending:
+            ready: dict[int, Sequence[LoggedEvent]] = {}
+            blocked: dict[int, Sequence[LoggedEvent]] = {}
+            for shard, events in pending.items():
+                part = sort_out(self.states[shard].fence.seq, events)
+                self.counters.duplicates += part.duplicates
+                if part.ready:
+                    ready[shard] = part.ready
+                if part.gap is not None:
+                    blocked[shard] = [part.gap, *part.rest]
+            won = self._write(ready)
+            pending = {}
+            for shard, events in blocked.items():
+                self.counters.gaps += 1
+                if shard not in ready or shard in won:
+                    # Not visible yet (a standby read)? Then the record stays a gap; the idle check fills it later.
+                    self.fill(shard, events[0].seq - 1)
+                    state = self.states.get(shard)
+                    if state is not None and state.fence.seq >= events[0].seq - 1:
+                        pending[shard] = events
+
+    def fill(self, shard: int, upto: int) -> None:
+        """Fold what the log has of ``shard`` up to seq ``upto``, and no further."""
+        while (state := self.states.get(shard)) is not None and state.fence.seq < upto:
+            limit = min(self._limits.fill_events, upto - state.fence.seq)
+            events = self._log.read_shard(self._projection.stream, shard, state.fence.seq, limit)
+            part = sort_out(state.fence.seq, events)
+            if not part.ready:
+                return
+            if shard in self._write({shard: part.ready}):
+                self.counters.filled += len(part.ready)
+
+    def _write(self, ready: Mapping[int, Sequence[LoggedEvent]]) -> set[int]:
+        """Fold and store; the shards whose compare-and-set was won. The others are closed: see ``lost``."""
+        before = {shard: self.states[shard].fence.seq for shard in ready}
+        written = self._writer.write(self.states, ready)
+        self.counters.event_time_ms = max(self.counters.event_time_ms, written.newest_ms)
+        self.counters.parked += written.parked
+        for shard in ready:
+            fence = self.states[shard].fence
+            # By the fence, not by the batch: a batch that was taken apart may have been lost half-way.
+            self.counters.applied += fence.seq - before[shard]
+            self.counters.position = max(self.counters.position, fence.position)
+        for shard in written.lost:
+            # A zombie, or we are one: drop what was read, read the fence anew at the next step.
+            self.counters.lost_races += 1
+            log.warning(
+                "another worker moved the fence first", extra={"projection": self._projection.name, "shard": shard}
+            )
+            del self.states[shard]
+            self.lost.add(shard)
+        return written.won
+
+
+def _start_of(log_id: UUID) -> Fence:
+    return Fence(str(log_id), uuid4().hex, 0, 0)
