@@ -9,7 +9,18 @@ import typer
 
 from infrastructure.cli.errors import UserError
 
-COMMANDS = ("serve", "import_pings", "simulate", "demo", "status", "migrate", "config", "process")
+COMMANDS = (
+    "serve",
+    "import_pings",
+    "simulate",
+    "demo",
+    "status",
+    "rebuild",
+    "parked",
+    "migrate",
+    "config",
+    "process",
+)
 
 HELP = """
 Ridelog: the event log behind a delivery platform's ETA.

@@ -1,4 +1,4 @@
-"""Errors of the database as the eventsourcing library's, so that callers need to know only one kind."""
+"""Errors of the database as those of the port that a caller knows: the eventsourcing library's, or projections'."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from eventsourcing import persistence
 from sqlalchemy import exc
+
+from projections.ports import PortUnavailable
 
 
 @contextmanager
@@ -25,6 +27,15 @@ def as_library_errors() -> Iterator[None]:
     except exc.SQLAlchemyError as error:
         # The pool gave up, or a connection died under it.
         raise persistence.OperationalError(str(error)) from error
+
+
+@contextmanager
+def unavailable_as_port_error() -> Iterator[None]:
+    """What a projection asks of Postgres either works or is asked again later."""
+    try:
+        yield
+    except exc.SQLAlchemyError as error:
+        raise PortUnavailable(f"Postgres: {str(error).splitlines()[0]}") from error
 
 
 def _words(error: exc.DBAPIError) -> str:

@@ -1,48 +1,96 @@
-"""Generations of projections: which one readers follow, and which version of the fold may write to each."""
+"""Generations of projections in Postgres: which one readers follow, and the life of each."""
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, select
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from infrastructure.event_store.tables import projection_generations
+from infrastructure.event_store.errors import unavailable_as_port_error
+from infrastructure.event_store.tables import projection_fences, projection_generations
+from projections.digest import fold_digest
+from projections.generations import Generation, NotSwitched, State
+from projections.protocol import Projection
+
+c = projection_generations.c
 
 
-class FoldMismatch(Exception):
-    """This code's fold is not the one that the generation was written by (invariant 9)."""
+class PostgresGenerations:
+    """``projections.generations.Generations``. Raises PortUnavailable when Postgres is away."""
 
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
-def claim(engine: Engine, projection: str, fold_version: int, fold_digest: str) -> int:
-    """The active generation of ``projection``, made as number 1 if there is none, for this fold to write to.
+    def all(self, projection: str) -> list[Generation]:
+        query = _SELECT.where(c.projection == projection, c.state != "dropped").order_by(c.generation)
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return [Generation(*row) for row in connection.execute(query)]
 
-    Raises FoldMismatch when it is pinned to another version or digest: writing would mix two folds in one state.
-    """
-    c = projection_generations.c
-    with engine.begin() as connection:
-        connection.execute(
-            insert(projection_generations)
-            .values(
-                projection=projection,
-                generation=1,
-                fold_version=fold_version,
-                fold_digest=fold_digest,
-                active=True,
+    def first(self, projection: Projection[Any]) -> None:
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            # Dropped ones count: a number is never used again.
+            if _last(connection, projection.name) == 0:
+                connection.execute(_row(projection, 1, "following", active=True).on_conflict_do_nothing())
+
+    def begin(self, projection: Projection[Any]) -> Generation:
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            number = _last(connection, projection.name) + 1
+            connection.execute(_row(projection, number, "filling", active=False))
+        return Generation(
+            projection.name, number, projection.fold_version, fold_digest(projection), active=False, state="filling"
+        )
+
+    def record(self, generation: Generation, state: State, comparison: Mapping[str, Any] | None) -> None:
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(
+                update(projection_generations)
+                .where(c.projection == generation.projection, c.generation == generation.number, ~c.active)
+                .values(state=state, comparison=comparison)
             )
-            .on_conflict_do_nothing()
-        )
-        row = connection.execute(
-            select(c.generation, c.fold_version, c.fold_digest).where(c.projection == projection, c.active)
-        ).one()
-    if (row.fold_version, row.fold_digest) != (fold_version, fold_digest):
-        raise FoldMismatch(
-            f"generation {row.generation} of {projection} was written by fold version {row.fold_version} "
-            f"({row.fold_digest}); this code has version {fold_version} ({fold_digest}): run the old code, or rebuild"
-        )
-    return int(row.generation)
+
+    @contextmanager
+    def switching(self, live: Generation, to: Generation) -> Iterator[None]:
+        """Holds the live fences that are in Postgres until the pointer has moved, so that no reader steps back.
+
+        Fences in Redis cannot be held: its readers move shard by shard, when the new fence has reached the old one.
+        """
+        f = projection_fences.c
+        held = select(f.shard).where(f.projection == live.projection, f.generation == live.number)
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(held.order_by(f.shard).with_for_update())
+            yield
+            mine = c.projection == live.projection
+            was = update(projection_generations).where(mine, c.generation == live.number, c.active)
+            becomes = update(projection_generations).where(mine, c.generation == to.number, c.state != "dropped")
+            if connection.execute(was.values(active=False, state="following")).rowcount != 1:
+                raise NotSwitched(f"generation {live.number} of {live.projection} is not the active one any more")
+            if connection.execute(becomes.values(active=True, state="following")).rowcount != 1:
+                raise NotSwitched(f"generation {to.number} of {live.projection} was dropped meanwhile")
+
+
+_SELECT = select(c.projection, c.generation, c.fold_version, c.fold_digest, c.active, c.state, c.comparison)
+
+
+def _last(connection: Connection, projection: str) -> int:
+    query = select(func.coalesce(func.max(c.generation), 0)).where(c.projection == projection)
+    return int(connection.execute(query).scalar_one())
+
+
+def _row(projection: Projection[Any], number: int, state: State, *, active: bool) -> Any:
+    return insert(projection_generations).values(
+        projection=projection.name,
+        generation=number,
+        fold_version=projection.fold_version,
+        fold_digest=fold_digest(projection),
+        active=active,
+        state=state,
+    )
 
 
 def active(engine: Engine, projection: str) -> int | None:
     """The generation that readers follow; None before the projection first ran."""
-    c = projection_generations.c
     with engine.connect() as connection:
         return connection.execute(select(c.generation).where(c.projection == projection, c.active)).scalar_one_or_none()

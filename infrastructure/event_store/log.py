@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from domain.identifiers import aggregate_id
 from domain.recording import PingIdentity, RecordedPayload
 from infrastructure.event_store import reads
-from infrastructure.event_store.errors import as_library_errors
+from infrastructure.event_store.errors import as_library_errors, unavailable_as_port_error
 from infrastructure.event_store.head import read_head
 from infrastructure.event_store.snapshots import SnapshotRecorder
-from projections.ports import LoggedEvent, LogHead, PortUnavailable
+from projections.ports import LoggedEvent, LogHead
 
 
 class PostgresHistory:
@@ -53,30 +51,22 @@ class PostgresLog:
         self._engine = engine
 
     def head(self, stream: str) -> LogHead:
-        with _unavailable_as_port_error(), self._engine.connect() as connection:
+        with unavailable_as_port_error(), self._engine.connect() as connection:
             head = read_head(connection)
         return LogHead(head.log_id, head.position, head.shards_of(stream))
 
     def read_shard(self, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:
-        with _unavailable_as_port_error(), self._engine.connect() as connection:
+        with unavailable_as_port_error(), self._engine.connect() as connection:
             return reads.read_shard(connection, stream, shard, after_seq, limit)
 
     def read_positions(self, stream: str, shards: Sequence[int], after: int, upto: int) -> list[LoggedEvent]:
-        with _unavailable_as_port_error(), self._engine.connect() as connection:
+        with unavailable_as_port_error(), self._engine.connect() as connection:
             return reads.read_positions(connection, stream, shards, after, upto)
 
     def read_key(self, stream: str, key: str, from_version: int, upto_seq: int) -> list[LoggedEvent]:
-        with _unavailable_as_port_error(), self._engine.connect() as connection:
+        with unavailable_as_port_error(), self._engine.connect() as connection:
             return reads.read_key(connection, aggregate_id(stream, key), from_version, upto_seq)
 
     def discarded(self, projection: str) -> frozenset[int]:
-        with _unavailable_as_port_error(), self._engine.connect() as connection:
+        with unavailable_as_port_error(), self._engine.connect() as connection:
             return reads.discarded(connection, projection)
-
-
-@contextmanager
-def _unavailable_as_port_error() -> Iterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise PortUnavailable(f"Postgres: {str(error).splitlines()[0]}") from error

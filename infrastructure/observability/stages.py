@@ -50,7 +50,7 @@ class StageReporter:
 
     def __init__(self, engine: Engine, stage: str) -> None:
         self._engine = engine
-        self._stage = stage
+        self.stage = stage
         self._instance = f"{socket.gethostname()}:{os.getpid()}"
         self._last_at = 0.0
         self._last_state = ""
@@ -67,7 +67,7 @@ class StageReporter:
         with self._engine.begin() as connection:
             connection.execute(
                 insert(stages)
-                .values(stage=self._stage, instance=self._instance, **values)
+                .values(stage=self.stage, instance=self._instance, **values)
                 .on_conflict_do_update(index_elements=["stage", "instance"], set_=values)
             )
 
@@ -75,7 +75,7 @@ class StageReporter:
         """Reports of processes that are gone: they would make a stage look twice as large as it is."""
         silent = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, SILENT_AFTER_S)
         with self._engine.begin() as connection:
-            connection.execute(delete(stages).where(stages.c.stage == self._stage, stages.c.reported_at < silent))
+            connection.execute(delete(stages).where(stages.c.stage == self.stage, stages.c.reported_at < silent))
 
 
 def read_stages(engine: Engine) -> list[StageReport]:

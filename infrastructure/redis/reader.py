@@ -12,7 +12,9 @@ import redis.asyncio
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.identifiers import shard_of
-from read_models.keys import state_key
+from infrastructure.redis.sink import decode_fence
+from projections.ports import Fence
+from read_models.keys import fence_key, state_key
 
 REFRESH_S = 1.0
 """How long a reader may follow a generation that is no longer the active one; the old one is kept longer."""
@@ -28,13 +30,18 @@ class Found(NamedTuple):
 
 
 class StateReader:
-    """``active`` asks Postgres for the generation; while Postgres is away the last answer holds."""
+    """``active`` asks Postgres for the generation; while Postgres is away the last answer holds.
+
+    A shard moves to another generation when that one's fence has reached the fence of the one it was read from: so no
+    answer of this reader is older than an answer that it gave before, also at a switch in the middle of a load.
+    """
 
     def __init__(self, client: redis.asyncio.Redis, projection: str, active: Callable[[], int | None]) -> None:
         self._client = client
         self._projection = projection
         self._active = active
         self._generation: int | None = None
+        self._shard_is_on: dict[int, int] = {}
         self._read_at = -REFRESH_S
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -43,16 +50,30 @@ class StateReader:
         generation = await self._current()
         if generation is None:
             return None
+        shard = shard_of(key)
         try:
-            state = await self._client.hget(state_key(self._projection, generation, shard_of(key)), key)
+            if self._shard_is_on.setdefault(shard, generation) != generation:
+                return await self._moving(key, shard, generation)
+            state = await self._client.hget(state_key(self._projection, generation, shard), key)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise ReadModelUnavailable(f"Redis: {error}") from error
         except UnicodeEncodeError:
             return None  # a lone surrogate: no such key can have been recorded
-        if state is None:
-            return None
-        assert isinstance(state, bytes)  # the client decodes nothing
-        return Found(state, generation)
+        return _found(state, generation)
+
+    async def _moving(self, key: str, shard: int, to: int) -> Found | None:
+        old = self._shard_is_on[shard]
+        async with self._client.pipeline(transaction=False) as pipeline:
+            # In this order: what was ever answered from the old one lies behind its fence as it is read here.
+            for generation in (old, to):
+                pipeline.get(fence_key(self._projection, generation, shard))
+                pipeline.hget(state_key(self._projection, generation, shard), key)
+            fence, state, new_fence, new_state = await pipeline.execute()
+        if _has_reached(decode_fence(new_fence), decode_fence(fence)):
+            self._shard_is_on[shard] = to
+            # The state was read after the fence, so it is not older than the fence says.
+            return _found(new_state, to)
+        return _found(state, old)
 
     async def _current(self) -> int | None:
         if time.monotonic() - self._read_at >= REFRESH_S and self._refreshing is None:
@@ -72,3 +93,16 @@ class StateReader:
             self._read_at = time.monotonic()
         finally:
             self._refreshing = None
+
+
+def _found(state: object, generation: int) -> Found | None:
+    if state is None:
+        return None
+    assert isinstance(state, bytes)  # the client decodes nothing
+    return Found(state, generation)
+
+
+def _has_reached(new: Fence | None, old: Fence | None) -> bool:
+    if old is None:
+        return True  # dropped, or emptied: nothing to stay for
+    return new is not None and (new.log_id != old.log_id or new.seq >= old.seq)

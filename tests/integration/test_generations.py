@@ -1,38 +1,99 @@
-"""Generations are pinned to the fold that writes them."""
+"""Generations in Postgres: numbers, the pointer, and the fold that each is pinned to."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine
 
-from infrastructure.event_store.engine import writer_engine
-from infrastructure.event_store.generations import FoldMismatch, active, claim
+from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.generations import PostgresGenerations, active
 from projections.digest import fold_digest, source_tokens
+from projections.generations import Generations, NotSwitched
+from projections.rebuild import is_kept_up
 from projections.speed import SPEED
+from tests.support.memory_generations import MemoryGenerations
 
 
 @pytest.fixture
 def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = writer_engine(postgres_url)
+    engine = reader_engine(postgres_url)
     yield engine
     engine.dispose()
 
 
-def test_the_first_claim_makes_generation_1_and_readers_follow_it(engine: Engine) -> None:
+@pytest.fixture(params=["memory", "postgres"])
+def generations(request: pytest.FixtureRequest) -> Generations:
+    if request.param == "memory":
+        return MemoryGenerations()
+    return PostgresGenerations(request.getfixturevalue("engine"))
+
+
+def test_the_first_is_number_1_and_readers_follow_it(generations: Generations) -> None:
+    assert generations.all("speed") == []
+    for _ in range(2):
+        generations.first(SPEED)
+    (first,) = generations.all("speed")
+    assert (first.number, first.active, first.state, first.is_of(SPEED)) == (1, True, "following", True)
+
+
+def test_invariant_9_another_fold_may_not_write(generations: Generations) -> None:
+    generations.first(SPEED)
+    (first,) = generations.all("speed")
+    assert is_kept_up(first, SPEED)
+    assert not is_kept_up(first, replace(SPEED, fold_version=2))
+    assert not is_kept_up(first, replace(SPEED, modules=(*SPEED.modules, types)))
+
+
+def test_invariant_9_numbers_are_never_reused(generations: Generations) -> None:
+    generations.first(SPEED)
+    second = generations.begin(SPEED)
+    generations.record(second, "dropped", None)
+    assert [g.number for g in generations.all("speed")] == [1]
+    assert generations.begin(SPEED).number == 3
+
+
+def test_the_pointer_moves_at_the_end_of_the_context_or_not_at_all(generations: Generations) -> None:
+    generations.first(SPEED)
+    second = generations.begin(SPEED)
+    generations.record(second, "ready", {"digest": "d", "differing": 0})
+    live, new = generations.all("speed")
+    assert new.comparison == {"digest": "d", "differing": 0}
+    with pytest.raises(ZeroDivisionError), generations.switching(live, new):
+        raise ZeroDivisionError
+    assert generations.all("speed") == [live, new]
+    with generations.switching(live, new):
+        assert [g.active for g in generations.all("speed")] == [True, False]
+    assert [(g.active, g.state) for g in generations.all("speed")] == [(False, "following"), (True, "following")]
+
+
+def test_a_switch_from_a_generation_that_is_not_active_is_refused(generations: Generations) -> None:
+    generations.first(SPEED)
+    second, third = generations.begin(SPEED), generations.begin(SPEED)
+    (first,) = (g for g in generations.all("speed") if g.active)
+    with generations.switching(first, second):
+        pass
+    with pytest.raises(NotSwitched, match="not the active one"), generations.switching(first, third):
+        pass
+    generations.record(third, "dropped", None)
+    with pytest.raises(NotSwitched, match="dropped"), generations.switching(second, third):
+        pass
+    assert [g.number for g in generations.all("speed") if g.active] == [2]
+
+
+def test_the_active_one_cannot_be_dropped(generations: Generations) -> None:
+    generations.first(SPEED)
+    (first,) = generations.all("speed")
+    generations.record(first, "dropped", None)
+    assert generations.all("speed") == [first]
+
+
+def test_readers_ask_for_the_active_number(engine: Engine) -> None:
     assert active(engine, "speed") is None
-    assert claim(engine, "speed", 1, "digest") == 1
-    assert active(engine, "speed") == 1
-    assert claim(engine, "speed", 1, "digest") == 1
-
-
-@pytest.mark.parametrize(("version", "digest"), [(2, "digest"), (1, "other")])
-def test_invariant_9_another_fold_refuses_to_write(engine: Engine, version: int, digest: str) -> None:
-    claim(engine, "speed", 1, "digest")
-    with pytest.raises(FoldMismatch, match="rebuild"):
-        claim(engine, "speed", version, digest)
+    PostgresGenerations(engine).first(SPEED)
     assert active(engine, "speed") == 1
 
 

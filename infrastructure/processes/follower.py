@@ -1,0 +1,127 @@
+"""One generation kept up to date: from connecting to the first error, again and again until it is told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.contracts import Codec
+from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.log import PostgresLog
+from infrastructure.kafka.factory import make_topic
+from infrastructure.observability.stages import Progress, StageReporter
+from infrastructure.processes.common import run_until_stopped
+from infrastructure.processes.observer import Observer
+from infrastructure.redis.connection import check_never_evicts, connect
+from infrastructure.registry.connect import schema_ids
+from infrastructure.registry.ids import RegistryUnavailable
+from infrastructure.settings import Settings
+from infrastructure.sinks import Stores
+from infrastructure.topics import topics
+from projections.ports import PortUnavailable
+from projections.protocol import Projection
+from projections.runner import LostRace, Runner
+from projections.writer import BrokenFold
+
+POLL_S = 0.2
+IDLE_CHECK_EVERY_S = 2.0
+COMMIT_EVERY_S = 5.0
+# A broken fold is told in `status` and tried again: the others must not go down with it.
+_PASSING = (PortUnavailable, LostRace, RegistryUnavailable, SQLAlchemyError, BrokenFold)
+
+
+def stage_name(projection: str, generation: int, *, is_active: bool) -> str:
+    """What the stage is called in ``status``: the active generation bears the projection's own name."""
+    return projection if is_active else f"{projection}@{generation}"
+
+
+class Follower:
+    """Follows the stream of ``projection`` for one generation, in the thread that calls ``run``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        projection: Projection[Any],
+        generation: int,
+        is_active: Callable[[], bool],
+        stop: threading.Event,
+    ) -> None:
+        assert settings.postgres_url is not None
+        self._settings = settings
+        self._projection = projection
+        self._generation = generation
+        self._is_active = is_active
+        self._stop = stop
+        self._engine = reader_engine(settings.postgres_url, pool_size=2)
+        self._reporters: dict[str, StageReporter] = {}
+
+    def run(self) -> None:
+        """Until ``stop``; whatever server goes away, wait for it."""
+        try:
+            run_until_stopped(self._live, self._stop, _PASSING, self._told)
+        finally:
+            self._engine.dispose()
+
+    def _told(self, reason: str) -> None:
+        try:
+            self._reporter().report(Progress(state=reason))
+        except SQLAlchemyError:
+            return  # Postgres itself is away: the silence of this stage says so
+
+    def _reporter(self) -> StageReporter:
+        name = stage_name(self._projection.name, self._generation, is_active=self._is_active())
+        if name not in self._reporters:
+            self._reporters[name] = StageReporter(self._engine, name)
+        return self._reporters[name]
+
+    def _live(self) -> None:
+        settings, projection = self._settings, self._projection
+        assert settings.redis_url is not None
+        redis = connect(settings.redis_url)
+        topic = None
+        try:
+            if projection.store == "redis":
+                check_never_evicts(redis)
+            log = PostgresLog(self._engine)
+            group = f"{projection.name}-{self._generation}"
+            topic = make_topic(settings, topics(settings)[projection.stream], group)
+            runner = Runner(
+                projection,
+                log_port=log,
+                topic=topic,
+                sink=Stores(self._engine, redis).sink(projection, self._generation),
+                decode=Codec(schema_ids(settings, self._engine)).decode,
+                partitions=settings.topic_partitions,
+            )
+            self._follow(runner, Observer(projection, self._generation, runner, log, self._reporter))
+        finally:
+            if topic is not None:
+                topic.close()
+            redis.close()
+
+    def _follow(self, runner: Runner[Any], observer: Observer) -> None:
+        every_2s = _Every(IDLE_CHECK_EVERY_S, runner.idle_check)
+        every_5s = _Every(COMMIT_EVERY_S, runner.commit)
+        while not self._stop.is_set():
+            runner.step(POLL_S)
+            every_2s.tick()
+            every_5s.tick()
+            observer.look()
+        runner.commit()
+
+
+class _Every:
+    def __init__(self, seconds: float, act: Callable[[], object]) -> None:
+        self._seconds = seconds
+        self._act = act
+        self._last = time.monotonic()
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= self._seconds:
+            self._last = now
+            self._act()

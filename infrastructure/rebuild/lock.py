@@ -1,0 +1,30 @@
+"""One rebuild of a projection at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine, text
+
+from infrastructure.user_error import UserError
+
+_TRY = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+
+
+@contextmanager
+def rebuild_lock(engine: Engine, projection: str) -> Iterator[None]:
+    """Held by the session, so that a killed rebuild frees it. Raises UserError if another one runs.
+
+    A restart of Postgres frees it too. Two rebuilds at once cost work and nothing else: every write is a
+    compare-and-set.
+    """
+    with engine.connect() as connection:
+        if not connection.execute(_TRY, {"name": f"ridelog/rebuild/{projection}"}).scalar_one():
+            raise UserError(f"another rebuild or rollback of {projection} is running; wait for it, or stop it")
+        connection.commit()
+        try:
+            yield
+        finally:
+            # With the connection goes the lock, also when the server has gone first.
+            connection.invalidate()

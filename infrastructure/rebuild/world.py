@@ -1,0 +1,57 @@
+"""What a command that folds needs of the servers, opened for as long as it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine
+
+from domain.contracts import Codec
+from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.generations import PostgresGenerations
+from infrastructure.event_store.log import PostgresLog
+from infrastructure.redis.connection import check_never_evicts, connect
+from infrastructure.registry.connect import schema_ids
+from infrastructure.settings import Settings
+from infrastructure.sinks import Stores
+from infrastructure.user_error import UserError
+from projections.catalogue import PROJECTIONS
+from projections.folding import Decode
+from projections.protocol import Projection
+
+NEEDS = ("postgres_url", "redis_url")
+"""Settings of the servers that folding needs; Kafka is not one of them."""
+
+
+class World(NamedTuple):
+    """Open connections and the ports on them."""
+
+    engine: Engine
+    stores: Stores
+    log: PostgresLog
+    generations: PostgresGenerations
+    decode: Decode
+
+
+@contextmanager
+def open_world(settings: Settings) -> Iterator[World]:
+    """Raises PortUnavailable, RegistryUnavailable, EvictingRedis."""
+    assert settings.postgres_url is not None
+    assert settings.redis_url is not None
+    engine, client = reader_engine(settings.postgres_url), connect(settings.redis_url)
+    try:
+        check_never_evicts(client)
+        decode = Codec(schema_ids(settings, engine)).decode
+        yield World(engine, Stores(engine, client), PostgresLog(engine), PostgresGenerations(engine), decode)
+    finally:
+        client.close()
+        engine.dispose()
+
+
+def projection_named(name: str) -> Projection[Any]:
+    """Raises UserError for a name that the catalogue has not."""
+    if name not in PROJECTIONS:
+        raise UserError(f"there is no projection {name!r}; there are: {', '.join(PROJECTIONS)}")
+    return PROJECTIONS[name]

@@ -1,0 +1,24 @@
+"""The sink of a projection's generation, by the store that the projection names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from sqlalchemy import Engine
+
+from infrastructure.redis.sink import RedisSink
+from projections.ports import Sink
+from projections.protocol import Projection
+
+
+class Stores:
+    """The servers that sinks are on."""
+
+    def __init__(self, engine: Engine, client: redis.Redis) -> None:
+        self.engine = engine
+        self.redis = client
+
+    def sink(self, projection: Projection[Any], generation: int) -> Sink:
+        """Where that generation of the projection keeps state and fences."""
+        return RedisSink(self.redis, projection.name, generation)
