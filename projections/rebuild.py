@@ -65,7 +65,7 @@ class Tools:
     sink_of: Callable[[int], Sink]
     decode: Decode
     fill: Callable[[Generation, Mapping[int, int]], None]
-    followed: Callable[[Generation, Callable[[], None]], None]
+    followed: Callable[[Generation], None]
     patience: Patience
     tell: Callable[[str], None]
 
@@ -162,7 +162,7 @@ class Rebuild:
         tools = self._tools
         filler = Filler(self._projection, tools.log, tools.sink_of(to.number), tools.decode, list(_ALL))
         if to.is_of(self._projection):
-            tools.followed(to, lambda: self._calmly(filler.run))
+            tools.followed(to)
 
         def under_hold() -> None:
             with tools.generations.switching(live, to):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -87,6 +88,8 @@ def _with_rebuild(
     from projections.writer import BrokenFold
 
     projection = projection_named(name)
+    # Races with the service's worker are lost and won by the dozen here, and say nothing to the person who looks on.
+    logging.getLogger("ridelog").setLevel(logging.ERROR)
     settings = Settings.load({"data_dir": data_dir})
     try:
         with servers_for(settings, NEEDS) as served, Reporter(f"rebuild {name}", "events", 1.0) as shown:

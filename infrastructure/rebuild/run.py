@@ -45,7 +45,7 @@ def rebuilding(
                 lambda number: world.stores.sink(projection, number),
                 world.decode,
                 fill,
-                lambda generation, catch_up: wait_followed(world.engine, generation, catch_up),
+                lambda generation: wait_followed(world.engine, generation),
                 patience,
                 tell,
             ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from sqlalchemy import Engine
 
@@ -17,7 +16,7 @@ FRESH_S = 5.0
 """A report older than this is of a process that has ended, or hangs."""
 
 
-def wait_followed(engine: Engine, generation: Generation, catch_up: Callable[[], None]) -> None:
+def wait_followed(engine: Engine, generation: Generation) -> None:
     """Return once a running service keeps ``generation`` up to date, at once if no service runs.
 
     Else readers would be switched to a generation that stands still. Raises UserError after a minute.
@@ -32,7 +31,6 @@ def wait_followed(engine: Engine, generation: Generation, catch_up: Callable[[],
                 f"the running `serve` does not take up generation {generation.number} of {generation.projection}; "
                 "it is ready and kept: start `serve` with the code of this command, and run the command again"
             )
-        catch_up()
         time.sleep(LOOK_EVERY_S)
 
 

@@ -1,0 +1,198 @@
+"""``parked``: keys that are held back at an event which cannot be folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infrastructure.cli.errors import UserError
+from infrastructure.cli.options import DataDirOption, JsonOption
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from infrastructure.rebuild.world import World
+    from projections.parking import Retried
+
+commands = typer.Typer(
+    help="Keys that are held back at an event which cannot be folded; everything else goes on.", no_args_is_help=True
+)
+NameArgument = Annotated[str, typer.Argument(help="The projection, for example speed.")]
+KeyArgument = Annotated[str, typer.Argument(help="The key, for example a rider's id.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(commands, name="parked")
+
+
+@commands.command("list")
+def list_(
+    projection: Annotated[str | None, typer.Option(help="Only this projection.")] = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List parked keys of every projection and generation, and why. Exits with 0 also when there are some."""
+    from infrastructure.rebuild.parked_keys import parked_keys
+    from infrastructure.rebuild.world import projection_named
+    from projections.catalogue import PROJECTIONS
+
+    wanted = list(PROJECTIONS.values()) if projection is None else [projection_named(projection)]
+    with _world(data_dir) as world:
+        found = [one for each in wanted for one in parked_keys(world, each)]
+    if as_json:
+        _print_json([{**one._asdict(), "mark": one.mark._asdict()} for one in found])
+        return
+    for one in found:
+        mark = one.mark
+        typer.echo(
+            f"{one.projection}@{one.generation}  {one.key}  position {mark.position}, version {mark.version}, "
+            f"{mark.event_type}, {mark.kind}: {mark.reason}"
+        )
+    typer.echo(f"{len(found)} parked" + ("; mend the cause, then `parked retry`" if found else ""))
+
+
+@commands.command()
+def show(
+    projection: NameArgument, key: KeyArgument, data_dir: DataDirOption = None, as_json: JsonOption = False
+) -> None:
+    """Show one parked key: the event that fails, as far as it can be read, and what waits behind it."""
+    from infrastructure.rebuild.parked_keys import parked_keys, waiting_events
+    from infrastructure.rebuild.world import projection_named
+
+    chosen = projection_named(projection)
+    with _world(data_dir) as world:
+        found = [one for one in parked_keys(world, chosen) if one.key == key]
+        if not found:
+            raise UserError(f"{key!r} is not parked in {projection}: see `parked list`")
+        shown = []
+        for one in found:
+            events = waiting_events(world, chosen, one)
+            shown.append(
+                {
+                    "projection": one.projection,
+                    "generation": one.generation,
+                    "key": one.key,
+                    **one.mark._asdict(),
+                    "waiting_events": len(events),
+                    "payload": events[0].payload.hex() if events else None,
+                    "record": _readable(world, events[0].payload) if events else None,
+                }
+            )
+    if as_json:
+        _print_json(shown)
+        return
+    for item in shown:
+        for name, value in item.items():
+            typer.echo(f"{name:15} {value}")
+
+
+@commands.command()
+def retry(
+    projection: NameArgument,
+    key: Annotated[str | None, typer.Argument(help="The key; or --all.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every parked key of the projection.")] = False,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fold a parked key's events from the event store, in order, and take its mark off if all of them fold.
+
+    The state is then as if it had never failed. Exits with 1 if a key still fails.
+    """
+    from infrastructure.rebuild.parked_keys import parked_keys
+    from infrastructure.rebuild.parked_keys import retry as retry_key
+    from infrastructure.rebuild.world import projection_named
+
+    if (key is None) != every:
+        raise typer.BadParameter("name one key, or --all")
+    chosen = projection_named(projection)
+    with _world(data_dir) as world:
+        keys = [key] if key is not None else sorted({one.key for one in parked_keys(world, chosen)})
+        done = {one: retry_key(world, chosen, one) for one in keys}
+    _tell(done, as_json)
+
+
+@commands.command()
+def discard(
+    projection: NameArgument,
+    key: KeyArgument,
+    why: Annotated[str, typer.Option(help="The reason, for those who ask later.")],
+    who: Annotated[str | None, typer.Option(help="Who decides this.  \\[default: your login name]")] = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Pass over the event at which a key is held back, for good, and fold on behind it.
+
+    The discard is recorded with who, when and why; every rebuild and replay of this projection honours it. The event
+    itself stays in the log. It cannot be taken back.
+    """
+    import getpass
+
+    from infrastructure.rebuild.parked_keys import discard as discard_event
+    from infrastructure.rebuild.world import projection_named
+
+    if not why.strip():
+        raise typer.BadParameter("--why must say something")
+    chosen = projection_named(projection)
+    with _world(data_dir) as world:
+        done = discard_event(world, chosen, key, who or getpass.getuser(), why)
+    _tell({key: done}, as_json)
+
+
+def _tell(done: dict[str, dict[int, Retried]], as_json: bool) -> None:
+    if as_json:
+        _print_json(
+            [
+                {
+                    "key": key,
+                    "generation": number,
+                    "verdict": result.verdict,
+                    "events": result.events,
+                    "mark": None if result.mark is None else result.mark._asdict(),
+                }
+                for key, by_generation in done.items()
+                for number, result in by_generation.items()
+            ]
+        )
+    else:
+        for key, by_generation in done.items():
+            for number, result in by_generation.items():
+                if result.mark is None:
+                    typer.echo(f"{key} @{number}: unparked, {result.events} events folded")
+                else:
+                    typer.echo(f"{key} @{number}: still parked at version {result.mark.version}: {result.mark.reason}")
+    failed = any(result.mark is not None for by in done.values() for result in by.values())
+    raise typer.Exit(1 if failed else 0)
+
+
+@contextmanager
+def _world(data_dir: Path | None) -> Iterator[World]:
+    from infrastructure.rebuild.world import NEEDS, open_world
+    from infrastructure.settings import Settings
+    from infrastructure.supervision.stack import servers_for
+    from projections.ports import PortUnavailable
+    from projections.shards import LostRace
+
+    try:
+        with servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings, open_world(settings) as world:
+            yield world
+    except (PortUnavailable, LostRace) as error:
+        raise UserError(str(error)) from error
+
+
+def _readable(world: World, payload: bytes) -> Any:
+    from domain.contracts import UndecodableError
+
+    try:
+        return dict(world.decode(payload))
+    except UndecodableError as error:
+        return str(error)
+
+
+def _print_json(value: Any) -> None:
+    import msgspec
+
+    typer.echo(msgspec.json.encode(value))

@@ -1,0 +1,97 @@
+"""Parked keys: folding on from where a key was held back, and passing over an event for good (invariant 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+from uuid import uuid4
+
+from domain.identifiers import shard_of
+from projections.folding import Decode, Fold, Folded, Unencodable
+from projections.ports import Fence, Log, LoggedEvent, Parked, Refused, ShardWrite, Sink
+from projections.protocol import Projection
+from projections.shards import LostRace
+
+TRIES = 200
+"""A retry races with the worker of the shard, which moves its fence with every batch; each try takes milliseconds."""
+
+
+class Retried(NamedTuple):
+    """``unparked``: all of the key's events are folded. ``still``: it fails, at ``mark``. ``none``: not parked."""
+
+    verdict: Literal["unparked", "still", "none"]
+    events: int = 0
+    mark: Parked | None = None
+
+
+class Parking:
+    """Works on one generation, beside the worker that keeps it up to date."""
+
+    def __init__(
+        self, projection: Projection[Any], sink: Sink, log: Log, decode: Decode, now_ms: Callable[[], int]
+    ) -> None:
+        self._projection = projection
+        self._sink = sink
+        self._log = log
+        self._fold = Fold(projection, decode, now_ms)
+
+    def retry(self, key: str) -> Retried:
+        """Fold what the log has of ``key`` from its parked event up to the shard's fence, and take the mark off.
+
+        State, mark and fence change by one compare-and-set under a new incarnation: the worker, which passes the key
+        over as long as it believes it parked, loses its next one, reads anew and folds the key on from there. Raises
+        LostRace if the fence moved away under every try.
+        """
+        for _ in range(TRIES):
+            done = self._once(key)
+            if done is not None:
+                return done
+        raise LostRace(f"the fence of {key}'s shard moved at every one of {TRIES} tries; try again")
+
+    def _once(self, key: str) -> Retried | None:
+        shard = shard_of(key)
+        fence = self._sink.fences([shard])[0]
+        mark = self._sink.parked([shard]).get(shard, {}).get(key)
+        if fence is None or mark is None:
+            return Retried("none")
+        stored = self._sink.load({shard: [key]}).get(shard, {}).get(key)
+        old = None if stored is None else self._projection.decode(stored)
+        events = self._log.read_key(self._projection.stream, key, mark.version, fence.seq)
+        discarded = self._log.discarded(self._projection.name)
+        return self._store(shard, fence, key, mark, self._folded(key, old, events, discarded), events)
+
+    def _folded(self, key: str, old: Any, events: list[LoggedEvent], discarded: frozenset[int]) -> Folded[Any]:
+        """All of ``events``, or as many as can be written down; the mark says where it fails."""
+
+        def run(count: int) -> Folded[Any]:
+            return self._fold.run(events[:count], lambda _: old, lambda event: event.position in discarded)
+
+        try:
+            return run(len(events))
+        except Unencodable as error:
+            first = next(count for count in range(len(events)) if not self._can(run, count + 1))
+            return run(first)._replace(parked={key: self._fold.refused(events[first], error)})
+
+    @staticmethod
+    def _can(run: Callable[[int], object], count: int) -> bool:
+        try:
+            run(count)
+        except Unencodable:
+            return False
+        return True
+
+    def _store(
+        self, shard: int, fence: Fence, key: str, mark: Parked, done: Folded[Any], events: list[LoggedEvent]
+    ) -> Retried | None:
+        new_mark = done.parked.get(key)
+        new_fence = fence._replace(incarnation=uuid4().hex)
+        write = ShardWrite(shard, fence, new_fence, done.encoded, done.rows, {key: new_mark})
+        try:
+            won = self._sink.apply([write])[0]
+        except Refused as error:
+            return Retried("still", 0, mark._replace(kind="refused", reason=str(error)))
+        if not won:
+            return None
+        if new_mark is not None:
+            return Retried("still", sum(event.version < new_mark.version for event in events), new_mark)
+        return Retried("unparked", len(events))

@@ -1,0 +1,174 @@
+"""A parked key, once its cause is mended, is as if it had never failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.contracts import UndecodableError
+from projections.folding import Decode
+from projections.parking import TRIES, Parking
+from projections.ports import ShardWrite
+from projections.runner import Runner
+from projections.shards import LostRace
+from projections.speed import SPEED
+from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
+from tests.support.speed_events import expected_states, histories, ping_data
+
+
+class Registry:
+    """Decodes JSON; events with a serial number in ``unknown`` have a schema that it does not know yet."""
+
+    def __init__(self, unknown: set[int]) -> None:
+        self.unknown = unknown
+
+    def decode(self, payload: bytes) -> Mapping[str, Any]:
+        data = json.loads(payload)
+        assert isinstance(data, dict)
+        if data["serial"] in self.unknown:
+            raise UndecodableError("the registry knows no schema 9")
+        return data
+
+
+def a_log(history: Sequence[tuple[str, int]]) -> MemoryLog:
+    log = MemoryLog()
+    for number, (rider, second) in enumerate(history):
+        log.append(rider, "GpsPing", ping_data(rider, second * 1000, number, serial=number))
+    return log
+
+
+def a_runner(log: MemoryLog, sink: MemorySink, decode: Decode, topic: ScriptedTopic | None = None) -> Runner[Any]:
+    return Runner(SPEED, log_port=log, topic=topic or ScriptedTopic(), sink=sink, decode=decode, partitions=8)
+
+
+def parking(log: MemoryLog, sink: MemorySink, decode: Decode) -> Parking:
+    return Parking(SPEED, sink, log, decode, lambda: 0)
+
+
+HISTORY = [(f"rider-{number % 7}", number) for number in range(60)]
+
+
+def test_after_the_fix_the_state_is_as_if_it_had_never_failed() -> None:
+    log, sink, registry = a_log(HISTORY), MemorySink(), Registry({15})
+    a_runner(log, sink, registry.decode).step(0)
+    assert list(sink.all_parked()) == ["rider-1"]
+    registry.unknown.clear()
+    done = parking(log, sink, registry.decode).retry("rider-1")
+    assert (done.verdict, done.events) == ("unparked", 7)
+    assert sink.all_parked() == {}
+    assert sink.all_states() == expected_states(log.events)
+
+
+def test_pings_that_come_after_the_retry_are_folded_by_the_worker_that_believed_the_key_parked() -> None:
+    log, sink, registry, topic = a_log(HISTORY), MemorySink(), Registry({15}), ScriptedTopic()
+    runner = a_runner(log, sink, registry.decode, topic)
+    runner.step(0)
+    registry.unknown.clear()
+    parking(log, sink, registry.decode).retry("rider-1")
+    for number in (60, 61):
+        topic.deliver([log.append("rider-1", "GpsPing", ping_data("rider-1", 99_000, number, serial=number))])
+        runner.step(0)
+    runner.step(0)
+    assert sink.all_states() == expected_states(log.events)
+
+
+def test_pings_that_arrive_during_the_retry_are_not_lost() -> None:
+    log, sink, registry, topic = a_log(HISTORY), MemorySink(), Registry({15}), ScriptedTopic()
+    runner = a_runner(log, sink, registry.decode, topic)
+    runner.step(0)
+    registry.unknown.clear()
+    moves = [60, 61, 62]
+
+    def the_worker_is_quicker(writes: Sequence[ShardWrite]) -> None:
+        if moves and any("rider-1" in write.parked for write in writes):
+            number = moves.pop()
+            topic.deliver([log.append("rider-1", "GpsPing", ping_data("rider-1", 99_000, number, serial=number))])
+            runner.step(0)
+
+    sink.before_apply = the_worker_is_quicker
+    assert parking(log, sink, registry.decode).retry("rider-1").verdict == "unparked"
+    assert not moves
+    runner.step(0)
+    runner.idle_check()
+    assert sink.all_states() == expected_states(log.events)
+
+
+def test_a_retry_that_meets_a_later_failure_parks_the_key_there() -> None:
+    log, sink, registry = a_log(HISTORY), MemorySink(), Registry({15, 36})
+    a_runner(log, sink, registry.decode).step(0)
+    registry.unknown.remove(15)
+    done = parking(log, sink, registry.decode).retry("rider-1")
+    assert (done.verdict, done.events) == ("still", 3)
+    assert sink.all_parked()["rider-1"].position == 37
+    registry.unknown.clear()
+    parking(log, sink, registry.decode).retry("rider-1")
+    assert sink.all_states() == expected_states(log.events)
+
+
+def test_a_discarded_event_is_passed_over_and_what_is_behind_it_folded() -> None:
+    log, sink, registry = a_log(HISTORY), MemorySink(), Registry({15})
+    a_runner(log, sink, registry.decode).step(0)
+    log.discards = {16}
+    assert parking(log, sink, registry.decode).retry("rider-1").verdict == "unparked"
+    assert sink.all_states() == expected_states([e for e in log.events if e.position != 16])
+    rebuilt = MemorySink()
+    a_runner(log, rebuilt, registry.decode).step(0)
+    assert rebuilt.all_states() == sink.all_states()
+
+
+def test_a_key_that_is_not_parked_is_left_alone() -> None:
+    log, sink, registry = a_log(HISTORY), MemorySink(), Registry(set())
+    a_runner(log, sink, registry.decode).step(0)
+    before = (sink.all_states(), dict(sink.held))
+    assert parking(log, sink, registry.decode).retry("rider-1").verdict == "none"
+    assert parking(log, sink, registry.decode).retry("nobody").verdict == "none"
+    assert (sink.all_states(), sink.held) == before
+
+
+def test_a_retry_that_always_loses_ends_with_an_error() -> None:
+    log, sink, registry = a_log(HISTORY), MemorySink(), Registry({15})
+    a_runner(log, sink, registry.decode).step(0)
+    tries = 0
+
+    def always_quicker(writes: Sequence[ShardWrite]) -> None:
+        nonlocal tries
+        tries += 1
+        fence = sink.held[writes[0].shard]
+        sink.held[writes[0].shard] = fence._replace(incarnation=f"another {tries}")
+
+    sink.before_apply = always_quicker
+    with pytest.raises(LostRace):
+        parking(log, sink, registry.decode).retry("rider-1")
+    assert tries == TRIES
+
+
+@given(histories, st.sets(st.integers(0, 59), max_size=6), st.data())
+def test_invariant_10_retries_at_any_time_end_as_if_nothing_had_failed(
+    history: list[tuple[str, int]], unknown: set[int], data: st.DataObject
+) -> None:
+    log, sink, registry, topic = MemoryLog(), MemorySink(), Registry(set(unknown)), ScriptedTopic()
+    runner = a_runner(log, sink, registry.decode, topic)
+    runner.step(0)
+    source = a_log(history).events
+    while source:
+        count = data.draw(st.integers(1, len(source)))
+        batch, source = source[:count], source[count:]
+        topic.deliver([log.append(e.key, e.event_type, json.loads(e.payload)) for e in batch])
+        runner.step(0)
+        if registry.unknown:
+            registry.unknown.remove(data.draw(st.sampled_from(sorted(registry.unknown))))
+        for key in data.draw(st.lists(st.sampled_from(sorted({e.key for e in log.events})), max_size=3)):
+            parking(log, sink, registry.decode).retry(key)
+    registry.unknown.clear()
+    for key in list(sink.all_parked()):
+        parking(log, sink, registry.decode).retry(key)
+    runner.step(0)
+    runner.idle_check()
+    runner.idle_check()
+    assert sink.all_parked() == {}
+    assert sink.all_states() == expected_states(log.events)
