@@ -1,0 +1,285 @@
+"""Blue/green rebuild in memory: what may be switched to, what blocks, what a crash or a wipe in the middle changes."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.features import path_speed
+from domain.features.keyed_event import KeyedEvent
+from domain.features.speed_window import SpeedState
+from domain.identifiers import SHARDS
+from projections.filler import Filler
+from projections.generations import Generation, active
+from projections.patience import Patience
+from projections.ports import ShardWrite
+from projections.protocol import Projection
+from projections.rebuild import NotAccepted, Nothing, Rebuild, Tools
+from projections.runner import Runner
+from projections.speed import SPEED
+from tests.support.memory_generations import MemoryGenerations
+from tests.support.memory_ports import Away, MemoryLog, MemorySink, ScriptedTopic
+from tests.support.speed_events import expected_states, histories, ping_data
+
+
+def wrong_fold(state: SpeedState, event: KeyedEvent) -> SpeedState:
+    """A fold with a fault that only some keys show: it forgets to count a ping of every third rider."""
+    new = SPEED.fold(state, event)
+    return new._replace(pings=state.pings) if event.key.endswith(("0", "3", "6", "9")) else new
+
+
+WRONG = replace(SPEED, fold=wrong_fold, modules=(*SPEED.modules, path_speed))
+"""Other code under the same fold version: a refactoring that was none."""
+CHANGED = replace(WRONG, fold_version=2)
+"""The same, admitted: a new fold version."""
+
+
+class World:
+    """A log with an active generation 1 of SPEED that a worker keeps up to date."""
+
+    def __init__(self, history: Sequence[tuple[str, int]]) -> None:
+        self.log = MemoryLog()
+        self.sinks: dict[int, MemorySink] = defaultdict(MemorySink)
+        self.generations = MemoryGenerations()
+        self.generations.first(SPEED)
+        self.append(history)
+        self.topic = ScriptedTopic()
+        self.worker: Runner[Any] = Runner(
+            SPEED, log_port=self.log, topic=self.topic, sink=self.sinks[1], decode=json.loads, partitions=8
+        )
+        self.worker.step(0)
+        self.said: list[str] = []
+        self.while_filling: Callable[[], None] = lambda: None
+
+    def append(self, history: Sequence[tuple[str, int]]) -> None:
+        for rider, second in history:
+            number = len(self.log.events)
+            self.log.append(rider, "GpsPing", ping_data(rider, second * 1000, number))
+
+    def live_load(self, history: Sequence[tuple[str, int]]) -> None:
+        """More pings, folded by the live worker."""
+        before = len(self.log.events)
+        self.append(history)
+        self.topic.deliver(self.log.events[before:])
+        self.worker.step(0)
+
+    def rebuild(self, projection: Projection[Any]) -> Rebuild:
+        patience = Patience(self.said.append, pause=lambda _: None)
+
+        def fill(generation: Generation, targets: Mapping[int, int]) -> None:
+            filler = Filler(projection, self.log, self.sinks[generation.number], json.loads, list(range(SHARDS)))
+
+            def attempt() -> None:
+                filler.open(targets)
+                while filler.step():
+                    pass
+                self.while_filling()
+
+            patience.call(attempt)
+
+        tools = Tools(
+            self.generations,
+            self.log,
+            lambda number: self.sinks[number],
+            json.loads,
+            fill,
+            lambda generation: None,
+            patience,
+            self.said.append,
+        )
+        return Rebuild(projection, tools)
+
+    @property
+    def serving(self) -> int:
+        found = active(self.generations.all("speed"))
+        assert found is not None
+        return found.number
+
+    def states(self) -> dict[str, bytes]:
+        return self.sinks[self.serving].all_states()
+
+
+HISTORY = [(f"rider-{number % 11}", number) for number in range(90)]
+
+
+def test_a_rebuild_ends_equal_switched_and_right() -> None:
+    world = World(HISTORY)
+    outcome = world.rebuild(SPEED).run()
+    assert (outcome.verdict, world.serving) == ("switched", 2)
+    assert outcome.comparison is not None
+    assert (outcome.comparison.keys, outcome.comparison.differing) == (11, 0)
+    assert world.states() == expected_states(world.log.events)
+
+
+def test_events_that_come_during_the_rebuild_are_in_both_and_in_the_comparison() -> None:
+    world = World(HISTORY)
+    world.while_filling = lambda: world.live_load([("rider-3", 200), ("rider-99", 1)])
+    outcome = world.rebuild(SPEED).run()
+    assert outcome.verdict == "switched"
+    assert outcome.comparison is not None
+    assert sum(outcome.comparison.fences.values()) == len(HISTORY) + 2
+    assert world.states() == expected_states(world.log.events)
+
+
+def test_a_wrong_fold_of_the_same_version_is_caught_and_does_not_go_live() -> None:
+    world = World(HISTORY)
+    outcome = world.rebuild(WRONG).run()
+    assert (outcome.verdict, world.serving) == ("blocked", 1)
+    assert outcome.comparison is not None
+    assert outcome.comparison.differing == 5
+    words = [example.words for example in outcome.comparison.examples if example.name == "rider-3"]
+    assert words == ["pings: live 8, new 0"]
+    # Not by acceptance either: the same version must give the same result.
+    assert world.rebuild(WRONG).run(accept=outcome.comparison.digest).verdict == "blocked"
+    assert world.serving == 1
+
+
+def test_a_changed_fold_needs_the_acceptance_of_these_very_differences() -> None:
+    world = World(HISTORY)
+    shown = world.rebuild(CHANGED).run()
+    assert (shown.verdict, world.serving) == ("needs acceptance", 1)
+    assert shown.comparison is not None
+    with pytest.raises(NotAccepted, match=shown.comparison.digest):
+        world.rebuild(CHANGED).run(accept="0123456789abcdef")
+    assert world.serving == 1
+    done = world.rebuild(CHANGED).run(accept=shown.comparison.digest)
+    assert (done.verdict, world.serving, done.new.number) == ("switched", 2, 2)
+
+
+def test_the_same_differences_have_the_same_digest() -> None:
+    def digest() -> str:
+        found = World(HISTORY).rebuild(CHANGED).run().comparison
+        assert found is not None
+        return found.digest
+
+    assert digest() == digest()
+
+
+def test_verify_only_switches_nothing_and_keeps_nothing() -> None:
+    world = World(HISTORY)
+    assert world.rebuild(SPEED).run(verify_only=True).verdict == "equal"
+    assert world.rebuild(WRONG).run(verify_only=True).verdict == "blocked" or world.serving == 1
+    assert [g.number for g in world.generations.all("speed")] == [1]
+    assert world.sinks[2].held == {}
+    assert world.sinks[3].held == {}
+
+
+def test_a_rollback_is_a_switch_back_and_forth() -> None:
+    world = World(HISTORY)
+    with pytest.raises(Nothing, match="nothing to go back to"):
+        world.rebuild(SPEED).roll_back()
+    world.rebuild(SPEED).run()
+    world.live_load([("rider-3", 300)])
+    assert world.rebuild(SPEED).roll_back().verdict == "switched"
+    assert world.serving == 1
+    assert world.states() == expected_states(world.log.events)
+    world.rebuild(SPEED).roll_back()
+    assert world.serving == 2
+
+
+def test_a_rollback_to_a_generation_of_other_code_is_refused_in_words() -> None:
+    world = World(HISTORY)
+    shown = world.rebuild(CHANGED).run().comparison
+    assert shown is not None
+    world.rebuild(CHANGED).run(accept=shown.digest)
+    with pytest.raises(Nothing, match="deploy that code"):
+        world.rebuild(CHANGED).roll_back()
+    # With its own code it can, and is first brought to where the other one stands.
+    world.append([("rider-1", 500)])
+    Filler(CHANGED, world.log, world.sinks[2], json.loads, list(range(SHARDS))).run()
+    world.rebuild(SPEED).roll_back()
+    assert world.serving == 1
+    assert world.states() == expected_states(world.log.events)
+
+
+def test_after_the_next_rebuild_only_two_generations_are_kept() -> None:
+    world = World(HISTORY)
+    for _ in range(3):
+        world.rebuild(SPEED).run()
+    assert [g.number for g in world.generations.all("speed")] == [3, 4]
+    assert world.sinks[1].held == world.sinks[2].held == {}
+
+
+def test_a_live_generation_that_is_damaged_is_not_switched_from_unseen() -> None:
+    world = World(HISTORY)
+    states = world.sinks[1].states[world.log.events[0].shard]
+    states["rider-0"] = states["rider-0"][:-1] + b"\xff"
+    outcome = world.rebuild(SPEED).run()
+    assert (outcome.verdict, world.serving) == ("blocked", 1)
+
+
+def test_a_parked_key_is_parked_in_both_and_listed() -> None:
+    def failing(state: SpeedState, event: KeyedEvent) -> SpeedState:
+        if event.position == 16:
+            raise ZeroDivisionError("a fault")
+        return SPEED.fold(state, event)
+
+    faulty = replace(SPEED, fold=failing)
+    world = World([])
+    world.worker = Runner(
+        faulty, log_port=world.log, topic=world.topic, sink=world.sinks[1], decode=json.loads, partitions=8
+    )
+    world.worker.step(0)
+    world.live_load(HISTORY)
+    outcome = world.rebuild(faulty).run()
+    assert outcome.verdict == "switched"
+    assert [(one.key, one.mark.position) for one in outcome.parked] == [(world.log.events[15].key, 16)]
+
+
+def test_a_store_that_is_emptied_in_the_middle_is_filled_again() -> None:
+    world = World(HISTORY)
+    wiped: list[bool] = []
+
+    def wipe() -> None:
+        if not wiped:
+            wiped.append(True)
+            for number in (1, 2):
+                world.sinks[number].drop()
+            raise Away("restarted, empty")
+
+    world.while_filling = wipe
+    assert world.rebuild(SPEED).run().verdict == "switched"
+    assert world.states() == expected_states(world.log.events)
+    world.worker.idle_check()
+    assert world.sinks[1].all_states() == expected_states(world.log.events)
+
+
+class Killed(Exception):
+    """Plays a kill -9: nothing after it runs."""
+
+
+@settings(max_examples=30)
+@given(histories, st.lists(st.integers(0, 30), max_size=3), st.sets(st.integers(0, 30), max_size=5))
+def test_a_rebuild_that_is_killed_anywhere_and_begun_again_ends_right(
+    history: list[tuple[str, int]], kills: list[int], away: set[int]
+) -> None:
+    world = World(history)
+    writes_done = 0
+
+    def maybe_killed(writes: Sequence[ShardWrite]) -> None:
+        nonlocal writes_done
+        writes_done += 1
+        if kills and writes_done >= kills[-1]:
+            kills.pop()
+            raise Killed
+        if writes_done in away:
+            raise Away("for a moment")
+
+    for number in range(2, 8):
+        world.sinks[number].before_apply = maybe_killed
+    for _ in range(4):
+        try:
+            outcome = world.rebuild(SPEED).run()
+        except Killed:
+            world.live_load([("rider-1", writes_done)])
+            continue
+        break
+    assert (outcome.verdict, world.serving) == ("switched", 2)
+    assert world.states() == expected_states(world.log.events)
