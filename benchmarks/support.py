@@ -16,6 +16,7 @@ from domain.gps_ping import parse_ping, record_of
 from domain.identifiers import aggregate_id
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.tansu import Tansu
+from infrastructure.embedded.valkey import Valkey
 from infrastructure.event_store.migrations import upgrade
 from infrastructure.event_store.stored import LogEvent
 
@@ -30,6 +31,18 @@ def postgres() -> Iterator[str]:
         server.start()
         try:
             upgrade(server.url)
+            yield server.url
+        finally:
+            server.stop()
+
+
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """URL of an embedded Valkey of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Valkey(Path(folder))
+        server.start()
+        try:
             yield server.url
         finally:
             server.stop()

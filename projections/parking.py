@@ -64,7 +64,7 @@ class Parking:
         """All of ``events``, or as many as can be written down; the mark says where it fails."""
 
         def run(count: int) -> Folded[Any]:
-            return self._fold.run(events[:count], lambda _: old, lambda event: event.position in discarded)
+            return self._fold.run(events[:count], lambda _: old, (), discarded)
 
         try:
             return run(len(events))

@@ -111,8 +111,7 @@ class ShardWriter(Generic[S]):
                 shards[shard].put(key, self._projection.decode(data))
 
     def _folded(self, state: ShardState[S], events: Sequence[LoggedEvent]) -> Folded[S]:
-        parked, discarded = state.parked, self.discarded
-        return self._fold.run(events, state.get, lambda event: event.key in parked or event.position in discarded)
+        return self._fold.run(events, state.get, state.parked, self.discarded)
 
     def _stored(self, state: ShardState[S], write: ShardWrite, folded: Folded[S]) -> int:
         """Take over what the sink has now; the number of keys newly parked."""

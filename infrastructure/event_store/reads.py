@@ -39,9 +39,9 @@ _KEY = text(
     " WHERE aggregate_id = :aggregate AND version >= :version AND seq <= :upto ORDER BY version"
 )
 
-_POSITIONS = text(
+_POSITIONS = (
     "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events"
-    " WHERE position > :after AND position <= :upto AND stream = :stream AND shard = ANY(:shards) ORDER BY position"
+    " WHERE position > %s AND position <= %s AND stream = %s AND shard = ANY(%s) ORDER BY position"
 )
 
 
@@ -131,8 +131,9 @@ def streams_after(connection: Connection, versions: Sequence[tuple[UUID, int]]) 
 def read_positions(
     connection: Connection, stream: str, shards: Sequence[int], after: int, upto: int
 ) -> list[LoggedEvent]:
-    rows = connection.execute(_POSITIONS, {"stream": stream, "shards": list(shards), "after": after, "upto": upto})
-    return [LoggedEvent(r[0], r[1], r[2], r[3], r[4], r[5], bytes(r[6])) for r in rows]
+    # The driver's own rows: a rebuild reads millions, and SQLAlchemy's cost a third of the time.
+    rows = connection.exec_driver_sql(_POSITIONS, (after, upto, stream, list(shards))).cursor.fetchall()
+    return [LoggedEvent(p, shard, seq, key, v, kind, bytes(data)) for p, shard, seq, key, v, kind, data in rows]
 
 
 def read_key(connection: Connection, aggregate: UUID, from_version: int, upto_seq: int) -> list[LoggedEvent]:

@@ -1,0 +1,76 @@
+"""Filling a generation from the event store: reading, reading and folding, and with the sink, on one core."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from benchmarks.support import postgres, ready_events, redis_server, report
+from domain.contracts import Codec, LocalSchemaIds
+from domain.identifiers import SHARDS
+from infrastructure.event_store.engine import reader_engine, writer_engine
+from infrastructure.event_store.log import PostgresLog
+from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.processes.common import tame_collector
+from infrastructure.redis.connection import connect
+from infrastructure.redis.sink import RedisSink
+from projections.filler import CHUNK_POSITIONS, Filler
+from projections.ports import ShardWrite, Sink
+from projections.speed import SPEED
+from tests.support.memory_ports import MemorySink
+
+EVENTS = 300_000
+
+
+class Forgetful(MemorySink):
+    """A sink that keeps fences only: what is left is reading, decoding, folding, encoding."""
+
+    def _one(self, write: ShardWrite) -> bool:
+        self.held[write.shard] = write.new
+        return True
+
+
+def rate(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return EVENTS / (time.perf_counter() - started)
+
+
+def fill(log: PostgresLog, sink: Sink) -> None:
+    shards: Sequence[int] = range(SHARDS)
+    Filler(SPEED, log, sink, Codec(LocalSchemaIds()).decode, shards).run()
+
+
+def read(log: PostgresLog) -> None:
+    for after in range(0, EVENTS, CHUNK_POSITIONS):
+        log.read_positions("Rider", range(SHARDS), after, after + CHUNK_POSITIONS)
+
+
+def main() -> None:
+    tame_collector()
+    with postgres() as url, redis_server() as redis_url:
+        writer = writer_engine(url)
+        recorder, events = EventRecorder(writer), ready_events(EVENTS)
+        for first in range(0, EVENTS, 1_000):
+            recorder.insert_events(events[first : first + 1_000])
+        writer.dispose()
+        engine = reader_engine(url)
+        log, client = PostgresLog(engine), connect(redis_url)
+        reading = rate(lambda: read(log))
+        folding = rate(lambda: fill(log, Forgetful()))
+        stored = rate(lambda: fill(log, RedisSink(client, "speed", 1)))
+        client.close()
+        engine.dispose()
+    report(
+        "rebuild",
+        {
+            "reading the log, events/s": reading,
+            "reading and folding, events/s": folding,
+            "with the Redis sink, events/s": stored,
+            "ratio with sink / reading only": stored / reading,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
