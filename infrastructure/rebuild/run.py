@@ -35,7 +35,7 @@ def rebuilding(
         patience = Patience(tell)
 
         def fill(generation: Generation, targets: Mapping[int, int]) -> None:
-            _fill(settings, world, projection, generation, targets, workers, show, patience)
+            _fill(settings, world, projection, generation, targets, workers, show, patience, tell)
 
         yield Rebuild(
             projection,
@@ -61,11 +61,12 @@ def _fill(
     workers: int,
     show: Show,
     patience: Patience,
+    tell: Callable[[str], None],
 ) -> None:
     sink = world.stores.sink(projection, generation.number)
     head = patience.call(lambda: world.log.head(projection.stream))
     wanted = {shard: min(targets.get(shard, head.seqs[shard]), head.seqs[shard]) for shard in range(SHARDS)}
-    told_at = 0.0
+    told_at, began = 0.0, time.monotonic()
 
     def look() -> None:
         nonlocal told_at
@@ -84,3 +85,5 @@ def _fill(
         FoldHere(projection, world.log, world.decode, patience).fill(sink, list(wanted), wanted, look)
     told_at = 0.0
     look()
+    seconds, events = time.monotonic() - began, sum(wanted.values())
+    tell(f"filled {events:,} events in {seconds:.1f} s ({events / max(seconds, 1e-3):,.0f} a second)")

@@ -12,9 +12,11 @@ from domain.contracts import Codec
 from domain.features.keyed_event import KeyedEvent
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.redis.connection import connect
 from infrastructure.registry.connect import schema_ids
 from infrastructure.settings import Settings
+from projections.rebuild import is_kept_up
 from projections.speed import SPEED
 from read_models.keys import state_key
 from tests.support.ridelog import Ridelog
@@ -63,16 +65,28 @@ def read_log(ridelog: Ridelog) -> Account:
 
 
 def differing_riders(ridelog: Ridelog, account: Account) -> list[str]:
-    """Riders whose state in Redis is not, byte for byte, the fold of their events."""
-    client = connect(ridelog.info.redis_url)
+    """Riders whose state in Redis is not, byte for byte, the fold of their events, in every generation kept up."""
+    engine, client = reader_engine(ridelog.info.postgres_url), connect(ridelog.info.redis_url)
     try:
+        kept = [g.number for g in PostgresGenerations(engine).all("speed") if is_kept_up(g, SPEED)]
+        assert kept
         return [
-            rider
-            for rider, state in account.states.items()
-            if client.hget(state_key("speed", 1, shard_of(rider)), rider) != state
+            f"{rider}@{number}"
+            for number in kept
+            for shard, riders in _by_shard(account).items()
+            for rider, state in zip(riders, client.hmget(state_key("speed", number, shard), riders), strict=True)
+            if state != account.states[rider]
         ]
     finally:
         client.close()
+        engine.dispose()
+
+
+def _by_shard(account: Account) -> dict[int, list[str]]:
+    shards: dict[int, list[str]] = {}
+    for rider in account.states:
+        shards.setdefault(shard_of(rider), []).append(rider)
+    return shards
 
 
 def missing_in_kafka(ridelog: Ridelog, account: Account) -> list[tuple[int, int]]:

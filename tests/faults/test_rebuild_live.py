@@ -1,0 +1,93 @@
+"""A rebuild that nobody notices: beside a load and a reader, killed, switched, rolled back."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.support.accounting import account_for
+from tests.support.proofs import whole
+from tests.support.ridelog import Ridelog
+from tests.support.serving import ROOT
+from tests.support.steady import SteadyLoad, SteadyReader
+
+PREFILL = 2_000_000 if whole() else 50_000
+RIDERS = 2_000 if whole() else 500
+POST = 5_000
+
+
+def prefill(ridelog: Ridelog, riders: list[str], pings: int) -> None:
+    """History in the log, a second apart, all riders in turn; posted in large requests."""
+    start_ms = time.time_ns() // 1_000_000 - (pings // len(riders) + 60) * 1_000
+    for first in range(0, pings, POST):
+        body = [
+            {
+                "rider_id": riders[number % len(riders)],
+                "latitude": 52.5 + number % 977 / 1e5,
+                "longitude": 13.4 + number % 1013 / 1e5,
+                "event_timestamp_ms": start_ms + number // len(riders) * 1_000,
+                "accuracy_meters": 5,
+            }
+            for number in range(first, first + POST)
+        ]
+        assert ridelog.post(body)["accepted"] == POST
+
+
+def rebuild(ridelog: Ridelog, *options: str) -> dict[str, Any]:
+    done = ridelog.cli("rebuild-projection", *options, "--json", timeout_s=900)
+    assert done.stdout, done.stderr
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    assert done.returncode == (0 if found["verdict"] in ("switched", "equal") else 1)
+    return found
+
+
+def killed_rebuild(ridelog: Ridelog, name: str, after_s: float) -> None:
+    """kill -9 of the command in the middle; its workers must notice by themselves."""
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "rebuild-projection", name, "--workers", "2"],
+        cwd=ROOT,
+        env=ridelog.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        process.wait(timeout=after_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    process.wait(timeout=10)
+
+
+@pytest.mark.proof
+def test_invariant_9_a_rebuild_takes_nothing_down(ridelog: Ridelog) -> None:
+    riders = [f"steady-{uuid.uuid4().hex[:8]}-{number}" for number in range(RIDERS)]
+    prefill(ridelog, riders, PREFILL)
+    ridelog.speed_at(riders[0], 1, allow_expired=True)
+    account_for(ridelog, set())
+    chance = random.Random(7)
+    with (
+        SteadyLoad(ridelog, riders, 1_000, seed=1) as load,
+        SteadyReader(ridelog, riders, 200, seed=2) as reader,
+    ):
+        first = rebuild(ridelog, "speed", "--workers", "2")
+        assert (first["verdict"], first["comparison"]["differing"]) == ("switched", 0)
+        assert ridelog.cli("rollback-projection", "speed").returncode == 0
+        assert rebuild(ridelog, "speed", "--verify-only")["verdict"] == "equal"
+        for _ in range(3):
+            killed_rebuild(ridelog, "speed", chance.uniform(0.5, 15.0 if whole() else 3.0))
+        last = rebuild(ridelog, "speed", "--workers", "2")
+        assert (last["verdict"], last["parked"]) == ("switched", [])
+        threading.Event().wait(2.0)  # a while of ordinary life on the new generation, under load
+    assert reader.wrong == []
+    assert reader.reads > 500
+    assert {first["live_generation"], first["new_generation"], last["new_generation"]} <= reader.generations
+    assert load.refused == 0
+    account_for(ridelog, load.acknowledged)
