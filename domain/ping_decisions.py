@@ -23,10 +23,10 @@ class PingOutcome(NamedTuple):
 
 
 class RecordedPing(NamedTuple):
-    """A ping found in the log."""
+    """A ping found in the log; None if its bytes cannot be read."""
 
     position: int
-    ping: GpsPing
+    ping: GpsPing | None
 
 
 @dataclass

@@ -32,6 +32,10 @@ class Leg(NamedTuple):
     target_longitude: float
 
 
+UNKNOWN_LATEST_MS = 1 << 62
+"""Later than any ping: may_have_recorded is then always True."""
+
+
 def instant(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
@@ -151,20 +155,36 @@ class Rider(Aggregate):
             timestamp=instant(at_ms),
         )
 
+    @classmethod
+    def with_unreadable(cls, before: Rider | None, rider_id: str, version: int) -> Rider:
+        """The rider after an event of that version which nobody can read: what it said is not known.
+
+        The log is asked about every ping from now on, since the unreadable one may have been the latest.
+        """
+        rider = before
+        if rider is None:
+            rider = cls.register(rider_id, 0)
+            rider._pending_events.clear()
+        rider.version = version
+        rider.latest_ms = UNKNOWN_LATEST_MS
+        return rider
+
     def may_have_recorded(self, ping: GpsPing) -> bool:
         """False only if ``ping`` is later than all that is recorded, so that the log need not be asked."""
         return ping.event_timestamp_ms <= self.latest_ms
 
-    def record_ping(self, ping: GpsPing, recorded: Mapping[PingKey, GpsPing]) -> bool:
+    def record_ping(self, ping: GpsPing, recorded: Mapping[PingKey, GpsPing | None]) -> bool:
         """Record ``ping`` unless it is recorded already; whether it was new.
 
         ``recorded`` holds every recorded ping with the identity of one that ``may_have_recorded``, so that a ping
-        sent again, however late, is recorded once (invariant 3). Raises EventIdConflict if it says otherwise.
+        sent again, however late, is recorded once (invariant 3); None stands for one that cannot be read any more.
+        Raises EventIdConflict if it says otherwise, or nobody can tell.
         """
         if self.may_have_recorded(ping):
-            first = recorded.get((ping.event_timestamp_ms, ping.event_id))
-            if first is not None:
-                if first.same_content(ping):
+            key = (ping.event_timestamp_ms, ping.event_id)
+            if key in recorded:
+                first = recorded[key]
+                if first is not None and first.same_content(ping):
                     return False
                 raise EventIdConflict("another ping with this event_id and time says something else")
         self._happened(self.PingRecorded, ping.event_timestamp_ms, instant(ping.received_timestamp_ms), ping=ping)

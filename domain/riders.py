@@ -9,7 +9,13 @@ from uuid import UUID
 
 from eventsourcing.application import AggregateNotFoundError, Application, LRUCache
 from eventsourcing.domain import Snapshot
-from eventsourcing.persistence import InfrastructureFactory, PersistenceError, StoredEvent, TrackingRecorder
+from eventsourcing.persistence import (
+    InfrastructureFactory,
+    MapperDeserialisationError,
+    PersistenceError,
+    StoredEvent,
+    TrackingRecorder,
+)
 from eventsourcing.utils import Environment
 
 from domain.gps_ping import GpsPing
@@ -20,7 +26,6 @@ from domain.ping_decisions import (
     RecordedPing,
     decide,
     grouped,
-    key_of,
     outcomes,
     place,
     to_look_back,
@@ -141,8 +146,13 @@ class Riders(Application[UUID]):
         found: dict[str, dict[PingKey, RecordedPing]] = {}
         for identity, (position, payload) in self._history.find_pings(list(asked)).items():
             stored = StoredEvent(identity.aggregate_id, 0, Rider.PingRecorded.RECORD, payload)
-            ping = cast("Rider.PingRecorded", self.mapper.to_domain_event(stored)).ping
-            found.setdefault(asked[identity], {})[key_of(ping)] = RecordedPing(position, ping)
+            try:
+                ping = cast("Rider.PingRecorded", self.mapper.to_domain_event(stored)).ping
+            except MapperDeserialisationError as error:
+                log.error("a recorded ping at position %d cannot be read: %s", position, error)
+                ping = None
+            key = (identity.event_timestamp_ms, identity.event_id)
+            found.setdefault(asked[identity], {})[key] = RecordedPing(position, ping)
         return found
 
     def _load(self, rider_ids: Iterable[str]) -> dict[str, Rider | None]:
@@ -157,11 +167,19 @@ class Riders(Application[UUID]):
                 missing[aggregate_id(Rider.AGGREGATE_TYPE, rider_id)] = rider_id
         if missing:
             for aggregate, stored in self._history.streams(missing).items():
-                rider: Rider | None = None
-                for event in stored:
-                    rider = cast("Any", self.mapper.to_domain_event(event)).mutate(rider)
-                riders[missing[aggregate]] = rider
+                riders[missing[aggregate]] = self._rider(missing[aggregate], stored)
         return riders
+
+    def _rider(self, rider_id: str, stored: Iterable[StoredEvent]) -> Rider | None:
+        rider: Rider | None = None
+        for event in stored:
+            try:
+                rider = cast("Any", self.mapper.to_domain_event(event)).mutate(rider)
+            except MapperDeserialisationError as error:
+                # One bad event must not stop the rider's pings, nor the batches that they are in.
+                log.error("an event cannot be read and is passed over by commands: %s", error)
+                rider = Rider.with_unreadable(rider, rider_id, event.originator_version)
+        return rider
 
     def _forget(self, rider_id: str) -> None:
         try:

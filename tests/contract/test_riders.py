@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from eventsourcing.application import AggregateNotFoundError
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from domain.contracts import Codec, LocalSchemaIds
 from domain.errors import EventIdConflict, ShiftAlreadyStarted
+from domain.identifiers import aggregate_id
 from domain.rider import Leg
 from domain.riders import Riders
 from infrastructure.event_store.engine import writer_engine
@@ -19,6 +21,7 @@ from infrastructure.event_store.factory import EventStoreFactory
 from infrastructure.event_store.log import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.event_store.snapshots import SnapshotRecorder
+from infrastructure.event_store.stored import LogEvent
 from tests.support.memory_event_store import MemoryEventStore
 from tests.unit.given import NOW_MS, a_ping
 
@@ -71,6 +74,22 @@ def test_invariant_3_a_repeat_is_known_to_another_process_too(make_riders: MakeR
     make_riders().record_pings([a_ping(), a_ping("ben")])
     outcomes = make_riders().record_pings([a_ping("ben"), a_ping()])
     assert [o.is_new for o in outcomes] == [False, False]
+
+
+def test_invariant_10_an_unreadable_event_stops_neither_its_rider_nor_the_batch(make_riders: MakeRiders) -> None:
+    make_riders().record_pings([a_ping(), a_ping("ben")])
+    damaged = a_ping(t_ms=NOW_MS + 1)
+    recorder: Any = make_riders().recorder
+    unreadable = LogEvent(
+        aggregate_id("Rider", "anna"), 3, "GpsPing", b"\x00\x00\x00\x27\x0f no contract", "Rider", "anna",
+        UUID(damaged.event_id), damaged.event_timestamp_ms,
+    )  # fmt: skip
+    recorder.insert_events([unreadable])
+    outcomes = make_riders().record_pings([a_ping(t_ms=NOW_MS + 2), a_ping(), a_ping("ben", t_ms=NOW_MS + 2), damaged])
+    assert [o.is_new for o in outcomes] == [True, False, True, False]
+    assert isinstance(outcomes[3].rejection, EventIdConflict)
+    again = make_riders().record_pings([a_ping(t_ms=NOW_MS + 2), a_ping(t_ms=NOW_MS + 3)])
+    assert [o.is_new for o in again] == [False, True]
 
 
 def test_a_conflict_of_content_rejects_that_ping_alone(make_riders: MakeRiders) -> None:
