@@ -162,7 +162,7 @@ class Rebuild:
         tools = self._tools
         filler = Filler(self._projection, tools.log, tools.sink_of(to.number), tools.decode, list(_ALL))
         if to.is_of(self._projection):
-            tools.followed(to)
+            self._calmly(lambda: tools.followed(to))
 
         def under_hold() -> None:
             with tools.generations.switching(live, to):

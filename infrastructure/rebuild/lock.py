@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine, text
 
+from infrastructure.event_store.errors import unavailable_as_port_error
 from infrastructure.user_error import UserError
 
 _TRY = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
@@ -19,10 +20,14 @@ def rebuild_lock(engine: Engine, projection: str) -> Iterator[None]:
     A restart of Postgres frees it too. Two rebuilds at once cost work and nothing else: every write is a
     compare-and-set.
     """
-    with engine.connect() as connection:
-        if not connection.execute(_TRY, {"name": f"ridelog/rebuild/{projection}"}).scalar_one():
+    with unavailable_as_port_error():
+        connection = engine.connect()
+    with connection:
+        with unavailable_as_port_error():
+            held = connection.execute(_TRY, {"name": f"ridelog/rebuild/{projection}"}).scalar_one()
+            connection.commit()
+        if not held:
             raise UserError(f"another rebuild or rollback of {projection} is running; wait for it, or stop it")
-        connection.commit()
         try:
             yield
         finally:

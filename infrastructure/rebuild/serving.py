@@ -6,6 +6,7 @@ import time
 
 from sqlalchemy import Engine
 
+from infrastructure.event_store.errors import unavailable_as_port_error
 from infrastructure.observability.stages import StageReport, read_stages
 from infrastructure.user_error import UserError
 from projections.generations import Generation
@@ -19,7 +20,8 @@ FRESH_S = 5.0
 def wait_followed(engine: Engine, generation: Generation) -> None:
     """Return once a running service keeps ``generation`` up to date, at once if no service runs.
 
-    Else readers would be switched to a generation that stands still. Raises UserError after a minute.
+    Else readers would be switched to a generation that stands still. Raises UserError after a minute,
+    PortUnavailable.
     """
     deadline = time.monotonic() + WAIT_S
     while True:
@@ -35,7 +37,9 @@ def wait_followed(engine: Engine, generation: Generation) -> None:
 
 
 def _of(projection: str, engine: Engine) -> list[StageReport]:
-    return [r for r in read_stages(engine) if r.stage.partition("@")[0] == projection and r.age_s < FRESH_S]
+    with unavailable_as_port_error():
+        reports = read_stages(engine)
+    return [r for r in reports if r.stage.partition("@")[0] == projection and r.age_s < FRESH_S]
 
 
 def _follows(report: StageReport, number: int) -> bool:

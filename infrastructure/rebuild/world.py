@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from domain.contracts import Codec
 from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.errors import unavailable_as_port_error
 from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.redis.connection import check_never_evicts, connect
@@ -43,7 +44,8 @@ def open_world(settings: Settings) -> Iterator[World]:
     engine, client = reader_engine(settings.postgres_url), connect(settings.redis_url)
     try:
         check_never_evicts(client)
-        decode = Codec(schema_ids(settings, engine)).decode
+        with unavailable_as_port_error():
+            decode = Codec(schema_ids(settings, engine)).decode
         yield World(engine, Stores(engine, client), PostgresLog(engine), PostgresGenerations(engine), decode)
     finally:
         client.close()

@@ -1,0 +1,70 @@
+"""Servers wiped and killed in the middle of a rebuild: it waits, goes on where it stood, and ends right."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from infrastructure.redis.connection import connect
+from tests.faults.test_kill_each_process import kill
+from tests.faults.test_rebuild_live import prefill
+from tests.support.accounting import account_for
+from tests.support.proofs import whole
+from tests.support.ridelog import Ridelog
+from tests.support.serving import ROOT
+from tests.support.steady import SteadyLoad
+
+PREFILL = 200_000 if whole() else 10_000
+INSTANTS = 10 if whole() else 1
+
+
+def wipe_redis(ridelog: Ridelog) -> None:
+    client = connect(ridelog.info.redis_url)
+    client.flushall()
+    client.close()
+
+
+def wipe_kafka(ridelog: Ridelog) -> None:
+    kill(ridelog, "kafka")  # the embedded broker keeps its log in memory
+
+
+def restart_postgres(ridelog: Ridelog) -> None:
+    kill(ridelog, "postgres")
+
+
+FAULTS: dict[str, Callable[[Ridelog], None]] = {
+    "redis wiped": wipe_redis,
+    "kafka wiped": wipe_kafka,
+    "postgres killed": restart_postgres,
+}
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("instant", range(INSTANTS))
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_server_goes_in_the_middle_of_a_rebuild(ridelog: Ridelog, fault: str, instant: int) -> None:
+    riders = [f"fault-{uuid.uuid4().hex[:8]}-{number}" for number in range(100)]
+    prefill(ridelog, riders, PREFILL)
+    chance = random.Random(f"{fault}/{instant}")
+    with SteadyLoad(ridelog, riders, 500, seed=instant) as load:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "rebuild-projection", "speed", "--workers", "2"],
+            cwd=ROOT,
+            env=ridelog.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            process.wait(timeout=chance.uniform(0.6, 6.0 if whole() else 2.0))
+        except subprocess.TimeoutExpired:
+            FAULTS[fault](ridelog)
+        said, _ = process.communicate(timeout=180)
+        assert process.returncode == 0, said
+    assert load.acknowledged
+    account_for(ridelog, load.acknowledged)
