@@ -22,6 +22,7 @@ from infrastructure.registry.ids import RegistryUnavailable
 from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
 from infrastructure.topics import topics
+from projections.digest import fold_digest
 from projections.ports import PortUnavailable
 from projections.protocol import Projection
 from projections.runner import LostRace, Runner
@@ -68,7 +69,8 @@ class Follower:
 
     def _told(self, reason: str) -> None:
         try:
-            self._reporter().report(Progress(state=reason))
+            detail = {"generation": self._generation, "fold": fold_digest(self._projection)}
+            self._reporter().report(Progress(state=reason, detail=detail))
         except SQLAlchemyError:
             return  # Postgres itself is away: the silence of this stage says so
 

@@ -9,6 +9,7 @@ from typing import Any
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.observability import metrics
 from infrastructure.observability.stages import Progress, StageReporter
+from projections.digest import fold_digest
 from projections.protocol import Projection
 from projections.runner import Runner
 
@@ -31,6 +32,7 @@ class Observer:
         self._runner = runner
         self._log = log
         self._reporter = reporter
+        self._fold = fold_digest(projection)
         self._totals = {
             what: metrics.Total(metrics.PROJECTION_EVENTS.labels(projection.name, what)) for what in COUNTED
         }
@@ -50,6 +52,7 @@ class Observer:
                 newest_ms=counters.event_time_ms,
                 detail={
                     "generation": self._generation,
+                    "fold": self._fold,
                     "shards": shards,
                     "parked": parked,
                     **{what: getattr(counters, what) for what in COUNTED},

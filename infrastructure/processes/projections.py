@@ -13,6 +13,7 @@ from infrastructure.processes.common import BACKOFF_S, stop_event, tame_collecto
 from infrastructure.processes.follower import Follower
 from infrastructure.settings import Settings
 from projections.catalogue import PROJECTIONS
+from projections.digest import fold_digest
 from projections.generations import Generation
 from projections.ports import PortUnavailable
 from projections.protocol import Projection
@@ -115,4 +116,5 @@ class Manager:
         name = projection.name
         reporter = self._waiting.setdefault(name, StageReporter(self._engine, name))
         words = f"generation {generation.number} was folded by other code: rebuild-projection {name}"
-        reporter.report(Progress(state="running", detail={"rebuild_due": words, "generation": generation.number}))
+        detail = {"rebuild_due": words, "generation": generation.number, "fold": fold_digest(projection)}
+        reporter.report(Progress(state="running", detail=detail))

@@ -20,15 +20,16 @@ FRESH_S = 5.0
 def wait_followed(engine: Engine, generation: Generation) -> None:
     """Return once a running service keeps ``generation`` up to date, at once if no service runs.
 
-    Else readers would be switched to a generation that stands still. Raises UserError after a minute,
-    PortUnavailable.
+    Else readers would be switched to a generation that stands still. Raises UserError if that service
+    has other code, or does not do so within a minute; PortUnavailable.
     """
     deadline = time.monotonic() + WAIT_S
     while True:
         reports = _of(generation.projection, engine)
         if not reports or any(_follows(report, generation.number) for report in reports):
             return
-        if time.monotonic() > deadline:
+        has_the_fold = any(report.progress.detail.get("fold") == generation.fold_digest for report in reports)
+        if not has_the_fold or time.monotonic() > deadline:
             raise UserError(
                 f"the running `serve` does not take up generation {generation.number} of {generation.projection}; "
                 "it is ready and kept: start `serve` with the code of this command, and run the command again"

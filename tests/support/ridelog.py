@@ -21,16 +21,17 @@ from tests.support.waiting import eventually
 
 
 class Ridelog:
-    """A running ``serve``. ``http`` is a client of its interface; bounded by ``stop``."""
+    """A running ``serve`` of the checkout ``folder``. ``http`` is a client of its interface; bounded by ``stop``."""
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
+    def __init__(self, data_dir: Path, folder: Path = ROOT, **settings: str) -> None:
         self.data_dir = data_dir
+        self.folder = folder
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
         self.env |= {"RIDELOG_DATA_DIR": str(data_dir), "RIDELOG_PORT": "0"}
         self.env |= {f"RIDELOG_{name.upper()}": value for name, value in settings.items()}
         self._log = (data_dir.parent / f"{data_dir.name}.serve.log").open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "app.py", "serve"], cwd=ROOT, env=self.env, stdout=self._log, stderr=self._log
+            [sys.executable, "app.py", "serve"], cwd=folder, env=self.env, stdout=self._log, stderr=self._log
         )
         self.started_at = time.monotonic()
         self.http = httpx.Client(timeout=30.0)
@@ -67,7 +68,7 @@ class Ridelog:
         """Run another command of the command line beside this ``serve``."""
         return subprocess.run(
             [sys.executable, "app.py", *arguments],
-            cwd=ROOT,
+            cwd=self.folder,
             env=self.env,
             capture_output=True,
             text=True,
@@ -116,9 +117,9 @@ class Ridelog:
 
 
 @contextmanager
-def ridelog(data_dir: Path, **settings: str) -> Iterator[Ridelog]:
+def ridelog(data_dir: Path, folder: Path = ROOT, **settings: str) -> Iterator[Ridelog]:
     """A ``serve`` that is ready."""
-    one = Ridelog(data_dir, **settings)
+    one = Ridelog(data_dir, folder, **settings)
     try:
         one.wait_ready()
         yield one

@@ -1,0 +1,72 @@
+"""A changed fold goes live without a moment's pause, and back: the steps of docs/rebuild.md, one by one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support.checkout import change, copy_checkout
+from tests.support.ridelog import Ridelog
+from tests.support.ridelog import ridelog as running
+
+
+def command(folder: Path, ridelog: Ridelog, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """A command of the code in ``folder`` beside a service of other code: exit code, JSON, what was said."""
+    done = subprocess.run(
+        [sys.executable, "app.py", *arguments, "--json"],
+        cwd=folder,
+        env=ridelog.env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+
+
+def pings(count: int) -> list[dict[str, Any]]:
+    now_ms = time.time_ns() // 1_000_000
+    return [
+        {"rider_id": "anna", "latitude": 52.5 + n / 1e4, "longitude": 13.4, "event_timestamp_ms": now_ms - n * 1000}
+        for n in range(count)
+    ]
+
+
+def test_invariant_9_a_changed_fold_is_compared_accepted_switched_to_and_rolled_back(tmp_path: Path) -> None:
+    new = copy_checkout(tmp_path / "new code")
+    change(new / "domain" / "features" / "speed_window.py", "WINDOW_PINGS = 10", "WINDOW_PINGS = 6")
+    change(new / "projections" / "speed.py", "fold_version=1", "fold_version=2")
+    data = tmp_path / "data"
+
+    with running(data) as old_service:
+        position = old_service.post(pings(20))["position"]
+        assert old_service.speed_at("anna", position)["pings_in_window"] == 10
+        code, shown, said = command(new, old_service, "rebuild-projection", "speed")
+        assert (code, shown["verdict"], shown["comparison"]["differing"]) == (1, "needs acceptance", 1), said
+        digest = shown["comparison"]["digest"]
+        code, _, said = command(new, old_service, "rebuild-projection", "speed", "--accept-differences", digest)
+        assert code == 1
+        assert "start `serve` with the code of this command" in said
+        assert old_service.speed_at("anna", position)["generation"] == 1
+
+    with running(data, new) as new_service:
+        # Nothing is switched by itself, and what the old code has folded is served as it is.
+        assert new_service.speed_at("anna", position)["pings_in_window"] == 10
+        code, done, said = command(new, new_service, "rebuild-projection", "speed")
+        assert (code, done.get("verdict")) == (0, "switched"), said
+        position = new_service.post(pings(1))["position"]
+        speed = new_service.speed_at("anna", position)
+        assert (speed["pings_in_window"], speed["generation"]) == (6, 2)
+        code, _, said = command(new, new_service, "rollback-projection", "speed")
+        assert code == 1
+        assert "deploy that code" in said
+
+    with running(data) as old_service:
+        code, done, said = command(old_service.folder, old_service, "rollback-projection", "speed")
+        assert (code, done.get("verdict")) == (0, "switched"), said
+        speed = old_service.speed_at("anna", position)
+        assert (speed["pings_in_window"], speed["generation"]) == (10, 1)
