@@ -1,0 +1,61 @@
+"""Histories of riders' streams for properties that must hold for every projection."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+RIDERS = tuple(f"rider-{number}" for number in range(6))
+START_MS = 1_790_000_000_000
+
+
+def _ping(
+    rider: str, second: int, number: int, accuracy: float | None, north: int, delay_s: int
+) -> tuple[str, str, dict[str, Any]]:
+    t_ms = START_MS + second * 1_000
+    return (
+        rider,
+        "GpsPing",
+        {
+            "rider_id": rider,
+            "latitude": 52.5 + north / 1e4,
+            "longitude": 13.4,
+            "event_timestamp_ms": t_ms,
+            "accuracy_meters": accuracy,
+            "speed_mps": None,
+            "schema_version": 2,
+            "event_id": str(UUID(int=number)),
+            "received_timestamp_ms": t_ms + delay_s * 1_000 if delay_s >= 0 else 0,
+            "source_service": "test",
+        },
+    )
+
+
+def _shift(rider: str, second: int, kind: str) -> tuple[str, str, dict[str, Any]]:
+    data = {"rider_id": rider, "event_timestamp_ms": START_MS + second * 1_000, "event_id": str(UUID(int=second))}
+    return rider, kind, data
+
+
+# Seconds from a few minutes to some hours apart; identities differ, as ingest sees to it.
+_seconds = st.one_of(st.integers(0, 200), st.integers(3_400, 3_800), st.integers(0, 10_000))
+
+rider_histories = st.lists(
+    st.one_of(
+        st.builds(
+            _ping,
+            st.sampled_from(RIDERS),
+            _seconds,
+            st.integers(0, 10_000),
+            st.sampled_from([None, 3.0, 5.0, 49.0, 80.0]),
+            st.integers(-300, 300),
+            st.sampled_from([-1, 0, 0, 0, 90, 4_000]),
+        ),
+        st.builds(_shift, st.sampled_from(RIDERS), _seconds, st.sampled_from(["ShiftStarted", "ShiftEnded"])),
+    ),
+    min_size=1,
+    max_size=80,
+    unique_by=lambda event: (event[0], event[1], event[2]["event_timestamp_ms"], event[2]["event_id"]),
+)
+"""Lists of (key, event type, record) in the order of the log."""
