@@ -25,6 +25,8 @@ Verdict = Literal["switched", "equal", "differs", "blocked", "needs acceptance"]
 
 _ALL = range(SHARDS)
 _TRIES = 1_000
+LOOK_BACK = 5
+"""Generations whose remains are looked for after a rebuild."""
 
 
 class Nothing(Exception):
@@ -102,10 +104,18 @@ class Rebuild:
             self._calmly(lambda: tools.generations.record(new, "ready", new.comparison))
         self.switch(live, new)
         outcome.verdict = "switched"
-        for old in self._calmly(lambda: tools.generations.all(self._projection.name)):
-            if old.number not in (live.number, new.number):
-                self._drop(old)
+        self._tidy(live, new)
         return outcome
+
+    def _tidy(self, live: Generation, new: Generation) -> None:
+        """Keep these two. What a rebuild that was killed had dropped by half goes too."""
+        kept = (live.number, new.number)
+        for old in self._all():
+            if old.number not in kept:
+                self._drop(old)
+        for number in range(max(1, new.number - LOOK_BACK), new.number):
+            if number not in kept:
+                self._calmly(self._tools.sink_of(number).drop)
 
     def roll_back(self) -> Outcome:
         """Switch to the generation that is kept up to date beside the active one. Raises Nothing."""

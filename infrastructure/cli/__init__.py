@@ -17,6 +17,7 @@ COMMANDS = (
     "status",
     "rebuild",
     "parked",
+    "generations",
     "migrate",
     "config",
     "process",

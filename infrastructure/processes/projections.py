@@ -11,7 +11,9 @@ from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.observability.stages import Progress, StageReporter
 from infrastructure.processes.common import BACKOFF_S, stop_event, tame_collector
 from infrastructure.processes.follower import Follower
+from infrastructure.redis.connection import connect
 from infrastructure.settings import Settings
+from infrastructure.sinks import Stores
 from projections.catalogue import PROJECTIONS
 from projections.digest import fold_digest
 from projections.generations import Generation
@@ -84,13 +86,22 @@ class Manager:
         wanted = {g.number for g in found if is_kept_up(g, projection)}
         for name, number in list(self._running):
             if name == projection.name and number not in wanted:
-                log.info("generation was dropped", extra={"projection": name, "generation": number})
-                running = self._running.pop((name, number))
-                running.stop.set()
-                running.thread.join()
+                self._end(projection, number)
         for number in sorted(wanted):
             if (projection.name, number) not in self._running:
                 self._start(projection, number)
+
+    def _end(self, projection: Projection[Any], number: int) -> None:
+        log.info("generation was dropped", extra={"projection": projection.name, "generation": number})
+        running = self._running.pop((projection.name, number))
+        running.stop.set()
+        running.thread.join()
+        # Whoever dropped it cleared it while our worker could still write: what that wrote must not stay.
+        client = connect(self._settings.redis_url or "")
+        try:
+            Stores(self._engine, client).sink(projection, number).drop()
+        finally:
+            client.close()
 
     def _start(self, projection: Projection[Any], number: int) -> None:
         stop = threading.Event()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine
 
 from domain.contracts import Codec
+from infrastructure.event_store import migrations
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.errors import unavailable_as_port_error
 from infrastructure.event_store.generations import PostgresGenerations
@@ -38,9 +39,10 @@ class World(NamedTuple):
 
 @contextmanager
 def open_world(settings: Settings) -> Iterator[World]:
-    """Raises PortUnavailable, RegistryUnavailable, EvictingRedis."""
+    """Raises UserError if the database is at another revision; PortUnavailable, RegistryUnavailable, EvictingRedis."""
     assert settings.postgres_url is not None
     assert settings.redis_url is not None
+    refuse_other_revision(settings.postgres_url)
     engine, client = reader_engine(settings.postgres_url), connect(settings.redis_url)
     try:
         check_never_evicts(client)
@@ -50,6 +52,17 @@ def open_world(settings: Settings) -> Iterator[World]:
     finally:
         client.close()
         engine.dispose()
+
+
+def refuse_other_revision(postgres_url: str) -> None:
+    """Raises UserError unless the database is at this code's revision."""
+    with unavailable_as_port_error():
+        revision = migrations.revision(postgres_url)
+    if not revision.is_current:
+        raise UserError(
+            f"the database is at revision {revision.current or 'none'}, this code needs {revision.needed}: "
+            "run `python app.py migrate`"
+        )
 
 
 def projection_named(name: str) -> Projection[Any]:

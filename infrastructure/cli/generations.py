@@ -1,0 +1,50 @@
+"""``generations``: the builds of each projection, and which one is served."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from infrastructure.cli.errors import UserError
+from infrastructure.cli.options import DataDirOption, JsonOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(generations)
+
+
+def generations(
+    projection: Annotated[str | None, typer.Option(help="Only this projection.")] = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the generations of every projection: which one readers follow, which are kept, by which fold.
+
+    rebuild-projection makes a new one, rollback-projection goes back to the one before.
+    """
+    import msgspec
+
+    from infrastructure.rebuild.world import NEEDS, open_world, projection_named
+    from infrastructure.settings import Settings
+    from infrastructure.supervision.stack import servers_for
+    from projections.catalogue import PROJECTIONS
+    from projections.ports import PortUnavailable
+
+    wanted = list(PROJECTIONS.values()) if projection is None else [projection_named(projection)]
+    try:
+        with servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings, open_world(settings) as world:
+            found = [(each, one) for each in wanted for one in world.generations.all(each.name)]
+    except PortUnavailable as error:
+        raise UserError(str(error)) from error
+    if as_json:
+        typer.echo(msgspec.json.encode([one._asdict() | {"ours": one.is_of(each)} for each, one in found]))
+        return
+    for each, one in found:
+        words: list[str] = ["served" if one.active else one.state]
+        if not one.is_of(each):
+            words.append("folded by other code: not written by this one")
+        if one.comparison is not None:
+            words.append(f"{one.comparison['differing']:,} differences from generation {one.comparison['live']}")
+        typer.echo(f"{one.projection}@{one.number}  fold version {one.fold_version}  {'; '.join(words)}")
