@@ -1,0 +1,52 @@
+"""The latest location of a rider: a fold that keeps one ping, whatever the order of arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from domain.features.keyed_event import KeyedEvent
+
+
+class Fix(NamedTuple):
+    """One accepted ping; ordered by (t_ms, event_id).
+
+    ``event_id`` is the UUID as 32 hex digits, which sort as the UUID does. Degrees, metres (68 % radius).
+    """
+
+    t_ms: int
+    event_id: str
+    latitude: float
+    longitude: float
+    accuracy_m: float | None
+
+
+class LocationState(NamedTuple):
+    """``version`` and ``position`` are of the last event folded, also where it did not change ``latest``."""
+
+    version: int
+    position: int
+    latest: Fix | None
+
+
+EMPTY = LocationState(0, 0, None)
+
+
+def fold(state: LocationState, event: KeyedEvent) -> LocationState:
+    """The state after one more event of the rider's stream; pure."""
+    latest = state.latest
+    if event.event_type == "GpsPing":
+        fix = _fix(event.data)
+        if latest is None or fix[:2] > latest[:2]:
+            latest = fix
+    return LocationState(event.version, event.position, latest)
+
+
+def _fix(data: Mapping[str, Any]) -> Fix:
+    return Fix(
+        data["event_timestamp_ms"],
+        data["event_id"].replace("-", ""),
+        data["latitude"],
+        data["longitude"],
+        data["accuracy_meters"],
+    )

@@ -1,0 +1,20 @@
+"""The locations projection: where each rider was last, for anybody to follow on a compacted topic."""
+
+from __future__ import annotations
+
+from domain.features import latest_location
+from projections.protocol import Projection, Publication
+from read_models import location
+
+LOCATIONS = Projection(
+    name=location.NAME,
+    stream="Rider",
+    fold_version=1,
+    initial=latest_location.EMPTY,
+    fold=latest_location.fold,
+    encode=location.encode,
+    decode=location.decode,
+    # What is published is in them too: another record of the same state is another generation, told anew.
+    modules=(latest_location, location),
+    publication=Publication(topic=location.TOPIC, record=location.RECORD, values=location.values),
+)
