@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ def rebuild(ridelog: Ridelog, *options: str) -> dict[str, Any]:
     found = json.loads(done.stdout)
     assert isinstance(found, dict)
     assert done.returncode == (0 if found["verdict"] in ("switched", "equal") else 1)
+    found["filled"] = [line.partition(": ")[2] for line in done.stderr.splitlines() if "filled" in line]
     return found
 
 
@@ -67,7 +69,9 @@ def killed_rebuild(ridelog: Ridelog, name: str, after_s: float) -> None:
 
 
 @pytest.mark.proof
-def test_invariant_9_a_rebuild_takes_nothing_down(ridelog: Ridelog) -> None:
+def test_invariant_9_a_rebuild_takes_nothing_down(
+    ridelog: Ridelog, record_property: Callable[[str, object], None]
+) -> None:
     riders = [f"steady-{uuid.uuid4().hex[:8]}-{number}" for number in range(RIDERS)]
     prefill(ridelog, riders, PREFILL)
     ridelog.speed_at(riders[0], 1, allow_expired=True)
@@ -86,6 +90,8 @@ def test_invariant_9_a_rebuild_takes_nothing_down(ridelog: Ridelog) -> None:
         last = rebuild(ridelog, "speed", "--workers", "2")
         assert (last["verdict"], last["parked"]) == ("switched", [])
         threading.Event().wait(2.0)  # a while of ordinary life on the new generation, under load
+    record_property("fill beside the load, two workers", "; ".join(first["filled"]))
+    record_property("reads", f"{reader.reads:,}, wrong {len(reader.wrong)}")
     assert reader.wrong == []
     assert reader.reads > 500
     assert {first["live_generation"], first["new_generation"], last["new_generation"]} <= reader.generations
