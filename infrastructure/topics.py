@@ -10,3 +10,8 @@ _TOPICS = {"Rider": "gps-pings", "Delivery": "deliveries"}
 def topics(settings: Settings) -> dict[str, str]:
     """Stream -> topic name."""
     return {stream: settings.topic_prefix + name for stream, name in _TOPICS.items()}
+
+
+def published_topic(settings: Settings, name: str) -> str:
+    """The full name of a topic that a projection publishes to. Its publisher makes it, compacted."""
+    return settings.topic_prefix + name

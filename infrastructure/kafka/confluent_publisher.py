@@ -66,7 +66,7 @@ class ConfluentPublisher:
         accepted = 0
         try:
             for topic, partition, key, value, headers in records:
-                produce(topic, value, key, partition, delivered, None, 0, headers)
+                produce(topic, value or None, key, partition, delivered, None, 0, headers)
                 accepted += 1
         except BufferError:
             pass  # the local queue is full: the caller hands over the rest later

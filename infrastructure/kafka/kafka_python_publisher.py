@@ -59,7 +59,7 @@ class KafkaPythonPublisher:
         accepted = 0
         try:
             for topic, partition, key, value, headers in records[:room]:
-                future = self._producer.send(topic, value, key, headers, partition)
+                future = self._producer.send(topic, value or None, key, headers, partition)
                 accepted += 1
                 future.add_callback(partial(self._report, entry, None))
                 future.add_errback(partial(self._report, entry))

@@ -7,7 +7,10 @@ from typing import NamedTuple, Protocol
 
 
 class OutRecord(NamedTuple):
-    """One record to publish. ``partition`` is explicit: shard mod P, never left to a client's partitioner."""
+    """One record to publish. ``partition`` is explicit: shard mod P, never left to a client's partitioner.
+
+    An empty ``value`` is published as none at all: on a compacted topic, a tombstone. It reads as empty again.
+    """
 
     topic: str
     partition: int

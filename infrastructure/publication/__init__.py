@@ -1,0 +1,1 @@
+"""The latest state of every key of a projection, on a compacted topic."""

@@ -1,0 +1,178 @@
+"""A sink whose states are also on a compacted topic, whatever dies between the two.
+
+The compare-and-set comes first, then the record, then the mark of what the topic shows. What dies in between leaves a
+mark behind the fence, and whoever opens the shard next publishes what changed since. Published twice is harmless: a
+record is a whole state and carries its position, and readers keep the highest.
+
+Two workers of one shard (one of them a zombie) may publish an older state after a newer one; compaction would keep it.
+So a mark moves only by compare-and-set: they find each other there, the mark goes, and all of the shard is published
+again. That holds as long as the zombie lives to look at the mark; if it dies right after its record, that rider shows
+an older place until his next event.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from infrastructure.publication.behind import changed_keys, why_all
+from infrastructure.publication.marks import Mark, Marks, Move
+from infrastructure.publication.outlet import Outlet
+from infrastructure.publication.records import PublishedRecords
+from projections.ports import Fence, Log, Parked, ShardWrite, Sink, Snapshot
+
+S = TypeVar("S")
+
+log = logging.getLogger("ridelog.publication")
+
+LOAD_KEYS = 1_000
+
+
+class PublishedSink(Generic[S]):
+    """``projections.ports.Sink`` around another one. Only the ``active`` generation publishes; one thread uses it.
+
+    Raises PortUnavailable also when the topic's broker is away: the shards wait, nothing is lost.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        stream: str,
+        generation: int,
+        log_port: Log,
+        records: PublishedRecords[S],
+        outlet: Outlet,
+        marks: Marks,
+        active: Callable[[], bool],
+    ) -> None:
+        self._sink = sink
+        self._stream = stream
+        self._generation = generation
+        self._log = log_port
+        self._records = records
+        self._outlet = outlet
+        self._marks = marks
+        self._active = active
+        self._topic = ""
+        """Identity of the topic as it was last asked for; empty: not yet."""
+        self._shown: dict[int, Mark | None] = {}
+        """Marks as this worker left them, of shards that are shown as they are; None: of an empty shard."""
+
+    def fences(self, shards: Sequence[int]) -> list[Fence | None]:
+        """And publish what the topic does not show of these shards."""
+        fences = self._sink.fences(shards)
+        if self._publishes() and shards:
+            self._catch_up(dict(zip(shards, fences, strict=True)))
+        return fences
+
+    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+        done = self._sink.apply(writes)
+        if not self._publishes() or not self._topic:
+            # Made active a moment ago: the next ``fences`` publishes all of it.
+            return done
+        won = [write for write, ok in zip(writes, done, strict=True) if ok]
+        self._outlet.publish(record for write in won for record in self._records.of(write.shard, write.states))
+        self._move(
+            {
+                write.shard: Move(self._shown[write.shard], Mark(self._generation, write.new, self._topic))
+                for write in won
+                if self._is_shown(write.shard, write.expected)
+            }
+        )
+        return done
+
+    def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
+        """Another log, or an older one: its positions start below those that are shown, so the keys go first."""
+        if not self._publishes():
+            return self._sink.reset(shard, expected, new)
+        # Without a mark all of the shard is published again: should the reset be lost, or never come; and after it
+        # once more, should another worker have published and marked the shard beside the tombstones.
+        self._shown.pop(shard, None)
+        self._marks.forget([shard])
+        position = 0 if expected is None else expected.position
+        self._outlet.publish(self._records.tombstones(shard, self._sink.snapshot(shard).states, position))
+        done = self._sink.reset(shard, expected, new)
+        self._marks.forget([shard])
+        return done
+
+    def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
+        return self._sink.load(keys)
+
+    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+        return self._sink.parked(shards)
+
+    def snapshot(self, shard: int) -> Snapshot:
+        return self._sink.snapshot(shard)
+
+    def drop(self) -> None:
+        # The mark is not this generation's alone: it tells the next one that all has to be published anew.
+        self._sink.drop()
+
+    def close(self) -> None:
+        """Drop the connection to the broker."""
+        self._outlet.close()
+
+    def _publishes(self) -> bool:
+        if self._active():
+            return True
+        # Whatever it knew of the topic, another generation publishes there now.
+        self._topic = ""
+        self._shown.clear()
+        return False
+
+    def _catch_up(self, fences: Mapping[int, Fence | None]) -> None:
+        topic = self._outlet.identity()
+        if topic != self._topic:
+            # A publisher of the old topic may be one that the broker has forgotten.
+            self._outlet.close()
+            self._topic = topic
+        marks = self._marks.read(list(fences))
+        for shard, fence in fences.items():
+            self._shown.pop(shard, None)
+            mark = marks.get(shard)
+            if fence is None:
+                if mark is None:
+                    self._shown[shard] = None
+                continue
+            now = Mark(self._generation, fence, topic)
+            if mark == now:
+                self._shown[shard] = mark
+            else:
+                self._publish_behind(shard, mark, now)
+
+    def _publish_behind(self, shard: int, mark: Mark | None, now: Mark) -> None:
+        why = why_all(mark, now)
+        keys = None
+        if mark is not None and why is None:
+            keys = changed_keys(self._log, self._stream, shard, mark.fence.seq, now.fence.seq)
+            why = f"published up to seq {mark.fence.seq} of {now.fence.seq}"
+        # States may be newer than the fence by now: then they are told once more than needed.
+        if keys is None:
+            told = self._outlet.publish(self._records.of(shard, self._sink.snapshot(shard).states))
+        else:
+            parts = [keys[first : first + LOAD_KEYS] for first in range(0, len(keys), LOAD_KEYS)]
+            loaded = (self._sink.load({shard: part}).get(shard, {}) for part in parts)
+            told = self._outlet.publish(record for states in loaded for record in self._records.of(shard, states))
+        log.info("published again", extra={"stream": self._stream, "shard": shard, "records": told, "why": why})
+        self._move({shard: Move(mark, now)})
+
+    def _is_shown(self, shard: int, fence: Fence | None) -> bool:
+        """Whether the topic showed the shard as it was at ``fence``; if not, the next ``fences`` publishes it."""
+        if shard not in self._shown:
+            return False
+        mark = self._shown[shard]
+        return (None if mark is None else mark.fence) == fence
+
+    def _move(self, moves: Mapping[int, Move]) -> None:
+        lost = []
+        for shard, won in self._marks.move(moves).items():
+            if won:
+                self._shown[shard] = moves[shard].new
+            else:
+                lost.append(shard)
+                self._shown.pop(shard, None)
+        if lost:
+            log.warning("another worker published too, these shards are published again: %s", lost)
+            self._marks.forget(lost)

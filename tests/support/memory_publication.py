@@ -1,0 +1,117 @@
+"""A compacted topic and its marks in memory; the test decides after which step a worker dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from domain.contracts import Codec, LocalSchemaIds
+from infrastructure.kafka.memory import MemoryBroker, UnknownPartition
+from infrastructure.kafka.memory_publisher import MemoryPublisher
+from infrastructure.kafka.port import OutRecord
+from infrastructure.publication.marks import Mark, Move
+from infrastructure.publication.outlet import Outlet
+from infrastructure.publication.records import PublishedRecords
+from infrastructure.publication.sink import PublishedSink
+from projections.locations import LOCATIONS
+from projections.ports import Log, PortUnavailable, Sink
+
+TOPIC = "rider-locations"
+PARTITIONS = 8
+
+
+def nothing(*_: object) -> None:
+    return
+
+
+class MemoryMarks:
+    """``infrastructure.publication.marks.Marks``; the hooks may raise or interfere."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, Mark] = {}
+        self.before_move: Callable[[], None] = nothing
+        self.after_move: Callable[[], None] = nothing
+
+    def read(self, shards: Sequence[int]) -> dict[int, Mark]:
+        return {shard: self.held[shard] for shard in shards if shard in self.held}
+
+    def move(self, moves: Mapping[int, Move]) -> dict[int, bool]:
+        self.before_move()
+        done = {shard: self.held.get(shard) == expected for shard, (expected, _) in moves.items()}
+        self.held.update({shard: moves[shard].new for shard, won in done.items() if won})
+        self.after_move()
+        return done
+
+    def forget(self, shards: Sequence[int]) -> None:
+        for shard in shards:
+            self.held.pop(shard, None)
+
+
+class HookedPublisher(MemoryPublisher):
+    """``before`` and ``after`` see each record that goes to the broker; what they raise ends the worker."""
+
+    def __init__(
+        self, broker: MemoryBroker, before: Callable[[OutRecord], None], after: Callable[[OutRecord], None]
+    ) -> None:
+        super().__init__(broker)
+        self._before = before
+        self._after = after
+
+    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+        for record in records:
+            self._before(record)
+            super().publish(token, [record])
+            self._after(record)
+        return len(records)
+
+
+class Published:
+    """The topic, the marks and the states that workers come and go around."""
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker()
+        self.marks = MemoryMarks()
+        self.made = 0
+
+    def identity(self) -> str:
+        """Makes the topic if it is missing, as the real one does."""
+        if not self.broker.accepting:
+            raise PortUnavailable("the broker is away")
+        try:
+            self.broker.bounds(TOPIC, 0)
+        except UnknownPartition:
+            self.made += 1
+            self.broker.create_topic(TOPIC, PARTITIONS)
+        return f"topic-{self.made}"
+
+    def sink(
+        self,
+        sink: Sink,
+        log: Log,
+        *,
+        generation: int = 1,
+        active: Callable[[], bool] = lambda: True,
+        before: Callable[[OutRecord], None] = nothing,
+        after: Callable[[OutRecord], None] = nothing,
+        batch_records: int = 2_000,
+    ) -> PublishedSink[Any]:
+        """The sink of one more worker."""
+        return PublishedSink(
+            sink,
+            stream="Rider",
+            generation=generation,
+            log_port=log,
+            records=PublishedRecords(LOCATIONS, TOPIC, PARTITIONS, Codec(LocalSchemaIds()).encode),
+            outlet=Outlet(
+                lambda: HookedPublisher(self.broker, before, after),
+                self.identity,
+                batch_records=batch_records,
+                acknowledged_s=0.0,
+            ),
+            marks=self.marks,
+            active=active,
+        )
+
+    def records(self) -> list[tuple[bytes, bytes]]:
+        """Key and value of all that is on the topic, in the order of each partition."""
+        return [(record.key, record.value) for record in self.broker.records(TOPIC)]

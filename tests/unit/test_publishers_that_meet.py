@@ -1,0 +1,169 @@
+"""Two publishers of one topic: generations that are switched, zombies, commands that write beside the worker."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from infrastructure.publication.behind import MOST_EVENTS, changed_keys, why_all
+from infrastructure.publication.marks import Mark
+from projections.locations import LOCATIONS
+from projections.parking import Parking
+from projections.ports import Fence, PortUnavailable, ShardWrite
+from projections.runner import LostRace
+from tests.support.locations import compacted, highest
+from tests.support.locations_world import HISTORY, T_MS, World, at_call, dies_at, folded, overtaken_by
+from tests.support.memory_ports import MemoryLog, MemorySink
+
+
+def test_a_switch_tells_all_of_the_new_generation_and_a_rollback_all_of_the_old() -> None:
+    world = World()
+    active = 1
+    old = world.worker(generation=1, active=lambda: active == 1)
+    other = MemorySink()
+    new = world.worker(generation=2, active=lambda: active == 2, sink=other)
+    riders = len(folded(world.log.events))
+    for worker in (old, new):
+        worker.reads()
+    assert len(world.published.records()) == riders
+    for now_active, expected in ((2, 2 * riders), (1, 3 * riders)):
+        active = now_active
+        for worker in (old, new):
+            worker.runner.idle_check()
+        assert len(world.published.records()) == expected
+        assert world.is_shown()
+
+
+def test_a_generation_that_was_just_made_active_publishes_all_even_if_a_batch_comes_first() -> None:
+    world = World()
+    active = False
+    worker = world.worker(active=lambda: active)
+    worker.reads()
+    active = True
+    worker.reads(*world.ping(("rider-1", 60)))
+    worker.runner.idle_check()
+    assert world.is_shown()
+
+
+def test_a_zombie_that_publishes_an_older_state_last_is_found_at_the_mark() -> None:
+    world = World([("rider-1", 1)])
+    successor = world.worker()
+    successor.reads()
+    zombie = world.worker(before=overtaken_by(successor, world))
+    zombie.reads()
+    zombie.reads(*world.ping(("rider-1", 60)))
+    records = world.published.records()
+    # Who read all of it knows better; who comes after a compaction would not.
+    assert highest(records) == folded(world.log.events)
+    assert highest(compacted(records))["rider-1"]["event_timestamp_ms"] == T_MS + 60_000
+    successor.runner.idle_check()
+    assert world.is_shown()
+
+
+def test_an_unparked_key_is_published_though_the_command_that_unparked_it_publishes_nothing() -> None:
+    world = World()
+    world.log.append("rider-1", "GpsPing", {"event_timestamp_ms": "no time"})
+    worker = world.worker()
+    worker.reads()
+    world.ping(("rider-1", 60))
+    worker.runner.idle_check()
+    worker.runner.idle_check()
+    assert world.sink.all_parked()
+    world.log.discards.add(len(HISTORY) + 1)
+    parking = Parking(LOCATIONS, world.sink, world.log, json.loads, lambda: 0)
+    assert parking.retry("rider-1").verdict == "unparked"
+    worker.runner.idle_check()
+    expected = folded([event for event in world.log.events if event.position not in world.log.discards])
+    assert highest(compacted(world.published.records())) == expected
+
+
+def test_after_a_restore_no_rider_stays_at_a_position_that_the_log_does_not_have() -> None:
+    world = World()
+    world.worker().reads()
+    world.ping(*[("gone", 100 + number) for number in range(5)], ("rider-1", 110))
+    world.worker().reads()
+    world.log = world.log.restored_to(len(HISTORY))
+    successor = world.worker()
+    successor.reads()
+    successor.runner.idle_check()
+    assert world.is_shown()
+    assert "gone" not in highest(world.published.records())
+
+
+def test_a_worker_that_resets_what_another_one_has_reset_takes_no_rider_away() -> None:
+    world = World()
+    world.worker().reads()
+    world.log = world.log.restored_to(20)
+    successor = world.worker()
+
+    def resets_first() -> None:
+        successor.reads()
+        successor.runner.idle_check()
+
+    zombie = world.worker(before=at_call(1, resets_first))
+    with pytest.raises(LostRace):
+        zombie.reads()
+    successor.runner.idle_check()
+    assert world.is_shown()
+
+
+def test_a_worker_that_dies_while_it_resets_what_another_one_has_reset_takes_no_rider_away() -> None:
+    world = World()
+    world.worker().reads()
+    shard, fence = next(iter(world.sink.held.items()))
+    zombie = world.published.sink(world.sink, world.log, after=dies_at(1))
+    assert zombie.fences([shard]) == [fence]
+    world.log = world.log.restored_to(20)
+    successor = world.worker()
+    successor.reads()
+    successor.runner.idle_check()
+    with pytest.raises(PortUnavailable):
+        zombie.reset(shard, fence, Fence("log", "another", 0, 0))
+    assert not world.is_shown()
+    successor.runner.idle_check()
+    assert world.is_shown()
+
+
+def test_a_mark_is_not_moved_over_a_step_that_was_not_published() -> None:
+    world = World([("rider-1", 1)])
+    world.worker().reads()
+    ((shard, fence),) = world.sink.held.items()
+    sink = world.published.sink(world.sink, world.log, before=dies_at(1))
+    sink.fences([shard])
+    steps = [fence, *(fence._replace(seq=fence.seq + n, position=fence.position + n) for n in (1, 2))]
+    (state,) = world.sink.all_states().values()
+    with pytest.raises(PortUnavailable):
+        sink.apply([ShardWrite(shard, steps[0], steps[1], {"rider-1": state})])
+    assert sink.apply([ShardWrite(shard, steps[1], steps[2], {})]) == [True]
+    assert world.published.marks.held[shard].fence == fence
+
+
+NOW = Mark(2, Fence("log", "one", 9, 90), "topic")
+
+
+@pytest.mark.parametrize(
+    ("mark", "why"),
+    [
+        (None, "never published"),
+        (NOW._replace(topic="another"), "topic was made again"),
+        (NOW._replace(generation=1), "generation 1"),
+        (NOW._replace(fence=NOW.fence._replace(log_id="another")), "folded anew"),
+        (NOW._replace(fence=NOW.fence._replace(incarnation="two")), "unparked"),
+        (NOW._replace(fence=NOW.fence._replace(seq=10)), "taken back"),
+    ],
+)
+def test_all_of_a_shard_is_published_when_the_mark_does_not_tell_what_is_shown(mark: Mark | None, why: str) -> None:
+    assert why in (why_all(mark, NOW) or "")
+
+
+def test_otherwise_only_what_has_changed() -> None:
+    assert why_all(NOW, NOW) is None
+    assert why_all(NOW._replace(fence=NOW.fence._replace(seq=3, position=30)), NOW) is None
+
+
+def test_what_lies_too_far_back_or_is_not_in_the_log_is_not_looked_for() -> None:
+    log = MemoryLog()
+    assert changed_keys(log, "Rider", 3, 0, MOST_EVENTS + 1) is None
+    assert changed_keys(log, "Rider", 3, 0, 1) is None
+    assert changed_keys(log, "Rider", 3, 5, 5) == []
