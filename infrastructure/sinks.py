@@ -7,6 +7,7 @@ from typing import Any
 import redis
 from sqlalchemy import Engine
 
+from infrastructure.postgres.sink import PostgresSink
 from infrastructure.redis.sink import RedisSink
 from projections.ports import Sink
 from projections.protocol import Projection
@@ -21,4 +22,6 @@ class Stores:
 
     def sink(self, projection: Projection[Any], generation: int) -> Sink:
         """Where that generation of the projection keeps state and fences."""
+        if projection.store == "postgres":
+            return PostgresSink(self.engine, projection, generation)
         return RedisSink(self.redis, projection.name, generation)

@@ -6,18 +6,26 @@ from collections.abc import Iterator
 
 import pytest
 
+from infrastructure.event_store.engine import reader_engine
+from infrastructure.postgres.sink import PostgresSink
 from infrastructure.redis.connection import EvictingRedis, check_never_evicts, connect
 from infrastructure.redis.sink import RedisSink
 from projections.ports import Fence, Parked, PortUnavailable, ShardWrite, Sink, Snapshot
+from projections.speed import SPEED
 from tests.support.memory_ports import MemorySink
 
 START = Fence("log-1", "one", 0, 0)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "postgres"])
 def sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
     if request.param == "memory":
         yield MemorySink()
+        return
+    if request.param == "postgres":
+        engine = reader_engine(request.getfixturevalue("postgres_url"))
+        yield PostgresSink(engine, SPEED, 1)
+        engine.dispose()
         return
     client = connect(request.getfixturevalue("redis_url"))
     yield RedisSink(client, "speed", 1)

@@ -1,0 +1,198 @@
+"""The generic Postgres sink: states, rows, marks and fence of a batch in one transaction (invariant 4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg2
+from sqlalchemy import Engine
+
+from infrastructure.postgres import statements as sql
+from infrastructure.postgres.copy_text import copy_text
+from infrastructure.postgres.errors import refused_or_away, sink_errors
+from projections.parked_marks import encode_mark
+from projections.ports import Fence, Parked, ShardWrite, Snapshot
+from projections.protocol import Projection
+
+
+class PostgresSink:
+    """``projections.ports.Sink`` on Postgres, for one generation of a projection with or without tables."""
+
+    def __init__(self, engine: Engine, projection: Projection[Any], generation: int) -> None:
+        self._engine = engine
+        self._of = (projection.name, generation)
+        self._generation = generation
+        self._tables = {rows.table.name: sql.RowStatements(rows) for rows in projection.tables}
+
+    def fences(self, shards: Sequence[int]) -> list[Fence | None]:
+        with self._transaction() as cursor:
+            found = self._read_fences(cursor, shards)
+        return [found.get(shard) for shard in shards]
+
+    def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
+        asked = [(shard, key) for shard, names in keys.items() for key in names]
+        found: dict[int, dict[str, bytes]] = {shard: {} for shard, names in keys.items() if names}
+        if not asked:
+            return {}
+        with self._transaction() as cursor:
+            cursor.execute(
+                "SELECT s.shard, s.key, s.state FROM unnest(%s::smallint[], %s::text[]) AS u(shard, key)"
+                " JOIN projection_states s ON s.projection = %s AND s.generation = %s"
+                "  AND s.shard = u.shard AND s.key = u.key",
+                ([shard for shard, _ in asked], [key for _, key in asked], *self._of),
+            )
+            for shard, key, state in cursor:
+                found[shard][key] = bytes(state)
+        return found
+
+    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+        with self._transaction() as cursor:
+            return self._read_parked(cursor, shards)
+
+    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+        if not writes:
+            return []
+        with self._transaction() as cursor:
+            won = self._move_fences(cursor, writes)
+            kept = [write for write in writes if write.shard in won]
+            self._put_states(cursor, kept)
+            self._put_rows(cursor, kept)
+            self._put_marks(cursor, kept)
+        return [write.shard in won for write in writes]
+
+    def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
+        with self._transaction() as cursor:
+            if not self._move_fences(cursor, [ShardWrite(shard, expected, new, {})]):
+                return False
+            for table in ("projection_states", "projection_parked"):
+                cursor.execute(
+                    f"DELETE FROM {table} WHERE projection = %s AND generation = %s AND shard = %s",  # noqa: S608
+                    (*self._of, shard),
+                )
+            for rows in self._tables.values():
+                cursor.execute(rows.delete_shard, (self._generation, shard))
+        return True
+
+    def snapshot(self, shard: int) -> Snapshot:
+        with self._transaction() as cursor:
+            # Before any query: all that follows sees one instant.
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            fence = self._read_fences(cursor, [shard]).get(shard)
+            marks = self._read_parked(cursor, [shard]).get(shard, {})
+            cursor.execute(
+                "SELECT key, state FROM projection_states WHERE projection = %s AND generation = %s AND shard = %s",
+                (*self._of, shard),
+            )
+            states = {key: bytes(state) for key, state in cursor}
+            rows: dict[str, bytes] = {}
+            for name, table in self._tables.items():
+                cursor.execute(table.of_shard, (self._generation, shard))
+                for row in cursor:
+                    keys = len(row) - table.values
+                    rows[" ".join([name, *map(_word, row[:keys])])] = " ".join(map(_word, row[keys:])).encode()
+        return Snapshot(fence, states, rows, marks)
+
+    def drop(self) -> None:
+        with self._transaction() as cursor:
+            for table in ("projection_states", "projection_parked", "projection_fences"):
+                cursor.execute(f"DELETE FROM {table} WHERE projection = %s AND generation = %s", self._of)  # noqa: S608
+            for rows in self._tables.values():
+                cursor.execute(rows.delete_all, (self._generation,))
+
+    def _read_fences(self, cursor: Any, shards: Sequence[int]) -> dict[int, Fence]:
+        cursor.execute(
+            "SELECT shard, log_id, incarnation, seq, position FROM projection_fences"
+            " WHERE projection = %s AND generation = %s AND shard = ANY(%s)",
+            (*self._of, list(shards)),
+        )
+        return {shard: Fence(*fence) for shard, *fence in cursor}
+
+    def _read_parked(self, cursor: Any, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+        cursor.execute(
+            "SELECT shard, key, parked FROM projection_parked"
+            " WHERE projection = %s AND generation = %s AND shard = ANY(%s)",
+            (*self._of, list(shards)),
+        )
+        found: dict[int, dict[str, Parked]] = {}
+        for shard, key, mark in cursor:
+            found.setdefault(shard, {})[key] = Parked(**mark)
+        return found
+
+    def _move_fences(self, cursor: Any, writes: Sequence[ShardWrite]) -> set[int]:
+        """Lock the fences, and move those that stand where they are expected; their shards."""
+        expected = {write.shard: write.expected for write in writes}
+        cursor.execute(sql.LOCK_FENCES, (*self._of, list(expected)))
+        held = {shard: Fence(*fence) for shard, *fence in cursor}
+        moved = [w for w in writes if w.expected is not None and held.get(w.shard) == w.expected]
+        made = [w for w in writes if w.expected is None and w.shard not in held]
+        won = {write.shard for write in moved}
+        if moved:
+            cursor.execute(sql.UPDATE_FENCES, (*_columns(moved), *self._of))
+        if made:
+            # Another worker may make it at the same time: then only one of them is told that it did.
+            cursor.execute(sql.INSERT_FENCES, (*self._of, *_columns(made)))
+            won |= {shard for (shard,) in cursor}
+        return won
+
+    def _put_states(self, cursor: Any, writes: Sequence[ShardWrite]) -> None:
+        rows = [(write.shard, key, state) for write in writes for key, state in write.states.items()]
+        if rows:
+            cursor.execute(sql.STATES)
+            cursor.copy_expert(sql.COPY_STATES, copy_text(rows))
+            cursor.execute(sql.UPSERT_STATES, self._of)
+
+    def _put_rows(self, cursor: Any, writes: Sequence[ShardWrite]) -> None:
+        by_table: dict[str, list[Sequence[Any]]] = {}
+        for write in writes:
+            for table, key, add, latest in write.rows:
+                shown = latest if latest is not None else (None,) * self._tables[table].latest
+                by_table.setdefault(table, []).append((write.shard, *key, *add, *shown))
+        for table, rows in by_table.items():
+            statements = self._tables[table]
+            cursor.execute(statements.create)
+            cursor.copy_expert(statements.copy, copy_text(rows))
+            cursor.execute(statements.upsert, (self._generation,))
+
+    def _put_marks(self, cursor: Any, writes: Sequence[ShardWrite]) -> None:
+        for write in writes:
+            for key, mark in write.parked.items():
+                place = (*self._of, write.shard, key)
+                if mark is None:
+                    cursor.execute(sql.UNPARK, place)
+                else:
+                    cursor.execute(sql.PARK, (*place, encode_mark(mark)))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        """A driver's cursor in a transaction: COPY needs it."""
+        with sink_errors(), self._engine.begin() as connection:
+            cursor = connection.connection.cursor()
+            try:
+                yield cursor
+            except psycopg2.Error as error:
+                if connection.connection.dbapi_connection is None or error.pgcode is None:
+                    connection.invalidate()  # the connection is gone; the pool must not hand it out again
+                raise refused_or_away(error, error) from error
+            finally:
+                cursor.close()
+
+
+def _columns(writes: Sequence[ShardWrite]) -> tuple[list[Any], ...]:
+    new = [write.new for write in writes]
+    return (
+        [write.shard for write in writes],
+        [fence.log_id for fence in new],
+        [fence.incarnation for fence in new],
+        [fence.seq for fence in new],
+        [fence.position for fence in new],
+    )
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return json.dumps(value, ensure_ascii=False)

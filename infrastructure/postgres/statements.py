@@ -1,0 +1,70 @@
+"""The SQL of the Postgres sink, built from the declaration of a read model's table. Pure."""
+
+from __future__ import annotations
+
+from read_models.rows import RowTable
+
+STATES = "CREATE TEMPORARY TABLE IF NOT EXISTS new_states (shard smallint, key text, state bytea) ON COMMIT DELETE ROWS"
+COPY_STATES = "COPY new_states (shard, key, state) FROM STDIN"
+UPSERT_STATES = (
+    "INSERT INTO projection_states (projection, generation, shard, key, state)"
+    " SELECT %s, %s, shard, key, state FROM new_states"
+    " ON CONFLICT (projection, generation, shard, key) DO UPDATE SET state = excluded.state"
+)
+
+# In one order, so that two workers that meet in several shards wait for each other and do not lock each other out.
+LOCK_FENCES = (
+    "SELECT shard, log_id, incarnation, seq, position FROM projection_fences"
+    " WHERE projection = %s AND generation = %s AND shard = ANY(%s) ORDER BY shard FOR UPDATE"
+)
+_FENCES = "unnest(%s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])"
+INSERT_FENCES = (
+    "INSERT INTO projection_fences (projection, generation, shard, log_id, incarnation, seq, position)"
+    f" SELECT %s, %s, v.* FROM {_FENCES} AS v(shard, log_id, incarnation, seq, position) ORDER BY v.shard"
+    " ON CONFLICT DO NOTHING RETURNING shard"
+)
+UPDATE_FENCES = (
+    "UPDATE projection_fences f SET log_id = v.log_id, incarnation = v.incarnation, seq = v.seq, position = v.position"
+    f" FROM {_FENCES} AS v(shard, log_id, incarnation, seq, position)"
+    " WHERE f.projection = %s AND f.generation = %s AND f.shard = v.shard"
+)
+
+PARK = (
+    "INSERT INTO projection_parked (projection, generation, shard, key, parked) VALUES (%s, %s, %s, %s, %s)"
+    " ON CONFLICT (projection, generation, shard, key) DO UPDATE SET parked = excluded.parked"
+)
+UNPARK = "DELETE FROM projection_parked WHERE projection = %s AND generation = %s AND shard = %s AND key = %s"
+
+
+class RowStatements:
+    """What is run for the rows of one table."""
+
+    def __init__(self, rows: RowTable) -> None:
+        name = _quoted(rows.table.name)
+        temporary = _quoted(f"new_{rows.table.name}")
+        columns = ("shard", *rows.key, *rows.add, *rows.latest)
+        listed = ", ".join(map(_quoted, columns))
+        unique = ", ".join(_quoted(column.name) for column in rows.table.primary_key.columns)
+        merges = [f"{_quoted(c)} = t.{_quoted(c)} + excluded.{_quoted(c)}" for c in rows.add]
+        merges += [f"{_quoted(c)} = coalesce(excluded.{_quoted(c)}, t.{_quoted(c)})" for c in rows.latest]
+        self.columns = columns
+        self.latest = len(rows.latest)
+        self.values = len(rows.add) + len(rows.latest)
+        self.create = (
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {temporary} ON COMMIT DELETE ROWS AS"
+            f" SELECT {listed} FROM {name} WITH NO DATA"
+        )
+        self.copy = f"COPY {temporary} ({listed}) FROM STDIN"
+        self.upsert = (
+            f"INSERT INTO {name} AS t (generation, {listed}) SELECT %s, {listed} FROM {temporary}"
+            f" ON CONFLICT ({unique}) DO UPDATE SET {', '.join(merges)}"
+        )
+        self.of_shard = (
+            f"SELECT {', '.join(map(_quoted, columns[1:]))} FROM {name} WHERE generation = %s AND shard = %s"
+        )
+        self.delete_shard = f"DELETE FROM {name} WHERE generation = %s AND shard = %s"
+        self.delete_all = f"DELETE FROM {name} WHERE generation = %s"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
