@@ -11,6 +11,7 @@ import infrastructure.registry.tables  # noqa: F401  (its tables belong to the s
 from alembic import context
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.tables import metadata
+from read_models.analytics import metadata as read_models
 
 
 def include_name(name: str | None, kind: str, _parents: Any) -> bool:
@@ -19,7 +20,7 @@ def include_name(name: str | None, kind: str, _parents: Any) -> bool:
 
 
 def run(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata, include_name=include_name)
+    context.configure(connection=connection, target_metadata=[metadata, read_models], include_name=include_name)
     with context.begin_transaction():
         context.run_migrations()
 

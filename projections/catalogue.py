@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from projections.analytics import ANALYTICS
+from projections.locations import LOCATIONS
 from projections.protocol import Projection
 from projections.speed import SPEED
 
-PROJECTIONS: dict[str, Projection[Any]] = {projection.name: projection for projection in (SPEED,)}
+PROJECTIONS: dict[str, Projection[Any]] = {p.name: p for p in (SPEED, LOCATIONS, ANALYTICS)}

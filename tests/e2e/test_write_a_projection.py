@@ -27,7 +27,7 @@ def follow_the_page(folder: Path) -> Path:
     catalogue = folder / "projections" / "catalogue.py"
     imported = "from projections.longest_silence import LONGEST_SILENCE\n"
     change(catalogue, "from projections.protocol", f"{imported}from projections.protocol")
-    change(catalogue, "SPEED,", "LONGEST_SILENCE, SPEED,")
+    change(catalogue, "(SPEED,", "(LONGEST_SILENCE, SPEED,")
     return folder
 
 

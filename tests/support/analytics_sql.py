@@ -15,7 +15,7 @@ from typing import Any
 import fastavro
 from sqlalchemy import Connection, text
 
-KEPT = 32
+KEPT = 10
 """A fix that comes when so many later ones are known is too late for its steps."""
 
 _PINGS = """

@@ -1,0 +1,190 @@
+"""What a rider did, by hour and by minute: a fold whose every event changes sums, exactly, also when it comes late.
+
+The state is the 10 latest fixes and the maxima that they may still lower. Sums are not in it: each event says what it
+adds to which hour and minute (``RiderHours.hours`` and ``.minutes``), and takes back what an earlier one added if it
+falls between two fixes. So whatever the order of arrival within the window, the sums are those of the sorted track.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from domain.features.keyed_event import KeyedEvent
+from domain.features.track import KEPT, Step, TrackFix, step, way_mm
+
+HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
+WORST_ACCURACY_M = 50.0
+"""A fix that may be further off says nothing about the way (the gate that Namma Yatri uses)."""
+
+_LATE_MS = (60_000, 300_000, 900_000, 3_600_000)
+
+
+class HourChange(NamedTuple):
+    """``add``: pings, rejected_fixes, too_late, late by 1, 5, 15 and 60 minutes, impossible_steps, distance_mm,
+    moving_mm, moving_ms. ``latest``: speed_max_mm_s and longest_silence_ms of the hour, None if not changed."""
+
+    hour: int
+    add: tuple[int, ...]
+    latest: tuple[int, int] | None
+
+
+class MinuteChange(NamedTuple):
+    """``add``: riders, pings, rejected_fixes, too_late, impossible_steps, distance_mm, moving_mm, moving_ms."""
+
+    minute: int
+    add: tuple[int, ...]
+
+
+class Maxima(NamedTuple):
+    """The fastest movement and the longest silence of one hour (epoch hours)."""
+
+    hour: int
+    speed_mm_s: int
+    silence_ms: int
+
+
+class RiderHours(NamedTuple):
+    """``window``: the latest fixes, sorted. ``settled``: maxima of the hour of the window's first fix over the
+    steps that no late fix can change any more; ``newest``: maxima of the newest hour over all its steps. ``hours`` and
+    ``minutes``: what the last event changed; they are no part of what is stored."""
+
+    version: int
+    position: int
+    window: tuple[TrackFix, ...] = ()
+    settled: Maxima = Maxima(0, 0, 0)
+    newest: Maxima = Maxima(0, 0, 0)
+    hours: tuple[HourChange, ...] = ()
+    minutes: tuple[MinuteChange, ...] = ()
+
+
+EMPTY = RiderHours(0, 0)
+
+
+def fold(state: RiderHours, event: KeyedEvent) -> RiderHours:
+    """The state after one more event of the rider's stream; pure."""
+    if event.event_type != "GpsPing":
+        return state._replace(version=event.version, position=event.position, hours=(), minutes=())
+    data = event.data
+    window, t_ms = state.window, data["event_timestamp_ms"]
+    accuracy = data["accuracy_meters"]
+    if accuracy is not None and accuracy > WORST_ACCURACY_M:
+        return _counted(state, event, rejected=1, too_late=0)
+    fix = TrackFix(t_ms, bytes.fromhex(data["event_id"].replace("-", "")), data["latitude"], data["longitude"], 0)
+    if not window or fix[:2] > window[-1][:2]:
+        return _appended(state, event, fix)
+    if len(window) == KEPT and fix[:2] < window[0][:2]:
+        return _counted(state, event, rejected=0, too_late=1)
+    return _inserted(state, event, fix)
+
+
+def _counted(state: RiderHours, event: KeyedEvent, *, rejected: int, too_late: int) -> RiderHours:
+    """A ping that counts as a ping and says nothing about the way."""
+    t_ms = event.data["event_timestamp_ms"]
+    hour = HourChange(t_ms // HOUR_MS, (1, rejected, too_late, *_lateness(event.data), 0, 0, 0, 0), None)
+    minute = MinuteChange(t_ms // MINUTE_MS, (0, 1, rejected, too_late, 0, 0, 0, 0))
+    return state._replace(version=event.version, position=event.position, hours=(hour,), minutes=(minute,))
+
+
+def _appended(state: RiderHours, event: KeyedEvent, fix: TrackFix) -> RiderHours:
+    """The way of almost all: a fix later than all others."""
+    window, t_ms = state.window, fix.t_ms
+    hour, minute = t_ms // HOUR_MS, t_ms // MINUTE_MS
+    seen, made = 1, step(0, 0)
+    if window:
+        last = window[-1]
+        mm = way_mm(last, fix)
+        fix = fix._replace(mm=mm)
+        made = step(mm, t_ms - last.t_ms)
+        seen = int(last.t_ms // MINUTE_MS != minute)
+    newest = _higher(state.newest if state.newest.hour == hour else Maxima(hour, 0, 0), made)
+    kept, settled = _trimmed((*window, fix), state.settled)
+    sums = made[:4]
+    return RiderHours(
+        event.version,
+        event.position,
+        kept,
+        settled,
+        newest,
+        (HourChange(hour, (1, 0, 0, *_lateness(event.data), *sums), newest[1:]),),
+        (MinuteChange(minute, (seen, 1, 0, 0, *sums)),),
+    )
+
+
+def _inserted(state: RiderHours, event: KeyedEvent, fix: TrackFix) -> RiderHours:
+    """A fix before others that are kept: the step that it falls into is taken back, the two that it makes are added."""
+    window = state.window
+    at = sum(kept[:2] < fix[:2] for kept in window)
+    after = window[at]
+    if after[:2] == fix[:2]:
+        return _counted(state, event, rejected=0, too_late=0)
+    before = window[at - 1] if at else None
+    into, old = step(0, 0), step(0, 0)
+    if before is not None:
+        fix = fix._replace(mm=way_mm(before, fix))
+        into = step(fix.mm, fix.t_ms - before.t_ms)
+        old = step(after.mm, after.t_ms - before.t_ms)
+    after = after._replace(mm=way_mm(fix, after))
+    onward = step(after.mm, after.t_ms - fix.t_ms)
+    minute = fix.t_ms // MINUTE_MS
+    seen = int(after.t_ms // MINUTE_MS != minute and (before is None or before.t_ms // MINUTE_MS != minute))
+    kept, settled = _trimmed((*window[:at], fix, after, *window[at + 1 :]), state.settled)
+    corrected = tuple(new - was for new, was in zip(onward[:4], old[:4], strict=True))
+    maxima = {hour: _maxima(hour, kept, settled) for hour in {fix.t_ms // HOUR_MS, after.t_ms // HOUR_MS}}
+    newest = maxima.get(state.newest.hour, state.newest)
+    hour, later = maxima[fix.t_ms // HOUR_MS], maxima[after.t_ms // HOUR_MS]
+    return RiderHours(
+        event.version,
+        event.position,
+        kept,
+        settled,
+        newest,
+        (
+            HourChange(hour.hour, (1, 0, 0, *_lateness(event.data), *into[:4]), hour[1:]),
+            HourChange(later.hour, (0, 0, 0, 0, 0, 0, 0, *corrected), later[1:]),
+        ),
+        (
+            MinuteChange(minute, (seen, 1, 0, 0, *into[:4])),
+            MinuteChange(after.t_ms // MINUTE_MS, (0, 0, 0, 0, *corrected)),
+        ),
+    )
+
+
+def _trimmed(window: tuple[TrackFix, ...], settled: Maxima) -> tuple[tuple[TrackFix, ...], Maxima]:
+    """The window within its bound; the step out of a fix that leaves it can change no more, and is settled."""
+    if len(window) <= KEPT:
+        return window, settled
+    first, second = window[0], window[1]
+    left = step(second.mm, second.t_ms - first.t_ms)
+    hour = second.t_ms // HOUR_MS
+    # An hour before the window's first fix is over: no fix that is in time can fall into it.
+    return window[1:], _higher(settled if settled.hour == hour else Maxima(hour, 0, 0), left)
+
+
+def _maxima(hour: int, window: tuple[TrackFix, ...], settled: Maxima) -> Maxima:
+    """Of all steps of one hour that the window reaches into."""
+    found = settled if settled.hour == hour else Maxima(hour, 0, 0)
+    for a, b in pairwise(window):
+        if b.t_ms // HOUR_MS == hour:
+            found = _higher(found, step(b.mm, b.t_ms - a.t_ms))
+    return found
+
+
+def _higher(maxima: Maxima, made: Step) -> Maxima:
+    return Maxima(maxima.hour, max(maxima.speed_mm_s, made.speed_mm_s), max(maxima.silence_ms, made.silence_ms))
+
+
+def _lateness(data: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """By how many minutes the ping was received after its event: at least 1, 5, 15 or 60; none of them if unknown."""
+    received = data["received_timestamp_ms"]
+    late = received - data["event_timestamp_ms"] if received else 0
+    if late < _LATE_MS[0]:
+        return 0, 0, 0, 0
+    return (
+        int(late < _LATE_MS[1]),
+        int(_LATE_MS[1] <= late < _LATE_MS[2]),
+        int(_LATE_MS[2] <= late < _LATE_MS[3]),
+        int(late >= _LATE_MS[3]),
+    )
