@@ -16,6 +16,7 @@ from infrastructure.kafka.factory import make_topic
 from infrastructure.observability.stages import Progress, StageReporter
 from infrastructure.processes.common import run_until_stopped
 from infrastructure.processes.observer import Observer
+from infrastructure.publication.factory import publishing
 from infrastructure.redis.connection import check_never_evicts, connect
 from infrastructure.registry.connect import schema_ids
 from infrastructure.registry.ids import RegistryUnavailable
@@ -91,15 +92,26 @@ class Follower:
             log = PostgresLog(self._engine)
             group = f"{projection.name}-{self._generation}"
             topic = make_topic(settings, topics(settings)[projection.stream], group)
-            runner = Runner(
+            codec = Codec(schema_ids(settings, self._engine))
+            with publishing(
+                settings,
                 projection,
+                self._generation,
+                Stores(self._engine, redis).sink(projection, self._generation),
+                client=redis,
                 log_port=log,
-                topic=topic,
-                sink=Stores(self._engine, redis).sink(projection, self._generation),
-                decode=Codec(schema_ids(settings, self._engine)).decode,
-                partitions=settings.topic_partitions,
-            )
-            self._follow(runner, Observer(projection, self._generation, runner, log, self._reporter))
+                encode=codec.encode,
+                active=self._is_active,
+            ) as sink:
+                runner = Runner(
+                    projection,
+                    log_port=log,
+                    topic=topic,
+                    sink=sink,
+                    decode=codec.decode,
+                    partitions=settings.topic_partitions,
+                )
+                self._follow(runner, Observer(projection, self._generation, runner, log, self._reporter))
         finally:
             if topic is not None:
                 topic.close()
