@@ -14,6 +14,7 @@ from infrastructure.event_store.generations import active
 from infrastructure.event_store.log import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.event_store.snapshots import SnapshotRecorder
+from infrastructure.http.analytics import analytics_router
 from infrastructure.http.application import Parts, build
 from infrastructure.http.checks import ready_checks, refresher
 from infrastructure.http.registry_routes import registry_router
@@ -57,7 +58,10 @@ def main(settings: Settings) -> None:
             speed=StateReader(cache, speed.NAME, partial(active, reader, speed.NAME)),
             checks=ready_checks(reader, cache),
             refresh_metrics=refresher(reader, commits),
-            routers=[] if settings.schema_registry_url else [registry_router(RegistryStore(reader))],
+            routers=[
+                analytics_router(reader),
+                *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
+            ],
             on_shutdown=[cache.aclose],
         ),
     )
