@@ -69,8 +69,9 @@ def killed_rebuild(ridelog: Ridelog, name: str, after_s: float) -> None:
 
 
 @pytest.mark.proof
+@pytest.mark.parametrize("name", ["speed", "analytics"])
 def test_invariant_9_a_rebuild_takes_nothing_down(
-    ridelog: Ridelog, record_property: Callable[[str, object], None]
+    ridelog: Ridelog, name: str, record_property: Callable[[str, object], None]
 ) -> None:
     riders = [f"steady-{uuid.uuid4().hex[:8]}-{number}" for number in range(RIDERS)]
     prefill(ridelog, riders, PREFILL)
@@ -81,19 +82,19 @@ def test_invariant_9_a_rebuild_takes_nothing_down(
         SteadyLoad(ridelog, riders, 1_000, seed=1) as load,
         SteadyReader(ridelog, riders, 200, seed=2) as reader,
     ):
-        first = rebuild(ridelog, "speed", "--workers", "2")
+        first = rebuild(ridelog, name, "--workers", "2")
         assert (first["verdict"], first["comparison"]["differing"]) == ("switched", 0)
-        assert ridelog.cli("rollback-projection", "speed").returncode == 0
-        assert rebuild(ridelog, "speed", "--verify-only")["verdict"] == "equal"
+        assert ridelog.cli("rollback-projection", name).returncode == 0
+        assert rebuild(ridelog, name, "--verify-only")["verdict"] == "equal"
         for _ in range(3):
-            killed_rebuild(ridelog, "speed", chance.uniform(0.5, 15.0 if whole() else 3.0))
-        last = rebuild(ridelog, "speed", "--workers", "2")
+            killed_rebuild(ridelog, name, chance.uniform(0.5, 15.0 if whole() else 3.0))
+        last = rebuild(ridelog, name, "--workers", "2")
         assert (last["verdict"], last["parked"]) == ("switched", [])
         threading.Event().wait(2.0)  # a while of ordinary life on the new generation, under load
     record_property("fill beside the load, two workers", "; ".join(first["filled"]))
     record_property("reads", f"{reader.reads:,}, wrong {len(reader.wrong)}")
     assert reader.wrong == []
     assert reader.reads > 500
-    assert {first["live_generation"], first["new_generation"], last["new_generation"]} <= reader.generations
+    assert {first["live_generation"], first["new_generation"], last["new_generation"]} <= reader.generations(name)
     assert load.refused == 0
     account_for(ridelog, load.acknowledged)

@@ -16,6 +16,7 @@ from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.redis.connection import connect
 from infrastructure.registry.connect import schema_ids
 from infrastructure.settings import Settings
+from projections.analytics import ANALYTICS
 from projections.rebuild import is_kept_up
 from projections.speed import SPEED
 from read_models.keys import state_key
@@ -114,7 +115,10 @@ def missing_in_kafka(ridelog: Ridelog, account: Account) -> list[tuple[int, int]
 
 
 def account_for(ridelog: Ridelog, acknowledged: set[Identity]) -> Account:
-    """Wait until all is folded, then check every acknowledged ping: none lost, none double, no state wrong."""
+    """Wait until all is folded, then check every acknowledged ping: none lost, none double, no state wrong.
+
+    In Redis every rider's bytes; in Postgres as many pings as were recorded, in every generation that is kept up.
+    """
     account = read_log(ridelog)
     lost = [identity for identity in acknowledged if identity not in account.identities]
     double = [identity for identity, times in account.identities.items() if times > 1]
@@ -122,4 +126,27 @@ def account_for(ridelog: Ridelog, acknowledged: set[Identity]) -> Account:
     eventually(
         lambda: not differing_riders(ridelog, account), within_s=90, every_s=0.2, what="every rider's state is right"
     )
+    eventually(
+        lambda: not analytics_off_by(ridelog, account), within_s=90, every_s=0.2, what="the analytics count every ping"
+    )
     return account
+
+
+def analytics_off_by(ridelog: Ridelog, account: Account) -> dict[str, int]:
+    """What is wrong with the number of pings in the analytics tables, by generation and table."""
+    recorded = sum(account.identities.values())
+    engine = reader_engine(ridelog.info.postgres_url)
+    off: dict[str, int] = {}
+    try:
+        kept = [g.number for g in PostgresGenerations(engine).all("analytics") if is_kept_up(g, ANALYTICS)]
+        assert kept
+        with engine.connect() as connection:
+            for number in kept:
+                for table in ("rider_hours", "fleet_minutes"):
+                    query = text(f"SELECT coalesce(sum(pings), 0) FROM {table} WHERE generation = :g")
+                    counted = int(connection.execute(query, {"g": number}).scalar_one())
+                    if counted != recorded:
+                        off[f"{table}@{number}"] = counted - recorded
+    finally:
+        engine.dispose()
+    return off

@@ -64,8 +64,8 @@ def read_records(bootstrap: str, topic: str) -> list[tuple[bytes, bytes]]:
         left = {partition: end for partition, end in ends.items() if end}
         records: list[tuple[bytes, bytes]] = []
         # The embedded broker counts the last batch of a partition as one record: one empty poll more is the end.
-        while messages := consumer.consume(10_000, 20.0 if left else 1.0):
-            for message in messages:
+        while (first := consumer.poll(20.0 if left else 0.3)) is not None:
+            for message in [first, *consumer.consume(10_000, 0)]:
                 error = message.error()
                 assert error is None, error
                 records.append((message.key() or b"", message.value() or b""))

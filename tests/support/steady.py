@@ -103,23 +103,47 @@ class SteadyReader(_Beside):
         self._every_s = 1.0 / rate
         self._chance = random.Random(seed)
         self._versions: dict[str, int] = {}
+        self._pings: dict[str, int] = {}
         self.reads = 0
-        self.generations: set[int] = set()
+        self._generations: dict[str, set[int]] = {"speed": set(), "analytics": set()}
         self.wrong: list[str] = []
+
+    def generations(self, projection: str) -> set[int]:
+        """Those that answers came from."""
+        return self._generations[projection]
 
     def run(self) -> None:
         with httpx.Client(timeout=10.0) as client:
             for _ in self.every(self._every_s):
                 rider = self._chance.choice(self._riders)
-                answer = client.get(f"{self._url}/riders/{rider}/speed", params={"allow_expired": True})
                 self.reads += 1
-                if answer.status_code != 200:
-                    self.wrong.append(f"{rider}: {answer.status_code} {answer.text}")
-                    continue
-                body = answer.json()
-                self.generations.add(body["generation"])
-                if body["latitude"] is None or not body["pings_in_window"]:
-                    self.wrong.append(f"{rider}: empty {body}")
-                if body["version"] < self._versions.get(rider, 0):
-                    self.wrong.append(f"{rider}: version {body['version']} after {self._versions[rider]}")
-                self._versions[rider] = body["version"]
+                # One read in ten is an analyst's, who costs the database much more.
+                if self.reads % 10:
+                    self._speed(client, rider)
+                else:
+                    self._analytics(client, rider)
+
+    def _speed(self, client: httpx.Client, rider: str) -> None:
+        answer = client.get(f"{self._url}/riders/{rider}/speed", params={"allow_expired": True})
+        if answer.status_code != 200:
+            self.wrong.append(f"{rider}: {answer.status_code} {answer.text}")
+            return
+        body = answer.json()
+        self._generations["speed"].add(body["generation"])
+        if body["latitude"] is None or not body["pings_in_window"]:
+            self.wrong.append(f"{rider}: empty {body}")
+        if body["version"] < self._versions.get(rider, 0):
+            self.wrong.append(f"{rider}: version {body['version']} after {self._versions[rider]}")
+        self._versions[rider] = body["version"]
+
+    def _analytics(self, client: httpx.Client, rider: str) -> None:
+        answer = client.get(f"{self._url}/analytics/riders/{rider}", params={"since": 0, "limit": 1000})
+        if answer.status_code != 200:
+            self.wrong.append(f"analytics of {rider}: {answer.status_code} {answer.text}")
+            return
+        body = answer.json()
+        self._generations["analytics"].add(body["generation"])
+        pings = sum(row["pings"] for row in body["items"])
+        if pings < max(1, self._pings.get(rider, 0)):
+            self.wrong.append(f"analytics of {rider}: {pings} pings after {self._pings.get(rider)}")
+        self._pings[rider] = pings
