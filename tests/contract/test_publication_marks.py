@@ -1,0 +1,74 @@
+"""The Marks port, on every adapter: what a compacted topic shows of each shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from infrastructure.publication.marks import Mark, Marks, Move
+from infrastructure.publication.redis_marks import RedisMarks
+from infrastructure.redis.connection import connect
+from infrastructure.redis.sink import RedisSink
+from projections.ports import Fence, PortUnavailable
+from tests.support.memory_publication import MemoryMarks
+
+ONE = Mark(1, Fence("log", "one", 5, 50), "01a20821-edd6-7661-8432-308925e7977b")
+TWO = ONE._replace(fence=ONE.fence._replace(seq=6, position=60))
+
+
+@pytest.fixture(params=["memory", "redis"])
+def marks(request: pytest.FixtureRequest) -> Iterator[Marks]:
+    if request.param == "memory":
+        yield MemoryMarks()
+        return
+    client = connect(request.getfixturevalue("redis_url"))
+    yield RedisMarks(client, "locations")
+    client.close()
+
+
+def test_there_are_none_at_first(marks: Marks) -> None:
+    assert marks.read([0, 63]) == {}
+    assert marks.read([]) == {}
+    assert marks.move({}) == {}
+    marks.forget([])
+    marks.forget([0])
+
+
+def test_a_mark_moves_from_where_it_is_expected(marks: Marks) -> None:
+    assert marks.move({3: Move(None, ONE), 63: Move(None, TWO)}) == {3: True, 63: True}
+    assert marks.read([2, 3, 63]) == {3: ONE, 63: TWO}
+    assert marks.move({3: Move(ONE, TWO)}) == {3: True}
+    assert marks.read([3]) == {3: TWO}
+
+
+@pytest.mark.parametrize(
+    "expected", [None, TWO, ONE._replace(generation=2), ONE._replace(topic="another")], ids=lambda mark: str(mark)[:40]
+)
+def test_and_from_nowhere_else(marks: Marks, expected: Mark | None) -> None:
+    marks.move({3: Move(None, ONE)})
+    assert marks.move({3: Move(expected, TWO), 4: Move(None, TWO)}) == {3: False, 4: True}
+    assert marks.read([3, 4]) == {3: ONE, 4: TWO}
+
+
+def test_who_expects_a_mark_that_was_taken_away_has_lost(marks: Marks) -> None:
+    marks.move({3: Move(None, ONE), 4: Move(None, ONE)})
+    marks.forget([3])
+    assert marks.move({3: Move(ONE, TWO)}) == {3: False}
+    assert marks.read([3, 4]) == {4: ONE}
+
+
+def test_a_dropped_generation_leaves_the_mark_to_the_next_one(redis_url: str) -> None:
+    client = connect(redis_url)
+    marks = RedisMarks(client, "locations")
+    marks.move({3: Move(None, ONE)})
+    RedisSink(client, "locations", 1).drop()
+    assert marks.read([3]) == {3: ONE}
+    client.close()
+
+
+def test_a_server_that_is_away_is_a_port_error() -> None:
+    marks = RedisMarks(connect("redis://127.0.0.1:1/0"), "locations")
+    for call in (lambda: marks.read([0]), lambda: marks.move({0: Move(None, ONE)}), lambda: marks.forget([0])):
+        with pytest.raises(PortUnavailable):
+            call()
