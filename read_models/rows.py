@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import add
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table
@@ -43,6 +44,7 @@ def merged(changes: Iterable[RowChange]) -> list[RowChange]:
 
 
 def _after(before: RowChange, change: RowChange) -> RowChange:
-    add = tuple(a + b for a, b in zip(before.add, change.add, strict=True))
+    # Runs twice for every ping that analytics folds; a generator here costs three times as much.
+    sums = tuple(map(add, before.add, change.add))
     latest = before.latest if change.latest is None else change.latest
-    return RowChange(change.table, change.key, add, latest)
+    return RowChange(change.table, change.key, sums, latest)

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from domain.features.geo import haversine_mm
 from domain.features.keyed_event import KeyedEvent
-from domain.features.track import KEPT, Step, TrackFix, step, way_mm
+from domain.features.track import KEPT, NO_STEP, Step, TrackFix, step, way_mm
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
@@ -72,9 +73,10 @@ def fold(state: RiderHours, event: KeyedEvent) -> RiderHours:
     accuracy = data["accuracy_meters"]
     if accuracy is not None and accuracy > WORST_ACCURACY_M:
         return _counted(state, event, rejected=1, too_late=0)
-    fix = TrackFix(t_ms, bytes.fromhex(data["event_id"].replace("-", "")), data["latitude"], data["longitude"], 0)
-    if not window or fix[:2] > window[-1][:2]:
-        return _appended(state, event, fix)
+    event_id = bytes.fromhex(data["event_id"].replace("-", ""))
+    if not window or (t_ms, event_id) > window[-1][:2]:
+        return _appended(state, event, event_id)
+    fix = TrackFix(t_ms, event_id, data["latitude"], data["longitude"], 0)
     if len(window) == KEPT and fix[:2] < window[0][:2]:
         return _counted(state, event, rejected=0, too_late=1)
     return _inserted(state, event, fix)
@@ -88,19 +90,19 @@ def _counted(state: RiderHours, event: KeyedEvent, *, rejected: int, too_late: i
     return state._replace(version=event.version, position=event.position, hours=(hour,), minutes=(minute,))
 
 
-def _appended(state: RiderHours, event: KeyedEvent, fix: TrackFix) -> RiderHours:
+def _appended(state: RiderHours, event: KeyedEvent, event_id: bytes) -> RiderHours:
     """The way of almost all: a fix later than all others."""
-    window, t_ms = state.window, fix.t_ms
+    window, data = state.window, event.data
+    t_ms, latitude, longitude = data["event_timestamp_ms"], data["latitude"], data["longitude"]
     hour, minute = t_ms // HOUR_MS, t_ms // MINUTE_MS
-    seen, made = 1, step(0, 0)
+    seen, mm, made = 1, 0, NO_STEP
     if window:
         last = window[-1]
-        mm = way_mm(last, fix)
-        fix = fix._replace(mm=mm)
+        mm = haversine_mm(last.latitude, last.longitude, latitude, longitude)
         made = step(mm, t_ms - last.t_ms)
         seen = int(last.t_ms // MINUTE_MS != minute)
     newest = _higher(state.newest if state.newest.hour == hour else Maxima(hour, 0, 0), made)
-    kept, settled = _trimmed((*window, fix), state.settled)
+    kept, settled = _trimmed((*window, TrackFix(t_ms, event_id, latitude, longitude, mm)), state.settled)
     sums = made[:4]
     return RiderHours(
         event.version,
@@ -121,7 +123,7 @@ def _inserted(state: RiderHours, event: KeyedEvent, fix: TrackFix) -> RiderHours
     if after[:2] == fix[:2]:
         return _counted(state, event, rejected=0, too_late=0)
     before = window[at - 1] if at else None
-    into, old = step(0, 0), step(0, 0)
+    into, old = NO_STEP, NO_STEP
     if before is not None:
         fix = fix._replace(mm=way_mm(before, fix))
         into = step(fix.mm, fix.t_ms - before.t_ms)
@@ -173,6 +175,8 @@ def _maxima(hour: int, window: tuple[TrackFix, ...], settled: Maxima) -> Maxima:
 
 
 def _higher(maxima: Maxima, made: Step) -> Maxima:
+    if made.speed_mm_s <= maxima.speed_mm_s and made.silence_ms <= maxima.silence_ms:
+        return maxima
     return Maxima(maxima.hour, max(maxima.speed_mm_s, made.speed_mm_s), max(maxima.silence_ms, made.silence_ms))
 
 

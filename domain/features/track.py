@@ -44,10 +44,13 @@ class Step(NamedTuple):
     silence_ms: int
 
 
+NO_STEP = Step(0, 0, 0, 0, 0, 0)
+
+
 def step(mm: int, ms: int) -> Step:
     """The step of ``mm`` whole millimetres in ``ms`` milliseconds; two fixes of one instant are no step at all."""
     if ms == 0:
-        return Step(0, 0, 0, 0, 0, 0)
+        return NO_STEP
     if mm > FASTEST_MM_PER_MS * ms:
         return Step(1, 0, 0, 0, 0, ms)
     if ms <= LONGEST_MOVE_MS and mm * 1_000 >= SLOWEST_MM_PER_S * ms:
