@@ -1,6 +1,19 @@
 """The composition root: hands over to the command line, which reads the settings and wires; decides nothing."""
 
-from infrastructure.cli import main
+import sys
+
+OURS = {"domain", "infrastructure", "projections", "read_models"}
 
 if __name__ == "__main__":
-    main()
+    try:
+        from infrastructure.cli import main
+
+        main()
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] in OURS:
+            raise
+        # The Python of the system, in a new clone: it lacks the packages, or is too old for the code.
+        sys.exit(
+            f"error: this Python ({sys.executable}, {sys.version.split()[0]}) lacks what ridelog needs ({error}): "
+            "run `make install` once, then `.venv/bin/python app.py …`"
+        )

@@ -107,3 +107,19 @@ def test_serve_refuses_an_external_database_that_is_behind(tmp_path: Path, empty
     done = ridelog("serve", "--port", "0", cwd=tmp_path, postgres_url=empty_postgres_url)
     assert done.returncode == 1
     assert "run python app.py migrate" in done.stderr.splitlines()[-1]
+
+
+def test_a_python_without_the_packages_is_told_in_one_line_how_to_get_them(tmp_path: Path) -> None:
+    # -S leaves out site-packages, as the Python of the system does that has never heard of ridelog.
+    done = subprocess.run(
+        [sys.executable, "-S", str(ROOT / "app.py"), "status"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    (told,) = done.stderr.splitlines()
+    assert "make install" in told
+    assert ".venv/bin/python app.py" in told
