@@ -4,15 +4,16 @@
 .PHONY: demo test lint prove bench install lock clean
 
 # The first interpreter that fits and really runs; name another with `make PYTHON=… test`.
+FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3 python; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+	$$p $(FITS) 2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
 INSTALLED = .venv/.installed
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml requirements.lock
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(if $(PYTHON),$(PYTHON) $(FITS) 2>/dev/null,false) || { echo "Python 3.11, 3.12 or 3.13 is needed$(if $(PYTHON),; PYTHON=$(PYTHON) is none of them): make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary=:all: --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -44,5 +45,8 @@ lock:
 	{ echo '# Exact versions; made by `make lock`.'; .lock-venv/bin/pip freeze --exclude-editable; } > requirements.lock
 	rm -rf .lock-venv
 
+# The data of a serve is nobody's rubbish: it stays, and that is said.
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .lock-venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.ridelog/*' -prune -exec rm -rf {} +
+	@test ! -e .ridelog || echo "kept: .ridelog, the data of serve and demo; to begin anew: rm -r .ridelog"
