@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from projections.analytics import ANALYTICS
+from projections.digest import fold_digest
 from projections.locations import LOCATIONS
 from projections.protocol import Projection
 from projections.speed import SPEED
 
 PROJECTIONS: dict[str, Projection[Any]] = {p.name: p for p in (SPEED, LOCATIONS, ANALYTICS)}
+
+# Now, while the sources are those that were just loaded.
+DIGESTS = {name: fold_digest(projection) for name, projection in PROJECTIONS.items()}

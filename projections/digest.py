@@ -6,6 +6,7 @@ import ast
 import hashlib
 import inspect
 from collections.abc import Iterable, Iterator
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -13,9 +14,18 @@ from projections.protocol import Projection
 
 
 def fold_digest(projection: Projection[Any]) -> str:
-    """32 hex digits over the projection's modules and fold version; the same on every supported Python."""
-    digest = hashlib.sha256(f"{projection.name}/{projection.fold_version}".encode())
-    for module in projection.modules:
+    """32 hex digits over the projection's modules and fold version; the same on every supported Python.
+
+    Read from the sources once in the life of a process: the files of a running service may be replaced under it, and
+    what it folds with is the code that it has loaded.
+    """
+    return _digest(projection.name, projection.fold_version, projection.modules)
+
+
+@cache
+def _digest(name: str, fold_version: int, modules: tuple[ModuleType, ...]) -> str:
+    digest = hashlib.sha256(f"{name}/{fold_version}".encode())
+    for module in modules:
         for token in module_tokens(module):
             digest.update(token.encode() + b"\0")
     return digest.hexdigest()[:32]

@@ -26,12 +26,19 @@ def status(
     from rich.console import Console
     from rich.table import Table
 
+    from infrastructure.cli.errors import UserError
+    from infrastructure.embedded.data_dir import read_run_info
     from infrastructure.settings import Settings
     from infrastructure.status.collect import collect
     from infrastructure.supervision.stack import servers_for
 
-    with servers_for(Settings.load({"data_dir": data_dir}), ("postgres_url", "redis_url")) as settings:
-        found = collect(settings)
+    asked = Settings.load({"data_dir": data_dir})
+    served = asked.postgres_url is not None or read_run_info(asked.data_dir) is not None
+    if not served and not (asked.data_dir / "postgres").exists():
+        # To look must not make anything: a database that was made by `status` would only puzzle.
+        raise UserError(f"nothing has run in {asked.data_dir} yet: start `python app.py serve`, or name --data-dir")
+    with servers_for(asked, ("postgres_url", "redis_url")) as settings:
+        found = collect(settings, served=served)
     if as_json:
         typer.echo(msgspec.json.encode(found))
     else:
@@ -39,6 +46,7 @@ def status(
         for line in found.stages:
             behind = "" if line.lag_events is None else f"{line.lag_events:,}"
             seconds = "" if line.lag_seconds is None else f"{line.lag_seconds:,.1f}"
-            table.add_row(line.stage, line.state, f"{line.position:,}", behind, seconds, line.advice)
+            position = "" if line.position is None else f"{line.position:,}"
+            table.add_row(line.stage, line.state, position, behind, seconds, line.advice)
         Console(soft_wrap=True).print(table)
     raise typer.Exit(0 if found.good else 1)

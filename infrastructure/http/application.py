@@ -32,6 +32,7 @@ class Parts:
 
     submit: Submit
     speed: StateReader
+    delay_ms: Callable[[], int | None]
     checks: dict[str, Check]
     refresh_metrics: Callable[[], Awaitable[None]]
     routers: Sequence[Router] = ()
@@ -43,9 +44,13 @@ def build(settings: Settings, parts: Parts) -> Litestar:
     limits = Limits(settings.target_freshness_ms, settings.feature_ttl_ms)
     handlers: list[HTTPRouteHandler | Router] = [
         pings_route(
-            parts.submit, max_items=settings.max_batch_items, max_bytes=settings.max_body_bytes, count=count_pings
+            parts.submit,
+            max_items=settings.max_batch_items,
+            max_bytes=settings.max_body_bytes,
+            count=count_pings,
+            seen=saw_pings,
         ),
-        speed_route(parts.speed, limits),
+        speed_route(parts.speed, limits, parts.delay_ms),
         *health_routes(parts.checks, parts.refresh_metrics),
         *parts.routers,
     ]
@@ -75,6 +80,11 @@ def count_pings(answer: Accepted) -> None:
     metrics.PINGS.labels("rejected").inc(len(answer.rejected))
     for item in answer.rejected:
         metrics.REJECTED.labels(item.code).inc()
+
+
+def saw_pings(device_s: float, ingest_s: float) -> None:
+    metrics.DEVICE_SECONDS.observe(device_s)
+    metrics.INGEST_SECONDS.observe(ingest_s)
 
 
 def timing(app: ASGIApp) -> ASGIApp:

@@ -14,8 +14,9 @@ from infrastructure.event_store.head import read_head
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
 from infrastructure.observability.stages import StageReport, newest, read_stages
+from projections.catalogue import PROJECTIONS
 
-NEEDED = ("tailer", "speed")
+NEEDED = ("tailer", *PROJECTIONS)
 Check = Callable[[], Awaitable[str]]
 
 

@@ -44,13 +44,15 @@ class Accepted(msgspec.Struct):
 
 
 Count = Callable[[Accepted], None]
+Seen = Callable[[float, float], None]
+"""Told of each recorded request: seconds from its newest ping's event to reception, and from reception to commit."""
 
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def pings_route(submit: Submit, *, max_items: int, max_bytes: int, count: Count) -> HTTPRouteHandler:
+def pings_route(submit: Submit, *, max_items: int, max_bytes: int, count: Count, seen: Seen) -> HTTPRouteHandler:
     @post(
         "/pings",
         status_code=200,
@@ -82,6 +84,10 @@ def pings_route(submit: Submit, *, max_items: int, max_bytes: int, count: Count)
                 "event_store_unavailable",
                 "the event store is away; send the request again, it is recorded once",
             ) from error
+        if pings:
+            # Of the newest ping only: what a phone sends late in the same request is old by its own doing.
+            newest_ms = max(ping.event_timestamp_ms for ping in pings)
+            seen(max(0, received_ms - newest_ms) / 1000, (now_ms() - received_ms) / 1000)
         answer = summary(outcomes, indexes, rejected)
         count(answer)
         return Response(msgspec.json.encode(answer), media_type=MediaType.JSON)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from litestar import MediaType, Request, get
+from litestar import MediaType, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.pings import now_ms
+from infrastructure.observability.freshness import silent
 from infrastructure.redis.reader import ReadModelUnavailable, StateReader
 from read_models.speed import Limits, answer
 
 
-def speed_route(reader: StateReader, limits: Limits) -> HTTPRouteHandler:
+def speed_route(reader: StateReader, limits: Limits, delay_ms: Callable[[], int | None]) -> HTTPRouteHandler:
+    """``delay_ms``: how late the pipeline is, as far as it is known now."""
+
     @get(
         "/riders/{rider_id:str}/speed",
         media_type=MediaType.JSON,
@@ -28,8 +32,12 @@ def speed_route(reader: StateReader, limits: Limits) -> HTTPRouteHandler:
         allow_expired: Annotated[
             bool, Parameter(description="show the values of a window past its time to live, as for imported history")
         ] = False,
-    ) -> dict[str, Any]:
-        """Values from the rider's 10 latest pings, with their age and whether they are still worth using."""
+    ) -> Response[dict[str, Any]]:
+        """Values from the rider's 10 latest pings, with their age and whether they are still worth using.
+
+        The header Ridelog-Silent says why an age is high: `rider` (no ping came), `pipeline` (it is late itself, or
+        nobody knows); else `no`. Ridelog-Pipeline-Delay-Ms: how late it is, if that is known.
+        """
         for name in ("at", "axis", "position"):
             if name in request.query_params:
                 # Answering with the present to one who asks for the past would be believed.
@@ -42,7 +50,7 @@ def speed_route(reader: StateReader, limits: Limits) -> HTTPRouteHandler:
             raise ApiError(
                 404, "unknown_rider", "no ping of this rider is served yet; one that was just posted is, in a moment"
             )
-        return answer(
+        body = answer(
             rider_id,
             found.state,
             now_ms=now_ms(),
@@ -50,5 +58,10 @@ def speed_route(reader: StateReader, limits: Limits) -> HTTPRouteHandler:
             limits=limits,
             allow_expired=allow_expired,
         )
+        late_ms = delay_ms()
+        headers = {"Ridelog-Silent": silent(body["age_ms"], late_ms, limits.target_freshness_ms)}
+        if late_ms is not None:
+            headers["Ridelog-Pipeline-Delay-Ms"] = str(late_ms)
+        return Response(body, headers=headers)
 
     return get_speed

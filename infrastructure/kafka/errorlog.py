@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 EVERY_S = 10.0
+KAFKA_PYTHON = logging.getLogger("kafka")
 
 
 class ErrorLog:
@@ -32,3 +35,32 @@ class ErrorLog:
         left_out = self._left_out.pop(kind, 0)
         more = f" ({left_out} more like it before)" if left_out else ""
         self._log.warning("%s: %s%s", self._prefix, text, more)
+
+
+class _Silence:
+    """Who asks for silence now. Two may at once: the level goes back when the last one has ended, to what it was."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.level = logging.NOTSET
+
+
+_silence = _Silence()
+
+
+@contextmanager
+def silent_kafka_python() -> Iterator[None]:
+    """Within it kafka-python logs nothing: for calls whose failure is raised, and told once, by our own words."""
+    with _silence.lock:
+        if not _silence.users:
+            _silence.level = KAFKA_PYTHON.level
+            KAFKA_PYTHON.setLevel(logging.CRITICAL + 1)
+        _silence.users += 1
+    try:
+        yield
+    finally:
+        with _silence.lock:
+            _silence.users -= 1
+            if not _silence.users:
+                KAFKA_PYTHON.setLevel(_silence.level)

@@ -32,11 +32,27 @@ STAGE_LAG = _gauge("ridelog_stage_lag_events", "Events that a stage is behind th
 STAGE_FRESHNESS = _gauge(
     "ridelog_stage_freshness_seconds", "Now minus the time of the newest event that a stage has passed", ("stage",)
 )
+STAGE_DELAY = _gauge(
+    "ridelog_stage_delay_seconds", "How long the oldest event waits that a stage has not passed", ("stage",)
+)
+STAGE_LATE = _gauge("ridelog_stage_late", "1 while a stage is later than twice the target freshness", ("stage",))
+STAGE_STUCK = _gauge("ridelog_stage_stuck", "1 while a worker hangs, or goes round and applies nothing", ("stage",))
 STAGE_CONNECTED = _gauge("ridelog_stage_connected", "1 while a stage reports and is connected", ("stage",))
 
 TAILER_RECORDS = Counter("ridelog_tailer_records", "Records acknowledged by Kafka")
 TAILER_IN_FLIGHT = _gauge("ridelog_tailer_in_flight_records", "Records read from the WAL and not acknowledged")
 SLOT_RETAINED = _gauge("ridelog_slot_retained_bytes", "WAL that the server keeps for the tailer's slot")
+
+PARKED_KEYS = _gauge("ridelog_parked_keys", "Keys held back at an event that cannot be folded", ("projection",))
+REBUILD_DUE = _gauge("ridelog_rebuild_due", "1 while the served generation was folded by other code", ("projection",))
+DEVICE_SECONDS = Histogram(
+    "ridelog_device_to_ingest_seconds",
+    "From a ping's event to its reception, of the newest ping of each request",
+    buckets=(0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0),
+)
+INGEST_SECONDS = Histogram(
+    "ridelog_ingest_to_commit_seconds", "From the reception of a request to its commit", buckets=_SECONDS
+)
 
 PROJECTION_EVENTS = Counter(
     "ridelog_projection_events", "Events by what a projection did with them", ("projection", "what")

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import msgspec
+import psutil
 from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -21,14 +22,16 @@ SILENT_AFTER_S = 10.0
 class Progress(msgspec.Struct, kw_only=True):
     """One stage's report. ``position``: highest passed; ``lag_events``: behind the stage before it, as it knows.
 
-    ``newest_ms`` is the time of the newest event passed, epoch milliseconds: event time for a projection, commit
-    time for the tailer. ``state``: running, or in words why not.
+    ``delay_s``: since when the oldest event waits that it has not passed, seconds. ``newest_ms``: time of the newest
+    event passed, epoch milliseconds: event time for a projection, commit time for the tailer. ``state``: running, or
+    in words why not.
     """
 
     state: str = "running"
     position: int = 0
     lag_events: int = 0
     newest_ms: int = 0
+    delay_s: float = 0.0
     detail: dict[str, Any] = {}
 
 
@@ -51,7 +54,7 @@ class StageReporter:
     def __init__(self, engine: Engine, stage: str) -> None:
         self._engine = engine
         self.stage = stage
-        self._instance = f"{socket.gethostname()}:{os.getpid()}"
+        self._instance = f"{_here()}{os.getpid()}"
         self._last_at = 0.0
         self._last_state = ""
         self._forget_dead()
@@ -72,10 +75,33 @@ class StageReporter:
             )
 
     def _forget_dead(self) -> None:
-        """Reports of processes that are gone: they would make a stage look twice as large as it is."""
+        """Reports of processes that are gone: they would make a stage look twice as large as it is, and alive."""
         silent = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, SILENT_AFTER_S)
+        mine = stages.c.stage == self.stage
         with self._engine.begin() as connection:
-            connection.execute(delete(stages).where(stages.c.stage == self.stage, stages.c.reported_at < silent))
+            connection.execute(delete(stages).where(mine, stages.c.reported_at < silent))
+            here = select(stages.c.instance).where(mine, stages.c.instance.startswith(_here(), autoescape=True))
+            dead = [instance for instance in connection.execute(here).scalars() if not _lives(instance)]
+            if dead:
+                connection.execute(delete(stages).where(mine, stages.c.instance.in_(dead)))
+
+
+def forget_host(engine: Engine) -> None:
+    """Forget what processes of this machine have reported: those that live report again within a second.
+
+    Called when a `serve` starts: the last words of one that was killed a moment ago must not pass for a stage that is
+    connected, or the node would be ready before anything runs.
+    """
+    with engine.begin() as connection:
+        connection.execute(delete(stages).where(stages.c.instance.startswith(_here(), autoescape=True)))
+
+
+def _here() -> str:
+    return f"{socket.gethostname()}:"
+
+
+def _lives(instance: str) -> bool:
+    return bool(psutil.pid_exists(int(instance.rpartition(":")[2])))
 
 
 def read_stages(engine: Engine) -> list[StageReport]:

@@ -17,6 +17,7 @@ from infrastructure.event_store.snapshots import SnapshotRecorder
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.application import Parts, build
 from infrastructure.http.checks import ready_checks, refresher
+from infrastructure.http.pipeline import PipelineDelay
 from infrastructure.http.registry_routes import registry_router
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
@@ -56,6 +57,7 @@ def main(settings: Settings) -> None:
         Parts(
             submit=commits.submit,
             speed=StateReader(cache, speed.NAME, partial(active, reader, speed.NAME)),
+            delay_ms=PipelineDelay(reader, speed.NAME).known_ms,
             checks=ready_checks(reader, cache),
             refresh_metrics=refresher(reader, commits),
             routers=[

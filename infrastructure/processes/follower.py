@@ -14,6 +14,7 @@ from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.kafka.factory import make_topic
 from infrastructure.observability.stages import Progress, StageReporter
+from infrastructure.observability.watchdog import Sample
 from infrastructure.processes.common import run_until_stopped
 from infrastructure.processes.observer import Observer
 from infrastructure.publication.factory import publishing
@@ -32,8 +33,14 @@ from projections.writer import BrokenFold
 POLL_S = 0.2
 IDLE_CHECK_EVERY_S = 2.0
 COMMIT_EVERY_S = 5.0
+
+
+class Stuck(Exception):
+    """The watchdog's word: everything is dropped and begun anew."""
+
+
 # A broken fold is told in `status` and tried again: the others must not go down with it.
-_PASSING = (PortUnavailable, LostRace, RegistryUnavailable, SQLAlchemyError, BrokenFold)
+_PASSING = (PortUnavailable, LostRace, RegistryUnavailable, SQLAlchemyError, BrokenFold, Stuck)
 
 
 def stage_name(projection: str, generation: int, *, is_active: bool) -> str:
@@ -59,6 +66,9 @@ class Follower:
         self._is_active = is_active
         self._stop = stop
         self._engine = reader_engine(settings.postgres_url, pool_size=2)
+        self._rounds = 0
+        self._living: tuple[Runner[Any], Observer] | None = None
+        self._start_anew = False
         self._reporters: dict[str, StageReporter] = {}
 
     def run(self) -> None:
@@ -69,6 +79,7 @@ class Follower:
             self._engine.dispose()
 
     def _told(self, reason: str) -> None:
+        self._rounds += 1
         try:
             detail = {"generation": self._generation, "fold": fold_digest(self._projection)}
             self._reporter().report(Progress(state=reason, detail=detail))
@@ -111,16 +122,40 @@ class Follower:
                     decode=codec.decode,
                     partitions=settings.topic_partitions,
                 )
-                self._follow(runner, Observer(projection, self._generation, runner, log, self._reporter))
+                self._follow(runner, self._observer(runner, log))
         finally:
             if topic is not None:
                 topic.close()
             redis.close()
 
+    def _observer(self, runner: Runner[Any], log: PostgresLog) -> Observer:
+        target_ms = self._settings.target_freshness_ms
+        return Observer(
+            self._projection, self._generation, runner, log, self._reporter, engine=self._engine, target_ms=target_ms
+        )
+
+    def sample(self) -> Sample:
+        """What the watchdog looks at, from any thread."""
+        living = self._living
+        if living is None:
+            return Sample(self._rounds, 0, 0)
+        runner, observer = living
+        return Sample(self._rounds, runner.counters.applied, observer.lag)
+
+    def warn(self, words: str, *, start_anew: bool) -> None:
+        """Tell in the stage's reports what the watchdog found; ``start_anew``: drop all connections, begin again."""
+        if self._living is not None:
+            self._living[1].trouble = words
+        self._start_anew = start_anew
+
     def _follow(self, runner: Runner[Any], observer: Observer) -> None:
         every_2s = _Every(IDLE_CHECK_EVERY_S, runner.idle_check)
         every_5s = _Every(COMMIT_EVERY_S, runner.commit)
+        self._living, self._start_anew = (runner, observer), False
         while not self._stop.is_set():
+            self._rounds += 1
+            if self._start_anew:
+                raise Stuck(observer.trouble)
             runner.step(POLL_S)
             every_2s.tick()
             every_5s.tick()

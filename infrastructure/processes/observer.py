@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from sqlalchemy import Engine
 
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.observability import metrics
+from infrastructure.observability.freshness import delay_of_shards
 from infrastructure.observability.stages import Progress, StageReporter
 from projections.digest import fold_digest
+from projections.ports import Fence, LogHead
 from projections.protocol import Projection
 from projections.runner import Runner
 
@@ -26,12 +30,19 @@ class Observer:
         runner: Runner[Any],
         log: PostgresLog,
         reporter: Callable[[], StageReporter],
+        engine: Engine,
+        target_ms: int,
     ) -> None:
         self._projection = projection
         self._generation = generation
         self._runner = runner
         self._log = log
         self._reporter = reporter
+        self._engine = engine
+        self._target_ms = target_ms
+        self.lag = 0
+        self.trouble = ""
+        """What the watchdog says of this worker, empty if nothing."""
         self._fold = fold_digest(projection)
         self._totals = {
             what: metrics.Total(metrics.PROJECTION_EVENTS.labels(projection.name, what)) for what in COUNTED
@@ -42,14 +53,17 @@ class Observer:
         if not reporter.due():
             return
         runner, counters = self._runner, self._runner.counters
-        lag = runner.lag(self._log.head(self._projection.stream))
-        shards, parked = len(runner.fences()), runner.parked()
+        head, fences = self._log.head(self._projection.stream), runner.fences()
+        lag = self.lag = runner.lag(head)
+        delay_s = self._delay(fences, head) if lag else 0.0
+        shards, parked = len(fences), runner.parked()
         reporter.report(
             Progress(
-                state="running" if shards else "waiting for Kafka to assign partitions",
+                state=self.trouble or ("running" if shards else "waiting for Kafka to assign partitions"),
                 position=counters.position,
                 lag_events=lag,
                 newest_ms=counters.event_time_ms,
+                delay_s=delay_s,
                 detail={
                     "generation": self._generation,
                     "fold": self._fold,
@@ -64,5 +78,16 @@ class Observer:
         stage = reporter.stage
         metrics.STAGE_POSITION.labels(stage).set(counters.position)
         metrics.STAGE_LAG.labels(stage).set(lag)
+        metrics.STAGE_DELAY.labels(stage).set(delay_s)
+        metrics.STAGE_LATE.labels(stage).set(delay_s * 1000 > 2 * self._target_ms)
+        metrics.STAGE_STUCK.labels(stage).set(bool(self.trouble))
+        if stage == self._projection.name:
+            metrics.PARKED_KEYS.labels(stage).set(parked)
+            metrics.REBUILD_DUE.labels(stage).set(0)
         if counters.event_time_ms:
             metrics.STAGE_FRESHNESS.labels(stage).set(time.time() - counters.event_time_ms / 1000)
+
+    def _delay(self, fences: Mapping[int, Fence], head: LogHead) -> float:
+        with self._engine.connect() as connection:
+            seqs = {shard: fence.seq for shard, fence in fences.items()}
+            return delay_of_shards(connection, self._projection.stream, seqs, head.seqs)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import time
 from typing import Any, NamedTuple
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.generations import PostgresGenerations
+from infrastructure.observability import metrics
 from infrastructure.observability.stages import Progress, StageReporter
+from infrastructure.observability.watchdog import Watchdog
 from infrastructure.processes.common import BACKOFF_S, stop_event, tame_collector
-from infrastructure.processes.follower import Follower
+from infrastructure.processes.follower import Follower, stage_name
 from infrastructure.redis.connection import connect
 from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
@@ -35,6 +41,7 @@ def main(settings: Settings) -> None:
 
 
 class _Running(NamedTuple):
+    follower: Follower
     thread: threading.Thread
     stop: threading.Event
 
@@ -52,6 +59,7 @@ class Manager:
         self._active: dict[str, int] = {}
         self._failures: list[BaseException] = []
         self._waiting: dict[str, StageReporter] = {}
+        self._watchdog = Watchdog()
 
     def run(self) -> None:
         """Until ``stop``, or until a follower ends by an error that does not pass by itself."""
@@ -65,6 +73,7 @@ class Manager:
                 except PortUnavailable as error:
                     log.warning("generations cannot be read: %s", error)
                     misses += 1
+                self._watch()
                 self._stop.wait(BACKOFF_S[min(misses, len(BACKOFF_S) - 1)] if misses else LOOK_EVERY_S)
         finally:
             for running in self._running.values():
@@ -86,16 +95,19 @@ class Manager:
         wanted = {g.number for g in found if is_kept_up(g, projection)}
         for name, number in list(self._running):
             if name == projection.name and number not in wanted:
-                self._end(projection, number)
+                self._end(projection, number, dropped=all(g.number != number for g in found))
         for number in sorted(wanted):
             if (projection.name, number) not in self._running:
                 self._start(projection, number)
 
-    def _end(self, projection: Projection[Any], number: int) -> None:
-        log.info("generation was dropped", extra={"projection": projection.name, "generation": number})
+    def _end(self, projection: Projection[Any], number: int, *, dropped: bool) -> None:
+        log.info("generation is kept up no more", extra={"projection": projection.name, "generation": number})
         running = self._running.pop((projection.name, number))
         running.stop.set()
         running.thread.join()
+        self._watchdog.forget(f"{projection.name}@{number}")
+        if not dropped:
+            return
         # Whoever dropped it cleared it while our worker could still write: what that wrote must not stay.
         client = connect(self._settings.redis_url or "")
         try:
@@ -118,14 +130,38 @@ class Manager:
                 raise
 
         thread = threading.Thread(target=guarded, name=f"{name}@{number}")
-        self._running[name, number] = _Running(thread, stop)
+        self._running[name, number] = _Running(follower, thread, stop)
         log.info("generation is kept up to date", extra={"projection": name, "generation": number})
         thread.start()
+
+    def _watch(self) -> None:
+        """A worker that is alive and does not move is worse than a dead one: nobody would start it again."""
+        for (name, number), running in self._running.items():
+            found = self._watchdog.look(f"{name}@{number}", running.follower.sample(), time.monotonic())
+            if found.state == "moving":
+                running.follower.warn("", start_anew=False)
+                continue
+            running.follower.warn(found.words, start_anew=found.give_up)
+            if found.state == "hangs":
+                self._report(stage_name(name, number, is_active=self._active.get(name) == number), found.words)
+                if found.give_up:
+                    log.critical(
+                        "the worker of %s@%d %s; this process ends and is started anew", name, number, found.words
+                    )
+                    # Its thread cannot be ended; nothing is lost, for what is applied is in the store with its fence.
+                    os._exit(70)
+
+    def _report(self, stage: str, words: str) -> None:
+        try:
+            self._waiting.setdefault(stage, StageReporter(self._engine, stage)).report(Progress(state=words))
+        except SQLAlchemyError as error:
+            log.warning("the state of %s (%s) could not be told: %s", stage, words, error)
 
     def _tell_rebuild_due(self, projection: Projection[Any], generation: Generation) -> None:
         """Invariant 9: this code does not write what another fold has written; it says so, once a second."""
         name = projection.name
         reporter = self._waiting.setdefault(name, StageReporter(self._engine, name))
         words = f"generation {generation.number} was folded by other code: rebuild-projection {name}"
+        metrics.REBUILD_DUE.labels(name).set(1)
         detail = {"rebuild_due": words, "generation": generation.number, "fold": fold_digest(projection)}
         reporter.report(Progress(state="running", detail=detail))

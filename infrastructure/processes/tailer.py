@@ -18,6 +18,7 @@ from infrastructure.kafka.admin import TopicError, ensure_topics
 from infrastructure.kafka.factory import bootstrap, make_publisher
 from infrastructure.kafka.port import PublishError
 from infrastructure.observability import metrics
+from infrastructure.observability.freshness import delay_of_position
 from infrastructure.observability.stages import Progress, StageReporter
 from infrastructure.processes.common import run_until_stopped, stop_event, tame_collector
 from infrastructure.settings import Settings
@@ -68,6 +69,7 @@ class _Observer:
 
     def __init__(self, settings: Settings, engine: Engine, tailer: Tailer, reporter: StageReporter) -> None:
         self._slot_name = settings.slot_name
+        self._target_ms = settings.target_freshness_ms
         self._engine = engine
         self._tailer = tailer
         self._reporter = reporter
@@ -81,6 +83,8 @@ class _Observer:
             # In this order: what is recorded in between makes the tailer look late, never early.
             head = read_head(connection)
             slot = slot_state(connection, self._slot_name)
+            passed = self._tailer.progress.position
+            delay_s = delay_of_position(connection, passed) if 0 < passed < head.position else 0.0
         progress = self._tailer.progress
         standing = head.position == self._last_head and self._tailer.in_flight() == 0
         self._last_head = head.position
@@ -94,11 +98,14 @@ class _Observer:
                 position=progress.position,
                 lag_events=head.position - progress.position if progress.position else self._tailer.in_flight(),
                 newest_ms=progress.commit_ms,
+                delay_s=delay_s if progress.position < head.position else 0.0,
                 detail={"slot": slot._asdict() if slot else None, "in_flight": self._tailer.in_flight()},
             )
         )
         self._records.is_now(progress.acknowledged)
         metrics.TAILER_IN_FLIGHT.set(self._tailer.in_flight())
+        metrics.STAGE_DELAY.labels("tailer").set(delay_s)
+        metrics.STAGE_LATE.labels("tailer").set(delay_s * 1000 > 2 * self._target_ms)
         metrics.STAGE_POSITION.labels("tailer").set(progress.position)
         metrics.STAGE_LAG.labels("tailer").set(max(0, head.position - progress.position))
         if progress.commit_ms:

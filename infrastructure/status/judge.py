@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from infrastructure.observability.freshness import Before
 from infrastructure.observability.stages import StageReport
 
 RETAINED_ALERT_BYTES = 1 << 30
@@ -13,14 +14,16 @@ RETAINED_ALERT_BYTES = 1 << 30
 
 
 class Line(msgspec.Struct):
-    """One stage. ``lag_events`` and ``lag_seconds``: behind the head of the log; None = cannot be known now."""
+    """One stage. ``lag_events`` and ``lag_seconds``: how many events it has not passed, and since when the oldest of
+    them waits; None = cannot be known, or makes no sense here. ``parked``: keys held back, of a projection."""
 
     stage: str
     state: str
-    position: int
+    position: int | None
     lag_events: int | None = None
     lag_seconds: float | None = None
     advice: str = ""
+    parked: int | None = None
 
     @property
     def good(self) -> bool:
@@ -43,29 +46,79 @@ class Head(msgspec.Struct):
     recorded_at_ms: int
 
 
-def log_line(head: Head, now_ms: int) -> Line:
-    state = "ok" if head.position else "empty"
-    return Line("log", state, head.position, 0, _age(now_ms, head.recorded_at_ms) if head.position else None)
+class Own(msgspec.Struct):
+    """What the caller has found out itself of a stage, which is better than what the stage reported.
+
+    ``due``: the fold of this code is not the one that the served generation was written by.
+    """
+
+    lag_events: int | None = None
+    delay_s: float | None = None
+    parked: int = 0
+    due: bool = False
 
 
-def stage_line(name: str, report: StageReport | None, head: Head, now_ms: int, *, lag: int | None = None) -> Line:
-    """A stage by its own report; ``lag`` is what the caller counted itself, and better than the report's."""
-    if report is None:
-        return Line(
-            name, "never ran", 0, lag if lag is not None else head.position, None, "start `python app.py serve`"
+def log_line(head: Head) -> Line:
+    return Line("log", "ok" if head.position else "empty", head.position, 0)
+
+
+def device_line(before: Before | None, now_ms: int, late_after_s: float, pipeline_late: bool) -> Line:
+    """The phones and their network: how long their pings take, and whether any comes at all."""
+    if before is None:
+        return Line("device", "no ping yet", None)
+    age_s = max(0.0, (now_ms - before.newest_ms) / 1000)
+    state = f"pings take {before.device.median:,.1f} s to ingest (worst {before.device.worst:,.1f} s)"
+    if age_s > late_after_s:
+        # Not an error: a fleet may sleep, and history may be imported. What must not happen is to blame the pipeline.
+        state = f"newest ping is {age_s:,.0f} s old; " + (
+            "the pipeline is late too" if pipeline_late else "the phones are silent, the pipeline is not late"
         )
+    return Line("device", state, None)
+
+
+def ingest_line(before: Before | None, late_after_s: float) -> Line:
+    """From the reception of a ping to its commit, of the latest ones."""
+    if before is None:
+        return Line("ingest", "no ping yet", None)
+    state = f"{before.ingest.median:,.2f} s from reception to commit (worst {before.ingest.worst:,.2f} s)"
+    late = before.ingest.median > late_after_s
+    return Line("ingest", state, None, None, None, "the database is slow; see its log and its disk" if late else "")
+
+
+def stage_line(
+    name: str,
+    report: StageReport | None,
+    head: Head,
+    late_after_s: float,
+    own: Own | None = None,
+    *,
+    served: bool = True,
+) -> Line:
+    """A stage by its own report and by what the caller found. ``served``: whether a `serve` is running at all."""
+    own = own or Own()
+    if report is None or not served:
+        lag = own.lag_events if own.lag_events is not None else (head.position if report is None else None)
+        state = "never ran" if report is None else "not running"
+        position = 0 if report is None else report.progress.position
+        return Line(name, state, position, lag, own.delay_s, "start `python app.py serve`", own.parked or None)
     progress = report.progress
-    behind = progress.lag_events if lag is None else lag
-    seconds = 0.0 if not behind else _age(now_ms, progress.newest_ms)
-    if not report.connected and progress.state == "running":
+    behind = progress.lag_events if own.lag_events is None else own.lag_events
+    seconds = progress.delay_s if own.delay_s is None else own.delay_s
+    state, advice = "running", ""
+    if own.due:
+        state, advice = "rebuild is due: it was folded by other code", f"run rebuild-projection {name}"
+    elif not report.connected and progress.state == "running":
         state, advice = f"silent for {report.age_s:.0f} s", "is `serve` running? see its log, and restart it"
+    elif progress.state.startswith("waiting for Kafka"):
+        state, advice = progress.state, "a start takes some seconds; if it stays, see the broker"
     elif not report.connected:
         state, advice = progress.state, "it tries again by itself; check the server that it names"
-    elif behind and seconds is not None and seconds > 60:
-        state, advice = "behind", "it catches up from the event store; if the number grows, add CPU or partitions"
-    else:
-        state, advice = "running", ""
-    return Line(name, state, progress.position, behind, seconds, advice)
+    elif behind and seconds > late_after_s:
+        state, advice = "late", "it catches up from the event store; if the number grows, add CPU or partitions"
+    if own.parked:
+        held = f"{own.parked:,} parked keys: `parked list`"
+        advice = f"{advice}; {held}" if advice else held
+    return Line(name, state, progress.position, behind, seconds if behind else 0.0, advice, own.parked)
 
 
 def slot_line(retained_bytes: int | None, wal_status: str | None, position: int) -> Line:
@@ -84,7 +137,3 @@ def slot_line(retained_bytes: int | None, wal_status: str | None, position: int)
 
 def whole(log_id: str, stages: Sequence[Line]) -> Status:
     return Status(all(line.good for line in stages), log_id, list(stages))
-
-
-def _age(now_ms: int, then_ms: int) -> float | None:
-    return None if not then_ms else max(0.0, (now_ms - then_ms) / 1000)

@@ -11,6 +11,8 @@ from typing import Protocol
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from infrastructure.kafka.errorlog import silent_kafka_python
+
 log = logging.getLogger(__name__)
 
 COUNT_EVERY_S = 15.0
@@ -82,9 +84,12 @@ def count_records(bootstrap: str, topic_prefix: str) -> int:
     """Records that the broker holds in topics with the prefix, less those of the last batch of each partition
     but one, which the embedded broker does not count. Raises KafkaError if it does not answer.
     """
-    with closing(
-        KafkaConsumer(bootstrap_servers=bootstrap, request_timeout_ms=4000, bootstrap_timeout_ms=4000)
-    ) as consumer:
+    with (
+        silent_kafka_python(),
+        closing(
+            KafkaConsumer(bootstrap_servers=bootstrap, request_timeout_ms=4000, bootstrap_timeout_ms=4000)
+        ) as consumer,
+    ):
         partitions = [
             TopicPartition(topic, partition)
             for topic in consumer.topics()

@@ -9,6 +9,8 @@ import redis
 from sqlalchemy.exc import OperationalError
 
 from infrastructure.event_store import migrations
+from infrastructure.event_store.engine import reader_engine
+from infrastructure.observability.stages import forget_host
 from infrastructure.settings import Settings
 from infrastructure.settings_values import hide_password
 from infrastructure.user_error import UserError
@@ -51,9 +53,13 @@ def refuse_silent_redis(url: str) -> None:
 
 
 def prepare_database(url: str, *, embedded: bool) -> None:
-    """Migrate our own database; raises UserError if an external one is away or not at this code's revision."""
+    """Migrate our own database, and forget what a `serve` before us said of its stages.
+
+    Raises UserError if an external one is away or not at this code's revision.
+    """
     if embedded:
         migrations.upgrade(url)
+        _forget_reports(url)
         return
     try:
         found = migrations.revision(url)
@@ -67,3 +73,10 @@ def prepare_database(url: str, *, embedded: bool) -> None:
             f"the database {hide_password(url)} is at revision {found.current or 'none'}, "
             f"this version needs {found.needed}: run python app.py migrate"
         )
+    _forget_reports(url)
+
+
+def _forget_reports(url: str) -> None:
+    engine = reader_engine(url)
+    forget_host(engine)
+    engine.dispose()

@@ -56,6 +56,9 @@ def test_invariant_9_a_changed_fold_is_compared_accepted_switched_to_and_rolled_
     with running(data, new) as new_service:
         # Nothing is switched by itself, and what the old code has folded is served as it is.
         assert new_service.speed_at("anna", position)["pings_in_window"] == 10
+        status = json.loads(new_service.cli("status", "--json").stdout)
+        (line,) = (line for line in status["stages"] if line["stage"] == "speed")
+        assert (status["good"], line["advice"]) == (False, "run rebuild-projection speed")
         code, done, said = command(new, new_service, "rebuild-projection", "speed")
         assert (code, done.get("verdict")) == (0, "switched"), said
         listed = new_service.cli("generations", "--projection", "speed").stdout.splitlines()

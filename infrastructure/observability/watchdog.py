@@ -1,0 +1,70 @@
+"""Tells a worker that is alive and does not move from one that has nothing to do. Pure: time is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+STUCK_AFTER_S = 30.0
+GIVE_UP_AFTER_S = 120.0
+"""A worker that has hung for so long is started anew: nothing is lost by it, its fences are in the store."""
+
+
+class Sample(NamedTuple):
+    """What a worker shows of itself. ``beats`` grows with every round, ``applied`` with every event."""
+
+    beats: int
+    applied: int
+    lag: int
+
+
+class Verdict(NamedTuple):
+    """``stuck``: it goes round, events wait, none is applied. ``hangs``: it does not even go round."""
+
+    state: Literal["moving", "stuck", "hangs"]
+    seconds: float
+
+    @property
+    def give_up(self) -> bool:
+        return self.state != "moving" and self.seconds >= GIVE_UP_AFTER_S
+
+    @property
+    def words(self) -> str:
+        if self.state == "hangs":
+            return f"hangs: no sign of life for {self.seconds:.0f} s"
+        return f"stuck: events wait, and none was applied for {self.seconds:.0f} s"
+
+
+@dataclass
+class _Seen:
+    sample: Sample
+    round_at: float
+    moved_at: float
+
+
+class Watchdog:
+    """Looks at samples of several workers, in any rhythm. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+
+    def look(self, name: str, sample: Sample, now: float) -> Verdict:
+        seen = self._seen.get(name)
+        if seen is None:
+            self._seen[name] = _Seen(sample, now, now)
+            return Verdict("moving", 0.0)
+        applied = sample.applied != seen.sample.applied
+        if applied or sample.beats != seen.sample.beats:
+            seen.round_at = now
+        if applied or sample.lag == 0:
+            seen.moved_at = now
+        seen.sample = sample
+        if now - seen.round_at >= STUCK_AFTER_S:
+            return Verdict("hangs", now - seen.round_at)
+        if now - seen.moved_at >= STUCK_AFTER_S:
+            return Verdict("stuck", now - seen.moved_at)
+        return Verdict("moving", 0.0)
+
+    def forget(self, name: str) -> None:
+        """It was stopped on purpose."""
+        self._seen.pop(name, None)
