@@ -97,7 +97,7 @@ def test_migrate_starts_and_stops_the_embedded_database_for_itself(tmp_path: Pat
 def test_serve_refuses_an_external_server_that_is_away(tmp_path: Path, setting: str, url: str) -> None:
     done = ridelog("serve", "--port", "0", cwd=tmp_path, **{setting: url})
     assert done.returncode == 1
-    told = done.stderr.splitlines()[-1]
+    (told,) = done.stderr.splitlines()
     assert told.startswith("error: ")
     assert f"RIDELOG_{setting.upper()}" in told
     assert "hunter2" not in told

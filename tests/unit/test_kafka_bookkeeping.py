@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from infrastructure.kafka.assignment import Assignment
-from infrastructure.kafka.errorlog import ErrorLog
+from infrastructure.kafka.errorlog import KAFKA_PYTHON, ErrorLog, silent_kafka_python
 from infrastructure.kafka.identity import MAX_EPOCHS_WITHOUT_DELIVERY, IdentityWatch
 from infrastructure.kafka.tokens import Tokens
 
@@ -105,3 +105,13 @@ def test_repeated_errors_are_counted_and_told_once_in_a_while(caplog: pytest.Log
         "Kafka: it is away (9 more like it before)",
         "Kafka: it is slow",
     ]
+
+
+def test_kafka_python_speaks_again_when_the_last_who_asked_for_silence_has_ended() -> None:
+    before = KAFKA_PYTHON.level
+    with silent_kafka_python():
+        with silent_kafka_python():
+            assert not logging.getLogger("kafka.net").isEnabledFor(logging.ERROR)
+        assert not logging.getLogger("kafka.net").isEnabledFor(logging.ERROR)
+    assert KAFKA_PYTHON.level == before
+    assert logging.getLogger("kafka.net").isEnabledFor(logging.ERROR)
