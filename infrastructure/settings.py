@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from infrastructure.settings_sources import SettingsError, read_environment, read_flags, read_toml
 from infrastructure.settings_values import hide_password, parse_tokens
+from infrastructure.settings_words import description
 
 __all__ = ["Role", "Settings", "SettingsError"]
 
@@ -42,15 +43,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     topic_partitions: Annotated[
         Literal[1, 2, 4, 8, 16, 32, 64], Meta(description="partitions of a topic, fixed for its life")
     ] = 8
-    topic_prefix: Annotated[str, Meta(description="put before every topic's name", pattern=r"^[A-Za-z0-9._-]*$")] = ""
+    topic_prefix: Annotated[
+        str,
+        Meta(
+            description="put before every topic's name",
+            pattern=r"^[A-Za-z0-9._-]*$",
+            extra={"expected": "letters, digits, '.', '_' and '-'"},
+        ),
+    ] = ""
     kafka_client: Annotated[
         Literal["confluent", "kafka-python"], Meta(description="library of the Kafka data plane")
     ] = "confluent"
-    slot_name: Annotated[str, Meta(description="replication slot of the tailer", pattern=r"^[a-z0-9_]{1,63}$")] = (
-        "ridelog"
-    )
+    slot_name: Annotated[
+        str,
+        Meta(
+            description="replication slot of the tailer",
+            pattern=r"^[a-z0-9_]{1,63}$",
+            extra={"expected": "1 to 63 small letters, digits and '_'"},
+        ),
+    ] = "ridelog"
     publication_name: Annotated[
-        str, Meta(description="publication that the tailer reads", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+        str,
+        Meta(
+            description="publication that the tailer reads",
+            pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+            extra={"expected": "1 to 63 small letters, digits and '_', the first no digit"},
+        ),
     ] = "ridelog"
     consumer_group_prefix: Annotated[str, Meta(min_length=1, description="put before each consumer group")] = "ridelog"
     max_batch_items: Annotated[Positive, Meta(description="pings in one request")] = 10_000
@@ -123,3 +141,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 shown[name] = str(value) if isinstance(value, Path) else value
         return shown
+
+    @classmethod
+    def descriptions(cls) -> dict[str, str]:
+        """Name -> what the setting is for."""
+        return {field.name: description(field.type) for field in msgspec.structs.fields(cls)}

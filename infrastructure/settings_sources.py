@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
+from infrastructure.settings_words import misfit
 from infrastructure.user_error import UserError
 
 PREFIX = "RIDELOG_"
@@ -60,16 +61,15 @@ def _checked(found: Mapping[str, tuple[str, object]], kinds: Mapping[str, Any]) 
 
 def _convert(name: str, origin: str, value: object, kinds: Mapping[str, Any]) -> Any:
     if name not in kinds:
-        close = difflib.get_close_matches(name, kinds, n=1, cutoff=0.0)
-        raise SettingsError(f"unknown setting {origin}; the closest known one is {_like(origin, close[0])}")
-    choices = _choices(kinds[name])
+        close = difflib.get_close_matches(name, kinds, n=1)
+        hint = f"the closest known one is {_like(origin, close[0])}" if close else "no known one is like it"
+        raise SettingsError(f"unknown setting {origin}; {hint}; `python app.py config show` shows them all")
     # A literal of integers does not accept text even in lax mode, and text is all that an environment has.
-    matching = [choice for choice in choices if str(choice) == str(value)]
+    matching = [choice for choice in _choices(kinds[name]) if str(choice) == str(value)]
     try:
         return msgspec.convert(matching[0] if matching else value, kinds[name], strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
-        hint = f"; one of {', '.join(map(str, choices))}" if choices else ""
-        raise SettingsError(f"{origin}: {error}{hint}") from error
+        raise SettingsError(misfit(origin, name, value, kinds[name])) from error
 
 
 def _choices(kind: Any) -> tuple[object, ...]:

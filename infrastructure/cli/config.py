@@ -8,6 +8,8 @@ import typer
 
 from infrastructure.cli.options import DataDirOption, JsonOption
 
+MAX_WIDTH = 24
+
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
@@ -17,16 +19,20 @@ def register(app: typer.Typer) -> None:
 
 
 def show(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """Show every setting with the value in force; passwords and tokens are hidden.
+    """Show every setting with the value in force and what it is for; passwords and tokens are hidden.
 
     A URL that is not set means that serve starts an embedded server for it.
     """
     from infrastructure.settings import Settings
 
     values = Settings.load({"data_dir": data_dir}).public()
+    described = Settings.descriptions()
     if as_json:
-        typer.echo(json.dumps(values, indent=2))
+        report = {name: {"value": value, "description": described[name]} for name, value in values.items()}
+        typer.echo(json.dumps(report, indent=2))
         return
-    width = max(map(len, values))
-    for name, value in values.items():
-        typer.echo(f"{name:<{width}}  {'(not set)' if value is None else value}")
+    shown = {name: "(not set)" if value is None else str(value) or "(empty)" for name, value in values.items()}
+    # A long value moves its own description to the right, not those of all the others.
+    names, width = max(map(len, shown)), min(MAX_WIDTH, max(map(len, shown.values())))
+    for name, value in shown.items():
+        typer.echo(f"{name:<{names}}  {value:<{width}}  {described[name]}")

@@ -45,9 +45,20 @@ def test_config_show_hides_secrets_and_is_also_json(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "hunter2" not in done.stdout
     shown = json.loads(ridelog("config", "show", "--json", cwd=tmp_path, **settings).stdout)
-    assert shown["port"] == 9000
-    assert shown["postgres_url"] == "postgresql://u:***@db/x"
-    assert shown["data_dir"] == str(tmp_path / ".ridelog")
+    assert shown["port"] == {"value": 9000, "description": "HTTP port; 0 takes a free one"}
+    assert shown["postgres_url"]["value"] == "postgresql://u:***@db/x"
+    assert shown["data_dir"]["value"] == str(tmp_path / ".ridelog")
+
+
+def test_config_show_says_what_every_setting_is_for(tmp_path: Path) -> None:
+    done = ridelog("config", "show", cwd=tmp_path)
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert lines["port"].split(maxsplit=2)[2] == "HTTP port; 0 takes a free one"
+    shown = json.loads(ridelog("config", "show", "--json", cwd=tmp_path).stdout)
+    assert set(shown) == set(lines)
+    for name, one in shown.items():
+        assert one["description"], name
+        assert lines[name].endswith(one["description"])
 
 
 @pytest.mark.parametrize("arguments", [("sevre",), ("serve", "--prot", "1"), ("serve", "--only", "api,tialer")])
@@ -61,7 +72,10 @@ def test_an_error_of_the_user_is_one_line_and_ends_with_1(tmp_path: Path) -> Non
     done = ridelog("config", "show", cwd=tmp_path, prot="1")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr == "error: unknown setting RIDELOG_PROT; the closest known one is RIDELOG_PORT\n"
+    assert done.stderr == (
+        "error: unknown setting RIDELOG_PROT; the closest known one is RIDELOG_PORT; "
+        "`python app.py config show` shows them all\n"
+    )
 
 
 def test_migrate_brings_an_external_database_up_to_date_and_says_when_it_is(

@@ -48,18 +48,31 @@ def test_variables_of_the_tests_and_empty_ones_are_no_settings() -> None:
     ("env", "told"),
     [
         ({"RIDELOG_PROT": "1"}, "unknown setting RIDELOG_PROT; the closest known one is RIDELOG_PORT"),
-        ({"RIDELOG_PORT": "eighty"}, "RIDELOG_PORT: Expected `int`"),
-        ({"RIDELOG_PORT": "70000"}, "RIDELOG_PORT: Expected `int` <= 65535"),
-        ({"RIDELOG_TOPIC_PARTITIONS": "12"}, "one of 1, 2, 4, 8, 16, 32, 64"),
-        ({"RIDELOG_FEATURE_TTL_MS": "0"}, "RIDELOG_FEATURE_TTL_MS: Expected `int` >= 1"),
-        ({"RIDELOG_KAFKA_CLIENT": "librdkafka"}, "one of confluent, kafka-python"),
-        ({"RIDELOG_SLOT_NAME": "Has-Capitals"}, "RIDELOG_SLOT_NAME"),
+        ({"RIDELOG_PORT": "eighty"}, 'RIDELOG_PORT is "eighty": a whole number from 0 to 65,535 is expected'),
+        ({"RIDELOG_PORT": "70000"}, 'RIDELOG_PORT is "70000": a whole number from 0 to 65,535 is expected'),
+        ({"RIDELOG_TOPIC_PARTITIONS": "12"}, ": one of 1, 2, 4, 8, 16, 32, 64 is expected"),
+        ({"RIDELOG_FEATURE_TTL_MS": "0"}, 'RIDELOG_FEATURE_TTL_MS is "0": a whole number of at least 1 is expected'),
+        ({"RIDELOG_KAFKA_CLIENT": "librdkafka"}, ": one of confluent, kafka-python is expected"),
+        ({"RIDELOG_SLOT_NAME": "Has-Capitals"}, ": 1 to 63 small letters, digits and '_' is expected"),
     ],
 )
 def test_a_bad_value_is_named_with_its_origin_and_what_would_be_accepted(env: dict[str, str], told: str) -> None:
     with pytest.raises(SettingsError, match="RIDELOG_") as error:
         Settings.load({}, env, None)
     assert told in str(error.value)
+
+
+def test_a_name_that_is_like_no_setting_is_not_likened_to_one() -> None:
+    with pytest.raises(SettingsError, match=r"RIDELOG_XYZZY; no known one is like it; .*config show"):
+        Settings.load({}, {"RIDELOG_XYZZY": "1"}, None)
+
+
+def test_a_bad_value_that_may_hold_a_password_is_not_shown(tmp_path: Path) -> None:
+    toml = tmp_path / "ridelog.toml"
+    toml.write_text("tokens = ['admin=hunter2']\n")
+    with pytest.raises(SettingsError, match=r"tokens in .* does not fit: text is expected") as error:
+        Settings.load({}, {}, toml)
+    assert "hunter2" not in str(error.value)
 
 
 def test_an_unknown_key_or_a_broken_file_is_an_error(tmp_path: Path) -> None:
