@@ -52,7 +52,7 @@ def import_pings(
 ) -> None:
     """Send recorded pings to a running ridelog.
 
-    Every row is accounted for: accepted, duplicate, or rejected for a reason.
+    Every row is accounted for: accepted, duplicate, or rejected for a reason. Exits with 1 if all were rejected.
 
     It is safe to repeat an import, also one that broke off: a ping is recorded once.
     """
@@ -112,11 +112,18 @@ def import_pings(
             ) from error
     tally = importer.tally
     _tell(tally, time.monotonic() - began, as_json)
+    for line in importer.examples.lines:
+        typer.echo(f"for example {line}", err=True)
     if interrupted:
         typer.echo("interrupted; repeat the import to finish it, nothing is recorded twice", err=True)
         raise typer.Exit(INTERRUPTED)
     if tally.unaccounted:
         raise UserError(f"{tally.unaccounted:,} rows are not accounted for; please report this")
+    hint = importer.examples.hint
+    if tally.rows and tally.rejected.total() == tally.rows:
+        raise UserError(f"none of {tally.rows:,} rows was recorded, all were rejected{f' ({hint})' if hint else ''}")
+    if hint:
+        typer.echo(f"hint: {hint}", err=True)
 
 
 def _tell(tally: Tally, seconds: float, as_json: bool) -> None:

@@ -127,7 +127,8 @@ def test_several_files_plain_and_gzip_and_a_second_import(track: Path, tmp_path:
 
 def test_rejects_can_be_corrected_and_imported_again(tmp_path: Path) -> None:
     one, two, rejects = tmp_path / "one.csv", tmp_path / "two.csv", tmp_path / "rejects.csv"
-    one.write_text("rider_id,latitude,longitude,event_timestamp_ms,note\nanna,0,0,1700000000000,here\n")
+    header = "rider_id,latitude,longitude,event_timestamp_ms,note"
+    one.write_text(f"{header}\nanna,0,0,1700000000000,here\nanna,2,2,1700000000001,there\n")
     two.write_text("longitude,latitude,event_timestamp_ms,rider_id\n200,1,1700000000001,ben\n1,x,1700000000002,ben\n")
     with fake_api() as api:
         summary = imported(api, tmp_path, "--rejects", rejects, one, two)
@@ -139,6 +140,33 @@ def test_rejects_can_be_corrected_and_imported_again(tmp_path: Path) -> None:
         rejects.write_text(corrected)
         again = imported(api, tmp_path, "--rejects", tmp_path / "more.csv", rejects)
         assert again["accepted"] == 3, (tmp_path / "more.csv").read_text()
+
+
+def test_an_import_of_which_every_row_was_rejected_fails_and_shows_examples(tmp_path: Path) -> None:
+    path = tmp_path / "seconds.csv"
+    rows = [f"anna,53.{number:03},-6.2,{1_700_000_000 + number}" for number in range(20)]
+    path.write_text("\n".join([LINES[0], *rows]))
+    with fake_api() as api:
+        done = run(tmp_path, "--url", api.url, "--json", path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["rejected"] == {"timestamp_too_old": 20}
+    *examples, error = done.stderr.splitlines()
+    assert len(examples) == 3
+    for number, line in enumerate(examples, start=2):
+        assert line.startswith(f"for example {path}, line {number}: timestamp_too_old: ")
+    assert error == "error: none of 20 rows was recorded, all were rejected (seconds? milliseconds are expected)"
+
+
+def test_an_import_of_which_some_rows_were_rejected_succeeds_and_shows_them(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text("\n".join([*LINES[:3], "anna,0,0,1700000000000", "anna,x,0,1700000000000"]))
+    with fake_api() as api:
+        done = run(tmp_path, "--url", api.url, path)
+    assert done.returncode == 0
+    assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [
+        [f"for example {path}, line 4", "null_island"],
+        [f"for example {path}, line 5", "invalid_type"],
+    ]
 
 
 def test_the_limits_of_a_smaller_server_are_met(track: Path, tmp_path: Path) -> None:

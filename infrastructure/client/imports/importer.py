@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
 from infrastructure.client.imports.csv_rows import Row
+from infrastructure.client.imports.examples import Examples
 from infrastructure.client.imports.pacing import Pacer
 from infrastructure.client.imports.rejects import Rejects
 from infrastructure.client.imports.tally import UNSENDABLE, Tally
@@ -39,6 +40,7 @@ class Importer:
         on_batch: Callable[[Tally], None] = lambda tally: None,
     ) -> None:
         self.tally = Tally()
+        self.examples = Examples()
         self._post = post
         self._plan = plan
         self._pause = pause
@@ -91,10 +93,11 @@ class Importer:
     def _account(self, batch: list[Row], future: Future[Receipt]) -> None:
         receipt = future.result()
         self.tally.add(len(batch), receipt)
-        if self._rejects is not None:
-            sent = [row for row in batch if row.item is not None]
-            refused = [(sent[item.index], item.code, item.detail) for item in receipt.rejected]
-            refused += [(row, UNSENDABLE, row.problem) for row in batch if row.item is None]
-            for row, code, detail in sorted(refused, key=lambda each: each[0].line):
+        sent = [row for row in batch if row.item is not None]
+        refused = [(sent[item.index], item.code, item.detail) for item in receipt.rejected]
+        refused += [(row, UNSENDABLE, row.problem) for row in batch if row.item is None]
+        for row, code, detail in sorted(refused, key=lambda each: each[0].line):
+            self.examples.add(row, code, detail)
+            if self._rejects is not None:
                 self._rejects.add(row, code, detail)
         self._on_batch(self.tally)
