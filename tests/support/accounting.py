@@ -20,6 +20,7 @@ from projections.analytics import ANALYTICS
 from projections.rebuild import is_kept_up
 from projections.speed import SPEED
 from read_models.keys import state_key
+from tests.support.locations import read_locations
 from tests.support.ridelog import Ridelog
 from tests.support.waiting import eventually
 
@@ -34,6 +35,8 @@ class Account(NamedTuple):
     identities: Counter[Identity]
     states: dict[str, bytes]
     seqs: dict[int, int]
+    positions: dict[str, int]
+    """Of each rider's last event."""
 
 
 def read_log(ridelog: Ridelog) -> Account:
@@ -44,6 +47,7 @@ def read_log(ridelog: Ridelog) -> Account:
     states: dict[str, Any] = {}
     seqs = dict.fromkeys(range(SHARDS), 0)
     versions: Counter[str] = Counter()
+    positions: dict[str, int] = {}
     count = 0
     with engine.connect() as connection:
         rows = connection.execute(
@@ -56,13 +60,15 @@ def read_log(ridelog: Ridelog) -> Account:
             seqs[shard] += 1
             versions[key] += 1
             assert (position, seq, version) == (count, seqs[shard], versions[key])
+            positions[key] = position
             data = decode(bytes(payload))
             if event_type == "GpsPing":
                 identities[key, data["event_timestamp_ms"], data["event_id"]] += 1
             event = KeyedEvent(key, version, position, event_type, data)
             states[key] = SPEED.fold(states.get(key, SPEED.initial), event)
     engine.dispose()
-    return Account(count, identities, {key: SPEED.encode(state) for key, state in states.items()}, seqs)
+    encoded = {key: SPEED.encode(state) for key, state in states.items()}
+    return Account(count, identities, encoded, seqs, positions)
 
 
 def differing_riders(ridelog: Ridelog, account: Account) -> list[str]:
@@ -117,7 +123,8 @@ def missing_in_kafka(ridelog: Ridelog, account: Account) -> list[tuple[int, int]
 def account_for(ridelog: Ridelog, acknowledged: set[Identity]) -> Account:
     """Wait until all is folded, then check every acknowledged ping: none lost, none double, no state wrong.
 
-    In Redis every rider's bytes; in Postgres as many pings as were recorded, in every generation that is kept up.
+    In Redis every rider's bytes; in Postgres as many pings as were recorded, in every generation that is kept up; on
+    the topic of locations each rider at his last event.
     """
     account = read_log(ridelog)
     lost = [identity for identity in acknowledged if identity not in account.identities]
@@ -129,7 +136,21 @@ def account_for(ridelog: Ridelog, acknowledged: set[Identity]) -> Account:
     eventually(
         lambda: not analytics_off_by(ridelog, account), within_s=90, every_s=0.2, what="the analytics count every ping"
     )
+    eventually(
+        lambda: not wrong_locations(ridelog, account), within_s=90, every_s=1.0, what="the topic shows every location"
+    )
     return account
+
+
+def wrong_locations(ridelog: Ridelog, account: Account) -> list[str]:
+    """Riders with a ping whom a reader of nothing but the topic rider-locations does not see at their last event."""
+    shown = read_locations(ridelog.info.kafka_bootstrap, "rider-locations")
+    with_pings = {rider for rider, _, _ in account.identities}
+    return [
+        rider
+        for rider, position in account.positions.items()
+        if rider in with_pings and (rider not in shown or shown[rider]["position"] != position)
+    ]
 
 
 def analytics_off_by(ridelog: Ridelog, account: Account) -> dict[str, int]:
