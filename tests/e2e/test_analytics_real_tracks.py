@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from infrastructure.event_store.generations import active
 from tests.e2e.test_real_tracks import as_ping
 from tests.support.analytics_sql import Rows, expected_by_sql
 from tests.support.ridelog import Ridelog
+from tests.support.ridelog import ridelog as running
 from tests.support.tracks import fixes, folder
 from tests.support.waiting import eventually
 
@@ -61,11 +64,21 @@ def differences(expected: Rows, found: Rows) -> list[str]:
 
 
 @pytest.fixture
-def imported(ridelog: Ridelog) -> Ridelog:
-    """Both files as they are, and half of their rows again for other riders, in any order."""
-    for name in FILES:
-        done = ridelog.cli("import-pings", "--rider-column", "device_id", str(folder() / f"{name}.csv.gz"))
-        assert done.returncode == 0, done.stderr
+def imported(tmp_path: Path) -> Iterator[Ridelog]:
+    """Both files as they are, and some of their rows again for other riders, in another order.
+
+    In a ridelog of its own: other tests import the same files, and say how many of their rows are new.
+    """
+    paths = [folder() / f"{name}.csv.gz" for name in FILES]
+    with running(tmp_path / "data") as ridelog:
+        for path in paths:
+            done = ridelog.cli("import-pings", "--rider-column", "device_id", str(path))
+            assert done.returncode == 0, done.stderr
+        send_mixed(ridelog)
+        yield ridelog
+
+
+def send_mixed(ridelog: Ridelog) -> None:
     chance = random.Random(20261123)
     mixed = [
         as_ping(fix._replace(device=f"mixed:{fix.device}".replace("/", ":"))) | {"accuracy_meters": accuracy}
@@ -78,7 +91,6 @@ def imported(ridelog: Ridelog) -> Ridelog:
     mixed.sort(key=lambda ping: (ping["event_timestamp_ms"] // 60_000, chance.random()))
     for first in range(0, len(mixed), 4_000):
         assert ridelog.post(mixed[first : first + 4_000])["rejected"] == []
-    return ridelog
 
 
 def test_every_row_is_what_sql_says_of_the_events_and_a_rebuild_agrees(imported: Ridelog) -> None:
