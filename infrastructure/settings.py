@@ -11,13 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from infrastructure.settings_sources import SettingsError, read_environment, read_flags, read_toml
-from infrastructure.settings_values import hide_password, parse_tokens
+from infrastructure.settings_values import hide_password, is_loopback, parse_tokens
 from infrastructure.settings_words import description
 
 __all__ = ["Role", "Settings", "SettingsError"]
 
 Role = Literal["ingest", "read", "admin"]
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 DEFAULT_TOML = Path("ridelog.toml")
 DEFAULT_DATA_DIR = Path(".ridelog")
 
@@ -120,7 +119,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def on_loopback(self) -> bool:
         """Whether HTTP is reachable from this machine alone."""
-        return self.host in LOOPBACK or self.host.startswith("127.")
+        return is_loopback(self.host)
 
     def environment(self) -> dict[str, str]:
         """The ``RIDELOG_*`` variables that give a child process these same settings."""

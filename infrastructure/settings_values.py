@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Literal, cast
 
@@ -35,3 +36,11 @@ def parse_tokens(text: str) -> dict[str, Literal["ingest", "read", "admin"]]:
 def hide_password(url: str) -> str:
     """The URL with the password of its user part and of its parameters replaced by ``***``."""
     return _PARAMETER.sub(r"\g<head>***", _USERINFO.sub(r"\g<head>***\g<tail>", url))
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host's name or address means this machine to everybody: no resolver is asked."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"

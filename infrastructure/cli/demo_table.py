@@ -47,8 +47,8 @@ def what_to_try(url: str) -> str:
     return "\n".join(
         (
             f"ridelog runs at {url}; open",
-            f"  {url}/schema/swagger   the interface, to try out (as OpenAPI: {url}/schema)",
-            f"  {url}/metrics          what Prometheus reads",
+            f"  {url}/schema    the interface, as OpenAPI",
+            f"  {url}/metrics   what Prometheus reads",
             "and try",
             f"  curl {url}/riders/rider-0001/speed",
             f"  curl -H 'Content-Type: application/json' -d '{ping}' {url}/pings",

@@ -7,17 +7,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from litestar import Litestar, Router
+from litestar import Litestar, MediaType, Router
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
 
 from infrastructure.http.auth import Authorizer
 from infrastructure.http.errors import HANDLERS
 from infrastructure.http.health import Check, health_routes
+from infrastructure.http.hosts import local_only
+from infrastructure.http.index import index
 from infrastructure.http.pings import Accepted, Submit, pings_route
 from infrastructure.http.speed import speed_route
 from infrastructure.observability import metrics
@@ -52,11 +54,12 @@ def build(settings: Settings, parts: Parts) -> Litestar:
         ),
         speed_route(parts.speed, limits, parts.delay_ms),
         *health_routes(parts.checks, parts.refresh_metrics),
+        index,
         *parts.routers,
     ]
     return Litestar(
         handlers,
-        guards=[Authorizer(settings.parsed_tokens())],
+        guards=guards(settings),
         exception_handlers=HANDLERS,
         middleware=[timing],
         on_shutdown=list(parts.on_shutdown),
@@ -65,13 +68,20 @@ def build(settings: Settings, parts: Parts) -> Litestar:
             version="1",
             description="The event log behind a delivery platform's ETA.",
             path="/schema",
-            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"]), SwaggerRenderPlugin(path="/swagger")],
+            # No page to click through: those of the library load their scripts from the network.
+            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"], media_type=MediaType.JSON)],
             components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
         ),
         logging_config=None,
         # Bodies are bounded by the handler that reads them, with an error of our own form.
         request_max_body_size=None,
     )
+
+
+def guards(settings: Settings) -> list[Guard]:
+    """Who may come in: with tokens whoever has one, without them this machine alone."""
+    tokens = settings.parsed_tokens()
+    return [local_only] if settings.on_loopback and not tokens else [Authorizer(tokens)]
 
 
 def count_pings(answer: Accepted) -> None:

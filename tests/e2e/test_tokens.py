@@ -36,6 +36,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
         ("GET", "/riders/x/speed", "out-secret", 404),
         ("GET", "/metrics", None, 401),
         ("GET", "/metrics", "out-secret", 200),
+        ("GET", "/", None, 200),
+        ("GET", "/schema", None, 200),
         ("GET", "/health/live", None, 200),
         ("GET", "/health/ready", None, 200),
     ],

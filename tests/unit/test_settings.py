@@ -120,7 +120,15 @@ def test_what_is_shown_hides_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("host", "loopback"),
-    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("::", False)],
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("localhost", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("127.0.0.1.example.com", False),
+    ],
 )
 def test_which_hosts_are_loopback(host: str, loopback: bool) -> None:
     assert Settings(host=host).on_loopback is loopback
