@@ -65,3 +65,8 @@ class Generations(Protocol):
 def active(generations: list[Generation]) -> Generation | None:
     """The one that readers follow."""
     return next((g for g in generations if g.active), None)
+
+
+def is_kept_up(generation: Generation, projection: Projection[Any]) -> bool:
+    """Whether a process with this code keeps the generation up to date."""
+    return generation.state in KEPT_UP and generation.is_of(projection)

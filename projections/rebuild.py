@@ -6,53 +6,25 @@ Every step can be broken off and begun again: what is stored is the fences in th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from domain.identifiers import SHARDS
 from projections.comparison import Comparison
 from projections.fences import Trust, judge
 from projections.filler import Filler
 from projections.folding import Decode
-from projections.generations import KEPT_UP, Generation, Generations, active
+from projections.generations import Generation, Generations, active
 from projections.patience import Patience
-from projections.ports import Fence, Log, Parked, Sink
+from projections.ports import Fence, Log, Sink
 from projections.protocol import Projection
+from projections.rebuild_outcome import NotAccepted, Nothing, Outcome, ParkedKey
 from projections.shards import Limits, LostRace, OpenShards
-
-Verdict = Literal["switched", "equal", "differs", "blocked", "needs acceptance"]
-"""``equal`` and ``differs``: compared only. ``blocked``: the same fold gave another result, which nothing excuses."""
 
 _ALL = range(SHARDS)
 _TRIES = 1_000
 LOOK_BACK = 5
 """Generations whose remains are looked for after a rebuild."""
-
-
-class Nothing(Exception):
-    """There is no generation to go to."""
-
-
-class NotAccepted(Exception):
-    """Other differences were accepted than those that were found."""
-
-
-class ParkedKey(NamedTuple):
-    """An event that could not be folded, and its key."""
-
-    key: str
-    mark: Parked
-
-
-@dataclass
-class Outcome:
-    """What became of a rebuild or of a rollback."""
-
-    verdict: Verdict
-    live: Generation
-    new: Generation
-    comparison: Comparison | None = None
-    parked: list[ParkedKey] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -243,11 +215,6 @@ class Rebuild:
     def _parked(self, new: Generation) -> list[ParkedKey]:
         found = self._calmly(lambda: self._tools.sink_of(new.number).parked(list(_ALL)))
         return sorted(ParkedKey(key, mark) for marks in found.values() for key, mark in marks.items())
-
-
-def is_kept_up(generation: Generation, projection: Projection[Any]) -> bool:
-    """Whether a process with this code keeps the generation up to date."""
-    return generation.state in KEPT_UP and generation.is_of(projection)
 
 
 def _seq(fence: Fence | None) -> int:

@@ -15,7 +15,8 @@ from infrastructure.cli.options import DataDirOption, JsonOption
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from projections.rebuild import Outcome, Rebuild
+    from projections.rebuild import Rebuild
+    from projections.rebuild_outcome import Outcome
 
 NameArgument = Annotated[str, typer.Argument(help="The projection, for example speed.")]
 
@@ -50,7 +51,7 @@ def rebuild_projection(
     Works beside a running `serve` or without one. Exits with 1 unless it switched (or, with --verify-only, found
     both equal).
     """
-    from projections.rebuild import NotAccepted
+    from projections.rebuild_outcome import NotAccepted
 
     def run(rebuild: Rebuild) -> Outcome:
         try:
@@ -83,7 +84,7 @@ def _with_rebuild(
     from infrastructure.supervision.stack import servers_for
     from projections.generations import NotSwitched
     from projections.ports import PortUnavailable
-    from projections.rebuild import Nothing
+    from projections.rebuild_outcome import Nothing
     from projections.shards import LostRace
     from projections.writer import BrokenFold
 

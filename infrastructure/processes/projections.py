@@ -22,10 +22,9 @@ from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
 from projections.catalogue import PROJECTIONS
 from projections.digest import fold_digest
-from projections.generations import Generation
+from projections.generations import Generation, is_kept_up
 from projections.ports import PortUnavailable
 from projections.protocol import Projection
-from projections.rebuild import is_kept_up
 
 log = logging.getLogger("ridelog.projections")
 

@@ -10,11 +10,10 @@ from domain.identifiers import SHARDS, shard_of
 from infrastructure.event_store.discards import Discard, record_discard
 from infrastructure.rebuild.world import World
 from infrastructure.user_error import UserError
-from projections.generations import active
+from projections.generations import active, is_kept_up
 from projections.parking import Parking, Retried
 from projections.ports import LoggedEvent, Parked
 from projections.protocol import Projection
-from projections.rebuild import is_kept_up
 
 
 class ParkedKey(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from projections.rebuild import Outcome, ParkedKey
+from projections.rebuild_outcome import Outcome, ParkedKey
 
 SHOWN_PARKED = 50
 

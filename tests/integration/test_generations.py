@@ -16,9 +16,8 @@ from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.generations import PostgresGenerations, active
 from projections.catalogue import PROJECTIONS
 from projections.digest import fold_digest, source_tokens
-from projections.generations import Generations, NotSwitched
+from projections.generations import Generations, NotSwitched, is_kept_up
 from projections.protocol import Projection
-from projections.rebuild import is_kept_up
 from projections.speed import SPEED
 from tests.support.memory_generations import MemoryGenerations
 

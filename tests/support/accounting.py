@@ -17,7 +17,7 @@ from infrastructure.redis.connection import connect
 from infrastructure.registry.connect import schema_ids
 from infrastructure.settings import Settings
 from projections.analytics import ANALYTICS
-from projections.rebuild import is_kept_up
+from projections.generations import is_kept_up
 from projections.speed import SPEED
 from read_models.keys import state_key
 from tests.support.locations import read_locations

@@ -21,7 +21,8 @@ from projections.generations import Generation, active
 from projections.patience import Patience
 from projections.ports import ShardWrite
 from projections.protocol import Projection
-from projections.rebuild import NotAccepted, Nothing, Rebuild, Tools
+from projections.rebuild import Rebuild, Tools
+from projections.rebuild_outcome import NotAccepted, Nothing
 from projections.runner import Runner
 from projections.speed import SPEED
 from tests.support.memory_generations import MemoryGenerations
