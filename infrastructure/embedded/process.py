@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,9 @@ from typing import NamedTuple
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 MAX_LOG_BYTES = 32 * 1024 * 1024
+TAIL_BYTES = 64 * 1024
+# What a program says of its usual work, in the two forms of our own logs; it tells nothing about an end.
+_USUAL = re.compile(r'\S+\s+(?:TRACE|DEBUG|INFO)\s|\{.*"level": "(?:debug|info)"')
 
 # Linux sends the parent-death signal when the *thread* that forked ends. Every child is therefore born in
 # this one thread, which lives as long as the process; one started by a short-lived worker would die with it.
@@ -40,11 +44,14 @@ class Spec(NamedTuple):
 
 
 class Child:
-    """One running (or ended) process, started on construction. Raises OSError if it cannot be started."""
+    """One running (or ended) process, started on construction. Raises OSError if it cannot be started.
+
+    ``log_began``: where in its log file its own lines begin, after those of the processes before it.
+    """
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self._popen = _nursery.submit(_spawn, spec).result()
+        self._popen, self.log_began = _nursery.submit(_spawn, spec).result()
 
     @property
     def pid(self) -> int:
@@ -82,15 +89,15 @@ class Child:
         self._popen.wait()
 
 
-def log_tail(path: Path, lines: int = 3) -> str:
-    """The last lines of a log that say something, on one line, for an error message."""
+def log_tail(path: Path, lines: int = 3, since: int = 0) -> str:
+    """The last lines from byte ``since`` on that say what went wrong, on one line, for an error message."""
     try:
         with path.open("rb") as log:
-            log.seek(max(0, path.stat().st_size - 8192))
+            log.seek(max(since, path.stat().st_size - TAIL_BYTES))
             text = log.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
-    telling = [line.strip() for line in text.splitlines() if line.strip(" ^~\t")]
+    telling = [line.strip() for line in text.splitlines() if line.strip(" ^~\t") and not _USUAL.match(line)]
     return " | ".join(telling[-lines:])
 
 
@@ -108,14 +115,15 @@ def until(deadline: float, every_s: float = 0.02) -> bool:
     return True
 
 
-def _spawn(spec: Spec) -> subprocess.Popen[bytes]:
+def _spawn(spec: Spec) -> tuple[subprocess.Popen[bytes], int]:
     uid, gid = spec.user or (-1, -1)
     launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
     launch += [str(int(spec.death_signal)), str(uid), str(gid), *spec.command]
     spec.log_path.parent.mkdir(parents=True, exist_ok=True)
     _rotate(spec.log_path)
     with spec.log_path.open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - programs of our own wheels, no shell
+        began = log.tell()
+        process = subprocess.Popen(  # noqa: S603 - programs of our own wheels, no shell
             launch,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -126,6 +134,7 @@ def _spawn(spec: Spec) -> subprocess.Popen[bytes]:
             start_new_session=True,
             umask=0o077,
         )
+    return process, began
 
 
 def _rotate(log_path: Path) -> None:

@@ -93,7 +93,8 @@ class EmbeddedServer(ABC):
         self.start()
 
     def _complaint(self, what: str) -> str:
+        said = log_tail(self.log_path, since=self._child.log_began if self._child is not None else 0)
         return (
-            f"the embedded {self.name} {what}: {log_tail(self.log_path) or 'it wrote no log'}; "
+            f"the embedded {self.name} {what}: {said or 'it gave no reason'}; "
             f"see {self.log_path}, or set {self.setting} to a server of your own"
         )

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import httpx
 
-from infrastructure.embedded.process import log_tail, until
+from infrastructure.embedded.process import until
 from infrastructure.settings import Settings
-from infrastructure.supervision.service import Program
+from infrastructure.supervision.service import Program, last_words
 from infrastructure.user_error import UserError
 
 API = "api"
@@ -30,9 +30,9 @@ def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float 
     while True:
         for program in programs:
             if not program.is_alive():
+                said = last_words(program)
                 raise UserError(
-                    f"{program.name} ended while it started: "
-                    f"{log_tail(program.log_path) or 'it wrote no log'}; see {program.log_path}"
+                    f"{program.name} ended while it started: {said or 'it gave no reason'}; see {program.log_path}"
                 )
         if all(program.name != API for program in programs) or _is_live(f"{http_url(settings)}/health/live"):
             return

@@ -7,7 +7,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from typing import NamedTuple, Protocol
 
-from infrastructure.embedded.process import Child, Spec
+from infrastructure.embedded.process import Child, Spec, log_tail
 
 
 class Service(Protocol):
@@ -36,6 +36,12 @@ class Service(Protocol):
     def stop(self) -> None:
         """Stop in order, by force if it does not obey in time."""
         ...
+
+
+def last_words(service: Service) -> str:
+    """What its process wrote last of what went wrong; nothing of the processes before it. "" if nothing."""
+    child = service.child
+    return log_tail(service.log_path, 2, child.log_began if child is not None else 0)
 
 
 class Command(NamedTuple):

@@ -6,10 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from infrastructure.embedded.process import log_tail
 from infrastructure.embedded.stale import Pids
 from infrastructure.supervision.backoff import Backoff
-from infrastructure.supervision.service import Service
+from infrastructure.supervision.service import Service, last_words
 from infrastructure.supervision.stop_signals import StopSignals
 from infrastructure.user_error import UserError
 
@@ -96,7 +95,7 @@ class Supervisor:
             "%s ended (%s)%s; starting it again in %.1f s; if it keeps ending, see %s",
             service.name,
             _how(child.returncode if child is not None else None),
-            f": {tail}" if (tail := log_tail(service.log_path, 2)) else "",
+            f": {said}" if (said := last_words(service)) else "",
             pause,
             service.log_path,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import redis
 
 from infrastructure.embedded.data_dir import read_run_info
 from infrastructure.embedded.postgres_files import processes_in
+from infrastructure.supervision.service import Command, Program, last_words
 from tests.support.serving import Serving, all_gone, serving
 from tests.support.waiting import eventually
 
@@ -130,3 +132,17 @@ def test_a_taken_port_is_refused_before_any_server_starts(tmp_path: Path) -> Non
         said = refusal(tmp_path / "two", port=info.http_url.rpartition(":")[2])
         assert "choose another with --port" in said
         assert not (tmp_path / "two" / "postgres").exists()
+
+
+def test_of_a_program_that_ended_only_its_own_words_are_quoted(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "unlucky.log").write_text("ERROR of yesterday\n")
+    command = Command("unlucky", [sys.executable, "-c", "raise SystemExit('out of luck')"], dict(os.environ))
+    program = Program(command, tmp_path, tmp_path)
+    program.spawn()
+    try:
+        eventually(lambda: not program.is_alive(), what="it has ended")
+        assert last_words(program) == "out of luck"
+    finally:
+        program.stop()

@@ -88,6 +88,24 @@ def test_each_end_is_told_in_one_line_that_names_the_log(tmp_path: Path, caplog:
     assert str(fake.log_path) in told
 
 
+@pytest.mark.parametrize(
+    "usual",
+    ["2026-11-23T12:00:00.000+00:00 INFO    api: all is well", '{"at": "2026-11-23", "level": "info", "message": "x"}'],
+)
+def test_an_end_is_told_by_what_went_wrong_and_not_by_the_usual_lines_after_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, usual: str
+) -> None:
+    fake, clock = Fake(tmp_path), Clock()
+    cause = "2026-11-23T12:00:00.000+00:00 ERROR   api: the disk is full"
+    fake.log_path.write_text(f"{usual}\n{cause}\n" + f"{usual}\n" * 200)
+    supervisor = supervise(fake, clock)
+    fake.alive = False
+    supervisor.look()
+    (told,) = caplog.messages
+    assert "the disk is full" in told
+    assert "well" not in told
+
+
 def test_a_repair_follows_a_restart_until_it_succeeds(tmp_path: Path) -> None:
     fake, clock, tries = Fake(tmp_path), Clock(), []
 
