@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infrastructure.cli.errors import UserError
-from infrastructure.cli.options import DataDirOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,11 +49,13 @@ def demo(
         float | None,
         typer.Option(min=0.0, help="How long.  \\[default: until Ctrl-C; 30 where the output is no terminal]"),
     ] = None,
-    data_dir: DataDirOption = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help=f"Where it keeps data and logs.  \\[default: {DATA_DIR}]")
+    ] = None,
 ) -> None:
     """Start a ridelog of its own, send it simulated riders, and show their speeds live.
 
-    Keeps its data under .ridelog/demo unless --data-dir says otherwise, and stops what it has started.
+    Stops at its end what it has started, and keeps its data.
     """
     from infrastructure.simulator.demo_server import DemoServer
     from infrastructure.supervision.stop_signals import StopRequested, StopSignals
@@ -92,6 +93,7 @@ def _show(
     day = Day(str(seed), time.time_ns() // 1_000_000, math.inf, phone=PhoneModel(every_s=every, **GAPS))
     shown = rider_ids(min(riders, MAX_SHOWN))
     reader = RidelogClient(server.url, patience_s=READ_PATIENCE_S, first_patience_s=READ_PATIENCE_S)
+    ends = "Ctrl-C ends it" if live or lasts is None else f"ends after {lasts:.0f} s"
     typer.echo(what_to_try(server.url))
     with reader, RidelogClient(server.url) as writer, Background(fleet_uploads(riders, day), writer) as simulation:
         seen: set[str] = set()
@@ -104,7 +106,7 @@ def _show(
             speeds, trouble = _read(reader, shown)
             seen.update(speeds)
             title = f"{riders:,} riders, {simulation.runner.totals.accepted:,} pings recorded"
-            return speed_table(shown, truths, speeds, f"{title}; {trouble or 'Ctrl-C ends it'}")
+            return speed_table(shown, truths, speeds, f"{title}; {trouble or ends}")
 
         if live:
             with Live(table(), refresh_per_second=4) as screen:

@@ -11,7 +11,7 @@ from typing import Self
 import msgspec
 
 from infrastructure.embedded.identity import start_mark
-from infrastructure.embedded.private_file import write_private
+from infrastructure.embedded.private_file import make_private_directory, write_private
 from infrastructure.user_error import UserError
 
 
@@ -66,7 +66,7 @@ class DataDir:
 
 def _lock(path: Path) -> int:
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path)
         handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise UserError(f"cannot use the data directory {path}: {error}; choose another with --data-dir") from error

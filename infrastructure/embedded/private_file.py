@@ -1,4 +1,4 @@
-"""Files that only their owner reads, replaced as a whole."""
+"""Files and directories that only their owner reads; files are replaced as a whole."""
 
 from __future__ import annotations
 
@@ -14,3 +14,11 @@ def write_private(path: Path, content: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     beside.replace(path)
+
+
+def make_private_directory(path: Path) -> None:
+    """Make the directory and those above it that are missing, all 0700. Raises OSError if it cannot be made."""
+    # Not by parents=True, which gives those above the usual mode: .ridelog of .ridelog/demo would be open to all.
+    for missing in reversed([one for one in path.parents if not one.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import Self
 import httpx
 
 from infrastructure.embedded.ports import free_port
+from infrastructure.embedded.private_file import make_private_directory
 from infrastructure.embedded.process import Child, Spec
 from infrastructure.supervision.commands import APP
 from infrastructure.user_error import UserError
@@ -29,7 +30,7 @@ class DemoServer:
         """Starts it. Raises UserError if the directory cannot be used."""
         self._data_dir = data_dir.absolute()
         try:
-            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(self._data_dir)
         except OSError as error:
             raise UserError(f"cannot use the data directory {data_dir}: {error}; choose another") from error
         port = free_port()

@@ -48,6 +48,8 @@ def test_without_a_terminal_it_prints_speeds_and_exits_0(tmp_path: Path) -> None
     assert "/schema" in said
     assert "/metrics" in said
     assert said.count("path_speed_mps") == 2
+    assert "ends after 10 s" in said
+    assert "Ctrl-C" not in said, "there is no terminal to press it in"
     assert "fresh" in said
     assert not (tmp_path / "demo" / "run.json").exists()
     assert not (tmp_path / "demo" / "pids.json").exists()

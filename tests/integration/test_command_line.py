@@ -38,6 +38,10 @@ def test_help_names_the_commands_and_the_first_step(tmp_path: Path) -> None:
     assert " process " not in done.stdout, "for the supervisor, not for people"
 
 
+def test_the_help_of_demo_names_the_directory_that_it_uses(tmp_path: Path) -> None:
+    assert "[default: .ridelog/demo]" in ridelog("demo", "--help", cwd=tmp_path).stdout
+
+
 def test_config_show_hides_secrets_and_is_also_json(tmp_path: Path) -> None:
     (tmp_path / "ridelog.toml").write_text("port = 9000\n")
     settings = {"tokens": "admin=hunter2", "postgres_url": "postgresql://u:hunter2@db/x"}

@@ -44,6 +44,11 @@ def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> Non
         DataDir(tmp_path / "file" / "below")
 
 
+def test_the_directories_made_above_it_are_closed_to_others_too(tmp_path: Path) -> None:
+    DataDir(tmp_path / ".ridelog" / "demo").close()
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in (".ridelog", ".ridelog/demo")] == [0o700, 0o700]
+
+
 def test_a_stale_process_is_ended(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     leave(tmp_path, Recorded("api", sleeper.pid, start_mark(sleeper.pid) or ""))
     assert Pids(tmp_path).end_stale() == ["api"]
