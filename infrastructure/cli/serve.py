@@ -62,13 +62,15 @@ def parse_only(only: str | None) -> tuple[str, ...]:
     return chosen
 
 
-def announce(info: RunInfo, services: Sequence[Service]) -> None:
-    """Print what runs and where."""
+def announce(info: RunInfo, services: Sequence[Service], missing: str) -> None:
+    """Print what runs and where, and what is ``missing``."""
     from infrastructure.settings_values import hide_password
 
     running = {service.name for service in services}
     logs: Path = services[0].log_path.parent
     lines = ["ridelog is ready; stop it with Ctrl-C"]
+    if missing:
+        lines = [f"ridelog runs and is not ready yet ({missing}); it goes on trying; stop it with Ctrl-C"]
     if "api" in running:
         lines.append(f"  http      {info.http_url}  (interface: {info.http_url}/schema)")
     for name, url in (

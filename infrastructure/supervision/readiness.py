@@ -1,11 +1,12 @@
-"""When ``serve`` may say that it is ready."""
+"""When ``serve`` may say that it runs, and that it is ready."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import httpx
+import msgspec
 
 from infrastructure.embedded.process import until
 from infrastructure.settings import Settings
@@ -13,6 +14,40 @@ from infrastructure.supervision.service import Program, last_words
 from infrastructure.user_error import UserError
 
 API = "api"
+ASK_EVERY_S = 0.5
+READY_WITHIN_S = 60.0
+# Of the stages that /health/ready names, those that are no projection and the program that brings them in order.
+STAGES = {"postgres": API, "redis": API, "tailer": "tailer"}
+PROJECTIONS = "projections"
+
+
+class _NotReady(msgspec.Struct):
+    stages: dict[str, str]
+
+
+class Readiness:
+    """Asks now and then whether everything is ready, and tells when it is; also, once, when it is not in time."""
+
+    def __init__(
+        self, ask: Callable[[], str], tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``ask`` says what is missing, "" if nothing is; ``tell`` is given the same."""
+        self._ask = ask
+        self._tell = tell
+        self._clock = clock
+        self._next = clock()
+        self._deadline = clock() + READY_WITHIN_S
+
+    def look(self) -> None:
+        """Ask if it is time; never waits for longer than one answer."""
+        now = self._clock()
+        if now < self._next:
+            return
+        missing = self._ask()
+        self._next = now + ASK_EVERY_S if missing else float("inf")
+        if not missing or now >= self._deadline:
+            self._deadline = float("inf")
+            self._tell(missing)
 
 
 def http_url(settings: Settings) -> str:
@@ -38,6 +73,24 @@ def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float 
             return
         if not until(deadline):
             raise UserError(f"{API} does not answer after {timeout_s:.0f} s; see its log in the data directory")
+
+
+def missing_stages(url: str, running: Collection[str]) -> str:
+    """What ``/health/ready`` finds wrong with stages of the ``running`` programs, in words; "" if nothing.
+
+    The stages of others (--only) are not waited for: nobody may have started them yet.
+    """
+    if API not in running:
+        return ""
+    try:
+        answer = httpx.get(f"{url}/health/ready", timeout=1.0, trust_env=False)
+        if answer.status_code == httpx.codes.OK:
+            return ""
+        stages = msgspec.json.decode(answer.content, type=_NotReady).stages
+    except (httpx.TransportError, msgspec.DecodeError) as error:
+        return f"{API}: {error}"
+    bad = {name: words for name, words in stages.items() if words != "ok" and STAGES.get(name, PROJECTIONS) in running}
+    return "; ".join(f"{name}: {words}" for name, words in bad.items())
 
 
 def _is_live(url: str) -> bool:

@@ -24,7 +24,7 @@ from infrastructure.supervision.checks import (
     refuse_silent_redis,
     refuse_taken_port,
 )
-from infrastructure.supervision.readiness import http_url, wait_live
+from infrastructure.supervision.readiness import Readiness, http_url, missing_stages, wait_live
 from infrastructure.supervision.service import Command, Program, Service
 from infrastructure.supervision.stack import Stack
 from infrastructure.supervision.stop_signals import StopRequested, StopSignals
@@ -33,11 +33,14 @@ from infrastructure.supervision.supervisor import Supervisor
 
 
 class Parts(NamedTuple):
-    """What ``serve`` is given: the programs to run, how topics are made, whom to tell that it is ready."""
+    """What ``serve`` is given: the programs to run, how topics are made, whom to tell that it is ready.
+
+    ``announce`` is also told what is missing: "" when everything is ready.
+    """
 
     commands: Callable[[Settings], Sequence[Command]]
     ensure_topics: Callable[[Settings], None]
-    announce: Callable[[RunInfo, Sequence[Service]], None]
+    announce: Callable[[RunInfo, Sequence[Service], str], None]
 
 
 def serve(settings: Settings, parts: Parts) -> None:
@@ -56,8 +59,12 @@ def serve(settings: Settings, parts: Parts) -> None:
                 look_at_broker = _broker_limit(ready, stack, supervisor)
                 info = _run_info(ready)
                 data_dir.write_run_info(info)
-                parts.announce(info, [*stack.servers.values(), *programs])
-            supervisor.run(signals, look_at_broker)
+            services: list[Service] = [*stack.servers.values(), *programs]
+            readiness = Readiness(
+                functools.partial(missing_stages, info.http_url, [program.name for program in programs]),
+                functools.partial(parts.announce, info, services),
+            )
+            supervisor.run(signals, look_at_broker, readiness.look)
         except StopRequested:
             pass
         finally:

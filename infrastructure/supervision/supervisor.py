@@ -44,11 +44,12 @@ class Supervisor:
             backoff.started(clock())
         self._record()
 
-    def run(self, signals: StopSignals, also: Callable[[], None] = lambda: None) -> None:
-        """Watch until a stop signal; ``also`` is called after each look."""
+    def run(self, signals: StopSignals, *also: Callable[[], None]) -> None:
+        """Watch until a stop signal; each of ``also`` is called after each look."""
         while not signals.wait(LOOK_EVERY_S):
             self.look()
-            also()
+            for act in also:
+                act()
 
     def hold(self, name: str) -> None:
         """Stop the service and leave it stopped until ``release``; nothing if it is not one of ours."""

@@ -42,6 +42,14 @@ def test_the_help_of_demo_names_the_directory_that_it_uses(tmp_path: Path) -> No
     assert "[default: .ridelog/demo]" in ridelog("demo", "--help", cwd=tmp_path).stdout
 
 
+def test_status_where_nothing_has_run_says_so_and_makes_nothing(tmp_path: Path) -> None:
+    done = ridelog("status", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"nothing has run in {tmp_path / '.ridelog'} yet" in done.stderr
+    assert "python app.py serve" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_config_show_hides_secrets_and_is_also_json(tmp_path: Path) -> None:
     (tmp_path / "ridelog.toml").write_text("port = 9000\n")
     settings = {"tokens": "admin=hunter2", "postgres_url": "postgresql://u:hunter2@db/x"}

@@ -29,7 +29,7 @@ def topics(ready: Settings) -> None:
         marks.write("x")
 
 
-def announce(_info: RunInfo, _services: Sequence[Service]) -> None:
+def announce(_info: RunInfo, _services: Sequence[Service], _missing: str) -> None:
     """Tell the test."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()

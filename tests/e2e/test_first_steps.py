@@ -1,0 +1,49 @@
+"""What a new user sees of ``serve``, in the order in which it is seen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infrastructure.embedded.data_dir import read_run_info
+from tests.support.serving import ROOT
+
+
+@contextmanager
+def serve(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "app.py"), "serve", "--port", "0", *arguments],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=40)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("only", "ready"), [((), 200), (("--only", "api"), 503)], ids=["everything", "the API alone, whose others may come"]
+)
+def test_what_says_that_it_is_ready_is_ready(tmp_path: Path, only: tuple[str, ...], ready: int) -> None:
+    with serve(tmp_path, *only) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ridelog is ready; stop it with Ctrl-C\n"
+        info = read_run_info(tmp_path / ".ridelog")
+        assert info is not None
+        assert httpx.get(f"{info.http_url}/health/ready", trust_env=False).status_code == ready
