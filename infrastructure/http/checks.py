@@ -83,6 +83,8 @@ def in_words(report: StageReport | None) -> str:
         return "has never reported: is it running?"
     if report.connected:
         return "ok"
+    if not report.alive:
+        return "its process has ended"
     if report.progress.state != "running":
         return report.progress.state
     return f"silent for {report.age_s:.0f} s"

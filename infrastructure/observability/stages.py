@@ -8,10 +8,10 @@ import time
 from typing import Any
 
 import msgspec
-import psutil
 from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from infrastructure.embedded.identity import start_mark
 from infrastructure.event_store.tables import stages
 
 EVERY_S = 1.0
@@ -36,16 +36,20 @@ class Progress(msgspec.Struct, kw_only=True):
 
 
 class StageReport(msgspec.Struct):
-    """A report as read back; ``age_s`` is by the database's clock."""
+    """A report as read back; ``age_s`` is by the database's clock.
+
+    ``alive``: False if its process is known to have ended; of one on another machine only its age tells.
+    """
 
     stage: str
     instance: str
     age_s: float
     progress: Progress
+    alive: bool = True
 
     @property
     def connected(self) -> bool:
-        return self.age_s <= SILENT_AFTER_S and self.progress.state == "running"
+        return self.alive and self.age_s <= SILENT_AFTER_S and self.progress.state == "running"
 
 
 class StageReporter:
@@ -54,7 +58,9 @@ class StageReporter:
     def __init__(self, engine: Engine, stage: str) -> None:
         self._engine = engine
         self.stage = stage
-        self._instance = f"{_here()}{os.getpid()}"
+        self.last = Progress()
+        """As reported last."""
+        self._instance = instance_of(os.getpid())
         self._last_at = 0.0
         self._last_state = ""
         self._forget_dead()
@@ -66,6 +72,7 @@ class StageReporter:
         if not self.due() and progress.state == self._last_state:
             return
         self._last_at, self._last_state = time.monotonic(), progress.state
+        self.last = progress
         values = {"reported_at": func.clock_timestamp(), "progress": msgspec.to_builtins(progress)}
         with self._engine.begin() as connection:
             connection.execute(
@@ -80,8 +87,8 @@ class StageReporter:
         mine = stages.c.stage == self.stage
         with self._engine.begin() as connection:
             connection.execute(delete(stages).where(mine, stages.c.reported_at < silent))
-            here = select(stages.c.instance).where(mine, stages.c.instance.startswith(_here(), autoescape=True))
-            dead = [instance for instance in connection.execute(here).scalars() if not _lives(instance)]
+            found = connection.execute(select(stages.c.instance).where(mine)).scalars()
+            dead = [instance for instance in found if not lives(instance)]
             if dead:
                 connection.execute(delete(stages).where(mine, stages.c.instance.in_(dead)))
 
@@ -96,12 +103,29 @@ def forget_host(engine: Engine) -> None:
         connection.execute(delete(stages).where(stages.c.instance.startswith(_here(), autoescape=True)))
 
 
+def instance_of(pid: int) -> str:
+    """Host, pid, whose pids they are, and a mark that no later process with this pid has."""
+    return f"{_here()}{pid}:{_pid_namespace()}:{start_mark(pid) or ''}"
+
+
+def lives(instance: str) -> bool:
+    """False if the process that calls itself so has ended; True also where that cannot be seen from here."""
+    _, pid, namespace, mark = [*instance.split(":", 3), "", "", ""][:4]
+    if not instance.startswith(_here()) or namespace != _pid_namespace() or not mark:
+        return True
+    return start_mark(int(pid)) == mark
+
+
 def _here() -> str:
     return f"{socket.gethostname()}:"
 
 
-def _lives(instance: str) -> bool:
-    return bool(psutil.pid_exists(int(instance.rpartition(":")[2])))
+def _pid_namespace() -> str:
+    """Containers may share a host name, and then a pid of one means nothing in the other."""
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return "0"
 
 
 def read_stages(engine: Engine) -> list[StageReport]:
@@ -112,14 +136,14 @@ def read_stages(engine: Engine) -> list[StageReport]:
     )
     with engine.connect() as connection:
         return [
-            StageReport(row[0], row[1], float(row[2]), msgspec.convert(row[3], Progress))
+            StageReport(row[0], row[1], float(row[2]), msgspec.convert(row[3], Progress), lives(row[1]))
             for row in connection.execute(query)
         ]
 
 
 def newest(reports: list[StageReport]) -> dict[str, StageReport]:
-    """The latest report of each stage."""
+    """The latest report of each stage, of a process that lives if there is one."""
     latest: dict[str, StageReport] = {}
-    for report in reports:
+    for report in sorted(reports, key=lambda report: not report.alive):
         latest.setdefault(report.stage, report)
     return latest

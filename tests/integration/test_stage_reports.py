@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -11,7 +12,14 @@ import pytest
 from sqlalchemy import Engine, text
 
 from infrastructure.event_store.engine import reader_engine
-from infrastructure.observability.stages import Progress, StageReporter, forget_host, newest, read_stages
+from infrastructure.observability.stages import (
+    Progress,
+    StageReporter,
+    forget_host,
+    instance_of,
+    newest,
+    read_stages,
+)
 
 
 @pytest.fixture
@@ -29,10 +37,12 @@ def reported(engine: Engine, instance: str) -> None:
         )
 
 
-def dead_pid() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait(timeout=30)
-    return process.pid
+def ended() -> str:
+    """The name of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    instance = instance_of(process.pid)
+    process.communicate(timeout=30)
+    return instance
 
 
 def test_a_report_says_what_was_given(engine: Engine) -> None:
@@ -41,15 +51,37 @@ def test_a_report_says_what_was_given(engine: Engine) -> None:
     assert (found.connected, found.progress.position, found.progress.delay_s) == (True, 7, 2.5)
 
 
-def test_the_last_words_of_a_dead_process_do_not_count_once_its_successor_starts(engine: Engine) -> None:
-    reported(engine, f"{socket.gethostname()}:{dead_pid()}")
-    reported(engine, "another-host:1")
+def test_the_last_words_of_a_process_do_not_count_once_it_has_ended(engine: Engine) -> None:
+    reported(engine, ended())
+    found = newest(read_stages(engine))["speed"]
+    assert (found.alive, found.connected) == (False, False)
+    reported(engine, "another-host:1:2:3")
+    assert newest(read_stages(engine))["speed"].connected
+
+
+def test_a_pid_that_was_given_again_is_another_process(engine: Engine) -> None:
+    reported(engine, f"{instance_of(os.getpid())}0")
+    assert not newest(read_stages(engine))["speed"].connected
+
+
+@pytest.mark.parametrize(
+    "instance", ["another-host:1:2:3", f"{socket.gethostname()}:1", f"{socket.gethostname()}:1:2:3"]
+)
+def test_of_processes_that_cannot_be_seen_from_here_age_alone_tells(engine: Engine, instance: str) -> None:
+    reported(engine, instance)
+    assert newest(read_stages(engine))["speed"].connected
+
+
+def test_a_successor_takes_the_place_of_the_dead(engine: Engine) -> None:
+    reported(engine, ended())
+    reported(engine, "another-host:1:2:3")
     StageReporter(engine, "speed")
-    assert [report.instance for report in read_stages(engine)] == ["another-host:1"]
+    assert [report.instance for report in read_stages(engine)] == ["another-host:1:2:3"]
 
 
 def test_regression_ready_right_after_a_kill_by_the_report_of_the_killed(engine: Engine) -> None:
-    reported(engine, f"{socket.gethostname()}:{dead_pid()}")
-    reported(engine, "another-host:1")
+    reported(engine, ended())
+    reported(engine, f"{socket.gethostname()}:1:2:of a container that is gone")
+    reported(engine, "another-host:1:2:3")
     forget_host(engine)
-    assert [report.instance for report in read_stages(engine)] == ["another-host:1"]
+    assert [report.instance for report in read_stages(engine)] == ["another-host:1:2:3"]
