@@ -9,6 +9,10 @@ STUCK_AFTER_S = 30.0
 GIVE_UP_AFTER_S = 120.0
 """A worker that has hung for so long is started anew: nothing is lost by it, its fences are in the store."""
 
+UNSEEN_AFTER_S = 10.0
+"""One look tells of no more time than this. A process that was stopped as a whole finds its workers as it left them,
+and must not end for the time in which nobody ran, the watchdog included."""
+
 
 class Sample(NamedTuple):
     """What a worker shows of itself. ``beats`` grows with every round, ``applied`` with every event."""
@@ -38,6 +42,7 @@ class Verdict(NamedTuple):
 @dataclass
 class _Seen:
     sample: Sample
+    looked_at: float
     round_at: float
     moved_at: float
 
@@ -51,8 +56,12 @@ class Watchdog:
     def look(self, name: str, sample: Sample, now: float) -> Verdict:
         seen = self._seen.get(name)
         if seen is None:
-            self._seen[name] = _Seen(sample, now, now)
+            self._seen[name] = _Seen(sample, now, now, now)
             return Verdict("moving", 0.0)
+        unseen = max(0.0, now - seen.looked_at - UNSEEN_AFTER_S)
+        seen.looked_at = now
+        seen.round_at += unseen
+        seen.moved_at += unseen
         applied = sample.applied != seen.sample.applied
         if applied or sample.beats != seen.sample.beats:
             seen.round_at = now

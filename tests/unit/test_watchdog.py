@@ -24,8 +24,20 @@ def test_one_that_goes_round_and_applies_nothing_is_stuck() -> None:
 
 def test_one_that_does_not_go_round_hangs_also_with_nothing_to_do() -> None:
     dog = Watchdog()
-    dog.look("speed", Sample(1, 10, 0), 0.0)
-    assert dog.look("speed", Sample(1, 10, 0), STUCK_AFTER_S).state == "hangs"
+    verdicts = [dog.look("speed", Sample(1, 10, 0), float(n)) for n in range(130)]
+    assert [verdicts[n].state for n in (29, 30)] == ["moving", "hangs"]
+    assert not verdicts[119].give_up
+    assert verdicts[120].give_up
+
+
+def test_regression_the_time_of_a_stopped_process_is_not_held_against_its_workers() -> None:
+    dog = Watchdog()
+    dog.look("speed", Sample(1, 10, 5), 0.0)
+    assert dog.look("speed", Sample(1, 10, 5), 600.0).state == "moving"
+    # It goes on counting from there, also when each look comes late.
+    late = [dog.look("speed", Sample(1, 10, 5), 600.0 + 15.0 * n) for n in range(1, 12)]
+    assert late[1].state == "hangs"
+    assert late[-1].give_up
 
 
 def test_a_long_catching_up_in_one_round_is_moving() -> None:
