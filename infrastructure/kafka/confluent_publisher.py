@@ -81,7 +81,11 @@ class ConfluentPublisher:
         self._tokens.of(token).seal()
 
     def acknowledged(self, timeout_s: float) -> list[int]:
-        self._producer.poll(0.0 if self._tokens.any_finished() else timeout_s)
+        try:
+            self._producer.poll(0.0 if self._tokens.any_finished() else timeout_s)
+        except KafkaException as error:
+            # A fatal error may be raised here before it is told to the callback: begin anew, as after any other.
+            self._tokens.fail(str(error))
         self._raise_failure()
         return self._tokens.take()
 
