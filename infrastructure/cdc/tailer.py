@@ -100,6 +100,11 @@ class Tailer:
         """Records read and not acknowledged."""
         return self._waiting_records + self._publisher.in_flight()
 
+    def waits_since_ms(self) -> int | None:
+        """Commit time of the oldest transaction that is read and not acknowledged, epoch milliseconds."""
+        oldest = next(iter(self._transactions.values()), None)
+        return None if oldest is None else oldest.commit_ms
+
     def _take(self, batch: Batch) -> int:
         rows = 0
         records: list[OutRecord] = []

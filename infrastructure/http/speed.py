@@ -46,9 +46,13 @@ def speed_route(reader: StateReader, limits: Limits, delay_ms: Callable[[], int 
             found = await reader.get(rider_id)
         except ReadModelUnavailable as error:
             raise unavailable("read_model_unavailable", str(error)) from error
+        late_ms = delay_ms()
         if found is None:
             raise ApiError(
-                404, "unknown_rider", "no ping of this rider is served yet; one that was just posted is, in a moment"
+                404,
+                "unknown_rider",
+                "no ping of this rider is served yet; one that was just posted is, in a moment",
+                _why(None, late_ms, limits),
             )
         body = answer(
             rider_id,
@@ -58,10 +62,14 @@ def speed_route(reader: StateReader, limits: Limits, delay_ms: Callable[[], int 
             limits=limits,
             allow_expired=allow_expired,
         )
-        late_ms = delay_ms()
-        headers = {"Ridelog-Silent": silent(body["age_ms"], late_ms, limits.target_freshness_ms)}
-        if late_ms is not None:
-            headers["Ridelog-Pipeline-Delay-Ms"] = str(late_ms)
-        return Response(body, headers=headers)
+        return Response(body, headers=_why(body["age_ms"], late_ms, limits))
 
     return get_speed
+
+
+def _why(age_ms: int | None, late_ms: int | None, limits: Limits) -> dict[str, str]:
+    """The headers that tell a silent rider from a late pipeline."""
+    headers = {"Ridelog-Silent": silent(age_ms, late_ms, limits.target_freshness_ms)}
+    if late_ms is not None:
+        headers["Ridelog-Pipeline-Delay-Ms"] = str(late_ms)
+    return headers

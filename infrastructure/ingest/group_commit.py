@@ -35,6 +35,7 @@ class _Request:
     pings: Sequence[GpsPing]
     future: asyncio.Future[list[PingOutcome]]
     loop: asyncio.AbstractEventLoop
+    came_at: float = field(default_factory=time.monotonic)
     outcome: list[PingOutcome] | BaseException | None = field(default=None)
 
 
@@ -55,6 +56,7 @@ class GroupCommit:
         self._observe = observe
         self._queue: deque[_Request] = deque()
         self._queued_pings = 0
+        self._committing: list[_Request] = []
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="group-commit")
@@ -72,6 +74,14 @@ class GroupCommit:
     def queued(self) -> int:
         """Pings that wait for a transaction."""
         return self._queued_pings
+
+    def waiting(self) -> tuple[int, float]:
+        """Pings that are not committed yet, also those in the running transaction; seconds that the oldest waits."""
+        with self._changed:
+            requests = [*self._committing, *self._queue]
+        if not requests:
+            return 0, 0.0
+        return sum(len(request.pings) for request in requests), time.monotonic() - requests[0].came_at
 
     async def submit(self, pings: Sequence[GpsPing]) -> list[PingOutcome]:
         """The outcomes of one request, after the commit that holds all of it.
@@ -96,6 +106,7 @@ class GroupCommit:
         while batch := self._next_batch():
             started = time.perf_counter()
             self._commit(batch)
+            self._committing = []
             self._observe(len(batch), sum(len(r.pings) for r in batch), time.perf_counter() - started)
             for loop in {id(request.loop): request.loop for request in batch}.values():
                 self._answer(loop, [request for request in batch if request.loop is loop])
@@ -112,6 +123,7 @@ class GroupCommit:
                 size += len(request.pings)
                 batch.append(request)
             self._queued_pings -= size
+            self._committing = batch
             return batch
 
     def _commit(self, batch: Sequence[_Request]) -> None:

@@ -7,7 +7,7 @@ stage that skips looks fresh. What waits, and since when, tells "this rider is s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, text
 
@@ -20,6 +20,8 @@ _OF_SHARDS = text(
     "SELECT extract(epoch FROM clock_timestamp() - min(e.recorded_at))"
     " FROM unnest(CAST(:shards AS smallint[]), CAST(:seqs AS bigint[])) AS u(shard, seq)"
     " JOIN events e ON e.stream = :stream AND e.shard = u.shard AND e.seq = u.seq"
+    # Not needed for the answer: it spares the partitions of the past, each of which has an index of its own.
+    " WHERE e.position > :above"
 )
 _LATEST = text(
     "SELECT payload, extract(epoch FROM recorded_at) * 1000, extract(epoch FROM event_time) * 1000 FROM events"
@@ -29,17 +31,32 @@ LATEST = 500
 """Events at the head of the log by which the stages before the commit are judged."""
 
 
+class Applied(Protocol):
+    """How far a shard is applied: a ``Fence``."""
+
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def position(self) -> int: ...
+
+
 def delay_of_position(connection: Connection, position: int) -> float:
     """Seconds that the first event behind ``position`` waits; 0 if there is none."""
     return _seconds(connection.execute(_OF_POSITION, {"position": position}).scalar_one_or_none())
 
 
-def delay_of_shards(connection: Connection, stream: str, fences: Mapping[int, int], head: Sequence[int]) -> float:
-    """Seconds that the oldest event waits which is not applied; ``fences``: shard -> seq, ``head``: last seqs."""
-    behind = {shard: seq for shard, seq in fences.items() if seq < head[shard]}
+def delay_of_shards(connection: Connection, stream: str, applied: Mapping[int, Applied], head: Sequence[int]) -> float:
+    """Seconds that the oldest event waits which is not applied; by shard, as ``head``, the last seqs."""
+    behind = {shard: at for shard, at in applied.items() if at.seq < head[shard]}
     if not behind:
         return 0.0
-    values = {"stream": stream, "shards": list(behind), "seqs": [seq + 1 for seq in behind.values()]}
+    values = {
+        "stream": stream,
+        "shards": list(behind),
+        "seqs": [at.seq + 1 for at in behind.values()],
+        "above": min(at.position for at in behind.values()),
+    }
     return _seconds(connection.execute(_OF_SHARDS, values).scalar_one_or_none())
 
 
@@ -55,23 +72,24 @@ class Spread(NamedTuple):
 
 
 class Before(NamedTuple):
-    """The stages before the log has an event: on the phone and its network, and in ingest. None without pings.
+    """The stages before the log has an event: on the phone and its network, and in ingest.
 
-    ``newest_ms``: when the newest of these pings happened, epoch milliseconds.
+    None of pings that were recorded without their time of reception. ``newest_ms``: when the newest of these pings
+    happened, epoch milliseconds.
     """
 
-    device: Spread
-    ingest: Spread
+    device: Spread | None
+    ingest: Spread | None
     newest_ms: int
 
 
 def before_commit(connection: Connection, head: int, decode: Callable[[bytes], Mapping[str, Any]]) -> Before | None:
-    """Device → ingest by the times that the pings carry, ingest → commit by when they were recorded."""
+    """Device → ingest by the times that the pings carry, ingest → commit by when they were recorded; None: no ping."""
     device: list[float] = []
     ingest: list[float] = []
-    newest_ms = 0
+    newest_ms: int | None = None
     for payload, recorded_ms, event_ms in connection.execute(_LATEST, {"after": head - LATEST}):
-        newest_ms = max(newest_ms, int(event_ms))
+        newest_ms = max(newest_ms or 0, int(event_ms))
         try:
             received_ms = decode(bytes(payload)).get("received_timestamp_ms", 0)
         except UndecodableError:
@@ -79,10 +97,12 @@ def before_commit(connection: Connection, head: int, decode: Callable[[bytes], M
         if received_ms:
             device.append((received_ms - float(event_ms)) / 1000)
             ingest.append((float(recorded_ms) - received_ms) / 1000)
-    return Before(_spread(device), _spread(ingest), newest_ms) if device else None
+    return None if newest_ms is None else Before(_spread(device), _spread(ingest), newest_ms)
 
 
-def _spread(values: list[float]) -> Spread:
+def _spread(values: list[float]) -> Spread | None:
+    if not values:
+        return None
     values.sort()
     return Spread(max(0.0, values[len(values) // 2]), max(0.0, values[-1]))
 

@@ -17,16 +17,16 @@ from infrastructure.event_store.snapshots import SnapshotRecorder
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.application import Parts, build
 from infrastructure.http.checks import ready_checks, refresher
-from infrastructure.http.pipeline import PipelineDelay
 from infrastructure.http.registry_routes import registry_router
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
 from infrastructure.processes.common import tame_collector
-from infrastructure.redis.connection import connect_async
+from infrastructure.redis.connection import connect, connect_async
 from infrastructure.redis.reader import StateReader
 from infrastructure.registry.connect import schema_ids
 from infrastructure.registry.store import RegistryStore
 from infrastructure.settings import Settings
+from infrastructure.status.watch import PipelineWatch
 from read_models import speed
 
 
@@ -50,14 +50,17 @@ def main(settings: Settings) -> None:
         observe=_observe_commit,
     )
     tame_collector()
+    client = connect(settings.redis_url)
+    watch = PipelineWatch(reader, client, commits, settings.target_freshness_ms)
     commits.start()
+    watch.start()
     cache = connect_async(settings.redis_url)
     application = build(
         settings,
         Parts(
             submit=commits.submit,
             speed=StateReader(cache, speed.NAME, partial(active, reader, speed.NAME)),
-            delay_ms=PipelineDelay(reader, speed.NAME).known_ms,
+            delay_ms=partial(watch.delay_ms, speed.NAME),
             checks=ready_checks(reader, cache),
             refresh_metrics=refresher(reader, commits),
             routers=[
@@ -82,6 +85,8 @@ def main(settings: Settings) -> None:
         )
     finally:
         commits.stop()
+        watch.stop()
+        client.close()
         for engine in (writer, reader):
             engine.dispose()
 

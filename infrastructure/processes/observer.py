@@ -89,5 +89,4 @@ class Observer:
 
     def _delay(self, fences: Mapping[int, Fence], head: LogHead) -> float:
         with self._engine.connect() as connection:
-            seqs = {shard: fence.seq for shard, fence in fences.items()}
-            return delay_of_shards(connection, self._projection.stream, seqs, head.seqs)
+            return delay_of_shards(connection, self._projection.stream, fences, head.seqs)

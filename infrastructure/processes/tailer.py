@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -39,7 +40,8 @@ def main(settings: Settings) -> None:
 
     def told(reason: str) -> None:
         try:
-            reporter.report(Progress(state=reason))
+            # What Kafka has acknowledged it has for good: the place is kept.
+            reporter.report(msgspec.structs.replace(reporter.last, state=reason))
         except SQLAlchemyError:
             return  # Postgres itself is away: the silence of this stage says so
 
@@ -74,6 +76,8 @@ class _Observer:
         self._tailer = tailer
         self._reporter = reporter
         self._last_head = -1
+        self._before = reporter.last.position
+        """What the tailer's life before this one had passed."""
         self._records = metrics.Total(metrics.TAILER_RECORDS)
 
     def look(self) -> None:
@@ -83,9 +87,11 @@ class _Observer:
             # In this order: what is recorded in between makes the tailer look late, never early.
             head = read_head(connection)
             slot = slot_state(connection, self._slot_name)
-            passed = self._tailer.progress.position
-            delay_s = delay_of_position(connection, passed) if 0 < passed < head.position else 0.0
-        progress = self._tailer.progress
+            progress = self._tailer.progress
+            if self._before > head.position:
+                self._before = 0  # the database was restored: these are other events
+            progress.position = max(progress.position, self._before)
+            delay_s = delay_of_position(connection, progress.position) if progress.position else self._waits_s()
         standing = head.position == self._last_head and self._tailer.in_flight() == 0
         self._last_head = head.position
         if standing and slot is not None and slot.behind_bytes < NEAR_BYTES:
@@ -93,12 +99,13 @@ class _Observer:
             # what its predecessor had.
             progress.position = max(progress.position, head.position)
             progress.commit_ms = max(progress.commit_ms, head.recorded_at_ms)
+            delay_s = 0.0
         self._reporter.report(
             Progress(
                 position=progress.position,
                 lag_events=head.position - progress.position if progress.position else self._tailer.in_flight(),
                 newest_ms=progress.commit_ms,
-                delay_s=delay_s if progress.position < head.position else 0.0,
+                delay_s=delay_s,
                 detail={"slot": slot._asdict() if slot else None, "in_flight": self._tailer.in_flight()},
             )
         )
@@ -112,3 +119,8 @@ class _Observer:
             metrics.STAGE_FRESHNESS.labels("tailer").set(time.time() - progress.commit_ms / 1000)
         if slot is not None:
             metrics.SLOT_RETAINED.set(slot.retained_bytes)
+
+    def _waits_s(self) -> float:
+        """Of what this tailer has read itself, while it has no place in the log yet."""
+        since_ms = self._tailer.waits_since_ms()
+        return 0.0 if since_ms is None else max(0.0, time.time() - since_ms / 1000)

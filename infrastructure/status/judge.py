@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from infrastructure.observability.freshness import Before
 from infrastructure.observability.stages import StageReport
 
 RETAINED_ALERT_BYTES = 1 << 30
@@ -15,7 +14,8 @@ RETAINED_ALERT_BYTES = 1 << 30
 
 class Line(msgspec.Struct):
     """One stage. ``lag_events`` and ``lag_seconds``: how many events it has not passed, and since when the oldest of
-    them waits; None = cannot be known, or makes no sense here. ``parked``: keys held back, of a projection."""
+    them waits; of ``device`` and ``ingest`` how long the latest pings took. None = cannot be known, or makes no sense
+    here. ``parked``: keys held back, of a projection."""
 
     stage: str
     state: str
@@ -62,29 +62,6 @@ def log_line(head: Head) -> Line:
     return Line("log", "ok" if head.position else "empty", head.position, 0)
 
 
-def device_line(before: Before | None, now_ms: int, late_after_s: float, pipeline_late: bool) -> Line:
-    """The phones and their network: how long their pings take, and whether any comes at all."""
-    if before is None:
-        return Line("device", "no ping yet", None)
-    age_s = max(0.0, (now_ms - before.newest_ms) / 1000)
-    state = f"pings take {before.device.median:,.1f} s to ingest (worst {before.device.worst:,.1f} s)"
-    if age_s > late_after_s:
-        # Not an error: a fleet may sleep, and history may be imported. What must not happen is to blame the pipeline.
-        state = f"newest ping is {age_s:,.0f} s old; " + (
-            "the pipeline is late too" if pipeline_late else "the phones are silent, the pipeline is not late"
-        )
-    return Line("device", state, None)
-
-
-def ingest_line(before: Before | None, late_after_s: float) -> Line:
-    """From the reception of a ping to its commit, of the latest ones."""
-    if before is None:
-        return Line("ingest", "no ping yet", None)
-    state = f"{before.ingest.median:,.2f} s from reception to commit (worst {before.ingest.worst:,.2f} s)"
-    late = before.ingest.median > late_after_s
-    return Line("ingest", state, None, None, None, "the database is slow; see its log and its disk" if late else "")
-
-
 def stage_line(
     name: str,
     report: StageReport | None,
@@ -100,25 +77,33 @@ def stage_line(
         lag = own.lag_events if own.lag_events is not None else (head.position if report is None else None)
         state = "never ran" if report is None else "not running"
         position = 0 if report is None else report.progress.position
-        return Line(name, state, position, lag, own.delay_s, "start `python app.py serve`", own.parked or None)
+        delay_s = own.delay_s if lag else 0.0
+        return Line(name, state, position, lag, delay_s, "start `python app.py serve`", own.parked or None)
     progress = report.progress
-    behind = progress.lag_events if own.lag_events is None else own.lag_events
-    seconds = progress.delay_s if own.delay_s is None else own.delay_s
+    behind, seconds = own.lag_events, own.delay_s
+    if behind is None and report.connected:
+        behind, seconds = progress.lag_events, progress.delay_s
+    if behind == 0:
+        seconds = 0.0
     state, advice = "running", ""
     if own.due:
         state, advice = "rebuild is due: it was folded by other code", f"run rebuild-projection {name}"
+    elif progress.state.startswith(("stuck", "hangs")):
+        state, advice = progress.state, "it is started anew after two minutes; its log says what it waited for"
+    elif not report.alive:
+        state, advice = "its process has ended", "`serve` starts it again in a moment; if it stays, see its log"
     elif not report.connected and progress.state == "running":
         state, advice = f"silent for {report.age_s:.0f} s", "is `serve` running? see its log, and restart it"
     elif progress.state.startswith("waiting for Kafka"):
         state, advice = progress.state, "a start takes some seconds; if it stays, see the broker"
     elif not report.connected:
         state, advice = progress.state, "it tries again by itself; check the server that it names"
-    elif behind and seconds > late_after_s:
-        state, advice = "late", "it catches up from the event store; if the number grows, add CPU or partitions"
+    elif (seconds or 0.0) > late_after_s:
+        state, advice = "late", "it catches up by itself; if the seconds grow, give it CPU"
     if own.parked:
         held = f"{own.parked:,} parked keys: `parked list`"
         advice = f"{advice}; {held}" if advice else held
-    return Line(name, state, progress.position, behind, seconds if behind else 0.0, advice, own.parked)
+    return Line(name, state, progress.position, behind, seconds, advice, own.parked)
 
 
 def slot_line(retained_bytes: int | None, wal_status: str | None, position: int) -> Line:

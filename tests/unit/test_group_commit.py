@@ -75,6 +75,27 @@ def test_requests_that_arrive_together_share_a_transaction_and_get_their_own_out
     assert [len(batch) for batch in recorder.batches] == [1, 9]
 
 
+def test_what_waits_counts_the_running_transaction_too() -> None:
+    recorder = Recorder()
+
+    async def scenario(commits: GroupCommit) -> None:
+        assert commits.waiting() == (0, 0.0)
+        first = await _behind_a_held_commit(commits, recorder)
+        assert commits.queued() == 0
+        pings, seconds = commits.waiting()
+        assert (pings, seconds > 0.0) == (1, True)
+        second = asyncio.create_task(commits.submit(some(2)))
+        while commits.queued() < 2:
+            await asyncio.sleep(0)
+        assert commits.waiting()[0] == 3
+        recorder.gate.set()
+        await asyncio.gather(first, second)
+        assert commits.waiting() == (0, 0.0)
+
+    with committing(recorder) as commits:
+        asyncio.run(scenario(commits))
+
+
 def test_a_request_is_never_split_between_transactions() -> None:
     recorder = Recorder()
 

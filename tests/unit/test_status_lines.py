@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from infrastructure.observability.freshness import Before, Spread
 from infrastructure.observability.stages import Progress, StageReport
+from infrastructure.status.ends import device_line, ingest_line, kafka_line
 from infrastructure.status.judge import (
     RETAINED_ALERT_BYTES,
     Head,
+    Line,
     Own,
-    device_line,
-    ingest_line,
     log_line,
     slot_line,
     stage_line,
@@ -71,20 +71,65 @@ def test_parked_keys_and_a_rebuild_that_is_due_are_told() -> None:
     assert due.advice == "run rebuild-projection speed"
 
 
+def test_a_stage_that_waits_for_a_server_does_not_say_how_far_it_is_unless_the_caller_knows() -> None:
+    waiting = report(state="PortUnavailable: Redis: refused")
+    unknown = stage_line("speed", waiting, HEAD, LATE_S)
+    assert (unknown.lag_events, unknown.lag_seconds) == (None, None)
+    known = stage_line("speed", waiting, HEAD, LATE_S, Own(8, 13.8))
+    assert (known.lag_events, known.lag_seconds, known.good) == (8, 13.8, False)
+
+
+def test_a_worker_that_does_not_move_and_one_that_has_ended_say_so() -> None:
+    stuck = stage_line("speed", report(state="stuck: events wait, and none was applied for 40 s"), HEAD, LATE_S)
+    assert "started anew" in stuck.advice
+    ended = report()
+    ended.alive = False
+    line = stage_line("speed", ended, HEAD, LATE_S)
+    assert (line.state, line.good) == ("its process has ended", False)
+
+
+def pipeline(seconds: float | None = 0.0) -> list[Line]:
+    return [Line("tailer", "running", 1, 0, 0.0), Line("speed", "running", 1, 1, seconds)]
+
+
+def device(age_s: int, stages: list[Line]) -> str:
+    before = Before(Spread(0.4, 7.0), Spread(0.01, 0.2), NOW_MS - age_s * 1000)
+    return device_line(before, NOW_MS, LATE_S, stages).state
+
+
 def test_silent_phones_are_told_from_a_late_pipeline() -> None:
-    def device(age_s: int, *, late: bool) -> str:
-        before = Before(Spread(0.4, 7.0), Spread(0.01, 0.2), NOW_MS - age_s * 1000)
-        return device_line(before, NOW_MS, LATE_S, late).state
-
-    assert device(3, late=False) == "pings take 0.4 s to ingest (worst 7.0 s)"
-    assert "the phones are silent, the pipeline is not late" in device(300, late=False)
-    assert "the pipeline is late too" in device(300, late=True)
-    assert device_line(None, NOW_MS, LATE_S, False).state == "no ping yet"
+    assert device(3, pipeline()) == "pings come"
+    assert device(300, pipeline()) == "the phones are silent for 300 s; the pipeline is not late"
+    assert device(3, pipeline(31.0)) == "pings come; the pipeline is late: speed"
+    assert device(300, pipeline(31.0)) == "the phones are silent for 300 s; the pipeline is late: speed"
+    assert device(300, pipeline(None)) == "the phones are silent for 300 s; how late speed is nobody knows"
 
 
-def test_ingest_tells_of_a_slow_database() -> None:
-    assert ingest_line(Before(Spread(0, 0), Spread(0.01, 0.5), NOW_MS), LATE_S).good
-    assert not ingest_line(Before(Spread(0, 0), Spread(31.0, 50.0), NOW_MS), LATE_S).good
+def test_the_phones_line_tells_how_long_their_pings_take() -> None:
+    assert device_line(None, NOW_MS, LATE_S, []).state == "no ping yet"
+    line = device_line(Before(Spread(0.4, 7.0), None, NOW_MS), NOW_MS, LATE_S, pipeline())
+    assert (line.lag_seconds, line.good) == (0.4, True)
+    # Recorded without a time of reception: there are pings all the same.
+    line = device_line(Before(None, None, NOW_MS), NOW_MS, LATE_S, pipeline())
+    assert (line.state, line.lag_seconds) == ("pings come", None)
+
+
+def test_ingest_tells_what_waits_now_and_else_how_long_the_latest_took() -> None:
+    quick = Before(Spread(0, 0), Spread(0.01, 0.5), NOW_MS)
+    line = ingest_line(quick, [report(lag_events=0)], LATE_S)
+    assert (line.lag_events, line.lag_seconds, line.good) == (0, 0.01, True)
+    # Two APIs, of which one stands before a lock: the latest ones that were committed do not show it.
+    line = ingest_line(quick, [report(lag_events=2, delay_s=0.1), report(lag_events=5, delay_s=31.0)], LATE_S)
+    assert (line.lag_events, line.lag_seconds, line.good) == (7, 31.0, False)
+    assert not ingest_line(Before(Spread(0, 0), Spread(31.0, 50.0), NOW_MS), [], LATE_S).good
+    assert ingest_line(None, [], LATE_S).state == "no ping yet"
+
+
+def test_kafka_tells_what_it_has_not_acknowledged() -> None:
+    line = kafka_line("gps-pings by 8 partitions", "", report(detail={"in_flight": 12}), 4.0)
+    assert (line.position, line.lag_events, line.lag_seconds, line.good) == (None, 12, 4.0, True)
+    assert kafka_line("", "", report(detail={"in_flight": 0}), 4.0).lag_seconds == 0.0
+    assert kafka_line("", "", report(age_s=60, detail={"in_flight": 12}), 4.0).lag_events is None
 
 
 def test_the_slot_tells_of_the_disk_it_fills() -> None:

@@ -124,6 +124,22 @@ def test_rows_are_published_in_order_and_confirmed_when_acknowledged() -> None:
     assert (tailer.progress.acknowledged, tailer.progress.position) == (3, 3)
 
 
+def test_the_oldest_transaction_that_is_not_acknowledged_is_known_by_its_commit_time() -> None:
+    later = [begin(200, 7_000_000), insert(row(position=2)), commit(200)]
+    stream, publisher = ScriptedStream([relation(), *transaction(100, [1]), *later]), ScriptedPublisher()
+    tailer = a_tailer(stream, publisher)
+    assert tailer.waits_since_ms() is None
+    tailer.step(0)
+    first_ms = tailer.waits_since_ms()
+    assert first_ms is not None
+    publisher.acknowledge = [1]
+    tailer.step(0)
+    assert tailer.waits_since_ms() == first_ms + 7_000
+    publisher.acknowledge = [2]
+    tailer.step(0)
+    assert tailer.waits_since_ms() is None
+
+
 def test_a_transaction_is_sealed_only_when_its_commit_was_read_and_all_its_rows_were_taken() -> None:
     messages = [relation(), *transaction(100, [1, 2, 3])]
     stream, publisher = ScriptedStream(messages[:3]), ScriptedPublisher(room=1)

@@ -1,0 +1,54 @@
+"""How far stages are behind, asked of the stores: right also of a stage that is dead, hangs or tells nothing.
+
+What a stage says of itself is true while it runs; when it is most worth to be known, nobody says it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from infrastructure.event_store.generations import PostgresGenerations
+from infrastructure.event_store.head import Head
+from infrastructure.observability.freshness import delay_of_position, delay_of_shards
+from infrastructure.observability.stages import StageReport
+from infrastructure.sinks import Stores
+from projections.generations import Generation, active
+from projections.ports import Fence
+from projections.protocol import Projection
+
+
+class Behind(NamedTuple):
+    """Events that a stage has not passed, and since when the oldest of them waits."""
+
+    events: int
+    seconds: float
+
+
+def served_generation(engine: Engine, projection: Projection[Any]) -> Generation | None:
+    """What readers follow. Raises PortUnavailable."""
+    return active(PostgresGenerations(engine).all(projection.name))
+
+
+def projection_behind(
+    connection: Connection, stores: Stores, projection: Projection[Any], generation: int, head: Head
+) -> Behind:
+    """By the fences in its sink: what is folded and not stored has not been passed. Raises PortUnavailable."""
+    seqs = head.shards_of(projection.stream)
+    fences = stores.sink(projection, generation).fences(range(len(seqs)))
+    applied = {shard: fence or _NOTHING for shard, fence in enumerate(fences)}
+    events = sum(max(0, seqs[shard] - fence.seq) for shard, fence in applied.items())
+    return Behind(events, delay_of_shards(connection, projection.stream, applied, seqs))
+
+
+def tailer_behind(connection: Connection, report: StageReport | None, head: Head) -> Behind | None:
+    """By the last position that Kafka has acknowledged; None while the tailer does not know it."""
+    position = report.progress.position if report is not None else 0
+    if not position:
+        return None
+    events = max(0, head.position - position)
+    return Behind(events, delay_of_position(connection, position) if events else 0.0)
+
+
+_NOTHING = Fence("", "", 0, 0)

@@ -1,0 +1,128 @@
+"""The pipeline as the API sees it, once a second, by a thread beside the requests: for a header and for the metrics."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import redis
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from infrastructure.event_store.head import read_head
+from infrastructure.ingest.group_commit import GroupCommit
+from infrastructure.observability import metrics
+from infrastructure.observability.stages import (
+    SILENT_AFTER_S,
+    Progress,
+    StageReport,
+    StageReporter,
+    newest,
+    read_stages,
+)
+from infrastructure.sinks import Stores
+from infrastructure.status.measure import Behind, projection_behind, served_generation, tailer_behind
+from projections.catalogue import PROJECTIONS
+from projections.ports import PortUnavailable
+
+log = logging.getLogger("ridelog.watch")
+
+EVERY_S = 1.0
+KNOWN_FOR_S = 3.0
+"""What was seen longer ago is not known any more: the pipeline may have stopped since."""
+
+
+class PipelineWatch:
+    """Measures every stage, and tells the stage table how many pings wait in this API."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        client: redis.Redis,
+        commits: GroupCommit,
+        target_freshness_ms: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._stores = Stores(engine, client)
+        self._commits = commits
+        self._clock = clock
+        self._late_after_s = 2 * target_freshness_ms / 1000
+        self._reporter: StageReporter | None = None
+        self._seen: dict[str, Behind] = {}
+        self._seen_at = float("-inf")
+        self._stop = threading.Event()
+        # A daemon: a server that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="pipeline-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=2.0)
+
+    def delay_ms(self, stage: str) -> int | None:
+        """How late the stage is, None while that is not known. Never waits: for every request."""
+        seen = self._seen.get(stage)
+        if seen is None or self._clock() - self._seen_at > KNOWN_FOR_S:
+            return None
+        return round(seen.seconds * 1000)
+
+    def look(self) -> None:
+        """Measure once. A stage whose store is away is not known."""
+        began = self._clock()
+        events, seconds = self._commits.waiting()
+        self._show("ingest", Behind(events, seconds))
+        try:
+            reports = newest(read_stages(self._engine))
+            seen = self._measure(reports)
+            self._report_ingest(events, seconds)
+        except SQLAlchemyError:
+            return  # Postgres is away: what was seen is soon too old, and every stage counts as not connected
+        for stage, behind in seen.items():
+            self._show(stage, behind)
+        for stage, report in reports.items():
+            metrics.STAGE_STUCK.labels(stage).set(report.progress.state.startswith(("stuck", "hangs")))
+            if "@" in stage and report.age_s > SILENT_AFTER_S:
+                # A generation that is kept up no more, or bears the projection's name now: it must not alert for ever.
+                self._show(stage, Behind(0, 0.0))
+        self._seen, self._seen_at = seen, began
+
+    def _measure(self, reports: dict[str, StageReport]) -> dict[str, Behind]:
+        seen: dict[str, Behind] = {}
+        with self._engine.connect() as connection:
+            head = read_head(connection)
+            tailer = tailer_behind(connection, reports.get("tailer"), head)
+            if tailer is not None:
+                seen["tailer"] = tailer
+            for projection in PROJECTIONS.values():
+                try:
+                    live = served_generation(self._engine, projection)
+                    if live is not None:
+                        name = projection.name
+                        seen[name] = projection_behind(connection, self._stores, projection, live.number, head)
+                except PortUnavailable:
+                    continue  # its store is away, as its stage says: nobody knows how late it is
+        return seen
+
+    def _show(self, stage: str, behind: Behind) -> None:
+        metrics.STAGE_LAG.labels(stage).set(behind.events)
+        metrics.STAGE_DELAY.labels(stage).set(behind.seconds)
+        metrics.STAGE_LATE.labels(stage).set(behind.seconds > self._late_after_s)
+
+    def _report_ingest(self, events: int, seconds: float) -> None:
+        if self._reporter is None:
+            self._reporter = StageReporter(self._engine, "ingest")
+        self._reporter.report(Progress(lag_events=events, delay_s=seconds))
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.look()
+            except Exception:
+                # Whatever it is, tomorrow's requests need the header and the metrics.
+                log.exception("the stages cannot be looked at")
+            self._stop.wait(EVERY_S)

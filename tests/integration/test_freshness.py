@@ -1,0 +1,178 @@
+"""How late a stage is, by the oldest event that it has not passed: measured from outside, cheap on a long log."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+
+from domain.identifiers import aggregate_id, shard_of
+from infrastructure.embedded.ports import free_port
+from infrastructure.event_store.engine import reader_engine, writer_engine
+from infrastructure.event_store.generations import PostgresGenerations
+from infrastructure.event_store.head import Head, read_head
+from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.event_store.stored import LogEvent
+from infrastructure.ingest.group_commit import GroupCommit
+from infrastructure.observability import freshness, metrics
+from infrastructure.observability.freshness import before_commit, delay_of_position, delay_of_shards
+from infrastructure.observability.stages import Progress, StageReporter, newest, read_stages
+from infrastructure.redis.connection import connect
+from infrastructure.redis.sink import RedisSink
+from infrastructure.status.watch import KNOWN_FOR_S, PipelineWatch
+from projections.catalogue import PROJECTIONS
+from projections.ports import Fence, ShardWrite
+
+TARGET_MS = 15_000
+ANNA, BERTA = "anna", "berta"
+SHARD = {rider: shard_of(rider) for rider in (ANNA, BERTA)}
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    engine = writer_engine(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+def record(engine: Engine, rider: str, first: int, count: int, age_s: float, partition_rows: int = 10_000) -> Head:
+    """Events of ``rider`` that were recorded ``age_s`` seconds ago; the head after them."""
+    recorder = EventRecorder(engine, partition_rows=partition_rows, clock=lambda: now_ms() - round(age_s * 1000))
+    recorder.insert_events(
+        [
+            LogEvent(aggregate_id("Rider", rider), v, "GpsPing", b"x", "Rider", rider, UUID(int=v), now_ms() - v)
+            for v in range(first, first + count)
+        ]
+    )
+    with engine.connect() as connection:
+        return read_head(connection)
+
+
+def test_a_stage_is_as_late_as_the_oldest_event_that_it_has_not_passed(engine: Engine) -> None:
+    record(engine, ANNA, 1, 1, 60)
+    record(engine, ANNA, 2, 1, 40)
+    head = record(engine, BERTA, 1, 1, 20)
+    seqs = head.shards_of("Rider")
+    with engine.connect() as connection:
+        delays = [delay_of_position(connection, position) for position in range(4)]
+        assert delays == [pytest.approx(60, abs=5), pytest.approx(40, abs=5), pytest.approx(20, abs=5), 0.0]
+
+        def by(anna: int, berta: int) -> float:
+            fences = {SHARD[ANNA]: Fence("l", "i", anna, anna), SHARD[BERTA]: Fence("l", "i", berta, 3 * berta)}
+            return delay_of_shards(connection, "Rider", fences, seqs)
+
+        assert [by(0, 0), by(1, 0), by(2, 0)] == [pytest.approx(s, abs=5) for s in (60, 40, 20)]
+        assert by(1, 1) == pytest.approx(40, abs=5)
+        assert by(2, 1) == 0.0
+
+
+def test_the_question_touches_no_partition_of_the_past_and_reads_none_whole(engine: Engine) -> None:
+    head = record(engine, ANNA, 1, 8_000, 60, partition_rows=1_000)
+    with engine.begin() as connection:
+        connection.execute(text("ANALYZE events"))
+        values = {"stream": "Rider", "shards": [SHARD[ANNA]], "seqs": [7_501], "above": 7_500}
+        explained = text(f"EXPLAIN {freshness._OF_SHARDS.text}")
+        plan = "\n".join(connection.execute(explained, values).scalars())
+        partitions = connection.execute(text("SELECT count(*) FROM pg_inherits")).scalar_one()
+    assert head.position == 8_000
+    assert partitions >= 8
+    # The one that was made ahead of need is empty, and read as it pleases the server.
+    filled = [line for line in plan.splitlines() if re.search(r" on events_p0*[1-7]", line)]
+    assert len(filled) == 1, plan
+    assert "Index Scan using events_p00000000000000007001" in filled[0]
+
+
+def test_pings_without_a_time_of_reception_are_pings_all_the_same(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert before_commit(connection, 0, lambda _: {}) is None
+    head = record(engine, ANNA, 1, 3, 0)
+    with engine.connect() as connection:
+        unknown = before_commit(connection, head.position, lambda _: {"received_timestamp_ms": 0})
+        assert unknown is not None
+        assert (unknown.device, unknown.ingest) == (None, None)
+        assert now_ms() - unknown.newest_ms < 30_000
+        known = before_commit(connection, head.position, lambda _: {"received_timestamp_ms": now_ms() - 2_000})
+        assert known is not None
+        assert known.ingest is not None
+        assert known.ingest.median == pytest.approx(2.0, abs=1.5)
+
+
+class Watched:
+    """A watch of its own over real stores, in which no worker runs; ``now`` is its clock."""
+
+    def __init__(self, postgres_url: str, redis_url: str) -> None:
+        self.engine = reader_engine(postgres_url)
+        self.client = connect(redis_url)
+        for projection in PROJECTIONS.values():
+            PostgresGenerations(self.engine).first(projection)
+        self.now = 0.0
+        self.watch = PipelineWatch(self.engine, self.client, GroupCommit(lambda pings: []), TARGET_MS, lambda: self.now)
+
+    def late(self, stage: str) -> float:
+        return float(metrics.STAGE_LATE.labels(stage)._value.get())
+
+
+@pytest.fixture
+def watched(postgres_url: str, redis_url: str) -> Iterator[Watched]:
+    one = Watched(postgres_url, redis_url)
+    yield one
+    one.client.close()
+    one.engine.dispose()
+
+
+def test_regression_a_stage_that_says_nothing_is_late_all_the_same(engine: Engine, watched: Watched) -> None:
+    record(engine, ANNA, 1, 3, 40)
+    assert watched.watch.delay_ms("speed") is None
+    # The last word of a worker that was stopped: all is well.
+    StageReporter(watched.engine, "speed").report(Progress(position=3))
+    StageReporter(watched.engine, "tailer").report(Progress(position=1))
+    watched.watch.look()
+    for stage in ("speed", "tailer"):
+        assert watched.watch.delay_ms(stage) == pytest.approx(40_000, abs=5_000)
+        assert watched.late(stage) == 1.0
+    assert metrics.STAGE_LAG.labels("speed")._value.get() == 3
+    fence = Fence(str(record(engine, BERTA, 1, 1, 0).log_id), "i", 3, 3)
+    RedisSink(watched.client, "speed", 1).apply([ShardWrite(SHARD[ANNA], None, fence, {})])
+    watched.watch.look()
+    assert watched.late("speed") == 0.0
+    assert metrics.STAGE_LAG.labels("speed")._value.get() == 1
+
+
+def test_regression_what_was_seen_long_ago_is_not_known(engine: Engine, watched: Watched) -> None:
+    watched.watch.look()
+    assert watched.watch.delay_ms("speed") == 0
+    watched.now = KNOWN_FOR_S + 0.1
+    assert watched.watch.delay_ms("speed") is None
+
+
+def test_a_stage_whose_store_is_away_is_not_known_and_the_others_are(watched: Watched) -> None:
+    nobody = connect(f"redis://127.0.0.1:{free_port()}")
+    watch = PipelineWatch(watched.engine, nobody, GroupCommit(lambda pings: []), TARGET_MS)
+    watch.look()
+    assert (watch.delay_ms("speed"), watch.delay_ms("analytics")) == (None, 0)
+
+
+def test_what_a_stage_reports_as_stuck_and_a_generation_that_is_no_more(engine: Engine, watched: Watched) -> None:
+    StageReporter(watched.engine, "speed").report(Progress(state="hangs: no sign of life for 31 s"))
+    metrics.STAGE_LATE.labels("speed@2").set(1)
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO stages VALUES ('speed@2', 'h:1', now() - interval '1 hour', '{\"state\": \"running\"}')")
+        )
+    watched.watch.look()
+    assert metrics.STAGE_STUCK.labels("speed")._value.get() == 1.0
+    assert watched.late("speed@2") == 0.0
+
+
+def test_the_api_tells_what_waits_in_it(watched: Watched) -> None:
+    watched.watch.look()
+    report = newest(read_stages(watched.engine))["ingest"]
+    assert (report.connected, report.progress.lag_events, report.progress.delay_s) == (True, 0, 0.0)
