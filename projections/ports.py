@@ -16,6 +16,10 @@ class PortUnavailable(Exception):
     """A server behind a port is away or was replaced: try again later, and trust nothing read before."""
 
 
+class TopicUnavailable(PortUnavailable):
+    """It is the topic itself: this consumer is worth nothing any more, and another one must be made."""
+
+
 class Refused(Exception):
     """A sink's server is well and refuses the content: trying again would not help, some key's value does not fit."""
 

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from infrastructure.kafka.assignment import SESSION_TIMEOUT_S, Assignment
 from infrastructure.kafka.errorlog import ErrorLog
-from projections.ports import PortUnavailable, Record
+from projections.ports import Record, TopicUnavailable
 
 log = logging.getLogger("ridelog.kafka")
 
@@ -38,6 +38,8 @@ OFFSETS_S = 5.0
 """How long to wait for the broker when the ends of partitions are asked."""
 SEEK_S = 2.0
 """How long a partition that was just assigned may take until librdkafka lets it be moved."""
+JOIN_S = 5.0
+"""How long closing waits for a join that is under way; the embedded broker takes half the session time-out for one."""
 LATEST = -1
 # The broker is away, or the topic is not there (yet, or any more): it comes back, and the log has what is missed.
 _PASSING = frozenset(
@@ -59,7 +61,7 @@ _PASSING = frozenset(
 class ConfluentTopic:
     """``projections.ports.Topic`` on confluent-kafka. One thread uses it.
 
-    Raises PortUnavailable on errors that do not pass by themselves (no permission, a fenced member, …), and from the
+    Raises TopicUnavailable on errors that do not pass by themselves (no permission, a fenced member, …), and from the
     seeks when the broker is away; ``poll`` just stays empty meanwhile.
 
     A consumer that is killed, stopped or cut off is replaced after ``session_timeout_s``; one that does not poll for
@@ -78,6 +80,7 @@ class ConfluentTopic:
     ) -> None:
         self._topic = topic
         self._assignment = Assignment()
+        self._joined = False
         self._errors = ErrorLog(log, f"consuming {topic} from Kafka at {bootstrap}")
         self._consumer = Consumer(
             {
@@ -103,7 +106,7 @@ class ConfluentTopic:
                 return []
             messages = [first, *self._consumer.consume(max_records - 1, 0)] if max_records > 1 else [first]
         except KafkaException as error:
-            raise PortUnavailable(f"Kafka: {self._topic}: {error}") from error
+            raise TopicUnavailable(f"Kafka: {self._topic}: {error}") from error
         return self._records(messages)
 
     def assignment(self) -> Mapping[int, int]:
@@ -117,10 +120,10 @@ class ConfluentTopic:
         try:
             ends = self._consumer.offsets_for_times(wanted, OFFSETS_S)
         except KafkaException as error:
-            raise PortUnavailable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
+            raise TopicUnavailable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
         for end in ends:
             if end.error is not None or end.offset < 0:
-                raise PortUnavailable(f"Kafka: the end of {self._topic}[{end.partition}] is not known: {end.error}")
+                raise TopicUnavailable(f"Kafka: the end of {self._topic}[{end.partition}] is not known: {end.error}")
         for end in ends:
             self.seek(end.partition, end.offset)
 
@@ -133,7 +136,7 @@ class ConfluentTopic:
                 break
             except KafkaException as error:
                 if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
-                    raise PortUnavailable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
+                    raise TopicUnavailable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
             # Its fetcher is still starting.
             pause.wait(0.005)
         self._assignment.sought(partition)
@@ -148,6 +151,15 @@ class ConfluentTopic:
             self._on_commit(error.args[0], positions)
 
     def close(self) -> None:
+        # Whoever leaves a group while it is still joining leaves the embedded broker with a group that hands out no
+        # partitions any more, until it is restarted.
+        deadline = time.monotonic() + JOIN_S
+        while not self._joined and time.monotonic() < deadline:
+            try:
+                self._consumer.poll(0.1)
+            except KafkaException as error:
+                log.warning("%s is closed while it joins its group: %s", self._topic, error)
+                break
         self._consumer.close()
 
     def _records(self, messages: Sequence[Message]) -> list[Record]:
@@ -169,10 +181,11 @@ class ConfluentTopic:
 
     def _judge(self, error: KafkaError) -> None:
         if error.fatal() or (error.code() not in _PASSING and not error.retriable()):
-            raise PortUnavailable(f"Kafka: {self._topic}: {error}")
+            raise TopicUnavailable(f"Kafka: {self._topic}: {error}")
         self._on_error(error)
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._joined = True
         self._assignment.assigned(p.partition for p in partitions)
         log.info("%s: partitions held: %s", self._topic, sorted(self._assignment.epochs))
 

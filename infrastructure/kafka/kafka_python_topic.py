@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 from infrastructure.kafka.assignment import SESSION_TIMEOUT_S, Assignment
 from infrastructure.kafka.errorlog import ErrorLog
 from infrastructure.kafka.kafka_python_client import client_without_auto_create
-from projections.ports import PortUnavailable, Record
+from projections.ports import Record, TopicUnavailable
 
 log = logging.getLogger("ridelog.kafka")
 
@@ -39,7 +39,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class KafkaPythonTopic:
-    """``projections.ports.Topic`` on kafka-python. One thread uses it. Raises PortUnavailable."""
+    """``projections.ports.Topic`` on kafka-python. One thread uses it. Raises TopicUnavailable."""
 
     def __init__(
         self,
@@ -77,14 +77,14 @@ class KafkaPythonTopic:
         try:
             self._consumer = KafkaConsumer(**settings)
         except KafkaError as error:
-            raise PortUnavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+            raise TopicUnavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
         self._consumer.subscribe([topic], listener=self._rebalances)
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         try:
             batches = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except KafkaError as error:
-            raise PortUnavailable(f"Kafka: {self._topic}: {error}") from error
+            raise TopicUnavailable(f"Kafka: {self._topic}: {error}") from error
         finally:
             self._follow_rebalances()
         records: list[Record] = []
@@ -107,7 +107,7 @@ class KafkaPythonTopic:
         try:
             ends = self._consumer.end_offsets(wanted, timeout_ms=OFFSETS_MS)
         except KafkaError as error:
-            raise PortUnavailable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
+            raise TopicUnavailable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
         for at, end in ends.items():
             self.seek(at.partition, end)
 
@@ -115,7 +115,7 @@ class KafkaPythonTopic:
         try:
             self._consumer.seek(self._at(partition), offset)
         except (KafkaError, ValueError) as error:
-            raise PortUnavailable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
+            raise TopicUnavailable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
         self._assignment.sought(partition)
 
     def commit(self, offsets: Mapping[int, int]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from infrastructure.kafka.assignment import Assignment
 from infrastructure.kafka.memory import MemoryBroker, UnknownPartition
-from projections.ports import PortUnavailable, Record
+from projections.ports import Record, TopicUnavailable
 
 
 class MemoryTopic:
@@ -44,13 +44,13 @@ class MemoryTopic:
         try:
             ends = {partition: self._broker.bounds(self._topic, partition)[1] for partition in partitions}
         except UnknownPartition as error:
-            raise PortUnavailable(str(error)) from error
+            raise TopicUnavailable(str(error)) from error
         for partition, end in ends.items():
             self.seek(partition, end)
 
     def seek(self, partition: int, offset: int) -> None:
         if partition not in self._positions:
-            raise PortUnavailable(f"partition {partition} of {self._topic} is not held")
+            raise TopicUnavailable(f"partition {partition} of {self._topic} is not held")
         self._positions[partition] = offset
         self._assignment.sought(partition)
 
@@ -89,4 +89,4 @@ class MemoryTopic:
 
     def _check_broker(self) -> None:
         if not self._broker.accepting:
-            raise PortUnavailable("the broker is away")
+            raise TopicUnavailable("the broker is away")

@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.contracts import Codec
+from domain.identifiers import SHARDS
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.kafka.factory import make_topic
-from infrastructure.observability.stages import Progress, StageReporter
+from infrastructure.observability.stages import Progress, StageReporter, read_stages
 from infrastructure.observability.watchdog import Sample
 from infrastructure.processes.common import run_until_stopped
 from infrastructure.processes.observer import Observer
@@ -25,7 +26,7 @@ from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
 from infrastructure.topics import topics
 from projections.digest import fold_digest
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Topic, TopicUnavailable
 from projections.protocol import Projection
 from projections.runner import LostRace, Runner
 from projections.writer import BrokenFold
@@ -33,6 +34,7 @@ from projections.writer import BrokenFold
 POLL_S = 0.2
 IDLE_CHECK_EVERY_S = 2.0
 COMMIT_EVERY_S = 5.0
+NO_PARTITIONS_S = 20.0
 
 
 class Stuck(Exception):
@@ -66,6 +68,8 @@ class Follower:
         self._is_active = is_active
         self._stop = stop
         self._engine = reader_engine(settings.postgres_url, pool_size=2)
+        self._topic: Topic | None = None
+        self._held_at = 0.0
         self._rounds = 0
         self._living: tuple[Runner[Any], Observer] | None = None
         self._start_anew = False
@@ -76,6 +80,7 @@ class Follower:
         try:
             run_until_stopped(self._live, self._stop, _PASSING, self._told)
         finally:
+            self._close_topic()
             self._engine.dispose()
 
     def _told(self, reason: str) -> None:
@@ -96,13 +101,13 @@ class Follower:
         settings, projection = self._settings, self._projection
         assert settings.redis_url is not None
         redis = connect(settings.redis_url)
-        topic = None
         try:
             if projection.store == "redis":
                 check_never_evicts(redis)
             log = PostgresLog(self._engine)
             group = f"{projection.name}-{self._generation}"
-            topic = make_topic(settings, topics(settings)[projection.stream], group)
+            if self._topic is None:
+                self._topic = make_topic(settings, topics(settings)[projection.stream], group)
             codec = Codec(schema_ids(settings, self._engine))
             with publishing(
                 settings,
@@ -117,16 +122,23 @@ class Follower:
                 runner = Runner(
                     projection,
                     log_port=log,
-                    topic=topic,
+                    topic=self._topic,
                     sink=sink,
                     decode=codec.decode,
                     partitions=settings.topic_partitions,
                 )
                 self._follow(runner, self._observer(runner, log))
+        except (TopicUnavailable, Stuck):
+            self._close_topic()
+            raise
         finally:
-            if topic is not None:
-                topic.close()
+            # The consumer stays: to leave its group and join it again for a database that was away costs seconds.
             redis.close()
+
+    def _close_topic(self) -> None:
+        if self._topic is not None:
+            self._topic.close()
+            self._topic = None
 
     def _observer(self, runner: Runner[Any], log: PostgresLog) -> Observer:
         target_ms = self._settings.target_freshness_ms
@@ -152,6 +164,7 @@ class Follower:
         every_2s = _Every(IDLE_CHECK_EVERY_S, runner.idle_check)
         every_5s = _Every(COMMIT_EVERY_S, runner.commit)
         self._living, self._start_anew = (runner, observer), False
+        self._held_at = time.monotonic()
         while not self._stop.is_set():
             self._rounds += 1
             if self._start_anew:
@@ -160,7 +173,22 @@ class Follower:
             every_2s.tick()
             every_5s.tick()
             observer.look()
+            self._expect_partitions(runner)
         runner.commit()
+
+    def _expect_partitions(self, runner: Runner[Any]) -> None:
+        """Join the group again if it hands out nothing, and nobody else has what is missing."""
+        now = time.monotonic()
+        if runner.fences():
+            self._held_at = now
+        elif now - self._held_at > NO_PARTITIONS_S:
+            self._held_at = now
+            name = self._reporter().stage
+            held = [
+                r.progress.detail.get("shards", 0) for r in read_stages(self._engine) if r.stage == name and r.connected
+            ]
+            if sum(held) < SHARDS:
+                raise TopicUnavailable(f"Kafka handed out no partitions for {NO_PARTITIONS_S:.0f} s: joining again")
 
 
 class _Every:
