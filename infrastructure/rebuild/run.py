@@ -31,8 +31,10 @@ def rebuilding(
     settings: Settings, projection: Projection[Any], *, workers: int, show: Show, tell: Callable[[str], None]
 ) -> Iterator[Rebuild]:
     """A Rebuild with everything it needs. Raises UserError if another one runs."""
+    patience = Patience(tell)
+    # A server may be starting at this very moment: from here on every step waits for it, so this one does too.
+    patience.call(lambda: _reach(settings))
     with open_world(settings) as world, rebuild_lock(world.engine, projection.name):
-        patience = Patience(tell)
 
         def fill(generation: Generation, targets: Mapping[int, int]) -> None:
             _fill(settings, world, projection, generation, targets, workers, show, patience, tell)
@@ -50,6 +52,11 @@ def rebuilding(
                 tell,
             ),
         )
+
+
+def _reach(settings: Settings) -> None:
+    with open_world(settings):
+        pass
 
 
 def _fill(
