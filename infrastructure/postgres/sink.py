@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 from sqlalchemy import Engine
 
+from domain.identifiers import SHARDS
 from infrastructure.postgres import statements as sql
 from infrastructure.postgres.copy_text import copy_text
 from infrastructure.postgres.errors import refused_or_away, sink_errors
@@ -98,7 +99,10 @@ class PostgresSink:
 
     def drop(self) -> None:
         with self._transaction() as cursor:
-            for table in ("projection_states", "projection_parked", "projection_fences"):
+            # Fences before what they stand for, as every writer does: else the two lock each other out, and what a
+            # writer has begun stays behind.
+            cursor.execute(sql.LOCK_FENCES, (*self._of, list(range(SHARDS))))
+            for table in ("projection_fences", "projection_states", "projection_parked"):
                 cursor.execute(f"DELETE FROM {table} WHERE projection = %s AND generation = %s", self._of)  # noqa: S608
             for rows in self._tables.values():
                 cursor.execute(rows.delete_all, (self._generation,))

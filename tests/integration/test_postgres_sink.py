@@ -11,11 +11,13 @@ from sqlalchemy import Engine, select, text
 
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.postgres.sink import PostgresSink
-from projections.ports import Fence, LoggedEvent, PortUnavailable, Refused, ShardWrite
+from infrastructure.postgres.statements import LOCK_FENCES
+from projections.ports import Fence, LoggedEvent, PortUnavailable, Refused, ShardWrite, Snapshot
 from projections.runner import Runner
 from read_models.rows import RowChange
 from tests.support.counted import COUNTED, counted, metadata
 from tests.support.memory_ports import MemoryLog, ScriptedTopic
+from tests.support.waiting import eventually
 
 START = Fence("log-1", "one", 0, 0)
 
@@ -143,6 +145,37 @@ def test_reset_and_drop_take_the_rows_of_their_own_and_no_others(engine: Engine)
     two.drop()
     assert [found[:2] for found in stored(engine)] == [(1, 4)]
     assert two.fences([3, 4]) == [None, None]
+
+
+def test_a_drop_waits_for_a_writer_and_takes_what_it_wrote(engine: Engine) -> None:
+    sink = PostgresSink(engine, COUNTED, 1)
+    sink.apply([ShardWrite(3, None, at(1), {"k": b"1"})])
+    errors: list[Exception] = []
+
+    def drop() -> None:
+        try:
+            sink.drop()
+        except PortUnavailable as error:
+            errors.append(error)
+
+    dropping = threading.Thread(target=drop)
+    with engine.begin() as writer:
+        # What ``apply`` does, stopped between its fence and its states.
+        cursor = writer.connection.cursor()
+        cursor.execute(LOCK_FENCES, ("counted", 1, [3]))
+        dropping.start()
+        eventually(lambda: waiting_for_a_lock(engine), what="the drop waits for the writer")
+        cursor.execute("UPDATE projection_states SET state = '2' WHERE key = 'k'")
+        cursor.execute("INSERT INTO projection_states VALUES ('counted', 1, 3, 'new', '1')")
+    dropping.join(timeout=60)
+    assert not errors
+    assert sink.snapshot(3) == Snapshot(None, {}, {}, {})
+
+
+def waiting_for_a_lock(engine: Engine) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with engine.connect() as connection:
+        return bool(connection.execute(text(query)).scalar_one())
 
 
 def test_a_connection_that_died_is_a_port_error_once_and_replaced(engine: Engine) -> None:
