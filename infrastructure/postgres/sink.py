@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import psycopg2
@@ -199,4 +200,7 @@ def _columns(writes: Sequence[ShardWrite]) -> tuple[list[Any], ...]:
 def _word(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, memoryview):
+        return value.hex()
+    # Everything that copy_text takes must be shown, or a generation with such a column could never be compared.
+    return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from read_models.rows import RowTable
 
 STATES = "CREATE TEMPORARY TABLE IF NOT EXISTS new_states (shard smallint, key text, state bytea) ON COMMIT DELETE ROWS"
-COPY_STATES = "COPY new_states (shard, key, state) FROM STDIN"
+COPY_STATES = "COPY new_states (shard, key, state) FROM STDIN (ENCODING 'UTF8')"
 UPSERT_STATES = (
     "INSERT INTO projection_states (projection, generation, shard, key, state)"
     " SELECT %s, %s, shard, key, state FROM new_states"
@@ -54,7 +54,7 @@ class RowStatements:
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {temporary} ON COMMIT DELETE ROWS AS"
             f" SELECT {listed} FROM {name} WITH NO DATA"
         )
-        self.copy = f"COPY {temporary} ({listed}) FROM STDIN"
+        self.copy = f"COPY {temporary} ({listed}) FROM STDIN (ENCODING 'UTF8')"
         self.upsert = (
             f"INSERT INTO {name} AS t (generation, {listed}) SELECT %s, {listed} FROM {temporary}"
             f" ON CONFLICT ({unique}) DO UPDATE SET {', '.join(merges)}"
