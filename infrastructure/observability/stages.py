@@ -18,6 +18,9 @@ EVERY_S = 1.0
 SILENT_AFTER_S = 10.0
 """A stage that has said nothing for so long is taken for dead."""
 
+PLACED = "placed"
+"""In ``detail`` of a stage that was started anew and has found out again where in the log it stands."""
+
 
 class Progress(msgspec.Struct, kw_only=True):
     """One stage's report. ``position``: highest passed; ``lag_events``: behind the stage before it, as it knows.
@@ -58,8 +61,7 @@ class StageReporter:
     def __init__(self, engine: Engine, stage: str) -> None:
         self._engine = engine
         self.stage = stage
-        self.last = Progress()
-        """As reported last."""
+        self.last = Progress()  # as reported last
         self._instance = instance_of(os.getpid())
         self._last_at = 0.0
         self._last_state = ""
@@ -88,8 +90,7 @@ class StageReporter:
         with self._engine.begin() as connection:
             connection.execute(delete(stages).where(mine, stages.c.reported_at < silent))
             found = connection.execute(select(stages.c.instance).where(mine)).scalars()
-            dead = [instance for instance in found if not lives(instance)]
-            if dead:
+            if dead := [instance for instance in found if not lives(instance)]:
                 connection.execute(delete(stages).where(mine, stages.c.instance.in_(dead)))
 
 

@@ -20,7 +20,7 @@ from infrastructure.kafka.factory import bootstrap, make_publisher
 from infrastructure.kafka.port import PublishError
 from infrastructure.observability import metrics
 from infrastructure.observability.freshness import delay_of_position
-from infrastructure.observability.stages import Progress, StageReporter
+from infrastructure.observability.stages import PLACED, Progress, StageReporter
 from infrastructure.processes.common import run_until_stopped, stop_event, tame_collector
 from infrastructure.settings import Settings
 from infrastructure.topics import topics
@@ -78,6 +78,8 @@ class _Observer:
         self._last_head = -1
         self._before = reporter.last.position
         """What the tailer's life before this one had passed."""
+        self._placed = PLACED in reporter.last.detail
+        """Whether a place in the log is known at all; 0 is one, of an empty log."""
         self._records = metrics.Total(metrics.TAILER_RECORDS)
 
     def look(self) -> None:
@@ -89,9 +91,11 @@ class _Observer:
             slot = slot_state(connection, self._slot_name)
             progress = self._tailer.progress
             if self._before > head.position:
-                self._before = 0  # the database was restored: these are other events
+                # The database was restored: these are other events.
+                self._before, self._placed = 0, False
             progress.position = max(progress.position, self._before)
-            delay_s = delay_of_position(connection, progress.position) if progress.position else self._waits_s()
+            self._placed = self._placed or progress.position > 0
+            delay_s = delay_of_position(connection, progress.position) if self._placed else self._waits_s()
         standing = head.position == self._last_head and self._tailer.in_flight() == 0
         self._last_head = head.position
         if standing and slot is not None and slot.behind_bytes < NEAR_BYTES:
@@ -99,14 +103,18 @@ class _Observer:
             # what its predecessor had.
             progress.position = max(progress.position, head.position)
             progress.commit_ms = max(progress.commit_ms, head.recorded_at_ms)
-            delay_s = 0.0
+            self._placed, delay_s = True, 0.0
         self._reporter.report(
             Progress(
                 position=progress.position,
-                lag_events=head.position - progress.position if progress.position else self._tailer.in_flight(),
+                lag_events=head.position - progress.position if self._placed else self._tailer.in_flight(),
                 newest_ms=progress.commit_ms,
                 delay_s=delay_s,
-                detail={"slot": slot._asdict() if slot else None, "in_flight": self._tailer.in_flight()},
+                detail={
+                    "slot": slot._asdict() if slot else None,
+                    "in_flight": self._tailer.in_flight(),
+                    **({PLACED: True} if self._placed else {}),
+                },
             )
         )
         self._records.is_now(progress.acknowledged)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.head import Head
 from infrastructure.observability.freshness import delay_of_position, delay_of_shards
-from infrastructure.observability.stages import StageReport
+from infrastructure.observability.stages import PLACED, StageReport
 from infrastructure.sinks import Stores
 from projections.generations import Generation, active
 from projections.ports import Fence
@@ -44,9 +44,9 @@ def projection_behind(
 
 def tailer_behind(connection: Connection, report: StageReport | None, head: Head) -> Behind | None:
     """By the last position that Kafka has acknowledged; None while the tailer does not know it."""
-    position = report.progress.position if report is not None else 0
-    if not position:
+    if report is None or PLACED not in report.progress.detail:
         return None
+    position = report.progress.position
     events = max(0, head.position - position)
     return Behind(events, delay_of_position(connection, position) if events else 0.0)
 

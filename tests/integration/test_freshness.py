@@ -20,7 +20,7 @@ from infrastructure.event_store.stored import LogEvent
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import freshness, metrics
 from infrastructure.observability.freshness import before_commit, delay_of_position, delay_of_shards
-from infrastructure.observability.stages import Progress, StageReporter, newest, read_stages
+from infrastructure.observability.stages import PLACED, Progress, StageReporter, newest, read_stages
 from infrastructure.redis.connection import connect
 from infrastructure.redis.sink import RedisSink
 from infrastructure.status.watch import KNOWN_FOR_S, PipelineWatch
@@ -128,12 +128,15 @@ def watched(postgres_url: str, redis_url: str) -> Iterator[Watched]:
     one.engine.dispose()
 
 
-def test_regression_a_stage_that_says_nothing_is_late_all_the_same(engine: Engine, watched: Watched) -> None:
+@pytest.mark.parametrize("placed", [0, 1])
+def test_regression_a_stage_that_says_nothing_is_late_all_the_same(
+    engine: Engine, watched: Watched, placed: int
+) -> None:
     record(engine, ANNA, 1, 3, 40)
     assert watched.watch.delay_ms("speed") is None
     # The last word of a worker that was stopped: all is well.
     StageReporter(watched.engine, "speed").report(Progress(position=3))
-    StageReporter(watched.engine, "tailer").report(Progress(position=1))
+    StageReporter(watched.engine, "tailer").report(Progress(position=placed, detail={PLACED: True}))
     watched.watch.look()
     for stage in ("speed", "tailer"):
         assert watched.watch.delay_ms(stage) == pytest.approx(40_000, abs=5_000)
@@ -144,6 +147,13 @@ def test_regression_a_stage_that_says_nothing_is_late_all_the_same(engine: Engin
     watched.watch.look()
     assert watched.late("speed") == 0.0
     assert metrics.STAGE_LAG.labels("speed")._value.get() == 1
+
+
+def test_a_tailer_that_does_not_know_its_place_is_not_judged_by_it(engine: Engine, watched: Watched) -> None:
+    record(engine, ANNA, 1, 3, 40)
+    StageReporter(watched.engine, "tailer").report(Progress())
+    watched.watch.look()
+    assert watched.watch.delay_ms("tailer") is None
 
 
 def test_regression_what_was_seen_long_ago_is_not_known(engine: Engine, watched: Watched) -> None:
