@@ -23,7 +23,7 @@ def migrate(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
 
-    with servers_for(Settings.load({"data_dir": data_dir}), ("postgres_url",)) as settings:
+    with servers_for(Settings.load({"data_dir": data_dir}), ("postgres_url",), make=True) as settings:
         assert settings.postgres_url is not None
         before = migrations.revision(settings.postgres_url).current
         migrations.upgrade(settings.postgres_url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -26,7 +27,6 @@ def status(
     from rich.console import Console
     from rich.table import Table
 
-    from infrastructure.cli.errors import UserError
     from infrastructure.embedded.data_dir import read_run_info
     from infrastructure.settings import Settings
     from infrastructure.status.collect import collect
@@ -34,9 +34,6 @@ def status(
 
     asked = Settings.load({"data_dir": data_dir})
     served = asked.postgres_url is not None or read_run_info(asked.data_dir) is not None
-    if not served and not (asked.data_dir / "postgres").exists():
-        # To look must not make anything: a database that was made by `status` would only puzzle.
-        raise UserError(f"nothing has run in {asked.data_dir} yet: start `python app.py serve`, or name --data-dir")
     with servers_for(asked, ("postgres_url", "redis_url")) as settings:
         found = collect(settings, served=served)
     if as_json:
@@ -48,5 +45,6 @@ def status(
             seconds = "" if line.lag_seconds is None else f"{line.lag_seconds:,.1f}"
             position = "" if line.position is None else f"{line.position:,}"
             table.add_row(line.stage, line.state, position, behind, seconds, line.advice)
-        Console(soft_wrap=True).print(table)
+        # Off a terminal nobody sees lines that are too long, but a program trips over cells that are wrapped.
+        Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200).print(table)
     raise typer.Exit(0 if found.good else 1)

@@ -17,6 +17,7 @@ from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
 from infrastructure.settings import Settings
 from infrastructure.supervision.stopping import stop_all
+from infrastructure.user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -67,16 +68,22 @@ def attach(settings: Settings) -> Settings | None:
 
 
 @contextmanager
-def servers_for(settings: Settings, needs: Collection[str]) -> Iterator[Settings]:
+def servers_for(settings: Settings, needs: Collection[str], *, make: bool = False) -> Iterator[Settings]:
     """Settings whose ``needs`` (names of URL settings) are served: by a running ``serve``, else by ourselves.
 
-    What had to be started is stopped at the end. Raises UserError.
+    What had to be started is stopped at the end. Raises UserError, also where nothing has ever run, unless
+    ``make``.
     """
     if all(getattr(settings, need) is not None for need in needs):
         yield settings
     elif (attached := attach(settings)) is not None:
         yield attached
     else:
+        if not make and settings.postgres_url is None and not (settings.data_dir / "postgres").exists():
+            # To look must not make anything: a database that was made by `status` would only puzzle.
+            raise UserError(
+                f"nothing has run in {settings.data_dir} yet: start `python app.py serve`, or name --data-dir"
+            )
         with DataDir(settings.data_dir) as data_dir:
             pids = Pids(data_dir.path)
             pids.end_stale()
