@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from benchmarks.support import postgres, ready_events, redis_server, report
 from domain.contracts import Codec, LocalSchemaIds
@@ -11,11 +12,14 @@ from domain.identifiers import SHARDS
 from infrastructure.event_store.engine import reader_engine, writer_engine
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.postgres.sink import PostgresSink
 from infrastructure.processes.common import tame_collector
 from infrastructure.redis.connection import connect
 from infrastructure.redis.sink import RedisSink
+from projections.analytics import ANALYTICS
 from projections.filler import CHUNK_POSITIONS, Filler
 from projections.ports import ShardWrite, Sink
+from projections.protocol import Projection
 from projections.speed import SPEED
 from tests.support.memory_ports import MemorySink
 
@@ -36,9 +40,9 @@ def rate(work: Callable[[], None]) -> float:
     return EVENTS / (time.perf_counter() - started)
 
 
-def fill(log: PostgresLog, sink: Sink) -> None:
+def fill(log: PostgresLog, projection: Projection[Any], sink: Sink) -> None:
     shards: Sequence[int] = range(SHARDS)
-    Filler(SPEED, log, sink, Codec(LocalSchemaIds()).decode, shards).run()
+    Filler(projection, log, sink, Codec(LocalSchemaIds()).decode, shards).run()
 
 
 def read(log: PostgresLog) -> None:
@@ -57,8 +61,10 @@ def main() -> None:
         engine = reader_engine(url)
         log, client = PostgresLog(engine), connect(redis_url)
         reading = rate(lambda: read(log))
-        folding = rate(lambda: fill(log, Forgetful()))
-        stored = rate(lambda: fill(log, RedisSink(client, "speed", 1)))
+        folding = rate(lambda: fill(log, SPEED, Forgetful()))
+        stored = rate(lambda: fill(log, SPEED, RedisSink(client, "speed", 1)))
+        analytics = rate(lambda: fill(log, ANALYTICS, Forgetful()))
+        analytics_stored = rate(lambda: fill(log, ANALYTICS, PostgresSink(engine, ANALYTICS, 1)))
         client.close()
         engine.dispose()
     report(
@@ -68,6 +74,9 @@ def main() -> None:
             "reading and folding, events/s": folding,
             "with the Redis sink, events/s": stored,
             "ratio with sink / reading only": stored / reading,
+            "analytics: reading and folding, events/s": analytics,
+            "analytics: with the Postgres sink, events/s": analytics_stored,
+            "analytics: ratio with sink / reading only": analytics_stored / reading,
         },
     )
 
