@@ -23,6 +23,8 @@ rider_hours = Table(
     # By hour: "all riders since T"; by shard: comparing and dropping one.
     Index(None, "generation", "hour", "rider_id"),
     Index(None, "generation", "shard"),
+    # A rider's current hour is updated with every batch: room for it on the same page.
+    postgresql_with={"fillfactor": "45"},
 )
 
 fleet_minutes = Table(

@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("state", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("projection", "generation", "shard", "key", name=op.f("pk_projection_states")),
+        postgresql_with={"fillfactor": "45"},
     )
     op.create_table(
         "projection_parked",

@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("speed_max_mm_s", sa.BigInteger()),
         sa.Column("longest_silence_ms", sa.BigInteger()),
         sa.PrimaryKeyConstraint("generation", "rider_id", "hour", name=op.f("pk_rider_hours")),
+        postgresql_with={"fillfactor": "45"},
     )
     op.create_index(op.f("ix_rider_hours_generation_hour_rider_id"), "rider_hours", ["generation", "hour", "rider_id"])
     op.create_index(op.f("ix_rider_hours_generation_shard"), "rider_hours", ["generation", "shard"])

@@ -41,8 +41,19 @@ def writer_engine(url: str, pool_size: int = 5) -> Engine:
     Not tried before each use: that was 7 % of ingest's CPU, and after a restart of the server it is enough that the
     first batch fails, since it is answered with 503 and a ping sent again is recorded once.
     """
-    engine = _engine(url, pool_size, pre_ping=False)
+    return _with_timeouts(_engine(url, pool_size, pre_ping=False))
 
+
+def sink_engine(url: str, pool_size: int = 2) -> Engine:
+    """For sinks in Postgres: tried before each use, and with the writers' time-outs.
+
+    A worker that is stopped inside its transaction holds the fences of its shards; its successor must not wait for it
+    for ever.
+    """
+    return _with_timeouts(_engine(url, pool_size, pre_ping=True))
+
+
+def _with_timeouts(engine: Engine) -> Engine:
     @event.listens_for(engine, "connect")
     def set_timeouts(dbapi_connection: Any, _record: Any) -> None:
         with dbapi_connection.cursor() as cursor:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from domain.contracts import Codec
 from domain.identifiers import SHARDS
-from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.engine import reader_engine, sink_engine
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.kafka.factory import make_topic
 from infrastructure.observability.stages import Progress, StageReporter, read_stages
@@ -68,6 +68,7 @@ class Follower:
         self._is_active = is_active
         self._stop = stop
         self._engine = reader_engine(settings.postgres_url, pool_size=2)
+        self._sink_engine = sink_engine(settings.postgres_url)
         self._topic: Topic | None = None
         self._held_at = 0.0
         self._rounds = 0
@@ -82,6 +83,7 @@ class Follower:
         finally:
             self._close_topic()
             self._engine.dispose()
+            self._sink_engine.dispose()
 
     def _told(self, reason: str) -> None:
         self._rounds += 1
@@ -113,7 +115,7 @@ class Follower:
                 settings,
                 projection,
                 self._generation,
-                Stores(self._engine, redis).sink(projection, self._generation),
+                Stores(self._sink_engine, redis).sink(projection, self._generation),
                 client=redis,
                 log_port=log,
                 encode=codec.encode,

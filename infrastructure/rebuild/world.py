@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from domain.contracts import Codec
 from infrastructure.event_store import migrations
-from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.engine import reader_engine, sink_engine
 from infrastructure.event_store.errors import unavailable_as_port_error
 from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.log import PostgresLog
@@ -43,14 +43,16 @@ def open_world(settings: Settings) -> Iterator[World]:
     assert settings.postgres_url is not None
     assert settings.redis_url is not None
     refuse_other_revision(settings.postgres_url)
-    engine, client = reader_engine(settings.postgres_url), connect(settings.redis_url)
+    engine, sinks = reader_engine(settings.postgres_url), sink_engine(settings.postgres_url)
+    client = connect(settings.redis_url)
     try:
         check_never_evicts(client)
         with unavailable_as_port_error():
             decode = Codec(schema_ids(settings, engine)).decode
-        yield World(engine, Stores(engine, client), PostgresLog(engine), PostgresGenerations(engine), decode)
+        yield World(engine, Stores(sinks, client), PostgresLog(engine), PostgresGenerations(engine), decode)
     finally:
         client.close()
+        sinks.dispose()
         engine.dispose()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, select, text
 
-from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.engine import reader_engine, sink_engine
 from infrastructure.postgres.sink import PostgresSink
 from infrastructure.postgres.statements import LOCK_FENCES
 from projections.ports import Fence, LoggedEvent, PortUnavailable, Refused, ShardWrite, Snapshot
@@ -189,6 +189,19 @@ def test_a_connection_that_died_is_a_port_error_once_and_replaced(engine: Engine
     with pytest.raises(PortUnavailable):
         die([])
     assert sink.apply([ShardWrite(3, None, at(2), {"a": b"A"}, [row("a", 1, 5)])]) == [True]
+
+
+def test_regression_a_worker_stopped_inside_its_transaction_does_not_hold_its_shards_for_ever(
+    postgres_url: str, engine: Engine
+) -> None:
+    PostgresSink(engine, COUNTED, 1).apply([ShardWrite(3, None, at(1), {"k": b"1"})])
+    stopped, successor = sink_engine(postgres_url), sink_engine(postgres_url)
+    with stopped.connect() as zombie:
+        zombie.execute(text("SELECT * FROM projection_fences FOR UPDATE"))  # and then nothing: SIGSTOP
+        assert PostgresSink(successor, COUNTED, 1).apply([ShardWrite(3, at(1), at(2), {"k": b"2"})]) == [True]
+        zombie.invalidate()
+    for one in (stopped, successor):
+        one.dispose()
 
 
 def test_a_server_that_is_away_is_a_port_error() -> None:
