@@ -7,6 +7,8 @@ from typing import Any
 import redis
 from sqlalchemy import Engine
 
+from infrastructure.checkpointing import CheckpointingSink
+from infrastructure.event_store.checkpoints import PostgresCheckpoints
 from infrastructure.postgres.sink import PostgresSink
 from infrastructure.redis.sink import RedisSink
 from projections.ports import Sink
@@ -21,7 +23,8 @@ class Stores:
         self.redis = client
 
     def sink(self, projection: Projection[Any], generation: int) -> Sink:
-        """Where that generation of the projection keeps state and fences."""
+        """Where that generation of the projection keeps state and fences; checkpoints go beside the events."""
         if projection.store == "postgres":
             return PostgresSink(self.engine, projection, generation)
-        return RedisSink(self.redis, projection.name, generation)
+        sink = RedisSink(self.redis, projection.name, generation)
+        return CheckpointingSink(sink, PostgresCheckpoints(self.engine, projection))

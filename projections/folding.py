@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from domain.contracts import UndecodableError
 from domain.features.keyed_event import KeyedEvent
+from projections.checkpoints import EVERY, Checkpoint
 from projections.ports import LoggedEvent, Parked
 from projections.protocol import Projection
 from read_models.rows import RowChange, merged
@@ -20,25 +21,34 @@ Decode = Callable[[bytes], Mapping[str, Any]]
 """Payload -> record. Raises UndecodableError for bytes that nobody can read; anything else passes by itself."""
 
 REASON_CHARS = 500
+UNREACHED = 1 << 62
 
 
 class Folded(NamedTuple, Generic[S]):
-    """``states`` of the keys that changed, also ``encoded``; ``newest_ms`` is the newest event time among them."""
+    """``states`` of the keys that changed, also ``encoded``; ``newest_ms`` is the newest event time among them.
+
+    ``checkpoints``: states on the way, at every EVERYth version of a key.
+    """
 
     states: Mapping[str, S]
     encoded: Mapping[str, bytes]
     rows: Sequence[RowChange]
     parked: Mapping[str, Parked]
     newest_ms: int
+    checkpoints: Sequence[Checkpoint] = ()
 
 
 class Fold(Generic[S]):
     """A projection's fold, with what is needed to run it over the log."""
 
-    def __init__(self, projection: Projection[S], decode: Decode, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, projection: Projection[S], decode: Decode, now_ms: Callable[[], int], every: int = EVERY
+    ) -> None:
         self.projection = projection
         self._decode = decode
         self._now_ms = now_ms
+        # Rows are sums over the whole stream: a state alone is no place to start them from.
+        self._every = every if not projection.tables else UNREACHED
 
     def run(
         self,
@@ -58,7 +68,8 @@ class Fold(Generic[S]):
         rows: dict[str, list[RowChange]] = {}
         last: dict[str, LoggedEvent] = {}
         parked: dict[str, Parked] = {}
-        newest_ms = 0
+        newest_ms, every = 0, self._every
+        checkpoints: list[Checkpoint] = []
         for event in events:
             position, _, _, key, version, event_type, payload = event
             if key in parked or key in parked_before or position in discarded:
@@ -75,6 +86,8 @@ class Fold(Generic[S]):
                 new = fold(old, KeyedEvent(key, version, position, event_type, data))
                 if rows_are_kept:
                     rows.setdefault(key, []).extend(changes(key, new))
+                elif version % every == 0:
+                    checkpoints.append(Checkpoint(key, version, position, projection.encode(new), payload))
             except Exception as error:
                 if kind == "decode" and not isinstance(error, UndecodableError):
                     raise
@@ -91,7 +104,8 @@ class Fold(Generic[S]):
                 encoded[key] = projection.encode(state)
             except Exception as error:
                 raise Unencodable(last[key], error) from error
-        return Folded(states, encoded, merged(r for kept in rows.values() for r in kept), parked, newest_ms)
+        changed = merged(r for kept in rows.values() for r in kept)
+        return Folded(states, encoded, changed, parked, newest_ms, checkpoints)
 
     def refused(self, event: LoggedEvent, error: Exception) -> Parked:
         """The mark for an event whose result the sink's server refuses."""

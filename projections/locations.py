@@ -5,6 +5,7 @@ from __future__ import annotations
 from domain.features import latest_location
 from projections.protocol import Projection, Publication
 from read_models import location
+from read_models.location_view import VIEW
 
 LOCATIONS = Projection(
     name=location.NAME,
@@ -17,4 +18,5 @@ LOCATIONS = Projection(
     # What is published is in them too: another record of the same state is another generation, told anew.
     modules=(latest_location, location),
     publication=Publication(topic=location.TOPIC, record=location.RECORD, values=location.values),
+    view=VIEW,
 )

@@ -85,7 +85,7 @@ class Parking:
     ) -> Retried | None:
         new_mark = done.parked.get(key)
         new_fence = fence._replace(incarnation=uuid4().hex)
-        write = ShardWrite(shard, fence, new_fence, done.encoded, done.rows, {key: new_mark})
+        write = ShardWrite(shard, fence, new_fence, done.encoded, done.rows, {key: new_mark}, done.checkpoints)
         try:
             won = self._sink.apply([write])[0]
         except Refused as error:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
+from projections.checkpoints import Checkpoint
 from read_models.rows import RowChange
 
 
@@ -139,7 +140,8 @@ class ShardWrite(NamedTuple):
     """One shard's step to a new fence, applied only if the fence is still ``expected``.
 
     ``states`` replace; ``rows`` are merged into the read model's tables by their rule (sinks without tables get none);
-    ``parked`` marks keys, None takes the mark off.
+    ``parked`` marks keys, None takes the mark off. ``checkpoints`` lie on the way to this fence; they are no part of
+    the atomic step, and a store that keeps none leaves them.
     """
 
     shard: int
@@ -148,6 +150,7 @@ class ShardWrite(NamedTuple):
     states: Mapping[str, bytes]
     rows: Sequence[RowChange] = ()
     parked: Mapping[str, Parked | None] = {}
+    checkpoints: Sequence[Checkpoint] = ()
 
 
 class Snapshot(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from domain.features.keyed_event import KeyedEvent
 from read_models.rows import RowChange, RowTable
+from read_models.view import View
 
 S = TypeVar("S")
 
@@ -39,6 +40,8 @@ class Projection(Generic[S]):
 
     ``store`` says where: "redis" for point reads, "postgres" for tables. There, ``changes(key, state)`` is what the
     event that led to ``state`` changes in ``tables``; the state carries it, ``encode`` leaves it out.
+
+    ``view`` is what is served of one key's state; None where only rows are.
     """
 
     name: str
@@ -53,3 +56,4 @@ class Projection(Generic[S]):
     tables: tuple[RowTable, ...] = ()
     changes: Callable[[str, S], Sequence[RowChange]] = no_changes
     publication: Publication[S] | None = None
+    view: View[S] | None = None

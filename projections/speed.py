@@ -15,4 +15,5 @@ SPEED = Projection(
     encode=speed_state.encode,
     decode=speed_state.decode,
     modules=(speed_window, speed_state),
+    view=speed.VIEW,
 )

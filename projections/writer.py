@@ -144,4 +144,4 @@ class ShardWriter(Generic[S]):
 
 def _write(shard: int, state: ShardState[S], events: Sequence[LoggedEvent], done: Folded[S]) -> ShardWrite:
     fence = state.fence._replace(seq=events[-1].seq, position=events[-1].position)
-    return ShardWrite(shard, state.stored, fence, done.encoded, done.rows, done.parked)
+    return ShardWrite(shard, state.stored, fence, done.encoded, done.rows, done.parked, done.checkpoints)

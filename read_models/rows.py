@@ -33,14 +33,23 @@ class RowChange(NamedTuple):
     latest: tuple[Any, ...] | None = None
 
 
+Rows = dict[tuple[str, tuple[Any, ...]], RowChange]
+"""(table, key) -> all that was changed in that row."""
+
+
 def merged(changes: Iterable[RowChange]) -> list[RowChange]:
     """One change a row that does what all of ``changes`` do in their order."""
-    rows: dict[tuple[str, tuple[Any, ...]], RowChange] = {}
+    rows: Rows = {}
+    merge_into(rows, changes)
+    return list(rows.values())
+
+
+def merge_into(rows: Rows, changes: Iterable[RowChange]) -> None:
+    """The same, onto rows that have been merged before."""
     for change in changes:
         place = (change.table, change.key)
         before = rows.get(place)
         rows[place] = change if before is None else _after(before, change)
-    return list(rows.values())
 
 
 def _after(before: RowChange, change: RowChange) -> RowChange:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from infrastructure.event_store.checkpoints import sweep
 from infrastructure.event_store.errors import unavailable_as_port_error
 from infrastructure.event_store.tables import projection_fences, projection_generations
 from projections.digest import fold_digest
@@ -50,6 +51,8 @@ class PostgresGenerations:
                 .where(c.projection == generation.projection, c.generation == generation.number, ~c.active)
                 .values(state=state, comparison=comparison)
             )
+        if state == "dropped":
+            sweep(self._engine, generation.projection)
 
     @contextmanager
     def switching(self, live: Generation, to: Generation) -> Iterator[None]:

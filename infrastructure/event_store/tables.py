@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -143,6 +144,46 @@ discarded_events = Table(
     Column("who", Text, nullable=False),
     Column("discarded_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
     Column("why", Text, nullable=False),
+)
+
+# States of keys along their streams: a cache of one fold, dropped with its last generation.
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("fold_digest", Text, primary_key=True),
+    Column("aggregate_id", UUID(as_uuid=True), primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    # Of the events since the checkpoint before.
+    Column("earliest", _MILLISECONDS, nullable=False),
+    Column("latest", _MILLISECONDS, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("verified", Boolean, nullable=False),
+)
+
+# A share of the answers that were given, to be computed again from the events: the newest, and no more than a setting.
+served_reads = Table(
+    "served_reads",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("projection", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("fold_digest", Text, nullable=False),
+    Column("view_digest", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    # The one clock reading of the request, and what else its answer depends on.
+    Column("read_ms", BigInteger, nullable=False),
+    Column("target_freshness_ms", BigInteger, nullable=False),
+    Column("feature_ttl_ms", BigInteger, nullable=False),
+    Column("allow_expired", Boolean, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("verdict", Text),
+    Index("ix_served_reads_read_ms", "read_ms"),
+    Index("ix_served_reads_unchecked", "id", postgresql_where=text("verdict IS NULL")),
+    Index("ix_served_reads_different", "id", postgresql_where=text("verdict = 'different'")),
 )
 
 stages = Table(

@@ -25,7 +25,7 @@ from infrastructure.http.speed import speed_route
 from infrastructure.observability import metrics
 from infrastructure.redis.reader import StateReader
 from infrastructure.settings import Settings
-from read_models.speed import Limits
+from read_models.view import Limits
 
 
 @dataclass(frozen=True)

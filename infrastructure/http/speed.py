@@ -13,7 +13,8 @@ from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.pings import now_ms
 from infrastructure.observability.freshness import silent
 from infrastructure.redis.reader import ReadModelUnavailable, StateReader
-from read_models.speed import Limits, answer
+from read_models.speed import answer
+from read_models.view import Limits
 
 
 def speed_route(reader: StateReader, limits: Limits, delay_ms: Callable[[], int | None]) -> HTTPRouteHandler:

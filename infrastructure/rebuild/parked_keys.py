@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from domain.identifiers import SHARDS, shard_of
+from infrastructure.event_store.checkpoints import forget_from
 from infrastructure.event_store.discards import Discard, record_discard
 from infrastructure.rebuild.world import World
 from infrastructure.user_error import UserError
@@ -70,4 +71,6 @@ def discard(world: World, projection: Projection[Any], key: str, who: str, why: 
     position = positions.get(live.number if live else 0, min(positions.values()))
     # The fact first: a retry that is broken off finds it again, and so does every rebuild.
     record_discard(world.engine, Discard(projection.name, position, key, who, why))
+    # Another fold may have folded that event, and kept states on the way.
+    forget_from(world.engine, projection, key, position)
     return retry(world, projection, key)

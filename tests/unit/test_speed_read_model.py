@@ -8,8 +8,9 @@ import pytest
 
 from domain.features.keyed_event import KeyedEvent
 from domain.features.speed_window import EMPTY, SpeedState, fold
-from read_models.speed import Limits, answer, status
+from read_models.speed import answer, status
 from read_models.speed_state import UnreadableState, decode, encode
+from read_models.view import Limits
 from tests.support.speed_events import ping_data
 
 T_MS = 1_790_000_000_000

@@ -1,0 +1,44 @@
+"""A sink that hands on the checkpoints which lie on the way of what it applies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from projections.checkpoints import Checkpoints
+from projections.ports import Fence, Parked, ShardWrite, Sink, Snapshot
+
+
+class CheckpointingSink:
+    """``projections.ports.Sink`` around another one. Only what has won its compare-and-set is kept.
+
+    What dies between the two leaves a checkpoint out, which whoever replays across it makes up for.
+    """
+
+    def __init__(self, sink: Sink, checkpoints: Checkpoints) -> None:
+        self._sink = sink
+        self._checkpoints = checkpoints
+
+    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+        done = self._sink.apply(writes)
+        made = [one for write, won in zip(writes, done, strict=True) if won for one in write.checkpoints]
+        if made:
+            self._checkpoints.keep(made, verified=False)
+        return done
+
+    def fences(self, shards: Sequence[int]) -> list[Fence | None]:
+        return self._sink.fences(shards)
+
+    def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
+        return self._sink.load(keys)
+
+    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+        return self._sink.parked(shards)
+
+    def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
+        return self._sink.reset(shard, expected, new)
+
+    def snapshot(self, shard: int) -> Snapshot:
+        return self._sink.snapshot(shard)
+
+    def drop(self) -> None:
+        self._sink.drop()

@@ -1,0 +1,147 @@
+"""Replay of one key: the state that serving had, or would have had, as of a horizon; by the very fold that serves.
+
+It starts at a checkpoint and folds the few hundred events behind it, however long the key's stream is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from projections.archive import Archive
+from projections.as_of import Horizon, upto
+from projections.checkpoints import EVERY, Checkpoint, Checkpoints, plan_by_event_time
+from projections.folding import Decode, Fold
+from projections.ports import LoggedEvent, Parked
+from projections.protocol import Projection
+from read_models.rows import RowChange, Rows, merge_into
+
+S = TypeVar("S")
+
+_NEVER = 1 << 62
+
+
+class TooLong(Exception):
+    """More events would have to be folded than the caller allows; nothing is wrong with them."""
+
+
+class Replayed(NamedTuple, Generic[S]):
+    """A key as of a horizon: its state (None: nothing of it could be folded); its rows, of a projection with tables.
+
+    ``parked``: it is held back at that event, and the state is the one before it. ``events``: how many were folded.
+    """
+
+    state: S | None
+    rows: list[RowChange]
+    parked: Parked | None
+    events: int
+
+
+class KeyRun(Generic[S]):
+    """Folds one key on and on; once parked it stands, as the live one does."""
+
+    def __init__(self, fold: Fold[S], key: str, state: S | None, discarded: frozenset[int]) -> None:
+        self.state = state
+        self.rows: Rows = {}
+        self.parked: Parked | None = None
+        self.events = 0
+        self._fold = fold
+        self._key = key
+        self._discarded = discarded
+
+    def take(self, events: Sequence[LoggedEvent]) -> Sequence[Checkpoint]:
+        """Fold the next events of the key; the checkpoints passed."""
+        if self.parked is not None:
+            return ()
+        done = self._fold.run(events, lambda _: self.state, (), self._discarded)
+        self.state = done.states.get(self._key, self.state)
+        self.parked = done.parked.get(self._key)
+        self.events += len(events)
+        merge_into(self.rows, done.rows)
+        return done.checkpoints
+
+    def result(self) -> Replayed[S]:
+        return Replayed(self.state, list(self.rows.values()), self.parked, self.events)
+
+
+class KeyReplay(Generic[S]):
+    """Replays single keys of one projection. ``most``: events that may be folded for one answer (invariant 15)."""
+
+    def __init__(
+        self,
+        projection: Projection[S],
+        archive: Archive,
+        checkpoints: Checkpoints,
+        decode: Decode,
+        *,
+        most: int | None = None,
+        every: int = EVERY,
+    ) -> None:
+        self._projection = projection
+        self._archive = archive
+        self._checkpoints = checkpoints
+        self._decode = decode
+        self._most = most
+        self._every = every
+
+    def at(self, key: str, horizon: Horizon) -> Replayed[S] | None:
+        """None: the key has no event within the horizon. Raises TooLong."""
+        run = self._known(key, horizon) if horizon.happened_by_ms is None else self._happened(key, horizon)
+        return run.result() if run.events or run.state is not None else None
+
+    def _known(self, key: str, horizon: Horizon) -> KeyRun[S]:
+        start = self._checkpoints.latest(key, horizon.position) if self._has_checkpoints else None
+        run = self._run(key, horizon, None if start is None else start.state)
+        version = 0 if start is None else start.version
+        made: list[Checkpoint] = []
+        more = True
+        while more:
+            events = self._range(key, version, version + self._every, None)
+            within, cut = upto(events, horizon.position)
+            made += run.take(within)
+            self._check(run)
+            version += self._every
+            more = len(events) == self._every and not cut
+        if made:
+            # Whoever had to fold where none was leaves them behind for the next one.
+            self._checkpoints.keep(made, verified=start is None or start.verified)
+        return run
+
+    def _happened(self, key: str, horizon: Horizon) -> KeyRun[S]:
+        assert horizon.happened_by_ms is not None
+        last = self._archive.last_version(self._projection.stream, key)
+        marks = self._checkpoints.marks(key, horizon.position) if self._has_checkpoints else []
+        plan = plan_by_event_time(marks, last, horizon.happened_by_ms, self._every)
+        start = self._checkpoints.at(key, plan.version) if plan.version else None
+        if plan.version and start is None:
+            # Dropped between the two looks: fold all of it.
+            plan = plan_by_event_time([], last, horizon.happened_by_ms, self._every)
+        run = self._run(key, horizon, None if start is None else start.state)
+        for after, until in plan.ranges:
+            for first in range(after, until, self._every):
+                events = self._range(key, first, min(first + self._every, until), horizon.happened_by_ms)
+                within, cut = upto(events, horizon.position)
+                run.take(within)
+                self._check(run)
+                if cut:
+                    return run
+        return run
+
+    @property
+    def _has_checkpoints(self) -> bool:
+        # Rows are sums over the whole stream, so their states alone are no place to start from.
+        return not self._projection.tables
+
+    def _run(self, key: str, horizon: Horizon, state: bytes | None) -> KeyRun[S]:
+        # A fold over a part of the events passes no state that another horizon could start from.
+        every = self._every if horizon.happened_by_ms is None else _NEVER
+        fold = Fold(self._projection, self._decode, lambda: horizon.at_ms, every)
+        discarded = self._archive.discarded(self._projection.name)
+        return KeyRun(fold, key, None if state is None else self._projection.decode(state), discarded)
+
+    def _range(self, key: str, after: int, until: int, by_ms: int | None) -> list[LoggedEvent]:
+        return self._archive.key_range(self._projection.stream, key, after, until, by_ms)
+
+    def _check(self, run: KeyRun[S]) -> None:
+        if self._most is not None and run.events > self._most:
+            raise TooLong(f"more than {self._most:,} events of one key would have to be folded")

@@ -1,0 +1,37 @@
+"""What is served of one key's state: the values that are computed of it, and the row that they are at an instant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+S = TypeVar("S")
+
+Kind = Literal["text", "float", "integer"]
+"""Type of a column: UTF-8 text, a double, a 64-bit integer; each may be null."""
+
+
+class Limits(NamedTuple):
+    """Ages in milliseconds: stale past twice the target freshness, expired past the time to live."""
+
+    target_freshness_ms: int = 15_000
+    feature_ttl_ms: int = 7_200_000
+
+
+@dataclass(frozen=True)
+class View(Generic[S]):
+    """The values of one key, the same in a live answer, a replay and a training set.
+
+    ``features(state)`` is pure and costs most; ``row(key, features, at_ms, limits, allow_expired)`` makes the row of it
+    at an instant (epoch ms), which is where ages come in. ``columns`` are the row's, in order. ``modules`` hold all
+    code that decides these values beyond what the fold's own digest covers: a row is only ever compared with one that
+    was made by the same digest. ``explain(state)`` says what each event that is kept in the state weighed, if asked.
+    """
+
+    columns: Mapping[str, Kind]
+    features: Callable[[S], Any]
+    row: Callable[[str, Any, int, Limits, bool], dict[str, Any]]
+    modules: tuple[ModuleType, ...]
+    explain: Callable[[S], list[dict[str, Any]]] | None = None
