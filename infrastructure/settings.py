@@ -74,6 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[Positive, Meta(description="bytes of one request's body")] = 8 * 1024 * 1024
     ingest_queue_pings: Annotated[Positive, Meta(description="pings waiting for a commit before 503")] = 100_000
     commit_batch_pings: Annotated[Positive, Meta(description="pings in one transaction of the group commit")] = 5_000
+    replay_http_events: Annotated[
+        Positive, Meta(description="events that one HTTP request may fold to answer as of a past instant")
+    ] = 200_000
     rider_cache: Annotated[Positive, Meta(description="live riders kept in memory by ingest")] = 100_000
     snapshot_every: Annotated[Positive, Meta(description="events of one rider between snapshots")] = 1_000
     embedded_kafka_max_records: Annotated[

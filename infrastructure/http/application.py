@@ -15,6 +15,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
 
+from domain.features.speed_window import SpeedState
 from infrastructure.http.auth import Authorizer
 from infrastructure.http.errors import HANDLERS
 from infrastructure.http.health import Check, health_routes
@@ -24,6 +25,7 @@ from infrastructure.http.pings import Accepted, Submit, pings_route
 from infrastructure.http.speed import speed_route
 from infrastructure.observability import metrics
 from infrastructure.redis.reader import StateReader
+from infrastructure.replay.past import PastKeys
 from infrastructure.settings import Settings
 from read_models.view import Limits
 
@@ -34,6 +36,7 @@ class Parts:
 
     submit: Submit
     speed: StateReader
+    past_speed: PastKeys[SpeedState]
     delay_ms: Callable[[], int | None]
     checks: dict[str, Check]
     refresh_metrics: Callable[[], Awaitable[None]]
@@ -52,7 +55,7 @@ def build(settings: Settings, parts: Parts) -> Litestar:
             count=count_pings,
             seen=saw_pings,
         ),
-        speed_route(parts.speed, limits, parts.delay_ms),
+        speed_route(parts.speed, parts.past_speed, limits, parts.delay_ms),
         *health_routes(parts.checks, parts.refresh_metrics),
         index,
         *parts.routers,

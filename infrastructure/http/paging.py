@@ -60,13 +60,16 @@ def decode_time_cursor(cursor: str | None) -> datetime | None:
 
 def instant(name: str, value: str | None) -> datetime | None:
     """Epoch milliseconds or RFC 3339 with zone. Raises ApiError (400)."""
-    if value is None:
-        return None
+    return None if value is None else datetime.fromtimestamp(instant_ms(name, value) / 1000, UTC)
+
+
+def instant_ms(name: str, value: str) -> int:
+    """The same as epoch milliseconds. Raises ApiError (400)."""
     try:
         ms = int(value) if value.lstrip("-").isascii() and value.lstrip("-").isdigit() else parse_instant(value)
         if not 0 <= ms <= _LAST_MS:
             raise ValueError(f"{ms} is not between 1970 and 9999")
-        return datetime.fromtimestamp(ms / 1000, UTC)
+        return ms
     except (ValueError, OverflowError) as error:
         detail = f"{name} is epoch milliseconds or an RFC 3339 time with zone: {error}"
         raise ApiError(400, "invalid_time", detail) from error

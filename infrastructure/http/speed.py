@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from litestar import MediaType, Request, Response, get
+from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
+from domain.features.speed_window import SpeedState
+from infrastructure.http.as_of import PAST, At, AtPosition, OnAxis, as_of, refused
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.pings import now_ms
 from infrastructure.observability.freshness import silent
 from infrastructure.redis.reader import ReadModelUnavailable, StateReader
-from read_models.speed import answer
+from infrastructure.replay.past import PastKeys
+from projections.as_of import AsOf
+from read_models.speed import answer, features, row
 from read_models.view import Limits
 
 
-def speed_route(reader: StateReader, limits: Limits, delay_ms: Callable[[], int | None]) -> HTTPRouteHandler:
+def speed_route(
+    reader: StateReader, past: PastKeys[SpeedState], limits: Limits, delay_ms: Callable[[], int | None]
+) -> HTTPRouteHandler:
     """``delay_ms``: how late the pipeline is, as far as it is known now."""
+
+    async def then(rider_id: str, when: AsOf, allow_expired: bool) -> Response[dict[str, Any]]:
+        try:
+            horizon, found = await asyncio.to_thread(past.at, rider_id, when)
+            generation = await reader.generation()
+        except PAST as error:
+            raise refused(error) from error
+        except ReadModelUnavailable as error:
+            raise unavailable("read_model_unavailable", str(error)) from error
+        # Which part of the log answers: with it, an answer on the axis event can be asked for again.
+        headers = {"Ridelog-Position": str(horizon.position)}
+        if found is None or found.state is None:
+            raise ApiError(404, "unknown_rider", "no event of this rider counts as of then", headers)
+        values = row(rider_id, features(found.state), horizon.at_ms, limits, allow_expired)
+        return Response(values | {"generation": generation}, headers=headers)
 
     @get(
         "/riders/{rider_id:str}/speed",
@@ -28,21 +50,25 @@ def speed_route(reader: StateReader, limits: Limits, delay_ms: Callable[[], int 
         tags=["features"],
     )
     async def get_speed(
-        request: Request[Any, Any, Any],
         rider_id: str,
         allow_expired: Annotated[
             bool, Parameter(description="show the values of a window past its time to live, as for imported history")
         ] = False,
+        at: At = None,
+        axis: OnAxis = None,
+        position: AtPosition = None,
     ) -> Response[dict[str, Any]]:
         """Values from the rider's 10 latest pings, with their age and whether they are still worth using.
 
         The header Ridelog-Silent says why an age is high: `rider` (no ping came), `pipeline` (it is late itself, or
         nobody knows); else `no`. Ridelog-Pipeline-Delay-Ms: how late it is, if that is known.
+
+        With `at` or `position`, as it stood then, computed from the event store by the fold that serves; `age_ms` and
+        `status` are relative to then. Ridelog-Position: the position of the log up to which that looks.
         """
-        for name in ("at", "axis", "position"):
-            if name in request.query_params:
-                # Answering with the present to one who asks for the past would be believed.
-                raise ApiError(400, "unsupported_parameter", f"?{name}= is not supported by this version")
+        when = as_of(at, axis, position)
+        if when is not None:
+            return await then(rider_id, when, allow_expired)
         try:
             found = await reader.get(rider_id)
         except ReadModelUnavailable as error:

@@ -25,8 +25,11 @@ from infrastructure.redis.connection import connect, connect_async
 from infrastructure.redis.reader import StateReader
 from infrastructure.registry.connect import schema_ids
 from infrastructure.registry.store import RegistryStore
+from infrastructure.replay.past import PastKeys
+from infrastructure.replay.past_rows import PastRows
 from infrastructure.settings import Settings
 from infrastructure.status.watch import PipelineWatch
+from projections.speed import SPEED
 from read_models import speed
 
 
@@ -36,7 +39,8 @@ def main(settings: Settings) -> None:
     assert settings.redis_url is not None
     writer, reader = writer_engine(settings.postgres_url), reader_engine(settings.postgres_url)
     recorder = EventRecorder(writer, partition_rows=settings.partition_rows)
-    factory = EventStoreFactory(recorder, SnapshotRecorder(writer), Codec(schema_ids(settings, reader)))
+    codec = Codec(schema_ids(settings, reader))
+    factory = EventStoreFactory(recorder, SnapshotRecorder(writer), codec)
     riders = Riders(
         factory,
         PostgresHistory(reader),
@@ -60,11 +64,12 @@ def main(settings: Settings) -> None:
         Parts(
             submit=commits.submit,
             speed=StateReader(cache, speed.NAME, partial(active, reader, speed.NAME)),
+            past_speed=PastKeys(reader, SPEED, codec.decode, settings.replay_http_events),
             delay_ms=partial(watch.delay_ms, speed.NAME),
             checks=ready_checks(reader, cache),
             refresh_metrics=refresher(reader, commits),
             routers=[
-                analytics_router(reader),
+                analytics_router(reader, PastRows(reader, codec.decode, settings.replay_http_events)),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
             ],
             on_shutdown=[cache.aclose],

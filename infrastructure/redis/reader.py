@@ -61,6 +61,10 @@ class StateReader:
             return None  # a lone surrogate: no such key can have been recorded
         return _found(state, generation)
 
+    async def generation(self) -> int | None:
+        """The one that is read now; None before the projection first ran. Raises ReadModelUnavailable."""
+        return await self._current()
+
     async def _moving(self, key: str, shard: int, to: int) -> Found | None:
         old = self._shard_is_on[shard]
         async with self._client.pipeline(transaction=False) as pipeline:

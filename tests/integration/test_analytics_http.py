@@ -8,16 +8,23 @@ from typing import Any
 
 import httpx
 import pytest
-from litestar import Litestar
+from litestar import Litestar, Router
 from sqlalchemy import Engine, Select, text
 
+from domain.contracts import Codec, LocalSchemaIds
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.errors import HANDLERS
+from infrastructure.replay.past_rows import PastRows
 from read_models import analytics_queries as queries
 from tests.support.http_server import served
 from tests.support.servers import fresh_database
+
+
+def router(engine: Engine) -> Router:
+    return analytics_router(engine, PastRows(engine, Codec(LocalSchemaIds()).decode, 1_000))
+
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -59,7 +66,7 @@ def filled(migrated_postgres: Postgres) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def http(filled: Engine) -> Iterator[httpx.Client]:
     with (
-        served(Litestar([analytics_router(filled)], exception_handlers=HANDLERS)) as url,
+        served(Litestar([router(filled)], exception_handlers=HANDLERS)) as url,
         httpx.Client(base_url=url, timeout=20.0) as client,
     ):
         yield client
@@ -166,7 +173,7 @@ def explain(engine: Engine, query: Select[Any]) -> str:
 
 def test_before_anything_is_folded_lists_are_empty(engine: Engine) -> None:
     with (
-        served(Litestar([analytics_router(engine)], exception_handlers=HANDLERS)) as url,
+        served(Litestar([router(engine)], exception_handlers=HANDLERS)) as url,
         httpx.Client(base_url=url) as client,
     ):
         assert get(client, "/riders") == {"items": [], "next": None, "generation": None}
@@ -176,7 +183,7 @@ def test_before_anything_is_folded_lists_are_empty(engine: Engine) -> None:
 def test_a_database_that_is_away_is_503() -> None:
     engine = reader_engine("postgresql://nobody@127.0.0.1:1/none")
     with (
-        served(Litestar([analytics_router(engine)], exception_handlers=HANDLERS)) as url,
+        served(Litestar([router(engine)], exception_handlers=HANDLERS)) as url,
         httpx.Client(base_url=url, timeout=20.0) as client,
     ):
         answer = client.get("/analytics/fleet")

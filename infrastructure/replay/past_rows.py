@@ -1,0 +1,73 @@
+"""The analytics rows as of an instant, for those who ask over HTTP: folded from the log, bounded, a few at a time."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from sqlalchemy import Engine
+
+from domain.identifiers import SHARDS
+from infrastructure.event_store.archive import PostgresArchive
+from projections.analytics import ANALYTICS
+from projections.as_of import AsOf, Horizon
+from projections.checkpoints import NoCheckpoints
+from projections.folding import Decode
+from projections.replay import KeyReplay, TooLong
+from projections.replay_shards import replay_shard
+from read_models.analytics_past import AnalyticsRows
+from read_models.rows import Rows, merge_into
+
+AT_ONCE = 1
+"""Folding takes the interpreter from the requests beside it: whoever asks for the past of all waits for the others."""
+
+
+class PastRows:
+    """``most``: events that one answer may fold. Blocks: call it in a thread."""
+
+    def __init__(self, engine: Engine, decode: Decode, most: int) -> None:
+        self._archive = PostgresArchive(engine)
+        self._decode = decode
+        self._most = most
+        self._turn = threading.Semaphore(AT_ONCE)
+
+    def at(self, as_of: AsOf) -> PastReading:
+        """All rows. Raises Unresolvable, TooLong, PortUnavailable."""
+        horizon = self._archive.horizon(as_of)
+        if horizon.position > self._most:
+            raise TooLong(f"{horizon.position:,} events would have to be folded, {self._most:,} are allowed")
+        rows: Rows = {}
+        fences: dict[str, int] = {}
+        with self._turn:
+            for shard in range(SHARDS):
+                found = replay_shard(ANALYTICS, self._archive, self._decode, shard, horizon)
+                merge_into(rows, found.rows)
+                if found.seq:
+                    fences[str(shard)] = found.seq
+        return PastReading(rows, horizon, fences)
+
+    def of_rider(self, rider_id: str, as_of: AsOf) -> PastReading:
+        """The rows of one rider; the log may be of any length. Raises Unresolvable, TooLong, PortUnavailable."""
+        horizon = self._archive.horizon(as_of)
+        replay = KeyReplay(ANALYTICS, self._archive, NoCheckpoints(), self._decode, most=self._most)
+        with self._turn:
+            found = replay.at(rider_id, horizon)
+        rows: Rows = {}
+        merge_into(rows, [] if found is None else found.rows)
+        return PastReading(rows, horizon, {})
+
+
+class PastReading(AnalyticsRows):
+    """Rows with the place in the log up to which they were folded."""
+
+    def __init__(self, rows: Rows, horizon: Horizon, fences: dict[str, int]) -> None:
+        super().__init__(rows.values())
+        self._position = horizon.position
+        self._fences = fences
+
+    def place(self) -> dict[str, Any]:
+        """No generation wrote these: they are of this code's fold, up to ``position``."""
+        return {"generation": None, "position": self._position}
+
+    def fences(self) -> dict[str, int]:
+        return self._fences
