@@ -9,8 +9,8 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 S = TypeVar("S")
 
-Kind = Literal["text", "float", "integer"]
-"""Type of a column: UTF-8 text, a double, a 64-bit integer; each may be null."""
+Kind = Literal["text", "float", "integer", "instant"]
+"""Type of a column: UTF-8 text, a double, a 64-bit integer, a UTC time in milliseconds; each may be null."""
 
 
 class Limits(NamedTuple):

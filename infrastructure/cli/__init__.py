@@ -18,6 +18,8 @@ COMMANDS = (
     "rebuild",
     "parked",
     "generations",
+    "replay",
+    "feature_history",
     "migrate",
     "config",
     "process",

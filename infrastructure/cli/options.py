@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,3 +13,7 @@ DataDirOption = Annotated[
     typer.Option("--data-dir", help="Where the embedded servers keep data and logs.  \\[default: .ridelog]"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", min=1, max=64, help="Processes that fold, each with shards of its own.")
+]
+WORKERS = min(4, os.cpu_count() or 1)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infrastructure.cli.errors import UserError
-from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def rebuild_projection(
     name: NameArgument,
-    workers: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes that fold, each with shards of its own.")
-    ] = min(4, os.cpu_count() or 1),
+    workers: WorkersOption = WORKERS,
     verify_only: Annotated[
         bool, typer.Option("--verify-only", help="Fold everything anew and compare; switch nothing, keep nothing.")
     ] = False,

@@ -8,14 +8,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from domain.gps_ping import parse_instant
 from infrastructure.http.errors import ApiError
+from infrastructure.times import time_ms
 
 DEFAULT_LIMIT = 100
 MOST = 1_000
-
-_LAST_MS = 253_402_300_799_999
-"""The end of the year 9999: what datetime can hold."""
 
 
 def checked_limit(limit: int) -> int:
@@ -66,11 +63,8 @@ def instant(name: str, value: str | None) -> datetime | None:
 def instant_ms(name: str, value: str) -> int:
     """The same as epoch milliseconds. Raises ApiError (400)."""
     try:
-        ms = int(value) if value.lstrip("-").isascii() and value.lstrip("-").isdigit() else parse_instant(value)
-        if not 0 <= ms <= _LAST_MS:
-            raise ValueError(f"{ms} is not between 1970 and 9999")
-        return ms
-    except (ValueError, OverflowError) as error:
+        return time_ms(value)
+    except ValueError as error:
         detail = f"{name} is epoch milliseconds or an RFC 3339 time with zone: {error}"
         raise ApiError(400, "invalid_time", detail) from error
 

@@ -1,0 +1,197 @@
+"""``feature-history``: the values of a projection along time, for many keys at once; what training sets are made of."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infrastructure.cli.errors import UserError
+from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
+
+if TYPE_CHECKING:
+    from infrastructure.replay.history_parts import HistoryRequest
+    from infrastructure.replay.manifest import Manifest
+    from infrastructure.settings import Settings
+    from projections.as_of import Horizon
+
+MOST_TICKS = 10_000_000
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("feature-history")(feature_history)
+
+
+def feature_history(
+    out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="Where the rows go; the manifest goes beside it.")],
+    projection: Annotated[str, typer.Argument(help="The projection.")] = "speed",
+    keys: Annotated[str | None, typer.Option(help="Keys, separated by commas.  \\[default: all]")] = None,
+    keys_file: Annotated[Path | None, typer.Option(help="Keys, one a line, instead of --keys.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", help="First instant: epoch milliseconds, or RFC 3339 with zone.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="Last instant, inclusive.")] = None,
+    every: Annotated[str, typer.Option(help="From one instant to the next: 500ms, 1s, 5m, 1h.")] = "1s",
+    axis: Annotated[
+        str, typer.Option(help="known: by the events recorded by each instant; event: by those that had happened.")
+    ] = "known",
+    position: Annotated[
+        int | None, typer.Option(min=0, help="With --axis event: the part of the log to look at.  \\[default: all]")
+    ] = None,
+    allow_expired: Annotated[
+        bool, typer.Option("--allow-expired", help="Keep the values of windows past their time to live.")
+    ] = False,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Make the rows of this manifest again, and check that they are the same bytes.")
+    ] = None,
+    workers: WorkersOption = WORKERS,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what a projection served, or would have served, of many keys at every tick of a span.
+
+    One row a key and tick, from the first tick at which the key is known. On the axis known a row has only what was
+    recorded by its tick: no value leaks from the future. One pass over the events, in bounded memory; broken off, the
+    same command goes on. The manifest beside the file names all that its bytes depend on:
+
+      feature-history speed --from … --to … --out a.parquet
+      feature-history --manifest a.parquet.manifest.json --out b.parquet
+
+    gives the same bytes, also on a log that has grown since.
+    """
+    import msgspec
+
+    from infrastructure.parallel import WorkerFailed
+    from infrastructure.replay.manifest import manifest_path, read_manifest, what_differs
+    from infrastructure.replay.store import NEEDS
+    from infrastructure.settings import Settings
+    from infrastructure.supervision.stack import servers_for
+    from projections.as_of import Unresolvable
+    from projections.ports import PortUnavailable
+
+    if out.suffix != ".parquet":
+        raise typer.BadParameter(f"--out writes Parquet: {out.name}.parquet?")
+    wanted = None if manifest is None else read_manifest(manifest)
+    if wanted is not None and (keys or keys_file or since or to or position is not None):
+        raise typer.BadParameter("--manifest says what to make: give no keys, times or position beside it")
+    try:
+        with servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings:
+            if wanted is not None:
+                request, horizon = _again(settings, wanted)
+            else:
+                asked = (_keys(keys, keys_file), _time("--from", since), _time("--to", to), _every(every))
+                request, horizon = _request(settings, projection, *asked, axis, position, allow_expired)
+            made = _make(settings, request, horizon, out, workers)
+    except (PortUnavailable, Unresolvable, WorkerFailed) as error:
+        raise UserError(str(error)) from error
+    if as_json:
+        typer.echo(msgspec.json.encode(made))
+    else:
+        typer.echo(f"{made.rows:,} rows of {made.keys:,} keys and {made.events:,} events in {out}")
+        typer.echo(f"manifest {manifest_path(out)}, data digest {made.data_digest[:16]}")
+    others = [] if wanted is None else what_differs(wanted, made)
+    if others:
+        raise UserError(f"not the bytes of {manifest}: {'; '.join(others)}")
+    if wanted is not None:
+        typer.echo(f"the same bytes as those of {manifest}", err=True)
+
+
+def _make(settings: Settings, request: HistoryRequest, horizon: Horizon, out: Path, workers: int) -> Manifest:
+    from infrastructure.cli.progress import Reporter
+    from infrastructure.replay.history import make_history
+
+    began = time.monotonic()
+    with Reporter("history", "events", 1.0) as reporter:
+
+        def show(done: int, of: int) -> None:
+            reporter.update(done / max(of, 1), done)
+
+        made = make_history(settings, request, horizon, out, workers, show)
+        seconds = max(time.monotonic() - began, 1e-3)
+        reporter.note(f"{made.events:,} events, {made.rows:,} rows in {seconds:.1f} s")
+    return made
+
+
+def _request(
+    settings: Settings,
+    name: str,
+    keys: list[str] | None,
+    from_ms: int,
+    to_ms: int,
+    every_ms: int,
+    axis: str,
+    position: int | None,
+    allow_expired: bool,
+) -> tuple[HistoryRequest, Horizon]:
+    from infrastructure.rebuild.world import projection_named
+    from infrastructure.replay.history import horizon_of
+    from infrastructure.replay.history_parts import HistoryRequest
+
+    if axis not in {"known", "event"}:
+        raise typer.BadParameter(f"--axis is known or event, not {axis!r}")
+    if axis == "known" and position is not None:
+        raise typer.BadParameter("--position goes with --axis event; on the axis known --to says it")
+    if projection_named(name).view is None:
+        raise UserError(f"{name} is a table of rows; a history is of what is served of one key, for example speed")
+    if to_ms < from_ms:
+        raise typer.BadParameter("--to lies before --from")
+    if (to_ms - from_ms) // every_ms >= MOST_TICKS:
+        raise typer.BadParameter(f"more than {MOST_TICKS:,} instants: give a longer --every, or a shorter span")
+    horizon = horizon_of(settings, axis, to_ms, position)
+    limits = (settings.target_freshness_ms, settings.feature_ttl_ms)
+    request = HistoryRequest(
+        name, keys, from_ms, to_ms, every_ms, axis, horizon.position, *limits, allow_expired=allow_expired
+    )
+    return request, horizon
+
+
+def _again(settings: Settings, wanted: Manifest) -> tuple[HistoryRequest, Horizon]:
+    from infrastructure.rebuild.world import projection_named
+    from infrastructure.replay.history import horizon_of
+    from infrastructure.replay.manifest import refuse_other_code
+
+    request = wanted.request
+    refuse_other_code(wanted, projection_named(request.projection))
+    position = request.position if request.axis == "event" else None
+    horizon = horizon_of(settings, request.axis, request.to_ms, position)
+    if str(horizon.log_id) != wanted.log_id or horizon.position != request.position:
+        raise UserError(
+            f"that history is of the log {wanted.log_id} up to position {request.position:,}; this log is "
+            f"{horizon.log_id} and has {horizon.position:,} by then: is it another database, or an older backup?"
+        )
+    return request, horizon
+
+
+def _keys(given: str | None, file: Path | None) -> list[str] | None:
+    if given is not None and file is not None:
+        raise typer.BadParameter("give --keys or --keys-file, not both")
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{file} cannot be read: {error}") from error
+        return sorted({line for line in lines if line})
+    return None if given is None else sorted(set(given.split(",")))
+
+
+def _time(option: str, text: str | None) -> int:
+    from infrastructure.times import time_ms
+
+    if text is None:
+        raise typer.BadParameter(f"{option} is needed: epoch milliseconds, or RFC 3339 with zone")
+    try:
+        return time_ms(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from error
+
+
+def _every(text: str) -> int:
+    match = re.fullmatch(r"(\d+)(ms|s|m|h)", text)
+    if match is None or int(match[1]) == 0:
+        raise typer.BadParameter(f"--every is for example 500ms, 1s, 5m or 1h, not {text!r}")
+    return int(match[1]) * _UNITS[match[2]]

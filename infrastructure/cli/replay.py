@@ -1,0 +1,154 @@
+"""``replay``: a projection as of an instant; why a key has its values; how two replays differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infrastructure.cli.errors import UserError
+from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
+
+if TYPE_CHECKING:
+    from infrastructure.replay.store import Store
+    from infrastructure.settings import Settings
+    from projections.as_of import AsOf
+
+DIFF_HELP = (
+    "Hold it against another replay: known:T, event:T or position:P (the same code as of then), generation:N (what "
+    "that generation stores), code:DIR (the code of another checkout)."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(replay)
+
+
+def replay(
+    projection: Annotated[str, typer.Argument(help="The projection, for example speed.")],
+    at: Annotated[
+        str | None, typer.Option(help="As of this instant: epoch milliseconds, or RFC 3339 with zone.")
+    ] = None,
+    axis: Annotated[
+        str,
+        typer.Option(
+            help="What --at means: known, the events recorded by then; event, those that had happened by then, "
+            "whenever they were recorded."
+        ),
+    ] = "known",
+    position: Annotated[
+        int | None,
+        typer.Option(min=0, help="As of this position of the log; with --axis event, the part of the log to look at."),
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Only this key, for example a rider's id.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Of one --key: which pings count, what each weighs, which came too late.")
+    ] = False,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Of one --key: its values after each of its latest N events.")
+    ] = None,
+    diff: Annotated[str | None, typer.Option(metavar="WITH", help=DIFF_HELP)] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="With --diff and --key: both sides' speed over time.")
+    ] = None,
+    minutes: Annotated[int, typer.Option(min=1, max=1_440, help="Minutes before the instant that --plot shows.")] = 30,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="Write all rows here; broken off, it goes on there.")
+    ] = None,
+    allow_expired: Annotated[
+        bool, typer.Option("--allow-expired", help="Show the values of windows past their time to live too.")
+    ] = False,
+    workers: WorkersOption = WORKERS,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a projection as it stood at an instant, computed from the event store by the fold that serves it.
+
+    For example, one rider's speed as it was known at noon, and why:
+
+      replay speed --key anna --at 2026-11-23T12:00:00Z --explain
+
+    all riders, by what had really happened by then, as a file:
+
+      replay speed --at 2026-11-23T12:00:00Z --axis event --out noon.parquet
+
+    what lateness has changed:
+
+      replay speed --at 2026-11-23T12:00:00Z --diff event:2026-11-23T12:00:00Z
+
+    Reads go on all the time; nothing that is served is touched. Works beside a running `serve` or without one.
+    """
+    from infrastructure.cli import replay_show as show
+    from infrastructure.rebuild.world import projection_named
+    from infrastructure.replay.ask import Asked
+
+    _refuse_nonsense(key, explain, steps, diff, plot, out)
+    chosen = projection_named(projection)
+    as_of = _as_of(at, axis, position)
+    with _store(data_dir) as (settings, store):
+        asked = Asked(settings, store, chosen, as_of, allow_expired, workers)
+        if explain:
+            show.explained(asked.explain(_needed(key)), as_json)
+        elif steps is not None:
+            show.stepped(asked.steps(_needed(key), steps), as_json)
+        elif diff is not None:
+            found = asked.diff(diff, key)
+            if plot is not None:
+                asked.plot(diff, _needed(key), minutes, plot)
+            show.differing(found, as_json)
+            if plot is not None:
+                typer.echo(f"plotted {plot}", err=True)
+        elif key is not None:
+            show.one(asked.one(key), as_json)
+        else:
+            with asked.all(out) as everything:
+                show.everything(everything, as_json)
+
+
+def _refuse_nonsense(
+    key: str | None, explain: bool, steps: int | None, diff: str | None, plot: Path | None, out: Path | None
+) -> None:
+    if sum((explain, steps is not None, diff is not None)) > 1:
+        raise typer.BadParameter("--explain, --steps and --diff are three questions: ask one at a time")
+    if key is None and (explain or steps is not None or plot is not None):
+        raise typer.BadParameter("--explain, --steps and --plot are of one key: give --key")
+    if plot is not None and diff is None:
+        raise typer.BadParameter("--plot shows the two sides of a --diff")
+    if out is not None and (key is not None or diff is not None):
+        raise typer.BadParameter("--out is for all keys as of one instant; for one key or a --diff use --json")
+    if out is not None and out.suffix != ".parquet":
+        raise typer.BadParameter(f"--out writes Parquet: {out.name}.parquet? (rows as JSON: --json)")
+
+
+def _needed(key: str | None) -> str:
+    assert key is not None
+    return key
+
+
+def _as_of(at: str | None, axis: str, position: int | None) -> AsOf:
+    from infrastructure.replay.ask import as_of
+
+    try:
+        return as_of(at, axis, position)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@contextmanager
+def _store(data_dir: Path | None) -> Iterator[tuple[Settings, Store]]:
+    from infrastructure.parallel import WorkerFailed
+    from infrastructure.replay.store import NEEDS, open_store
+    from infrastructure.settings import Settings
+    from infrastructure.supervision.stack import servers_for
+    from projections.as_of import Unresolvable
+    from projections.ports import PortUnavailable
+
+    try:
+        with servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings, open_store(settings) as store:
+            yield settings, store
+    except (PortUnavailable, Unresolvable, WorkerFailed) as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,234 @@
+"""The questions of ``replay``, answered as documents: what the command line prints, and what a program reads."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from infrastructure.cli.progress import Reporter
+from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.event_store.checkpoints import PostgresCheckpoints
+from infrastructure.rebuild.world import NEEDS, open_world
+from infrastructure.replay import parquet
+from infrastructure.replay.bulk import Output, merged_rows, replay_all, tables_of
+from infrastructure.replay.diff import Differ, Found
+from infrastructure.replay.plot import plot
+from infrastructure.replay.request import Request, encode, limits_of, values
+from infrastructure.replay.series import column_along
+from infrastructure.replay.store import Store
+from infrastructure.settings import Settings
+from infrastructure.supervision.stack import servers_for
+from infrastructure.times import time_ms
+from infrastructure.user_error import UserError
+from projections.as_of import AsOf, Horizon
+from projections.explain import explain
+from projections.protocol import Projection
+from projections.replay import KeyReplay
+from projections.steps import steps
+from read_models.view import View
+
+
+class Everything(NamedTuple):
+    """A replay of all keys: what was asked, its parts, and the rows of each table."""
+
+    document: dict[str, Any]
+    output: Output
+    projection: Projection[Any]
+    files: list[Path]
+    """Where the rows were written, if that was asked for."""
+
+    def rows(self, table: str) -> Iterator[parquet.Row]:
+        return merged_rows(self.projection, self.output, table)
+
+
+def as_of(at: str | None, axis: str, position: int | None) -> AsOf:
+    """What the options mean. Raises ValueError."""
+    if axis not in {"known", "event"}:
+        raise ValueError(f"--axis is known or event, not {axis!r}; for a position give --position")
+    if at is None:
+        if position is None:
+            raise ValueError("as of when? give --at, or --position")
+        return AsOf.at_position(position)
+    if axis == "event":
+        return AsOf.happened(time_ms(at), position)
+    if position is not None:
+        raise ValueError("give either --at or --position; both only with --axis event")
+    return AsOf.known(time_ms(at))
+
+
+class Asked:
+    """One projection as of one instant. Every method may raise Unresolvable, PortUnavailable, UserError."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        projection: Projection[Any],
+        when: AsOf,
+        allow_expired: bool,
+        workers: int,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._projection = projection
+        self._workers = workers
+        self._archive = PostgresArchive(store.engine)
+        self._checkpoints = PostgresCheckpoints(store.engine, projection)
+        self._request = Request(projection.name, self._archive.horizon(when), limits_of(settings), allow_expired)
+        self.document = self._request.document(projection)
+
+    def one(self, key: str) -> dict[str, Any]:
+        """One key: its values, or its rows by table."""
+        replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._store.decode)
+        found = replay.at(key, self._request.horizon)
+        if found is None:
+            raise UserError(f"no event of {key!r} counts as of then")
+        shown = self.document | {"key": key, "events_folded": found.events}
+        if found.parked is not None:
+            shown["parked"] = found.parked._asdict()
+        if self._projection.view is None:
+            tables = {table.table.name: table for table in self._projection.tables}
+            rows = sorted(found.rows, key=lambda row: (row.table, row.key))
+            return shown | {
+                "tables": {n: [parquet.row_of(t, row) for row in rows if row.table == n] for n, t in tables.items()}
+            }
+        if found.state is None:
+            raise UserError(f"{key!r} is held back at its first event: {found.parked}")
+        return shown | {"values": values(self._projection.view, self._request, key, found.state)}
+
+    @contextmanager
+    def all(self, out: Path | None) -> Iterator[Everything]:
+        """All keys, into ``out`` (its parts beside it until it is whole) or aside until the context ends."""
+        with tempfile.TemporaryDirectory() as aside, Reporter("replay", "events", 1.0) as reporter:
+
+            def show(done: int, of: int) -> None:
+                reporter.update(done / max(of, 1), done, f"{max(0, of - done):,} to go")
+
+            folder = Path(aside) if out is None else out.with_name(f"{out.name}.parts")
+            output = replay_all(self._settings, self._projection, self._request, folder, self._workers, show)
+            everything = Everything(self.document | _counts(output), output, self._projection, [])
+            if out is not None:
+                self._write(everything, out)
+            yield everything
+
+    def _write(self, everything: Everything, out: Path) -> None:
+        tables = tables_of(self._projection)
+        files = {}
+        for name, columns in tables.items():
+            path = out if len(tables) == 1 else out.with_name(f"{out.stem}.{name}.parquet")
+            everything.files.append(path)
+            files[name] = {"file": path.name, "rows": parquet.write(path, columns, everything.rows(name))}
+        out.with_name(f"{out.name}.manifest.json").write_bytes(encode(everything.document | {"tables": files}))
+        for leftover in everything.output.folder.iterdir():
+            leftover.unlink()
+        everything.output.folder.rmdir()
+
+    def explain(self, key: str) -> dict[str, Any]:
+        """One key's window, ping by ping."""
+        view = self._view("--explain")
+        if view.explain is None:
+            raise UserError(f"{self._projection.name} keeps nothing that could be explained: see --steps")
+        found = explain(
+            self._projection, self._archive, self._checkpoints, self._store.decode, key, self._request.horizon
+        )
+        if found is None:
+            raise UserError(f"no event of {key!r} counts as of then")
+        shown = None if found.state is None else values(view, self._request, key, found.state)
+        return self.document | {
+            "key": key,
+            "values": shown,
+            "window": found.window,
+            "too_late": found.too_late,
+            "looked_at": found.looked_at,
+            "parked": None if found.parked is None else found.parked._asdict(),
+        }
+
+    def steps(self, key: str, latest: int) -> dict[str, Any]:
+        """One key's values after each of its latest events."""
+        self._view("--steps")
+        made = steps(
+            self._projection,
+            self._archive,
+            self._checkpoints,
+            self._store.decode,
+            key,
+            self._request.horizon,
+            latest,
+            self._request.limits,
+        )
+        return self.document | {"key": key, "steps": [step._asdict() for step in made]}
+
+    def diff(self, other: str, key: str | None) -> Found:
+        """Against ``other``, as the option spells it."""
+        kind, _, value = other.partition(":")
+        with Reporter("diff", "shards" if kind == "generation" else "events", 1.0) as reporter:
+
+            def show(done: int, of: int) -> None:
+                reporter.update(done / max(of, 1), done)
+
+            differ = Differ(self._settings, self._store, self._projection, self._request, key, self._workers, show)
+            if kind == "code":
+                return differ.code(Path(value))
+            if kind == "generation":
+                with servers_for(self._settings, NEEDS) as settings, open_world(settings) as world:
+                    return differ.generation(world, _number(value, "generation"))
+            return differ.as_of(_other(kind, value))
+
+    def plot(self, other: str, key: str, minutes: int, path: Path) -> None:
+        """The first float column of both sides over the minutes before the later instant."""
+        view = self._view("--plot")
+        kind, _, value = other.partition(":")
+        if kind in {"code", "generation"}:
+            raise UserError("--plot shows two instants or axes; of other code see --steps in both checkouts")
+        sides = [self._request.horizon, self._archive.horizon(_other(kind, value))]
+        column = next(name for name, is_a in view.columns.items() if is_a == "float")
+        until = max(side.at_ms for side in sides)
+        ticks = range(until - minutes * 60_000, until + 1, 1_000)
+        series = [
+            (label(side), *column_along(self._store, self._projection, key, side, ticks, column, self._request.limits))
+            for side in sides
+        ]
+        if not any(times for _, times, _ in series):
+            raise UserError(f"{key!r} has no values in the {minutes} minutes before; give more --minutes")
+        plot(path, f"{self._projection.name} of {key}", column, series)
+
+    def _view(self, option: str) -> View[Any]:
+        if self._projection.view is None:
+            raise UserError(f"{option} is of what is served of one key; {self._projection.name} is a table of rows")
+        return self._projection.view
+
+
+def _counts(output: Output) -> dict[str, Any]:
+    parts = output.parts
+    return {
+        "events_folded": sum(part.events for part in parts),
+        "keys": sum(part.keys for part in parts),
+        "parked": sorted(key for part in parts for key in part.parked),
+    }
+
+
+def _other(kind: str, value: str) -> AsOf:
+    try:
+        if kind == "position":
+            return AsOf.at_position(_number(value, kind))
+        if kind in {"known", "event"}:
+            return AsOf(kind, time_ms(value))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UserError(f"--diff {kind}:{value}: {error}") from error
+    raise UserError(f"--diff takes known:T, event:T, position:P, generation:N or code:DIR, not {kind!r}")
+
+
+def _number(value: str, what: str) -> int:
+    if not value.isascii() or not value.isdigit():
+        raise UserError(f"--diff {what}:N needs a number, not {value!r}")
+    return int(value)
+
+
+def label(horizon: Horizon) -> str:
+    """The side of a plot."""
+    if horizon.axis == "event":
+        return "as it happened (event time)"
+    return "as it was known (recorded)" if horizon.axis == "known" else f"as recorded up to {horizon.position:,}"

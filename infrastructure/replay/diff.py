@@ -1,0 +1,171 @@
+"""Two replays held against each other: instants, axes, a generation that is stored, or another version of the code."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from domain.identifiers import SHARDS, shard_of
+from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.event_store.checkpoints import PostgresCheckpoints
+from infrastructure.rebuild.world import World
+from infrastructure.replay.bulk import merged_rows, replay_all
+from infrastructure.replay.other_code import OtherCode
+from infrastructure.replay.request import Request, values
+from infrastructure.replay.store import Store
+from infrastructure.settings import Settings
+from infrastructure.user_error import UserError
+from projections.as_of import AsOf, Horizon
+from projections.difference import Difference, Place, Row, Since, by_key, differing
+from projections.divergence import first_difference
+from projections.protocol import Projection
+from projections.replay import KeyReplay
+from projections.replay_shards import replay_shard
+from projections.steps import steps
+
+Show = Callable[[int, int], None]
+
+STEPS = 1_000
+"""Events of a key that two versions of the code are followed over, to find where they part."""
+
+
+class Found(NamedTuple):
+    """The difference, the sides in words, and from which event on each example differs."""
+
+    left: str
+    right: str
+    difference: Difference
+    first: dict[str, Since | None]
+
+
+class Differ:
+    """``left`` is this code as of the request; each method is one kind of right side. ``key``: only that one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        projection: Projection[Any],
+        request: Request,
+        key: str | None,
+        workers: int,
+        show: Show,
+    ) -> None:
+        if projection.view is None:
+            raise UserError(
+                f"{projection.name} is a table of rows; compare two builds of it with rebuild-projection --verify-only"
+            )
+        self._view = projection.view
+        self._settings = settings
+        self._store = store
+        self._projection = projection
+        self._request = request
+        self._key = key
+        self._workers = workers
+        self._show = show
+        self._archive = PostgresArchive(store.engine)
+        self._checkpoints = PostgresCheckpoints(store.engine, projection)
+        self._words = in_words(request.horizon)
+
+    def as_of(self, other: AsOf) -> Found:
+        """The same code as of another instant, axis or position. Raises Unresolvable."""
+        right = self._archive.horizon(other)
+        left = self._request.horizon
+        theirs = self._request._replace(horizon=right)
+        found = self._pairs(self._rows(self._request), self._rows(theirs))
+        ours = (self._projection, self._archive, self._checkpoints, self._store.decode)
+        first = {e.key: first_difference(*ours, e.key, left, right) for e in found.examples}
+        return Found(self._words, in_words(right), found, first)
+
+    def code(self, folder: Path) -> Found:
+        """The code of another checkout, as of the same horizon."""
+        other = OtherCode(folder, self._settings)
+        with tempfile.TemporaryDirectory() as aside:
+            # One key is not worth a replay of all.
+            theirs = (
+                other.rows(self._request, self._workers, Path(aside) / "other.parquet")
+                if self._key is None
+                else iter(r["row"] for r in other.steps(self._projection.name, self._key, self._request.horizon, 1))
+            )
+            found = self._pairs(self._rows(self._request), ((_place(row), row) for row in theirs))
+        first = {e.key: self._parting(other, e.key) for e in found.examples[:5]}
+        return Found(f"this code, {self._words}", f"the code in {folder}, {self._words}", found, first)
+
+    def generation(self, world: World, number: int) -> Found:
+        """What a generation stores, against this code's fold of the same events: each shard at its fence."""
+        sink = world.stores.sink(self._projection, number)
+        found = Difference()
+        head = self._archive.horizon(AsOf.at_position(self._archive.head(self._projection.stream).position))
+        at_ms = self._request.horizon.at_ms
+        for shard in range(SHARDS) if self._key is None else [shard_of(self._key)]:
+            stored = sink.snapshot(shard)
+            seq = 0 if stored.fence is None else stored.fence.seq
+            mine = replay_shard(self._projection, self._archive, self._store.decode, shard, head, upto_seq=seq)
+            for key in sorted(stored.states.keys() | mine.states.keys()) if self._key is None else [self._key]:
+                ours = values(self._view, self._request, key, mine.states[key]) if key in mine.states else None
+                theirs = self._stored(key, stored.states.get(key), at_ms)
+                found.take(key, ours, theirs, self._view.columns)
+            self._show(shard + 1, SHARDS)
+        if not found.compared:
+            raise UserError(f"generation {number} of {self._projection.name} stores nothing: see `generations`")
+        return Found("this code at the fences of the generation", f"generation {number} as it is stored", found, {})
+
+    def _stored(self, key: str, state: bytes | None, at_ms: int) -> Row | None:
+        if state is None:
+            return None
+        try:
+            decoded = self._projection.decode(state)
+        except Exception as error:
+            raise UserError(
+                f"this code cannot read the states of that generation ({error}): compare by --diff code:DIR instead"
+            ) from error
+        return values(self._view, self._request, key, decoded)
+
+    def _rows(self, request: Request) -> Iterator[tuple[Place, Row]]:
+        if self._key is not None:
+            replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._store.decode)
+            found = replay.at(self._key, request.horizon)
+            if found is not None and found.state is not None:
+                yield (
+                    _place(values(self._view, request, self._key, found.state)),
+                    values(self._view, request, self._key, found.state),
+                )
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            output = replay_all(self._settings, self._projection, request, Path(folder), self._workers, self._show)
+            for row in merged_rows(self._projection, output, self._projection.name):
+                yield _place(row), row
+
+    def _pairs(self, left: Iterator[tuple[Place, Row]], right: Iterator[tuple[Place, Row]]) -> Difference:
+        found = Difference()
+        for key, ours, theirs in by_key(left, right):
+            found.take(key, ours, theirs, self._view.columns)
+        return found
+
+    def _parting(self, other: OtherCode, key: str) -> Since | None:
+        horizon, name = self._request.horizon, self._projection.name
+        ours = (self._projection, self._archive, self._checkpoints, self._store.decode)
+        mine = {s.version: s for s in steps(*ours, key, horizon, STEPS, self._request.limits)}
+        found: Since | None = None
+        for step in other.steps(name, key, horizon, STEPS):
+            if step["version"] not in mine:
+                continue
+            if not differing(mine[step["version"]].row, step["row"], self._view.columns):
+                found = None
+            elif found is None:
+                found = Since(step["version"], step["position"], "both")
+        return found
+
+
+def in_words(horizon: Horizon) -> str:
+    """The horizon for people."""
+    if horizon.axis == "position":
+        return f"position {horizon.position:,}"
+    what = "known by" if horizon.axis == "known" else "happened by"
+    return f"{what} {horizon.at_ms} (position {horizon.position:,})"
+
+
+def _place(row: Row) -> Place:
+    return shard_of(row["rider_id"]), row["rider_id"]

@@ -1,0 +1,91 @@
+"""The values of a projection along time, for many keys at once: parts by shard, one file, one manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from domain.identifiers import SHARDS, shard_of
+from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.parallel import CONTEXT, in_processes
+from infrastructure.rebuild.world import projection_named
+from infrastructure.replay import parquet
+from infrastructure.replay.bulk import SMALL
+from infrastructure.replay.history_parts import (
+    HistoryPart,
+    HistoryRequest,
+    columns,
+    make_parts,
+    part_file,
+    sidecar,
+)
+from infrastructure.replay.manifest import Manifest, manifest, manifest_path
+from infrastructure.replay.request import encode
+from infrastructure.replay.store import open_store
+from infrastructure.settings import Settings
+from projections.as_of import AsOf, Horizon
+
+REQUEST = "request.json"
+
+
+def horizon_of(settings: Settings, axis: str, to_ms: int, position: int | None) -> Horizon:
+    """How much of the log a history up to ``to_ms`` looks at. Raises Unresolvable, PortUnavailable."""
+    with open_store(settings) as store:
+        archive = PostgresArchive(store.engine)
+        if axis == "known":
+            return archive.horizon(AsOf.known(to_ms))
+        return archive.horizon(AsOf.happened(to_ms, position))
+
+
+def make_history(
+    settings: Settings,
+    request: HistoryRequest,
+    horizon: Horizon,
+    out: Path,
+    workers: int,
+    show: Callable[[int, int], None],
+) -> Manifest:
+    """Write ``out`` and its manifest beside it. Broken off and asked again, finished shards are kept."""
+    folder = out.with_name(f"{out.name}.parts")
+    folder.mkdir(parents=True, exist_ok=True)
+    whose = encode({"request": msgspec.to_builtins(request), "log_id": str(horizon.log_id)})
+    if not (folder / REQUEST).exists() or (folder / REQUEST).read_bytes() != whose:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        (folder / REQUEST).write_bytes(whose)
+    shards = list(range(SHARDS)) if request.keys is None else sorted({shard_of(key) for key in request.keys})
+    missing = [shard for shard in shards if not sidecar(folder, shard).exists()]
+    done, total = CONTEXT.Value("q", 0), request.position
+    if workers > 1 and total > SMALL and len(missing) > 1:
+        shares = [(settings, request, horizon, folder, missing[n::workers], done) for n in range(workers)]
+        in_processes("history", make_parts, [s for s in shares if s[4]], lambda: show(done.value, total))
+    else:
+        make_parts(lambda: show(done.value, total), settings, request, horizon, folder, missing, done)
+    show(total, total)
+    parts = [msgspec.json.decode(sidecar(folder, shard).read_bytes(), type=HistoryPart) for shard in shards]
+    projection = projection_named(request.projection)
+    file_sha256 = _join([part_file(folder, shard) for shard in shards], out, parquet.schema(columns(projection)))
+    whole = hashlib.sha256("".join(f"{part.shard} {part.digest}\n" for part in parts).encode()).hexdigest()
+    made = manifest(request, str(horizon.log_id), projection, parts, whole, file_sha256, f"pyarrow {pa.__version__}")
+    manifest_path(out).write_bytes(encode(msgspec.to_builtins(made)))
+    shutil.rmtree(folder)
+    return made
+
+
+def _join(parts: list[Path], out: Path, schema: pa.Schema) -> str:
+    """All parts, in their order, as one file; its sha256."""
+    aside = out.with_name(f"{out.name}.part")
+    with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(group))
+    aside.replace(out)
+    with out.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,97 @@
+"""Rows as Parquet files: the same rows give the same bytes, with the same version of the library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+
+from read_models.rows import RowChange, RowTable
+from read_models.view import Kind
+
+ROW_GROUP = 65_536
+_TYPES = {"text": pa.string(), "float": pa.float64(), "integer": pa.int64(), "instant": pa.timestamp("ms", tz="UTC")}
+
+Row = Mapping[str, Any]
+
+
+def row_columns(table: RowTable) -> dict[str, Kind]:
+    """The columns of a read model's table: its key, then its sums and latest values, which are integers."""
+    kinds: dict[str, Kind] = {
+        name: "instant" if isinstance(table.table.c[name].type, TIMESTAMP) else "text" for name in table.key
+    }
+    return kinds | dict.fromkeys((*table.add, *table.latest), "integer")
+
+
+def row_of(table: RowTable, change: RowChange) -> Row:
+    """One row under ``row_columns``."""
+    latest = change.latest if change.latest is not None else (None,) * len(table.latest)
+    names = (*table.key, *table.add, *table.latest)
+    return dict(zip(names, (*change.key, *change.add, *latest), strict=True))
+
+
+def schema(columns: Mapping[str, Kind]) -> pa.Schema:
+    return pa.schema([(name, _TYPES[kind]) for name, kind in columns.items()])
+
+
+class ParquetWriter:
+    """Writes rows in groups of ROW_GROUP; the file has its name only when it is whole."""
+
+    def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
+        self._path = path
+        self._aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+        self._schema = schema(columns)
+        self._columns: dict[str, list[Any]] = {name: [] for name in columns}
+        self._writer = pq.ParquetWriter(self._aside, self._schema, compression="zstd")
+        self.rows = 0
+
+    def add(self, row: Row) -> None:
+        for name, values in self._columns.items():
+            values.append(row[name])
+        self.rows += 1
+        if self.rows % ROW_GROUP == 0:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+        self._aside.replace(self._path)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self._writer.close()
+        self._aside.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        if any(self._columns.values()):
+            self._writer.write_table(pa.table(self._columns, schema=self._schema))
+        for values in self._columns.values():
+            values.clear()
+
+
+def write(path: Path, columns: Mapping[str, Kind], rows: Iterable[Row]) -> int:
+    """All of ``rows``; how many there were."""
+    writer = ParquetWriter(path, columns)
+    try:
+        for row in rows:
+            writer.add(row)
+    except BaseException:
+        writer.abandon()
+        raise
+    writer.close()
+    return writer.rows
+
+
+def read(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """The rows of files, one after the other, a group at a time; times as epoch milliseconds."""
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROW_GROUP):
+                for row in batch.to_pylist():
+                    yield {n: round(v.timestamp() * 1000) if isinstance(v, datetime) else v for n, v in row.items()}

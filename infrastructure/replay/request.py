@@ -1,0 +1,50 @@
+"""What is replayed: a projection, as of a horizon, shown under limits; and how that is written down."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from infrastructure.settings import Settings
+from projections.as_of import Horizon
+from projections.catalogue import DIGESTS
+from projections.protocol import Projection
+from read_models.view import Limits, View
+
+
+class Request(NamedTuple):
+    """All that the rows of a replay depend on beside the log and the code."""
+
+    projection: str
+    horizon: Horizon
+    limits: Limits
+    allow_expired: bool
+
+    def document(self, projection: Projection[Any]) -> dict[str, Any]:
+        """For people, and to tell whether parts on the disk are parts of this very request."""
+        return {
+            "projection": self.projection,
+            "fold_version": projection.fold_version,
+            "fold_digest": DIGESTS[projection.name],
+            "log_id": str(self.horizon.log_id),
+            "axis": self.horizon.axis,
+            "at_ms": self.horizon.at_ms,
+            "position": self.horizon.position,
+            **self.limits._asdict(),
+            "allow_expired": self.allow_expired,
+        }
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(settings.target_freshness_ms, settings.feature_ttl_ms)
+
+
+def values(view: View[Any], request: Request, key: str, state: Any) -> dict[str, Any]:
+    """The key's row at the instant of the request."""
+    return view.row(key, view.features(state), request.horizon.at_ms, request.limits, request.allow_expired)
+
+
+def encode(document: Any) -> bytes:
+    """JSON whose bytes depend on nothing but the document: keys are sorted."""
+    return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=1) + b"\n"

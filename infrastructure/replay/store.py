@@ -1,0 +1,40 @@
+"""The event store for commands that read it: a replay needs no other server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+
+from domain.contracts import Codec
+from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.errors import unavailable_as_port_error
+from infrastructure.rebuild.world import refuse_other_revision
+from infrastructure.registry.connect import schema_ids
+from infrastructure.settings import Settings
+from projections.folding import Decode
+
+NEEDS = ("postgres_url",)
+
+
+class Store(NamedTuple):
+    """Open connections, and the codec over the registry."""
+
+    engine: Engine
+    decode: Decode
+
+
+@contextmanager
+def open_store(settings: Settings) -> Iterator[Store]:
+    """Raises UserError if the database is at another revision; PortUnavailable, RegistryUnavailable."""
+    assert settings.postgres_url is not None
+    refuse_other_revision(settings.postgres_url)
+    engine = reader_engine(settings.postgres_url)
+    try:
+        with unavailable_as_port_error():
+            decode = Codec(schema_ids(settings, engine)).decode
+        yield Store(engine, decode)
+    finally:
+        engine.dispose()

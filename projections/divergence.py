@@ -1,0 +1,88 @@
+"""The first event that makes the difference between two horizons of one key: both folded side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from projections.archive import Archive
+from projections.as_of import Horizon, upto
+from projections.checkpoints import EVERY, Checkpoints
+from projections.difference import Since, differing
+from projections.folding import Decode, Fold
+from projections.ports import LoggedEvent
+from projections.protocol import Projection
+from projections.replay import KeyReplay, KeyRun
+from read_models.view import Limits
+
+MOST = 20_000
+"""Events of one key that are folded twice to find it; a difference that is older is told as "before" them."""
+
+_LIMITS = Limits()
+_NEVER = 1 << 62
+
+
+def first_difference(
+    projection: Projection[Any],
+    archive: Archive,
+    checkpoints: Checkpoints,
+    decode: Decode,
+    key: str,
+    left: Horizon,
+    right: Horizon,
+) -> Since | None:
+    """From which event on the values of the two differ to the end; None if they do not. Version 0: before all that
+    was looked at."""
+    view = projection.view
+    assert view is not None
+    last = archive.last_version(projection.stream, key)
+    first = max(0, last - MOST)
+    if left.happened_by_ms == right.happened_by_ms:
+        # The same events up to the earlier of the two: only what lies between can differ.
+        earlier = min(left, right, key=lambda one: one.position)
+        first = max(first, _version(projection, archive, checkpoints, decode, key, earlier) - 1)
+    replay = KeyReplay(projection, archive, checkpoints, decode)
+    discarded = archive.discarded(projection.name)
+    runs: list[KeyRun[Any]] = []
+    at_ms = max(left.at_ms, right.at_ms)
+    for side in (left, right):
+        start = archive.key_range(projection.stream, key, first - 1, first, None) if first else []
+        before = replay.at(key, side._replace(position=min(side.position, start[0].position))) if start else None
+        fold = Fold(projection, decode, lambda: at_ms, _NEVER)
+        runs.append(KeyRun(fold, key, None if before is None else before.state, discarded))
+
+    def differ() -> bool:
+        rows = [None if r.state is None else view.row(key, view.features(r.state), at_ms, _LIMITS, True) for r in runs]
+        return bool(differing(rows[0], rows[1], view.columns))
+
+    found = Since(0, 0, "before") if differ() else None
+    for after in range(first, last, EVERY):
+        chunks = [_counting(projection, archive, key, side, after, min(after + EVERY, last)) for side in (left, right)]
+        every = {event.version: event for chunk in chunks for event in chunk.values()}
+        for version, event in sorted(every.items()):
+            counts = [version in chunk for chunk in chunks]
+            for run, counted in zip(runs, counts, strict=True):
+                if counted:
+                    run.take([event])
+            if not differ():
+                found = None
+            elif found is None:
+                found = Since(version, event.position, "both" if all(counts) else "left" if counts[0] else "right")
+    return found
+
+
+def _counting(
+    projection: Projection[Any], archive: Archive, key: str, side: Horizon, after: int, until: int
+) -> dict[int, LoggedEvent]:
+    """The events of a range that count on one side, by version."""
+    events, _ = upto(archive.key_range(projection.stream, key, after, until, side.happened_by_ms), side.position)
+    return {event.version: event for event in events}
+
+
+def _version(
+    projection: Projection[Any], archive: Archive, checkpoints: Checkpoints, decode: Decode, key: str, at: Horizon
+) -> int:
+    found = KeyReplay(projection, archive, checkpoints, decode).at(key, at)
+    if found is None or found.state is None or projection.view is None:
+        return 0
+    view = projection.view
+    return int(view.row(key, view.features(found.state), at.at_ms, _LIMITS, True)["version"])

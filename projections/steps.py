@@ -1,0 +1,56 @@
+"""The values of one key after each of its latest events: to follow them, and to hold another fold against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from projections.archive import Archive
+from projections.as_of import Horizon, upto
+from projections.checkpoints import EVERY, Checkpoints
+from projections.folding import Decode, Fold
+from projections.protocol import Projection
+from projections.replay import KeyReplay, KeyRun
+from read_models.view import Limits
+
+_NEVER = 1 << 62
+
+
+class Step(NamedTuple):
+    """An event of the key, and its row right after it (ages relative to the horizon)."""
+
+    version: int
+    position: int
+    row: dict[str, Any]
+
+
+def steps(
+    projection: Projection[Any],
+    archive: Archive,
+    checkpoints: Checkpoints,
+    decode: Decode,
+    key: str,
+    horizon: Horizon,
+    latest: int,
+    limits: Limits,
+) -> Iterator[Step]:
+    """After each of the ``latest`` events within ``horizon``, in the order of the log."""
+    view = projection.view
+    assert view is not None
+    replay = KeyReplay(projection, archive, checkpoints, decode)
+    found = replay.at(key, horizon)
+    if found is None or found.state is None:
+        return
+    last = int(view.row(key, view.features(found.state), horizon.at_ms, limits, True)["version"])
+    first = max(0, last - latest)
+    start = archive.key_range(projection.stream, key, first - 1, first, None) if first else []
+    before = replay.at(key, horizon._replace(position=start[0].position)) if start else None
+    fold = Fold(projection, decode, lambda: horizon.at_ms, _NEVER)
+    run = KeyRun(fold, key, None if before is None else before.state, archive.discarded(projection.name))
+    for after in range(first, last, EVERY):
+        chunk = archive.key_range(projection.stream, key, after, min(after + EVERY, last), horizon.happened_by_ms)
+        for event in upto(chunk, horizon.position)[0]:
+            run.take([event])
+            if run.state is not None:
+                row = view.row(key, view.features(run.state), horizon.at_ms, limits, True)
+                yield Step(event.version, event.position, row)
