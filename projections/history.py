@@ -50,13 +50,14 @@ def happened_states(
     ticks: Iterable[int],
     discarded: frozenset[int],
     from_log: Callable[[int], tuple[S | None, Parked | None]],
+    kept: int = KEPT,
 ) -> Iterator[tuple[int, S]]:
     """The same by event time: ``events`` come by (event time, version).
 
     ``from_log(tick)`` folds the key anew as of a tick (its state, and where it is parked): for an event that belongs
     before all that are kept here.
     """
-    run: _Placed[S] = _Placed(fold, key, discarded)
+    run: _Placed[S] = _Placed(fold, key, discarded, kept)
     coming = iter(events)
     following = next(coming, None)
     for tick in ticks:
@@ -77,7 +78,8 @@ class _After(NamedTuple, Generic[S]):
 class _Placed(Generic[S]):
     """Events of a key put into the order of the log one by one, with the state after each."""
 
-    def __init__(self, fold: Fold[S], key: str, discarded: frozenset[int]) -> None:
+    def __init__(self, fold: Fold[S], key: str, discarded: frozenset[int], kept: int) -> None:
+        self._kept = kept
         self._fold = fold
         self._key = key
         self._discarded = discarded
@@ -105,9 +107,10 @@ class _Placed(Generic[S]):
         del self._after[place:]
         for again in self._events[place:]:
             self._after.append(self._folded(again))
-        if len(self._events) > 2 * KEPT:
-            self._before, self._first = self._after[KEPT - 1], self._events[KEPT - 1].version
-            del self._events[:KEPT], self._after[:KEPT]
+        if len(self._events) > 2 * self._kept:
+            out = len(self._events) - self._kept
+            self._before, self._first = self._after[out - 1], self._events[out - 1].version
+            del self._events[:out], self._after[:out]
 
     def restart(self, state: S | None, parked: Parked | None) -> None:
         """Go on from a state that holds every event put so far."""
