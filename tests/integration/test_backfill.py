@@ -43,20 +43,22 @@ def many(count: int) -> list[Line]:
     return [(f"rider-{n % 40}", each, each + chance.randrange(5_000)) for n, each in enumerate(times)]
 
 
-def started(url: str, cwd: Path, *arguments: str | Path, column: str = "seen") -> subprocess.Popen[str]:
+def started(url: str | None, cwd: Path, *arguments: str | Path, column: str = "seen") -> subprocess.Popen[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
+    if url is not None:
+        kept["RIDELOG_POSTGRES_URL"] = url
     return subprocess.Popen(
         [sys.executable, str(ROOT / "app.py"), "import-pings", "--recorded-at", column, *map(str, arguments)],
         cwd=cwd,
         # A token in the environment is not one on the command line, and hinders nothing.
-        env=kept | {"RIDELOG_POSTGRES_URL": url, "RIDELOG_TOKEN": "hunter2"},
+        env=kept | {"RIDELOG_TOKEN": "hunter2"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def backfilled(url: str, cwd: Path, *arguments: str | Path, column: str = "seen") -> dict[str, Any]:
+def backfilled(url: str | None, cwd: Path, *arguments: str | Path, column: str = "seen") -> dict[str, Any]:
     """The summary of a backfill that succeeds."""
     process = started(url, cwd, "--json", *arguments, column=column)
     told, complaints = process.communicate(timeout=120)
@@ -67,7 +69,7 @@ def backfilled(url: str, cwd: Path, *arguments: str | Path, column: str = "seen"
     return summary
 
 
-def refused(url: str, cwd: Path, *arguments: str | Path, code: int = 1) -> str:
+def refused(url: str | None, cwd: Path, *arguments: str | Path, code: int = 1) -> str:
     """The last line of a backfill that fails."""
     process = started(url, cwd, *arguments)
     complaints = process.communicate(timeout=120)[1]
@@ -220,6 +222,13 @@ def test_a_column_or_a_database_that_is_not_there_is_one_clear_line(empty_postgr
     assert "run `python app.py migrate`" in refused(empty_postgres_url, tmp_path, path)
     assert "--recorded-at" in refused(empty_postgres_url, tmp_path, "--recorded-at", "received", path)
     assert "Postgres" in refused("postgresql://127.0.0.1:1/none", tmp_path, path)
+
+
+def test_where_nothing_has_run_it_makes_the_log_that_a_later_serve_finds(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [("anna", NOON, NOON + 1)])
+    assert backfilled(None, tmp_path, "--data-dir", tmp_path / "d", path)["accepted"] == 1
+    assert not (tmp_path / "d" / "pids.json").exists(), "its Postgres is stopped"
+    assert "the log has 2 events already" in refused(None, tmp_path, "--data-dir", tmp_path / "d", path)
 
 
 def test_real_tracks_are_recorded_when_they_were_received(postgres_url: str, tmp_path: Path) -> None:
