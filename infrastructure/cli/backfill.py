@@ -83,7 +83,10 @@ def _run(sources: Sequence[Source], options: BackfillOptions, books: Books) -> N
         sorter = Sorter(Path(directory))
         try:
             with Reporter("sort", "rows", sum(source.path.stat().st_size for source in sources)) as shown:
-                rows = sort_rows(sources, sorter, books, now_ms(), shown.update)
+                try:
+                    rows = sort_rows(sources, sorter, books, now_ms(), shown.update)
+                except UserError as error:
+                    raise UserError(f"{error} (nothing was recorded)") from error
             with Reporter("record", "pings", sorter.count) as shown:
                 record_sorted(sorter.in_order(), options.batch, history.riders.backfill, books, shown.update)
         except OSError as error:

@@ -224,6 +224,15 @@ def test_a_column_or_a_database_that_is_not_there_is_one_clear_line(empty_postgr
     assert "Postgres" in refused("postgresql://127.0.0.1:1/none", tmp_path, path)
 
 
+def test_a_file_that_is_cut_off_costs_nothing_but_the_time(postgres_url: str, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.csv.gz"
+    cut.write_bytes(gzip.compress(write(tmp_path / "many.csv", many(3_000)).read_bytes())[:-5_000])
+    told = refused(postgres_url, tmp_path, cut)
+    assert "cannot be read after line" in told
+    assert told.endswith("(nothing was recorded)")
+    assert head_position(postgres_url) == 0
+
+
 def test_where_nothing_has_run_it_makes_the_log_that_a_later_serve_finds(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [("anna", NOON, NOON + 1)])
     assert backfilled(None, tmp_path, "--data-dir", tmp_path / "d", path)["accepted"] == 1
