@@ -91,6 +91,11 @@ def decide(decision: Decision, recorded: Mapping[PingKey, RecordedPing]) -> None
             decision.recorded_as[key_of(ping)] = len(rider.pending_events) - 1
 
 
+def rider_by_rider(decisions: Iterable[Decision]) -> list[StoredEvent]:
+    """The events of a batch in the order of ``decisions``."""
+    return [event for decision in decisions for event in decision.events]
+
+
 def place(decisions: Iterable[Decision], first_position: int) -> None:
     """After the append: the batch was recorded from ``first_position`` on, in the order of ``decisions``."""
     for decision in decisions:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import IntegrityError, StoredEvent
 
 
 class PingIdentity(NamedTuple):
@@ -31,6 +31,26 @@ class Recorded(NamedTuple):
     events: Sequence[StoredEvent]
 
 
+class OrderBroken(IntegrityError):
+    """An event named a time of recording that the log's order does not allow; nothing of its batch was recorded.
+
+    ``given_ms`` must lie from ``earliest_ms`` (the event before it) to ``latest_ms`` (the clock); epoch milliseconds.
+    ``position`` is the last one in the log.
+    """
+
+    def __init__(self, given_ms: int, earliest_ms: int, latest_ms: int, position: int) -> None:
+        self.given_ms, self.earliest_ms, self.latest_ms, self.position = given_ms, earliest_ms, latest_ms, position
+        wrong = (
+            f"before the event that precedes it, of {earliest_ms}"
+            if given_ms < earliest_ms
+            else f"ahead of the clock, {latest_ms}"
+        )
+        super().__init__(
+            f"the log's order would break: an event to be recorded as of {given_ms} lies {wrong}"
+            f" (epoch milliseconds; the log ends at position {position})"
+        )
+
+
 Redecide = Callable[[set[UUID]], Sequence[StoredEvent]]
 """Called inside the log's lock with the aggregates that changed under the batch; returns the whole batch anew."""
 
@@ -39,6 +59,10 @@ class Recorder(Protocol):
     """The event store as the Riders application sees it."""
 
     def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> Recorded: ...
+
+    def dated(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
+        """``event``, to be recorded as of that time (epoch milliseconds) and not of the clock; see OrderBroken."""
+        ...
 
 
 class History(Protocol):

@@ -18,6 +18,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment
 
+from domain.backfill_order import Placed, in_order, place_in_order
 from domain.gps_ping import GpsPing
 from domain.identifiers import aggregate_id
 from domain.ping_decisions import (
@@ -28,6 +29,7 @@ from domain.ping_decisions import (
     grouped,
     outcomes,
     place,
+    rider_by_rider,
     to_look_back,
 )
 from domain.recording import History, Recorder
@@ -36,6 +38,8 @@ from domain.rider import Leg, PingKey, Rider
 log = logging.getLogger("ridelog.riders")
 
 Decide = Callable[[Sequence[Decision]], None]
+Arrange = Callable[[Sequence[Decision]], list[StoredEvent]]
+Place = Callable[[Sequence[Decision], int], None]
 
 
 class Riders(Application[UUID]):
@@ -56,6 +60,7 @@ class Riders(Application[UUID]):
         self._given_factory = factory
         super().__init__()
         self._append = cast("Recorder", self.recorder).append
+        self._dated = cast("Recorder", self.recorder).dated
         self._history = history
         self._snapshot_every = snapshot_every
         self._live: LRUCache[str, Rider] = LRUCache(cached_riders)
@@ -71,6 +76,23 @@ class Riders(Application[UUID]):
         """
         decisions = grouped(pings)
         self._decide_and_append(decisions, self._decide_pings)
+        return outcomes(decisions, len(pings))
+
+    def backfill(self, pings: Sequence[GpsPing]) -> list[PingOutcome]:
+        """Record history in one transaction, each event as of the reception of its ping; one outcome a ping, in order.
+
+        ``pings`` must be in the order of their reception, from batch to batch too. Raises OrderBroken where they are
+        not, or where another writer has recorded something later meanwhile, and PersistenceError as ``record_pings``
+        does; nothing of the batch is recorded then.
+        """
+        decisions = grouped(pings)
+        placed: list[Placed] = []
+
+        def arrange(decisions: Sequence[Decision]) -> list[StoredEvent]:
+            placed[:] = in_order(decisions)
+            return [self._dated(each.event, each.received_ms) for each in placed]
+
+        self._decide_and_append(decisions, self._decide_pings, arrange, lambda _, first: place_in_order(placed, first))
         return outcomes(decisions, len(pings))
 
     def start_shift(self, rider_id: str, at_ms: int) -> None:
@@ -103,8 +125,13 @@ class Riders(Application[UUID]):
 
         self._decide_and_append([Decision(rider_id)], decide_one)
 
-    def _decide_and_append(self, decisions: Sequence[Decision], decide_all: Decide) -> None:
-        """Decide, append, and decide anew inside the lock whatever another writer changed meanwhile."""
+    def _decide_and_append(
+        self, decisions: Sequence[Decision], decide_all: Decide, arrange: Arrange = rider_by_rider, put: Place = place
+    ) -> None:
+        """Decide, append, and decide anew inside the lock whatever another writer changed meanwhile.
+
+        ``arrange`` gives the events their order in the log, ``put`` the pings their positions by the same order.
+        """
         by_aggregate = {aggregate_id(Rider.AGGREGATE_TYPE, d.rider_id): d for d in decisions}
 
         def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
@@ -112,16 +139,16 @@ class Riders(Application[UUID]):
             for decision in stale:
                 self._forget(decision.rider_id)
             decide_all(stale)
-            return _events(decisions)
+            return arrange(decisions)
 
         try:
             decide_all(decisions)
-            recorded = self._append(_events(decisions), redecide)
+            recorded = self._append(arrange(decisions), redecide)
         except BaseException:
             for decision in decisions:
                 self._forget(decision.rider_id)
             raise
-        place(decisions, recorded.positions.start)
+        put(decisions, recorded.positions.start)
         for decision in decisions:
             self._live.put(decision.rider_id, decision.loaded)
             self._snapshot(decision.loaded, len(decision.events))
@@ -200,10 +227,6 @@ class Riders(Application[UUID]):
             except PersistenceError as error:
                 # The events are recorded and must be acknowledged: a snapshot missing is a slower load, no more.
                 log.warning("no snapshot of rider %s: %s", rider.rider_id, error)
-
-
-def _events(decisions: Sequence[Decision]) -> list[StoredEvent]:
-    return [event for decision in decisions for event in decision.events]
 
 
 __all__ = ["AggregateNotFoundError", "PingOutcome", "Riders"]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from infrastructure.cli.client_options import TokenOption, UrlOption, connect
 from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import DataDirOption, JsonOption
-
-if TYPE_CHECKING:
-    from infrastructure.client.imports.tally import Tally
 
 Column = str | None
 
@@ -27,6 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def import_pings(
+    context: typer.Context,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV files, plain or gzip.")],
     url: UrlOption = None,
     data_dir: DataDirOption = None,
@@ -40,7 +37,25 @@ def import_pings(
     accuracy_column: Annotated[Column, typer.Option(help="Metres.  \\[default: accuracy_meters, if there]")] = None,
     speed_column: Annotated[Column, typer.Option(help="Metres a second.  \\[default: speed_mps, if there]")] = None,
     event_id_column: Annotated[Column, typer.Option(help="UUID.  \\[default: event_id, if there]")] = None,
-    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Pings in one request.")] = 1_000,
+    recorded_at: Annotated[
+        Column,
+        typer.Option(
+            metavar="COLUMN",
+            help="Backfill: the column with the time at which each ping was received, epoch milliseconds or RFC 3339 "
+            "with zone. It becomes the ping's received_timestamp_ms and the event's recorded_at.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a backfill that was broken off: the same files, the same log.")
+    ] = False,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_000,
+            help="Pings in one request, in a backfill in one transaction.  \\[default: 1000, in a backfill 10000]",
+        ),
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Requests at a time.")] = 4,
     speedup: Annotated[
         float | None, typer.Option(min=0.0, help="Multiple of real time.  \\[default: as fast as it goes]")
@@ -50,14 +65,21 @@ def import_pings(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send recorded pings to a running ridelog.
+    """Send recorded pings to a running ridelog, or backfill an empty log with them.
 
     Every row is accounted for: accepted, duplicate, or rejected for a reason. Exits with 1 if all were rejected.
 
     It is safe to repeat an import, also one that broke off: a ping is recorded once.
+
+    Sent to a running ridelog, a ping is received now, however old it is. With --recorded-at it enters the log as of
+    the time at which it was once received. The log's order is that of reception, so the log must be empty, all files
+    must be given at once (in any order; they are sorted, in files under TMPDIR), and live pings must wait until it is
+    done. It needs Postgres only, and goes there without HTTP: to that of a running serve, else to one that it starts.
     """
     from domain.gps_ping import FUTURE_TOLERANCE_MS
-    from infrastructure.cli.interrupts import INTERRUPTED, interruptible
+    from infrastructure.cli.backfill import BATCH, BackfillOptions, backfill
+    from infrastructure.cli.import_report import counted, finish
+    from infrastructure.cli.interrupts import interruptible
     from infrastructure.cli.progress import Reporter
     from infrastructure.client.imports.csv_rows import Row, open_source, rows
     from infrastructure.client.imports.importer import Importer, Plan
@@ -66,14 +88,19 @@ def import_pings(
 
     if speedup == 0.0:
         raise typer.BadParameter("--speedup must be more than 0")
+    _refuse_senseless(context, recorded_at, resume)
     names = {"rider": rider_column, "latitude": latitude_column, "longitude": longitude_column}
     names |= {"time": time_column, "accuracy": accuracy_column, "speed": speed_column, "event-id": event_id_column}
+    names |= {"recorded-at": recorded_at}
     # All headers first: a wrong name in the last file should not cost an import of the others.
     sources = [open_source(path, names) for path in files]
+    if recorded_at is not None:
+        backfill(sources, BackfillOptions(data_dir, batch or BATCH, rejects, resume, as_json))
+        return
     total = sum(path.stat().st_size for path in files)
     began = time.monotonic()
     latest_ms = time.time_ns() // 1_000_000 + FUTURE_TOLERANCE_MS
-    interrupted = False
+    interrupted = ""
     with ExitStack() as stack:
         reporter = stack.enter_context(Reporter("import", "rows", total))
         client = stack.enter_context(connect(url, data_dir, token, reporter.note))
@@ -94,7 +121,7 @@ def import_pings(
 
         importer = Importer(
             client.post_encoded,
-            Plan(batch, concurrency, Pacer(speedup, time.monotonic, latest_ms) if speedup else None),
+            Plan(batch or 1_000, concurrency, Pacer(speedup, time.monotonic, latest_ms) if speedup else None),
             pause=time.sleep,
             rejects=writer,
             on_batch=lambda tally: reporter.update(done_bytes, tally.rows),
@@ -103,36 +130,25 @@ def import_pings(
             with interruptible():
                 importer.run(all_rows(), client.interrupt)
         except KeyboardInterrupt:
-            interrupted = True
+            interrupted = "repeat the import to finish it, nothing is recorded twice"
         except UserError as error:
-            counted = importer.tally
             raise UserError(
-                f"{error} (of the rows sent before: {counted.accepted:,} accepted, {counted.duplicates:,} duplicates, "
-                f"{counted.rejected.total():,} rejected; repeat the import, nothing is recorded twice)"
+                f"{error} (of the rows sent before: {counted(importer.tally)}; repeat the import, nothing is recorded "
+                "twice)"
             ) from error
-    tally = importer.tally
-    _tell(tally, time.monotonic() - began, as_json)
-    for line in importer.examples.lines:
-        typer.echo(f"for example {line}", err=True)
-    if interrupted:
-        typer.echo("interrupted; repeat the import to finish it, nothing is recorded twice", err=True)
-        raise typer.Exit(INTERRUPTED)
-    if tally.unaccounted:
-        raise UserError(f"{tally.unaccounted:,} rows are not accounted for; please report this")
-    hint = importer.examples.hint
-    if tally.rows and tally.rejected.total() == tally.rows:
-        raise UserError(f"none of {tally.rows:,} rows was recorded, all were rejected{f' ({hint})' if hint else ''}")
-    if hint:
-        typer.echo(f"hint: {hint}", err=True)
+    finish(importer.tally, importer.examples, time.monotonic() - began, as_json, interrupted)
 
 
-def _tell(tally: Tally, seconds: float, as_json: bool) -> None:
-    rate = tally.rows / max(seconds, 1e-3)
-    if as_json:
-        typer.echo(json.dumps(tally.summary() | {"seconds": round(seconds, 3), "rows_per_second": round(rate, 1)}))
+def _refuse_senseless(context: typer.Context, recorded_at: str | None, resume: bool) -> None:
+    """Raises typer.BadParameter for options that would be ignored without a word; the environment's are not meant."""
+    if recorded_at is None:
+        if resume:
+            raise typer.BadParameter("--resume is for a backfill: name its column with --recorded-at")
         return
-    lines = [("rows read", tally.rows), ("accepted", tally.accepted), ("duplicates", tally.duplicates)]
-    lines += [(f"rejected {code}", count) for code, count in sorted(tally.rejected.items())]
-    for name, count in lines:
-        typer.echo(f"{name:<32}{count:>14,}")
-    typer.echo(f"{seconds:.1f} s, {rate:,.0f} rows/s")
+    for name in ("url", "token", "speedup", "concurrency"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(
+                f"--{name} is for pings that are sent to a running ridelog; with --recorded-at they go straight into "
+                "the event store, in one order"
+            )

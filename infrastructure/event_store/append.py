@@ -10,6 +10,7 @@ from eventsourcing.persistence import IntegrityError
 from sqlalchemy import Connection, text
 
 from domain.identifiers import shard_of
+from domain.recording import OrderBroken
 from infrastructure.event_store.copy_rows import COPY_SQL, HEADER, TRAILER, locked_part, micros, static_part
 from infrastructure.event_store.head import Clock, Head, write_head
 from infrastructure.event_store.stored import LogEvent
@@ -67,28 +68,52 @@ def pack(events: Sequence[LogEvent]) -> list[bytes]:
     return [static_part(event) for event in events]
 
 
+def recorded_times(events: Sequence[LogEvent], head: Head, now_ms: int) -> list[int]:
+    """When each of ``events`` is recorded, in epoch milliseconds, after ``head``: greatest(clock, previous).
+
+    An event that names its time keeps it. Raises OrderBroken when that lies before the previous one, or so far ahead
+    that the clock could not have given it: whatever came next would have to be as late (invariant 11).
+    """
+    latest = max(now_ms, head.recorded_at_ms)
+    if not any(event.recorded_at_ms for event in events):
+        return [latest] * len(events)
+    times: list[int] = []
+    previous = head.recorded_at_ms
+    for event in events:
+        given = event.recorded_at_ms or latest
+        if not previous <= given <= latest:
+            raise OrderBroken(given, previous, latest, head.position)
+        times.append(given)
+        previous = given
+    return times
+
+
 def insert(
     connection: Connection, head: Head, events: Sequence[LogEvent], packed: Sequence[bytes], clock: Clock
 ) -> range:
-    """Number ``events`` after ``head`` and copy them in; their positions. The caller holds the log's lock."""
+    """Number ``events`` after ``head`` and copy them in; their positions. The caller holds the log's lock.
+
+    Raises OrderBroken; nothing is written then.
+    """
     first = head.position + 1
-    head.recorded_at_ms = max(clock(), head.recorded_at_ms)
-    recorded_at = micros(head.recorded_at_ms)
+    times = recorded_times(events, head, clock())
+    # Times never step back, so that of a live batch is one: converting it for each event again would show.
+    moments = [micros(times[0])] * len(times) if times[0] == times[-1] else [micros(each) for each in times]
     rows = [HEADER]
     position = head.position
     seqs: list[int] = []
     stream = None
-    for event, static in zip(events, packed, strict=True):
+    for event, static, moment in zip(events, packed, moments, strict=True):
         if event.aggregate_type is not stream:
             stream = event.aggregate_type
             seqs = head.shards_of(stream)
         position += 1
         shard = shard_of(event.aggregate_key)
         seqs[shard] += 1
-        rows.append(locked_part(position, seqs[shard], recorded_at))
+        rows.append(locked_part(position, seqs[shard], moment))
         rows.append(static)
     rows.append(TRAILER)
-    head.position = position
+    head.position, head.recorded_at_ms = position, times[-1]
     cursor = connection.connection.cursor()
     try:
         cursor.copy_expert(COPY_SQL, BytesIO(b"".join(rows)))

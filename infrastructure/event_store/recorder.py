@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -61,13 +62,17 @@ class EventRecorder(ApplicationRecorder):
         """Record ``events`` in one transaction.
 
         When some aggregates were changed by another writer since they were loaded, ``redecide`` is called with
-        their ids while the lock is held and returns the whole batch anew, decided on their current state.
+        their ids while the lock is held and returns the whole batch anew, decided on their current state. Raises
+        OrderBroken for events that name times which do not follow the log's.
         """
 
         def again(conflicts: set[UUID]) -> list[LogEvent]:
             return [classified(event) for event in redecide(conflicts)]
 
         return Recorded(*self._append([classified(event) for event in events], again, plain=False))
+
+    def dated(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
+        return replace(classified(event), recorded_at_ms=recorded_at_ms)
 
     def _append(
         self,

@@ -15,13 +15,15 @@ UNCLASSIFIED = "Unclassified"
 class LogEvent(StoredEvent):
     """A StoredEvent of one of our aggregates: ``topic`` is its event type, ``state`` the framed Avro payload.
 
-    ``event_id`` is a UUID; ``event_time_ms`` epoch milliseconds.
+    ``event_id`` is a UUID; ``event_time_ms`` epoch milliseconds, and so is ``recorded_at_ms``: 0 leaves it to the
+    writer's clock, anything else is history (``append.recorded_times`` says what it may be).
     """
 
     aggregate_type: str
     aggregate_key: str
     event_id: UUID
     event_time_ms: int
+    recorded_at_ms: int = 0
 
     @property
     def stream(self) -> str:

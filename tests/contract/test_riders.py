@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from domain.contracts import Codec, LocalSchemaIds
 from domain.errors import EventIdConflict, ShiftAlreadyStarted
 from domain.identifiers import aggregate_id
+from domain.recording import OrderBroken
 from domain.rider import Leg
 from domain.riders import Riders
 from infrastructure.event_store.engine import writer_engine
@@ -161,3 +162,41 @@ def test_invariant_3_every_ping_is_recorded_once_whoever_sends_it(
             # The store outlives an example: what an earlier one recorded is a repeat here.
             already[item] = outcome.position
     assert len(set(already.values())) == len(already)
+
+
+def test_history_lies_in_the_log_ping_by_ping_as_it_was_received(make_riders: MakeRiders) -> None:
+    riders = make_riders()
+    early = NOW_MS - 100_000
+    times = [("anna", early), ("ben", early + 1), ("anna", early + 1), ("ben", early + 5), ("anna", early + 9)]
+    pings = [a_ping(rider, at_ms - 50, received_ms=at_ms) for rider, at_ms in times]
+    # A repeat, and a ping later in the log than its event time says: both as they come from a phone that was offline.
+    pings.insert(2, pings[0]._replace(received_timestamp_ms=early + 1))
+    pings.append(a_ping("ben", early - 80_000, received_ms=early + 9))
+    outcomes = riders.backfill(pings)
+    assert [o.position for o in outcomes] == [2, 4, 2, 5, 6, 7, 8]
+    assert [o.is_new for o in outcomes] == [True, True, False, True, True, True, True]
+    log = riders.recorder.select_notifications(1, 20)
+    assert [event.topic for event in log] == ["RiderRegistered", "GpsPing", "RiderRegistered", *["GpsPing"] * 5]
+    assert [event.originator_version for event in log] == [1, 2, 1, 2, 3, 3, 4, 4]
+    again = make_riders().backfill(pings)
+    assert [(o.position, o.is_new) for o in again] == [(o.position, False) for o in outcomes]
+    # What comes live afterwards is after it.
+    assert riders.record_pings([a_ping()])[0].position == 9
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_history_that_would_break_the_order_is_refused_whole(make_riders: MakeRiders, swapped: bool) -> None:
+    riders = make_riders()
+    early = NOW_MS - 100_000
+    batch = [a_ping("anna", early, received_ms=early), a_ping("ben", early, received_ms=early + 1)]
+    if swapped:
+        batch.reverse()
+    else:
+        # Live pings of another process, recorded by the clock.
+        make_riders().record_pings([a_ping("carl", early)])
+    with pytest.raises(OrderBroken):
+        riders.backfill(batch)
+    with pytest.raises(AggregateNotFoundError):
+        riders.get("anna")
+    assert riders.recorder.max_notification_id() == (None if swapped else 2)
+    assert riders.record_pings(batch)[0].is_new, "the riders that were cached meanwhile are forgotten"

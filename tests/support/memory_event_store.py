@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,9 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.popo import POPOAggregateRecorder, POPOApplicationRecorder
 
 from domain.recording import PingIdentity, Recorded, RecordedPayload, Redecide
-from infrastructure.event_store.append import EMPTY, conflicting
+from infrastructure.event_store.append import EMPTY, conflicting, recorded_times
+from infrastructure.event_store.head import Head
+from infrastructure.event_store.recorder import now_ms
 from infrastructure.event_store.stored import LogEvent, classified
 
 
@@ -21,6 +24,7 @@ class MemoryEventStore(POPOApplicationRecorder):
         super().__init__()
         self.snapshots = POPOAggregateRecorder()
         self.log: list[LogEvent] = []
+        self.recorded_at_ms: list[int] = []
 
     def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> Recorded:
         events = list(events)
@@ -31,9 +35,16 @@ class MemoryEventStore(POPOApplicationRecorder):
         first = len(self.log) - len(ids) + 1
         return Recorded(range(first, first + len(ids)), events)
 
+    def dated(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
+        return replace(classified(event), recorded_at_ms=recorded_at_ms)
+
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        events = [classified(event) for event in stored_events]
+        head = Head(UUID(int=0), len(self.log), self.recorded_at_ms[-1] if self.log else 0, {})
+        times = recorded_times(events, head, now_ms())
         ids = super().insert_events(stored_events, **kwargs)
-        self.log += [classified(event) for event in stored_events]
+        self.log += events
+        self.recorded_at_ms += times
         return ids
 
     def find_pings(self, identities: Sequence[PingIdentity]) -> dict[PingIdentity, RecordedPayload]:

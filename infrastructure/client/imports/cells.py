@@ -38,6 +38,13 @@ def ping_of_cells(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
     return ping
 
 
+def reception_ms(cells: Sequence[str], columns: Columns) -> int | None:
+    """When the row's ping was received, epoch milliseconds; None if no column says so. Raises BadCell."""
+    if columns.recorded_at is None:
+        return None
+    return time_ms(_filled(cells, columns.recorded_at, "reception"), "reception")
+
+
 def number(cell: str, what: str) -> float:
     """A decimal number; nan and inf are numbers here, which the server refuses by name. Raises BadCell."""
     # float() alone would also take 5_3 and digits of other scripts, which no GPS logger writes on purpose.
@@ -49,7 +56,7 @@ def number(cell: str, what: str) -> float:
     raise BadCell(f"{what} is no number: {cell[:40]!r}")
 
 
-def time_ms(cell: str) -> int:
+def time_ms(cell: str, what: str = "time") -> int:
     """Epoch milliseconds: an integer, also written as 1.5e12 or 1562345678901.0, or an RFC 3339 time with zone.
 
     Raises BadCell.
@@ -59,9 +66,9 @@ def time_ms(cell: str) -> int:
         try:
             value = parse_instant(cell)
         except (ValueError, OverflowError):
-            raise BadCell(f"time is neither epoch milliseconds nor RFC 3339 with zone: {cell[:40]!r}") from None
+            raise BadCell(f"{what} is neither epoch milliseconds nor RFC 3339 with zone: {cell[:40]!r}") from None
     if value not in _INT64:
-        raise BadCell(f"time does not fit 64 bits: {cell[:40]!r}")
+        raise BadCell(f"{what} does not fit 64 bits: {cell[:40]!r}")
     return value
 
 

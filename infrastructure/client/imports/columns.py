@@ -17,6 +17,8 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "accuracy": ("accuracy_meters",),
     "speed": ("speed_mps",),
     "event-id": ("event_id",),
+    # No usual name: who did not ask for history must not get it for a column that happens to be there.
+    "recorded-at": (),
 }
 
 
@@ -30,6 +32,7 @@ class Columns(NamedTuple):
     accuracy: int | None = None
     speed: int | None = None
     event_id: int | None = None
+    recorded_at: int | None = None
 
 
 def find_columns(header: Sequence[str], names: Mapping[str, str | None], file: str) -> Columns:
@@ -44,7 +47,7 @@ def find_columns(header: Sequence[str], names: Mapping[str, str | None], file: s
     missing = [what for what, index in found.items() if index is None and (what in REQUIRED or names.get(what))]
     if missing:
         wanted = ", ".join(" or ".join(_wanted(names, what, {**REQUIRED, **OPTIONAL}[what])) for what in missing)
-        options = ", ".join(f"--{what}-column" for what in missing)
+        options = ", ".join("--recorded-at" if what == "recorded-at" else f"--{what}-column" for what in missing)
         raise UserError(f"{file} has no column {wanted}; it has {', '.join(titles)}: name the right one with {options}")
     rider, latitude, longitude, time, *optional = found.values()
     assert rider is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from infrastructure.client.batches import encode
-from infrastructure.client.imports.cells import BadCell, ping_of_cells
+from infrastructure.client.imports.cells import BadCell, ping_of_cells, reception_ms
 from infrastructure.client.imports.columns import Columns, find_columns
 from infrastructure.user_error import UserError
 
@@ -41,7 +41,8 @@ class Source(NamedTuple):
 class Row(NamedTuple):
     """One row. Either ``item``, the ping as JSON, or ``problem``: why it cannot be sent.
 
-    ``line`` is the last of the row's lines in the file, counted from 1; ``time_ms`` None: unknown.
+    ``line`` is the last of the row's lines in the file, counted from 1; ``time_ms`` None: unknown;
+    ``received_ms`` None: unknown, or not asked for.
     """
 
     source: Source
@@ -50,6 +51,7 @@ class Row(NamedTuple):
     item: bytes | None
     time_ms: int | None
     problem: str
+    received_ms: int | None = None
 
 
 def open_source(path: Path, names: Mapping[str, str | None]) -> Source:
@@ -99,7 +101,8 @@ def to_row(source: Source, line: int, cells: Sequence[str]) -> Row:
             # A comma in a number moves every later cell one column on: plausible values, in the wrong place.
             raise BadCell(f"the row has {len(cells)} cells, the header {len(source.header)}")
         ping = ping_of_cells(cells, source.columns)
-        return Row(source, line, cells, encode(ping), ping["event_timestamp_ms"], "")
+        received_ms = reception_ms(cells, source.columns)
+        return Row(source, line, cells, encode(ping), ping["event_timestamp_ms"], "", received_ms)
     except BadCell as error:
         return Row(source, line, cells, None, None, str(error))
     except UnicodeEncodeError:

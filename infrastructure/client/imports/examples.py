@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.errors import TimestampTooOld
+from domain.errors import TimestampInFuture, TimestampTooOld
 from infrastructure.client.imports.csv_rows import Row
 
 MOST = 3
@@ -23,3 +23,5 @@ class Examples:
             self.lines.append(f"{row.source.path}, line {row.line}: {code}: {detail}")
         if code == TimestampTooOld.code and row.time_ms in SECONDS:
             self.hint = "seconds? milliseconds are expected"
+        if code == TimestampInFuture.code and row.received_ms in SECONDS:
+            self.hint = "reception in seconds? milliseconds are expected"

@@ -1,0 +1,1 @@
+"""Backfill: recorded history into an empty log, in the order of its reception."""

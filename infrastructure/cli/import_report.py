@@ -1,0 +1,52 @@
+"""How an import ends: its books, a few rejected rows, and the exit code."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from infrastructure.cli.errors import UserError
+from infrastructure.cli.interrupts import INTERRUPTED
+
+if TYPE_CHECKING:
+    from infrastructure.client.imports.examples import Examples
+    from infrastructure.client.imports.tally import Tally
+
+
+def finish(tally: Tally, examples: Examples, seconds: float, as_json: bool, interrupted: str) -> None:
+    """Tell it all. ``interrupted`` says how to go on after an interrupt, "" if there was none.
+
+    Raises UserError if every row was rejected or one has no verdict, typer.Exit after an interrupt.
+    """
+    _tell(tally, seconds, as_json)
+    for line in examples.lines:
+        typer.echo(f"for example {line}", err=True)
+    if interrupted:
+        typer.echo(f"interrupted; {interrupted}", err=True)
+        raise typer.Exit(INTERRUPTED)
+    if tally.unaccounted:
+        raise UserError(f"{tally.unaccounted:,} rows are not accounted for; please report this")
+    hint = examples.hint
+    if tally.rows and tally.rejected.total() == tally.rows:
+        raise UserError(f"none of {tally.rows:,} rows was recorded, all were rejected{f' ({hint})' if hint else ''}")
+    if hint:
+        typer.echo(f"hint: {hint}", err=True)
+
+
+def counted(tally: Tally) -> str:
+    """The books in a few words, for an error that comes in between."""
+    return f"{tally.accepted:,} accepted, {tally.duplicates:,} duplicates, {tally.rejected.total():,} rejected"
+
+
+def _tell(tally: Tally, seconds: float, as_json: bool) -> None:
+    rate = tally.rows / max(seconds, 1e-3)
+    if as_json:
+        typer.echo(json.dumps(tally.summary() | {"seconds": round(seconds, 3), "rows_per_second": round(rate, 1)}))
+        return
+    lines = [("rows read", tally.rows), ("accepted", tally.accepted), ("duplicates", tally.duplicates)]
+    lines += [(f"rejected {code}", count) for code, count in sorted(tally.rejected.items())]
+    for name, count in lines:
+        typer.echo(f"{name:<32}{count:>14,}")
+    typer.echo(f"{seconds:.1f} s, {rate:,.0f} rows/s")

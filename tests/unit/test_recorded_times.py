@@ -1,0 +1,66 @@
+"""When events are recorded: by the clock, or as history says, and never out of order (invariant 11)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.recording import OrderBroken
+from infrastructure.event_store.append import recorded_times
+from infrastructure.event_store.head import Head
+from infrastructure.event_store.stored import LogEvent
+
+
+def at(*times: int) -> list[LogEvent]:
+    return [LogEvent(UUID(int=1), n, "GpsPing", b"", "Rider", "anna", UUID(int=n), 0, t) for n, t in enumerate(times)]
+
+
+def head_at(recorded_at_ms: int) -> Head:
+    return Head(UUID(int=0), 7, recorded_at_ms, {})
+
+
+def test_events_that_name_no_time_are_recorded_by_the_clock_that_never_steps_back() -> None:
+    assert recorded_times(at(0, 0), head_at(50), 60) == [60, 60]
+    assert recorded_times(at(0, 0), head_at(50), 40) == [50, 50]
+
+
+def test_history_keeps_its_times() -> None:
+    assert recorded_times(at(50, 50, 51, 60), head_at(50), 60) == [50, 50, 51, 60]
+    assert recorded_times(at(55, 0), head_at(50), 60) == [55, 60]
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        ((49,), "49 lies before the event that precedes it, of 50"),
+        ((52, 51), "51 lies before the event that precedes it, of 52"),
+        ((0, 59), "59 lies before the event that precedes it, of 60"),
+        ((61,), "61 lies ahead of the clock, 60"),
+    ],
+)
+def test_a_time_that_would_break_the_order_is_refused(times: tuple[int, ...], told: str) -> None:
+    with pytest.raises(OrderBroken, match=told) as refused:
+        recorded_times(at(*times), head_at(50), 60)
+    assert refused.value.position == 7
+
+
+def test_history_may_follow_a_log_whose_clock_ran_ahead() -> None:
+    assert recorded_times(at(80), head_at(80), 60) == [80]
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=8), st.integers(0, 20), st.integers(0, 20))
+def test_what_is_taken_never_steps_back_and_is_what_was_given(times: list[int], before: int, now: int) -> None:
+    latest = max(before, now)
+    try:
+        taken = recorded_times(at(*times), head_at(before), now)
+    except OrderBroken:
+        wanted = [before, *(each or latest for each in times)]
+        assert max(wanted) > latest or any(a > b for a, b in pairwise(wanted))
+        return
+    assert taken == [each or latest for each in times]
+    assert [before, *taken] == sorted([before, *taken])
+    assert taken[-1] <= latest
