@@ -1,0 +1,156 @@
+"""The past of one rider over HTTP at 10,000, 100,000 and 1,000,000 pings a rider; a replay of 10,000,000 events.
+
+python -m benchmarks.time_travel [events of the replay]
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import psutil
+
+from benchmarks.support import START_MS, postgres, report
+from domain.contracts import Codec
+from domain.gps_ping import parse_ping, record_of
+from domain.identifiers import aggregate_id
+from infrastructure.event_store.engine import reader_engine, writer_engine
+from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.event_store.stored import LogEvent
+from infrastructure.registry.connect import schema_ids
+from infrastructure.settings import Settings
+from tests.support.ridelog import ridelog as running
+from tests.support.serving import ROOT
+
+SIZES = (10_000, 100_000, 1_000_000)
+READS = 300
+BATCH = 2_000
+STEP_MS = 1_000
+
+
+class Writer:
+    """Appends pings straight to the event store, with a clock of their own: an hour of history takes seconds."""
+
+    def __init__(self, postgres_url: str) -> None:
+        self._engine = writer_engine(postgres_url)
+        self.now_ms = START_MS
+        self._recorder = EventRecorder(self._engine, clock=lambda: self.now_ms)
+        reader = reader_engine(postgres_url)
+        self._codec = Codec(schema_ids(Settings(postgres_url=postgres_url), reader))
+        self._versions: dict[str, int] = {}
+
+    def write(self, riders: list[str], pings: int) -> None:
+        """``pings`` in turn by riders, each rider one ping a second, one in a hundred a minute late."""
+        chance = random.Random(1)
+        for first in range(0, pings, BATCH):
+            events = [self._event(riders, first + n, chance) for n in range(min(BATCH, pings - first))]
+            self.now_ms = START_MS + (first + BATCH) // len(riders) * STEP_MS + 500
+            self._recorder.insert_events(events)
+
+    def _event(self, riders: list[str], number: int, chance: random.Random) -> LogEvent:
+        key = riders[number % len(riders)]
+        version = self._versions[key] = self._versions.get(key, 0) + 1
+        late_ms = 60_000 if chance.random() < 0.01 else 0
+        t_ms = START_MS + number // len(riders) * STEP_MS - late_ms
+        item = {
+            "rider_id": key,
+            "latitude": 52.5 + (number % 1000) / 1e5,
+            "longitude": 13.4,
+            "event_timestamp_ms": t_ms,
+            "accuracy_meters": 5,
+            "event_id": str(UUID(int=chance.getrandbits(128), version=4)),
+        }
+        ping = parse_ping(item, t_ms + late_ms)
+        payload = self._codec.encode("GpsPing", record_of(ping))
+        identity = (aggregate_id("Rider", key), version, "GpsPing", payload, "Rider", key)
+        return LogEvent(*identity, UUID(ping.event_id), ping.event_timestamp_ms)
+
+
+def timed_reads(url: str, rider: str, pings: int, query: str) -> list[float]:
+    """Milliseconds of reads at random instants of the rider's history."""
+    chance = random.Random(pings)
+    took = []
+    with httpx.Client(base_url=url, timeout=60.0) as client:
+        for _ in range(READS):
+            at_ms = START_MS + chance.randrange(pings) * STEP_MS
+            began = time.perf_counter()
+            answer = client.get(f"/riders/{rider}/speed?at={at_ms}&axis={query}&allow_expired=true")
+            took.append((time.perf_counter() - began) * 1000)
+            # Nothing is known yet in the first two seconds.
+            assert answer.status_code in {200, 404}, answer.text
+    return sorted(took)
+
+
+def one_key() -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for pings in SIZES:
+        with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "data") as ridelog:
+            Writer(ridelog.info.postgres_url or "").write(["anna"], pings)
+            ridelog.speed_at("anna", pings, allow_expired=True)
+            url = ridelog.info.http_url
+            for axis in ("known", "event"):
+                took = timed_reads(url, "anna", pings, axis)
+                name = f"one rider of {pings:,} pings, axis {axis}, ms over HTTP"
+                figures[f"{name}: p50"] = statistics.median(took)
+                figures[f"{name}: p99"] = took[int(0.99 * len(took))]
+    return figures
+
+
+def all_keys(events: int) -> dict[str, Any]:
+    """The command itself, watched from outside: its rate, and the most memory that its processes held together."""
+    with tempfile.TemporaryDirectory() as folder, postgres() as url:
+        Writer(url).write([f"rider-{n}" for n in range(10_000)], events)
+        figures: dict[str, Any] = {}
+        for workers in (1, 2):
+            out = Path(folder) / f"{workers}.parquet"
+            options = ["--workers", str(workers), "--allow-expired"]
+            began = time.perf_counter()
+            process = psutil.Popen(
+                [sys.executable, "app.py", "replay", "speed", "--position", str(events), "--out", str(out), *options],
+                cwd=ROOT,
+                env={**os.environ, "RIDELOG_POSTGRES_URL": url},
+            )
+            most = cpu = 0.0
+            while process.poll() is None:
+                most = max(most, _memory(process))
+                cpu = max(cpu, _cpu(process))
+                time.sleep(0.5)
+            assert process.returncode == 0
+            seconds = time.perf_counter() - began
+            name = f"replay of {events:,} events, {workers} worker(s)"
+            figures[f"{name}: events/s"] = events / seconds
+            figures[f"{name}: events/s a CPU second of Python"] = events / max(cpu, 1e-9)
+            figures[f"{name}: peak memory of all processes, MB"] = most / 1e6
+    return figures
+
+
+def _memory(process: psutil.Process) -> float:
+    try:
+        return float(sum(p.memory_info().rss for p in [process, *process.children(recursive=True)]))
+    except psutil.Error:
+        return 0.0
+
+
+def _cpu(process: psutil.Process) -> float:
+    try:
+        times = [p.cpu_times() for p in [process, *process.children(recursive=True)]]
+    except psutil.Error:
+        return 0.0
+    return float(sum(t.user + t.system for t in times))
+
+
+def main() -> None:
+    events = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
+    report("time travel", {**one_key(), **all_keys(events)})
+
+
+if __name__ == "__main__":
+    main()
