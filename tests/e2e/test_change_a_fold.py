@@ -45,6 +45,17 @@ def test_invariant_9_a_changed_fold_is_compared_accepted_switched_to_and_rolled_
     with running(data) as old_service:
         position = old_service.post(pings(20))["position"]
         assert old_service.speed_at("anna", position)["pings_in_window"] == 10
+        old = f"code:{old_service.folder}"
+        code, found, said = command(new, old_service, "replay", "speed", "--position", str(position), "--diff", old)
+        assert (code, found["compared"], found["differing"]) == (0, 1, 1), said
+        (anna,) = found["examples"]
+        assert (anna["left"]["pings_in_window"], anna["right"]["pings_in_window"]) == (6, 10)
+        # Pings came newest first: from the seventh on the two windows are not the same.
+        assert anna["first_event"]["version"] == 8
+        code, found, said = command(
+            new, old_service, "replay", "speed", "--position", str(position), "--diff", "generation:1"
+        )
+        assert (code, found["differing"]) == (0, 1), said
         code, shown, said = command(new, old_service, "rebuild-projection", "speed")
         assert (code, shown["verdict"], shown["comparison"]["differing"]) == (1, "needs acceptance", 1), said
         digest = shown["comparison"]["digest"]
