@@ -32,6 +32,7 @@ from infrastructure.settings import Settings
 from projections.as_of import AsOf, Horizon
 
 REQUEST = "request.json"
+_WHOLE = 1 << 30
 
 
 def horizon_of(settings: Settings, axis: str, to_ms: int, position: int | None) -> Horizon:
@@ -79,13 +80,19 @@ def make_history(
 
 
 def _join(parts: list[Path], out: Path, schema: pa.Schema) -> str:
-    """All parts, in their order, as one file; its sha256."""
+    """All parts, in their order, as one file whose groups do not depend on the shards; its sha256."""
     aside = out.with_name(f"{out.name}.part")
     with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+        waiting: list[pa.Table] = []
         for part in parts:
             with pq.ParquetFile(part) as file:
                 for group in range(file.num_row_groups):
-                    writer.write_table(file.read_row_group(group))
+                    waiting.append(file.read_row_group(group))
+                    if sum(table.num_rows for table in waiting) >= parquet.ROW_GROUP:
+                        writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=_WHOLE)
+                        waiting.clear()
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=_WHOLE)
     aside.replace(out)
     with out.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,122 @@
+"""A replay of all keys by parts: broken off, gone on with, by any number of workers, the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from domain.contracts import Codec
+from infrastructure.embedded.postgres import Postgres
+from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.event_store.engine import reader_engine, writer_engine
+from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.registry.connect import schema_ids
+from infrastructure.replay.bulk import SMALL, merged_rows, replay_all
+from infrastructure.replay.history import make_history
+from infrastructure.replay.history_parts import HistoryRequest
+from infrastructure.replay.request import Request
+from infrastructure.settings import Settings
+from projections.analytics import ANALYTICS
+from projections.as_of import AsOf, Horizon
+from projections.speed import SPEED
+from read_models.view import Limits
+from tests.support.many_events import START_MS, many_events
+from tests.support.servers import fresh_database
+
+EVENTS = SMALL + 10_000
+LIMITS = Limits()
+
+
+class BrokenOff(Exception):
+    """What a test ends a replay with, in its middle."""
+
+
+@pytest.fixture(scope="module")
+def filled(migrated_postgres: Postgres) -> Iterator[Settings]:
+    """A log of 300 riders; all recorded in the past."""
+    with fresh_database(migrated_postgres) as url:
+        yield fill(url)
+
+
+def fill(postgres_url: str) -> Settings:
+    settings = Settings(postgres_url=postgres_url)
+    writer, reader = writer_engine(postgres_url), reader_engine(postgres_url)
+    recorder = EventRecorder(writer, clock=lambda: START_MS + 60_000)
+    events = many_events(Codec(schema_ids(settings, reader)), EVENTS, riders=300)
+    for first in range(0, EVENTS, 5_000):
+        recorder.insert_events(events[first : first + 5_000])
+    writer.dispose()
+    reader.dispose()
+    return settings
+
+
+def horizon(settings: Settings, as_of: AsOf) -> Horizon:
+    engine = reader_engine(settings.postgres_url or "")
+    try:
+        return PostgresArchive(engine).horizon(as_of)
+    finally:
+        engine.dispose()
+
+
+def test_a_replay_that_was_broken_off_goes_on_and_gives_the_same_rows(filled: Settings, tmp_path: Path) -> None:
+    request = Request("speed", horizon(filled, AsOf.at_position(EVENTS - 77)), LIMITS, allow_expired=True)
+    folded: list[int] = []
+
+    def until(limit: int) -> None:
+        def show(done: int, _of: int) -> None:
+            folded.append(done)
+            if done > limit:
+                raise BrokenOff
+
+        replay_all(filled, SPEED, request, tmp_path / "parts", 1, show)
+
+    with pytest.raises(BrokenOff):
+        until(EVENTS // 2)
+    kept = len(list((tmp_path / "parts").glob("[0-9][0-9].json")))
+    assert 0 < kept < 64
+    folded.clear()
+    until(EVENTS)
+    assert max(folded[:-1]) < EVENTS * 0.7, "what was done before is not folded again"
+    again = replay_all(filled, SPEED, request, tmp_path / "once", 2, lambda done, of: None)
+    resumed = replay_all(filled, SPEED, request, tmp_path / "parts", 1, lambda done, of: None)
+    assert list(merged_rows(SPEED, resumed, "speed")) == list(merged_rows(SPEED, again, "speed"))
+    assert sum(part.events for part in again.parts) == EVENTS - 77
+    assert sum(part.keys for part in again.parts) == 300
+
+
+def test_parts_of_another_question_are_not_mixed_in(filled: Settings, tmp_path: Path) -> None:
+    def keys(position: int) -> int:
+        request = Request("speed", horizon(filled, AsOf.at_position(position)), LIMITS, allow_expired=True)
+        output = replay_all(filled, SPEED, request, tmp_path, 1, lambda done, of: None)
+        return sum(part.keys for part in output.parts)
+
+    assert keys(1_000) == 300
+    assert keys(7) == 7
+
+
+def test_minutes_of_the_fleet_are_summed_over_shards(filled: Settings, tmp_path: Path) -> None:
+    request = Request("analytics", horizon(filled, AsOf.at_position(EVENTS)), LIMITS, allow_expired=False)
+    output = replay_all(filled, ANALYTICS, request, tmp_path, 2, lambda done, of: None)
+    minutes = list(merged_rows(ANALYTICS, output, "fleet_minutes"))
+    assert [row["minute"] for row in minutes] == sorted({row["minute"] for row in minutes})
+    assert sum(row["pings"] for row in minutes) == EVENTS
+    hours = list(merged_rows(ANALYTICS, output, "rider_hours"))
+    assert sum(row["distance_mm"] for row in hours) == sum(row["distance_mm"] for row in minutes)
+
+
+def test_a_history_is_the_same_file_by_any_number_of_workers(filled: Settings, tmp_path: Path) -> None:
+    end_ms = START_MS + 40_000
+    where = horizon(filled, AsOf.happened(end_ms))
+    request = HistoryRequest(
+        "speed", None, START_MS, end_ms, 20_000, "event", where.position, *LIMITS, allow_expired=True
+    )
+    made = [
+        make_history(filled, request, where, tmp_path / f"{workers}.parquet", workers, lambda done, of: None)
+        for workers in (1, 2)
+    ]
+    assert made[0] == made[1]
+    assert made[0].rows == pq.read_metadata(tmp_path / "1.parquet").num_rows == 300 * 2
+    assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()

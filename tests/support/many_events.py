@@ -1,0 +1,31 @@
+"""Pings ready to be inserted, encoded as ingest encodes them: for tests that need a log of some size."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from domain.contracts import Codec
+from domain.gps_ping import parse_ping, record_of
+from domain.identifiers import aggregate_id
+from infrastructure.event_store.stored import LogEvent
+
+START_MS = 1_790_000_000_000
+
+
+def many_events(codec: Codec, count: int, riders: int) -> list[LogEvent]:
+    """``count`` pings of ``riders`` in turn, a fifth of a second apart for each of them."""
+    events = []
+    for number in range(count):
+        key, version = f"rider-{number % riders}", number // riders + 1
+        item = {
+            "rider_id": key,
+            "latitude": 52.5 + (number % 1000) / 1e5,
+            "longitude": 13.4,
+            "event_timestamp_ms": START_MS + version * 200 + number % riders,
+            "accuracy_meters": 5,
+        }
+        ping = parse_ping(item, START_MS + 60_000)
+        payload = codec.encode("GpsPing", record_of(ping))
+        identity = (aggregate_id("Rider", key), version, "GpsPing", payload, "Rider", key)
+        events.append(LogEvent(*identity, UUID(ping.event_id), ping.event_timestamp_ms))
+    return events
