@@ -102,18 +102,13 @@ def feature_history(
 
 
 def _make(settings: Settings, request: HistoryRequest, horizon: Horizon, out: Path, workers: int) -> Manifest:
-    from infrastructure.cli.progress import Reporter
+    from infrastructure.cli.progress import progress
     from infrastructure.replay.history import make_history
 
     began = time.monotonic()
-    with Reporter("history", "events", 1.0) as reporter:
-
-        def show(done: int, of: int) -> None:
-            reporter.update(done / max(of, 1), done)
-
+    with progress("history", "events") as show:
         made = make_history(settings, request, horizon, out, workers, show)
-        seconds = max(time.monotonic() - began, 1e-3)
-        reporter.note(f"{made.events:,} events, {made.rows:,} rows in {seconds:.1f} s")
+    typer.echo(f"{made.events:,} events, {made.rows:,} rows in {time.monotonic() - began:.1f} s", err=True)
     return made
 
 

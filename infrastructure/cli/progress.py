@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -64,3 +66,14 @@ class Reporter:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+@contextmanager
+def progress(title: str, what: str) -> Iterator[Callable[[int, int], None]]:
+    """While the context is open, what it gives shows (done, of)."""
+    with Reporter(title, what, 1.0) as reporter:
+
+        def show(done: int, of: int) -> None:
+            reporter.update(done / max(of, 1), done, f"{max(0, of - done):,} to go")
+
+        yield show

@@ -83,6 +83,7 @@ def replay(
     Reads go on all the time; nothing that is served is touched. Works beside a running `serve` or without one.
     """
     from infrastructure.cli import replay_show as show
+    from infrastructure.cli.progress import progress
     from infrastructure.rebuild.world import projection_named
     from infrastructure.replay.ask import Asked
 
@@ -90,7 +91,7 @@ def replay(
     chosen = projection_named(projection)
     as_of = _as_of(at, axis, position)
     with _store(data_dir) as (settings, store):
-        asked = Asked(settings, store, chosen, as_of, allow_expired, workers)
+        asked = Asked(settings, store, chosen, as_of, allow_expired, workers, progress)
         if explain:
             show.explained(asked.explain(_needed(key)), as_json)
         elif steps is not None:

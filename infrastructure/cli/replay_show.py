@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from infrastructure.replay.ask import Everything
     from infrastructure.replay.diff import Found
+    from infrastructure.replay.everything import Everything
     from projections.difference import Since
 
 SHOWN = 50
@@ -39,12 +39,12 @@ def one(document: dict[str, Any], as_json: bool) -> None:
 def everything(found: Everything, as_json: bool) -> None:
     """All keys: the rows themselves, or where they were written."""
     if as_json:
-        rows = {} if found.files else {name: list(found.rows(name)) for name in found.output.tables}
+        rows = {} if found.files else {name: list(found.rows(name)) for name in found.tables}
         _print_json(found.document | rows)
         return
     _as_of(found.document)
     if not found.files:
-        for name in found.output.tables:
+        for name in found.tables:
             _table(list(islice(found.rows(name), SHOWN)))
     shown = f"{found.document['keys']:,} keys of {found.document['events_folded']:,} events"
     parked = found.document["parked"]

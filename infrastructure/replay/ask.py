@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from infrastructure.cli.progress import Reporter
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.checkpoints import PostgresCheckpoints
 from infrastructure.rebuild.world import NEEDS, open_world
 from infrastructure.replay import parquet
-from infrastructure.replay.bulk import Output, merged_rows, replay_all, tables_of
+from infrastructure.replay.bulk import replay_all
 from infrastructure.replay.diff import Differ, Found
+from infrastructure.replay.everything import Everything
 from infrastructure.replay.plot import plot
-from infrastructure.replay.request import Request, encode, limits_of, values
+from infrastructure.replay.request import Request, limits_of, values
 from infrastructure.replay.series import column_along
 from infrastructure.replay.store import Store
 from infrastructure.settings import Settings
@@ -30,18 +30,8 @@ from projections.replay import KeyReplay
 from projections.steps import steps
 from read_models.view import View
 
-
-class Everything(NamedTuple):
-    """A replay of all keys: what was asked, its parts, and the rows of each table."""
-
-    document: dict[str, Any]
-    output: Output
-    projection: Projection[Any]
-    files: list[Path]
-    """Where the rows were written, if that was asked for."""
-
-    def rows(self, table: str) -> Iterator[parquet.Row]:
-        return merged_rows(self.projection, self.output, table)
+Progress = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]
+"""Given a title and what is counted: shows (done, of) while the context is open."""
 
 
 def as_of(at: str | None, axis: str, position: int | None) -> AsOf:
@@ -70,11 +60,13 @@ class Asked:
         when: AsOf,
         allow_expired: bool,
         workers: int,
+        progress: Progress,
     ) -> None:
         self._settings = settings
         self._store = store
         self._projection = projection
         self._workers = workers
+        self._progress = progress
         self._archive = PostgresArchive(store.engine)
         self._checkpoints = PostgresCheckpoints(store.engine, projection)
         self._request = Request(projection.name, self._archive.horizon(when), limits_of(settings), allow_expired)
@@ -102,29 +94,13 @@ class Asked:
     @contextmanager
     def all(self, out: Path | None) -> Iterator[Everything]:
         """All keys, into ``out`` (its parts beside it until it is whole) or aside until the context ends."""
-        with tempfile.TemporaryDirectory() as aside, Reporter("replay", "events", 1.0) as reporter:
-
-            def show(done: int, of: int) -> None:
-                reporter.update(done / max(of, 1), done, f"{max(0, of - done):,} to go")
-
+        with tempfile.TemporaryDirectory() as aside, self._progress("replay", "events") as show:
             folder = Path(aside) if out is None else out.with_name(f"{out.name}.parts")
             output = replay_all(self._settings, self._projection, self._request, folder, self._workers, show)
-            everything = Everything(self.document | _counts(output), output, self._projection, [])
+            everything = Everything(self.document, output, self._projection)
             if out is not None:
-                self._write(everything, out)
+                everything.write(out)
             yield everything
-
-    def _write(self, everything: Everything, out: Path) -> None:
-        tables = tables_of(self._projection)
-        files = {}
-        for name, columns in tables.items():
-            path = out if len(tables) == 1 else out.with_name(f"{out.stem}.{name}.parquet")
-            everything.files.append(path)
-            files[name] = {"file": path.name, "rows": parquet.write(path, columns, everything.rows(name))}
-        out.with_name(f"{out.name}.manifest.json").write_bytes(encode(everything.document | {"tables": files}))
-        for leftover in everything.output.folder.iterdir():
-            leftover.unlink()
-        everything.output.folder.rmdir()
 
     def explain(self, key: str) -> dict[str, Any]:
         """One key's window, ping by ping."""
@@ -164,11 +140,7 @@ class Asked:
     def diff(self, other: str, key: str | None) -> Found:
         """Against ``other``, as the option spells it."""
         kind, _, value = other.partition(":")
-        with Reporter("diff", "shards" if kind == "generation" else "events", 1.0) as reporter:
-
-            def show(done: int, of: int) -> None:
-                reporter.update(done / max(of, 1), done)
-
+        with self._progress("diff", "shards" if kind == "generation" else "events") as show:
             differ = Differ(self._settings, self._store, self._projection, self._request, key, self._workers, show)
             if kind == "code":
                 return differ.code(Path(value))
@@ -199,15 +171,6 @@ class Asked:
         if self._projection.view is None:
             raise UserError(f"{option} is of what is served of one key; {self._projection.name} is a table of rows")
         return self._projection.view
-
-
-def _counts(output: Output) -> dict[str, Any]:
-    parts = output.parts
-    return {
-        "events_folded": sum(part.events for part in parts),
-        "keys": sum(part.keys for part in parts),
-        "parked": sorted(key for part in parts for key in part.parked),
-    }
 
 
 def _other(kind: str, value: str) -> AsOf:
