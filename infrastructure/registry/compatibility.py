@@ -19,6 +19,8 @@ class InvalidSchema(ValueError):
 def parse(schema: str) -> avro.schema.Schema:
     """Raises InvalidSchema."""
     try:
+        # Half a surrogate pair passes as JSON, and is no text that any client or database can keep.
+        schema.encode()
         parsed = avro.schema.parse(schema, validate_names=True)
         problems = unsound_fields(parsed)
     except (avro.errors.AvroException, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 
 from infrastructure.registry.ids import RegistryUnavailable
-from infrastructure.registry.store import Incompatible
+from infrastructure.registry.refusals import Incompatible
 
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 

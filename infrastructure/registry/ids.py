@@ -28,7 +28,7 @@ class EmbeddedRegistry:
         self._store = store
 
     def register(self, subject: str, schema: str) -> int:
-        return self._store.register(subject, schema).schema_id
+        return self._store.release(subject, schema).schema_id
 
     def schema(self, schema_id: int) -> str | None:
         return self._store.schema(schema_id)
