@@ -18,6 +18,7 @@ COMMANDS = (
     "rebuild",
     "parked",
     "generations",
+    "schemas",
     "migrate",
     "config",
     "process",

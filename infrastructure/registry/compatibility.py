@@ -8,6 +8,7 @@ import avro.errors
 import avro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
+from infrastructure.registry.aliases import ambiguous_aliases
 from infrastructure.registry.logical_types import logical_type_changes
 from infrastructure.registry.soundness import unsound_fields
 
@@ -38,7 +39,7 @@ def backward_problems(new: str, old: str) -> list[str]:
     reader, writer = parse(new), parse(old)
     try:
         result = ReaderWriterCompatibilityChecker().get_compatibility(reader, writer)
-        changes = logical_type_changes(json.loads(new), json.loads(old))
+        changes = [*logical_type_changes(json.loads(new), json.loads(old)), *ambiguous_aliases(reader, writer)]
     except RecursionError as error:
         raise InvalidSchema("nested too deeply to be compared") from error
     problems: list[str] = []
