@@ -50,9 +50,14 @@ def _rest() -> list[HTTPRouteHandler]:
         """Clients ask it whether anybody is there."""
         return reply({})
 
+    @get("/subjects/{subject:str}/metadata", opt=READ)
+    async def metadata(subject: FromPath[str]) -> Response[bytes]:
+        """The router does not come back from a path that it has begun to know: this one needs its own answer."""
+        raise NotFoundException(f"this registry keeps no metadata, of {subject} or any other subject")
+
     @route("/{rest:path}", http_method=[HttpMethod.GET, HttpMethod.POST, HttpMethod.PUT, HttpMethod.DELETE])
     async def nothing_else(rest: FromPath[str]) -> Response[bytes]:
         """What clients ask of newer registries (associations of topics) is answered in a form that they read."""
         raise NotFoundException(f"this registry has no {rest}")
 
-    return [root, nothing_else]
+    return [root, metadata, nothing_else]
