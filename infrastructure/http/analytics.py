@@ -11,6 +11,7 @@ from litestar.params import FromPath, Parameter
 from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.exc import SQLAlchemyError
 
+from infrastructure.http.described import errors
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.paging import (
     DEFAULT_LIMIT,
@@ -36,7 +37,13 @@ def analytics_router(engine: Engine) -> Router:
 
 
 def _riders(engine: Engine) -> HTTPRouteHandler:
-    @get("/riders", opt=_READ, sync_to_thread=True, summary="Riders, with sums over their hours")
+    @get(
+        "/riders",
+        opt=_READ,
+        sync_to_thread=True,
+        summary="Riders, with sums over their hours",
+        responses=errors(400, 503),
+    )
     def riders(
         since: Time = None,
         until: Time = None,
@@ -60,7 +67,13 @@ def _riders(engine: Engine) -> HTTPRouteHandler:
 
 
 def _rider(engine: Engine) -> HTTPRouteHandler:
-    @get("/riders/{rider_id:str}", opt=_READ, sync_to_thread=True, summary="One rider, hour by hour")
+    @get(
+        "/riders/{rider_id:str}",
+        opt=_READ,
+        sync_to_thread=True,
+        summary="One rider, hour by hour",
+        responses=errors(400, 404, 503),
+    )
     def rider(
         rider_id: FromPath[str],
         since: Time = None,
@@ -92,7 +105,13 @@ def _rider(engine: Engine) -> HTTPRouteHandler:
 
 
 def _fleet(engine: Engine) -> HTTPRouteHandler:
-    @get("/fleet", opt=_READ, sync_to_thread=True, summary="The fleet, minute by minute")
+    @get(
+        "/fleet",
+        opt=_READ,
+        sync_to_thread=True,
+        summary="The fleet, minute by minute",
+        responses=errors(400, 503),
+    )
     def fleet(
         since: Time = None, until: Time = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from litestar import MediaType, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
+from infrastructure.http.described import errors
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.pings import now_ms
 from infrastructure.observability.freshness import silent
@@ -25,6 +26,7 @@ def speed_route(reader: StateReader, limits: Limits, delay_ms: Callable[[], int 
         media_type=MediaType.JSON,
         opt={"role": "read"},
         summary="The rider's speed now",
+        responses=errors(400, 404, 503),
         tags=["features"],
     )
     async def get_speed(
