@@ -59,7 +59,7 @@ async def level_asked(request: _Request) -> Level:
     others = sorted(name for name, value in body.items() if value and name not in _HARMLESS)
     if others:
         raise Refused(42205, f"this registry has the setting compatibility, not {', '.join(others)[:200]}")
-    level = name.upper() if isinstance(name, str) else name
+    level = name.upper() if isinstance(name, str) else ""
     if level not in list(Level):
         raise Refused(42203, f"Invalid compatibility level. Valid values are {', '.join(Level)}")
     return Level(level)
@@ -68,7 +68,7 @@ async def level_asked(request: _Request) -> Level:
 async def mode_asked(request: _Request) -> Mode:
     """The mode in a request's body. Raises Refused 42204, or 42205 for a mode that we do not support."""
     name = (await _object(request)).get("mode")
-    mode = name.upper() if isinstance(name, str) else name
+    mode = name.upper() if isinstance(name, str) else ""
     if mode in list(Mode):
         return Mode(mode)
     if mode in _MODES_OF_OTHERS:

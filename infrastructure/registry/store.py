@@ -93,7 +93,9 @@ class RegistryStore:
             hidden = version_with(connection, subject, schema, "deleted") if is_contract(subject) else None
             if hidden is not None:
                 return _shown_again(connection, hidden)
-            known = [Old(one.version, one.schema) for one in versions_of(connection, subject)]
+            # Events are written under a contract's versions also while these are hidden.
+            show: Show = "all" if is_contract(subject) else "live"
+            known = [Old(one.version, one.schema) for one in versions_of(connection, subject, show)]
             problems = level_problems(level_in_force(connection, subject) if client else DEFAULT, schema, known)
             if problems:
                 raise Incompatible(f"{subject} {'; '.join(problems)}")

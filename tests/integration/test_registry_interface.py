@@ -151,6 +151,7 @@ def test_invariant_12_a_contract_is_never_deleted_permanently(
     # Hidden, and still read; a node that starts shows it again under the number of its release.
     assert read(http.delete(f"/subjects/{GPS}")) == [1, 2]
     assert refusal(http.delete(f"/subjects/{GPS}?permanent=true")) == (422, 42205)
+    assert refusal(http.post(f"/subjects/{GPS}/versions", json={"schema": ONE})) == (409, 409)
     read(http.put("/mode", json={"mode": "READONLY"}))
     assert AvroDeserializer(client)(payload, SerializationContext("gps-pings", MessageField.VALUE)) == PING
     assert Codec(RegisteredIds(EmbeddedRegistry(store))).decode(payload) == PING
@@ -226,6 +227,8 @@ def test_settings_of_a_subject_and_of_all(client: SchemaRegistryClient, http: ht
         ("/config", {"compatibility": "FULL", "compatibilityGroup": "g"}, (422, 42205)),
         ("/mode", {"mode": "WRITEONLY"}, (422, 42204)),
         ("/mode/s", {}, (422, 42204)),
+        ("/mode/s", {"mode": {}}, (422, 42204)),
+        ("/mode", {"mode": [1]}, (422, 42204)),
         ("/mode", {"mode": "IMPORT"}, (422, 42205)),
         ("/mode/s", {"mode": "READONLY_OVERRIDE"}, (422, 42205)),
         ("/mode/s%00", {"mode": "READONLY"}, (422, 42208)),
