@@ -13,6 +13,7 @@ _MEANING: Final = {
     403: "the token's role is another; without tokens: the request names another machine",
     404: "not known, or not yet",
     413: "too many items or bytes",
+    422: "understood, and more than this server does at once",
     500: "something went wrong here; the log of this node has the details",
     503: "away or busy; Retry-After says when to try again",
 }
