@@ -20,6 +20,7 @@ COMMANDS = (
     "generations",
     "replay",
     "feature_history",
+    "schemas",
     "migrate",
     "config",
     "process",

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from infrastructure.http.analytics_reading import LiveReading, Reading
 from infrastructure.http.as_of import PAST, At, AtPosition, OnAxis, as_of, refused
+from infrastructure.http.described import errors
 from infrastructure.http.errors import ApiError
 from infrastructure.http.paging import (
     DEFAULT_LIMIT,
@@ -61,7 +62,13 @@ def analytics_router(engine: Engine, past: PastRows) -> Router:
 
 
 def _riders(readings: Readings) -> HTTPRouteHandler:
-    @get("/riders", opt=_READ, sync_to_thread=True, summary="Riders, with sums over their hours")
+    @get(
+        "/riders",
+        opt=_READ,
+        sync_to_thread=True,
+        summary="Riders, with sums over their hours",
+        responses=errors(400, 422, 503),
+    )
     def riders(
         since: Time = None,
         until: Time = None,
@@ -88,7 +95,13 @@ def _riders(readings: Readings) -> HTTPRouteHandler:
 
 
 def _rider(readings: Readings) -> HTTPRouteHandler:
-    @get("/riders/{rider_id:str}", opt=_READ, sync_to_thread=True, summary="One rider, hour by hour")
+    @get(
+        "/riders/{rider_id:str}",
+        opt=_READ,
+        sync_to_thread=True,
+        summary="One rider, hour by hour",
+        responses=errors(400, 404, 422, 503),
+    )
     def rider(
         rider_id: FromPath[str],
         since: Time = None,
@@ -123,7 +136,13 @@ def _rider(readings: Readings) -> HTTPRouteHandler:
 
 
 def _fleet(readings: Readings) -> HTTPRouteHandler:
-    @get("/fleet", opt=_READ, sync_to_thread=True, summary="The fleet, minute by minute")
+    @get(
+        "/fleet",
+        opt=_READ,
+        sync_to_thread=True,
+        summary="The fleet, minute by minute",
+        responses=errors(400, 422, 503),
+    )
     def fleet(
         since: Time = None,
         until: Time = None,

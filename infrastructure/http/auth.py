@@ -1,7 +1,8 @@
-"""Bearer tokens and roles. Without tokens everything is open, which ``serve`` allows on loopback only."""
+"""Tokens and roles. Without tokens everything is open, which ``serve`` allows on loopback only."""
 
 from __future__ import annotations
 
+import base64
 import hmac
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,8 @@ from infrastructure.settings import Role
 class Authorizer:
     """A Litestar guard. A handler names the role it needs in ``opt={"role": …}``; without one it is public.
 
-    ``admin`` may do everything.
+    ``admin`` may do everything. A token comes as Bearer, or as the password of Basic with any user: clients of schema
+    registries have no other place for it.
     """
 
     def __init__(self, tokens: Mapping[str, Role]) -> None:
@@ -38,12 +40,26 @@ class Authorizer:
             raise ApiError(403, "forbidden", f"this token has role {role}; {needed} is needed")
 
     def _role_of(self, header: str) -> Role | None:
-        scheme, _, given = header.partition(" ")
-        if scheme.lower() != "bearer":
+        given = _token(header)
+        if given is None:
             return None
         found: Role | None = None
         # All are compared, in constant time each: the time taken tells nothing about any of them.
         for token, role in self._tokens.items():
-            if hmac.compare_digest(token, given.strip().encode()):
+            if hmac.compare_digest(token, given):
                 found = role
         return found
+
+
+def _token(header: str) -> bytes | None:
+    scheme, _, given = header.partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return given.strip().encode()
+        case "basic":
+            try:
+                return base64.b64decode(given.strip(), validate=True).partition(b":")[2]
+            except ValueError:
+                return None
+        case _:
+            return None

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
 
+from infrastructure.http.described import errors
 from infrastructure.http.errors import unavailable
 from infrastructure.observability import metrics
 
@@ -18,12 +21,26 @@ Check = Callable[[], Awaitable[str]]
 """'ok', or in words what is wrong."""
 
 
+class NotReady(msgspec.Struct):
+    """``stages``: of each 'ok', or what is wrong with it."""
+
+    status: str
+    stages: dict[str, str]
+    code: str
+    detail: str
+
+
 def health_routes(checks: dict[str, Check], refresh: Callable[[], Awaitable[None]]) -> list[HTTPRouteHandler]:
-    @get("/health/live", summary="This process answers", tags=["health"])
+    @get("/health/live", summary="This process answers", tags=["health"], responses=errors(public=True))
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
-    @get("/health/ready", summary="Every stage is connected", tags=["health"])
+    @get(
+        "/health/ready",
+        summary="Every stage is connected",
+        tags=["health"],
+        responses={**errors(public=True), 503: ResponseSpec(NotReady, generate_examples=False)},
+    )
     async def ready() -> Response[dict[str, Any]]:
         """Lag takes no node out of service: it is in ``status`` and in the alerts."""
         names = list(checks)
@@ -36,7 +53,14 @@ def health_routes(checks: dict[str, Check], refresh: Callable[[], Awaitable[None
             body |= {"code": "not_ready", "detail": bad}
         return Response(body, status_code=200 if good else 503)
 
-    @get("/metrics", media_type=MediaType.TEXT, opt={"role": "read"}, summary="Prometheus metrics", tags=["health"])
+    @get(
+        "/metrics",
+        media_type=MediaType.TEXT,
+        opt={"role": "read"},
+        summary="Prometheus metrics",
+        tags=["health"],
+        responses=errors(503),
+    )
     async def exposition() -> Response[bytes]:
         try:
             await asyncio.wait_for(refresh(), CHECK_TIMEOUT_S)

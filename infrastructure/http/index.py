@@ -6,6 +6,8 @@ from typing import Final
 
 from litestar import get
 
+from infrastructure.http.described import errors
+
 LINKS: Final = {
     "health": "/health/ready",
     "schema": "/schema",
@@ -15,7 +17,7 @@ LINKS: Final = {
 }
 
 
-@get("/", summary="Links to the rest", tags=["health"])
+@get("/", summary="Links to the rest", tags=["health"], responses=errors(public=True))
 async def index() -> dict[str, str | dict[str, str]]:
     """Needs no token: it says nothing that the description under ``/schema`` does not."""
     return {"service": "ridelog", "links": LINKS}

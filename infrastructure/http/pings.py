@@ -9,11 +9,13 @@ from typing import Any, Protocol
 import msgspec
 from litestar import MediaType, Request, Response, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
 
 from domain.errors import PingRejected
 from domain.gps_ping import GpsPing, parse_ping
 from domain.riders import PingOutcome
 from infrastructure.http.bodies import decode_json, read_body
+from infrastructure.http.described import errors
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.openapi import PingsOperation
 from infrastructure.ingest.group_commit import NotRecorded, QueueFull
@@ -61,6 +63,7 @@ def pings_route(submit: Submit, *, max_items: int, max_bytes: int, count: Count,
         operation_class=PingsOperation,
         summary="Record GPS pings",
         tags=["ingest"],
+        responses={200: ResponseSpec(Accepted, generate_examples=False)} | errors(400, 413, 503),
     )
     async def post_pings(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Answers after the commit; one request is one transaction. A ping sent again is recorded once."""

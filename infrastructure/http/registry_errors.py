@@ -12,34 +12,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.http.errors import ApiError
 from infrastructure.registry.compatibility import InvalidSchema
-from infrastructure.registry.store import Incompatible
+from infrastructure.registry.refusals import Incompatible, Refused
 
 log = logging.getLogger("ridelog.registry")
 
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 
 _Request = Request[Any, Any, Any]
-
-
-class RegistryError(Exception):
-    """A refusal with Confluent's code, for example 40401 for an unknown subject."""
-
-    def __init__(self, status: int, error_code: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error_code = error_code
-
-
-def unknown_subject(subject: str) -> RegistryError:
-    return RegistryError(404, 40401, f"Subject '{subject}' not found.")
-
-
-def unknown_version(version: int) -> RegistryError:
-    return RegistryError(404, 40402, f"Version {version} not found.")
-
-
-def unknown_schema() -> RegistryError:
-    return RegistryError(404, 40403, "Schema not found")
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:
@@ -50,8 +29,8 @@ def _error(status: int, code: int, message: str, headers: dict[str, str] | None 
     return reply({"error_code": code, "message": message}, status, headers)
 
 
-def _on_registry_error(_request: _Request, error: RegistryError) -> Response[bytes]:
-    return _error(error.status, error.error_code, str(error))
+def _on_registry_refusal(_request: _Request, error: Refused) -> Response[bytes]:
+    return _error(error.code // 100, error.code, str(error))
 
 
 def _on_invalid(_request: _Request, error: InvalidSchema) -> Response[bytes]:
@@ -78,7 +57,7 @@ def _on_database_error(request: _Request, error: SQLAlchemyError) -> Response[by
 
 
 HANDLERS: dict[Any, Any] = {
-    RegistryError: _on_registry_error,
+    Refused: _on_registry_refusal,
     InvalidSchema: _on_invalid,
     Incompatible: _on_incompatible,
     ApiError: _on_refused,

@@ -8,8 +8,10 @@ import msgspec
 from litestar import Request
 
 from infrastructure.http.bodies import decode_json, read_body
-from infrastructure.http.registry_errors import RegistryError
 from infrastructure.registry.compatibility import InvalidSchema
+from infrastructure.registry.levels import Level
+from infrastructure.registry.preferences import Mode
+from infrastructure.registry.refusals import Refused
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """A schema is a few kilobytes; comparing two takes time that grows with both."""
@@ -17,6 +19,10 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_SUBJECT_CODE_POINTS: Final = 512
 
 _LATEST: Final = {"latest", "-1"}
+_MODES_OF_OTHERS: Final = {"IMPORT", "READONLY_OVERRIDE", "FORWARD"}
+_HARMLESS: Final = {"compatibility", "compatibilityLevel", "normalize"}
+
+_Request = Request[Any, Any, Any]
 
 
 class _Candidate(msgspec.Struct, rename="camel"):
@@ -24,32 +30,68 @@ class _Candidate(msgspec.Struct, rename="camel"):
     schema_type: str | None = None
     references: list[Any] | None = None
     rule_set: Any = None
+    metadata: Any = None
+    id: int | None = None
+    version: int | None = None
 
 
-async def candidate_schema(request: Request[Any, Any, Any]) -> str:
-    """The schema in a request's body. Raises InvalidSchema, ApiError."""
+async def candidate_schema(request: _Request) -> str:
+    """The schema in a request's body. Raises InvalidSchema, Refused, ApiError."""
     body = decode_json(await read_body(request, MAX_BODY_BYTES))
     try:
         candidate = msgspec.convert(body, _Candidate)
     except msgspec.ValidationError as error:
         raise InvalidSchema(str(error)) from error
-    # To ignore these would register a schema that says something else than the client meant.
-    if candidate.schema_type not in {None, "AVRO"} or candidate.references or candidate.rule_set:
-        raise InvalidSchema("this registry keeps Avro schemas, without references and without rules")
+    # To ignore any of these would register a schema that says something else than the client meant.
+    if candidate.schema_type not in {None, "AVRO"} or candidate.references or candidate.metadata:
+        raise InvalidSchema("this registry keeps Avro schemas, without references, metadata and rules")
+    if candidate.rule_set:
+        raise Refused(42210, "Invalid ruleset: this registry keeps Avro schemas, without rules")
+    if (candidate.id or 0) > 0 or (candidate.version or 0) > 0:
+        raise Refused(42205, "ids and versions are numbered by this registry: it has no import mode")
     return candidate.schema
 
 
+async def level_asked(request: _Request) -> Level:
+    """The compatibility level in a request's body. Raises Refused 42203, or 42205 for settings we do not have."""
+    body = await _object(request)
+    name = body.get("compatibility", body.get("compatibilityLevel"))
+    others = sorted(name for name, value in body.items() if value and name not in _HARMLESS)
+    if others:
+        raise Refused(42205, f"this registry has the setting compatibility, not {', '.join(others)[:200]}")
+    level = name.upper() if isinstance(name, str) else ""
+    if level not in list(Level):
+        raise Refused(42203, f"Invalid compatibility level. Valid values are {', '.join(Level)}")
+    return Level(level)
+
+
+async def mode_asked(request: _Request) -> Mode:
+    """The mode in a request's body. Raises Refused 42204, or 42205 for a mode that we do not support."""
+    name = (await _object(request)).get("mode")
+    mode = name.upper() if isinstance(name, str) else ""
+    if mode in list(Mode):
+        return Mode(mode)
+    if mode in _MODES_OF_OTHERS:
+        raise Refused(42205, f"mode {mode} is not supported: ids are given by this registry alone")
+    raise Refused(42204, f"Invalid mode. Valid values are {', '.join(Mode)}")
+
+
+async def _object(request: _Request) -> dict[str, Any]:
+    body = decode_json(await read_body(request, MAX_BODY_BYTES))
+    return body if isinstance(body, dict) else {}
+
+
 def version_number(text: str) -> int | None:
-    """None is the latest, which clients also call -1. Raises RegistryError."""
+    """None is the latest, which clients also call -1. Raises Refused 42202."""
     if text in _LATEST:
         return None
     if text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) < 2**31:
         return int(text)
-    raise RegistryError(422, 42202, f"The specified version '{text}' is not a valid version id: 1, 2, … or latest")
+    raise Refused(42202, f"The specified version '{text[:64]}' is not a valid version id: 1, 2, … or latest")
 
 
-async def check_subject(request: Request[Any, Any, Any]) -> None:
-    """Raises RegistryError for a subject that Postgres cannot hold (0x00) or no person can read."""
+async def check_subject(request: _Request) -> None:
+    """Raises Refused 42208 for a subject that Postgres cannot hold (0x00) or no person can read."""
     subject = request.path_params.get("subject")
     if subject is not None and not (subject.isprintable() and len(subject) <= MAX_SUBJECT_CODE_POINTS):
-        raise RegistryError(422, 42208, f"The specified subject '{subject[:64]!r}' is not a valid subject.")
+        raise Refused(42208, f"The specified subject '{subject[:64]!r}' is not a valid subject.")

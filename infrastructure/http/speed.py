@@ -12,6 +12,7 @@ from litestar.params import Parameter
 
 from domain.features.speed_window import SpeedState
 from infrastructure.http.as_of import PAST, At, AtPosition, OnAxis, as_of, refused
+from infrastructure.http.described import errors
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.pings import now_ms
 from infrastructure.observability.freshness import silent
@@ -47,6 +48,7 @@ def speed_route(
         media_type=MediaType.JSON,
         opt={"role": "read"},
         summary="The rider's speed now",
+        responses=errors(400, 404, 422, 503),
         tags=["features"],
     )
     async def get_speed(

@@ -8,6 +8,7 @@ import avro.errors
 import avro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
+from infrastructure.registry.aliases import ambiguous_aliases
 from infrastructure.registry.logical_types import logical_type_changes
 from infrastructure.registry.soundness import unsound_fields
 
@@ -19,6 +20,8 @@ class InvalidSchema(ValueError):
 def parse(schema: str) -> avro.schema.Schema:
     """Raises InvalidSchema."""
     try:
+        # Half a surrogate pair passes as JSON, and is no text that any client or database can keep.
+        schema.encode()
         parsed = avro.schema.parse(schema, validate_names=True)
         problems = unsound_fields(parsed)
     except (avro.errors.AvroException, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
@@ -36,7 +39,7 @@ def backward_problems(new: str, old: str) -> list[str]:
     reader, writer = parse(new), parse(old)
     try:
         result = ReaderWriterCompatibilityChecker().get_compatibility(reader, writer)
-        changes = logical_type_changes(json.loads(new), json.loads(old))
+        changes = [*logical_type_changes(json.loads(new), json.loads(old)), *ambiguous_aliases(reader, writer)]
     except RecursionError as error:
         raise InvalidSchema("nested too deeply to be compared") from error
     problems: list[str] = []

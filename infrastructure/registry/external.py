@@ -8,7 +8,8 @@ from urllib.parse import quote
 import httpx
 
 from infrastructure.registry.ids import RegistryUnavailable
-from infrastructure.registry.store import Incompatible
+from infrastructure.registry.refusals import Incompatible
+from infrastructure.registry.rows import Registered
 
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 
@@ -36,6 +37,20 @@ class ExternalRegistry:
         answer = self._call("GET", f"/schemas/ids/{schema_id}")
         return None if answer.status_code == 404 else str(self._field(answer, "schema"))
 
+    def versions(self, subject: str) -> list[Registered]:
+        """Oldest first; empty for an unknown subject. Raises RegistryUnavailable."""
+        path = f"/subjects/{quote(subject, safe='')}/versions"
+        numbers = self._call("GET", path)
+        if numbers.status_code == 404:
+            return []
+        found = [self._call("GET", f"{path}/{number}") for number in sorted(self._json(numbers))]
+        return [
+            Registered(
+                subject, int(self._field(one, "version")), int(self._field(one, "id")), str(self._field(one, "schema"))
+            )
+            for one in found
+        ]
+
     def close(self) -> None:
         self._client.close()
 
@@ -45,13 +60,29 @@ class ExternalRegistry:
         except httpx.HTTPError as error:
             raise RegistryUnavailable(f"the schema registry does not answer {method} {path}: {error!r}") from error
 
-    @staticmethod
-    def _field(answer: httpx.Response, name: str) -> Any:
-        # Not the URL of the answer: it holds the password.
-        call = f"{answer.request.method} {answer.request.url.path}"
-        if answer.status_code != 200:
-            raise RegistryUnavailable(f"the schema registry answers {call} with {answer.status_code}: {answer.text}")
+    @classmethod
+    def _field(cls, answer: httpx.Response, name: str) -> Any:
         try:
-            return answer.json()[name]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RegistryUnavailable(f"what answers {call} is no schema registry: {answer.text[:200]}") from error
+            return cls._json(answer)[name]
+        except (KeyError, TypeError) as error:
+            raise cls._stranger(answer) from error
+
+    @classmethod
+    def _json(cls, answer: httpx.Response) -> Any:
+        if answer.status_code != 200:
+            raise RegistryUnavailable(
+                f"the schema registry answers {_called(answer)} with {answer.status_code}: {answer.text[:500]}"
+            )
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise cls._stranger(answer) from error
+
+    @staticmethod
+    def _stranger(answer: httpx.Response) -> RegistryUnavailable:
+        return RegistryUnavailable(f"what answers {_called(answer)} is no schema registry: {answer.text[:200]}")
+
+
+def _called(answer: httpx.Response) -> str:
+    """Not the URL of the answer: it holds the password."""
+    return f"{answer.request.method} {answer.request.url.path}"

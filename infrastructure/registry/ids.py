@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from domain.contracts import contracts, current
-from infrastructure.registry.store import RegistryStore
+from domain.contracts import Contract, contracts, current
+from infrastructure.registry.store import Registered, RegistryStore
 
 
 class RegistryUnavailable(Exception):
@@ -14,11 +15,13 @@ class RegistryUnavailable(Exception):
 
 
 class SchemaRegistry(Protocol):
-    """The two calls that ids need."""
+    """The calls that ids and checks need."""
 
     def register(self, subject: str, schema: str) -> int: ...
 
     def schema(self, schema_id: int) -> str | None: ...
+
+    def versions(self, subject: str) -> Sequence[Registered]: ...
 
 
 class EmbeddedRegistry:
@@ -28,19 +31,28 @@ class EmbeddedRegistry:
         self._store = store
 
     def register(self, subject: str, schema: str) -> int:
-        return self._store.register(subject, schema).schema_id
+        return self._store.release(subject, schema).schema_id
 
     def schema(self, schema_id: int) -> str | None:
         return self._store.schema(schema_id)
 
+    def versions(self, subject: str) -> list[Registered]:
+        return self._store.versions(subject)
+
+
+def register_each(registry: SchemaRegistry) -> Iterator[tuple[Contract, int]]:
+    """Every released contract with its id, oldest first.
+
+    In this order the registry checks each step of the evolution, and clients find the versions under our numbers.
+    Raises what the registry raises.
+    """
+    for contract in contracts():
+        yield contract, registry.register(contract.subject, json.dumps(contract.schema))
+
 
 def register_all(registry: SchemaRegistry) -> dict[str, int]:
-    """Ids of the current contracts, by record.
-
-    Every released contract is registered, oldest first: the registry then checks each step of the evolution, and
-    clients find the versions under our numbers. Raises what the registry raises.
-    """
-    return {c.record: registry.register(c.subject, json.dumps(c.schema)) for c in contracts()}
+    """Ids of the current contracts, by record, after all are registered. Raises what the registry raises."""
+    return {contract.record: number for contract, number in register_each(registry)}
 
 
 class RegisteredIds:

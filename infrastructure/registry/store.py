@@ -2,115 +2,127 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-from sqlalchemy import Connection, Engine, func, insert, select, text
+from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from infrastructure.registry.canonical import fingerprint
-from infrastructure.registry.compatibility import backward_problems, parse
+from infrastructure.registry.compatibility import parse
+from infrastructure.registry.deletion import is_contract
+from infrastructure.registry.levels import DEFAULT, Old, level_problems
+from infrastructure.registry.preferences import level_in_force, refuse_read_only
+from infrastructure.registry.refusals import Incompatible
+from infrastructure.registry.rows import Registered, Show, all_versions, lock, uses_of, version_with, versions_of
 from infrastructure.registry.tables import schema_versions, schemas
 
-
-class Registered(NamedTuple):
-    """One version of a subject."""
-
-    subject: str
-    version: int
-    schema_id: int
-    schema: str
-
-
-class Incompatible(Exception):
-    """A new version could not read what an older one wrote."""
-
-
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('ridelog.registry', 0))")
-_ALL = (
-    select(schema_versions.c.subject, schema_versions.c.version, schemas.c.id, schemas.c.schema)
-    .join(schemas, schemas.c.id == schema_versions.c.schema_id)
-    .order_by(schema_versions.c.subject, schema_versions.c.version)
-)
+__all__ = ["Incompatible", "Registered", "RegistryStore"]
 
 
 class RegistryStore:
     """Registration is serialised by an advisory lock: processes that start at once get the same ids."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
 
     def register(self, subject: str, schema: str) -> Registered:
         """The version of ``subject`` with this schema, made if need be.
 
-        Raises InvalidSchema, or Incompatible when it cannot read the subject's latest version (BACKWARD).
+        Raises InvalidSchema; Incompatible by the level that is set for the subject; Refused 42205 if it is READONLY.
         """
-        parse(schema)
-        with self._engine.begin() as connection:
-            connection.execute(_LOCK)
-            existing = self._find(connection, subject, schema)
-            if existing is not None:
-                return existing
-            known = self._versions(connection, subject)
-            if known:
-                problems = backward_problems(schema, known[-1].schema)
-                if problems:
-                    raise Incompatible(f"{subject} version {known[-1].version}: {'; '.join(problems)}")
-            schema_id = self._id_of(connection, schema)
-            version = known[-1].version + 1 if known else 1
-            connection.execute(insert(schema_versions).values(subject=subject, version=version, schema_id=schema_id))
-            return Registered(subject, version, schema_id, schema)
+        return self._register(subject, schema, client=True)
 
-    def find(self, subject: str, schema: str) -> Registered | None:
+    def release(self, subject: str, schema: str) -> Registered:
+        """The same for a contract that this code writes under: BACKWARD, whatever clients have set.
+
+        A mode must not keep a node from starting. Raises InvalidSchema or Incompatible.
+        """
+        return self._register(subject, schema, client=False)
+
+    def find(self, subject: str, schema: str, show: Show = "live") -> Registered | None:
         """The version of ``subject`` that has this very schema. Raises InvalidSchema."""
         parse(schema)
-        with self._engine.connect() as connection:
-            return self._find(connection, subject, schema)
+        with self.engine.connect() as connection:
+            return version_with(connection, subject, schema, show)
 
-    def versions(self, subject: str) -> list[Registered]:
+    def versions(self, subject: str, show: Show = "live") -> list[Registered]:
         """All versions, oldest first; empty for an unknown subject."""
-        with self._engine.connect() as connection:
-            return self._versions(connection, subject)
+        with self.engine.connect() as connection:
+            return versions_of(connection, subject, show)
 
-    def subjects(self) -> list[str]:
-        query = select(schema_versions.c.subject).distinct().order_by(schema_versions.c.subject)
-        with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
+    def everything(self, show: Show = "live") -> list[Registered]:
+        """All versions of all subjects."""
+        with self.engine.connect() as connection:
+            return all_versions(connection, show)
+
+    def subjects(self, show: Show = "live") -> list[str]:
+        """In order; of the deleted ones only those of which nothing is left."""
+        everything = self.everything("all")
+        live = {one.subject for one in everything if not one.deleted}
+        every = {one.subject for one in everything}
+        return sorted({"live": live, "all": every, "deleted": every - live}[show])
 
     def schema(self, schema_id: int) -> str | None:
-        with self._engine.connect() as connection:
+        """The text of an id, also when every version that had it was deleted: frames may carry it (invariant 12)."""
+        with self.engine.connect() as connection:
             return connection.execute(select(schemas.c.schema).where(schemas.c.id == schema_id)).scalar_one_or_none()
 
-    def uses(self, schema_id: int) -> list[Registered]:
+    def uses(self, schema_id: int, show: Show = "live") -> list[Registered]:
         """Where a schema is registered."""
-        with self._engine.connect() as connection:
-            return _rows(connection.execute(_ALL.where(schemas.c.id == schema_id)))
+        with self.engine.connect() as connection:
+            return uses_of(connection, schema_id, show)
 
     def problems(self, subject: str, schema: str, version: int | None = None) -> list[str]:
-        """Why ``schema`` cannot follow a version (None = the latest) of ``subject``. Raises InvalidSchema."""
+        """Why ``schema`` cannot follow ``version`` of ``subject`` at its level; None = those that the level names.
+
+        Raises InvalidSchema.
+        """
         parse(schema)
-        known = self.versions(subject)
-        against = known[-1:] if version is None else [v for v in known if v.version == version]
-        return [problem for old in against for problem in backward_problems(schema, old.schema)]
+        with self.engine.connect() as connection:
+            known = versions_of(connection, subject)
+            level = level_in_force(connection, subject)
+        against = [Old(one.version, one.schema) for one in known if version in {None, one.version}]
+        return level_problems(level, schema, against)
 
-    def _versions(self, connection: Connection, subject: str) -> list[Registered]:
-        return _rows(connection.execute(_ALL.where(schema_versions.c.subject == subject)))
+    def _register(self, subject: str, schema: str, *, client: bool) -> Registered:
+        parse(schema)
+        with self.engine.begin() as connection:
+            lock(connection)
+            existing = version_with(connection, subject, schema)
+            if existing is not None:
+                return existing
+            if client:
+                refuse_read_only(connection, subject)
+            hidden = version_with(connection, subject, schema, "deleted") if is_contract(subject) else None
+            if hidden is not None:
+                return _shown_again(connection, hidden)
+            # Events are written under a contract's versions also while these are hidden.
+            show: Show = "all" if is_contract(subject) else "live"
+            known = [Old(one.version, one.schema) for one in versions_of(connection, subject, show)]
+            problems = level_problems(level_in_force(connection, subject) if client else DEFAULT, schema, known)
+            if problems:
+                raise Incompatible(f"{subject} {'; '.join(problems)}")
+            return _added(connection, subject, schema)
 
-    def _find(self, connection: Connection, subject: str, schema: str) -> Registered | None:
-        mark = fingerprint(schema)
-        found = _rows(
-            connection.execute(_ALL.where(schema_versions.c.subject == subject, schemas.c.fingerprint == mark))
-        )
-        return found[0] if found else None
 
-    def _id_of(self, connection: Connection, schema: str) -> int:
-        mark = fingerprint(schema)
-        existing = connection.execute(select(schemas.c.id).where(schemas.c.fingerprint == mark)).scalar_one_or_none()
-        if existing is not None:
-            return int(existing)
-        # Counted under the lock, not drawn from a sequence: a refused registration leaves no hole.
-        next_id = connection.execute(select(func.coalesce(func.max(schemas.c.id), 0) + 1)).scalar_one()
-        connection.execute(insert(schemas).values(id=next_id, fingerprint=mark, schema=schema))
-        return int(next_id)
+def _shown_again(connection: Connection, hidden: Registered) -> Registered:
+    """A contract keeps the number under which it was released."""
+    these = (schema_versions.c.subject == hidden.subject, schema_versions.c.version == hidden.version)
+    connection.execute(update(schema_versions).where(*these).values(deleted=False))
+    return hidden._replace(deleted=False)
 
 
-def _rows(result: Any) -> list[Registered]:
-    return [Registered(*row) for row in result]
+def _added(connection: Connection, subject: str, schema: str) -> Registered:
+    schema_id = _id_of(connection, schema)
+    known = versions_of(connection, subject, "all")
+    version = known[-1].version + 1 if known else 1
+    connection.execute(insert(schema_versions).values(subject=subject, version=version, schema_id=schema_id))
+    return Registered(subject, version, schema_id, schema)
+
+
+def _id_of(connection: Connection, schema: str) -> int:
+    mark = fingerprint(schema)
+    existing = connection.execute(select(schemas.c.id).where(schemas.c.fingerprint == mark)).scalar_one_or_none()
+    if existing is not None:
+        return int(existing)
+    # Counted under the lock, not drawn from a sequence: a refused registration leaves no hole.
+    next_id = connection.execute(select(func.coalesce(func.max(schemas.c.id), 0) + 1)).scalar_one()
+    connection.execute(insert(schemas).values(id=next_id, fingerprint=mark, schema=schema))
+    return int(next_id)

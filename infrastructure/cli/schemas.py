@@ -1,0 +1,130 @@
+"""``schemas check`` and ``schemas register``: the event contracts and the registry."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from infrastructure.cli.errors import UserError
+from infrastructure.cli.options import DataDirOption, JsonOption
+
+if TYPE_CHECKING:
+    from infrastructure.registry.checking import Finding
+    from infrastructure.registry.ids import SchemaRegistry
+    from infrastructure.settings import Settings
+
+ADVICE = (
+    "a released contract never changes: put its file in domain/events back, and release the change as the next "
+    "version, with a default for each new field; docs/schemas.md says what may change"
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(no_args_is_help=True)
+    group.command("check")(check)
+    group.command("register")(register_)
+    app.add_typer(group, name="schemas", help="Check and register the event contracts.")
+
+
+def check(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Hold each released contract against the one before, and against a registry if there is one.
+
+    The registry is the external one (RIDELOG_SCHEMA_REGISTRY_URL), else that of a running serve; without either only
+    the files in domain/events are compared. Exits with 1 on a break, and says what to do.
+    """
+    from infrastructure.registry.checking import check_registry, check_releases
+    from infrastructure.settings import Settings
+
+    findings = list(check_releases())
+    with _registry(Settings.load({"data_dir": data_dir}), start=False) as registry:
+        if registry is not None:
+            findings += check_registry(registry)
+    broken = any(finding.problems for finding in findings)
+    if as_json:
+        report = {
+            "compatible": not broken,
+            "registry": registry is not None,
+            "findings": [finding._asdict() for finding in findings],
+            "advice": ADVICE if broken else None,
+        }
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        _show(findings)
+        if registry is None:
+            typer.echo("no registry is running or named: only the files in domain/events were compared")
+        if broken:
+            typer.echo(f"broken: {ADVICE}", err=True)
+    raise typer.Exit(1 if broken else 0)
+
+
+def register_(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Register every released contract in the registry of the settings; what is there already keeps its id.
+
+    serve does the same at every start; this is for an external registry that is filled before, or by other rights.
+    """
+    from infrastructure.registry.ids import register_each
+    from infrastructure.registry.refusals import Incompatible
+    from infrastructure.settings import Settings
+
+    with _registry(Settings.load({"data_dir": data_dir}), start=True) as registry:
+        assert registry is not None
+        try:
+            ids = list(register_each(registry))
+        except Incompatible as error:
+            raise UserError(f"{error}; `python app.py schemas check` shows what differs") from error
+    if as_json:
+        rows = [{"subject": c.subject, "version": c.version, "id": number} for c, number in ids]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for contract, number in ids:
+        typer.echo(f"{number:>6}  {contract.subject}  version {contract.version}")
+
+
+@contextmanager
+def _registry(settings: Settings, *, start: bool) -> Iterator[SchemaRegistry | None]:
+    """None where no registry answers and none may be started. Raises UserError."""
+    from infrastructure.event_store.engine import reader_engine
+    from infrastructure.event_store.errors import unavailable_as_port_error
+    from infrastructure.rebuild.world import refuse_other_revision
+    from infrastructure.registry.connect import registry_of
+    from infrastructure.registry.external import ExternalRegistry
+    from infrastructure.registry.ids import RegistryUnavailable
+    from infrastructure.supervision.stack import attach, servers_for
+    from projections.ports import PortUnavailable
+
+    try:
+        if settings.schema_registry_url is not None:
+            external = ExternalRegistry(settings.schema_registry_url)
+            yield external
+            external.close()
+            return
+        if not start and settings.postgres_url is None and attach(settings) is None:
+            yield None
+            return
+        with servers_for(settings, ("postgres_url",)) as served, unavailable_as_port_error():
+            assert served.postgres_url is not None
+            refuse_other_revision(served.postgres_url)
+            engine = reader_engine(served.postgres_url)
+            try:
+                yield registry_of(served, engine)
+            finally:
+                engine.dispose()
+    except (RegistryUnavailable, PortUnavailable) as error:
+        raise UserError(str(error)) from error
+
+
+def _show(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("contract", "held against", "", "why", box=None, pad_edge=False)
+    for finding in findings:
+        table.add_row(finding.contract, finding.against, finding.says, "; ".join(finding.problems))
+    # Off a terminal nobody sees lines that are too long, but a program trips over cells that are wrapped.
+    Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200).print(table)

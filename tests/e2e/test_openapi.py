@@ -1,0 +1,82 @@
+"""The OpenAPI description says every answer of every route: asked rightly, wrongly, and with rubbish."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.described import undescribed
+from tests.support.ridelog import Ridelog
+
+STRANGE = ("", "0", "-1", "null", "\0", "a b", "é", "🚲", "%", "'", '"', "9" * 30, "1e999", "2026-13-45", "x" * 300)
+
+
+@pytest.fixture(scope="module")
+def description(ridelog: Ridelog) -> dict[str, Any]:
+    found: dict[str, Any] = ridelog.http.get("/schema/openapi.json").json()
+    return found
+
+
+def check(description: dict[str, Any], method: str, template: str, answer: httpx.Response) -> None:
+    assert answer.status_code < 500, (method, answer.request.url, answer.text)
+    assert undescribed(description, method, template, answer) == [], (method, str(answer.request.url), answer.text)
+
+
+def test_every_route_says_what_it_refuses_and_under_which_form(description: dict[str, Any]) -> None:
+    error = description["components"]["schemas"]["ErrorBody"]
+    assert set(error["required"]) == {"code", "detail"}
+    for template, operations in description["paths"].items():
+        for method, operation in operations.items():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400 and (template, status) != ("/health/ready", "503"):
+                    schema = response["content"]["application/json"]["schema"]
+                    assert schema == {"$ref": "#/components/schemas/ErrorBody"}, (method, template, status)
+
+
+def test_strange_parameters_are_answered_as_described(ridelog: Ridelog, description: dict[str, Any]) -> None:
+    for template, operations in description["paths"].items():
+        operation = operations.get("get")
+        if operation is None:
+            continue
+        names = [one["name"] for one in operation.get("parameters", []) if one["in"] == "query"]
+        for strange in STRANGE:
+            path = template.replace("{rider_id}", quote(strange or "x", safe=""))
+            check(description, "get", template, ridelog.http.get(path))
+            for name in names:
+                check(description, "get", template, ridelog.http.get(path, params={name: strange}))
+                check(description, "get", template, ridelog.http.get(path, params={name: [strange, strange]}))
+
+
+def test_what_is_there_is_answered_as_described(ridelog: Ridelog, description: dict[str, Any], rider: str) -> None:
+    ping = {"rider_id": rider, "latitude": 52.5, "longitude": 13.4, "event_timestamp_ms": 1_700_000_000_000}
+    answer = ridelog.http.post("/pings", json=[ping, ping, {**ping, "latitude": 200}])
+    assert answer.json()["accepted"] == 1
+    check(description, "post", "/pings", answer)
+    too_many = ridelog.http.post("/pings", json=[{}] * 10_001)
+    assert too_many.status_code == 413
+    check(description, "post", "/pings", too_many)
+
+
+def test_any_body_is_answered_as_described(ridelog: Ridelog, description: dict[str, Any]) -> None:
+    leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+    values = st.recursive(
+        leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=9), inner), max_leaves=9
+    )
+    fields = st.fixed_dictionaries(
+        dict.fromkeys(("rider_id", "latitude", "longitude", "event_timestamp_ms"), leaves),
+        optional=dict.fromkeys(("accuracy_meters", "speed_mps", "event_id", "source_service"), values),
+    )
+    bodies = st.binary(max_size=50) | (values | fields | st.lists(fields)).map(lambda value: json.dumps(value).encode())
+
+    @settings(max_examples=150)
+    @given(bodies)
+    def post(body: bytes) -> None:
+        check(description, "post", "/pings", ridelog.http.post("/pings", content=body))
+
+    post()
