@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from types import ModuleType
@@ -20,6 +21,15 @@ def fold_digest(projection: Projection[Any]) -> str:
     what it folds with is the code that it has loaded.
     """
     return _digest(projection.name, projection.fold_version, projection.modules)
+
+
+def view_digest(projection: Projection[Any]) -> str:
+    """32 hex digits over all code that makes the served row of a state; "" of a projection that serves none."""
+    view = projection.view
+    if view is None:
+        return ""
+    # The view's own module declares it, and so cannot be among the modules that it names.
+    return _digest(projection.name, 0, (*view.modules, sys.modules[view.row.__module__]))
 
 
 @cache

@@ -21,7 +21,7 @@ from infrastructure.http.health import Check, health_routes
 from infrastructure.http.hosts import local_only
 from infrastructure.http.index import index
 from infrastructure.http.pings import Accepted, Submit, pings_route
-from infrastructure.http.speed import speed_route
+from infrastructure.http.speed import Served, speed_route
 from infrastructure.observability import metrics
 from infrastructure.redis.reader import StateReader
 from infrastructure.settings import Settings
@@ -35,6 +35,7 @@ class Parts:
     submit: Submit
     speed: StateReader
     delay_ms: Callable[[], int | None]
+    served: Served
     checks: dict[str, Check]
     refresh_metrics: Callable[[], Awaitable[None]]
     routers: Sequence[Router] = ()
@@ -52,7 +53,7 @@ def build(settings: Settings, parts: Parts) -> Litestar:
             count=count_pings,
             seen=saw_pings,
         ),
-        speed_route(parts.speed, limits, parts.delay_ms),
+        speed_route(parts.speed, limits, parts.delay_ms, parts.served),
         *health_routes(parts.checks, parts.refresh_metrics),
         index,
         *parts.routers,

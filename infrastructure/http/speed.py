@@ -13,11 +13,17 @@ from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.pings import now_ms
 from infrastructure.observability.freshness import silent
 from infrastructure.redis.reader import ReadModelUnavailable, StateReader
+from projections.served import ServedRead
 from read_models.speed import answer
-from read_models.view import Limits
+from read_models.view import Limits, body_of
+
+Served = Callable[[ServedRead], None]
+"""Told of every live answer, with the very bytes that are sent. Never waits, never raises."""
 
 
-def speed_route(reader: StateReader, limits: Limits, delay_ms: Callable[[], int | None]) -> HTTPRouteHandler:
+def speed_route(
+    reader: StateReader, limits: Limits, delay_ms: Callable[[], int | None], served: Served
+) -> HTTPRouteHandler:
     """``delay_ms``: how late the pipeline is, as far as it is known now."""
 
     @get(
@@ -33,7 +39,7 @@ def speed_route(reader: StateReader, limits: Limits, delay_ms: Callable[[], int 
         allow_expired: Annotated[
             bool, Parameter(description="show the values of a window past its time to live, as for imported history")
         ] = False,
-    ) -> Response[dict[str, Any]]:
+    ) -> Response[Any]:
         """Values from the rider's 10 latest pings, with their age and whether they are still worth using.
 
         The header Ridelog-Silent says why an age is high: `rider` (no ping came), `pipeline` (it is late itself, or
@@ -55,15 +61,19 @@ def speed_route(reader: StateReader, limits: Limits, delay_ms: Callable[[], int 
                 "no ping of this rider is served yet; one that was just posted is, in a moment",
                 _why(None, late_ms, limits),
             )
-        body = answer(
+        read_ms = now_ms()
+        values = answer(
             rider_id,
             found.state,
-            now_ms=now_ms(),
+            now_ms=read_ms,
             generation=found.generation,
             limits=limits,
             allow_expired=allow_expired,
         )
-        return Response(body, headers=_why(body["age_ms"], late_ms, limits))
+        body = body_of(values)
+        at = (values["version"], values["position"])
+        served(ServedRead(rider_id, found.generation, *at, read_ms, limits, allow_expired, body))
+        return Response(body, media_type=MediaType.JSON, headers=_why(values["age_ms"], late_ms, limits))
 
     return get_speed
 

@@ -30,7 +30,7 @@ async def nothing() -> None:
 def serving(**settings: str) -> Iterator[str]:
     recorded.clear()
     # No test here reads a speed.
-    parts = Parts(submit, cast("Any", None), lambda: None, {}, nothing)
+    parts = Parts(submit, cast("Any", None), lambda: None, lambda read: None, {}, nothing)
     with served(build(Settings(**cast("Any", settings)), parts)) as url:
         yield url
 
