@@ -17,6 +17,7 @@ COMMANDS = (
     "status",
     "rebuild",
     "parked",
+    "verify_parity",
     "generations",
     "migrate",
     "config",
