@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from benchmarks.support import START_MS, postgres, ready_events, report
 from domain.contracts import Codec, LocalSchemaIds
+from domain.features.speed_window import SpeedState
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.checkpoints import PostgresCheckpoints
 from infrastructure.event_store.engine import reader_engine, writer_engine
@@ -34,13 +35,13 @@ def reads_of(engine: Engine, every: int, times: int) -> list[ServedRead]:
     """Every ``every``th event's answer, ``times`` times over."""
     archive, limits, found = PostgresArchive(engine), Limits(), []
     fold = Fold(SPEED, Codec(LocalSchemaIds()).decode, lambda: 0)
+    states: dict[str, SpeedState] = {}
     for rider in range(RIDERS):
-        state = SPEED.initial
         for event in archive.key_range("Rider", f"rider-{rider}", 0, EVENTS, None):
-            state = fold.run([event], lambda _: state, (), ()).states[event.key]
+            states |= fold.run([event], states.get, (), ()).states
             if event.version % every:
                 continue
-            features = VIEW.features(state)
+            features = VIEW.features(states[event.key])
             for n in range(times):
                 at_ms = START_MS + 100 * EVENTS + n
                 body = body_of(VIEW.row(event.key, features, at_ms, limits, True) | {"generation": 1})
