@@ -17,9 +17,9 @@ _ADD = text(
     "  u.target_freshness_ms, u.feature_ttl_ms, u.allow_expired, u.body"
     " FROM unnest(CAST(:keys AS text[]), CAST(:generations AS int[]), CAST(:versions AS bigint[]),"
     "  CAST(:positions AS bigint[]), CAST(:reads AS bigint[]), CAST(:targets AS bigint[]), CAST(:ttls AS bigint[]),"
-    "  CAST(:expired AS boolean[]), CAST(:bodies AS bytea[]))"
-    "  AS u(key, generation, version, position, read_ms, target_freshness_ms, feature_ttl_ms, allow_expired, body)"
-    " JOIN projection_generations g ON g.projection = :projection AND g.generation = u.generation"
+    "  CAST(:expired AS boolean[]), CAST(:bodies AS bytea[])) WITH ORDINALITY"
+    "  AS u(key, generation, version, position, read_ms, target_freshness_ms, feature_ttl_ms, allow_expired, body, n)"
+    " JOIN projection_generations g ON g.projection = :projection AND g.generation = u.generation ORDER BY u.n"
 )
 _TRIM = text(
     "DELETE FROM served_reads r USING (SELECT max(id) AS id FROM served_reads) newest"

@@ -8,10 +8,8 @@ from typing import Any
 
 import psycopg2
 from sqlalchemy import Engine, text
-from sqlalchemy.dialects.postgresql import insert
 
 from infrastructure.event_store.errors import unavailable_as_port_error
-from infrastructure.event_store.tables import wrong_checkpoints
 from projections.ports import PortUnavailable
 from projections.served import LoggedRead, ServedRead, Tally, Verdict, WrongCheckpoint
 from read_models.view import Limits
@@ -46,6 +44,15 @@ _MISMATCHES = text(
     "   WHERE r.verdict = 'different' AND r.projection = g.projection AND r.generation = g.generation)"
     " + (SELECT count(*) FROM wrong_checkpoints w WHERE w.projection = g.projection AND w.generation = g.generation)"
     " FROM projection_generations g WHERE g.projection = :projection AND g.active"
+)
+# A checkpoint is of a fold, not of a generation, and who left it is not known. What readers follow counts as wrong if
+# it is of that fold: better one rebuild too many than a wrong generation that is served and not told of.
+_WRONG = text(
+    "INSERT INTO wrong_checkpoints (projection, generation, key, version, position, kept, folded)"
+    " SELECT :projection, coalesce((SELECT live.generation FROM projection_generations live"
+    "  JOIN projection_generations of ON of.projection = live.projection AND of.fold_digest = live.fold_digest"
+    "  WHERE live.projection = :projection AND live.active AND of.generation = :generation), :generation),"
+    " :key, :version, :position, :kept, :folded ON CONFLICT DO NOTHING"
 )
 SCAN_ROWS = 2_000
 """Rows of a scan that are fetched at once; sorting them the server does on its disk."""
@@ -87,7 +94,7 @@ class PostgresServedReads:
     def record_wrong(self, wrong: WrongCheckpoint) -> None:
         values = {"projection": self._projection, **wrong._asdict()}
         with unavailable_as_port_error(), self._engine.begin() as connection:
-            connection.execute(insert(wrong_checkpoints).values(**values).on_conflict_do_nothing())
+            connection.execute(_WRONG, values)
 
     def mismatches(self) -> tuple[int | None, int]:
         """The generation that readers follow, and how many mismatches are on record for it."""
