@@ -47,7 +47,8 @@ class Auditor:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(timeout=2.0)
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
         self._engine.dispose()
 
     def round(self) -> Findings:
