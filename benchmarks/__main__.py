@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from benchmarks import append, end_to_end, kafka_clients, postgres_sink, rebuild, speed_estimate, tailer, time_travel
+from benchmarks import (
+    append,
+    end_to_end,
+    kafka_clients,
+    parity,
+    postgres_sink,
+    rebuild,
+    speed_estimate,
+    tailer,
+    time_travel,
+)
 
-for benchmark in (append, tailer, rebuild, postgres_sink, kafka_clients, speed_estimate, end_to_end, time_travel):
+EVERY = (append, tailer, rebuild, parity, postgres_sink, kafka_clients, speed_estimate, end_to_end, time_travel)
+for benchmark in EVERY:
     benchmark.main()

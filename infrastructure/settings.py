@@ -38,6 +38,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Annotated[str | None, Meta(description="ingest=…,read=…,admin=…; several of a role allowed")] = None
     target_freshness_ms: Annotated[Positive, Meta(description="a speed older than twice this is stale")] = 15_000
     feature_ttl_ms: Annotated[Positive, Meta(description="a speed older than this is expired")] = 7_200_000
+    served_reads_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="share of the served speeds that is kept, to be computed again from the events",
+            extra={"expected": "a number from 0 to 1"},
+        ),
+    ] = 0.01
+    served_reads_keep: Annotated[Positive, Meta(description="served speeds that are kept, the newest")] = 1_000_000
     partition_rows: Annotated[Positive, Meta(description="positions in one partition of the events table")] = 10_000_000
     topic_partitions: Annotated[
         Literal[1, 2, 4, 8, 16, 32, 64], Meta(description="partitions of a topic, fixed for its life")

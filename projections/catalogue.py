@@ -12,5 +12,8 @@ from projections.speed import SPEED
 
 PROJECTIONS: dict[str, Projection[Any]] = {p.name: p for p in (SPEED, LOCATIONS, ANALYTICS)}
 
+# Those of which single keys are read, so that what was answered can be held against the log.
+ANSWERING: tuple[Projection[Any], ...] = (SPEED,)
+
 # Now, while the sources are those that were just loaded.
 DIGESTS = {name: fold_digest(projection) for name, projection in PROJECTIONS.items()}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
+import msgspec
+
 S = TypeVar("S")
 
 Kind = Literal["text", "float", "integer", "instant"]
@@ -35,3 +37,9 @@ class View(Generic[S]):
     row: Callable[[str, Any, int, Limits, bool], dict[str, Any]]
     modules: tuple[ModuleType, ...]
     explain: Callable[[S], list[dict[str, Any]]] | None = None
+
+
+def body_of(answer: Mapping[str, Any]) -> bytes:
+    """The body of an answer: made here and nowhere else, since what was sent is compared byte for byte with what the
+    log says should have been."""
+    return msgspec.json.encode(answer)

@@ -1,4 +1,4 @@
-"""Checkpoints of states along the streams, and the answers that were served
+"""Checkpoints of states along the streams, the answers that were served, and what was found wrong with either
 
 Revision ID: 0005
 Revises: 0004
@@ -52,8 +52,26 @@ def upgrade() -> None:
     op.create_index("ix_served_reads_read_ms", "served_reads", ["read_ms"])
     for name, where in (("unchecked", "verdict IS NULL"), ("different", "verdict = 'different'")):
         op.create_index(f"ix_served_reads_{name}", "served_reads", ["id"], postgresql_where=sa.text(where))
+    op.create_table(
+        "wrong_checkpoints",
+        sa.Column("projection", sa.Text(), nullable=False),
+        sa.Column("generation", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("kept", sa.LargeBinary(), nullable=False),
+        sa.Column("folded", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "found_at",
+            postgresql.TIMESTAMP(timezone=True, precision=3),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("projection", "generation", "key", "version", name=op.f("pk_wrong_checkpoints")),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("wrong_checkpoints")
     op.drop_table("served_reads")
     op.drop_table("checkpoints")

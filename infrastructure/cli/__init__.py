@@ -17,6 +17,7 @@ COMMANDS = (
     "status",
     "rebuild",
     "parked",
+    "verify_parity",
     "generations",
     "replay",
     "feature_history",

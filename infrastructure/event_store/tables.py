@@ -186,6 +186,20 @@ served_reads = Table(
     Index("ix_served_reads_different", "id", postgresql_where=text("verdict = 'different'")),
 )
 
+# Checkpoints that were not what the log says, and were replaced: the evidence that live folding had gone wrong.
+wrong_checkpoints = Table(
+    "wrong_checkpoints",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("kept", LargeBinary, nullable=False),
+    Column("folded", LargeBinary, nullable=False),
+    Column("found_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+)
+
 stages = Table(
     "stages",
     metadata,

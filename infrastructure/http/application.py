@@ -22,7 +22,7 @@ from infrastructure.http.health import Check, health_routes
 from infrastructure.http.hosts import local_only
 from infrastructure.http.index import index
 from infrastructure.http.pings import Accepted, Submit, pings_route
-from infrastructure.http.speed import speed_route
+from infrastructure.http.speed import Served, speed_route
 from infrastructure.observability import metrics
 from infrastructure.redis.reader import StateReader
 from infrastructure.replay.past import PastKeys
@@ -38,6 +38,7 @@ class Parts:
     speed: StateReader
     past_speed: PastKeys[SpeedState]
     delay_ms: Callable[[], int | None]
+    served: Served
     checks: dict[str, Check]
     refresh_metrics: Callable[[], Awaitable[None]]
     routers: Sequence[Router] = ()
@@ -55,7 +56,7 @@ def build(settings: Settings, parts: Parts) -> Litestar:
             count=count_pings,
             seen=saw_pings,
         ),
-        speed_route(parts.speed, parts.past_speed, limits, parts.delay_ms),
+        speed_route(parts.speed, parts.past_speed, limits, parts.delay_ms, parts.served),
         *health_routes(parts.checks, parts.refresh_metrics),
         index,
         *parts.routers,

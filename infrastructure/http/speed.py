@@ -19,12 +19,20 @@ from infrastructure.observability.freshness import silent
 from infrastructure.redis.reader import ReadModelUnavailable, StateReader
 from infrastructure.replay.past import PastKeys
 from projections.as_of import AsOf
+from projections.served import ServedRead
 from read_models.speed import answer, features, row
-from read_models.view import Limits
+from read_models.view import Limits, body_of
+
+Served = Callable[[ServedRead], None]
+"""Told of every live answer, with the very bytes that are sent. Never waits, never raises."""
 
 
 def speed_route(
-    reader: StateReader, past: PastKeys[SpeedState], limits: Limits, delay_ms: Callable[[], int | None]
+    reader: StateReader,
+    past: PastKeys[SpeedState],
+    limits: Limits,
+    delay_ms: Callable[[], int | None],
+    served: Served,
 ) -> HTTPRouteHandler:
     """``delay_ms``: how late the pipeline is, as far as it is known now."""
 
@@ -41,7 +49,8 @@ def speed_route(
         if found is None or found.state is None:
             raise ApiError(404, "unknown_rider", "no event of this rider counts as of then", headers)
         values = row(rider_id, features(found.state), horizon.at_ms, limits, allow_expired)
-        return Response(values | {"generation": generation}, headers=headers)
+        encoded: Any = body_of(values | {"generation": generation})
+        return Response(encoded, media_type=MediaType.JSON, headers=headers)
 
     @get(
         "/riders/{rider_id:str}/speed",
@@ -83,15 +92,21 @@ def speed_route(
                 "no ping of this rider is served yet; one that was just posted is, in a moment",
                 _why(None, late_ms, limits),
             )
-        body = answer(
+        read_ms = now_ms()
+        values = answer(
             rider_id,
             found.state,
-            now_ms=now_ms(),
+            now_ms=read_ms,
             generation=found.generation,
             limits=limits,
             allow_expired=allow_expired,
         )
-        return Response(body, headers=_why(body["age_ms"], late_ms, limits))
+        body = body_of(values)
+        place = (values["version"], values["position"])
+        served(ServedRead(rider_id, found.generation, *place, read_ms, limits, allow_expired, body))
+        # The very bytes that are on record; declared as what they say, for the OpenAPI description.
+        encoded: Any = body
+        return Response(encoded, media_type=MediaType.JSON, headers=_why(values["age_ms"], late_ms, limits))
 
     return get_speed
 

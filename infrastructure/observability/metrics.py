@@ -58,6 +58,17 @@ PROJECTION_EVENTS = Counter(
     "ridelog_projection_events", "Events by what a projection did with them", ("projection", "what")
 )
 
+SERVED_READS = Counter("ridelog_served_reads", "Answers that were put on record, to be computed again")
+SERVED_READS_DROPPED = Counter(
+    "ridelog_served_reads_dropped", "Answers that should have been put on record and were not: no room, or no database"
+)
+PARITY_CHECKED = Counter(
+    "ridelog_parity_checked", "Served answers computed again from the events, by verdict", ("projection", "verdict")
+)
+PARITY_MISMATCHES = _gauge(
+    "ridelog_parity_mismatches", "On record of the served generation: answers that are not the log's", ("projection",)
+)
+
 
 class Total:
     """Feeds a counter from a running total that somebody else keeps."""

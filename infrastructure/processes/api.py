@@ -20,6 +20,7 @@ from infrastructure.http.checks import ready_checks, refresher
 from infrastructure.http.registry_routes import registry_router
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
+from infrastructure.parity.recording import postgres_recorder
 from infrastructure.processes.common import tame_collector
 from infrastructure.redis.connection import connect, connect_async
 from infrastructure.redis.reader import StateReader
@@ -29,6 +30,7 @@ from infrastructure.replay.past import PastKeys
 from infrastructure.replay.past_rows import PastRows
 from infrastructure.settings import Settings
 from infrastructure.status.watch import PipelineWatch
+from projections.digest import view_digest
 from projections.speed import SPEED
 from read_models import speed
 
@@ -56,8 +58,12 @@ def main(settings: Settings) -> None:
     tame_collector()
     client = connect(settings.redis_url)
     watch = PipelineWatch(reader, client, commits, settings.target_freshness_ms)
+    served = postgres_recorder(
+        reader, speed.NAME, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
+    )
     commits.start()
     watch.start()
+    served.start()
     cache = connect_async(settings.redis_url)
     application = build(
         settings,
@@ -66,6 +72,7 @@ def main(settings: Settings) -> None:
             speed=StateReader(cache, speed.NAME, partial(active, reader, speed.NAME)),
             past_speed=PastKeys(reader, SPEED, codec.decode, settings.replay_http_events),
             delay_ms=partial(watch.delay_ms, speed.NAME),
+            served=served,
             checks=ready_checks(reader, cache),
             refresh_metrics=refresher(reader, commits),
             routers=[
@@ -91,6 +98,7 @@ def main(settings: Settings) -> None:
     finally:
         commits.stop()
         watch.stop()
+        served.stop()
         client.close()
         for engine in (writer, reader):
             engine.dispose()

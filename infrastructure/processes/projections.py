@@ -15,12 +15,13 @@ from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.observability import metrics
 from infrastructure.observability.stages import Progress, StageReporter
 from infrastructure.observability.watchdog import Watchdog
+from infrastructure.parity.auditor import Auditor
 from infrastructure.processes.common import BACKOFF_S, stop_event, tame_collector
 from infrastructure.processes.follower import Follower, stage_name
 from infrastructure.redis.connection import connect
 from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
-from projections.catalogue import PROJECTIONS
+from projections.catalogue import ANSWERING, PROJECTIONS
 from projections.digest import fold_digest
 from projections.generations import Generation, is_kept_up
 from projections.ports import PortUnavailable
@@ -59,10 +60,13 @@ class Manager:
         self._failures: list[BaseException] = []
         self._waiting: dict[str, StageReporter] = {}
         self._watchdog = Watchdog()
+        self._auditors = [Auditor(settings, one) for one in ANSWERING]
 
     def run(self) -> None:
         """Until ``stop``, or until a follower ends by an error that does not pass by itself."""
         misses = 0
+        for auditor in self._auditors:
+            auditor.start()
         try:
             while not self._stop.is_set():
                 try:
@@ -75,6 +79,8 @@ class Manager:
                 self._watch()
                 self._stop.wait(BACKOFF_S[min(misses, len(BACKOFF_S) - 1)] if misses else LOOK_EVERY_S)
         finally:
+            for auditor in self._auditors:
+                auditor.stop()
             for running in self._running.values():
                 running.stop.set()
             for running in self._running.values():

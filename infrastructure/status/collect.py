@@ -14,6 +14,7 @@ from infrastructure.event_store import migrations
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.head import Head as LogHead
 from infrastructure.event_store.head import read_head
+from infrastructure.event_store.served_reads import PostgresServedReads
 from infrastructure.kafka.admin import TopicError, ensure_topics
 from infrastructure.observability.freshness import before_commit
 from infrastructure.observability.stages import StageReport, newest, read_stages
@@ -24,9 +25,10 @@ from infrastructure.sinks import Stores
 from infrastructure.status.ends import device_line, ingest_line, kafka_line
 from infrastructure.status.judge import Head, Line, Own, Status, log_line, slot_line, stage_line, whole
 from infrastructure.status.measure import projection_behind, served_generation, tailer_behind
+from infrastructure.status.parity import parity_line
 from infrastructure.topics import topics
 from infrastructure.user_error import UserError
-from projections.catalogue import PROJECTIONS
+from projections.catalogue import ANSWERING, PROJECTIONS
 from projections.ports import PortUnavailable
 from projections.protocol import Projection
 
@@ -43,7 +45,7 @@ def collect(settings: Settings, *, served: bool = True) -> Status:
         if not revision.is_current:
             raise UserError(f"the database is at revision {revision.current}: run `python app.py migrate`")
         return _collect(settings, engine, served)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, PortUnavailable) as error:
         raise UserError(f"Postgres does not answer: {str(error).splitlines()[0]}") from error
     finally:
         engine.dispose()
@@ -75,6 +77,7 @@ def _collect(settings: Settings, engine: Engine, served: bool) -> Status:
         tailer,
         _kafka(settings, reports.get("tailer") if served else None, tailer.lag_seconds),
         *projections,
+        *(parity_line(p.name, PostgresServedReads(engine, p.name).tally()) for p in ANSWERING),
     ]
     return whole(head.log_id, lines)
 

@@ -30,7 +30,8 @@ async def nothing() -> None:
 def serving(**settings: str) -> Iterator[str]:
     recorded.clear()
     # No test here reads a speed.
-    parts = Parts(submit, cast("Any", None), cast("Any", None), lambda: None, {}, nothing)
+    absent = cast("Any", None)
+    parts = Parts(submit, absent, absent, lambda: None, lambda read: None, {}, nothing)
     with served(build(Settings(**cast("Any", settings)), parts)) as url:
         yield url
 

@@ -15,7 +15,7 @@ from tests.support.accounting import Identity
 from tests.support.ridelog import Ridelog
 
 
-class _Beside:
+class Beside:
     """A thread that works until the ``with`` ends; what it raised is raised there."""
 
     def __init__(self, name: str) -> None:
@@ -31,6 +31,14 @@ class _Beside:
             self.run()
         except BaseException as error:  # noqa: BLE001  (raised again where the test waits)
             self._failure = error
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
 
     def every(self, seconds: float) -> Any:
         """Yields at a fixed rate, late ones at once, until the end."""
@@ -53,7 +61,7 @@ class _Beside:
             raise self._failure
 
 
-class SteadyLoad(_Beside):
+class SteadyLoad(Beside):
     """``rate`` pings a second of the given riders, each now; remembers what was acknowledged."""
 
     def __init__(self, ridelog: Ridelog, riders: list[str], rate: int, seed: int) -> None:
@@ -93,7 +101,7 @@ class SteadyLoad(_Beside):
         }
 
 
-class SteadyReader(_Beside):
+class SteadyReader(Beside):
     """``rate`` reads a second of riders that are known to be served; notes every failed, empty or backward answer."""
 
     def __init__(self, ridelog: Ridelog, riders: list[str], rate: int, seed: int) -> None:

@@ -57,6 +57,7 @@ def test_a_rule_names_metrics_and_labels_that_exist_and_says_what_to_do(rule: di
         "ridelog_stage_late",
         "ridelog_stage_stuck",
         "ridelog_stage_connected",
+        "ridelog_parity_mismatches",
         "ridelog_parked_keys",
         "ridelog_rebuild_due",
         "ridelog_slot_retained_bytes",

@@ -15,6 +15,8 @@ from infrastructure.status.judge import (
     stage_line,
     whole,
 )
+from infrastructure.status.parity import parity_line
+from projections.served import Tally
 
 NOW_MS = 1_790_000_000_000
 LATE_S = 30.0
@@ -144,3 +146,12 @@ def test_the_whole_is_good_when_every_line_is() -> None:
     assert whole("log-1", [good]).good
     assert not whole("log-1", [good, stage_line("speed", None, HEAD, LATE_S)]).good
     assert log_line(Head("log-1", 0, 0)).state == "empty"
+
+
+def test_a_mismatch_of_the_served_generation_is_red_and_says_what_to_do() -> None:
+    assert parity_line("speed", Tally(0, 0, 0, None)).state == "no served reads on record"
+    good = parity_line("speed", Tally(1_200, 30, 0, 1))
+    assert (good.state, good.good) == ("1,200 checked, 0 different, 30 unchecked", True)
+    bad = parity_line("speed", Tally(1_200, 30, 2, 4))
+    assert not bad.good
+    assert bad.advice == "generation 4 is not what the log says: verify-parity, then rebuild-projection speed"

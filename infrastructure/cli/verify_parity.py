@@ -1,0 +1,83 @@
+"""``verify-parity``: what was served, computed again from the event store."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Annotated
+
+import typer
+
+from infrastructure.cli.errors import UserError
+from infrastructure.cli.options import DataDirOption, JsonOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("verify-parity")(verify_parity)
+
+
+def verify_parity(
+    name: Annotated[str, typer.Argument(metavar="[PROJECTION]", help="The projection.")] = "speed",
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="Only what was served since: epoch ms, RFC 3339, or so long ago, as 1h."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that fold, each with keys of its own.")] = min(
+        4, os.cpu_count() or 1
+    ),
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute served answers again from the event store, and compare them byte for byte.
+
+    `serve` keeps a share of the answers that it gives (the setting served_reads_share). Each is folded again from the
+    rider's first event, or from a checkpoint that was itself folded so; what is found is put on record.
+
+    Works beside a running `serve` or without one. Exits with 1 if an answer, or a checkpoint on the way, was not what
+    the log says.
+    """
+    import msgspec
+
+    from infrastructure.cli.instants import instant_ms
+    from infrastructure.cli.progress import Reporter
+    from infrastructure.parity.evidence import NEEDS, open_evidence
+    from infrastructure.parity.verify import verify
+    from infrastructure.parity.words import advice, document, lines
+    from infrastructure.rebuild.workers import WorkerFailed
+    from infrastructure.rebuild.world import projection_named
+    from infrastructure.registry.ids import RegistryUnavailable
+    from infrastructure.settings import Settings
+    from infrastructure.supervision.stack import servers_for
+    from projections.ports import PortUnavailable
+
+    projection = projection_named(name)
+    if projection.view is None:
+        raise UserError(f"{name} serves rows and no view of a key: rebuild-projection {name} --verify-only compares it")
+    since_ms = 0 if since is None else instant_ms(since, time.time_ns() // 1_000_000)
+    logging.getLogger("ridelog").setLevel(logging.ERROR)
+    try:
+        with (
+            servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
+            open_evidence(settings, projection) as here,
+            Reporter(f"verify {name}", "reads", 1.0) as shown,
+        ):
+            count = here.reads.count(since_ms)
+            began = time.monotonic()
+
+            def show(done: int) -> None:
+                shown.update(done / max(count, 1), done, f"{max(count - done, 0):,} to go")
+
+            found = verify(settings, projection, here, since_ms, count, workers, show)
+            seconds = time.monotonic() - began
+            generation, on_record = here.reads.mismatches()
+    except (PortUnavailable, RegistryUnavailable, WorkerFailed) as error:
+        raise UserError(str(error)) from error
+    if as_json:
+        typer.echo(msgspec.json.encode(document(name, found, seconds, generation, on_record)))
+    else:
+        for line in lines(name, found, seconds):
+            typer.echo(line)
+    if words := advice(name, found, generation, on_record):
+        raise UserError(words)

@@ -1,0 +1,121 @@
+"""Served reads in Postgres (``projections.served.ServedReads``), to be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+from sqlalchemy import Engine, text
+
+from infrastructure.event_store.errors import unavailable_as_port_error
+from projections.ports import PortUnavailable
+from projections.served import LoggedRead, ServedRead, Tally, Verdict, WrongCheckpoint
+from read_models.view import Limits
+
+_COLUMNS = (
+    "id, fold_digest, view_digest, verdict, key, generation, version, position, read_ms,"
+    " target_freshness_ms, feature_ttl_ms, allow_expired, body"
+)
+# Keys of one part together: whoever checks a part folds its keys, and nobody else does.
+_SCOPE = (
+    "FROM served_reads WHERE projection = %s AND read_ms >= %s AND mod(hashtext(key)::bigint + 2147483648, %s) = %s"
+)
+_COUNT = f"SELECT count(*) {_SCOPE}"
+_SCAN = f'SELECT {_COLUMNS} {_SCOPE} ORDER BY key COLLATE "C", version, id'
+_UNCHECKED = (
+    f"SELECT {_COLUMNS} FROM served_reads WHERE id IN ("  # noqa: S608
+    " (SELECT id FROM served_reads WHERE verdict IS NULL AND projection = %s ORDER BY id LIMIT %s)"
+    " UNION (SELECT id FROM served_reads WHERE verdict IS NULL AND projection = %s ORDER BY id DESC LIMIT %s)"
+    ') ORDER BY key COLLATE "C", version, id'
+)
+_RECORD = text(
+    "UPDATE served_reads SET verdict = :verdict WHERE id = ANY(:ids) AND verdict IS DISTINCT FROM :verdict"
+    " AND (verdict IS NULL OR :verdict <> 'other code')"
+)
+_TALLY = text(
+    "SELECT (SELECT count(*) FROM served_reads WHERE projection = :projection),"
+    " (SELECT count(*) FROM served_reads WHERE projection = :projection AND verdict IS NULL)"
+)
+_MISMATCHES = text(
+    "SELECT g.generation,"
+    " (SELECT count(*) FROM served_reads r"
+    "   WHERE r.verdict = 'different' AND r.projection = g.projection AND r.generation = g.generation)"
+    " + (SELECT count(*) FROM wrong_checkpoints w WHERE w.projection = g.projection AND w.generation = g.generation)"
+    " FROM projection_generations g WHERE g.projection = :projection AND g.active"
+)
+# A checkpoint is of a fold, not of a generation, and who left it is not known. What readers follow counts as wrong if
+# it is of that fold: better one rebuild too many than a wrong generation that is served and not told of.
+_WRONG = text(
+    "INSERT INTO wrong_checkpoints (projection, generation, key, version, position, kept, folded)"
+    " SELECT :projection, coalesce((SELECT live.generation FROM projection_generations live"
+    "  JOIN projection_generations of ON of.projection = live.projection AND of.fold_digest = live.fold_digest"
+    "  WHERE live.projection = :projection AND live.active AND of.generation = :generation), :generation),"
+    " :key, :version, :position, :kept, :folded ON CONFLICT DO NOTHING"
+)
+SCAN_ROWS = 2_000
+"""Rows of a scan that are fetched at once; sorting them the server does on its disk."""
+
+
+class PostgresServedReads:
+    """Those of ``projection``; of its keys only the part ``part`` of ``parts``. Raises PortUnavailable."""
+
+    def __init__(self, engine: Engine, projection: str, part: int = 0, parts: int = 1) -> None:
+        self._engine = engine
+        self._projection = projection
+        self._part = (parts, part)
+
+    def count(self, since_ms: int) -> int:
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            found = connection.exec_driver_sql(_COUNT, (self._projection, since_ms, *self._part))
+            return int(found.scalar_one())
+
+    def scan(self, since_ms: int) -> Iterator[LoggedRead]:
+        try:
+            with closing(self._engine.raw_connection()) as connection, closing(_named_cursor(connection)) as cursor:
+                cursor.itersize = SCAN_ROWS
+                cursor.execute(_SCAN, (self._projection, since_ms, *self._part))
+                yield from map(_logged, cursor)
+        except psycopg2.Error as error:
+            raise PortUnavailable(f"Postgres: {str(error).strip()}") from error
+
+    def unchecked(self, limit: int) -> list[LoggedRead]:
+        values = (self._projection, limit - limit // 2, self._projection, limit // 2)
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return list(map(_logged, connection.exec_driver_sql(_UNCHECKED, values).cursor.fetchall()))
+
+    def record(self, verdicts: Mapping[Verdict, Sequence[int]]) -> None:
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            for verdict, ids in verdicts.items():
+                if ids:
+                    connection.execute(_RECORD, {"verdict": verdict, "ids": list(ids)})
+
+    def record_wrong(self, wrong: WrongCheckpoint) -> None:
+        values = {"projection": self._projection, **wrong._asdict()}
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(_WRONG, values)
+
+    def mismatches(self) -> tuple[int | None, int]:
+        """The generation that readers follow, and how many mismatches are on record for it."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            row = connection.execute(_MISMATCHES, {"projection": self._projection}).one_or_none()
+        return (None, 0) if row is None else (int(row[0]), int(row[1]))
+
+    def tally(self) -> Tally:
+        generation, mismatches = self.mismatches()
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            kept, unchecked = connection.execute(_TALLY, {"projection": self._projection}).one()
+        return Tally(kept - unchecked, unchecked, mismatches, generation)
+
+
+def _named_cursor(connection: Any) -> Any:
+    """A cursor on the server, so that rows come as they are asked for."""
+    return connection.cursor(name="served_reads")
+
+
+def _logged(row: Any) -> LoggedRead:
+    id_, fold, view, verdict, key, generation, version, position, read_ms, fresh_ms, ttl_ms, expired, body = row
+    limits = Limits(fresh_ms, ttl_ms)
+    read = ServedRead(key, generation, version, position, read_ms, limits, expired, bytes(body))
+    return LoggedRead(id_, fold, view, verdict, read)

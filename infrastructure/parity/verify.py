@@ -1,0 +1,100 @@
+"""The whole check: here for a few reads, else by processes, each with keys of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from infrastructure.parity.evidence import Evidence, open_evidence
+from infrastructure.processes.common import tame_collector
+from infrastructure.rebuild.workers import WorkerFailed
+from infrastructure.rebuild.world import projection_named
+from infrastructure.settings import Settings
+from projections.parity_audit import Findings
+from projections.protocol import Projection
+
+SMALL = 50_000
+"""Below so many reads, starting processes costs more than they save."""
+
+Show = Callable[[int], None]
+"""Called now and then with the number of reads checked."""
+
+
+def verify(
+    settings: Settings,
+    projection: Projection[Any],
+    here: Evidence,
+    since_ms: int,
+    reads: int,
+    workers: int,
+    show: Show,
+) -> Findings:
+    """Check all ``reads`` since then. Raises WorkerFailed, PortUnavailable."""
+    if workers == 1 or reads <= SMALL:
+        tame_collector()
+        return here.audit.run(here.reads.scan(since_ms), look=lambda found: show(found.reads))
+    context = multiprocessing.get_context("spawn")
+    running: list[tuple[BaseProcess, Connection]] = []
+    try:
+        for part in range(workers):
+            ours, theirs = context.Pipe(duplex=False)
+            arguments = (theirs, os.getpid(), settings, projection.name, since_ms, part, workers)
+            process: BaseProcess = context.Process(target=_work, args=arguments, name=f"parity-{part}", daemon=True)
+            process.start()
+            theirs.close()
+            running.append((process, ours))
+        return _gather(running, show)
+    finally:
+        for process, pipe in running:
+            process.kill()
+            process.join()
+            pipe.close()
+
+
+def _gather(running: list[tuple[BaseProcess, Connection]], show: Show) -> Findings:
+    names = {pipe: process.name for process, pipe in running}
+    latest: dict[Connection, Findings] = {}
+    open_pipes = set(names)
+    while open_pipes:
+        for pipe in multiprocessing.connection.wait(list(open_pipes)):
+            assert isinstance(pipe, Connection)
+            try:
+                said = pipe.recv()
+            except EOFError:
+                raise WorkerFailed(f"{names[pipe]} ended before its reads were checked; run it again") from None
+            if isinstance(said, str):
+                raise WorkerFailed(f"{names[pipe]}: {said}")
+            latest[pipe], ended = said
+            if ended:
+                open_pipes.discard(pipe)
+        show(sum(found.reads for found in latest.values()))
+    whole = Findings()
+    for found in latest.values():
+        whole.add(found)
+    return whole
+
+
+def _work(pipe: Connection, parent: int, settings: Settings, name: str, since_ms: int, part: int, parts: int) -> None:
+    """In the worker's process."""
+    tame_collector()
+    told = 0
+
+    def look(found: Findings) -> None:
+        nonlocal told
+        if os.getppid() != parent:
+            os._exit(3)
+        if found.reads - told >= 5_000:
+            told = found.reads
+            pipe.send((found, False))
+
+    try:
+        with open_evidence(settings, projection_named(name), part, parts) as mine:
+            pipe.send((mine.audit.run(mine.reads.scan(since_ms), look=look), True))
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+        raise SystemExit(1) from error

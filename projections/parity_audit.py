@@ -1,0 +1,111 @@
+"""Checks reads and puts on record what was found; the same for the command and for the auditor beside the service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from projections.archive import Archive
+from projections.checkpoints import EVERY, Checkpoints
+from projections.folding import Decode
+from projections.parity import Parity
+from projections.parity_walk import Budget
+from projections.parity_words import difference, wrong
+from projections.protocol import Projection
+from projections.served import LoggedRead, ServedReads, Verdict, WrongCheckpoint
+
+S = TypeVar("S")
+
+RECORD_EVERY = 5_000
+"""Verdicts that wait to be written; a check that is broken off does so many again."""
+EXAMPLES = 10
+
+
+@dataclass
+class Findings:
+    """What was found so far. ``examples`` in words, at most EXAMPLES. ``generations``: of the answers that differ."""
+
+    totals: dict[Verdict, int] = field(
+        default_factory=lambda: {"equal": 0, "different": 0, "other code": 0, "log restored": 0}
+    )
+    wrong_checkpoints: int = 0
+    events: int = 0
+    examples: list[str] = field(default_factory=list)
+    generations: set[int] = field(default_factory=set)
+
+    @property
+    def reads(self) -> int:
+        return sum(self.totals.values())
+
+    @property
+    def mismatches(self) -> int:
+        return self.totals["different"] + self.wrong_checkpoints
+
+    def show(self, words: str) -> None:
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(words)
+
+    def add(self, other: Findings) -> None:
+        """Take in what another part of the reads has given."""
+        for verdict, count in other.totals.items():
+            self.totals[verdict] += count
+        self.wrong_checkpoints += other.wrong_checkpoints
+        self.events += other.events
+        self.generations |= other.generations
+        for words in other.examples:
+            self.show(words)
+
+
+class Audit(Generic[S]):
+    """Raises PortUnavailable, and what ``decode`` raises for a registry that is away; verdicts given stay recorded."""
+
+    def __init__(
+        self,
+        projection: Projection[S],
+        archive: Archive,
+        checkpoints: Checkpoints,
+        decode: Decode,
+        reads: ServedReads,
+        *,
+        every: int = EVERY,
+    ) -> None:
+        self._reads = reads
+        self._parity = Parity(projection, archive, checkpoints, decode, self._wrong, every=every)
+        self._found = Findings()
+
+    def run(
+        self,
+        source: Iterable[LoggedRead],
+        budget: Budget | None = None,
+        look: Callable[[Findings], None] = lambda found: None,
+    ) -> Findings:
+        """Check ``source``, by key and version, as far as the budget goes. ``look`` is called now and then."""
+        found = self._found = Findings()
+        folded = self._parity.events
+        news: dict[Verdict, list[int]] = {}
+        waiting = 0
+        for one in self._parity.check(source, budget):
+            found.totals[one.verdict] += 1
+            if one.verdict == "different":
+                found.generations.add(one.logged.read.generation)
+                found.show(difference(one))
+            if one.verdict != one.logged.verdict:
+                news.setdefault(one.verdict, []).append(one.logged.id)
+                waiting += 1
+            if waiting >= RECORD_EVERY:
+                self._reads.record(news)
+                news, waiting = {}, 0
+            if found.reads % 500 == 0:
+                found.events = self._parity.events - folded
+                look(found)
+        self._reads.record(news)
+        found.events = self._parity.events - folded
+        look(found)
+        return found
+
+    def _wrong(self, found: WrongCheckpoint) -> None:
+        self._reads.record_wrong(found)
+        self._found.wrong_checkpoints += 1
+        self._found.generations.add(found.generation)
+        self._found.show(wrong(found))

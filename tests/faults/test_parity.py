@@ -1,0 +1,158 @@
+"""Invariant 8, of what was served: under load, with kills and a switch in between, every answer is the log's."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from domain.identifiers import shard_of
+from infrastructure.event_store.engine import reader_engine
+from infrastructure.redis.connection import connect
+from read_models.keys import fence_key, state_key
+from tests.e2e.test_speed import track
+from tests.faults.test_kill_each_process import kill
+from tests.faults.test_rebuild_live import prefill, rebuild
+from tests.support.many_reads import ManyReads
+from tests.support.proofs import whole
+from tests.support.ridelog import Ridelog
+from tests.support.ridelog import ridelog as running
+from tests.support.steady import SteadyLoad
+from tests.support.waiting import eventually
+
+READS = 1_000_000 if whole() else 20_000
+RIDERS = 2_000 if whole() else 300
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
+    """A ridelog that puts every answer on record."""
+    data_dir = tmp_path_factory.mktemp("parity") / "data"
+    with running(data_dir, served_reads_share="1", served_reads_keep="3000000") as one:
+        yield one
+
+
+def verify(ridelog: Ridelog, *options: str) -> tuple[int, dict[str, Any], str]:
+    done = ridelog.cli("verify-parity", "--json", *options, timeout_s=3_600)
+    assert done.stdout, done.stderr
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return done.returncode, found, done.stderr
+
+
+def parity_line(ridelog: Ridelog) -> dict[str, Any]:
+    lines = json.loads(ridelog.cli("status", "--json").stdout)["stages"]
+    [line] = [line for line in lines if line["stage"] == "parity"]
+    assert isinstance(line, dict)
+    return line
+
+
+def on_record(ridelog: Ridelog, key: str = "%") -> int:
+    engine = reader_engine(ridelog.info.postgres_url)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT count(*) FROM served_reads WHERE key LIKE :key"), {"key": key})
+        count = int(found.scalar_one())
+    engine.dispose()
+    return count
+
+
+def a_rider(ridelog: Ridelog, pings: int) -> str:
+    """One with so many pings, all folded; read once."""
+    rider = f"parity-{uuid.uuid4().hex[:8]}"
+    prefill(ridelog, [rider], pings)
+    ridelog.speed_at(rider, 1, allow_expired=True)
+    eventually(lambda: (ridelog.speed(rider, allow_expired=True) or {}).get("version", 0) >= pings, within_s=60)
+    return rider
+
+
+@pytest.mark.proof
+def test_invariant_8_whatever_was_served_is_the_fold_of_the_log(
+    recorded: Ridelog, record_property: Callable[[str, object], None]
+) -> None:
+    riders = [f"served-{uuid.uuid4().hex[:8]}-{number}" for number in range(RIDERS)]
+    prefill(recorded, riders, 5_000)
+    recorded.speed_at(riders[-1], 1, allow_expired=True)
+    with SteadyLoad(recorded, riders, 300, seed=8) as load, ManyReads(recorded, riders, seed=9) as reads:
+        for part, name in enumerate(("projections", "redis", "api"), start=1):
+            reads.wait_for(READS * part // 5, within_s=READS / 50)
+            kill(recorded, name)
+        reads.wait_for(READS * 4 // 5, within_s=READS / 50)
+        switched = rebuild(recorded, "speed", "--workers", "2")
+        reads.wait_for(READS, within_s=READS / 50)
+        # What waited in the API that was killed, a second's worth or so, is not on record.
+        eventually(lambda: on_record(recorded) >= READS, within_s=60, every_s=0.5)
+    assert switched["verdict"] == "switched"
+    assert load.acknowledged
+    code, found, said = verify(recorded)
+    assert code == 0, said
+    assert found["reads"] == found["verdicts"]["equal"] >= READS
+    assert (found["wrong_checkpoints"], found["generation"]) == (0, switched["new_generation"])
+    line = parity_line(recorded)
+    assert (line["advice"], line["state"].partition(" checked, 0 different, ")[1]) == ("", " checked, 0 different, ")
+    record_property("served vectors", f"{found['reads']:,} checked, 0 different ({reads.refused:,} refused)")
+    record_property("rate", f"{found['reads_per_second']:,} reads/s, {found['events_folded']:,} events folded")
+
+
+def test_a_flipped_bit_of_a_stored_state_is_found_and_red_until_it_is_folded_anew(recorded: Ridelog) -> None:
+    rider = a_rider(recorded, 5_000)
+    assert verify(recorded)[0] == 0
+    generation = recorded.speed(rider, allow_expired=True)["generation"]  # type: ignore[index]
+    place, fence = (of("speed", generation, shard_of(rider)) for of in (state_key, fence_key))
+    client = connect(recorded.info.redis_url)
+    state = bytearray(client.hget(place, rider))  # type: ignore[arg-type]
+    state[-18] ^= 1  # in the newest ping's latitude: the last ping is 48 bytes, and its latitude lies 24 before the end
+    client.hset(place, rider, bytes(state))
+    before = on_record(recorded, rider)
+    assert recorded.speed(rider, allow_expired=True) is not None
+    eventually(lambda: on_record(recorded, rider) > before, what="the damaged answer is on record")
+
+    code, found, said = verify(recorded)
+    assert (code, found["verdicts"]["different"]) == (1, 1)
+    assert f"generation {generation}, which is served, is wrong: run `rebuild-projection speed`" in said
+    [words] = found["examples"]
+    assert words.startswith(f"{rider}: latitude: served ")
+    line = parity_line(recorded)
+    assert "verify-parity, then rebuild-projection speed" in line["advice"]
+    shown = 'ridelog_parity_mismatches{projection="speed"} 1.0'
+    eventually(lambda: shown in recorded.http.get("/metrics").text, within_s=30, what="the metric shows it")
+
+    # The shard is emptied: its worker folds it anew. Then the rebuild finds both generations equal, and switches.
+    client.delete(fence, place)
+    client.close()
+    recorded.speed_at(rider, recorded.post(track(rider, time.time_ns() // 1_000_000, count=1))["position"])
+    assert rebuild(recorded, "speed")["verdict"] == "switched"
+    assert parity_line(recorded)["advice"] == ""
+    code, found, said = verify(recorded)
+    assert (code, found["mismatches_on_record"]) == (1, 0)
+    assert f"all of generation {generation}, which is not served any more" in said
+
+
+def test_a_wrong_live_checkpoint_is_found_and_replaced(recorded: Ridelog) -> None:
+    rider = a_rider(recorded, 5_000)
+    engine = reader_engine(recorded.info.postgres_url)
+    flip = text(
+        "UPDATE checkpoints SET verified = false, state = set_bit(state, 400, 1 - get_bit(state, 400))"
+        " WHERE projection = 'speed' AND version = 1000"
+        "  AND aggregate_id IN (SELECT aggregate_id FROM events WHERE aggregate_key = :rider) RETURNING state"
+    )
+    with engine.begin() as connection:
+        wrong = bytes(connection.execute(flip, {"rider": rider}).scalar_one())
+        # As if the auditor had not come by: else it has left verified ones behind the damaged one.
+        connection.execute(text("UPDATE checkpoints SET verified = false"))
+    code, found, said = verify(recorded)
+    # By the command, or by the auditor if it came first.
+    assert (code, found["mismatches_on_record"]) == (1, 1), said
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT key, version, kept, folded FROM wrong_checkpoints")).all()
+    engine.dispose()
+    [(key, version, kept, folded)] = rows
+    assert (key, version, bytes(kept)) == (rider, 1_000, wrong)
+    assert bytes(folded) != wrong
+    assert parity_line(recorded)["advice"] != ""
+    assert rebuild(recorded, "speed")["verdict"] == "switched"
+    assert parity_line(recorded)["advice"] == ""

@@ -1,0 +1,89 @@
+"""Answers are put on record beside the requests: a share of them, never more than there is room for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import REGISTRY
+
+from infrastructure.parity.recording import ServedRecorder
+from projections.ports import PortUnavailable
+from projections.served import ServedRead
+from read_models.view import Limits
+from tests.support.waiting import eventually
+
+
+def read(number: int) -> ServedRead:
+    return ServedRead("anna", 1, number, number, 0, Limits(), True, b"{}")
+
+
+class Store:
+    def __init__(self) -> None:
+        self.kept: list[ServedRead] = []
+        self.away = False
+
+    def write(self, reads: Sequence[ServedRead]) -> int:
+        if self.away:
+            raise PortUnavailable("Postgres: away")
+        self.kept += reads
+        return len(reads)
+
+
+def dropped() -> float:
+    return REGISTRY.get_sample_value("ridelog_served_reads_dropped_total") or 0.0
+
+
+def recorder(store: Store, share: float = 1.0, most: int = 100, chance: float = 0.5) -> ServedRecorder:
+    return ServedRecorder(share, store.write, lambda: None, most_waiting=most, chance=lambda: chance)
+
+
+def test_a_share_is_kept() -> None:
+    store = Store()
+    for share, kept in ((0.0, 0), (0.49, 0), (0.51, 1), (1.0, 1)):
+        store.kept.clear()
+        one = recorder(store, share)
+        one(read(1))
+        one.flush()
+        assert len(store.kept) == kept, share
+
+
+def test_none_is_kept_of_nothing_even_if_chance_says_zero() -> None:
+    store = Store()
+    one = recorder(store, share=0.0, chance=0.0)
+    one(read(1))
+    one.flush()
+    assert store.kept == []
+
+
+def test_what_there_is_no_room_for_is_counted_and_not_kept() -> None:
+    store, before = Store(), dropped()
+    one = recorder(store, most=3)
+    for number in range(5):
+        one(read(number))
+    one.flush()
+    assert [kept.version for kept in store.kept] == [0, 1, 2]
+    assert dropped() - before == 2
+
+
+def test_a_database_that_is_away_costs_reads_on_record_and_no_request() -> None:
+    store, before = Store(), dropped()
+    one = recorder(store)
+    store.away = True
+    one(read(1))
+    one.flush()
+    store.away = False
+    one(read(2))
+    one.flush()
+    assert [kept.version for kept in store.kept] == [2]
+    assert dropped() - before == 1
+
+
+def test_the_thread_writes_once_a_second_and_what_waits_at_the_end() -> None:
+    store = Store()
+    one = recorder(store)
+    one.start()
+    one(read(1))
+    eventually(lambda: store.kept, what="it is written within a second or so")
+    one(read(2))
+    one.stop()
+    assert [kept.version for kept in store.kept] == [1, 2]
