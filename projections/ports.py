@@ -139,6 +139,8 @@ class Parked(NamedTuple):
 class ShardWrite(NamedTuple):
     """One shard's step to a new fence, applied only if the fence is still ``expected``.
 
+    ``expected`` None: the shard is new, and what lies in it without a fence goes.
+
     ``states`` replace; ``rows`` are merged into the read model's tables by their rule (sinks without tables get none);
     ``parked`` marks keys, None takes the mark off. ``checkpoints`` lie on the way to this fence; they are no part of
     the atomic step, and a store that keeps none leaves them.

@@ -52,12 +52,18 @@ class Rebuild:
         self._tools = tools
         self._calmly = tools.patience.call
 
-    def run(self, *, accept: str | None = None, verify_only: bool = False) -> Outcome:
-        """Fill, compare, switch. Raises what does not pass by itself; nothing is switched then."""
+    def run(
+        self, *, accept: str | None = None, live_is_damaged: str | None = None, verify_only: bool = False
+    ) -> Outcome:
+        """Fill, compare, switch. Raises what does not pass by itself; nothing is switched then.
+
+        ``accept``: the digest of differences that another fold version is meant to make. ``live_is_damaged``: of those
+        that the same code makes, where a person has found that it is the live generation which is not the log's.
+        """
         tools = self._tools
         self._calmly(lambda: tools.generations.first(self._projection))
         live = self._live()
-        new = self._begin(live, accept, verify_only)
+        new = self._begin(live, accept, live_is_damaged, verify_only)
         if new.state == "filling":
             tools.tell(f"filling generation {new.number} from the event store, beside the live {live.number}")
             targets = self._calmly(lambda: self._fences_of(live))
@@ -67,7 +73,7 @@ class Rebuild:
             if verify_only:
                 self._drop(new)
                 return outcome
-            if not comparison.clean and not self._accepted(comparison, accept, outcome):
+            if not comparison.clean and not self._accepted(comparison, accept, live_is_damaged, outcome):
                 self._calmly(lambda: tools.generations.record(new, "compared", comparison.document()))
                 return outcome
             self._calmly(lambda: tools.generations.record(new, "ready", comparison.document()))
@@ -153,18 +159,22 @@ class Rebuild:
         self._calmly(under_hold)
         tools.tell(f"switched: readers follow generation {to.number} of {self._projection.name}")
 
-    def _begin(self, live: Generation, accept: str | None, verify_only: bool) -> Generation:
+    def _begin(
+        self, live: Generation, accept: str | None, live_is_damaged: str | None, verify_only: bool
+    ) -> Generation:
         """The generation to go on with, or a new one."""
         for old in self._all():
             if old.active or old.state == "following":
                 continue
-            if old.is_of(self._projection) and self._goes_on(old, live, accept, verify_only):
+            if old.is_of(self._projection) and self._goes_on(old, live, accept, live_is_damaged, verify_only):
                 self._tools.tell(f"going on with generation {old.number} ({old.state})")
                 return old
             self._drop(old)
         return self._calmly(lambda: self._tools.generations.begin(self._projection))
 
-    def _goes_on(self, old: Generation, live: Generation, accept: str | None, verify_only: bool) -> bool:
+    def _goes_on(
+        self, old: Generation, live: Generation, accept: str | None, live_is_damaged: str | None, verify_only: bool
+    ) -> bool:
         if old.state == "filling":
             return True
         if verify_only:
@@ -172,19 +182,24 @@ class Rebuild:
         if old.state == "ready":
             return True
         found = old.comparison or {}
-        if accept is None or found.get("live") != live.number or live.fold_version == old.fold_version:
+        same = live.fold_version == old.fold_version
+        given = live_is_damaged if same else accept
+        if given is None or found.get("live") != live.number or (same and live.fold_digest != old.fold_digest):
             return False
-        if found.get("digest") != accept:
+        if found.get("digest") != given:
             raise NotAccepted(
-                f"the differences that were found have the digest {found.get('digest')}, not {accept}: "
-                "look at them again (the same command without --accept-differences)"
+                f"the differences that were found have the digest {found.get('digest')}, not {given}: "
+                "look at them again (the same command without the digest)"
             )
         return True
 
-    def _accepted(self, comparison: Comparison, accept: str | None, outcome: Outcome) -> bool:
+    def _accepted(
+        self, comparison: Comparison, accept: str | None, live_is_damaged: str | None, outcome: Outcome
+    ) -> bool:
         if comparison.live_version == comparison.new_version:
             outcome.verdict = "blocked"
-            return False
+            # The very same code, so that no changed fold goes live under the version of the old one.
+            return outcome.live.fold_digest == outcome.new.fold_digest and live_is_damaged == comparison.digest
         outcome.verdict = "needs acceptance"
         return accept == comparison.digest
 

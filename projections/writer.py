@@ -104,7 +104,9 @@ class ShardWriter(Generic[S]):
         return Written({shard}, set(), 0, self._stored(state, write, done))
 
     def _load(self, shards: Mapping[int, ShardState[S]], ready: Mapping[int, Sequence[LoggedEvent]]) -> None:
-        missing = {shard: shards[shard].missing({event.key for event in events}) for shard, events in ready.items()}
+        # A shard without a fence is empty, whatever a lost fence may have left there: the first write clears it.
+        held = {shard: events for shard, events in ready.items() if shards[shard].stored is not None}
+        missing = {shard: shards[shard].missing({event.key for event in events}) for shard, events in held.items()}
         loaded = self._sink.load({shard: keys for shard, keys in missing.items() if keys})
         for shard, states in loaded.items():
             for key, data in states.items():

@@ -36,6 +36,14 @@ def rebuild_projection(
         str | None,
         typer.Option(metavar="DIGEST", help="Switch although another fold version gives other results: these."),
     ] = None,
+    live_is_damaged: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIGEST",
+            help="Switch although the same fold gives other results, these: verify-parity has shown that it is the "
+            "live generation which is not what the log says.",
+        ),
+    ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,7 +60,7 @@ def rebuild_projection(
 
     def run(rebuild: Rebuild) -> Outcome:
         try:
-            return rebuild.run(accept=accept_differences, verify_only=verify_only)
+            return rebuild.run(accept=accept_differences, live_is_damaged=live_is_damaged, verify_only=verify_only)
         except NotAccepted as error:
             raise UserError(str(error)) from error
 

@@ -61,6 +61,8 @@ class PostgresSink:
         with self._transaction() as cursor:
             won = self._move_fences(cursor, writes)
             kept = [write for write in writes if write.shard in won]
+            # Without a fence nobody knows what the rows hold: what a lost fence has left behind is not folded onto.
+            self._clear(cursor, [write.shard for write in kept if write.expected is None])
             self._put_states(cursor, kept)
             self._put_rows(cursor, kept)
             self._put_marks(cursor, kept)
@@ -70,14 +72,19 @@ class PostgresSink:
         with self._transaction() as cursor:
             if not self._move_fences(cursor, [ShardWrite(shard, expected, new, {})]):
                 return False
-            for table in ("projection_states", "projection_parked"):
-                cursor.execute(
-                    f"DELETE FROM {table} WHERE projection = %s AND generation = %s AND shard = %s",  # noqa: S608
-                    (*self._of, shard),
-                )
-            for rows in self._tables.values():
-                cursor.execute(rows.delete_shard, (self._generation, shard))
+            self._clear(cursor, [shard])
         return True
+
+    def _clear(self, cursor: Any, shards: Sequence[int]) -> None:
+        if not shards:
+            return
+        for table in ("projection_states", "projection_parked"):
+            cursor.execute(
+                f"DELETE FROM {table} WHERE projection = %s AND generation = %s AND shard = ANY(%s)",  # noqa: S608
+                (*self._of, list(shards)),
+            )
+        for rows in self._tables.values():
+            cursor.execute(rows.delete_shards, (self._generation, list(shards)))
 
     def snapshot(self, shard: int) -> Snapshot:
         with self._transaction() as cursor:

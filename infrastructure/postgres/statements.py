@@ -62,7 +62,7 @@ class RowStatements:
         self.of_shard = (
             f"SELECT {', '.join(map(_quoted, columns[1:]))} FROM {name} WHERE generation = %s AND shard = %s"
         )
-        self.delete_shard = f"DELETE FROM {name} WHERE generation = %s AND shard = %s"
+        self.delete_shards = f"DELETE FROM {name} WHERE generation = %s AND shard = ANY(%s)"
         self.delete_all = f"DELETE FROM {name} WHERE generation = %s"
 
 

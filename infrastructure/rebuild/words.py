@@ -53,7 +53,11 @@ def _verdict(outcome: Outcome) -> str:
         "switched": f"readers follow generation {new}; {live} is kept up to date for `rollback-projection {name}`",
         "equal": f"generation {new} was equal to {live}; nothing was switched",
         "differs": f"generation {new} differed from {live}; nothing was switched",
-        "blocked": f"NOT switched: the same fold version must give the same result (generation {new} is kept)",
+        "blocked": (
+            f"NOT switched: the same fold version must give the same result (generation {new} is kept).\n"
+            f"Which of the two is what the log says, `verify-parity {name}` tells; if the live one is damaged, run\n"
+            f"  python app.py rebuild-projection {name} --live-is-damaged {digest}"
+        ),
         "needs acceptance": (
             f"NOT switched: if these differences are what the new fold is for, run\n"
             f"  python app.py rebuild-projection {name} --accept-differences {digest}"

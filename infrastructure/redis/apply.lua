@@ -7,7 +7,8 @@ local held = redis.call('GET', KEYS[1])
 if (held or '') ~= ARGV[1] then
   return 0
 end
-if ARGV[3] == 'reset' then
+-- Without a fence nobody knows what the states hold: what a lost fence has left behind is not folded onto.
+if ARGV[3] == 'reset' or ARGV[1] == '' then
   redis.call('UNLINK', KEYS[2], KEYS[3])
 end
 local last = 4 + 2 * tonumber(ARGV[4])

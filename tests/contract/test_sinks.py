@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import delete
 
 from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.tables import projection_fences
 from infrastructure.postgres.sink import PostgresSink
 from infrastructure.redis.connection import EvictingRedis, check_never_evicts, connect
 from infrastructure.redis.sink import RedisSink
 from projections.ports import Fence, Parked, PortUnavailable, ShardWrite, Sink, Snapshot
 from projections.speed import SPEED
+from read_models.keys import fence_key
 from tests.support.memory_ports import MemorySink
 
 START = Fence("log-1", "one", 0, 0)
+PARKED = Parked(2, 20, 2, "GpsPing", "decode", "unreadable", 0)
 
 
 @pytest.fixture(params=["memory", "redis", "postgres"])
@@ -30,6 +34,18 @@ def sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
     client = connect(request.getfixturevalue("redis_url"))
     yield RedisSink(client, "speed", 1)
     client.close()
+
+
+def lose_fence(sink: Sink, shard: int) -> None:
+    """As somebody does who deletes it by hand, or restores half of a store."""
+    if isinstance(sink, MemorySink):
+        del sink.held[shard]
+    elif isinstance(sink, RedisSink):
+        sink._client.delete(fence_key("speed", 1, shard))
+    else:
+        assert isinstance(sink, PostgresSink)
+        with sink._engine.begin() as connection:
+            connection.execute(delete(projection_fences).where(projection_fences.c.shard == shard))
 
 
 def at(seq: int) -> Fence:
@@ -57,6 +73,18 @@ def test_invariant_4_only_the_expected_fence_is_replaced(sink: Sink) -> None:
     assert sink.fences([3]) == [at(2)]
     assert sink.apply([ShardWrite(3, at(2), at(4), {"a": b"new"})]) == [True]
     assert sink.load({3: ["a"]}) == {3: {"a": b"new"}}
+
+
+def test_a_first_write_leaves_nothing_of_before_its_fence(sink: Sink) -> None:
+    sink.apply(
+        [ShardWrite(3, None, at(2), {"a": b"old"}, parked={"b": PARKED}), ShardWrite(4, None, at(2), {"c": b"c"})]
+    )
+    lose_fence(sink, 3)
+    assert sink.fences([3, 4]) == [None, at(2)]
+    assert sink.apply([ShardWrite(3, None, at(1), {"n": b"new"})]) == [True]
+    found = sink.snapshot(3)
+    assert (found.states, found.parked) == ({"n": b"new"}, {})
+    assert sink.snapshot(4).states == {"c": b"c"}
 
 
 def test_the_shards_of_one_call_win_or_lose_each_for_itself(sink: Sink) -> None:

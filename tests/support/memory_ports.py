@@ -110,6 +110,9 @@ class MemorySink:
     def _one(self, write: ShardWrite) -> bool:
         if self.held.get(write.shard) != write.expected:
             return False
+        if write.expected is None:
+            for kept in (self.states, self.rows, self.marks):
+                kept.pop(write.shard, None)
         self.states[write.shard].update(write.states)
         rows = self.rows[write.shard]
         for row in merged([*rows.values(), *write.rows]):

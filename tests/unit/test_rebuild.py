@@ -214,6 +214,23 @@ def test_a_live_generation_that_is_damaged_is_not_switched_from_unseen() -> None
     states["rider-0"] = states["rider-0"][:-1] + b"\xff"
     outcome = world.rebuild(SPEED).run()
     assert (outcome.verdict, world.serving) == ("blocked", 1)
+    assert outcome.comparison is not None
+    digest = outcome.comparison.digest
+    # Accepting differences is for another fold version; damage is another matter, and these very differences.
+    assert world.rebuild(SPEED).run(accept=digest).verdict == "blocked"
+    world.rebuild(SPEED).run()
+    with pytest.raises(NotAccepted, match=digest):
+        world.rebuild(SPEED).run(live_is_damaged="0123456789abcdef")
+    assert world.rebuild(SPEED).run(live_is_damaged=digest).verdict == "switched"
+    assert world.states() == expected_states(world.log.events)
+
+
+def test_code_that_was_changed_under_the_same_version_does_not_pass_for_damage() -> None:
+    world = World(HISTORY)
+    found = world.rebuild(WRONG).run().comparison
+    assert found is not None
+    assert world.rebuild(WRONG).run(live_is_damaged=found.digest).verdict == "blocked"
+    assert world.serving == 1
 
 
 def test_a_parked_key_is_parked_in_both_and_listed() -> None:
