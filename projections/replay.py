@@ -109,7 +109,7 @@ class KeyReplay(Generic[S]):
 
     def _happened(self, key: str, horizon: Horizon) -> KeyRun[S]:
         assert horizon.happened_by_ms is not None
-        last = self._archive.last_version(self._projection.stream, key)
+        last = self._archive.last_version(self._projection.stream, key, horizon.position)
         marks = self._checkpoints.marks(key, horizon.position) if self._has_checkpoints else []
         plan = plan_by_event_time(marks, last, horizon.happened_by_ms, self._every)
         start = self._checkpoints.at(key, plan.version) if plan.version else None
