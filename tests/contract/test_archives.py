@@ -149,7 +149,7 @@ def test_a_walk_holds_few_rows_at_once(postgres: PostgresWorld) -> None:
     """The rows that are not asked for stay in the server: a client that took them all would hold them all."""
     count = 3 * WALK_ROWS
     recorder = EventRecorder(postgres.writer)
-    recorder.insert_events([postgres._log_event(given) for given in anna(*range(count))])
+    recorder.insert_events([postgres.event(given) for given in anna(*range(count))])
     walk = postgres.archive.walk("Rider", None, shard_of("anna"), count, by_event_time=True)
     assert next(walk).event.version == 1
     with postgres.writer.connect() as connection:
@@ -270,19 +270,6 @@ def test_resolving_an_instant_twice_moves_the_log_no_further(world: World) -> No
     assert world.archive.horizon(AsOf.at_position(2)).at_ms == T0 + 101
 
 
-def _waits_for_a_lock(postgres: PostgresWorld) -> None:
-    """Return once some backend of this database does."""
-    query = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
-        with postgres.writer.connect() as connection:
-            if connection.execute(query).scalar_one():
-                return
-    pytest.fail("nobody waits for the log's lock")
-
-
 def test_invariant_11_an_instant_waits_for_the_writer_that_may_still_record_before_it(postgres: PostgresWorld) -> None:
     """Its transaction has taken its time before the instant, and commits after it was asked for."""
     postgres.record(anna(0), T0)
@@ -294,13 +281,13 @@ def test_invariant_11_an_instant_waits_for_the_writer_that_may_still_record_befo
         return T0 + 5
 
     recorder = EventRecorder(postgres.writer, clock=clock)
-    late = threading.Thread(target=recorder.insert_events, args=[[postgres._log_event(Given("ben", T0))]])
+    late = threading.Thread(target=recorder.insert_events, args=[[postgres.event(Given("ben", T0))]])
     late.start()
     assert inside.wait(20)
     found: list[int] = []
     resolver = threading.Thread(target=lambda: found.append(postgres.archive.horizon(AsOf.known(T0 + 10)).position))
     resolver.start()
-    _waits_for_a_lock(postgres)
+    postgres.until_waiting(1)
     go_on.set()
     late.join(20)
     resolver.join(20)
@@ -344,7 +331,7 @@ def test_invariant_11_instants_hold_whatever_writers_and_resolvers_do_at_once(po
         chance = random.Random(seed)
         recorder = EventRecorder(postgres.writer, clock=lambda: T0 + chance.randrange(2_000))
         for _ in range(60):
-            events = [postgres._log_event(Given(name, T0)) for _ in range(chance.randint(1, 3))]
+            events = [postgres.event(Given(name, T0)) for _ in range(chance.randint(1, 3))]
             recorder.insert_events(events)
 
     def resolving(seed: int) -> None:
@@ -400,7 +387,7 @@ def test_a_server_that_is_away_is_a_port_error() -> None:
 
 def test_a_server_that_goes_away_in_a_walk_is_a_port_error(postgres: PostgresWorld) -> None:
     count = 2 * WALK_ROWS
-    EventRecorder(postgres.writer).insert_events([postgres._log_event(given) for given in anna(*range(count))])
+    EventRecorder(postgres.writer).insert_events([postgres.event(given) for given in anna(*range(count))])
     walk = postgres.archive.walk("Rider", ["anna"], shard_of("anna"), count, by_event_time=False)
     next(walk)
     with postgres.writer.connect() as connection:

@@ -20,12 +20,15 @@ from projections.archive import Archive
 from projections.checkpoints import Checkpoints
 from projections.speed import SPEED
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints
+from tests.support.waiting import eventually
 
 T0 = 1_700_000_000_000
 """Where the clocks of a test start: long past, so that whatever reads the machine's own stands out."""
 
 PARTITION = 10
 """Positions in each part of the log that can be detached."""
+
+_WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 
 
 class Given(NamedTuple):
@@ -82,7 +85,7 @@ class PostgresWorld:
 
     def record(self, events: Sequence[Given], recorded_ms: int) -> None:
         self._clock_ms = recorded_ms
-        self._recorder.insert_events([self._log_event(event) for event in events])
+        self._recorder.insert_events([self.event(given) for given in events])
 
     def detach(self) -> None:
         with self.writer.begin() as connection:
@@ -91,12 +94,21 @@ class PostgresWorld:
     def checkpoints(self, every: int) -> Checkpoints:
         return PostgresCheckpoints(self.reader, SPEED, every)
 
-    def _log_event(self, event: Given) -> LogEvent:
-        version = self._versions[event.key] = self._versions.get(event.key, 0) + 1
-        payload = json.dumps(event.record()).encode()
-        aggregate = aggregate_id("Rider", event.key)
+    def until_waiting(self, count: int) -> None:
+        """Return once so many backends of this database wait for a lock."""
+        eventually(lambda: self._waiting() >= count, what=f"{count} backends wait for a lock")
+
+    def _waiting(self) -> int:
+        with self.writer.connect() as connection:
+            return int(connection.execute(_WAITING).scalar_one())
+
+    def event(self, given: Given) -> LogEvent:
+        """The next one of its key, to be recorded with any recorder."""
+        version = self._versions[given.key] = self._versions.get(given.key, 0) + 1
+        payload = json.dumps(given.record()).encode()
+        aggregate = aggregate_id("Rider", given.key)
         return LogEvent(
-            aggregate, version, "GpsPing", payload, "Rider", event.key, UUID(int=event.number), event.event_ms
+            aggregate, version, "GpsPing", payload, "Rider", given.key, UUID(int=given.number), given.event_ms
         )
 
 
