@@ -87,6 +87,9 @@ class MemoryArchive(MemoryLog):
     def event_ms(self, position: int) -> int:
         return self._times[position - 1][0]
 
+    def recorded_ms(self, position: int) -> int:
+        return self._times[position - 1][1]
+
     def holds(self, key: str, version: int, position: int, payload: bytes) -> bool:
         return any((e.key, e.version, e.position, e.payload) == (key, version, position, payload) for e in self.events)
 
