@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -20,7 +21,8 @@ from read_models.speed import VIEW
 from read_models.view import Limits
 from tests.support import replay_reference as reference
 from tests.support.memory_archive import MemoryArchive
-from tests.support.rider_events import START_MS, rider_histories
+from tests.support.rider_events import RIDERS, START_MS, rider_histories
+from tests.support.speed_events import ping_data
 
 END_MS = START_MS + 100_000_000
 """Later than all that happens in a history: the clock of whoever looks back."""
@@ -44,30 +46,50 @@ def decode(payload: bytes) -> Mapping[str, Any]:
     return found
 
 
+def drive(seed: int) -> list[tuple[str, str, dict[str, Any]]]:
+    """A few riders for a while, much as they are: pings mostly in order, some late, some of one millisecond."""
+    chance = random.Random(seed)
+    riders = RIDERS[: chance.randint(1, 3)]
+    late = chance.choice([0.0, 0.1, 0.5])
+    found: list[tuple[str, str, dict[str, Any]]] = []
+    for number in range(chance.randint(1, 90)):
+        rider = chance.choice(riders)
+        behind = chance.randrange(60_000) if chance.random() < late else 0
+        t_ms = START_MS + number // chance.choice([1, 1, 2]) * 1_000 - behind
+        data = ping_data(rider, t_ms, number, received_timestamp_ms=0, accuracy_meters=chance.choice([None, 5.0, 80.0]))
+        found.append((rider, "ShiftStarted" if chance.random() < 0.05 else "GpsPing", data))
+    return found
+
+
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
     """Events late, of one time, out of order, recorded many in a millisecond or by a clock that steps back."""
     log, raw = MemoryArchive(lambda: END_MS), []
+    chance = random.Random(draw(st.integers(0, 1 << 32)))
     clock_ms = START_MS
-    for key, event_type, data in draw(rider_histories):
-        clock_ms += draw(st.sampled_from([0, 0, 1, 700, 90_000, -5_000]))
+    for key, event_type, data in draw(st.one_of(rider_histories, st.builds(drive, st.integers(0, 1 << 32)))):
+        clock_ms += chance.choice([0, 0, 1, 700, 1_000, 90_000, -5_000])
         event = log.append(key, event_type, data, recorded_ms=clock_ms)
         raw.append({**data, "event_type": event_type, "recorded_ms": log.recorded_ms(event.position)})
     return Story(log, raw)
 
 
-def asks(story: Story) -> st.SearchStrategy[AsOf]:
-    """Instants at, just before and just after every time of the history, on all axes."""
-    times = [raw[name] for raw in story.raw for name in ("recorded_ms", "event_timestamp_ms")]
-    instants = st.one_of(
-        st.builds(int.__add__, st.sampled_from(times), st.sampled_from([-1, 0, 1])), st.just(START_MS - 1)
-    )
-    positions = st.integers(0, len(story.raw))
-    return st.one_of(
-        st.builds(AsOf.known, instants),
-        st.builds(AsOf.happened, instants, st.one_of(st.none(), positions)),
-        st.builds(AsOf.at_position, positions),
-    )
+def asks(raw: Sequence[Mapping[str, Any]], chance: random.Random, count: int) -> list[tuple[str, AsOf]]:
+    """Whom and when to ask for: at, just before and just after the times of events, their own riders and others."""
+    found = []
+    for _ in range(count):
+        one, other = chance.choice(raw), chance.choice(raw)
+        step, position = chance.choice([-1, 0, 0, 1]), chance.randint(0, len(raw))
+        as_of = chance.choice(
+            [
+                AsOf.known(one["recorded_ms"] + step),
+                AsOf.happened(one["event_timestamp_ms"] + step),
+                AsOf.happened(one["event_timestamp_ms"] + step, position),
+                AsOf.at_position(position),
+            ]
+        )
+        found.append((chance.choice([one, one, other])["rider_id"], as_of))
+    return found
 
 
 def as_asked(as_of: AsOf) -> reference.Asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ from tests.support.speed_events import ping_data
 
 every_projection = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda p: p.name)
 grids = st.integers(1, 7)
+seeds = st.integers(0, 1 << 32).map(random.Random)
 
 
 def filled(projection: Projection[Any], log: MemoryArchive, every: int, chance: st.DataObject) -> MemoryCheckpoints:
@@ -76,9 +78,8 @@ def test_the_speed_as_of_any_instant_is_what_the_reference_says(
     story: Story, every: int, chance: st.DataObject
 ) -> None:
     replay = KeyReplay(SPEED, story.log, some_checkpoints(SPEED, story.log, every, chance), decode, every=every)
-    for as_of in chance.draw(st.lists(asks(story), min_size=1, max_size=4)):
-        for key in RIDERS:
-            assert_speed(story.raw, story.log, replay, key, as_of)
+    for key, as_of in asks(story.raw, chance.draw(seeds), 30):
+        assert_speed(story.raw, story.log, replay, key, as_of)
 
 
 @every_projection
@@ -94,12 +95,10 @@ def test_invariant_8_a_replay_is_the_fold_of_what_counts_with_parked_keys_and_di
     kept = some_checkpoints(projection, story.log, every, chance)
     assert not (projection.tables and kept.kept)
     replay = KeyReplay(projection, story.log, kept, decode, every=every)
-    for as_of in chance.draw(st.lists(asks(story), min_size=1, max_size=3)):
-        horizon = story.log.horizon(as_of)
-        for key in RIDERS:
-            events = within(story, as_of, key)
-            expected = naive(projection, events, story.log.discards) if events else None
-            assert answered(projection, replay, key, horizon) == expected
+    for key, as_of in asks(story.raw, chance.draw(seeds), 20):
+        events = within(story, as_of, key)
+        expected = naive(projection, events, story.log.discards) if events else None
+        assert answered(projection, replay, key, story.log.horizon(as_of)) == expected
 
 
 @every_projection
@@ -112,7 +111,7 @@ def test_all_shards_are_all_keys_one_by_one(
         story.log.damage(position)
     kept = some_checkpoints(projection, story.log, every, chance)
     replay = KeyReplay(projection, story.log, kept, decode, every=every)
-    as_of = chance.draw(asks(story))
+    [(_, as_of)] = asks(story.raw, chance.draw(seeds), 1)
     horizon = story.log.horizon(as_of)
     found = [replay_shard(projection, story.log, decode, shard, horizon) for shard in range(SHARDS)]
     one_by_one = {key: answer for key in RIDERS if (answer := replay.at(key, horizon)) is not None}
@@ -129,7 +128,7 @@ def test_all_shards_are_all_keys_one_by_one(
 @settings(max_examples=60)
 @given(story=stories(), chance=st.data())
 def test_the_rows_of_a_replay_are_those_of_all_events_that_count(story: Story, chance: st.DataObject) -> None:
-    as_of = chance.draw(asks(story))
+    [(_, as_of)] = asks(story.raw, chance.draw(seeds), 1)
     horizon = story.log.horizon(as_of)
     for shard in range(SHARDS):
         keys = [key for key in RIDERS if any(e.key == key and e.shard == shard for e in story.log.events)]
@@ -161,9 +160,8 @@ def test_a_key_that_was_parked_and_retried_is_replayed_as_if_it_never_was(
     for key in inner.all_parked():
         Parking(SPEED, sink, story.log, decode, lambda: END_MS).retry(key)
     replay = KeyReplay(SPEED, story.log, kept, decode, every=every)
-    for as_of in chance.draw(st.lists(asks(story), min_size=1, max_size=4)):
-        for key in RIDERS:
-            assert_speed(story.raw, story.log, replay, key, as_of)
+    for key, as_of in asks(story.raw, chance.draw(seeds), 30):
+        assert_speed(story.raw, story.log, replay, key, as_of)
 
 
 # --- single cases
