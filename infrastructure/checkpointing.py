@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from projections.checkpoints import Checkpoints
-from projections.ports import Fence, Parked, ShardWrite, Sink, Snapshot
+from projections.ports import Fence, Parked, PortUnavailable, ShardWrite, Sink, Snapshot
+
+log = logging.getLogger("ridelog.projections")
 
 
 class CheckpointingSink:
     """``projections.ports.Sink`` around another one. Only what has won its compare-and-set is kept.
 
-    What dies between the two leaves a checkpoint out, which whoever replays across it makes up for.
+    What dies between the two leaves a checkpoint out, which whoever replays across it makes up for. So does a store of
+    checkpoints that is away: it must not hold up serving, whose own store is well.
     """
 
     def __init__(self, sink: Sink, checkpoints: Checkpoints) -> None:
@@ -22,7 +26,10 @@ class CheckpointingSink:
         done = self._sink.apply(writes)
         made = [one for write, won in zip(writes, done, strict=True) if won for one in write.checkpoints]
         if made:
-            self._checkpoints.keep(made, verified=False)
+            try:
+                self._checkpoints.keep(made, verified=False)
+            except PortUnavailable as error:
+                log.warning("%d checkpoints are left out, a replay will make up for them: %s", len(made), error)
         return done
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]:

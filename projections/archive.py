@@ -28,8 +28,8 @@ class Archive(Protocol):
 
     def discarded(self, projection: str) -> frozenset[int]: ...
 
-    def last_version(self, stream: str, key: str) -> int:
-        """The version of the key's last event; 0 for a key that is not known."""
+    def last_version(self, stream: str, key: str, position: int) -> int:
+        """The version of the key's last event at ``position`` or before; 0 if there is none."""
         ...
 
     def key_range(

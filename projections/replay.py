@@ -6,13 +6,14 @@ It starts at a checkpoint and folds the few hundred events behind it, however lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from projections.archive import Archive
-from projections.as_of import Horizon, upto
+from projections.as_of import Horizon, Unresolvable, upto
 from projections.checkpoints import EVERY, Checkpoint, Checkpoints, plan_by_event_time
 from projections.folding import Decode, Fold
-from projections.ports import LoggedEvent, Parked
+from projections.ports import LoggedEvent, Parked, PortUnavailable
 from projections.protocol import Projection
 from read_models.rows import RowChange, Rows, merge_into
 
@@ -85,7 +86,7 @@ class KeyReplay(Generic[S]):
         self._every = every
 
     def at(self, key: str, horizon: Horizon) -> Replayed[S] | None:
-        """None: the key has no event within the horizon. Raises TooLong."""
+        """None: the key has no event within the horizon. Raises TooLong; Unresolvable if its events were detached."""
         run = self._known(key, horizon) if horizon.happened_by_ms is None else self._happened(key, horizon)
         return run.result() if run.events or run.state is not None else None
 
@@ -95,21 +96,24 @@ class KeyReplay(Generic[S]):
         version = 0 if start is None else start.version
         made: list[Checkpoint] = []
         more = True
-        while more:
-            events = self._range(key, version, version + self._every, None)
-            within, cut = upto(events, horizon.position)
-            made += run.take(within)
-            self._check(run)
-            version += self._every
-            more = len(events) == self._every and not cut
-        if made:
-            # Whoever had to fold where none was leaves them behind for the next one.
-            self._checkpoints.keep(made, verified=start is None or start.verified)
+        try:
+            while more:
+                events = self._range(key, version, version + self._every, None)
+                self._whole(key, version, events, horizon)
+                within, cut = upto(events, horizon.position)
+                made += run.take(within)
+                self._check(run)
+                version += self._every
+                more = len(events) == self._every and not cut and run.parked is None
+        finally:
+            # Whoever had to fold where none was leaves them behind for the next one; also for one who gives up here,
+            # who then gets further each time.
+            self._leave(made, verified=start is None or start.verified)
         return run
 
     def _happened(self, key: str, horizon: Horizon) -> KeyRun[S]:
         assert horizon.happened_by_ms is not None
-        last = self._archive.last_version(self._projection.stream, key)
+        last = self._archive.last_version(self._projection.stream, key, horizon.position)
         marks = self._checkpoints.marks(key, horizon.position) if self._has_checkpoints else []
         plan = plan_by_event_time(marks, last, horizon.happened_by_ms, self._every)
         start = self._checkpoints.at(key, plan.version) if plan.version else None
@@ -117,15 +121,34 @@ class KeyReplay(Generic[S]):
             # Dropped between the two looks: fold all of it.
             plan = plan_by_event_time([], last, horizon.happened_by_ms, self._every)
         run = self._run(key, horizon, None if start is None else start.state)
+        if plan.ranges:
+            # Only the beginning of a log is ever detached: if the first is there, all are.
+            first = plan.ranges[0][0]
+            self._whole(key, first, self._range(key, first, first + 1, None), horizon)
         for after, until in plan.ranges:
             for first in range(after, until, self._every):
-                events = self._range(key, first, min(first + self._every, until), horizon.happened_by_ms)
-                within, cut = upto(events, horizon.position)
-                run.take(within)
+                run.take(self._range(key, first, min(first + self._every, until), horizon.happened_by_ms))
                 self._check(run)
-                if cut:
+                if run.parked is not None:
                     return run
         return run
+
+    def _whole(self, key: str, after: int, events: Sequence[LoggedEvent], horizon: Horizon) -> None:
+        """Raises Unresolvable if the key's next events were detached: a fold of the rest would be no state it had."""
+        stream = self._projection.stream
+        missing = (
+            events[0].version != after + 1
+            if events
+            else self._archive.last_version(stream, key, horizon.position) > after
+        )
+        if missing:
+            raise Unresolvable("log_begins_later", f"a part of the log with events of {key} was detached")
+
+    def _leave(self, made: Sequence[Checkpoint], *, verified: bool) -> None:
+        # The answer stands without: a store that cannot be written to now, or never, must not cost it.
+        with suppress(PortUnavailable):
+            if made:
+                self._checkpoints.keep(made, verified=verified)
 
     @property
     def _has_checkpoints(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from projections.archive import Archive
-from projections.as_of import Horizon, upto
+from projections.as_of import Horizon, Unresolvable, upto
 from projections.folding import Decode, Fold
 from projections.ports import Parked
 from projections.protocol import Projection
@@ -41,9 +41,14 @@ def replay_shard(
     upto_seq: int | None = None,
     passed: Callable[[int], None] = lambda events: None,
 ) -> ShardReplayed[S]:
-    """Fold the shard's events within ``horizon``, and no further than ``upto_seq``; ``passed`` hears of each chunk."""
+    """Fold the shard's events within ``horizon``, and no further than ``upto_seq``; ``passed`` hears of each chunk.
+
+    Raises Unresolvable if the beginning of the shard was detached.
+    """
     head = archive.head(projection.stream)
     last = head.seqs[shard] if upto_seq is None else min(upto_seq, head.seqs[shard])
+    if last and not archive.shard_range(projection.stream, shard, 0, 1, None):
+        raise Unresolvable("log_begins_later", f"a part of the log with events of shard {shard} was detached")
     fold = Fold(projection, decode, lambda: horizon.at_ms, _NEVER)
     discarded = archive.discarded(projection.name)
     found: ShardReplayed[S] = ShardReplayed(shard, {}, [], {}, 0, 0)

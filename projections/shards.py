@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID, uuid4
 
+from projections.checkpoints import EVERY
 from projections.fences import Trust, judge, sort_out
 from projections.folding import Decode
 from projections.ports import Fence, Log, LoggedEvent, LogHead, Parked, Sink
@@ -44,6 +45,7 @@ class Limits:
     poll_records: int = 5_000
     fill_events: int = 5_000
     cached_states_per_shard: int = 2_000
+    checkpoint_every: int = EVERY
 
 
 class LostRace(Exception):
@@ -58,7 +60,9 @@ class OpenShards(Generic[S]):
         self._log = log_port
         self._sink = sink
         self._limits = limits
-        self._writer = ShardWriter(projection, sink, decode, limits.cached_states_per_shard)
+        self._writer = ShardWriter(
+            projection, sink, decode, limits.cached_states_per_shard, checkpoint_every=limits.checkpoint_every
+        )
         self.states: dict[int, ShardState[S]] = {}
         self.lost: set[int] = set()
         """Shards whose compare-and-set was lost: closed here, to be opened again."""

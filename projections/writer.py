@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+from projections.checkpoints import EVERY
 from projections.folding import Decode, Fold, Folded, Unencodable
 from projections.ports import LoggedEvent, Parked, Refused, ShardWrite, Sink
 from projections.protocol import Projection
@@ -43,10 +44,12 @@ class ShardWriter(Generic[S]):
         decode: Decode,
         cached_states_per_shard: int,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        *,
+        checkpoint_every: int = EVERY,
     ) -> None:
         self._projection = projection
         self._sink = sink
-        self._fold = Fold(projection, decode, now_ms)
+        self._fold = Fold(projection, decode, now_ms, checkpoint_every)
         self._cached_states = cached_states_per_shard
         self.discarded: frozenset[int] = frozenset()
         """Positions that every fold of this projection passes over; read anew with each fence."""

@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("aggregate_id", postgresql.UUID(), nullable=False),
         sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("every", sa.Integer(), nullable=False),
         sa.Column("earliest", postgresql.TIMESTAMP(timezone=True, precision=3), nullable=False),
         sa.Column("latest", postgresql.TIMESTAMP(timezone=True, precision=3), nullable=False),
         sa.Column("state", sa.LargeBinary(), nullable=False),

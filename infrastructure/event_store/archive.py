@@ -10,9 +10,9 @@ from typing import Any
 import psycopg2
 from sqlalchemy import Connection, Engine, text
 
-from domain.identifiers import aggregate_id
+from domain.identifiers import aggregate_id, shard_of
 from infrastructure.event_store.errors import unavailable_as_port_error
-from infrastructure.event_store.instants import resolve
+from infrastructure.event_store.instants import resolve, storable_ms
 from infrastructure.event_store.log import PostgresLog
 from projections.archive import TimedEvent
 from projections.as_of import AsOf, Horizon
@@ -20,7 +20,20 @@ from projections.ports import LoggedEvent, PortUnavailable
 
 _COLUMNS = "position, shard, seq, aggregate_key, version, event_type, payload"
 _HAPPENED = " AND event_time <= timestamptz 'epoch' + %s * interval '1 millisecond'"
-_LAST = text("SELECT version FROM events WHERE aggregate_id = :aggregate ORDER BY version DESC LIMIT 1")
+_LAST = text("SELECT version, position FROM events WHERE aggregate_id = :aggregate ORDER BY version DESC LIMIT 1")
+# Position grows with version: a binary search, where a filter would read all that came later. What is not there was
+# detached, and so lies before.
+_LAST_BY = text(
+    "WITH RECURSIVE s(lo, hi) AS ("
+    "  SELECT CAST(0 AS bigint), CAST(:version AS bigint)"
+    "  UNION ALL"
+    "  SELECT CASE WHEN e.within THEN m.mid ELSE s.lo END, CASE WHEN e.within THEN s.hi ELSE m.mid - 1 END"
+    "  FROM s CROSS JOIN LATERAL (SELECT (s.lo + s.hi + 1) / 2 AS mid) m"
+    "  CROSS JOIN LATERAL (SELECT coalesce((SELECT position <= :position FROM events"
+    "   WHERE aggregate_id = :aggregate AND version = m.mid), true) AS within) e"
+    "  WHERE s.lo < s.hi"
+    ") SELECT lo FROM s WHERE lo = hi"
+)
 _KEY = f"SELECT {_COLUMNS} FROM events WHERE aggregate_id = %s AND version > %s AND version <= %s"  # noqa: S608
 _SHARD = f"SELECT {_COLUMNS} FROM events WHERE stream = %s AND shard = %s AND seq > %s AND seq <= %s"  # noqa: S608
 _WALK = (
@@ -42,10 +55,13 @@ class PostgresArchive(PostgresLog):
         with unavailable_as_port_error(), self._engine.begin() as connection:
             return resolve(connection, as_of, self._now_ms)
 
-    def last_version(self, stream: str, key: str) -> int:
+    def last_version(self, stream: str, key: str, position: int) -> int:
+        values = {"aggregate": aggregate_id(stream, key), "position": position}
         with unavailable_as_port_error(), self._engine.connect() as connection:
-            found = connection.execute(_LAST, {"aggregate": aggregate_id(stream, key)}).scalar_one_or_none()
-        return 0 if found is None else int(found)
+            last = connection.execute(_LAST, values).one_or_none()
+            if last is None or last.position <= position:
+                return 0 if last is None else int(last.version)
+            return int(connection.execute(_LAST_BY, {**values, "version": last.version}).scalar_one())
 
     def key_range(
         self, stream: str, key: str, after_version: int, upto_version: int, happened_by_ms: int | None
@@ -68,11 +84,16 @@ class PostgresArchive(PostgresLog):
             values += [stream, shard]
         else:
             statement += " AND aggregate_id = ANY(CAST(%s AS uuid[]))"
-            values.append([str(aggregate_id(stream, key)) for key in keys])
+            values.append([str(aggregate_id(stream, key)) for key in keys if shard_of(key) == shard])
         within = "event_time, version" if by_event_time else "version"
         statement += f' ORDER BY aggregate_key COLLATE "C", {within}'
         try:
-            with closing(self._engine.raw_connection()) as connection, closing(_named_cursor(connection)) as cursor:
+            # The pool's own errors are SQLAlchemy's, those of a raw connection the driver's.
+            with (
+                unavailable_as_port_error(),
+                closing(self._engine.raw_connection()) as connection,
+                closing(_named_cursor(connection)) as cursor,
+            ):
                 cursor.itersize = WALK_ROWS
                 cursor.execute(statement, values)
                 for p, s, seq, key, v, kind, data, event_ms, recorded_ms in cursor:
@@ -84,7 +105,7 @@ class PostgresArchive(PostgresLog):
         self, statement: str, values: tuple[Any, ...], happened_by_ms: int | None, order: str
     ) -> list[LoggedEvent]:
         if happened_by_ms is not None:
-            statement, values = statement + _HAPPENED, (*values, happened_by_ms)
+            statement, values = statement + _HAPPENED, (*values, storable_ms(happened_by_ms))
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return _logged(connection, f"{statement} ORDER BY {order}", values)
 

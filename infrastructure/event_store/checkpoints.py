@@ -20,8 +20,10 @@ c = table.c
 # Joined with the very event, payload and all: what a worker has folded of a log that was restored since is not kept.
 _KEEP = text(
     "INSERT INTO checkpoints"
-    " (projection, fold_digest, aggregate_id, position, version, earliest, latest, state, verified)"
-    " SELECT :projection, :digest, u.aggregate, u.position, u.version, span.earliest, span.latest, u.state, :verified"
+    " (projection, fold_digest, aggregate_id, position, version, every, earliest, latest, state, verified)"
+    # No row twice, and in one order: keepers that meet wait for each other, and not in a circle.
+    " SELECT DISTINCT ON (u.aggregate, u.position) :projection, :digest, u.aggregate, u.position, u.version, :every,"
+    "  span.earliest, span.latest, u.state, :verified"
     " FROM unnest(CAST(:aggregates AS uuid[]), CAST(:positions AS bigint[]), CAST(:versions AS bigint[]),"
     "             CAST(:states AS bytea[]), CAST(:payloads AS bytea[]))"
     "      AS u(aggregate, position, version, state, payload)"
@@ -29,8 +31,10 @@ _KEEP = text(
     "  AND e.payload = u.payload"
     " CROSS JOIN LATERAL (SELECT min(x.event_time) AS earliest, max(x.event_time) AS latest FROM events x"
     "  WHERE x.aggregate_id = u.aggregate AND x.version > u.version - :every AND x.version <= u.version) span"
+    " ORDER BY u.aggregate, u.position"
     " ON CONFLICT (projection, fold_digest, aggregate_id, position) DO UPDATE"
-    "  SET state = excluded.state, verified = true WHERE excluded.verified"
+    "  SET version = excluded.version, every = excluded.every, earliest = excluded.earliest,"
+    "  latest = excluded.latest, state = excluded.state, verified = true WHERE excluded.verified"
 )
 _FORGET = text(
     "DELETE FROM checkpoints WHERE projection = :projection AND aggregate_id = :aggregate AND position >= :position"
@@ -78,7 +82,9 @@ class PostgresCheckpoints:
         return self._one(_KEPT.where(self._of_key(key), c.version == version))
 
     def marks(self, key: str, position: int) -> list[Mark]:
-        query = select(c.version, c.earliest, c.latest).where(self._of_key(key), c.position <= position)
+        # One of another grid says nothing of the versions before its own stretch.
+        mine = self._of_key(key) & (c.every == self._every)
+        query = select(c.version, c.earliest, c.latest).where(mine, c.position <= position)
         with unavailable_as_port_error(), self._engine.connect() as connection:
             rows = connection.execute(query.order_by(c.position)).all()
         return [Mark(version, epoch_ms(earliest), epoch_ms(latest)) for version, earliest, latest in rows]

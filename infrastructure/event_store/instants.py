@@ -10,8 +10,16 @@ from infrastructure.event_store.head import Head, epoch_ms, lock_head, read_head
 from infrastructure.event_store.tables import log_head
 from projections.as_of import AsOf, Horizon, Unresolvable
 
-LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '5s'")
-"""A writer that is stopped inside its transaction must not hold every reader of the past as well."""
+_BOUNDS = text(
+    "SET LOCAL lock_timeout = '5s';"
+    " SET LOCAL statement_timeout = '10s';"
+    " SET LOCAL idle_in_transaction_session_timeout = '10s'"
+)
+"""A writer that is stopped inside its transaction must not hold every reader of the past as well; nor must a reader
+that is stopped while it has the log's lock hold the writers."""
+
+_EARLIEST_MS, _LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
+"""The years 1 to 9999: what both Postgres and Python can hold."""
 
 _FIRST = text("SELECT min(position) FROM events")
 _RECORDED_AT = text("SELECT recorded_at FROM events WHERE position = :position")
@@ -27,6 +35,11 @@ _LAST_BY = text(
     "  WHERE s.lo < s.hi"
     ") SELECT lo FROM s WHERE lo = hi"
 )
+
+
+def storable_ms(ms: int) -> int:
+    """The instant nearest to ``ms`` that a timestamp can hold: all events lie on the same side of both."""
+    return max(_EARLIEST_MS, min(ms, _LATEST_MS))
 
 
 def resolve(connection: Connection, as_of: AsOf, now_ms: Callable[[], int]) -> Horizon:
@@ -56,7 +69,7 @@ def _passed(connection: Connection, at_ms: int, now_ms: Callable[[], int]) -> He
         return head
     if at_ms >= now_ms():
         raise Unresolvable("instant_in_future", "that instant has not passed: what will be known then is not known yet")
-    connection.execute(LOCK_TIMEOUT)
+    connection.execute(_BOUNDS)
     head = lock_head(connection)
     if head.recorded_at_ms <= at_ms:
         past = text("timestamptz 'epoch' + :ms * interval '1 millisecond'").bindparams(ms=at_ms + 1)
@@ -66,9 +79,10 @@ def _passed(connection: Connection, at_ms: int, now_ms: Callable[[], int]) -> He
 
 def _last_by(connection: Connection, head: Head, at_ms: int) -> int:
     first = connection.execute(_FIRST).scalar_one()
-    if first is None:
-        return 0
-    found = connection.execute(_LAST_BY, {"before": first - 1, "head": head.position, "ms": at_ms}).scalar_one()
+    # None: the log is empty, or all of it was detached.
+    first = head.position + 1 if first is None else first
+    values = {"before": first - 1, "head": head.position, "ms": storable_ms(at_ms)}
+    found = connection.execute(_LAST_BY, values).scalar_one()
     if found < first and first > 1:
         raise Unresolvable(
             "log_begins_later",

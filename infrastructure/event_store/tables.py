@@ -155,7 +155,8 @@ checkpoints = Table(
     Column("aggregate_id", UUID(as_uuid=True), primary_key=True),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
-    # Of the events since the checkpoint before.
+    # Event times of the last ``every`` versions up to this one.
+    Column("every", Integer, nullable=False),
     Column("earliest", _MILLISECONDS, nullable=False),
     Column("latest", _MILLISECONDS, nullable=False),
     Column("state", LargeBinary, nullable=False),

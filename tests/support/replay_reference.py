@@ -1,0 +1,124 @@
+"""What a replay must answer: plain Python over the raw events, none of ridelog's code.
+
+An event is a dict: rider_id, event_type, recorded_ms, event_timestamp_ms, and of a ping event_id, latitude, longitude,
+accuracy_meters, speed_mps. Its place in the list is its place in the log.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+Raw = Mapping[str, Any]
+RADIUS_MM = 6_371_008_800.0
+KEPT = 10
+
+
+class Asked(NamedTuple):
+    """``axis``: known, event or position; ``position`` None: the whole log."""
+
+    axis: str
+    at_ms: int | None
+    position: int | None
+
+
+class Counting(NamedTuple):
+    """An event that counts, with its place in the log and in its rider's stream, from 1."""
+
+    position: int
+    version: int
+    raw: Raw
+
+
+class Window(NamedTuple):
+    """``kept``: (event time, event id without dashes, latitude, longitude, accuracy, speed), sorted."""
+
+    version: int
+    position: int
+    pings: int
+    too_late: int
+    kept: list[tuple[Any, ...]]
+
+
+def at_ms(log: Sequence[Raw], asked: Asked) -> int:
+    """The instant that ages are relative to."""
+    if asked.at_ms is not None:
+        return asked.at_ms
+    assert asked.position is not None
+    return int(log[asked.position - 1]["recorded_ms"]) if asked.position else 0
+
+
+def counts(raw: Raw, position: int, asked: Asked) -> bool:
+    """Whether an event is within what is asked for, which takes in both of its ends."""
+    if asked.position is not None and position > asked.position:
+        return False
+    if asked.axis == "known":
+        return bool(raw["recorded_ms"] <= asked.at_ms)
+    return bool(asked.axis == "position" or raw["event_timestamp_ms"] <= asked.at_ms)
+
+
+def counting(log: Sequence[Raw], rider: str, asked: Asked) -> list[Counting]:
+    """The rider's events that count, in the order of the log."""
+    found, version = [], 0
+    for position, raw in enumerate(log, start=1):
+        if raw["rider_id"] != rider:
+            continue
+        version += 1
+        if counts(raw, position, asked):
+            found.append(Counting(position, version, raw))
+    return found
+
+
+def window(events: Sequence[Counting]) -> Window:
+    """The ten latest distinct pings, and how many came when ten later ones were known."""
+    seen: dict[tuple[int, str], Raw] = {}
+    pings = too_late = 0
+    for _, _, raw in events:
+        if raw["event_type"] != "GpsPing":
+            continue
+        pings += 1
+        identity = (raw["event_timestamp_ms"], raw["event_id"].replace("-", ""))
+        latest = sorted(seen)[-KEPT:]
+        too_late += len(latest) == KEPT and identity < latest[0]
+        seen.setdefault(identity, raw)
+    kept = [
+        (*identity, *(seen[identity][name] for name in ("latitude", "longitude", "accuracy_meters", "speed_mps")))
+        for identity in sorted(seen)[-KEPT:]
+    ]
+    return Window(events[-1].version, events[-1].position, pings, too_late, kept)
+
+
+def speed_row(
+    rider: str, found: Window, now_ms: int, *, target_ms: int, ttl_ms: int, allow_expired: bool
+) -> dict[str, Any]:
+    """The row of the speed read model, but for the robust speed."""
+    kept = found.kept
+    age = now_ms - kept[-1][0] if kept else None
+    expired = age is None or age > ttl_ms
+    shown = bool(kept) and (allow_expired or not expired)
+    span = kept[-1][0] - kept[0][0] if kept else 0
+    path = sum(_step_mm(a[2], a[3], b[2], b[3]) for a, b in pairwise(kept))
+    fresh = "stale" if age is not None and age > 2 * target_ms else "fresh"
+    return {
+        "rider_id": rider,
+        "path_speed_mps": path / span if shown and span else None,
+        "pings_in_window": len(kept) if shown or not kept else None,
+        "window_ms": span if shown else None,
+        "latitude": kept[-1][2] if shown else None,
+        "longitude": kept[-1][3] if shown else None,
+        "event_timestamp_ms": kept[-1][0] if kept else None,
+        "version": found.version,
+        "position": found.position,
+        "age_ms": age,
+        "status": "expired" if expired else fresh,
+    }
+
+
+def _step_mm(latitude: float, longitude: float, to_latitude: float, to_longitude: float) -> int:
+    """Haversine in whole millimetres, half to even."""
+    a, b = math.radians(latitude), math.radians(to_latitude)
+    turn = math.radians(to_longitude - longitude)
+    h = math.sin((b - a) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(turn / 2) ** 2
+    return round(2 * RADIUS_MM * math.asin(min(1.0, math.sqrt(h))))
