@@ -14,7 +14,7 @@ from projections.protocol import Projection
 from projections.replay import KeyReplay, KeyRun
 from read_models.view import Limits
 
-MOST = 20_000
+MOST = 5_000
 """Events of one key that are folded twice to find it; a difference that is older is told as "before" them."""
 
 _LIMITS = Limits()
@@ -34,12 +34,11 @@ def first_difference(
     was looked at."""
     view = projection.view
     assert view is not None
-    last = archive.last_version(projection.stream, key)
+    last = archive.last_version(projection.stream, key, max(left.position, right.position))
     first = max(0, last - MOST)
     if left.happened_by_ms == right.happened_by_ms:
         # The same events up to the earlier of the two: only what lies between can differ.
-        earlier = min(left, right, key=lambda one: one.position)
-        first = max(first, _version(projection, archive, checkpoints, decode, key, earlier) - 1)
+        first = max(first, archive.last_version(projection.stream, key, min(left.position, right.position)))
     replay = KeyReplay(projection, archive, checkpoints, decode)
     discarded = archive.discarded(projection.name)
     runs: list[KeyRun[Any]] = []
@@ -76,13 +75,3 @@ def _counting(
     """The events of a range that count on one side, by version."""
     events, _ = upto(archive.key_range(projection.stream, key, after, until, side.happened_by_ms), side.position)
     return {event.version: event for event in events}
-
-
-def _version(
-    projection: Projection[Any], archive: Archive, checkpoints: Checkpoints, decode: Decode, key: str, at: Horizon
-) -> int:
-    found = KeyReplay(projection, archive, checkpoints, decode).at(key, at)
-    if found is None or found.state is None or projection.view is None:
-        return 0
-    view = projection.view
-    return int(view.row(key, view.features(found.state), at.at_ms, _LIMITS, True)["version"])

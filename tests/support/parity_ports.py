@@ -28,8 +28,8 @@ class KeyArchive(MemoryLog):
     def horizon(self, as_of: AsOf) -> Horizon:
         raise NotImplementedError
 
-    def last_version(self, stream: str, key: str) -> int:
-        return self._versions[key]
+    def last_version(self, stream: str, key: str, position: int) -> int:
+        return sum(event.key == key and event.position <= position for event in self.events)
 
     def key_range(
         self, stream: str, key: str, after_version: int, upto_version: int, happened_by_ms: int | None
