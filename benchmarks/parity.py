@@ -21,8 +21,8 @@ from infrastructure.event_store.served_reads import PostgresServedReads
 from infrastructure.processes.common import tame_collector
 from projections.digest import view_digest
 from projections.folding import Fold
-from projections.parity_audit import Audit
-from projections.served import ServedRead
+from projections.parity.audit import Audit
+from projections.parity.served import ServedRead
 from projections.speed import SPEED
 from read_models.speed import VIEW
 from read_models.view import Limits, body_of

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from infrastructure.replay.history_parts import HistoryRequest
     from infrastructure.replay.manifest import Manifest
     from infrastructure.settings import Settings
-    from projections.as_of import Horizon
+    from projections.replay.as_of import Horizon
 
 MOST_TICKS = 10_000_000
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
@@ -71,8 +71,8 @@ def feature_history(
     from infrastructure.replay.store import NEEDS
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
-    from projections.as_of import Unresolvable
     from projections.ports import PortUnavailable
+    from projections.replay.as_of import Unresolvable
 
     if out.suffix != ".parquet":
         raise typer.BadParameter(f"--out writes Parquet: {out.name}.parquet?")

@@ -15,7 +15,7 @@ from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, Worke
 if TYPE_CHECKING:
     from infrastructure.replay.store import Store
     from infrastructure.settings import Settings
-    from projections.as_of import AsOf
+    from projections.replay.as_of import AsOf
 
 DIFF_HELP = (
     "Hold it against another replay: known:T, event:T or position:P (the same code as of then), generation:N (what "
@@ -145,8 +145,8 @@ def _store(data_dir: Path | None) -> Iterator[tuple[Settings, Store]]:
     from infrastructure.replay.store import NEEDS, open_store
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
-    from projections.as_of import Unresolvable
     from projections.ports import PortUnavailable
+    from projections.replay.as_of import Unresolvable
 
     try:
         with servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings, open_store(settings) as store:

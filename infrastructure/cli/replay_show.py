@@ -16,7 +16,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from infrastructure.replay.diff import Found
     from infrastructure.replay.everything import Everything
-    from projections.difference import Since
+    from projections.replay.difference import Since
 
 SHOWN = 50
 

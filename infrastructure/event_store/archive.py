@@ -1,4 +1,4 @@
-"""Any part of the log, by key or by shard, for replays (``projections.archive.Archive``)."""
+"""Any part of the log, by key or by shard, for replays (``projections.replay.archive.Archive``)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from domain.identifiers import aggregate_id, shard_of
 from infrastructure.event_store.errors import unavailable_as_port_error
 from infrastructure.event_store.instants import resolve, storable_ms
 from infrastructure.event_store.log import PostgresLog
-from projections.archive import TimedEvent
-from projections.as_of import AsOf, Horizon
 from projections.ports import LoggedEvent, PortUnavailable
+from projections.replay.archive import TimedEvent
+from projections.replay.as_of import AsOf, Horizon
 
 _COLUMNS = "position, shard, seq, aggregate_key, version, event_type, payload"
 _HAPPENED = " AND event_time <= timestamptz 'epoch' + %s * interval '1 millisecond'"

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text, update
 
 from infrastructure.event_store.head import Head, epoch_ms, lock_head, read_head
 from infrastructure.event_store.tables import log_head
-from projections.as_of import AsOf, Horizon, Unresolvable
+from projections.replay.as_of import AsOf, Horizon, Unresolvable
 
 _BOUNDS = text(
     "SET LOCAL lock_timeout = '5s';"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Engine, text
 
 from infrastructure.event_store.errors import unavailable_as_port_error
-from projections.served import ServedRead
+from projections.parity.served import ServedRead
 
 # The digest is the generation's own: whatever this process folds with, it has only read what that one had folded.
 _ADD = text(

@@ -1,4 +1,4 @@
-"""Served reads in Postgres (``projections.served.ServedReads``), to be checked."""
+"""Served reads in Postgres (``projections.parity.served.ServedReads``), to be checked."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import psycopg2
 from sqlalchemy import Engine, text
 
 from infrastructure.event_store.errors import unavailable_as_port_error
+from projections.parity.served import LoggedRead, ServedRead, Tally, Verdict, WrongCheckpoint
 from projections.ports import PortUnavailable
-from projections.served import LoggedRead, ServedRead, Tally, Verdict, WrongCheckpoint
 from read_models.view import Limits
 
 _COLUMNS = (

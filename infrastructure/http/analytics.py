@@ -25,7 +25,7 @@ from infrastructure.http.paging import (
     page,
 )
 from infrastructure.replay.past_rows import PastRows
-from projections.as_of import AsOf
+from projections.replay.as_of import AsOf
 
 _READ: Final = {"role": "read"}
 _DAY = timedelta(days=1)

@@ -8,9 +8,9 @@ from litestar.params import Parameter
 
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.paging import instant_ms
-from projections.as_of import AsOf, Axis, Unresolvable
 from projections.ports import PortUnavailable
-from projections.replay import TooLong
+from projections.replay.as_of import AsOf, Axis, Unresolvable
+from projections.replay.key import TooLong
 
 At = Annotated[str | None, Parameter(description="as of this instant: epoch milliseconds, or RFC 3339 with zone")]
 OnAxis = Annotated[

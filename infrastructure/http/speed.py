@@ -18,8 +18,8 @@ from infrastructure.http.pings import now_ms
 from infrastructure.observability.freshness import silent
 from infrastructure.redis.reader import ReadModelUnavailable, StateReader
 from infrastructure.replay.past import PastKeys
-from projections.as_of import AsOf
-from projections.served import ServedRead
+from projections.parity.served import ServedRead
+from projections.replay.as_of import AsOf
 from read_models.speed import answer, features, row
 from read_models.view import Limits, body_of
 

@@ -14,8 +14,8 @@ from infrastructure.parity.evidence import Evidence, evidence
 from infrastructure.processes.common import BACKOFF_S
 from infrastructure.registry.ids import RegistryUnavailable
 from infrastructure.settings import Settings
-from projections.parity_audit import Findings
-from projections.parity_walk import Budget
+from projections.parity.audit import Findings
+from projections.parity.walk import Budget
 from projections.ports import PortUnavailable
 from projections.protocol import Projection
 

@@ -17,7 +17,7 @@ from infrastructure.event_store.served_reads import PostgresServedReads
 from infrastructure.rebuild.world import refuse_other_revision
 from infrastructure.registry.connect import schema_ids
 from infrastructure.settings import Settings
-from projections.parity_audit import Audit
+from projections.parity.audit import Audit
 from projections.protocol import Projection
 
 NEEDS = ("postgres_url",)

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from infrastructure.event_store.served_log import add, trim
 from infrastructure.observability import metrics
+from projections.parity.served import ServedRead
 from projections.ports import PortUnavailable
-from projections.served import ServedRead
 
 log = logging.getLogger("ridelog.served")
 

@@ -15,7 +15,7 @@ from infrastructure.processes.common import tame_collector
 from infrastructure.rebuild.workers import WorkerFailed
 from infrastructure.rebuild.world import projection_named
 from infrastructure.settings import Settings
-from projections.parity_audit import Findings
+from projections.parity.audit import Findings
 from projections.protocol import Projection
 
 SMALL = 50_000

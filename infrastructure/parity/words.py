@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from projections.parity_audit import Findings
+from projections.parity.audit import Findings
 
 
 def lines(name: str, found: Findings, seconds: float) -> list[str]:

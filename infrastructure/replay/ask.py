@@ -23,11 +23,11 @@ from infrastructure.settings import Settings
 from infrastructure.supervision.stack import servers_for
 from infrastructure.times import time_ms
 from infrastructure.user_error import UserError
-from projections.as_of import AsOf, Horizon
-from projections.explain import explain
 from projections.protocol import Projection
-from projections.replay import KeyReplay
-from projections.steps import steps
+from projections.replay.as_of import AsOf, Horizon
+from projections.replay.explain import explain
+from projections.replay.key import KeyReplay
+from projections.replay.steps import steps
 from read_models.view import View
 
 Progress = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]

@@ -17,10 +17,10 @@ from infrastructure.replay import parquet
 from infrastructure.replay.request import Request, encode, values
 from infrastructure.replay.store import open_store
 from infrastructure.settings import Settings
-from projections.archive import Archive
 from projections.folding import Decode
 from projections.protocol import Projection
-from projections.replay_shards import ShardReplayed, replay_shard
+from projections.replay.archive import Archive
+from projections.replay.shards import ShardReplayed, replay_shard
 from read_models.view import Kind
 
 SMALL = 50_000

@@ -17,13 +17,13 @@ from infrastructure.replay.request import Request, values
 from infrastructure.replay.store import Store
 from infrastructure.settings import Settings
 from infrastructure.user_error import UserError
-from projections.as_of import AsOf, Horizon
-from projections.difference import Difference, Place, Row, Since, by_key, differing
-from projections.divergence import first_difference
 from projections.protocol import Projection
-from projections.replay import KeyReplay
-from projections.replay_shards import replay_shard
-from projections.steps import steps
+from projections.replay.as_of import AsOf, Horizon
+from projections.replay.difference import Difference, Place, Row, Since, by_key, differing
+from projections.replay.divergence import first_difference
+from projections.replay.key import KeyReplay
+from projections.replay.shards import replay_shard
+from projections.replay.steps import steps
 
 Show = Callable[[int, int], None]
 

@@ -29,7 +29,7 @@ from infrastructure.replay.manifest import Manifest, manifest, manifest_path
 from infrastructure.replay.request import encode
 from infrastructure.replay.store import open_store
 from infrastructure.settings import Settings
-from projections.as_of import AsOf, Horizon
+from projections.replay.as_of import AsOf, Horizon
 
 REQUEST = "request.json"
 _WHOLE = 1 << 30

@@ -18,9 +18,9 @@ from infrastructure.replay import parquet
 from infrastructure.replay.series import states_of
 from infrastructure.replay.store import Store, open_store
 from infrastructure.settings import Settings
-from projections.archive import TimedEvent
-from projections.as_of import Horizon
 from projections.protocol import Projection
+from projections.replay.archive import TimedEvent
+from projections.replay.as_of import Horizon
 from read_models.view import Kind, Limits
 
 TICK = "as_of_ms"

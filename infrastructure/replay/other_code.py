@@ -15,7 +15,7 @@ from infrastructure.replay import parquet
 from infrastructure.replay.request import Request
 from infrastructure.settings import Settings
 from infrastructure.user_error import UserError
-from projections.as_of import Horizon
+from projections.replay.as_of import Horizon
 
 TIMEOUT_S = 24 * 3600.0
 _PASSED = ("postgres_url", "schema_registry_url", "target_freshness_ms", "feature_ttl_ms")

@@ -8,10 +8,10 @@ from sqlalchemy import Engine
 
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.checkpoints import PostgresCheckpoints
-from projections.as_of import AsOf, Horizon
 from projections.folding import Decode
 from projections.protocol import Projection
-from projections.replay import KeyReplay, Replayed
+from projections.replay.as_of import AsOf, Horizon
+from projections.replay.key import KeyReplay, Replayed
 
 S = TypeVar("S")
 

@@ -10,11 +10,11 @@ from sqlalchemy import Engine
 from domain.identifiers import SHARDS
 from infrastructure.event_store.archive import PostgresArchive
 from projections.analytics import ANALYTICS
-from projections.as_of import AsOf, Horizon
 from projections.checkpoints import NoCheckpoints
 from projections.folding import Decode
-from projections.replay import KeyReplay, TooLong
-from projections.replay_shards import replay_shard
+from projections.replay.as_of import AsOf, Horizon
+from projections.replay.key import KeyReplay, TooLong
+from projections.replay.shards import replay_shard
 from read_models.analytics_past import AnalyticsRows
 from read_models.rows import Rows, merge_into
 

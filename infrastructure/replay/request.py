@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from infrastructure.settings import Settings
-from projections.as_of import Horizon
 from projections.catalogue import DIGESTS
 from projections.protocol import Projection
+from projections.replay.as_of import Horizon
 from read_models.view import Limits, View
 
 

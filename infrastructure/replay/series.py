@@ -9,13 +9,13 @@ from domain.identifiers import shard_of
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.checkpoints import PostgresCheckpoints
 from infrastructure.replay.store import Store
-from projections.archive import TimedEvent
-from projections.as_of import Horizon
 from projections.folding import Fold
-from projections.history import happened_states, known_states
 from projections.ports import Parked
 from projections.protocol import Projection
-from projections.replay import KeyReplay
+from projections.replay.archive import TimedEvent
+from projections.replay.as_of import Horizon
+from projections.replay.history import happened_states, known_states
+from projections.replay.key import KeyReplay
 from read_models.view import Limits
 
 _NEVER = 1 << 62

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infrastructure.status.judge import Line
-from projections.served import Tally
+from projections.parity.served import Tally
 
 
 def parity_line(projection: str, tally: Tally) -> Line:

@@ -15,8 +15,8 @@ from infrastructure.event_store.archive import WALK_ROWS, PostgresArchive
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.instants import resolve
 from infrastructure.event_store.recorder import EventRecorder
-from projections.as_of import AsOf, Unresolvable
 from projections.ports import LoggedEvent, PortUnavailable
+from projections.replay.as_of import AsOf, Unresolvable
 from tests.support.archive_worlds import PARTITION, T0, Given, MemoryWorld, PostgresWorld, World, postgres_world
 
 FAR = 1 << 62

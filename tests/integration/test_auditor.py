@@ -24,8 +24,8 @@ from infrastructure.registry.connect import schema_ids
 from infrastructure.settings import Settings
 from projections.digest import view_digest
 from projections.folding import Fold
+from projections.parity.served import ServedRead
 from projections.ports import PortUnavailable
-from projections.served import ServedRead
 from projections.speed import SPEED
 from read_models.speed import VIEW
 from read_models.view import Limits, body_of

@@ -20,7 +20,7 @@ from infrastructure.replay.history_parts import HistoryRequest
 from infrastructure.replay.request import Request
 from infrastructure.settings import Settings
 from projections.analytics import ANALYTICS
-from projections.as_of import AsOf, Horizon
+from projections.replay.as_of import AsOf, Horizon
 from projections.speed import SPEED
 from read_models.view import Limits
 from tests.support.many_events import START_MS, many_events

@@ -16,11 +16,11 @@ from infrastructure.checkpointing import CheckpointingSink
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.checkpoints import PostgresCheckpoints
 from infrastructure.event_store.engine import writer_engine
-from projections.as_of import AsOf
 from projections.checkpoints import EVERY
 from projections.filler import Filler
-from projections.replay import KeyReplay
-from projections.replay_shards import replay_shard
+from projections.replay.as_of import AsOf
+from projections.replay.key import KeyReplay
+from projections.replay.shards import replay_shard
 from projections.runner import Limits
 from projections.speed import SPEED
 from tests.support.memory_ports import MemorySink

@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.checkpoints import PostgresCheckpoints
 from infrastructure.event_store.engine import writer_engine
-from projections.as_of import AsOf
-from projections.replay import KeyReplay
+from projections.replay.as_of import AsOf
+from projections.replay.key import KeyReplay
 from projections.speed import SPEED
 from read_models.speed import VIEW
 from tests.support.proofs import whole

@@ -12,7 +12,7 @@ from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.served_log import add, trim
 from infrastructure.event_store.served_reads import PostgresServedReads
 from projections.digest import fold_digest
-from projections.served import ServedRead, Tally, WrongCheckpoint
+from projections.parity.served import ServedRead, Tally, WrongCheckpoint
 from projections.speed import SPEED
 from read_models.view import Limits
 

@@ -16,8 +16,8 @@ from infrastructure.event_store.checkpoints import PostgresCheckpoints
 from infrastructure.event_store.engine import reader_engine, writer_engine
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.event_store.stored import LogEvent
-from projections.archive import Archive
 from projections.checkpoints import Checkpoints
+from projections.replay.archive import Archive
 from projections.speed import SPEED
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints
 from tests.support.waiting import eventually

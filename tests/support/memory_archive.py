@@ -1,4 +1,4 @@
-"""The event store's past in memory (``projections.archive.Archive``), and checkpoints beside it."""
+"""The event store's past in memory (``projections.replay.archive.Archive``), and checkpoints beside it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from projections.archive import TimedEvent
-from projections.as_of import AsOf, Horizon, Unresolvable
 from projections.checkpoints import EVERY, Checkpoint, Kept, Mark
 from projections.ports import LoggedEvent
+from projections.replay.archive import TimedEvent
+from projections.replay.as_of import AsOf, Horizon, Unresolvable
 from tests.support.memory_ports import MemoryLog
 
 

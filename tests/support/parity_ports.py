@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from projections.archive import TimedEvent
-from projections.as_of import AsOf, Horizon
 from projections.checkpoints import Checkpoint, Kept, Mark
 from projections.digest import fold_digest, view_digest
+from projections.parity.served import LoggedRead, ServedRead, Verdict, WrongCheckpoint
 from projections.ports import LoggedEvent
 from projections.protocol import Projection
-from projections.served import LoggedRead, ServedRead, Verdict, WrongCheckpoint
+from projections.replay.archive import TimedEvent
+from projections.replay.as_of import AsOf, Horizon
 from read_models.view import Limits, body_of
 from tests.support.memory_ports import MemoryLog
 

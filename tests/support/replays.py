@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from domain.contracts import UndecodableError
 from domain.features.keyed_event import KeyedEvent
-from projections.archive import Archive
-from projections.as_of import AsOf, Horizon
 from projections.ports import LoggedEvent
 from projections.protocol import Projection
-from projections.replay import KeyReplay
+from projections.replay.archive import Archive
+from projections.replay.as_of import AsOf, Horizon
+from projections.replay.key import KeyReplay
 from read_models.rows import RowChange, merged
 from read_models.speed import VIEW
 from read_models.view import Limits

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.difference import Difference, by_key
+from projections.replay.difference import Difference, by_key
 from read_models.speed import COLUMNS
 
 values = st.one_of(st.none(), st.integers(0, 50).map(float))

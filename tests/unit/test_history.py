@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.contracts import UndecodableError
-from projections.archive import TimedEvent
 from projections.catalogue import PROJECTIONS
 from projections.folding import Fold
-from projections.history import happened_states, known_states
 from projections.ports import LoggedEvent, Parked
 from projections.protocol import Projection
+from projections.replay.archive import TimedEvent
+from projections.replay.history import happened_states, known_states
 from tests.support.memory_ports import MemoryLog
 from tests.support.rider_events import START_MS, rider_histories
 

@@ -17,11 +17,11 @@ from domain.features.speed_window import SpeedState
 from projections.digest import fold_digest
 from projections.folding import Fold
 from projections.locations import LOCATIONS
-from projections.parity import Checked, Parity
-from projections.parity_walk import Budget
-from projections.parity_words import difference, wrong
+from projections.parity.check import Checked, Parity
+from projections.parity.served import LoggedRead, WrongCheckpoint
+from projections.parity.walk import Budget
+from projections.parity.words import difference, wrong
 from projections.protocol import Projection
-from projections.served import LoggedRead, WrongCheckpoint
 from projections.speed import SPEED
 from tests.support.parity_ports import KeptCheckpoints, KeyArchive, MemoryServedReads, served
 from tests.support.rider_events import START_MS, rider_histories

@@ -7,7 +7,7 @@ import pytest
 from infrastructure.cli.errors import UserError
 from infrastructure.cli.instants import instant_ms
 from infrastructure.parity.words import advice, document, lines
-from projections.parity_audit import EXAMPLES, Findings
+from projections.parity.audit import EXAMPLES, Findings
 
 NOW_MS = 1_790_000_000_000
 

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from domain.identifiers import SHARDS
 from infrastructure.checkpointing import CheckpointingSink
 from projections.analytics import ANALYTICS
-from projections.as_of import AsOf, Unresolvable
 from projections.catalogue import PROJECTIONS
 from projections.checkpoints import Checkpoint, NoCheckpoints
 from projections.filler import Filler
 from projections.parking import Parking
 from projections.ports import LoggedEvent
 from projections.protocol import Projection
-from projections.replay import KeyReplay, TooLong
-from projections.replay_shards import replay_shard
+from projections.replay.as_of import AsOf, Unresolvable
+from projections.replay.key import KeyReplay, TooLong
+from projections.replay.shards import replay_shard
 from projections.runner import Limits, Runner
 from projections.speed import SPEED
 from read_models.rows import RowChange, merged

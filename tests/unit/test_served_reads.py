@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from prometheus_client import REGISTRY
 
 from infrastructure.parity.recording import ServedRecorder
+from projections.parity.served import ServedRead
 from projections.ports import PortUnavailable
-from projections.served import ServedRead
 from read_models.view import Limits
 from tests.support.waiting import eventually
 

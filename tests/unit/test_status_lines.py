@@ -16,7 +16,7 @@ from infrastructure.status.judge import (
     whole,
 )
 from infrastructure.status.parity import parity_line
-from projections.served import Tally
+from projections.parity.served import Tally
 
 NOW_MS = 1_790_000_000_000
 LATE_S = 30.0

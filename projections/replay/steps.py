@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from projections.archive import Archive
-from projections.as_of import Horizon, upto
 from projections.checkpoints import EVERY, Checkpoints
 from projections.folding import Decode, Fold
 from projections.protocol import Projection
-from projections.replay import KeyReplay, KeyRun
+from projections.replay.archive import Archive
+from projections.replay.as_of import Horizon, upto
+from projections.replay.key import KeyReplay, KeyRun
 from read_models.view import Limits
 
 _NEVER = 1 << 62

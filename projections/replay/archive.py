@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from projections.as_of import AsOf, Horizon
 from projections.ports import LoggedEvent, LogHead
+from projections.replay.as_of import AsOf, Horizon
 
 
 class TimedEvent(NamedTuple):

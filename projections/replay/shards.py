@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
-from projections.archive import Archive
-from projections.as_of import Horizon, Unresolvable, upto
 from projections.folding import Decode, Fold
 from projections.ports import Parked
 from projections.protocol import Projection
+from projections.replay.archive import Archive
+from projections.replay.as_of import Horizon, Unresolvable, upto
 from read_models.rows import RowChange, Rows, merge_into
 
 S = TypeVar("S")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from projections.archive import Archive
-from projections.as_of import Horizon, upto
 from projections.checkpoints import EVERY, Checkpoints
-from projections.difference import Since, differing
 from projections.folding import Decode, Fold
 from projections.ports import LoggedEvent
 from projections.protocol import Projection
-from projections.replay import KeyReplay, KeyRun
+from projections.replay.archive import Archive
+from projections.replay.as_of import Horizon, upto
+from projections.replay.difference import Since, differing
+from projections.replay.key import KeyReplay, KeyRun
 from read_models.view import Limits
 
 MOST = 5_000

@@ -11,10 +11,10 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
-from projections.archive import TimedEvent
 from projections.folding import Fold
 from projections.ports import LoggedEvent, Parked
-from projections.replay import KeyRun
+from projections.replay.archive import TimedEvent
+from projections.replay.key import KeyRun
 
 S = TypeVar("S")
 

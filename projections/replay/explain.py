@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from domain.contracts import FrameError, UndecodableError, split_frame
-from projections.archive import Archive
-from projections.as_of import Horizon, upto
 from projections.checkpoints import EVERY, Checkpoints
 from projections.folding import Decode, Fold
 from projections.ports import LoggedEvent, Parked
 from projections.protocol import Projection
-from projections.replay import KeyReplay, KeyRun
+from projections.replay.archive import Archive
+from projections.replay.as_of import Horizon, upto
+from projections.replay.key import KeyReplay, KeyRun
 from read_models.view import Limits
 
 _LIMITS = Limits()

@@ -1,15 +1,15 @@
-"""One key folded forward from read to read, for ``projections.parity``; in stretches, within a budget."""
+"""One key folded forward from read to read, for ``projections.parity.check``; in stretches, within a budget."""
 
 from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from projections.archive import Archive
 from projections.checkpoints import Checkpoint, Checkpoints
 from projections.folding import Fold
 from projections.ports import LoggedEvent
 from projections.protocol import Projection
-from projections.replay import KeyRun
+from projections.replay.archive import Archive
+from projections.replay.key import KeyRun
 
 S = TypeVar("S")
 

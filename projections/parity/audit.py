@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from projections.archive import Archive
 from projections.checkpoints import EVERY, Checkpoints
 from projections.folding import Decode
-from projections.parity import Parity
-from projections.parity_walk import Budget
-from projections.parity_words import difference, wrong
+from projections.parity.check import Parity
+from projections.parity.served import LoggedRead, ServedReads, Verdict, WrongCheckpoint
+from projections.parity.walk import Budget
+from projections.parity.words import difference, wrong
 from projections.protocol import Projection
-from projections.served import LoggedRead, ServedReads, Verdict, WrongCheckpoint
+from projections.replay.archive import Archive
 
 S = TypeVar("S")
 

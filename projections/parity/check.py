@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from projections.archive import Archive
 from projections.checkpoints import EVERY, Checkpoint, Checkpoints
 from projections.digest import fold_digest, view_digest
 from projections.folding import Decode, Fold
-from projections.parity_walk import Budget, Walk
+from projections.parity.served import LoggedRead, ServedRead, Verdict, WrongCheckpoint
+from projections.parity.walk import Budget, Walk
 from projections.protocol import Projection
-from projections.served import LoggedRead, ServedRead, Verdict, WrongCheckpoint
+from projections.replay.archive import Archive
 from read_models.view import body_of
 
 S = TypeVar("S")

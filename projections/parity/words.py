@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from projections.parity import Checked
-from projections.served import WrongCheckpoint
+from projections.parity.check import Checked
+from projections.parity.served import WrongCheckpoint
 
 _ABSENT = "nothing"
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
-from projections.archive import Archive
-from projections.as_of import Horizon, Unresolvable, upto
 from projections.checkpoints import EVERY, Checkpoint, Checkpoints, plan_by_event_time
 from projections.folding import Decode, Fold
 from projections.ports import LoggedEvent, Parked, PortUnavailable
 from projections.protocol import Projection
+from projections.replay.archive import Archive
+from projections.replay.as_of import Horizon, Unresolvable, upto
 from read_models.rows import RowChange, Rows, merge_into
 
 S = TypeVar("S")

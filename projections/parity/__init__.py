@@ -1,0 +1,1 @@
+"""Parity: answers that were served, computed again from the events alone."""
