@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import random
+import struct
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
+from heapq import nlargest
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
+from domain.contracts import Codec
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.checkpoints import PostgresCheckpoints
 from infrastructure.event_store.engine import writer_engine
+from infrastructure.registry.connect import schema_ids
+from infrastructure.settings import Settings
 from projections.replay.as_of import AsOf
 from projections.replay.key import KeyReplay
 from projections.speed import SPEED
 from read_models.speed import VIEW
+from tests.integration.test_backfill import backfilled
 from tests.support.proofs import whole
-from tests.support.recorded_log import CODEC, write
 from tests.support.replay_reference import KEPT, Window, speed_row
 from tests.support.replays import LIMITS
 from tests.support.tracks import Fix, event_id, folder, rows
 
-DEVICES = ("ucb-sdb-android-1", "ucb-sdb-ios-1", *(("ucb-sdb-android-2",) if whole() else ()))
-FIXES = 100_000 if whole() else 2_000
-"""Of each device. Each millisecond of reception is a transaction of its own: all of them take minutes."""
+
+def the_file() -> Path:
+    return folder() / "mobilitynet_trips.csv.gz"
+
 
 QUESTIONS = 1_500 if whole() else 300
 """Each on both axes."""
@@ -42,43 +49,54 @@ def engine(postgres_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+def float32(cell: str) -> float | None:
+    """As the contract stores it; None where the phone told nothing."""
+    return struct.unpack("<f", struct.pack("<f", float(cell)))[0] if cell else None
+
+
 def received() -> list[dict[str, Any]]:
-    """Every distinct fix in the order in which its phone wrote it down, recorded then."""
-    seen: set[tuple[str, int, str]] = set()
-    found: list[dict[str, Any]] = []
-    for row in rows(folder() / "mobilitynet_trips.csv.gz"):
+    """Every distinct fix in the order in which its phone wrote it down, recorded then; as the CSV has it."""
+    first: dict[tuple[str, int, str], dict[str, Any]] = {}
+    for row in sorted(rows(the_file()), key=lambda row: int(row["received_timestamp_ms"])):
         fix = Fix(row["device_id"], int(row["event_timestamp_ms"]), float(row["latitude"]), float(row["longitude"]))
-        identity = (fix.device, fix.t_ms, event_id(fix))
-        if identity in seen:
-            continue
-        seen.add(identity)
-        found.append(
-            {
-                "rider_id": fix.device,
-                "platform": row["platform"],
-                "event_type": "GpsPing",
-                "event_timestamp_ms": fix.t_ms,
-                "event_id": identity[2],
-                "latitude": fix.latitude,
-                "longitude": fix.longitude,
-                "accuracy_meters": None,
-                "speed_mps": None,
-                "recorded_ms": int(row["received_timestamp_ms"]),
-                "received_timestamp_ms": int(row["received_timestamp_ms"]),
-            }
-        )
-    found.sort(key=lambda one: int(one["recorded_ms"]))
-    sample = [one for device in DEVICES for one in [one for one in found if one["rider_id"] == device][:FIXES]]
-    return sorted(sample, key=lambda one: int(one["recorded_ms"]))
+        speed = float32(row["speed_mps"])
+        identity = event_id(fix)
+        raw = {
+            "rider_id": fix.device,
+            "platform": row["platform"],
+            "event_timestamp_ms": fix.t_ms,
+            "event_id": identity,
+            "latitude": fix.latitude,
+            "longitude": fix.longitude,
+            "accuracy_meters": float32(row["accuracy_meters"]),
+            "speed_mps": None if speed is None or speed < 0 else speed,
+            "recorded_ms": int(row["received_timestamp_ms"]),
+        }
+        first.setdefault((fix.device, fix.t_ms, identity), raw)
+    return list(first.values())
+
+
+def imported(engine: Engine, postgres_url: str, folder: Path) -> list[tuple[int, int, dict[str, Any]]]:
+    """The tracks through the command, as a company brings its history in: (position, version, fix as in the CSV)."""
+    names = ("--rider-column", "device_id", the_file())
+    summary = backfilled(postgres_url, folder, *names, column="received_timestamp_ms")
+    raw = received()
+    assert summary["accepted"] == len(raw)
+    with engine.connect() as connection:
+        places = connection.execute(
+            text("SELECT position, version, event_id FROM events WHERE event_type = 'GpsPing' ORDER BY position")
+        ).all()
+    assert [str(place.event_id) for place in places] == [one["event_id"] for one in raw]
+    return [(place.position, place.version, one) for place, one in zip(places, raw, strict=True)]
 
 
 class Track:
-    """One device's fixes in the order of the log, with their positions."""
+    """One device's fixes in the order of the log, with their positions and versions."""
 
-    def __init__(self, fixes: list[tuple[int, dict[str, Any]]]) -> None:
+    def __init__(self, fixes: list[tuple[int, int, dict[str, Any]]]) -> None:
         self.fixes = fixes
-        self._recorded = [raw["recorded_ms"] for _, raw in fixes]
-        self._happened = sorted(raw["event_timestamp_ms"] for _, raw in fixes)
+        self._recorded = [raw["recorded_ms"] for _, _, raw in fixes]
+        self._happened = sorted(raw["event_timestamp_ms"] for _, _, raw in fixes)
 
     def instant(self, chance: random.Random) -> int:
         while True:
@@ -91,36 +109,35 @@ class Track:
         """Of the ten latest pings that count; counts of pings are not looked at here."""
         assert as_of.at_ms is not None
         if as_of.axis == "known":
-            counting = list(enumerate(self.fixes[: bisect_right(self._recorded, as_of.at_ms)], start=1))
+            counting = self.fixes[: bisect_right(self._recorded, as_of.at_ms)]
         else:
-            counting = [
-                (version, fix)
-                for version, fix in enumerate(self.fixes, start=1)
-                if fix[1]["event_timestamp_ms"] <= as_of.at_ms
-            ]
+            counting = [fix for fix in self.fixes if fix[2]["event_timestamp_ms"] <= as_of.at_ms]
         if not counting:
             return None
-        kept = sorted(
-            (raw["event_timestamp_ms"], raw["event_id"].replace("-", ""), raw["latitude"], raw["longitude"], None, None)
-            for _, (_, raw) in counting
-        )[-KEPT:]
-        version, (position, _) = counting[-1]
-        return Window(version, position, 0, 0, list(kept))
+        names = ("latitude", "longitude", "accuracy_meters", "speed_mps")
+        latest = nlargest(
+            KEPT, (raw for _, _, raw in counting), key=lambda raw: (raw["event_timestamp_ms"], raw["event_id"])
+        )
+        kept = [
+            (raw["event_timestamp_ms"], raw["event_id"].replace("-", ""), *(raw[name] for name in names))
+            for raw in reversed(latest)
+        ]
+        position, version, _ = counting[-1]
+        return Window(version, position, 0, 0, kept)
 
 
 @pytest.mark.proof
 def test_known_and_event_axis_of_real_tracks_are_what_the_reference_says(
-    engine: Engine, record_property: Callable[[str, object], None]
+    engine: Engine, postgres_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    raw = received()
-    write(engine, raw)
+    log = imported(engine, postgres_url, tmp_path)
     archive = PostgresArchive(engine)
-    replay = KeyReplay(SPEED, archive, PostgresCheckpoints(engine, SPEED), CODEC.decode)
-    platforms = {one["rider_id"]: one["platform"] for one in raw}
-    placed = list(enumerate(raw, start=1))
-    tracks = {device: Track([fix for fix in placed if fix[1]["rider_id"] == device]) for device in platforms}
+    decode = Codec(schema_ids(Settings(postgres_url=postgres_url), engine)).decode
+    replay = KeyReplay(SPEED, archive, PostgresCheckpoints(engine, SPEED), decode)
+    platforms = {raw["rider_id"]: raw["platform"] for _, _, raw in log}
+    tracks = {device: Track([fix for fix in log if fix[2]["rider_id"] == device]) for device in platforms}
     for device in tracks:
-        replay.at(device, archive.horizon(AsOf.at_position(len(raw))))
+        replay.at(device, archive.horizon(AsOf.at_position(log[-1][0])))
     chance = random.Random(20261124)
     asked: Counter[str] = Counter()
     differing: Counter[str] = Counter()
