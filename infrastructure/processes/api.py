@@ -55,7 +55,8 @@ def main(settings: Settings) -> None:
     )
     tame_collector()
     client = connect(settings.redis_url)
-    watch = PipelineWatch(reader, client, commits, settings.target_freshness_ms)
+    slot = settings.slot_name if settings.relay == "wal" else None
+    watch = PipelineWatch(reader, client, commits, settings.target_freshness_ms, slot)
     commits.start()
     watch.start()
     cache = connect_async(settings.redis_url)
