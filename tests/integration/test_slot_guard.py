@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,26 +15,14 @@ from infrastructure.cdc.slot import slot_state
 from infrastructure.cdc.stream import SlotInUse, StreamLost
 from infrastructure.cdc.wal_relay import ensure_slot
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.event_store.engine import writer_engine
 from infrastructure.event_store.head import read_head
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.kafka.admin import ensure_topics
 from infrastructure.settings import Settings
-from infrastructure.topics import topics
 from tests.integration.test_event_log import events_of
 from tests.support.relay_life import Life, assert_whole, records_of
+from tests.support.relay_load import with_topics, writing
 from tests.support.servers import UNDURABLE, fresh_database, make_template, running
 from tests.support.waiting import eventually
-
-
-@contextmanager
-def with_topics(settings: Settings) -> Iterator[Engine]:
-    assert settings.postgres_url is not None
-    assert settings.kafka_bootstrap is not None
-    ensure_topics(settings.kafka_bootstrap, list(topics(settings).values()), settings.topic_partitions)
-    engine = writer_engine(settings.postgres_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
@@ -81,33 +67,6 @@ def mark_of(settings: Settings, engine: Engine) -> int:
     mark = Marks(engine, settings.slot_name).read()
     assert mark is not None
     return mark.position if mark.confirmed_lsn else 0
-
-
-@contextmanager
-def writing(settings: Settings) -> Iterator[Callable[[], int]]:
-    """A load of events during the block; a function that tells the position of the last one recorded."""
-    assert settings.postgres_url is not None
-    engine, stop = writer_engine(settings.postgres_url), threading.Event()
-    recorder = EventRecorder(engine)
-
-    def write() -> None:
-        number = 0
-        while not stop.wait(0.005):  # a load, not a synchronisation
-            recorder.insert_events(events_of(f"rider-{number % 7}", 1 + number // 7 * 50, 50))
-            number += 1
-
-    def recorded() -> int:
-        with engine.connect() as connection:
-            return read_head(connection).position
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield recorded
-    finally:
-        stop.set()
-        thread.join(60)
-    assert not thread.is_alive()
 
 
 def test_the_first_slot_of_a_log_with_history_publishes_it_from_the_start(settings: Settings, engine: Engine) -> None:

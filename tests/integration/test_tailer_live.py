@@ -17,7 +17,6 @@ from infrastructure.kafka.admin import ensure_topics
 from infrastructure.settings import Settings
 from infrastructure.topics import topics
 from tests.integration.test_event_log import events_of
-from tests.support.proofs import whole
 from tests.support.relay_life import Life, published
 from tests.support.waiting import eventually
 
@@ -60,7 +59,7 @@ def test_a_tailer_that_died_goes_on_without_a_gap(settings: Settings, engine: En
 
 
 def test_a_large_transaction_goes_through_in_bounded_memory(settings: Settings, engine: Engine) -> None:
-    count = 100_000 if whole() else 30_000
+    count = 100_000
     EventRecorder(engine).insert_events(events_of("anna", 1, count))
     life = Life(settings, engine)
     life.until_acknowledged(count)

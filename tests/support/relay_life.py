@@ -61,18 +61,24 @@ class Published(NamedTuple):
         return int(dict(self.headers)["position"])
 
 
-def records_of(settings: Settings, stream: str = "Rider") -> list[Published]:
-    """All records of the stream's topic, in the order of their partitions."""
+def records_of(settings: Settings, stream: str = "Rider", at_least: int = 0) -> list[Published]:
+    """All records of the stream's topic, ``at_least`` so many, in the order of their partitions."""
     consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "test"})
     topic = topics(settings)[stream]
     partitions = range(settings.topic_partitions)
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+    # The end offsets of the embedded broker do not count the last batch: what lies behind them ends by silence.
+    due = sum(consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20.0)[1] for p in partitions)
     found: list[Published] = []
-    # By silence, not by the end offsets: those of the embedded broker do not count the last batch.
-    while messages := consumer.consume(5_000, 1.0):
+
+    def read_all() -> bool:
+        messages = consumer.consume(5_000, 1.0)
         for message in messages:
             headers: Any = tuple(message.headers() or ())
             found.append(Published(message.partition() or 0, message.key() or b"", message.value() or b"", headers))
+        return not messages and len(found) >= max(due, at_least)
+
+    eventually(read_all, within_s=60, every_s=0, what=f"{max(due, at_least)} records are read")
     consumer.close()
     return found
 
@@ -87,7 +93,7 @@ def published(settings: Settings) -> list[tuple[int, int, bytes]]:
 
 def assert_whole(settings: Settings, positions: int) -> int:
     """Every position is in the topic, the first times in order, repetitions the same bytes; the number of these."""
-    records = records_of(settings)
+    records = records_of(settings, at_least=positions)
     first: dict[int, Published] = {}
     newest: dict[int, int] = {}
     for record in records:
