@@ -94,7 +94,7 @@ class Outflow:
 
     def idle(self, wal_end: int) -> None:
         """All that the server has sent up to ``wal_end`` was read; confirmed if nothing of it is under way."""
-        if not self.is_open and not self._waiting:
+        if not self.is_open and not self._waiting and not self._sealed:
             self._watermark.idle(wal_end)
 
     def outstanding(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,7 @@ from infrastructure.cdc.heartbeat import Heart
 from infrastructure.cdc.keeper import MarkKeeper
 from infrastructure.cdc.marks import Marks
 from infrastructure.cdc.outflow import Outflow
-from infrastructure.cdc.slot import ensure_publication, make_slot, slot_state
+from infrastructure.cdc.slot import SlotState, ensure_publication, make_slot, slot_state
 from infrastructure.cdc.stream import ReplicationStream, SlotInUse
 from infrastructure.cdc.tailer import Tailer
 from infrastructure.event_store.head import read_head
@@ -47,13 +48,14 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
     Raises SlotInUse when another tailer reads from it, SlotUnusable, SQLAlchemyError.
     """
     ensure_publication(engine, settings.publication_name)
-    marks = Marks(engine, settings.slot_name)
-    mark = marks.read()
     with engine.connect() as connection:
         head = read_head(connection)
         state = slot_state(connection, settings.slot_name)
     if state is not None and state.active:
         raise SlotInUse(f"replication slot {settings.slot_name} is active")
+    # After the slot: its owner stores before it confirms, so an older mark would look like a slot that was moved on.
+    marks = Marks(engine, settings.slot_name)
+    mark = marks.read()
     at = place(mark, head.log_id, head.position)
     fault = slot_fault(state, mark, settings.slot_name)
     made = must_be_made(state)
@@ -62,7 +64,8 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
         marks.begin(head.log_id, at.position or 0)
     if made:
         make_slot(engine, settings.slot_name, instead=state is not None)
-        metrics.SLOT_MADE.labels(_why(mark is None, state is None)).inc()
+    if made or fault:
+        metrics.SLOT_MADE_AT.labels(_why(mark is None, state)).set(time.time())
     if fault or at.words:
         log.warning(
             "%s: %sthe topic goes on behind position %d, out of the event store where the slot lacks something",
@@ -72,8 +75,12 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
         )
 
 
-def _why(first: bool, missing: bool) -> str:
-    return "first" if first else "missing" if missing else "lost"
+def _why(first: bool, state: SlotState | None) -> str:
+    if first:
+        return "first"
+    if state is None:
+        return "missing"
+    return "lost" if state.is_lost else "elsewhere"
 
 
 @contextmanager

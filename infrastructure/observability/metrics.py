@@ -47,7 +47,11 @@ HEARTBEAT_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 TAILER_FILLED = Counter("ridelog_tailer_filled", "Events that the slot did not bring and the event store did")
-SLOT_MADE = Counter("ridelog_slot_made", "Slots made, by why: first, missing or lost", ("why",))
+SLOT_MADE_AT = _gauge(
+    "ridelog_slot_made_timestamp_seconds",
+    "When a slot was last made, by why: first, missing, lost, or found made by somebody else",
+    ("why",),
+)
 SLOT_STATUS = _gauge("ridelog_slot_status", "1 for the wal_status that the tailer's slot has", ("status",))
 SLOT_SAFE = _gauge("ridelog_slot_safe_bytes", "WAL that may be written before the slot is in danger of being lost")
 SLOT_RETAINED = _gauge("ridelog_slot_retained_bytes", "WAL that the server keeps for the tailer's slot")

@@ -28,6 +28,9 @@ class World:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.wal: list[tuple[int, list[bytes]]] = []
+        self._now = 1.0
+        self._made_at = 0
+        self._positions: list[range] = []
         self.head = 0
         self.slot = 0
         self.mark: int | None = 0
@@ -44,14 +47,16 @@ class World:
         begun, *_, ended = transaction(end, [0])
         inserts = [message for p in positions for message in transaction(end, [p], shard=p % 5)[1:-1]]
         self.wal.append((end, [begun, *inserts, ended]))
+        self._positions.append(positions)
 
     def beat(self) -> None:
         self.wal.append((end := self._end(), heartbeat(end, self.head)))
+        self._positions.append(range(0))
 
     def start(self, kind: str) -> None:
         """A new life, after whatever there was before."""
         self.publisher = _Publisher(self)
-        out, keeper = Outflow(self.publisher, self.mark), MarkKeeper(self._save, every_s=0)
+        out, keeper = Outflow(self.publisher, self.mark), MarkKeeper(self._save, clock=self._clock)
         if kind == "polling":
             self.relay = Poller(out, self, keeper, lambda seconds: None)
         else:
@@ -66,7 +71,12 @@ class World:
     def lose_slot(self) -> None:
         """Dropped and made again by somebody who tells nobody: it begins at the end of the WAL."""
         self.crash()
-        self.slot = self._end() - 1
+        self.slot = self._made_at = self._end() - 1
+
+    def confirmed(self) -> set[int]:
+        """Positions of the transactions that the slot has passed since it was made: nobody gets them from it again."""
+        ends = [(number, 100 * (n + 1)) for n, numbers in enumerate(self._positions) for number in numbers]
+        return {number for number, end in ends if self._made_at < end <= self.slot}
 
     def read(self, after: int, upto: int) -> Chunk | None:
         """The table, as ``Events``."""
@@ -74,6 +84,11 @@ class World:
         convert = converter(TOPICS, PARTITIONS)
         records = [convert(row(position=p, shard=p % 5)) for p in positions]
         return Chunk([r for r in records if r is not None], len(positions), positions[-1], 0) if positions else None
+
+    def _clock(self) -> float:
+        """The mark is stored now and then."""
+        self._now += self.chance.random() * 4
+        return self._now
 
     def _save(self, position: int, lsn: int) -> None:
         self.mark = max(self.mark or 0, position)

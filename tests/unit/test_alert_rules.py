@@ -62,7 +62,7 @@ def test_a_rule_names_metrics_and_labels_that_exist_and_says_what_to_do(rule: di
         "ridelog_slot_retained_bytes",
         "ridelog_slot_safe_bytes",
         "ridelog_slot_status",
-        "ridelog_slot_made",
+        "ridelog_slot_made_timestamp_seconds",
         "ridelog_tailer_heartbeat_seconds",
     ],
 )

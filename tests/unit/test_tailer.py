@@ -239,6 +239,18 @@ def test_the_end_of_the_wal_is_not_confirmed_in_the_middle_of_a_transaction() ->
     assert stream.confirmed == [0]
 
 
+def test_regression_the_end_of_the_wal_is_not_confirmed_when_a_commit_comes_after_all_its_rows_were_taken() -> None:
+    messages = [relation(), *transaction(100, [1])]
+    stream, publisher = ScriptedStream(messages[:-1]), ScriptedPublisher()
+    stream.wal_end = 12345
+    tailer = a_tailer(stream, publisher)
+    tailer.step(0)
+    stream.messages = messages[-1:]
+    tailer.step(0)
+    tailer.step(0)
+    assert stream.confirmed == [0, 0, 0]
+
+
 def test_rows_of_a_stream_without_a_topic_hold_nothing_up() -> None:
     stream = ScriptedStream([relation(), begin(100), insert(row(stream="Unclassified")), commit(100)])
     publisher = ScriptedPublisher()
