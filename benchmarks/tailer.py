@@ -6,7 +6,10 @@ import resource
 import time
 
 from benchmarks.support import kafka, postgres, ready_events, report
-from infrastructure.cdc.slot import ensure_publication_and_slot
+from infrastructure.cdc.events_table import EventsTable
+from infrastructure.cdc.keeper import MarkKeeper
+from infrastructure.cdc.outflow import Outflow
+from infrastructure.cdc.slot import ensure_publication, make_slot
 from infrastructure.cdc.stream import ReplicationStream
 from infrastructure.cdc.tailer import Tailer
 from infrastructure.event_store.engine import reader_engine, writer_engine
@@ -28,9 +31,11 @@ def tail(url: str, bootstrap: str) -> tuple[float, float]:
     ensure_topics(bootstrap, ["gps-pings"], 8)
     stream = ReplicationStream(url, SLOTS[0], "bench")
     publisher = ConfluentPublisher(bootstrap)
-    tailer = Tailer(stream, publisher, {"Rider": "gps-pings"}, 8)
+    topics = {"Rider": "gps-pings"}
+    events = EventsTable(reader_engine(url), topics, 8)
+    tailer = Tailer(stream, Outflow(publisher, 0), events, MarkKeeper(lambda position, lsn: None), topics, 8)
     started, cpu = time.perf_counter(), cpu_s()
-    while tailer.progress.acknowledged < EVENTS:
+    while tailer.out.progress.acknowledged < EVENTS:
         tailer.step(0.1)
     seconds, cpu = time.perf_counter() - started, cpu_s() - cpu
     publisher.close()
@@ -55,8 +60,9 @@ def read_only(url: str) -> float:
 def main() -> None:
     with postgres() as url, kafka() as bootstrap:
         engine = reader_engine(url)
+        ensure_publication(engine, "bench")
         for slot in SLOTS:
-            ensure_publication_and_slot(engine, "bench", slot)
+            make_slot(engine, slot, instead=False)
         engine.dispose()
         writer = writer_engine(url)
         recorder, events = EventRecorder(writer), ready_events(EVENTS)

@@ -63,10 +63,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_client: Annotated[
         Literal["confluent", "kafka-python"], Meta(description="library of the Kafka data plane")
     ] = "confluent"
+    relay: Annotated[
+        Literal["wal", "polling"],
+        Meta(description="how events get to Kafka: wal needs wal_level=logical, polling reads the table"),
+    ] = "wal"
     slot_name: Annotated[
         str,
         Meta(
-            description="replication slot of the tailer",
+            description="replication slot of the tailer, and the name of its mark",
             pattern=r"^[a-z0-9_]{1,63}$",
             extra={"expected": "1 to 63 small letters, digits and '_'"},
         ),

@@ -47,11 +47,19 @@ class Insert(NamedTuple):
     values: list[bytes | None]
 
 
-Message = Begin | Commit | Relation | Insert | None
+class LogicalMessage(NamedTuple):
+    """What somebody wrote by pg_logical_emit_message; comes under ``messages 'true'``."""
+
+    transactional: bool
+    prefix: str
+    content: bytes
+
+
+Message = Begin | Commit | Relation | Insert | LogicalMessage | None
 
 
 def parse(data: bytes) -> Message:
-    """One message; None for those that carry nothing for us (origin, type, logical message).
+    """One message; None for those that carry nothing for us (origin, type).
 
     Raises ProtocolError.
     """
@@ -73,7 +81,9 @@ def _parse(data: bytes) -> Message:
         return Commit(end_lsn)
     if kind == 0x52:  # R
         return _relation(data)
-    if kind in b"OYM":
+    if kind == 0x4D:  # M
+        return _logical_message(data)
+    if kind in b"OY":
         return None
     raise ProtocolError(f"unexpected pgoutput message {data[:1]!r}: the publication must publish inserts only")
 
@@ -117,6 +127,14 @@ def _relation(data: bytes) -> Relation:
     if at != len(data):
         raise ProtocolError(f"a relation ends at byte {at} of {len(data)}")
     return Relation(relation_id, table, tuple(columns))
+
+
+def _logical_message(data: bytes) -> LogicalMessage:
+    prefix, at = _text(data, 10)  # after the flags and the LSN
+    (length,) = _UINT32.unpack_from(data, at)
+    if at + 4 + length != len(data):
+        raise ProtocolError(f"a logical message ends at byte {at + 4 + length} of {len(data)}")
+    return LogicalMessage(bool(data[1] & 1), prefix, data[at + 4 :])
 
 
 def _text(data: bytes, at: int) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""A row of ``events`` as it comes from the WAL, as the Kafka record that it becomes."""
+"""A row of ``events``, from the WAL or from the table, as the Kafka record that it becomes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,18 @@ RowToRecord = Callable[[Sequence[bytes | None]], OutRecord | None]
 
 
 def row_to_record(relation: Relation, topics: Mapping[str, str], partitions: int) -> RowToRecord:
-    """A function from a row's values (text format) to its record; None for a stream that no topic carries.
-
-    Text, not binary: all but the payload goes out as text headers, so the server's formatting is used as it is.
-    """
+    """``converter`` for the rows that the WAL describes so. Raises ProtocolError on other columns than ours."""
     if relation.columns != COLUMNS:
         raise ProtocolError(f"the publication of {relation.table} sends {relation.columns}, not {COLUMNS}")
+    return converter(topics, partitions)
+
+
+def converter(topics: Mapping[str, str], partitions: int) -> RowToRecord:
+    """A function from a row's values (text format) to its record; None for a stream that no topic carries.
+
+    Text, not binary: all but the payload goes out as text headers, so the server's formatting is used as it is. The
+    one way to a record: an event that is published twice, from the WAL and from the table, is the same bytes.
+    """
     topic_of = {stream.encode(): topic for stream, topic in topics.items()}
 
     def convert(values: Sequence[bytes | None]) -> OutRecord | None:
@@ -38,7 +44,7 @@ def row_to_record(relation: Relation, topics: Mapping[str, str], partitions: int
         if topic is None:
             return None
         if payload is None or shard is None or key is None:
-            raise ProtocolError(f"a row of {relation.table} without shard, key or payload at position {position!r}")
+            raise ProtocolError(f"a row of events without shard, key or payload at position {position!r}")
         return OutRecord(
             topic,
             int(shard) % partitions,

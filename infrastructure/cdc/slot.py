@@ -1,4 +1,4 @@
-"""The publication and the replication slot that the tailer reads from; made here, never dropped here."""
+"""The publication and the replication slot that the tailer reads from, as Postgres has them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from infrastructure.cdc.rows import COLUMNS
 _NAME = re.compile(r"[a-z0-9_]{1,63}")
 
 _SLOT = text(
-    "SELECT active, confirmed_flush_lsn, wal_status, safe_wal_size,"
+    "SELECT active, wal_status, safe_wal_size, confirmed_flush_lsn - '0/0'::pg_lsn AS confirmed,"
     " pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS retained_bytes,"
-    " pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint AS behind_bytes"
-    " FROM pg_replication_slots WHERE slot_name = :slot AND database = current_database()"
+    " pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint AS behind_bytes,"
+    # By way of JSON: servers before 17 have no such column.
+    " to_jsonb(s) ->> 'invalidation_reason' AS invalidation_reason"
+    " FROM pg_replication_slots s WHERE slot_name = :slot AND database = current_database()"
 )
 _PUBLISHED = text(
     "SELECT p.pubinsert AND NOT p.pubupdate AND NOT p.pubdelete AND NOT p.pubtruncate AND p.pubviaroot AS options,"
@@ -30,14 +32,24 @@ class SlotUnusable(Exception):
 
 
 class SlotState(NamedTuple):
-    """``behind_bytes`` of WAL are not confirmed yet; ``retained_bytes`` are kept on the server's disk for this slot."""
+    """``behind_bytes`` of WAL are not confirmed yet; ``retained_bytes`` are kept on the server's disk for this slot.
+
+    ``confirmed``: LSN that the slot goes on from. ``safe_wal_size``: bytes of WAL that may still be written before it
+    is in danger, None where max_slot_wal_keep_size sets no limit. ``invalidation_reason``: why it is lost, if the
+    server says so.
+    """
 
     active: bool
-    confirmed_lsn: str
+    confirmed: int
     wal_status: str
     safe_wal_size: int | None
     retained_bytes: int
     behind_bytes: int
+    invalidation_reason: str | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        return self.wal_status == "lost"
 
 
 def slot_state(connection: Connection, slot: str) -> SlotState | None:
@@ -46,38 +58,41 @@ def slot_state(connection: Connection, slot: str) -> SlotState | None:
         return None
     return SlotState(
         row.active,
-        str(row.confirmed_flush_lsn),
+        int(row.confirmed or 0),
         row.wal_status or "unknown",
         row.safe_wal_size,
         int(row.retained_bytes or 0),
         int(row.behind_bytes or 0),
+        row.invalidation_reason,
     )
 
 
-def ensure_publication_and_slot(engine: Engine, publication: str, slot: str) -> bool:
-    """Make what is missing; whether the slot was made now, so that the topic lacks what was recorded before.
-
-    Raises SlotUnusable when the server has no logical replication or the slot lost its WAL.
-    """
+def ensure_publication(engine: Engine, publication: str) -> None:
+    """Make or mend it. Raises SlotUnusable when the server has no logical replication."""
     _check_name(publication)
-    _check_name(slot)
     with engine.begin() as connection:
         level = connection.execute(text("SHOW wal_level")).scalar_one()
         if level != "logical":
-            raise SlotUnusable(f"Postgres has wal_level={level}: set wal_level=logical and restart it")
-        _ensure_publication(connection, publication)
-    with engine.begin() as connection:
-        state = slot_state(connection, slot)
-        if state is None:
-            connection.execute(text("SELECT pg_create_logical_replication_slot(:slot, 'pgoutput')"), {"slot": slot})
-            return True
-        if state.wal_status == "lost":
             raise SlotUnusable(
-                f"replication slot {slot} lost its WAL (max_slot_wal_keep_size): drop it with "
-                f"pg_drop_replication_slot('{slot}') and start the tailer again; projections fill the gap from the "
-                "event store"
+                f"Postgres has wal_level={level}: set wal_level=logical and restart it, or set RIDELOG_RELAY=polling"
             )
-    return False
+        _ensure_publication(connection, publication)
+
+
+def make_slot(engine: Engine, slot: str, *, instead: bool) -> None:
+    """Make it; ``instead`` of one that is lost. It begins at the end of the WAL, once all open transactions end.
+
+    Raises SlotUnusable, or SQLAlchemyError when a transaction stays open for longer than half a minute.
+    """
+    _check_name(slot)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if instead:
+            connection.execute(text("SELECT pg_drop_replication_slot(:slot)"), {"slot": slot})
+        connection.execute(text("SET statement_timeout = '30s'"))
+        try:
+            connection.execute(text("SELECT pg_create_logical_replication_slot(:slot, 'pgoutput')"), {"slot": slot})
+        finally:
+            connection.execute(text("RESET statement_timeout"))
 
 
 def _ensure_publication(connection: Connection, name: str) -> None:

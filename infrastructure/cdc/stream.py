@@ -13,7 +13,9 @@ from psycopg2.extras import LogicalReplicationConnection
 from infrastructure.event_store.engine import sqlalchemy_url
 
 FEEDBACK_EVERY_S = 1.0
-"""Far below any wal_sender_timeout, so that a slow Kafka never costs the connection."""
+"""Far below SENDER_TIMEOUT, so that a slow Kafka never costs the connection."""
+SENDER_TIMEOUT = "10s"
+"""How long a tailer that was stopped, or whose machine is gone, keeps a standby from the slot; 60 s by default."""
 
 
 class SlotInUse(Exception):
@@ -44,9 +46,11 @@ class ReplicationStream:
                 dsn, connection_factory=LogicalReplicationConnection, connect_timeout=10
             )
             self._cursor = self._connection.cursor()
+            self._cursor.execute(f"SET wal_sender_timeout = '{SENDER_TIMEOUT}'")
             self._cursor.start_replication(
                 slot_name=slot,
-                options={"proto_version": "1", "publication_names": publication},
+                # messages: the heartbeats.
+                options={"proto_version": "1", "publication_names": publication, "messages": "true"},
                 status_interval=FEEDBACK_EVERY_S,
             )
         except psycopg2.errors.ObjectInUse as error:

@@ -1,25 +1,29 @@
 """The CDC tailer: WAL in, Kafka out, and no LSN confirmed before its records are safe (invariant 2).
 
-The way of a transaction: Begin opens a token → its rows are published under it as they come → Commit seals it → Kafka
-acknowledges the token → the watermark moves past it once all earlier ones are acknowledged too → the server is told.
+What the WAL does not bring, since the slot is not the one that was left, comes from the table, in its place: the
+topic holds every position, in order, whatever becomes of the slot.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from infrastructure.cdc.pgoutput import Begin, Commit, Insert, ProtocolError, Relation, parse
+from infrastructure.cdc.continuity import NEXT, REPEATED, judge, lacks
+from infrastructure.cdc.events_table import Events, pass_on, tell_missing
+from infrastructure.cdc.heartbeat import Beat, beat_of
+from infrastructure.cdc.keeper import Keeper
+from infrastructure.cdc.outflow import Outflow
+from infrastructure.cdc.pgoutput import Begin, Commit, Insert, LogicalMessage, ProtocolError, Relation, parse
 from infrastructure.cdc.rows import RowToRecord, row_to_record
 from infrastructure.cdc.stream import Batch
-from infrastructure.cdc.watermark import Watermark
-from infrastructure.kafka.port import OutRecord, Publisher
+from infrastructure.kafka.port import OutRecord
+
+log = logging.getLogger("ridelog.tailer")
 
 READ_MESSAGES = 2_000
-WAITING_RECORDS = 20_000
-"""Rows parsed and not yet accepted by the publisher; past it the WAL is not read (invariant 15)."""
 
 
 class Stream(Protocol):
@@ -32,149 +36,151 @@ class Stream(Protocol):
     def confirm(self, lsn: int) -> None: ...
 
 
-@dataclass
-class Progress:
-    """What a tailer has done since it started; ``position`` is the last one acknowledged by Kafka."""
-
-    published: int = 0
-    acknowledged: int = 0
-    skipped: int = 0
-    transactions: int = 0
-    position: int = 0
-    commit_ms: int = 0
-    """Commit time of the last transaction confirmed, epoch milliseconds."""
-    confirmed_lsn: int = 0
-
-
-@dataclass
-class _Transaction:
-    commit_ms: int
-    rows: int = 0
-    last_position: int = 0
-
-
 class Tailer:
-    """Drive it with ``step``. Any exception means: throw it away and start again from the confirmed LSN."""
+    """Drive it with ``step``. Any exception means: throw it away and start again from the mark."""
 
-    def __init__(self, stream: Stream, publisher: Publisher, topics: Mapping[str, str], partitions: int) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        out: Outflow,
+        events: Events,
+        keeper: Keeper,
+        topics: Mapping[str, str],
+        partitions: int,
+        on_beat: Callable[[Beat], None] = lambda beat: None,
+    ) -> None:
+        """``on_beat`` is called for each heartbeat once everything recorded before it is acknowledged."""
         self._stream = stream
-        self._publisher = publisher
+        self.out = out
+        self._events = events
+        self._keeper = keeper
         self._topics = topics
         self._partitions = partitions
-        self._watermark = Watermark()
+        self._on_beat = on_beat
         self._converters: dict[int, RowToRecord] = {}
-        self._transactions: dict[int, _Transaction] = {}
-        self._waiting: deque[tuple[int, list[OutRecord]]] = deque()
-        self._waiting_records = 0
-        self._sealed: deque[tuple[int, int]] = deque()
-        self._token = 0
-        self._open = False
-        self.progress = Progress()
+        self._begin: Begin | None = None
+        self._last = out.progress.position
+        """All up to here is acknowledged, or handed to ``out`` in this life."""
+        self._gap_upto = 0
+        self._held: list[bytes] = []
+        """Messages that wait until what lies before them is passed on from the table."""
+        self._beat: Beat | None = None
+        self._beats: deque[tuple[int, Beat]] = deque()
 
     def step(self, timeout_s: float) -> int:
-        """Read, publish, collect acknowledgements, confirm; the number of rows read.
+        """Read, publish, collect acknowledgements, confirm; the number of events read.
 
-        Raises ProtocolError, PublishError or StreamLost.
+        Raises ProtocolError, PublishError, StreamLost, AnotherLog or SQLAlchemyError.
         """
         rows = 0
-        moved = self._publish()
-        if self._waiting_records < WAITING_RECORDS:
-            batch = self._stream.read(READ_MESSAGES)
-            rows = self._take(batch)
-            moved = self._publish() or moved
-            if batch.drained and not self._open and not self._waiting:
-                self._watermark.idle(batch.wal_end)
-        self._collect()
-        self._stream.confirm(self._watermark.confirmed)
-        self.progress.confirmed_lsn = self._watermark.confirmed
-        if not rows and not moved:
+        moved = self.out.publish()
+        if self.out.has_room():
+            rows = self._fill() if lacks(self._last, self._gap_upto) else self._read()
+            moved = self.out.publish() or moved
+        self.out.collect()
+        while self._beats and self._beats[0][0] <= self.out.passed:
+            self._on_beat(self._beats.popleft()[1])
+        # Stored before it is confirmed: what the slot has passed is never above the mark.
+        self._stream.confirm(self._keeper.keep(self.out.progress.position, self.out.confirmed))
+        if not rows and not moved and not self._held:
             # Acknowledgements do not wake the socket: look for them often while any is due.
-            self._stream.wait(min(timeout_s, 0.005) if self._publisher.in_flight() else timeout_s)
+            self._stream.wait(min(timeout_s, 0.005) if self.out.unreported() else timeout_s)
         return rows
 
-    def outstanding(self) -> int:
-        """Transactions read and not confirmed."""
-        return self._watermark.outstanding()
+    def _fill(self) -> int:
+        """The next events that the WAL did not bring. Their commits lie before what was read, so they are visible."""
+        assert self._last is not None
+        before = self._last
+        self._last = pass_on(self._events, self.out, before, self._gap_upto)
+        if self._last == before:
+            tell_missing(before + 1, self._gap_upto)
+            self._last = self._gap_upto
+        self.out.progress.filled += self._last - before
+        return self._last - before
 
-    def in_flight(self) -> int:
-        """Records read and not acknowledged."""
-        return self._waiting_records + self._publisher.in_flight()
+    def _read(self) -> int:
+        if self._held:
+            held, self._held = self._held, []
+            return self._take(held)
+        batch = self._stream.read(READ_MESSAGES)
+        rows = self._take(batch.messages)
+        if batch.drained and self._begin is None and not self._held:
+            self.out.idle(batch.wal_end)
+        return rows
 
-    def waits_since_ms(self) -> int | None:
-        """Commit time of the oldest transaction that is read and not acknowledged, epoch milliseconds."""
-        oldest = next(iter(self._transactions.values()), None)
-        return None if oldest is None else oldest.commit_ms
-
-    def _take(self, batch: Batch) -> int:
-        rows = 0
+    def _take(self, messages: list[bytes]) -> int:
+        rows = passed = 0
         records: list[OutRecord] = []
-        for data in batch.messages:
+        for at, data in enumerate(messages):
             message = parse(data)
             if isinstance(message, Insert):
                 rows += 1
-                record = self._convert(message)
-                if record is not None:
-                    records.append(record)
+                position = int(message.values[0] or b"0")
+                verdict = judge(self._last, position)
+                if verdict is NEXT:
+                    passed += 1
+                    record = self._convert(message, position)
+                    if record is not None:
+                        records.append(record)
+                elif verdict is REPEATED:
+                    self.out.progress.repeated += 1
+                else:
+                    return self._hold(messages[at:], position - 1, rows - 1)
             elif isinstance(message, Begin):
-                self._token += 1
-                self._open = True
-                self._transactions[self._token] = _Transaction(message.commit_ms)
+                self._begin = message
             elif isinstance(message, Commit):
-                self._queue(records)
-                records = []
-                self._open = False
-                self._sealed.append((self._token, message.end_lsn))
+                self._pass(records, passed)
+                records, passed = [], 0
+                self._commit(message)
             elif isinstance(message, Relation):
                 self._converters[message.relation_id] = row_to_record(message, self._topics, self._partitions)
-        self._queue(records)
+            elif isinstance(message, LogicalMessage):
+                beat = beat_of(message)
+                if beat is not None and lacks(self._last, beat.position):
+                    return self._hold(messages[at:], beat.position, rows)
+                self._beat = beat or self._beat
+        self._pass(records, passed)
         return rows
 
-    def _convert(self, message: Insert) -> OutRecord | None:
+    def _hold(self, messages: list[bytes], gap_upto: int, rows: int) -> int:
+        """Keep ``messages`` back until all up to ``gap_upto`` is passed on."""
+        if self.out.is_open:
+            raise ProtocolError(f"a transaction with a hole in its positions, behind {self._last}")
+        assert self._last is not None
+        log.warning(
+            "the slot did not bring positions %d to %d: they are published from the event store, then the WAL goes on",
+            self._last + 1,
+            gap_upto,
+        )
+        self._held, self._gap_upto = messages, gap_upto
+        return rows
+
+    def _convert(self, message: Insert, position: int) -> OutRecord | None:
         convert = self._converters.get(message.relation_id)
-        if convert is None or not self._open:
+        if convert is None or self._begin is None:
             raise ProtocolError(f"a row of relation {message.relation_id} before its description or its Begin")
-        transaction = self._transactions[self._token]
-        transaction.rows += 1
-        transaction.last_position = int(message.values[0] or b"0")
+        if not self.out.is_open:
+            self.out.open(self._begin.commit_ms)
+        self._last = position
         record = convert(message.values)
         if record is None:
-            self.progress.skipped += 1
+            self.out.progress.skipped += 1
         return record
 
-    def _queue(self, records: list[OutRecord]) -> None:
-        if records:
-            self._waiting.append((self._token, records))
-            self._waiting_records += len(records)
+    def _pass(self, records: list[OutRecord], rows: int) -> None:
+        if rows:
+            assert self._last is not None
+            self.out.add(records, rows, self._last)
 
-    def _publish(self) -> bool:
-        """Hand over what waits, in order, as far as the publisher takes it; whether anything moved."""
-        moved = False
-        while self._waiting:
-            token, records = self._waiting[0]
-            self._seal_before(token)
-            accepted = self._publisher.publish(token, records)
-            self.progress.published += accepted
-            self._waiting_records -= accepted
-            moved = moved or accepted > 0
-            if accepted < len(records):
-                self._waiting[0] = (token, records[accepted:])
-                return moved
-            self._waiting.popleft()
-        self._seal_before(self._token + 1)
-        return moved
-
-    def _seal_before(self, token: int) -> None:
-        """Seal committed transactions whose rows have all been handed over."""
-        while self._sealed and self._sealed[0][0] < token:
-            done, end_lsn = self._sealed.popleft()
-            self._watermark.committed(done, end_lsn)
-            self._publisher.seal(done)
-
-    def _collect(self) -> None:
-        for token in self._publisher.acknowledged(0.0):
-            self._watermark.acknowledged(token)
-            transaction = self._transactions.pop(token)
-            self.progress.transactions += 1
-            self.progress.acknowledged += transaction.rows
-            self.progress.position = max(self.progress.position, transaction.last_position)
-            self.progress.commit_ms = max(self.progress.commit_ms, transaction.commit_ms)
+    def _commit(self, message: Commit) -> None:
+        if not self.out.is_open:
+            self.out.open(self._begin.commit_ms if self._begin is not None else 0)
+        if self._beat is not None:
+            # All up to its position has been read; so a place is known even if no event ever comes.
+            self._last = max(self._last or 0, self._beat.position)
+        if self._last is not None:
+            self.out.add([], 0, self._last)
+        token = self.out.close(message.end_lsn)
+        if self._beat is not None:
+            self._beats.append((token, self._beat))
+        self._begin, self._beat = None, None

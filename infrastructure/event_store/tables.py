@@ -201,6 +201,21 @@ wrong_checkpoints = Table(
     Column("found_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
 )
 
+# How far the topics are published, by relay: the highest position of which it and all earlier ones are acknowledged.
+relay_marks = Table(
+    "relay_marks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("log_id", UUID(as_uuid=True), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    # Stored before the slot is told: a slot that stands higher is not the one that was left.
+    Column("confirmed_lsn", BigInteger, nullable=False, server_default=text("0")),
+    Column("topics", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("marked_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+    # Updated once a second: room on its page keeps every update heap-only.
+    postgresql_with={"fillfactor": "10"},
+)
+
 stages = Table(
     "stages",
     metadata,

@@ -88,6 +88,13 @@ def partition_counts(client: Any, names: Sequence[str]) -> dict[str, int]:
     return {topic["name"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
 
 
+def topic_ids(bootstrap: str, names: Sequence[str], timeout_s: float = TIMEOUT_S) -> dict[str, str]:
+    """Ids of those topics that exist, as the broker gives them. Raises TopicError."""
+    with admin(bootstrap, timeout_s) as client:
+        described = client.describe_topics(list(names))
+    return {topic["name"]: str(topic.get("topic_id") or "") for topic in described if not topic["error_code"]}
+
+
 def _check(counts: Mapping[str, int], partitions: int) -> None:
     wrong = {name: count for name, count in counts.items() if count != partitions}
     if wrong:

@@ -41,6 +41,19 @@ STAGE_CONNECTED = _gauge("ridelog_stage_connected", "1 while a stage reports and
 
 TAILER_RECORDS = Counter("ridelog_tailer_records", "Records acknowledged by Kafka")
 TAILER_IN_FLIGHT = _gauge("ridelog_tailer_in_flight_records", "Records read from the WAL and not acknowledged")
+HEARTBEAT_SECONDS = Histogram(
+    "ridelog_tailer_heartbeat_seconds",
+    "From a commit in the event store through the tailer until Kafka has acknowledged all before it",
+    buckets=_SECONDS,
+)
+TAILER_FILLED = Counter("ridelog_tailer_filled", "Events that the slot did not bring and the event store did")
+SLOT_MADE_AT = _gauge(
+    "ridelog_slot_made_timestamp_seconds",
+    "When a slot was last made, by why: first, missing, lost, or found made by somebody else",
+    ("why",),
+)
+SLOT_STATUS = _gauge("ridelog_slot_status", "1 for the wal_status that the tailer's slot has", ("status",))
+SLOT_SAFE = _gauge("ridelog_slot_safe_bytes", "WAL that may be written before the slot is in danger of being lost")
 SLOT_RETAINED = _gauge("ridelog_slot_retained_bytes", "WAL that the server keeps for the tailer's slot")
 
 PARKED_KEYS = _gauge("ridelog_parked_keys", "Keys held back at an event that cannot be folded", ("projection",))

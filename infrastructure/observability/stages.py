@@ -21,6 +21,9 @@ SILENT_AFTER_S = 10.0
 PLACED = "placed"
 """In ``detail`` of a stage that was started anew and has found out again where in the log it stands."""
 
+STANDBY = "tailer-standby"
+"""Stage of a tailer that waits for the one that runs to end."""
+
 
 class Progress(msgspec.Struct, kw_only=True):
     """One stage's report. ``position``: highest passed; ``lag_events``: behind the stage before it, as it knows.
@@ -82,6 +85,12 @@ class StageReporter:
                 .values(stage=self.stage, instance=self._instance, **values)
                 .on_conflict_do_update(index_elements=["stage", "instance"], set_=values)
             )
+
+    def retire(self) -> None:
+        """Take the report back: this process is not the stage, or not any more."""
+        self._last_at, self._last_state = 0.0, ""
+        with self._engine.begin() as connection:
+            connection.execute(delete(stages).where(stages.c.stage == self.stage, stages.c.instance == self._instance))
 
     def _forget_dead(self) -> None:
         """Reports of processes that are gone: they would make a stage look twice as large as it is, and alive."""

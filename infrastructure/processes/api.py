@@ -57,7 +57,8 @@ def main(settings: Settings) -> None:
     )
     tame_collector()
     client = connect(settings.redis_url)
-    watch = PipelineWatch(reader, client, commits, settings.target_freshness_ms)
+    slot = settings.slot_name if settings.relay == "wal" else None
+    watch = PipelineWatch(reader, client, commits, settings.target_freshness_ms, slot)
     served = postgres_recorder(
         reader, speed.NAME, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
     )

@@ -1,37 +1,52 @@
-"""The tailer as a program: from the WAL to Kafka, until it is told to stop."""
+"""The tailer as a program: from the event store to Kafka, or in wait until the one that does it ends."""
 
 from __future__ import annotations
 
+import logging
 import threading
-import time
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from infrastructure.cdc.guard import known_ids, other_topics
+from infrastructure.cdc.marks import AnotherLog, Marks
+from infrastructure.cdc.outflow import Outflow
 from infrastructure.cdc.pgoutput import ProtocolError
-from infrastructure.cdc.slot import ensure_publication_and_slot, slot_state
-from infrastructure.cdc.stream import ReplicationStream, SlotInUse, StreamLost
-from infrastructure.cdc.tailer import Tailer
+from infrastructure.cdc.polling_relay import RelayInUse, polling_relay
+from infrastructure.cdc.slot import SlotUnusable
+from infrastructure.cdc.stream import SlotInUse, StreamLost
+from infrastructure.cdc.wal_relay import wal_relay
 from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.head import read_head
-from infrastructure.kafka.admin import TopicError, ensure_topics
-from infrastructure.kafka.factory import bootstrap, make_publisher
+from infrastructure.kafka.admin import TopicError, ensure_topics, topic_ids
+from infrastructure.kafka.factory import bootstrap
 from infrastructure.kafka.port import PublishError
-from infrastructure.observability import metrics
-from infrastructure.observability.freshness import delay_of_position
-from infrastructure.observability.stages import PLACED, Progress, StageReporter
+from infrastructure.observability.stages import STANDBY, Progress, StageReporter
 from infrastructure.processes.common import run_until_stopped, stop_event, tame_collector
+from infrastructure.processes.tailer_report import TailerReport
 from infrastructure.settings import Settings
 from infrastructure.topics import topics
 
+log = logging.getLogger("ridelog.tailer")
+
 IDLE_S = 0.2
-NEAR_BYTES = 1 << 20
-_PASSING = (StreamLost, SlotInUse, PublishError, ProtocolError, TopicError, SQLAlchemyError)
+STANDBY_EVERY_S = 0.25
+"""How often a standby tries to take over: the time without a tailer is this, and the new one's start."""
+_PASSING = (StreamLost, PublishError, ProtocolError, TopicError, SlotUnusable, AnotherLog, SQLAlchemyError)
+
+
+class Relay(Protocol):
+    """What both kinds are to this program."""
+
+    out: Outflow
+
+    def step(self, timeout_s: float) -> int: ...
 
 
 def main(settings: Settings) -> None:
-    """Run until SIGTERM; after any error start again from the confirmed LSN."""
+    """Run until SIGTERM; after any error start again from the mark."""
     assert settings.postgres_url is not None
     stop = stop_event()
     tame_collector()
@@ -49,86 +64,54 @@ def main(settings: Settings) -> None:
 
 
 def run(settings: Settings, engine: Engine, reporter: StageReporter, stop: threading.Event) -> None:
-    """One life of a tailer: from connecting to the first error."""
-    assert settings.postgres_url is not None
-    ensure_topics(bootstrap(settings), list(topics(settings).values()), settings.topic_partitions)
-    ensure_publication_and_slot(engine, settings.publication_name, settings.slot_name)
-    stream = ReplicationStream(settings.postgres_url, settings.slot_name, settings.publication_name)
-    publisher = make_publisher(settings)
-    try:
-        tailer = Tailer(stream, publisher, topics(settings), settings.topic_partitions)
-        observer = _Observer(settings, engine, tailer, reporter)
-        while not stop.is_set():
-            tailer.step(IDLE_S)
-            observer.look()
-    finally:
-        publisher.close()
-        stream.close()
+    """One life: in wait while another relay runs, then from connecting to the first error."""
+    standby: StageReporter | None = None
+    while not stop.is_set():
+        try:
+            with _relay(settings, engine, stop) as relay:
+                if standby is not None:
+                    log.warning("the tailer before this one has ended: this one goes on")
+                    standby.retire()
+                _note_topics(settings, engine)
+                _drive(relay, TailerReport(settings, engine, relay.out, reporter), stop)
+        except (SlotInUse, RelayInUse) as error:
+            if standby is None:
+                log.warning("%s: this tailer waits, and goes on when that one ends", error)
+                reporter.retire()
+                standby = StageReporter(engine, STANDBY)
+            standby.report(Progress())
+            stop.wait(STANDBY_EVERY_S)
+    if standby is not None:
+        standby.retire()
 
 
-class _Observer:
-    """Tells the stage table and the metrics, once a second, how far the tailer is."""
+def _relay(settings: Settings, engine: Engine, stop: threading.Event) -> AbstractContextManager[Relay]:
+    if settings.relay == "polling":
+        return polling_relay(settings, engine, stop.wait)
+    return wal_relay(settings, engine)
 
-    def __init__(self, settings: Settings, engine: Engine, tailer: Tailer, reporter: StageReporter) -> None:
-        self._slot_name = settings.slot_name
-        self._target_ms = settings.target_freshness_ms
-        self._engine = engine
-        self._tailer = tailer
-        self._reporter = reporter
-        self._last_head = -1
-        self._before = reporter.last.position
-        """What the tailer's life before this one had passed."""
-        self._placed = PLACED in reporter.last.detail
-        """Whether a place in the log is known at all; 0 is one, of an empty log."""
-        self._records = metrics.Total(metrics.TAILER_RECORDS)
 
-    def look(self) -> None:
-        if not self._reporter.due():
-            return
-        with self._engine.connect() as connection:
-            # In this order: what is recorded in between makes the tailer look late, never early.
-            head = read_head(connection)
-            slot = slot_state(connection, self._slot_name)
-            progress = self._tailer.progress
-            if self._before > head.position:
-                # The database was restored: these are other events.
-                self._before, self._placed = 0, False
-            progress.position = max(progress.position, self._before)
-            self._placed = self._placed or progress.position > 0
-            delay_s = delay_of_position(connection, progress.position) if self._placed else self._waits_s()
-        standing = head.position == self._last_head and self._tailer.in_flight() == 0
-        self._last_head = head.position
-        if standing and slot is not None and slot.behind_bytes < NEAR_BYTES:
-            # Nothing came since the last look and nothing is under way: a tailer that was started again has passed
-            # what its predecessor had.
-            progress.position = max(progress.position, head.position)
-            progress.commit_ms = max(progress.commit_ms, head.recorded_at_ms)
-            self._placed, delay_s = True, 0.0
-        self._reporter.report(
-            Progress(
-                position=progress.position,
-                lag_events=head.position - progress.position if self._placed else self._tailer.in_flight(),
-                newest_ms=progress.commit_ms,
-                delay_s=delay_s,
-                detail={
-                    "slot": slot._asdict() if slot else None,
-                    "in_flight": self._tailer.in_flight(),
-                    **({PLACED: True} if self._placed else {}),
-                },
-            )
+def _drive(relay: Relay, report: TailerReport, stop: threading.Event) -> None:
+    while not stop.is_set():
+        relay.step(IDLE_S)
+        report.look()
+
+
+def _note_topics(settings: Settings, engine: Engine) -> None:
+    """Make the topics that are missing, and say which are not those that were published to before.
+
+    Those are not published anew from the start: the mark says what was published, not what Kafka still has.
+    """
+    names = list(topics(settings).values())
+    ensure_topics(bootstrap(settings), names, settings.topic_partitions)
+    found = known_ids(topic_ids(bootstrap(settings), names))
+    marks = Marks(engine, settings.slot_name)
+    mark = marks.read()
+    if other := other_topics(mark, found):
+        log.warning(
+            "topics %s were made anew: they go on behind position %d; projections take what is before from the event "
+            "store",
+            ", ".join(other),
+            mark.position if mark is not None else 0,
         )
-        self._records.is_now(progress.acknowledged)
-        metrics.TAILER_IN_FLIGHT.set(self._tailer.in_flight())
-        metrics.STAGE_DELAY.labels("tailer").set(delay_s)
-        metrics.STAGE_LATE.labels("tailer").set(delay_s * 1000 > 2 * self._target_ms)
-        metrics.STAGE_POSITION.labels("tailer").set(progress.position)
-        metrics.STAGE_LAG.labels("tailer").set(max(0, head.position - progress.position))
-        if progress.commit_ms:
-            metrics.STAGE_FRESHNESS.labels("tailer").set(time.time() - progress.commit_ms / 1000)
-        if slot is not None:
-            metrics.SLOT_RETAINED.set(slot.retained_bytes)
-
-    def _waits_s(self) -> float:
-        """Of what this tailer has read itself, while it has no place in the log yet."""
-        since_ms = self._tailer.waits_since_ms()
-        return 0.0 if since_ms is None else max(0.0, time.time() - since_ms / 1000)
+    marks.note_topics(found)

@@ -23,9 +23,10 @@ from infrastructure.registry.connect import schema_ids
 from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
 from infrastructure.status.ends import device_line, ingest_line, kafka_line
-from infrastructure.status.judge import Head, Line, Own, Status, log_line, slot_line, stage_line, whole
+from infrastructure.status.judge import Head, Line, Own, Status, log_line, stage_line, whole
 from infrastructure.status.measure import projection_behind, served_generation, tailer_behind
 from infrastructure.status.parity import parity_line
+from infrastructure.status.relay import slot_line, standby_lines
 from infrastructure.topics import topics
 from infrastructure.user_error import UserError
 from projections.catalogue import ANSWERING, PROJECTIONS
@@ -73,13 +74,19 @@ def _collect(settings: Settings, engine: Engine, served: bool) -> Status:
         device_line(before, now_ms, late_after_s, [ingest, tailer, *projections]),
         ingest,
         log_line(head),
-        slot_line(slot.retained_bytes if slot else None, slot.wal_status if slot else None, found.position),
+        slot_line(settings.slot_name, slot, _relay(settings, reports.get("tailer")), found.position),
         tailer,
+        *standby_lines(every if served else []),
         _kafka(settings, reports.get("tailer") if served else None, tailer.lag_seconds),
         *projections,
         *(parity_line(p.name, PostgresServedReads(engine, p.name).tally()) for p in ANSWERING),
     ]
     return whole(head.log_id, lines)
+
+
+def _relay(settings: Settings, tailer: StageReport | None) -> str:
+    """Which relay runs, as it says itself; before it has said so, as it is set here."""
+    return str(tailer.progress.detail.get("relay", settings.relay)) if tailer is not None else settings.relay
 
 
 def _kafka(settings: Settings, tailer: StageReport | None, delay_s: float | None) -> Line:

@@ -8,9 +8,6 @@ import msgspec
 
 from infrastructure.observability.stages import StageReport
 
-RETAINED_ALERT_BYTES = 1 << 30
-"""WAL kept for the slot past which disk space is at stake: the tailer does not keep up, or does not run."""
-
 
 class Line(msgspec.Struct):
     """One stage. ``lag_events`` and ``lag_seconds``: how many events it has not passed, and since when the oldest of
@@ -104,20 +101,6 @@ def stage_line(
         held = f"{own.parked:,} parked keys: `parked list`"
         advice = f"{advice}; {held}" if advice else held
     return Line(name, state, progress.position, behind, seconds, advice, own.parked)
-
-
-def slot_line(retained_bytes: int | None, wal_status: str | None, position: int) -> Line:
-    """The replication slot: what it keeps on the database's disk."""
-    if retained_bytes is None:
-        return Line("slot", "missing", 0, advice="the tailer makes it when it starts: run `python app.py serve`")
-    state = f"{wal_status}, {retained_bytes / 1e6:,.1f} MB of WAL kept"
-    if wal_status == "lost":
-        advice = "drop the slot and restart the tailer; projections fill the gap from the event store"
-    elif retained_bytes > RETAINED_ALERT_BYTES:
-        advice = "the tailer does not keep up or does not run: the database's disk fills"
-    else:
-        advice = ""
-    return Line("slot", state, position, advice=advice)
 
 
 def whole(log_id: str, stages: Sequence[Line]) -> Status:

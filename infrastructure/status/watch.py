@@ -11,6 +11,8 @@ import redis
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from infrastructure.cdc.slot import slot_state
+from infrastructure.cdc.slot_metrics import show_slot
 from infrastructure.event_store.head import read_head
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
@@ -35,7 +37,10 @@ KNOWN_FOR_S = 3.0
 
 
 class PipelineWatch:
-    """Measures every stage, and tells the stage table how many pings wait in this API."""
+    """Measures every stage, and tells the stage table how many pings wait in this API.
+
+    ``slot_name``: of the slot to look after too, None if the relay has none.
+    """
 
     def __init__(
         self,
@@ -43,11 +48,13 @@ class PipelineWatch:
         client: redis.Redis,
         commits: GroupCommit,
         target_freshness_ms: int,
+        slot_name: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._stores = Stores(engine, client)
         self._commits = commits
+        self._slot_name = slot_name
         self._clock = clock
         self._late_after_s = 2 * target_freshness_ms / 1000
         self._reporter: StageReporter | None = None
@@ -95,6 +102,9 @@ class PipelineWatch:
         seen: dict[str, Behind] = {}
         with self._engine.connect() as connection:
             head = read_head(connection)
+            if self._slot_name is not None:
+                # Here too: a slot fills the disk, or is lost, just while no tailer runs.
+                show_slot(slot_state(connection, self._slot_name))
             tailer = tailer_behind(connection, reports.get("tailer"), head)
             if tailer is not None:
                 seen["tailer"] = tailer

@@ -197,7 +197,7 @@ def test_live_pings_meanwhile_break_the_order_and_are_named(postgres_url: str, t
         complaints = process.communicate(timeout=60)[1]
     assert process.returncode == 1
     told = complaints.splitlines()[-1]
-    assert f"would come after position {outcome.position}" in told
+    assert f"would come after position {outcome.position:,}" in told
     assert "gets live pings" in told
     assert "fresh --data-dir" in told
     assert outcome.position == head_position(postgres_url), "nothing was recorded after it"

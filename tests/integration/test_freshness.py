@@ -114,7 +114,9 @@ class Watched:
         for projection in PROJECTIONS.values():
             PostgresGenerations(self.engine).first(projection)
         self.now = 0.0
-        self.watch = PipelineWatch(self.engine, self.client, GroupCommit(lambda pings: []), TARGET_MS, lambda: self.now)
+        self.watch = PipelineWatch(
+            self.engine, self.client, GroupCommit(lambda pings: []), TARGET_MS, None, lambda: self.now
+        )
 
     def late(self, stage: str) -> float:
         return float(metrics.STAGE_LATE.labels(stage)._value.get())

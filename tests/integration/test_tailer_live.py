@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from sqlalchemy import Engine, text
 
 from domain.identifiers import shard_of
-from infrastructure.cdc.slot import SlotUnusable, ensure_publication_and_slot, slot_state
-from infrastructure.cdc.stream import ReplicationStream, SlotInUse
-from infrastructure.cdc.tailer import Tailer
+from infrastructure.cdc.slot import SlotUnusable, ensure_publication, make_slot, slot_state
+from infrastructure.cdc.stream import SlotInUse
+from infrastructure.cdc.wal_relay import ensure_slot
 from infrastructure.event_store.engine import writer_engine
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.kafka.admin import ensure_topics
-from infrastructure.kafka.factory import make_publisher
 from infrastructure.settings import Settings
 from infrastructure.topics import topics
 from tests.integration.test_event_log import events_of
-from tests.support.proofs import whole
+from tests.support.relay_life import Life, published
 from tests.support.waiting import eventually
 
 
@@ -29,46 +27,9 @@ def engine(settings: Settings) -> Iterator[Engine]:
     assert settings.kafka_bootstrap is not None
     engine = writer_engine(settings.postgres_url)
     ensure_topics(settings.kafka_bootstrap, list(topics(settings).values()), settings.topic_partitions)
-    ensure_publication_and_slot(engine, settings.publication_name, settings.slot_name)
+    ensure_slot(engine, settings)
     yield engine
     engine.dispose()
-
-
-class Life:
-    """One life of a tailer, ended as abruptly as kill -9 would: nothing is confirmed on the way out."""
-
-    def __init__(self, settings: Settings) -> None:
-        assert settings.postgres_url is not None
-        self.stream = ReplicationStream(settings.postgres_url, settings.slot_name, settings.publication_name)
-        self.publisher = make_publisher(settings)
-        self.tailer = Tailer(self.stream, self.publisher, topics(settings), settings.topic_partitions)
-
-    def until_acknowledged(self, position: int) -> None:
-        def reached() -> bool:
-            self.tailer.step(0.01)
-            return self.tailer.progress.position >= position
-
-        eventually(reached, within_s=120, every_s=0, what=f"position {position} is acknowledged")
-
-    def end(self) -> None:
-        self.stream.close()
-        self.publisher.close()
-
-
-def published(settings: Settings) -> list[tuple[int, int, bytes]]:
-    """(shard, seq, value) of all records, in the order of their partitions."""
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "test"})
-    topic = topics(settings)["Rider"]
-    consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(settings.topic_partitions)])
-    found = []
-    while messages := consumer.consume(5_000, 2.0):
-        for message in messages:
-            headers = dict(message.headers() or ())
-            found.append(
-                (shard_of((message.key() or b"").decode()), int(headers["seq"] or b""), message.value() or b"")
-            )
-    consumer.close()
-    return found
 
 
 def test_bytes_go_through_untouched_and_in_order(settings: Settings, engine: Engine) -> None:
@@ -76,7 +37,7 @@ def test_bytes_go_through_untouched_and_in_order(settings: Settings, engine: Eng
     recorder = EventRecorder(engine, partition_rows=100)
     for version, payload in enumerate(payloads, start=1):
         recorder.insert_events(events_of("anna", version, 1, payload))
-    life = Life(settings)
+    life = Life(settings, engine)
     life.until_acknowledged(300)
     life.end()
     assert published(settings) == [(shard_of("anna"), n, payload) for n, payload in enumerate(payloads, start=1)]
@@ -86,7 +47,7 @@ def test_a_tailer_that_died_goes_on_without_a_gap(settings: Settings, engine: En
     recorder = EventRecorder(engine)
     for part in range(3):
         recorder.insert_events(events_of("anna", 1 + part * 100, 100))
-        life = Life(settings)
+        life = Life(settings, engine)
         life.until_acknowledged((part + 1) * 100)
         life.end()
     seqs = [seq for _, seq, _ in published(settings)]
@@ -98,22 +59,22 @@ def test_a_tailer_that_died_goes_on_without_a_gap(settings: Settings, engine: En
 
 
 def test_a_large_transaction_goes_through_in_bounded_memory(settings: Settings, engine: Engine) -> None:
-    count = 100_000 if whole() else 30_000
+    count = 100_000
     EventRecorder(engine).insert_events(events_of("anna", 1, count))
-    life = Life(settings)
+    life = Life(settings, engine)
     life.until_acknowledged(count)
     life.end()
     assert [seq for _, seq, _ in published(settings)] == list(range(1, count + 1))
 
 
 def test_an_idle_slot_advances(settings: Settings, engine: Engine) -> None:
-    life = Life(settings)
+    life = Life(settings, engine)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE noise AS SELECT generate_series(1, 50000)"))
         target = connection.execute(text("SELECT pg_current_wal_lsn()")).scalar_one()
 
     def advanced() -> bool:
-        life.tailer.step(0.05)
+        life.relay.step(0.05)
         with engine.connect() as connection:
             behind = text(
                 "SELECT confirmed_flush_lsn >= CAST(:lsn AS pg_lsn) FROM pg_replication_slots WHERE slot_name = :s"
@@ -125,20 +86,20 @@ def test_an_idle_slot_advances(settings: Settings, engine: Engine) -> None:
 
 
 def test_a_second_tailer_of_the_same_slot_is_refused(settings: Settings, engine: Engine) -> None:
-    life = Life(settings)
+    life = Life(settings, engine)
     with pytest.raises(SlotInUse):
-        Life(settings)
+        Life(settings, engine)
     life.end()
 
 
 def test_publication_and_slot_are_made_once_and_repaired(settings: Settings, engine: Engine) -> None:
-    assert not ensure_publication_and_slot(engine, settings.publication_name, settings.slot_name)
+    ensure_slot(engine, settings)
     with engine.begin() as connection:
         connection.execute(text(f"ALTER PUBLICATION {settings.publication_name} SET (publish = 'insert, update')"))
         connection.execute(text(f"ALTER PUBLICATION {settings.publication_name} SET TABLE events"))
-    ensure_publication_and_slot(engine, settings.publication_name, settings.slot_name)
+    ensure_slot(engine, settings)
     EventRecorder(engine).insert_events(events_of("anna", 1, 3))
-    life = Life(settings)
+    life = Life(settings, engine)
     life.until_acknowledged(3)
     life.end()
     with engine.connect() as connection:
@@ -150,4 +111,6 @@ def test_publication_and_slot_are_made_once_and_repaired(settings: Settings, eng
 @pytest.mark.parametrize("name", ["", "Upper", "a-b", "x; drop table events", "x" * 64])
 def test_names_that_are_no_identifiers_are_refused(settings: Settings, engine: Engine, name: str) -> None:
     with pytest.raises(SlotUnusable):
-        ensure_publication_and_slot(engine, name, settings.slot_name)
+        ensure_publication(engine, name)
+    with pytest.raises(SlotUnusable):
+        make_slot(engine, name, instead=False)

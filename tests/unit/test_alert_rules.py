@@ -61,6 +61,10 @@ def test_a_rule_names_metrics_and_labels_that_exist_and_says_what_to_do(rule: di
         "ridelog_parked_keys",
         "ridelog_rebuild_due",
         "ridelog_slot_retained_bytes",
+        "ridelog_slot_safe_bytes",
+        "ridelog_slot_status",
+        "ridelog_slot_made_timestamp_seconds",
+        "ridelog_tailer_heartbeat_seconds",
     ],
 )
 def test_what_must_wake_somebody_has_a_rule(metric: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.cdc.pgoutput import Begin, Commit, Insert, ProtocolError, Relation, parse
+from infrastructure.cdc.pgoutput import Begin, Commit, Insert, LogicalMessage, ProtocolError, Relation, parse
 from infrastructure.cdc.rows import COLUMNS, row_to_record
 
 
@@ -52,7 +52,16 @@ def test_any_row_comes_back_as_it_was(values: list[bytes | None]) -> None:
     assert parse(insert(values)) == Insert(42, values)
 
 
-@pytest.mark.parametrize("kind", [b"O", b"Y", b"M"])
+def test_a_logical_message() -> None:
+    data = b"M" + struct.pack(">BQ", 1, 77) + b"ours\0" + struct.pack(">I", 3) + b"abc"
+    assert parse(data) == LogicalMessage(True, "ours", b"abc")
+    assert parse(data[:1] + b"\0" + data[2:]) == LogicalMessage(False, "ours", b"abc")
+    for broken in (data[:-1], data + b"x", data[:12]):
+        with pytest.raises(ProtocolError):
+            parse(broken)
+
+
+@pytest.mark.parametrize("kind", [b"O", b"Y"])
 def test_messages_without_rows_are_passed_over(kind: bytes) -> None:
     assert parse(kind + b"whatever") is None
 

@@ -6,12 +6,10 @@ from infrastructure.observability.freshness import Before, Spread
 from infrastructure.observability.stages import Progress, StageReport
 from infrastructure.status.ends import device_line, ingest_line, kafka_line
 from infrastructure.status.judge import (
-    RETAINED_ALERT_BYTES,
     Head,
     Line,
     Own,
     log_line,
-    slot_line,
     stage_line,
     whole,
 )
@@ -132,13 +130,6 @@ def test_kafka_tells_what_it_has_not_acknowledged() -> None:
     assert (line.position, line.lag_events, line.lag_seconds, line.good) == (None, 12, 4.0, True)
     assert kafka_line("", "", report(detail={"in_flight": 0}), 4.0).lag_seconds == 0.0
     assert kafka_line("", "", report(age_s=60, detail={"in_flight": 12}), 4.0).lag_events is None
-
-
-def test_the_slot_tells_of_the_disk_it_fills() -> None:
-    assert slot_line(1_000, "reserved", 100).good
-    assert not slot_line(RETAINED_ALERT_BYTES + 1, "reserved", 100).good
-    assert "drop the slot" in slot_line(0, "lost", 100).advice
-    assert slot_line(None, None, 100).state == "missing"
 
 
 def test_the_whole_is_good_when_every_line_is() -> None:

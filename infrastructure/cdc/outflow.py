@@ -1,0 +1,149 @@
+"""The publishing half of every relay: records in, in the log's order; out, up to where Kafka has acknowledged all.
+
+The way of a transaction: it is opened under a token → its records are handed to the publisher as they come → it is
+closed → Kafka acknowledges the token → the watermark moves past it once all earlier ones are acknowledged too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from infrastructure.cdc.watermark import Watermark
+from infrastructure.kafka.port import OutRecord, Publisher
+
+WAITING_RECORDS = 20_000
+"""Records read and not yet accepted by the publisher; past it nothing is read (invariant 15)."""
+
+
+@dataclass
+class Progress:
+    """What a relay has done since it started. ``position``: all up to it is acknowledged; None while not known."""
+
+    published: int = 0
+    acknowledged: int = 0
+    skipped: int = 0
+    """Events of streams that no topic carries."""
+    repeated: int = 0
+    """Events that came again and had been passed."""
+    filled: int = 0
+    """Events that the WAL did not bring and the table did."""
+    transactions: int = 0
+    position: int | None = None
+    commit_ms: int = 0
+    """Commit time of the last transaction acknowledged, epoch milliseconds."""
+
+
+@dataclass
+class _Transaction:
+    commit_ms: int
+    rows: int = 0
+    position: int | None = None
+
+
+class Outflow:
+    """One transaction is open at a time. Any exception means: throw it away and start again from the mark."""
+
+    def __init__(self, publisher: Publisher, position: int | None) -> None:
+        """``position``: the mark to start from, None if there is none."""
+        self._publisher = publisher
+        self._watermark = Watermark(position)
+        self._transactions: dict[int, _Transaction] = {}
+        self._waiting: deque[tuple[int, list[OutRecord]]] = deque()
+        self._waiting_records = 0
+        self._sealed: deque[tuple[int, int]] = deque()
+        self._token = 0
+        self.is_open = False
+        self.progress = Progress(position=position)
+
+    @property
+    def confirmed(self) -> int:
+        """LSN before which everything is acknowledged."""
+        return self._watermark.confirmed
+
+    @property
+    def passed(self) -> int:
+        """The last token of which it and all earlier ones are acknowledged."""
+        return self._watermark.passed
+
+    def open(self, commit_ms: int) -> None:
+        """Begin a transaction that was committed at ``commit_ms``, epoch milliseconds."""
+        assert not self.is_open
+        self._token += 1
+        self.is_open = True
+        self._transactions[self._token] = _Transaction(commit_ms)
+
+    def add(self, records: list[OutRecord], rows: int, position: int) -> None:
+        """``rows`` more of the open transaction up to ``position``, of which ``records`` go out."""
+        transaction = self._transactions[self._token]
+        transaction.rows += rows
+        transaction.position = position
+        if records:
+            self._waiting.append((self._token, records))
+            self._waiting_records += len(records)
+
+    def close(self, end_lsn: int = 0) -> int:
+        """The open transaction is whole, and ends at ``end_lsn`` if it was read from the WAL; its token."""
+        self.is_open = False
+        self._sealed.append((self._token, end_lsn))
+        return self._token
+
+    def has_room(self) -> bool:
+        """Whether more may be read."""
+        return self._waiting_records < WAITING_RECORDS
+
+    def idle(self, wal_end: int) -> None:
+        """All that the server has sent up to ``wal_end`` was read; confirmed if nothing of it is under way."""
+        if not self.is_open and not self._waiting and not self._sealed:
+            self._watermark.idle(wal_end)
+
+    def outstanding(self) -> int:
+        """Transactions closed and not acknowledged."""
+        return self._watermark.outstanding()
+
+    def in_flight(self) -> int:
+        """Records read and not acknowledged."""
+        return self._waiting_records + self._publisher.in_flight()
+
+    def unreported(self) -> int:
+        """Records handed over and not acknowledged."""
+        return self._publisher.in_flight()
+
+    def waits_since_ms(self) -> int | None:
+        """Commit time of the oldest transaction that is read and not acknowledged, epoch milliseconds."""
+        oldest = next(iter(self._transactions.values()), None)
+        return None if oldest is None else oldest.commit_ms
+
+    def publish(self) -> bool:
+        """Hand over what waits, in order, as far as the publisher takes it; whether anything moved."""
+        moved = False
+        while self._waiting:
+            token, records = self._waiting[0]
+            self._seal_before(token)
+            accepted = self._publisher.publish(token, records)
+            self.progress.published += accepted
+            self._waiting_records -= accepted
+            moved = moved or accepted > 0
+            if accepted < len(records):
+                self._waiting[0] = (token, records[accepted:])
+                return moved
+            self._waiting.popleft()
+        self._seal_before(self._token + 1)
+        return moved
+
+    def collect(self) -> None:
+        """Take the acknowledgements that have come. Raises PublishError."""
+        for token in self._publisher.acknowledged(0.0):
+            self._watermark.acknowledged(token)
+            transaction = self._transactions.pop(token)
+            self.progress.transactions += 1
+            self.progress.acknowledged += transaction.rows
+            self.progress.commit_ms = max(self.progress.commit_ms, transaction.commit_ms)
+        self.progress.position = self._watermark.position
+
+    def _seal_before(self, token: int) -> None:
+        """Seal closed transactions whose records have all been handed over."""
+        while self._sealed and self._sealed[0][0] < token:
+            done, end_lsn = self._sealed.popleft()
+            self._watermark.committed(done, end_lsn, self._transactions[done].position)
+            self._publisher.seal(done)

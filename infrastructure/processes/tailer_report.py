@@ -1,0 +1,76 @@
+"""Tells the stage table and the metrics, once a second, how far the tailer is."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import Engine
+
+from infrastructure.cdc.outflow import Outflow
+from infrastructure.cdc.slot import slot_state
+from infrastructure.cdc.slot_metrics import show_slot
+from infrastructure.event_store.head import read_head
+from infrastructure.observability import metrics
+from infrastructure.observability.freshness import delay_of_position
+from infrastructure.observability.stages import PLACED, Progress, StageReporter
+from infrastructure.settings import Settings
+
+
+class TailerReport:
+    """Of one life of a relay."""
+
+    def __init__(self, settings: Settings, engine: Engine, out: Outflow, reporter: StageReporter) -> None:
+        self._relay = settings.relay
+        self._slot_name = settings.slot_name
+        self._target_ms = settings.target_freshness_ms
+        self._engine = engine
+        self._out = out
+        self._reporter = reporter
+        self._records = metrics.Total(metrics.TAILER_RECORDS)
+        self._filled = metrics.Total(metrics.TAILER_FILLED)
+
+    def look(self) -> None:
+        """Report if it is time. Raises SQLAlchemyError."""
+        if not self._reporter.due():
+            return
+        with self._engine.connect() as connection:
+            # In this order: what is recorded in between makes the tailer look late, never early.
+            head = read_head(connection)
+            slot = slot_state(connection, self._slot_name) if self._relay == "wal" else None
+            placed = self._out.progress.position
+            # Without a mark, until the first heartbeat or event has come through: a second or so, once in a database.
+            delay_s = self._waits_s() if placed is None else delay_of_position(connection, placed)
+        progress = self._out.progress
+        position = placed or 0
+        lag = self._out.in_flight() if placed is None else max(0, head.position - position)
+        newest_ms = max(progress.commit_ms, head.recorded_at_ms if placed == head.position else 0)
+        self._reporter.report(
+            Progress(
+                position=position,
+                lag_events=lag,
+                newest_ms=newest_ms,
+                delay_s=delay_s,
+                detail={
+                    "relay": self._relay,
+                    "slot": slot._asdict() if slot else None,
+                    "in_flight": self._out.in_flight(),
+                    **({} if placed is None else {PLACED: True}),
+                },
+            )
+        )
+        self._records.is_now(progress.acknowledged)
+        self._filled.is_now(progress.filled)
+        metrics.TAILER_IN_FLIGHT.set(self._out.in_flight())
+        metrics.STAGE_DELAY.labels("tailer").set(delay_s)
+        metrics.STAGE_LATE.labels("tailer").set(delay_s * 1000 > 2 * self._target_ms)
+        metrics.STAGE_POSITION.labels("tailer").set(position)
+        metrics.STAGE_LAG.labels("tailer").set(lag)
+        if newest_ms:
+            metrics.STAGE_FRESHNESS.labels("tailer").set(time.time() - newest_ms / 1000)
+        if self._relay == "wal":
+            show_slot(slot)
+
+    def _waits_s(self) -> float:
+        """Of what this tailer has read itself, while it has no place in the log yet."""
+        since_ms = self._out.waits_since_ms()
+        return 0.0 if since_ms is None else max(0.0, time.time() - since_ms / 1000)

@@ -1,0 +1,72 @@
+"""Tailers as processes of their own, as ``serve`` starts them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from infrastructure.cdc.marks import Marks
+from infrastructure.observability.stages import STANDBY, instance_of, read_stages
+from infrastructure.settings import Settings
+from tests.support.serving import ROOT
+from tests.support.waiting import eventually
+
+
+class TailerProcess:
+    """One tailer; ``log`` is what it writes."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
+        self.log = log
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py", "process", "tailer"],
+                cwd=ROOT,
+                env={**env, **settings.environment()},
+                stdout=out,
+                stderr=out,
+            )
+
+    def send(self, signal: int) -> None:
+        self.process.send_signal(signal)
+
+    def wait_for(self, engine: Engine, stage: str) -> None:
+        """Until it reports itself as ``stage``."""
+        mine = instance_of(self.process.pid)
+
+        def reported() -> bool:
+            assert self.process.poll() is None, self.log.read_text()
+            return any(r.stage == stage and r.instance == mine and r.connected for r in read_stages(engine))
+
+        eventually(reported, within_s=60, what=f"{stage} of {mine}; see {self.log}")
+
+
+@contextmanager
+def two_tailers(settings: Settings, engine: Engine, folder: Path) -> Iterator[tuple[TailerProcess, TailerProcess]]:
+    """One that runs and one that waits; both killed at the end."""
+    started: list[TailerProcess] = []
+    try:
+        for stage in ("tailer", STANDBY):
+            started.append(TailerProcess(settings, folder / f"{stage}.log"))
+            started[-1].wait_for(engine, stage)
+        yield started[0], started[1]
+    finally:
+        for one in started:
+            one.process.kill()
+            one.process.wait(20)
+
+
+def wait_marked(settings: Settings, engine: Engine, position: int, within_s: float = 60.0) -> None:
+    """Until all up to ``position`` is acknowledged by Kafka, as the mark in Postgres says."""
+
+    def reached() -> bool:
+        mark = Marks(engine, settings.slot_name).read()
+        return mark is not None and mark.position >= position
+
+    eventually(reached, within_s=within_s, what=f"position {position} is published")

@@ -1,0 +1,114 @@
+"""What a relay does at its start, by what was left and what is found; and what `status` says of it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from infrastructure.cdc.continuity import GAP, NEXT, REPEATED, Verdict, judge, lacks
+from infrastructure.cdc.guard import NO_ID, Place, known_ids, must_be_made, other_topics, place, slot_fault
+from infrastructure.cdc.marks import Mark
+from infrastructure.cdc.slot import SlotState
+from infrastructure.cdc.slot_metrics import show_slot
+from infrastructure.observability import metrics
+from infrastructure.observability.stages import STANDBY, Progress, StageReport
+from infrastructure.status.relay import RETAINED_ALERT_BYTES, SAFE_ALERT_BYTES, slot_line, standby_lines
+
+LOG, OTHER = UUID(int=1), UUID(int=2)
+MARK = Mark(LOG, 50, 1_000, {"gps-pings": "a"})
+
+
+def slot(**values: object) -> SlotState:
+    return SlotState(
+        **{
+            "active": False,
+            "confirmed": 1_000,
+            "wal_status": "reserved",
+            "safe_wal_size": None,
+            "retained_bytes": 1_000,
+            "behind_bytes": 0,
+            **values,
+        }  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    ("last", "position", "verdict"), [(None, 7, NEXT), (6, 7, NEXT), (7, 7, REPEATED), (8, 7, REPEATED), (5, 7, GAP)]
+)
+def test_the_next_position_is_the_last_one_and_one(last: int | None, position: int, verdict: Verdict) -> None:
+    assert judge(last, position) is verdict
+
+
+def test_a_head_above_the_last_position_shows_that_something_lacks() -> None:
+    assert [lacks(None, 5), lacks(4, 5), lacks(5, 5), lacks(6, 5)] == [False, True, False, False]
+
+
+def test_the_topic_goes_on_behind_the_mark_of_this_log() -> None:
+    assert place(MARK, LOG, 60) == Place(50)
+    assert place(None, LOG, 60) == Place(None)
+    replaced = place(MARK, OTHER, 60)
+    assert replaced.position == 0
+    assert "replaced" in replaced.words
+    shorter = place(MARK, LOG, 40)
+    assert shorter.position == 40
+    assert "restored" in shorter.words
+
+
+def test_a_slot_as_it_was_left_has_no_fault_and_a_first_one_neither() -> None:
+    assert slot_fault(slot(), MARK, "s") == ""
+    assert slot_fault(slot(confirmed=900), MARK, "s") == ""
+    assert slot_fault(None, None, "s") == ""
+    # A slot from before there were marks, and one that was just made.
+    assert slot_fault(slot(confirmed=5_000), None, "s") == ""
+    assert slot_fault(slot(confirmed=5_000), MARK._replace(confirmed_lsn=0), "s") == ""
+
+
+def test_what_befell_a_slot_is_said() -> None:
+    assert "missing" in slot_fault(None, MARK, "s")
+    assert "wal_removed" in slot_fault(slot(wal_status="lost", invalidation_reason="wal_removed"), MARK, "s")
+    assert "somebody else" in slot_fault(slot(confirmed=1_001), MARK, "s")
+    assert [must_be_made(one) for one in (None, slot(), slot(wal_status="lost"))] == [True, False, True]
+
+
+def test_topics_that_were_made_anew_are_told_by_their_ids() -> None:
+    assert other_topics(MARK, {"gps-pings": "a", "deliveries": "b"}) == []
+    assert other_topics(MARK, {"gps-pings": "c"}) == ["gps-pings"]
+    assert other_topics(None, {"gps-pings": "c"}) == []
+    assert known_ids({"x": NO_ID, "y": "", "z": "1"}) == {"z": "1"}
+
+
+def test_the_slot_line_tells_of_the_disk_it_fills_and_of_its_danger() -> None:
+    assert slot_line("s", slot(), "wal", 100).good
+    assert "disk fills" in slot_line("s", slot(retained_bytes=RETAINED_ALERT_BYTES + 1), "wal", 100).advice
+    danger = slot_line("s", slot(safe_wal_size=SAFE_ALERT_BYTES - 1), "wal", 100)
+    assert "max_slot_wal_keep_size" in danger.advice
+    assert slot_line("s", slot(safe_wal_size=SAFE_ALERT_BYTES), "wal", 100).good
+    lost = slot_line("s", slot(wal_status="lost", invalidation_reason="wal_removed"), "wal", 100)
+    assert lost.state == "lost (wal_removed)"
+    assert "made anew" in lost.advice.replace("makes it anew", "made anew")
+    assert slot_line("s", None, "wal", 100).state == "missing"
+
+
+def test_with_the_polling_relay_a_slot_is_a_burden() -> None:
+    assert slot_line("s", None, "polling", 100).good
+    assert "pg_drop_replication_slot('s')" in slot_line("s", slot(), "polling", 100).advice
+
+
+def test_tailers_that_wait_are_shown() -> None:
+    waiting = StageReport(STANDBY, "there:7:x:y", 0.5, Progress())
+    assert [line.state for line in standby_lines([waiting])] == ["1 waiting, on there"]
+    assert standby_lines([StageReport(STANDBY, "there:7:x:y", 60, Progress())]) == []
+
+
+def test_the_metrics_of_the_slot() -> None:
+    def shown() -> tuple[float, float, float]:
+        of = metrics.SLOT_STATUS.labels
+        return of("reserved")._value.get(), of("missing")._value.get(), metrics.SLOT_SAFE._value.get()
+
+    show_slot(slot(safe_wal_size=5))
+    assert shown() == (1, 0, 5)
+    show_slot(slot())
+    assert shown() == (1, 0, float("inf"))
+    show_slot(None)
+    assert shown() == (0, 1, float("inf"))
