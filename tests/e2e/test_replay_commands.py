@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.ridelog import Ridelog
+from tests.support.serving import ROOT
 from tests.support.waiting import eventually
 
 START_MS = time.time_ns() // 1_000_000 - 120_000
@@ -121,6 +122,16 @@ def test_diff_names_the_event_that_makes_the_difference(
     stored = asked(ridelog, "replay", "speed", "--position", late, "--diff", "generation:1")
     assert stored["same"] is True
     assert stored["compared"] >= 1
+
+
+def test_the_same_code_differs_in_nothing_also_of_a_key_whose_values_have_expired(
+    ridelog: Ridelog, rider: str, told: tuple[int, int]
+) -> None:
+    later = START_MS + 3 * 3_600_000
+    asked_for = ("replay", "speed", "--key", rider, "--at", later, "--axis", "event")
+    assert asked(ridelog, *asked_for)["values"]["status"] == "expired"
+    found = asked(ridelog, *asked_for, "--diff", f"code:{ROOT}")
+    assert (found["same"], found["compared"]) == (True, 1)
 
 
 def test_steps_are_the_values_after_each_event(ridelog: Ridelog, rider: str, told: tuple[int, int]) -> None:
