@@ -15,6 +15,7 @@ from infrastructure.replay import parquet
 from infrastructure.replay.bulk import replay_all
 from infrastructure.replay.diff import Differ, Found
 from infrastructure.replay.everything import Everything
+from infrastructure.replay.parts import parts_of
 from infrastructure.replay.plot import plot
 from infrastructure.replay.request import Request, limits_of, values
 from infrastructure.replay.series import column_along
@@ -94,13 +95,19 @@ class Asked:
     @contextmanager
     def all(self, out: Path | None) -> Iterator[Everything]:
         """All keys, into ``out`` (its parts beside it until it is whole) or aside until the context ends."""
-        with tempfile.TemporaryDirectory() as aside, self._progress("replay", "events") as show:
-            folder = Path(aside) if out is None else out.with_name(f"{out.name}.parts")
-            output = replay_all(self._settings, self._projection, self._request, folder, self._workers, show)
-            everything = Everything(self.document, output, self._projection)
-            if out is not None:
+        if out is not None:
+            with parts_of(out) as folder:
+                everything = self._everything(folder)
                 everything.write(out)
             yield everything
+            return
+        with tempfile.TemporaryDirectory() as aside:
+            yield self._everything(Path(aside))
+
+    def _everything(self, folder: Path) -> Everything:
+        with self._progress("replay", "events") as show:
+            output = replay_all(self._settings, self._projection, self._request, folder, self._workers, show)
+        return Everything(self.document, output, self._projection)
 
     def explain(self, key: str) -> dict[str, Any]:
         """One key's window, ping by ping."""
