@@ -90,6 +90,10 @@ class KeyReplay(Generic[S]):
         run = self._known(key, horizon) if horizon.happened_by_ms is None else self._happened(key, horizon)
         return run.result() if run.events or run.state is not None else None
 
+    def refuse_detached(self, key: str, horizon: Horizon) -> None:
+        """Raises Unresolvable if the key's first events were detached."""
+        self._whole(key, 0, self._range(key, 0, 1, None), horizon)
+
     def run_from(self, key: str, version: int, horizon: Horizon) -> KeyRun[S]:
         """What folds on behind ``version``, of which the key has more: it holds all that counts up to there.
 

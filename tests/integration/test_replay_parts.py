@@ -7,9 +7,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import text
 
 from domain.contracts import Codec
 from infrastructure.embedded.postgres import Postgres
@@ -27,7 +29,7 @@ from infrastructure.settings import Settings
 from infrastructure.user_error import UserError
 from projections.analytics import ANALYTICS
 from projections.catalogue import DIGESTS
-from projections.replay.as_of import AsOf, Horizon
+from projections.replay.as_of import AsOf, Horizon, Unresolvable
 from projections.speed import SPEED
 from read_models.view import Limits
 from tests.support.many_events import START_MS, many_events
@@ -48,12 +50,12 @@ def filled(migrated_postgres: Postgres) -> Iterator[Settings]:
         yield fill(url)
 
 
-def fill(postgres_url: str) -> Settings:
+def fill(postgres_url: str, count: int = EVENTS, partition_rows: int = 10_000_000) -> Settings:
     settings = Settings(postgres_url=postgres_url)
     writer, reader = writer_engine(postgres_url), reader_engine(postgres_url)
-    recorder = EventRecorder(writer, clock=lambda: START_MS + 60_000)
-    events = many_events(Codec(schema_ids(settings, reader)), EVENTS, riders=300)
-    for first in range(0, EVENTS, 5_000):
+    recorder = EventRecorder(writer, partition_rows=partition_rows, clock=lambda: START_MS + 60_000)
+    events = many_events(Codec(schema_ids(settings, reader)), count, riders=300)
+    for first in range(0, count, 5_000):
         recorder.insert_events(events[first : first + 5_000])
     writer.dispose()
     reader.dispose()
@@ -150,6 +152,25 @@ def test_a_history_that_was_broken_off_goes_on_but_not_with_rows_of_other_code(
         events_until(EVENTS // 2)
     told.write_text(told.read_text().replace(DIGESTS["speed"], "0" * 32))
     assert events_until(EVENTS) == EVENTS
+
+
+@pytest.mark.parametrize("axis", ["known", "event"])
+def test_a_history_is_not_made_of_the_rest_of_what_was_detached(
+    migrated_postgres: Postgres, tmp_path: Path, axis: Literal["known", "event"]
+) -> None:
+    """Its rows would be of states that no key ever had."""
+    with fresh_database(migrated_postgres) as url:
+        settings = fill(url, 2_000, partition_rows=500)
+        where = horizon(settings, AsOf(axis, START_MS + 70_000))
+        engine = writer_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE events DETACH PARTITION events_p00000000000000000001"))
+        engine.dispose()
+        request = HistoryRequest(
+            "speed", None, where.at_ms, where.at_ms, 1_000, axis, where.position, *LIMITS, allow_expired=True
+        )
+        with pytest.raises(Unresolvable, match="detached"):
+            make_history(settings, request, where, tmp_path / "history.parquet", 1, lambda done, of: None)
 
 
 def test_two_at_once_do_not_take_each_others_parts_away(filled: Settings, tmp_path: Path) -> None:
