@@ -108,6 +108,8 @@ class Differ:
                 theirs = self._stored(key, stored.states.get(key), at_ms)
                 found.take(key, ours, theirs, self._view.columns)
             self._show(shard + 1, SHARDS)
+        if not found.compared and self._key is not None:
+            raise self._nothing()
         if not found.compared:
             raise UserError(f"generation {number} of {self._projection.name} stores nothing: see `generations`")
         return Found("this code at the fences of the generation", f"generation {number} as it is stored", found, {})
@@ -140,7 +142,12 @@ class Differ:
         found = Difference()
         for key, ours, theirs in by_key(left, right):
             found.take(key, ours, theirs, self._view.columns)
+        if not found.compared and self._key is not None:
+            raise self._nothing()
         return found
+
+    def _nothing(self) -> UserError:
+        return UserError(f"no event of {self._key!r} counts on either side")
 
     def _parting(self, other: OtherCode, key: str) -> Since | None:
         horizon, name = self._request.horizon, self._projection.name

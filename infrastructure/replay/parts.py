@@ -35,7 +35,7 @@ def parts_of(out: Path) -> Iterator[Path]:
     except BlockingIOError as error:
         raise UserError(f"another process is writing {out}: wait for it, or name another file") from error
     except OSError as error:
-        raise UserError(f"cannot write {out}: {error}; run the same command again: it goes on from there") from error
+        raise UserError(f"cannot write {out}: {error}; what is done is kept, the same command goes on") from error
 
 
 def keep_only(folder: Path, whose: bytes) -> None:
