@@ -29,6 +29,7 @@ from projections.replay.as_of import AsOf
 
 _READ: Final = {"role": "read"}
 _DAY = timedelta(days=1)
+_NOT_YET = "no ping of this rider is in the analytics yet"
 
 Time = Annotated[str | None, Parameter(description="epoch milliseconds, or RFC 3339 with zone")]
 Limit = Annotated[int, Parameter(description="rows a page, 1 to 1,000")]
@@ -121,10 +122,12 @@ def _rider(readings: Readings) -> HTTPRouteHandler:
             start = _day(day)
             end = start + _DAY
         wanted, after = checked_limit(limit), decode_time_cursor(cursor)
-        with readings(as_of(at, axis, position), rider_id) as read:
+        when = as_of(at, axis, position)
+        with readings(when, rider_id) as read:
             newest = read.latest_hour_of(rider_id) if "\0" not in rider_id else None
             if newest is None:
-                raise ApiError(404, "unknown_rider", "no ping of this rider is in the analytics yet")
+                then = "no event of this rider counts as of then"
+                raise ApiError(404, "unknown_rider", _NOT_YET if when is None else then)
             if start is None and end is None:
                 start = newest.astimezone(UTC).replace(hour=0)
                 end = start + _DAY

@@ -15,6 +15,7 @@ from infrastructure.replay import parquet
 from infrastructure.replay.bulk import replay_all
 from infrastructure.replay.diff import Differ, Found
 from infrastructure.replay.everything import Everything
+from infrastructure.replay.parts import parts_of
 from infrastructure.replay.plot import plot
 from infrastructure.replay.request import Request, limits_of, values
 from infrastructure.replay.series import column_along
@@ -41,6 +42,8 @@ def as_of(at: str | None, axis: str, position: int | None) -> AsOf:
     if at is None:
         if position is None:
             raise ValueError("as of when? give --at, or --position")
+        if axis == "event":
+            raise ValueError("--axis says what --at means: give --at too, or leave --axis away")
         return AsOf.at_position(position)
     if axis == "event":
         return AsOf.happened(time_ms(at), position)
@@ -77,7 +80,7 @@ class Asked:
         replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._store.decode)
         found = replay.at(key, self._request.horizon)
         if found is None:
-            raise UserError(f"no event of {key!r} counts as of then")
+            raise _nothing_of(key)
         shown = self.document | {"key": key, "events_folded": found.events}
         if found.parked is not None:
             shown["parked"] = found.parked._asdict()
@@ -88,19 +91,27 @@ class Asked:
                 "tables": {n: [parquet.row_of(t, row) for row in rows if row.table == n] for n, t in tables.items()}
             }
         if found.state is None:
-            raise UserError(f"{key!r} is held back at its first event: {found.parked}")
+            if found.parked is None:
+                raise UserError(f"all events of {key!r} up to then were discarded")
+            raise UserError(f"{key!r} is held back at its first event: {found.parked.reason}; see `parked show`")
         return shown | {"values": values(self._projection.view, self._request, key, found.state)}
 
     @contextmanager
     def all(self, out: Path | None) -> Iterator[Everything]:
         """All keys, into ``out`` (its parts beside it until it is whole) or aside until the context ends."""
-        with tempfile.TemporaryDirectory() as aside, self._progress("replay", "events") as show:
-            folder = Path(aside) if out is None else out.with_name(f"{out.name}.parts")
-            output = replay_all(self._settings, self._projection, self._request, folder, self._workers, show)
-            everything = Everything(self.document, output, self._projection)
-            if out is not None:
+        if out is not None:
+            with parts_of(out) as folder:
+                everything = self._everything(folder)
                 everything.write(out)
             yield everything
+            return
+        with tempfile.TemporaryDirectory() as aside:
+            yield self._everything(Path(aside))
+
+    def _everything(self, folder: Path) -> Everything:
+        with self._progress("replay", "events") as show:
+            output = replay_all(self._settings, self._projection, self._request, folder, self._workers, show)
+        return Everything(self.document, output, self._projection)
 
     def explain(self, key: str) -> dict[str, Any]:
         """One key's window, ping by ping."""
@@ -111,7 +122,7 @@ class Asked:
             self._projection, self._archive, self._checkpoints, self._store.decode, key, self._request.horizon
         )
         if found is None:
-            raise UserError(f"no event of {key!r} counts as of then")
+            raise _nothing_of(key)
         shown = None if found.state is None else values(view, self._request, key, found.state)
         return self.document | {
             "key": key,
@@ -125,17 +136,11 @@ class Asked:
     def steps(self, key: str, latest: int) -> dict[str, Any]:
         """One key's values after each of its latest events."""
         self._view("--steps")
-        made = steps(
-            self._projection,
-            self._archive,
-            self._checkpoints,
-            self._store.decode,
-            key,
-            self._request.horizon,
-            latest,
-            self._request.limits,
-        )
-        return self.document | {"key": key, "steps": [step._asdict() for step in made]}
+        of = (self._projection, self._archive, self._checkpoints, self._store.decode)
+        made = [s._asdict() for s in steps(*of, key, self._request.horizon, latest, self._request.limits)]
+        if not made and KeyReplay(*of).at(key, self._request.horizon) is None:
+            raise _nothing_of(key)
+        return self.document | {"key": key, "steps": made}
 
     def diff(self, other: str, key: str | None) -> Found:
         """Against ``other``, as the option spells it."""
@@ -165,7 +170,10 @@ class Asked:
         ]
         if not any(times for _, times, _ in series):
             raise UserError(f"{key!r} has no values in the {minutes} minutes before; give more --minutes")
-        plot(path, f"{self._projection.name} of {key}", column, series)
+        try:
+            plot(path, f"{self._projection.name} of {key}", column, series)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error}; name another file with --plot") from error
 
     def _view(self, option: str) -> View[Any]:
         if self._projection.view is None:
@@ -173,12 +181,18 @@ class Asked:
         return self._projection.view
 
 
+def _nothing_of(key: str) -> UserError:
+    return UserError(f"no event of {key!r} counts as of then")
+
+
 def _other(kind: str, value: str) -> AsOf:
     try:
         if kind == "position":
             return AsOf.at_position(_number(value, kind))
-        if kind in {"known", "event"}:
-            return AsOf(kind, time_ms(value))  # type: ignore[arg-type]
+        if kind == "known":
+            return AsOf.known(time_ms(value))
+        if kind == "event":
+            return AsOf.happened(time_ms(value))
     except ValueError as error:
         raise UserError(f"--diff {kind}:{value}: {error}") from error
     raise UserError(f"--diff takes known:T, event:T, position:P, generation:N or code:DIR, not {kind!r}")

@@ -14,6 +14,7 @@ from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.parallel import CONTEXT, in_processes
 from infrastructure.rebuild.world import projection_named
 from infrastructure.replay import parquet
+from infrastructure.replay.parts import keep_only
 from infrastructure.replay.request import Request, encode, values
 from infrastructure.replay.store import open_store
 from infrastructure.settings import Settings
@@ -25,8 +26,6 @@ from read_models.view import Kind
 
 SMALL = 50_000
 """Below so many events, starting processes costs more than they save."""
-
-REQUEST = "request.json"
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -66,14 +65,7 @@ def replay_all(
 ) -> Output:
     """Fold every shard that ``folder`` has no part of yet; ``show`` hears (events folded, events to fold)."""
     folder.mkdir(parents=True, exist_ok=True)
-    whose = encode(request.document(projection))
-    if not (folder / REQUEST).exists() or (folder / REQUEST).read_bytes() != whose:
-        # Parts of another question must not be mixed with these.
-        for old in folder.glob("*-*.parquet*"):
-            old.unlink()
-        for old in folder.glob("*.json"):
-            old.unlink()
-        (folder / REQUEST).write_bytes(whose)
+    keep_only(folder, encode(request.document(projection)))
     missing = [shard for shard in range(SHARDS) if not _sidecar(folder, shard).exists()]
     total = request.horizon.position
     done = CONTEXT.Value("q", 0)

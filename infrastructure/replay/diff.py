@@ -81,15 +81,15 @@ class Differ:
 
     def code(self, folder: Path) -> Found:
         """The code of another checkout, as of the same horizon."""
-        other = OtherCode(folder, self._settings)
+        other, mine = OtherCode(folder, self._settings), self._request
         with tempfile.TemporaryDirectory() as aside:
-            # One key is not worth a replay of all.
-            theirs = (
-                other.rows(self._request, self._workers, Path(aside) / "other.parquet")
-                if self._key is None
-                else iter(r["row"] for r in other.steps(self._projection.name, self._key, self._request.horizon, 1))
-            )
-            found = self._pairs(self._rows(self._request), ((_place(row), row) for row in theirs))
+            if self._key is None:
+                theirs = other.rows(mine, self._workers, Path(aside) / "other.parquet")
+            else:
+                # One key is not worth a replay of all. Steps hide no expired values, so neither must ours.
+                mine = mine._replace(allow_expired=True)
+                theirs = iter(r["row"] for r in other.steps(mine.projection, self._key, mine.horizon, 1))
+            found = self._pairs(self._rows(mine), ((_place(row), row) for row in theirs))
         first = {e.key: self._parting(other, e.key) for e in found.examples[:5]}
         return Found(f"this code, {self._words}", f"the code in {folder}, {self._words}", found, first)
 
@@ -108,6 +108,8 @@ class Differ:
                 theirs = self._stored(key, stored.states.get(key), at_ms)
                 found.take(key, ours, theirs, self._view.columns)
             self._show(shard + 1, SHARDS)
+        if not found.compared and self._key is not None:
+            raise self._nothing()
         if not found.compared:
             raise UserError(f"generation {number} of {self._projection.name} stores nothing: see `generations`")
         return Found("this code at the fences of the generation", f"generation {number} as it is stored", found, {})
@@ -128,10 +130,8 @@ class Differ:
             replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._store.decode)
             found = replay.at(self._key, request.horizon)
             if found is not None and found.state is not None:
-                yield (
-                    _place(values(self._view, request, self._key, found.state)),
-                    values(self._view, request, self._key, found.state),
-                )
+                mine = values(self._view, request, self._key, found.state)
+                yield _place(mine), mine
             return
         with tempfile.TemporaryDirectory() as folder:
             output = replay_all(self._settings, self._projection, request, Path(folder), self._workers, self._show)
@@ -142,7 +142,12 @@ class Differ:
         found = Difference()
         for key, ours, theirs in by_key(left, right):
             found.take(key, ours, theirs, self._view.columns)
+        if not found.compared and self._key is not None:
+            raise self._nothing()
         return found
+
+    def _nothing(self) -> UserError:
+        return UserError(f"no event of {self._key!r} counts on either side")
 
     def _parting(self, other: OtherCode, key: str) -> Since | None:
         horizon, name = self._request.horizon, self._projection.name

@@ -36,13 +36,10 @@ class Everything:
         return merged_rows(self._projection, self._output, table)
 
     def write(self, out: Path) -> None:
-        """One file a table, named after ``out``, and a manifest beside them; the parts are not needed any more."""
+        """One file a table, named after ``out``, and a manifest beside them."""
         files = {}
         for name, columns in self._output.tables.items():
             path = out if len(self._output.tables) == 1 else out.with_name(f"{out.stem}.{name}.parquet")
             files[name] = {"file": path.name, "rows": parquet.write(path, columns, self.rows(name))}
             self.files.append(path)
         out.with_name(f"{out.name}.manifest.json").write_bytes(encode(self.document | {"tables": files}))
-        for leftover in self._output.folder.iterdir():
-            leftover.unlink()
-        self._output.folder.rmdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from infrastructure.parallel import CONTEXT, in_processes
 from infrastructure.rebuild.world import projection_named
 from infrastructure.replay import parquet
 from infrastructure.replay.bulk import SMALL
+from infrastructure.replay.fingerprint import numeric_fingerprint
 from infrastructure.replay.history_parts import (
     HistoryPart,
     HistoryRequest,
@@ -25,14 +25,15 @@ from infrastructure.replay.history_parts import (
     part_file,
     sidecar,
 )
-from infrastructure.replay.manifest import Manifest, manifest, manifest_path
+from infrastructure.replay.manifest import Manifest, code_of, manifest, manifest_path
+from infrastructure.replay.parts import keep_only, parts_of
 from infrastructure.replay.request import encode
 from infrastructure.replay.store import open_store
 from infrastructure.settings import Settings
 from projections.replay.as_of import AsOf, Horizon
 
-REQUEST = "request.json"
-_WHOLE = 1 << 30
+WHOLE = "whole.part"
+_ONE_GROUP = 1 << 30
 
 
 def horizon_of(settings: Settings, axis: str, to_ms: int, position: int | None) -> Horizon:
@@ -53,13 +54,23 @@ def make_history(
     show: Callable[[int, int], None],
 ) -> Manifest:
     """Write ``out`` and its manifest beside it. Broken off and asked again, finished shards are kept."""
-    folder = out.with_name(f"{out.name}.parts")
-    folder.mkdir(parents=True, exist_ok=True)
-    whose = encode({"request": msgspec.to_builtins(request), "log_id": str(horizon.log_id)})
-    if not (folder / REQUEST).exists() or (folder / REQUEST).read_bytes() != whose:
-        shutil.rmtree(folder)
-        folder.mkdir()
-        (folder / REQUEST).write_bytes(whose)
+    with parts_of(out) as folder:
+        return _make_whole(settings, request, horizon, out, folder, workers, show)
+
+
+def _make_whole(
+    settings: Settings,
+    request: HistoryRequest,
+    horizon: Horizon,
+    out: Path,
+    folder: Path,
+    workers: int,
+    show: Callable[[int, int], None],
+) -> Manifest:
+    projection = projection_named(request.projection)
+    # All that rows depend on: the manifest says of all of them what made the last ones.
+    whose = {"request": request, "log_id": horizon.log_id, "code": code_of(projection)}
+    keep_only(folder, encode(msgspec.to_builtins({**whose, "fingerprint": numeric_fingerprint()})))
     shards = list(range(SHARDS)) if request.keys is None else sorted({shard_of(key) for key in request.keys})
     missing = [shard for shard in shards if not sidecar(folder, shard).exists()]
     done, total = CONTEXT.Value("q", 0), request.position
@@ -70,18 +81,17 @@ def make_history(
         make_parts(lambda: show(done.value, total), settings, request, horizon, folder, missing, done)
     show(total, total)
     parts = [msgspec.json.decode(sidecar(folder, shard).read_bytes(), type=HistoryPart) for shard in shards]
-    projection = projection_named(request.projection)
-    file_sha256 = _join([part_file(folder, shard) for shard in shards], out, parquet.schema(columns(projection)))
+    file_sha256 = _join(
+        [part_file(folder, shard) for shard in shards], folder / WHOLE, out, parquet.schema(columns(projection))
+    )
     whole = hashlib.sha256("".join(f"{part.shard} {part.digest}\n" for part in parts).encode()).hexdigest()
     made = manifest(request, str(horizon.log_id), projection, parts, whole, file_sha256, f"pyarrow {pa.__version__}")
     manifest_path(out).write_bytes(encode(msgspec.to_builtins(made)))
-    shutil.rmtree(folder)
     return made
 
 
-def _join(parts: list[Path], out: Path, schema: pa.Schema) -> str:
+def _join(parts: list[Path], aside: Path, out: Path, schema: pa.Schema) -> str:
     """All parts, in their order, as one file whose groups do not depend on the shards; its sha256."""
-    aside = out.with_name(f"{out.name}.part")
     with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
         waiting: list[pa.Table] = []
         for part in parts:
@@ -89,10 +99,10 @@ def _join(parts: list[Path], out: Path, schema: pa.Schema) -> str:
                 for group in range(file.num_row_groups):
                     waiting.append(file.read_row_group(group))
                     if sum(table.num_rows for table in waiting) >= parquet.ROW_GROUP:
-                        writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=_WHOLE)
+                        writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=_ONE_GROUP)
                         waiting.clear()
         if waiting:
-            writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=_WHOLE)
+            writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=_ONE_GROUP)
     aside.replace(out)
     with out.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

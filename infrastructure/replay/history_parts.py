@@ -91,10 +91,11 @@ class _Shard(NamedTuple):
 
     projection: Projection[Any]
     request: HistoryRequest
-    archive: PostgresArchive
     store: Store
     discarded: frozenset[int]
     horizon: Horizon
+    whole: bool
+    """Its first event is there, and so are all: only the beginning of a log is ever detached."""
 
     def rows(self, key: str, events: Iterable[TimedEvent]) -> Iterator[parquet.Row]:
         view, request = self.projection.view, self.request
@@ -107,16 +108,18 @@ class _Shard(NamedTuple):
             yield {TICK: tick, **view.row(key, features, tick, limits, request.allow_expired)}
 
     def _states(self, key: str, events: Iterable[TimedEvent]) -> Iterator[tuple[int, Any]]:
-        return states_of(self.store, self.projection, key, events, self.horizon, self.request.ticks, self.discarded)
+        store, projection, horizon, ticks = self.store, self.projection, self.horizon, self.request.ticks
+        return states_of(store, projection, key, events, horizon, ticks, self.discarded, self.whole)
 
 
 def make_part(
     store: Store, request: HistoryRequest, horizon: Horizon, folder: Path, shard: int, passed: Callable[[int], None]
 ) -> None:
-    """Write the rows of one shard, and then what they came to."""
+    """Write the rows of one shard, and then what they came to. Raises Unresolvable if events of it were detached."""
     projection, archive = projection_named(request.projection), PostgresArchive(store.engine)
     mine = None if request.keys is None else [key for key in request.keys if shard_of(key) == shard]
-    shard_rows = _Shard(projection, request, archive, store, archive.discarded(projection.name), horizon)
+    whole = bool(archive.shard_range(projection.stream, shard, 0, 1, None))
+    shard_rows = _Shard(projection, request, store, archive.discarded(projection.name), horizon, whole)
     seen, digest = _Seen(passed), hashlib.sha256()
 
     def rows() -> Iterator[parquet.Row]:

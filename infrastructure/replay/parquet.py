@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ class ParquetWriter:
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        self._writer.close()
+        # A full disk refuses the end of the file as it did its middle.
+        with suppress(OSError):
+            self._writer.close()
         self._aside.unlink(missing_ok=True)
 
     def _flush(self) -> None:
@@ -81,10 +84,10 @@ def write(path: Path, columns: Mapping[str, Kind], rows: Iterable[Row]) -> int:
     try:
         for row in rows:
             writer.add(row)
+        writer.close()
     except BaseException:
         writer.abandon()
         raise
-    writer.close()
     return writer.rows
 
 

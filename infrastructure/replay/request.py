@@ -8,6 +8,7 @@ import msgspec
 
 from infrastructure.settings import Settings
 from projections.catalogue import DIGESTS
+from projections.digest import view_digest
 from projections.protocol import Projection
 from projections.replay.as_of import Horizon
 from read_models.view import Limits, View
@@ -27,6 +28,7 @@ class Request(NamedTuple):
             "projection": self.projection,
             "fold_version": projection.fold_version,
             "fold_digest": DIGESTS[projection.name],
+            "view_digest": view_digest(projection),
             "log_id": str(self.horizon.log_id),
             "axis": self.horizon.axis,
             "at_ms": self.horizon.at_ms,

@@ -29,16 +29,20 @@ def states_of(
     horizon: Horizon,
     ticks: range,
     discarded: frozenset[int],
+    whole: bool,
 ) -> Iterator[tuple[int, Any]]:
     """(tick, state) from the first tick at which there is one. ``events``: all of the key, as a walk on this axis
-    gives them; on the axis position by the time of their recording."""
+    gives them; on the axis position by the time of their recording. ``whole``: it is known that none was detached.
+    Raises Unresolvable."""
+    archive, checkpoints = PostgresArchive(store.engine), PostgresCheckpoints(store.engine, projection)
+    replay = KeyReplay(projection, archive, checkpoints, store.decode)
+    if not whole:
+        replay.refuse_detached(key, horizon)
     fold = Fold(projection, store.decode, lambda: horizon.at_ms, _NEVER)
     if horizon.happened_by_ms is None:
         return known_states(fold, key, events, ticks, discarded)
 
     def from_log(tick: int) -> tuple[Any, Parked | None]:
-        archive, checkpoints = PostgresArchive(store.engine), PostgresCheckpoints(store.engine, projection)
-        replay = KeyReplay(projection, archive, checkpoints, store.decode)
         found = replay.at(key, horizon._replace(happened_by_ms=tick, at_ms=tick))
         return (None, None) if found is None else (found.state, found.parked)
 
@@ -58,7 +62,7 @@ def column_along(
     times: list[int] = []
     values: list[float | None] = []
     state, features = None, None
-    for tick, now in states_of(store, projection, key, walk, horizon, ticks, discarded):
+    for tick, now in states_of(store, projection, key, walk, horizon, ticks, discarded, whole=False):
         if now is not state:
             state, features = now, view.features(now)
         times.append(tick)

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from projections.checkpoints import EVERY, Checkpoints
-from projections.folding import Decode, Fold
+from projections.folding import Decode
 from projections.ports import LoggedEvent
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
 from projections.replay.difference import Since, differing
-from projections.replay.key import KeyReplay, KeyRun
+from projections.replay.key import KeyReplay
 from read_models.view import Limits
 
 MOST = 5_000
 """Events of one key that are folded twice to find it; a difference that is older is told as "before" them."""
 
 _LIMITS = Limits()
-_NEVER = 1 << 62
 
 
 def first_difference(
@@ -31,7 +30,7 @@ def first_difference(
     right: Horizon,
 ) -> Since | None:
     """From which event on the values of the two differ to the end; None if they do not. Version 0: before all that
-    was looked at."""
+    was looked at. Raises Unresolvable if events that are needed were detached."""
     view = projection.view
     assert view is not None
     last = archive.last_version(projection.stream, key, max(left.position, right.position))
@@ -39,15 +38,11 @@ def first_difference(
     if left.happened_by_ms == right.happened_by_ms:
         # The same events up to the earlier of the two: only what lies between can differ.
         first = max(first, archive.last_version(projection.stream, key, min(left.position, right.position)))
+    if first == last:
+        return None
     replay = KeyReplay(projection, archive, checkpoints, decode)
-    discarded = archive.discarded(projection.name)
-    runs: list[KeyRun[Any]] = []
+    runs = [replay.run_from(key, first, side) for side in (left, right)]
     at_ms = max(left.at_ms, right.at_ms)
-    for side in (left, right):
-        start = archive.key_range(projection.stream, key, first - 1, first, None) if first else []
-        before = replay.at(key, side._replace(position=min(side.position, start[0].position))) if start else None
-        fold = Fold(projection, decode, lambda: at_ms, _NEVER)
-        runs.append(KeyRun(fold, key, None if before is None else before.state, discarded))
 
     def differ() -> bool:
         rows = [None if r.state is None else view.row(key, view.features(r.state), at_ms, _LIMITS, True) for r in runs]

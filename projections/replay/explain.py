@@ -7,16 +7,15 @@ from typing import Any, NamedTuple
 
 from domain.contracts import FrameError, UndecodableError, split_frame
 from projections.checkpoints import EVERY, Checkpoints
-from projections.folding import Decode, Fold
+from projections.folding import Decode
 from projections.ports import LoggedEvent, Parked
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
-from projections.replay.key import KeyReplay, KeyRun
+from projections.replay.key import KeyReplay
 from read_models.view import Limits
 
 _LIMITS = Limits()
-_NEVER = 1 << 62
 ID = "event_id"
 
 
@@ -35,7 +34,8 @@ class Explained(NamedTuple):
 def explain(
     projection: Projection[Any], archive: Archive, checkpoints: Checkpoints, decode: Decode, key: str, horizon: Horizon
 ) -> Explained | None:
-    """The key as of ``horizon``; None if no event of it counts. Looks at its latest EVERY events one by one."""
+    """The key as of ``horizon``; None if no event of it counts. Looks at its latest EVERY events one by one, past
+    those that were discarded. Raises Unresolvable if the first of them were detached."""
     view = projection.view
     assert view is not None
     assert view.explain is not None
@@ -46,12 +46,13 @@ def explain(
     last = view.row(key, view.features(found.state), horizon.at_ms, _LIMITS, True)["version"]
     events = archive.key_range(projection.stream, key, max(0, last - EVERY), last, horizon.happened_by_ms)
     events, _ = upto(events, horizon.position)
-    before = replay.at(key, horizon._replace(position=events[0].position - 1)) if events else None
-    fold = Fold(projection, decode, lambda: horizon.at_ms, _NEVER)
-    run = KeyRun(fold, key, None if before is None else before.state, archive.discarded(projection.name))
+    run = replay.run_from(key, max(0, last - EVERY), horizon)
+    discarded = archive.discarded(projection.name)
     placed: dict[str, dict[str, Any]] = {}
     late: list[dict[str, Any]] = []
     for event in events:
+        if event.position in discarded:
+            continue
         run.take([event])
         told = _told(event, decode)
         name = str(told.get(ID, "")).replace("-", "")

@@ -90,6 +90,24 @@ class KeyReplay(Generic[S]):
         run = self._known(key, horizon) if horizon.happened_by_ms is None else self._happened(key, horizon)
         return run.result() if run.events or run.state is not None else None
 
+    def refuse_detached(self, key: str, horizon: Horizon) -> None:
+        """Raises Unresolvable if the key's first events were detached."""
+        self._whole(key, 0, self._range(key, 0, 1, None), horizon)
+
+    def run_from(self, key: str, version: int, horizon: Horizon) -> KeyRun[S]:
+        """What folds on behind ``version``, of which the key has more: it holds all that counts up to there.
+
+        Raises Unresolvable if the next event was detached: from nothing, the rest would give states it never had.
+        """
+        following = self._range(key, version, version + 1, None)
+        self._whole(key, version, following, horizon)
+        run = self._run(key, horizon, None)
+        if version and following:
+            before = self.at(key, horizon._replace(position=min(horizon.position, following[0].position - 1)))
+            if before is not None:
+                run.state, run.parked = before.state, before.parked
+        return run
+
     def _known(self, key: str, horizon: Horizon) -> KeyRun[S]:
         start = self._checkpoints.latest(key, horizon.position) if self._has_checkpoints else None
         run = self._run(key, horizon, None if start is None else start.state)

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from projections.checkpoints import EVERY, Checkpoints
-from projections.folding import Decode, Fold
+from projections.folding import Decode
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
-from projections.replay.key import KeyReplay, KeyRun
+from projections.replay.key import KeyReplay
 from read_models.view import Limits
-
-_NEVER = 1 << 62
 
 
 class Step(NamedTuple):
@@ -34,7 +32,7 @@ def steps(
     latest: int,
     limits: Limits,
 ) -> Iterator[Step]:
-    """After each of the ``latest`` events within ``horizon``, in the order of the log."""
+    """After each of the ``latest`` events within ``horizon``, in the order of the log. Raises Unresolvable."""
     view = projection.view
     assert view is not None
     replay = KeyReplay(projection, archive, checkpoints, decode)
@@ -43,10 +41,7 @@ def steps(
         return
     last = int(view.row(key, view.features(found.state), horizon.at_ms, limits, True)["version"])
     first = max(0, last - latest)
-    start = archive.key_range(projection.stream, key, first - 1, first, None) if first else []
-    before = replay.at(key, horizon._replace(position=start[0].position)) if start else None
-    fold = Fold(projection, decode, lambda: horizon.at_ms, _NEVER)
-    run = KeyRun(fold, key, None if before is None else before.state, archive.discarded(projection.name))
+    run = replay.run_from(key, first, horizon)
     for after in range(first, last, EVERY):
         chunk = archive.key_range(projection.stream, key, after, min(after + EVERY, last), horizon.happened_by_ms)
         for event in upto(chunk, horizon.position)[0]:

@@ -99,9 +99,12 @@ def test_what_cannot_be_answered_is_refused_by_name(
 def test_before_his_first_ping_a_rider_is_unknown(ridelog: Ridelog, rider: str) -> None:
     _, then_ms = after_ms(ridelog, ping("somebody-else", 0, 0.0))
     ridelog.post(ping(rider, 0, 0.0))
-    for query in ({"at": then_ms}, {"position": 1}, {"position": 0}, {"at": START_MS - 1, "axis": "event"}):
+    ways: list[dict[str, Any]] = [{"at": then_ms}, {"position": 1}, {"position": 0}]
+    for query in (*ways, {"at": START_MS - 1, "axis": "event"}):
         answer = served(ridelog, rider, **query)
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown_rider")
+        hours = ridelog.http.get(f"/analytics/riders/{rider}", params=query)
+        assert (hours.status_code, hours.json()) == (404, answer.json())
 
 
 def test_analytics_as_of_a_position_are_the_rows_as_they_were(ridelog: Ridelog, rider: str) -> None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.ridelog import Ridelog
+from tests.support.serving import ROOT
 from tests.support.waiting import eventually
 
 START_MS = time.time_ns() // 1_000_000 - 120_000
@@ -114,6 +115,12 @@ def test_diff_names_the_event_that_makes_the_difference(
     assert mine["first_event"] == {"version": 15, "position": late, "side": "right"}
     assert found["apart"]["path_speed_mps"]["keys"] == 1
     assert picture.read_bytes().startswith(b"\x89PNG")
+    nowhere = tmp_path / "nowhere" / "both.png"
+    refused = ridelog.cli(
+        *("replay", "speed", "--key", rider, "--at", str(then_ms)),
+        *("--diff", f"event:{then_ms}", "--plot", str(nowhere)),
+    )
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
     same = asked(ridelog, "replay", "speed", "--key", rider, "--position", late, "--diff", f"position:{late}")
     assert same["same"] is True
     every = asked(ridelog, "replay", "speed", "--position", late - 2, "--diff", f"position:{late}")
@@ -121,6 +128,16 @@ def test_diff_names_the_event_that_makes_the_difference(
     stored = asked(ridelog, "replay", "speed", "--position", late, "--diff", "generation:1")
     assert stored["same"] is True
     assert stored["compared"] >= 1
+
+
+def test_the_same_code_differs_in_nothing_also_of_a_key_whose_values_have_expired(
+    ridelog: Ridelog, rider: str, told: tuple[int, int]
+) -> None:
+    later = START_MS + 3 * 3_600_000
+    asked_for = ("replay", "speed", "--key", rider, "--at", later, "--axis", "event")
+    assert asked(ridelog, *asked_for)["values"]["status"] == "expired"
+    found = asked(ridelog, *asked_for, "--diff", f"code:{ROOT}")
+    assert (found["same"], found["compared"]) == (True, 1)
 
 
 def test_steps_are_the_values_after_each_event(ridelog: Ridelog, rider: str, told: tuple[int, int]) -> None:
@@ -166,12 +183,16 @@ def test_a_history_is_the_replay_at_every_tick_and_can_be_made_again_byte_for_by
     [
         (("replay", "speed"), "as of when?"),
         (("replay", "speed", "--at", "yesterday"), "Invalid"),
+        (("replay", "speed", "--axis", "event", "--position", "1"), "give --at too"),
         (("replay", "nothing", "--at", "1"), "there is no projection"),
         (("replay", "speed", "--at", "99999999999999"), "has not passed"),
         (("replay", "speed", "--position", "99999999999"), "the log has the positions"),
         (("replay", "speed", "--at", "1", "--explain"), "give --key"),
         (("replay", "speed", "--at", "1", "--diff", "moon:1"), "--diff takes"),
         (("replay", "speed", "--key", "nobody", "--at", "1"), "no event of 'nobody'"),
+        (("replay", "speed", "--key", "nobody", "--at", "1", "--steps", "3"), "no event of 'nobody'"),
+        (("replay", "speed", "--key", "nobody", "--at", "1", "--diff", "event:1"), "no event of 'nobody'"),
+        (("replay", "speed", "--key", "nobody", "--at", "1", "--diff", "generation:1"), "no event of 'nobody'"),
         (("feature-history", "analytics", "--from", "1", "--to", "2", "--out", "x.parquet"), "a table of rows"),
         (("feature-history", "--from", "2", "--to", "1", "--out", "x.parquet"), "--to lies before"),
         (("feature-history", "--manifest", "none.json", "--out", "x.parquet"), "no manifest"),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import text
 
 from domain.contracts import Codec
 from infrastructure.embedded.postgres import Postgres
@@ -14,13 +19,17 @@ from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.engine import reader_engine, writer_engine
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.registry.connect import schema_ids
+from infrastructure.replay import parquet
 from infrastructure.replay.bulk import SMALL, merged_rows, replay_all
 from infrastructure.replay.history import make_history
 from infrastructure.replay.history_parts import HistoryRequest
+from infrastructure.replay.parts import parts_of
 from infrastructure.replay.request import Request
 from infrastructure.settings import Settings
+from infrastructure.user_error import UserError
 from projections.analytics import ANALYTICS
-from projections.replay.as_of import AsOf, Horizon
+from projections.catalogue import DIGESTS
+from projections.replay.as_of import AsOf, Horizon, Unresolvable
 from projections.speed import SPEED
 from read_models.view import Limits
 from tests.support.many_events import START_MS, many_events
@@ -41,12 +50,12 @@ def filled(migrated_postgres: Postgres) -> Iterator[Settings]:
         yield fill(url)
 
 
-def fill(postgres_url: str) -> Settings:
+def fill(postgres_url: str, count: int = EVENTS, partition_rows: int = 10_000_000) -> Settings:
     settings = Settings(postgres_url=postgres_url)
     writer, reader = writer_engine(postgres_url), reader_engine(postgres_url)
-    recorder = EventRecorder(writer, clock=lambda: START_MS + 60_000)
-    events = many_events(Codec(schema_ids(settings, reader)), EVENTS, riders=300)
-    for first in range(0, EVENTS, 5_000):
+    recorder = EventRecorder(writer, partition_rows=partition_rows, clock=lambda: START_MS + 60_000)
+    events = many_events(Codec(schema_ids(settings, reader)), count, riders=300)
+    for first in range(0, count, 5_000):
         recorder.insert_events(events[first : first + 5_000])
     writer.dispose()
     reader.dispose()
@@ -95,6 +104,98 @@ def test_parts_of_another_question_are_not_mixed_in(filled: Settings, tmp_path: 
 
     assert keys(1_000) == 300
     assert keys(7) == 7
+
+
+def test_parts_that_other_code_has_made_are_not_mixed_in(filled: Settings, tmp_path: Path) -> None:
+    """Its fold is the same, but not what it computes of the states."""
+    assert SPEED.view is not None
+    other = replace(SPEED, view=replace(SPEED.view, modules=SPEED.view.modules[1:]))
+    request = Request("speed", horizon(filled, AsOf.at_position(1_000)), LIMITS, allow_expired=True)
+    replay_all(filled, other, request, tmp_path, 1, lambda done, of: None)
+
+    def folded() -> list[int]:
+        told: list[int] = []
+        replay_all(filled, SPEED, request, tmp_path, 1, lambda done, of: told.append(done))
+        return told[:-1]
+
+    assert max(folded()) == 1_000
+    assert folded() == [], "its own parts are kept"
+
+
+def test_a_history_that_was_broken_off_goes_on_but_not_with_rows_of_other_code(
+    filled: Settings, tmp_path: Path
+) -> None:
+    where = horizon(filled, AsOf.known(START_MS + 70_000))
+    request = HistoryRequest(
+        "speed", None, where.at_ms, where.at_ms, 1_000, "known", where.position, *LIMITS, allow_expired=True
+    )
+    out, told = tmp_path / "history.parquet", tmp_path / "history.parquet.parts" / "request.json"
+
+    def events_until(limit: int) -> int:
+        """How many were read before it was broken off, or all."""
+        seen = [0]
+
+        def show(done: int, _of: int) -> None:
+            if done > limit:
+                raise BrokenOff
+            seen.append(done)
+
+        make_history(filled, request, where, out, 1, show)
+        return max(seen[:-1])
+
+    with pytest.raises(BrokenOff):
+        events_until(EVENTS // 2)
+    with pytest.raises(BrokenOff):
+        events_until(EVENTS // 4)
+    assert 0 < events_until(EVENTS) < EVENTS // 2, "what was done before is not read again"
+    with pytest.raises(BrokenOff):
+        events_until(EVENTS // 2)
+    told.write_text(told.read_text().replace(DIGESTS["speed"], "0" * 32))
+    assert events_until(EVENTS) == EVENTS
+
+
+@pytest.mark.parametrize("axis", ["known", "event"])
+def test_a_history_is_not_made_of_the_rest_of_what_was_detached(
+    migrated_postgres: Postgres, tmp_path: Path, axis: Literal["known", "event"]
+) -> None:
+    """Its rows would be of states that no key ever had."""
+    with fresh_database(migrated_postgres) as url:
+        settings = fill(url, 2_000, partition_rows=500)
+        where = horizon(settings, AsOf(axis, START_MS + 70_000))
+        engine = writer_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE events DETACH PARTITION events_p00000000000000000001"))
+        engine.dispose()
+        request = HistoryRequest(
+            "speed", None, where.at_ms, where.at_ms, 1_000, axis, where.position, *LIMITS, allow_expired=True
+        )
+        with pytest.raises(Unresolvable, match="detached"):
+            make_history(settings, request, where, tmp_path / "history.parquet", 1, lambda done, of: None)
+
+
+def test_two_at_once_do_not_take_each_others_parts_away(filled: Settings, tmp_path: Path) -> None:
+    out = tmp_path / "rows.parquet"
+    with parts_of(out):
+        with pytest.raises(UserError, match=r"another process is writing .*rows\.parquet"), parts_of(out):
+            pass
+        assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet.parts"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_can_be_written_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot write"), parts_of(tmp_path / "file" / "rows.parquet"):
+        pass
+    with pytest.raises(UserError, match="No space left"), parts_of(tmp_path / "rows.parquet"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert (tmp_path / "rows.parquet.parts").is_dir(), "what is done is kept"
+
+
+def test_a_file_that_cannot_be_ended_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        parquet.write(tmp_path / "rows.parquet", {"rider_id": "text"}, [{"rider_id": "anna"}])
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
 
 
 def test_minutes_of_the_fleet_are_summed_over_shards(filled: Settings, tmp_path: Path) -> None:

@@ -20,14 +20,17 @@ from projections.parking import Parking
 from projections.ports import LoggedEvent
 from projections.protocol import Projection
 from projections.replay.as_of import AsOf, Unresolvable
+from projections.replay.divergence import first_difference
+from projections.replay.explain import explain
 from projections.replay.key import KeyReplay, TooLong
 from projections.replay.shards import replay_shard
+from projections.replay.steps import steps
 from projections.runner import Limits, Runner
 from projections.speed import SPEED
 from read_models.rows import RowChange, merged
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints
 from tests.support.memory_ports import Away, MemorySink, ScriptedTopic
-from tests.support.replays import END_MS, Story, answered, asks, assert_speed, decode, naive, stories, within
+from tests.support.replays import END_MS, LIMITS, Story, answered, asks, assert_speed, decode, naive, stories, within
 from tests.support.rider_events import RIDERS, START_MS
 from tests.support.speed_events import ping_data
 
@@ -260,6 +263,45 @@ def test_a_stream_without_its_beginning_is_folded_from_a_checkpoint_or_not_at_al
     assert found.state is not None
     assert SPEED.encode(found.state) == states(log, 30)
     assert replay.at("nobody", horizon) is None
+
+
+@pytest.mark.parametrize("gone", [1, 4, 15])
+def test_what_follows_a_key_event_by_event_begins_where_its_events_do_or_not_at_all(gone: int) -> None:
+    """A checkpoint behind what was detached gives the values at the end, but none on the way there."""
+    log = a_stream(30)
+    kept = MemoryCheckpoints(log)
+    kept.keep([Checkpoint("anna", 20, 20, states(log, 20) or b"", log.events[19].payload)], verified=True)
+    log.detach(gone)
+    early, late = (log.horizon(AsOf.at_position(position)) for position in (22, 30))
+    of = (SPEED, log, kept, decode, "anna")
+    assert [step.version for step in steps(*of, late, 9, LIMITS)] == list(range(22, 31))
+    assert first_difference(*of, early, late) == (23, 23, "right")
+    with pytest.raises(Unresolvable, match="detached"):
+        list(steps(*of, late, 30, LIMITS))
+    with pytest.raises(Unresolvable, match="detached"):
+        explain(*of, late)
+    with pytest.raises(Unresolvable, match="detached"):
+        first_difference(*of, late, log.horizon(AsOf.happened(START_MS + 25_000)))
+
+
+def test_what_was_discarded_did_not_come_too_late() -> None:
+    log, frame = a_stream(30), b"\0\0\0\0\2"
+    log.events[:] = [event._replace(payload=frame + event.payload) for event in log.events]
+    log.discards.add(7)
+
+    def framed(payload: bytes) -> Any:
+        return decode(payload.removeprefix(frame))
+
+    found = explain(SPEED, log, NoCheckpoints(), framed, "anna", log.horizon(AsOf.at_position(30)))
+    assert found is not None
+    assert ([entry["version"] for entry in found.window], found.too_late) == (list(range(21, 31)), [])
+
+
+def test_a_key_that_is_parked_on_both_sides_differs_in_nothing_that_came_later() -> None:
+    log = a_stream(30)
+    log.damage(5)
+    early, late = (log.horizon(AsOf.at_position(position)) for position in (20, 30))
+    assert first_difference(SPEED, log, NoCheckpoints(), decode, "anna", early, late) is None
 
 
 class ReadOnly(MemoryCheckpoints):
