@@ -22,6 +22,7 @@ Decode = Callable[[bytes], Mapping[str, Any]]
 
 REASON_CHARS = 500
 UNREACHED = 1 << 62
+"""As the distance between checkpoints: none is made."""
 
 
 class Folded(NamedTuple, Generic[S]):

@@ -79,6 +79,9 @@ def feature_history(
     wanted = None if manifest is None else read_manifest(manifest)
     if wanted is not None and (keys or keys_file or since or to or position is not None):
         raise typer.BadParameter("--manifest says what to make: give no keys, times or position beside it")
+    if manifest is not None and manifest.resolve() == manifest_path(out).resolve():
+        # The rows to compare with would be gone before they are compared.
+        raise typer.BadParameter(f"--out {out} is the file of that manifest: name another")
     try:
         with servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings:
             if wanted is not None:
@@ -170,8 +173,15 @@ def _keys(given: str | None, file: Path | None) -> list[str] | None:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{file} cannot be read: {error}") from error
-        return sorted({line for line in lines if line})
-    return None if given is None else sorted(set(given.split(",")))
+        found = sorted({line for line in lines if line})
+    elif given is not None:
+        found = sorted({key for key in given.split(",") if key})
+    else:
+        return None
+    if not found:
+        # No key is not the same as all keys, and nobody wants a file of nothing.
+        raise typer.BadParameter("no key is named; for all keys leave --keys and --keys-file out")
+    return found
 
 
 def _time(option: str, text: str | None) -> int:

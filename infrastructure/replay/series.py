@@ -9,7 +9,7 @@ from domain.identifiers import shard_of
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.checkpoints import PostgresCheckpoints
 from infrastructure.replay.store import Store
-from projections.folding import Fold
+from projections.folding import UNREACHED, Fold
 from projections.ports import Parked
 from projections.protocol import Projection
 from projections.replay.archive import TimedEvent
@@ -17,8 +17,6 @@ from projections.replay.as_of import Horizon
 from projections.replay.history import happened_states, known_states
 from projections.replay.key import KeyReplay
 from read_models.view import Limits
-
-_NEVER = 1 << 62
 
 
 def states_of(
@@ -38,7 +36,7 @@ def states_of(
     replay = KeyReplay(projection, archive, checkpoints, store.decode)
     if not whole:
         replay.refuse_detached(key, horizon)
-    fold = Fold(projection, store.decode, lambda: horizon.at_ms, _NEVER)
+    fold = Fold(projection, store.decode, lambda: horizon.at_ms, UNREACHED)
     if horizon.happened_by_ms is None:
         return known_states(fold, key, events, ticks, discarded)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from projections.checkpoints import EVERY, Checkpoint, Checkpoints, plan_by_event_time
-from projections.folding import Decode, Fold
+from projections.folding import UNREACHED, Decode, Fold
 from projections.ports import LoggedEvent, Parked, PortUnavailable
 from projections.protocol import Projection
 from projections.replay.archive import Archive
@@ -18,8 +18,6 @@ from projections.replay.as_of import Horizon, Unresolvable, upto
 from read_models.rows import RowChange, Rows, merge_into
 
 S = TypeVar("S")
-
-_NEVER = 1 << 62
 
 
 class TooLong(Exception):
@@ -175,7 +173,7 @@ class KeyReplay(Generic[S]):
 
     def _run(self, key: str, horizon: Horizon, state: bytes | None) -> KeyRun[S]:
         # A fold over a part of the events passes no state that another horizon could start from.
-        every = self._every if horizon.happened_by_ms is None else _NEVER
+        every = self._every if horizon.happened_by_ms is None else UNREACHED
         fold = Fold(self._projection, self._decode, lambda: horizon.at_ms, every)
         discarded = self._archive.discarded(self._projection.name)
         return KeyRun(fold, key, None if state is None else self._projection.decode(state), discarded)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
-from projections.folding import Decode, Fold
+from projections.folding import UNREACHED, Decode, Fold
 from projections.ports import Parked
 from projections.protocol import Projection
 from projections.replay.archive import Archive
@@ -16,8 +16,6 @@ S = TypeVar("S")
 
 CHUNK = 5_000
 """Seqs that are read at once: bounds the memory of a shard's replay beside its states."""
-
-_NEVER = 1 << 62
 
 
 class ShardReplayed(NamedTuple, Generic[S]):
@@ -49,7 +47,7 @@ def replay_shard(
     last = head.seqs[shard] if upto_seq is None else min(upto_seq, head.seqs[shard])
     if last and not archive.shard_range(projection.stream, shard, 0, 1, None):
         raise Unresolvable("log_begins_later", f"a part of the log with events of shard {shard} was detached")
-    fold = Fold(projection, decode, lambda: horizon.at_ms, _NEVER)
+    fold = Fold(projection, decode, lambda: horizon.at_ms, UNREACHED)
     discarded = archive.discarded(projection.name)
     found: ShardReplayed[S] = ShardReplayed(shard, {}, [], {}, 0, 0)
     rows: Rows = {}

@@ -172,6 +172,8 @@ def test_a_history_is_the_replay_at_every_tick_and_can_be_made_again_byte_for_by
     manifest = tmp_path / "a.parquet.manifest.json"
     assert asked(ridelog, "feature-history", "--manifest", manifest, "--out", again) == made
     assert again.read_bytes() == first.read_bytes()
+    over = ridelog.cli("feature-history", "--manifest", str(manifest), "--out", str(first))
+    assert (over.returncode, "name another" in over.stderr) == (2, True)
     # One more ping, of the past by its own time: it is known only now.
     ridelog.post({**ping(rider, 5, 0.0), "event_timestamp_ms": START_MS + 5_250})
     asked(ridelog, "feature-history", "--manifest", manifest, "--out", grown)
@@ -196,6 +198,7 @@ def test_a_history_is_the_replay_at_every_tick_and_can_be_made_again_byte_for_by
         (("feature-history", "analytics", "--from", "1", "--to", "2", "--out", "x.parquet"), "a table of rows"),
         (("feature-history", "--from", "2", "--to", "1", "--out", "x.parquet"), "--to lies before"),
         (("feature-history", "--manifest", "none.json", "--out", "x.parquet"), "no manifest"),
+        (("feature-history", "--keys", ",", "--from", "1", "--to", "2", "--out", "x.parquet"), "no key is named"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_words(ridelog: Ridelog, arguments: tuple[str, ...], words: str) -> None:
