@@ -1,7 +1,7 @@
 # Two commands do everything on a bare machine with Python 3.11–3.13 and make:
 #   make demo    servers, simulated riders and their speeds, live
 #   make test    lint, types, every tier of tests
-.PHONY: demo test lint prove bench install lock clean
+.PHONY: demo test lint prove bench kafka install lock clean
 
 # The first interpreter that fits and really runs; name another with `make PYTHON=… test`.
 FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
@@ -34,6 +34,11 @@ test: lint
 # The long proofs whole; writes docs/proofs/ with commit and seed. Hours are fine.
 prove: $(INSTALLED)
 	RIDELOG_TEST_PROVE=1 $(BIN)/python -m pytest -m proof --no-header -q
+
+# Apache Kafka from Maven Central on free ports, until Ctrl-C; three brokers: make kafka BROKERS=3
+BROKERS ?= 1
+kafka: $(INSTALLED)
+	$(BIN)/python -m tests.support.run_kafka --brokers $(BROKERS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks

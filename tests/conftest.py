@@ -16,7 +16,8 @@ from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
 from infrastructure.settings import Settings
-from tests.support import proof_report
+from tests.support import java, proof_report
+from tests.support.apache_kafka import Cluster
 from tests.support.proofs import whole
 from tests.support.servers import UNDURABLE, fresh_database, make_template, running
 
@@ -68,6 +69,22 @@ def kafka_server(servers_dir: Path) -> Iterator[Tansu]:
 
 
 @pytest.fixture(scope="session")
+def kafka_jars() -> Path:
+    """Apache Kafka from Maven Central; skips, saying so, where Java or Maven is missing."""
+    lacking = java.missing()
+    if lacking is not None:
+        pytest.skip(lacking)
+    return java.jars("kafka")
+
+
+@pytest.fixture(scope="session")
+def apache_server(servers_dir: Path, kafka_jars: Path) -> Iterator[Cluster]:
+    """The session's Apache Kafka, one broker."""
+    with running(Cluster(servers_dir / "apache", kafka_jars)) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: Postgres) -> Postgres:
     """The session's PostgreSQL with a migrated template database."""
     make_template(postgres_server)
@@ -102,6 +119,13 @@ def kafka_bootstrap(kafka_server: Tansu) -> str:
     """host:port of the session's broker; use ``topic_prefix`` to keep out of other tests' way."""
     kafka_server.start()
     return kafka_server.url
+
+
+@pytest.fixture
+def apache_bootstrap(apache_server: Cluster) -> str:
+    """host:port of the session's Apache Kafka; use ``topic_prefix`` to keep out of other tests' way."""
+    apache_server.start()
+    return apache_server.url
 
 
 @pytest.fixture

@@ -84,7 +84,11 @@ class KafkaPythonTopic:
         try:
             batches = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except KafkaError as error:
-            raise TopicUnavailable(f"Kafka: {self._topic}: {error}") from error
+            if not error.retriable:
+                raise TopicUnavailable(f"Kafka: {self._topic}: {error}") from error
+            # A coordinator or leader that is away comes back, or another takes its place; the library looks for it.
+            self._errors.warn("poll", error)
+            batches = {}
         finally:
             self._follow_rebalances()
         records: list[Record] = []

@@ -10,11 +10,12 @@ import pytest
 
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.kafka.memory import MemoryBroker
+from tests.support.apache_kafka import MIN_SESSION_S, Cluster
 from tests.support.kafka_clients import TANSU_SESSION_S, Clients, Library, MemoryLibrary, clients, library
 from tests.support.servers import running
 
 LIBRARIES = ["confluent", "kafka-python"]
-BROKERS = {"kafka_bootstrap": TANSU_SESSION_S}
+BROKERS = {"kafka_bootstrap": TANSU_SESSION_S, "apache_bootstrap": MIN_SESSION_S}
 """Fixture that gives a bootstrap address -> the shortest session that its broker takes well."""
 MEMORY = ("memory", "in process")
 
@@ -30,10 +31,11 @@ def kafka(request: pytest.FixtureRequest, topic_prefix: str) -> Iterator[Clients
         yield one
 
 
-@pytest.fixture(params=["memory", *LIBRARIES])
+@pytest.fixture(params=[MEMORY, *product(LIBRARIES, ["embedded", "apache"])], ids="-".join)
 def own_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clients]:
     """Clients on a broker of the test's own, which it may stop."""
-    if request.param == "memory":
+    name, broker_name = request.param
+    if request.param == MEMORY:
         broker = MemoryBroker()
 
         def stop() -> None:
@@ -42,6 +44,8 @@ def own_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client
         with clients(MemoryLibrary(broker), "", stop) as one:
             yield one
         return
-    server = Tansu(tmp_path)
-    with running(server), clients(library(request.param, server.url), "", server.kill) as one:
+    server: Tansu | Cluster = Tansu(tmp_path)
+    if broker_name == "apache":
+        server = Cluster(tmp_path, request.getfixturevalue("kafka_jars"))
+    with running(server), clients(library(name, server.url), "", server.kill) as one:
         yield one

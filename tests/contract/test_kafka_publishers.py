@@ -8,7 +8,7 @@ from itertools import groupby
 import pytest
 
 from infrastructure.kafka.port import OutRecord, Publisher, PublishError
-from tests.support.kafka_clients import Clients, out_records, publish_all, read
+from tests.support.kafka_clients import Clients, hand_over, out_records, publish_all, read
 from tests.support.waiting import eventually
 
 
@@ -33,10 +33,10 @@ def test_brings_key_value_and_headers_byte_for_byte(kafka: Clients) -> None:
 
 def test_acknowledges_a_token_once_it_is_sealed_and_complete_and_only_once(kafka: Clients) -> None:
     topic, publisher = kafka.new_topic(), kafka.publisher()
-    assert publisher.publish(7, out_records(topic, 10)) == 10
+    hand_over(publisher, 7, out_records(topic, 10))
     eventually(lambda: publisher.acknowledged(0.05) == [] and publisher.in_flight() == 0, every_s=0.0)
     assert publisher.acknowledged(0.0) == []
-    assert publisher.publish(7, out_records(topic, 10, first=10)) == 10
+    hand_over(publisher, 7, out_records(topic, 10, first=10))
     publisher.seal(7)
     assert eventually(lambda: publisher.acknowledged(0.1), every_s=0.0) == [7]
     assert publisher.in_flight() == 0
@@ -53,8 +53,7 @@ def test_acknowledges_an_empty_token_when_it_is_sealed(kafka: Clients) -> None:
 def test_acknowledges_many_open_tokens_each_once(kafka: Clients) -> None:
     topic, publisher = kafka.new_topic(), kafka.publisher()
     for token in range(100):
-        records = out_records(topic, token % 3)
-        assert publisher.publish(token, records) == len(records)
+        hand_over(publisher, token, out_records(topic, token % 3))
         publisher.seal(token)
     done: list[int] = []
 
@@ -94,7 +93,7 @@ def test_raises_a_failed_delivery_and_never_forgets_it(kafka: Clients) -> None:
 
 def test_closes_with_nothing_left_when_all_is_acknowledged(kafka: Clients) -> None:
     topic, publisher = kafka.new_topic(), kafka.publisher()
-    publisher.publish(1, out_records(topic, 100))
+    hand_over(publisher, 1, out_records(topic, 100))
     assert publisher.close(20.0) == 0
     assert len(read(kafka.topic(topic, "g"), 100)) == 100
 

@@ -93,7 +93,8 @@ class Clients:
         return made
 
     def topic(self, name: str, group: str) -> Topic:
-        made = self._library.topic(name, group)
+        # A group of the test's own: a member of another test that is still leaving would be given partitions.
+        made = self._library.topic(name, f"{self._prefix}{group}")
         self._stack.callback(made.close)
         return made
 
@@ -116,17 +117,25 @@ def out_records(topic: str, count: int, partitions: int = 4, first: int = 0) -> 
     ]
 
 
-def publish_all(publisher: Publisher, token: int, records: Sequence[OutRecord]) -> None:
-    """Publish under one token and wait until it is acknowledged."""
+def hand_over(publisher: Publisher, token: int, records: Sequence[OutRecord], *, serve: bool = False) -> None:
+    """Publish until all are taken: a library takes none before it knows the topic, and few into a full queue.
+
+    ``serve``: count reports on the way, which empties the queue.
+    """
     left = list(records)
 
     def handed_over() -> bool:
-        # A full queue is emptied by serving the reports; the token is not sealed, so it cannot be among them.
-        assert token not in publisher.acknowledged(0.0)
+        # The token is not sealed, so it cannot be among the acknowledged.
+        assert not serve or token not in publisher.acknowledged(0.0)
         del left[: publisher.publish(token, left)]
         return not left
 
     eventually(handed_over, every_s=0.002, what="all records are taken")
+
+
+def publish_all(publisher: Publisher, token: int, records: Sequence[OutRecord]) -> None:
+    """Publish under one token and wait until it is acknowledged."""
+    hand_over(publisher, token, records, serve=True)
     publisher.seal(token)
     eventually(lambda: token in publisher.acknowledged(0.1), every_s=0.0, what=f"token {token} is acknowledged")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Protocol, TypeVar
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.embedded.server import EmbeddedServer
 from tests.support.waiting import eventually
 
 TEMPLATE = "ridelog_template"
@@ -19,11 +19,22 @@ TEMPLATE = "ridelog_template"
 UNDURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
+class Server(Protocol):
+    """One embedded server, or a cluster of them."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+S = TypeVar("S", bound=Server)
+
+
 @contextmanager
-def running(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+def running(server: S) -> Iterator[S]:
     """The server, started, and stopped at the end whatever a test has done to it."""
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()

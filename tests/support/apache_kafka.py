@@ -1,0 +1,141 @@
+"""Apache Kafka (KRaft) on loopback: one broker, or three that replicate to each other. Also ``make kafka``."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from signal import SIGTERM, Signals
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from infrastructure.embedded.ports import free_port, listens
+from infrastructure.embedded.process import Spec, plain_environment
+from infrastructure.embedded.server import EmbeddedServer, ServerError
+
+# Small and quick to start: a test's broker shares two cores with all that it is to serve.
+JAVA = (
+    shutil.which("java") or "java",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+)
+LOG = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true")
+MIN_SESSION_S = 2.0
+
+
+class Node(EmbeddedServer):
+    """Broker and controller in one process. ``controllers``: node id -> port of every controller of the cluster."""
+
+    setting = "RIDELOG_KAFKA_BOOTSTRAP"
+    stop_steps: Sequence[tuple[Signals, float]] = ((SIGTERM, 5.0),)
+
+    def __init__(
+        self, data_dir: Path, jars: Path, cluster_id: str, node_id: int, controllers: Mapping[int, int]
+    ) -> None:
+        self.name = f"kafka-{node_id}"
+        super().__init__(data_dir)
+        self.home = data_dir / self.name
+        self.port = free_port()
+        self._jars = jars
+        self._cluster_id = cluster_id
+        self._node_id = node_id
+        self._controllers = controllers
+
+    @property
+    def url(self) -> str:
+        """host:port."""
+        return f"127.0.0.1:{self.port}"
+
+    def wipe(self) -> None:
+        """Stop it by force and forget all that it held, its place in the cluster included."""
+        self.kill()
+        shutil.rmtree(self.home)
+
+    def _prepare(self) -> Spec:
+        self.home.mkdir(parents=True, exist_ok=True)
+        settings = self.home / "server.properties"
+        settings.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
+        if not (self.home / "log" / "meta.properties").exists():
+            self._format(settings)
+        command = [*JAVA, *LOG, "-cp", f"{self._jars}/*", "kafka.Kafka", str(settings)]
+        return Spec(self.name, command, self.log_path, plain_environment(), self.home)
+
+    def _format(self, settings: Path) -> None:
+        format_ = ["kafka.tools.StorageTool", "format", "--config", str(settings), "--cluster-id", self._cluster_id]
+        command = [*JAVA, "-cp", f"{self._jars}/*", *format_]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=self.home)
+        if done.returncode != 0:
+            raise ServerError(f"the storage of {self.name} cannot be formatted: {done.stdout}{done.stderr}")
+
+    def _settings(self) -> dict[str, object]:
+        nodes = len(self._controllers)
+        replicas, in_sync = min(nodes, 3), min(nodes, 2)
+        return {
+            "process.roles": "broker,controller",
+            "node.id": self._node_id,
+            "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{port}" for n, port in self._controllers.items()),
+            "listeners": f"PLAINTEXT://{self.url},CONTROLLER://127.0.0.1:{self._controllers[self._node_id]}",
+            "advertised.listeners": f"PLAINTEXT://{self.url}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": self.home / "log",
+            "auto.create.topics.enable": "false",
+            "default.replication.factor": replicas,
+            "min.insync.replicas": in_sync,
+            "offsets.topic.replication.factor": replicas,
+            "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": replicas,
+            "transaction.state.log.min.isr": in_sync,
+            # A member that is killed is gone when its session is: the tests would wait for it.
+            "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": int(MIN_SESSION_S * 1000),
+            # A node that was killed is refused until the controllers have given its old self up.
+            "broker.heartbeat.interval.ms": 500,
+            "broker.session.timeout.ms": 3000,
+        }
+
+    def _is_ready(self) -> bool:
+        if self.pid is None or not listens(self.pid, self.port):
+            return False
+        try:
+            known = AdminClient({"bootstrap.servers": self.url, "log_level": 0}).list_topics(timeout=2.0)
+        except KafkaException:
+            return False
+        return self._node_id in known.brokers
+
+
+class Cluster:
+    """``nodes`` brokers. ``url`` names them all, as RIDELOG_KAFKA_BOOTSTRAP does."""
+
+    def __init__(self, data_dir: Path, jars: Path, nodes: int = 1) -> None:
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        controllers = {node_id: free_port() for node_id in range(1, nodes + 1)}
+        self.nodes = [Node(data_dir, jars, cluster_id, node_id, controllers) for node_id in controllers]
+
+    @property
+    def url(self) -> str:
+        """host:port,… of every broker."""
+        return ",".join(node.url for node in self.nodes)
+
+    def start(self) -> None:
+        """Start what does not run, all at once: a majority must be up before one of them is ready."""
+        for node in self.nodes:
+            node.spawn()
+        for node in self.nodes:
+            node.wait_ready()
+
+    def stop(self) -> None:
+        """Stop all; the last has nobody to hand over to and no majority, and is ended by force after its seconds."""
+        for node in self.nodes:
+            node.stop()
+
+    def kill(self) -> None:
+        """kill -9 of all."""
+        for node in self.nodes:
+            node.kill()
