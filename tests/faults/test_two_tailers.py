@@ -15,9 +15,9 @@ from infrastructure.cdc.marks import Marks
 from infrastructure.observability.stages import STANDBY, read_stages
 from infrastructure.settings import Settings
 from infrastructure.status.collect import collect
+from tests.support.program_process import ProgramProcess, two_tailers, wait_marked
 from tests.support.relay_life import assert_whole
 from tests.support.relay_load import head_of, with_topics, writing
-from tests.support.tailer_process import TailerProcess, two_tailers, wait_marked
 from tests.support.waiting import eventually
 
 BOUND_S = 30.0
@@ -39,7 +39,7 @@ def owner(engine: Engine, settings: Settings) -> int | None:
 
 
 def killed(
-    settings: Settings, engine: Engine, first: TailerProcess, second: TailerProcess, recorded: Callable[[], int]
+    settings: Settings, engine: Engine, first: ProgramProcess, second: ProgramProcess, recorded: Callable[[], int]
 ) -> float:
     """kill -9 of the first: the second goes on; the seconds until something recorded after the kill is published."""
     wait_marked(settings, engine, recorded())

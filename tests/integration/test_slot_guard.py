@@ -22,6 +22,7 @@ from tests.integration.test_event_log import events_of
 from tests.support.relay_life import Life, assert_whole, records_of
 from tests.support.relay_load import with_topics, writing
 from tests.support.servers import UNDURABLE, fresh_database, make_template, running
+from tests.support.slots import drop_slot
 from tests.support.waiting import eventually
 
 
@@ -40,26 +41,6 @@ def small_slots(settings: Settings, servers_dir: Path) -> Iterator[Settings]:
         make_template(server)
         with fresh_database(server) as url:
             yield msgspec.structs.replace(settings, postgres_url=url)
-
-
-def drop_slot(engine: Engine, slot: str, *, make: bool = False) -> None:
-    """As an administrator would, also from under a tailer."""
-
-    def dropped() -> bool:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            found = connection.execute(
-                text("SELECT active_pid FROM pg_replication_slots WHERE slot_name = :s"), {"s": slot}
-            ).one()
-            if found.active_pid is None:
-                connection.execute(text("SELECT pg_drop_replication_slot(:s)"), {"s": slot})
-                return True
-            connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": found.active_pid})
-            return False
-
-    eventually(dropped, what="the slot is dropped")
-    if make:
-        with engine.begin() as connection:
-            connection.execute(text("SELECT pg_create_logical_replication_slot(:s, 'pgoutput')"), {"s": slot})
 
 
 def mark_of(settings: Settings, engine: Engine) -> int:

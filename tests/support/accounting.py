@@ -97,7 +97,10 @@ def _by_shard(account: Account) -> dict[int, list[str]]:
 
 
 def missing_in_kafka(ridelog: Ridelog, account: Account) -> list[tuple[int, int]]:
-    """(shard, seq) of events that the topic does not hold; AssertionError if a partition holds them out of order."""
+    """(shard, seq) of events that the topic does not hold; AssertionError if a partition holds them out of order.
+
+    The first record of a shard may be any: what was before it may have gone with the broker's log.
+    """
     consumer = Consumer({"bootstrap.servers": ridelog.info.kafka_bootstrap, "group.id": "accounting"})
     consumer.assign([TopicPartition("gps-pings", p, OFFSET_BEGINNING) for p in range(8)])
     wanted = {(shard, seq) for shard, last in account.seqs.items() for seq in range(1, last + 1)}
@@ -112,7 +115,7 @@ def missing_in_kafka(ridelog: Ridelog, account: Account) -> list[tuple[int, int]
                 headers = dict(message.headers() or ())
                 shard, seq = shard_of((message.key() or b"").decode()), int(headers["seq"] or b"")
                 # A record may come again after a restart of the tailer, but never before an earlier one.
-                assert seq <= newest[shard] + 1
+                assert shard not in newest or seq <= newest[shard] + 1
                 newest[shard] = max(newest[shard], seq)
                 wanted.discard((shard, seq))
     finally:

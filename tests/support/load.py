@@ -15,13 +15,26 @@ from tests.support.ridelog import Ridelog
 
 
 class Load:
-    """Posts seeded pings of a few riders in batches until ``pings`` are acknowledged; a batch is sent until it is."""
+    """Posts seeded pings of a few riders in batches; a batch is sent until it is acknowledged, one in ten once more.
 
-    def __init__(self, ridelog: Ridelog, *, seed: int, pings: int, riders: int = 20, batch: int = 25) -> None:
+    Ends after ``pings``, or after those that ``finish`` asks for. ``pace_s``: between two batches.
+    """
+
+    def __init__(
+        self,
+        ridelog: Ridelog,
+        *,
+        seed: int,
+        pings: int = 1_000_000,
+        riders: int = 20,
+        batch: int = 25,
+        pace_s: float = 0.0,
+    ) -> None:
         self._ridelog = ridelog
         self._chance = random.Random(seed)
         self._pings = pings
         self._batch = batch
+        self._pace_s = pace_s
         mark = uuid.uuid4().hex[:6]
         self._riders = [f"load-{mark}-{number}" for number in range(riders)]
         self._start_ms = time.time_ns() // 1_000_000 - 10_000_000
@@ -46,11 +59,21 @@ class Load:
         with self._reached:
             assert self._reached.wait_for(lambda: len(self.acknowledged) >= pings or self._failure, timeout=120)
 
+    def finish(self, more: int) -> None:
+        """End once ``more`` pings than now are acknowledged."""
+        self._pings = len(self.acknowledged) + more
+
     def _run(self) -> None:
+        pause, number = threading.Event(), 0
         try:
             with httpx.Client(timeout=10.0) as client:
-                for number in range(0, self._pings, self._batch):
-                    self._send(client, [self._ping(number + n) for n in range(self._batch)])
+                while number < self._pings:
+                    pings = [self._ping(number + n) for n in range(self._batch)]
+                    self._send(client, pings)
+                    if self._chance.random() < 0.1:
+                        self._send(client, pings)
+                    number += self._batch
+                    pause.wait(self._pace_s)
         except BaseException as error:  # noqa: BLE001  (raised again where the test waits)
             self._failure = error
             with self._reached:

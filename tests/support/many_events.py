@@ -12,11 +12,11 @@ from infrastructure.event_store.stored import LogEvent
 START_MS = 1_790_000_000_000
 
 
-def many_events(codec: Codec, count: int, riders: int) -> list[LogEvent]:
-    """``count`` pings of ``riders`` in turn, a fifth of a second apart for each of them."""
+def many_events(codec: Codec, count: int, riders: int, prefix: str = "rider") -> list[LogEvent]:
+    """``count`` pings of ``riders`` in turn, a fifth of a second apart for each of them, from his first event on."""
     events = []
     for number in range(count):
-        key, version = f"rider-{number % riders}", number // riders + 1
+        key, version = f"{prefix}-{number % riders}", number // riders + 1
         item = {
             "rider_id": key,
             "latitude": 52.5 + (number % 1000) / 1e5,

@@ -1,4 +1,4 @@
-"""Tailers as processes of their own, as ``serve`` starts them."""
+"""Programs as processes of their own beside those of ``serve``, started as it starts them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.support.serving import ROOT
 from tests.support.waiting import eventually
 
 
-class TailerProcess:
-    """One tailer; ``log`` is what it writes."""
+class ProgramProcess:
+    """One ``program`` (tailer, projections, …); ``log`` is what it writes."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(self, settings: Settings, program: str, log: Path) -> None:
         env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
         self.log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "app.py", "process", "tailer"],
+                [sys.executable, "app.py", "process", program],
                 cwd=ROOT,
                 env={**env, **settings.environment()},
                 stdout=out,
@@ -48,12 +48,12 @@ class TailerProcess:
 
 
 @contextmanager
-def two_tailers(settings: Settings, engine: Engine, folder: Path) -> Iterator[tuple[TailerProcess, TailerProcess]]:
+def two_tailers(settings: Settings, engine: Engine, folder: Path) -> Iterator[tuple[ProgramProcess, ProgramProcess]]:
     """One that runs and one that waits; both killed at the end."""
-    started: list[TailerProcess] = []
+    started: list[ProgramProcess] = []
     try:
         for stage in ("tailer", STANDBY):
-            started.append(TailerProcess(settings, folder / f"{stage}.log"))
+            started.append(ProgramProcess(settings, "tailer", folder / f"{stage}.log"))
             started[-1].wait_for(engine, stage)
         yield started[0], started[1]
     finally:

@@ -1,0 +1,94 @@
+"""Each fault of docs/guarantees.md at random instants of a load: nothing acknowledged is lost, doubled or misfolded."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.support.accounting import account_for, missing_in_kafka, read_log
+from tests.support.faults.every import runs
+from tests.support.faults.fault import Fault
+from tests.support.faults.world import EMBEDDED, World, world
+from tests.support.load import Load
+from tests.support.waiting import eventually
+
+PACE_S = 0.05
+LAST_PINGS = 250
+"""Acknowledged after the fault, before all is accounted for."""
+RUNS_OF_A_WORLD = 40
+"""Then a new log: each account reads the whole of it."""
+
+
+class Worlds:
+    """The one that runs now, for as many faults as it fits."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        self._factory = factory
+        self._stack = ExitStack()
+        self._now: tuple[tuple[str, bool], World] | None = None
+        self._runs = 0
+
+    def get(self, request: pytest.FixtureRequest, broker: str, small_disk: bool) -> World:
+        if self._now is None or self._now[0] != (broker, small_disk) or self._runs >= RUNS_OF_A_WORLD:
+            self.close()
+            jars = None if broker == EMBEDDED else request.getfixturevalue("kafka_jars")
+            if small_disk and (os.geteuid() != 0 or shutil.which("mount") is None):
+                pytest.skip("a small file system can be mounted by root only")
+            folder = self._factory.mktemp("world")
+            one = self._stack.enter_context(world(broker, folder, jars, small_disk=small_disk))
+            self._now, self._runs = ((broker, small_disk), one), 0
+        self._runs += 1
+        return self._now[1]
+
+    def close(self) -> None:
+        self._now = None
+        self._stack.close()
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
+    one = Worlds(tmp_path_factory)
+    yield one
+    one.close()
+
+
+def named(value: object) -> str:
+    name = value.name if isinstance(value, Fault) else str(value)
+    return name.replace(" ", "-")
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize(("broker", "fault", "instant"), runs(), ids=named)
+def test_invariants_1_to_4_hold_through(
+    worlds: Worlds,
+    request: pytest.FixtureRequest,
+    broker: str,
+    fault: Fault,
+    instant: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    here = worlds.get(request, broker, fault.small_disk)
+    chance = random.Random(f"{fault.name}/{broker}/{instant}")
+    before = read_log(here.ridelog).seqs
+    with Load(here.ridelog, seed=chance.randrange(1 << 30), pace_s=PACE_S) as load:
+        load.wait_for(chance.randrange(1, 500))
+        fault.inject(here, chance)
+        load.finish(LAST_PINGS)
+    ended = time.monotonic()
+    account = account_for(here.ridelog, load.acknowledged)
+    if broker not in fault.wipes:
+
+        def none_missing() -> bool:
+            return not [m for m in missing_in_kafka(here.ridelog, account) if m[1] > before[m[0]]]
+
+        eventually(none_missing, within_s=60, what="every new seq is in Kafka")
+    record_property("pings", len(load.acknowledged))
+    record_property("sent again", load.retries)
+    record_property("right after s", round(time.monotonic() - ended, 1))
+    eventually(lambda: here.ridelog.http.get("/health/ready").status_code == 200, within_s=60, what="it is ready")

@@ -1,0 +1,1 @@
+"""The faults that the design names, each as one function that does it to a running ridelog."""

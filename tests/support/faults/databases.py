@@ -1,0 +1,111 @@
+"""Postgres and what the tailer needs of it: restarts, slots, large transactions, clocks, a full disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from random import Random
+
+from sqlalchemy import text
+
+from domain.contracts import Codec
+from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.registry.connect import schema_ids
+from tests.support.faults.fault import Fault
+from tests.support.faults.world import SLOT_KEEPS, World, frozen, pause
+from tests.support.many_events import many_events
+from tests.support.slots import drop_slot
+from tests.support.waiting import eventually
+
+LARGE = 100_000
+STEP_MS = 30_000
+
+
+def restart(world: World, _chance: Random) -> None:
+    world.postgres.restart()
+
+
+def slot_dropped(world: World, chance: Random) -> None:
+    """As an administrator would, from under the tailer; every other time he makes it again himself."""
+    drop_slot(world.engine, world.settings.slot_name, make=chance.random() < 0.5)
+
+
+def slot_invalidated(world: World, _chance: Random) -> None:
+    """More WAL than max_slot_wal_keep_size while the tailer sleeps."""
+    slot = text("SELECT invalidation_reason FROM pg_replication_slots WHERE slot_name = :name")
+    with (
+        frozen([world.pid("tailer")]),
+        world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+    ):
+
+        def lost() -> bool:
+            connection.execute(text("SELECT pg_logical_emit_message(false, 'fill', repeat('x', 40000000))"))
+            connection.execute(text("SELECT pg_switch_wal()"))
+            connection.execute(text("CHECKPOINT"))
+            return connection.execute(slot, {"name": world.settings.slot_name}).scalar() == "wal_removed"
+
+        eventually(lost, within_s=90, what="the slot has lost its WAL")
+
+
+def large_transaction(world: World, _chance: Random) -> None:
+    """One commit of 100,000 events beside the API's."""
+    codec = Codec(schema_ids(world.settings, world.engine))
+    EventRecorder(world.engine).insert_events(many_events(codec, LARGE, 50, f"large-{uuid.uuid4().hex[:6]}"))
+
+
+def clock_steps(world: World, chance: Random) -> None:
+    """A second writer whose clock jumps back and forth, beside the API's."""
+    codec = Codec(schema_ids(world.settings, world.engine))
+    now_ms = [0]
+    recorder = EventRecorder(world.engine, clock=lambda: now_ms[0])
+    events = many_events(codec, 1_000, 1, f"clock-{uuid.uuid4().hex[:6]}")
+    for first in range(0, len(events), 50):
+        now_ms[0] = time.time_ns() // 1_000_000 + chance.choice([-STEP_MS, 0, STEP_MS // 10])
+        recorder.insert_events(events[first : first + 50])
+    with world.engine.connect() as connection:
+        backwards = text(
+            "SELECT count(*) FROM (SELECT recorded_at < lag(recorded_at) OVER (ORDER BY position) AS back FROM events)"
+            " AS steps WHERE back"
+        )
+        assert connection.execute(backwards).scalar_one() == 0
+
+
+def disk_full(world: World, chance: Random) -> None:
+    """Every byte of Postgres' file system is taken, for some seconds."""
+    balloon = world.postgres.data_dir / "balloon"
+    with balloon.open("wb", buffering=0) as file:
+        free = shutil.disk_usage(balloon.parent).free
+        os.posix_fallocate(file.fileno(), 0, free - free % 4096)
+        _fill(file.fileno())
+    pause(2.0 + 3 * chance.random())
+    balloon.unlink()
+    world.postgres.start()
+
+
+def _fill(descriptor: int) -> None:
+    """What has become free since it was counted."""
+    try:
+        while os.write(descriptor, bytes(4096)):
+            pass
+    except OSError as full:
+        assert full.errno == 28, full  # noqa: PT017  (no space left: that is what is wanted)
+
+
+DATABASE_FAULTS = [
+    Fault("restart of Postgres", "fast shutdown, started again", restart),
+    Fault("slot dropped", "from under the tailer; by chance made again by hand", slot_dropped),
+    Fault(
+        "slot invalidated",
+        f"more WAL than max_slot_wal_keep_size ({SLOT_KEEPS}) while the tailer sleeps",
+        slot_invalidated,
+    ),
+    Fault("a transaction of 100,000 rows", "one commit, beside the load", large_transaction),
+    Fault(
+        "clock steps",
+        f"a second writer, whose clock jumps back by {STEP_MS // 1000} s and forth; recorded_at never steps back",
+        clock_steps,
+    ),
+    Fault("disk full", "no byte is left for Postgres, for 2 to 5 s", disk_full, small_disk=True),
+]

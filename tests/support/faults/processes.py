@@ -1,0 +1,127 @@
+"""Processes that are killed, put to sleep, doubled."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from signal import SIGTERM
+
+from infrastructure.observability.stages import instance_of, read_stages
+from projections.catalogue import PROJECTIONS
+from tests.support.faults.fault import Fault
+from tests.support.faults.world import APACHE, EMBEDDED, World, frozen, pause
+from tests.support.program_process import ProgramProcess
+from tests.support.waiting import eventually
+
+SLEEP_S = 12.0
+"""Longer than the session of a consumer (6 s), wal_sender_timeout, the time-out of an idle transaction and that of a
+client of Redis or HTTP (10 s each)."""
+
+
+def kill(name: str, world: World, _chance: Random) -> None:
+    world.kill(name)
+
+
+def sleep(name: str, world: World, _chance: Random) -> None:
+    world.freeze(name, SLEEP_S)
+
+
+@contextmanager
+def beside(world: World, program: str) -> Iterator[ProgramProcess]:
+    """One more ``program`` than ``serve`` runs, killed at the end."""
+    log = Path(world.folder) / f"second-{program}.log"
+    one = ProgramProcess(world.settings, program, log)
+    try:
+        yield one
+    finally:
+        one.process.kill()
+        one.process.wait(20)
+
+
+def two_tailers(world: World, _chance: Random) -> None:
+    """A second one waits; the first is killed, so the second takes over; then that one is killed."""
+    with beside(world, "tailer") as second:
+        second.wait_for(world.engine, "standby")
+        world.kill("tailer")
+        second.wait_for(world.engine, "tailer")
+
+
+def _shards_of(world: World, pid: int) -> dict[str, int]:
+    """Projection -> shards that the process has, as it reports them."""
+    mine = instance_of(pid)
+    reports = [r for r in read_stages(world.engine) if r.instance == mine and r.connected]
+    return {r.stage: int(r.progress.detail.get("shards", 0)) for r in reports}
+
+
+def _shares(world: World, pid: int) -> bool:
+    shards = _shards_of(world, pid)
+    return all(shards.get(name, 0) > 0 for name in PROJECTIONS)
+
+
+def zombie_consumer(world: World, _chance: Random) -> None:
+    """Two consumers share the partitions; one sleeps past its session, the other takes all, the sleeper wakes."""
+    with beside(world, "projections") as second:
+        eventually(lambda: _shares(world, second.process.pid), within_s=90, what="the second has partitions")
+        first = world.pid("projections")
+        with frozen([second.process.pid]):
+            eventually(lambda: _has_all(world, first), within_s=90, what="the first has them all again")
+        pause(1.0)
+
+
+def _has_all(world: World, pid: int) -> bool:
+    shards = _shards_of(world, pid)
+    return all(shards.get(name, 0) == 64 for name in PROJECTIONS)
+
+
+def rebalances(world: World, chance: Random) -> None:
+    """A second consumer joins and leaves in good order, in the middle of whatever the first one does."""
+    with beside(world, "projections") as second:
+        eventually(lambda: _shares(world, second.process.pid), within_s=90, what="the second has partitions")
+        pause(chance.random())
+        second.send(SIGTERM)
+        second.process.wait(30)
+
+
+def _broker(name: str) -> str:
+    """Spread in ``make test`` over both brokers; each meets the one whose clients it troubles most."""
+    return APACHE if name in {"tailer", "projections"} else EMBEDDED
+
+
+NAMES = ("api", "tailer", "projections", "postgres", "redis", "kafka")
+PROCESS_FAULTS = [
+    *(
+        Fault(
+            f"kill -9 of {name}",
+            "killed, and started again",
+            functools.partial(kill, name),
+            wipes=(EMBEDDED,) if name == "kafka" else (),
+            small=_broker(name),
+        )
+        for name in NAMES
+    ),
+    *(
+        Fault(
+            f"SIGSTOP of {name}",
+            f"with its children, for {SLEEP_S:.0f} s, longer than every time-out",
+            functools.partial(sleep, name),
+            small=_broker(name),
+        )
+        for name in NAMES
+    ),
+    Fault(
+        "two tailers",
+        "a second one waits; the first is killed, then the second",
+        two_tailers,
+        small=APACHE,
+    ),
+    Fault(
+        "zombie consumer",
+        "of two consumers one sleeps past its session, the other takes its partitions, the sleeper wakes",
+        zombie_consumer,
+        small=APACHE,
+    ),
+    Fault("rebalance in mid-batch", "a second consumer joins and leaves", rebalances),
+]

@@ -1,0 +1,165 @@
+"""A ridelog on servers of the test's own: whatever may break is in the test's hands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGSTOP
+
+import psutil
+import redis
+from sqlalchemy import Engine
+
+from infrastructure.embedded.identity import start_mark
+from infrastructure.embedded.postgres import Postgres
+from infrastructure.embedded.server import EmbeddedServer
+from infrastructure.embedded.tansu import Tansu
+from infrastructure.embedded.valkey import Valkey
+from infrastructure.event_store.engine import writer_engine
+from infrastructure.event_store.migrations import upgrade
+from infrastructure.redis.connection import connect
+from infrastructure.settings import Settings
+from tests.support.apache_kafka import Cluster
+from tests.support.ridelog import Ridelog
+from tests.support.ridelog import ridelog as running_ridelog
+from tests.support.servers import UNDURABLE, running
+from tests.support.waiting import eventually
+
+EMBEDDED, APACHE, APACHE_3 = "embedded broker", "Apache Kafka", "Apache Kafka, 3 brokers"
+PROGRAMS = ("api", "tailer", "projections")
+SLOT_KEEPS = "128MB"
+"""max_slot_wal_keep_size: so little that a test can write it."""
+DISK_MB = 640
+
+
+class World:
+    """``serve`` with the three servers that it is pointed to. ``broker``: which Kafka."""
+
+    def __init__(self, broker: str, folder: Path, postgres: Postgres, valkey: Valkey, kafka: Tansu | Cluster) -> None:
+        self.broker = broker
+        self.folder = folder
+        self.postgres = postgres
+        self.valkey = valkey
+        self.kafka = kafka
+        self.ridelog: Ridelog
+        self.engine: Engine = writer_engine(postgres.url)
+
+    @property
+    def settings(self) -> Settings:
+        """What ``serve`` runs with, for further processes beside its own."""
+        return Settings(
+            data_dir=self.ridelog.data_dir,
+            postgres_url=self.postgres.url,
+            redis_url=self.valkey.url,
+            kafka_bootstrap=self.kafka.url,
+            metrics_dir=self.ridelog.data_dir / "metrics",
+        )
+
+    def redis(self) -> redis.Redis:
+        """A client of the sink; to be closed."""
+        return connect(self.valkey.url)
+
+    def server(self, name: str) -> EmbeddedServer:
+        """By name; of a cluster its first broker."""
+        kafka = self.kafka.nodes[0] if isinstance(self.kafka, Cluster) else self.kafka
+        return {"postgres": self.postgres, "redis": self.valkey, "kafka": kafka}[name]
+
+    def pid(self, name: str) -> int:
+        """Of a program of ``serve`` or of a server."""
+        if name in PROGRAMS:
+            return self.ridelog.processes()[name].pid
+        pid = self.server(name).pid
+        assert pid is not None, f"{name} does not run"
+        return pid
+
+    def kill(self, name: str) -> None:
+        """kill -9; returns when it runs again: ``serve`` starts its programs, we the servers."""
+        if name not in PROGRAMS:
+            self.server(name).kill()
+            self.server(name).start()
+            return
+        before = self.ridelog.processes()[name]
+        os.kill(before.pid, SIGKILL)
+        eventually(
+            lambda: self.ridelog.processes().get(name) not in (before, None), within_s=60, what=f"{name} is back"
+        )
+
+    def freeze(self, name: str, seconds: float) -> None:
+        """SIGSTOP, with all its children, for so long; then SIGCONT to those that are still there."""
+        with frozen([self.pid(name)]):
+            pause(seconds)
+
+
+@contextmanager
+def frozen(pids: Sequence[int]) -> Iterator[None]:
+    """SIGSTOP of each and its descendants during the block."""
+    tree = [process for pid in pids for process in _tree(pid)]
+    marks = {process.pid: start_mark(process.pid) for process in tree}
+    for process in tree:
+        _send(process.pid, marks[process.pid], SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in tree:
+            _send(process.pid, marks[process.pid], SIGCONT)
+
+
+def pause(seconds: float) -> None:
+    """The length of a fault. Nothing is synchronised by it: what must have happened is waited for after."""
+    threading.Event().wait(seconds)
+
+
+@contextmanager
+def world(broker: str, folder: Path, jars: Path | None = None, *, small_disk: bool = False) -> Iterator[World]:
+    """Everything started and ready; stopped at the end.
+
+    ``jars``: of Apache Kafka, for the brokers that are it. ``small_disk``: Postgres is on a file system of its own.
+    """
+    with ExitStack() as stack:
+        home = folder / "postgres"
+        if small_disk:
+            stack.enter_context(mounted(home))
+        options = {**UNDURABLE, "max_slot_wal_keep_size": SLOT_KEEPS, "max_wal_size": "256MB"}
+        postgres = stack.enter_context(running(Postgres(home, options)))
+        upgrade(postgres.url)
+        valkey = stack.enter_context(running(Valkey(folder / "servers")))
+        kafka = stack.enter_context(running(_kafka(broker, folder / "servers", jars)))
+        one = World(broker, folder, postgres, valkey, kafka)
+        stack.callback(one.engine.dispose)
+        one.ridelog = stack.enter_context(
+            running_ridelog(folder / "data", postgres_url=postgres.url, redis_url=valkey.url, kafka_bootstrap=kafka.url)
+        )
+        yield one
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[None]:
+    """A small file system in memory at ``folder`` during the block."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=755", "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _kafka(broker: str, folder: Path, jars: Path | None) -> Tansu | Cluster:
+    if broker == EMBEDDED:
+        return Tansu(folder)
+    assert jars is not None
+    return Cluster(folder, jars, 3 if broker == APACHE_3 else 1)
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def _send(pid: int, mark: str | None, signal: int) -> None:
+    # A process that was ended while it slept, or a stranger that has its number since, gets nothing.
+    if mark is not None and start_mark(pid) == mark:
+        os.kill(pid, signal)
