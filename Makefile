@@ -1,7 +1,7 @@
 # Two commands do everything on a bare machine with Python 3.11–3.13 and make:
 #   make demo    servers, simulated riders and their speeds, live
 #   make test    lint, types, every tier of tests
-.PHONY: demo test lint prove bench kafka install lock clean
+.PHONY: demo test lint prove faults bench kafka install lock clean
 
 # The first interpreter that fits and really runs; name another with `make PYTHON=… test`.
 FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
@@ -39,6 +39,12 @@ prove: $(INSTALLED)
 BROKERS ?= 1
 kafka: $(INSTALLED)
 	$(BIN)/python -m tests.support.run_kafka --brokers $(BROKERS)
+
+# The faults alone, and their table in docs/guarantees.md. How many instants each: make faults INSTANTS=5
+INSTANTS ?= 20
+faults: $(INSTALLED)
+	RIDELOG_TEST_PROVE=1 RIDELOG_TEST_INSTANTS=$(INSTANTS) $(BIN)/python -m pytest tests/faults/test_every_fault.py --no-header -q; \
+	code=$$?; $(BIN)/python -m tests.support.faults.table; exit $$code
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks

@@ -18,6 +18,8 @@ from infrastructure.embedded.valkey import Valkey
 from infrastructure.settings import Settings
 from tests.support import java, proof_report
 from tests.support.apache_kafka import Cluster
+from tests.support.faults.report import fault_runs
+from tests.support.faults.table import record
 from tests.support.proofs import whole
 from tests.support.servers import UNDURABLE, fresh_database, make_template, running
 
@@ -36,6 +38,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish() -> None:
     if whole() and _proofs:
         proof_report.write(_proofs)
+        if runs := fault_runs(_proofs):
+            record(runs)
 
 
 @pytest.fixture(scope="session")

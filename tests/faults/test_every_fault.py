@@ -73,6 +73,8 @@ def test_invariants_1_to_4_hold_through(
     instant: int,
     record_property: Callable[[str, object], None],
 ) -> None:
+    record_property("fault", fault.name)
+    record_property("broker", broker)
     here = worlds.get(request, broker, fault.small_disk)
     chance = random.Random(f"{fault.name}/{broker}/{instant}")
     before = read_log(here.ridelog).seqs

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from signal import SIGTERM
 
-from infrastructure.observability.stages import instance_of, read_stages
+from infrastructure.observability.stages import STANDBY, instance_of, read_stages
 from projections.catalogue import PROJECTIONS
 from tests.support.faults.fault import Fault
 from tests.support.faults.world import APACHE, EMBEDDED, World, frozen, pause
@@ -44,7 +44,7 @@ def beside(world: World, program: str) -> Iterator[ProgramProcess]:
 def two_tailers(world: World, _chance: Random) -> None:
     """A second one waits; the first is killed, so the second takes over; then that one is killed."""
     with beside(world, "tailer") as second:
-        second.wait_for(world.engine, "standby")
+        second.wait_for(world.engine, STANDBY)
         world.kill("tailer")
         second.wait_for(world.engine, "tailer")
 

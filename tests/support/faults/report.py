@@ -1,0 +1,28 @@
+"""What pytest has seen of the faults, as rows of the table take it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from tests.support.faults.table import Run
+
+
+def fault_runs(reports: Iterable[pytest.TestReport]) -> list[Run]:
+    """Those reports that are of a fault: they name it and the broker among their properties."""
+    runs = []
+    for report in reports:
+        said = dict(report.user_properties)
+        if "fault" in said:
+            runs.append(
+                Run(
+                    str(said["fault"]),
+                    str(said["broker"]),
+                    report.passed,
+                    int(said.get("pings", 0)),
+                    int(said.get("sent again", 0)),
+                    float(said.get("right after s", report.duration)),
+                )
+            )
+    return runs
