@@ -86,7 +86,7 @@ def test_tells_offsets_and_how_far_a_group_has_committed(kafka_bootstrap: str, t
         assert start_offsets(kafka_bootstrap, name) == {0: 0, 1: 0}
         assert end_offsets(kafka_bootstrap, name) == {0: 10, 1: 10}
         assert [one.committed for one in group_lag(kafka_bootstrap, group, name).values()] == [None, None]
-        topic = kafka.topic(name, group)
+        topic = kafka.topic(name, "group")
         read(topic, 20)
         topic.commit({0: 7, 1: 10})
         lag = eventually(lambda: _lags(kafka_bootstrap, group, name), what="the commit is seen")
