@@ -1,16 +1,18 @@
 """The past of one rider over HTTP at 10,000, 100,000 and 1,000,000 pings a rider; a replay of 10,000,000 events.
 
-python -m benchmarks.time_travel [events of the replay]
+python -m benchmarks.time_travel [events of the replay, 0: none] [--sizes 10000,1000000]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -101,9 +103,9 @@ def timed_reads(url: str, rider: str, pings: int, query: str) -> list[float]:
     return sorted(took)
 
 
-def one_key() -> dict[str, Any]:
+def one_key(sizes: Sequence[int]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    for pings in SIZES:
+    for pings in sizes:
         with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "data") as ridelog:
             Writer(ridelog.info.postgres_url or "").write(["anna"], pings)
             caught_up(ridelog, pings)
@@ -159,10 +161,18 @@ def _cpu(process: psutil.Process) -> float:
     return float(sum(t.user + t.system for t in times))
 
 
-def main() -> None:
-    events = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
-    report("time travel", {**one_key(), **all_keys(events)})
+def _sizes(given: str) -> list[int]:
+    return [int(size) for size in given.split(",")]
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    asked = argparse.ArgumentParser(prog="python -m benchmarks.time_travel")
+    asked.add_argument("events", nargs="?", type=int, default=10_000_000, help="of the replay of all keys; 0: none")
+    asked.add_argument("--sizes", type=_sizes, default=SIZES, help="pings of the one rider, as in 10000,1000000")
+    options = asked.parse_args(arguments)
+    figures = one_key(options.sizes)
+    report("time travel", figures | (all_keys(options.events) if options.events else {}))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

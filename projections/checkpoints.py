@@ -34,12 +34,14 @@ class Kept(NamedTuple):
     verified: bool
 
 
-class Mark(NamedTuple):
-    """A checkpoint without its state: where it stands, and the event times (ms) in the EVERY versions up to it."""
+class Stretch(NamedTuple):
+    """The versions (``after``, ``upto``] of a key, from checkpoint to checkpoint, of which an instant need not look at
+    the events: all of them had happened by then, or none. ``position``: of the event at ``upto``."""
 
-    version: int
-    earliest_ms: int
-    latest_ms: int
+    after: int
+    upto: int
+    position: int
+    happened: bool
 
 
 class Checkpoints(Protocol):
@@ -53,12 +55,15 @@ class Checkpoints(Protocol):
         """The last one at ``position`` or before; of the verified ones only, if asked."""
         ...
 
-    def at(self, key: str, version: int) -> Kept | None:
-        """The one at this very version."""
+    def at(self, key: str, position: int) -> Kept | None:
+        """The one at this very position."""
         ...
 
-    def marks(self, key: str, position: int) -> list[Mark]:
-        """All of a key at ``position`` or before, by version."""
+    def decided(self, key: str, position: int, happened_by_ms: int) -> list[Stretch]:
+        """Where no event has to be looked at, up to ``position``, by version.
+
+        Neighbours of one kind are one stretch: a few, however many checkpoints the key has.
+        """
         ...
 
 
@@ -71,37 +76,37 @@ class NoCheckpoints:
     def latest(self, key: str, position: int, *, verified: bool = False) -> Kept | None:
         return None
 
-    def at(self, key: str, version: int) -> Kept | None:
+    def at(self, key: str, position: int) -> Kept | None:
         return None
 
-    def marks(self, key: str, position: int) -> list[Mark]:
+    def decided(self, key: str, position: int, happened_by_ms: int) -> list[Stretch]:
         return []
 
 
 class Plan(NamedTuple):
-    """Where to start (``version`` of a checkpoint, 0: at the beginning) and which ranges (after, upto] to read."""
+    """Where to start (``version`` and ``position`` of a checkpoint, 0: at the beginning) and which ranges (after, upto]
+    to read."""
 
     version: int
+    position: int
     ranges: list[tuple[int, int]]
 
 
-def plan_by_event_time(marks: Sequence[Mark], last_version: int, happened_by_ms: int, every: int) -> Plan:
+def plan_by_event_time(decided: Sequence[Stretch], last_version: int) -> Plan:
     """How to find what had happened by an instant without reading what came later.
 
     A checkpoint can be started from if everything before it had happened by then. Behind it lie the events of that
-    time and, anywhere, those that were recorded late: only stretches whose earliest event is not later are read.
-    A stretch whose mark is missing is read, since nobody knows what lies in it.
+    time and, anywhere, those that were recorded late: all is read but the stretches of which nothing had happened.
+    A stretch of which nothing was decided is read, since nobody knows what lies in it.
     """
-    start, known = 0, {mark.version: mark for mark in marks}
-    while (mark := known.get(start + every)) is not None and mark.latest_ms <= happened_by_ms:
-        start = mark.version
+    start = Stretch(0, 0, 0, True)
+    if decided and decided[0].after == 0 and decided[0].happened:
+        start = decided[0]
     ranges: list[tuple[int, int]] = []
-    for after in range(start, last_version, every):
-        mark = known.get(after + every)
-        if mark is not None and mark.earliest_ms > happened_by_ms:
-            continue
-        if ranges and ranges[-1][1] == after:
-            ranges[-1] = (ranges[-1][0], after + every)
-        else:
-            ranges.append((after, after + every))
-    return Plan(start, [(after, min(upto, last_version)) for after, upto in ranges])
+    read_upto = start.upto
+    # The end of the stream ends the last range, as a stretch without events would.
+    for after, upto in [*((one.after, one.upto) for one in decided if not one.happened), (last_version, last_version)]:
+        if read_upto < min(after, last_version):
+            ranges.append((read_upto, min(after, last_version)))
+        read_upto = max(read_upto, upto)
+    return Plan(start.upto, start.position, ranges)

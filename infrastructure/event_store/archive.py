@@ -19,7 +19,7 @@ from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon
 
 _COLUMNS = "position, shard, seq, aggregate_key, version, event_type, payload"
-_HAPPENED = " AND event_time <= timestamptz 'epoch' + %s * interval '1 millisecond'"
+_HAPPENED = "event_time <= timestamptz 'epoch' + %s * interval '1 millisecond'"
 _LAST = text("SELECT version, position FROM events WHERE aggregate_id = :aggregate ORDER BY version DESC LIMIT 1")
 # Position grows with version: a binary search, where a filter would read all that came later. What is not there was
 # detached, and so lies before.
@@ -34,8 +34,8 @@ _LAST_BY = text(
     "  WHERE s.lo < s.hi"
     ") SELECT lo FROM s WHERE lo = hi"
 )
-_KEY = f"SELECT {_COLUMNS} FROM events WHERE aggregate_id = %s AND version > %s AND version <= %s"  # noqa: S608
-_SHARD = f"SELECT {_COLUMNS} FROM events WHERE stream = %s AND shard = %s AND seq > %s AND seq <= %s"  # noqa: S608
+_KEY = "FROM events WHERE aggregate_id = %s AND version > %s AND version <= %s"
+_SHARD = "FROM events WHERE stream = %s AND shard = %s AND seq > %s AND seq <= %s"
 _WALK = (
     f"SELECT {_COLUMNS}, (extract(epoch FROM event_time) * 1000)::bigint,"  # noqa: S608
     " (extract(epoch FROM recorded_at) * 1000)::bigint FROM events WHERE position <= %s"
@@ -102,12 +102,15 @@ class PostgresArchive(PostgresLog):
             raise PortUnavailable(f"Postgres: {str(error).strip()}") from error
 
     def _events(
-        self, statement: str, values: tuple[Any, ...], happened_by_ms: int | None, order: str
+        self, stretch: str, values: tuple[Any, ...], happened_by_ms: int | None, order: str
     ) -> list[LoggedEvent]:
         if happened_by_ms is not None:
-            statement, values = statement + _HAPPENED, (*values, storable_ms(happened_by_ms))
+            # OFFSET 0: by version first. Statistics that are out of date may promise less by event time, and then all
+            # that the key had done by then is read.
+            stretch = f"FROM (SELECT {_COLUMNS}, event_time {stretch} OFFSET 0) s WHERE {_HAPPENED}"
+            values = (*values, storable_ms(happened_by_ms))
         with unavailable_as_port_error(), self._engine.connect() as connection:
-            return _logged(connection, f"{statement} ORDER BY {order}", values)
+            return _logged(connection, f"SELECT {_COLUMNS} {stretch} ORDER BY {order}", values)
 
 
 def _named_cursor(connection: Any) -> Any:

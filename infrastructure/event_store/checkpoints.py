@@ -9,9 +9,9 @@ from sqlalchemy import Engine, select, text
 
 from domain.identifiers import aggregate_id
 from infrastructure.event_store.errors import unavailable_as_port_error
-from infrastructure.event_store.head import epoch_ms
+from infrastructure.event_store.instants import storable_ms
 from infrastructure.event_store.tables import checkpoints as table
-from projections.checkpoints import EVERY, Checkpoint, Kept, Mark
+from projections.checkpoints import EVERY, Checkpoint, Kept, Stretch
 from projections.digest import fold_digest
 from projections.protocol import Projection
 
@@ -29,12 +29,30 @@ _KEEP = text(
     "      AS u(aggregate, position, version, state, payload)"
     " JOIN events e ON e.aggregate_id = u.aggregate AND e.version = u.version AND e.position = u.position"
     "  AND e.payload = u.payload"
-    " CROSS JOIN LATERAL (SELECT min(x.event_time) AS earliest, max(x.event_time) AS latest FROM events x"
-    "  WHERE x.aggregate_id = u.aggregate AND x.version > u.version - :every AND x.version <= u.version) span"
+    # OFFSET 0: else the server seeks the least time along the index by event time, through all events of the key.
+    " CROSS JOIN LATERAL (SELECT min(event_time) AS earliest, max(event_time) AS latest FROM (SELECT x.event_time"
+    "  FROM events x WHERE x.aggregate_id = u.aggregate AND x.version > u.version - :every AND x.version <= u.version"
+    "  OFFSET 0) stretch) span"
     " ORDER BY u.aggregate, u.position"
     " ON CONFLICT (projection, fold_digest, aggregate_id, position) DO UPDATE"
     "  SET version = excluded.version, every = excluded.every, earliest = excluded.earliest,"
     "  latest = excluded.latest, state = excluded.state, verified = true WHERE excluded.verified"
+)
+# Neighbours of one kind are told by their ends: what is sent and looked at does not grow with the stream. By position,
+# which grows with version and is what the primary key is ordered by.
+_DECIDED = text(
+    "WITH instant AS (SELECT timestamptz 'epoch' + :ms * interval '1 millisecond' AS t),"
+    " decided AS (SELECT c.version, c.position, c.latest <= t AS happened FROM checkpoints c, instant"
+    "  WHERE c.projection = :projection AND c.fold_digest = :digest AND c.aggregate_id = :aggregate"
+    # One of another grid says nothing of the versions before its own stretch.
+    "  AND c.every = :every AND c.version % :every = 0 AND c.position <= :position"
+    "  AND (c.latest <= t OR c.earliest > t)),"
+    " joined AS (SELECT version, position, happened,"
+    "  (lag(version) OVER w = version - :every AND lag(happened) OVER w = happened) IS TRUE AS to_last,"
+    "  (lead(version) OVER w = version + :every AND lead(happened) OVER w = happened) IS TRUE AS to_next"
+    "  FROM decided WINDOW w AS (ORDER BY position))"
+    " SELECT version, position, happened, to_last, to_next FROM joined WHERE NOT (to_last AND to_next)"
+    " ORDER BY position"
 )
 _FORGET = text(
     "DELETE FROM checkpoints WHERE projection = :projection AND aggregate_id = :aggregate AND position >= :position"
@@ -78,16 +96,26 @@ class PostgresCheckpoints:
             wanted &= c.verified
         return self._one(_KEPT.where(wanted).order_by(c.position.desc()).limit(1))
 
-    def at(self, key: str, version: int) -> Kept | None:
-        return self._one(_KEPT.where(self._of_key(key), c.version == version))
+    def at(self, key: str, position: int) -> Kept | None:
+        return self._one(_KEPT.where(self._of_key(key), c.position == position))
 
-    def marks(self, key: str, position: int) -> list[Mark]:
-        # One of another grid says nothing of the versions before its own stretch.
-        mine = self._of_key(key) & (c.every == self._every)
-        query = select(c.version, c.earliest, c.latest).where(mine, c.position <= position)
+    def decided(self, key: str, position: int, happened_by_ms: int) -> list[Stretch]:
+        values = {
+            **self._of,
+            "aggregate": aggregate_id(self._stream, key),
+            "every": self._every,
+            "position": position,
+            "ms": storable_ms(happened_by_ms),
+        }
         with unavailable_as_port_error(), self._engine.connect() as connection:
-            rows = connection.execute(query.order_by(c.position)).all()
-        return [Mark(version, epoch_ms(earliest), epoch_ms(latest)) for version, earliest, latest in rows]
+            rows = connection.execute(_DECIDED, values).all()
+        found: list[Stretch] = []
+        for version, place, happened, to_last, to_next in rows:
+            if not to_last:
+                after = version - self._every
+            if not to_next:
+                found.append(Stretch(after, version, place, happened))
+        return found
 
     def _of_key(self, key: str) -> Any:
         return self._mine & (c.aggregate_id == aggregate_id(self._stream, key))

@@ -125,8 +125,8 @@ class Parity(Generic[S]):
         """Compare the checkpoints passed with those that were there, and leave them as verified."""
         fresh: list[Checkpoint] = []
         for made, generation in walk.take_checkpoints():
-            kept = self._checkpoints.at(made.key, made.version)
-            if kept is not None and kept.position == made.position:
+            kept = self._checkpoints.at(made.key, made.position)
+            if kept is not None and kept.version == made.version:
                 if kept.state != made.state:
                     # On record before it is mended: what is lost between the two is only found again.
                     self._found_wrong(

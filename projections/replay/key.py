@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
-from projections.checkpoints import EVERY, Checkpoint, Checkpoints, plan_by_event_time
+from projections.checkpoints import EVERY, Checkpoint, Checkpoints, Stretch, plan_by_event_time
 from projections.folding import UNREACHED, Decode, Fold
 from projections.ports import LoggedEvent, Parked, PortUnavailable
 from projections.protocol import Projection
@@ -130,12 +130,14 @@ class KeyReplay(Generic[S]):
     def _happened(self, key: str, horizon: Horizon) -> KeyRun[S]:
         assert horizon.happened_by_ms is not None
         last = self._archive.last_version(self._projection.stream, key, horizon.position)
-        marks = self._checkpoints.marks(key, horizon.position) if self._has_checkpoints else []
-        plan = plan_by_event_time(marks, last, horizon.happened_by_ms, self._every)
-        start = self._checkpoints.at(key, plan.version) if plan.version else None
+        decided: list[Stretch] = []
+        if self._has_checkpoints:
+            decided = self._checkpoints.decided(key, horizon.position, horizon.happened_by_ms)
+        plan = plan_by_event_time(decided, last)
+        start = self._checkpoints.at(key, plan.position) if plan.version else None
         if plan.version and start is None:
             # Dropped between the two looks: fold all of it.
-            plan = plan_by_event_time([], last, horizon.happened_by_ms, self._every)
+            plan = plan_by_event_time([], last)
         run = self._run(key, horizon, None if start is None else start.state)
         if plan.ranges:
             # Only the beginning of a log is ever detached: if the first is there, all are.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from infrastructure.event_store.checkpoints import PostgresCheckpoints, forget_f
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.recorder import EventRecorder
-from projections.checkpoints import Checkpoint, Kept, Mark
+from projections.checkpoints import Checkpoint, Checkpoints, Kept, Stretch
 from projections.digest import fold_digest
 from projections.locations import LOCATIONS
 from projections.ports import LoggedEvent, PortUnavailable
@@ -24,6 +25,8 @@ from tests.support.archive_worlds import T0, Given, MemoryWorld, PostgresWorld, 
 _HELD = text("INSERT INTO checkpoints VALUES ('speed', :digest, :aggregate, :position, 5, 5, now(), now(), '', false)")
 OTHER_FOLD = replace(SPEED, fold_version=SPEED.fold_version + 1)
 END = 1 << 62
+FAR = 1 << 62
+"""Past all that a timestamp of any store can hold."""
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -46,6 +49,16 @@ def recorded(world: World, key: str, *event_ms: int) -> list[LoggedEvent]:
     return world.archive.key_range("Rider", key, 0, END, None)
 
 
+def versions(kept: Checkpoints, key: str) -> list[int]:
+    """Of all of a key's checkpoints."""
+    found: list[int] = []
+    position = END
+    while (one := kept.latest(key, position)) is not None:
+        found.insert(0, one.version)
+        position = one.position - 1
+    return found
+
+
 def of(event: LoggedEvent, state: bytes = b"state") -> Checkpoint:
     return Checkpoint(event.key, event.version, event.position, state, event.payload)
 
@@ -56,7 +69,7 @@ def test_where_none_was_kept_there_is_none(world: World) -> None:
     kept.keep([], verified=False)
     assert kept.latest("anna", END) is None
     assert kept.at("anna", 2) is None
-    assert kept.marks("anna", END) == []
+    assert kept.decided("anna", END, FAR) == []
 
 
 def test_the_latest_is_the_last_one_at_a_position(world: World) -> None:
@@ -67,25 +80,73 @@ def test_the_latest_is_the_last_one_at_a_position(world: World) -> None:
     kept.keep([of(events[v - 1], states[v]) for v in states], verified=False)
     two, four = Kept(2, 3, states[2], False), Kept(4, 5, states[4], False)
     assert [kept.latest("anna", position) for position in range(8)] == [None, None, None, two, two, four, four, four]
-    assert [kept.at("anna", version) for version in range(6)] == [None, None, two, None, four, None]
+    assert [kept.at("anna", position) for position in range(7)] == [None, None, None, two, None, four, None]
     assert kept.latest("ben", END) is None
 
 
-def test_a_mark_has_the_event_times_of_the_versions_since_the_one_before(world: World) -> None:
+def test_a_stretch_is_decided_where_all_or_none_of_it_had_happened(world: World) -> None:
     events = recorded(world, "anna", 50, 20, 40, 10, 60, 30, 5)
     kept = world.checkpoints(3)
     kept.keep([of(events[2]), of(events[5])], verified=False)
-    three, six = Mark(3, T0 + 20, T0 + 50), Mark(6, T0 + 10, T0 + 60)
-    assert kept.marks("anna", END) == kept.marks("anna", 6) == [three, six]
-    assert kept.marks("anna", 5) == [three]
-    assert kept.marks("anna", 2) == []
+
+    def at(ms: int, position: int = END) -> list[Stretch]:
+        return kept.decided("anna", position, T0 + ms)
+
+    # The first three happened from 20 to 50, the next three from 10 to 60.
+    assert at(-1) == at(9) == [Stretch(0, 6, 6, False)]
+    assert at(10) == at(19) == [Stretch(0, 3, 3, False)]
+    assert at(20) == at(49) == []
+    assert at(50) == at(59) == [Stretch(0, 3, 3, True)]
+    assert at(60) == at(FAR) == [Stretch(0, 6, 6, True)]
+    assert kept.decided("anna", END, -FAR) == [Stretch(0, 6, 6, False)]
+    assert at(9, 6) == [Stretch(0, 6, 6, False)]
+    assert at(9, 5) == [Stretch(0, 3, 3, False)]
+    assert at(9, 2) == []
 
 
-def test_a_mark_does_not_take_in_what_others_did(world: World) -> None:
+def test_others_decide_nothing_of_a_stretch(world: World) -> None:
     world.record([Given("ben", T0 - 99), Given("anna", T0), Given("ben", T0 + 99), Given("anna", T0 + 1)], T0)
     kept = world.checkpoints(2)
     kept.keep([of(world.archive.key_range("Rider", "anna", 1, 2, None)[0])], verified=True)
-    assert kept.marks("anna", END) == [Mark(2, T0, T0 + 1)]
+    found = [kept.decided("anna", END, T0 + ms) for ms in (-1, 0, 1)]
+    assert found == [[Stretch(0, 2, 4, False)], [], [Stretch(0, 2, 4, True)]]
+
+
+def test_neighbours_of_one_kind_are_one_stretch_and_no_others(world: World) -> None:
+    # Two by two: before, before, after, none kept, after, before, both, before, before, after.
+    events = recorded(world, "anna", 1, 2, 3, 1, 8, 9, 8, 8, 9, 9, 2, 1, 1, 9, 1, 1, 2, 2, 7, 9)
+    kept = world.checkpoints(2)
+    kept.keep([of(event) for event in events if event.version % 2 == 0 and event.version != 8], verified=False)
+    assert kept.decided("anna", END, T0 + 5) == [
+        Stretch(0, 4, 4, True),
+        Stretch(4, 6, 6, False),
+        Stretch(8, 10, 10, False),
+        Stretch(10, 12, 12, True),
+        Stretch(14, 18, 18, True),
+        Stretch(18, 20, 20, False),
+    ]
+
+
+def test_what_is_decided_is_what_the_events_say(postgres: PostgresWorld) -> None:
+    """As in memory, where it is computed from the events themselves: whatever is missing, whenever, up to wherever."""
+    memory = MemoryWorld()
+    chance = random.Random(5)
+    happened = [number * 3 + chance.choice([0, 0, 1, -40, -150]) for number in range(120)]
+    # In one transaction: a partition has few positions, and reading looks into each.
+    given = [Given("anna", T0 + ms) for ms in happened]
+    memory.record(given, T0)
+    EventRecorder(postgres.writer).insert_events([postgres.event(one) for one in given])
+    for every in (1, 2, 5):
+        worlds: list[World] = [memory, postgres]
+        both = [world.checkpoints(every) for world in worlds]
+        for world, kept in zip(worlds, both, strict=True):
+            events = world.archive.key_range("Rider", "anna", 0, END, None)
+            which = random.Random(every)
+            kept.keep([of(e) for e in events if e.version % every == 0 and which.random() < 0.9], verified=True)
+        for _ in range(60):
+            position, at_ms = chance.randrange(130), T0 + chance.randrange(-160, 370)
+            found = [kept.decided("anna", position, at_ms) for kept in both]
+            assert found[0] == found[1]
 
 
 def test_what_this_log_does_not_hold_is_not_kept(world: World) -> None:
@@ -103,8 +164,8 @@ def test_what_this_log_does_not_hold_is_not_kept(world: World) -> None:
     kept = world.checkpoints(2)
     for verified in (False, True):
         kept.keep([*wrong, of(four)], verified=verified)
-        assert kept.marks("anna", END) == [Mark(4, T0 + 3, T0 + 4)]
-        assert kept.marks("ben", END) == kept.marks("nobody", END) == []
+        assert versions(kept, "anna") == [4]
+        assert versions(kept, "ben") == versions(kept, "nobody") == []
 
 
 def test_only_what_is_verified_replaces(world: World) -> None:
@@ -137,7 +198,7 @@ def test_many_are_kept_at_once(world: World) -> None:
     world.record([Given(key, T0) for key in keys], T0)
     kept = world.checkpoints(1)
     kept.keep([of(world.archive.key_range("Rider", key, 0, 1, None)[0], b"x" * 600) for key in keys], verified=False)
-    assert all(kept.at(key, 1) is not None for key in keys)
+    assert all(kept.at(key, position) is not None for position, key in enumerate(keys, start=1))
 
 
 # --- in Postgres, where several keep theirs
@@ -151,21 +212,21 @@ def test_folds_and_projections_have_each_their_own(postgres: PostgresWorld) -> N
     mine.keep([of(events[1], b"mine")], verified=True)
     for other in (other_fold, other_model):
         assert other.latest("anna", END) is other.at("anna", 2) is None
-        assert other.marks("anna", END) == []
+        assert versions(other, "anna") == []
         other.keep([of(events[1], b"other")], verified=False)
     assert mine.at("anna", 2) == Kept(2, 2, b"mine", True)
 
 
-def test_a_mark_of_another_grid_is_none_of_this_one(postgres: PostgresWorld) -> None:
+def test_a_checkpoint_of_another_grid_decides_nothing_on_this_one(postgres: PostgresWorld) -> None:
     """It speaks of the versions since *its* grid's last one: read on a wider grid, late events would be passed over."""
     events = recorded(postgres, "anna", 1, 2, 3, 4)
     PostgresCheckpoints(postgres.reader, SPEED, 2).keep([of(events[1]), of(events[3])], verified=False)
     wider = PostgresCheckpoints(postgres.reader, SPEED, 4)
-    assert wider.marks("anna", END) == []
+    assert wider.decided("anna", END, FAR) == []
     # The state itself is as good on any grid.
     assert wider.latest("anna", END) == Kept(4, 4, b"state", False)
     wider.keep([of(events[3])], verified=True)
-    assert wider.marks("anna", END) == [Mark(4, T0 + 1, T0 + 4)]
+    assert wider.decided("anna", END, FAR) == [Stretch(0, 4, 4, True)]
 
 
 def test_keepers_that_meet_do_not_throw_each_other_out(postgres: PostgresWorld) -> None:
@@ -208,9 +269,9 @@ def test_a_discarded_event_takes_away_what_has_folded_it_under_any_fold(postgres
         kept.keep([of(event) for event in anna + ben], verified=True)
     forget_from(postgres.reader, SPEED, "anna", anna[1].position)
     for kept in (own, other_fold):
-        assert [mark.version for mark in kept.marks("anna", END)] == [1]
-        assert [mark.version for mark in kept.marks("ben", END)] == [1, 2, 3]
-    assert [mark.version for mark in other_model.marks("anna", END)] == [1, 2, 3]
+        assert versions(kept, "anna") == [1]
+        assert versions(kept, "ben") == [1, 2, 3]
+    assert versions(other_model, "anna") == [1, 2, 3]
 
 
 def test_those_of_a_fold_go_with_its_last_generation(postgres: PostgresWorld) -> None:
@@ -224,7 +285,7 @@ def test_those_of_a_fold_go_with_its_last_generation(postgres: PostgresWorld) ->
         one.keep([of(event)], verified=True)
 
     def left() -> list[bool]:
-        return [one.at("anna", 1) is not None for one in kept]
+        return [one.at("anna", event.position) is not None for one in kept]
 
     generations.record(rebuilt[0], "dropped", None)
     assert left() == [True, True, True]
@@ -241,7 +302,7 @@ def test_a_server_that_is_away_is_a_port_error() -> None:
         lambda: kept.keep([Checkpoint("anna", 1, 1, b"", b"")], verified=False),
         lambda: kept.latest("anna", 1),
         lambda: kept.at("anna", 1),
-        lambda: kept.marks("anna", 1),
+        lambda: kept.decided("anna", 1, 1),
         lambda: forget_from(engine, SPEED, "anna", 1),
     ):
         with pytest.raises(PortUnavailable):

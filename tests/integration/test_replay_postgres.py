@@ -16,7 +16,7 @@ from infrastructure.checkpointing import CheckpointingSink
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.checkpoints import PostgresCheckpoints
 from infrastructure.event_store.engine import writer_engine
-from projections.checkpoints import EVERY
+from projections.checkpoints import EVERY, Checkpoint
 from projections.filler import Filler
 from projections.replay.as_of import AsOf
 from projections.replay.key import KeyReplay
@@ -29,6 +29,7 @@ from tests.support.replay_reference import counting, window
 from tests.support.replays import END_MS, as_asked, asks, assert_speed, drive
 from tests.support.rider_events import START_MS
 from tests.support.speed_events import ping_data
+from tests.support.touched import touched
 
 PINGS = 20_000
 
@@ -133,5 +134,16 @@ def test_one_of_many_events_is_a_few_hundred_events_away(
         most[of] = max(most.get(of, 0), found.events)
         if of != "event, late":
             assert found.events < 3 * EVERY
+    # Nor does the server look at more: whichever index its statistics praise.
+    with touched(engine) as seen:
+        for as_of in (AsOf.happened(START_MS + PINGS // 2 * 1_000), AsOf.at_position(PINGS)):
+            assert replay.at("in-order", archive.horizon(as_of)) is not None
+        [last] = archive.key_range("Rider", "in-order", PINGS - EVERY - 1, PINGS - EVERY, None)
+        made = Checkpoint(last.key, last.version, last.position, b"", last.payload)
+        PostgresCheckpoints(engine, SPEED).keep([made], verified=False)
+    assert [one for one in seen if one.read > EVERY + 50] == []
+    # Both ends of what had happened and of what had not, however many checkpoints lie between.
+    assert [one.returned for one in seen if "decided" in one.statement] == [4]
+    assert sum(one.read for one in seen) < 4 * EVERY
     record_property("most events folded for one answer", most)
     record_property("ms an answer, median", {axis: round(sorted(ms)[len(ms) // 2], 1) for axis, ms in took.items()})

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from projections.checkpoints import EVERY, Checkpoint, Kept, Mark
+from projections.checkpoints import EVERY, Checkpoint, Kept, Stretch
 from projections.ports import LoggedEvent
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
@@ -130,19 +130,27 @@ class MemoryCheckpoints:
         found = [one for one in self._of(key, position) if one.verified or not verified]
         return found[-1] if found else None
 
-    def at(self, key: str, version: int) -> Kept | None:
-        return next((one for (of, _), one in self.kept.items() if of == key and one.version == version), None)
+    def at(self, key: str, position: int) -> Kept | None:
+        return self.kept.get((key, position))
 
-    def marks(self, key: str, position: int) -> list[Mark]:
-        return [self._mark(key, one.version) for one in self._of(key, position)]
+    def decided(self, key: str, position: int, happened_by_ms: int) -> list[Stretch]:
+        found: list[Stretch] = []
+        for one in self._of(key, position):
+            times = self._times(key, one.version)
+            if min(times) <= happened_by_ms < max(times):
+                continue
+            this = Stretch(one.version - self._every, one.version, one.position, max(times) <= happened_by_ms)
+            if found and (found[-1].upto, found[-1].happened) == (this.after, this.happened):
+                this = this._replace(after=found.pop().after)
+            found.append(this)
+        return found
 
     def _of(self, key: str, position: int) -> list[Kept]:
         return sorted(one for (of, _), one in self.kept.items() if of == key and one.position <= position)
 
-    def _mark(self, key: str, version: int) -> Mark:
-        times = [
+    def _times(self, key: str, version: int) -> list[int]:
+        return [
             self._log.event_ms(e.position)
             for e in self._log.events
             if e.key == key and version - self._every < e.version <= version
         ]
-        return Mark(version, min(times), max(times))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from projections.checkpoints import Checkpoint, Kept, Mark
+from projections.checkpoints import Checkpoint, Kept, Stretch
 from projections.digest import fold_digest, view_digest
 from projections.parity.served import LoggedRead, ServedRead, Verdict, WrongCheckpoint
 from projections.ports import LoggedEvent
@@ -51,24 +51,24 @@ class KeyArchive(MemoryLog):
 
 
 class KeptCheckpoints:
-    """Those of one fold, by key and version."""
+    """Those of one fold, by key and position."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, int], Kept] = {}
 
     def keep(self, checkpoints: Sequence[Checkpoint], *, verified: bool) -> None:
         for one in checkpoints:
-            if verified or (one.key, one.version) not in self.kept:
-                self.kept[one.key, one.version] = Kept(one.version, one.position, one.state, verified)
+            if verified or (one.key, one.position) not in self.kept:
+                self.kept[one.key, one.position] = Kept(one.version, one.position, one.state, verified)
 
     def latest(self, key: str, position: int, *, verified: bool = False) -> Kept | None:
         found = [one for (of, _), one in self.kept.items() if of == key and one.position <= position]
         return max((one for one in found if one.verified or not verified), default=None)
 
-    def at(self, key: str, version: int) -> Kept | None:
-        return self.kept.get((key, version))
+    def at(self, key: str, position: int) -> Kept | None:
+        return self.kept.get((key, position))
 
-    def marks(self, key: str, position: int) -> list[Mark]:
+    def decided(self, key: str, position: int, happened_by_ms: int) -> list[Stretch]:
         raise NotImplementedError
 
 
