@@ -5,12 +5,12 @@ It starts at a checkpoint and folds the few hundred events behind it, however lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from projections.checkpoints import EVERY, Checkpoint, Checkpoints, Stretch, plan_by_event_time
-from projections.folding import UNREACHED, Decode, Fold
+from projections.folding import Decode, Fold
 from projections.ports import LoggedEvent, Parked, PortUnavailable
 from projections.protocol import Projection
 from projections.replay.archive import Archive
@@ -143,12 +143,22 @@ class KeyReplay(Generic[S]):
             # Only the beginning of a log is ever detached: if the first is there, all are.
             first = plan.ranges[0][0]
             self._whole(key, first, self._range(key, first, first + 1, None), horizon)
-        for after, until in plan.ranges:
-            for first in range(after, until, self._every):
-                run.take(self._range(key, first, min(first + self._every, until), horizon.happened_by_ms))
+        made: list[Checkpoint] = []
+        whole_upto = plan.version
+        try:
+            for after, until in _steps(plan.ranges, self._every):
+                events = self._range(key, after, until, horizon.happened_by_ms)
+                passed = run.take(events)
+                # As long as nothing is left out, the states are those of any horizon: where one was missing, or none
+                # was ever left, the next read does not fold all this again.
+                if after == whole_upto and len(events) == until - after:
+                    made += passed
+                    whole_upto = until
                 self._check(run)
                 if run.parked is not None:
-                    return run
+                    break
+        finally:
+            self._leave(made, verified=start is None or start.verified)
         return run
 
     def _whole(self, key: str, after: int, events: Sequence[LoggedEvent], horizon: Horizon) -> None:
@@ -174,9 +184,7 @@ class KeyReplay(Generic[S]):
         return not self._projection.tables
 
     def _run(self, key: str, horizon: Horizon, state: bytes | None) -> KeyRun[S]:
-        # A fold over a part of the events passes no state that another horizon could start from.
-        every = self._every if horizon.happened_by_ms is None else UNREACHED
-        fold = Fold(self._projection, self._decode, lambda: horizon.at_ms, every)
+        fold = Fold(self._projection, self._decode, lambda: horizon.at_ms, self._every)
         discarded = self._archive.discarded(self._projection.name)
         return KeyRun(fold, key, None if state is None else self._projection.decode(state), discarded)
 
@@ -186,3 +194,10 @@ class KeyReplay(Generic[S]):
     def _check(self, run: KeyRun[S]) -> None:
         if self._most is not None and run.events > self._most:
             raise TooLong(f"more than {self._most:,} events of one key would have to be folded")
+
+
+def _steps(ranges: Sequence[tuple[int, int]], every: int) -> Iterator[tuple[int, int]]:
+    """The ranges (after, upto] in parts of ``every`` versions."""
+    for start, end in ranges:
+        for after in range(start, end, every):
+            yield after, min(after + every, end)

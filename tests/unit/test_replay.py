@@ -196,11 +196,40 @@ def test_a_replay_starts_at_the_checkpoint_before_and_folds_few_events() -> None
         assert (again.events, SPEED.encode(again.state)) == (7, states(log, 57))
 
 
-def test_too_many_events_are_refused_and_leave_what_was_done_to_the_next_who_asks() -> None:
+@pytest.mark.parametrize("missing", [10, 50, 90])
+def test_a_checkpoint_that_is_missing_costs_one_reader_by_event_time_and_not_the_next(missing: int) -> None:
+    """Whoever dies between serving and keeping leaves one out: all that follows had to be folded again, every time."""
+    log = a_stream(100)
+    kept = MemoryCheckpoints(log, 10)
+    replay = KeyReplay(SPEED, log, kept, decode, every=10)
+    replay.at("anna", log.horizon(AsOf.at_position(100)))
+    was = kept.kept.pop(("anna", missing))
+    horizon = log.horizon(AsOf.happened(START_MS + 96_000))
+    first, again = replay.at("anna", horizon), replay.at("anna", horizon)
+    assert first is not None
+    assert again is not None
+    assert (first.events, again.events) == (97 - missing + 10, 7)
+    assert first.state == again.state
+    assert kept.kept["anna", missing] == was
+
+
+def test_a_reader_by_event_time_keeps_no_state_from_which_a_later_event_is_missing() -> None:
+    log = MemoryArchive(lambda: END_MS)
+    # The fifth of each ten happened an hour after the others.
+    for second in range(40):
+        ms = START_MS + second * 1_000 + (3_600_000 if second % 10 == 4 and second >= 10 else 0)
+        log.append("anna", "GpsPing", ping_data("anna", ms, second), recorded_ms=START_MS + second * 1_000)
+    kept = MemoryCheckpoints(log, 10)
+    KeyReplay(SPEED, log, kept, decode, every=10).at("anna", log.horizon(AsOf.happened(START_MS + 60_000)))
+    assert {place: one.state for place, one in kept.kept.items()} == {("anna", 10): states(log, 10)}
+
+
+@pytest.mark.parametrize("as_of", [AsOf.at_position(95), AsOf.happened(START_MS + 94_000)], ids=lambda a: a.axis)
+def test_too_many_events_are_refused_and_leave_what_was_done_to_the_next_who_asks(as_of: AsOf) -> None:
     log = a_stream(100)
     kept = MemoryCheckpoints(log, 10)
     replay = KeyReplay(SPEED, log, kept, decode, most=40, every=10)
-    horizon = log.horizon(AsOf.at_position(95))
+    horizon = log.horizon(as_of)
     for _ in range(2):
         with pytest.raises(TooLong, match="40"):
             replay.at("anna", horizon)
