@@ -11,23 +11,21 @@ import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from infrastructure.cdc.guard import known_ids, other_topics
-from infrastructure.cdc.marks import AnotherLog, Marks
+from infrastructure.cdc.marks import AnotherLog
 from infrastructure.cdc.outflow import Outflow
 from infrastructure.cdc.pgoutput import ProtocolError
 from infrastructure.cdc.polling_relay import RelayInUse, polling_relay
 from infrastructure.cdc.slot import SlotUnusable
 from infrastructure.cdc.stream import SlotInUse, StreamLost
+from infrastructure.cdc.topic_watch import TopicWatch
 from infrastructure.cdc.wal_relay import wal_relay
 from infrastructure.event_store.engine import reader_engine
-from infrastructure.kafka.admin import TopicError, ensure_topics, topic_ids
-from infrastructure.kafka.factory import bootstrap
+from infrastructure.kafka.admin import TopicError
 from infrastructure.kafka.port import PublishError
 from infrastructure.observability.stages import STANDBY, Progress, StageReporter
 from infrastructure.processes.common import run_until_stopped, stop_event, tame_collector
 from infrastructure.processes.tailer_report import TailerReport
 from infrastructure.settings import Settings
-from infrastructure.topics import topics
 
 log = logging.getLogger("ridelog.tailer")
 
@@ -72,8 +70,10 @@ def run(settings: Settings, engine: Engine, reporter: StageReporter, stop: threa
                 if standby is not None:
                     log.warning("the tailer before this one has ended: this one goes on")
                     standby.retire()
-                _note_topics(settings, engine)
-                _drive(relay, TailerReport(settings, engine, relay.out, reporter), stop)
+                topic_watch = TopicWatch(settings, engine)
+                topic_watch.look()
+                with topic_watch.watching():
+                    _drive(relay, TailerReport(settings, engine, relay.out, reporter), stop)
         except (SlotInUse, RelayInUse) as error:
             if standby is None:
                 log.warning("%s: this tailer waits, and goes on when that one ends", error)
@@ -95,23 +95,3 @@ def _drive(relay: Relay, report: TailerReport, stop: threading.Event) -> None:
     while not stop.is_set():
         relay.step(IDLE_S)
         report.look()
-
-
-def _note_topics(settings: Settings, engine: Engine) -> None:
-    """Make the topics that are missing, and say which are not those that were published to before.
-
-    Those are not published anew from the start: the mark says what was published, not what Kafka still has.
-    """
-    names = list(topics(settings).values())
-    ensure_topics(bootstrap(settings), names, settings.topic_partitions)
-    found = known_ids(topic_ids(bootstrap(settings), names))
-    marks = Marks(engine, settings.slot_name)
-    mark = marks.read()
-    if other := other_topics(mark, found):
-        log.warning(
-            "topics %s were made anew: they go on behind position %d; projections take what is before from the event "
-            "store",
-            ", ".join(other),
-            mark.position if mark is not None else 0,
-        )
-    marks.note_topics(found)

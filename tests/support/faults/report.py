@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ def fault_runs(reports: Iterable[pytest.TestReport]) -> list[Run]:
     """Those reports that are of a fault: they name it and the broker among their properties."""
     runs = []
     for report in reports:
-        said = dict(report.user_properties)
+        said: dict[str, Any] = dict(report.user_properties)
         if "fault" in said:
             runs.append(
                 Run(
