@@ -55,6 +55,7 @@ def build(settings: Settings, parts: Parts) -> Litestar:
             max_bytes=settings.max_body_bytes,
             count=count_pings,
             seen=saw_pings,
+            refused=refused_pings,
         ),
         speed_route(parts.speed, parts.past_speed, limits, parts.delay_ms, parts.served),
         *health_routes(parts.checks, parts.refresh_metrics),
@@ -99,6 +100,10 @@ def count_pings(answer: Accepted) -> None:
 def saw_pings(device_s: float, ingest_s: float) -> None:
     metrics.DEVICE_SECONDS.observe(device_s)
     metrics.INGEST_SECONDS.observe(ingest_s)
+
+
+def refused_pings(why: str, pings: int) -> None:
+    metrics.REFUSED.labels(why).inc(pings)
 
 
 def timing(app: ASGIApp) -> ASGIApp:

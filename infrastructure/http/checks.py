@@ -1,4 +1,4 @@
-"""What ``/health/ready`` asks, and what ``/metrics`` brings up to date first."""
+"""What ``/health/ready`` asks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.event_store.head import read_head
-from infrastructure.ingest.group_commit import GroupCommit
-from infrastructure.observability import metrics
 from infrastructure.observability.stages import StageReport, newest, read_stages
 from projections.catalogue import PROJECTIONS
 
@@ -38,27 +36,6 @@ def ready_checks(engine: Engine, client: redis.asyncio.Redis) -> dict[str, Check
         return check
 
     return {"postgres": postgres, "redis": cache, **{name: stage(name) for name in NEEDED}}
-
-
-def refresher(engine: Engine, commits: GroupCommit) -> Callable[[], Awaitable[None]]:
-    """Brings the gauges that only this node knows up to date when they are asked for."""
-
-    def refresh() -> None:
-        metrics.QUEUE.set(commits.queued())
-        try:
-            with engine.connect() as connection:
-                metrics.LOG_POSITION.set(read_head(connection).position)
-            reports = newest(read_stages(engine))
-        except SQLAlchemyError:
-            reports = {}  # Postgres is away, and with it every stage: they count as not connected
-        for name in NEEDED:
-            report = reports.get(name)
-            metrics.STAGE_CONNECTED.labels(name).set(report is not None and report.connected)
-
-    async def run() -> None:
-        await asyncio.to_thread(refresh)
-
-    return run
 
 
 def _postgres(engine: Engine) -> str:

@@ -8,6 +8,8 @@ import signal
 import threading
 from collections.abc import Callable
 
+from infrastructure.observability import metrics
+
 log = logging.getLogger("ridelog.process")
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -34,6 +36,7 @@ def run_until_stopped(
     stop: threading.Event,
     passing: tuple[type[Exception], ...],
     told: Callable[[str], None],
+    stage: str,
 ) -> None:
     """Call ``attempt`` again after each error that passes by itself, ever more slowly; ``told`` gets the reason.
 
@@ -46,6 +49,7 @@ def run_until_stopped(
         except passing as error:
             wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
             log.warning("%s: trying again in %.1f s", error, wait_s)
+            metrics.STAGE_FAILURES.labels(stage, type(error).__name__).inc()
             told(f"{type(error).__name__}: {error}")
             stop.wait(wait_s)
             failures += 1
