@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import redis
 import redis.asyncio
@@ -18,11 +19,15 @@ NEEDED = ("tailer", *PROJECTIONS)
 Check = Callable[[], Awaitable[str]]
 
 
-def ready_checks(engine: Engine, client: redis.asyncio.Redis) -> dict[str, Check]:
+def ready_checks(
+    engine: Engine, client: redis.asyncio.Redis | None, stages: Sequence[str] = NEEDED
+) -> dict[str, Check]:
+    """Postgres, Redis if somebody here uses it (``client``), and ``stages``: each is connected, wherever it runs."""
+
     async def postgres() -> str:
         return await asyncio.to_thread(_postgres, engine)
 
-    async def cache() -> str:
+    async def cache(client: redis.asyncio.Redis) -> str:
         try:
             await client.ping()
         except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -35,7 +40,10 @@ def ready_checks(engine: Engine, client: redis.asyncio.Redis) -> dict[str, Check
 
         return check
 
-    return {"postgres": postgres, "redis": cache, **{name: stage(name) for name in NEEDED}}
+    servers: dict[str, Check] = {"postgres": postgres}
+    if client is not None:
+        servers["redis"] = partial(cache, client)
+    return servers | {name: stage(name) for name in stages}
 
 
 def _postgres(engine: Engine) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 from litestar import MediaType, Request, Response, post
@@ -48,7 +48,8 @@ class Accepted(msgspec.Struct):
 Count = Callable[[Accepted], None]
 Seen = Callable[[float, float], None]
 """Told of each recorded request: seconds from its newest ping's event to reception, and from reception to commit."""
-Refused = Callable[[str, int], None]
+Why = Literal["queue_full", "event_store"]
+Refused = Callable[[Why, int], None]
 """Told of each request that is answered with 503: why, and how many pings must be sent again."""
 
 

@@ -87,6 +87,11 @@ INGEST_SECONDS = Histogram(
 PROJECTION_EVENTS = Counter(
     "ridelog_projection_events", "Events by what a projection did with them", ("projection", "what")
 )
+DISTRUSTED_AT = named_gauge(
+    "ridelog_fence_distrusted_timestamp_seconds",
+    "When a fence was last distrusted and its shard folded anew: of another log, beyond the head, or not there",
+    ("projection",),
+)
 BATCH_SECONDS = Histogram(
     "ridelog_projection_batch_seconds",
     "From a batch's arrival until it is folded and stored",

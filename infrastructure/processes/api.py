@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import uvicorn
-
 from domain.contracts import Codec
 from domain.riders import Riders
 from infrastructure.event_store.engine import reader_engine, writer_engine
@@ -23,6 +21,7 @@ from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
 from infrastructure.parity.recording import postgres_recorder
 from infrastructure.processes.common import tame_collector
+from infrastructure.processes.http_server import serve_http
 from infrastructure.redis.connection import connect, connect_async
 from infrastructure.redis.reader import StateReader
 from infrastructure.registry.connect import schema_ids
@@ -86,18 +85,7 @@ def main(settings: Settings) -> None:
         ),
     )
     try:
-        uvicorn.run(
-            application,
-            host=settings.host,
-            port=settings.port,
-            loop="uvloop",
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=10,
-        )
+        serve_http(application, settings)
     finally:
         commits.stop()
         watch.stop()

@@ -42,6 +42,8 @@ def run_until_stopped(
 
     ``attempt`` returns when ``stop`` is set. Any other error ends the process, which its supervisor starts again.
     """
+    # All of them at once: of a counter that begins at 1 Prometheus shows no increase.
+    failed = {kind: metrics.STAGE_FAILURES.labels(stage, kind.__name__) for kind in passing}
     failures = 0
     while not stop.is_set():
         try:
@@ -49,7 +51,7 @@ def run_until_stopped(
         except passing as error:
             wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
             log.warning("%s: trying again in %.1f s", error, wait_s)
-            metrics.STAGE_FAILURES.labels(stage, type(error).__name__).inc()
+            failed[next(kind for kind in passing if isinstance(error, kind))].inc()
             told(f"{type(error).__name__}: {error}")
             stop.wait(wait_s)
             failures += 1
