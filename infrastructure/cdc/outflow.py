@@ -6,6 +6,7 @@ closed → Kafka acknowledges the token → the watermark moves past it once all
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -32,6 +33,10 @@ class Progress:
     position: int | None = None
     commit_ms: int = 0
     """Commit time of the last transaction acknowledged, epoch milliseconds."""
+    behind_ms: int = -1
+    """How long the last transaction took from its commit until it was acknowledged; -1 before the first."""
+    event_ms: int = -1
+    """When the last transaction that held an event was acknowledged, epoch milliseconds; -1 before the first."""
 
 
 @dataclass
@@ -92,6 +97,10 @@ class Outflow:
         """Whether more may be read."""
         return self._waiting_records < WAITING_RECORDS
 
+    def room(self) -> int:
+        """How many more records may wait for the publisher; what was read at once may go beyond."""
+        return max(0, WAITING_RECORDS - self._waiting_records)
+
     def idle(self, wal_end: int) -> None:
         """All that the server has sent up to ``wal_end`` was read; confirmed if nothing of it is under way."""
         if not self.is_open and not self._waiting and not self._sealed:
@@ -139,6 +148,10 @@ class Outflow:
             self.progress.transactions += 1
             self.progress.acknowledged += transaction.rows
             self.progress.commit_ms = max(self.progress.commit_ms, transaction.commit_ms)
+            now_ms = time.time_ns() // 1_000_000
+            self.progress.behind_ms = max(0, now_ms - transaction.commit_ms)
+            if transaction.rows:
+                self.progress.event_ms = now_ms
         self.progress.position = self._watermark.position
 
     def _seal_before(self, token: int) -> None:

@@ -16,6 +16,8 @@ def show_slot(state: SlotState | None) -> None:
     for one in STATUSES:
         metrics.SLOT_STATUS.labels(one).set(one == status)
     metrics.SLOT_RETAINED.set(0 if state is None else state.retained_bytes)
+    metrics.SLOT_UNCONFIRMED.set(0 if state is None else state.behind_bytes)
+    metrics.SLOT_ACTIVE.set(state is not None and state.active)
     # Without a limit no WAL is ever taken from it.
     unlimited = state is None or (state.safe_wal_size is None and not state.is_lost)
     metrics.SLOT_SAFE.set(math.inf if unlimited or state is None else state.safe_wal_size or 0)

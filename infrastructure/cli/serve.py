@@ -36,7 +36,8 @@ def serve(
 
     - RIDELOG_POSTGRES_URL, RIDELOG_REDIS_URL, RIDELOG_KAFKA_BOOTSTRAP name external servers.
 
-    Then the API, the tailer and the projections. What ends is started again; logs are in <data-dir>/logs.
+    Then the API, the tailer and the projections. With --only and without the API, the HTTP port serves /metrics and
+    /health/ready of what runs. What ends is started again; logs are in <data-dir>/logs.
     """
     from infrastructure.observability.logging import configure
     from infrastructure.settings import Settings
@@ -73,6 +74,8 @@ def announce(info: RunInfo, services: Sequence[Service], missing: str) -> None:
         lines = [f"ridelog runs and is not ready yet ({missing}); it goes on trying; stop it with Ctrl-C"]
     if "api" in running:
         lines.append(f"  http      {info.http_url}  (interface: {info.http_url}/schema)")
+    else:
+        lines.append(f"  http      {info.http_url}  (/metrics and /health/ready of what runs here)")
     for name, url in (
         ("postgres", info.postgres_url),
         ("redis", info.redis_url),

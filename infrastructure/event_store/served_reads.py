@@ -38,6 +38,7 @@ _TALLY = text(
     "SELECT (SELECT count(*) FROM served_reads WHERE projection = :projection),"
     " (SELECT count(*) FROM served_reads WHERE projection = :projection AND verdict IS NULL)"
 )
+_WAITING = text("SELECT count(*) FROM served_reads WHERE projection = :projection AND verdict IS NULL")
 _MISMATCHES = text(
     "SELECT g.generation,"
     " (SELECT count(*) FROM served_reads r"
@@ -101,6 +102,11 @@ class PostgresServedReads:
         with unavailable_as_port_error(), self._engine.connect() as connection:
             row = connection.execute(_MISMATCHES, {"projection": self._projection}).one_or_none()
         return (None, 0) if row is None else (int(row[0]), int(row[1]))
+
+    def waiting(self) -> int:
+        """How many are not checked yet."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return int(connection.execute(_WAITING, {"projection": self._projection}).scalar_one())
 
     def tally(self) -> Tally:
         generation, mismatches = self.mismatches()

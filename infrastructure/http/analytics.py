@@ -13,7 +13,7 @@ from litestar.params import FromPath, Parameter
 from sqlalchemy import Engine
 
 from infrastructure.http.analytics_reading import LiveReading, Reading
-from infrastructure.http.as_of import PAST, At, AtPosition, OnAxis, as_of, refused
+from infrastructure.http.as_of import At, AtPosition, OnAxis, answering, as_of
 from infrastructure.http.described import errors
 from infrastructure.http.errors import ApiError
 from infrastructure.http.paging import (
@@ -52,10 +52,8 @@ def analytics_router(engine: Engine, past: PastRows) -> Router:
             with LiveReading(engine) as live:
                 yield live
             return
-        try:
+        with answering():
             found = past.at(when) if rider_id is None else past.of_rider(rider_id, when)
-        except PAST as error:
-            raise refused(error) from error
         yield found
 
     handlers = [_riders(readings), _rider(readings), _fleet(readings)]

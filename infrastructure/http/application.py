@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from litestar import Litestar, MediaType, Router
 from litestar.enums import ScopeType
@@ -21,7 +21,7 @@ from infrastructure.http.errors import HANDLERS
 from infrastructure.http.health import Check, health_routes
 from infrastructure.http.hosts import local_only
 from infrastructure.http.index import index
-from infrastructure.http.pings import Accepted, Submit, pings_route
+from infrastructure.http.pings import Accepted, Submit, Why, pings_route
 from infrastructure.http.speed import Served, speed_route
 from infrastructure.observability import metrics
 from infrastructure.redis.reader import StateReader
@@ -47,6 +47,9 @@ class Parts:
 
 def build(settings: Settings, parts: Parts) -> Litestar:
     """Routes, guard, error handlers and the OpenAPI description under ``/schema``."""
+    # Of a counter that begins at 1 Prometheus shows no increase.
+    for why in get_args(Why):
+        metrics.REFUSED.labels(why)
     limits = Limits(settings.target_freshness_ms, settings.feature_ttl_ms)
     handlers: list[HTTPRouteHandler | Router] = [
         pings_route(
@@ -55,6 +58,7 @@ def build(settings: Settings, parts: Parts) -> Litestar:
             max_bytes=settings.max_body_bytes,
             count=count_pings,
             seen=saw_pings,
+            refused=refused_pings,
         ),
         speed_route(parts.speed, parts.past_speed, limits, parts.delay_ms, parts.served),
         *health_routes(parts.checks, parts.refresh_metrics),
@@ -99,6 +103,10 @@ def count_pings(answer: Accepted) -> None:
 def saw_pings(device_s: float, ingest_s: float) -> None:
     metrics.DEVICE_SECONDS.observe(device_s)
     metrics.INGEST_SECONDS.observe(ingest_s)
+
+
+def refused_pings(why: Why, pings: int) -> None:
+    metrics.REFUSED.labels(why).inc(pings)
 
 
 def timing(app: ASGIApp) -> ASGIApp:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, get_args
 
 from litestar.params import Parameter
 
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.paging import instant_ms
+from infrastructure.observability import metrics
 from projections.ports import PortUnavailable
 from projections.replay.as_of import AsOf, Axis, Unresolvable
 from projections.replay.key import TooLong
@@ -43,6 +47,19 @@ def as_of(at: str | None, axis: str | None, position: int | None) -> AsOf | None
     if position is not None:
         raise ApiError(400, "invalid_request", "give either at or position; both only with axis=event")
     return AsOf.known(at_ms)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Times an answer about the past. Raises ApiError for what cannot be answered."""
+    began, outcome = time.perf_counter(), "answered"
+    try:
+        yield
+    except PAST as error:
+        outcome = "unavailable" if isinstance(error, PortUnavailable) else "refused"
+        raise refused(error) from error
+    finally:
+        metrics.REPLAY_SECONDS.labels(outcome).observe(time.perf_counter() - began)
 
 
 def refused(error: Exception) -> ApiError:

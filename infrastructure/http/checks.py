@@ -1,9 +1,10 @@
-"""What ``/health/ready`` asks, and what ``/metrics`` brings up to date first."""
+"""What ``/health/ready`` asks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import redis
 import redis.asyncio
@@ -11,8 +12,6 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.event_store.head import read_head
-from infrastructure.ingest.group_commit import GroupCommit
-from infrastructure.observability import metrics
 from infrastructure.observability.stages import StageReport, newest, read_stages
 from projections.catalogue import PROJECTIONS
 
@@ -20,11 +19,15 @@ NEEDED = ("tailer", *PROJECTIONS)
 Check = Callable[[], Awaitable[str]]
 
 
-def ready_checks(engine: Engine, client: redis.asyncio.Redis) -> dict[str, Check]:
+def ready_checks(
+    engine: Engine, client: redis.asyncio.Redis | None, stages: Sequence[str] = NEEDED
+) -> dict[str, Check]:
+    """Postgres, Redis if somebody here uses it (``client``), and ``stages``: each is connected, wherever it runs."""
+
     async def postgres() -> str:
         return await asyncio.to_thread(_postgres, engine)
 
-    async def cache() -> str:
+    async def cache(client: redis.asyncio.Redis) -> str:
         try:
             await client.ping()
         except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -37,28 +40,10 @@ def ready_checks(engine: Engine, client: redis.asyncio.Redis) -> dict[str, Check
 
         return check
 
-    return {"postgres": postgres, "redis": cache, **{name: stage(name) for name in NEEDED}}
-
-
-def refresher(engine: Engine, commits: GroupCommit) -> Callable[[], Awaitable[None]]:
-    """Brings the gauges that only this node knows up to date when they are asked for."""
-
-    def refresh() -> None:
-        metrics.QUEUE.set(commits.queued())
-        try:
-            with engine.connect() as connection:
-                metrics.LOG_POSITION.set(read_head(connection).position)
-            reports = newest(read_stages(engine))
-        except SQLAlchemyError:
-            reports = {}  # Postgres is away, and with it every stage: they count as not connected
-        for name in NEEDED:
-            report = reports.get(name)
-            metrics.STAGE_CONNECTED.labels(name).set(report is not None and report.connected)
-
-    async def run() -> None:
-        await asyncio.to_thread(refresh)
-
-    return run
+    servers: dict[str, Check] = {"postgres": postgres}
+    if client is not None:
+        servers["redis"] = partial(cache, client)
+    return servers | {name: stage(name) for name in stages}
 
 
 def _postgres(engine: Engine) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 from litestar import MediaType, Request, Response, post
@@ -48,13 +48,18 @@ class Accepted(msgspec.Struct):
 Count = Callable[[Accepted], None]
 Seen = Callable[[float, float], None]
 """Told of each recorded request: seconds from its newest ping's event to reception, and from reception to commit."""
+Why = Literal["queue_full", "event_store"]
+Refused = Callable[[Why, int], None]
+"""Told of each request that is answered with 503: why, and how many pings must be sent again."""
 
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def pings_route(submit: Submit, *, max_items: int, max_bytes: int, count: Count, seen: Seen) -> HTTPRouteHandler:
+def pings_route(
+    submit: Submit, *, max_items: int, max_bytes: int, count: Count, seen: Seen, refused: Refused
+) -> HTTPRouteHandler:
     @post(
         "/pings",
         status_code=200,
@@ -81,8 +86,10 @@ def pings_route(submit: Submit, *, max_items: int, max_bytes: int, count: Count,
         try:
             outcomes = await submit(pings)
         except QueueFull as error:
+            refused("queue_full", len(pings))
             raise unavailable("queue_full", f"nothing was recorded: {error}; send the request again") from error
         except NotRecorded as error:
+            refused("event_store", len(pings))
             raise unavailable(
                 "event_store_unavailable",
                 "the event store is away; send the request again, it is recorded once",

@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from domain.features.speed_window import SpeedState
-from infrastructure.http.as_of import PAST, At, AtPosition, OnAxis, as_of, refused
+from infrastructure.http.as_of import At, AtPosition, OnAxis, answering, as_of
 from infrastructure.http.described import errors
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.pings import now_ms
@@ -38,10 +38,9 @@ def speed_route(
 
     async def then(rider_id: str, when: AsOf, allow_expired: bool) -> Response[dict[str, Any]]:
         try:
-            horizon, found = await asyncio.to_thread(past.at, rider_id, when)
+            with answering():
+                horizon, found = await asyncio.to_thread(past.at, rider_id, when)
             generation = await reader.generation()
-        except PAST as error:
-            raise refused(error) from error
         except ReadModelUnavailable as error:
             raise unavailable("read_model_unavailable", str(error)) from error
         # Which part of the log answers: with it, an answer on the axis event can be asked for again.

@@ -64,6 +64,7 @@ class Auditor:
             log.error("not what the log says: %s; run verify-parity, then rebuild-projection %s", words, name)
         # Asked of the record, since the command puts there what it has found.
         metrics.PARITY_MISMATCHES.labels(name).set(reads.mismatches()[1])
+        metrics.PARITY_UNCHECKED.labels(name).set(reads.waiting())
         return found
 
     def _run(self) -> None:

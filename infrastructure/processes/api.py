@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import uvicorn
-
 from domain.contracts import Codec
 from domain.riders import Riders
 from infrastructure.event_store.engine import reader_engine, writer_engine
@@ -16,12 +14,14 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.event_store.snapshots import SnapshotRecorder
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.application import Parts, build
-from infrastructure.http.checks import ready_checks, refresher
+from infrastructure.http.checks import ready_checks
 from infrastructure.http.registry_routes import registry_router
+from infrastructure.http.scrape import refresher
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
 from infrastructure.parity.recording import postgres_recorder
 from infrastructure.processes.common import tame_collector
+from infrastructure.processes.http_server import serve_http
 from infrastructure.redis.connection import connect, connect_async
 from infrastructure.redis.reader import StateReader
 from infrastructure.registry.connect import schema_ids
@@ -55,6 +55,7 @@ def main(settings: Settings) -> None:
         batch_pings=settings.commit_batch_pings,
         observe=_observe_commit,
     )
+    metrics.QUEUE_CAPACITY.set(settings.ingest_queue_pings)
     tame_collector()
     client = connect(settings.redis_url)
     slot = settings.slot_name if settings.relay == "wal" else None
@@ -75,7 +76,7 @@ def main(settings: Settings) -> None:
             delay_ms=partial(watch.delay_ms, speed.NAME),
             served=served,
             checks=ready_checks(reader, cache),
-            refresh_metrics=refresher(reader, commits),
+            refresh_metrics=refresher(reader, settings.data_dir, commits.queued),
             routers=[
                 analytics_router(reader, PastRows(reader, codec.decode, settings.replay_http_events)),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
@@ -84,18 +85,7 @@ def main(settings: Settings) -> None:
         ),
     )
     try:
-        uvicorn.run(
-            application,
-            host=settings.host,
-            port=settings.port,
-            loop="uvloop",
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=10,
-        )
+        serve_http(application, settings)
     finally:
         commits.stop()
         watch.stop()

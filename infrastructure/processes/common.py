@@ -8,6 +8,8 @@ import signal
 import threading
 from collections.abc import Callable
 
+from infrastructure.observability import metrics
+
 log = logging.getLogger("ridelog.process")
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -34,11 +36,14 @@ def run_until_stopped(
     stop: threading.Event,
     passing: tuple[type[Exception], ...],
     told: Callable[[str], None],
+    stage: str,
 ) -> None:
     """Call ``attempt`` again after each error that passes by itself, ever more slowly; ``told`` gets the reason.
 
     ``attempt`` returns when ``stop`` is set. Any other error ends the process, which its supervisor starts again.
     """
+    # All of them at once: of a counter that begins at 1 Prometheus shows no increase.
+    failed = {kind: metrics.STAGE_FAILURES.labels(stage, kind.__name__) for kind in passing}
     failures = 0
     while not stop.is_set():
         try:
@@ -46,6 +51,7 @@ def run_until_stopped(
         except passing as error:
             wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
             log.warning("%s: trying again in %.1f s", error, wait_s)
+            failed[next(kind for kind in passing if isinstance(error, kind))].inc()
             told(f"{type(error).__name__}: {error}")
             stop.wait(wait_s)
             failures += 1

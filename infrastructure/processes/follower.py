@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from prometheus_client import Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.contracts import Codec
@@ -14,7 +15,9 @@ from domain.identifiers import SHARDS
 from infrastructure.event_store.engine import reader_engine, sink_engine
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.kafka.factory import make_topic
+from infrastructure.observability import metrics
 from infrastructure.observability.stages import Progress, StageReporter, read_stages
+from infrastructure.observability.timed import TimedSink, TimedTopic
 from infrastructure.observability.watchdog import Sample
 from infrastructure.processes.common import run_until_stopped
 from infrastructure.processes.observer import Observer
@@ -26,7 +29,7 @@ from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
 from infrastructure.topics import topics
 from projections.digest import fold_digest
-from projections.ports import PortUnavailable, Topic, TopicUnavailable
+from projections.ports import PortUnavailable, TopicUnavailable
 from projections.protocol import Projection
 from projections.runner import LostRace, Runner
 from projections.writer import BrokenFold
@@ -69,7 +72,7 @@ class Follower:
         self._stop = stop
         self._engine = reader_engine(settings.postgres_url, pool_size=2)
         self._sink_engine = sink_engine(settings.postgres_url)
-        self._topic: Topic | None = None
+        self._topic: TimedTopic | None = None
         self._held_at = 0.0
         self._rounds = 0
         self._living: tuple[Runner[Any], Observer] | None = None
@@ -79,7 +82,7 @@ class Follower:
     def run(self) -> None:
         """Until ``stop``; whatever server goes away, wait for it."""
         try:
-            run_until_stopped(self._live, self._stop, _PASSING, self._told)
+            run_until_stopped(self._live, self._stop, _PASSING, self._told, self._projection.name)
         finally:
             self._close_topic()
             self._engine.dispose()
@@ -109,7 +112,8 @@ class Follower:
             log = PostgresLog(self._engine)
             group = f"{projection.name}-{self._generation}"
             if self._topic is None:
-                self._topic = make_topic(settings, topics(settings)[projection.stream], group)
+                topic = make_topic(settings, topics(settings)[projection.stream], group)
+                self._topic = TimedTopic(topic, self._of(metrics.BATCH_RECORDS), self._of(metrics.BATCH_SECONDS))
             codec = Codec(schema_ids(settings, self._engine))
             with publishing(
                 settings,
@@ -125,17 +129,21 @@ class Follower:
                     projection,
                     log_port=log,
                     topic=self._topic,
-                    sink=sink,
+                    sink=TimedSink(sink, self._of(metrics.SINK_SECONDS)),
                     decode=codec.decode,
                     partitions=settings.topic_partitions,
                 )
-                self._follow(runner, self._observer(runner, log))
+                self._follow(runner, self._topic, self._observer(runner, log))
         except (TopicUnavailable, Stuck):
             self._close_topic()
             raise
         finally:
             # The consumer stays: to leave its group and join it again for a database that was away costs seconds.
             redis.close()
+
+    def _of(self, histogram: Histogram) -> Callable[[float], None]:
+        observe: Callable[[float], None] = histogram.labels(self._projection.name).observe
+        return observe
 
     def _close_topic(self) -> None:
         if self._topic is not None:
@@ -162,7 +170,7 @@ class Follower:
             self._living[1].trouble = words
         self._start_anew = start_anew
 
-    def _follow(self, runner: Runner[Any], observer: Observer) -> None:
+    def _follow(self, runner: Runner[Any], topic: TimedTopic, observer: Observer) -> None:
         every_2s = _Every(IDLE_CHECK_EVERY_S, runner.idle_check)
         every_5s = _Every(COMMIT_EVERY_S, runner.commit)
         self._living, self._start_anew = (runner, observer), False
@@ -172,6 +180,7 @@ class Follower:
             if self._start_anew:
                 raise Stuck(observer.trouble)
             runner.step(POLL_S)
+            topic.applied()
             every_2s.tick()
             every_5s.tick()
             observer.look()

@@ -43,6 +43,7 @@ class Observer:
         self.lag = 0
         self.trouble = ""
         """What the watchdog says of this worker, empty if nothing."""
+        self._resets = 0
         self._fold = fold_digest(projection)
         self._totals = {
             what: metrics.Total(metrics.PROJECTION_EVENTS.labels(projection.name, what)) for what in COUNTED
@@ -73,6 +74,9 @@ class Observer:
                 },
             )
         )
+        if counters.resets != self._resets:
+            self._resets = counters.resets
+            metrics.DISTRUSTED_AT.labels(self._projection.name).set(time.time())
         for what, total in self._totals.items():
             total.is_now(getattr(counters, what))
         stage = reporter.stage

@@ -22,6 +22,7 @@ from infrastructure.cdc.wal_relay import wal_relay
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.kafka.admin import TopicError
 from infrastructure.kafka.port import PublishError
+from infrastructure.observability import debezium
 from infrastructure.observability.stages import STANDBY, Progress, StageReporter
 from infrastructure.processes.common import run_until_stopped, stop_event, tame_collector
 from infrastructure.processes.tailer_report import TailerReport
@@ -52,13 +53,14 @@ def main(settings: Settings) -> None:
     reporter = StageReporter(engine, "tailer")
 
     def told(reason: str) -> None:
+        debezium.lost(settings.slot_name)
         try:
             # What Kafka has acknowledged it has for good: the place is kept.
             reporter.report(msgspec.structs.replace(reporter.last, state=reason))
         except SQLAlchemyError:
             return  # Postgres itself is away: the silence of this stage says so
 
-    run_until_stopped(lambda: run(settings, engine, reporter, stop), stop, _PASSING, told)
+    run_until_stopped(lambda: run(settings, engine, reporter, stop), stop, _PASSING, told, "tailer")
 
 
 def run(settings: Settings, engine: Engine, reporter: StageReporter, stop: threading.Event) -> None:
@@ -78,6 +80,7 @@ def run(settings: Settings, engine: Engine, reporter: StageReporter, stop: threa
             if standby is None:
                 log.warning("%s: this tailer waits, and goes on when that one ends", error)
                 reporter.retire()
+                debezium.waiting(settings.slot_name)
                 standby = StageReporter(engine, STANDBY)
             standby.report(Progress())
             stop.wait(STANDBY_EVERY_S)

@@ -6,11 +6,11 @@ import time
 
 from sqlalchemy import Engine
 
-from infrastructure.cdc.outflow import Outflow
+from infrastructure.cdc.outflow import WAITING_RECORDS, Outflow
 from infrastructure.cdc.slot import slot_state
 from infrastructure.cdc.slot_metrics import show_slot
 from infrastructure.event_store.head import read_head
-from infrastructure.observability import metrics
+from infrastructure.observability import debezium, metrics
 from infrastructure.observability.freshness import delay_of_position
 from infrastructure.observability.stages import PLACED, Progress, StageReporter
 from infrastructure.settings import Settings
@@ -28,6 +28,7 @@ class TailerReport:
         self._reporter = reporter
         self._records = metrics.Total(metrics.TAILER_RECORDS)
         self._filled = metrics.Total(metrics.TAILER_FILLED)
+        self._repeated = metrics.Total(metrics.TAILER_REPEATED)
 
     def look(self) -> None:
         """Report if it is time. Raises SQLAlchemyError."""
@@ -60,6 +61,7 @@ class TailerReport:
         )
         self._records.is_now(progress.acknowledged)
         self._filled.is_now(progress.filled)
+        self._repeated.is_now(progress.repeated)
         metrics.TAILER_IN_FLIGHT.set(self._out.in_flight())
         metrics.STAGE_DELAY.labels("tailer").set(delay_s)
         metrics.STAGE_LATE.labels("tailer").set(delay_s * 1000 > 2 * self._target_ms)
@@ -69,6 +71,19 @@ class TailerReport:
             metrics.STAGE_FRESHNESS.labels("tailer").set(time.time() - newest_ms / 1000)
         if self._relay == "wal":
             show_slot(slot)
+        debezium.show(self._slot_name, self._seen(delay_s))
+
+    def _seen(self, delay_s: float) -> debezium.Seen:
+        progress, now_ms = self._out.progress, time.time_ns() // 1_000_000
+        return debezium.Seen(
+            behind_ms=max(progress.behind_ms, delay_s * 1000 or -1),
+            since_last_event_ms=-1 if progress.event_ms < 0 else max(0, now_ms - progress.event_ms),
+            events=progress.acknowledged + progress.repeated,
+            filtered=progress.skipped,
+            transactions=progress.transactions,
+            queue_capacity=WAITING_RECORDS,
+            queue_room=self._out.room(),
+        )
 
     def _waits_s(self) -> float:
         """Of what this tailer has read itself, while it has no place in the log yet."""

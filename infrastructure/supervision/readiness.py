@@ -14,11 +14,14 @@ from infrastructure.supervision.service import Program, last_words
 from infrastructure.user_error import UserError
 
 API = "api"
+MONITOR = "monitor"
 ASK_EVERY_S = 0.5
 READY_WITHIN_S = 60.0
-# Of the stages that /health/ready names, those that are no projection and the program that brings them in order.
-STAGES = {"postgres": API, "redis": API, "tailer": "tailer"}
 PROJECTIONS = "projections"
+# Of the stages that /health/ready names, those that are no projection and the program that brings them in order;
+# the servers are everybody's.
+STAGES = {"tailer": "tailer"}
+SERVERS = {"postgres", "redis"}
 
 
 class _NotReady(msgspec.Struct):
@@ -57,7 +60,7 @@ def http_url(settings: Settings) -> str:
 
 
 def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float = 60.0) -> None:
-    """Wait until the API answers ``/health/live``. Raises UserError if a program ends first or time is up.
+    """Wait until HTTP answers ``/health/live``. Raises UserError if a program ends first or time is up.
 
     A program that ends while everything starts is a fault of its set-up, which starting it again cannot cure.
     """
@@ -69,10 +72,12 @@ def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float 
                 raise UserError(
                     f"{program.name} ended while it started: {said or 'it gave no reason'}; see {program.log_path}"
                 )
-        if all(program.name != API for program in programs) or _is_live(f"{http_url(settings)}/health/live"):
+        if _is_live(f"{http_url(settings)}/health/live"):
             return
         if not until(deadline):
-            raise UserError(f"{API} does not answer after {timeout_s:.0f} s; see its log in the data directory")
+            raise UserError(
+                f"{http_url(settings)} does not answer after {timeout_s:.0f} s; see its log in the data directory"
+            )
 
 
 def missing_stages(url: str, running: Collection[str]) -> str:
@@ -80,17 +85,19 @@ def missing_stages(url: str, running: Collection[str]) -> str:
 
     The stages of others (--only) are not waited for: nobody may have started them yet.
     """
-    if API not in running:
-        return ""
     try:
         answer = httpx.get(f"{url}/health/ready", timeout=1.0, trust_env=False)
         if answer.status_code == httpx.codes.OK:
             return ""
         stages = msgspec.json.decode(answer.content, type=_NotReady).stages
     except (httpx.TransportError, msgspec.DecodeError) as error:
-        return f"{API}: {error}"
-    bad = {name: words for name, words in stages.items() if words != "ok" and STAGES.get(name, PROJECTIONS) in running}
+        return f"{url}: {error}"
+    bad = {name: words for name, words in stages.items() if words != "ok" and _belongs(name, running)}
     return "; ".join(f"{name}: {words}" for name, words in bad.items())
+
+
+def _belongs(stage: str, running: Collection[str]) -> bool:
+    return stage in SERVERS or STAGES.get(stage, PROJECTIONS) in running
 
 
 def _is_live(url: str) -> bool:

@@ -7,11 +7,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import Engine, text
 
 from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.log import PostgresLog
 from infrastructure.observability.stages import (
     Progress,
     StageReporter,
@@ -20,6 +24,9 @@ from infrastructure.observability.stages import (
     newest,
     read_stages,
 )
+from infrastructure.processes.observer import Observer
+from projections.shards import Counters
+from projections.speed import SPEED
 
 
 @pytest.fixture
@@ -85,3 +92,25 @@ def test_regression_ready_right_after_a_kill_by_the_report_of_the_killed(engine:
     reported(engine, "another-host:1:2:3")
     forget_host(engine)
     assert [report.instance for report in read_stages(engine)] == ["another-host:1:2:3"]
+
+
+def test_that_fences_were_distrusted_is_told_by_the_time_at_which_it_was(engine: Engine) -> None:
+    """A count would begin at what a worker found at its start, and show Prometheus no increase."""
+
+    def told_at() -> float | None:
+        return REGISTRY.get_sample_value("ridelog_fence_distrusted_timestamp_seconds", {"projection": "speed"})
+
+    counters = Counters()
+    runner = SimpleNamespace(counters=counters, lag=lambda head: 0, fences=dict, parked=lambda: 0)
+    log = PostgresLog(engine)
+    # Due anew at each look.
+    observer = Observer(SPEED, 1, cast("Any", runner), log, lambda: StageReporter(engine, "speed"), engine, 15_000)
+    observer.look()
+    before = told_at()
+    counters.resets = 3
+    observer.look()
+    at = told_at()
+    assert at is not None
+    assert at != before
+    observer.look()
+    assert told_at() == at

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
+from typer.main import get_command
 
-import infrastructure.observability.metrics
-from tests.support.serving import ROOT
+from infrastructure.cli import build
+from tests.support.described_metrics import PROMETHEUS, declared, named, rules
 
-RULES = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
-PARSED: list[dict[str, Any]] = [rule for group in yaml.safe_load(RULES)["groups"] for rule in group["rules"]]
-
-
-def declared() -> dict[str, set[str]]:
-    """Metric -> labels."""
-    return {
-        metric._name: set(metric._labelnames)
-        for metric in vars(infrastructure.observability.metrics).values()
-        if isinstance(metric, MetricWrapperBase)
-    }
-
-
-def named(text: str) -> set[str]:
-    return {re.sub(r"_(bucket|total)$", "", name) for name in re.findall(r"\bridelog_[a-z_]+", text)}
+PARSED = rules()
+TESTS = PROMETHEUS / "alerts_test.yml"
+TARGET_LABELS = {"instance", "job"}
+"""What Prometheus adds to each sample."""
 
 
 def test_the_file_is_what_prometheus_reads() -> None:
-    groups = yaml.safe_load(RULES)["groups"]
+    groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
     assert all(set(group) == {"name", "rules"} for group in groups)
     names = [rule["alert"] for rule in PARSED]
     assert len(set(names)) == len(names)
@@ -42,21 +34,41 @@ def test_a_rule_names_metrics_and_labels_that_exist_and_says_what_to_do(rule: di
     assert re.fullmatch(r"\d+[smh]", rule.get("for", "0s"))
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert set(rule["annotations"]) == {"summary", "action"}
-    expr = rule["expr"]
+    expr, samples = rule["expr"], declared()
     assert expr.count("(") == expr.count(")")
-    metrics = declared()
-    assert named(expr)
-    assert named(" ".join(rule["annotations"].values())) | named(expr) <= set(metrics)
-    shown = set(re.findall(r"\$labels\.(\w+)", " ".join(rule["annotations"].values())))
-    assert shown <= set.union(*(metrics[name] for name in named(expr)))
+    assert named(expr) or expr.startswith("up{")
+    assert named(expr) <= set(samples)
+    words = " ".join(rule["annotations"].values())
+    bases = {re.sub(r"_(bucket|count|sum|total)$", "", sample) for sample in samples}
+    assert named(words) <= bases | set(samples)
+    labels = set().union(TARGET_LABELS, *(samples[name] for name in named(expr)))
+    assert set(re.findall(r"\$labels\.(\w+)", words)) <= labels
+    for matchers in re.findall(r"\{([^{}]*)\}", expr):
+        assert set(re.findall(r"(\w+)\s*[=!]~?\"", matchers.replace('="', ' ="'))) <= labels | {"name"}
+    assert re.search(r"python app\.py \w+|curl |du -sh|grep |tail |psql ", rule["annotations"]["action"])
+
+
+@pytest.mark.parametrize("rule", PARSED, ids=lambda rule: rule["alert"])
+def test_a_command_that_a_rule_names_exists(rule: dict[str, Any]) -> None:
+    ours = set(get_command(build()).commands)  # type: ignore[attr-defined]
+    assert set(re.findall(r"python app\.py ([\w-]+)", rule["annotations"]["action"])) <= ours
 
 
 @pytest.mark.parametrize(
     "metric",
     [
+        "ridelog_pings_refused_total",
+        "ridelog_ingest_queue_pings",
+        "ridelog_commit_seconds_bucket",
+        "ridelog_log_info",
+        "ridelog_log_position",
+        "ridelog_disk_free_bytes",
         "ridelog_stage_late",
+        "ridelog_stage_lag_events",
         "ridelog_stage_stuck",
         "ridelog_stage_connected",
+        "ridelog_stage_failures_total",
+        "ridelog_fence_distrusted_timestamp_seconds",
         "ridelog_parity_mismatches",
         "ridelog_parked_keys",
         "ridelog_rebuild_due",
@@ -64,8 +76,36 @@ def test_a_rule_names_metrics_and_labels_that_exist_and_says_what_to_do(rule: di
         "ridelog_slot_safe_bytes",
         "ridelog_slot_status",
         "ridelog_slot_made_timestamp_seconds",
-        "ridelog_tailer_heartbeat_seconds",
+        "ridelog_tailer_heartbeat_seconds_bucket",
+        "ridelog_tailer_heartbeat_seconds_count",
+        "ridelog_tailer_standbys",
     ],
 )
 def test_what_must_wake_somebody_has_a_rule(metric: str) -> None:
     assert any(metric in named(rule["expr"]) for rule in PARSED)
+
+
+def test_every_alert_is_tried_by_the_rule_tests() -> None:
+    tried = {
+        alert
+        for case in yaml.safe_load(TESTS.read_text())["tests"]
+        for one in case["promql_expr_test"]
+        for sample in one["exp_samples"]
+        for alert in re.findall(r'alertname="(\w+)"', sample["labels"])
+    }
+    assert tried == {rule["alert"] for rule in PARSED}
+
+
+def promtool() -> str:
+    found = os.environ.get("RIDELOG_TEST_PROMTOOL") or shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is not here: apt-get install prometheus, or name it by RIDELOG_TEST_PROMTOOL")
+    return found
+
+
+@pytest.mark.parametrize("command", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")])
+def test_prometheus_own_tool_accepts_the_rules_and_their_tests(command: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [promtool(), *command], cwd=PROMETHEUS, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,77 @@
+"""The tailer's numbers by the names that Debezium's have once its JMX exporter has shown them.
+
+Only where the meaning is the same, so that dashboards and alerts made for Debezium work unchanged: the table is in
+docs/observability.md. No counter has the suffix ``_total``: JMX numbers bear none.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from infrastructure.observability.metrics import named_gauge
+
+_LABELS = ("context", "plugin", "name")
+
+
+class Seen(NamedTuple):
+    """What a relay knows of itself. Times in milliseconds, -1 where there was no event; the rest since it started."""
+
+    behind_ms: float
+    since_last_event_ms: float
+    events: int
+    filtered: int
+    transactions: int
+    queue_capacity: int
+    queue_room: int
+
+
+CONNECTED = named_gauge("debezium_metrics_Connected", "1 while the relay is connected to the database", _LABELS)
+_GAUGES = {
+    "behind_ms": named_gauge(
+        "debezium_metrics_MilliSecondsBehindSource",
+        "From the commit of the last transaction until Kafka had acknowledged it, or longer if an older one waits",
+        _LABELS,
+    ),
+    "since_last_event_ms": named_gauge(
+        "debezium_metrics_MilliSecondsSinceLastEvent", "Since Kafka acknowledged the last event; -1: none yet", _LABELS
+    ),
+    "events": named_gauge(
+        "debezium_metrics_TotalNumberOfEventsSeen", "Events read and dealt with since the relay started", _LABELS
+    ),
+    "filtered": named_gauge(
+        "debezium_metrics_NumberOfEventsFiltered", "Events of streams that no topic carries", _LABELS
+    ),
+    "transactions": named_gauge(
+        "debezium_metrics_NumberOfCommittedTransactions", "Transactions acknowledged, heartbeats included", _LABELS
+    ),
+    "queue_capacity": named_gauge(
+        "debezium_metrics_QueueTotalCapacity", "Records that may wait for the Kafka client", _LABELS
+    ),
+    "queue_room": named_gauge(
+        "debezium_metrics_QueueRemainingCapacity", "How many more records may wait for the Kafka client", _LABELS
+    ),
+}
+# An event is only ever inserted: every one that is seen is a creation.
+_CREATED = named_gauge(
+    "debezium_metrics_TotalNumberOfCreateEventsSeen", "As TotalNumberOfEventsSeen: events are only inserted", _LABELS
+)
+
+
+def show(name: str, seen: Seen) -> None:
+    """Of the relay that runs. ``name`` stands for Debezium's topic.prefix: the slot's name."""
+    CONNECTED.labels("streaming", "postgres", name).set(1)
+    for field, gauge in _GAUGES.items():
+        gauge.labels("streaming", "postgres", name).set(getattr(seen, field))
+    _CREATED.labels("streaming", "postgres", name).set(seen.events)
+
+
+def lost(name: str) -> None:
+    """The relay has lost a server, and tries again."""
+    CONNECTED.labels("streaming", "postgres", name).set(0)
+
+
+def waiting(name: str) -> None:
+    """Another relay runs: nothing here is a number of this one, and no alert may fire for that."""
+    for gauge in (CONNECTED, *_GAUGES.values(), _CREATED):
+        gauge.labels("streaming", "postgres", name).set(math.nan)

@@ -1,0 +1,192 @@
+"""What the metrics say of a relay, of a batch, of a failure. Values are read as differences: the registry is shared."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import pytest
+from prometheus_client import REGISTRY
+
+from infrastructure.cdc.outflow import WAITING_RECORDS, Outflow
+from infrastructure.http.application import refused_pings
+from infrastructure.http.as_of import answering
+from infrastructure.http.errors import ApiError
+from infrastructure.kafka.port import OutRecord, PublishError
+from infrastructure.observability import debezium
+from infrastructure.observability.timed import TimedSink, TimedTopic
+from infrastructure.processes.common import run_until_stopped
+from projections.ports import PortUnavailable, Record, ShardWrite, Sink, Topic
+
+RECORD = OutRecord("gps-pings", 0, b"anna", b"x", [])
+NAME = {"context": "streaming", "plugin": "postgres", "name": "a_slot"}
+
+
+def value(sample: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(sample, labels) or 0.0
+
+
+class Broker:
+    """A publisher that takes ``room`` records and acknowledges what is sealed when it is told to."""
+
+    def __init__(self, room: int = 10) -> None:
+        self.room = room
+        self.acknowledges = False
+        self.sealed: list[int] = []
+
+    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+        accepted = min(self.room, len(records))
+        self.room -= accepted
+        return accepted
+
+    def seal(self, token: int) -> None:
+        self.sealed.append(token)
+
+    def acknowledged(self, timeout_s: float) -> list[int]:
+        if not self.acknowledges:
+            return []
+        found, self.sealed = self.sealed, []
+        return found
+
+    def in_flight(self) -> int:
+        return 0
+
+    def close(self, timeout_s: float = 5.0) -> int:
+        return 0
+
+
+def test_how_far_behind_a_relay_is_counts_from_the_commit_to_the_acknowledgement() -> None:
+    broker = Broker()
+    out = Outflow(broker, 0)
+    out.open(commit_ms=1_000)
+    out.add([RECORD], 1, 1)
+    out.close()
+    out.publish()
+    out.collect()
+    assert (out.progress.behind_ms, out.progress.event_ms) == (-1, -1)
+    broker.acknowledges = True
+    out.collect()
+    assert out.progress.event_ms > 1_000
+    assert out.progress.behind_ms == out.progress.event_ms - 1_000
+
+
+def test_a_heartbeat_is_no_event() -> None:
+    broker = Broker()
+    broker.acknowledges = True
+    out = Outflow(broker, 0)
+    out.open(commit_ms=1_000)
+    out.close()
+    out.publish()
+    out.collect()
+    assert out.progress.behind_ms > 0
+    assert out.progress.event_ms == -1
+
+
+def test_the_room_of_a_relay_is_what_may_still_wait_for_the_client() -> None:
+    out = Outflow(Broker(room=1), 0)
+    out.open(commit_ms=1_000)
+    out.add([RECORD] * 4, 4, 4)
+    assert out.room() == WAITING_RECORDS - 4
+    out.publish()
+    assert out.room() == WAITING_RECORDS - 3
+
+
+def test_a_relay_that_waits_for_another_one_shows_no_number_that_an_alert_could_take_for_its_own() -> None:
+    debezium.show("a_slot", debezium.Seen(5, 6, 7, 1, 3, 100, 90))
+    assert value("debezium_metrics_Connected", **NAME) == 1
+    assert value("debezium_metrics_MilliSecondsBehindSource", **NAME) == 5
+    assert value("debezium_metrics_TotalNumberOfCreateEventsSeen", **NAME) == 7
+    assert value("debezium_metrics_QueueRemainingCapacity", **NAME) == 90
+    debezium.lost("a_slot")
+    assert value("debezium_metrics_Connected", **NAME) == 0
+    debezium.waiting("a_slot")
+    assert math.isnan(value("debezium_metrics_Connected", **NAME))
+    assert math.isnan(value("debezium_metrics_MilliSecondsBehindSource", **NAME))
+
+
+def test_failures_are_counted_by_the_kinds_that_are_known_beforehand() -> None:
+    class Worse(PublishError):
+        """Of a kind that is no label of its own."""
+
+    stop = threading.Event()
+    tried: list[int] = []
+
+    def attempt() -> None:
+        tried.append(1)
+        if len(tried) > 2:
+            stop.set()
+            return
+        raise Worse("away") if len(tried) == 1 else PublishError("away")
+
+    run_until_stopped(attempt, stop, (PublishError, PortUnavailable), lambda reason: None, "a stage")
+    assert value("ridelog_stage_failures_total", stage="a stage", error="PublishError") == 2
+    # There from the start, or its first increase would be none to Prometheus.
+    assert (
+        REGISTRY.get_sample_value("ridelog_stage_failures_total", {"stage": "a stage", "error": "PortUnavailable"}) == 0
+    )
+    assert REGISTRY.get_sample_value("ridelog_stage_failures_total", {"stage": "a stage", "error": "Worse"}) is None
+
+
+class Batches:
+    def __init__(self, *batches: list[Record]) -> None:
+        self._batches = list(batches)
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        return self._batches.pop(0)
+
+
+def test_a_batch_is_timed_once_and_an_empty_poll_not_at_all() -> None:
+    sizes: list[float] = []
+    seconds: list[float] = []
+    record = Record("gps-pings", 0, 0, b"anna", b"x", [])
+    topic = TimedTopic(cast("Topic", Batches([record, record], [], [record])), sizes.append, seconds.append)
+    topic.poll(10, 0)
+    topic.applied()
+    topic.applied()
+    assert (sizes, len(seconds)) == ([2], 1)
+    topic.poll(10, 0)
+    topic.applied()
+    assert (sizes, len(seconds)) == ([2], 1)
+    topic.poll(10, 0)
+    topic.applied()
+    assert (sizes, len(seconds)) == ([2, 1], 2)
+
+
+class Away:
+    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+        raise PortUnavailable("away")
+
+    def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
+        return {1: {"anna": b"x"}}
+
+
+def test_a_write_that_fails_is_timed_too_and_the_rest_is_passed_on() -> None:
+    seconds: list[float] = []
+    sink = TimedSink(cast("Sink", Away()), seconds.append)
+    with pytest.raises(PortUnavailable):
+        sink.apply([])
+    assert len(seconds) == 1
+    assert sink.load({}) == {1: {"anna": b"x"}}
+
+
+def test_pings_that_must_be_sent_again_are_counted_by_why() -> None:
+    before = value("ridelog_pings_refused_total", why="queue_full")
+    refused_pings("queue_full", 7)
+    assert value("ridelog_pings_refused_total", why="queue_full") == before + 7
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(None, "answered"), (PortUnavailable("away"), "unavailable")])
+def test_an_answer_about_the_past_is_timed_by_what_became_of_it(error: Exception | None, outcome: str) -> None:
+    def count() -> float:
+        return value("ridelog_replay_read_seconds_count", outcome=outcome)
+
+    before: Any = count()
+    if error is None:
+        with answering():
+            pass
+    else:
+        with pytest.raises(ApiError, match="away"), answering():
+            raise error
+    assert count() == before + 1
