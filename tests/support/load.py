@@ -48,7 +48,9 @@ class Load:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._pings = 0
         self._thread.join(timeout=180)
         assert not self._thread.is_alive(), "the load did not come to an end"
         if self._failure is not None:

@@ -6,8 +6,10 @@ import os
 import shutil
 import time
 import uuid
+from contextlib import closing
 from random import Random
 
+import psycopg2
 from sqlalchemy import text
 
 from domain.contracts import Codec
@@ -34,17 +36,20 @@ def slot_dropped(world: World, chance: Random) -> None:
 
 def slot_invalidated(world: World, _chance: Random) -> None:
     """More WAL than max_slot_wal_keep_size while the tailer sleeps."""
-    slot = text("SELECT invalidation_reason FROM pg_replication_slots WHERE slot_name = :name")
-    with (
-        frozen([world.pid("tailer")]),
-        world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
-    ):
+    # Without the writers' time-outs: a checkpoint that ends a walsender takes as long as that takes.
+    with frozen([world.pid("tailer")]), closing(psycopg2.connect(world.postgres.url)) as connection:
+        connection.autocommit = True
 
         def lost() -> bool:
-            connection.execute(text("SELECT pg_logical_emit_message(false, 'fill', repeat('x', 40000000))"))
-            connection.execute(text("SELECT pg_switch_wal()"))
-            connection.execute(text("CHECKPOINT"))
-            return connection.execute(slot, {"name": world.settings.slot_name}).scalar() == "wal_removed"
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_logical_emit_message(false, 'fill', repeat('x', 40000000))")
+                cursor.execute("SELECT pg_switch_wal()")
+                cursor.execute("CHECKPOINT")
+                cursor.execute(
+                    "SELECT invalidation_reason FROM pg_replication_slots WHERE slot_name = %s",
+                    (world.settings.slot_name,),
+                )
+                return bool(cursor.fetchone() == ("wal_removed",))
 
         eventually(lost, within_s=90, what="the slot has lost its WAL")
 
