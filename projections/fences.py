@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from hashlib import blake2b
 from typing import NamedTuple
-from uuid import UUID
 
-from projections.ports import Fence, LoggedEvent
+from projections.ports import Fence, LoggedEvent, LogHead
 
 
 class Trust(Enum):
@@ -17,36 +17,61 @@ class Trust(Enum):
     GOOD = "the fence lies on this log"
     FOREIGN = "the fence belongs to another log"
     AHEAD = "the fence lies beyond the head: the log was restored to an older state"
+    REWRITTEN = "another event is at the fence: the log was restored to an older state, and has gone on since"
 
 
-def judge(fence: Fence | None, log_id: UUID, head_seq: int) -> Trust:
-    """``head_seq`` must have been read after the fence, or a fence that moved meanwhile looks ahead."""
+def digest_of(event: LoggedEvent) -> str:
+    """By what an event is known again: its place and its bytes, which hold when its ping was received.
+
+    A log that was restored gives the same position and seq to another event; not to another event with these bytes.
+    """
+    place = f"{event.position} {event.shard} {event.seq} {event.version} {event.key} {event.event_type} "
+    return blake2b(place.encode() + event.payload, digest_size=8).hexdigest()
+
+
+def judge(fence: Fence | None, shard: int, head: LogHead, found: LoggedEvent | None) -> Trust:
+    """``found`` is the log's event at the fence's position, None if it has none there.
+
+    ``head`` must have been read after the fence, or a fence that moved meanwhile looks ahead. An event that is missing
+    below the head was detached: then the numbers alone decide.
+    """
     if fence is None:
         return Trust.NEW
-    if fence.log_id != str(log_id):
+    if fence.log_id != str(head.log_id):
         return Trust.FOREIGN
-    return Trust.AHEAD if fence.seq > head_seq else Trust.GOOD
+    if fence.seq > head.seqs[shard] or fence.position > head.position:
+        return Trust.AHEAD
+    if found is not None and fence.event and digest_of(found) != fence.event:
+        return Trust.REWRITTEN
+    return Trust.GOOD
 
 
 class Sorted(NamedTuple):
-    """``ready`` can be applied at once; ``gap`` is the first record that cannot, ``rest`` what follows it."""
+    """``ready`` can be applied at once; ``gap`` is the first record that cannot, ``rest`` what follows it.
+
+    ``contradicts``: two records of one seq are not the same event, so one of them is of no log, or of an older state
+    of it; which one, only the event store can say.
+    """
 
     ready: Sequence[LoggedEvent]
     duplicates: int
     gap: LoggedEvent | None
     rest: Sequence[LoggedEvent]
+    contradicts: bool = False
 
 
 def sort_out(applied_seq: int, events: Sequence[LoggedEvent]) -> Sorted:
     """Walk records of one shard in the order they came, up to the first hole."""
     ready: list[LoggedEvent] = []
-    duplicates = 0
+    duplicates, first = 0, applied_seq + 1
+    contradicts = False
     for index, event in enumerate(events):
         if event.seq <= applied_seq:
             duplicates += 1
+            contradicts = contradicts or (event.seq >= first and ready[event.seq - first] != event)
         elif event.seq == applied_seq + 1:
             ready.append(event)
             applied_seq += 1
         else:
-            return Sorted(ready, duplicates, event, events[index + 1 :])
-    return Sorted(ready, duplicates, None, ())
+            return Sorted(ready, duplicates, event, events[index + 1 :], contradicts)
+    return Sorted(ready, duplicates, None, (), contradicts)

@@ -80,6 +80,10 @@ class Log(Protocol):
         """Positions of events that a person has discarded for this projection: every fold of it passes them over."""
         ...
 
+    def events_at(self, positions: Sequence[int]) -> dict[int, LoggedEvent]:
+        """The events at these positions, of any stream. Absent: the log ends before, or its beginning was detached."""
+        ...
+
 
 class Topic(Protocol):
     """One subscribed consumer of one topic in a group. Committed offsets are only a hint: fences decide."""
@@ -113,12 +117,16 @@ class Fence(NamedTuple):
 
     ``incarnation`` is new whenever the shard was changed otherwise than by folding its next events: it was started
     empty, or a key was unparked. So whoever holds what was read before loses the next compare-and-set.
+
+    ``event`` is the digest of the event at ``position`` (``fences.digest_of``): a log that was restored to an older
+    state gives the same numbers to other events (invariant 14). Empty at seq 0, and in fences of older versions.
     """
 
     log_id: str
     incarnation: str
     seq: int
     position: int
+    event: str = ""
 
 
 class Parked(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 
 from domain.identifiers import SHARDS
 from projections.comparison import Comparison
-from projections.fences import Trust, judge
+from projections.fences import Trust
 from projections.filler import Filler
 from projections.folding import Decode
 from projections.generations import Generation, Generations, active
@@ -20,6 +20,7 @@ from projections.ports import Fence, Log, Sink
 from projections.protocol import Projection
 from projections.rebuild_outcome import NotAccepted, Nothing, Outcome, ParkedKey
 from projections.shards import Limits, LostRace, OpenShards
+from projections.trust import look
 
 _ALL = range(SHARDS)
 _TRIES = 1_000
@@ -170,7 +171,10 @@ class Rebuild:
                 self._tools.tell(f"going on with generation {old.number} ({old.state})")
                 return old
             self._drop(old)
-        return self._calmly(lambda: self._tools.generations.begin(self._projection))
+        new = self._calmly(lambda: self._tools.generations.begin(self._projection))
+        # A log that was restored has forgotten which numbers were used: what is left there may be of another fold.
+        self._calmly(self._tools.sink_of(new.number).drop)
+        return new
 
     def _goes_on(
         self, old: Generation, live: Generation, accept: str | None, live_is_damaged: str | None, verify_only: bool
@@ -219,13 +223,9 @@ class Rebuild:
 
     def _fences_of(self, live: Generation) -> dict[int, int]:
         """Seqs of the live fences that lie on this log; a shard without one is filled to the head."""
-        fences = self._tools.sink_of(live.number).fences(list(_ALL))
-        head = self._tools.log.head(self._projection.stream)
-        return {
-            shard: fence.seq
-            for shard, fence in zip(_ALL, fences, strict=True)
-            if fence is not None and judge(fence, head.log_id, head.seqs[shard]) is Trust.GOOD
-        }
+        fences = dict(zip(_ALL, self._tools.sink_of(live.number).fences(list(_ALL)), strict=True))
+        trust = look(self._tools.log, self._projection.stream, fences).trust
+        return {s: fence.seq for s, fence in fences.items() if fence is not None and trust[s] is Trust.GOOD}
 
     def _parked(self, new: Generation) -> list[ParkedKey]:
         found = self._calmly(lambda: self._tools.sink_of(new.number).parked(list(_ALL)))

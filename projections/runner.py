@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from domain.identifiers import SHARDS
@@ -17,6 +17,7 @@ from projections.ports import Fence, Log, LoggedEvent, LogHead, Record, Sink, To
 from projections.protocol import Projection
 from projections.records import ForeignRecord, logged_event
 from projections.shards import Counters, Limits, LostRace, OpenShards
+from projections.trust import Distrust
 
 __all__ = ["Counters", "Limits", "LostRace", "Runner"]
 
@@ -38,14 +39,16 @@ class Runner(Generic[S]):
         decode: Decode,
         partitions: int,
         limits: Limits | None = None,
+        tell: Callable[[Distrust], None] = lambda found: None,
     ) -> None:
+        """``tell`` hears of fences that are not of this log, before their shards are folded anew."""
         self._projection = projection
         self._log = log_port
         self._topic = topic
         self._sink = sink
         self._partitions = partitions
         self._limits = limits or Limits()
-        self._shards = OpenShards(projection, log_port, sink, decode, self._limits)
+        self._shards = OpenShards(projection, log_port, sink, decode, self._limits, tell)
         self._epochs: dict[int, int] = {}
         self._next_offsets: dict[int, int] = {}
         self.counters = self._shards.counters
@@ -70,11 +73,13 @@ class Runner(Generic[S]):
     def idle_check(self) -> int:
         """Look at shards that stand still; call every few seconds.
 
-        A lost *last* record shows no gap, and a sink that was emptied or rewound shows nothing at all.
+        A lost *last* record shows no gap, a sink that was emptied or rewound shows nothing at all, and neither does a
+        log that was restored beneath a worker that lives on.
         """
         before = self.counters.applied
         try:
             self._check_sink()
+            self._open(self._shards.distrusted(list(self._shards.states)))
             self._check_head()
         except BaseException:
             self.forget()

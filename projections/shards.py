@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID, uuid4
 
 from projections.checkpoints import EVERY
-from projections.fences import Trust, judge, sort_out
+from projections.fences import Trust, digest_of, sort_out
 from projections.folding import Decode
 from projections.ports import Fence, Log, LoggedEvent, LogHead, Parked, Sink
 from projections.protocol import Projection
 from projections.shard import ShardState
+from projections.trust import Distrust, distrust, look
 from projections.writer import ShardWriter
 
 S = TypeVar("S")
@@ -55,8 +56,18 @@ class LostRace(Exception):
 class OpenShards(Generic[S]):
     """A map of shards to where they stand. After any exception: ``forget``, then open them again."""
 
-    def __init__(self, projection: Projection[S], log_port: Log, sink: Sink, decode: Decode, limits: Limits) -> None:
+    def __init__(
+        self,
+        projection: Projection[S],
+        log_port: Log,
+        sink: Sink,
+        decode: Decode,
+        limits: Limits,
+        tell: Callable[[Distrust], None] = lambda found: None,
+    ) -> None:
+        """``tell`` hears of fences that are not of this log before what they stand for goes."""
         self._projection = projection
+        self._tell = tell
         self._log = log_port
         self._sink = sink
         self._limits = limits
@@ -65,7 +76,7 @@ class OpenShards(Generic[S]):
         )
         self.states: dict[int, ShardState[S]] = {}
         self.lost: set[int] = set()
-        """Shards whose compare-and-set was lost: closed here, to be opened again."""
+        """Shards that were closed, as after a lost compare-and-set: to be opened again."""
         self.counters = Counters()
 
     def forget(self) -> None:
@@ -80,18 +91,29 @@ class OpenShards(Generic[S]):
         # The fences first: whatever changes after them changes the fence, and our next compare-and-set is lost.
         stored = self._sink.fences(shards)
         parked = self._sink.parked(shards)
-        head = self._log.head(self._projection.stream)
+        fences = dict(zip(shards, stored, strict=True))
+        judged = look(self._log, self._projection.stream, fences)
+        if (found := distrust(judged, fences)) is not None:
+            self._tell(found)
         self._writer.discarded = self._log.discarded(self._projection.name)
-        for shard, fence in zip(shards, stored, strict=True):
+        for shard, fence in fences.items():
             self.lost.discard(shard)
-            self.states[shard] = self._trusted(shard, fence, head, parked.get(shard, {}))
-        return head
+            self.states[shard] = self._trusted(
+                shard, fence, judged.trust[shard], judged.head.log_id, parked.get(shard, {})
+            )
+        return judged.head
 
-    def _trusted(self, shard: int, fence: Fence | None, head: LogHead, parked: Mapping[str, Parked]) -> ShardState[S]:
-        trust = judge(fence, head.log_id, head.seqs[shard])
+    def distrusted(self, shards: Sequence[int]) -> list[int]:
+        """Those of the open ``shards`` that are not of the log as it is now: open them anew."""
+        fences = {shard: self.states[shard].stored for shard in shards}
+        return list(look(self._log, self._projection.stream, fences).distrusted) if shards else []
+
+    def _trusted(
+        self, shard: int, fence: Fence | None, trust: Trust, log_id: UUID, parked: Mapping[str, Parked]
+    ) -> ShardState[S]:
         if fence is not None and trust is Trust.GOOD:
             return ShardState(fence, fence, parked)
-        start = _start_of(head.log_id)
+        start = _start_of(log_id)
         if trust is Trust.NEW:
             return ShardState(start, None)
         log.error(
@@ -105,13 +127,16 @@ class OpenShards(Generic[S]):
 
     def apply(self, by_shard: Mapping[int, Sequence[LoggedEvent]]) -> None:
         """Apply what is ready of every shard in one round trip, again until no shard has a hole left."""
-        pending = dict(by_shard)
+        pending = self._without_rewritten(by_shard)
         while pending:
             ready: dict[int, Sequence[LoggedEvent]] = {}
             blocked: dict[int, Sequence[LoggedEvent]] = {}
             for shard, events in pending.items():
                 part = sort_out(self.states[shard].fence.seq, events)
                 self.counters.duplicates += part.duplicates
+                if part.contradicts:
+                    self._close(shard, "two records of one seq are not the same event")
+                    continue
                 if part.ready:
                     ready[shard] = part.ready
                 if part.gap is not None:
@@ -127,11 +152,28 @@ class OpenShards(Generic[S]):
                     if state is not None and state.fence.seq >= events[0].seq - 1:
                         pending[shard] = events
 
+    def _without_rewritten(self, by_shard: Mapping[int, Sequence[LoggedEvent]]) -> dict[int, Sequence[LoggedEvent]]:
+        """``by_shard`` but for shards whose fence is not of this log; those are closed.
+
+        A log that was restored is published again from where it ends: its first sign is a duplicate, and it comes
+        before the first record that would pass for the next one. So whoever sees a duplicate looks.
+        """
+        fences = {shard: self.states[shard].fence.seq for shard in by_shard}
+        again = [shard for shard, events in by_shard.items() if any(e.seq <= fences[shard] for e in events)]
+        for shard in self.distrusted(again):
+            self._close(shard, "a record came again, and the fence is not of this log")
+        return {shard: events for shard, events in by_shard.items() if shard in self.states}
+
     def fill(self, shard: int, upto: int) -> None:
         """Fold what the log has of ``shard`` up to seq ``upto``, and no further."""
         while (state := self.states.get(shard)) is not None and state.fence.seq < upto:
             limit = min(self._limits.fill_events, upto - state.fence.seq)
-            events = self._log.read_shard(self._projection.stream, shard, state.fence.seq, limit)
+            # With the event at the fence: the log may have been restored since that was judged.
+            events = self._log.read_shard(self._projection.stream, shard, max(0, state.fence.seq - 1), limit + 1)
+            if _rewritten(state.fence, events):
+                self._close(shard, "the event at the fence is another one now")
+                return
+            events = [event for event in events if event.seq > state.fence.seq]
             part = sort_out(state.fence.seq, events)
             if not part.ready:
                 return
@@ -152,12 +194,19 @@ class OpenShards(Generic[S]):
         for shard in written.lost:
             # A zombie, or we are one: drop what was read, read the fence anew at the next step.
             self.counters.lost_races += 1
-            log.warning(
-                "another worker moved the fence first", extra={"projection": self._projection.name, "shard": shard}
-            )
-            del self.states[shard]
-            self.lost.add(shard)
+            self._close(shard, "another worker moved the fence first")
         return written.won
+
+    def _close(self, shard: int, why: str) -> None:
+        """To be opened anew, with its fence read and judged again."""
+        log.warning("%s", why, extra={"projection": self._projection.name, "shard": shard})
+        del self.states[shard]
+        self.lost.add(shard)
+
+
+def _rewritten(fence: Fence, events: Sequence[LoggedEvent]) -> bool:
+    """Whether ``events``, read from the fence on, begin with another event than the one at the fence."""
+    return bool(fence.event and events and events[0].seq == fence.seq and digest_of(events[0]) != fence.event)
 
 
 def _start_of(log_id: UUID) -> Fence:

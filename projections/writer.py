@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from projections.checkpoints import EVERY
+from projections.fences import digest_of
 from projections.folding import Decode, Fold, Folded, Unencodable
 from projections.ports import LoggedEvent, Parked, Refused, ShardWrite, Sink
 from projections.protocol import Projection
@@ -148,5 +149,6 @@ class ShardWriter(Generic[S]):
 
 
 def _write(shard: int, state: ShardState[S], events: Sequence[LoggedEvent], done: Folded[S]) -> ShardWrite:
-    fence = state.fence._replace(seq=events[-1].seq, position=events[-1].position)
+    last = events[-1]
+    fence = state.fence._replace(seq=last.seq, position=last.position, event=digest_of(last))
     return ShardWrite(shard, state.stored, fence, done.encoded, done.rows, done.parked, done.checkpoints)

@@ -70,3 +70,9 @@ class PostgresLog:
     def discarded(self, projection: str) -> frozenset[int]:
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return reads.discarded(connection, projection)
+
+    def events_at(self, positions: Sequence[int]) -> dict[int, LoggedEvent]:
+        if not positions:
+            return {}
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return reads.events_at(connection, positions)

@@ -44,6 +44,11 @@ _POSITIONS = (
     " WHERE position > %s AND position <= %s AND stream = %s AND shard = ANY(%s) ORDER BY position"
 )
 
+_AT = (
+    "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events"
+    " WHERE position = ANY(%s::bigint[])"
+)
+
 
 def select_events(
     connection: Connection,
@@ -144,6 +149,11 @@ def read_key(connection: Connection, aggregate: UUID, from_version: int, upto_se
 def discarded(connection: Connection, projection: str) -> frozenset[int]:
     query = select(discarded_events.c.position).where(discarded_events.c.projection == projection)
     return frozenset(connection.execute(query).scalars())
+
+
+def events_at(connection: Connection, positions: Sequence[int]) -> dict[int, LoggedEvent]:
+    rows = connection.exec_driver_sql(_AT, (list(positions),)).cursor.fetchall()
+    return {r[0]: LoggedEvent(r[0], r[1], r[2], r[3], r[4], r[5], bytes(r[6])) for r in rows}
 
 
 def read_shard(connection: Connection, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:

@@ -110,6 +110,7 @@ projection_fences = Table(
     Column("incarnation", Text, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
+    Column("event", Text, nullable=False, server_default=text("''")),
 )
 
 projection_states = Table(
@@ -214,6 +215,19 @@ relay_marks = Table(
     Column("marked_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
     # Updated once a second: room on its page keeps every update heap-only.
     postgresql_with={"fillfactor": "10"},
+)
+
+# Who has found, since somebody last looked into it, that what he keeps is not of this log.
+restores = Table(
+    "restores",
+    metadata,
+    Column("found_by", Text, primary_key=True),
+    Column("words", Text, nullable=False),
+    # The highest position that was found and is not of this log, and where the log ended then.
+    Column("beyond", BigInteger, nullable=False),
+    Column("head", BigInteger, nullable=False),
+    Column("first_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+    Column("last_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
 )
 
 stages = Table(

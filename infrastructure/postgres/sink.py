@@ -117,7 +117,7 @@ class PostgresSink:
 
     def _read_fences(self, cursor: Any, shards: Sequence[int]) -> dict[int, Fence]:
         cursor.execute(
-            "SELECT shard, log_id, incarnation, seq, position FROM projection_fences"
+            "SELECT shard, log_id, incarnation, seq, position, event FROM projection_fences"
             " WHERE projection = %s AND generation = %s AND shard = ANY(%s)",
             (*self._of, list(shards)),
         )
@@ -201,6 +201,7 @@ def _columns(writes: Sequence[ShardWrite]) -> tuple[list[Any], ...]:
         [fence.incarnation for fence in new],
         [fence.seq for fence in new],
         [fence.position for fence in new],
+        [fence.event for fence in new],
     )
 
 

@@ -14,18 +14,18 @@ UPSERT_STATES = (
 
 # In one order, so that two workers that meet in several shards wait for each other and do not lock each other out.
 LOCK_FENCES = (
-    "SELECT shard, log_id, incarnation, seq, position FROM projection_fences"
+    "SELECT shard, log_id, incarnation, seq, position, event FROM projection_fences"
     " WHERE projection = %s AND generation = %s AND shard = ANY(%s) ORDER BY shard FOR UPDATE"
 )
-_FENCES = "unnest(%s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])"
+_FENCES = "unnest(%s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[])"
 INSERT_FENCES = (
-    "INSERT INTO projection_fences (projection, generation, shard, log_id, incarnation, seq, position)"
-    f" SELECT %s, %s, v.* FROM {_FENCES} AS v(shard, log_id, incarnation, seq, position) ORDER BY v.shard"
+    "INSERT INTO projection_fences (projection, generation, shard, log_id, incarnation, seq, position, event)"
+    f" SELECT %s, %s, v.* FROM {_FENCES} AS v(shard, log_id, incarnation, seq, position, event) ORDER BY v.shard"
     " ON CONFLICT DO NOTHING RETURNING shard"
 )
 UPDATE_FENCES = (
-    "UPDATE projection_fences f SET log_id = v.log_id, incarnation = v.incarnation, seq = v.seq, position = v.position"
-    f" FROM {_FENCES} AS v(shard, log_id, incarnation, seq, position)"
+    "UPDATE projection_fences f SET log_id = v.log_id, incarnation = v.incarnation, seq = v.seq, position = v.position,"
+    f" event = v.event FROM {_FENCES} AS v(shard, log_id, incarnation, seq, position, event)"
     " WHERE f.projection = %s AND f.generation = %s AND f.shard = v.shard"
 )
 

@@ -49,9 +49,12 @@ def encode_mark(mark: Mark | None) -> str:
     if mark is None:
         return ""
     fence = mark.fence
-    return f"{mark.generation} {fence.log_id} {fence.incarnation} {fence.seq} {fence.position} {mark.topic}"
+    # One word, so that the marks of older versions are read by the same rule.
+    place = f"{fence.position}/{fence.event}" if fence.event else str(fence.position)
+    return f"{mark.generation} {fence.log_id} {fence.incarnation} {fence.seq} {place} {mark.topic}"
 
 
 def decode_mark(data: bytes) -> Mark:
-    generation, log_id, incarnation, seq, position, topic = data.decode().split(" ", 5)
-    return Mark(int(generation), Fence(log_id, incarnation, int(seq), int(position)), topic)
+    generation, log_id, incarnation, seq, place, topic = data.decode().split(" ", 5)
+    position, _, event = place.partition("/")
+    return Mark(int(generation), Fence(log_id, incarnation, int(seq), int(position), event), topic)

@@ -18,14 +18,15 @@ _LUA = (Path(__file__).parent / "apply.lua").read_text()
 
 
 def encode_fence(fence: Fence | None) -> str:
-    return "" if fence is None else f"{fence.log_id} {fence.incarnation} {fence.seq} {fence.position}"
+    # Without an event as older versions wrote it: a compare-and-set is by these very bytes.
+    return "" if fence is None else " ".join(map(str, fence)).rstrip()
 
 
 def decode_fence(data: bytes | None) -> Fence | None:
     if data is None:
         return None
-    log_id, incarnation, seq, position = data.decode().split(" ")
-    return Fence(log_id, incarnation, int(seq), int(position))
+    log_id, incarnation, seq, position, *event = data.decode().split(" ")
+    return Fence(log_id, incarnation, int(seq), int(position), *event)
 
 
 class RedisSink:

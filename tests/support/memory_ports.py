@@ -56,6 +56,9 @@ class MemoryLog:
     def discarded(self, projection: str) -> frozenset[int]:
         return frozenset(self.discards)
 
+    def events_at(self, positions: Sequence[int]) -> dict[int, LoggedEvent]:
+        return {p: self.events[p - 1] for p in positions if 0 < p <= len(self.events)}
+
     def restored_to(self, position: int) -> MemoryLog:
         """The log as an older backup has it: the same identity, fewer events."""
         older = MemoryLog()
