@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from eventsourcing.persistence import IntegrityError, StoredEvent
+from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 
 
 class PingIdentity(NamedTuple):
@@ -51,6 +51,14 @@ class OrderBroken(IntegrityError):
         )
 
 
+class LogRestored(PersistenceError):
+    """The log is not the one that this writer has seen: it was set back, or replaced. Nothing was recorded.
+
+    Whatever was decided or cached by what it held is worth nothing (invariant 14); from here on the writer knows the
+    log as it is, and the batch may be decided anew.
+    """
+
+
 Redecide = Callable[[set[UUID]], Sequence[StoredEvent]]
 """Called inside the log's lock with the aggregates that changed under the batch; returns the whole batch anew."""
 
@@ -58,7 +66,9 @@ Redecide = Callable[[set[UUID]], Sequence[StoredEvent]]
 class Recorder(Protocol):
     """The event store as the Riders application sees it."""
 
-    def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> Recorded: ...
+    def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> Recorded:
+        """Raises LogRestored, OrderBroken; nothing of the batch is recorded then."""
+        ...
 
     def dated(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
         """``event``, to be recorded as of that time (epoch milliseconds) and not of the clock; see OrderBroken."""

@@ -32,7 +32,7 @@ from domain.ping_decisions import (
     rider_by_rider,
     to_look_back,
 )
-from domain.recording import History, Recorder
+from domain.recording import History, LogRestored, Recorder
 from domain.rider import Leg, PingKey, Rider
 
 log = logging.getLogger("ridelog.riders")
@@ -63,6 +63,7 @@ class Riders(Application[UUID]):
         self._dated = cast("Recorder", self.recorder).dated
         self._history = history
         self._snapshot_every = snapshot_every
+        self._cached_riders = cached_riders
         self._live: LRUCache[str, Rider] = LRUCache(cached_riders)
 
     def construct_factory(self, env: Environment) -> InfrastructureFactory[TrackingRecorder]:
@@ -143,7 +144,14 @@ class Riders(Application[UUID]):
 
         try:
             decide_all(decisions)
-            recorded = self._append(arrange(decisions), redecide)
+            try:
+                recorded = self._append(arrange(decisions), redecide)
+            except LogRestored as error:
+                # Every cached rider may know of events that are not in the log, and not of others that are.
+                log.error("%s: all riders are loaded anew", error)
+                self._live = LRUCache(self._cached_riders)
+                decide_all(decisions)
+                recorded = self._append(arrange(decisions), redecide)
         except BaseException:
             for decision in decisions:
                 self._forget(decision.rider_id)

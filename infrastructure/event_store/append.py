@@ -12,8 +12,9 @@ from sqlalchemy import Connection, text
 from domain.identifiers import shard_of
 from domain.recording import OrderBroken
 from infrastructure.event_store.copy_rows import COPY_SQL, HEADER, TRAILER, locked_part, micros, static_part
-from infrastructure.event_store.head import Clock, Head, write_head
+from infrastructure.event_store.head import Clock, Head, epoch_ms, write_head
 from infrastructure.event_store.stored import LogEvent
+from infrastructure.event_store.versions import Seen
 
 _LATEST_VERSIONS = text(
     "SELECT u.id, (SELECT e.version FROM events e WHERE e.aggregate_id = u.id ORDER BY e.version DESC LIMIT 1)"
@@ -22,6 +23,7 @@ _LATEST_VERSIONS = text(
 _RECORDED_SINCE = text(
     "SELECT aggregate_id, max(version) FROM events WHERE position > :after AND position <= :upto GROUP BY aggregate_id"
 )
+_SEEN = text("SELECT position, event_id, recorded_at FROM events WHERE position = ANY(:positions)")
 
 EMPTY = -1
 """The version of a stream without events."""
@@ -37,6 +39,12 @@ def latest_versions(connection: Connection, aggregates: Sequence[UUID]) -> dict[
 
 def versions_recorded_since(connection: Connection, after: int, upto: int) -> dict[UUID, int]:
     return {row[0]: row[1] for row in connection.execute(_RECORDED_SINCE, {"after": after, "upto": upto})}
+
+
+def seen_at(connection: Connection, *positions: int) -> dict[int, Seen]:
+    """The events at these positions, as a writer notes them; Seen(position) where there is none."""
+    rows = connection.execute(_SEEN, {"positions": list(positions)})
+    return {p: Seen(p) for p in positions} | {row[0]: Seen(row[0], row[1], epoch_ms(row[2])) for row in rows}
 
 
 def conflicting(events: Sequence[LogEvent], versions: Mapping[UUID, int], plain: bool) -> set[UUID]:

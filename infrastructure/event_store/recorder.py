@@ -11,7 +11,7 @@ from uuid import UUID
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
 from sqlalchemy import Connection, Engine
 
-from domain.recording import Recorded, Redecide
+from domain.recording import LogRestored, Recorded, Redecide
 from infrastructure.event_store import reads
 from infrastructure.event_store.append import (
     EMPTY,
@@ -20,6 +20,7 @@ from infrastructure.event_store.append import (
     integrity_error,
     latest_versions,
     pack,
+    seen_at,
     versions_recorded_since,
 )
 from infrastructure.event_store.errors import as_library_errors
@@ -27,7 +28,7 @@ from infrastructure.event_store.head import Clock, Head, lock_head, read_head
 from infrastructure.event_store.partitions import ensure_partitions
 from infrastructure.event_store.stored import LogEvent, classified
 from infrastructure.event_store.subscription import PollingSubscription
-from infrastructure.event_store.versions import VersionCache
+from infrastructure.event_store.versions import Seen, VersionCache
 
 LARGEST_REFRESH = 50_000
 """Past this many foreign events it is cheaper to look the aggregates up than to read what was recorded."""
@@ -63,7 +64,7 @@ class EventRecorder(ApplicationRecorder):
 
         When some aggregates were changed by another writer since they were loaded, ``redecide`` is called with
         their ids while the lock is held and returns the whole batch anew, decided on their current state. Raises
-        OrderBroken for events that name times which do not follow the log's.
+        OrderBroken for events that name times which do not follow the log's, and LogRestored.
         """
 
         def again(conflicts: set[UUID]) -> list[LogEvent]:
@@ -89,6 +90,8 @@ class EventRecorder(ApplicationRecorder):
                 self._prepare(connection, aggregates, len(events))
                 with connection.begin():
                     head = lock_head(connection)
+                    if not self._is_known(connection, head) and redecide is not None:
+                        raise LogRestored("the log is not the one that this writer has seen, it was restored")
                     versions = self._current_versions(connection, head, aggregates)
                     conflicts = conflicting(events, versions, plain)
                     if conflicts and redecide is not None:
@@ -105,15 +108,17 @@ class EventRecorder(ApplicationRecorder):
                     self._cover(connection, head.position + len(events))
                     positions = insert(connection, head, events, packed, self._clock)
         reached = {event.originator_id: event.originator_version for event in events}
-        self._versions.merge({a: v for a, v in reached.items() if isinstance(a, UUID)}, positions.stop - 1)
+        self._versions.merge(
+            {a: v for a, v in reached.items() if isinstance(a, UUID)}, _last_seen(positions, events, head)
+        )
         return positions, events
 
     def _prepare(self, connection: Connection, aggregates: Sequence[UUID], count: int) -> None:
         """Outside the lock: look up what is not known, and make the next partition before it is needed."""
         with connection.begin():
             head = read_head(connection)
-            if self._versions.head is None:
-                self._versions.forget(head.position)
+            if self._versions.seen is None:
+                self._versions.forget(seen_at(connection, head.position)[head.position])
             self._look_up(connection, self._versions.unknown(aggregates))
             if head.position + count + self._partition_rows // 2 >= self._partitions_end:
                 self._partitions_end = ensure_partitions(
@@ -127,18 +132,29 @@ class EventRecorder(ApplicationRecorder):
 
     def _current_versions(self, connection: Connection, head: Head, aggregates: Sequence[UUID]) -> dict[UUID, int]:
         """Versions as of ``head``; the caller holds the lock, so they stay true until it lets go."""
-        seen = self._versions.head
-        if seen is None or not 0 <= head.position - seen <= LARGEST_REFRESH:
-            # Too far behind, or the log is older than what this writer has seen: it was restored.
-            self._versions.forget(head.position)
-        elif head.position > seen:
-            self._versions.merge(versions_recorded_since(connection, seen, head.position), head.position)
         self._look_up(connection, self._versions.unknown(aggregates))
         versions = self._versions.known(aggregates)
         if len(versions) < len(aggregates):
             # More aggregates in one batch than the cache holds.
             versions.update(latest_versions(connection, [a for a in aggregates if a not in versions]))
         return versions
+
+    def _is_known(self, connection: Connection, head: Head) -> bool:
+        """Bring what is known up to ``head``, whose lock the caller holds. False if the log is another, or was
+        restored: then all is forgotten, and this writer knows the log as it is now."""
+        seen = self._versions.seen
+        assert seen is not None, "_prepare comes first"
+        if (head.position, head.recorded_at_ms) == (seen.position, seen.recorded_at_ms):
+            return True  # as this writer left it
+        found = seen_at(connection, seen.position, head.position)
+        # Positions alone do not tell: a log that was restored gives them out again, to other events.
+        known = head.position >= seen.position and found[seen.position] == seen
+        if known and head.position - seen.position <= LARGEST_REFRESH:
+            since = versions_recorded_since(connection, seen.position, head.position)
+            self._versions.merge(since, found[head.position])
+        else:
+            self._versions.forget(found[head.position])
+        return known
 
     def _look_up(self, connection: Connection, aggregates: Sequence[UUID]) -> None:
         self._versions.merge(latest_versions(connection, aggregates))
@@ -175,6 +191,10 @@ class EventRecorder(ApplicationRecorder):
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> PollingSubscription:
         return PollingSubscription(self, gt, topics)
+
+
+def _last_seen(positions: range, events: Sequence[LogEvent], head: Head) -> Seen:
+    return Seen(positions.stop - 1, events[-1].event_id, head.recorded_at_ms)
 
 
 def _aggregates(events: Sequence[LogEvent]) -> list[UUID]:

@@ -10,6 +10,7 @@ import pytest
 from eventsourcing.application import AggregateNotFoundError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from domain.contracts import Codec, LocalSchemaIds
 from domain.errors import EventIdConflict, ShiftAlreadyStarted
@@ -75,6 +76,28 @@ def test_invariant_3_a_repeat_is_known_to_another_process_too(make_riders: MakeR
     make_riders().record_pings([a_ping(), a_ping("ben")])
     outcomes = make_riders().record_pings([a_ping("ben"), a_ping()])
     assert [o.is_new for o in outcomes] == [False, False]
+
+
+def test_invariant_14_what_was_recorded_before_a_restore_is_recorded_again(postgres_url: str) -> None:
+    """A phone sends again what the restored log has lost; this process has cached that it has it, and where."""
+    engine = writer_engine(postgres_url)
+
+    def process() -> Riders:
+        recorder = EventRecorder(engine, partition_rows=1000)
+        return Riders(EventStoreFactory(recorder, SnapshotRecorder(engine), CODEC), PostgresHistory(engine))
+
+    riders, successor = process(), process()
+    pings = [a_ping(t_ms=NOW_MS + second) for second in range(4)]
+    riders.record_pings(pings)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM events"))
+        connection.execute(text("UPDATE log_head SET position = 0, seqs = '{}'"))
+    # The log grows past what the first process has seen, and anna to a version at which she was.
+    successor.record_pings([*pings[:2], a_ping(t_ms=NOW_MS + 90), a_ping(t_ms=NOW_MS + 91), a_ping("ben")])
+    outcomes = riders.record_pings([*pings, a_ping(t_ms=NOW_MS + 90)])
+    assert [o.is_new for o in outcomes] == [False, False, True, True, False]
+    assert (riders.get("anna").pings, riders.get("anna").version) == (6, 7)
+    engine.dispose()
 
 
 def test_invariant_10_an_unreadable_event_stops_neither_its_rider_nor_the_batch(make_riders: MakeRiders) -> None:

@@ -14,6 +14,7 @@ from eventsourcing.persistence import IntegrityError, OperationalError
 from sqlalchemy import Engine, text
 
 from domain.identifiers import aggregate_id, shard_of
+from domain.recording import LogRestored
 from infrastructure.event_store import migrations
 from infrastructure.event_store.engine import reader_engine, writer_engine
 from infrastructure.event_store.head import read_head
@@ -160,6 +161,21 @@ def test_a_recorder_whose_log_was_restored_to_an_older_state_notices(engine: Eng
         recorder.insert_events(events_of("anna", 6, 1))
     assert recorder.insert_events(events_of("anna", 3, 1)) == [3]
     assert contiguous(engine) == 3
+
+
+def test_invariant_14_a_writer_notices_a_restored_log_that_has_overtaken_what_it_has_seen(engine: Engine) -> None:
+    recorder, other = EventRecorder(engine), EventRecorder(engine)
+    recorder.insert_events(events_of("anna", 1, 5))
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM events WHERE position > 2"))
+        seqs = f'{{"Rider": {[2 if s == shard_of("anna") else 0 for s in range(64)]}}}'
+        connection.execute(text("UPDATE log_head SET position = 2, seqs = CAST(:seqs AS jsonb)"), {"seqs": seqs})
+    other.insert_events(events_of("ben", 1, 9))
+    # To the first one anna is at version 5, and the head is beyond what it has seen.
+    with pytest.raises(LogRestored):
+        recorder.append(events_of("anna", 6, 1), lambda stale: events_of("anna", 6, 1))
+    assert recorder.append(events_of("anna", 3, 1), lambda stale: events_of("anna", 3, 1)).positions == range(12, 13)
+    assert contiguous(engine) == 12
 
 
 def test_invariant_11_recorded_at_never_steps_back_with_the_clock(engine: Engine) -> None:
