@@ -16,7 +16,8 @@ c = relay_marks.c
 _KEEP = text(
     "INSERT INTO relay_marks AS m (name, log_id, position, confirmed_lsn)"
     " SELECT CAST(:name AS text), log_id, CAST(:position AS bigint), CAST(:lsn AS bigint) FROM log_head"
-    " WHERE log_id = :log_id"
+    # A log that ends before the mark is not the one whose events were published: it was restored beneath the relay.
+    " WHERE log_id = :log_id AND position >= :position"
     " ON CONFLICT (name) DO UPDATE SET position = greatest(m.position, excluded.position),"
     " confirmed_lsn = greatest(m.confirmed_lsn, excluded.confirmed_lsn), marked_at = now()"
     " WHERE m.log_id = excluded.log_id"
@@ -64,11 +65,11 @@ class Marks:
             )
 
     def keep(self, log_id: UUID, position: int, lsn: int) -> None:
-        """Move the mark of this log up. Raises AnotherLog if the log is another one by now."""
+        """Move the mark of this log up. Raises AnotherLog if the log is another one by now, or ends before."""
         values = {"name": self._name, "log_id": log_id, "position": position, "lsn": lsn}
         with self._engine.connect() as connection:
             if connection.execute(_KEEP, values).rowcount == 0:
-                raise AnotherLog("the log was made anew beneath the relay: it begins at the new one's start")
+                raise AnotherLog("the log was restored or made anew beneath the relay: it begins by what is there now")
 
     def note_topics(self, topics: dict[str, str]) -> None:
         with self._engine.connect() as connection:

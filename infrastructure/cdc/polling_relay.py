@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from infrastructure.cdc.events_table import EventsTable
 from infrastructure.cdc.guard import place
 from infrastructure.cdc.keeper import MarkKeeper
-from infrastructure.cdc.marks import Marks
+from infrastructure.cdc.marks import AnotherLog, Marks
 from infrastructure.cdc.outflow import Outflow
 from infrastructure.cdc.poller import Poller
 from infrastructure.event_store.head import read_head
@@ -27,6 +27,7 @@ HOLD_EVERY_S = 1.0
 IDLE_TIMEOUT = "10s"
 """How long a relay that was stopped, or whose machine is gone, keeps a standby waiting."""
 
+_HEAD = text("SELECT position FROM log_head")
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('ridelog.relay.' || :name, 0))")
 
 
@@ -46,10 +47,14 @@ class RelayLock:
         if not connection.execute(_LOCK, {"name": name}).scalar_one():
             raise RelayInUse(f"another polling relay holds the lock of {name}")
 
-    def hold(self) -> None:
-        """Show a sign of life if it is time. Raises SQLAlchemyError once the lock is lost."""
+    def hold(self, position: int) -> None:
+        """Show a sign of life if it is time. Raises SQLAlchemyError once the lock is lost.
+
+        Raises AnotherLog if the log ends before ``position``: it was restored, and what it gets next would be passed.
+        """
         if self._clock() >= self._next:
-            self._connection.execute(text("SELECT 1"))
+            if self._connection.execute(_HEAD).scalar_one() < position:
+                raise AnotherLog("the log was restored beneath the relay: it begins by what is there now")
             self._next = self._clock() + HOLD_EVERY_S
 
 
@@ -63,7 +68,7 @@ class PollingRelay:
 
     def step(self, timeout_s: float) -> int:
         """As ``Poller.step``. The lock first: one that was asleep finds out before it reads more."""
-        self._lock.hold()
+        self._lock.hold(self.out.progress.position or 0)
         return self._poller.step(timeout_s)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from psycopg2.errors import DuplicateObject
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
 
 from infrastructure.cdc.rows import COLUMNS
 
@@ -91,6 +93,14 @@ def make_slot(engine: Engine, slot: str, *, instead: bool) -> None:
         connection.execute(text("SET statement_timeout = '30s'"))
         try:
             connection.execute(text("SELECT pg_create_logical_replication_slot(:slot, 'pgoutput')"), {"slot": slot})
+        except ProgrammingError as error:
+            if not isinstance(error.orig, DuplicateObject):
+                raise
+            # Names are of the whole server: a database restored beside the old one finds that one's slot.
+            raise SlotUnusable(
+                f"another database of this server has a replication slot {slot}: if its log is not needed any more, run "
+                f"there SELECT pg_drop_replication_slot('{slot}'), else set RIDELOG_SLOT_NAME to another name here"
+            ) from error
         finally:
             connection.execute(text("RESET statement_timeout"))
 

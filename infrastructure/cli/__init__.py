@@ -19,6 +19,7 @@ COMMANDS = (
     "parked",
     "verify_parity",
     "generations",
+    "restored",
     "replay",
     "feature_history",
     "schemas",

@@ -117,6 +117,10 @@ REPLAY_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 
+RESTORED = named_gauge(
+    "ridelog_log_restored", "1 while it was found, and not accepted, that the log was restored or is another one"
+)
+
 SERVED_READS = Counter("ridelog_served_reads", "Answers that were put on record, to be computed again")
 SERVED_READS_DROPPED = Counter(
     "ridelog_served_reads_dropped", "Answers that should have been put on record and were not: no room, or no database"

@@ -14,6 +14,7 @@ from domain.contracts import Codec
 from domain.identifiers import SHARDS
 from infrastructure.event_store.engine import reader_engine, sink_engine
 from infrastructure.event_store.log import PostgresLog
+from infrastructure.event_store.restores import Found, note
 from infrastructure.kafka.factory import make_topic
 from infrastructure.observability import metrics
 from infrastructure.observability.stages import Progress, StageReporter, read_stages
@@ -32,6 +33,7 @@ from projections.digest import fold_digest
 from projections.ports import PortUnavailable, TopicUnavailable
 from projections.protocol import Projection
 from projections.runner import LostRace, Runner
+from projections.trust import Distrust
 from projections.writer import BrokenFold
 
 POLL_S = 0.2
@@ -96,6 +98,14 @@ class Follower:
         except SQLAlchemyError:
             return  # Postgres itself is away: the silence of this stage says so
 
+    def _tell_restored(self, found: Distrust) -> None:
+        """On record before it is mended: afterwards nothing would show that it ever happened."""
+        words = (
+            f"{found.shards} shards, up to position {found.beyond}, were not of this log, which ended at {found.head} "
+            f"({found.why.value}); they are folded anew"
+        )
+        note(self._engine, Found(f"{self._projection.name}@{self._generation}", words, found.beyond, found.head))
+
     def _reporter(self) -> StageReporter:
         name = stage_name(self._projection.name, self._generation, is_active=self._is_active())
         if name not in self._reporters:
@@ -132,6 +142,7 @@ class Follower:
                     sink=TimedSink(sink, self._of(metrics.SINK_SECONDS)),
                     decode=codec.decode,
                     partitions=settings.topic_partitions,
+                    tell=self._tell_restored,
                 )
                 self._follow(runner, self._topic, self._observer(runner, log))
         except (TopicUnavailable, Stuck):

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from domain.contracts import Codec
 from infrastructure.cdc.slot import slot_state
-from infrastructure.event_store import migrations
+from infrastructure.event_store import migrations, restores
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.head import Head as LogHead
 from infrastructure.event_store.head import read_head
@@ -60,11 +60,12 @@ def _collect(settings: Settings, engine: Engine, served: bool) -> Status:
     with engine.connect() as connection:
         found = read_head(connection)
         slot = slot_state(connection, settings.slot_name)
+        found_restores = restores.read(connection)
         before = before_commit(connection, found.position, Codec(schema_ids(settings, engine)).decode)
         behind = tailer_behind(connection, reports.get("tailer"), found)
         owns = {p.name: _own(settings, engine, connection, p, found) for p in PROJECTIONS.values()}
     head = Head(str(found.log_id), found.position, found.recorded_at_ms)
-    own = Own(*behind) if behind is not None else None
+    own = Own(behind.events, behind.seconds) if behind is not None else None
     tailer = stage_line("tailer", reports.get("tailer"), head, late_after_s, own, served=served)
     projections = [
         stage_line(name, reports.get(name), head, late_after_s, own, served=served) for name, own in owns.items()
@@ -73,7 +74,7 @@ def _collect(settings: Settings, engine: Engine, served: bool) -> Status:
     lines = [
         device_line(before, now_ms, late_after_s, [ingest, tailer, *projections]),
         ingest,
-        log_line(head),
+        log_line(head, found_restores),
         slot_line(settings.slot_name, slot, _relay(settings, reports.get("tailer")), found.position),
         tailer,
         *standby_lines(every if served else []),
@@ -116,4 +117,4 @@ def _own(settings: Settings, engine: Engine, connection: Connection, projection:
         return Own(due=due)
     finally:
         client.close()
-    return Own(*behind, parked, due)
+    return Own(behind.events, behind.seconds, parked, due, behind.not_ours)

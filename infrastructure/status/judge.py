@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from infrastructure.event_store.restores import Found
 from infrastructure.observability.stages import StageReport
 
 
@@ -46,17 +47,25 @@ class Head(msgspec.Struct):
 class Own(msgspec.Struct):
     """What the caller has found out itself of a stage, which is better than what the stage reported.
 
-    ``due``: the fold of this code is not the one that the served generation was written by.
+    ``due``: the fold of this code is not the one that the served generation was written by. ``not_ours``: shards that
+    hold what this log has not.
     """
 
     lag_events: int | None = None
     delay_s: float | None = None
     parked: int = 0
     due: bool = False
+    not_ours: int = 0
 
 
-def log_line(head: Head) -> Line:
-    return Line("log", "ok" if head.position else "empty", head.position, 0)
+def log_line(head: Head, restores: Sequence[Found] = ()) -> Line:
+    """``restores``: what was found that is not of this log, and nobody has looked into."""
+    if not restores:
+        return Line("log", "ok" if head.position else "empty", head.position, 0)
+    beyond, ended = max(one.beyond for one in restores), min(one.head for one in restores)
+    who = ", ".join(one.found_by for one in restores)
+    state = f"restored, or another one: it ended at {ended:,} where {beyond:,} was known (found by {who})"
+    return Line("log", state, head.position, 0, advice="docs/backup.md says what is lost; then `restored --accept`")
 
 
 def stage_line(
@@ -70,6 +79,10 @@ def stage_line(
 ) -> Line:
     """A stage by its own report and by what the caller found. ``served``: whether a `serve` is running at all."""
     own = own or Own()
+    if own.not_ours:
+        state = f"{own.not_ours} shards hold what this log has not: it was restored, or is another one"
+        advice = f"`serve` folds them anew within seconds; if it stays, see its log, then rebuild-projection {name}"
+        return Line(name, state, 0 if report is None else report.progress.position, own.lag_events, advice=advice)
     if report is None or not served:
         lag = own.lag_events if own.lag_events is not None else (head.position if report is None else None)
         state = "never ran" if report is None else "not running"

@@ -11,19 +11,22 @@ from sqlalchemy import Connection, Engine
 
 from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.head import Head
+from infrastructure.event_store.log import PostgresLog
 from infrastructure.observability.freshness import delay_of_position, delay_of_shards
 from infrastructure.observability.stages import PLACED, StageReport
 from infrastructure.sinks import Stores
 from projections.generations import Generation, active
 from projections.ports import Fence
 from projections.protocol import Projection
+from projections.trust import look
 
 
 class Behind(NamedTuple):
-    """Events that a stage has not passed, and since when the oldest of them waits."""
+    """Events that a stage has not passed, and since when the oldest of them waits; shards that are not of this log."""
 
     events: int
     seconds: float
+    not_ours: int = 0
 
 
 def served_generation(engine: Engine, projection: Projection[Any]) -> Generation | None:
@@ -37,9 +40,11 @@ def projection_behind(
     """By the fences in its sink: what is folded and not stored has not been passed. Raises PortUnavailable."""
     seqs = head.shards_of(projection.stream)
     fences = stores.sink(projection, generation).fences(range(len(seqs)))
-    applied = {shard: fence or _NOTHING for shard, fence in enumerate(fences)}
+    not_ours = look(PostgresLog(stores.engine), projection.stream, dict(enumerate(fences))).distrusted
+    # What is not of this log has passed nothing of it.
+    applied = {shard: fence if fence and shard not in not_ours else _NOTHING for shard, fence in enumerate(fences)}
     events = sum(max(0, seqs[shard] - fence.seq) for shard, fence in applied.items())
-    return Behind(events, delay_of_shards(connection, projection.stream, applied, seqs))
+    return Behind(events, delay_of_shards(connection, projection.stream, applied, seqs), len(not_ours))
 
 
 def tailer_behind(connection: Connection, report: StageReport | None, head: Head) -> Behind | None:

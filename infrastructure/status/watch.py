@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.cdc.slot import slot_state
 from infrastructure.cdc.slot_metrics import show_slot
+from infrastructure.event_store import restores
 from infrastructure.event_store.head import read_head
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
@@ -102,6 +103,7 @@ class PipelineWatch:
         seen: dict[str, Behind] = {}
         with self._engine.connect() as connection:
             head = read_head(connection)
+            metrics.RESTORED.set(bool(restores.read(connection)))
             if self._slot_name is not None:
                 # Here too: a slot fills the disk, or is lost, just while no tailer runs.
                 show_slot(slot_state(connection, self._slot_name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from infrastructure.event_store.restores import Found
 from infrastructure.observability.freshness import Before, Spread
 from infrastructure.observability.stages import Progress, StageReport
 from infrastructure.status.ends import device_line, ingest_line, kafka_line
@@ -146,3 +147,19 @@ def test_a_mismatch_of_the_served_generation_is_red_and_says_what_to_do() -> Non
     bad = parity_line("speed", Tally(1_200, 30, 2, 4))
     assert not bad.good
     assert bad.advice == "generation 4 is not what the log says: verify-parity, then rebuild-projection speed"
+
+
+def test_what_is_not_of_this_log_is_red_and_says_what_to_do() -> None:
+    line = stage_line("speed", report(), HEAD, LATE_S, Own(40, 1.0, not_ours=7))
+    assert "7 shards hold what this log has not" in line.state
+    assert "rebuild-projection speed" in line.advice
+    stopped = stage_line("speed", report(), HEAD, LATE_S, Own(40, 1.0, not_ours=7), served=False)
+    assert "`serve` folds them anew" in stopped.advice
+
+
+def test_a_restore_stays_red_until_somebody_has_looked_into_it() -> None:
+    assert log_line(HEAD).good
+    found = [Found("speed@1", "words", 140, 90), Found("locations@1", "words", 130, 95)]
+    line = log_line(HEAD, found)
+    assert "ended at 90 where 140 was known" in line.state
+    assert "docs/backup.md" in line.advice

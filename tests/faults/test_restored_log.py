@@ -1,0 +1,124 @@
+"""Invariant 14 on real servers: a log that is set back, or is another one, is noticed by all that remember it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infrastructure.event_store.migrations import upgrade
+from infrastructure.settings import Settings
+from infrastructure.status.collect import collect
+from infrastructure.status.judge import Line
+from tests.support.accounting import account_for
+from tests.support.restorable import Restorable, identities, pings, restorable
+from tests.support.ridelog import Ridelog, ridelog
+from tests.support.serving import ROOT
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Restorable]:
+    with restorable(tmp_path) as one:
+        yield one
+
+
+def post(one: Ridelog, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Sent until it is answered, as phones do."""
+
+    def answered() -> dict[str, Any] | None:
+        answer = one.http.post("/pings", json=list(items))
+        assert answer.status_code in (200, 503), answer.text
+        return answer.json() if answer.status_code == 200 else None
+
+    body = eventually(answered, within_s=60, every_s=0.2, what="the pings are answered")
+    assert body is not None
+    return body
+
+
+def status(servers: dict[str, str]) -> dict[str, Line]:
+    return {line.stage: line for line in collect(Settings(**servers)).stages}  # type: ignore[arg-type]
+
+
+def all_published(servers: Restorable) -> None:
+    eventually(lambda: not servers.not_in_topic(), within_s=60, every_s=0.5, what="the topic holds the whole log")
+
+
+def test_invariant_14_restored_beneath_a_running_serve_and_overtaken_before_anybody_looks(
+    servers: Restorable, tmp_path: Path
+) -> None:
+    with ridelog(tmp_path / "data", ROOT, **servers.settings) as one:
+        kept, lost = pings("kept", 300), pings("lost", 200, riders=20)
+        post(one, kept)
+        account_for(one, identities(kept))
+        servers.back_up("backup")
+        assert post(one, lost)["accepted"] == len(lost)
+        account_for(one, identities(kept) | identities(lost))
+        before = servers.head()
+
+        stopped = [one.processes()[name].pid for name in ("api", "projections")]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        servers.restore("backup")
+        others = servers.record(pings("others", 400))
+        assert servers.head() > before
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+        recorded = identities(kept) | others
+        account = account_for(one, recorded)
+        assert set(account.identities) == recorded  # nothing of what the restore has lost is left anywhere
+        all_published(servers)
+        # Phones send again what was lost: the API has cached that it was recorded, and where.
+        assert post(one, lost)["accepted"] == len(lost)
+        account_for(one, recorded | identities(lost))
+        all_published(servers)
+
+        line = status(servers.settings)["log"]
+        assert "restored" in line.state
+        assert "docs/backup.md" in line.advice
+        told = one.cli("restored")
+        assert told.returncode == 1
+        assert "speed@1" in told.stdout
+        assert "locations@1" in told.stdout
+        assert one.cli("restored", "--accept").returncode == 0
+        assert status(servers.settings)["log"].good
+
+
+def test_invariant_14_restored_while_nothing_runs_and_then_replaced_by_another_log(
+    servers: Restorable, tmp_path: Path
+) -> None:
+    kept, lost = pings("kept", 200), pings("lost", 100, riders=20)
+    with ridelog(tmp_path / "data", ROOT, **servers.settings) as one:
+        post(one, kept)
+        account_for(one, identities(kept))
+    servers.back_up("backup")
+    with ridelog(tmp_path / "data", ROOT, **servers.settings) as one:
+        post(one, lost)
+        account_for(one, identities(kept) | identities(lost))
+    servers.restore("backup")
+    line = status(servers.settings)["speed"]
+    assert "shards hold what this log has not" in line.state
+    assert "`serve` folds them anew" in line.advice
+    told = one.cli("restored", "--accept")
+    assert told.returncode == 1, "what is not mended cannot be accepted"
+    with ridelog(tmp_path / "data", ROOT, **servers.settings) as one:
+        account = account_for(one, identities(kept))
+        assert set(account.identities) == identities(kept)
+        assert one.cli("restored", "--accept").returncode == 0
+
+    # Another log, under the same Redis and the same topics.
+    another = servers.settings | {"postgres_url": servers.postgres.database_url("another"), "slot_name": "another"}
+    servers.make_database("another")
+    upgrade(another["postgres_url"])
+    with ridelog(tmp_path / "data", ROOT, **another) as one:
+        others = pings("others", 150, riders=30)
+        assert post(one, others)["accepted"] == len(others)
+        account = account_for(one, identities(others))
+        assert set(account.identities) == identities(others)
+        assert "another" in status(another)["log"].state
+        assert "the fence belongs to another log" in one.cli("restored").stdout
