@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Generic, TypeVar
 
 from domain.identifiers import SHARDS
@@ -61,8 +61,8 @@ class Runner(Generic[S]):
         before = self.counters.applied
         try:
             records = self._topic.poll(self._limits.poll_records, timeout_s)
-            self._follow_assignment()
-            self._shards.apply(self._by_shard(records))
+            fresh = self._follow_assignment()
+            self._shards.apply(self._by_shard(records, fresh))
         except BaseException:
             self.forget()
             raise
@@ -132,7 +132,7 @@ class Runner(Generic[S]):
         """Keys of this worker's shards that are held back now."""
         return sum(len(state.parked) for state in self._shards.states.values())
 
-    def _by_shard(self, records: Sequence[Record]) -> dict[int, list[LoggedEvent]]:
+    def _by_shard(self, records: Sequence[Record], fresh: Collection[int]) -> dict[int, list[LoggedEvent]]:
         by_shard: dict[int, list[LoggedEvent]] = defaultdict(list)
         for record in records:
             try:
@@ -142,16 +142,19 @@ class Runner(Generic[S]):
                 self.counters.foreign += 1
                 log.error("record skipped: %s", error, extra={"projection": self._projection.name})
                 continue
-            # A partition that was revoked while its records were on the way is somebody else's now.
-            if event.shard in self._shards.states:
+            # A partition that was revoked while its records were on the way is somebody else's now. What was polled of
+            # a fresh one lies before its end, so it has been read from the log; on the topic it may be another log's,
+            # or what a restore has taken back, and its seq would fit just as well.
+            if event.shard in self._shards.states and record.partition not in fresh:
                 by_shard[event.shard].append(event)
         return by_shard
 
-    def _follow_assignment(self) -> None:
+    def _follow_assignment(self) -> Collection[int]:
+        """Open what was assigned since the last call; those partitions."""
         self._open([shard for shard in sorted(self._shards.lost) if shard % self._partitions in self._epochs])
         assignment = dict(self._topic.assignment())
         if assignment == self._epochs:
-            return
+            return ()
         for shard in [s for s in self._shards.states if s % self._partitions not in assignment]:
             del self._shards.states[shard]
         fresh = [p for p, epoch in assignment.items() if self._epochs.get(p) != epoch]
@@ -159,6 +162,7 @@ class Runner(Generic[S]):
         self._topic.seek_to_end(fresh)
         self._open([shard for shard in range(SHARDS) if shard % self._partitions in fresh])
         self._epochs = assignment
+        return fresh
 
     def _open(self, shards: Sequence[int]) -> None:
         """Open ``shards`` and catch up with the log."""

@@ -98,8 +98,8 @@ def make_slot(engine: Engine, slot: str, *, instead: bool) -> None:
                 raise
             # Names are of the whole server: a database restored beside the old one finds that one's slot.
             raise SlotUnusable(
-                f"another database of this server has a replication slot {slot}: if its log is not needed any more, run "
-                f"there SELECT pg_drop_replication_slot('{slot}'), else set RIDELOG_SLOT_NAME to another name here"
+                f"another database of this server has a replication slot {slot}: if its tailer is gone for good, "
+                f"run there SELECT pg_drop_replication_slot('{slot}'), else set RIDELOG_SLOT_NAME to another name here"
             ) from error
         finally:
             connection.execute(text("RESET statement_timeout"))

@@ -28,11 +28,10 @@ class Found(NamedTuple):
 
 
 def note(engine: Engine, found: Found) -> None:
-    """One row a finder: found again, it tells the highest position and the lowest end. Raises PortUnavailable."""
+    """One row a finder: it keeps its first words, the highest position and the lowest end. Raises PortUnavailable."""
     row = insert(restores).values(found_by=found.found_by, words=found.words, beyond=found.beyond, head=found.head)
     new = row.excluded
     again = {
-        "words": new.words,
         "beyond": func.greatest(c.beyond, new.beyond),
         "head": func.least(c.head, new.head),
         "last_at": func.now(),

@@ -152,6 +152,17 @@ def test_what_a_zombie_publishes_of_the_lost_events_is_taken_back() -> None:
     assert world.is_right()
 
 
+def test_what_lies_on_the_topic_before_a_worker_came_is_not_folded() -> None:
+    """Of another log, or of what a restore has taken back: its seqs fit, and it is polled with the assignment."""
+    world = World()
+    others = list(world.log.events)
+    world.log, world.sink = MemoryLog(), MemorySink()
+    world.topic.assigned, world.runner = dict.fromkeys(range(8), 2), world.worker()
+    world.topic.deliver(others)
+    world.runner.step(0)
+    assert world.sink.all_states() == {}
+
+
 def test_a_hole_is_not_filled_from_a_log_that_was_restored_meanwhile() -> None:
     world = World([("rider-0", n) for n in range(10)])
     news = world.restore(5, [("rider-0", 100 + n) for n in range(20)])
