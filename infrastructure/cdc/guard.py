@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from infrastructure.cdc.marks import Mark
 from infrastructure.cdc.slot import SlotState
+from infrastructure.kafka.last_records import LastRecord
 
 NO_ID = "00000000-0000-0000-0000-000000000000"
 """What brokers before Kafka 2.8 give as every topic's id."""
@@ -62,3 +63,13 @@ def other_topics(mark: Mark | None, found: Mapping[str, str]) -> list[str]:
 def known_ids(found: Mapping[str, str]) -> dict[str, str]:
     """Without those that say nothing."""
     return {name: one for name, one in found.items() if one and one != NO_ID}
+
+
+def beyond_this_log(last: Sequence[LastRecord], ids: Mapping[int, str], head: int) -> int | None:
+    """The highest position of a record that is not of this log, None if all are.
+
+    ``ids``: position -> event id of the log; one that is missing below ``head`` was detached, and is believed.
+    """
+    return max(
+        (r.position for r in last if r.position > head or ids.get(r.position, r.event_id) != r.event_id), default=None
+    )

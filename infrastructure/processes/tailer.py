@@ -17,16 +17,20 @@ from infrastructure.cdc.pgoutput import ProtocolError
 from infrastructure.cdc.polling_relay import RelayInUse, polling_relay
 from infrastructure.cdc.slot import SlotUnusable
 from infrastructure.cdc.stream import SlotInUse, StreamLost
+from infrastructure.cdc.topic_check import check_topic
 from infrastructure.cdc.topic_watch import TopicWatch
 from infrastructure.cdc.wal_relay import wal_relay
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.kafka.admin import TopicError
+from infrastructure.kafka.factory import bootstrap
 from infrastructure.kafka.port import PublishError
 from infrastructure.observability import debezium
 from infrastructure.observability.stages import STANDBY, Progress, StageReporter
 from infrastructure.processes.common import run_until_stopped, stop_event, tame_collector
 from infrastructure.processes.tailer_report import TailerReport
 from infrastructure.settings import Settings
+from infrastructure.topics import topics
+from projections.ports import PortUnavailable
 
 log = logging.getLogger("ridelog.tailer")
 
@@ -74,6 +78,7 @@ def run(settings: Settings, engine: Engine, reporter: StageReporter, stop: threa
                     standby.retire()
                 topic_watch = TopicWatch(settings, engine)
                 topic_watch.look()
+                _check_ends(settings, engine)
                 with topic_watch.watching():
                     _drive(relay, TailerReport(settings, engine, relay.out, reporter), stop)
         except (SlotInUse, RelayInUse) as error:
@@ -98,3 +103,16 @@ def _drive(relay: Relay, report: TailerReport, stop: threading.Event) -> None:
     while not stop.is_set():
         relay.step(IDLE_S)
         report.look()
+
+
+def _check_ends(settings: Settings, engine: Engine) -> None:
+    """Beside the relay, which must not wait for it: a standby takes over within seconds."""
+
+    def check() -> None:
+        try:
+            for name in topics(settings).values():
+                check_topic(engine, bootstrap(settings), name, settings.topic_partitions)
+        except (TopicError, SQLAlchemyError, PortUnavailable) as error:
+            log.warning("whose the last records of the topics are cannot be told: %s", error)
+
+    threading.Thread(target=check, name="topic-check", daemon=True).start()
