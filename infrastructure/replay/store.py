@@ -11,9 +11,11 @@ from sqlalchemy import Engine
 from domain.contracts import Codec
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.errors import unavailable_as_port_error
+from infrastructure.event_store.log import PostgresLog
 from infrastructure.rebuild.world import refuse_other_revision
 from infrastructure.registry.connect import schema_ids
 from infrastructure.settings import Settings
+from projections.fences import digest_of
 from projections.folding import Decode
 
 NEEDS = ("postgres_url",)
@@ -38,3 +40,10 @@ def open_store(settings: Settings) -> Iterator[Store]:
         yield Store(engine, decode)
     finally:
         engine.dispose()
+
+
+def last_event(settings: Settings, position: int) -> str:
+    """Digest of the event at ``position``, "" if there is none: a log that was restored has another one there, and
+    parts that were made before must not be mixed with others (invariant 14). Raises as ``open_store``."""
+    with open_store(settings) as store:
+        return "".join(digest_of(event) for event in PostgresLog(store.engine).events_at([position]).values())

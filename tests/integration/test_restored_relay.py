@@ -18,6 +18,7 @@ from infrastructure.event_store import restores
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.kafka.last_records import LastRecord
+from infrastructure.replay.store import last_event
 from infrastructure.settings import Settings
 from tests.integration.test_event_log import events_of
 from tests.support.relay_life import Life, records_of
@@ -103,3 +104,13 @@ def test_the_slot_of_another_database_on_the_server_is_told(
     with pytest.raises(SlotUnusable, match="pg_drop_replication_slot"):
         make_slot(beside, settings.slot_name, instead=False)
     beside.dispose()
+
+
+def test_parts_of_a_replay_are_of_one_history(settings: Settings, engine: Engine) -> None:
+    EventRecorder(engine).insert_events(events_of("anna", 1, 50))
+    before = last_event(settings, 30)
+    assert before == last_event(settings, 30) != ""
+    assert last_event(settings, 99) == ""
+    set_back(engine, 20)
+    EventRecorder(engine).insert_events(events_of("berta", 1, 60))
+    assert last_event(settings, 30) != before

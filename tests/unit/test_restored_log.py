@@ -18,6 +18,7 @@ from projections.speed import SPEED
 from projections.trust import Distrust
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import expected_states, histories, ping_data
+from tests.unit.test_rebuild import World as RebuildWorld
 
 HISTORY = [(f"rider-{number % 3}", number) for number in range(30)]
 T_MS = 1_790_000_000_000
@@ -202,3 +203,13 @@ def test_invariant_14_whatever_comes_of_both_histories_the_log_is_what_counts(
             world.runner.step(0)
     world.settle()
     assert world.is_right()
+
+
+def test_a_new_generation_begins_empty_though_its_number_was_used_by_what_a_restore_has_lost() -> None:
+    world = RebuildWorld(HISTORY)
+    # Left by another fold, up to events that the restored log has too: its fences are good.
+    left = world.sinks[2]
+    left.held |= world.sinks[1].held
+    left.states |= {shard: dict.fromkeys(states, b"of another fold") for shard, states in world.sinks[1].states.items()}
+    assert world.rebuild(SPEED).run().verdict == "switched"
+    assert world.states() == expected_states(world.log.events)
