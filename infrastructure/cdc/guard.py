@@ -8,7 +8,7 @@ from uuid import UUID
 
 from infrastructure.cdc.marks import Mark
 from infrastructure.cdc.slot import SlotState
-from infrastructure.kafka.last_records import LastRecord
+from infrastructure.kafka.port import LastRecord
 
 NO_ID = "00000000-0000-0000-0000-000000000000"
 """What brokers before Kafka 2.8 give as every topic's id."""

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from infrastructure.kafka.admin import TopicError
+from infrastructure.kafka.port import LastRecord
 
 TIMEOUT_S = 5.0
-
-
-class LastRecord(NamedTuple):
-    """A record near the end of its partition: its headers ``position`` and ``id``."""
-
-    position: int
-    event_id: str
 
 
 def last_records(bootstrap: str, topic: str, partitions: int, timeout_s: float = TIMEOUT_S) -> list[LastRecord]:

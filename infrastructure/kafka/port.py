@@ -6,6 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
+class LastRecord(NamedTuple):
+    """A record near the end of its partition: its headers ``position`` and ``id``."""
+
+    position: int
+    event_id: str
+
+
 class OutRecord(NamedTuple):
     """One record to publish. ``partition`` is explicit: shard mod P, never left to a client's partitioner.
 

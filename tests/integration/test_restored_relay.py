@@ -17,7 +17,7 @@ from infrastructure.cdc.wal_relay import ensure_slot
 from infrastructure.event_store import restores
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.kafka.last_records import LastRecord
+from infrastructure.kafka.port import LastRecord
 from infrastructure.replay.store import last_event
 from infrastructure.settings import Settings
 from tests.integration.test_event_log import events_of
