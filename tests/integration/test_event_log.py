@@ -240,3 +240,17 @@ def test_migrations_go_down_and_up_again(empty_postgres_url: str) -> None:
     migrations.downgrade(empty_postgres_url, "base")
     migrations.upgrade(empty_postgres_url)
     migrations.check(empty_postgres_url)
+
+
+def test_regression_what_the_server_refuses_in_a_copy_is_an_error_of_the_port(engine: Engine) -> None:
+    """COPY goes past SQLAlchemy: a full disk, or a server that died in it, was answered with 500 instead of 503."""
+    recorder = EventRecorder(engine)
+    recorder.insert_events(events_of("anna", 1, 3))
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE events ADD CONSTRAINT refused CHECK (false) NOT VALID"))
+    with pytest.raises(IntegrityError, match="refused"):
+        recorder.insert_events(events_of("anna", 4, 3))
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE events DROP CONSTRAINT refused"))
+    recorder.insert_events(events_of("anna", 4, 3))
+    assert contiguous(engine) == 6

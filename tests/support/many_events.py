@@ -17,14 +17,15 @@ def many_events(codec: Codec, count: int, riders: int, prefix: str = "rider") ->
     events = []
     for number in range(count):
         key, version = f"{prefix}-{number % riders}", number // riders + 1
+        happened_ms = START_MS + version * 200 + number % riders
         item = {
             "rider_id": key,
             "latitude": 52.5 + (number % 1000) / 1e5,
             "longitude": 13.4,
-            "event_timestamp_ms": START_MS + version * 200 + number % riders,
+            "event_timestamp_ms": happened_ms,
             "accuracy_meters": 5,
         }
-        ping = parse_ping(item, START_MS + 60_000)
+        ping = parse_ping(item, happened_ms)
         payload = codec.encode("GpsPing", record_of(ping))
         identity = (aggregate_id("Rider", key), version, "GpsPing", payload, "Rider", key)
         events.append(LogEvent(*identity, UUID(ping.event_id), ping.event_timestamp_ms))

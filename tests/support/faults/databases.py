@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 import uuid
 from contextlib import closing
+from errno import ENOSPC
 from random import Random
 
 import psycopg2
@@ -81,21 +81,21 @@ def disk_full(world: World, chance: Random) -> None:
     """Every byte of Postgres' file system is taken, for some seconds."""
     balloon = world.postgres.data_dir / "balloon"
     with balloon.open("wb", buffering=0) as file:
-        free = shutil.disk_usage(balloon.parent).free
-        os.posix_fallocate(file.fileno(), 0, free - free % 4096)
-        _fill(file.fileno())
+        for size in (1 << 20, 4096):
+            _fill(file.fileno(), bytes(size))
     pause(2.0 + 3 * chance.random())
     balloon.unlink()
     world.postgres.start()
 
 
-def _fill(descriptor: int) -> None:
-    """What has become free since it was counted."""
+def _fill(descriptor: int, block: bytes) -> None:
+    """Write blocks until none fits; what becomes free meanwhile is taken too."""
     try:
-        while os.write(descriptor, bytes(4096)):
+        while os.write(descriptor, block):
             pass
     except OSError as full:
-        assert full.errno == 28, full  # noqa: PT017  (no space left: that is what is wanted)
+        if full.errno != ENOSPC:
+            raise
 
 
 DATABASE_FAULTS = [
