@@ -99,8 +99,14 @@ def refused(url: str | None, cwd: Path, *arguments: str | Path, code: int = 1) -
 def recording(url: str, cwd: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
     """A backfill that has recorded something and is not done."""
     process = started(url, cwd, command(*arguments))
+
+    def recorded() -> bool:
+        # Else what it says is the answer, and not the time that has passed.
+        assert process.poll() is None, process.communicate()
+        return head_position(url) > 0
+
     try:
-        eventually(lambda: head_position(url) > 0, every_s=0.01, what="the first batch is recorded")
+        eventually(recorded, within_s=100, every_s=0.01, what="the first batch is recorded")
         yield process
     finally:
         process.kill()
