@@ -30,6 +30,15 @@ hypothesis_settings.load_profile("ridelog")
 _proofs: list[pytest.TestReport] = []
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker of pytest-xdist keeps its files under a short name: a Unix socket's path holds 103 characters, and where
+    it does not fit, the embedded servers listen on a port instead, which is another thing to test."""
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        config.option.basetemp = str(Path(config.option.basetemp).with_name(worker["workerid"]))
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call" and "proof" in report.keywords:
         _proofs.append(report)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, Parameter
 
 from domain.features.speed_window import SpeedState
 from infrastructure.http.as_of import At, AtPosition, OnAxis, answering, as_of
@@ -60,7 +60,7 @@ def speed_route(
         tags=["features"],
     )
     async def get_speed(
-        rider_id: str,
+        rider_id: FromPath[str],
         allow_expired: Annotated[
             bool, Parameter(description="show the values of a window past its time to live, as for imported history")
         ] = False,

@@ -1,4 +1,4 @@
-"""Every Kafka library on every broker: one more broker is one more parameter."""
+"""Every Kafka library on every broker (one more broker is one more parameter), and every archive."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.kafka.memory import MemoryBroker
 from tests.support.apache_kafka import MIN_SESSION_S, Cluster
+from tests.support.archive_worlds import MemoryWorld, PostgresWorld, World, postgres_world
 from tests.support.kafka_clients import TANSU_SESSION_S, Clients, Library, MemoryLibrary, clients, library
 from tests.support.servers import running
 
@@ -48,4 +49,19 @@ def own_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client
     if broker_name == "apache":
         server = Cluster(tmp_path, request.getfixturevalue("kafka_jars"))
     with running(server), clients(library(name, server.url), "", server.kill) as one:
+        yield one
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "memory":
+        yield MemoryWorld()
+        return
+    with postgres_world(request.getfixturevalue("postgres_url")) as one:
+        yield one
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> Iterator[PostgresWorld]:
+    with postgres_world(postgres_url) as one:
         yield one

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -20,28 +19,13 @@ from projections.digest import fold_digest
 from projections.locations import LOCATIONS
 from projections.ports import LoggedEvent, PortUnavailable
 from projections.speed import SPEED
-from tests.support.archive_worlds import T0, Given, MemoryWorld, PostgresWorld, World, postgres_world
+from tests.support.archive_worlds import T0, Given, MemoryWorld, PostgresWorld, World
 
 _HELD = text("INSERT INTO checkpoints VALUES ('speed', :digest, :aggregate, :position, 5, 5, now(), now(), '', false)")
 OTHER_FOLD = replace(SPEED, fold_version=SPEED.fold_version + 1)
 END = 1 << 62
 FAR = 1 << 62
 """Past all that a timestamp of any store can hold."""
-
-
-@pytest.fixture(params=["memory", "postgres"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    if request.param == "memory":
-        yield MemoryWorld()
-        return
-    with postgres_world(request.getfixturevalue("postgres_url")) as one:
-        yield one
-
-
-@pytest.fixture
-def postgres(postgres_url: str) -> Iterator[PostgresWorld]:
-    with postgres_world(postgres_url) as one:
-        yield one
 
 
 def recorded(world: World, key: str, *event_ms: int) -> list[LoggedEvent]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,10 +14,18 @@ import pytest
 
 from tests.support.accounting import read_log
 from tests.support.ridelog import Ridelog
+from tests.support.ridelog import ridelog as running
 from tests.support.tracks import Fix, Window, event_id, fixes, folder, rows, windows
 from tests.support.waiting import eventually
 
 FILES = ("mobilitynet_trips", "dublin_ebike_escooter", "teleports_labelled_case1")
+
+
+@pytest.fixture(scope="module")
+def ridelog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
+    """One of its own: whoever replays all of the log that the others share would replay these tracks each time."""
+    with running(tmp_path_factory.mktemp("tracks") / "data") as one:
+        yield one
 
 
 def served(ridelog: Ridelog, device: str) -> Window | None:

@@ -1,4 +1,4 @@
-"""``replay`` and ``feature-history`` beside a running serve, as a user runs them."""
+"""``replay`` and ``feature-history`` beside a running serve: once each as a user runs them, else in this process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def instant() -> int:
 
 
 def asked(ridelog: Ridelog, *arguments: object) -> dict[str, Any]:
-    done = ridelog.cli(*map(str, arguments), "--json")
+    done = ridelog.ask(*map(str, arguments), "--json")
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -98,7 +98,7 @@ def test_explain_shows_the_window_and_what_came_too_late(ridelog: Ridelog, rider
     assert [entry["position"] for entry in found["too_late"]] == [late - 1]
     assert {entry["schema_id"] for entry in found["window"]} == {jump["schema_id"]}
     assert (found["fold_version"], found["values"]["position"]) == (1, late)
-    people = ridelog.cli("replay", "speed", "--key", rider, "--position", str(late), "--explain")
+    people = ridelog.ask("replay", "speed", "--key", rider, "--position", str(late), "--explain")
     assert "unreachable" in people.stdout
     assert "came too late, of the latest 15 events: 1" in people.stdout
 
@@ -202,6 +202,6 @@ def test_a_history_is_the_replay_at_every_tick_and_can_be_made_again_byte_for_by
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_words(ridelog: Ridelog, arguments: tuple[str, ...], words: str) -> None:
-    done = ridelog.cli(*arguments)
+    done = ridelog.ask(*arguments)
     assert done.returncode in {1, 2}
     assert words in " ".join(done.stderr.replace("│", " ").split())

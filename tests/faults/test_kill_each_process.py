@@ -14,7 +14,7 @@ from tests.support.proofs import whole
 from tests.support.ridelog import Ridelog
 from tests.support.waiting import eventually
 
-INSTANTS = 20 if whole() else 2
+INSTANTS = 20 if whole() else 1
 PINGS = 1_500
 
 

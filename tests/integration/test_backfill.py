@@ -22,6 +22,7 @@ from infrastructure.backfill.history import open_history
 from infrastructure.settings import Settings
 from tests.support import tracks
 from tests.support.backfilled import LoggedPing, head_position, pings_in
+from tests.support.command_line import run_here
 from tests.support.serving import ROOT
 from tests.support.waiting import eventually
 from tests.unit.given import a_ping
@@ -43,15 +44,32 @@ def many(count: int) -> list[Line]:
     return [(f"rider-{n % 40}", each, each + chance.randrange(5_000)) for n, each in enumerate(times)]
 
 
-def started(url: str | None, cwd: Path, *arguments: str | Path, column: str = "seen") -> subprocess.Popen[str]:
+def command(*arguments: str | Path, column: str = "seen") -> list[str]:
+    return ["import-pings", "--recorded-at", column, *map(str, arguments)]
+
+
+def environment(url: str | None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
     if url is not None:
         kept["RIDELOG_POSTGRES_URL"] = url
+    # A token in the environment is not one on the command line, and hinders nothing.
+    return kept | {"RIDELOG_TOKEN": "hunter2"}
+
+
+def run(url: str | None, cwd: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """In this process; without a database, for which it starts one, in a process of its own."""
+    if url is not None:
+        return run_here(arguments, environment(url), cwd)
+    process = started(url, cwd, arguments)
+    told, complaints = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(arguments, process.returncode, told, complaints)
+
+
+def started(url: str | None, cwd: Path, arguments: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "app.py"), "import-pings", "--recorded-at", column, *map(str, arguments)],
+        [sys.executable, str(ROOT / "app.py"), *arguments],
         cwd=cwd,
-        # A token in the environment is not one on the command line, and hinders nothing.
-        env=kept | {"RIDELOG_TOKEN": "hunter2"},
+        env=environment(url),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -60,10 +78,9 @@ def started(url: str | None, cwd: Path, *arguments: str | Path, column: str = "s
 
 def backfilled(url: str | None, cwd: Path, *arguments: str | Path, column: str = "seen") -> dict[str, Any]:
     """The summary of a backfill that succeeds."""
-    process = started(url, cwd, "--json", *arguments, column=column)
-    told, complaints = process.communicate(timeout=120)
-    assert process.returncode == 0, complaints
-    summary = json.loads(told)
+    done = run(url, cwd, command("--json", *arguments, column=column))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
     assert isinstance(summary, dict)
     assert summary["rows"] == summary["accepted"] + summary["duplicates"] + sum(summary["rejected"].values())
     return summary
@@ -71,9 +88,9 @@ def backfilled(url: str | None, cwd: Path, *arguments: str | Path, column: str =
 
 def refused(url: str | None, cwd: Path, *arguments: str | Path, code: int = 1) -> str:
     """The last line of a backfill that fails."""
-    process = started(url, cwd, *arguments)
-    complaints = process.communicate(timeout=120)[1]
-    assert process.returncode == code, complaints
+    done = run(url, cwd, command(*arguments))
+    complaints = done.stderr
+    assert done.returncode == code, complaints
     assert "Traceback" not in complaints
     return complaints.splitlines()[-1] if code == 1 else " ".join(complaints.replace("│", " ").split())
 
@@ -81,9 +98,15 @@ def refused(url: str | None, cwd: Path, *arguments: str | Path, code: int = 1) -
 @contextmanager
 def recording(url: str, cwd: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
     """A backfill that has recorded something and is not done."""
-    process = started(url, cwd, *arguments)
+    process = started(url, cwd, command(*arguments))
+
+    def recorded() -> bool:
+        # Else what it says is the answer, and not the time that has passed.
+        assert process.poll() is None, process.communicate()
+        return head_position(url) > 0
+
     try:
-        eventually(lambda: head_position(url) > 0, every_s=0.01, what="the first batch is recorded")
+        eventually(recorded, within_s=100, every_s=0.01, what="the first batch is recorded")
         yield process
     finally:
         process.kill()

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from infrastructure.client.ridelog_client import RidelogClient
 from infrastructure.settings import Settings
 from infrastructure.user_error import UserError
+from tests.support.command_line import run_here
 from tests.support.fake_api import FakeApi, Fault, fake_api
 from tests.support.serving import ROOT
 
@@ -25,11 +27,15 @@ LINES += [f"anna,53.{number:03},-6.2,{1_700_000_000_000 + number * 1000}" for nu
 
 
 def run(cwd: Path, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
+    return run_here(("import-pings", *map(str, arguments)), env, cwd)
+
+
+def run_apart(cwd: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """In a process of its own."""
     return subprocess.run(
         [sys.executable, str(ROOT / "app.py"), "import-pings", *map(str, arguments)],
         cwd=cwd,
-        env=kept | env,
+        env={name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")},
         capture_output=True,
         text=True,
         check=False,
@@ -37,9 +43,14 @@ def run(cwd: Path, *arguments: str | Path, **env: str) -> subprocess.CompletedPr
     )
 
 
-def imported(api: FakeApi, cwd: Path, *arguments: str | Path) -> dict[str, Any]:
+def imported(
+    api: FakeApi,
+    cwd: Path,
+    *arguments: str | Path,
+    by: Callable[..., subprocess.CompletedProcess[str]] = run,
+) -> dict[str, Any]:
     """The summary of an import that succeeds."""
-    done = run(cwd, "--url", api.url, "--json", *arguments)
+    done = by(cwd, "--url", api.url, "--json", *arguments)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert isinstance(summary, dict)
@@ -90,7 +101,8 @@ def test_every_row_of_real_tracks_is_accounted_for(real_files: Path, tmp_path: P
     assert expected_rows == rows
     rejects = tmp_path / "rejects.csv"
     with fake_api() as api:
-        summary = imported(api, tmp_path, "--rider-column", "device_id", "--rejects", rejects, real_files / name)
+        options = ("--rider-column", "device_id", "--rejects", rejects)
+        summary = imported(api, tmp_path, *options, real_files / name, by=run_apart)
     assert summary["rows"] == rows
     assert summary["accepted"] == len(api.pings) == distinct
     assert summary["rejected"] == ({"invalid_type": broken} if broken else {})
@@ -203,7 +215,7 @@ def test_a_refusal_is_one_clear_line(track: Path, tmp_path: Path, fault: Fault, 
 
 
 def test_a_server_that_is_not_there_is_one_clear_line(track: Path, tmp_path: Path) -> None:
-    done = run(tmp_path, "--url", "http://127.0.0.1:1", track)
+    done = run_apart(tmp_path, "--url", "http://127.0.0.1:1", track)
     assert done.returncode == 1
     assert "is `serve` running there?" in done.stderr.splitlines()[-1]
     assert done.stdout == ""

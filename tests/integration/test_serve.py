@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg2
@@ -15,16 +16,26 @@ import redis
 from infrastructure.embedded.data_dir import read_run_info
 from infrastructure.embedded.postgres_files import processes_in
 from infrastructure.supervision.service import Command, Program, last_words
+from tests.support.proofs import whole
 from tests.support.serving import Serving, all_gone, serving
 from tests.support.waiting import eventually
 
 ALL = {"postgres", "redis", "kafka", "api", "tailer", "projections"}
 
 
-def test_it_is_ready_within_ten_seconds_on_a_new_data_directory(tmp_path: Path) -> None:
+READY_S = 10.0 if whole() else 40.0
+"""Ten seconds is for a machine that nobody else uses, as in make prove; make test runs other tests beside this one."""
+
+
+@pytest.mark.proof
+def test_it_is_ready_within_seconds_on_a_new_data_directory(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     began = time.monotonic()
     with serving(tmp_path / "new") as one:
-        assert time.monotonic() - began < 10.0
+        took_s = time.monotonic() - began
+        record_property("ready after s", round(took_s, 1))
+        assert took_s < READY_S
         assert set(one.running()) == ALL
         info = read_run_info(one.data_dir)
         assert info is not None

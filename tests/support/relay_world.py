@@ -15,8 +15,8 @@ from infrastructure.cdc.stream import Batch
 from infrastructure.cdc.tailer import Tailer
 from infrastructure.kafka.port import OutRecord
 from infrastructure.kafka.tokens import Token, Tokens
+from tests.unit.scripted_tailer import heartbeat, transaction
 from tests.unit.test_pgoutput import relation, row
-from tests.unit.test_tailer import heartbeat, transaction
 
 TOPICS = {"Rider": "gps-pings"}
 PARTITIONS = 2

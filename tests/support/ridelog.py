@@ -16,6 +16,7 @@ import msgspec
 
 from infrastructure.embedded.data_dir import RunInfo, read_run_info
 from infrastructure.embedded.stale import Recorded
+from tests.support.command_line import run_here
 from tests.support.serving import ROOT
 from tests.support.waiting import eventually
 
@@ -64,8 +65,13 @@ class Ridelog:
         entries = msgspec.json.decode((self.data_dir / "pids.json").read_bytes(), type=list[Recorded])
         return {entry.name: entry for entry in entries}
 
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of the command line beside this ``serve``, in this process; for code of this checkout."""
+        assert self.folder == ROOT
+        return run_here(arguments, self.env, self.folder)
+
     def cli(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
-        """Run another command of the command line beside this ``serve``."""
+        """Run another command of the command line beside this ``serve``, in a process of its own, as a user does."""
         return subprocess.run(
             [sys.executable, "app.py", *arguments],
             cwd=self.folder,

@@ -3,111 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.features import path_speed
 from domain.features.keyed_event import KeyedEvent
 from domain.features.speed_window import SpeedState
 from domain.identifiers import SHARDS
 from projections.filler import Filler
-from projections.generations import Generation, active
-from projections.patience import Patience
 from projections.ports import ShardWrite
-from projections.protocol import Projection
-from projections.rebuild import Rebuild, Tools
 from projections.rebuild_outcome import NotAccepted, Nothing
 from projections.runner import Runner
 from projections.speed import SPEED
-from tests.support.memory_generations import MemoryGenerations
-from tests.support.memory_ports import Away, MemoryLog, MemorySink, ScriptedTopic
-from tests.support.speed_events import expected_states, histories, ping_data
-
-
-def wrong_fold(state: SpeedState, event: KeyedEvent) -> SpeedState:
-    """A fold with a fault that only some keys show: it forgets to count a ping of every third rider."""
-    new = SPEED.fold(state, event)
-    return new._replace(pings=state.pings) if event.key.endswith(("0", "3", "6", "9")) else new
-
-
-WRONG = replace(SPEED, fold=wrong_fold, modules=(*SPEED.modules, path_speed))
-"""Other code under the same fold version: a refactoring that was none."""
-CHANGED = replace(WRONG, fold_version=2)
-"""The same, admitted: a new fold version."""
-
-
-class World:
-    """A log with an active generation 1 of SPEED that a worker keeps up to date."""
-
-    def __init__(self, history: Sequence[tuple[str, int]]) -> None:
-        self.log = MemoryLog()
-        self.sinks: dict[int, MemorySink] = defaultdict(MemorySink)
-        self.generations = MemoryGenerations()
-        self.generations.first(SPEED)
-        self.append(history)
-        self.topic = ScriptedTopic()
-        self.worker: Runner[Any] = Runner(
-            SPEED, log_port=self.log, topic=self.topic, sink=self.sinks[1], decode=json.loads, partitions=8
-        )
-        self.worker.step(0)
-        self.said: list[str] = []
-        self.while_filling: Callable[[], None] = lambda: None
-
-    def append(self, history: Sequence[tuple[str, int]]) -> None:
-        for rider, second in history:
-            number = len(self.log.events)
-            self.log.append(rider, "GpsPing", ping_data(rider, second * 1000, number))
-
-    def live_load(self, history: Sequence[tuple[str, int]]) -> None:
-        """More pings, folded by the live worker."""
-        before = len(self.log.events)
-        self.append(history)
-        self.topic.deliver(self.log.events[before:])
-        self.worker.step(0)
-
-    def rebuild(self, projection: Projection[Any]) -> Rebuild:
-        patience = Patience(self.said.append, pause=lambda _: None)
-
-        def fill(generation: Generation, targets: Mapping[int, int]) -> None:
-            filler = Filler(projection, self.log, self.sinks[generation.number], json.loads, list(range(SHARDS)))
-
-            def attempt() -> None:
-                filler.open(targets)
-                while filler.step():
-                    pass
-                self.while_filling()
-
-            patience.call(attempt)
-
-        tools = Tools(
-            self.generations,
-            self.log,
-            lambda number: self.sinks[number],
-            json.loads,
-            fill,
-            lambda generation: None,
-            patience,
-            self.said.append,
-        )
-        return Rebuild(projection, tools)
-
-    @property
-    def serving(self) -> int:
-        found = active(self.generations.all("speed"))
-        assert found is not None
-        return found.number
-
-    def states(self) -> dict[str, bytes]:
-        return self.sinks[self.serving].all_states()
-
-
-HISTORY = [(f"rider-{number % 11}", number) for number in range(90)]
+from tests.support.memory_ports import Away
+from tests.support.speed_events import expected_states, histories
+from tests.unit.rebuild_world import CHANGED, HISTORY, WRONG, World
 
 
 def test_a_rebuild_ends_equal_switched_and_right() -> None:

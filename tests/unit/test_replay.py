@@ -14,28 +14,24 @@ from domain.identifiers import SHARDS
 from infrastructure.checkpointing import CheckpointingSink
 from projections.analytics import ANALYTICS
 from projections.catalogue import PROJECTIONS
-from projections.checkpoints import Checkpoint, NoCheckpoints
 from projections.filler import Filler
 from projections.parking import Parking
-from projections.ports import LoggedEvent
 from projections.protocol import Projection
-from projections.replay.as_of import AsOf, Unresolvable
-from projections.replay.divergence import first_difference
-from projections.replay.explain import explain
-from projections.replay.key import KeyReplay, TooLong
+from projections.replay.as_of import AsOf
+from projections.replay.key import KeyReplay
 from projections.replay.shards import replay_shard
-from projections.replay.steps import steps
 from projections.runner import Limits, Runner
 from projections.speed import SPEED
 from read_models.rows import RowChange, merged
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints
-from tests.support.memory_ports import Away, MemorySink, ScriptedTopic
-from tests.support.replays import END_MS, LIMITS, Story, answered, asks, assert_speed, decode, naive, stories, within
-from tests.support.rider_events import RIDERS, START_MS
-from tests.support.speed_events import ping_data
+from tests.support.memory_ports import MemorySink, ScriptedTopic
+from tests.support.replays import END_MS, Story, answered, asks, assert_speed, decode, naive, stories, within
+from tests.support.rider_events import RIDERS
 
 every_projection = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda p: p.name)
+
 grids = st.integers(1, 7)
+
 seeds = st.integers(0, 1 << 32).map(random.Random)
 
 
@@ -165,207 +161,3 @@ def test_a_key_that_was_parked_and_retried_is_replayed_as_if_it_never_was(
     replay = KeyReplay(SPEED, story.log, kept, decode, every=every)
     for key, as_of in asks(story.raw, chance.draw(seeds), 30):
         assert_speed(story.raw, story.log, replay, key, as_of)
-
-
-# --- single cases
-
-
-def a_stream(count: int, key: str = "anna") -> MemoryArchive:
-    log = MemoryArchive(lambda: END_MS)
-    for second in range(count):
-        data = ping_data(key, START_MS + second * 1_000, second)
-        log.append(key, "GpsPing", data, recorded_ms=START_MS + second * 1_000)
-    return log
-
-
-def states(log: MemoryArchive, upto: int) -> bytes | None:
-    return naive(SPEED, log.events[:upto]).state
-
-
-def test_a_replay_starts_at_the_checkpoint_before_and_folds_few_events() -> None:
-    log = a_stream(100)
-    kept = MemoryCheckpoints(log, 10)
-    replay = KeyReplay(SPEED, log, kept, decode, every=10)
-    first = replay.at("anna", log.horizon(AsOf.at_position(100)))
-    assert first is not None
-    assert (first.events, len(kept.kept)) == (100, 10)
-    for as_of in (AsOf.at_position(57), AsOf.known(START_MS + 56_000), AsOf.happened(START_MS + 56_999)):
-        again = replay.at("anna", log.horizon(as_of))
-        assert again is not None
-        assert again.state is not None
-        assert (again.events, SPEED.encode(again.state)) == (7, states(log, 57))
-
-
-@pytest.mark.parametrize("missing", [10, 50, 90])
-def test_a_checkpoint_that_is_missing_costs_one_reader_by_event_time_and_not_the_next(missing: int) -> None:
-    """Whoever dies between serving and keeping leaves one out: all that follows had to be folded again, every time."""
-    log = a_stream(100)
-    kept = MemoryCheckpoints(log, 10)
-    replay = KeyReplay(SPEED, log, kept, decode, every=10)
-    replay.at("anna", log.horizon(AsOf.at_position(100)))
-    was = kept.kept.pop(("anna", missing))
-    horizon = log.horizon(AsOf.happened(START_MS + 96_000))
-    first, again = replay.at("anna", horizon), replay.at("anna", horizon)
-    assert first is not None
-    assert again is not None
-    assert (first.events, again.events) == (97 - missing + 10, 7)
-    assert first.state == again.state
-    assert kept.kept["anna", missing] == was
-
-
-def test_a_reader_by_event_time_keeps_no_state_from_which_a_later_event_is_missing() -> None:
-    log = MemoryArchive(lambda: END_MS)
-    # The fifth of each ten happened an hour after the others.
-    for second in range(40):
-        ms = START_MS + second * 1_000 + (3_600_000 if second % 10 == 4 and second >= 10 else 0)
-        log.append("anna", "GpsPing", ping_data("anna", ms, second), recorded_ms=START_MS + second * 1_000)
-    kept = MemoryCheckpoints(log, 10)
-    KeyReplay(SPEED, log, kept, decode, every=10).at("anna", log.horizon(AsOf.happened(START_MS + 60_000)))
-    assert {place: one.state for place, one in kept.kept.items()} == {("anna", 10): states(log, 10)}
-
-
-@pytest.mark.parametrize("as_of", [AsOf.at_position(95), AsOf.happened(START_MS + 94_000)], ids=lambda a: a.axis)
-def test_too_many_events_are_refused_and_leave_what_was_done_to_the_next_who_asks(as_of: AsOf) -> None:
-    log = a_stream(100)
-    kept = MemoryCheckpoints(log, 10)
-    replay = KeyReplay(SPEED, log, kept, decode, most=40, every=10)
-    horizon = log.horizon(as_of)
-    for _ in range(2):
-        with pytest.raises(TooLong, match="40"):
-            replay.at("anna", horizon)
-    third = replay.at("anna", horizon)
-    assert third is not None
-    assert third.state is not None
-    assert SPEED.encode(third.state) == states(log, 95)
-    with pytest.raises(TooLong):
-        KeyReplay(SPEED, log, NoCheckpoints(), decode, most=40, every=10).at(
-            "anna", log.horizon(AsOf.happened(START_MS + 90_000))
-        )
-
-
-class CountingArchive(MemoryArchive):
-    """Counts the ranges that are read."""
-
-    reads = 0
-
-    def key_range(
-        self, stream: str, key: str, after_version: int, upto_version: int, happened_by_ms: int | None
-    ) -> list[LoggedEvent]:
-        self.reads += 1
-        return super().key_range(stream, key, after_version, upto_version, happened_by_ms)
-
-
-@pytest.mark.parametrize("as_of", [AsOf.at_position(1_000), AsOf.happened(END_MS)], ids=lambda a: a.axis)
-def test_what_follows_a_parked_event_is_not_read(as_of: AsOf) -> None:
-    log = CountingArchive(lambda: END_MS)
-    for second in range(1_000):
-        log.append("anna", "GpsPing", ping_data("anna", START_MS + second, second), recorded_ms=START_MS)
-    log.damage(3)
-    found = KeyReplay(SPEED, log, NoCheckpoints(), decode, every=10).at("anna", log.horizon(as_of))
-    assert found is not None
-    assert found.parked is not None
-    assert found.parked.position == 3
-    assert log.reads <= 2
-
-
-@pytest.mark.parametrize("as_of", [AsOf.at_position(30), AsOf.happened(END_MS)], ids=lambda a: a.axis)
-@pytest.mark.parametrize("gone", [1, 4, 10, 15, 29])
-def test_a_stream_without_its_beginning_is_folded_from_a_checkpoint_or_not_at_all(as_of: AsOf, gone: int) -> None:
-    """The rest alone would give a state that the key never had."""
-    log = a_stream(30)
-    kept = MemoryCheckpoints(log, 10)
-    KeyReplay(SPEED, log, kept, decode, every=10).at("anna", log.horizon(AsOf.at_position(19)))
-    log.detach(gone)
-    horizon = log.horizon(as_of)
-    with pytest.raises(Unresolvable) as caught:
-        KeyReplay(SPEED, log, NoCheckpoints(), decode, every=10).at("anna", horizon)
-    assert caught.value.code == "log_begins_later"
-    with pytest.raises(Unresolvable):
-        replay_shard(SPEED, log, decode, log.events[0].shard, horizon)
-    replay = KeyReplay(SPEED, log, kept, decode, every=10)
-    if gone > 10:
-        with pytest.raises(Unresolvable):
-            replay.at("anna", horizon)
-        return
-    found = replay.at("anna", horizon)
-    assert found is not None
-    assert found.state is not None
-    assert SPEED.encode(found.state) == states(log, 30)
-    assert replay.at("nobody", horizon) is None
-
-
-@pytest.mark.parametrize("gone", [1, 4, 15])
-def test_what_follows_a_key_event_by_event_begins_where_its_events_do_or_not_at_all(gone: int) -> None:
-    """A checkpoint behind what was detached gives the values at the end, but none on the way there."""
-    log = a_stream(30)
-    kept = MemoryCheckpoints(log)
-    kept.keep([Checkpoint("anna", 20, 20, states(log, 20) or b"", log.events[19].payload)], verified=True)
-    log.detach(gone)
-    early, late = (log.horizon(AsOf.at_position(position)) for position in (22, 30))
-    of = (SPEED, log, kept, decode, "anna")
-    assert [step.version for step in steps(*of, late, 9, LIMITS)] == list(range(22, 31))
-    assert first_difference(*of, early, late) == (23, 23, "right")
-    with pytest.raises(Unresolvable, match="detached"):
-        list(steps(*of, late, 30, LIMITS))
-    with pytest.raises(Unresolvable, match="detached"):
-        explain(*of, late)
-    with pytest.raises(Unresolvable, match="detached"):
-        first_difference(*of, late, log.horizon(AsOf.happened(START_MS + 25_000)))
-
-
-def test_what_was_discarded_did_not_come_too_late() -> None:
-    log, frame = a_stream(30), b"\0\0\0\0\2"
-    log.events[:] = [event._replace(payload=frame + event.payload) for event in log.events]
-    log.discards.add(7)
-
-    def framed(payload: bytes) -> Any:
-        return decode(payload.removeprefix(frame))
-
-    found = explain(SPEED, log, NoCheckpoints(), framed, "anna", log.horizon(AsOf.at_position(30)))
-    assert found is not None
-    assert ([entry["version"] for entry in found.window], found.too_late) == (list(range(21, 31)), [])
-
-
-def test_a_key_that_is_parked_on_both_sides_differs_in_nothing_that_came_later() -> None:
-    log = a_stream(30)
-    log.damage(5)
-    early, late = (log.horizon(AsOf.at_position(position)) for position in (20, 30))
-    assert first_difference(SPEED, log, NoCheckpoints(), decode, "anna", early, late) is None
-
-
-class ReadOnly(MemoryCheckpoints):
-    """As on a standby."""
-
-    def keep(self, checkpoints: Sequence[Checkpoint], *, verified: bool) -> None:
-        raise Away("read-only")
-
-
-def test_an_answer_does_not_hang_on_what_is_left_for_the_next() -> None:
-    log = a_stream(30)
-    found = KeyReplay(SPEED, log, ReadOnly(log, 10), decode, every=10).at("anna", log.horizon(AsOf.at_position(30)))
-    assert found is not None
-    assert found.state is not None
-    assert SPEED.encode(found.state) == states(log, 30)
-
-
-def test_serving_does_not_hang_on_checkpoints() -> None:
-    log, inner = a_stream(30), MemorySink()
-    sink = CheckpointingSink(inner, ReadOnly(log, 10))
-    Filler(SPEED, log, sink, decode, range(SHARDS), Limits(checkpoint_every=10)).run()
-    assert inner.all_states() == {"anna": states(log, 30)}
-
-
-def test_only_what_won_its_compare_and_set_leaves_checkpoints() -> None:
-    log = a_stream(30)
-    kept = MemoryCheckpoints(log, 10)
-    inner = MemorySink()
-    sink = CheckpointingSink(inner, kept)
-
-    def lose(writes: Sequence[Any]) -> None:
-        inner.before_apply = lambda _: None
-        Filler(SPEED, log, inner, decode, range(SHARDS)).run()
-
-    inner.before_apply = lose
-    Filler(SPEED, log, sink, decode, range(SHARDS), Limits(checkpoint_every=10)).run()
-    assert kept.kept == {}
-    assert inner.all_states() == {"anna": states(log, 30)}

@@ -1,0 +1,128 @@
+"""A tailer of whom a test says what it reads, what Kafka takes and what lies in the table."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+
+from infrastructure.cdc.events_table import Chunk
+from infrastructure.cdc.heartbeat import PREFIX, Beat
+from infrastructure.cdc.outflow import Outflow
+from infrastructure.cdc.rows import converter
+from infrastructure.cdc.stream import Batch
+from infrastructure.cdc.tailer import Tailer
+from infrastructure.kafka.port import OutRecord
+from tests.unit.test_pgoutput import begin, commit, insert, row
+
+
+class ScriptedStream:
+    """Gives the messages that a test puts in; remembers what was confirmed."""
+
+    def __init__(self, messages: Sequence[bytes] = ()) -> None:
+        self.messages = list(messages)
+        self.wal_end = 0
+        self.confirmed: list[int] = []
+        self.waits = 0
+        self.reads = 0
+
+    def read(self, limit: int) -> Batch:
+        self.reads += 1
+        batch, self.messages = self.messages[:limit], self.messages[limit:]
+        return Batch(batch, self.wal_end, drained=not self.messages)
+
+    def wait(self, timeout_s: float) -> None:
+        self.waits += 1
+
+    def confirm(self, lsn: int) -> None:
+        self.confirmed.append(lsn)
+
+
+class ScriptedPublisher:
+    """Takes at most ``room`` records in all, acknowledges when told to."""
+
+    def __init__(self, room: int = 10**9) -> None:
+        self.room = room
+        self.records: list[tuple[int, OutRecord]] = []
+        self.sealed: list[int] = []
+        self.acknowledge: list[int] = []
+
+    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+        taken = records[: self.room]
+        self.room -= len(taken)
+        self.records += [(token, record) for record in taken]
+        return len(taken)
+
+    def seal(self, token: int) -> None:
+        self.sealed.append(token)
+
+    def acknowledged(self, timeout_s: float) -> list[int]:
+        done, self.acknowledge = self.acknowledge, []
+        return done
+
+    def in_flight(self) -> int:
+        return len(self.records)
+
+    def close(self, timeout_s: float = 5.0) -> int:
+        return 0
+
+
+class ScriptedEvents:
+    """The table: every event up to ``head``, ``chunk`` at a time; what it was asked for."""
+
+    def __init__(self, head: int = 0, chunk: int = 2) -> None:
+        self.head = head
+        self.chunk = chunk
+        self.asked: list[tuple[int, int]] = []
+
+    def read(self, after: int, upto: int) -> Chunk | None:
+        self.asked.append((after, upto))
+        positions = range(after + 1, min(after + self.chunk, upto, self.head) + 1)
+        convert = converter({"Rider": "gps-pings"}, 8)
+        records = [convert(row(position=p)) for p in positions]
+        return Chunk([r for r in records if r is not None], len(positions), positions[-1], 0) if positions else None
+
+
+class AtOnce:
+    """Keeps every mark at once."""
+
+    def __init__(self) -> None:
+        self.position: int | None = None
+
+    def keep(self, position: int | None, lsn: int) -> int:
+        self.position = position
+        return lsn
+
+
+def heartbeat(end_lsn: int, position: int, sender: str = "me", prefix: str = PREFIX) -> list[bytes]:
+    content = json.dumps({"position": position, "sender": sender, "sent_ns": 5}).encode()
+    head = b"M" + struct.pack(">BQ", 1, end_lsn - 8) + prefix.encode() + b"\0"
+    return [begin(end_lsn), head + struct.pack(">I", len(content)) + content, commit(end_lsn)]
+
+
+def transaction(end_lsn: int, positions: Sequence[int], shard: int = 9) -> list[bytes]:
+    return [begin(end_lsn), *(insert(row(position=p, shard=shard)) for p in positions), commit(end_lsn)]
+
+
+def a_tailer(
+    stream: ScriptedStream,
+    publisher: ScriptedPublisher,
+    mark: int | None = None,
+    events: ScriptedEvents | None = None,
+    beats: list[Beat] | None = None,
+) -> Tailer:
+    out = Outflow(publisher, mark)
+    on_beat = (beats if beats is not None else []).append
+    return Tailer(stream, out, events or ScriptedEvents(), AtOnce(), {"Rider": "gps-pings"}, 8, on_beat)
+
+
+def positions_of(publisher: ScriptedPublisher) -> list[int]:
+    return [int(dict(record.headers)["position"]) for _, record in publisher.records]
+
+
+def run_dry(tailer: Tailer, publisher: ScriptedPublisher, steps: int = 12) -> None:
+    """Step until nothing is left, with every sealed token acknowledged at once."""
+    done = 0
+    for _ in range(steps):
+        tailer.step(0)
+        publisher.acknowledge, done = publisher.sealed[done:], len(publisher.sealed)
