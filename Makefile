@@ -28,10 +28,10 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most of a test's time is waiting for servers, so three run at once on two cores, each file as a whole in one of them
+# Most of a test's time is waiting for servers, so two run at once, each file as a whole in one of them
 # with servers of its own; in the order of the folders: the many short unit tests fill up what the long ones leave at
 # the end. One at a time: make test WORKERS=0
-WORKERS ?= 3
+WORKERS ?= 2
 test: lint
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 

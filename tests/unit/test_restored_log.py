@@ -18,7 +18,7 @@ from projections.speed import SPEED
 from projections.trust import Distrust
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import expected_states, histories, ping_data
-from tests.unit.test_rebuild import World as RebuildWorld
+from tests.unit.rebuild_world import World as RebuildWorld
 
 HISTORY = [(f"rider-{number % 3}", number) for number in range(30)]
 T_MS = 1_790_000_000_000
