@@ -1,85 +1,224 @@
-"""The tailer on a backlog: WAL to an acknowledging broker, beside reading the same WAL and doing nothing."""
+"""The tailer on a backlog: WAL to an acknowledging broker; beside it Debezium, and reading the WAL and doing nothing.
+
+    python -m benchmarks.tailer [--events 1000000]
+
+All three read the same events, which are in the WAL before they start, each from a slot of its own, on one Postgres
+and, where Java and Maven are, one broker of Apache Kafka. CPU is that of the tailer alone: neither Postgres nor Kafka.
+It says more than the rate where other programs share the cores. Debezium's begins when its worker is up, and is told
+twice: of all events, and of the second half, when its compiler is warm.
+"""
 
 from __future__ import annotations
 
+import argparse
 import resource
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.support import kafka, postgres, ready_events, report
-from infrastructure.cdc.events_table import EventsTable
-from infrastructure.cdc.keeper import MarkKeeper
-from infrastructure.cdc.outflow import Outflow
+import psutil
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from benchmarks.support import ready_events, report
 from infrastructure.cdc.slot import ensure_publication, make_slot
 from infrastructure.cdc.stream import ReplicationStream
-from infrastructure.cdc.tailer import Tailer
+from infrastructure.cdc.wal_relay import wal_relay
+from infrastructure.embedded.postgres import Postgres
+from infrastructure.embedded.tansu import Tansu
 from infrastructure.event_store.engine import reader_engine, writer_engine
+from infrastructure.event_store.migrations import upgrade
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.kafka.admin import ensure_topics
-from infrastructure.kafka.confluent_publisher import ConfluentPublisher
+from infrastructure.processes.common import tame_collector
+from infrastructure.settings import Settings
+from infrastructure.topics import topics
+from tests.support import java
+from tests.support.apache_kafka import Cluster
+from tests.support.debezium import Connect, tcp_home
+from tests.support.servers import running
 
-EVENTS = 200_000
-SLOTS = ("bench_tailer", "bench_raw")
+EVENTS = 1_000_000
+BATCH = 1_000
+RATE_TARGET = 100_000
+RATIO_TARGET = 5
+# As one would run it: room, the machine's own choice of collector, both compilers.
+JAVA = ("-Xms1g", "-Xmx2g")
 
 
-def cpu_s() -> float:
+class Cost(NamedTuple):
+    """Of ``events``: wall and CPU seconds."""
+
+    events: int
+    seconds: float
+    cpu_s: float
+
+    @property
+    def rate(self) -> float:
+        """Events per second."""
+        return self.events / self.seconds
+
+    @property
+    def per_cpu_s(self) -> float:
+        """Events per CPU second."""
+        return self.events / self.cpu_s
+
+
+def own_cpu_s() -> float:
+    """CPU seconds of this process, all of its threads."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
-def tail(url: str, bootstrap: str) -> tuple[float, float]:
-    """Events per second, and CPU microseconds of this process an event."""
-    ensure_topics(bootstrap, ["gps-pings"], 8)
-    stream = ReplicationStream(url, SLOTS[0], "bench")
-    publisher = ConfluentPublisher(bootstrap)
-    topics = {"Rider": "gps-pings"}
-    events = EventsTable(reader_engine(url), topics, 8)
-    tailer = Tailer(stream, Outflow(publisher, 0), events, MarkKeeper(lambda position, lsn: None), topics, 8)
+def tree_cpu_s(pid: int) -> float:
+    """CPU seconds of a process and of those that it started."""
+    root = psutil.Process(pid)
+    times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
+    return float(sum(one.user + one.system for one in times))
+
+
+def measured(events: int, cpu_s: Callable[[], float], work: Callable[[], None]) -> Cost:
     started, cpu = time.perf_counter(), cpu_s()
-    while tailer.out.progress.acknowledged < EVENTS:
-        tailer.step(0.1)
-    seconds, cpu = time.perf_counter() - started, cpu_s() - cpu
-    publisher.close()
-    stream.close()
-    return EVENTS / seconds, cpu / EVENTS * 1e6
+    work()
+    return Cost(events, time.perf_counter() - started, cpu_s() - cpu)
 
 
-def read_only(url: str) -> float:
-    """Messages read from the WAL per second, nothing done with them."""
-    stream = ReplicationStream(url, SLOTS[1], "bench")
-    started, rows = time.perf_counter(), 0
-    while rows < EVENTS:
-        batch = stream.read(2_000)
-        rows += sum(message[0] == 0x49 for message in batch.messages)
-        if batch.drained:
-            stream.wait(0.1)
-    seconds = time.perf_counter() - started
+def ours(settings: Settings, events: int) -> Cost:
+    """To acknowledged, as the tailer's process does it: marks, heartbeats and all."""
+    assert settings.postgres_url is not None
+    engine = reader_engine(settings.postgres_url)
+    ensure_topics(settings.kafka_bootstrap or "", list(topics(settings).values()), settings.topic_partitions)
+    tame_collector()
+    with wal_relay(settings, engine) as relay:
+
+        def until_acknowledged() -> None:
+            while (relay.out.progress.position or 0) < events:
+                relay.step(0.1)
+
+        cost = measured(events, own_cpu_s, until_acknowledged)
+        assert relay.out.progress.filled == 0, "the table was read, not the WAL"
+    engine.dispose()
+    return cost
+
+
+def read_only(settings: Settings, events: int) -> Cost:
+    """Messages read from the WAL, nothing done with them."""
+    stream = ReplicationStream(settings.postgres_url or "", settings.slot_name, settings.publication_name)
+
+    def until_read() -> None:
+        rows = 0
+        while rows < events:
+            batch = stream.read(2_000)
+            rows += sum(message[0] == 0x49 for message in batch.messages)
+            if batch.drained:
+                stream.wait(0.1)
+
+    cost = measured(events, own_cpu_s, until_read)
     stream.close()
-    return EVENTS / seconds
+    return cost
+
+
+def debezium(settings: Settings, events: int, folder: Path) -> tuple[Cost, Cost]:
+    """By deploy/debezium/, to acknowledged: of all events, and of the second half."""
+    topic = topics(settings)["Rider"]
+    ensure_topics(settings.kafka_bootstrap or "", list(topics(settings).values()), settings.topic_partitions)
+    partitions = [TopicPartition(topic, number) for number in range(settings.topic_partitions)]
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap or ""})
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+    def until_published(count: int) -> None:
+        while True:
+            found = admin.list_offsets(dict.fromkeys(partitions, latest))
+            if sum(one.result().offset for one in found.values()) >= count:
+                return
+            time.sleep(0.1)
+
+    with running(Connect(folder, java.jars("debezium"), settings, JAVA)) as worker:
+        pid = worker.pid
+        assert pid is not None
+
+        def first() -> None:
+            worker.put("ridelog")
+            until_published(events // 2)
+
+        cold = measured(events // 2, lambda: tree_cpu_s(pid), first)
+        warm = measured(events - events // 2, lambda: tree_cpu_s(pid), lambda: until_published(events))
+    return Cost(events, cold.seconds + warm.seconds, cold.cpu_s + warm.cpu_s), warm
+
+
+@contextmanager
+def servers(lacking: str | None) -> Iterator[tuple[Path, str, str]]:
+    """A folder, the URL of a migrated database on TCP, which is all that Debezium speaks, and a broker's address."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        # The server's own user has to get through.
+        folder.chmod(0o755)
+        server = stack.enter_context(running(Postgres(tcp_home(folder))))
+        broker = Tansu(folder) if lacking else Cluster(folder / "kafka", java.jars("kafka"))
+        stack.enter_context(running(broker))
+        upgrade(server.url)
+        yield folder, server.url, broker.url
+
+
+def write(url: str, events: int) -> None:
+    """In transactions of BATCH."""
+    engine = writer_engine(url)
+    recorder, ready = EventRecorder(engine), ready_events(events)
+    for first in range(0, events, BATCH):
+        recorder.insert_events(ready[first : first + BATCH])
+    engine.dispose()
 
 
 def main() -> None:
-    with postgres() as url, kafka() as bootstrap:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tailer")
+    parser.add_argument("--events", type=int, default=EVENTS)
+    events = parser.parse_args().events
+    lacking = java.missing()
+    with servers(lacking) as (folder, url, bootstrap):
+        raw, own, other = (
+            Settings(
+                data_dir=folder,
+                postgres_url=url,
+                kafka_bootstrap=bootstrap,
+                slot_name=f"bench_{name}",
+                publication_name="bench",
+                topic_prefix=f"{name}.",
+            )
+            for name in ("raw", "ours", "debezium")
+        )
         engine = reader_engine(url)
         ensure_publication(engine, "bench")
-        for slot in SLOTS:
-            make_slot(engine, slot, instead=False)
+        for one in (raw, own, other):
+            make_slot(engine, one.slot_name, instead=False)
         engine.dispose()
-        writer = writer_engine(url)
-        recorder, events = EventRecorder(writer), ready_events(EVENTS)
-        for first in range(0, EVENTS, 1_000):
-            recorder.insert_events(events[first : first + 1_000])
-        writer.dispose()
-        rate, cpu = tail(url, bootstrap)
-        raw = read_only(url)
-    report(
-        "tailer",
-        {
-            "ours, events/s to acknowledged": rate,
-            "ours, CPU µs an event": cpu,
-            "reading pgoutput only, rows/s": raw,
-            "ratio ours / reading only": rate / raw,
-        },
-    )
+        write(url, events)
+        reading, mine = read_only(raw, events), ours(own, events)
+        figures: dict[str, object] = {
+            "events": events,
+            f"ours, events/s to acknowledged (target {RATE_TARGET:,})": mine.rate,
+            "ours, events per CPU second": mine.per_cpu_s,
+            "reading pgoutput only, events/s": reading.rate,
+            "reading pgoutput only, events per CPU second": reading.per_cpu_s,
+            "ratio ours / reading only, events/s": mine.rate / reading.rate,
+        }
+        if lacking:
+            print(f"without Debezium, and on the embedded broker: {lacking}")
+        else:
+            whole, warm = debezium(other, events, folder / "connect")
+            figures |= {
+                "Debezium, events/s to acknowledged": whole.rate,
+                "Debezium, events per CPU second": whole.per_cpu_s,
+                "Debezium, second half, events/s": warm.rate,
+                "Debezium, second half, events per CPU second": warm.per_cpu_s,
+                f"ratio ours / Debezium per CPU second (target {RATIO_TARGET})": mine.per_cpu_s / whole.per_cpu_s,
+                "ratio ours / Debezium's second half per CPU second": mine.per_cpu_s / warm.per_cpu_s,
+                "ratio ours / Debezium, events/s": mine.rate / whole.rate,
+            }
+    report("tailer", figures)
 
 
 if __name__ == "__main__":
