@@ -17,7 +17,8 @@ from tests.support.ridelog import Ridelog
 class Load:
     """Posts seeded pings of a few riders in batches; a batch is sent until it is acknowledged, one in ten once more.
 
-    Ends after ``pings``, or after those that ``finish`` asks for. ``pace_s``: between two batches.
+    Ends after ``pings``, or after those that ``finish`` asks for. ``pace_s``: a batch is due so often; late ones, as
+    after an outage, are sent at once.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Load:
         self._pings = len(self.acknowledged) + more
 
     def _run(self) -> None:
-        pause, number = threading.Event(), 0
+        pause, number, due = threading.Event(), 0, time.monotonic()
         try:
             with httpx.Client(timeout=10.0) as client:
                 while number < self._pings:
@@ -75,7 +76,8 @@ class Load:
                     if self._chance.random() < 0.1:
                         self._send(client, pings)
                     number += self._batch
-                    pause.wait(self._pace_s)
+                    due += self._pace_s
+                    pause.wait(max(0.0, due - time.monotonic()))
         except BaseException as error:  # noqa: BLE001  (raised again where the test waits)
             self._failure = error
             with self._reached:

@@ -19,7 +19,7 @@ from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.server import EmbeddedServer
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
-from infrastructure.event_store.engine import writer_engine
+from infrastructure.event_store.engine import sink_engine
 from infrastructure.event_store.migrations import upgrade
 from infrastructure.redis.connection import connect
 from infrastructure.settings import Settings
@@ -46,7 +46,7 @@ class World:
         self.valkey = valkey
         self.kafka = kafka
         self.ridelog: Ridelog
-        self.engine: Engine = writer_engine(postgres.url)
+        self.engine: Engine = sink_engine(postgres.url)
 
     @property
     def settings(self) -> Settings:

@@ -1,0 +1,77 @@
+"""Half an hour of load with a random kill every minute: nothing lost or doubled, memory flat, the slot bounded."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import text
+
+from tests.support.accounting import account_for, missing_in_kafka
+from tests.support.faults.processes import NAMES
+from tests.support.faults.world import APACHE, PROGRAMS, World, world
+from tests.support.load import Load
+from tests.support.proofs import whole
+from tests.support.waiting import eventually
+
+RATE, KILLS, EVERY_S = (2_000, 30, 60.0) if whole() else (500, 2, 8.0)
+BATCH = 100
+MAX_SLOT_BYTES = 1 << 28
+FLAT = 1.5 if whole() else 3.0
+"""What a program may need in the second half, as a multiple of the most that it needed in the first."""
+
+
+class Measured:
+    """Memory of the programs, by name, and the bytes of WAL that the slot holds; read between two kills."""
+
+    def __init__(self, here: World) -> None:
+        self._here = here
+        self.rss: dict[str, list[int]] = defaultdict(list)
+        self.slot: list[int] = []
+
+    def look(self) -> None:
+        for name in PROGRAMS:
+            self.rss[name].append(psutil.Process(self._here.pid(name)).memory_info().rss)
+        query = text(
+            "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) FROM pg_replication_slots"
+            " WHERE slot_name = :name"
+        )
+        with self._here.engine.connect() as connection:
+            found = connection.execute(query, {"name": self._here.settings.slot_name}).scalar()
+        self.slot.append(int(found or 0))
+
+    def growth(self, name: str) -> float:
+        """Most of the second half, by most of the first."""
+        seen = self.rss[name]
+        return max(seen[len(seen) // 2 :]) / max(seen[: len(seen) // 2])
+
+
+@pytest.mark.proof
+def test_nothing_grows_and_nothing_is_lost_through_a_kill_a_minute(
+    tmp_path: Path, kafka_jars: Path, record_property: Callable[[str, object], None]
+) -> None:
+    chance, pause = random.Random(11), threading.Event()
+    with world(APACHE, tmp_path, kafka_jars) as here:
+        measured = Measured(here)
+        with Load(here.ridelog, seed=11, riders=200, batch=BATCH, pace_s=BATCH / RATE) as load:
+            for _ in range(KILLS):
+                pause.wait(EVERY_S * (0.5 + chance.random() / 2))  # a load, not a synchronisation
+                measured.look()
+                here.kill(chance.choice(NAMES))
+            load.finish(RATE)
+        account = account_for(here.ridelog, load.acknowledged)
+        eventually(lambda: not missing_in_kafka(here.ridelog, account), within_s=60, what="every seq is in Kafka")
+        measured.look()
+    record_property("pings", len(load.acknowledged))
+    record_property("sent again", load.retries)
+    record_property("most bytes of WAL held", max(measured.slot))
+    for name in PROGRAMS:
+        record_property(f"most memory of {name}, MB", max(measured.rss[name]) // 1_000_000)
+        record_property(f"growth of {name}", round(measured.growth(name), 2))
+    assert max(measured.slot) < MAX_SLOT_BYTES
+    assert all(measured.growth(name) < FLAT for name in PROGRAMS)
