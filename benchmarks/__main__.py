@@ -10,10 +10,22 @@ from benchmarks import (
     postgres_sink,
     rebuild,
     speed_estimate,
+    speed_read,
     tailer,
     time_travel,
 )
 
-EVERY = (append, tailer, rebuild, parity, postgres_sink, kafka_clients, speed_estimate, end_to_end, time_travel)
+EVERY = (
+    append,
+    tailer,
+    rebuild,
+    parity,
+    postgres_sink,
+    kafka_clients,
+    speed_estimate,
+    speed_read,
+    end_to_end,
+    time_travel,
+)
 for benchmark in EVERY:
     benchmark.main()

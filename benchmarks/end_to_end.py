@@ -1,144 +1,116 @@
-"""Pings over HTTP until they are visible in Redis: rate acknowledged, rate folded, CPU a ping by process."""
+"""Pings over HTTP until their speeds are readable in Redis: rate, freshness, CPU a ping by process.
+
+python -m benchmarks.end_to_end [--kafka embedded|apache] [--rate PINGS/S] [--seconds S]
+
+Freshness is measured by a probe of its own, from when its ping is due to be sent until its speed is read: the load's
+pings in front of it are what it waits for. Clients, servers and all three projections share the machine.
+"""
 
 from __future__ import annotations
 
-import json
-import math
+import argparse
 import multiprocessing
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
-from benchmarks.support import report
-from infrastructure.embedded.data_dir import read_run_info
-from infrastructure.redis.connection import connect
-from infrastructure.redis.sink import RedisSink
+from benchmarks.cpu import a_ping, by_program
+from benchmarks.folded import wait_folded
+from benchmarks.open_loop import spread
+from benchmarks.ping_load import Probed, Sent, probe, send
+from benchmarks.results import at_least, at_most, report
+from projections.catalogue import PROJECTIONS
+from projections.speed import SPEED
+from tests.support.apache_kafka import Cluster
+from tests.support.java import jars, missing
+from tests.support.ridelog import Ridelog, ridelog
+from tests.support.servers import running
 
-RATE = int(os.environ.get("RIDELOG_TEST_RATE", "10000"))
-SECONDS = int(os.environ.get("RIDELOG_TEST_SECONDS", "15"))
-BATCH = 200
-RIDERS = 5_000
+# A little more than the target: what is offered for 30 s is answered after a little more than that.
+RATE = 10_500
+SECONDS = 30
+WITHIN_S = 300.0
 
-
-def send(url: str, number: int, of: int, results: Any) -> None:
-    """One client: an open loop, so that a slow server does not slow the clock; lateness is part of the result."""
-    every_s = BATCH * of / RATE
-    acknowledged, late, latencies = 0, 0.0, []
-    with httpx.Client(timeout=30.0) as client:
-        start = time.time()
-        for turn in range(int(SECONDS / every_s)):
-            due = start + turn * every_s
-            late = max(late, time.time() - due)
-            while (wait := due - time.time()) > 0:
-                time.sleep(wait)  # the pace of the load, not a wait for anything
-            now_ms = time.time_ns() // 1_000_000
-            base = (turn * of + number) * BATCH
-            pings = [
-                {
-                    "rider_id": f"rider-{(base + n) % RIDERS}",
-                    "latitude": 52.5,
-                    "longitude": 13.4 + (base + n) % 1000 / 1e5,
-                    "event_timestamp_ms": now_ms,
-                    "accuracy_meters": 5,
-                }
-                for n in range(BATCH)
-            ]
-            started = time.perf_counter()
-            answer = client.post(f"{url}/pings", content=json.dumps(pings))
-            latencies.append(time.perf_counter() - started)
-            answer.raise_for_status()
-            acknowledged += answer.json()["accepted"]
-    results.put((acknowledged, late, latencies))
+Kafka = dict[str, list[psutil.Process]]
 
 
-def folded(redis_url: str) -> int:
-    client = connect(redis_url)
-    try:
-        return sum(fence.seq for fence in RedisSink(client, "speed", 1).fences(range(64)) if fence)
-    finally:
-        client.close()
-
-
-def measure(data_dir: Path, root: psutil.Process) -> dict[str, Any]:
-    info = read_run_info(data_dir)
-    assert info is not None
-    clients = 2
-    results: Any = multiprocessing.Queue()
-    before = cpu_by_process(root)
-    senders = [multiprocessing.Process(target=send, args=(info.http_url, n, clients, results)) for n in range(clients)]
-    started = time.perf_counter()
-    for sender in senders:
-        sender.start()
-    found = [results.get() for _ in senders]
-    sent_s = time.perf_counter() - started
-    acknowledged = sum(item[0] for item in found)
-    while folded(info.redis_url) < acknowledged:
-        time.sleep(0.01)  # looking often enough to time it
-    folded_s = time.perf_counter() - started
-    after = cpu_by_process(root)
-    latencies = sorted(value for item in found for value in item[2])
-    cpu = {
-        f"CPU µs a ping, {name}": (after[name] - before.get(name, 0.0)) / acknowledged * 1e6 for name in sorted(after)
-    }
+def measure(one: Ridelog, kafka: Kafka, rate: int, seconds: int) -> dict[str, Any]:
+    info, root = one.info, psutil.Process(one.process.pid)
+    loads: Any = multiprocessing.Queue()
+    probes: Any = multiprocessing.Queue()
+    clients = [
+        multiprocessing.Process(target=send, args=(info.http_url, rate, seconds, loads)),
+        multiprocessing.Process(target=probe, args=(info.http_url, info.redis_url, seconds, probes)),
+    ]
+    before, started = by_program(root, kafka), time.perf_counter()
+    for client in clients:
+        client.start()
+    sent: Sent = loads.get(timeout=seconds + WITHIN_S)
+    stopped = time.perf_counter()
+    probed: Probed = probes.get(timeout=seconds + WITHIN_S)
+    pings = sent.accepted + probed.accepted
+    visible = max(stopped, wait_folded(info, SPEED, pings, WITHIN_S))
+    # The costs of a ping are those of all who fold it.
+    for projection in PROJECTIONS.values():
+        wait_folded(info, projection, pings, WITHIN_S)
+    spent = by_program(root, kafka)
+    took = time.perf_counter() - started
+    for client in clients:
+        client.join()
+    requests, fresh = spread(sent.took), spread(probed.fresh)
     return {
-        "offered, pings/s": float(RATE),
-        "acknowledged, pings/s": acknowledged / sent_s,
-        "visible in Redis, pings/s": acknowledged / folded_s,
-        "behind when the load stopped, s": folded_s - sent_s,
-        "largest lateness of the clients, s": max(item[1] for item in found),
-        "request p50, ms": latencies[len(latencies) // 2] * 1e3,
-        "request p99, ms": latencies[math.ceil(len(latencies) * 0.99) - 1] * 1e3,
-        **cpu,
+        "offered, pings/s": float(rate),
+        "acknowledged, pings/s": sent.accepted / sent.seconds,
+        "visible in Redis, pings/s": sent.accepted / (sent.seconds + visible - stopped),
+        "freshness p50, ms": fresh.p50,
+        "freshness p99, ms": fresh.p99,
+        "freshness, longest, ms": fresh.longest,
+        "request p50, ms": requests.p50,
+        "request p99, ms": requests.p99,
+        "client late, p99, ms": spread(sent.late).p99,
+        "speed behind when the load stopped, s": visible - stopped,
+        **a_ping(before, spent, pings),
+        "CPU µs a ping, clients": (sent.cpu_s + probed.cpu_s) / pings * 1e6,
+        "cores busy with us, clients included": (sum(spent.values()) - sum(before.values()) + sent.cpu_s + probed.cpu_s)
+        / took,
     }
 
 
-def cpu_by_process(root: psutil.Process) -> dict[str, float]:
-    """CPU seconds so far, by what a process is."""
-    totals: dict[str, float] = {}
-    for process in root.children(recursive=True):
-        try:
-            line = " ".join(process.cmdline())
-            times = process.cpu_times()
-        except psutil.Error:
-            continue
-        name = next((n for n in ("api", "tailer", "projections") if f"process {n}" in line), None)
-        name = name or ("postgres" if "postgres" in line else "redis" if "valkey" in line else "kafka")
-        totals[name] = totals.get(name, 0.0) + times.user + times.system
-    return totals
+@contextmanager
+def apache(folder: Path) -> Iterator[tuple[dict[str, Any], Kafka]]:
+    """Settings that point to a broker of Apache Kafka, and its process."""
+    lacking = missing()
+    if lacking is not None:
+        raise SystemExit(lacking)
+    with running(Cluster(folder, jars("kafka"))) as cluster:
+        processes = [psutil.Process(node.pid) for node in cluster.nodes]
+        yield {"kafka_bootstrap": cluster.url}, {"kafka": processes}
+
+
+@contextmanager
+def embedded(_folder: Path) -> Iterator[tuple[dict[str, Any], Kafka]]:
+    """What ``serve`` starts by itself."""
+    yield {}, {}
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        data_dir = Path(folder) / "data"
-        command = [sys.executable, "app.py", "serve", "--data-dir", str(data_dir), "--port", "0"]
-        serve = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            wait_ready(data_dir)
-            figures = measure(data_dir, psutil.Process(serve.pid))
-        finally:
-            serve.send_signal(signal.SIGTERM)
-            serve.wait(30)
-    report("end to end", figures)
-
-
-def wait_ready(data_dir: Path) -> None:
-    for _ in range(300):
-        info = read_run_info(data_dir)
-        try:
-            if info is not None and httpx.get(f"{info.http_url}/health/ready").status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass  # not up yet; asked again below
-        time.sleep(0.1)
-    raise SystemExit("serve did not become ready")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kafka", choices=("embedded", "apache"), default="embedded")
+    parser.add_argument("--rate", type=int, default=RATE, help="pings offered a second")
+    parser.add_argument("--seconds", type=int, default=SECONDS)
+    options = parser.parse_args()
+    broker = apache if options.kafka == "apache" else embedded
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with broker(folder) as (settings, kafka), ridelog(folder / "data", **settings) as one:
+            figures = measure(one, kafka, options.rate, options.seconds)
+    targets = {"visible in Redis, pings/s": at_least(10_000), "freshness p99, ms": at_most(1_000)}
+    report(f"end_to_end {options.kafka}", figures, targets)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
-"""What the benchmarks share: servers of their own, pings, and a form to print results in."""
+"""What the benchmarks share: servers of their own, and pings."""
 
 from __future__ import annotations
 
-import json
-import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
+from benchmarks.results import report
 from domain.contracts import Codec, LocalSchemaIds
 from domain.gps_ping import parse_ping, record_of
 from domain.identifiers import aggregate_id
@@ -19,6 +17,8 @@ from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
 from infrastructure.event_store.migrations import upgrade
 from infrastructure.event_store.stored import LogEvent
+
+__all__ = ["START_MS", "kafka", "postgres", "ready_events", "redis_server", "report"]
 
 START_MS = 1_790_000_000_000
 
@@ -91,13 +91,3 @@ def ready_events(count: int, riders: int = 500, apart_ms: int = 1) -> list[LogEv
             )
         )
     return events
-
-
-def report(name: str, figures: dict[str, Any]) -> None:
-    """One benchmark's figures, for people on top and for machines below."""
-    print(f"\n{name}  (Python {platform.python_version()}, {platform.machine()})")
-    for label, value in figures.items():
-        shown = f"{value:,.2f}" if isinstance(value, float) and value < 100 else value
-        shown = f"{value:,.0f}" if isinstance(value, int | float) and value >= 100 else shown
-        print(f"  {label:<52} {shown}")
-    print(json.dumps({"benchmark": name, **figures}))
