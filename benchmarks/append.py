@@ -78,7 +78,7 @@ def raw_copy() -> Iterator[Append]:
         engine = writer_engine(url)
         with engine.begin() as connection:
             ensure_partitions(connection, 1, 10_000_000)
-        seqs, position = [0] * 64, 0
+        position = 0
         with engine.connect() as connection:
 
             def append(batch: Sequence[LogEvent]) -> None:
@@ -86,8 +86,7 @@ def raw_copy() -> Iterator[Append]:
                 rows = [HEADER]
                 for static in pack(batch):
                     position += 1
-                    seqs[position % 64] += 1
-                    rows += (locked_part(position, seqs[position % 64], 0), static)
+                    rows += (locked_part(position, position, 0), static)
                 rows.append(TRAILER)
                 with connection.begin():
                     connection.connection.cursor().copy_expert(COPY_SQL, BytesIO(b"".join(rows)))

@@ -9,7 +9,6 @@ pings in front of it are what it waits for. Clients, servers and all three proje
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,8 +20,8 @@ import psutil
 
 from benchmarks.cpu import a_ping, by_program
 from benchmarks.folded import wait_folded
-from benchmarks.open_loop import spread
-from benchmarks.ping_load import Probed, Sent, probe, send
+from benchmarks.open_loop import clients, spread
+from benchmarks.ping_load import probe, send
 from benchmarks.results import at_least, at_most, report
 from projections.catalogue import PROJECTIONS
 from projections.speed import SPEED
@@ -41,27 +40,19 @@ Kafka = dict[str, list[psutil.Process]]
 
 def measure(one: Ridelog, kafka: Kafka, rate: int, seconds: int) -> dict[str, Any]:
     info, root = one.info, psutil.Process(one.process.pid)
-    loads: Any = multiprocessing.Queue()
-    probes: Any = multiprocessing.Queue()
-    clients = [
-        multiprocessing.Process(target=send, args=(info.http_url, rate, seconds, loads)),
-        multiprocessing.Process(target=probe, args=(info.http_url, info.redis_url, seconds, probes)),
-    ]
     before, started = by_program(root, kafka), time.perf_counter()
-    for client in clients:
-        client.start()
-    sent: Sent = loads.get(timeout=seconds + WITHIN_S)
-    stopped = time.perf_counter()
-    probed: Probed = probes.get(timeout=seconds + WITHIN_S)
+    with clients(2) as run:
+        load = run.submit(send, info.http_url, rate, seconds)
+        probing = run.submit(probe, info.http_url, info.redis_url, seconds)
+        sent = load.result(seconds + WITHIN_S)
+        stopped = time.perf_counter()
+        probed = probing.result(seconds + WITHIN_S)
     pings = sent.accepted + probed.accepted
     visible = max(stopped, wait_folded(info, SPEED, pings, WITHIN_S))
     # The costs of a ping are those of all who fold it.
     for projection in PROJECTIONS.values():
         wait_folded(info, projection, pings, WITHIN_S)
-    spent = by_program(root, kafka)
-    took = time.perf_counter() - started
-    for client in clients:
-        client.join()
+    spent, took = by_program(root, kafka), time.perf_counter() - started
     requests, fresh = spread(sent.took), spread(probed.fresh)
     return {
         "offered, pings/s": float(rate),

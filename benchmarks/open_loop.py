@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 Answered = Callable[[bytes], None]
 """Told of the body of a 200; must not raise."""
+
+
+def clients(count: int) -> ProcessPoolExecutor:
+    """``count`` client processes; an error in one of them comes with its result."""
+    return ProcessPoolExecutor(count, multiprocessing.get_context("fork"))
 
 
 class HttpError(Exception):
@@ -26,8 +33,8 @@ class Connection(asyncio.Protocol):
         self._answered: Answered | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's is one in all but name.
+        self._transport = cast(asyncio.Transport, transport)
 
     def send(self, request: bytes, answered: Answered) -> None:
         """Only once the answer before has come."""

@@ -64,12 +64,12 @@ def post(pool: Pool, pings: list[dict[str, Any]]) -> bytes:
     return head % (pool.host, len(body)) + body
 
 
-def send(url: str, rate: int, seconds: float, results: Any) -> None:
+def send(url: str, rate: int, seconds: float) -> Sent:
     """``rate`` pings a second in requests of BATCH, as an open loop, of RIDERS riders in turn."""
     tame_collector()
     before = seconds_of([psutil.Process()])
     found = uvloop.run(_send(url, rate, seconds))
-    results.put(found._replace(cpu_s=seconds_of([psutil.Process()]) - before))
+    return found._replace(cpu_s=seconds_of([psutil.Process()]) - before)
 
 
 async def _send(url: str, rate: int, seconds: float) -> Sent:
@@ -98,12 +98,12 @@ async def _send(url: str, rate: int, seconds: float) -> Sent:
     return Sent(accepted, took, late, ended - began, 0.0)
 
 
-def probe(url: str, redis_url: str, seconds: float, results: Any) -> None:
+def probe(url: str, redis_url: str, seconds: float) -> Probed:
     """A ping of one rider every PROBE_EVERY_S, and a look at the rider's state every LOOK_EVERY_S."""
     tame_collector()
     before = seconds_of([psutil.Process()])
     found = uvloop.run(_probe(url, redis_url, seconds))
-    results.put(found._replace(cpu_s=seconds_of([psutil.Process()]) - before))
+    return found._replace(cpu_s=seconds_of([psutil.Process()]) - before)
 
 
 async def _probe(url: str, redis_url: str, seconds: float) -> Probed:

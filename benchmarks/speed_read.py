@@ -7,7 +7,6 @@ client take at least: HGET of the same states, and nothing done with them.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import random
 import tempfile
@@ -21,7 +20,7 @@ import uvloop
 
 from benchmarks.cpu import by_program, seconds_of
 from benchmarks.full_windows import fill, rider
-from benchmarks.open_loop import Pool, paced, spread
+from benchmarks.open_loop import Pool, clients, paced, spread
 from benchmarks.results import at_most, report
 from domain.identifiers import shard_of
 from infrastructure.event_store.engine import reader_engine
@@ -114,23 +113,20 @@ async def reading(url: str) -> tuple[list[float], list[float]]:
     return took, late
 
 
-def read_from_outside(url: str, results: Any) -> None:
-    """The client, in a process of its own; with what it has cost."""
+def read_from_outside(url: str) -> tuple[list[float], list[float], float]:
+    """The client, in a process of its own: what ``reading`` returns, and the CPU seconds that it took."""
     tame_collector()
     before = seconds_of([psutil.Process()])
     took, late = uvloop.run(reading(url))
-    results.put((took, late, seconds_of([psutil.Process()]) - before))
+    return took, late, seconds_of([psutil.Process()]) - before
 
 
 def over_http(one: Ridelog) -> dict[str, float]:
-    results: Any = multiprocessing.Queue()
-    client = multiprocessing.Process(target=read_from_outside, args=(one.info.http_url, results))
     root = psutil.Process(one.process.pid)
     before, began = by_program(root, {}), time.perf_counter()
-    client.start()
-    took, late, cpu = results.get(timeout=SECONDS + 90)
+    with clients(1) as run:
+        took, late, cpu = run.submit(read_from_outside, one.info.http_url).result(SECONDS + 90)
     seconds, after = time.perf_counter() - began, by_program(root, {})
-    client.join()
     name, mine = f"over HTTP at {RATE:,}/s", spread(took)
     return {
         f"{name}: p50, ms": mine.p50,
