@@ -104,7 +104,8 @@ class Pool:
         while len(self._free) < self._size:
             self.check()
             if time.monotonic() > deadline:
-                raise HttpError(f"{self._size - len(self._free)} requests are unanswered after {within_s:.0f} s")
+                left = self._size - len(self._free) + len(self._waiting)
+                raise HttpError(f"{left} requests are unanswered {within_s:.0f} s after the last one")
             await asyncio.sleep(0.005)
 
     def check(self) -> None:
