@@ -26,16 +26,18 @@ RUNS_OF_A_WORLD = 40
 
 
 class Worlds:
-    """The one that runs now, for as many faults as it fits."""
+    """The one that runs now, for as many faults as it fits; one that did not survive its fault is replaced."""
 
     def __init__(self, factory: pytest.TempPathFactory) -> None:
         self._factory = factory
         self._stack = ExitStack()
         self._now: tuple[tuple[str, bool], World] | None = None
         self._runs = 0
+        self.is_right = True
 
     def get(self, request: pytest.FixtureRequest, broker: str, small_disk: bool) -> World:
-        if self._now is None or self._now[0] != (broker, small_disk) or self._runs >= RUNS_OF_A_WORLD:
+        spent = self._runs >= RUNS_OF_A_WORLD or not self.is_right
+        if self._now is None or self._now[0] != (broker, small_disk) or spent:
             self.close()
             jars = None if broker == EMBEDDED else request.getfixturevalue("kafka_jars")
             if small_disk and (os.geteuid() != 0 or shutil.which("mount") is None):
@@ -44,6 +46,7 @@ class Worlds:
             one = self._stack.enter_context(world(broker, folder, jars, small_disk=small_disk))
             self._now, self._runs = ((broker, small_disk), one), 0
         self._runs += 1
+        self.is_right = False
         return self._now[1]
 
     def close(self) -> None:
@@ -94,3 +97,4 @@ def test_invariants_1_to_4_hold_through(
     record_property("sent again", load.retries)
     record_property("right after s", round(time.monotonic() - ended, 1))
     eventually(lambda: here.ridelog.http.get("/health/ready").status_code == 200, within_s=60, what="it is ready")
+    worlds.is_right = True
