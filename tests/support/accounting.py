@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
@@ -96,15 +97,15 @@ def _by_shard(account: Account) -> dict[int, list[str]]:
     return shards
 
 
-def missing_in_kafka(ridelog: Ridelog, account: Account) -> list[tuple[int, int]]:
+def missing_in_kafka(ridelog: Ridelog, account: Account, since: Mapping[int, int]) -> list[tuple[int, int]]:
     """(shard, seq) of events that the topic does not hold; AssertionError if a partition holds them out of order.
 
-    The first record of a shard may be any: what was before it may have gone with the broker's log.
+    ``since``: shard -> the last seq before; of what is older, a broker may have lost any part with its log.
     """
     consumer = Consumer({"bootstrap.servers": ridelog.info.kafka_bootstrap, "group.id": "accounting"})
     consumer.assign([TopicPartition("gps-pings", p, OFFSET_BEGINNING) for p in range(8)])
-    wanted = {(shard, seq) for shard, last in account.seqs.items() for seq in range(1, last + 1)}
-    newest: Counter[int] = Counter()
+    wanted = {(shard, seq) for shard, last in account.seqs.items() for seq in range(since[shard] + 1, last + 1)}
+    newest = dict(since)
     try:
         while wanted:
             messages = consumer.consume(5_000, 3.0)
@@ -115,7 +116,7 @@ def missing_in_kafka(ridelog: Ridelog, account: Account) -> list[tuple[int, int]
                 headers = dict(message.headers() or ())
                 shard, seq = shard_of((message.key() or b"").decode()), int(headers["seq"] or b"")
                 # A record may come again after a restart of the tailer, but never before an earlier one.
-                assert shard not in newest or seq <= newest[shard] + 1
+                assert seq <= newest[shard] + 1
                 newest[shard] = max(newest[shard], seq)
                 wanted.discard((shard, seq))
     finally:
