@@ -28,12 +28,11 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most of a test's time is waiting for servers, so two run at once, each file as a whole in one of them
-# with servers of its own; in the order of the folders: the many short unit tests fill up what the long ones leave at
-# the end. One at a time: make test WORKERS=0
-WORKERS ?= 2
+# One test at a time: two that load the machine at once make each other late. In a hurry, files side by side, each as a
+# whole in one worker with servers of its own: make test WORKERS=2
+WORKERS ?= 0
 test: lint
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=25 --durations-min=10
 
 # The long proofs whole; writes docs/proofs/ with commit and seed. Hours are fine.
 prove: $(INSTALLED)
