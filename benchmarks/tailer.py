@@ -41,6 +41,7 @@ from tests.support import java
 from tests.support.apache_kafka import Cluster
 from tests.support.debezium import Connect, tcp_home
 from tests.support.servers import running
+from tests.support.waiting import eventually
 
 EVENTS = 1_000_000
 BATCH = 1_000
@@ -131,11 +132,11 @@ def debezium(settings: Settings, events: int, folder: Path) -> tuple[Cost, Cost]
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
     def until_published(count: int) -> None:
-        while True:
+        def published() -> bool:
             found = admin.list_offsets(dict.fromkeys(partitions, latest))
-            if sum(one.result().offset for one in found.values()) >= count:
-                return
-            time.sleep(0.1)
+            return bool(sum(one.result().offset for one in found.values()) >= count)
+
+        eventually(published, within_s=1_800, every_s=0.1, what=f"Debezium has published {count:,} events")
 
     with running(Connect(folder, java.jars("debezium"), settings, JAVA)) as worker:
         pid = worker.pid

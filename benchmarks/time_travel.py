@@ -137,7 +137,7 @@ def all_keys(events: int) -> dict[str, Any]:
             while process.poll() is None:
                 most = max(most, _memory(process))
                 cpu = max(cpu, _cpu(process))
-                time.sleep(0.5)
+                time.sleep(0.5)  # between two looks at its memory
             assert process.returncode == 0
             seconds = time.perf_counter() - began
             name = f"replay of {events:,} events, {workers} worker(s)"

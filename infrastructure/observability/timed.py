@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from projections.ports import Fence, Parked, Record, ShardWrite, Sink, Snapshot, Topic
+from infrastructure.passing_sink import PassingSink
+from projections.ports import Record, ShardWrite, Sink, Topic
 
 Observe = Callable[[float], None]
 
@@ -49,34 +50,16 @@ class TimedTopic:
         self._topic.close()
 
 
-class TimedSink:
+class TimedSink(PassingSink):
     """``projections.ports.Sink`` that tells the seconds of each ``apply``, also of one that failed."""
 
     def __init__(self, sink: Sink, seconds: Observe) -> None:
-        self._sink = sink
+        super().__init__(sink)
         self._seconds = seconds
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
         began = time.perf_counter()
         try:
-            return self._sink.apply(writes)
+            return super().apply(writes)
         finally:
             self._seconds(time.perf_counter() - began)
-
-    def fences(self, shards: Sequence[int]) -> list[Fence | None]:
-        return self._sink.fences(shards)
-
-    def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
-        return self._sink.load(keys)
-
-    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
-        return self._sink.parked(shards)
-
-    def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
-        return self._sink.reset(shard, expected, new)
-
-    def snapshot(self, shard: int) -> Snapshot:
-        return self._sink.snapshot(shard)
-
-    def drop(self) -> None:
-        self._sink.drop()

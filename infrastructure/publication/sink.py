@@ -16,11 +16,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from infrastructure.passing_sink import PassingSink
 from infrastructure.publication.behind import changed_keys, why_all
 from infrastructure.publication.marks import Mark, Marks, Move
 from infrastructure.publication.outlet import Outlet
 from infrastructure.publication.records import PublishedRecords
-from projections.ports import Fence, Log, Parked, ShardWrite, Sink, Snapshot
+from projections.ports import Fence, Log, ShardWrite, Sink
 
 S = TypeVar("S")
 
@@ -29,10 +30,11 @@ log = logging.getLogger("ridelog.publication")
 LOAD_KEYS = 1_000
 
 
-class PublishedSink(Generic[S]):
+class PublishedSink(PassingSink, Generic[S]):
     """``projections.ports.Sink`` around another one. Only the ``active`` generation publishes; one thread uses it.
 
-    Raises PortUnavailable also when the topic's broker is away: the shards wait, nothing is lost.
+    Raises PortUnavailable also when the topic's broker is away: the shards wait, nothing is lost. ``drop`` leaves the
+    marks: they are not this generation's alone, and tell the next one that all has to be published anew.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class PublishedSink(Generic[S]):
         marks: Marks,
         active: Callable[[], bool],
     ) -> None:
-        self._sink = sink
+        super().__init__(sink)
         self._stream = stream
         self._generation = generation
         self._log = log_port
@@ -96,19 +98,6 @@ class PublishedSink(Generic[S]):
         done = self._sink.reset(shard, expected, new)
         self._marks.forget([shard])
         return done
-
-    def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
-        return self._sink.load(keys)
-
-    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
-        return self._sink.parked(shards)
-
-    def snapshot(self, shard: int) -> Snapshot:
-        return self._sink.snapshot(shard)
-
-    def drop(self) -> None:
-        # The mark is not this generation's alone: it tells the next one that all has to be published anew.
-        self._sink.drop()
 
     def close(self) -> None:
         """Drop the connection to the broker."""

@@ -20,7 +20,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.settings import Settings
 from infrastructure.status.relay import slot_line
 from tests.integration.test_event_log import events_of
-from tests.support.relay_life import Life, Published, assert_whole, records_of
+from tests.support.relay_life import Life, Published, assert_whole, records_of, relay_of
 from tests.support.relay_load import with_topics
 from tests.support.servers import UNDURABLE, fresh_database, make_template, running
 
@@ -95,8 +95,8 @@ def marked(settings: Settings, engine: Engine) -> int:
 
 def test_a_second_polling_relay_of_the_same_name_is_refused(polling: Settings, engine: Engine) -> None:
     life = Life(polling, engine)
-    with pytest.raises(RelayInUse):
-        Life(polling, engine)
+    with pytest.raises(RelayInUse), relay_of(polling, engine):
+        pass
     life.end()
     Life(polling, engine).end()
 

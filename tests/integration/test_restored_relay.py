@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from domain.identifiers import shard_of
 from infrastructure.cdc.guard import beyond_this_log
 from infrastructure.cdc.marks import AnotherLog
-from infrastructure.cdc.slot import SlotUnusable, make_slot, slot_state
+from infrastructure.cdc.slot import SlotUnusable, make_slot
 from infrastructure.cdc.topic_check import check_topic
 from infrastructure.cdc.wal_relay import ensure_slot
 from infrastructure.event_store import restores
@@ -23,7 +23,6 @@ from infrastructure.settings import Settings
 from tests.integration.test_event_log import events_of
 from tests.support.relay_life import Life, records_of
 from tests.support.relay_load import with_topics
-from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -43,12 +42,6 @@ def set_back(engine: Engine, position: int) -> None:
         )
 
 
-def in_use(engine: Engine, slot: str) -> bool:
-    with engine.connect() as connection:
-        state = slot_state(connection, slot)
-    return state is not None and state.active
-
-
 @pytest.mark.parametrize("relay", ["wal", "polling"])
 def test_invariant_14_a_log_set_back_beneath_a_relay_is_published_from_where_it_ends(
     settings: Settings, engine: Engine, relay: str
@@ -59,19 +52,11 @@ def test_invariant_14_a_log_set_back_beneath_a_relay_is_published_from_where_it_
     life.until_acknowledged(50)
     set_back(engine, 20)
 
-    def noticed() -> bool:
-        try:
-            life.relay.step(0.05)
-        except AnotherLog:
-            return True
-        return False
-
-    eventually(noticed, every_s=0, what="the relay sees that the log ends before what it has published")
+    life.until_raises(AnotherLog, "the relay sees that the log ends before what it has published")
     life.end()
     topic = f"{one.topic_prefix}gps-pings"
     check_topic(engine, one.kafka_bootstrap or "", topic, one.topic_partitions)
     EventRecorder(engine).insert_events(events_of("berta", 1, 60))
-    eventually(lambda: not in_use(engine, one.slot_name), what="the server has let go of the slot")
     life = Life(one, engine)
     life.until_acknowledged(80)
     life.end()

@@ -70,14 +70,7 @@ def test_a_slot_dropped_under_load_leaves_no_gap(
         drop_slot(engine, settings.slot_name, make=made_again)
         reached = recorded()
 
-        def lost() -> bool:
-            try:
-                life.relay.step(0.01)
-            except StreamLost:
-                return True
-            return False
-
-        eventually(lost, every_s=0, what="the tailer finds out")
+        life.until_raises(StreamLost, "the tailer finds out")
         life.end()
         eventually(lambda: recorded() > reached + 500, what="more is recorded while no tailer runs")
         with caplog.at_level(logging.WARNING, "ridelog.tailer"):
@@ -152,14 +145,7 @@ def test_another_log_in_the_same_database_is_published_from_its_start(settings: 
         )
     EventRecorder(engine).insert_events(events_of("berta", 1, 20))
 
-    def noticed() -> bool:
-        try:
-            life.relay.step(0.05)
-        except AnotherLog:
-            return True
-        return False
-
-    eventually(noticed, every_s=0, what="the tailer sees that the log is another one")
+    life.until_raises(AnotherLog, "the tailer sees that the log is another one")
     life.end()
     life = Life(settings, engine)
     life.until_acknowledged(20)

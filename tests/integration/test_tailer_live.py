@@ -17,7 +17,7 @@ from infrastructure.kafka.admin import ensure_topics
 from infrastructure.settings import Settings
 from infrastructure.topics import topics
 from tests.integration.test_event_log import events_of
-from tests.support.relay_life import Life, published
+from tests.support.relay_life import Life, published, relay_of
 from tests.support.waiting import eventually
 
 
@@ -87,8 +87,8 @@ def test_an_idle_slot_advances(settings: Settings, engine: Engine) -> None:
 
 def test_a_second_tailer_of_the_same_slot_is_refused(settings: Settings, engine: Engine) -> None:
     life = Life(settings, engine)
-    with pytest.raises(SlotInUse):
-        Life(settings, engine)
+    with pytest.raises(SlotInUse), relay_of(settings, engine):
+        pass
     life.end()
 
 

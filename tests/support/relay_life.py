@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from sqlalchemy import Engine
 
 from domain.identifiers import shard_of
-from infrastructure.cdc.polling_relay import PollingRelay, polling_relay
+from infrastructure.cdc.polling_relay import PollingRelay, RelayInUse, polling_relay
+from infrastructure.cdc.stream import SlotInUse
 from infrastructure.cdc.wal_relay import WalRelay, wal_relay
 from infrastructure.settings import Settings
 from infrastructure.topics import topics
 from tests.support.waiting import eventually
+
+
+def relay_of(
+    settings: Settings, engine: Engine, took: Callable[[float], None] = lambda seconds: None
+) -> AbstractContextManager[WalRelay | PollingRelay]:
+    """The relay that the settings name. Raises SlotInUse, RelayInUse."""
+    if settings.relay == "polling":
+        return polling_relay(settings, engine, lambda seconds: None)
+    return wal_relay(settings, engine, took)
 
 
 class Life:
@@ -25,12 +35,17 @@ class Life:
     ) -> None:
         """``took`` is told how long each heartbeat took, in seconds."""
         self._stack = ExitStack()
-        self.relay: WalRelay | PollingRelay
-        if settings.relay == "polling":
-            self.relay = self._stack.enter_context(polling_relay(settings, engine, lambda seconds: None))
-        else:
-            self.relay = self._stack.enter_context(wal_relay(settings, engine, took))
-        self.progress = self.relay.out.progress
+
+        def opened() -> WalRelay | PollingRelay | None:
+            try:
+                return self._stack.enter_context(relay_of(settings, engine, took))
+            except (SlotInUse, RelayInUse):
+                return None  # the server has not let go of the life before: waited for, as a standby does
+
+        relay = eventually(opened, what="the relay has its slot or its lock")
+        assert relay is not None
+        self.relay = relay
+        self.progress = relay.out.progress
 
     def until(self, reached: Callable[[], bool], what: str) -> None:
         """Step until it is so."""
@@ -43,6 +58,18 @@ class Life:
 
     def until_acknowledged(self, position: int) -> None:
         self.until(lambda: (self.progress.position or 0) >= position, f"position {position} is acknowledged")
+
+    def until_raises(self, error: type[Exception], what: str) -> None:
+        """Step until that error comes."""
+
+        def raised() -> bool:
+            try:
+                self.relay.step(0.05)
+            except error:
+                return True
+            return False
+
+        eventually(raised, every_s=0, what=what)
 
     def end(self) -> None:
         self._stack.close()

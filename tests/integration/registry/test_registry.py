@@ -46,18 +46,6 @@ def parsed(schema: str | None) -> Any:
 
 
 @pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = reader_engine(postgres_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def store(engine: Engine) -> RegistryStore:
-    return RegistryStore(engine)
-
-
-@pytest.fixture
 def url(store: RegistryStore) -> Iterator[str]:
     with served(Litestar([registry_router(store)], openapi_config=None, logging_config=None)) as base:
         yield f"{base}/registry"
