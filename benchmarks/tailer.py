@@ -194,7 +194,7 @@ def main() -> None:
         engine = reader_engine(url)
         ensure_publication(engine, "bench")
         for one in (raw, own, other):
-            make_slot(engine, one.slot_name, instead=False)
+            make_slot(engine, one.slot_name)
         engine.dispose()
         write(url, events)
         reading, mine = read_only(raw, events), ours(own, events)

@@ -81,15 +81,19 @@ def ensure_publication(engine: Engine, publication: str) -> None:
         _ensure_publication(connection, publication)
 
 
-def make_slot(engine: Engine, slot: str, *, instead: bool) -> None:
-    """Make it; ``instead`` of one that is lost. It begins at the end of the WAL, once all open transactions end.
+def drop_slot(engine: Engine, slot: str) -> None:
+    """Drop one that nobody reads from. Raises SQLAlchemyError, also when somebody does."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("SELECT pg_drop_replication_slot(:slot)"), {"slot": slot})
+
+
+def make_slot(engine: Engine, slot: str) -> None:
+    """Make it. It begins at the end of the WAL, once all open transactions end.
 
     Raises SlotUnusable, or SQLAlchemyError when a transaction stays open for longer than half a minute.
     """
     _check_name(slot)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if instead:
-            connection.execute(text("SELECT pg_drop_replication_slot(:slot)"), {"slot": slot})
         connection.execute(text("SET statement_timeout = '30s'"))
         try:
             connection.execute(text("SELECT pg_create_logical_replication_slot(:slot, 'pgoutput')"), {"slot": slot})

@@ -16,7 +16,7 @@ from infrastructure.cdc.heartbeat import Heart
 from infrastructure.cdc.keeper import MarkKeeper
 from infrastructure.cdc.marks import Marks
 from infrastructure.cdc.outflow import Outflow
-from infrastructure.cdc.slot import SlotState, ensure_publication, make_slot, slot_state
+from infrastructure.cdc.slot import SlotState, drop_slot, ensure_publication, make_slot, slot_state
 from infrastructure.cdc.stream import ReplicationStream, SlotInUse
 from infrastructure.cdc.tailer import Tailer
 from infrastructure.event_store.head import read_head
@@ -58,14 +58,17 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
     mark = marks.read()
     at = place(mark, head.log_id, head.position)
     fault = slot_fault(state, mark, settings.slot_name)
-    made = must_be_made(state)
-    if made or at.words:
-        # Before the slot: one that exists without a mark is taken for one that was always read.
-        marks.begin(head.log_id, at.position or 0)
+    # What a slot still holds of a log that was replaced or set back has the same positions, and other events.
+    made = must_be_made(state) or bool(at.words)
     if made:
-        make_slot(engine, settings.slot_name, instead=state is not None)
+        # Dropped, then marked, then made, so that a death in between is seen: a slot without a mark is taken for one
+        # that was always read, and a mark of this log for one whose slot holds this log.
+        if state is not None:
+            drop_slot(engine, settings.slot_name)
+        marks.begin(head.log_id, at.position or 0)
+        make_slot(engine, settings.slot_name)
     if made or fault:
-        metrics.SLOT_MADE_AT.labels(_why(mark is None, state)).set(time.time())
+        metrics.SLOT_MADE_AT.labels(_why(mark is None, state, bool(at.words))).set(time.time())
     if fault or at.words:
         log.warning(
             "%s: %sthe topic goes on behind position %d, out of the event store where the slot lacks something",
@@ -75,12 +78,14 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
         )
 
 
-def _why(first: bool, state: SlotState | None) -> str:
+def _why(first: bool, state: SlotState | None, other_log: bool) -> str:
     if first:
         return "first"
     if state is None:
         return "missing"
-    return "lost" if state.is_lost else "elsewhere"
+    if state.is_lost:
+        return "lost"
+    return "log" if other_log else "elsewhere"
 
 
 @contextmanager

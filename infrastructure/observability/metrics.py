@@ -64,7 +64,7 @@ TAILER_REPEATED = Counter("ridelog_tailer_repeated", "Events that the slot broug
 STANDBYS = named_gauge("ridelog_tailer_standbys", "Tailers that wait to take over")
 SLOT_MADE_AT = named_gauge(
     "ridelog_slot_made_timestamp_seconds",
-    "When a slot was last made, by why: first, missing, lost, or found made by somebody else",
+    "When a slot was last made, by why: first, missing, lost, of another log, or found made by somebody else",
     ("why",),
 )
 SLOT_STATUS = named_gauge("ridelog_slot_status", "1 for the wal_status that the tailer's slot has", ("status",))

@@ -94,7 +94,7 @@ def test_the_slot_of_another_database_on_the_server_is_told(
     ensure_slot(engine, settings)
     beside = reader_engine(empty_postgres_url)
     with pytest.raises(SlotUnusable, match="pg_drop_replication_slot"):
-        make_slot(beside, settings.slot_name, instead=False)
+        make_slot(beside, settings.slot_name)
     beside.dispose()
 
 

@@ -133,16 +133,21 @@ def test_a_restored_database_has_no_slot_and_an_older_mark(settings: Settings, e
     assert assert_whole(settings, 350) == 180
 
 
-def test_another_log_in_the_same_database_is_published_from_its_start(settings: Settings, engine: Engine) -> None:
-    recorder = EventRecorder(engine)
-    recorder.insert_events(events_of("anna", 1, 50))
-    life = Life(settings, engine)
-    life.until_acknowledged(50)
+def replace_log(engine: Engine) -> None:
+    """Another log in the same database: its first event is at position 1 again."""
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM events"))
         connection.execute(
             text("UPDATE log_head SET log_id = gen_random_uuid(), position = 0, seqs = '{}', recorded_at = 'epoch'")
         )
+
+
+def test_another_log_in_the_same_database_is_published_from_its_start(settings: Settings, engine: Engine) -> None:
+    recorder = EventRecorder(engine)
+    recorder.insert_events(events_of("anna", 1, 50))
+    life = Life(settings, engine)
+    life.until_acknowledged(50)
+    replace_log(engine)
     EventRecorder(engine).insert_events(events_of("berta", 1, 20))
 
     life.until_raises(AnotherLog, "the tailer sees that the log is another one")
@@ -153,6 +158,21 @@ def test_another_log_in_the_same_database_is_published_from_its_start(settings: 
     assert sum(record.key == b"berta" for record in records_of(settings)) == 20
     with engine.connect() as connection:
         assert Marks(engine, settings.slot_name).read().log_id == read_head(connection).log_id  # type: ignore[union-attr]
+
+
+def test_regression_what_the_slot_holds_of_a_log_that_was_replaced_is_not_published_as_the_new_ones(
+    settings: Settings, engine: Engine
+) -> None:
+    """The old log's events came first, under the new one's positions: the new ones were dropped as repetitions."""
+    Life(settings, engine).end()
+    EventRecorder(engine).insert_events(events_of("anna", 1, 50))
+    replace_log(engine)
+    EventRecorder(engine).insert_events(events_of("berta", 1, 20))
+    life = Life(settings, engine)
+    life.until_acknowledged(20)
+    life.end()
+    found = sorted(records_of(settings), key=lambda record: record.position)
+    assert [(record.key, record.position) for record in found] == [(b"berta", n) for n in range(1, 21)]
 
 
 def test_an_idle_database_moves_the_slot_by_heartbeats_alone(settings: Settings, engine: Engine) -> None:

@@ -113,4 +113,4 @@ def test_names_that_are_no_identifiers_are_refused(settings: Settings, engine: E
     with pytest.raises(SlotUnusable):
         ensure_publication(engine, name)
     with pytest.raises(SlotUnusable):
-        make_slot(engine, name, instead=False)
+        make_slot(engine, name)
