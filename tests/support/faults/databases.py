@@ -36,21 +36,26 @@ def slot_dropped(world: World, chance: Random) -> None:
 
 def slot_invalidated(world: World, _chance: Random) -> None:
     """More WAL than max_slot_wal_keep_size while the tailer sleeps."""
-    # Without the writers' time-outs: a checkpoint that ends a walsender takes as long as that takes.
+    slot = (world.settings.slot_name,)
+    # Without the writers' time-outs: a checkpoint that has to remove much WAL takes as long as that takes.
     with frozen([world.pid("tailer")]), closing(psycopg2.connect(world.postgres.url)) as connection:
         connection.autocommit = True
+
+        def has(what: str) -> bool:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {what} FROM pg_replication_slots WHERE slot_name = %s", slot)
+                return bool(cursor.fetchone() == (True,))
 
         def lost() -> bool:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_logical_emit_message(false, 'fill', repeat('x', 40000000))")
                 cursor.execute("SELECT pg_switch_wal()")
                 cursor.execute("CHECKPOINT")
-                cursor.execute(
-                    "SELECT invalidation_reason FROM pg_replication_slots WHERE slot_name = %s",
-                    (world.settings.slot_name,),
-                )
-                return bool(cursor.fetchone() == ("wal_removed",))
+            return has("invalidation_reason = 'wal_removed'")
 
+        # The walsender gives its silent client up first, as the tailer asks of it. One that a checkpoint has to end
+        # tells its client before: with a full socket to a process that sleeps, that checkpoint never returns.
+        eventually(lambda: has("NOT active"), within_s=60, what="the walsender has given its client up")
         eventually(lost, within_s=90, what="the slot has lost its WAL")
 
 
