@@ -8,18 +8,23 @@ from uuid import uuid4
 
 from domain.identifiers import shard_of
 from projections.folding import Decode, Fold, Folded, Unencodable
-from projections.ports import Fence, Log, LoggedEvent, Parked, Refused, ShardWrite, Sink
+from projections.ports import Log, LoggedEvent, Parked, Refused, ShardWrite, Sink
 from projections.protocol import Projection
 from projections.shards import LostRace
 
 TRIES = 200
 """A retry races with the worker of the shard, which moves its fence with every batch; each try takes milliseconds."""
+EVENTS_A_TRY = 1_000
+"""However long a key has been parked: more at once would lose every race, and fill the memory."""
 
 
 class Retried(NamedTuple):
-    """``unparked``: all of the key's events are folded. ``still``: it fails, at ``mark``. ``none``: not parked."""
+    """``unparked``: all of the key's events are folded. ``still``: it fails, at ``mark``. ``none``: not parked.
 
-    verdict: Literal["unparked", "still", "none"]
+    ``part``: some are folded, and the mark stands at the next one.
+    """
+
+    verdict: Literal["unparked", "still", "none", "part"]
     events: int = 0
     mark: Parked | None = None
 
@@ -39,13 +44,19 @@ class Parking:
         """Fold what the log has of ``key`` from its parked event up to the shard's fence, and take the mark off.
 
         State, mark and fence change by one compare-and-set under a new incarnation: the worker, which passes the key
-        over as long as it believes it parked, loses its next one, reads anew and folds the key on from there. Raises
-        LostRace if the fence moved away under every try.
+        over as long as it believes it parked, loses its next one, reads anew and folds the key on from there. A long
+        history is folded part by part, and what is folded stays so. Raises LostRace if the fence moved away under
+        every try at one part.
         """
-        for _ in range(TRIES):
+        folded, lost = 0, 0
+        while lost < TRIES:
             done = self._once(key)
-            if done is not None:
-                return done
+            if done is None:
+                lost += 1
+                continue
+            folded, lost = folded + done.events, 0
+            if done.verdict != "part":
+                return done._replace(events=folded)
         raise LostRace(f"the fence of {key}'s shard moved at every one of {TRIES} tries; try again")
 
     def _once(self, key: str) -> Retried | None:
@@ -56,9 +67,23 @@ class Parking:
             return Retried("none")
         stored = self._sink.load({shard: [key]}).get(shard, {}).get(key)
         old = None if stored is None else self._projection.decode(stored)
-        events = self._log.read_key(self._projection.stream, key, mark.version, fence.seq)
+        events = self._log.read_key(self._projection.stream, key, mark.version, fence.seq, EVENTS_A_TRY + 1)
         discarded = self._log.discarded(self._projection.name)
-        return self._store(shard, fence, key, mark, self._folded(key, old, events, discarded), events)
+        part, following = events[:EVENTS_A_TRY], events[EVENTS_A_TRY:]
+        done = self._folded(key, old, part, discarded)
+        failed = done.parked.get(key)
+        left = failed or (_moved(mark, following[0]) if following else None)
+        new_fence = fence._replace(incarnation=uuid4().hex)
+        write = ShardWrite(shard, fence, new_fence, done.encoded, done.rows, {key: left}, done.checkpoints)
+        try:
+            won = self._sink.apply([write])[0]
+        except Refused as error:
+            return Retried("still", 0, mark._replace(kind="refused", reason=str(error)))
+        if not won:
+            return None
+        if failed is not None:
+            return Retried("still", sum(event.version < failed.version for event in part), failed)
+        return Retried("part" if following else "unparked", len(part))
 
     def _folded(self, key: str, old: Any, events: list[LoggedEvent], discarded: frozenset[int]) -> Folded[Any]:
         """All of ``events``, or as many as can be written down; the mark says where it fails."""
@@ -80,18 +105,10 @@ class Parking:
             return False
         return True
 
-    def _store(
-        self, shard: int, fence: Fence, key: str, mark: Parked, done: Folded[Any], events: list[LoggedEvent]
-    ) -> Retried | None:
-        new_mark = done.parked.get(key)
-        new_fence = fence._replace(incarnation=uuid4().hex)
-        write = ShardWrite(shard, fence, new_fence, done.encoded, done.rows, {key: new_mark}, done.checkpoints)
-        try:
-            won = self._sink.apply([write])[0]
-        except Refused as error:
-            return Retried("still", 0, mark._replace(kind="refused", reason=str(error)))
-        if not won:
-            return None
-        if new_mark is not None:
-            return Retried("still", sum(event.version < new_mark.version for event in events), new_mark)
-        return Retried("unparked", len(events))
+
+def _moved(mark: Parked, event: LoggedEvent) -> Parked:
+    """The mark of a key that is folded up to ``event``, for whoever finds it when the retry was broken off here."""
+    reason = "folded up to here by a retry that was broken off: `parked retry` goes on"
+    return mark._replace(
+        seq=event.seq, position=event.position, version=event.version, event_type=event.event_type, reason=reason
+    )

@@ -72,8 +72,10 @@ class Log(Protocol):
         """Events of these shards with ``after`` < position <= ``upto``, by position: how a rebuild reads."""
         ...
 
-    def read_key(self, stream: str, key: str, from_version: int, upto_seq: int) -> list[LoggedEvent]:
-        """One key's events with version >= ``from_version`` and seq <= ``upto_seq``, by version."""
+    def read_key(
+        self, stream: str, key: str, from_version: int, upto_seq: int, limit: int | None = None
+    ) -> list[LoggedEvent]:
+        """The first ``limit`` events of a key with version >= ``from_version`` and seq <= ``upto_seq``, by version."""
         ...
 
     def discarded(self, projection: str) -> frozenset[int]:

@@ -63,9 +63,11 @@ class PostgresLog:
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return reads.read_positions(connection, stream, shards, after, upto)
 
-    def read_key(self, stream: str, key: str, from_version: int, upto_seq: int) -> list[LoggedEvent]:
+    def read_key(
+        self, stream: str, key: str, from_version: int, upto_seq: int, limit: int | None = None
+    ) -> list[LoggedEvent]:
         with unavailable_as_port_error(), self._engine.connect() as connection:
-            return reads.read_key(connection, aggregate_id(stream, key), from_version, upto_seq)
+            return reads.read_key(connection, aggregate_id(stream, key), from_version, upto_seq, limit)
 
     def discarded(self, projection: str) -> frozenset[int]:
         with unavailable_as_port_error(), self._engine.connect() as connection:

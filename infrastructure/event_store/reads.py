@@ -36,7 +36,7 @@ _SHARD = text(
 
 _KEY = text(
     "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events"
-    " WHERE aggregate_id = :aggregate AND version >= :version AND seq <= :upto ORDER BY version"
+    " WHERE aggregate_id = :aggregate AND version >= :version AND seq <= :upto ORDER BY version LIMIT :limit"
 )
 
 _POSITIONS = (
@@ -141,8 +141,11 @@ def read_positions(
     return [LoggedEvent(p, shard, seq, key, v, kind, bytes(data)) for p, shard, seq, key, v, kind, data in rows]
 
 
-def read_key(connection: Connection, aggregate: UUID, from_version: int, upto_seq: int) -> list[LoggedEvent]:
-    rows = connection.execute(_KEY, {"aggregate": aggregate, "version": from_version, "upto": upto_seq})
+def read_key(
+    connection: Connection, aggregate: UUID, from_version: int, upto_seq: int, limit: int | None
+) -> list[LoggedEvent]:
+    values = {"aggregate": aggregate, "version": from_version, "upto": upto_seq, "limit": limit}
+    rows = connection.execute(_KEY, values)
     return [LoggedEvent(r[0], r[1], r[2], r[3], r[4], r[5], bytes(r[6])) for r in rows]
 
 

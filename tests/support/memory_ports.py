@@ -50,8 +50,10 @@ class MemoryLog:
     def read_positions(self, stream: str, shards: Sequence[int], after: int, upto: int) -> list[LoggedEvent]:
         return [e for e in self.events[after:upto] if e.shard in shards]
 
-    def read_key(self, stream: str, key: str, from_version: int, upto_seq: int) -> list[LoggedEvent]:
-        return [e for e in self.events if e.key == key and e.version >= from_version and e.seq <= upto_seq]
+    def read_key(
+        self, stream: str, key: str, from_version: int, upto_seq: int, limit: int | None = None
+    ) -> list[LoggedEvent]:
+        return [e for e in self.events if e.key == key and e.version >= from_version and e.seq <= upto_seq][:limit]
 
     def discarded(self, projection: str) -> frozenset[int]:
         return frozenset(self.discards)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.contracts import UndecodableError
 from projections.folding import Decode
-from projections.parking import TRIES, Parking
+from projections.parking import EVENTS_A_TRY, TRIES, Parking
 from projections.ports import ShardWrite
 from projections.runner import Runner
 from projections.shards import LostRace
@@ -145,6 +145,61 @@ def test_a_retry_that_always_loses_ends_with_an_error() -> None:
     with pytest.raises(LostRace):
         parking(log, sink, registry.decode).retry("rider-1")
     assert tries == TRIES
+
+
+def test_regression_a_key_that_has_waited_long_is_folded_part_by_part() -> None:
+    """All at once, it was overtaken by the next batch of its shard under every try."""
+    history = [("rider-1", second) for second in range(3 * EVENTS_A_TRY)]
+    log, sink, registry, topic = a_log(history), MemorySink(), Registry({0}), ScriptedTopic()
+    runner = a_runner(log, sink, registry.decode, topic)
+    runner.step(0)
+    registry.unknown.clear()
+    folded = 0
+
+    def decode(payload: bytes) -> Mapping[str, Any]:
+        nonlocal folded
+        folded += 1
+        return registry.decode(payload)
+
+    def batches_come_all_the_time(writes: Sequence[ShardWrite]) -> None:
+        nonlocal folded
+        if "rider-1" in writes[0].parked and folded > EVENTS_A_TRY:
+            serial = len(log.events)
+            topic.deliver([log.append("rider-1", "GpsPing", ping_data("rider-1", 0, serial, serial=serial))])
+            runner.step(0)
+        folded = 0
+
+    sink.before_apply = batches_come_all_the_time
+    done = parking(log, sink, decode).retry("rider-1")
+    assert (done.verdict, done.events) == ("unparked", len(history))
+    assert sink.all_states() == expected_states(log.events)
+
+
+def test_a_retry_that_is_broken_off_goes_on_where_it_stood() -> None:
+    log, sink, registry = (
+        a_log([("rider-1", second) for second in range(2 * EVENTS_A_TRY + 5)]),
+        MemorySink(),
+        Registry({0}),
+    )
+    a_runner(log, sink, registry.decode).step(0)
+    registry.unknown.clear()
+    parts = 0
+
+    def killed_at_the_second(writes: Sequence[ShardWrite]) -> None:
+        nonlocal parts
+        parts += 1
+        if parts == 2:
+            raise KeyboardInterrupt
+
+    sink.before_apply = killed_at_the_second
+    with pytest.raises(KeyboardInterrupt):
+        parking(log, sink, registry.decode).retry("rider-1")
+    mark = sink.all_parked()["rider-1"]
+    assert (mark.version, mark.position) == (EVENTS_A_TRY + 1, EVENTS_A_TRY + 1)
+    assert "parked retry" in mark.reason
+    done = parking(log, sink, registry.decode).retry("rider-1")
+    assert (done.verdict, done.events) == ("unparked", EVENTS_A_TRY + 5)
+    assert sink.all_states() == expected_states(log.events)
 
 
 @given(histories, st.sets(st.integers(0, 59), max_size=6), st.data())
