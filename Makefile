@@ -28,9 +28,9 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One test at a time: two that load the machine at once make each other late. In a hurry, files side by side, each as a
-# whole in one worker with servers of its own: make test WORKERS=2
-WORKERS ?= 0
+# Files side by side, each as a whole in one worker with servers of its own (tests/support/side_by_side.py). One test at
+# a time, on a machine that has other things to do: make test WORKERS=0
+WORKERS ?= 2
 test: lint
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=25 --durations-min=10
 

@@ -22,6 +22,7 @@ from tests.support.faults.report import fault_runs
 from tests.support.faults.table import record
 from tests.support.proofs import whole
 from tests.support.servers import UNDURABLE, fresh_database, make_template, running
+from tests.support.side_by_side import SideBySide, longest_first
 
 # Time decides no test: other processes of the suite share the machine.
 hypothesis_settings.register_profile("ridelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -37,6 +38,15 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", None)
     if worker is not None:
         config.option.basetemp = str(Path(config.option.basetemp).with_name(worker["workerid"]))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        longest_first(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SideBySide:
+    return SideBySide(config, log)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -11,6 +11,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from kafka.partitioner import murmur2
 
 from tests.e2e.test_speed import now_ms, track
+from tests.support.consumed import arrived
 from tests.support.ridelog import Ridelog
 from tests.support.waiting import eventually
 
@@ -21,7 +22,7 @@ def records_of(ridelog: Ridelog, rider: str, count: int) -> list[Message]:
     found: list[Message] = []
 
     def enough() -> bool:
-        found.extend(m for m in consumer.consume(1_000, 0.5) if m.error() is None and m.key() == rider.encode())
+        found.extend(m for m in arrived(consumer, 0.5) if m.error() is None and m.key() == rider.encode())
         return len(found) >= count
 
     try:

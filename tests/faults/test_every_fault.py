@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support.accounting import account_for, missing_in_kafka, read_log
+from tests.support.accounting import account_for, last_seqs, missing_in_kafka
 from tests.support.faults.every import runs
 from tests.support.faults.fault import Fault
 from tests.support.faults.world import EMBEDDED, World, world
@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 PACE_S = 0.05
 LAST_PINGS = 250
 """Acknowledged after the fault, before all is accounted for."""
-RUNS_OF_A_WORLD = 40
+EVENTS_OF_A_WORLD = 50_000
 """Then a new log: each account reads the whole of it."""
 
 
@@ -32,11 +32,12 @@ class Worlds:
         self._factory = factory
         self._stack = ExitStack()
         self._now: tuple[tuple[str, bool], World] | None = None
-        self._runs = 0
+        self.events = 0
+        """On the log of the world that runs now."""
         self.is_right = True
 
     def get(self, request: pytest.FixtureRequest, broker: str, small_disk: bool) -> World:
-        spent = self._runs >= RUNS_OF_A_WORLD or not self.is_right
+        spent = self.events > EVENTS_OF_A_WORLD or not self.is_right
         if self._now is None or self._now[0] != (broker, small_disk) or spent:
             self.close()
             jars = None if broker == EMBEDDED else request.getfixturevalue("kafka_jars")
@@ -44,8 +45,7 @@ class Worlds:
                 pytest.skip("a small file system can be mounted by root only")
             folder = self._factory.mktemp("world")
             one = self._stack.enter_context(world(broker, folder, jars, small_disk=small_disk))
-            self._now, self._runs = ((broker, small_disk), one), 0
-        self._runs += 1
+            self._now, self.events = ((broker, small_disk), one), 0
         self.is_right = False
         return self._now[1]
 
@@ -80,7 +80,7 @@ def test_invariants_1_to_4_hold_through(
     record_property("broker", broker)
     here = worlds.get(request, broker, fault.small_disk)
     chance = random.Random(f"{fault.name}/{broker}/{instant}")
-    before = read_log(here.ridelog).seqs
+    before = last_seqs(here.ridelog)
     with Load(here.ridelog, seed=chance.randrange(1 << 30), pace_s=PACE_S) as load:
         load.wait_for(chance.randrange(1, 500))
         fault.inject(here, chance)
@@ -95,4 +95,4 @@ def test_invariants_1_to_4_hold_through(
     record_property("sent again", load.retries)
     record_property("right after s", round(time.monotonic() - ended, 1))
     eventually(lambda: here.ridelog.http.get("/health/ready").status_code == 200, within_s=60, what="it is ready")
-    worlds.is_right = True
+    worlds.events, worlds.is_right = account.events, True

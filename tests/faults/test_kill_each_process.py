@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.support.accounting import account_for, missing_in_kafka, read_log
+from tests.support.accounting import account_for, last_seqs, missing_in_kafka
 from tests.support.load import Load
 from tests.support.proofs import whole
 from tests.support.ridelog import Ridelog
@@ -29,7 +29,7 @@ def kill(ridelog: Ridelog, name: str) -> None:
 @pytest.mark.parametrize("name", ["api", "tailer", "projections", "postgres", "redis", "kafka"])
 def test_invariant_2_and_3_killed_in_mid_load(ridelog: Ridelog, name: str, instant: int) -> None:
     chance = random.Random(f"{name}/{instant}")
-    before = read_log(ridelog).seqs
+    before = last_seqs(ridelog)
     with Load(ridelog, seed=chance.randrange(1 << 30), pings=PINGS) as load:
         load.wait_for(chance.randrange(1, PINGS * 3 // 4))
         kill(ridelog, name)

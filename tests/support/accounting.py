@@ -21,6 +21,7 @@ from projections.analytics import ANALYTICS
 from projections.generations import is_kept_up
 from projections.speed import SPEED
 from read_models.keys import state_key
+from tests.support.consumed import arrived
 from tests.support.locations import read_locations
 from tests.support.ridelog import Ridelog
 from tests.support.waiting import eventually
@@ -38,6 +39,15 @@ class Account(NamedTuple):
     seqs: dict[int, int]
     positions: dict[str, int]
     """Of each rider's last event."""
+
+
+def last_seqs(ridelog: Ridelog) -> dict[int, int]:
+    """Shard -> the last seq of it in the event store, 0 of an empty one."""
+    engine = reader_engine(ridelog.info.postgres_url)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT shard, max(seq) FROM events GROUP BY shard")).all()
+    engine.dispose()
+    return dict.fromkeys(range(SHARDS), 0) | {int(shard): int(seq) for shard, seq in rows}
 
 
 def read_log(ridelog: Ridelog) -> Account:
@@ -108,7 +118,7 @@ def missing_in_kafka(ridelog: Ridelog, account: Account, since: Mapping[int, int
     newest = dict(since)
     try:
         while wanted:
-            messages = consumer.consume(5_000, 3.0)
+            messages = arrived(consumer, 3.0)
             if not messages:
                 break
             for message in messages:

@@ -11,6 +11,7 @@ import fastavro
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from domain.contracts import current, split_frame
+from tests.support.consumed import arrived
 
 SCHEMA = fastavro.parse_schema(current("RiderLocation").schema)
 
@@ -64,8 +65,8 @@ def read_records(bootstrap: str, topic: str) -> list[tuple[bytes, bytes]]:
         left = {partition: end for partition, end in ends.items() if end}
         records: list[tuple[bytes, bytes]] = []
         # The embedded broker counts the last batch of a partition as one record: one empty poll more is the end.
-        while (first := consumer.poll(20.0 if left else 0.3)) is not None:
-            for message in [first, *consumer.consume(10_000, 0)]:
+        while messages := arrived(consumer, 20.0 if left else 0.3):
+            for message in messages:
                 error = message.error()
                 assert error is None, error
                 records.append((message.key() or b"", message.value() or b""))

@@ -15,6 +15,7 @@ from infrastructure.cdc.stream import SlotInUse
 from infrastructure.cdc.wal_relay import WalRelay, wal_relay
 from infrastructure.settings import Settings
 from infrastructure.topics import topics
+from tests.support.consumed import arrived
 from tests.support.waiting import eventually
 
 
@@ -99,7 +100,7 @@ def records_of(settings: Settings, stream: str = "Rider", at_least: int = 0) -> 
     found: list[Published] = []
 
     def read_all() -> bool:
-        messages = consumer.consume(5_000, 1.0)
+        messages = arrived(consumer, 1.0)
         for message in messages:
             headers: Any = tuple(message.headers() or ())
             found.append(Published(message.partition() or 0, message.key() or b"", message.value() or b"", headers))

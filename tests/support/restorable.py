@@ -30,6 +30,7 @@ from infrastructure.event_store.snapshots import SnapshotRecorder
 from infrastructure.registry.connect import schema_ids
 from infrastructure.settings import Settings
 from tests.support.accounting import Identity
+from tests.support.consumed import arrived
 from tests.support.servers import UNDURABLE, running
 
 NOW_MS = time.time_ns() // 1_000_000
@@ -86,7 +87,7 @@ class Restorable:
         consumer = Consumer(kafka)
         consumer.assign([TopicPartition("gps-pings", partition, OFFSET_BEGINNING) for partition in range(8)])
         try:
-            while wanted and (messages := consumer.consume(5_000, 2.0)):
+            while wanted and (messages := arrived(consumer, 2.0)):
                 for message in messages:
                     headers = dict(message.headers() or ())
                     wanted.discard((int(_text(headers["position"])), _text(headers["id"])))
