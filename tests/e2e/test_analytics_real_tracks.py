@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.generations import active
 from tests.e2e.test_real_tracks import as_ping
 from tests.support.analytics_sql import Rows, expected_by_sql
+from tests.support.proofs import whole
 from tests.support.ridelog import Ridelog
 from tests.support.ridelog import ridelog as running
-from tests.support.tracks import fixes, folder
+from tests.support.tracks import first_third, fixes, folder
 from tests.support.waiting import eventually
 
 FILES = ("mobilitynet_trips", "dublin_ebike_escooter")
@@ -65,25 +66,28 @@ def differences(expected: Rows, found: Rows) -> list[str]:
 
 @pytest.fixture
 def imported(tmp_path: Path) -> Iterator[Ridelog]:
-    """Both files as they are, and some of their rows again for other riders, in another order.
+    """Both files, of each device the first third in ``make test``, and some of their rows again for other riders, in
+    another order.
 
     In a ridelog of its own: other tests import the same files, and say how many of their rows are new.
     """
     paths = [folder() / f"{name}.csv.gz" for name in FILES]
+    if not whole():
+        paths = [first_third(path, tmp_path) for path in paths]
     with running(tmp_path / "data") as ridelog:
         for path in paths:
             done = ridelog.cli("import-pings", "--rider-column", "device_id", str(path))
             assert done.returncode == 0, done.stderr
-        send_mixed(ridelog)
+        send_mixed(ridelog, paths)
         yield ridelog
 
 
-def send_mixed(ridelog: Ridelog) -> None:
+def send_mixed(ridelog: Ridelog, paths: Sequence[Path]) -> None:
     chance = random.Random(20261123)
     mixed = [
         as_ping(fix._replace(device=f"mixed:{fix.device}".replace("/", ":"))) | {"accuracy_meters": accuracy}
-        for name in FILES
-        for fix in fixes(folder() / f"{name}.csv.gz")
+        for path in paths
+        for fix in fixes(path)
         for accuracy in [chance.choice([None, 4, 12, 49, 50, 51, 300])]
         if chance.random() < 0.3
     ]
@@ -93,6 +97,7 @@ def send_mixed(ridelog: Ridelog) -> None:
         assert ridelog.post(mixed[first : first + 4_000])["rejected"] == []
 
 
+@pytest.mark.proof
 def test_every_row_is_what_sql_says_of_the_events_and_a_rebuild_agrees(imported: Ridelog) -> None:
     engine = reader_engine(imported.info.postgres_url)
     try:

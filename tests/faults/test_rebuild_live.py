@@ -20,8 +20,9 @@ from tests.support.ridelog import Ridelog
 from tests.support.serving import ROOT
 from tests.support.steady import SteadyLoad, SteadyReader
 
-PREFILL = 2_000_000 if whole() else 50_000
-RIDERS = 2_000 if whole() else 500
+PREFILL = 2_000_000 if whole() else 20_000
+RIDERS = 2_000 if whole() else 200
+PINGS_PER_S, READS_PER_S = (1_000, 200) if whole() else (300, 100)
 POST = 5_000
 
 
@@ -79,8 +80,8 @@ def test_invariant_9_a_rebuild_takes_nothing_down(
     account_for(ridelog, set())
     chance = random.Random(7)
     with (
-        SteadyLoad(ridelog, riders, 1_000, seed=1) as load,
-        SteadyReader(ridelog, riders, 200, seed=2) as reader,
+        SteadyLoad(ridelog, riders, PINGS_PER_S, seed=1) as load,
+        SteadyReader(ridelog, riders, READS_PER_S, seed=2) as reader,
     ):
         first = rebuild(ridelog, name, "--workers", "2")
         assert (first["verdict"], first["comparison"]["differing"]) == ("switched", 0)
