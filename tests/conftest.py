@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,9 +36,17 @@ _proofs: list[pytest.TestReport] = []
 def pytest_configure(config: pytest.Config) -> None:
     """A worker of pytest-xdist keeps its files under a short name: a Unix socket's path holds 103 characters, and where
     it does not fit, the embedded servers listen on a port instead, which is another thing to test."""
+    _hear_signals()
     worker = getattr(config, "workerinput", None)
     if worker is not None:
         config.option.basetemp = str(Path(config.option.basetemp).with_name(worker["workerid"]))
+
+
+def _hear_signals() -> None:
+    """A shell has what runs in the background ignore SIGINT, ``nohup`` SIGHUP, and so would what tests send them to."""
+    for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, action)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

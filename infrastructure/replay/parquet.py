@@ -7,18 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from read_models.rows import RowChange, RowTable
 from read_models.view import Kind
 
-ROW_GROUP = 65_536
-_TYPES = {"text": pa.string(), "float": pa.float64(), "integer": pa.int64(), "instant": pa.timestamp("ms", tz="UTC")}
+if TYPE_CHECKING:
+    import pyarrow as pa
 
+ROW_GROUP = 65_536
 Row = Mapping[str, Any]
 
 
@@ -38,13 +37,18 @@ def row_of(table: RowTable, change: RowChange) -> Row:
 
 
 def schema(columns: Mapping[str, Kind]) -> pa.Schema:
-    return pa.schema([(name, _TYPES[kind]) for name, kind in columns.items()])
+    import pyarrow as pa
+
+    types = {"text": pa.string(), "float": pa.float64(), "integer": pa.int64(), "instant": pa.timestamp("ms", tz="UTC")}
+    return pa.schema([(name, types[kind]) for name, kind in columns.items()])
 
 
 class ParquetWriter:
     """Writes rows in groups of ROW_GROUP; the file has its name only when it is whole."""
 
     def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
+        import pyarrow.parquet as pq
+
         self._path = path
         self._aside = path.with_name(f"{path.name}.{os.getpid()}.part")
         self._schema = schema(columns)
@@ -72,6 +76,8 @@ class ParquetWriter:
         self._aside.unlink(missing_ok=True)
 
     def _flush(self) -> None:
+        import pyarrow as pa
+
         if any(self._columns.values()):
             self._writer.write_table(pa.table(self._columns, schema=self._schema))
         for values in self._columns.values():
@@ -93,6 +99,8 @@ def write(path: Path, columns: Mapping[str, Kind], rows: Iterable[Row]) -> int:
 
 def read(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """The rows of files, one after the other, a group at a time; times as epoch milliseconds."""
+    import pyarrow.parquet as pq
+
     for path in paths:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(ROW_GROUP):

@@ -14,14 +14,14 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "proofs"
 
 
 def commit() -> str:
-    """The commit under test, marked if the checkout differs from it."""
+    """The commit under test, marked if the checkout differs from it, but for what proofs leave behind."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", *arguments], capture_output=True, text=True, check=True, cwd=FOLDER
         ).stdout.strip()
 
-    return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
+    return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", ":/", ":!/docs/proofs") else "")
 
 
 def write(reports: Sequence[pytest.TestReport]) -> Path:
