@@ -176,8 +176,9 @@ def test_debezium_that_comes_back_goes_on_where_the_slot_stands(
         recorder.insert_events(events_of("anna", 201, 100))
         connect_worker.resume(name)
         records_of(own_settings, at_least=400)
-        # The tailer kept a mark at 0 and so has repeated what Debezium had published.
-        assert assert_whole(own_settings, 300) == 100
+        # The tailer kept a mark at 0 and so has repeated what Debezium had published; Debezium repeats what the tailer
+        # had not confirmed to the slot yet when it ended: none of it or all.
+        assert assert_whole(own_settings, 300) in (100, 200)
         connect_worker.halt(name)
 
 
