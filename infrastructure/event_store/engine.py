@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+
+from infrastructure.event_store.overdue import APPLICATION
 
 WRITER_TIMEOUTS = {
     # A writer stopped inside its transaction (SIGSTOP, a paused VM) would hold the log's lock for ever.
@@ -31,33 +34,33 @@ def _engine(url: str, pool_size: int, *, pre_ping: bool) -> Engine:
         pool_size=pool_size,
         max_overflow=10,
         pool_pre_ping=pre_ping,
-        connect_args={"connect_timeout": 10},
+        connect_args={"connect_timeout": 10, "application_name": APPLICATION},
     )
 
 
-def writer_engine(url: str, pool_size: int = 5) -> Engine:
+def writer_engine(url: str, pool_size: int = 5, timeouts: Mapping[str, str] = WRITER_TIMEOUTS) -> Engine:
     """Connections with the time-outs above, as far as the server knows them (transaction_timeout: 17).
 
     Not tried before each use: that was 7 % of ingest's CPU, and after a restart of the server it is enough that the
     first batch fails, since it is answered with 503 and a ping sent again is recorded once.
     """
-    return _with_timeouts(_engine(url, pool_size, pre_ping=False))
+    return _with_timeouts(_engine(url, pool_size, pre_ping=False), timeouts)
 
 
-def sink_engine(url: str, pool_size: int = 2) -> Engine:
+def sink_engine(url: str, pool_size: int = 2, timeouts: Mapping[str, str] = WRITER_TIMEOUTS) -> Engine:
     """For sinks in Postgres: tried before each use, and with the writers' time-outs.
 
     A worker that is stopped inside its transaction holds the fences of its shards; its successor must not wait for it
     for ever.
     """
-    return _with_timeouts(_engine(url, pool_size, pre_ping=True))
+    return _with_timeouts(_engine(url, pool_size, pre_ping=True), timeouts)
 
 
-def _with_timeouts(engine: Engine) -> Engine:
+def _with_timeouts(engine: Engine, timeouts: Mapping[str, str]) -> Engine:
     @event.listens_for(engine, "connect")
     def set_timeouts(dbapi_connection: Any, _record: Any) -> None:
         with dbapi_connection.cursor() as cursor:
-            for name, value in WRITER_TIMEOUTS.items():
+            for name, value in timeouts.items():
                 cursor.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name))
         dbapi_connection.commit()
 

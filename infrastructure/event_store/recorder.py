@@ -25,6 +25,7 @@ from infrastructure.event_store.append import (
 )
 from infrastructure.event_store.errors import as_library_errors
 from infrastructure.event_store.head import Clock, Head, lock_head, read_head
+from infrastructure.event_store.overdue import ending_overdue
 from infrastructure.event_store.partitions import ensure_partitions
 from infrastructure.event_store.stored import LogEvent, classified
 from infrastructure.event_store.subscription import PollingSubscription
@@ -83,7 +84,7 @@ class EventRecorder(ApplicationRecorder):
     ) -> tuple[range, Sequence[LogEvent]]:
         if not events:
             return range(0), events
-        with as_library_errors():
+        with as_library_errors(), ending_overdue(self._engine):
             packed = pack(events)
             aggregates = _aggregates(events)
             with self._engine.connect() as connection:

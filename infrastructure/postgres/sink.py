@@ -13,6 +13,7 @@ import psycopg2
 from sqlalchemy import Engine
 
 from domain.identifiers import SHARDS
+from infrastructure.event_store.overdue import end_overdue, is_lock_timeout
 from infrastructure.postgres import statements as sql
 from infrastructure.postgres.copy_text import copy_text
 from infrastructure.postgres.errors import refused_or_away, sink_errors
@@ -188,6 +189,8 @@ class PostgresSink:
             except psycopg2.Error as error:
                 if connection.connection.dbapi_connection is None or error.pgcode is None:
                     connection.invalidate()  # the connection is gone; the pool must not hand it out again
+                if is_lock_timeout(error):
+                    end_overdue(self._engine)
                 raise refused_or_away(error, error) from error
             finally:
                 cursor.close()

@@ -21,6 +21,8 @@ from infrastructure.event_store.head import read_head
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.event_store.stored import LogEvent
 from tests.support.proofs import whole
+from tests.support.stopped_writer import QUICK, stopped_in_copy
+from tests.support.waiting import eventually
 
 EVENTS = 100_000 if whole() else 8_000
 WRITERS = 8
@@ -224,6 +226,27 @@ def test_a_lock_that_is_not_given_is_an_operational_error(engine: Engine) -> Non
         with pytest.raises(OperationalError):
             EventRecorder(impatient).insert_events(events_of("anna", 2, 1))
         impatient.dispose()
+
+
+def test_regression_a_writer_stopped_in_the_middle_of_its_copy_does_not_hold_the_log_for_ever(
+    postgres_url: str, engine: Engine
+) -> None:
+    """No time-out of the server ends it; who has waited for the log in vain does."""
+    EventRecorder(engine).insert_events(events_of("anna", 1, 1))
+    zombie, other = writer_engine(postgres_url, timeouts=QUICK), writer_engine(postgres_url, timeouts=QUICK)
+    recorder = EventRecorder(other)
+
+    def recorded() -> bool:
+        try:
+            return recorder.insert_events(events_of("anna", 2, 1)) is not None
+        except OperationalError:
+            return False
+
+    with stopped_in_copy(zombie, "SELECT FROM log_head FOR UPDATE"):
+        eventually(recorded, within_s=20, what="another writer has the log")
+    assert contiguous(engine) == 2
+    for one in (zombie, other):
+        one.dispose()
 
 
 def test_the_models_and_the_migrations_agree(postgres_url: str) -> None:

@@ -17,6 +17,7 @@ from projections.runner import Runner
 from read_models.rows import RowChange
 from tests.support.counted import COUNTED, counted, metadata
 from tests.support.memory_ports import MemoryLog, ScriptedTopic
+from tests.support.stopped_writer import QUICK, stopped_in_copy
 from tests.support.waiting import eventually
 
 START = Fence("log-1", "one", 0, 0)
@@ -201,6 +202,26 @@ def test_regression_a_worker_stopped_inside_its_transaction_does_not_hold_its_sh
         assert PostgresSink(successor, COUNTED, 1).apply([ShardWrite(3, at(1), at(2), {"k": b"2"})]) == [True]
         zombie.invalidate()
     for one in (stopped, successor):
+        one.dispose()
+
+
+def test_regression_a_worker_stopped_in_the_middle_of_a_copy_does_not_hold_its_shards_for_ever(
+    postgres_url: str, engine: Engine
+) -> None:
+    """No time-out of the server ends it: found by a zombie consumer that had been stopped at that point."""
+    PostgresSink(engine, COUNTED, 1).apply([ShardWrite(3, None, at(1), {"k": b"1"})])
+    zombie, successor = sink_engine(postgres_url, timeouts=QUICK), sink_engine(postgres_url, timeouts=QUICK)
+    sink = PostgresSink(successor, COUNTED, 1)
+
+    def applied() -> bool:
+        try:
+            return sink.apply([ShardWrite(3, at(1), at(2), {"k": b"2"})]) == [True]
+        except PortUnavailable:
+            return False
+
+    with stopped_in_copy(zombie, "SELECT FROM projection_fences FOR UPDATE"):
+        eventually(applied, within_s=20, what="the successor has the shard")
+    for one in (zombie, successor):
         one.dispose()
 
 
