@@ -106,8 +106,9 @@ class EventRecorder(ApplicationRecorder):
                         raise integrity_error(conflicts)
                     if not events:
                         return range(0), events
-                    self._cover(connection, head.position + len(events))
+                    end = self._cover(connection, head.position + len(events))
                     positions = insert(connection, head, events, packed, self._clock)
+        self._partitions_end = max(self._partitions_end, end)
         reached = {event.originator_id: event.originator_version for event in events}
         self._versions.merge(
             {a: v for a, v in reached.items() if isinstance(a, UUID)}, _last_seen(positions, events, head)
@@ -116,20 +117,25 @@ class EventRecorder(ApplicationRecorder):
 
     def _prepare(self, connection: Connection, aggregates: Sequence[UUID], count: int) -> None:
         """Outside the lock: look up what is not known, and make the next partition before it is needed."""
+        end = self._partitions_end
         with connection.begin():
             head = read_head(connection)
             if self._versions.seen is None:
                 self._versions.forget(seen_at(connection, head.position)[head.position])
             self._look_up(connection, self._versions.unknown(aggregates))
             if head.position + count + self._partition_rows // 2 >= self._partitions_end:
-                self._partitions_end = ensure_partitions(
+                end = ensure_partitions(
                     connection, head.position + count + self._partition_rows // 2, self._partition_rows
                 )
+        # Committed first: another thread must not count on a partition that it cannot see, and that may never be.
+        self._partitions_end = max(self._partitions_end, end)
 
-    def _cover(self, connection: Connection, last: int) -> None:
-        """Inside the lock: only reached when other writers filled what was made ahead."""
-        if last >= self._partitions_end:
-            self._partitions_end = ensure_partitions(connection, last, self._partition_rows)
+    def _cover(self, connection: Connection, last: int) -> int:
+        """Inside the lock: only reached when other writers filled what was made ahead. Where the partitions end, once
+        this is committed."""
+        if last < self._partitions_end:
+            return self._partitions_end
+        return ensure_partitions(connection, last, self._partition_rows)
 
     def _current_versions(self, connection: Connection, head: Head, aggregates: Sequence[UUID]) -> dict[UUID, int]:
         """Versions as of ``head``; the caller holds the lock, so they stay true until it lets go."""

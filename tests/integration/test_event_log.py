@@ -80,11 +80,12 @@ def _writer(url: str, number: int, events: int, seed: int) -> None:
         return 1_790_000_000_000 + chance.randrange(1000)
 
     class Recorder(EventRecorder):
-        def _cover(self, connection: Any, last: int) -> None:
-            super()._cover(connection, last)
+        def _cover(self, connection: Any, last: int) -> int:
+            end = super()._cover(connection, last)
             if failing:
                 connection.execute(text("UPDATE log_head SET position = position + 1000"))
                 raise _Rollback
+            return end
 
     recorder = Recorder(engine, partition_rows=5_000, clock=clock)
     written = 0
