@@ -117,7 +117,7 @@ class EventRecorder(ApplicationRecorder):
 
     def _prepare(self, connection: Connection, aggregates: Sequence[UUID], count: int) -> None:
         """Outside the lock: look up what is not known, and make the next partition before it is needed."""
-        end = self._partitions_end
+        end = 0
         with connection.begin():
             head = read_head(connection)
             if self._versions.seen is None:
@@ -131,10 +131,10 @@ class EventRecorder(ApplicationRecorder):
         self._partitions_end = max(self._partitions_end, end)
 
     def _cover(self, connection: Connection, last: int) -> int:
-        """Inside the lock: only reached when other writers filled what was made ahead. Where the partitions end, once
-        this is committed."""
+        """Inside the lock: only reached when other writers filled what was made ahead, or the log was restored. Where
+        the partitions end, once this is committed; 0 if they are not touched."""
         if last < self._partitions_end:
-            return self._partitions_end
+            return 0
         return ensure_partitions(connection, last, self._partition_rows)
 
     def _current_versions(self, connection: Connection, head: Head, aggregates: Sequence[UUID]) -> dict[UUID, int]:
@@ -161,6 +161,8 @@ class EventRecorder(ApplicationRecorder):
             self._versions.merge(since, found[head.position])
         else:
             self._versions.forget(found[head.position])
+        if not known:
+            self._partitions_end = 0  # the log as it was may have had fewer
         return known
 
     def _look_up(self, connection: Connection, aggregates: Sequence[UUID]) -> None:

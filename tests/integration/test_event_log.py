@@ -181,6 +181,24 @@ def test_invariant_14_a_writer_notices_a_restored_log_that_has_overtaken_what_it
     assert contiguous(engine) == 12
 
 
+def test_regression_a_writer_that_notices_a_restored_log_makes_the_partitions_that_it_has_lost(engine: Engine) -> None:
+    recorder = EventRecorder(engine, partition_rows=10)
+    recorder.insert_events(events_of("anna", 1, 2))
+    recorder.insert_events(events_of("anna", 3, 30))
+    with engine.begin() as connection:  # as it was after the first two
+        connection.execute(text("DELETE FROM events WHERE position > 2"))
+        made = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'events'::regclass ORDER BY 1"
+        for name in connection.execute(text(made)).scalars().all()[1:]:
+            connection.execute(text(f"DROP TABLE {name}"))
+        seqs = f'{{"Rider": {[2 if s == shard_of("anna") else 0 for s in range(64)]}}}'
+        connection.execute(text("UPDATE log_head SET position = 2, seqs = CAST(:seqs AS jsonb)"), {"seqs": seqs})
+    with pytest.raises(LogRestored):
+        recorder.append(events_of("anna", 3, 1), lambda stale: events_of("anna", 3, 1))
+    for version in range(3, 41):
+        recorder.append(events_of("anna", version, 1), lambda stale: [])
+    assert contiguous(engine) == 40
+
+
 def test_invariant_11_recorded_at_never_steps_back_with_the_clock(engine: Engine) -> None:
     times = iter([1_790_000_005_000, 1_790_000_001_000, 1_790_000_009_000])
     recorder = EventRecorder(engine, clock=lambda: next(times))
