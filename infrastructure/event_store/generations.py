@@ -26,9 +26,17 @@ class PostgresGenerations:
         self._engine = engine
 
     def all(self, projection: str) -> list[Generation]:
-        query = _SELECT.where(c.projection == projection, c.state != "dropped").order_by(c.generation)
+        query = _SELECT.where(c.projection == projection)
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return [Generation(*row) for row in connection.execute(query)]
+
+    def each(self) -> dict[str, list[Generation]]:
+        """Those of every projection that has any, in one reading: for those who look all the time."""
+        found: dict[str, list[Generation]] = {}
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            for row in connection.execute(_SELECT):
+                found.setdefault(row[0], []).append(Generation(*row))
+        return found
 
     def first(self, projection: Projection[Any]) -> None:
         with unavailable_as_port_error(), self._engine.begin() as connection:
@@ -74,7 +82,11 @@ class PostgresGenerations:
                 raise NotSwitched(f"generation {to.number} of {live.projection} was dropped meanwhile")
 
 
-_SELECT = select(c.projection, c.generation, c.fold_version, c.fold_digest, c.active, c.state, c.comparison)
+_SELECT = (
+    select(c.projection, c.generation, c.fold_version, c.fold_digest, c.active, c.state, c.comparison)
+    .where(c.state != "dropped")
+    .order_by(c.generation)
+)
 
 
 def _last(connection: Connection, projection: str) -> int:

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,6 +23,7 @@ from infrastructure.redis.connection import connect
 from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
 from projections.catalogue import ANSWERING, PROJECTIONS
+from projections.decoded_once import DecodedOnce
 from projections.digest import fold_digest
 from projections.generations import Generation, is_kept_up
 from projections.ports import PortUnavailable
@@ -57,6 +59,7 @@ class Manager:
         self._generations = PostgresGenerations(self._engine)
         self._running: dict[tuple[str, int], _Running] = {}
         self._active: dict[str, int] = {}
+        self._decoded = DecodedOnce()
         self._failures: list[BaseException] = []
         self._waiting: dict[str, StageReporter] = {}
         self._watchdog = Watchdog()
@@ -70,8 +73,9 @@ class Manager:
         try:
             while not self._stop.is_set():
                 try:
-                    for projection in PROJECTIONS.values():
-                        self._look(projection)
+                    found = self._generations.each()
+                    for name, projection in PROJECTIONS.items():
+                        self._look(projection, found.get(name, []))
                     misses = 0
                 except PortUnavailable as error:
                     log.warning("generations cannot be read: %s", error)
@@ -89,9 +93,10 @@ class Manager:
         if self._failures:
             raise SystemExit(f"projections stopped: {self._failures[0]!r}")
 
-    def _look(self, projection: Projection[Any]) -> None:
-        self._generations.first(projection)
-        found = self._generations.all(projection.name)
+    def _look(self, projection: Projection[Any], found: Sequence[Generation]) -> None:
+        if not found:
+            self._generations.first(projection)
+            found = self._generations.all(projection.name)
         for generation in found:
             if generation.active:
                 self._active[projection.name] = generation.number
@@ -123,7 +128,11 @@ class Manager:
     def _start(self, projection: Projection[Any], number: int) -> None:
         stop = threading.Event()
         name = projection.name
-        follower = Follower(self._settings, projection, number, lambda: self._active.get(name) == number, stop)
+
+        def is_active() -> bool:
+            return self._active.get(name) == number
+
+        follower = Follower(self._settings, projection, number, is_active, stop, self._decoded)
 
         def guarded() -> None:
             try:
