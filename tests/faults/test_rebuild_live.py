@@ -22,7 +22,8 @@ from tests.support.steady import SteadyLoad, SteadyReader
 
 PREFILL = 2_000_000 if whole() else 20_000
 RIDERS = 2_000 if whole() else 200
-PINGS_PER_S, READS_PER_S = (1_000, 200) if whole() else (300, 100)
+PINGS_PER_S, READS_PER_S = (1_000, 200) if whole() else (200, 100)
+KILLS, KILLED_WITHIN_S = (3, 15.0) if whole() else (1, 3.0)
 POST = 5_000
 
 
@@ -87,8 +88,8 @@ def test_invariant_9_a_rebuild_takes_nothing_down(
         assert (first["verdict"], first["comparison"]["differing"]) == ("switched", 0)
         assert ridelog.cli("rollback-projection", name).returncode == 0
         assert rebuild(ridelog, name, "--verify-only")["verdict"] == "equal"
-        for _ in range(3):
-            killed_rebuild(ridelog, name, chance.uniform(0.5, 15.0 if whole() else 3.0))
+        for _ in range(KILLS):
+            killed_rebuild(ridelog, name, chance.uniform(0.5, KILLED_WITHIN_S))
         last = rebuild(ridelog, name, "--workers", "2")
         assert (last["verdict"], last["parked"]) == ("switched", [])
         threading.Event().wait(2.0)  # a while of ordinary life on the new generation, under load
