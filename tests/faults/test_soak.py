@@ -21,6 +21,8 @@ from tests.support.waiting import eventually
 
 RATE, KILLS, EVERY_S = (2_000, 30, 60.0) if whole() else (500, 2, 8.0)
 BATCH = 100
+BEGAN_S_AGO = 30 * 86_400
+"""Half an hour of it is eight days of event time."""
 MAX_SLOT_BYTES = 1 << 28
 FLAT = 1.5 if whole() else 3.0
 """What a program may need in the second half, as a multiple of the most that it needed in the first."""
@@ -58,9 +60,9 @@ def test_nothing_grows_and_nothing_is_lost_through_a_kill_a_minute(
     chance, pause = random.Random(11), threading.Event()
     with world(APACHE, tmp_path, kafka_jars) as here:
         measured = Measured(here)
-        with Load(here.ridelog, seed=11, riders=200, batch=BATCH, pace_s=BATCH / RATE) as load:
+        with Load(here.ridelog, seed=11, riders=200, batch=BATCH, pace_s=BATCH / RATE, began_s_ago=BEGAN_S_AGO) as load:
             for _ in range(KILLS):
-                pause.wait(EVERY_S * (0.5 + chance.random() / 2))  # a load, not a synchronisation
+                pause.wait(EVERY_S * (0.75 + chance.random() / 2))  # a load, not a synchronisation
                 measured.look()
                 here.kill(chance.choice(NAMES))
             load.finish(RATE)

@@ -30,7 +30,9 @@ class Load:
         riders: int = 20,
         batch: int = 25,
         pace_s: float = 0.0,
+        began_s_ago: float = 10_000,
     ) -> None:
+        """Event times are 200 ms apart from ``began_s_ago`` on: a long load must not reach the future."""
         self._ridelog = ridelog
         self._chance = random.Random(seed)
         self._pings = pings
@@ -38,7 +40,7 @@ class Load:
         self._pace_s = pace_s
         mark = uuid.uuid4().hex[:6]
         self._riders = [f"load-{mark}-{number}" for number in range(riders)]
-        self._start_ms = time.time_ns() // 1_000_000 - 10_000_000
+        self._start_ms = time.time_ns() // 1_000_000 - int(began_s_ago * 1_000)
         self.acknowledged: set[Identity] = set()
         self.retries = 0
         self._reached = threading.Condition()
