@@ -17,7 +17,10 @@ from infrastructure.event_store.stored import LogEvent
 from infrastructure.event_store.versions import Seen
 
 _LATEST_VERSIONS = text(
-    "SELECT u.id, (SELECT e.version FROM events e WHERE e.aggregate_id = u.id ORDER BY e.version DESC LIMIT 1)"
+    "SELECT u.id, coalesce("
+    "  (SELECT e.version FROM events e WHERE e.aggregate_id = u.id ORDER BY e.version DESC LIMIT 1),"
+    # All of its events were detached: it goes on from its snapshot, as it is loaded.
+    "  (SELECT s.version FROM snapshots s WHERE s.aggregate_id = u.id ORDER BY s.version DESC LIMIT 1))"
     " FROM unnest(CAST(:ids AS uuid[])) AS u(id)"
 )
 _RECORDED_SINCE = text(

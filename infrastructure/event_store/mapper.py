@@ -35,15 +35,19 @@ class AvroMapper(Mapper[UUID]):
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
-        """The event of a stored one. Raises MapperDeserialisationError for bytes that no contract reads."""
+        """The event of a stored one.
+
+        Raises MapperDeserialisationError for bytes that no contract reads, and for a record that is no event of this
+        type: another one's, or with a time that no calendar has.
+        """
         if stored_event.topic not in RIDER_EVENTS:
             return super().to_domain_event(stored_event)
         aggregate = stored_event.originator_id
         assert isinstance(aggregate, UUID)
         try:
             data = self._codec.decode(stored_event.state)
-        except UndecodableError as error:
+            return event_of(stored_event.topic, aggregate, stored_event.originator_version, data)
+        except (UndecodableError, KeyError, TypeError, ValueError, OverflowError, OSError) as error:
             raise MapperDeserialisationError(
                 f"{stored_event.topic} of {aggregate} at version {stored_event.originator_version}: {error}"
             ) from error
-        return event_of(stored_event.topic, aggregate, stored_event.originator_version, data)

@@ -20,6 +20,8 @@ _FIND = text(
     " JOIN events e ON e.aggregate_id = u.aggregate_id"
     "  AND e.event_time = timestamptz 'epoch' + u.ms * interval '1 millisecond'"
     "  AND e.event_id = u.event_id"
+    # The other events of a rider have ids that anybody can compute, and name in a ping.
+    "  AND e.event_type = 'GpsPing'"
 )
 
 _STREAMS = text(

@@ -14,9 +14,10 @@ from sqlalchemy import text
 
 from domain.contracts import Codec, LocalSchemaIds
 from domain.errors import EventIdConflict, ShiftAlreadyStarted
+from domain.gps_ping import record_of
 from domain.identifiers import aggregate_id
 from domain.recording import OrderBroken
-from domain.rider import Leg
+from domain.rider import Leg, Rider
 from domain.riders import Riders
 from infrastructure.event_store.engine import writer_engine
 from infrastructure.event_store.factory import EventStoreFactory
@@ -114,6 +115,50 @@ def test_invariant_10_an_unreadable_event_stops_neither_its_rider_nor_the_batch(
     assert isinstance(outcomes[3].rejection, EventIdConflict)
     again = make_riders().record_pings([a_ping(t_ms=NOW_MS + 2), a_ping(t_ms=NOW_MS + 3)])
     assert [o.is_new for o in again] == [False, True]
+
+
+REGISTERED: Any = Rider.register("anna", NOW_MS).collect_events()[0]
+POISON = [
+    CODEC.encode("RiderRegistered", REGISTERED.data()),
+    CODEC.encode("GpsPing", {**record_of(a_ping()), "event_timestamp_ms": 1 << 62}),
+]
+
+
+@pytest.mark.parametrize("payload", POISON, ids=["of another record", "of a time beyond all calendars"])
+def test_regression_a_readable_record_that_is_no_event_of_its_type_stops_nobody(
+    make_riders: MakeRiders, payload: bytes
+) -> None:
+    make_riders().record_pings([a_ping()])
+    recorder: Any = make_riders().recorder
+    damaged = LogEvent(aggregate_id("Rider", "anna"), 3, "GpsPing", payload, "Rider", "anna", UUID(int=7), NOW_MS + 1)
+    recorder.insert_events([damaged])
+    outcomes = make_riders().record_pings([a_ping(t_ms=NOW_MS + 2), a_ping(), a_ping("ben")])
+    assert [o.is_new for o in outcomes] == [True, False, True]
+
+
+def test_regression_a_ping_that_names_the_id_of_another_event_of_its_rider_is_a_ping(make_riders: MakeRiders) -> None:
+    make_riders().record_pings([a_ping(t_ms=NOW_MS + 1, received_ms=NOW_MS)])
+    named = a_ping(t_ms=REGISTERED.event_timestamp_ms, event_id=REGISTERED.event_id)
+    assert [o.is_new for o in make_riders().record_pings([named])] == [True]
+    assert [o.is_new for o in make_riders().record_pings([named])] == [False]
+
+
+def test_regression_a_rider_whose_events_were_all_detached_goes_on_from_his_snapshot(postgres_url: str) -> None:
+    engine = writer_engine(postgres_url)
+
+    def process() -> Riders:
+        recorder = EventRecorder(engine, partition_rows=1000)
+        factory = EventStoreFactory(recorder, SnapshotRecorder(engine), CODEC)
+        return Riders(factory, PostgresHistory(engine), snapshot_every=10)
+
+    process().record_pings([a_ping(t_ms=NOW_MS + second) for second in range(20)])
+    version = process().get("anna").version
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM events"))  # as a partition that is detached: the head stays
+    outcomes = process().record_pings([a_ping(t_ms=NOW_MS + 100), a_ping("ben")])
+    assert [o.is_new for o in outcomes] == [True, True]
+    assert process().get("anna").version == version + 1
+    engine.dispose()
 
 
 def test_a_conflict_of_content_rejects_that_ping_alone(make_riders: MakeRiders) -> None:

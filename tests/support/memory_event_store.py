@@ -11,6 +11,7 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.popo import POPOAggregateRecorder, POPOApplicationRecorder
 
 from domain.recording import PingIdentity, Recorded, RecordedPayload, Redecide
+from domain.rider import Rider
 from infrastructure.event_store.append import EMPTY, conflicting, recorded_times
 from infrastructure.event_store.head import Head
 from infrastructure.event_store.recorder import now_ms
@@ -53,7 +54,7 @@ class MemoryEventStore(POPOApplicationRecorder):
         for position, event in enumerate(self.log, start=1):
             assert isinstance(event.originator_id, UUID)
             identity = PingIdentity(event.originator_id, event.event_time_ms, str(event.event_id))
-            if identity in wanted:
+            if event.topic == Rider.PingRecorded.RECORD and identity in wanted:
                 found[identity] = RecordedPayload(position, event.state)
         return found
 
