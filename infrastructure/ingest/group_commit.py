@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from eventsourcing.persistence import PersistenceError
+from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from domain.gps_ping import GpsPing
 from domain.riders import PingOutcome
@@ -130,6 +130,10 @@ class GroupCommit:
         try:
             outcomes = self._record([ping for request in batch for ping in request.pings])
         except PersistenceError as error:
+            if isinstance(error, IntegrityError) and len(batch) > 1:
+                # The events of one rider do not fit: he alone is to wait for whoever mends it.
+                self._each_alone(batch)
+                return
             log.error("event store unavailable, requests answered with 503: %s", error)
             for request in batch:
                 request.outcome = NotRecorded(str(error))
@@ -138,14 +142,17 @@ class GroupCommit:
                 log.exception("a request could not be recorded")
                 batch[0].outcome = error
                 return
-            # One request that breaks the code must not take down those that happened to share its transaction.
-            for request in batch:
-                self._commit([request])
+            self._each_alone(batch)
         else:
             start = 0
             for request in batch:
                 request.outcome = outcomes[start : start + len(request.pings)]
                 start += len(request.pings)
+
+    def _each_alone(self, batch: Sequence[_Request]) -> None:
+        """One request that cannot be recorded must not take down those that happened to share its transaction."""
+        for request in batch:
+            self._commit([request])
 
     @staticmethod
     def _answer(loop: asyncio.AbstractEventLoop, batch: Sequence[_Request]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from eventsourcing.persistence import OperationalError
+from eventsourcing.persistence import IntegrityError, OperationalError
 
 from domain.gps_ping import GpsPing
 from domain.riders import PingOutcome
@@ -145,12 +145,18 @@ def test_an_event_store_that_is_away_is_told_to_every_request_of_the_batch() -> 
     assert recorder.batches == []
 
 
-def test_one_request_that_breaks_the_code_does_not_take_the_others_down() -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(ZeroDivisionError("a bug"), ZeroDivisionError), (IntegrityError("no next version"), NotRecorded)],
+)
+def test_one_request_that_cannot_be_recorded_does_not_take_the_others_down(
+    error: Exception, told: type[Exception]
+) -> None:
     recorder = Recorder()
 
     def poisoned(pings: Sequence[GpsPing]) -> None:
         if any(ping.rider_id == "poison" for ping in pings):
-            raise ZeroDivisionError("a bug")
+            raise error
 
     recorder.fail = poisoned
 
@@ -163,7 +169,7 @@ def test_one_request_that_breaks_the_code_does_not_take_the_others_down() -> Non
         recorder.gate.set()
         await first
         assert len(await good) == 2
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(told):
             await bad
 
     with committing(recorder) as commits:
