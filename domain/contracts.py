@@ -171,7 +171,9 @@ class Codec:
                     data["rider_id"], data["event_timestamp_ms"], data["latitude"], data["longitude"]
                 )
         except _UNREADABLE as error:
-            raise UndecodableError(f"undecodable payload of {len(payload)} bytes: {error!r}") from error
+            # Not its repr: that of a UnicodeDecodeError holds the bytes, and a rider's place with them.
+            words = f"{type(error).__name__}: {error}"
+            raise UndecodableError(f"undecodable payload of {len(payload)} bytes: {words}") from error
         if body.tell() != len(payload):
             # fastavro reads what it needs: a frame of another contract would pass for one of ours.
             raise UndecodableError(f"{len(payload) - body.tell()} bytes are left over after the record")

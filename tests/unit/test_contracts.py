@@ -218,6 +218,20 @@ def test_broken_text_is_undecodable() -> None:
         codec().decode(payload.replace(b"anna", b"an\xff\xff"))
 
 
+@given(st.data())
+def test_regression_what_is_said_of_a_damaged_frame_holds_nothing_of_what_is_in_it(data: st.DataObject) -> None:
+    # A string that is said to be longer than it is runs over the coordinates behind it.
+    payload = bytearray(codec().encode("GpsPing", PING))
+    for at in data.draw(st.lists(st.integers(5, len(payload) - 1), min_size=1, max_size=5)):
+        payload[at] = data.draw(st.integers(0, 255))
+    try:
+        codec().decode(bytes(payload))
+    except UndecodableError as error:
+        said = str(error)
+        pieces = [bytes(payload[at : at + 4]) for at in range(5, len(payload) - 4)]
+        assert not [p for p in pieces if repr(p)[2:-1] in said or p.decode("latin1") in said]
+
+
 @given(st.integers(1, len(contracts())), st.binary(max_size=200))
 def test_junk_is_read_or_undecodable_and_nothing_else(schema_id: int, body: bytes) -> None:
     try:
