@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request
+from litestar.exceptions import InternalServerException
 
 from infrastructure.http.errors import ApiError
 
@@ -15,17 +16,24 @@ MAX_DIGITS = 400
 
 
 async def read_body(request: Request[Any, Any, Any], limit: int) -> bytes:
-    """The whole body. Raises ApiError 413 past ``limit`` bytes, by its declared length or while it comes."""
+    """The whole body.
+
+    Raises ApiError 413 past ``limit`` bytes, by its declared length or while it comes, and 400 if it ends early.
+    """
     declared = request.headers.get("content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+    except InternalServerException as error:
+        # A phone that drops its upload is no failure of ours: as a 500 it would wake somebody.
+        raise ApiError(400, "incomplete_body", "the connection was closed before the body had come whole") from error
     return b"".join(chunks)
 
 
