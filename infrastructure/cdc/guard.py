@@ -36,16 +36,18 @@ def place(mark: Mark | None, log_id: UUID, head: int) -> Place:
     return Place(mark.position)
 
 
-def slot_fault(state: SlotState | None, mark: Mark | None, slot: str) -> str:
-    """What befell the slot since it was left, "" if nothing.
+def slot_fault(state: SlotState | None, mark: Mark | None, slot: str, head: int) -> str:
+    """What befell the slot since it was left, "" if nothing. ``head``: the last position of the log.
 
-    No slot stands higher than it was told; one that does was made or moved by somebody else, and misses events.
+    A slot that stands higher than was noted was made or moved by somebody else, and may miss events. Not so while the
+    log has none that the mark does not cover: the driver tells the server of a stretch of WAL without events by itself,
+    as in the last words of a server that is shut down, and nothing is noted of that.
     """
     if state is None:
         return f"replication slot {slot} is missing (dropped, or the database was restored)" if mark is not None else ""
     if state.is_lost:
         return f"replication slot {slot} lost its WAL ({state.invalidation_reason or 'max_slot_wal_keep_size'})"
-    if mark is not None and 0 < mark.confirmed_lsn < state.confirmed:
+    if mark is not None and mark.position < head and 0 < mark.confirmed_lsn < state.confirmed:
         return f"replication slot {slot} is not as it was left (made again, or moved on, by somebody else)"
     return ""
 

@@ -140,9 +140,9 @@ class Outflow:
         self._seal_before(self._token + 1)
         return moved
 
-    def collect(self) -> None:
-        """Take the acknowledgements that have come. Raises PublishError."""
-        for token in self._publisher.acknowledged(0.0):
+    def collect(self, timeout_s: float = 0.0) -> None:
+        """Take the acknowledgements that have come, or come within ``timeout_s`` seconds. Raises PublishError."""
+        for token in self._publisher.acknowledged(timeout_s):
             self._watermark.acknowledged(token)
             transaction = self._transactions.pop(token)
             self.progress.transactions += 1

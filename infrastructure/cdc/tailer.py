@@ -24,6 +24,8 @@ from infrastructure.kafka.port import OutRecord
 log = logging.getLogger("ridelog.tailer")
 
 READ_MESSAGES = 2_000
+ACKNOWLEDGED_WITHIN_S = 0.005
+"""Kafka is looked at again after this long while something waits for it."""
 
 
 class Stream(Protocol):
@@ -77,14 +79,16 @@ class Tailer:
         if self.out.has_room():
             rows = self._fill() if lacks(self._last, self._gap_upto) else self._read()
             moved = self.out.publish() or moved
-        self.out.collect()
+        # Without room nothing is read, so the socket stays readable, and to wait for it would burn a core while Kafka
+        # is away: what is waited for is Kafka's.
+        self.out.collect(0.0 if moved or self.out.has_room() else ACKNOWLEDGED_WITHIN_S)
         while self._beats and self._beats[0][0] <= self.out.passed:
             self._on_beat(self._beats.popleft()[1])
         # Stored before it is confirmed: what the slot has passed is never above the mark.
         self._stream.confirm(self._keeper.keep(self.out.progress.position, self.out.confirmed))
-        if not rows and not moved and not self._held:
+        if not rows and not moved and not self._held and self.out.has_room():
             # Acknowledgements do not wake the socket: look for them often while any is due.
-            self._stream.wait(min(timeout_s, 0.005) if self.out.unreported() else timeout_s)
+            self._stream.wait(min(timeout_s, ACKNOWLEDGED_WITHIN_S) if self.out.unreported() else timeout_s)
         return rows
 
     def _fill(self) -> int:

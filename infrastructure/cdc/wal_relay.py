@@ -57,7 +57,7 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
     marks = Marks(engine, settings.slot_name)
     mark = marks.read()
     at = place(mark, head.log_id, head.position)
-    fault = slot_fault(state, mark, settings.slot_name)
+    fault = slot_fault(state, mark, settings.slot_name, head.position)
     # What a slot still holds of a log that was replaced or set back has the same positions, and other events.
     made = must_be_made(state) or bool(at.words)
     if made:

@@ -46,6 +46,7 @@ class ScriptedPublisher:
         self.records: list[tuple[int, OutRecord]] = []
         self.sealed: list[int] = []
         self.acknowledge: list[int] = []
+        self.waited_s: list[float] = []
 
     def publish(self, token: int, records: Sequence[OutRecord]) -> int:
         taken = records[: self.room]
@@ -57,6 +58,7 @@ class ScriptedPublisher:
         self.sealed.append(token)
 
     def acknowledged(self, timeout_s: float) -> list[int]:
+        self.waited_s.append(timeout_s)
         done, self.acknowledge = self.acknowledge, []
         return done
 

@@ -83,6 +83,11 @@ def test_required_fields_of_the_wrong_type(field: str, value: object) -> None:
         ({"speed_mps": "fast"}, "invalid_type"),
         ({"event_id": "not-a-uuid"}, "invalid_type"),
         ({"event_id": 5}, "invalid_type"),
+        # What UUID() reads, and would make one identity of two.
+        ({"event_id": " b7e9d1c3f6a4f0e8f652b1f9a8d7c6 ----"}, "invalid_type"),
+        ({"event_id": "urn:0b7e9d1c3f6a4f0e8f652b1f9a8d7c6e"}, "invalid_type"),
+        ({"event_id": "\u0660b7e9d1c-3f6a-4f0e-8f65-2b1f9a8d7c6e"}, "invalid_type"),
+        ({"event_id": "0b7e9d1c-3f6a-4f0e-8f65-2b1f9a8d7c6e\n"}, "invalid_type"),
         ({"source_service": 5}, "invalid_type"),
     ],
 )

@@ -56,18 +56,22 @@ def test_the_topic_goes_on_behind_the_mark_of_this_log() -> None:
 
 
 def test_a_slot_as_it_was_left_has_no_fault_and_a_first_one_neither() -> None:
-    assert slot_fault(slot(), MARK, "s") == ""
-    assert slot_fault(slot(confirmed=900), MARK, "s") == ""
-    assert slot_fault(None, None, "s") == ""
+    assert slot_fault(slot(), MARK, "s", 60) == ""
+    assert slot_fault(slot(confirmed=900), MARK, "s", 60) == ""
+    assert slot_fault(None, None, "s", 60) == ""
     # A slot from before there were marks, and one that was just made.
-    assert slot_fault(slot(confirmed=5_000), None, "s") == ""
-    assert slot_fault(slot(confirmed=5_000), MARK._replace(confirmed_lsn=0), "s") == ""
+    assert slot_fault(slot(confirmed=5_000), None, "s", 60) == ""
+    assert slot_fault(slot(confirmed=5_000), MARK._replace(confirmed_lsn=0), "s", 60) == ""
+
+
+def test_regression_a_slot_that_the_driver_moved_past_wal_without_events_has_no_fault() -> None:
+    assert slot_fault(slot(confirmed=1_001), MARK, "s", head=MARK.position) == ""
 
 
 def test_what_befell_a_slot_is_said() -> None:
-    assert "missing" in slot_fault(None, MARK, "s")
-    assert "wal_removed" in slot_fault(slot(wal_status="lost", invalidation_reason="wal_removed"), MARK, "s")
-    assert "somebody else" in slot_fault(slot(confirmed=1_001), MARK, "s")
+    assert "missing" in slot_fault(None, MARK, "s", 60)
+    assert "wal_removed" in slot_fault(slot(wal_status="lost", invalidation_reason="wal_removed"), MARK, "s", 60)
+    assert "somebody else" in slot_fault(slot(confirmed=1_001), MARK, "s", 60)
     assert [must_be_made(one) for one in (None, slot(), slot(wal_status="lost"))] == [True, False, True]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from infrastructure.cdc.outflow import WAITING_RECORDS
 from infrastructure.cdc.pgoutput import ProtocolError
+from infrastructure.cdc.tailer import ACKNOWLEDGED_WITHIN_S
 from tests.unit.scripted_tailer import (
     ScriptedPublisher,
     ScriptedStream,
@@ -76,6 +77,20 @@ def test_a_slow_kafka_stops_the_reading_but_not_the_keepalives() -> None:
         tailer.step(0)
     assert stream.reads == reads
     assert len(stream.confirmed) == 65
+
+
+def test_regression_a_tailer_without_room_waits_for_kafka_and_not_for_a_socket_that_is_always_readable() -> None:
+    stream = ScriptedStream([relation(), begin(100)])
+    stream.messages += [insert(row(position=p)) for p in range(1, 3 * WAITING_RECORDS)]
+    publisher = ScriptedPublisher(room=0)
+    tailer = a_tailer(stream, publisher)
+    while tailer.out.has_room():
+        tailer.step(0)
+    waits, publisher.waited_s = stream.waits, []
+    for _ in range(5):
+        tailer.step(10)
+    assert stream.waits == waits
+    assert publisher.waited_s == [ACKNOWLEDGED_WITHIN_S] * 5
 
 
 def test_an_idle_stream_confirms_the_end_of_the_wal() -> None:
