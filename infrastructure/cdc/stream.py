@@ -10,7 +10,7 @@ import psycopg2
 import psycopg2.errors
 from psycopg2.extras import LogicalReplicationConnection
 
-from infrastructure.event_store.engine import sqlalchemy_url
+from infrastructure.event_store.engine import connect_args, sqlalchemy_url
 
 FEEDBACK_EVERY_S = 1.0
 """Far below SENDER_TIMEOUT, so that a slow Kafka never costs the connection."""
@@ -38,12 +38,13 @@ class ReplicationStream:
     """Reads from the slot's confirmed LSN on. Raises SlotInUse at start, StreamLost later."""
 
     def __init__(self, url: str, slot: str, publication: str) -> None:
-        dsn = sqlalchemy_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        address = sqlalchemy_url(url).set(drivername="postgresql")
+        dsn = address.render_as_string(hide_password=False)
         self._last_feedback = 0.0
         self._confirmed = 0
         try:
             self._connection = psycopg2.connect(
-                dsn, connection_factory=LogicalReplicationConnection, connect_timeout=10
+                dsn, connection_factory=LogicalReplicationConnection, **connect_args(address)
             )
             self._cursor = self._connection.cursor()
             self._cursor.execute(f"SET wal_sender_timeout = '{SENDER_TIMEOUT}'")

@@ -18,7 +18,7 @@ TRAILER = struct.pack(">h", -1)
 
 COPY_SQL = (
     "COPY events (position, seq, recorded_at, stream, shard, aggregate_id, aggregate_type, aggregate_key,"
-    " version, event_id, event_time, event_type, payload) FROM STDIN (FORMAT binary)"
+    " version, event_id, event_time, event_type, payload) FROM STDIN (FORMAT binary, ENCODING 'UTF8')"
 )
 _FIELDS = 13
 

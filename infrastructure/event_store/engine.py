@@ -10,6 +10,17 @@ from sqlalchemy.engine import URL, make_url
 
 from infrastructure.event_store.overdue import APPLICATION
 
+LIVENESS = {
+    "connect_timeout": "10",
+    # A host that is gone says nothing: without these its connections would be waited for for hours, and the one thread
+    # that writes with them, while the new primary is up.
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+    # Whatever the environment or the database says: ids of riders are UTF-8.
+    "client_encoding": "utf8",
+}
 WRITER_TIMEOUTS = {
     # A writer stopped inside its transaction (SIGSTOP, a paused VM) would hold the log's lock for ever.
     "transaction_timeout": "30s",
@@ -23,18 +34,24 @@ def sqlalchemy_url(url: str) -> URL:
     return make_url(url).set(drivername="postgresql+psycopg2")
 
 
+def connect_args(url: URL) -> dict[str, str]:
+    """libpq's parameters of every connection; what ``url`` says of them wins."""
+    return {name: value for name, value in LIVENESS.items() if name not in url.query}
+
+
 def reader_engine(url: str, pool_size: int = 5) -> Engine:
     """Connections are tried before each use: a reader need not know that the server was restarted."""
     return _engine(url, pool_size, pre_ping=True)
 
 
 def _engine(url: str, pool_size: int, *, pre_ping: bool) -> Engine:
+    address = sqlalchemy_url(url)
     return create_engine(
-        sqlalchemy_url(url),
+        address,
         pool_size=pool_size,
         max_overflow=10,
         pool_pre_ping=pre_ping,
-        connect_args={"connect_timeout": 10, "application_name": APPLICATION},
+        connect_args=connect_args(address) | {"application_name": APPLICATION},
     )
 
 

@@ -11,12 +11,12 @@ from uuid import UUID
 
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 
 from domain.identifiers import aggregate_id, shard_of
 from domain.recording import LogRestored
 from infrastructure.event_store import migrations
-from infrastructure.event_store.engine import reader_engine, writer_engine
+from infrastructure.event_store.engine import connect_args, reader_engine, writer_engine
 from infrastructure.event_store.head import read_head
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.event_store.stored import LogEvent
@@ -42,6 +42,24 @@ def events_of(key: str, first: int, count: int, payload: bytes = b"x" * 90) -> l
         LogEvent(aggregate, version, "GpsPing", payload, "Rider", key, UUID(int=version), 1_790_000_000_000 + version)
         for version in range(first, first + count)
     ]
+
+
+def test_regression_ids_of_riders_are_utf_8_whatever_the_environment_says(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    engine = writer_engine(postgres_url)
+    EventRecorder(engine).insert_events(events_of("Zoë", 1, 1))
+    with engine.connect() as connection:
+        (key,) = connection.execute(text("SELECT convert_to(aggregate_key, 'UTF8') FROM events")).scalars()
+    assert bytes(key) == "Zoë".encode()
+    engine.dispose()
+
+
+def test_what_the_url_says_of_a_connection_wins() -> None:
+    url = make_url("postgresql://somewhere/db?keepalives_idle=60")
+    assert "keepalives_idle" not in connect_args(url)
+    assert connect_args(url)["tcp_user_timeout"] == "30000"
 
 
 def contiguous(engine: Engine) -> int:
