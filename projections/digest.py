@@ -50,18 +50,21 @@ def source_tokens(source: str) -> Iterator[str]:
 
 
 def _walk(node: ast.AST) -> Iterator[str]:
-    yield type(node).__name__
+    # Brackets: without them a statement moved out of its block, or an argument into another call, would not show.
+    yield f"({type(node).__name__}"
     for name, value in ast.iter_fields(node):
         # Empty and absent fields are left out: Python versions differ in which of them a node has.
         if value is None or value == [] or name in {"ctx", "kind", "type_comment"}:
             continue
-        yield name
+        yield f"{name}["
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, ast.AST):
                 if not _is_docstring(item):
                     yield from _walk(item)
             else:
                 yield repr(item)
+        yield "]"
+    yield ")"
 
 
 def _is_docstring(node: ast.AST) -> bool:
