@@ -65,18 +65,25 @@ class ShardWriter(Generic[S]):
             return Written(set(), set(), 0, 0)
         self._load(shards, ready)
         try:
-            return self._together(shards, ready)
+            written = self._together(shards, ready)
         except (Refused, Unencodable) as error:
             log.warning(
                 "a batch was refused, looking for the event: %s", error, extra={"projection": self._projection.name}
             )
-        # Each shard for itself, then by halves: what is left in the end is one event, and its key is parked.
-        parts = [self._halving(shards[shard], shard, events) for shard, events in ready.items()]
-        won = set().union(*(part.won for part in parts))
-        return Written(won, ready.keys() - won, max(p.newest_ms for p in parts), sum(p.parked for p in parts))
+            # Each shard for itself, then by halves: what is left in the end is one event, and its key is parked.
+            parts = [self._halving(shards[shard], shard, events) for shard, events in ready.items()]
+            won = set().union(*(part.won for part in parts))
+            newest_ms, parked = max(p.newest_ms for p in parts), sum(p.parked for p in parts)
+            written = Written(won, ready.keys() - won, newest_ms, parked)
+        # Not before all is written: a state that was loaded and then dropped would pass for that of a new key.
+        for shard in ready:
+            shards[shard].trim(self._cached_states)
+        return written
 
     def _together(self, shards: Mapping[int, ShardState[S]], ready: Mapping[int, Sequence[LoggedEvent]]) -> Written:
         folded = {shard: self._folded(shards[shard], events) for shard, events in ready.items()}
+        for shard, done in folded.items():
+            self._check(shard, shards[shard], done)
         writes = [_write(shard, shards[shard], ready[shard], done) for shard, done in folded.items()]
         won: set[int] = set()
         parked = 0
@@ -102,6 +109,7 @@ class ShardWriter(Generic[S]):
     def _park(self, state: ShardState[S], shard: int, event: LoggedEvent, error: Exception) -> Written:
         marks = {event.key: self._fold.refused(event, error)}
         done: Folded[S] = Folded({}, {}, (), marks, 0)
+        self._check(shard, state, done)
         write = _write(shard, state, [event], done)
         if not self._sink.apply([write])[0]:
             return Written(set(), {shard}, 0, 0)
@@ -125,15 +133,18 @@ class ShardWriter(Generic[S]):
             state.put(key, new)
         state.parked.update(folded.parked)
         state.advanced(write.new)
-        state.trim(self._cached_states)
         for key, mark in folded.parked.items():
             self._tell(key, mark)
-        if len(state.parked) > PARKED_PER_SHARD:
-            raise BrokenFold(
-                f"{len(state.parked)} keys of shard {write.shard} of {self._projection.name} are parked: "
-                "this is no single bad event; see `parked list`, mend the fold, then `parked retry --all`"
-            )
         return len(folded.parked)
+
+    def _check(self, shard: int, state: ShardState[S], folded: Folded[S]) -> None:
+        """Before anything is stored, or every further try would park another batch. Raises BrokenFold."""
+        if folded.parked and len(state.parked) + len(folded.parked) > PARKED_PER_SHARD:
+            raise BrokenFold(
+                f"{len(state.parked)} keys of shard {shard} of {self._projection.name} are parked, and "
+                f"{len(folded.parked)} more would be: this is no single bad event; mend the fold and start it again, "
+                "then `parked list` and `parked retry --all`"
+            )
 
     def _tell(self, key: str, mark: Parked) -> None:
         log.error(

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from domain.contracts import UndecodableError
 from domain.features.keyed_event import KeyedEvent
 from domain.features.speed_window import SpeedState
+from domain.identifiers import shard_of
 from projections.ports import PortUnavailable, Refused, ShardWrite
-from projections.runner import Runner
+from projections.runner import Limits, Runner
 from projections.speed import SPEED
 from projections.writer import PARKED_PER_SHARD, BrokenFold
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
@@ -156,8 +157,41 @@ def test_a_fold_that_fails_everywhere_stops_the_projection() -> None:
     while log.head("Rider").seqs[shard] <= PARKED_PER_SHARD:
         number += 1
         log.append(f"rider-{number}", "GpsPing", ping_data(f"rider-{number}", 1, poison=True))
-    with pytest.raises(BrokenFold, match="are parked"):
-        a_runner(log, ScriptedTopic(), sink).step(0)
+    runner = a_runner(log, ScriptedTopic(), sink)
+    counts = set()
+    for _ in range(3):
+        with pytest.raises(BrokenFold, match="are parked"):
+            runner.step(0)
+        counts.add(len(sink.all_parked()))
+    # However often it is tried: no further batch is parked.
+    assert len(counts) == 1
+    assert max(counts) <= PARKED_PER_SHARD
+
+
+def test_regression_a_refused_batch_drops_no_state_that_it_has_loaded() -> None:
+    keys = [key for key in (f"rider-{n}" for n in range(2_000)) if shard_of(key) == 0][:8]
+    log, topic, sink = MemoryLog(), ScriptedTopic(), MemorySink()
+    for number, key in enumerate(keys):
+        log.append(key, "GpsPing", ping_data(key, number * 1000, number))
+    limits = Limits(cached_states_per_shard=2)
+    runner = Runner(SPEED, log_port=log, topic=topic, sink=sink, decode=decode, partitions=8, limits=limits)
+    runner.step(0)
+    recorded = len(log.events)
+    for number, key in enumerate(keys):
+        log.append(key, "GpsPing", ping_data(key, (recorded + number) * 1000, recorded + number))
+
+    def refuse(writes: Sequence[ShardWrite]) -> None:
+        for write in writes:
+            if keys[0] in write.states and SPEED.decode(write.states[keys[0]]).pings == 2:
+                raise Refused("no")
+
+    sink.before_apply = refuse
+    topic.deliver(log.events[recorded:])
+    runner.step(0)
+    assert list(sink.all_parked()) == [keys[0]]
+    assert {key: SPEED.decode(state).pings for key, state in sink.all_states().items()} == {
+        key: 1 if key == keys[0] else 2 for key in keys
+    }
 
 
 @given(histories, st.sets(st.integers(0, 59), max_size=5), st.data())
