@@ -183,9 +183,10 @@ class Rebuild:
             return True
         if verify_only:
             return False
-        if old.state == "ready":
-            return True
         found = old.comparison or {}
+        if old.state == "ready":
+            # What it was compared with may not be what is served any more.
+            return bool(found.get("live") == live.number)
         same = live.fold_version == old.fold_version
         given = live_is_damaged if same else accept
         if given is None or found.get("live") != live.number or (same and live.fold_digest != old.fold_digest):

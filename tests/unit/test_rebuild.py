@@ -85,6 +85,19 @@ def test_verify_only_switches_nothing_and_keeps_nothing() -> None:
     assert world.sinks[3].held == {}
 
 
+def test_regression_a_ready_generation_that_was_compared_with_another_live_one_is_not_switched_to() -> None:
+    world = World(HISTORY)
+    assert world.rebuild(SPEED).run().verdict == "switched"
+    shown = world.rebuild(CHANGED).run()
+    # Accepted, but whoever serves has not the code: it stays ready. Then the old code goes back to generation 1.
+    ready = next(g for g in world.generations.all("speed") if g.number == shown.new.number)
+    world.generations.record(ready, "ready", shown.comparison.document() if shown.comparison else None)
+    assert world.rebuild(SPEED).roll_back().verdict == "switched"
+    again = world.rebuild(CHANGED).run()
+    assert (again.verdict, world.serving) == ("needs acceptance", 1)
+    assert again.new.number != shown.new.number
+
+
 def test_a_rollback_is_a_switch_back_and_forth() -> None:
     world = World(HISTORY)
     with pytest.raises(Nothing, match="nothing to go back to"):
