@@ -102,7 +102,7 @@ def retry(
 
     The state is then as if it had never failed. Exits with 1 if a key still fails.
     """
-    from infrastructure.rebuild.parked_keys import parked_keys
+    from infrastructure.rebuild.parked_keys import retriable
     from infrastructure.rebuild.parked_keys import retry as retry_key
     from infrastructure.rebuild.world import projection_named
 
@@ -110,7 +110,7 @@ def retry(
         raise typer.BadParameter("name one key, or --all")
     chosen = projection_named(projection)
     with _world(data_dir) as world:
-        keys = [key] if key is not None else sorted({one.key for one in parked_keys(world, chosen)})
+        keys = [key] if key is not None else retriable(world, chosen)
         done = {one: retry_key(world, chosen, one) for one in keys}
     _tell(done, as_json)
 

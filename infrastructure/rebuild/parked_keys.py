@@ -61,14 +61,28 @@ def retry(world: World, projection: Projection[Any], key: str) -> dict[int, Retr
     return found
 
 
+def retriable(world: World, projection: Projection[Any]) -> list[str]:
+    """Keys that are parked in a generation that this code may write to."""
+    mine = {g.number for g in world.generations.all(projection.name) if is_kept_up(g, projection)}
+    return sorted({one.key for one in parked_keys(world, projection) if one.generation in mine})
+
+
 def discard(world: World, projection: Projection[Any], key: str, who: str, why: str) -> dict[int, Retried]:
     """Pass over the event at which ``key`` is held back, for good, and fold on. Raises UserError."""
     positions = {one.generation: one.mark.position for one in parked_keys(world, projection) if one.key == key}
     if not positions:
         raise UserError(f"{key!r} is not parked in {projection.name}: see `parked list`")
     live = active(world.generations.all(projection.name))
+    # Before the fact is recorded, for good: what the served generation has folded would be missing in every rebuild.
+    if live is None or live.number not in positions:
+        raise UserError(
+            f"{key!r} is not parked in the generation of {projection.name} that is served: it has folded the event. "
+            "Mend the fold of the other generation instead"
+        )
+    if not is_kept_up(live, projection):
+        raise UserError(f"the served generation of {projection.name} is kept by other code: discard with that code")
     # Where generations fail at different events, the one that is served decides; the other stays parked.
-    position = positions.get(live.number if live else 0, min(positions.values()))
+    position = positions[live.number]
     # The fact first: a retry that is broken off finds it again, and so does every rebuild.
     record_discard(world.engine, Discard(projection.name, position, key, who, why))
     # Another fold may have folded that event, and kept states on the way.
