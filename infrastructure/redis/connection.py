@@ -42,6 +42,10 @@ def check_never_evicts(client: redis.Redis) -> None:
         )
 
 
+_PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+"""Answers of a server that takes no writes for now: its disk is full, or its replicas or its master are away."""
+
+
 @contextmanager
 def unavailable_as_port_error() -> Iterator[None]:
     """Errors after which the connection, and all that was read through it, is worth nothing.
@@ -56,4 +60,8 @@ def unavailable_as_port_error() -> Iterator[None]:
         redis.exceptions.ReadOnlyError,
         redis.exceptions.OutOfMemoryError,
     ) as error:
+        raise PortUnavailable(f"Redis: {error}") from error
+    except redis.ResponseError as error:
+        if not str(error).startswith(_PASSING):
+            raise
         raise PortUnavailable(f"Redis: {error}") from error

@@ -132,7 +132,11 @@ class Supervisor:
             for service in self._services
             if service.child is not None and service.is_alive()
         }
-        self._pids.record(running)
+        try:
+            self._pids.record(running)
+        except OSError as error:
+            # A full disk: what runs must not be stopped for it. Written at a later look.
+            log.error("the ids of the processes cannot be noted: %s", error)
 
 
 def _how(returncode: int | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from signal import SIGTERM
 
@@ -64,6 +65,20 @@ def test_what_ends_is_started_again_after_the_pause_and_not_before(tmp_path: Pat
     clock.now += FIRST_S * 0.2
     supervisor.look()
     assert (fake.starts, fake.alive) == (1, True)
+
+
+def test_regression_a_full_disk_stops_nothing_that_runs(tmp_path: Path) -> None:
+    class FullDisk(Pids):
+        def record(self, running: Mapping[str, tuple[int, int]]) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    fake, clock = Fake(tmp_path), Clock()
+    supervisor = Supervisor([fake], FullDisk(tmp_path), {}, clock)
+    fake.alive = False
+    for _ in range(2):
+        supervisor.look()
+        clock.now += LONGEST_S
+    assert fake.starts == 1
 
 
 def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""Which answers of Redis mean that it is away for now, and which that we ask for something wrong."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from infrastructure.redis.connection import unavailable_as_port_error
+from projections.ports import PortUnavailable
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "MISCONF Errors writing to the AOF file: No space left on device",
+        "NOREPLICAS Not enough good replicas to write.",
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    ],
+)
+def test_regression_a_server_that_takes_no_writes_for_now_is_waited_for(answer: str) -> None:
+    with pytest.raises(PortUnavailable, match=answer.split(maxsplit=1)[0]), unavailable_as_port_error():
+        raise redis.ResponseError(answer)
+
+
+def test_a_wrong_command_is_not_waited_for() -> None:
+    with pytest.raises(redis.ResponseError), unavailable_as_port_error():
+        raise redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
