@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 
 from infrastructure.observability import metrics
@@ -13,6 +14,8 @@ from infrastructure.observability import metrics
 log = logging.getLogger("ridelog.process")
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+HEALTHY_S = 30.0
+"""An attempt that lasted so long ends as if it were the first to fail."""
 
 
 def tame_collector() -> None:
@@ -37,6 +40,7 @@ def run_until_stopped(
     passing: tuple[type[Exception], ...],
     told: Callable[[str], None],
     stage: str,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Call ``attempt`` again after each error that passes by itself, ever more slowly; ``told`` gets the reason.
 
@@ -46,9 +50,12 @@ def run_until_stopped(
     failed = {kind: metrics.STAGE_FAILURES.labels(stage, kind.__name__) for kind in passing}
     failures = 0
     while not stop.is_set():
+        began = clock()
         try:
             attempt()
         except passing as error:
+            # Trouble that is long past must not make this one slow.
+            failures = failures if clock() - began < HEALTHY_S else 0
             wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
             log.warning("%s: trying again in %.1f s", error, wait_s)
             failed[next(kind for kind in passing if isinstance(error, kind))].inc()

@@ -157,7 +157,9 @@ class Manager:
                 continue
             running.follower.warn(found.words, start_anew=found.give_up)
             if found.state == "hangs":
-                self._report(stage_name(name, number, is_active=self._active.get(name) == number), found.words)
+                self._report(
+                    stage_name(name, number, is_active=self._active.get(name) == number), Progress(state=found.words)
+                )
                 if found.give_up:
                     log.critical(
                         "the worker of %s@%d %s; this process ends and is started anew", name, number, found.words
@@ -165,17 +167,16 @@ class Manager:
                     # Its thread cannot be ended; nothing is lost, for what is applied is in the store with its fence.
                     os._exit(70)
 
-    def _report(self, stage: str, words: str) -> None:
+    def _report(self, stage: str, progress: Progress) -> None:
         try:
-            self._waiting.setdefault(stage, StageReporter(self._engine, stage)).report(Progress(state=words))
+            self._waiting.setdefault(stage, StageReporter(self._engine, stage)).report(progress)
         except SQLAlchemyError as error:
-            log.warning("the state of %s (%s) could not be told: %s", stage, words, error)
+            log.warning("the state of %s (%s) could not be told: %s", stage, progress.state, error)
 
     def _tell_rebuild_due(self, projection: Projection[Any], generation: Generation) -> None:
         """Invariant 9: this code does not write what another fold has written; it says so, once a second."""
         name = projection.name
-        reporter = self._waiting.setdefault(name, StageReporter(self._engine, name))
         words = f"generation {generation.number} was folded by other code: rebuild-projection {name}"
         metrics.REBUILD_DUE.labels(name).set(1)
         detail = {"rebuild_due": words, "generation": generation.number, "fold": fold_digest(projection)}
-        reporter.report(Progress(state="running", detail=detail))
+        self._report(name, Progress(state="running", detail=detail))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from prometheus_client import REGISTRY
@@ -17,7 +17,7 @@ from infrastructure.http.errors import ApiError
 from infrastructure.kafka.port import OutRecord, PublishError
 from infrastructure.observability import debezium
 from infrastructure.observability.timed import TimedSink, TimedTopic
-from infrastructure.processes.common import run_until_stopped
+from infrastructure.processes.common import BACKOFF_S, HEALTHY_S, run_until_stopped
 from projections.ports import PortUnavailable, Record, ShardWrite, Sink, Topic
 
 RECORD = OutRecord("gps-pings", 0, b"anna", b"x", [])
@@ -127,6 +127,29 @@ def test_failures_are_counted_by_the_kinds_that_are_known_beforehand() -> None:
         REGISTRY.get_sample_value("ridelog_stage_failures_total", {"stage": "a stage", "error": "PortUnavailable"}) == 0
     )
     assert REGISTRY.get_sample_value("ridelog_stage_failures_total", {"stage": "a stage", "error": "Worse"}) is None
+
+
+def test_regression_trouble_that_is_long_past_does_not_make_the_next_one_slow() -> None:
+    class Stop(threading.Event):
+        pauses: ClassVar[list[float]] = []
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.pauses.append(timeout or 0.0)
+            return self.is_set()
+
+    stop, now = Stop(), [0.0]
+    lasting = iter([0.0, 1.0, 1.0, HEALTHY_S, 0.0])
+
+    def attempt() -> None:
+        lasted = next(lasting, None)
+        if lasted is None:
+            stop.set()
+            return
+        now[0] += lasted
+        raise PublishError("away")
+
+    run_until_stopped(attempt, stop, (PublishError,), lambda reason: None, "another stage", lambda: now[0])
+    assert stop.pauses == [*BACKOFF_S[:3], *BACKOFF_S[:2]]
 
 
 class Batches:
