@@ -102,6 +102,9 @@ class Differ:
         for shard in range(SHARDS) if self._key is None else [shard_of(self._key)]:
             stored = sink.snapshot(shard)
             seq = 0 if stored.fence is None else stored.fence.seq
+            if stored.fence is not None and stored.fence.position > head.position:
+                # Beside a running service: what this shard has folded since must not pass for a difference.
+                head = self._archive.horizon(AsOf.at_position(stored.fence.position))
             mine = replay_shard(self._projection, self._archive, self._store.decode, shard, head, upto_seq=seq)
             for key in sorted(stored.states.keys() | mine.states.keys()) if self._key is None else [self._key]:
                 ours = values(self._view, self._request, key, mine.states[key]) if key in mine.states else None
