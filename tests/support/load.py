@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -26,7 +27,7 @@ class Load:
         ridelog: Ridelog,
         *,
         seed: int,
-        pings: int = 1_000_000,
+        pings: float = math.inf,
         riders: int = 20,
         batch: int = 25,
         pace_s: float = 0.0,
@@ -36,6 +37,7 @@ class Load:
         self._ridelog = ridelog
         self._chance = random.Random(seed)
         self._pings = pings
+        """Endless unless told: a load that ends by itself leaves the rest of the faults without one."""
         self._batch = batch
         self._pace_s = pace_s
         mark = uuid.uuid4().hex[:6]
