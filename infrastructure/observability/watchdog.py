@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 STUCK_AFTER_S = 30.0
 GIVE_UP_AFTER_S = 120.0
-"""A worker that has hung for so long is started anew: nothing is lost by it, its fences are in the store."""
+"""A worker that is stuck for so long is started anew: nothing is lost by it, its fences are in the store."""
+END_AFTER_S = 60.0
+"""The same of one that hangs, by ending its process. Longer than any wait of its own: two time-outs of a lock are 40 s.
+Seen: after Apache Kafka had slept for 12 s, two of three consumers never came back from a call into librdkafka."""
 
 UNSEEN_AFTER_S = 10.0
 """One look tells of no more time than this. A process that was stopped as a whole finds its workers as it left them,
@@ -30,7 +34,7 @@ class Verdict(NamedTuple):
 
     @property
     def give_up(self) -> bool:
-        return self.state != "moving" and self.seconds >= GIVE_UP_AFTER_S
+        return self.seconds >= {"moving": math.inf, "stuck": GIVE_UP_AFTER_S, "hangs": END_AFTER_S}[self.state]
 
     @property
     def words(self) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from infrastructure.observability import metrics
 
 log = logging.getLogger("ridelog.process")
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+FRAMES = 6
 HEALTHY_S = 30.0
 """An attempt that lasted so long ends as if it were the first to fail."""
 
@@ -32,6 +36,15 @@ def stop_event() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def stands_at(thread: threading.Thread) -> str:
+    """Where a thread is, innermost first: what is worth to be known of one that hangs, and gone with its process."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is None:
+        return "its end"
+    calls = traceback.extract_stack(frame)[-FRAMES:]
+    return " < ".join(f"{call.name} ({Path(call.filename).name}:{call.lineno})" for call in reversed(calls))
 
 
 def run_until_stopped(

@@ -17,7 +17,7 @@ from infrastructure.observability import metrics
 from infrastructure.observability.stages import Progress, StageReporter
 from infrastructure.observability.watchdog import Watchdog
 from infrastructure.parity.auditor import Auditor
-from infrastructure.processes.common import BACKOFF_S, stop_event, tame_collector
+from infrastructure.processes.common import BACKOFF_S, stands_at, stop_event, tame_collector
 from infrastructure.processes.follower import Follower, stage_name
 from infrastructure.redis.connection import connect
 from infrastructure.settings import Settings
@@ -63,6 +63,7 @@ class Manager:
         self._failures: list[BaseException] = []
         self._waiting: dict[str, StageReporter] = {}
         self._watchdog = Watchdog()
+        self._hanging: set[tuple[str, int]] = set()
         self._auditors = [Auditor(settings, one) for one in ANSWERING]
 
     def run(self) -> None:
@@ -153,10 +154,14 @@ class Manager:
         for (name, number), running in self._running.items():
             found = self._watchdog.look(f"{name}@{number}", running.follower.sample(), time.monotonic())
             if found.state == "moving":
+                self._hanging.discard((name, number))
                 running.follower.warn("", start_anew=False)
                 continue
             running.follower.warn(found.words, start_anew=found.give_up)
             if found.state == "hangs":
+                if (name, number) not in self._hanging:
+                    self._hanging.add((name, number))
+                    log.error("the worker of %s@%d hangs at %s", name, number, stands_at(running.thread))
                 self._report(
                     stage_name(name, number, is_active=self._active.get(name) == number), Progress(state=found.words)
                 )

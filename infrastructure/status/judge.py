@@ -99,7 +99,7 @@ def stage_line(
     if own.due:
         state, advice = "rebuild is due: it was folded by other code", f"run rebuild-projection {name}"
     elif progress.state.startswith(("stuck", "hangs")):
-        state, advice = progress.state, "it is started anew after two minutes; its log says what it waited for"
+        state, advice = progress.state, "it is started anew after one or two minutes; its log says what it waited for"
     elif not report.alive:
         state, advice = "its process has ended", "`serve` starts it again in a moment; if it stays, see its log"
     elif not report.connected and progress.state == "running":

@@ -17,7 +17,7 @@ from infrastructure.http.errors import ApiError
 from infrastructure.kafka.port import OutRecord, PublishError
 from infrastructure.observability import debezium
 from infrastructure.observability.timed import TimedSink, TimedTopic
-from infrastructure.processes.common import BACKOFF_S, HEALTHY_S, run_until_stopped
+from infrastructure.processes.common import BACKOFF_S, HEALTHY_S, run_until_stopped, stands_at
 from projections.ports import PortUnavailable, Record, ShardWrite, Sink, Topic
 
 RECORD = OutRecord("gps-pings", 0, b"anna", b"x", [])
@@ -150,6 +150,24 @@ def test_regression_trouble_that_is_long_past_does_not_make_the_next_one_slow() 
 
     run_until_stopped(attempt, stop, (PublishError,), lambda reason: None, "another stage", lambda: now[0])
     assert stop.pauses == [*BACKOFF_S[:3], *BACKOFF_S[:2]]
+
+
+def test_a_thread_that_hangs_is_told_by_where_it_stands() -> None:
+    started, end = threading.Event(), threading.Event()
+
+    def waits_for_ever() -> None:
+        started.set()
+        end.wait()
+
+    thread = threading.Thread(target=waits_for_ever)
+    thread.start()
+    try:
+        assert started.wait(10)
+        assert "waits_for_ever (test_stage_metrics.py:" in stands_at(thread)
+    finally:
+        end.set()
+        thread.join()
+    assert stands_at(thread) == "its end"
 
 
 class Batches:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infrastructure.observability.freshness import silent
-from infrastructure.observability.watchdog import GIVE_UP_AFTER_S, STUCK_AFTER_S, Sample, Watchdog
+from infrastructure.observability.watchdog import END_AFTER_S, GIVE_UP_AFTER_S, STUCK_AFTER_S, Sample, Watchdog
 
 
 def test_a_worker_with_nothing_to_do_is_moving() -> None:
@@ -26,8 +26,8 @@ def test_one_that_does_not_go_round_hangs_also_with_nothing_to_do() -> None:
     dog = Watchdog()
     verdicts = [dog.look("speed", Sample(1, 10, 0), float(n)) for n in range(130)]
     assert [verdicts[n].state for n in (29, 30)] == ["moving", "hangs"]
-    assert not verdicts[119].give_up
-    assert verdicts[120].give_up
+    assert not verdicts[int(END_AFTER_S) - 1].give_up
+    assert verdicts[int(END_AFTER_S)].give_up
 
 
 def test_regression_the_time_of_a_stopped_process_is_not_held_against_its_workers() -> None:
