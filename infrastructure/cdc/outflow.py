@@ -10,8 +10,9 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from infrastructure.cdc.stalled import STALLED_AFTER_S, Stalled
 from infrastructure.cdc.watermark import Watermark
-from infrastructure.kafka.port import OutRecord, Publisher
+from infrastructure.kafka.port import OutRecord, Publisher, PublishError
 
 WAITING_RECORDS = 20_000
 """Records read and not yet accepted by the publisher; past it nothing is read (invariant 15)."""
@@ -58,6 +59,7 @@ class Outflow:
         self._waiting_records = 0
         self._sealed: deque[tuple[int, int]] = deque()
         self._token = 0
+        self._stalled = Stalled()
         self.is_open = False
         self.progress = Progress(position=position)
 
@@ -153,6 +155,12 @@ class Outflow:
             if transaction.rows:
                 self.progress.event_ms = now_ms
         self.progress.position = self._watermark.position
+        in_flight = self._publisher.in_flight()
+        if self._stalled.look(in_flight, time.monotonic()) > STALLED_AFTER_S:
+            raise PublishError(
+                f"Kafka has acknowledged none of {in_flight:,} records for {STALLED_AFTER_S:.0f} s: "
+                "they are sent again by a new producer"
+            )
 
     def _seal_before(self, token: int) -> None:
         """Seal closed transactions whose records have all been handed over."""
