@@ -29,7 +29,6 @@ from infrastructure.registry.ids import RegistryUnavailable
 from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
 from infrastructure.topics import topics
-from projections.decoded_once import DecodedOnce
 from projections.digest import fold_digest
 from projections.ports import PortUnavailable, TopicUnavailable
 from projections.protocol import Projection
@@ -66,16 +65,13 @@ class Follower:
         generation: int,
         is_active: Callable[[], bool],
         stop: threading.Event,
-        decoded: DecodedOnce,
     ) -> None:
-        """``decoded``: shared with the other followers of this process."""
         assert settings.postgres_url is not None
         self._settings = settings
         self._projection = projection
         self._generation = generation
         self._is_active = is_active
         self._stop = stop
-        self._decoded = decoded
         self._engine = reader_engine(settings.postgres_url, pool_size=2)
         self._sink_engine = sink_engine(settings.postgres_url)
         self._topic: TimedTopic | None = None
@@ -144,7 +140,7 @@ class Follower:
                     log_port=log,
                     topic=self._topic,
                     sink=TimedSink(sink, self._of(metrics.SINK_SECONDS)),
-                    decode=self._decoded.through(codec.decode),
+                    decode=codec.decode,
                     partitions=settings.topic_partitions,
                     tell=self._tell_restored,
                 )

@@ -23,7 +23,6 @@ from infrastructure.redis.connection import connect
 from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
 from projections.catalogue import ANSWERING, PROJECTIONS
-from projections.decoded_once import DecodedOnce
 from projections.digest import fold_digest
 from projections.generations import Generation, is_kept_up
 from projections.ports import PortUnavailable
@@ -59,7 +58,6 @@ class Manager:
         self._generations = PostgresGenerations(self._engine)
         self._running: dict[tuple[str, int], _Running] = {}
         self._active: dict[str, int] = {}
-        self._decoded = DecodedOnce()
         self._failures: list[BaseException] = []
         self._waiting: dict[str, StageReporter] = {}
         self._watchdog = Watchdog()
@@ -129,11 +127,7 @@ class Manager:
     def _start(self, projection: Projection[Any], number: int) -> None:
         stop = threading.Event()
         name = projection.name
-
-        def is_active() -> bool:
-            return self._active.get(name) == number
-
-        follower = Follower(self._settings, projection, number, is_active, stop, self._decoded)
+        follower = Follower(self._settings, projection, number, lambda: self._active.get(name) == number, stop)
 
         def guarded() -> None:
             try:
