@@ -23,7 +23,8 @@ from infrastructure.event_store.recorder import EventRecorder
 from projections.fences import Trust, digest_of
 from projections.ports import Fence
 from projections.trust import look
-from tests.integration.test_event_log import contiguous, events_of
+from tests.integration.test_event_log import contiguous
+from tests.support.log_events import events_of
 
 _FOUND = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_basebackup"))
 USER = "nobody" if os.geteuid() == 0 else None

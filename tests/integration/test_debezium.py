@@ -20,9 +20,9 @@ from infrastructure.embedded.postgres import Postgres
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.redis.connection import connect
 from infrastructure.settings import Settings
-from tests.integration.test_event_log import events_of
 from tests.support import java
 from tests.support.debezium import Connect, overrides, tcp_home
+from tests.support.log_events import events_of
 from tests.support.projected import Projected
 from tests.support.recorded_log import write
 from tests.support.relay_life import Life, Published, assert_whole, records_of

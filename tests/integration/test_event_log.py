@@ -7,19 +7,17 @@ import random
 import re
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
 
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, text
 
-from domain.identifiers import aggregate_id, shard_of
+from domain.identifiers import shard_of
 from domain.recording import LogRestored
-from infrastructure.event_store import migrations
-from infrastructure.event_store.engine import connect_args, reader_engine, writer_engine
+from infrastructure.event_store.engine import writer_engine
 from infrastructure.event_store.head import read_head
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.stored import LogEvent
+from tests.support.log_events import events_of
 from tests.support.proofs import whole
 from tests.support.stopped_writer import QUICK, stopped_in_copy
 from tests.support.waiting import eventually
@@ -34,32 +32,6 @@ def engine(postgres_url: str) -> Iterator[Engine]:
     engine = writer_engine(postgres_url)
     yield engine
     engine.dispose()
-
-
-def events_of(key: str, first: int, count: int, payload: bytes = b"x" * 90) -> list[LogEvent]:
-    aggregate = aggregate_id("Rider", key)
-    return [
-        LogEvent(aggregate, version, "GpsPing", payload, "Rider", key, UUID(int=version), 1_790_000_000_000 + version)
-        for version in range(first, first + count)
-    ]
-
-
-def test_regression_ids_of_riders_are_utf_8_whatever_the_environment_says(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
-    engine = writer_engine(postgres_url)
-    EventRecorder(engine).insert_events(events_of("Zoë", 1, 1))
-    with engine.connect() as connection:
-        (key,) = connection.execute(text("SELECT convert_to(aggregate_key, 'UTF8') FROM events")).scalars()
-    assert bytes(key) == "Zoë".encode()
-    engine.dispose()
-
-
-def test_what_the_url_says_of_a_connection_wins() -> None:
-    url = make_url("postgresql://somewhere/db?keepalives_idle=60")
-    assert "keepalives_idle" not in connect_args(url)
-    assert connect_args(url)["tcp_user_timeout"] == "30000"
 
 
 def contiguous(engine: Engine) -> int:
@@ -284,22 +256,6 @@ def test_regression_a_writer_stopped_in_the_middle_of_its_copy_does_not_hold_the
     assert contiguous(engine) == 2
     for one in (zombie, other):
         one.dispose()
-
-
-def test_the_models_and_the_migrations_agree(postgres_url: str) -> None:
-    engine = reader_engine(postgres_url)
-    EventRecorder(engine).insert_events(events_of("anna", 1, 1))
-    engine.dispose()
-    migrations.check(postgres_url)
-    assert migrations.revision(postgres_url).is_current
-
-
-def test_migrations_go_down_and_up_again(empty_postgres_url: str) -> None:
-    assert migrations.revision(empty_postgres_url).current is None
-    migrations.upgrade(empty_postgres_url)
-    migrations.downgrade(empty_postgres_url, "base")
-    migrations.upgrade(empty_postgres_url)
-    migrations.check(empty_postgres_url)
 
 
 def test_regression_what_the_server_refuses_in_a_copy_is_an_error_of_the_port(engine: Engine) -> None:

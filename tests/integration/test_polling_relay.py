@@ -19,7 +19,7 @@ from infrastructure.embedded.postgres import Postgres
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.settings import Settings
 from infrastructure.status.relay import slot_line
-from tests.integration.test_event_log import events_of
+from tests.support.log_events import events_of
 from tests.support.relay_life import Life, Published, assert_whole, records_of, relay_of
 from tests.support.relay_load import with_topics
 from tests.support.servers import UNDURABLE, fresh_database, make_template, running

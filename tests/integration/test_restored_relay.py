@@ -20,7 +20,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.kafka.port import LastRecord
 from infrastructure.replay.store import last_event
 from infrastructure.settings import Settings
-from tests.integration.test_event_log import events_of
+from tests.support.log_events import events_of
 from tests.support.relay_life import Life, records_of
 from tests.support.relay_load import with_topics
 

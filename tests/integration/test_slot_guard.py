@@ -18,7 +18,7 @@ from infrastructure.embedded.postgres import Postgres
 from infrastructure.event_store.head import read_head
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.settings import Settings
-from tests.integration.test_event_log import events_of
+from tests.support.log_events import events_of
 from tests.support.relay_life import Life, assert_whole, records_of
 from tests.support.relay_load import with_topics, writing
 from tests.support.servers import UNDURABLE, fresh_database, make_template, running

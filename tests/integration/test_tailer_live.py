@@ -16,7 +16,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.kafka.admin import ensure_topics
 from infrastructure.settings import Settings
 from infrastructure.topics import topics
-from tests.integration.test_event_log import events_of
+from tests.support.log_events import events_of
 from tests.support.relay_life import Life, published, relay_of
 from tests.support.waiting import eventually
 

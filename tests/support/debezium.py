@@ -113,11 +113,11 @@ def environment(settings: Settings) -> dict[str, str]:
     url = make_url(settings.postgres_url or "")
     assert url.host is not None, "Debezium needs Postgres on TCP"
     return {
-        "RIDELOG_DATABASE_HOST": url.host,
-        "RIDELOG_DATABASE_PORT": str(url.port or 5432),
-        "RIDELOG_DATABASE_NAME": url.database or "",
-        "RIDELOG_DATABASE_USER": url.username or "",
-        "RIDELOG_DATABASE_PASSWORD": url.password or "",
+        "CONNECT_DATABASE_HOST": url.host,
+        "CONNECT_DATABASE_PORT": str(url.port or 5432),
+        "CONNECT_DATABASE_NAME": url.database or "",
+        "CONNECT_DATABASE_USER": url.username or "",
+        "CONNECT_DATABASE_PASSWORD": url.password or "",
         "RIDELOG_KAFKA_BOOTSTRAP": settings.kafka_bootstrap or "",
         "RIDELOG_TOPIC_PREFIX": settings.topic_prefix,
         "RIDELOG_SLOT_NAME": settings.slot_name,
