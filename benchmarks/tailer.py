@@ -24,7 +24,8 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from benchmarks.support import ready_events, report
+from benchmarks.results import at_least, report
+from benchmarks.support import ready_events
 from infrastructure.cdc.slot import ensure_publication, make_slot
 from infrastructure.cdc.stream import ReplicationStream
 from infrastructure.cdc.wal_relay import wal_relay
@@ -198,9 +199,10 @@ def main() -> None:
         engine.dispose()
         write(url, events)
         reading, mine = read_only(raw, events), ours(own, events)
+        targets = {"ours, events/s to acknowledged": at_least(RATE_TARGET)}
         figures: dict[str, object] = {
             "events": events,
-            f"ours, events/s to acknowledged (target {RATE_TARGET:,})": mine.rate,
+            "ours, events/s to acknowledged": mine.rate,
             "ours, events per CPU second": mine.per_cpu_s,
             "reading pgoutput only, events/s": reading.rate,
             "reading pgoutput only, events per CPU second": reading.per_cpu_s,
@@ -209,17 +211,18 @@ def main() -> None:
         if lacking:
             print(f"without Debezium, and on the embedded broker: {lacking}")
         else:
+            targets["ratio ours / Debezium per CPU second"] = at_least(RATIO_TARGET)
             whole, warm = debezium(other, events, folder / "connect")
             figures |= {
                 "Debezium, events/s to acknowledged": whole.rate,
                 "Debezium, events per CPU second": whole.per_cpu_s,
                 "Debezium, second half, events/s": warm.rate,
                 "Debezium, second half, events per CPU second": warm.per_cpu_s,
-                f"ratio ours / Debezium per CPU second (target {RATIO_TARGET})": mine.per_cpu_s / whole.per_cpu_s,
+                "ratio ours / Debezium per CPU second": mine.per_cpu_s / whole.per_cpu_s,
                 "ratio ours / Debezium's second half per CPU second": mine.per_cpu_s / warm.per_cpu_s,
                 "ratio ours / Debezium, events/s": mine.rate / whole.rate,
             }
-    report("tailer", figures)
+    report("tailer", figures, targets)
 
 
 if __name__ == "__main__":

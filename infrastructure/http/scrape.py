@@ -86,8 +86,9 @@ def _show_log(connection: Connection) -> None:
 
 
 def _show_generations(engine: Engine) -> None:
+    each = PostgresGenerations(engine).each()
     for name in PROJECTIONS:
-        found = PostgresGenerations(engine).all(name)
+        found = each.get(name, [])
         count = Counter(generation.state for generation in found)
         for state in _STATES:
             metrics.GENERATIONS.labels(name, state).set(count[state])
