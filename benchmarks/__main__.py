@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks import (
     append,
+    batch_size,
     end_to_end,
     kafka_clients,
     parity,
@@ -21,6 +22,7 @@ EVERY = (
     rebuild,
     parity,
     postgres_sink,
+    batch_size,
     kafka_clients,
     speed_estimate,
     speed_read,

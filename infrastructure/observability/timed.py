@@ -20,19 +20,25 @@ class TimedTopic:
         self._records = records
         self._seconds = seconds
         self._came_at: float | None = None
+        self._came = 0
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         found = self._topic.poll(max_records, timeout_s)
         self._came_at = None
         if found:
             self._came_at = time.perf_counter()
-            self._records(len(found))
+            self._came = len(found)
+            self._records(self._came)
         return found
 
-    def applied(self) -> None:
-        if self._came_at is not None:
-            self._seconds(time.perf_counter() - self._came_at)
-            self._came_at = None
+    def applied(self) -> tuple[int, float]:
+        """Records of the last poll, and the seconds since; nothing came: 0, 0.0."""
+        if self._came_at is None:
+            return 0, 0.0
+        took = time.perf_counter() - self._came_at
+        self._seconds(took)
+        self._came_at = None
+        return self._came, took
 
     def assignment(self) -> Mapping[int, int]:
         return self._topic.assignment()

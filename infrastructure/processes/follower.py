@@ -22,6 +22,7 @@ from infrastructure.observability.timed import TimedSink, TimedTopic
 from infrastructure.observability.watchdog import Sample
 from infrastructure.processes.common import run_until_stopped
 from infrastructure.processes.observer import Observer
+from infrastructure.processes.pace import pause_s
 from infrastructure.publication.factory import publishing
 from infrastructure.redis.connection import check_never_evicts, connect
 from infrastructure.registry.connect import schema_ids
@@ -191,11 +192,12 @@ class Follower:
             if self._start_anew:
                 raise Stuck(observer.trouble)
             runner.step(POLL_S)
-            topic.applied()
+            records, took_s = topic.applied()
             every_2s.tick()
             every_5s.tick()
             observer.look()
             self._expect_partitions(runner)
+            self._stop.wait(pause_s(records, took_s))
         runner.commit()
 
     def _expect_partitions(self, runner: Runner[Any]) -> None:

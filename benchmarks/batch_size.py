@@ -1,0 +1,103 @@
+"""What a record costs by how many come at once: CPU of worker and servers, for every projection on real stores.
+
+python -m benchmarks.batch_size
+
+Beside each size: what a record costs in a batch of 4,000, where the fixed costs (a fence a shard, a round trip, a
+transaction) hardly count. infrastructure/processes/pace.py is what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.cpu import here_and_below
+from benchmarks.support import postgres, redis_server, report
+from domain.contracts import Codec, LocalSchemaIds
+from domain.identifiers import SHARDS, shard_of
+from infrastructure.event_store.engine import sink_engine
+from infrastructure.processes.common import tame_collector
+from infrastructure.redis.connection import connect
+from infrastructure.sinks import Stores
+from projections.catalogue import PROJECTIONS
+from projections.ports import LoggedEvent
+from projections.protocol import Projection
+from projections.runner import Runner
+from tests.support.many_events import many_events
+from tests.support.memory_ports import MemoryLog, ScriptedTopic
+
+SIZES = (50, 100, 200, 500, 1_000, 4_000)
+RIDERS = 5_000
+PINGS = 40_000
+BATCHES = 60
+"""At most so many of a size: what comes before them is one batch that fills the windows."""
+
+
+def main() -> None:
+    tame_collector()
+    codec = Codec(LocalSchemaIds())
+    events = logged(codec)
+    figures: dict[str, float] = {}
+    with postgres() as url, redis_server() as redis_url:
+        engine, client = sink_engine(url), connect(redis_url)
+        stores = Stores(engine, client)
+        for projection in PROJECTIONS.values():
+            found = {
+                size: cost(projection, stores, number, codec, events, size) for number, size in enumerate(SIZES, 2)
+            }
+            for size, seconds in found.items():
+                figures[f"{projection.name}, {size:,} at once: CPU µs a ping"] = seconds * 1e6
+                figures[f"{projection.name}, {size:,} at once: ratio to {SIZES[-1]:,}"] = seconds / found[SIZES[-1]]
+        client.close()
+        engine.dispose()
+    report("batch_size", figures)
+
+
+def logged(codec: Codec) -> list[LoggedEvent]:
+    """Pings of RIDERS in turn, as the topic brings them."""
+    seqs = [0] * SHARDS
+    events = []
+    for position, event in enumerate(many_events(codec, PINGS, RIDERS), 1):
+        shard = shard_of(event.aggregate_key)
+        seqs[shard] += 1
+        events.append(
+            LoggedEvent(
+                position,
+                shard,
+                seqs[shard],
+                event.aggregate_key,
+                event.originator_version,
+                event.topic,
+                event.state,
+            )
+        )
+    return events
+
+
+def cost(
+    projection: Projection[Any],
+    stores: Stores,
+    generation: int,
+    codec: Codec,
+    events: Sequence[LoggedEvent],
+    size: int,
+) -> float:
+    """CPU seconds a ping, of this process and the servers."""
+    topic = ScriptedTopic()
+    sink = stores.sink(projection, generation)
+    runner = Runner(projection, log_port=MemoryLog(), topic=topic, sink=sink, decode=codec.decode, partitions=8)
+    runner.step(0)
+    measured = min(len(events) // 2, size * BATCHES)
+    topic.deliver(events[:-measured])
+    runner.step(0)
+    parts = [events[first : first + size] for first in range(len(events) - measured, len(events), size)]
+    for part in parts:
+        topic.deliver(part)
+    before = here_and_below()
+    applied = sum(runner.step(0) for _ in parts)
+    assert applied == measured, f"{applied} of {measured} applied"
+    return (here_and_below() - before) / measured
+
+
+if __name__ == "__main__":
+    main()
