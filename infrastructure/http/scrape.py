@@ -81,7 +81,7 @@ def show_disk(folder: Path) -> None:
 def _show_log(connection: Connection) -> None:
     head = read_head(connection)
     metrics.LOG_POSITION.set(head.position)
-    metrics.LOG.labels(str(head.log_id)).set(1)
+    metrics.LOG.is_now(str(head.log_id))
     metrics.DATABASE_BYTES.set(int(connection.execute(_SIZE).scalar_one()))
 
 

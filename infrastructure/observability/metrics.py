@@ -5,14 +5,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 def named_gauge(name: str, words: str, labels: tuple[str, ...] = ()) -> Gauge:
     return Gauge(name, words, labels, multiprocess_mode="mostrecent")
+
+
+class Identity(Collector):
+    """1 under what its label is now. Only the process that says so shows it: the shared files keep every series for as
+    long as ``serve`` runs, so that what it was before would still be shown, and an alert on two of them never end."""
+
+    def __init__(self, name: str, words: str, label: str) -> None:
+        self.name, self.label = name, label
+        self._words = words
+        self._value = ""  # not known yet: not shown
+
+    def is_now(self, value: str) -> None:
+        self._value = value
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(self.name, self._words, labels=[self.label])
+        if value := self._value:
+            family.add_metric([value], 1)
+        yield family
 
 
 PINGS = Counter("ridelog_pings", "Pings by what became of them", ("outcome",))
@@ -31,7 +54,7 @@ COMMIT_PINGS = Histogram(
 )
 
 LOG_POSITION = named_gauge("ridelog_log_position", "Position of the head of the log")
-LOG = named_gauge("ridelog_log_info", "1 for the log that is in the database; another log has another id", ("log_id",))
+LOG = Identity("ridelog_log_info", "1 for the log that is in the database; another log has another id", "log_id")
 DATABASE_BYTES = named_gauge("ridelog_database_bytes", "Size of the database, without its WAL")
 DISK_FREE = named_gauge("ridelog_disk_free_bytes", "Free space where the data directory lies")
 DISK_SIZE = named_gauge("ridelog_disk_size_bytes", "Size of the file system where the data directory lies")
@@ -152,4 +175,5 @@ def exposition() -> bytes:
     """All processes' metrics in Prometheus' text format."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
+    registry.register(LOG)
     return generate_latest(registry)

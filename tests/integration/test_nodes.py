@@ -10,10 +10,12 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+from sqlalchemy import text
 
+from infrastructure.event_store.engine import reader_engine
 from infrastructure.settings import Settings
 from tests.support.described_metrics import EXCEPTIONAL, named_in_deploy
-from tests.support.nodes import Node, metric_of, nodes
+from tests.support.nodes import TOKENS, Node, metric_of, nodes
 from tests.support.waiting import eventually
 
 PARTS = ("tailer", "projections", "api")
@@ -78,3 +80,28 @@ def test_the_parts_work_together_and_export_every_metric_that_rules_and_dashboar
     eventually(lambda: "ridelog_parity_checked_total" in map(metric_of, exported()), within_s=60, what="parity")
     assert missing(wanted, exported()) == set()
     assert all("anna" not in sample for sample in exported())
+
+
+def logs_shown(api: Node) -> list[str]:
+    try:
+        return [sample for sample in api.samples() if metric_of(sample) == "ridelog_log_info"]
+    except httpx.HTTPError:
+        return []  # it has not begun to answer
+
+
+def test_regression_a_log_that_was_replaced_is_shown_no_more(settings: Settings, folder: Path) -> None:
+    """Or RidelogLogReplaced, which looks for two logs within an hour, would not end before that process does."""
+    assert settings.postgres_url is not None
+    engine = reader_engine(settings.postgres_url)
+    api = Node("api", settings, folder / "replaced", RIDELOG_TOKENS=TOKENS)
+    try:
+        eventually(lambda: bool(api.url()) and logs_shown(api) != [], within_s=60, what="the log is shown")
+        (before,) = logs_shown(api)
+        with engine.begin() as connection:
+            log_id = connection.execute(text("UPDATE log_head SET log_id = gen_random_uuid() RETURNING log_id"))
+            shown = f'ridelog_log_info{{log_id="{log_id.scalar_one()}"}}'
+        assert logs_shown(api) == [shown]
+        assert shown != before
+    finally:
+        api.stop()
+        engine.dispose()

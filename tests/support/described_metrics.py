@@ -54,7 +54,7 @@ def named_in_deploy() -> set[str]:
 
 def declared() -> dict[str, set[str]]:
     """Sample -> its labels."""
-    found: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {metrics.LOG.name: {metrics.LOG.label}}
     for metric in (one for module in (metrics, debezium) for one in _metrics_of(module)):
         labels = set(metric._labelnames)
         if isinstance(metric, Histogram):
