@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -27,6 +25,7 @@ from infrastructure.observability.stages import (
 from infrastructure.processes.observer import Observer
 from projections.shards import Counters
 from projections.speed import SPEED
+from tests.support.ended import ended
 
 
 @pytest.fixture
@@ -42,14 +41,6 @@ def reported(engine: Engine, instance: str) -> None:
             text("INSERT INTO stages VALUES ('speed', :instance, now(), '{\"state\": \"running\"}')"),
             {"instance": instance},
         )
-
-
-def ended() -> str:
-    """The name of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    instance = instance_of(process.pid)
-    process.communicate(timeout=30)
-    return instance
 
 
 def test_a_report_says_what_was_given(engine: Engine) -> None:

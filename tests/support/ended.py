@@ -1,0 +1,16 @@
+"""A process that has ended, as its stage reports name it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from infrastructure.observability.stages import instance_of
+
+
+def ended() -> str:
+    """The name of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    instance = instance_of(process.pid)
+    process.communicate(timeout=30)
+    return instance
