@@ -64,8 +64,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["confluent", "kafka-python"], Meta(description="library of the Kafka data plane")
     ] = "confluent"
     relay: Annotated[
-        Literal["wal", "polling"],
-        Meta(description="how events get to Kafka: wal needs wal_level=logical, polling reads the table"),
+        Literal["wal", "polling", "external"],
+        Meta(
+            description="how events get to Kafka: wal needs wal_level=logical, polling reads the table; "
+            "external: by another program, such as Debezium"
+        ),
     ] = "wal"
     slot_name: Annotated[
         str,

@@ -36,8 +36,8 @@ def serve(
 
     - RIDELOG_POSTGRES_URL, RIDELOG_REDIS_URL, RIDELOG_KAFKA_BOOTSTRAP name external servers.
 
-    Then the API, the tailer and the projections. With --only and without the API, the HTTP port serves /metrics and
-    /health/ready of what runs. What ends is started again; logs are in <data-dir>/logs.
+    Then the API, the tailer (not with RIDELOG_RELAY=external) and the projections. With --only and without the API, the
+    HTTP port serves /metrics and /health/ready of what runs. What ends is started again; logs are in <data-dir>/logs.
     """
     from infrastructure.observability.logging import configure
     from infrastructure.settings import Settings
@@ -46,8 +46,10 @@ def serve(
     from infrastructure.supervision.serve import serve as run
     from infrastructure.supervision.topics import ensure_topics
 
-    chosen = parse_only(only)
     settings = Settings.load({"host": host, "port": port, "data_dir": data_dir})
+    chosen = parse_only(only)
+    if settings.relay == "external":
+        chosen = without_tailer(chosen)
     configure(settings.log_level, settings.log_format, "serve")
     run(settings, Parts(lambda ready: commands_for(ready, chosen), ensure_topics, announce))
 
@@ -61,6 +63,17 @@ def parse_only(only: str | None) -> tuple[str, ...]:
     if unknown or not chosen:
         raise typer.BadParameter(f"{only}: name one or more of {', '.join(PROGRAMS)}, separated by commas")
     return chosen
+
+
+def without_tailer(chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """What is left of ``chosen`` where the relay is another program: two would publish everything twice.
+
+    Raises BadParameter (exit code 2) if nothing is.
+    """
+    left = tuple(name for name in chosen if name != "tailer")
+    if not left:
+        raise typer.BadParameter("RIDELOG_RELAY=external: another program is the relay, and no tailer is started")
+    return left
 
 
 def announce(info: RunInfo, services: Sequence[Service], missing: str) -> None:

@@ -13,15 +13,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.event_store.head import read_head
 from infrastructure.observability.stages import StageReport, newest, read_stages
+from infrastructure.settings import Settings
 from projections.catalogue import PROJECTIONS
 
-NEEDED = ("tailer", *PROJECTIONS)
 Check = Callable[[], Awaitable[str]]
 
 
-def ready_checks(
-    engine: Engine, client: redis.asyncio.Redis | None, stages: Sequence[str] = NEEDED
-) -> dict[str, Check]:
+def needed(settings: Settings) -> tuple[str, ...]:
+    """The stages without which nothing new is served. A relay that is somebody else's reports nothing to us."""
+    return tuple(PROJECTIONS) if settings.relay == "external" else ("tailer", *PROJECTIONS)
+
+
+def ready_checks(engine: Engine, client: redis.asyncio.Redis | None, stages: Sequence[str]) -> dict[str, Check]:
     """Postgres, Redis if somebody here uses it (``client``), and ``stages``: each is connected, wherever it runs."""
 
     async def postgres() -> str:

@@ -14,7 +14,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.head import read_head
-from infrastructure.http.checks import NEEDED
 from infrastructure.observability import metrics
 from infrastructure.observability.stages import STANDBY, StageReport, newest, read_stages
 from projections.catalogue import PROJECTIONS
@@ -27,8 +26,8 @@ _STATES: tuple[State, ...] = tuple(state for state in get_args(State) if state !
 Refresh = Callable[[], Awaitable[None]]
 
 
-def refresher(engine: Engine, data_dir: Path, queued: Callable[[], int]) -> Refresh:
-    """For the API, which sees all stages: its queue, the log, the database, the generations, who is connected."""
+def refresher(engine: Engine, data_dir: Path, stages: Sequence[str], queued: Callable[[], int]) -> Refresh:
+    """For the API, which sees all ``stages``: its queue, the log, the database, the generations, who is connected."""
 
     def refresh() -> None:
         metrics.QUEUE.set(queued())
@@ -41,7 +40,7 @@ def refresher(engine: Engine, data_dir: Path, queued: Callable[[], int]) -> Refr
             reports = read_stages(engine)
         except (SQLAlchemyError, PortUnavailable):
             reports = []  # Postgres is away, and with it every stage: they count as not connected
-        show_connected(NEEDED, reports)
+        show_connected(stages, reports)
         metrics.STANDBYS.set(sum(report.stage == STANDBY and report.connected for report in reports))
 
     return _in_thread(refresh)

@@ -14,7 +14,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.event_store.snapshots import SnapshotRecorder
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.application import Parts, build
-from infrastructure.http.checks import ready_checks
+from infrastructure.http.checks import needed, ready_checks
 from infrastructure.http.registry_routes import registry_router
 from infrastructure.http.scrape import refresher
 from infrastructure.ingest.group_commit import GroupCommit
@@ -58,8 +58,9 @@ def main(settings: Settings) -> None:
     metrics.QUEUE_CAPACITY.set(settings.ingest_queue_pings)
     tame_collector()
     client = connect(settings.redis_url)
-    slot = settings.slot_name if settings.relay == "wal" else None
-    watch = PipelineWatch(reader, client, commits, settings.target_freshness_ms, slot)
+    slot = None if settings.relay == "polling" else settings.slot_name
+    stages = needed(settings)
+    watch = PipelineWatch(reader, client, commits, settings.target_freshness_ms, slot, tailer="tailer" in stages)
     served = postgres_recorder(
         reader, speed.NAME, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
     )
@@ -75,8 +76,8 @@ def main(settings: Settings) -> None:
             past_speed=PastKeys(reader, SPEED, codec.decode, settings.replay_http_events),
             delay_ms=partial(watch.delay_ms, speed.NAME),
             served=served,
-            checks=ready_checks(reader, cache),
-            refresh_metrics=refresher(reader, settings.data_dir, commits.queued),
+            checks=ready_checks(reader, cache, stages),
+            refresh_metrics=refresher(reader, settings.data_dir, stages, commits.queued),
             routers=[
                 analytics_router(reader, PastRows(reader, codec.decode, settings.replay_http_events)),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),

@@ -26,7 +26,7 @@ from infrastructure.status.ends import device_line, ingest_line, kafka_line
 from infrastructure.status.judge import Head, Line, Own, Status, log_line, stage_line, whole
 from infrastructure.status.measure import projection_behind, served_generation, tailer_behind
 from infrastructure.status.parity import parity_line
-from infrastructure.status.relay import slot_line, standby_lines
+from infrastructure.status.relay import external_line, slot_line, standby_lines
 from infrastructure.topics import topics
 from infrastructure.user_error import UserError
 from projections.catalogue import ANSWERING, PROJECTIONS
@@ -57,28 +57,31 @@ def _collect(settings: Settings, engine: Engine, served: bool) -> Status:
     late_after_s = 2 * settings.target_freshness_ms / 1000
     every = read_stages(engine)
     reports = newest(every)
+    external = settings.relay == "external"
+    # What a tailer of ours reported before another program took its place tells nothing of that one.
+    relayed = None if external else reports.get("tailer")
     with engine.connect() as connection:
         found = read_head(connection)
         slot = slot_state(connection, settings.slot_name)
         found_restores = restores.read(connection)
         before = before_commit(connection, found.position, Codec(schema_ids(settings, engine)).decode)
-        behind = tailer_behind(connection, reports.get("tailer"), found)
+        behind = tailer_behind(connection, relayed, found)
         owns = {p.name: _own(settings, engine, connection, p, found) for p in PROJECTIONS.values()}
     head = Head(str(found.log_id), found.position, found.recorded_at_ms)
     own = Own(behind.events, behind.seconds) if behind is not None else None
-    tailer = stage_line("tailer", reports.get("tailer"), head, late_after_s, own, served=served)
+    tailer = external_line() if external else stage_line("tailer", relayed, head, late_after_s, own, served=served)
     projections = [
         stage_line(name, reports.get(name), head, late_after_s, own, served=served) for name, own in owns.items()
     ]
     ingest = ingest_line(before, [r for r in every if r.stage == "ingest"] if served else [], late_after_s)
     lines = [
-        device_line(before, now_ms, late_after_s, [ingest, tailer, *projections]),
+        device_line(before, now_ms, late_after_s, [ingest, *([] if external else [tailer]), *projections]),
         ingest,
         log_line(head, found_restores),
-        slot_line(settings.slot_name, slot, _relay(settings, reports.get("tailer")), found.position),
+        slot_line(settings.slot_name, slot, _relay(settings, relayed), found.position),
         tailer,
         *standby_lines(every if served else []),
-        _kafka(settings, reports.get("tailer") if served else None, tailer.lag_seconds),
+        _kafka(settings, relayed if served else None, tailer.lag_seconds),
         *projections,
         *(parity_line(p.name, PostgresServedReads(engine, p.name).tally()) for p in ANSWERING),
     ]

@@ -12,27 +12,37 @@ RETAINED_ALERT_BYTES = 1 << 30
 """WAL kept for the slot past which disk space is at stake: the tailer does not keep up, or does not run."""
 SAFE_ALERT_BYTES = 1 << 30
 """WAL that may still be written before the slot is in danger; less of it leaves no time to act."""
+_BY_A_TAILER = (
+    "end the relay; `RIDELOG_RELAY=wal python app.py serve --only tailer` makes it, fills the topic: docs/debezium.md"
+)
+
+
+def external_line() -> Line:
+    """In the tailer's place, where ``RIDELOG_RELAY=external`` leaves its work to another program."""
+    return Line("tailer", "external: another program publishes, look there for how far it is", None)
 
 
 def slot_line(name: str, slot: SlotState | None, relay: str, position: int) -> Line:
     """The replication slot ``name``: what it keeps on the database's disk, and how safe it is there."""
     if relay == "polling":
         return _unused(name, slot, position)
+    external = relay == "external"
     if slot is None:
         advice = "the tailer makes it when it starts, and fills what the topic lacks: run `python app.py serve`"
-        return Line("slot", "missing", 0, advice=advice)
+        return Line("slot", "missing", 0, advice=_BY_A_TAILER if external else advice)
     if slot.is_lost:
         why = slot.invalidation_reason or "max_slot_wal_keep_size"
         advice = "the tailer makes it anew and fills the topic from the event store: run `python app.py serve`"
-        return Line("slot", f"lost ({why})", position, advice=advice)
+        return Line("slot", f"lost ({why})", position, advice=_BY_A_TAILER if external else advice)
+    reader = "the relay" if external else "the tailer"
     state = f"{slot.wal_status}, {slot.retained_bytes / 1e6:,.1f} MB of WAL kept"
     advice = ""
     if slot.safe_wal_size is not None:
         state += f", lost after {max(0, slot.safe_wal_size) / 1e6:,.1f} MB more"
         if slot.safe_wal_size < SAFE_ALERT_BYTES:
-            advice = "start the tailer, give it CPU, or raise max_slot_wal_keep_size"
+            advice = f"start {reader}, give it CPU, or raise max_slot_wal_keep_size"
     if slot.retained_bytes > RETAINED_ALERT_BYTES:
-        advice = "the tailer does not keep up or does not run: the database's disk fills"
+        advice = f"{reader} does not keep up or does not run: the database's disk fills"
     return Line("slot", state, position, advice=advice)
 
 

@@ -40,7 +40,8 @@ KNOWN_FOR_S = 3.0
 class PipelineWatch:
     """Measures every stage, and tells the stage table how many pings wait in this API.
 
-    ``slot_name``: of the slot to look after too, None if the relay has none.
+    ``slot_name``: of the slot to look after too, None if the relay has none. ``tailer``: whether one of ours is to run;
+    else what one that ran here before has reported tells nothing.
     """
 
     def __init__(
@@ -51,12 +52,15 @@ class PipelineWatch:
         target_freshness_ms: int,
         slot_name: str | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        tailer: bool = True,
     ) -> None:
         self._engine = engine
         self._stores = Stores(engine, client)
         self._commits = commits
         self._slot_name = slot_name
         self._clock = clock
+        self._tailer = tailer
         self._late_after_s = 2 * target_freshness_ms / 1000
         self._reporter: StageReporter | None = None
         self._seen: dict[str, Behind] = {}
@@ -86,6 +90,8 @@ class PipelineWatch:
         self._show("ingest", Behind(events, seconds))
         try:
             reports = newest(read_stages(self._engine))
+            if not self._tailer:
+                reports.pop("tailer", None)
             seen = self._measure(reports)
             self._report_ingest(events, seconds)
         except SQLAlchemyError:

@@ -43,6 +43,10 @@ class Node:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         return httpx.get(f"{self.url()}{path}", headers=headers, timeout=30, trust_env=False)
 
+    def post(self, path: str, body: object, token: str = "put") -> httpx.Response:
+        headers = {"authorization": f"Bearer {token}"}
+        return httpx.post(f"{self.url()}{path}", json=body, headers=headers, timeout=30, trust_env=False)
+
     def is_ready(self) -> bool:
         try:
             return bool(self.url()) and self.get("/health/ready", token="").status_code == 200

@@ -99,6 +99,14 @@ def test_with_the_polling_relay_a_slot_is_a_burden() -> None:
     assert "pg_drop_replication_slot('s')" in slot_line("s", slot(), "polling", 100).advice
 
 
+def test_with_an_external_relay_the_slot_is_looked_after_and_nobody_is_told_that_serve_makes_it() -> None:
+    assert slot_line("s", slot(), "external", 100).good
+    slow = slot_line("s", slot(retained_bytes=RETAINED_ALERT_BYTES + 1), "external", 100)
+    assert "the relay does not keep up" in slow.advice
+    for one in (None, slot(wal_status="lost")):
+        assert "RIDELOG_RELAY=wal python app.py serve --only tailer" in slot_line("s", one, "external", 100).advice
+
+
 def test_tailers_that_wait_are_shown() -> None:
     waiting = StageReport(STANDBY, "there:7:x:y", 0.5, Progress())
     assert [line.state for line in standby_lines([waiting])] == ["1 waiting, on there"]
