@@ -57,6 +57,10 @@ class SchemaIds(Protocol):
         """The writer schema of an id as parsed JSON; LookupError for one that the registry does not know."""
         ...
 
+    def forget(self) -> None:
+        """Ask anew before the next id is given: the registry may be an older one. Raises nothing."""
+        ...
+
 
 @cache
 def contracts() -> tuple[Contract, ...]:
@@ -114,6 +118,9 @@ class LocalSchemaIds:
     def schema_of(self, schema_id: int) -> dict[str, Any]:
         return self._schemas[schema_id].schema
 
+    def forget(self) -> None:
+        """Nothing: these come from the code."""
+
 
 class _Reader(NamedTuple):
     record: str
@@ -142,8 +149,19 @@ class Codec:
         self._writers: dict[str, tuple[bytes, Schema]] = {}
         self._readers: dict[int, _Reader] = {}
 
+    def forget(self) -> None:
+        """The log was restored, and with it the registry: an id may have gone from it, or name another schema now.
+
+        What is written under such an id nobody reads again. Raises nothing; ids are asked for when one is needed.
+        """
+        self._ids.forget()
+        self._writers, self._readers = {}, {}
+
     def encode(self, record: str, data: Mapping[str, Any]) -> bytes:
-        """The framed record; ValueError, TypeError or OverflowError when ``data`` does not fit the contract."""
+        """The framed record; ValueError, TypeError or OverflowError when ``data`` does not fit the contract.
+
+        What ``SchemaIds`` raises when it is away passes through.
+        """
         writer = self._writers.get(record)
         if writer is None:
             schema = fastavro.parse_schema(current(record).schema)

@@ -46,7 +46,9 @@ class Riders(Application[UUID]):
     """Commands on riders. One instance per process; not thread-safe: one writer at a time uses it.
 
     ``factory`` gives the recorder, which must also be a ``domain.recording.Recorder``, the mapper and the snapshots;
-    the rest of the library's Application (repository, notification log) works as usual on them.
+    the rest of the library's Application (repository, notification log) works as usual on them. ``restored`` is called
+    when the log turns out to be another one, or an older state of it, before anything is decided anew: whoever keeps
+    something of the log forgets it then.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Riders(Application[UUID]):
         *,
         cached_riders: int = 100_000,
         snapshot_every: int = 1000,
+        restored: Callable[[], None] = lambda: None,
     ) -> None:
         self._given_factory = factory
         super().__init__()
@@ -64,6 +67,7 @@ class Riders(Application[UUID]):
         self._history = history
         self._snapshot_every = snapshot_every
         self._cached_riders = cached_riders
+        self._restored = restored
         self._live: LRUCache[str, Rider] = LRUCache(cached_riders)
 
     def construct_factory(self, env: Environment) -> InfrastructureFactory[TrackingRecorder]:
@@ -150,6 +154,7 @@ class Riders(Application[UUID]):
                 # Every cached rider may know of events that are not in the log, and not of others that are.
                 log.error("%s: all riders are loaded anew", error)
                 self._live = LRUCache(self._cached_riders)
+                self._restored()
                 decide_all(decisions)
                 recorded = self._append(arrange(decisions), redecide)
         except BaseException:

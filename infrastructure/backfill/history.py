@@ -68,6 +68,7 @@ def open_history(settings: Settings) -> Iterator[History]:
                 PostgresHistory(reader),
                 cached_riders=served.rider_cache,
                 snapshot_every=served.snapshot_every,
+                restored=codec.forget,
             )
             yield History(riders, reader)
         finally:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from uuid import UUID
 
 from eventsourcing.domain import DomainEventProtocol
-from eventsourcing.persistence import Mapper, MapperDeserialisationError, StoredEvent, Transcoder
+from eventsourcing.persistence import Mapper, MapperDeserialisationError, OperationalError, StoredEvent, Transcoder
+from sqlalchemy.exc import SQLAlchemyError
 
 from domain.contracts import Codec, UndecodableError
 from domain.rider import RIDER_EVENTS, Rider, event_of
 from infrastructure.event_store.stored import LogEvent
+from infrastructure.registry.ids import RegistryUnavailable
 
 
 class AvroMapper(Mapper[UUID]):
@@ -20,14 +22,20 @@ class AvroMapper(Mapper[UUID]):
         self._codec = codec
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
+        """Raises OperationalError while the schema registry is away and an id is not known yet."""
         if not isinstance(domain_event, Rider.Event):
             return super().to_stored_event(domain_event)
+        try:
+            state = self._codec.encode(domain_event.RECORD, domain_event.data())
+        except (RegistryUnavailable, SQLAlchemyError) as error:
+            # After a restore ids are asked for again: a phone is told to send its pings again, not that we have failed.
+            raise OperationalError(f"no schema id for {domain_event.RECORD}: {error}") from error
         event_id = domain_event.event_id
         return LogEvent(
             domain_event.originator_id,
             domain_event.originator_version,
             domain_event.RECORD,
-            self._codec.encode(domain_event.RECORD, domain_event.data()),
+            state,
             Rider.AGGREGATE_TYPE,
             domain_event.rider_id,
             UUID(event_id),

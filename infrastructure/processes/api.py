@@ -48,6 +48,7 @@ def main(settings: Settings) -> None:
         PostgresHistory(reader),
         cached_riders=settings.rider_cache,
         snapshot_every=settings.snapshot_every,
+        restored=codec.forget,
     )
     commits = GroupCommit(
         riders.record_pings,

@@ -126,6 +126,11 @@ class Follower:
                 topic = make_topic(settings, topics(settings)[projection.stream], group)
                 self._topic = TimedTopic(topic, self._of(metrics.BATCH_RECORDS), self._of(metrics.BATCH_SECONDS))
             codec = Codec(schema_ids(settings, self._engine))
+
+            def restored(found: Distrust) -> None:
+                codec.forget()
+                self._tell_restored(found)
+
             with publishing(
                 settings,
                 projection,
@@ -143,7 +148,7 @@ class Follower:
                     sink=TimedSink(sink, self._of(metrics.SINK_SECONDS)),
                     decode=codec.decode,
                     partitions=settings.topic_partitions,
-                    tell=self._tell_restored,
+                    tell=restored,
                 )
                 self._follow(runner, self._topic, self._observer(runner, log))
         except (TopicUnavailable, Stuck):

@@ -56,13 +56,15 @@ def register_all(registry: SchemaRegistry) -> dict[str, int]:
 
 
 class RegisteredIds:
-    """Ids of a registry in which all contracts are registered at start."""
+    """Ids of a registry in which all contracts are registered: at start, and before the first id after ``forget``."""
 
     def __init__(self, registry: SchemaRegistry) -> None:
         self._registry = registry
         self._ids = register_all(registry)
 
     def id_of(self, record: str) -> int:
+        if not self._ids:
+            self._ids = register_all(self._registry)
         return self._ids[current(record).record]
 
     def schema_of(self, schema_id: int) -> dict[str, Any]:
@@ -73,3 +75,6 @@ class RegisteredIds:
         if not isinstance(schema, dict):
             raise LookupError(f"schema {schema_id} is no record")
         return schema
+
+    def forget(self) -> None:
+        self._ids = {}

@@ -75,6 +75,9 @@ class Ids:
     def schema_of(self, schema_id: int) -> dict[str, Any]:
         return self._schemas[schema_id]
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
 
 def codec() -> Codec:
     return Codec(LocalSchemaIds())
