@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from infrastructure.cdc.slot import slot_state
 from infrastructure.cdc.slot_metrics import show_slot
 from infrastructure.event_store import restores
+from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.head import read_head
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
@@ -26,8 +27,9 @@ from infrastructure.observability.stages import (
     read_stages,
 )
 from infrastructure.sinks import Stores
-from infrastructure.status.measure import Behind, projection_behind, served_generation, tailer_behind
+from infrastructure.status.measure import Behind, projection_behind, tailer_behind
 from projections.catalogue import PROJECTIONS
+from projections.generations import active
 from projections.ports import PortUnavailable
 
 log = logging.getLogger("ridelog.watch")
@@ -56,6 +58,7 @@ class PipelineWatch:
         tailer: bool = True,
     ) -> None:
         self._engine = engine
+        self._generations = PostgresGenerations(engine)
         self._stores = Stores(engine, client)
         self._commits = commits
         self._slot_name = slot_name
@@ -94,7 +97,7 @@ class PipelineWatch:
                 reports.pop("tailer", None)
             seen = self._measure(reports)
             self._report_ingest(events, seconds)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, PortUnavailable):
             return  # Postgres is away: what was seen is soon too old, and every stage counts as not connected
         for stage, behind in seen.items():
             self._show(stage, behind)
@@ -116,12 +119,13 @@ class PipelineWatch:
             tailer = tailer_behind(connection, reports.get("tailer"), head)
             if tailer is not None:
                 seen["tailer"] = tailer
-            for projection in PROJECTIONS.values():
+            generations = self._generations.each()
+            for name, projection in PROJECTIONS.items():
+                live = active(generations.get(name, []))
+                if live is None:
+                    continue
                 try:
-                    live = served_generation(self._engine, projection)
-                    if live is not None:
-                        name = projection.name
-                        seen[name] = projection_behind(connection, self._stores, projection, live.number, head)
+                    seen[name] = projection_behind(connection, self._stores, projection, live.number, head)
                 except PortUnavailable:
                     continue  # its store is away, as its stage says: nobody knows how late it is
         return seen

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from domain.identifiers import aggregate_id, shard_of
 from infrastructure.embedded.ports import free_port
@@ -170,6 +171,19 @@ def test_a_stage_whose_store_is_away_is_not_known_and_the_others_are(watched: Wa
     watch = PipelineWatch(watched.engine, nobody, GroupCommit(lambda pings: []), TARGET_MS)
     watch.look()
     assert (watch.delay_ms("speed"), watch.delay_ms("analytics")) == (None, 0)
+
+
+def test_generations_are_read_once_a_look_however_many_projections_there_are(watched: Watched) -> None:
+    """It looks every second, in every API."""
+    asked: list[str] = []
+
+    def ask(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    event.listen(watched.engine, "before_cursor_execute", ask)
+    watched.watch.look()
+    assert sum("FROM projection_generations" in statement for statement in asked) == 1
+    assert all(watched.watch.delay_ms(name) == 0 for name in PROJECTIONS)
 
 
 def test_what_a_stage_reports_as_stuck_and_a_generation_that_is_no_more(engine: Engine, watched: Watched) -> None:
