@@ -66,13 +66,11 @@ def feature_history(
     """
     import msgspec
 
-    from infrastructure.parallel import WorkerFailed
+    from infrastructure.cli.expected import expected_as_user_error
     from infrastructure.replay.manifest import manifest_path, read_manifest, what_differs
     from infrastructure.replay.store import NEEDS
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
-    from projections.ports import PortUnavailable
-    from projections.replay.as_of import Unresolvable
 
     if out.suffix != ".parquet":
         raise typer.BadParameter(f"--out writes Parquet: {out.name}.parquet?")
@@ -82,16 +80,13 @@ def feature_history(
     if manifest is not None and manifest.resolve() == manifest_path(out).resolve():
         # The rows to compare with would be gone before they are compared.
         raise typer.BadParameter(f"--out {out} is the file of that manifest: name another")
-    try:
-        with servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings:
-            if wanted is not None:
-                request, horizon = _again(settings, wanted)
-            else:
-                asked = (_keys(keys, keys_file), _time("--from", since), _time("--to", to), _every(every))
-                request, horizon = _request(settings, projection, *asked, axis, position, allow_expired)
-            made = _make(settings, request, horizon, out, workers)
-    except (PortUnavailable, Unresolvable, WorkerFailed) as error:
-        raise UserError(str(error)) from error
+    with expected_as_user_error(), servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings:
+        if wanted is not None:
+            request, horizon = _again(settings, wanted)
+        else:
+            asked = (_keys(keys, keys_file), _time("--from", since), _time("--to", to), _every(every))
+            request, horizon = _request(settings, projection, *asked, axis, position, allow_expired)
+        made = _make(settings, request, horizon, out, workers)
     if as_json:
         typer.echo(msgspec.json.encode(made))
     else:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import DataDirOption, JsonOption
 
 
@@ -26,18 +25,19 @@ def generations(
     """
     import msgspec
 
+    from infrastructure.cli.expected import expected_as_user_error
     from infrastructure.rebuild.world import NEEDS, open_world, projection_named
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
     from projections.catalogue import PROJECTIONS
-    from projections.ports import PortUnavailable
 
     wanted = list(PROJECTIONS.values()) if projection is None else [projection_named(projection)]
-    try:
-        with servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings, open_world(settings) as world:
-            found = [(each, one) for each in wanted for one in world.generations.all(each.name)]
-    except PortUnavailable as error:
-        raise UserError(str(error)) from error
+    with (
+        expected_as_user_error(),
+        servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
+        open_world(settings) as world,
+    ):
+        found = [(each, one) for each in wanted for one in world.generations.all(each.name)]
     if as_json:
         typer.echo(msgspec.json.encode([one._asdict() | {"ours": one.is_of(each)} for each, one in found]))
         return

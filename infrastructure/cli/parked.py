@@ -170,17 +170,17 @@ def _tell(done: dict[str, dict[int, Retried]], as_json: bool) -> None:
 
 @contextmanager
 def _world(data_dir: Path | None) -> Iterator[World]:
+    from infrastructure.cli.expected import expected_as_user_error
     from infrastructure.rebuild.world import NEEDS, open_world
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
-    from projections.ports import PortUnavailable
-    from projections.shards import LostRace
 
-    try:
-        with servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings, open_world(settings) as world:
-            yield world
-    except (PortUnavailable, LostRace) as error:
-        raise UserError(str(error)) from error
+    with (
+        expected_as_user_error(),
+        servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
+        open_world(settings) as world,
+    ):
+        yield world
 
 
 def _readable(world: World, payload: bytes) -> Any:

@@ -80,32 +80,33 @@ def _with_rebuild(
 ) -> None:
     import msgspec
 
+    from infrastructure.cli.expected import expected_as_user_error
     from infrastructure.cli.progress import Reporter
     from infrastructure.rebuild.run import rebuilding
     from infrastructure.rebuild.words import document, lines
-    from infrastructure.rebuild.workers import WorkerFailed
     from infrastructure.rebuild.world import NEEDS, projection_named
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
     from projections.generations import NotSwitched
-    from projections.ports import PortUnavailable
     from projections.rebuild_outcome import Nothing
-    from projections.shards import LostRace
-    from projections.writer import BrokenFold
 
     projection = projection_named(name)
     # Races with the service's worker are lost and won by the dozen here, and say nothing to the person who looks on.
     logging.getLogger("ridelog").setLevel(logging.ERROR)
     settings = Settings.load({"data_dir": data_dir})
     try:
-        with servers_for(settings, NEEDS) as served, Reporter(f"rebuild {name}", "events", 1.0) as shown:
+        with (
+            expected_as_user_error(),
+            servers_for(settings, NEEDS) as served,
+            Reporter(f"rebuild {name}", "events", 1.0) as shown,
+        ):
 
             def show(done: int, of: int) -> None:
                 shown.update(done / max(of, 1), done, f"{of - done:,} to go")
 
             with rebuilding(served, projection, workers=workers, show=show, tell=shown.note) as rebuild:
                 outcome = act(rebuild)
-    except (PortUnavailable, LostRace, WorkerFailed, Nothing, NotSwitched, BrokenFold) as error:
+    except (Nothing, NotSwitched) as error:
         raise UserError(str(error)) from error
     if as_json:
         typer.echo(msgspec.json.encode(document(outcome)))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
 
 if TYPE_CHECKING:
@@ -141,15 +140,14 @@ def _as_of(at: str | None, axis: str, position: int | None) -> AsOf:
 
 @contextmanager
 def _store(data_dir: Path | None) -> Iterator[tuple[Settings, Store]]:
-    from infrastructure.parallel import WorkerFailed
+    from infrastructure.cli.expected import expected_as_user_error
     from infrastructure.replay.store import NEEDS, open_store
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
-    from projections.ports import PortUnavailable
-    from projections.replay.as_of import Unresolvable
 
-    try:
-        with servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings, open_store(settings) as store:
-            yield settings, store
-    except (PortUnavailable, Unresolvable, WorkerFailed) as error:
-        raise UserError(str(error)) from error
+    with (
+        expected_as_user_error(),
+        servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
+        open_store(settings) as store,
+    ):
+        yield settings, store

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import DataDirOption, JsonOption
 
 
@@ -30,22 +29,23 @@ def restored(
     """
     import msgspec
 
+    from infrastructure.cli.expected import expected_as_user_error
     from infrastructure.event_store import restores
     from infrastructure.rebuild.of_this_log import not_of_this_log
     from infrastructure.rebuild.world import NEEDS, open_world
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
-    from projections.ports import PortUnavailable
 
-    try:
-        with servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings, open_world(settings) as world:
-            left = not_of_this_log(world)
-            with world.engine.connect() as connection:
-                found = restores.read(connection)
-            if accept and not left:
-                restores.accept(world.engine)
-    except PortUnavailable as error:
-        raise UserError(str(error)) from error
+    with (
+        expected_as_user_error(),
+        servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
+        open_world(settings) as world,
+    ):
+        left = not_of_this_log(world)
+        with world.engine.connect() as connection:
+            found = restores.read(connection)
+        if accept and not left:
+            restores.accept(world.engine)
     if as_json:
         document = {
             "found": [one._asdict() for one in found],

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import DataDirOption, JsonOption
 
 if TYPE_CHECKING:
@@ -38,10 +37,12 @@ def check(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     The registry is the external one (RIDELOG_SCHEMA_REGISTRY_URL), else that of a running serve; without either only
     the files in domain/events are compared. Exits with 1 on a break, and says what to do.
     """
+    from infrastructure.cli.expected import expected_as_user_error
     from infrastructure.registry.checking import check_registry, check_releases
     from infrastructure.settings import Settings
 
-    findings = list(check_releases())
+    with expected_as_user_error():
+        findings = list(check_releases())
     with _registry(Settings.load({"data_dir": data_dir}), start=False) as registry:
         if registry is not None:
             findings += check_registry(registry)
@@ -69,15 +70,11 @@ def register_(data_dir: DataDirOption = None, as_json: JsonOption = False) -> No
     serve does the same at every start; this is for an external registry that is filled before, or by other rights.
     """
     from infrastructure.registry.ids import register_each
-    from infrastructure.registry.refusals import Incompatible
     from infrastructure.settings import Settings
 
     with _registry(Settings.load({"data_dir": data_dir}), start=True) as registry:
         assert registry is not None
-        try:
-            ids = list(register_each(registry))
-        except Incompatible as error:
-            raise UserError(f"{error}; `python app.py schemas check` shows what differs") from error
+        ids = list(register_each(registry))
     if as_json:
         rows = [{"subject": c.subject, "version": c.version, "id": number} for c, number in ids]
         typer.echo(json.dumps(rows, indent=2))
@@ -89,16 +86,15 @@ def register_(data_dir: DataDirOption = None, as_json: JsonOption = False) -> No
 @contextmanager
 def _registry(settings: Settings, *, start: bool) -> Iterator[SchemaRegistry | None]:
     """None where no registry answers and none may be started. Raises UserError."""
+    from infrastructure.cli.expected import expected_as_user_error
     from infrastructure.event_store.engine import reader_engine
     from infrastructure.event_store.errors import unavailable_as_port_error
     from infrastructure.rebuild.world import refuse_other_revision
     from infrastructure.registry.connect import registry_of
     from infrastructure.registry.external import ExternalRegistry
-    from infrastructure.registry.ids import RegistryUnavailable
     from infrastructure.supervision.stack import attach, servers_for
-    from projections.ports import PortUnavailable
 
-    try:
+    with expected_as_user_error():
         if settings.schema_registry_url is not None:
             external = ExternalRegistry(settings.schema_registry_url)
             yield external
@@ -115,8 +111,6 @@ def _registry(settings: Settings, *, start: bool) -> Iterator[SchemaRegistry | N
                 yield registry_of(served, engine)
             finally:
                 engine.dispose()
-    except (RegistryUnavailable, PortUnavailable) as error:
-        raise UserError(str(error)) from error
 
 
 def _show(findings: list[Finding]) -> None:

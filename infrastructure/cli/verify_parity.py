@@ -40,40 +40,36 @@ def verify_parity(
     """
     import msgspec
 
+    from infrastructure.cli.expected import expected_as_user_error
     from infrastructure.cli.instants import instant_ms
     from infrastructure.cli.progress import Reporter
     from infrastructure.parity.evidence import NEEDS, open_evidence
     from infrastructure.parity.verify import verify
     from infrastructure.parity.words import advice, document, lines
-    from infrastructure.rebuild.workers import WorkerFailed
     from infrastructure.rebuild.world import projection_named
-    from infrastructure.registry.ids import RegistryUnavailable
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
-    from projections.ports import PortUnavailable
 
     projection = projection_named(name)
     if projection.view is None:
         raise UserError(f"{name} serves rows and no view of a key: rebuild-projection {name} --verify-only compares it")
     since_ms = 0 if since is None else instant_ms(since, time.time_ns() // 1_000_000)
     logging.getLogger("ridelog").setLevel(logging.ERROR)
-    try:
-        with (
-            servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
-            open_evidence(settings, projection) as here,
-            Reporter(f"verify {name}", "reads", 1.0) as shown,
-        ):
-            count = here.reads.count(since_ms)
-            began = time.monotonic()
+    with (
+        expected_as_user_error(),
+        servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
+        open_evidence(settings, projection) as here,
+        Reporter(f"verify {name}", "reads", 1.0) as shown,
+    ):
+        count = here.reads.count(since_ms)
+        began = time.monotonic()
 
-            def show(done: int) -> None:
-                shown.update(done / max(count, 1), done, f"{max(count - done, 0):,} to go")
+        def show(done: int) -> None:
+            shown.update(done / max(count, 1), done, f"{max(count - done, 0):,} to go")
 
-            found = verify(settings, projection, here, since_ms, count, workers, show)
-            seconds = time.monotonic() - began
-            generation, on_record = here.reads.mismatches()
-    except (PortUnavailable, RegistryUnavailable, WorkerFailed) as error:
-        raise UserError(str(error)) from error
+        found = verify(settings, projection, here, since_ms, count, workers, show)
+        seconds = time.monotonic() - began
+        generation, on_record = here.reads.mismatches()
     if as_json:
         typer.echo(msgspec.json.encode(document(name, found, seconds, generation, on_record)))
     else:

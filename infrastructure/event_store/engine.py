@@ -7,8 +7,10 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from infrastructure.event_store.overdue import APPLICATION
+from infrastructure.user_error import UserError
 
 LIVENESS = {
     "connect_timeout": "10",
@@ -30,8 +32,17 @@ WRITER_TIMEOUTS = {
 
 
 def sqlalchemy_url(url: str) -> URL:
-    """A libpq-style URL as SQLAlchemy wants it, always through psycopg2 (it speaks the replication protocol)."""
-    return make_url(url).set(drivername="postgresql+psycopg2")
+    """A libpq-style URL as SQLAlchemy wants it, always through psycopg2 (it speaks the replication protocol).
+
+    Raises UserError for a text that is no URL.
+    """
+    try:
+        return make_url(url).set(drivername="postgresql+psycopg2")
+    except (ArgumentError, ValueError):
+        # Without its words, which may quote a password.
+        raise UserError(
+            "RIDELOG_POSTGRES_URL is no URL of a database, such as postgresql://user:password@host:5432/name"
+        ) from None
 
 
 def connect_args(url: URL) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from domain.contracts import Contract, contracts, current, versions
 from infrastructure.registry.canonical import fingerprint
-from infrastructure.registry.compatibility import backward_problems
+from infrastructure.registry.compatibility import InvalidSchema, backward_problems, parse
 from infrastructure.registry.evolution import contract_problems
 from infrastructure.registry.levels import Level, Old, level_problems
 from infrastructure.registry.rows import Registered
@@ -45,6 +45,8 @@ def check_registry(registry: Browsable) -> Iterator[Finding]:
     """Each contract with its subject in the registry, both ways. Raises what the registry raises, InvalidSchema."""
     for record in dict.fromkeys(contract.record for contract in contracts()):
         known = registry.versions(current(record).subject)
+        for one in known:
+            _refuse_no_avro(one)
         theirs = {fingerprint(one.schema): one for one in known}
         for contract in versions(record):
             yield _ours(contract, theirs.pop(fingerprint(json.dumps(contract.schema)), None), known)
@@ -53,6 +55,13 @@ def check_registry(registry: Browsable) -> Iterator[Finding]:
             problems = backward_problems(json.dumps(current(record).schema), one.schema)
             says = "reads it" if not problems else "does not read what was written under it"
             yield Finding(_name(current(record)), f"the registry's version {one.version}", problems, says)
+
+
+def _refuse_no_avro(one: Registered) -> None:
+    try:
+        parse(one.schema)
+    except InvalidSchema as error:
+        raise InvalidSchema(f"version {one.version} of {one.subject} in the registry is no Avro: {error}") from error
 
 
 def _ours(contract: Contract, registered: Registered | None, known: Sequence[Registered]) -> Finding:

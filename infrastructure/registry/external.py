@@ -15,14 +15,17 @@ _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 
 
 class ExternalRegistry:
-    """``url`` may hold user and password; they never reach a message."""
+    """``url`` may hold user and password; they never reach a message. Raises RegistryUnavailable if it is no URL."""
 
     def __init__(self, url: str, timeout_s: float = 10.0) -> None:
-        self._client = httpx.Client(
-            base_url=url.rstrip("/"),
-            timeout=timeout_s,
-            headers={"Content-Type": _MEDIA_TYPE, "Accept": f"{_MEDIA_TYPE}, application/json"},
-        )
+        try:
+            self._client = httpx.Client(
+                base_url=url.rstrip("/"),
+                timeout=timeout_s,
+                headers={"Content-Type": _MEDIA_TYPE, "Accept": f"{_MEDIA_TYPE}, application/json"},
+            )
+        except httpx.InvalidURL as error:
+            raise RegistryUnavailable("the address of the schema registry is no URL") from error
 
     def register(self, subject: str, schema: str) -> int:
         """The schema's id. Raises Incompatible or RegistryUnavailable."""
