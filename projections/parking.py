@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from domain.identifiers import shard_of
 from projections.folding import Decode, Fold, Folded, Unencodable
-from projections.ports import Log, LoggedEvent, Parked, Refused, ShardWrite, Sink
+from projections.ports import Fence, Log, LoggedEvent, Parked, Refused, ShardWrite, Sink
 from projections.protocol import Projection
 from projections.shards import LostRace
 
@@ -45,21 +45,28 @@ class Parking:
 
         State, mark and fence change by one compare-and-set under a new incarnation: the worker, which passes the key
         over as long as it believes it parked, loses its next one, reads anew and folds the key on from there. A long
-        history is folded part by part, and what is folded stays so. Raises LostRace if the fence moved away under
-        every try at one part.
+        history is folded part by part, and what is folded stays so. A part that the sink refuses, or whose state
+        cannot be encoded, is halved until it is one event: there the key is held back now. Raises LostRace if the fence
+        moved away under every try at one part.
         """
         folded, lost = 0, 0
+        suspects = 0  # so many events, the next ones of the key, have the refused one among them
         while lost < TRIES:
-            done = self._once(key)
+            try:
+                done = self._once(key, max(1, suspects // 2) if suspects else EVENTS_A_TRY)
+            except _PartRefused as refused:
+                suspects = refused.events
+                continue
             if done is None:
                 lost += 1
                 continue
-            folded, lost = folded + done.events, 0
+            folded, lost, suspects = folded + done.events, 0, max(0, suspects - done.events)
             if done.verdict != "part":
                 return done._replace(events=folded)
         raise LostRace(f"the fence of {key}'s shard moved at every one of {TRIES} tries; try again")
 
-    def _once(self, key: str) -> Retried | None:
+    def _once(self, key: str, most: int) -> Retried | None:
+        """Fold ``most`` events; None for a race that was lost. Raises _PartRefused for more than one of them."""
         shard = shard_of(key)
         fence = self._sink.fences([shard])[0]
         mark = self._sink.parked([shard]).get(shard, {}).get(key)
@@ -67,43 +74,41 @@ class Parking:
             return Retried("none")
         stored = self._sink.load({shard: [key]}).get(shard, {}).get(key)
         old = None if stored is None else self._projection.decode(stored)
-        events = self._log.read_key(self._projection.stream, key, mark.version, fence.seq, EVENTS_A_TRY + 1)
+        events = self._log.read_key(self._projection.stream, key, mark.version, fence.seq, most + 1)
         discarded = self._log.discarded(self._projection.name)
-        part, following = events[:EVENTS_A_TRY], events[EVENTS_A_TRY:]
-        done = self._folded(key, old, part, discarded)
-        failed = done.parked.get(key)
-        left = failed or (_moved(mark, following[0]) if following else None)
+        part, following = events[:most], events[most:]
         new_fence = fence._replace(incarnation=uuid4().hex)
-        write = ShardWrite(shard, fence, new_fence, done.encoded, done.rows, {key: left}, done.checkpoints)
         try:
-            won = self._sink.apply([write])[0]
-        except Refused as error:
-            return Retried("still", 0, mark._replace(kind="refused", reason=str(error)))
+            done = self._fold.run(part, lambda _: old, (), discarded)
+            failed = done.parked.get(key)
+            left = failed or (_moved(mark, following[0]) if following else None)
+            won = self._write(shard, fence, new_fence, key, done, left)
+        except (Refused, Unencodable) as error:
+            if len(part) > 1:
+                raise _PartRefused(len(part)) from error
+            failed = self._fold.refused(part[0], error)
+            won = self._write(shard, fence, new_fence, key, None, failed)
         if not won:
             return None
         if failed is not None:
             return Retried("still", sum(event.version < failed.version for event in part), failed)
         return Retried("part" if following else "unparked", len(part))
 
-    def _folded(self, key: str, old: Any, events: list[LoggedEvent], discarded: frozenset[int]) -> Folded[Any]:
-        """All of ``events``, or as many as can be written down; the mark says where it fails."""
+    def _write(
+        self, shard: int, fence: Fence, new: Fence, key: str, done: Folded[Any] | None, mark: Parked | None
+    ) -> bool:
+        write = ShardWrite(shard, fence, new, {}, parked={key: mark})
+        if done is not None:
+            write = write._replace(states=done.encoded, rows=done.rows, checkpoints=done.checkpoints)
+        return self._sink.apply([write])[0]
 
-        def run(count: int) -> Folded[Any]:
-            return self._fold.run(events[:count], lambda _: old, (), discarded)
 
-        try:
-            return run(len(events))
-        except Unencodable as error:
-            first = next(count for count in range(len(events)) if not self._can(run, count + 1))
-            return run(first)._replace(parked={key: self._fold.refused(events[first], error)})
+class _PartRefused(Exception):
+    """The sink refuses what these ``events`` come to, or it cannot be encoded."""
 
-    @staticmethod
-    def _can(run: Callable[[int], object], count: int) -> bool:
-        try:
-            run(count)
-        except Unencodable:
-            return False
-        return True
+    def __init__(self, events: int) -> None:
+        super().__init__(f"{events} events are refused together")
+        self.events = events
 
 
 def _moved(mark: Parked, event: LoggedEvent) -> Parked:
