@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-RETRIED = frozenset({429, 502, 503, 504})
+RETRIED = frozenset({408, 429, 502, 503, 504})
 FIRST_S = 0.1
 LONGEST_S = 5.0
 LONGEST_ASKED_S = 30.0

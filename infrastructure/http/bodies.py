@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from litestar import Request
@@ -14,27 +15,71 @@ from infrastructure.http.errors import ApiError
 _DECODER = msgspec.json.Decoder()
 MAX_DIGITS = 400
 
+MOST_BYTES_AT_ONCE: Final = 256 * 1024 * 1024
+"""Of all bodies that one process is reading: 32 of the largest that may come, thousands of a phone's batches."""
 
-async def read_body(request: Request[Any, Any, Any], limit: int) -> bytes:
+STALLED_S: Final = 30.0
+"""As long as an idle connection is kept: a phone that has lost its network says nothing, and would hold its part of
+the room for ever."""
+
+
+class NoRoom(ApiError):
+    """Other bodies take all the room there is; nothing of this one is kept."""
+
+    def __init__(self, most: int) -> None:
+        detail = f"nothing was recorded: bodies of {most} bytes in all are read at once; send the request again"
+        super().__init__(503, "uploads_full", detail, {"Retry-After": "1"})
+
+
+class Room:
+    """What bodies may hold together while they are read (invariant 15); ``held`` bytes of it are taken."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.held = 0
+
+    def refuse_without(self, size: int, limit: int) -> None:
+        """Raises NoRoom unless ``size`` more bytes fit; one body alone always may have its ``limit``."""
+        if self.held + size > max(self._most, limit):
+            raise NoRoom(self._most)
+
+
+_ROOM: Final = Room(MOST_BYTES_AT_ONCE)
+
+
+async def read_body(
+    request: Request[Any, Any, Any], limit: int, room: Room = _ROOM, stalled_s: float = STALLED_S
+) -> bytes:
     """The whole body.
 
-    Raises ApiError 413 past ``limit`` bytes, by its declared length or while it comes, and 400 if it ends early.
+    Raises ApiError 413 past ``limit`` bytes, by its declared length or while it comes; NoRoom likewise, where all that
+    are read take too much; 400 if it ends early, and 408 if nothing comes for ``stalled_s`` seconds.
     """
     declared = request.headers.get("content-length")
-    if declared is not None and declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
-    chunks: list[bytes] = []
-    size = 0
+    if declared is not None and declared.isdigit():
+        if int(declared) > limit:
+            raise _too_large(limit)
+        # Looked at, not taken: only what has come takes memory, and whoever declares much and sends nothing takes none.
+        room.refuse_without(int(declared), limit)
+    clock = asyncio.get_running_loop().time
+    body = bytearray()  # a list of parts would hold many times their bytes where they come one by one
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise _too_large(limit)
-            chunks.append(chunk)
+        async with asyncio.timeout(stalled_s) as patience:
+            async for chunk in request.stream():
+                patience.reschedule(clock() + stalled_s)
+                if len(body) + len(chunk) > limit:
+                    raise _too_large(limit)
+                room.refuse_without(len(chunk), limit)
+                room.held += len(chunk)
+                body += chunk
+        return bytes(body)
+    except TimeoutError as error:
+        raise ApiError(408, "body_stalled", f"nothing of the body came for {stalled_s:.0f} s; send it again") from error
     except InternalServerException as error:
         # A phone that drops its upload is no failure of ours: as a 500 it would wake somebody.
         raise ApiError(400, "incomplete_body", "the connection was closed before the body had come whole") from error
-    return b"".join(chunks)
+    finally:
+        room.held -= len(body)
 
 
 def decode_json(body: bytes) -> Any:

@@ -14,7 +14,7 @@ from litestar.openapi import ResponseSpec
 from domain.errors import PingRejected
 from domain.gps_ping import GpsPing, parse_ping
 from domain.riders import PingOutcome
-from infrastructure.http.bodies import decode_json, read_body
+from infrastructure.http.bodies import NoRoom, decode_json, read_body
 from infrastructure.http.described import errors
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.openapi import PingsOperation
@@ -48,7 +48,7 @@ class Accepted(msgspec.Struct):
 Count = Callable[[Accepted], None]
 Seen = Callable[[float, float], None]
 """Told of each recorded request: seconds from its newest ping's event to reception, and from reception to commit."""
-Why = Literal["queue_full", "event_store"]
+Why = Literal["queue_full", "event_store", "uploads_full"]
 Refused = Callable[[Why, int], None]
 """Told of each request that is answered with 503: why, and how many pings must be sent again."""
 
@@ -68,11 +68,16 @@ def pings_route(
         operation_class=PingsOperation,
         summary="Record GPS pings",
         tags=["ingest"],
-        responses={200: ResponseSpec(Accepted, generate_examples=False)} | errors(400, 413, 503),
+        responses={200: ResponseSpec(Accepted, generate_examples=False)} | errors(400, 408, 413, 503),
     )
     async def post_pings(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Answers after the commit; one request is one transaction. A ping sent again is recorded once."""
-        items = _items(decode_json(await read_body(request, max_bytes)), max_items)
+        try:
+            items = _items(decode_json(await read_body(request, max_bytes)), max_items)
+        except NoRoom:
+            # How many pings are in a body that was not read, nobody knows: the request counts as one.
+            refused("uploads_full", 1)
+            raise
         received_ms = now_ms()
         pings: list[GpsPing] = []
         indexes: list[int] = []

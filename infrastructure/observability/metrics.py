@@ -44,7 +44,9 @@ REQUESTS = Histogram(
     "ridelog_http_request_seconds", "Time of HTTP requests", ("method", "route", "status"), buckets=_SECONDS
 )
 REFUSED = Counter(
-    "ridelog_pings_refused", "Pings of requests answered with 503, to be sent again: queue_full, event_store", ("why",)
+    "ridelog_pings_refused",
+    "Pings of requests answered with 503, to be sent again: queue_full, event_store; uploads_full, as one a request",
+    ("why",),
 )
 QUEUE = named_gauge("ridelog_ingest_queue_pings", "Pings that wait for a transaction")
 QUEUE_CAPACITY = named_gauge("ridelog_ingest_queue_capacity_pings", "Pings that may wait before requests are refused")
