@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from functools import lru_cache
 from uuid import UUID, uuid5
@@ -17,6 +18,7 @@ NAMESPACE = UUID("8a1fb4e4-6f0d-5f0e-9a53-3d1c2d1f7b10")
 
 _PING_IDENTITY = struct.Struct(">qdd")
 _CACHED_KEYS = 65_536
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 """Bounds what hostile keys can make us remember: 128 code points of 4 bytes each, in three caches."""
 
 
@@ -36,6 +38,11 @@ def check_rider_id(rider_id: str) -> str:
 def aggregate_id(aggregate_type: str, key: str) -> UUID:
     """UUIDv5 over ``<type>/<key>``, for example ``Rider/anna``."""
     return uuid5(NAMESPACE, f"{aggregate_type}/{key}")
+
+
+def is_event_id(text: str) -> bool:
+    """By its form: UUID() alone reads much else, and two ids that were sent would become one."""
+    return _UUID.fullmatch(text) is not None
 
 
 def derive_event_id(rider_id: str, event_timestamp_ms: int, latitude: float, longitude: float) -> str:

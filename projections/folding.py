@@ -6,7 +6,7 @@ Pure but for ``decode``, which may ask the registry for a schema that it has not
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from domain.contracts import UndecodableError
@@ -17,6 +17,7 @@ from projections.protocol import Projection
 from read_models.rows import RowChange, merged
 
 S = TypeVar("S")
+Kind = Literal["decode", "fold", "refused"]
 Decode = Callable[[bytes], Mapping[str, Any]]
 """Payload -> record. Raises UndecodableError for bytes that nobody can read; anything else passes by itself."""
 
@@ -53,29 +54,46 @@ class Fold(Generic[S]):
 
     def run(
         self,
-        events: Iterable[LoggedEvent],
+        events: Sequence[LoggedEvent],
         get: Callable[[str], S | None],
         parked_before: Container[str],
         discarded: Container[int],
     ) -> Folded[S]:
         """Fold ``events`` in their order onto the states that ``get`` has (None: the key is new).
 
-        Keys in ``parked_before`` and ``discarded`` positions are passed over. Raises what ``decode`` raises for a
-        registry that is away: that passes, and parks nobody.
+        A key is parked at its first event that cannot be decoded or folded, or that leads to a state which cannot be
+        encoded. Keys in ``parked_before`` and ``discarded`` positions are passed over. Raises what ``decode`` raises
+        for a registry that is away: that passes, and parks nobody.
         """
+        states, unwritable = self._pass(events, get, parked_before, discarded, encode_each=False)
+        if unwritable:
+            # Which event it was is known only event by event; all keys that way would cost half as much again.
+            suspects = [event for event in events if event.key in unwritable]
+            exact, _ = self._pass(suspects, get, parked_before, discarded, encode_each=True)
+            states = states.without(unwritable).beside(exact)
+        return states.folded()
+
+    def _pass(
+        self,
+        events: Sequence[LoggedEvent],
+        get: Callable[[str], S | None],
+        parked_before: Container[str],
+        discarded: Container[int],
+        *,
+        encode_each: bool,
+    ) -> tuple[_Passed[S], set[str]]:
+        """All of ``events``, and the keys whose state cannot be encoded; none if that is tried with each event."""
         projection, decode, fold, changes = self.projection, self._decode, self.projection.fold, self.projection.changes
-        initial, rows_are_kept = projection.initial, bool(projection.tables)
-        states: dict[str, S] = {}
-        rows: dict[str, list[RowChange]] = {}
-        last: dict[str, LoggedEvent] = {}
-        parked: dict[str, Parked] = {}
+        encode, initial, rows_are_kept = projection.encode, projection.initial, bool(projection.tables)
+        done: _Passed[S] = _Passed({}, {}, {}, {}, [], 0)
+        states, rows, parked = done.states, done.rows, done.parked
+        unwritable: set[str] = set()
         newest_ms, every = 0, self._every
-        checkpoints: list[Checkpoint] = []
         for event in events:
             position, _, _, key, version, event_type, payload = event
             if key in parked or key in parked_before or position in discarded:
                 continue
-            kind: Literal["decode", "fold"] = "decode"
+            kind: Kind = "decode"
             try:
                 data = decode(payload)
                 kind = "fold"
@@ -85,42 +103,76 @@ class Fold(Generic[S]):
                     if old is None:
                         old = initial
                 new = fold(old, KeyedEvent(key, version, position, event_type, data))
-                if rows_are_kept:
-                    rows.setdefault(key, []).extend(changes(key, new))
-                elif version % every == 0:
-                    checkpoints.append(Checkpoint(key, version, position, projection.encode(new), payload))
+                made = changes(key, new) if rows_are_kept else ()
+                kind = "refused"
+                if encode_each:
+                    encode(new)
             except Exception as error:
                 if kind == "decode" and not isinstance(error, UndecodableError):
                     raise
                 parked[key] = mark(event, kind, error, self._now_ms())
                 continue
             states[key] = new
-            last[key] = event
+            if rows_are_kept:
+                rows.setdefault(key, []).extend(made)
+            elif version % every == 0:
+                try:
+                    done.checkpoints.append(Checkpoint(key, version, position, encode(new), payload))
+                except Exception:  # noqa: BLE001 (told with its event in the second pass)
+                    unwritable.add(key)
             at_ms = data.get("event_timestamp_ms", 0)
             if at_ms > newest_ms:  # noqa: PLR1730 (max() costs twice as much, and this runs for every event)
                 newest_ms = at_ms
-        encoded: dict[str, bytes] = {}
         for key, state in states.items():
             try:
-                encoded[key] = projection.encode(state)
-            except Exception as error:
-                raise Unencodable(last[key], error) from error
-        changed = merged(r for kept in rows.values() for r in kept)
-        return Folded(states, encoded, changed, parked, newest_ms, checkpoints)
+                done.encoded[key] = encode(state)
+            except Exception:  # noqa: BLE001 (told with its event in the second pass)
+                unwritable.add(key)
+        return done._replace(newest_ms=newest_ms), unwritable
 
     def refused(self, event: LoggedEvent, error: Exception) -> Parked:
         """The mark for an event whose result the sink's server refuses."""
         return mark(event, "refused", error, self._now_ms())
 
 
-class Unencodable(Exception):
-    """A folded state that its read model cannot write down; the event is the last one of its key."""
+class _Passed(NamedTuple, Generic[S]):
+    """What is folded of some keys; ``rows`` by key, not merged yet."""
 
-    def __init__(self, event: LoggedEvent, cause: Exception) -> None:
-        super().__init__(f"{event.key}: {cause!r}")
+    states: dict[str, S]
+    encoded: dict[str, bytes]
+    rows: dict[str, list[RowChange]]
+    parked: dict[str, Parked]
+    checkpoints: list[Checkpoint]
+    newest_ms: int
+
+    def without(self, keys: Container[str]) -> _Passed[S]:
+        """The same, as if there were no events of ``keys``."""
+        return _Passed(
+            {key: state for key, state in self.states.items() if key not in keys},
+            {key: data for key, data in self.encoded.items() if key not in keys},
+            {key: made for key, made in self.rows.items() if key not in keys},
+            {key: one for key, one in self.parked.items() if key not in keys},
+            [one for one in self.checkpoints if one.key not in keys],
+            self.newest_ms,
+        )
+
+    def beside(self, other: _Passed[S]) -> _Passed[S]:
+        """This and ``other``, which are of different keys."""
+        return _Passed(
+            self.states | other.states,
+            self.encoded | other.encoded,
+            self.rows | other.rows,
+            self.parked | other.parked,
+            self.checkpoints + other.checkpoints,
+            max(self.newest_ms, other.newest_ms),
+        )
+
+    def folded(self) -> Folded[S]:
+        changed = merged(change for made in self.rows.values() for change in made)
+        return Folded(self.states, self.encoded, changed, self.parked, self.newest_ms, self.checkpoints)
 
 
-def mark(event: LoggedEvent, kind: Literal["decode", "fold", "refused"], error: Exception, now_ms: int) -> Parked:
+def mark(event: LoggedEvent, kind: Kind, error: Exception, now_ms: int) -> Parked:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {frames[-1].name}:{frames[-1].lineno}" if frames and kind == "fold" else ""
     # NUL cannot be stored by Postgres, and an error may quote the very bytes that could not be read.

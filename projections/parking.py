@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 from domain.identifiers import shard_of
-from projections.folding import Decode, Fold, Folded, Unencodable
+from projections.folding import Decode, Fold, Folded
 from projections.ports import Fence, Log, LoggedEvent, Parked, Refused, ShardWrite, Sink
 from projections.protocol import Projection
 from projections.shards import LostRace
@@ -83,7 +83,7 @@ class Parking:
             failed = done.parked.get(key)
             left = failed or (_moved(mark, following[0]) if following else None)
             won = self._write(shard, fence, new_fence, key, done, left)
-        except (Refused, Unencodable) as error:
+        except Refused as error:
             if len(part) > 1:
                 raise _PartRefused(len(part)) from error
             failed = self._fold.refused(part[0], error)
@@ -104,7 +104,7 @@ class Parking:
 
 
 class _PartRefused(Exception):
-    """The sink refuses what these ``events`` come to, or it cannot be encoded."""
+    """The sink refuses what these ``events`` come to."""
 
     def __init__(self, events: int) -> None:
         super().__init__(f"{events} events are refused together")

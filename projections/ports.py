@@ -134,7 +134,8 @@ class Fence(NamedTuple):
 class Parked(NamedTuple):
     """Why a key is held back: its first event that could not be folded. What follows is in the log already.
 
-    ``kind``: its bytes cannot be decoded, the fold raised, or the sink's server refused the result.
+    ``kind``: its bytes cannot be decoded, the fold raised, or the result was refused: its read model cannot encode it,
+    or the sink's server does not take it.
     """
 
     seq: int

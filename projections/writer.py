@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from projections.checkpoints import EVERY
 from projections.fences import digest_of
-from projections.folding import Decode, Fold, Folded, Unencodable
+from projections.folding import Decode, Fold, Folded
 from projections.ports import LoggedEvent, Parked, Refused, ShardWrite, Sink
 from projections.protocol import Projection
 from projections.shard import ShardState
@@ -66,7 +66,7 @@ class ShardWriter(Generic[S]):
         self._load(shards, ready)
         try:
             written = self._together(shards, ready)
-        except (Refused, Unencodable) as error:
+        except Refused as error:
             log.warning(
                 "a batch was refused, looking for the event: %s", error, extra={"projection": self._projection.name}
             )
@@ -96,7 +96,7 @@ class ShardWriter(Generic[S]):
     def _halving(self, state: ShardState[S], shard: int, events: Sequence[LoggedEvent]) -> Written:
         try:
             return self._together({shard: state}, {shard: events})
-        except (Refused, Unencodable) as error:
+        except Refused as error:
             if len(events) == 1:
                 return self._park(state, shard, events[0], error)
         middle = len(events) // 2

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
+from infrastructure.user_error import UserError
 from read_models.rows import RowChange, RowTable
 from read_models.view import Kind
 
@@ -44,7 +45,10 @@ def schema(columns: Mapping[str, Kind]) -> pa.Schema:
 
 
 class ParquetWriter:
-    """Writes rows in groups of ROW_GROUP; the file has its name only when it is whole."""
+    """Writes rows in groups of ROW_GROUP; the file has its name only when it is whole.
+
+    ``add`` and ``close`` raise UserError for a value that is none of its column: an integer of more than 64 bits, say.
+    """
 
     def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
         import pyarrow.parquet as pq
@@ -79,7 +83,14 @@ class ParquetWriter:
         import pyarrow as pa
 
         if any(self._columns.values()):
-            self._writer.write_table(pa.table(self._columns, schema=self._schema))
+            try:
+                table = pa.table(self._columns, schema=self._schema)
+            except (pa.ArrowException, ArithmeticError, ValueError, TypeError) as error:
+                raise UserError(
+                    f"a value does not fit its column in {self._path.name}: {error}; see `parked list`: what a store "
+                    "refuses holds its key back, and a replay does not know of it"
+                ) from error
+            self._writer.write_table(table)
         for values in self._columns.values():
             values.clear()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import httpx
 import pytest
 
+from projections.catalogue import PROJECTIONS
+from tests.support.poison import record_nameless
 from tests.support.ridelog import Ridelog
 from tests.support.waiting import eventually
 
@@ -105,6 +108,39 @@ def test_before_his_first_ping_a_rider_is_unknown(ridelog: Ridelog, rider: str) 
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown_rider")
         hours = ridelog.http.get(f"/analytics/riders/{rider}", params=query)
         assert (hours.status_code, hours.json()) == (404, answer.json())
+
+
+def test_regression_the_past_of_a_key_with_a_ping_of_no_identity_is_what_was_served(
+    ridelog: Ridelog, rider: str
+) -> None:
+    """It was answered by 500, and a replay of all riders by a traceback: for the others too."""
+    ridelog.post([ping(rider, n, n / 1e4) for n in range(4)])
+    bad = record_nameless(ridelog.info.postgres_url, ping(rider, 4, 0.1), START_MS + 4_000)
+
+    def marks() -> dict[str, dict[str, Any]]:
+        found = json.loads(ridelog.ask("parked", "list", "--json").stdout)
+        return {one["projection"]: one["mark"] for one in found if one["key"] == rider}
+
+    try:
+        eventually(lambda: marks().keys() == PROJECTIONS.keys(), within_s=30, what="every projection has parked it")
+        assert {mark["position"] for mark in marks().values()} == {bad}
+        last, then_ms = after_ms(ridelog, ping(rider, 5, 5 / 1e4))
+        live = ridelog.speed(rider)
+        assert live is not None
+        for query in ({"at": then_ms}, {"position": last}, {"at": then_ms, "axis": "event"}):
+            answer = served(ridelog, rider, **query)
+            assert answer.status_code == 200, answer.text
+            assert answer.json() | {"age_ms": 0, "status": ""} == live | {"age_ms": 0, "status": ""}
+        for name in PROJECTIONS:
+            every = json.loads(ridelog.ask("replay", name, "--position", str(last), "--json").stdout)
+            assert rider in every["parked"]
+            one = json.loads(ridelog.ask("replay", name, "--key", rider, "--position", str(last), "--json").stdout)
+            assert (one["parked"]["position"], one["parked"]["kind"]) == (bad, marks()[name]["kind"])
+    finally:
+        # All that follows in this ridelog wants every stage to be well.
+        for name in PROJECTIONS:
+            ridelog.ask("parked", "discard", name, rider, "--why", "the test is over")
+    assert marks() == {}
 
 
 def test_analytics_as_of_a_position_are_the_rows_as_they_were(ridelog: Ridelog, rider: str) -> None:

@@ -198,6 +198,14 @@ def test_a_file_that_cannot_be_ended_leaves_nothing_behind(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
 
 
+@pytest.mark.parametrize("value", [1 << 63, "many"])
+def test_regression_what_fits_no_column_is_said_in_words(tmp_path: Path, value: object) -> None:
+    """It ended the replay of all keys with a traceback; a store would have refused it, and parked the key."""
+    with pytest.raises(UserError, match=r"does not fit its column in rows\.parquet.*parked list"):
+        parquet.write(tmp_path / "rows.parquet", {"pings": "integer"}, [{"pings": value}])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_minutes_of_the_fleet_are_summed_over_shards(filled: Settings, tmp_path: Path) -> None:
     request = Request("analytics", horizon(filled, AsOf.at_position(EVENTS)), LIMITS, allow_expired=False)
     output = replay_all(filled, ANALYTICS, request, tmp_path, 2, lambda done, of: None)
