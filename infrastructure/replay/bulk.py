@@ -16,7 +16,7 @@ from infrastructure.rebuild.world import projection_named
 from infrastructure.replay import parquet
 from infrastructure.replay.parts import keep_only
 from infrastructure.replay.request import Request, encode, values
-from infrastructure.replay.store import last_event, open_store
+from infrastructure.replay.store import log_upto, open_store
 from infrastructure.settings import Settings
 from projections.folding import Decode
 from projections.protocol import Projection
@@ -65,8 +65,9 @@ def replay_all(
 ) -> Output:
     """Fold every shard that ``folder`` has no part of yet; ``show`` hears (events folded, events to fold)."""
     folder.mkdir(parents=True, exist_ok=True)
-    same_log = {"last_event": last_event(settings, request.horizon.position)}
-    keep_only(folder, encode(request.document(projection) | same_log))
+    keep_only(
+        folder, encode(request.document(projection) | log_upto(settings, projection.name, request.horizon.position))
+    )
     missing = [shard for shard in range(SHARDS) if not _sidecar(folder, shard).exists()]
     total = request.horizon.position
     done = CONTEXT.Value("q", 0)

@@ -28,7 +28,7 @@ from infrastructure.replay.history_parts import (
 from infrastructure.replay.manifest import Manifest, code_of, manifest, manifest_path
 from infrastructure.replay.parts import keep_only, parts_of
 from infrastructure.replay.request import encode
-from infrastructure.replay.store import last_event, open_store
+from infrastructure.replay.store import log_upto, open_store
 from infrastructure.settings import Settings
 from projections.replay.as_of import AsOf, Horizon
 
@@ -70,7 +70,7 @@ def _make_whole(
     projection = projection_named(request.projection)
     # All that rows depend on: the manifest says of all of them what made the last ones.
     whose = {"request": request, "log_id": horizon.log_id, "code": code_of(projection)}
-    whose["last_event"] = last_event(settings, request.position)
+    whose |= log_upto(settings, projection.name, request.position)
     keep_only(folder, encode(msgspec.to_builtins({**whose, "fingerprint": numeric_fingerprint()})))
     shards = list(range(SHARDS)) if request.keys is None else sorted({shard_of(key) for key in request.keys})
     missing = [shard for shard in shards if not sidecar(folder, shard).exists()]

@@ -39,7 +39,7 @@ def parts_of(out: Path) -> Iterator[Path]:
 
 
 def keep_only(folder: Path, whose: bytes) -> None:
-    """Parts of another question, or made by other code, must not be mixed with these: they go."""
+    """Parts of another question, or made by other code or of another log, must not be mixed with these: they go."""
     request = folder / REQUEST
     if request.exists() and request.read_bytes() == whose:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 
@@ -42,8 +42,14 @@ def open_store(settings: Settings) -> Iterator[Store]:
         engine.dispose()
 
 
-def last_event(settings: Settings, position: int) -> str:
-    """Digest of the event at ``position``, "" if there is none: a log that was restored has another one there, and
-    parts that were made before must not be mixed with others (invariant 14). Raises as ``open_store``."""
+def log_upto(settings: Settings, projection: str, position: int) -> dict[str, Any]:
+    """What parts depend on beside the question and the code, and may have changed since older ones were made.
+
+    ``last_event``: digest of the event at ``position``, "" if there is none: a log that was restored has another one
+    there (invariant 14). ``discarded``: the positions up to there that the projection passes over (invariant 10).
+    Raises as ``open_store``.
+    """
     with open_store(settings) as store:
-        return "".join(digest_of(event) for event in PostgresLog(store.engine).events_at([position]).values())
+        log = PostgresLog(store.engine)
+        last = "".join(digest_of(event) for event in log.events_at([position]).values())
+        return {"last_event": last, "discarded": sorted(p for p in log.discarded(projection) if p <= position)}

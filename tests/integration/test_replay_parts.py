@@ -16,6 +16,7 @@ from sqlalchemy import text
 from domain.contracts import Codec
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.event_store.discards import Discard, record_discard
 from infrastructure.event_store.engine import reader_engine, writer_engine
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.registry.connect import schema_ids
@@ -120,6 +121,57 @@ def test_parts_that_other_code_has_made_are_not_mixed_in(filled: Settings, tmp_p
 
     assert max(folded()) == 1_000
     assert folded() == [], "its own parts are kept"
+
+
+@pytest.fixture
+def small(migrated_postgres: Postgres) -> Iterator[Settings]:
+    """A log of 300 riders, for one test alone."""
+    with fresh_database(migrated_postgres) as url:
+        yield fill(url, 2_000)
+
+
+def discard(settings: Settings, position: int) -> None:
+    """Of the speed projection, as `parked discard` records it."""
+    engine = writer_engine(settings.postgres_url or "")
+    record_discard(engine, Discard("speed", position, "a rider", "ann", "a broken phone"))
+    engine.dispose()
+
+
+def test_regression_parts_from_before_a_discard_are_not_mixed_in(small: Settings, tmp_path: Path) -> None:
+    """Gone on with, a replay that was broken off still held what a fresh one passes over."""
+    request = Request("speed", horizon(small, AsOf.at_position(1_900)), LIMITS, allow_expired=True)
+
+    def rows(folder: str) -> list[parquet.Row]:
+        output = replay_all(small, SPEED, request, tmp_path / folder, 1, lambda done, of: None)
+        return list(merged_rows(SPEED, output, "speed"))
+
+    before = rows("parts")
+    discard(small, 1_950)
+    told = (tmp_path / "parts" / "00.json").stat().st_ino
+    assert rows("parts") == before
+    assert (tmp_path / "parts" / "00.json").stat().st_ino == told, "what lies beyond the position asks for nothing new"
+    discard(small, 1_890)
+    assert rows("parts") == rows("fresh") != before
+
+
+def test_regression_a_history_goes_on_with_no_rows_from_before_a_discard(small: Settings, tmp_path: Path) -> None:
+    where = horizon(small, AsOf.known(START_MS + 70_000))
+    request = HistoryRequest(
+        "speed", None, where.at_ms, where.at_ms, 1_000, "known", where.position, *LIMITS, allow_expired=True
+    )
+
+    def broken_off(done: int, of: int) -> None:
+        if done == of:
+            raise BrokenOff
+
+    with pytest.raises(BrokenOff):
+        make_history(small, request, where, tmp_path / "history.parquet", 1, broken_off)
+    discard(small, 1_890)
+    made = [
+        make_history(small, request, where, tmp_path / name, 1, lambda done, of: None)
+        for name in ("history.parquet", "fresh.parquet")
+    ]
+    assert made[0] == made[1]
 
 
 def test_a_history_that_was_broken_off_goes_on_but_not_with_rows_of_other_code(

@@ -18,7 +18,7 @@ from infrastructure.event_store import restores
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.kafka.port import LastRecord
-from infrastructure.replay.store import last_event
+from infrastructure.replay.store import log_upto
 from infrastructure.settings import Settings
 from tests.support.log_events import events_of
 from tests.support.relay_life import Life, records_of
@@ -100,9 +100,9 @@ def test_the_slot_of_another_database_on_the_server_is_told(
 
 def test_parts_of_a_replay_are_of_one_history(settings: Settings, engine: Engine) -> None:
     EventRecorder(engine).insert_events(events_of("anna", 1, 50))
-    before = last_event(settings, 30)
-    assert before == last_event(settings, 30) != ""
-    assert last_event(settings, 99) == ""
+    before = log_upto(settings, "speed", 30)
+    assert before == log_upto(settings, "speed", 30)
+    assert before["last_event"] != log_upto(settings, "speed", 99)["last_event"] == ""
     set_back(engine, 20)
     EventRecorder(engine).insert_events(events_of("berta", 1, 60))
-    assert last_event(settings, 30) != before
+    assert log_upto(settings, "speed", 30) != before
