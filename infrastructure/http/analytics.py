@@ -29,6 +29,7 @@ from projections.replay.as_of import AsOf
 
 _READ: Final = {"role": "read"}
 _DAY = timedelta(days=1)
+_LAST = datetime.max.replace(tzinfo=UTC)
 _NOT_YET = "no ping of this rider is in the analytics yet"
 
 Time = Annotated[str | None, Parameter(description="epoch milliseconds, or RFC 3339 with zone")]
@@ -80,13 +81,15 @@ def _riders(readings: Readings) -> HTTPRouteHandler:
         axis: OnAxis = None,
         position: AtPosition = None,
     ) -> dict[str, Any]:
-        """By rider id. Whole hours: ``since`` (a day before ``until``) and ``until`` (now) go down to the hour."""
-        end = instant("until", until) or datetime.now(UTC) + timedelta(hours=1)
-        start = _full_hour(instant("since", since) or end - _DAY)
+        """By rider id. Whole hours: ``since`` (a day before ``until``) and ``until`` (now, or the instant that is asked
+        about) go down to the hour."""
+        start, end = instant("since", since), instant("until", until)
         if min_speed_mps is not None and not 0 <= min_speed_mps < 1_000:
             raise ApiError(400, "invalid_speed", "min_speed_mps is from 0 to 1,000 metres a second")
         wanted, after = checked_limit(limit), decode_cursor(cursor)
         with readings(as_of(at, axis, position)) as read:
+            end = end or _behind(read.moment(), timedelta(hours=1))
+            start = _full_hour(start or end - _DAY)
             rows = read.riders(start, _full_hour(end), min_speed_mps, after, wanted + 1)
             return page([_hour_row(row) for row in rows], wanted, "rider_id", **read.place())
 
@@ -153,12 +156,14 @@ def _fleet(readings: Readings) -> HTTPRouteHandler:
         axis: OnAxis = None,
         position: AtPosition = None,
     ) -> dict[str, Any]:
-        """The minutes from ``since`` (an hour before ``until``) to ``until`` (now). ``fences``: the seq of each shard
-        up to which the sums hold every event."""
-        end = instant("until", until) or datetime.now(UTC)
-        start = instant("since", since) or end - timedelta(hours=1)
+        """The minutes from ``since`` (an hour before ``until``) to ``until`` (now, or the instant that is asked about).
+        ``fences``: the seq of each shard up to which the sums hold every event."""
+        start, end = instant("since", since), instant("until", until)
         wanted, after = checked_limit(limit), decode_time_cursor(cursor)
         with readings(as_of(at, axis, position)) as read:
+            # As of an instant is up to it, inclusive; a span ends before its end.
+            end = end or _behind(read.moment(), timedelta(milliseconds=1))
+            start = start or end - timedelta(hours=1)
             rows = read.fleet(start.replace(second=0, microsecond=0), end, after, wanted + 1)
             return page([_speeds(row) for row in rows], wanted, "minute", **read.place(), fences=read.fences())
 
@@ -177,6 +182,11 @@ def _speeds(row: dict[str, Any]) -> dict[str, Any]:
         "distance_m": row["distance_mm"] / 1000,
         "speed_mean_mps": row["moving_mm"] / moving_ms if moving_ms else None,
     }
+
+
+def _behind(moment: datetime, step: timedelta) -> datetime:
+    """``moment`` and a step, or the end of all calendars."""
+    return moment + min(step, _LAST - moment)
 
 
 def _full_hour(moment: datetime) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -16,7 +16,8 @@ Row = dict[str, Any]
 
 
 class Reading(Protocol):
-    """Rows of one generation at one instant, of now or of then. ``place`` and ``fences`` say of which."""
+    """Rows of one generation at one instant, of now or of then. ``place`` and ``fences`` say of which; ``moment`` when
+    that is, where a span ends of which no end was given."""
 
     def riders(
         self, since: datetime, until: datetime, above_mps: float | None, after: str | None, limit: int
@@ -29,6 +30,8 @@ class Reading(Protocol):
     def latest_hour_of(self, rider_id: str) -> datetime | None: ...
 
     def fleet(self, since: datetime, until: datetime, after: datetime | None, limit: int) -> list[Row]: ...
+
+    def moment(self) -> datetime: ...
 
     def place(self) -> Row: ...
 
@@ -72,6 +75,9 @@ class LiveReading:
 
     def fleet(self, since: datetime, until: datetime, after: datetime | None, limit: int) -> list[Row]:
         return self._rows(queries.fleet(since, until, after, limit))
+
+    def moment(self) -> datetime:
+        return datetime.now(UTC)
 
     def place(self) -> Row:
         """Which generation answers; None before anything is folded."""

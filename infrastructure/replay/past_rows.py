@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine
@@ -62,12 +63,16 @@ class PastReading(AnalyticsRows):
 
     def __init__(self, rows: Rows, horizon: Horizon, fences: dict[str, int]) -> None:
         super().__init__(rows.values())
-        self._position = horizon.position
+        self._horizon = horizon
         self._fences = fences
+
+    def moment(self) -> datetime:
+        """The instant that was asked about; of a position, when the event there was recorded."""
+        return datetime.fromtimestamp(self._horizon.at_ms / 1000, UTC)
 
     def place(self) -> dict[str, Any]:
         """No generation wrote these: they are of this code's fold, up to ``position``."""
-        return {"generation": None, "position": self._position}
+        return {"generation": None, "position": self._horizon.position}
 
     def fences(self) -> dict[str, int]:
         return self._fences

@@ -19,7 +19,9 @@ from infrastructure.http.errors import HANDLERS
 from infrastructure.replay.past_rows import PastRows
 from read_models import analytics_queries as queries
 from tests.support.http_server import served
+from tests.support.recorded_log import write
 from tests.support.servers import fresh_database
+from tests.support.speed_events import ping_data
 
 
 def router(engine: Engine) -> Router:
@@ -178,6 +180,46 @@ def test_before_anything_is_folded_lists_are_empty(engine: Engine) -> None:
     ):
         assert get(client, "/riders") == {"items": [], "next": None, "generation": None}
         assert get(client, "/fleet") == {"items": [], "next": None, "generation": None, "fences": {}}
+
+
+def test_regression_of_a_past_instant_the_last_day_and_the_last_hour_end_there(engine: Engine) -> None:
+    """They ended now: who asked for a past instant without a span of his own got an empty list."""
+    noon_ms = int(NOON.timestamp() * 1000)
+    minutes = [-26 * 60, -25 * 60, -23 * 60, -61, -60, -30, 0, 1, 30, 90]
+    write(
+        engine,
+        [
+            {
+                **ping_data("anna", noon_ms + m * 60_000, number),
+                "event_type": "GpsPing",
+                "recorded_ms": noon_ms + m * 60_000,
+            }
+            for number, m in enumerate(minutes)
+        ],
+    )
+    as_of_noon: list[dict[str, Any]] = [
+        {"at": noon_ms},
+        {"at": noon_ms, "axis": "event"},
+        {"position": minutes.index(0) + 1},
+    ]
+    with (
+        served(Litestar([router(engine)], exception_handlers=HANDLERS)) as url,
+        httpx.Client(base_url=url, timeout=20.0) as http,
+    ):
+        for then in as_of_noon:
+            fleet = get(http, "/fleet", **then)["items"]
+            assert [row["minute"][11:16] for row in fleet] == ["11:00", "11:30", "12:00"], then
+            (anna,) = get(http, "/riders", **then)["items"]
+            assert anna["pings"] == 5, then
+            # Whatever is given counts.
+            assert get(http, "/fleet", **then, since=noon_ms - 3 * 3_600_000)["items"][0]["minute"][11:16] == "10:59"
+            assert get(http, "/riders", **then, until=noon_ms - 24 * 3_600_000)["items"][0]["pings"] == 2
+        assert get(http, "/riders", position=0)["items"] == get(http, "/fleet", position=0)["items"] == []
+        # The last instant that can be named.
+        for path in ("/riders", "/fleet"):
+            assert get(http, path, at=253_402_300_799_999, axis="event")["items"] == []
+        refused = http.get("/analytics/fleet", params={"position": 99, "since": "yesterday"})
+        assert refused.json()["code"] == "invalid_time", "what is wrong with a span is said before anything is folded"
 
 
 def test_a_database_that_is_away_is_503() -> None:
