@@ -29,8 +29,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 # Files side by side, each as a whole in one worker with servers of its own (tests/support/side_by_side.py); three, for they
-# wait more than they work. One test at
-# a time, on a machine that has other things to do: make test WORKERS=0
+# wait more than they work. One test at a time, on a machine that has other things to do: make test WORKERS=0
 WORKERS ?= 3
 test: lint
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=25 --durations-min=10
