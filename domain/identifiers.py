@@ -17,8 +17,8 @@ NAMESPACE = UUID("8a1fb4e4-6f0d-5f0e-9a53-3d1c2d1f7b10")
 """Never change: every aggregate id and every derived event id in every log hangs on it."""
 
 _PING_IDENTITY = struct.Struct(">qdd")
-_CACHED_KEYS = 65_536
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_CACHED_KEYS = 65_536
 """Bounds what hostile keys can make us remember: 128 code points of 4 bytes each, in three caches."""
 
 

@@ -65,13 +65,11 @@ class Fold(Generic[S]):
         encoded. Keys in ``parked_before`` and ``discarded`` positions are passed over. Raises what ``decode`` raises
         for a registry that is away: that passes, and parks nobody.
         """
-        states, unwritable = self._pass(events, get, parked_before, discarded, encode_each=False)
-        if unwritable:
-            # Which event it was is known only event by event; all keys that way would cost half as much again.
-            suspects = [event for event in events if event.key in unwritable]
-            exact, _ = self._pass(suspects, get, parked_before, discarded, encode_each=True)
-            states = states.without(unwritable).beside(exact)
-        return states.folded()
+        try:
+            return self._pass(events, get, parked_before, discarded, encode_each=False)
+        except _Unwritable:
+            # Which event it was shows only event by event; every batch that way would cost half as much again.
+            return self._pass(events, get, parked_before, discarded, encode_each=True)
 
     def _pass(
         self,
@@ -81,14 +79,15 @@ class Fold(Generic[S]):
         discarded: Container[int],
         *,
         encode_each: bool,
-    ) -> tuple[_Passed[S], set[str]]:
-        """All of ``events``, and the keys whose state cannot be encoded; none if that is tried with each event."""
+    ) -> Folded[S]:
+        """All of ``events``. Raises _Unwritable, unless each state is encoded and its event told by that."""
         projection, decode, fold, changes = self.projection, self._decode, self.projection.fold, self.projection.changes
         encode, initial, rows_are_kept = projection.encode, projection.initial, bool(projection.tables)
-        done: _Passed[S] = _Passed({}, {}, {}, {}, [], 0)
-        states, rows, parked = done.states, done.rows, done.parked
-        unwritable: set[str] = set()
+        states: dict[str, S] = {}
+        rows: dict[str, list[RowChange]] = {}
+        parked: dict[str, Parked] = {}
         newest_ms, every = 0, self._every
+        checkpoints: list[Checkpoint] = []
         for event in events:
             position, _, _, key, version, event_type, payload = event
             if key in parked or key in parked_before or position in discarded:
@@ -105,71 +104,36 @@ class Fold(Generic[S]):
                 new = fold(old, KeyedEvent(key, version, position, event_type, data))
                 made = changes(key, new) if rows_are_kept else ()
                 kind = "refused"
-                if encode_each:
-                    encode(new)
+                written = encode(new) if encode_each or version % every == 0 else b""
             except Exception as error:
                 if kind == "decode" and not isinstance(error, UndecodableError):
                     raise
+                if kind == "refused" and not encode_each:
+                    raise _Unwritable from error
                 parked[key] = mark(event, kind, error, self._now_ms())
                 continue
             states[key] = new
             if rows_are_kept:
                 rows.setdefault(key, []).extend(made)
             elif version % every == 0:
-                try:
-                    done.checkpoints.append(Checkpoint(key, version, position, encode(new), payload))
-                except Exception:  # noqa: BLE001 (told with its event in the second pass)
-                    unwritable.add(key)
+                checkpoints.append(Checkpoint(key, version, position, written, payload))
             at_ms = data.get("event_timestamp_ms", 0)
             if at_ms > newest_ms:  # noqa: PLR1730 (max() costs twice as much, and this runs for every event)
                 newest_ms = at_ms
-        for key, state in states.items():
-            try:
-                done.encoded[key] = encode(state)
-            except Exception:  # noqa: BLE001 (told with its event in the second pass)
-                unwritable.add(key)
-        return done._replace(newest_ms=newest_ms), unwritable
+        try:
+            encoded = {key: encode(state) for key, state in states.items()}
+        except Exception as error:
+            raise _Unwritable from error
+        changed = merged(change for kept in rows.values() for change in kept)
+        return Folded(states, encoded, changed, parked, newest_ms, checkpoints)
 
     def refused(self, event: LoggedEvent, error: Exception) -> Parked:
         """The mark for an event whose result the sink's server refuses."""
         return mark(event, "refused", error, self._now_ms())
 
 
-class _Passed(NamedTuple, Generic[S]):
-    """What is folded of some keys; ``rows`` by key, not merged yet."""
-
-    states: dict[str, S]
-    encoded: dict[str, bytes]
-    rows: dict[str, list[RowChange]]
-    parked: dict[str, Parked]
-    checkpoints: list[Checkpoint]
-    newest_ms: int
-
-    def without(self, keys: Container[str]) -> _Passed[S]:
-        """The same, as if there were no events of ``keys``."""
-        return _Passed(
-            {key: state for key, state in self.states.items() if key not in keys},
-            {key: data for key, data in self.encoded.items() if key not in keys},
-            {key: made for key, made in self.rows.items() if key not in keys},
-            {key: one for key, one in self.parked.items() if key not in keys},
-            [one for one in self.checkpoints if one.key not in keys],
-            self.newest_ms,
-        )
-
-    def beside(self, other: _Passed[S]) -> _Passed[S]:
-        """This and ``other``, which are of different keys."""
-        return _Passed(
-            self.states | other.states,
-            self.encoded | other.encoded,
-            self.rows | other.rows,
-            self.parked | other.parked,
-            self.checkpoints + other.checkpoints,
-            max(self.newest_ms, other.newest_ms),
-        )
-
-    def folded(self) -> Folded[S]:
-        changed = merged(change for made in self.rows.values() for change in made)
-        return Folded(self.states, self.encoded, changed, self.parked, self.newest_ms, self.checkpoints)
+class _Unwritable(Exception):
+    """Some key comes to a state that its read model cannot write down."""
 
 
 def mark(event: LoggedEvent, kind: Kind, error: Exception, now_ms: int) -> Parked:

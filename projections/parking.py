@@ -45,9 +45,8 @@ class Parking:
 
         State, mark and fence change by one compare-and-set under a new incarnation: the worker, which passes the key
         over as long as it believes it parked, loses its next one, reads anew and folds the key on from there. A long
-        history is folded part by part, and what is folded stays so. A part that the sink refuses, or whose state
-        cannot be encoded, is halved until it is one event: there the key is held back now. Raises LostRace if the fence
-        moved away under every try at one part.
+        history is folded part by part, and what is folded stays so. A part that the sink refuses is halved until it is
+        one event: there the key is held back now. Raises LostRace if the fence moved away under every try at one part.
         """
         folded, lost = 0, 0
         suspects = 0  # so many events, the next ones of the key, have the refused one among them

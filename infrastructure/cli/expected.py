@@ -31,9 +31,15 @@ def expected_as_user_error() -> Iterator[None]:
 
     try:
         yield
-    except (PortUnavailable, LostRace, WorkerFailed, BrokenFold, Unresolvable, EvictingRedis) as error:
-        raise UserError(str(error)) from error
-    except LogNotInitialised as error:
+    except (
+        PortUnavailable,
+        LostRace,
+        WorkerFailed,
+        BrokenFold,
+        Unresolvable,
+        EvictingRedis,
+        LogNotInitialised,
+    ) as error:
         raise UserError(str(error)) from error
     except RegistryUnavailable as error:
         raise UserError(f"{error}; see RIDELOG_SCHEMA_REGISTRY_URL") from error

@@ -1,0 +1,44 @@
+"""A log whose events a registry may not know yet, a worker that parks their keys, and what retries them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from domain.contracts import UndecodableError
+from projections.folding import Decode
+from projections.parking import Parking
+from projections.runner import Runner
+from projections.speed import SPEED
+from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
+from tests.support.speed_events import ping_data
+
+
+class Registry:
+    """Decodes JSON; events with a serial number in ``unknown`` have a schema that it does not know yet."""
+
+    def __init__(self, unknown: set[int]) -> None:
+        self.unknown = unknown
+
+    def decode(self, payload: bytes) -> Mapping[str, Any]:
+        data = json.loads(payload)
+        assert isinstance(data, dict)
+        if data["serial"] in self.unknown:
+            raise UndecodableError("the registry knows no schema 9")
+        return data
+
+
+def a_log(history: Sequence[tuple[str, int]]) -> MemoryLog:
+    log = MemoryLog()
+    for number, (rider, second) in enumerate(history):
+        log.append(rider, "GpsPing", ping_data(rider, second * 1000, number, serial=number))
+    return log
+
+
+def a_runner(log: MemoryLog, sink: MemorySink, decode: Decode, topic: ScriptedTopic | None = None) -> Runner[Any]:
+    return Runner(SPEED, log_port=log, topic=topic or ScriptedTopic(), sink=sink, decode=decode, partitions=8)
+
+
+def parking(log: MemoryLog, sink: MemorySink, decode: Decode) -> Parking:
+    return Parking(SPEED, sink, log, decode, lambda: 0)
