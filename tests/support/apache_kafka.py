@@ -67,7 +67,9 @@ class Node(EmbeddedServer):
         return Spec(self.name, command, self.log_path, plain_environment(), self.home)
 
     def _format(self, settings: Path) -> None:
-        format_ = ["kafka.tools.StorageTool", "format", "--config", str(settings), "--cluster-id", self._cluster_id]
+        # With "=": one id in 64 begins with a dash, and would be taken for an option.
+        id_ = f"--cluster-id={self._cluster_id}"
+        format_ = ["kafka.tools.StorageTool", "format", "--config", str(settings), id_]
         command = [*JAVA, "-cp", f"{self._jars}/*", *format_]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=self.home)
         if done.returncode != 0:
