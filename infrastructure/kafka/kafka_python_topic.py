@@ -81,6 +81,7 @@ class KafkaPythonTopic:
         self._consumer.subscribe([topic], listener=self._rebalances)
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        self._keep_joining()
         try:
             batches = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except KafkaError as error:
@@ -137,6 +138,16 @@ class KafkaPythonTopic:
 
     def _at(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)
+
+    def _keep_joining(self) -> None:
+        """A join that outlasts one poll is waited for in the next.
+
+        kafka-python 3.0 forgets it when it was begun because the topic had changed (as KAFKA-9815): the member would
+        hold nothing from then on, and send no heartbeat.
+        """
+        coordinator = self._consumer._coordinator
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
 
     def _follow_rebalances(self) -> None:
         while self._rebalances.heard:

@@ -1,11 +1,12 @@
-"""A consumer that leaves its group before it has joined it must not lock the next one out."""
+"""What a consumer that does not get to the end of its joining leaves behind."""
 
 from __future__ import annotations
 
 import pytest
 
-from infrastructure.kafka.admin import ensure_topics
+from infrastructure.kafka.admin import admin, ensure_topics
 from infrastructure.kafka.factory import consumer
+from infrastructure.kafka.kafka_python_topic import KafkaPythonTopic
 from tests.support.waiting import eventually
 
 
@@ -27,3 +28,25 @@ def test_regression_a_consumer_closed_while_it_joins_leaves_a_group_that_works(
 
     eventually(lambda: held() == 8, within_s=20, what="the next consumer holds every partition")
     second.close()
+
+
+def test_regression_a_join_that_outlasts_a_poll_is_not_forgotten(apache_bootstrap: str, topic_prefix: str) -> None:
+    """kafka-python forgot it when it had been begun because the topic had changed, and never held anything again."""
+    topic = f"{topic_prefix}pings"
+    ensure_topics(apache_bootstrap, [topic], 2)
+    member = KafkaPythonTopic(apache_bootstrap, topic, topic_prefix, overrides={"metadata_max_age_ms": 200})
+
+    def held(timeout_s: float) -> int:
+        member.poll(1, timeout_s)
+        return len(member.assignment())
+
+    try:
+        eventually(lambda: held(0.1) == 2, what="both partitions are held")
+        with admin(apache_bootstrap) as client:
+            client.create_partitions({topic: 4})
+        eventually(lambda: held(0.001) == 0, what="it joins anew")
+        for _ in range(100):
+            held(0.001)
+        eventually(lambda: held(0.1) == 4, what="the partitions that came later are held too")
+    finally:
+        member.close()
