@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -147,3 +148,13 @@ def test_a_version_in_the_registry_that_is_no_avro(urls: dict[str, str], engine:
     with engine.begin() as connection:
         connection.execute(text("UPDATE schemas SET schema = 'syntax = \"proto3\";'"))
     assert "docs/schemas.md" in the_line(("schemas", "check"), urls, tmp_path)
+
+
+def test_regression_what_a_command_silences_is_heard_again(
+    urls: dict[str, str], engine: Engine, evicting: None, tmp_path: Path
+) -> None:
+    """A rebuild lets only errors through; a later test of the same worker then found no warning in its log."""
+    log = logging.getLogger("ridelog")
+    before = log.level, logging.root.level, logging.root.handlers[:]
+    the_line(REBUILD, urls, tmp_path)
+    assert (log.level, logging.root.level, logging.root.handlers) == before

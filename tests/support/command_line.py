@@ -6,6 +6,7 @@ What only a process of its own can show (signals, how it starts and ends) is ask
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from infrastructure.cli import main
 def run_here(arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
     """``python app.py ARGUMENTS`` with this environment and no other ``RIDELOG_…``: its exit code and what it said."""
     ours = {name: None for name in os.environ if name.startswith("RIDELOG_")}
-    with contextlib.chdir(cwd), CliRunner().isolation(env={**ours, **env}) as (said, errors, _), _argv(arguments):
+    here, streams = contextlib.chdir(cwd), CliRunner().isolation(env={**ours, **env})
+    with here, streams as (said, errors, _), _argv(arguments), _logs_as_before():
         code = _exit_code()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -34,6 +36,24 @@ def _exit_code() -> int:
     code = end.value.code
     assert code is None or isinstance(code, int), code
     return code or 0
+
+
+@contextlib.contextmanager
+def _logs_as_before() -> Iterator[None]:
+    """Commands that draw a progress bar let only errors through, for the life of their process, which this is not."""
+    root = logging.getLogger()
+    handlers, levels = root.handlers[:], {one: one.level for one in _loggers()}
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        for one in _loggers():
+            one.setLevel(levels.get(one, logging.NOTSET))
+
+
+def _loggers() -> list[logging.Logger]:
+    known = logging.root.manager.loggerDict.values()
+    return [logging.root, *(one for one in known if isinstance(one, logging.Logger))]
 
 
 @contextlib.contextmanager
