@@ -65,6 +65,10 @@ class Connect(EmbeddedServer):
 
         eventually(halted, within_s=60.0, what=f"the connector {name} has stopped")
 
+    def forget(self, name: str) -> None:
+        """After ``halt``: it knows no offsets any more, and begins where the slot stands."""
+        self._request("DELETE", f"{name}/offsets")
+
     def resume(self, name: str) -> None:
         """After ``halt``. Raises AssertionError with the reason if the task fails."""
         self._request("PUT", f"{name}/resume")
