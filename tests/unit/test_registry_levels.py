@@ -9,7 +9,7 @@ from typing import Any
 import fastavro
 import pytest
 from fastavro.utils import generate_one
-from hypothesis import assume, given, reject
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from infrastructure.registry.compatibility import backward_problems
@@ -102,6 +102,8 @@ def test_none_lets_everything_pass_and_every_level_the_same_again(new: str, know
         assert level_problems(level, new, []) == []
 
 
+# Two of three pairs are incompatible, and thrown away: once in a few hundred runs too many of the first ones.
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(records(), records())
 def test_what_backward_lets_pass_is_read_by_another_library(new: str, old: str) -> None:
     assume(backward_problems(new, old) == [])
