@@ -18,4 +18,6 @@ ANALYTICS = Projection(
     store="postgres",
     tables=analytics.TABLES,
     changes=analytics_rows.changes,
+    # A rider's hour is written once a batch, however many of its pings are in it.
+    patient=True,
 )

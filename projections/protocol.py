@@ -42,6 +42,8 @@ class Projection(Generic[S]):
     event that led to ``state`` changes in ``tables``; the state carries it, ``encode`` leaves it out.
 
     ``view`` is what is served of one key's state; None where only rows are.
+
+    ``patient``: whoever reads it does not mind two seconds, for which its events may come together under load.
     """
 
     name: str
@@ -57,3 +59,4 @@ class Projection(Generic[S]):
     changes: Callable[[str, S], Sequence[RowChange]] = no_changes
     publication: Publication[S] | None = None
     view: View[S] | None = None
+    patient: bool = False

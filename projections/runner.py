@@ -51,6 +51,7 @@ class Runner(Generic[S]):
         self._shards = OpenShards(projection, log_port, sink, decode, self._limits, tell)
         self._epochs: dict[int, int] = {}
         self._next_offsets: dict[int, int] = {}
+        self._polled_all = True
         self.counters = self._shards.counters
 
     def step(self, timeout_s: float) -> int:
@@ -61,6 +62,7 @@ class Runner(Generic[S]):
         before = self.counters.applied
         try:
             records = self._topic.poll(self._limits.poll_records, timeout_s)
+            self._polled_all = len(records) < self._limits.poll_records
             fresh = self._follow_assignment()
             self._shards.apply(self._by_shard(records, fresh))
         except BaseException:
@@ -103,7 +105,9 @@ class Runner(Generic[S]):
     def _check_head(self) -> None:
         head = self._log.head(self._projection.stream)
         for shard, state in list(self._shards.states.items()):
-            behind = state.fence.seq < head.seqs[shard]
+            # While more waits on the topic than is polled at once, a shard that stands still may just not have had its
+            # turn: read from the log, one by one, all of them would make a late worker later.
+            behind = self._polled_all and state.fence.seq < head.seqs[shard]
             if behind and state.seen_idle_at == state.fence.seq:
                 self._shards.fill(shard, head.seqs[shard])
             state.seen_idle_at = state.fence.seq if behind else None

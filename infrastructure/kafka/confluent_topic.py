@@ -27,8 +27,9 @@ SETTINGS: Mapping[str, Any] = {
     "reconnect.backoff.max.ms": 1_000,
     # A broker answers one request of a connection at a time: a look-up of offsets waits behind a fetch.
     "fetch.wait.max.ms": 100,
-    # The queue in front of ``poll`` is bounded, and asked to be filled again at once, not after a second.
-    "queued.min.messages": 20_000,
+    # A partition is fetched again when ``poll`` has emptied its queue, and at once: with more in front of ``poll`` a
+    # broker would be asked without a pause for the few records that have come since it was asked last.
+    "queued.min.messages": 1,
     "queued.max.messages.kbytes": 16_384,
     "fetch.queue.backoff.ms": 10,
     # The rest comes through error_cb, where repetitions are left out.

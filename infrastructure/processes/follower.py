@@ -16,13 +16,14 @@ from infrastructure.event_store.engine import reader_engine, sink_engine
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.event_store.restores import Found, note
 from infrastructure.kafka.factory import make_topic
+from infrastructure.kafka.gathered import GatheredTopic
 from infrastructure.observability import metrics
 from infrastructure.observability.stages import Progress, StageReporter, read_stages
 from infrastructure.observability.timed import TimedSink, TimedTopic
 from infrastructure.observability.watchdog import Sample
 from infrastructure.processes.common import run_until_stopped
 from infrastructure.processes.observer import Observer
-from infrastructure.processes.pace import pause_s
+from infrastructure.processes.pace import EAGER, PATIENT, pause_s
 from infrastructure.publication.factory import publishing
 from infrastructure.redis.connection import check_never_evicts, connect
 from infrastructure.registry.connect import schema_ids
@@ -33,7 +34,7 @@ from infrastructure.topics import topics
 from projections.digest import fold_digest
 from projections.ports import PortUnavailable, TopicUnavailable
 from projections.protocol import Projection
-from projections.runner import LostRace, Runner
+from projections.runner import Limits, LostRace, Runner
 from projections.trust import Distrust
 from projections.writer import BrokenFold
 
@@ -73,6 +74,7 @@ class Follower:
         self._generation = generation
         self._is_active = is_active
         self._stop = stop
+        self._pace = PATIENT if projection.patient else EAGER
         self._engine = reader_engine(settings.postgres_url, pool_size=2)
         self._sink_engine = sink_engine(settings.postgres_url)
         self._topic: TimedTopic | None = None
@@ -124,6 +126,7 @@ class Follower:
             group = f"{projection.name}-{self._generation}"
             if self._topic is None:
                 topic = make_topic(settings, topics(settings)[projection.stream], group)
+                topic = GatheredTopic(topic) if self._pace.gathers else topic
                 self._topic = TimedTopic(topic, self._of(metrics.BATCH_RECORDS), self._of(metrics.BATCH_SECONDS))
             codec = Codec(schema_ids(settings, self._engine))
 
@@ -148,6 +151,7 @@ class Follower:
                     sink=TimedSink(sink, self._of(metrics.SINK_SECONDS)),
                     decode=codec.decode,
                     partitions=settings.topic_partitions,
+                    limits=Limits(poll_records=self._pace.at_most),
                     tell=restored,
                 )
                 self._follow(runner, self._topic, self._observer(runner, log))
@@ -202,7 +206,7 @@ class Follower:
             every_5s.tick()
             observer.look()
             self._expect_partitions(runner)
-            self._stop.wait(pause_s(records, took_s))
+            self._stop.wait(pause_s(self._pace, records, took_s))
         runner.commit()
 
     def _expect_partitions(self, runner: Runner[Any]) -> None:

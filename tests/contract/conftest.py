@@ -12,37 +12,47 @@ from infrastructure.embedded.tansu import Tansu
 from infrastructure.kafka.memory import MemoryBroker
 from tests.support.apache_kafka import MIN_SESSION_S, Cluster
 from tests.support.archive_worlds import MemoryWorld, PostgresWorld, World, postgres_world
-from tests.support.kafka_clients import TANSU_SESSION_S, Clients, Library, MemoryLibrary, clients, library
+from tests.support.kafka_clients import (
+    TANSU_SESSION_S,
+    Clients,
+    GatheringLibrary,
+    Library,
+    MemoryLibrary,
+    clients,
+    library,
+)
 from tests.support.servers import running
 
 LIBRARIES = ["confluent", "kafka-python"]
 BROKERS = {"kafka_bootstrap": TANSU_SESSION_S, "apache_bootstrap": MIN_SESSION_S}
 """Fixture that gives a bootstrap address -> the shortest session that its broker takes well."""
-MEMORY = ("memory", "in process")
+MEMORY, GATHERED = ("memory", "in process"), ("gathered", "in process")
+IN_PROCESS = {MEMORY: MemoryLibrary, GATHERED: GatheringLibrary}
 
 
-@pytest.fixture(params=[MEMORY, *product(LIBRARIES, BROKERS)], ids="-".join)
+@pytest.fixture(params=[*IN_PROCESS, *product(LIBRARIES, BROKERS)], ids="-".join)
 def kafka(request: pytest.FixtureRequest, topic_prefix: str) -> Iterator[Clients]:
     """Clients on the session's broker."""
     name, broker = request.param
-    made: Library = MemoryLibrary(MemoryBroker())
-    if request.param != MEMORY:
+    if request.param in IN_PROCESS:
+        made: Library = IN_PROCESS[request.param](MemoryBroker())
+    else:
         made = library(name, request.getfixturevalue(broker), BROKERS[broker])
     with clients(made, topic_prefix, lambda: pytest.fail("this broker is everybody's")) as one:
         yield one
 
 
-@pytest.fixture(params=[MEMORY, *product(LIBRARIES, ["embedded", "apache"])], ids="-".join)
+@pytest.fixture(params=[*IN_PROCESS, *product(LIBRARIES, ["embedded", "apache"])], ids="-".join)
 def own_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clients]:
     """Clients on a broker of the test's own, which it may stop."""
     name, broker_name = request.param
-    if request.param == MEMORY:
+    if request.param in IN_PROCESS:
         broker = MemoryBroker()
 
         def stop() -> None:
             broker.accepting = False
 
-        with clients(MemoryLibrary(broker), "", stop) as one:
+        with clients(IN_PROCESS[request.param](broker), "", stop) as one:
             yield one
         return
     server: Tansu | Cluster = Tansu(tmp_path)

@@ -10,6 +10,7 @@ from typing import Protocol
 from infrastructure.kafka.admin import ensure_topics
 from infrastructure.kafka.confluent_publisher import ConfluentPublisher
 from infrastructure.kafka.confluent_topic import ConfluentTopic
+from infrastructure.kafka.gathered import GatheredTopic
 from infrastructure.kafka.kafka_python_publisher import KafkaPythonPublisher
 from infrastructure.kafka.kafka_python_topic import KafkaPythonTopic
 from infrastructure.kafka.memory import MemoryBroker
@@ -46,6 +47,13 @@ class MemoryLibrary:
 
     def topic(self, name: str, group: str) -> Topic:
         return MemoryTopic(self._broker, name, group)
+
+
+class GatheringLibrary(MemoryLibrary):
+    """As those projections consume that can wait."""
+
+    def topic(self, name: str, group: str) -> Topic:
+        return GatheredTopic(super().topic(name, group))
 
 
 class ConfluentLibrary:

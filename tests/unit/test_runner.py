@@ -128,6 +128,26 @@ def test_a_zombie_that_wakes_up_overwrites_nothing() -> None:
     assert right(log, sink)
 
 
+def test_a_shard_that_waits_for_its_turn_is_not_read_from_the_log() -> None:
+    """More is on the topic than is polled at once: what a shard misses comes, and is folded with all the others."""
+    log, topic, sink = MemoryLog(), ScriptedTopic(), MemorySink()
+    runner = a_runner(log, topic, sink, poll_records=10)
+    runner.step(0)
+    for number in range(30):
+        log.append("waits" if number >= 20 else "comes first", "GpsPing", ping_data("r", number * 1000, number))
+    for first in (0, 10):
+        topic.deliver(log.events[first : first + 10])
+        runner.step(0)
+        runner.idle_check()
+    assert (runner.counters.applied, runner.counters.filled) == (20, 0)
+    # Now nothing more is there, and still it has not come: it is lost.
+    runner.step(0)
+    runner.idle_check()
+    runner.idle_check()
+    assert (runner.counters.applied, runner.counters.filled) == (30, 10)
+    assert right(log, sink)
+
+
 def test_an_emptied_sink_is_folded_anew_though_nothing_new_comes() -> None:
     log, topic, sink = a_log(HISTORY), ScriptedTopic(), MemorySink()
     runner = a_runner(log, topic, sink)

@@ -1,0 +1,39 @@
+"""A consumer that hands out what the broker has, not only what the client has fetched already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from projections.ports import Record, Topic
+
+MORE_WITHIN_S = 0.05
+"""A broker that has more answers a fetch within this."""
+
+
+class GatheredTopic:
+    """``projections.ports.Topic``. A batch ends when it is full, or when nothing more comes for MORE_WITHIN_S."""
+
+    def __init__(self, topic: Topic) -> None:
+        self._topic = topic
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        records = more = self._topic.poll(max_records, timeout_s)
+        while more and len(records) < max_records:
+            more = self._topic.poll(max_records - len(records), MORE_WITHIN_S)
+            records = records + more
+        return records
+
+    def assignment(self) -> Mapping[int, int]:
+        return self._topic.assignment()
+
+    def seek_to_end(self, partitions: Sequence[int]) -> None:
+        self._topic.seek_to_end(partitions)
+
+    def seek(self, partition: int, offset: int) -> None:
+        self._topic.seek(partition, offset)
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        self._topic.commit(offsets)
+
+    def close(self) -> None:
+        self._topic.close()
