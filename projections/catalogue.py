@@ -15,5 +15,17 @@ PROJECTIONS: dict[str, Projection[Any]] = {p.name: p for p in (SPEED, LOCATIONS,
 # Those of which single keys are read, so that what was answered can be held against the log.
 ANSWERING: tuple[Projection[Any], ...] = (SPEED,)
 
+OTHERS = "others"
+
+
+def by_process() -> dict[str, list[str]]:
+    """Names of projections by the process that follows them: each that answers has one of its own.
+
+    Threads of one process take turns at one core; what tables for analysts cost must not make answers late.
+    """
+    answering = {projection.name: [projection.name] for projection in ANSWERING}
+    return answering | {OTHERS: [name for name in PROJECTIONS if name not in answering]}
+
+
 # Now, while the sources are those that were just loaded.
 DIGESTS = {name: fold_digest(projection) for name, projection in PROJECTIONS.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -17,7 +18,9 @@ def register(app: typer.Typer) -> None:
 
 def process(
     name: Annotated[str, typer.Argument(help="api, tailer, projections or monitor")],
-    of: Annotated[str | None, typer.Option(help="What the monitor shows: tailer, projections or both.")] = None,
+    of: Annotated[
+        str | None, typer.Option(help="What the monitor shows, tailer and projections; which projections are followed.")
+    ] = None,
 ) -> None:
     """Run one program in this process. Its settings are in the environment, the servers run already."""
     from infrastructure.observability.logging import configure
@@ -25,12 +28,27 @@ def process(
     from infrastructure.settings import Settings
     from infrastructure.supervision.readiness import MONITOR
 
-    watched = parse_only(of) if name == MONITOR else None
-    (program,) = (MONITOR,) if watched else parse_only(name)
+    (program,) = (MONITOR,) if name == MONITOR else parse_only(name)
+    parts = _parts(program, of)
     # Without the file: the environment that serve gives is complete, and a value it leaves out is meant so.
     settings = Settings.load(toml=None)
     if settings.metrics_dir is not None:
         share_metrics(settings.metrics_dir)
     configure(settings.log_level, settings.log_format, program)
     module = importlib.import_module(f"infrastructure.processes.{program}")
-    module.main(settings, watched) if watched else module.main(settings)
+    module.main(settings, parts) if parts else module.main(settings)
+
+
+def _parts(program: str, of: str | None) -> Sequence[str]:
+    """What ``--of`` names; empty: everything, of a program that has parts. Raises BadParameter."""
+    from infrastructure.supervision.readiness import MONITOR, PROJECTIONS
+    from projections.catalogue import PROJECTIONS as KNOWN
+
+    if program == MONITOR:
+        return parse_only(of)
+    if of is None:
+        return ()
+    names = of.split(",")
+    if program != PROJECTIONS or not set(names) <= set(KNOWN):
+        raise typer.BadParameter(f"--of {of}: projections are {', '.join(KNOWN)}, and {program} is asked for")
+    return names

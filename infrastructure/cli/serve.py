@@ -79,8 +79,9 @@ def without_tailer(chosen: tuple[str, ...]) -> tuple[str, ...]:
 def announce(info: RunInfo, services: Sequence[Service], missing: str) -> None:
     """Print what runs and where, and what is ``missing``."""
     from infrastructure.settings_values import hide_password
+    from infrastructure.supervision.readiness import program_of
 
-    running = {service.name for service in services}
+    running = {program_of(service.name) for service in services}
     logs: Path = services[0].log_path.parent
     lines = ["ridelog is ready; stop it with Ctrl-C"]
     if missing:

@@ -34,11 +34,14 @@ LOOK_EVERY_S = 0.5
 """How soon a generation that a rebuild has made ready is taken up."""
 
 
-def main(settings: Settings) -> None:
-    """Run until SIGTERM. One thread a generation; a failing one is tried again without disturbing the others."""
+def main(settings: Settings, names: Sequence[str] = tuple(PROJECTIONS)) -> None:
+    """Run ``names`` until SIGTERM.
+
+    One thread a generation; a failing one is tried again without disturbing the others.
+    """
     stop = stop_event()
     tame_collector()
-    Manager(settings, stop).run()
+    Manager(settings, [PROJECTIONS[name] for name in names], stop).run()
 
 
 class _Running(NamedTuple):
@@ -50,9 +53,10 @@ class _Running(NamedTuple):
 class Manager:
     """Starts and ends followers as generations come and go."""
 
-    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+    def __init__(self, settings: Settings, projections: Sequence[Projection[Any]], stop: threading.Event) -> None:
         assert settings.postgres_url is not None
         self._settings = settings
+        self._projections = projections
         self._stop = stop
         self._engine = reader_engine(settings.postgres_url, pool_size=2)
         self._generations = PostgresGenerations(self._engine)
@@ -62,7 +66,7 @@ class Manager:
         self._waiting: dict[str, StageReporter] = {}
         self._watchdog = Watchdog()
         self._hanging: set[tuple[str, int]] = set()
-        self._auditors = [Auditor(settings, one) for one in ANSWERING]
+        self._auditors = [Auditor(settings, one) for one in ANSWERING if one in projections]
 
     def run(self) -> None:
         """Until ``stop``, or until a follower ends by an error that does not pass by itself."""
@@ -73,8 +77,8 @@ class Manager:
             while not self._stop.is_set():
                 try:
                     found = self._generations.each()
-                    for name, projection in PROJECTIONS.items():
-                        self._look(projection, found.get(name, []))
+                    for projection in self._projections:
+                        self._look(projection, found.get(projection.name, []))
                     misses = 0
                 except PortUnavailable as error:
                     log.warning("generations cannot be read: %s", error)

@@ -24,6 +24,11 @@ STAGES = {"tailer": "tailer"}
 SERVERS = {"postgres", "redis"}
 
 
+def program_of(name: str) -> str:
+    """Which program a process of this name belongs to: ``projections-speed`` -> ``projections``."""
+    return name.partition("-")[0]
+
+
 class _NotReady(msgspec.Struct):
     stages: dict[str, str]
 

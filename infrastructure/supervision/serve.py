@@ -24,7 +24,7 @@ from infrastructure.supervision.checks import (
     refuse_silent_redis,
     refuse_taken_port,
 )
-from infrastructure.supervision.readiness import Readiness, http_url, missing_stages, wait_live
+from infrastructure.supervision.readiness import Readiness, http_url, missing_stages, program_of, wait_live
 from infrastructure.supervision.service import Command, Program, Service
 from infrastructure.supervision.stack import Stack
 from infrastructure.supervision.stop_signals import StopRequested, StopSignals
@@ -61,7 +61,7 @@ def serve(settings: Settings, parts: Parts) -> None:
                 data_dir.write_run_info(info)
             services: list[Service] = [*stack.servers.values(), *programs]
             readiness = Readiness(
-                functools.partial(missing_stages, info.http_url, [program.name for program in programs]),
+                functools.partial(missing_stages, info.http_url, {program_of(program.name) for program in programs}),
                 functools.partial(parts.announce, info, services),
             )
             supervisor.run(signals, look_at_broker, readiness.look)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 
 import pytest
 
@@ -18,12 +16,6 @@ INSTANTS = 20 if whole() else 1
 PINGS = 1_500
 
 
-def kill(ridelog: Ridelog, name: str) -> None:
-    before = ridelog.processes()[name]
-    os.kill(before.pid, signal.SIGKILL)
-    eventually(lambda: ridelog.processes().get(name) not in (before, None), within_s=60, what=f"{name} is back")
-
-
 @pytest.mark.proof
 @pytest.mark.parametrize("instant", range(INSTANTS))
 @pytest.mark.parametrize("name", ["api", "tailer", "projections", "postgres", "redis", "kafka"])
@@ -32,7 +24,7 @@ def test_invariant_2_and_3_killed_in_mid_load(ridelog: Ridelog, name: str, insta
     before = last_seqs(ridelog)
     with Load(ridelog, seed=chance.randrange(1 << 30), pings=PINGS) as load:
         load.wait_for(chance.randrange(1, PINGS * 3 // 4))
-        kill(ridelog, name)
+        ridelog.kill(name)
     account = account_for(ridelog, load.acknowledged)
     if name != "kafka":
         # The embedded broker keeps its log in memory: what it lost, the projections filled from the event store.

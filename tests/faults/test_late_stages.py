@@ -35,17 +35,24 @@ def ping(rider: str) -> dict[str, object]:
 
 
 @contextmanager
-def stopped(ridelog: Ridelog, name: str) -> Iterator[None]:
-    pid = ridelog.processes()[name].pid
-    os.kill(pid, signal.SIGSTOP)
+def stopped(ridelog: Ridelog, program: str) -> Iterator[None]:
+    pids = [entry.pid for entry in ridelog.processes_of(program).values()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 def is_late(ridelog: Ridelog, stage: str) -> bool:
     return f'ridelog_stage_late{{stage="{stage}"}} 1.0' in ridelog.http.get("/metrics").text
+
+
+def lag_of(ridelog: Ridelog, stage: str) -> int:
+    (line,) = (x for x in json.loads(ridelog.cli("status", "--json").stdout)["stages"] if x["stage"] == stage)
+    return int(line["lag_events"])
 
 
 def silent(ridelog: Ridelog, rider: str) -> str:
@@ -70,6 +77,17 @@ def test_a_silent_rider_is_told_from_a_late_pipeline(ridelog: Ridelog) -> None:
     eventually(lambda: silent(ridelog, "anna") == "rider", what="the rider is silent again")
 
 
+def test_analysts_tables_that_stand_still_hold_no_answer_back(ridelog: Ridelog) -> None:
+    others = ridelog.processes()["projections-others"].pid
+    os.kill(others, signal.SIGSTOP)
+    try:
+        ridelog.speed_at("clara", ridelog.post([ping("clara")])["position"])
+        eventually(lambda: is_late(ridelog, "analytics") or lag_of(ridelog, "analytics") >= 1, what="they stand still")
+    finally:
+        os.kill(others, signal.SIGCONT)
+    eventually(lambda: lag_of(ridelog, "analytics") == 0, what="they have caught up")
+
+
 def test_a_tailer_that_stops_is_late_by_its_own_place_in_the_log(ridelog: Ridelog) -> None:
     with stopped(ridelog, "tailer"):
         ridelog.post([ping("berta")])
@@ -81,7 +99,7 @@ def test_a_tailer_that_stops_is_late_by_its_own_place_in_the_log(ridelog: Ridelo
 
 def test_regression_not_ready_from_the_moment_a_stage_is_killed(ridelog: Ridelog) -> None:
     eventually(lambda: ridelog.http.get("/health/ready").status_code == 200, within_s=60, what="it is ready")
-    pid = ridelog.processes()["projections"].pid
+    pid = ridelog.processes()["projections-speed"].pid
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: start_mark(pid) is None, every_s=0.01, what="it has ended")
     assert ridelog.http.get("/health/ready").status_code == 503

@@ -14,7 +14,6 @@ from domain.identifiers import shard_of
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.redis.connection import connect
 from read_models.keys import state_key
-from tests.faults.test_kill_each_process import kill
 from tests.faults.test_rebuild_live import prefill, rebuild
 from tests.support.many_reads import ManyReads
 from tests.support.proofs import whole
@@ -78,7 +77,7 @@ def test_invariant_8_whatever_was_served_is_the_fold_of_the_log(
     with SteadyLoad(recorded, riders, 300, seed=8) as load, ManyReads(recorded, riders, seed=9) as reads:
         for part, name in enumerate(("projections", "redis", "api"), start=1):
             reads.wait_for(READS * part // 5, within_s=READS / 50)
-            kill(recorded, name)
+            recorded.kill(name)
         reads.wait_for(READS * 4 // 5, within_s=READS / 50)
         switched = rebuild(recorded, "speed", "--workers", "2")
         reads.wait_for(READS, within_s=READS / 50)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import pytest
 
 from infrastructure.redis.connection import connect
-from tests.faults.test_kill_each_process import kill
 from tests.faults.test_rebuild_live import prefill
 from tests.support.accounting import account_for
 from tests.support.proofs import whole
@@ -30,11 +29,11 @@ def wipe_redis(ridelog: Ridelog) -> None:
 
 
 def wipe_kafka(ridelog: Ridelog) -> None:
-    kill(ridelog, "kafka")  # the embedded broker keeps its log in memory
+    ridelog.kill("kafka")  # the embedded broker keeps its log in memory
 
 
 def restart_postgres(ridelog: Ridelog) -> None:
-    kill(ridelog, "postgres")
+    ridelog.kill("postgres")
 
 
 FAULTS: dict[str, Callable[[Ridelog], None]] = {

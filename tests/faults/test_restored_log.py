@@ -60,7 +60,7 @@ def test_invariant_14_restored_beneath_a_running_serve_and_overtaken_before_anyb
         account_for(one, identities(kept) | identities(lost))
         before = servers.head()
 
-        stopped = [one.processes()[name].pid for name in ("api", "projections")]
+        stopped = [entry.pid for name in ("api", "projections") for entry in one.processes_of(name).values()]
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         servers.restore("backup")

@@ -38,7 +38,7 @@ class Measured:
 
     def look(self) -> None:
         for name in PROGRAMS:
-            self.rss[name].append(psutil.Process(self._here.pid(name)).memory_info().rss)
+            self.rss[name].append(sum(psutil.Process(pid).memory_info().rss for pid in self._here.pids(name)))
         query = text(
             "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) FROM pg_replication_slots"
             " WHERE slot_name = :name"

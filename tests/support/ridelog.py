@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ import msgspec
 
 from infrastructure.embedded.data_dir import RunInfo, read_run_info
 from infrastructure.embedded.stale import Recorded
+from infrastructure.supervision.readiness import program_of
 from tests.support.command_line import run_here
 from tests.support.serving import ROOT
 from tests.support.waiting import eventually
@@ -64,6 +66,22 @@ class Ridelog:
         """What the supervisor has recorded as its processes, by name."""
         entries = msgspec.json.decode((self.data_dir / "pids.json").read_bytes(), type=list[Recorded])
         return {entry.name: entry for entry in entries}
+
+    def processes_of(self, program: str) -> dict[str, Recorded]:
+        """Those of one program, by name: of projections there are several."""
+        return {name: entry for name, entry in self.processes().items() if program_of(name) == program}
+
+    def kill(self, program: str) -> None:
+        """kill -9 of all that belongs to it; returns when ``serve`` has started that again."""
+        before = self.processes_of(program)
+        for entry in before.values():
+            os.kill(entry.pid, SIGKILL)
+
+        def back() -> bool:
+            now = self.processes_of(program)
+            return all(now.get(name) not in (entry, None) for name, entry in before.items())
+
+        eventually(back, within_s=60, what=f"{program} is back")
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command of the command line beside this ``serve``, in this process; for code of this checkout."""

@@ -53,7 +53,7 @@ def leader_loss(world: World, chance: Random) -> None:
 def truncation(world: World, _chance: Random) -> None:
     """All that the topic holds is deleted while the projections have not read it to its end."""
     topic = topics(world.settings)["Rider"]
-    with frozen([world.pid("projections")]):
+    with frozen(world.pids("projections")):
         pause(1.0)
         with admin(world.kafka.url) as client:
             ends = {TopicPartition(topic, partition): -1 for partition in range(world.settings.topic_partitions)}

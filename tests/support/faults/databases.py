@@ -38,7 +38,7 @@ def slot_invalidated(world: World, _chance: Random) -> None:
     """More WAL than max_slot_wal_keep_size while the tailer sleeps."""
     slot = (world.settings.slot_name,)
     # Without the writers' time-outs: a checkpoint that has to remove much WAL takes as long as that takes.
-    with frozen([world.pid("tailer")]), closing(psycopg2.connect(world.postgres.url)) as connection:
+    with frozen(world.pids("tailer")), closing(psycopg2.connect(world.postgres.url)) as connection:
         connection.autocommit = True
 
         def has(what: str) -> bool:

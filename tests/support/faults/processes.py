@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -49,10 +49,10 @@ def two_tailers(world: World, _chance: Random) -> None:
         second.wait_for(world.engine, "tailer")
 
 
-def _shards_of(world: World, pid: int) -> dict[str, int]:
-    """Projection -> shards that the process has, as it reports them."""
-    mine = instance_of(pid)
-    reports = [r for r in read_stages(world.engine) if r.instance == mine and r.connected]
+def _shards_of(world: World, *pids: int) -> dict[str, int]:
+    """Projection -> shards that these processes have, as they report them."""
+    mine = {instance_of(pid) for pid in pids}
+    reports = [r for r in read_stages(world.engine) if r.instance in mine and r.connected]
     return {r.stage: int(r.progress.detail.get("shards", 0)) for r in reports}
 
 
@@ -65,14 +65,14 @@ def zombie_consumer(world: World, _chance: Random) -> None:
     """Two consumers share the partitions; one sleeps past its session, the other takes all, the sleeper wakes."""
     with beside(world, "projections") as second:
         eventually(lambda: _shares(world, second.process.pid), within_s=90, what="the second has partitions")
-        first = world.pid("projections")
+        first = world.pids("projections")
         with frozen([second.process.pid]):
-            eventually(lambda: _has_all(world, first), within_s=90, what="the first has them all again")
+            eventually(lambda: _have_all(world, first), within_s=90, what="the first has them all again")
         pause(1.0)
 
 
-def _has_all(world: World, pid: int) -> bool:
-    shards = _shards_of(world, pid)
+def _have_all(world: World, pids: Sequence[int]) -> bool:
+    shards = _shards_of(world, *pids)
     return all(shards.get(name, 0) == 64 for name in PROJECTIONS)
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP
+from signal import SIGCONT, SIGSTOP
 
 import psutil
 import redis
@@ -27,7 +27,6 @@ from tests.support.apache_kafka import Cluster
 from tests.support.ridelog import Ridelog
 from tests.support.ridelog import ridelog as running_ridelog
 from tests.support.servers import UNDURABLE, running
-from tests.support.waiting import eventually
 
 EMBEDDED, APACHE, APACHE_3 = "embedded broker", "Apache Kafka", "Apache Kafka, 3 brokers"
 PROGRAMS = ("api", "tailer", "projections")
@@ -68,13 +67,13 @@ class World:
         kafka = self.kafka.nodes[0] if isinstance(self.kafka, Cluster) else self.kafka
         return {"postgres": self.postgres, "redis": self.valkey, "kafka": kafka}[name]
 
-    def pid(self, name: str) -> int:
-        """Of a program of ``serve`` or of a server."""
+    def pids(self, name: str) -> list[int]:
+        """Of a program of ``serve``, or of a server."""
         if name in PROGRAMS:
-            return self.ridelog.processes()[name].pid
+            return [entry.pid for entry in self.ridelog.processes_of(name).values()]
         pid = self.server(name).pid
         assert pid is not None, f"{name} does not run"
-        return pid
+        return [pid]
 
     def kill(self, name: str) -> None:
         """kill -9; returns when it runs again: ``serve`` starts its programs, we the servers."""
@@ -82,15 +81,11 @@ class World:
             self.server(name).kill()
             self.server(name).start()
             return
-        before = self.ridelog.processes()[name]
-        os.kill(before.pid, SIGKILL)
-        eventually(
-            lambda: self.ridelog.processes().get(name) not in (before, None), within_s=60, what=f"{name} is back"
-        )
+        self.ridelog.kill(name)
 
     def freeze(self, name: str, seconds: float) -> None:
         """SIGSTOP, with all its children, for so long; then SIGCONT to those that are still there."""
-        with frozen([self.pid(name)]):
+        with frozen(self.pids(name)):
             pause(seconds)
 
 
