@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -129,17 +129,25 @@ def discard(
     The discard is recorded with who, when and why; every rebuild and replay of this projection honours it. The event
     itself stays in the log. It cannot be taken back.
     """
-    import getpass
-
     from infrastructure.rebuild.parked_keys import discard as discard_event
     from infrastructure.rebuild.world import projection_named
 
     if not why.strip():
         raise typer.BadParameter("--why must say something")
-    chosen = projection_named(projection)
+    chosen, decides = projection_named(projection), who or login_name()
     with _world(data_dir) as world:
-        done = discard_event(world, chosen, key, who or getpass.getuser(), why)
+        done = discard_event(world, chosen, key, decides, why)
     _tell({key: done}, as_json)
+
+
+def login_name(ask: Callable[[], str] | None = None) -> str:
+    """Of whoever runs this. Raises BadParameter (exit code 2) where the system has none for him, as in containers."""
+    import getpass
+
+    try:
+        return (ask or getpass.getuser)()
+    except (KeyError, OSError) as error:
+        raise typer.BadParameter("--who must say who decides this: the system knows no name of this user") from error
 
 
 def _tell(done: dict[str, dict[int, Retried]], as_json: bool) -> None:
