@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from benchmarks.cpu import a_ping, by_program
-from benchmarks.folded import wait_folded
+from benchmarks.folded import farthest_behind, wait_folded
 from benchmarks.open_loop import clients, spread
 from benchmarks.ping_load import probe, send
 from benchmarks.results import at_least, at_most, report
@@ -41,7 +41,7 @@ Kafka = dict[str, list[psutil.Process]]
 def measure(one: Ridelog, kafka: Kafka, rate: int, seconds: int) -> dict[str, Any]:
     info, root = one.info, psutil.Process(one.process.pid)
     before, started = by_program(root, kafka), time.perf_counter()
-    with clients(2) as run:
+    with clients(2) as run, farthest_behind(info) as farthest:
         load = run.submit(send, info.http_url, rate, seconds)
         probing = run.submit(probe, info.http_url, info.redis_url, seconds)
         sent = load.result(seconds + WITHIN_S)
@@ -60,6 +60,7 @@ def measure(one: Ridelog, kafka: Kafka, rate: int, seconds: int) -> dict[str, An
         "freshness p50, ms": fresh.p50,
         "freshness p99, ms": fresh.p99,
         "freshness, longest, ms": fresh.longest,
+        **{f"{name} at most behind, s of the load": events / rate for name, events in farthest.items()},
         "request p50, ms": requests.p50,
         "request p99, ms": requests.p99,
         "client late, p99, ms": spread(sent.late).p99,

@@ -1,16 +1,50 @@
-"""How far a projection is, by its fences: the word of the store that is read."""
+"""How far projections are, by their fences: the word of the store that is read."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from domain.identifiers import SHARDS
 from infrastructure.embedded.data_dir import RunInfo
 from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.head import read_head
 from infrastructure.redis.connection import connect
 from infrastructure.sinks import Stores
+from projections.catalogue import PROJECTIONS
+from projections.ports import Sink
 from projections.protocol import Projection
+
+LOOK_EVERY_S = 1.0
+
+
+@contextmanager
+def farthest_behind(info: RunInfo) -> Iterator[dict[str, int]]:
+    """Events that each projection's generation 1 was behind the log at most, as looked at once a second."""
+    client, engine = connect(info.redis_url), reader_engine(info.postgres_url, pool_size=1)
+    stop, found = threading.Event(), dict.fromkeys(PROJECTIONS, 0)
+    sinks = {name: Stores(engine, client).sink(one, 1) for name, one in PROJECTIONS.items()}
+
+    def look() -> None:
+        while not stop.wait(LOOK_EVERY_S):
+            for name, sink in sinks.items():
+                with engine.connect() as connection:
+                    head = read_head(connection).position
+                found[name] = max(found[name], head - _applied(sink))
+
+    with ThreadPoolExecutor(1) as looking:
+        done = looking.submit(look)
+        try:
+            yield found
+        finally:
+            stop.set()
+            done.result()
+            client.close()
+            engine.dispose()
 
 
 def wait_folded(info: RunInfo, projection: Projection[Any], events: int, within_s: float) -> float:
@@ -23,12 +57,15 @@ def wait_folded(info: RunInfo, projection: Projection[Any], events: int, within_
     deadline = time.monotonic() + within_s
     try:
         while True:
-            applied = sum(fence.seq for fence in sink.fences(range(SHARDS)) if fence)
-            if applied >= events:
+            if _applied(sink) >= events:
                 return time.perf_counter()
             if time.monotonic() > deadline:
-                raise SystemExit(f"{projection.name} has applied {applied:,} of {events:,} events in {within_s:.0f} s")
+                raise SystemExit(f"{projection.name} has not applied {events:,} events in {within_s:.0f} s")
             time.sleep(0.01)  # looking often enough to time it
     finally:
         client.close()
         engine.dispose()
+
+
+def _applied(sink: Sink) -> int:
+    return sum(fence.seq for fence in sink.fences(range(SHARDS)) if fence)

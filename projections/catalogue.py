@@ -24,7 +24,8 @@ def by_process() -> dict[str, list[str]]:
     Threads of one process take turns at one core; what tables for analysts cost must not make answers late.
     """
     answering = {projection.name: [projection.name] for projection in ANSWERING}
-    return answering | {OTHERS: [name for name in PROJECTIONS if name not in answering]}
+    others = [name for name in PROJECTIONS if name not in answering]
+    return answering | ({OTHERS: others} if others else {})
 
 
 # Now, while the sources are those that were just loaded.

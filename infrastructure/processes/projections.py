@@ -30,18 +30,23 @@ from projections.protocol import Projection
 
 log = logging.getLogger("ridelog.projections")
 
+YIELDS = 5
+"""Steps of niceness of a process that answers nobody: where cores are short, it gets a third of what the others get."""
 LOOK_EVERY_S = 0.5
 """How soon a generation that a rebuild has made ready is taken up."""
 
 
 def main(settings: Settings, names: Sequence[str] = tuple(PROJECTIONS)) -> None:
-    """Run ``names`` until SIGTERM.
+    """Run ``names`` until SIGTERM; where cores are short, behind the others if none of them answers requests.
 
     One thread a generation; a failing one is tried again without disturbing the others.
     """
     stop = stop_event()
     tame_collector()
-    Manager(settings, [PROJECTIONS[name] for name in names], stop).run()
+    followed = [PROJECTIONS[name] for name in names]
+    if not any(one in ANSWERING for one in followed):
+        os.nice(YIELDS)
+    Manager(settings, followed, stop).run()
 
 
 class _Running(NamedTuple):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from infrastructure.embedded.identity import start_mark
@@ -78,7 +79,8 @@ def test_a_silent_rider_is_told_from_a_late_pipeline(ridelog: Ridelog) -> None:
 
 
 def test_analysts_tables_that_stand_still_hold_no_answer_back(ridelog: Ridelog) -> None:
-    others = ridelog.processes()["projections-others"].pid
+    others, speed = (ridelog.processes()[f"projections-{name}"].pid for name in ("others", "speed"))
+    assert psutil.Process(others).nice() > psutil.Process(speed).nice()
     os.kill(others, signal.SIGSTOP)
     try:
         ridelog.speed_at("clara", ridelog.post([ping("clara")])["position"])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.kafka.gathered import GatheredTopic
+from infrastructure.kafka.gathered import LONGEST_S, GatheredTopic
 from projections.ports import Record
 from tests.support.memory_ports import ScriptedTopic
 
@@ -41,6 +41,21 @@ def test_a_batch_is_never_larger_than_asked_and_what_is_left_comes_next() -> Non
     assert topic.poll(6, 0.2) == records(6)
     assert topic.poll(100, 0.2) == records(6, first=6)
     assert topic.poll(100, 0.2) == []
+
+
+def test_a_stream_that_never_pauses_holds_no_record_back() -> None:
+    """A ping every 40 ms, and room for hours of them."""
+    now = 0.0
+
+    class Steady(Pieces):
+        def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+            nonlocal now
+            now += 0.04
+            return super().poll(max_records, timeout_s)
+
+    found = GatheredTopic(Steady([1] * 1_000), lambda: now).poll(20_000, 0.2)
+    assert 1 < len(found) < 20
+    assert now <= LONGEST_S + 0.1
 
 
 @given(st.lists(st.integers(1, 9), max_size=12), st.integers(1, 20))
