@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
+from infrastructure.passing_topic import PassingTopic
 from projections.ports import Record, Topic
 
 MORE_WITHIN_S = 0.05
@@ -13,14 +14,14 @@ LONGEST_S = 0.5
 """A stream that never pauses for that long would hold the first record until the batch is full."""
 
 
-class GatheredTopic:
+class GatheredTopic(PassingTopic):
     """``projections.ports.Topic``.
 
     A batch ends when it is full, when nothing more comes for MORE_WITHIN_S, or LONGEST_S after its first record.
     """
 
     def __init__(self, topic: Topic, clock: Callable[[], float] = time.monotonic) -> None:
-        self._topic = topic
+        super().__init__(topic)
         self._clock = clock
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
@@ -30,18 +31,3 @@ class GatheredTopic:
             more = self._topic.poll(max_records - len(records), MORE_WITHIN_S)
             records = records + more
         return records
-
-    def assignment(self) -> Mapping[int, int]:
-        return self._topic.assignment()
-
-    def seek_to_end(self, partitions: Sequence[int]) -> None:
-        self._topic.seek_to_end(partitions)
-
-    def seek(self, partition: int, offset: int) -> None:
-        self._topic.seek(partition, offset)
-
-    def commit(self, offsets: Mapping[int, int]) -> None:
-        self._topic.commit(offsets)
-
-    def close(self) -> None:
-        self._topic.close()

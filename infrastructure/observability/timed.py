@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from infrastructure.passing_sink import PassingSink
+from infrastructure.passing_topic import PassingTopic
 from projections.ports import Record, ShardWrite, Sink, Topic
 
 Observe = Callable[[float], None]
 
 
-class TimedTopic:
+class TimedTopic(PassingTopic):
     """``projections.ports.Topic``. ``applied`` is to be called once what was polled is folded and stored."""
 
     def __init__(self, topic: Topic, records: Observe, seconds: Observe) -> None:
         """Told of each batch that is not empty: how many records it had, and the seconds until ``applied``."""
-        self._topic = topic
+        super().__init__(topic)
         self._records = records
         self._seconds = seconds
         self._came_at: float | None = None
         self._came = 0
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
-        found = self._topic.poll(max_records, timeout_s)
+        found = super().poll(max_records, timeout_s)
         self._came_at = None
         if found:
             self._came_at = time.perf_counter()
@@ -39,21 +40,6 @@ class TimedTopic:
         self._seconds(took)
         self._came_at = None
         return self._came, took
-
-    def assignment(self) -> Mapping[int, int]:
-        return self._topic.assignment()
-
-    def seek_to_end(self, partitions: Sequence[int]) -> None:
-        self._topic.seek_to_end(partitions)
-
-    def seek(self, partition: int, offset: int) -> None:
-        self._topic.seek(partition, offset)
-
-    def commit(self, offsets: Mapping[int, int]) -> None:
-        self._topic.commit(offsets)
-
-    def close(self) -> None:
-        self._topic.close()
 
 
 class TimedSink(PassingSink):
