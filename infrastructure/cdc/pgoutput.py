@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 POSTGRES_EPOCH_MS = 946_684_800_000
 
+INSERT = b"I"
+"""The first byte of a row's message."""
 _BEGIN = struct.Struct(">xQqI")
 _COMMIT = struct.Struct(">xBQQq")
 _UINT32 = struct.Struct(">I")
-_INSERT = struct.Struct(">xIcH")
+_INSERT = struct.Struct(">cIcH")
 _SIZED = frozenset(b"tb")
 
 
@@ -72,7 +74,7 @@ def parse(data: bytes) -> Message:
 def _parse(data: bytes) -> Message:
     kind = data[0]
     if kind == 0x49:  # I
-        return parse_insert(data)
+        return _insert(data)
     if kind == 0x42:  # B
         final_lsn, commit_micros, _xid = _BEGIN.unpack_from(data)
         return Begin(final_lsn, POSTGRES_EPOCH_MS + commit_micros // 1000)
@@ -88,9 +90,14 @@ def _parse(data: bytes) -> Message:
     raise ProtocolError(f"unexpected pgoutput message {data[:1]!r}: the publication must publish inserts only")
 
 
-def parse_insert(data: bytes) -> Insert:
-    """The hot path: one row. Values are slices of the message."""
-    relation_id, marker, count = _INSERT.unpack_from(data)
+def insert_head(relation_id: int, columns: int) -> bytes:
+    """What the message of every row of that relation begins with."""
+    return _INSERT.pack(INSERT, relation_id, b"N", columns)
+
+
+def _insert(data: bytes) -> Insert:
+    """Values are slices of the message."""
+    _kind, relation_id, marker, count = _INSERT.unpack_from(data)
     if marker != b"N":
         raise ProtocolError(f"an insert without a new tuple: {marker!r}")
     values: list[bytes | None] = []

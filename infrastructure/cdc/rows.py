@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from collections.abc import Callable, Mapping, Sequence
 
-from infrastructure.cdc.pgoutput import ProtocolError, Relation
+from infrastructure.cdc.pgoutput import Insert, ProtocolError, Relation, insert_head, parse
 from infrastructure.kafka.port import OutRecord
 
 COLUMNS = (
@@ -21,13 +22,65 @@ COLUMNS = (
 """Column list of the publication: nothing else leaves the database. The server sends them in the table's order."""
 
 RowToRecord = Callable[[Sequence[bytes | None]], OutRecord | None]
+RowReader = Callable[[bytes], tuple[int, OutRecord | None]]
+
+_TEXT = b"t\0\0"
+"""Begins a column of less than 64 KiB; two bytes of length follow. Text holds no NUL, so it ends before the next."""
 
 
-def row_to_record(relation: Relation, topics: Mapping[str, str], partitions: int) -> RowToRecord:
-    """``converter`` for the rows that the WAL describes so. Raises ProtocolError on other columns than ours."""
+def row_reader(relation: Relation, topics: Mapping[str, str], partitions: int) -> RowReader:
+    """A function from a row's pgoutput message to its position and its record; None: no topic carries its stream.
+
+    The hot path of the tailer: a row is cut at its markers in one call, in half the time that ``parse`` and
+    ``converter`` take for the same record. Those two read what is not cut so (a payload above 32 KiB, a NULL).
+
+    Raises ProtocolError, at once for other columns than ours.
+    """
     if relation.columns != COLUMNS:
         raise ProtocolError(f"the publication of {relation.table} sends {relation.columns}, not {COLUMNS}")
-    return converter(topics, partitions)
+    head = insert_head(relation.relation_id, len(COLUMNS))
+    convert = converter(topics, partitions)
+    # With the length before it, as it stands in the message.
+    topic_of = {len(stream).to_bytes(2, "big") + stream.encode(): topic for stream, topic in topics.items()}
+    new_tuple = tuple.__new__
+
+    def read_column_by_column(data: bytes) -> tuple[int, OutRecord | None]:
+        message = parse(data)
+        assert isinstance(message, Insert)
+        return int(message.values[0] or b"0"), convert(message.values)
+
+    def read(data: bytes) -> tuple[int, OutRecord | None]:
+        try:
+            first, position, stream, shard, seq, version, key, event_type, event_id, payload = data.split(_TEXT)
+        except ValueError:
+            return read_column_by_column(data)
+        # The last column ends where the message does: its length tells a whole one.
+        if first != head or payload[2:4] != b"\\x" or (payload[0] << 8) + payload[1] != len(payload) - 2:
+            return read_column_by_column(data)
+        topic = topic_of.get(stream)
+        if topic is None:
+            return int(position[2:]), None
+        position = position[2:]
+        # As OutRecord(…), without its __new__, which is a Python function: 5 % of the tailer.
+        record = new_tuple(
+            OutRecord,
+            (
+                topic,
+                int(shard[2:]) % partitions,
+                key[2:],
+                unhexlify(payload[4:]),
+                [
+                    ("id", event_id[2:]),
+                    ("eventType", event_type[2:]),
+                    ("version", version[2:]),
+                    ("position", position),
+                    ("seq", seq[2:]),
+                ],
+            ),
+        )
+        return int(position), record
+
+    return read
 
 
 def converter(topics: Mapping[str, str], partitions: int) -> RowToRecord:

@@ -16,8 +16,8 @@ from infrastructure.cdc.events_table import Events, pass_on, tell_missing
 from infrastructure.cdc.heartbeat import Beat, beat_of
 from infrastructure.cdc.keeper import Keeper
 from infrastructure.cdc.outflow import Outflow
-from infrastructure.cdc.pgoutput import Begin, Commit, Insert, LogicalMessage, ProtocolError, Relation, parse
-from infrastructure.cdc.rows import RowToRecord, row_to_record
+from infrastructure.cdc.pgoutput import INSERT, Begin, Commit, LogicalMessage, ProtocolError, Relation, parse
+from infrastructure.cdc.rows import RowReader, row_reader
 from infrastructure.cdc.stream import Batch
 from infrastructure.kafka.port import OutRecord
 
@@ -59,7 +59,8 @@ class Tailer:
         self._topics = topics
         self._partitions = partitions
         self._on_beat = on_beat
-        self._converters: dict[int, RowToRecord] = {}
+        self._readers: dict[bytes, RowReader] = {}
+        """By the id of the relation as it stands in the message of a row."""
         self._begin: Begin | None = None
         self._last = out.progress.position
         """All up to here is acknowledged, or handed to ``out`` in this life."""
@@ -116,28 +117,38 @@ class Tailer:
         rows = passed = 0
         records: list[OutRecord] = []
         for at, data in enumerate(messages):
-            message = parse(data)
-            if isinstance(message, Insert):
+            if data[:1] == INSERT:
                 rows += 1
-                position = int(message.values[0] or b"0")
+                read = self._readers.get(data[1:5])
+                if read is None or self._begin is None:
+                    number = int.from_bytes(data[1:5], "big")
+                    raise ProtocolError(f"a row of relation {number} before its description or its Begin")
+                position, record = read(data)
                 verdict = judge(self._last, position)
                 if verdict is NEXT:
+                    if not self.out.is_open:
+                        self.out.open(self._begin.commit_ms)
+                    self._last = position
                     passed += 1
-                    record = self._convert(message, position)
                     if record is not None:
                         records.append(record)
+                    else:
+                        self.out.progress.skipped += 1
                 elif verdict is REPEATED:
                     self.out.progress.repeated += 1
                 else:
                     return self._hold(messages[at:], position - 1, rows - 1)
-            elif isinstance(message, Begin):
+                continue
+            message = parse(data)
+            if isinstance(message, Begin):
                 self._begin = message
             elif isinstance(message, Commit):
                 self._pass(records, passed)
                 records, passed = [], 0
                 self._commit(message)
             elif isinstance(message, Relation):
-                self._converters[message.relation_id] = row_to_record(message, self._topics, self._partitions)
+                reader = row_reader(message, self._topics, self._partitions)
+                self._readers[message.relation_id.to_bytes(4, "big")] = reader
             elif isinstance(message, LogicalMessage):
                 beat = beat_of(message)
                 if beat is not None and lacks(self._last, beat.position):
@@ -158,18 +169,6 @@ class Tailer:
         )
         self._held, self._gap_upto = messages, gap_upto
         return rows
-
-    def _convert(self, message: Insert, position: int) -> OutRecord | None:
-        convert = self._converters.get(message.relation_id)
-        if convert is None or self._begin is None:
-            raise ProtocolError(f"a row of relation {message.relation_id} before its description or its Begin")
-        if not self.out.is_open:
-            self.out.open(self._begin.commit_ms)
-        self._last = position
-        record = convert(message.values)
-        if record is None:
-            self.out.progress.skipped += 1
-        return record
 
     def _pass(self, records: list[OutRecord], rows: int) -> None:
         if rows:

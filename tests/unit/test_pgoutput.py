@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrastructure.cdc.pgoutput import Begin, Commit, Insert, LogicalMessage, ProtocolError, Relation, parse
-from infrastructure.cdc.rows import COLUMNS, row_to_record
+from infrastructure.cdc.rows import COLUMNS
 
 
 def begin(lsn: int, micros: int = 0) -> bytes:
@@ -85,27 +85,3 @@ def test_junk_is_refused_and_nothing_else(data: bytes) -> None:
         parse(data)
     except ProtocolError:
         return
-
-
-def test_a_row_becomes_its_record() -> None:
-    convert = row_to_record(Relation(42, "events", COLUMNS), {"Rider": "gps-pings"}, 8)
-    record = convert(row(position=17, shard=9, payload=b"\x00payload"))
-    assert record is not None
-    assert (record.topic, record.partition, record.key, record.value) == ("gps-pings", 1, b"anna", b"\x00payload")
-    assert dict(record.headers) == {
-        "id": b"0b7e9d1c",
-        "eventType": b"GpsPing",
-        "version": b"3",
-        "position": b"17",
-        "seq": b"17",
-    }
-
-
-def test_a_stream_without_a_topic_gives_no_record() -> None:
-    convert = row_to_record(Relation(42, "events", COLUMNS), {"Rider": "gps-pings"}, 8)
-    assert convert(row(stream="Unclassified")) is None
-
-
-def test_a_publication_with_other_columns_is_refused() -> None:
-    with pytest.raises(ProtocolError, match="sends"):
-        row_to_record(Relation(42, "events", COLUMNS[:-1]), {}, 8)
