@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -24,7 +25,10 @@ Work = Callable[..., None]
 
 
 class WorkerFailed(Exception):
-    """A worker process ended before its part was done; the message says why. What it stored is kept."""
+    """A worker process ended before its part was done; the message says why. What it stored is kept.
+
+    ``__cause__`` is the error that ended it, if it could tell.
+    """
 
 
 def in_processes(name: str, work: Work, parts: Sequence[tuple[Any, ...]], look: Look) -> None:
@@ -58,8 +62,11 @@ def _wait(processes: Sequence[BaseProcess]) -> None:
 def _raise_failed(running: Sequence[tuple[BaseProcess, Connection]]) -> None:
     for process, pipe in running:
         if process.exitcode not in (None, 0):
-            said = pipe.recv() if pipe.poll() else f"it ended with {process.exitcode}"
-            raise WorkerFailed(f"{process.name}: {said}; run the same command again: it goes on where this one ended")
+            error = pipe.recv() if pipe.poll() else None
+            said = f"it ended with {process.exitcode}" if error is None else f"{type(error).__name__}: {error}"
+            raise WorkerFailed(
+                f"{process.name}: {said}; run the same command again: it goes on where this one ended"
+            ) from error
 
 
 def _in_worker(pipe: Connection, parent: int, work: Work, arguments: tuple[Any, ...]) -> None:
@@ -73,5 +80,14 @@ def _in_worker(pipe: Connection, parent: int, work: Work, arguments: tuple[Any, 
     try:
         work(alive, *arguments)
     except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
+        pipe.send(_as_sent(error))
         raise SystemExit(1) from error
+
+
+def _as_sent(error: Exception) -> Exception:
+    """The error, or its words where it is of a kind that cannot be sent or does not come back."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 (bytes that were made here)
+    except Exception:  # noqa: BLE001 (whatever a foreign class raises here: its words are what counts)
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

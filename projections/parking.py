@@ -11,6 +11,7 @@ from projections.folding import Decode, Fold, Folded
 from projections.ports import Fence, Log, LoggedEvent, Parked, Refused, ShardWrite, Sink
 from projections.protocol import Projection
 from projections.shards import LostRace
+from projections.stored_state import read_state
 
 TRIES = 200
 """A retry races with the worker of the shard, which moves its fence with every batch; each try takes milliseconds."""
@@ -72,7 +73,7 @@ class Parking:
         if fence is None or mark is None:
             return Retried("none")
         stored = self._sink.load({shard: [key]}).get(shard, {}).get(key)
-        old = None if stored is None else self._projection.decode(stored)
+        old = None if stored is None else read_state(self._projection, key, stored)
         events = self._log.read_key(self._projection.stream, key, mark.version, fence.seq, most + 1)
         discarded = self._log.discarded(self._projection.name)
         part, following = events[:most], events[most:]

@@ -13,6 +13,7 @@ from projections.folding import Decode, Fold, Folded
 from projections.ports import LoggedEvent, Parked, Refused, ShardWrite, Sink
 from projections.protocol import Projection
 from projections.shard import ShardState
+from projections.stored_state import read_state
 
 S = TypeVar("S")
 
@@ -122,7 +123,7 @@ class ShardWriter(Generic[S]):
         loaded = self._sink.load({shard: keys for shard, keys in missing.items() if keys})
         for shard, states in loaded.items():
             for key, data in states.items():
-                shards[shard].put(key, self._projection.decode(data))
+                shards[shard].put(key, read_state(self._projection, key, data))
 
     def _folded(self, state: ShardState[S], events: Sequence[LoggedEvent]) -> Folded[S]:
         return self._fold.run(events, state.get, state.parked, self.discarded)

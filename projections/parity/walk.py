@@ -10,6 +10,7 @@ from projections.ports import LoggedEvent
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.key import KeyRun
+from projections.stored_state import read_checkpoint
 
 S = TypeVar("S")
 
@@ -110,5 +111,5 @@ class Walk(Generic[S]):
         start = self._checkpoints.latest(self.key, position, verified=True)
         if start is None or not self.version < start.version <= version:
             return
-        self.run = KeyRun(self._fold, self.key, self._projection.decode(start.state), self.discarded)
+        self.run = KeyRun(self._fold, self.key, read_checkpoint(self._projection, self.key, start), self.discarded)
         self.version, self.position, self._ahead = start.version, start.position, []

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
-from projections.checkpoints import EVERY, Checkpoint, Checkpoints, Stretch, plan_by_event_time
+from projections.checkpoints import EVERY, Checkpoint, Checkpoints, Kept, Stretch, plan_by_event_time
 from projections.folding import Decode, Fold
 from projections.ports import LoggedEvent, Parked, PortUnavailable
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, Unresolvable, upto
+from projections.stored_state import read_checkpoint
 from read_models.rows import RowChange, Rows, merge_into
 
 S = TypeVar("S")
@@ -108,7 +109,7 @@ class KeyReplay(Generic[S]):
 
     def _known(self, key: str, horizon: Horizon) -> KeyRun[S]:
         start = self._checkpoints.latest(key, horizon.position) if self._has_checkpoints else None
-        run = self._run(key, horizon, None if start is None else start.state)
+        run = self._run(key, horizon, start)
         version = 0 if start is None else start.version
         made: list[Checkpoint] = []
         more = True
@@ -138,7 +139,7 @@ class KeyReplay(Generic[S]):
         if plan.version and start is None:
             # Dropped between the two looks: fold all of it.
             plan = plan_by_event_time([], last)
-        run = self._run(key, horizon, None if start is None else start.state)
+        run = self._run(key, horizon, start)
         if plan.ranges:
             # Only the beginning of a log is ever detached: if the first is there, all are.
             first = plan.ranges[0][0]
@@ -183,10 +184,10 @@ class KeyReplay(Generic[S]):
         # Rows are sums over the whole stream, so their states alone are no place to start from.
         return not self._projection.tables
 
-    def _run(self, key: str, horizon: Horizon, state: bytes | None) -> KeyRun[S]:
+    def _run(self, key: str, horizon: Horizon, start: Kept | None) -> KeyRun[S]:
         fold = Fold(self._projection, self._decode, lambda: horizon.at_ms, self._every)
         discarded = self._archive.discarded(self._projection.name)
-        return KeyRun(fold, key, None if state is None else self._projection.decode(state), discarded)
+        return KeyRun(fold, key, None if start is None else read_checkpoint(self._projection, key, start), discarded)
 
     def _range(self, key: str, after: int, until: int, by_ms: int | None) -> list[LoggedEvent]:
         return self._archive.key_range(self._projection.stream, key, after, until, by_ms)

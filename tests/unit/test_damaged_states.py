@@ -1,0 +1,57 @@
+"""Stored bytes that are no state: nothing is folded on top of them, and what to do is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from domain.identifiers import shard_of
+from projections.replay.as_of import AsOf
+from projections.replay.key import KeyReplay
+from projections.speed import SPEED
+from projections.stored_state import UnreadableState
+from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints
+from tests.support.memory_ports import MemorySink, ScriptedTopic
+from tests.support.replays import END_MS, decode
+from tests.support.retries import Registry, a_log, a_runner, parking
+from tests.support.rider_events import START_MS
+from tests.support.speed_events import ping_data
+
+KEY = "rider-1"
+HISTORY = [(KEY, number) for number in range(20)]
+DAMAGED = b"\xff damaged"
+
+
+def test_a_worker_does_not_fold_on_from_a_damaged_state() -> None:
+    log, sink, topic, registry = a_log(HISTORY), MemorySink(), ScriptedTopic(), Registry(set())
+    a_runner(log, sink, registry.decode).step(0)
+    sink.states[shard_of(KEY)][KEY] = DAMAGED
+    fences = dict(sink.held)
+    topic.deliver([log.append(KEY, "GpsPing", ping_data(KEY, 99_000, 20, serial=20))])
+    with pytest.raises(
+        UnreadableState, match=r"speed has stored for 'rider-1' cannot be read .*rebuild-projection speed"
+    ):
+        a_runner(log, sink, registry.decode, topic).step(0)
+    assert (sink.held, sink.states[shard_of(KEY)][KEY]) == (fences, DAMAGED)
+
+
+def test_a_retry_does_not_fold_on_from_a_damaged_state() -> None:
+    log, sink, registry = a_log(HISTORY), MemorySink(), Registry({15})
+    a_runner(log, sink, registry.decode).step(0)
+    sink.states[shard_of(KEY)][KEY] = DAMAGED
+    registry.unknown.clear()
+    with pytest.raises(UnreadableState, match="rebuild-projection speed"):
+        parking(log, sink, registry.decode).retry(KEY)
+    assert list(sink.all_parked()) == [KEY]
+
+
+def test_a_damaged_checkpoint_is_named_with_the_row_to_delete() -> None:
+    log = MemoryArchive(lambda: END_MS)
+    for second in range(30):
+        log.append(KEY, "GpsPing", ping_data(KEY, START_MS + second * 1_000, second), recorded_ms=END_MS - 1)
+    checkpoints = MemoryCheckpoints(log, 10)
+    replay = KeyReplay(SPEED, log, checkpoints, decode, every=10)
+    replay.at(KEY, log.horizon(AsOf.at_position(30)))
+    for place, kept in list(checkpoints.kept.items()):
+        checkpoints.kept[place] = kept._replace(state=DAMAGED)
+    with pytest.raises(UnreadableState, match=r"at version 20 cannot be read .* row of position 20 .* `checkpoints`"):
+        replay.at(KEY, log.horizon(AsOf.at_position(25)))
