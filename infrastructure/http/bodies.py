@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from litestar import Request
@@ -18,9 +18,23 @@ MAX_DIGITS = 400
 MOST_BYTES_AT_ONCE: Final = 256 * 1024 * 1024
 """Of all bodies that one process is reading: 32 of the largest that may come, thousands of a phone's batches."""
 
-STALLED_S: Final = 30.0
-"""As long as an idle connection is kept: a phone that has lost its network says nothing, and would hold its part of
-the room for ever."""
+
+class Patience(NamedTuple):
+    """How long a body is waited for; else it would hold its part of the room for ever.
+
+    ``stalled_s``: seconds in which nothing comes, as of a phone that has lost its network; as long as an idle
+    connection is kept. ``whole_s``: seconds in all, for one that sends a byte now and then; the largest body comes
+    whole in it at 30 kB/s, and a phone's batch on any network.
+    """
+
+    stalled_s: float = 30.0
+    whole_s: float = 300.0
+
+    def words(self) -> str:
+        return (
+            f"nothing of the body came for {self.stalled_s:.0f} s, or not all of it in {self.whole_s:.0f} s; "
+            "send the pings again, in smaller requests if the network is slow"
+        )
 
 
 class NoRoom(ApiError):
@@ -45,15 +59,16 @@ class Room:
 
 
 _ROOM: Final = Room(MOST_BYTES_AT_ONCE)
+_PATIENCE: Final = Patience()
 
 
 async def read_body(
-    request: Request[Any, Any, Any], limit: int, room: Room = _ROOM, stalled_s: float = STALLED_S
+    request: Request[Any, Any, Any], limit: int, room: Room = _ROOM, patience: Patience = _PATIENCE
 ) -> bytes:
     """The whole body.
 
     Raises ApiError 413 past ``limit`` bytes, by its declared length or while it comes; NoRoom likewise, where all that
-    are read take too much; 400 if it ends early, and 408 if nothing comes for ``stalled_s`` seconds.
+    are read take too much; 400 if it ends early, and 408 if it takes longer than ``patience`` has.
     """
     declared = request.headers.get("content-length")
     if declared is not None and declared.isdigit():
@@ -63,10 +78,11 @@ async def read_body(
         room.refuse_without(int(declared), limit)
     clock = asyncio.get_running_loop().time
     body = bytearray()  # a list of parts would hold many times their bytes where they come one by one
+    whole_by = clock() + patience.whole_s
     try:
-        async with asyncio.timeout(stalled_s) as patience:
+        async with asyncio.timeout_at(min(clock() + patience.stalled_s, whole_by)) as waited:
             async for chunk in request.stream():
-                patience.reschedule(clock() + stalled_s)
+                waited.reschedule(min(clock() + patience.stalled_s, whole_by))
                 if len(body) + len(chunk) > limit:
                     raise _too_large(limit)
                 room.refuse_without(len(chunk), limit)
@@ -74,7 +90,7 @@ async def read_body(
                 body += chunk
         return bytes(body)
     except TimeoutError as error:
-        raise ApiError(408, "body_stalled", f"nothing of the body came for {stalled_s:.0f} s; send it again") from error
+        raise ApiError(408, "body_stalled", patience.words()) from error
     except InternalServerException as error:
         # A phone that drops its upload is no failure of ours: as a 500 it would wake somebody.
         raise ApiError(400, "incomplete_body", "the connection was closed before the body had come whole") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,26 +14,29 @@ from litestar import Litestar, Request, post
 
 from domain.gps_ping import GpsPing
 from domain.riders import PingOutcome
-from infrastructure.http.bodies import MOST_BYTES_AT_ONCE, Room, read_body
+from infrastructure.http.bodies import MOST_BYTES_AT_ONCE, Patience, Room, read_body
 from infrastructure.http.errors import HANDLERS, ApiError
 from infrastructure.http.pings import pings_route
 
 
-def read(*messages: dict[str, Any], room: Room | None = None, stalled_s: float = 10.0) -> bytes:
+def read(*messages: dict[str, Any], room: Room | None = None, patience: Patience | None = None) -> bytes:
     """What ``read_body`` makes of a request that comes as ``messages`` and no further, with a limit of 100 bytes."""
-    left = list(messages)
+    left = deque(messages)
     found: list[bytes | ApiError] = []
 
     @post("/pings", media_type="text/plain")
     async def handler(request: Request[Any, Any, Any]) -> str:
         try:
-            found.append(await read_body(request, 100, room or Room(100), stalled_s))
+            found.append(await read_body(request, 100, room or Room(100), patience or Patience()))
         except ApiError as error:
             found.append(error)
         return ""
 
     async def receive() -> Any:
-        return left.pop(0) if left else await asyncio.Future[Any]()
+        if not left:
+            await asyncio.Future[Any]()
+        await asyncio.sleep(0)  # as a socket does, so that a time-out may come between two messages
+        return left.popleft()
 
     async def send(_message: Any) -> None:
         return
@@ -211,6 +215,16 @@ def test_an_upload_that_stalls_is_ended_and_makes_room() -> None:
     """A phone that has lost its network says nothing more: what it has sent would be held for ever."""
     room = Room(100)
     with pytest.raises(ApiError) as refused:
-        read(part(b"[1,", more=True), room=room, stalled_s=0.01)
+        read(part(b"[1,", more=True), room=room, patience=Patience(stalled_s=0.01))
+    assert (refused.value.status, refused.value.code) == (408, "body_stalled")
+    assert room.held == 0
+
+
+def test_invariant_15_a_body_that_comes_byte_by_byte_is_given_up() -> None:
+    """Each byte within the time that a silent connection has; held together, for ever."""
+    room = Room(100)
+    drip = [part(b"", more=True)] * 100_000
+    with pytest.raises(ApiError) as refused:
+        read(*drip, room=room, patience=Patience(whole_s=0.01))
     assert (refused.value.status, refused.value.code) == (408, "body_stalled")
     assert room.held == 0
