@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from infrastructure.kafka.address import kafka_address
 from infrastructure.settings_sources import SettingsError, read_environment, read_flags, read_toml
 from infrastructure.settings_values import hide_password, is_loopback, parse_tokens
 from infrastructure.settings_words import description
@@ -33,7 +34,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535, description="HTTP port; 0 takes a free one")] = 8000
     postgres_url: Annotated[str | None, Meta(description="external PostgreSQL, else the embedded one")] = None
     redis_url: Annotated[str | None, Meta(description="external Redis or Valkey, else the embedded one")] = None
-    kafka_bootstrap: Annotated[str | None, Meta(description="external Kafka, host:port,…; else embedded")] = None
+    kafka_bootstrap: Annotated[
+        str | None,
+        Meta(description="external Kafka, host:port,… or sasl_ssl://user:password@host:port,…; else embedded"),
+    ] = None
     schema_registry_url: Annotated[str | None, Meta(description="external schema registry, else our own")] = None
     tokens: Annotated[str | None, Meta(description="ingest=…,read=…,admin=…; several of a role allowed")] = None
     target_freshness_ms: Annotated[Positive, Meta(description="a speed older than twice this is stale")] = 15_000
@@ -107,8 +111,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_dir: Annotated[Path | None, Meta(description="where processes share their metrics")] = None
 
     def __post_init__(self) -> None:
-        """Reject malformed tokens at once: at the first request they would look like wrong passwords."""
+        """Reject malformed tokens at once: at the first request they would look like wrong passwords.
+
+        And an address of Kafka that is none: a client would look for it for ever.
+        """
         self.parsed_tokens()
+        if self.kafka_bootstrap is not None:
+            try:
+                kafka_address(self.kafka_bootstrap)
+            except ValueError as error:
+                raise SettingsError(f"kafka_bootstrap: {error}") from error
 
     @classmethod
     def load(
@@ -155,7 +167,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name, value in msgspec.structs.asdict(self).items():
             if name == "tokens" and value:
                 shown[name] = ",".join(f"{role}=***" for role in self.parsed_tokens().values())
-            elif name.endswith("_url") and value:
+            elif name.endswith(("_url", "_bootstrap")) and value:
                 shown[name] = hide_password(value)
             else:
                 shown[name] = str(value) if isinstance(value, Path) else value

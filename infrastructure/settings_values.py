@@ -9,7 +9,7 @@ from typing import Literal, cast
 from infrastructure.settings_sources import SettingsError
 
 ROLES = ("ingest", "read", "admin")
-_USERINFO = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^/?#]*?:)(?P<secret>[^/?#]*)(?P<tail>@)", re.IGNORECASE)
+_USERINFO = re.compile(r"(?P<head>[a-z][a-z0-9+._-]*://[^/?#]*?:)(?P<secret>[^/?#]*)(?P<tail>@)", re.IGNORECASE)
 _PARAMETER = re.compile(r"(?P<head>(?:^|[?&\s])(?:ssl)?pass(?:word|phrase)?=)(?P<secret>[^&\s]*)", re.IGNORECASE)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import inspect
 
-HIDDEN = ("tokens", "_url")
+HIDDEN = ("tokens", "_url", "_bootstrap")
 """Settings, by the end of their names, whose values no message may show: they may carry a password."""
 
 

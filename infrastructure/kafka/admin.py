@@ -9,6 +9,7 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from infrastructure.kafka.address import kafka_address
 from infrastructure.kafka.errorlog import silent_kafka_python
 
 TIMEOUT_S = 10.0
@@ -31,22 +32,22 @@ class TopicError(Exception):
 @contextmanager
 def admin(bootstrap: str, timeout_s: float = TIMEOUT_S) -> Iterator[Any]:
     """An admin client, closed at the end. Raises TopicError when the broker is away or refuses a request."""
-    timeout_ms = int(timeout_s * 1000)
+    timeout_ms, address = int(timeout_s * 1000), kafka_address(bootstrap)
     # While a broker is away the library writes two lines an attempt; the error that is raised says it once.
     with silent_kafka_python():
         try:
             client = KafkaAdminClient(
-                bootstrap_servers=bootstrap.split(","),
+                **address.kafka_python(),
                 bootstrap_timeout_ms=timeout_ms,
                 request_timeout_ms=timeout_ms,
                 client_id="ridelog-admin",
             )
         except KafkaError as error:
-            raise TopicError(f"Kafka at {bootstrap} does not answer within {timeout_s:.0f} s: {error}") from error
+            raise TopicError(f"Kafka at {address} does not answer within {timeout_s:.0f} s: {error}") from error
         try:
             yield client
         except KafkaError as error:
-            raise TopicError(f"Kafka at {bootstrap}: {error}") from error
+            raise TopicError(f"Kafka at {address}: {error}") from error
         finally:
             client.close()
 

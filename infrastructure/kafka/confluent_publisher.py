@@ -9,6 +9,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from infrastructure.kafka.address import kafka_address
 from infrastructure.kafka.errorlog import ErrorLog
 from infrastructure.kafka.identity import IdentityWatch
 from infrastructure.kafka.port import OutRecord, PublishError
@@ -50,11 +51,12 @@ class ConfluentPublisher:
     """
 
     def __init__(self, bootstrap: str, overrides: Mapping[str, Any] | None = None) -> None:
+        address = kafka_address(bootstrap)
         self._tokens = Tokens()
-        watch = _Watch(self._tokens, ErrorLog(log, f"publishing to Kafka at {bootstrap}"))
+        watch = _Watch(self._tokens, ErrorLog(log, f"publishing to Kafka at {address}"))
         callbacks = {"error_cb": watch.on_error, "stats_cb": watch.on_statistics}
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap, **SETTINGS, **callbacks, **(overrides or {})},
+            {**address.librdkafka(), **SETTINGS, **callbacks, **(overrides or {})},
             logger=logging.getLogger("ridelog.kafka.librdkafka"),
         )
 

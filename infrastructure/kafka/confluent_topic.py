@@ -10,6 +10,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from infrastructure.kafka.address import kafka_address
 from infrastructure.kafka.assignment import SESSION_TIMEOUT_S, Assignment
 from infrastructure.kafka.errorlog import ErrorLog
 from projections.ports import Record, TopicUnavailable
@@ -79,13 +80,14 @@ class ConfluentTopic:
         max_poll_interval_s: float = 600.0,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
+        address = kafka_address(bootstrap)
         self._topic = topic
         self._assignment = Assignment()
         self._joined = False
-        self._errors = ErrorLog(log, f"consuming {topic} from Kafka at {bootstrap}")
+        self._errors = ErrorLog(log, f"consuming {topic} from Kafka at {address}")
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **address.librdkafka(),
                 "group.id": group,
                 "session.timeout.ms": int(session_timeout_s * 1000),
                 "heartbeat.interval.ms": int(session_timeout_s * 100),

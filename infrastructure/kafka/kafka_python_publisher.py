@@ -10,6 +10,7 @@ from functools import partial
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
+from infrastructure.kafka.address import kafka_address
 from infrastructure.kafka.kafka_python_client import client_without_auto_create
 from infrastructure.kafka.port import OutRecord, PublishError
 from infrastructure.kafka.tokens import Token, Tokens
@@ -28,6 +29,7 @@ class KafkaPythonPublisher:
     """
 
     def __init__(self, bootstrap: str, *, max_in_flight: int = MAX_IN_FLIGHT, start_timeout_s: float = 10.0) -> None:
+        address = kafka_address(bootstrap)
         self._tokens = Tokens()
         self._max_in_flight = max_in_flight
         self._unknown_since: float | None = None
@@ -35,7 +37,7 @@ class KafkaPythonPublisher:
         self._reports: queue.SimpleQueue[tuple[Token, BaseException | None]] = queue.SimpleQueue()
         try:
             self._producer = KafkaProducer(
-                bootstrap_servers=bootstrap.split(","),
+                **address.kafka_python(),
                 bootstrap_timeout_ms=int(start_timeout_s * 1000),
                 acks="all",
                 enable_idempotence=True,
@@ -50,7 +52,7 @@ class KafkaPythonPublisher:
                 metrics_enabled=False,
             )
         except KafkaError as error:
-            raise PublishError(f"Kafka at {bootstrap} does not answer: {error}") from error
+            raise PublishError(f"Kafka at {address} does not answer: {error}") from error
 
     def publish(self, token: int, records: Sequence[OutRecord]) -> int:
         self._raise_failure()

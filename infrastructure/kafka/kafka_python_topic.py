@@ -10,6 +10,7 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
+from infrastructure.kafka.address import kafka_address
 from infrastructure.kafka.assignment import SESSION_TIMEOUT_S, Assignment
 from infrastructure.kafka.errorlog import ErrorLog
 from infrastructure.kafka.kafka_python_client import client_without_auto_create
@@ -52,12 +53,13 @@ class KafkaPythonTopic:
         start_timeout_s: float = 10.0,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
+        address = kafka_address(bootstrap)
         self._topic = topic
         self._assignment = Assignment()
         self._rebalances = _Rebalances()
-        self._errors = ErrorLog(log, f"consuming {topic} from Kafka at {bootstrap}")
+        self._errors = ErrorLog(log, f"consuming {topic} from Kafka at {address}")
         settings = {
-            "bootstrap_servers": bootstrap.split(","),
+            **address.kafka_python(),
             "bootstrap_timeout_ms": int(start_timeout_s * 1000),
             "group_id": group,
             "enable_auto_commit": False,
@@ -77,7 +79,7 @@ class KafkaPythonTopic:
         try:
             self._consumer = KafkaConsumer(**settings)
         except KafkaError as error:
-            raise TopicUnavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+            raise TopicUnavailable(f"Kafka at {address} does not answer: {error}") from error
         self._consumer.subscribe([topic], listener=self._rebalances)
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:

@@ -6,6 +6,7 @@ import uuid
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from infrastructure.kafka.address import kafka_address
 from infrastructure.kafka.admin import TopicError
 from infrastructure.kafka.port import LastRecord
 
@@ -15,7 +16,8 @@ TIMEOUT_S = 5.0
 def last_records(bootstrap: str, topic: str, partitions: int, timeout_s: float = TIMEOUT_S) -> list[LastRecord]:
     """From the last offset of each partition as the broker tells it, up to its end: the embedded broker tells that of
     its last batch. Records without our headers are passed over. Raises TopicError."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex, "enable.auto.commit": False})
+    own = {"group.id": uuid.uuid4().hex, "enable.auto.commit": False}
+    consumer = Consumer({**kafka_address(bootstrap).librdkafka(), **own})
     found: list[LastRecord] = []
     try:
         starts = []

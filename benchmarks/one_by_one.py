@@ -1,0 +1,167 @@
+"""A ping at a time, as phones send them, to its commit: our command side beside an Application of the library.
+
+python -m benchmarks.one_by_one
+
+Both decide by an aggregate that is kept in memory, write its event and answer after the commit, for as many phones at
+once; the library's with its own recorder, JSON and cache, a save a ping, which is how its users write. Ours puts the
+pings of all who wait into one transaction (`infrastructure/ingest/group_commit.py`). In `append` both recorders get
+batches of 1,000 that are ready; this is where such batches come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate, event
+
+from benchmarks.cpu import here_and_below
+from benchmarks.results import at_least, report
+from benchmarks.support import START_MS, postgres
+from domain.contracts import Codec, LocalSchemaIds
+from domain.gps_ping import GpsPing, parse_ping
+from domain.riders import PingOutcome, Riders
+from infrastructure.event_store.engine import reader_engine, sqlalchemy_url, writer_engine
+from infrastructure.event_store.factory import EventStoreFactory
+from infrastructure.event_store.log import PostgresHistory
+from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.event_store.snapshots import SnapshotRecorder
+from infrastructure.ingest.group_commit import GroupCommit
+
+PHONES = 32
+"""That send at once, each its next ping when the last one is answered."""
+PINGS_EACH = 600
+
+
+class Cost(NamedTuple):
+    """Pings a second, and CPU microseconds a ping of client and server together."""
+
+    rate: float
+    cpu_us: float
+
+
+class Phone(Aggregate):
+    """What a ping is to a user of the library."""
+
+    @event("Started")
+    def __init__(self, rider_id: str) -> None:
+        self.rider_id = rider_id
+        self.last_ms = 0
+
+    @event("Pinged")
+    def ping(self, latitude: float, longitude: float, timestamp_ms: int, accuracy_m: float) -> None:
+        self.last_ms = timestamp_ms
+
+
+class Phones(Application[UUID]):
+    """Keeps aggregates in memory, as ours does, and does not look for others' events before each save."""
+
+
+def item_of(phone: int, number: int) -> dict[str, Any]:
+    return {
+        "rider_id": f"rider-{phone}",
+        "latitude": 52.5 + number / 1e5,
+        "longitude": 13.4,
+        "event_timestamp_ms": START_MS + number * 1_000,
+        "accuracy_meters": 5.0,
+    }
+
+
+@contextmanager
+def measured(found: list[Cost]) -> Iterator[None]:
+    """Of all PHONES."""
+    started, cpu = time.perf_counter(), here_and_below()
+    yield
+    seconds, cpu = time.perf_counter() - started, here_and_below() - cpu
+    pings = PHONES * PINGS_EACH
+    found.append(Cost(pings / seconds, cpu / pings * 1e6))
+
+
+def ours(url: str) -> Cost:
+    writer, reader = writer_engine(url), reader_engine(url)
+    factory = EventStoreFactory(EventRecorder(writer), SnapshotRecorder(writer), Codec(LocalSchemaIds()))
+    commits = GroupCommit(Riders(factory, PostgresHistory(reader)).record_pings)
+    found: list[Cost] = []
+
+    def ping(phone: int, number: int) -> GpsPing:
+        return parse_ping(item_of(phone, number), START_MS + number * 1_000)
+
+    async def sends(phone: int, numbers: range) -> list[PingOutcome]:
+        return [outcome for number in numbers for outcome in await commits.submit([ping(phone, number)])]
+
+    async def all_send() -> None:
+        await asyncio.gather(*(sends(phone, range(1)) for phone in range(PHONES)))
+        with measured(found):
+            sent = await asyncio.gather(*(sends(phone, range(1, PINGS_EACH + 1)) for phone in range(PHONES)))
+        assert all(outcome.is_new for outcomes in sent for outcome in outcomes)
+
+    commits.start()
+    asyncio.run(all_send())
+    commits.stop()
+    writer.dispose()
+    reader.dispose()
+    return found[0]
+
+
+def library(url: str) -> Cost:
+    at = sqlalchemy_url(url)
+    # A folder with a Unix socket is given as an option of the URL.
+    host, port = at.host or str(at.query["host"]), at.port or str(at.query.get("port", 5432))
+    app = Phones(
+        {
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": at.database or "",
+            "POSTGRES_HOST": host,
+            "POSTGRES_PORT": str(port),
+            "POSTGRES_USER": at.username or "",
+            "POSTGRES_PASSWORD": at.password or "",
+            "POSTGRES_POOL_SIZE": str(PHONES),
+            "AGGREGATE_CACHE_MAXSIZE": "100000",
+            "AGGREGATE_CACHE_FASTFORWARD": "n",
+        }
+    )
+    found: list[Cost] = []
+    started = [Phone(rider_id=f"rider-{phone}") for phone in range(PHONES)]
+    app.save(*started)
+
+    def sends(phone: int) -> None:
+        for number in range(1, PINGS_EACH + 1):
+            item = item_of(phone, number)
+            one: Phone = app.repository.get(started[phone].id)
+            one.ping(item["latitude"], item["longitude"], item["event_timestamp_ms"], item["accuracy_meters"])
+            app.save(one)
+
+    with ThreadPoolExecutor(PHONES) as pool, measured(found):
+        list(pool.map(sends, range(PHONES)))
+    last: Phone = app.repository.get(started[0].id)
+    app.close()
+    assert last.version == PINGS_EACH + 1
+    return found[0]
+
+
+def main() -> None:
+    with postgres() as url:
+        mine = ours(url)
+    with postgres() as url:
+        other = library(url)
+    report(
+        "one_by_one",
+        {
+            "ours, pings/s": mine.rate,
+            "the library's Application, pings/s": other.rate,
+            "ratio ours / the library's Application": mine.rate / other.rate,
+            "ours, CPU µs a ping": mine.cpu_us,
+            "the library's Application, CPU µs a ping": other.cpu_us,
+        },
+        {"ratio ours / the library's Application": at_least(5)},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What may be said of where Kafka is, and what both client libraries are told of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infrastructure.kafka.address import kafka_address
+from infrastructure.settings import Settings, SettingsError
+
+
+@pytest.mark.parametrize(
+    "bootstrap", ["kafka:9092", "10.0.0.1:9092,10.0.0.2:9093", "[::1]:9092", "b-1.x.amazonaws.com:9096"]
+)
+@pytest.mark.parametrize("scheme", ["", "plaintext://", "PLAINTEXT://"])
+def test_servers_alone_are_spoken_to_without_a_name(bootstrap: str, scheme: str) -> None:
+    address = kafka_address(scheme + bootstrap)
+    assert address.librdkafka() == {"bootstrap.servers": bootstrap, "security.protocol": "plaintext"}
+    assert address.kafka_python() == {
+        "bootstrap_servers": bootstrap.split(","),
+        "security_protocol": "PLAINTEXT",
+    }
+
+
+def test_a_user_a_password_and_an_authority(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    address = kafka_address(
+        f"sasl_ssl://rider%40log:p%3Aw@a:9096,b:9096?mechanism=SCRAM-SHA-512&cafile={tmp_path}/ca.pem"
+    )
+    assert address.librdkafka() == {
+        "bootstrap.servers": "a:9096,b:9096",
+        "security.protocol": "sasl_ssl",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "rider@log",
+        "sasl.password": "p:w",
+        "ssl.ca.location": f"{tmp_path}/ca.pem",
+    }
+    assert address.kafka_python() == {
+        "bootstrap_servers": ["a:9096", "b:9096"],
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "rider@log",
+        "sasl_plain_password": "p:w",
+        "ssl_cafile": f"{tmp_path}/ca.pem",
+    }
+    assert str(address) == "a:9096,b:9096"
+
+
+def test_the_simplest_mechanism_is_the_default() -> None:
+    assert kafka_address("sasl_plaintext://u:p@a:9092").mechanism == "PLAIN"
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "said"),
+    [
+        ("", "host:port"),
+        ("kafka", "host:port"),
+        ("kafka:0", "host:port"),
+        ("kafka:99999", "host:port"),
+        ("a:9092,", "host:port"),
+        ("a:9092,b c:9092", "host:port"),
+        ("http://a:9092", "protocol"),
+        ("u:hunter2@a:9092", "user and a password"),
+        ("ssl://u:hunter2@a:9092", "user and a password"),
+        ("sasl_ssl://a:9092", "user and a password"),
+        ("sasl_ssl://u:hunter2@a:9092?mechanism=GSSAPI", "mechanism is none of"),
+        ("ssl://a:9092?mechanism=PLAIN", "no use for a mechanism"),
+        ("a:9092?cafile=/dev/null", "is no file"),
+        ("sasl_plaintext://u:hunter2@a:9092?cafile=FILE", "no use for cafile"),
+        ("ssl://a:9092?cafile=/no/such/file", "is no file"),
+        ("ssl://a:9092?certfile=FILE", "belong together"),
+        ("ssl://a:9092?verify=no", "no option verify"),
+        ("ssl://a:9092?cafile", "name=value"),
+    ],
+)
+def test_what_is_no_address_is_refused_at_once_and_nothing_secret_repeated(
+    bootstrap: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file.pem").touch()
+    with pytest.raises(SettingsError, match=said) as refused:
+        Settings(kafka_bootstrap=bootstrap.replace("FILE", str(tmp_path / "file.pem")))
+    assert "kafka_bootstrap" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "shown"),
+    [
+        ("kafka:9092", "kafka:9092"),
+        ("sasl_ssl://u:hunter2@a:9092,b:9092?mechanism=PLAIN", "sasl_ssl://u:***@a:9092,b:9092?mechanism=PLAIN"),
+    ],
+)
+def test_what_is_shown_hides_the_password(bootstrap: str, shown: str) -> None:
+    assert Settings(kafka_bootstrap=bootstrap).public()["kafka_bootstrap"] == shown
