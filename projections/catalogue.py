@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from projections.analytics import ANALYTICS
@@ -26,6 +27,18 @@ def by_process() -> dict[str, list[str]]:
     answering = {projection.name: [projection.name] for projection in ANSWERING}
     others = [name for name in PROJECTIONS if name not in answering]
     return answering | ({OTHERS: others} if others else {})
+
+
+def audited_by(names: Collection[str]) -> list[Projection[Any]]:
+    """Projections whose answers are checked, all the time, by the process that follows ``names``.
+
+    By one that answers nobody, if there is such a projection: to fold thousands of events again takes its time, and
+    the answers are not to be late for being checked.
+    """
+    silent = PROJECTIONS.keys() - {projection.name for projection in ANSWERING}
+    if silent:
+        return list(ANSWERING) if silent.intersection(names) else []
+    return [projection for projection in ANSWERING if projection.name in names]
 
 
 # Now, while the sources are those that were just loaded.

@@ -22,7 +22,7 @@ from infrastructure.processes.follower import Follower, stage_name
 from infrastructure.redis.connection import connect
 from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
-from projections.catalogue import ANSWERING, PROJECTIONS
+from projections.catalogue import ANSWERING, PROJECTIONS, audited_by
 from projections.digest import fold_digest
 from projections.generations import Generation, is_kept_up
 from projections.ports import PortUnavailable
@@ -71,7 +71,7 @@ class Manager:
         self._waiting: dict[str, StageReporter] = {}
         self._watchdog = Watchdog()
         self._hanging: set[tuple[str, int]] = set()
-        self._auditors = [Auditor(settings, one) for one in ANSWERING if one in projections]
+        self._auditors = [Auditor(settings, one) for one in audited_by([projection.name for projection in projections])]
 
     def run(self) -> None:
         """Until ``stop``, or until a follower ends by an error that does not pass by itself."""

@@ -13,7 +13,7 @@ from infrastructure.cli.process import register
 from infrastructure.settings import Settings
 from infrastructure.supervision.commands import commands_for
 from infrastructure.supervision.readiness import program_of
-from projections.catalogue import ANSWERING, PROJECTIONS, by_process
+from projections.catalogue import ANSWERING, PROJECTIONS, audited_by, by_process
 
 SETTINGS = Settings(data_dir=Path("data"))
 
@@ -31,6 +31,13 @@ def test_every_projection_is_followed_by_exactly_one_process() -> None:
 def test_a_projection_that_answers_shares_its_process_with_no_other() -> None:
     for projection in ANSWERING:
         assert by_process()[projection.name] == [projection.name]
+
+
+def test_what_is_answered_is_checked_once_and_not_by_the_process_that_answers() -> None:
+    checks = {name: audited_by(names) for name, names in by_process().items()}
+    assert [one for found in checks.values() for one in found] == list(ANSWERING)
+    assert not any(checks[projection.name] for projection in ANSWERING)
+    assert audited_by(list(PROJECTIONS)) == list(ANSWERING)
 
 
 def test_a_process_bears_the_name_of_its_program() -> None:
