@@ -7,6 +7,7 @@ import sys
 
 EVERY = (
     "append",
+    "one_by_one",
     "tailer",
     "rebuild",
     "parity",

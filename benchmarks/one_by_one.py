@@ -2,9 +2,9 @@
 
 python -m benchmarks.one_by_one
 
-Both decide by an aggregate that is kept in memory, write its event and answer after the commit, for as many phones at
-once; the library's with its own recorder, JSON and cache, a save a ping, which is how its users write. Ours puts the
-pings of all who wait into one transaction (`infrastructure/ingest/group_commit.py`). In `append` both recorders get
+Both decide by an aggregate that is kept in memory, write its event and answer after the commit; the library's with its
+own recorder, JSON and cache, a save a ping, which is how its users write, in as many threads as suit it best. Ours puts
+the pings of all who wait into one transaction (`infrastructure/ingest/group_commit.py`). In `append` both recorders get
 batches of 1,000 that are ready; this is where such batches come from.
 """
 
@@ -36,7 +36,9 @@ from infrastructure.ingest.group_commit import GroupCommit
 
 PHONES = 32
 """That send at once, each its next ping when the last one is answered."""
-PINGS_EACH = 600
+PINGS_EACH = 300
+THREADS = (1, 4, 16)
+"""Of the library's Application; the best of them counts."""
 
 
 class Cost(NamedTuple):
@@ -109,7 +111,7 @@ def ours(url: str) -> Cost:
     return found[0]
 
 
-def library(url: str) -> Cost:
+def library(url: str, threads: int) -> Cost:
     at = sqlalchemy_url(url)
     # A folder with a Unix socket is given as an option of the URL.
     host, port = at.host or str(at.query["host"]), at.port or str(at.query.get("port", 5432))
@@ -137,7 +139,7 @@ def library(url: str) -> Cost:
             one.ping(item["latitude"], item["longitude"], item["event_timestamp_ms"], item["accuracy_meters"])
             app.save(one)
 
-    with ThreadPoolExecutor(PHONES) as pool, measured(found):
+    with ThreadPoolExecutor(threads) as pool, measured(found):
         list(pool.map(sends, range(PHONES)))
     last: Phone = app.repository.get(started[0].id)
     app.close()
@@ -148,18 +150,24 @@ def library(url: str) -> Cost:
 def main() -> None:
     with postgres() as url:
         mine = ours(url)
-    with postgres() as url:
-        other = library(url)
+    others = []
+    for threads in THREADS:
+        with postgres() as url:
+            others.append(library(url, threads))
+    other = max(others)
     report(
         "one_by_one",
         {
             "ours, pings/s": mine.rate,
-            "the library's Application, pings/s": other.rate,
-            "ratio ours / the library's Application": mine.rate / other.rate,
+            **{
+                f"the library's Application, {threads} threads, pings/s": one.rate
+                for threads, one in zip(THREADS, others, strict=True)
+            },
+            "ratio ours / the library's Application at its best": mine.rate / other.rate,
             "ours, CPU µs a ping": mine.cpu_us,
-            "the library's Application, CPU µs a ping": other.cpu_us,
+            "the library's Application at its best, CPU µs a ping": other.cpu_us,
         },
-        {"ratio ours / the library's Application": at_least(5)},
+        {"ratio ours / the library's Application at its best": at_least(5)},
     )
 
 
