@@ -14,6 +14,8 @@ from typing import Any
 from infrastructure.processes.common import tame_collector
 
 LOOK_EVERY_S = 0.2
+MOST_BYTES = 16_384
+"""Of an error that a worker sends: a quarter of what a pipe holds. Its words are cut at half of that."""
 
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -62,8 +64,7 @@ def _wait(processes: Sequence[BaseProcess]) -> None:
 def _raise_failed(running: Sequence[tuple[BaseProcess, Connection]]) -> None:
     for process, pipe in running:
         if process.exitcode not in (None, 0):
-            error = pipe.recv() if pipe.poll() else None
-            said = f"it ended with {process.exitcode}" if error is None else f"{type(error).__name__}: {error}"
+            said, error = pipe.recv() if pipe.poll() else (f"it ended with {process.exitcode}", None)
             raise WorkerFailed(
                 f"{process.name}: {said}; run the same command again: it goes on where this one ended"
             ) from error
@@ -80,14 +81,18 @@ def _in_worker(pipe: Connection, parent: int, work: Work, arguments: tuple[Any, 
     try:
         work(alive, *arguments)
     except Exception as error:
-        pipe.send(_as_sent(error))
+        pipe.send((f"{type(error).__name__}: {error}"[: MOST_BYTES // 2], _as_sent(error)))
         raise SystemExit(1) from error
 
 
-def _as_sent(error: Exception) -> Exception:
-    """The error, or its words where it is of a kind that cannot be sent or does not come back."""
+def _as_sent(error: Exception) -> Exception | None:
+    """The error, if it is small and comes back as it was; else its words have to do.
+
+    It is read once the worker has ended: more than a pipe holds would let both wait for each other.
+    """
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 (bytes that were made here)
-    except Exception:  # noqa: BLE001 (whatever a foreign class raises here: its words are what counts)
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        data = pickle.dumps(error)
+        comes_back = len(data) <= MOST_BYTES and str(pickle.loads(data)) == str(error)  # noqa: S301 (made here)
+    except Exception:  # noqa: BLE001 (whatever a foreign class raises here)
+        return None
+    return error if comes_back else None

@@ -26,7 +26,8 @@ def read_checkpoint(projection: Projection[S], key: str, kept: Kept) -> S:
         projection,
         f"the checkpoint of {projection.name} for {key!r} at version {kept.version}",
         kept.state,
-        f"it is only a cache: delete the row of position {kept.position} from the table `checkpoints`, and ask again",
+        f"it is only a cache: delete what the table `checkpoints` has of projection {projection.name} at position "
+        f"{kept.position}, and ask again",
     )
 
 

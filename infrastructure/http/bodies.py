@@ -33,7 +33,7 @@ class Patience(NamedTuple):
     def words(self) -> str:
         return (
             f"nothing of the body came for {self.stalled_s:.0f} s, or not all of it in {self.whole_s:.0f} s; "
-            "send the pings again, in smaller requests if the network is slow"
+            "send it again, in several requests if the network is slow"
         )
 
 

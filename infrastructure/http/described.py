@@ -12,7 +12,7 @@ _MEANING: Final = {
     401: "no token, or an unknown one",
     403: "the token's role is another; without tokens: the request names another machine",
     404: "not known, or not yet",
-    408: "the body stopped coming; send it again",
+    408: "the body stopped coming, or came too slowly; send it again",
     413: "too many items or bytes",
     422: "understood, and more than this server does at once",
     500: "something went wrong here; the log of this node has the details",

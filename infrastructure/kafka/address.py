@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os.path
 import re
-from pathlib import Path
+import ssl
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 FILES = ("cafile", "certfile", "keyfile")
 FORMS = "host:port,… or [sasl_]ssl://[user:password@]host:port,…[?mechanism=…&cafile=…&certfile=…&keyfile=…]"
 
-_SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/?#@,\[\]]+):(?P<port>[0-9]{1,5})")
+# The whole authority is matched before anything is taken from it: what hides passwords ends it at the same characters.
+_AUTHORITY = re.compile(r"(?:(?P<user>[^/?#]*)@)?(?P<servers>[^/?#@]*)")
+_SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):(?P<port>[0-9]{1,5})")
 
 
 class KafkaAddress(NamedTuple):
@@ -33,6 +36,16 @@ class KafkaAddress(NamedTuple):
 
     def __str__(self) -> str:
         return self.servers
+
+    def __repr__(self) -> str:
+        return f"KafkaAddress({self.servers})"
+
+    @property
+    def hint(self) -> str:
+        """What else may be wrong than the network; brokers and libraries do not tell it from a broker that is away."""
+        if self.protocol == "plaintext":
+            return ""
+        return " (or does not let us in: see protocol, user, password and files of RIDELOG_KAFKA_BOOTSTRAP)"
 
     def librdkafka(self) -> dict[str, Any]:
         """Settings of confluent-kafka."""
@@ -67,43 +80,69 @@ class KafkaAddress(NamedTuple):
 
 def kafka_address(bootstrap: str) -> KafkaAddress:
     """Raises ValueError for what is none of ``FORMS``, in words that repeat nothing secret."""
-    scheme, separator, rest = bootstrap.rpartition("://")
-    protocol = scheme.lower() if separator else "plaintext"
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"the protocol is none of {', '.join(PROTOCOLS)}; write {FORMS}")
-    rest, _, query = rest.partition("?")
-    userinfo, _, servers = rest.rpartition("@")
-    for server in servers.split(","):
+    protocol, rest = _protocol(bootstrap)
+    rest, marked, query = rest.partition("?")
+    authority = _AUTHORITY.fullmatch(rest)
+    if authority is None:
+        raise ValueError(f"in user and password / is %2F, # is %23, ? is %3F and @ is %40; write {FORMS}")
+    for server in authority["servers"].split(","):
         found = _SERVER.fullmatch(server)
         if found is None or not 0 < int(found["port"]) < 65_536:
             raise ValueError(f"a server is no host:port; write {FORMS}")
-    options = _options(query)
-    username, _, password = (unquote(part) for part in userinfo.partition(":"))
     by_sasl = protocol.startswith("sasl_")
-    if by_sasl != bool(username and password):
-        raise ValueError(f"a user and a password belong to sasl_ssl and sasl_plaintext, and are needed there: {FORMS}")
+    username, _, password = (unquote(part) for part in (authority["user"] or "").partition(":"))
+    if by_sasl and not (username and password):
+        raise ValueError(f"{protocol} needs a user and a password; write {FORMS}")
+    if not by_sasl and authority["user"] is not None:
+        raise ValueError(f"{protocol} has no use for a user and a password; write {FORMS}")
+    options = _options(query if marked else None)
     mechanism = options.pop("mechanism", "PLAIN" if by_sasl else "")
     if by_sasl and mechanism not in MECHANISMS:
         raise ValueError(f"the mechanism is none of {', '.join(MECHANISMS)}")
     if (mechanism and not by_sasl) or (options and not protocol.endswith("ssl")):
         raise ValueError(f"{protocol} has no use for {', '.join(options) or 'a mechanism'}")
+    _check_files(options)
+    return KafkaAddress(authority["servers"], protocol, mechanism, username, password, **options)
+
+
+def _protocol(bootstrap: str) -> tuple[str, str]:
+    scheme, separator, rest = bootstrap.partition("://")
+    if not separator:
+        return "plaintext", bootstrap
+    if scheme.lower() not in PROTOCOLS:
+        raise ValueError(f"the protocol is none of {', '.join(PROTOCOLS)}; write {FORMS}")
+    return scheme.lower(), rest
+
+
+def _options(query: str | None) -> dict[str, str]:
+    options = {}
+    for option in () if query is None else query.split("&"):
+        name, _, value = option.partition("=")
+        if name not in {"mechanism", *FILES}:
+            raise ValueError(f"what follows the question mark is mechanism, cafile, certfile or keyfile; write {FORMS}")
+        # An empty one, of a variable that was not set, must not stand for the weaker default.
+        if not value or name in options:
+            raise ValueError(f"{name} is empty, or given twice")
+        options[name] = unquote(value)
+    return options
+
+
+def _check_files(options: dict[str, str]) -> None:
+    """Now, in words: a client library would say that the broker does not answer."""
+    for name, path in options.items():
+        if not os.path.isfile(path):
+            raise ValueError(f"{name}: {path} is no file that can be read")
     if ("certfile" in options) != ("keyfile" in options):
         raise ValueError("certfile and keyfile belong together")
-    return KafkaAddress(servers, protocol, mechanism, username, password, **options)
-
-
-def _options(query: str) -> dict[str, str]:
     try:
-        options = dict(parse_qsl(query, strict_parsing=True)) if query else {}
-    except ValueError:
-        raise ValueError(f"what follows the question mark is not name=value&…; write {FORMS}") from None
-    unknown = options.keys() - {"mechanism", *FILES}
-    if unknown:
-        raise ValueError(f"there is no option {', '.join(sorted(unknown))}; write {FORMS}")
-    for name in FILES:
-        if name in options and not Path(options[name]).is_file():
-            raise ValueError(f"{name}: {options[name]} is no file")
-    return options
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if "cafile" in options:
+            context.load_verify_locations(options["cafile"])
+        if "certfile" in options:
+            # A key under a password is refused: we would have to be told that too.
+            context.load_cert_chain(options["certfile"], options["keyfile"], password="")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{', '.join(options)}: no certificates and keys in PEM: {error}") from error
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def admin(bootstrap: str, timeout_s: float = TIMEOUT_S) -> Iterator[Any]:
                 client_id="ridelog-admin",
             )
         except KafkaError as error:
-            raise TopicError(f"Kafka at {address} does not answer within {timeout_s:.0f} s: {error}") from error
+            raise TopicError(
+                f"Kafka at {address} does not answer within {timeout_s:.0f} s{address.hint}: {error}"
+            ) from error
         try:
             yield client
         except KafkaError as error:

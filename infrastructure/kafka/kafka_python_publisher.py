@@ -52,7 +52,7 @@ class KafkaPythonPublisher:
                 metrics_enabled=False,
             )
         except KafkaError as error:
-            raise PublishError(f"Kafka at {address} does not answer: {error}") from error
+            raise PublishError(f"Kafka at {address} does not answer{address.hint}: {error}") from error
 
     def publish(self, token: int, records: Sequence[OutRecord]) -> int:
         self._raise_failure()

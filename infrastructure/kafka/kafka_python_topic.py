@@ -79,7 +79,7 @@ class KafkaPythonTopic:
         try:
             self._consumer = KafkaConsumer(**settings)
         except KafkaError as error:
-            raise TopicUnavailable(f"Kafka at {address} does not answer: {error}") from error
+            raise TopicUnavailable(f"Kafka at {address} does not answer{address.hint}: {error}") from error
         self._consumer.subscribe([topic], listener=self._rebalances)
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:

@@ -26,6 +26,8 @@ def fail(alive: Callable[[], None], kind: str) -> None:
         raise LogHasHoles("shards [3] have fewer events in the log than its head says")
     if kind == "away":
         raise PortUnavailable("Redis does not answer")
+    if kind == "large":
+        raise ValueError("x" * 1_000_000)
     raise Unsendable("nobody", "home")
 
 
@@ -34,6 +36,7 @@ def fail(alive: Callable[[], None], kind: str) -> None:
     [
         ("away", "Redis does not answer; run the same command again"),
         ("unsendable", "Unsendable: nobody home; run the same command again"),
+        ("large", "ValueError: x+; run the same command again"),
     ],
 )
 def test_a_worker_that_failed_says_why(kind: str, said: str) -> None:

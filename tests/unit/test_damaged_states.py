@@ -53,5 +53,7 @@ def test_a_damaged_checkpoint_is_named_with_the_row_to_delete() -> None:
     replay.at(KEY, log.horizon(AsOf.at_position(30)))
     for place, kept in list(checkpoints.kept.items()):
         checkpoints.kept[place] = kept._replace(state=DAMAGED)
-    with pytest.raises(UnreadableState, match=r"at version 20 cannot be read .* row of position 20 .* `checkpoints`"):
+    with pytest.raises(
+        UnreadableState, match=r"at version 20 cannot be read .* `checkpoints` has of projection speed at position 20"
+    ):
         replay.at(KEY, log.horizon(AsOf.at_position(25)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trustme
 
 from infrastructure.kafka.address import kafka_address
 from infrastructure.settings import Settings, SettingsError
@@ -24,7 +25,7 @@ def test_servers_alone_are_spoken_to_without_a_name(bootstrap: str, scheme: str)
 
 
 def test_a_user_a_password_and_an_authority(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").touch()
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     address = kafka_address(
         f"sasl_ssl://rider%40log:p%3Aw@a:9096,b:9096?mechanism=SCRAM-SHA-512&cafile={tmp_path}/ca.pem"
     )
@@ -45,6 +46,7 @@ def test_a_user_a_password_and_an_authority(tmp_path: Path) -> None:
         "ssl_cafile": f"{tmp_path}/ca.pem",
     }
     assert str(address) == "a:9096,b:9096"
+    assert "p:w" not in repr(address)
 
 
 def test_the_simplest_mechanism_is_the_default() -> None:
@@ -61,17 +63,30 @@ def test_the_simplest_mechanism_is_the_default() -> None:
         ("a:9092,", "host:port"),
         ("a:9092,b c:9092", "host:port"),
         ("http://a:9092", "protocol"),
-        ("u:hunter2@a:9092", "user and a password"),
-        ("ssl://u:hunter2@a:9092", "user and a password"),
-        ("sasl_ssl://a:9092", "user and a password"),
+        ("u:hunter2@a:9092", "no use for a user"),
+        (":hunter2@a:9092", "no use for a user"),
+        ("ssl://u:hunter2@a:9092", "no use for a user"),
+        ("ssl://:hunter2@a:9092", "no use for a user"),
+        ("sasl_ssl://a:9092", "needs a user and a password"),
+        ("sasl_ssl://:hunter2@a:9092", "needs a user and a password"),
+        ("sasl_ssl://u:@a:9092", "needs a user and a password"),
+        ("sasl_ssl://u:hun/ter2@a:9092", "/ is %2F"),
+        ("sasl_ssl://u:hun#ter2@a:9092", "/ is %2F"),
+        ("sasl_ssl://u:hunter2@a:9092/", "/ is %2F"),
+        ("sasl_ssl://u:hun?ter2@a:9092", "host:port"),
+        ("sasl_plaintext://u:hunter2@a:9092?mechanism=", "mechanism is empty"),
+        ("sasl_ssl://u:hunter2@a:9092?cafile=", "cafile is empty"),
+        ("ssl://a:9092?", "what follows the question mark"),
         ("sasl_ssl://u:hunter2@a:9092?mechanism=GSSAPI", "mechanism is none of"),
         ("ssl://a:9092?mechanism=PLAIN", "no use for a mechanism"),
-        ("a:9092?cafile=/dev/null", "is no file"),
+        ("a:9092?cafile=FILE", "no use for cafile"),
+        ("ssl://a:9092?cafile=FILE", "no certificates and keys in PEM"),
+        ("ssl://a:9092?certfile=FILE&keyfile=FILE", "no certificates and keys in PEM"),
         ("sasl_plaintext://u:hunter2@a:9092?cafile=FILE", "no use for cafile"),
         ("ssl://a:9092?cafile=/no/such/file", "is no file"),
         ("ssl://a:9092?certfile=FILE", "belong together"),
-        ("ssl://a:9092?verify=no", "no option verify"),
-        ("ssl://a:9092?cafile", "name=value"),
+        ("ssl://a:9092?verify=no", "what follows the question mark"),
+        ("ssl://a:9092?cafile", "cafile is empty"),
     ],
 )
 def test_what_is_no_address_is_refused_at_once_and_nothing_secret_repeated(
