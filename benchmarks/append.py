@@ -17,7 +17,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 
 from benchmarks.cpu import here_and_below
 from benchmarks.results import at_least, report
-from benchmarks.support import postgres, ready_events
+from benchmarks.support import postgres, ready_events, server_of
 from infrastructure.event_store.append import pack
 from infrastructure.event_store.copy_rows import COPY_SQL, HEADER, TRAILER, locked_part
 from infrastructure.event_store.engine import sqlalchemy_url, writer_engine
@@ -55,9 +55,7 @@ def library(by_function: bool) -> Iterator[Append]:
     positions may become visible out of order.
     """
     with postgres() as url:
-        at = sqlalchemy_url(url)
-        # A folder with a Unix socket is given as an option of the URL.
-        host, port = at.host or str(at.query["host"]), at.port or str(at.query.get("port", 5432))
+        at, (host, port) = sqlalchemy_url(url), server_of(url)
         store = PostgresDatastore(
             at.database or "", host, port, at.username or "", at.password or "", enable_db_functions=by_function
         )

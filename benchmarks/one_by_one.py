@@ -23,7 +23,7 @@ from eventsourcing.domain import Aggregate, event
 
 from benchmarks.cpu import here_and_below
 from benchmarks.results import at_least, report
-from benchmarks.support import START_MS, postgres
+from benchmarks.support import START_MS, postgres, server_of
 from domain.contracts import Codec, LocalSchemaIds
 from domain.gps_ping import GpsPing, parse_ping
 from domain.riders import PingOutcome, Riders
@@ -113,15 +113,13 @@ def ours(url: str, phones: int) -> Cost:
 
 
 def library(url: str, phones: int, threads: int) -> Cost:
-    at = sqlalchemy_url(url)
-    # A folder with a Unix socket is given as an option of the URL.
-    host, port = at.host or str(at.query["host"]), at.port or str(at.query.get("port", 5432))
+    at, (host, port) = sqlalchemy_url(url), server_of(url)
     app = Phones(
         {
             "PERSISTENCE_MODULE": "eventsourcing.postgres",
             "POSTGRES_DBNAME": at.database or "",
             "POSTGRES_HOST": host,
-            "POSTGRES_PORT": str(port),
+            "POSTGRES_PORT": port,
             "POSTGRES_USER": at.username or "",
             "POSTGRES_PASSWORD": at.password or "",
             "POSTGRES_POOL_SIZE": str(threads),

@@ -15,10 +15,11 @@ from domain.identifiers import aggregate_id
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
+from infrastructure.event_store.engine import sqlalchemy_url
 from infrastructure.event_store.migrations import upgrade
 from infrastructure.event_store.stored import LogEvent
 
-__all__ = ["START_MS", "kafka", "postgres", "ready_events", "redis_server", "report"]
+__all__ = ["START_MS", "kafka", "postgres", "ready_events", "redis_server", "report", "server_of"]
 
 START_MS = 1_790_000_000_000
 
@@ -34,6 +35,13 @@ def postgres() -> Iterator[str]:
             yield server.url
         finally:
             server.stop()
+
+
+def server_of(url: str) -> tuple[str, str]:
+    """Host and port of a database, for a driver that takes no URL."""
+    at = sqlalchemy_url(url)
+    # A folder with a Unix socket is given as an option of the URL.
+    return at.host or str(at.query["host"]), str(at.port or at.query.get("port", 5432))
 
 
 @contextmanager

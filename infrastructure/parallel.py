@@ -5,17 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
-import pickle
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from infrastructure.processes.common import tame_collector
+from projections.filler import LogHasHoles
 
 LOOK_EVERY_S = 0.2
-MOST_BYTES = 16_384
-"""Of an error that a worker sends: a quarter of what a pipe holds. Its words are cut at half of that."""
+MOST_CHARS = 8_000
+"""Of what a worker says of its end."""
 
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -27,14 +27,11 @@ Work = Callable[..., None]
 
 
 class WorkerFailed(Exception):
-    """A worker process ended before its part was done; the message says why. What it stored is kept.
-
-    ``__cause__`` is the error that ended it, if it could tell.
-    """
+    """A worker process ended before its part was done; the message says why. What it stored is kept."""
 
 
 def in_processes(name: str, work: Work, parts: Sequence[tuple[Any, ...]], look: Look) -> None:
-    """Run ``work`` on each of ``parts``, one process each. Raises WorkerFailed."""
+    """Run ``work`` on each of ``parts``, one process each. Raises WorkerFailed, LogHasHoles."""
     running: list[tuple[BaseProcess, Connection]] = []
     for number, arguments in enumerate(parts):
         ours, theirs = CONTEXT.Pipe(duplex=False)
@@ -64,10 +61,10 @@ def _wait(processes: Sequence[BaseProcess]) -> None:
 def _raise_failed(running: Sequence[tuple[BaseProcess, Connection]]) -> None:
     for process, pipe in running:
         if process.exitcode not in (None, 0):
-            said, error = pipe.recv() if pipe.poll() else (f"it ended with {process.exitcode}", None)
-            raise WorkerFailed(
-                f"{process.name}: {said}; run the same command again: it goes on where this one ended"
-            ) from error
+            said = pipe.recv() if pipe.poll() else f"it ended with {process.exitcode}"
+            if isinstance(said, LogHasHoles):
+                raise said  # to run the same command again changes nothing
+            raise WorkerFailed(f"{process.name}: {said}; run the same command again: it goes on where this one ended")
 
 
 def _in_worker(pipe: Connection, parent: int, work: Work, arguments: tuple[Any, ...]) -> None:
@@ -81,18 +78,6 @@ def _in_worker(pipe: Connection, parent: int, work: Work, arguments: tuple[Any, 
     try:
         work(alive, *arguments)
     except Exception as error:
-        pipe.send((f"{type(error).__name__}: {error}"[: MOST_BYTES // 2], _as_sent(error)))
+        # Read once this process has ended: more than a pipe holds would let both wait for each other.
+        pipe.send(error if isinstance(error, LogHasHoles) else f"{type(error).__name__}: {error}"[:MOST_CHARS])
         raise SystemExit(1) from error
-
-
-def _as_sent(error: Exception) -> Exception | None:
-    """The error, if it is small and comes back as it was; else its words have to do.
-
-    It is read once the worker has ended: more than a pipe holds would let both wait for each other.
-    """
-    try:
-        data = pickle.dumps(error)
-        comes_back = len(data) <= MOST_BYTES and str(pickle.loads(data)) == str(error)  # noqa: S301 (made here)
-    except Exception:  # noqa: BLE001 (whatever a foreign class raises here)
-        return None
-    return error if comes_back else None

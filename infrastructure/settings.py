@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from infrastructure.kafka.address import kafka_address
+from infrastructure.kafka.address import check_files, kafka_address
 from infrastructure.settings_sources import SettingsError, read_environment, read_flags, read_toml
 from infrastructure.settings_values import hide_password, is_loopback, parse_tokens
 from infrastructure.settings_words import description
@@ -118,7 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self.parsed_tokens()
         if self.kafka_bootstrap is not None:
             try:
-                kafka_address(self.kafka_bootstrap)
+                check_files(kafka_address(self.kafka_bootstrap))
             except ValueError as error:
                 raise SettingsError(f"kafka_bootstrap: {error}") from error
 

@@ -16,6 +16,9 @@ PROJECTIONS: dict[str, Projection[Any]] = {p.name: p for p in (SPEED, LOCATIONS,
 # Those of which single keys are read, so that what was answered can be held against the log.
 ANSWERING: tuple[Projection[Any], ...] = (SPEED,)
 
+SILENT = tuple(name for name, projection in PROJECTIONS.items() if projection not in ANSWERING)
+"""The others: who reads them asks a table or a topic."""
+
 OTHERS = "others"
 
 
@@ -25,8 +28,7 @@ def by_process() -> dict[str, list[str]]:
     Threads of one process take turns at one core; what tables for analysts cost must not make answers late.
     """
     answering = {projection.name: [projection.name] for projection in ANSWERING}
-    others = [name for name in PROJECTIONS if name not in answering]
-    return answering | ({OTHERS: others} if others else {})
+    return answering | ({OTHERS: list(SILENT)} if SILENT else {})
 
 
 def audited_by(names: Collection[str]) -> list[Projection[Any]]:
@@ -35,9 +37,8 @@ def audited_by(names: Collection[str]) -> list[Projection[Any]]:
     By one that answers nobody, if there is such a projection: to fold thousands of events again takes its time, and
     the answers are not to be late for being checked.
     """
-    silent = PROJECTIONS.keys() - {projection.name for projection in ANSWERING}
-    if silent:
-        return list(ANSWERING) if silent.intersection(names) else []
+    if SILENT:
+        return list(ANSWERING) if not set(SILENT).isdisjoint(names) else []
     return [projection for projection in ANSWERING if projection.name in names]
 
 

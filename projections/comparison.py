@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from projections.ports import Parked, Snapshot
 from projections.protocol import Projection
+from projections.stored_state import BrokenState, decoded
 
 EXAMPLES = 20
 """Differences that are told in words; all of them are in the count and in the digest."""
@@ -119,8 +120,8 @@ def _state_words(projection: Projection[Any]) -> Callable[[bytes | None, bytes |
         if live is None or new is None:
             return _only(live, new)
         try:
-            sides = projection.decode(live), projection.decode(new)
-        except Exception as error:  # noqa: BLE001 (another version's bytes need not be readable by this one)
+            sides = decoded(projection, live), decoded(projection, new)
+        except BrokenState as error:  # another version's bytes need not be readable by this one
             return f"live has {len(live)} bytes, new {len(new)}; not both are readable here ({error})"
         return "; ".join(_fields(*sides)) or f"the bytes differ, the values do not ({len(live)} and {len(new)} bytes)"
 

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 from infrastructure.cli.errors import UserError
 
-_ABOUT_HOLES = "attach the partitions of `events` that were detached, or restore a backup (docs/backup.md)"
-
 
 @contextmanager
 def expected_as_user_error() -> Iterator[None]:
@@ -29,7 +27,7 @@ def expected_as_user_error() -> Iterator[None]:
     from projections.ports import PortUnavailable
     from projections.replay.as_of import Unresolvable
     from projections.shards import LostRace
-    from projections.stored_state import UnreadableState
+    from projections.stored_state import BrokenState
     from projections.writer import BrokenFold
 
     try:
@@ -37,8 +35,9 @@ def expected_as_user_error() -> Iterator[None]:
     except (
         PortUnavailable,
         LostRace,
+        WorkerFailed,
         BrokenFold,
-        UnreadableState,
+        BrokenState,
         Unresolvable,
         EvictingRedis,
         LogNotInitialised,
@@ -51,12 +50,9 @@ def expected_as_user_error() -> Iterator[None]:
     except InvalidSchema as error:
         raise UserError(f"{error}; docs/schemas.md says what a schema may be") from error
     except LogHasHoles as error:
-        raise UserError(f"{error}; {_ABOUT_HOLES}") from error
-    except WorkerFailed as error:
-        if isinstance(error.__cause__, LogHasHoles):
-            # To run the same command again, as the worker's end would have it, changes nothing.
-            raise UserError(f"{error.__cause__}; {_ABOUT_HOLES}") from error
-        raise UserError(str(error)) from error
+        raise UserError(
+            f"{error}; attach the partitions of `events` that were detached, or restore a backup (docs/backup.md)"
+        ) from error
     except redis.ResponseError as error:
         raise UserError(f"Redis: {error}; see RIDELOG_REDIS_URL and the rights of its user") from error
     except SQLAlchemyError as error:

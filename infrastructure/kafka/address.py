@@ -99,9 +99,10 @@ def kafka_address(bootstrap: str) -> KafkaAddress:
     mechanism = options.pop("mechanism", "PLAIN" if by_sasl else "")
     if by_sasl and mechanism not in MECHANISMS:
         raise ValueError(f"the mechanism is none of {', '.join(MECHANISMS)}")
+    if ("certfile" in options) != ("keyfile" in options):
+        raise ValueError("certfile and keyfile belong together")
     if (mechanism and not by_sasl) or (options and not protocol.endswith("ssl")):
         raise ValueError(f"{protocol} has no use for {', '.join(options) or 'a mechanism'}")
-    _check_files(options)
     return KafkaAddress(authority["servers"], protocol, mechanism, username, password, **options)
 
 
@@ -127,22 +128,21 @@ def _options(query: str | None) -> dict[str, str]:
     return options
 
 
-def _check_files(options: dict[str, str]) -> None:
-    """Now, in words: a client library would say that the broker does not answer."""
-    for name, path in options.items():
+def check_files(address: KafkaAddress) -> None:
+    """Once, at the start: a client library would say that the broker does not answer. Raises ValueError."""
+    given = {name: path for name in FILES if (path := getattr(address, name))}
+    for name, path in given.items():
         if not os.path.isfile(path):
             raise ValueError(f"{name}: {path} is no file that can be read")
-    if ("certfile" in options) != ("keyfile" in options):
-        raise ValueError("certfile and keyfile belong together")
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if "cafile" in options:
-            context.load_verify_locations(options["cafile"])
-        if "certfile" in options:
+        if address.cafile:
+            context.load_verify_locations(address.cafile)
+        if address.certfile:
             # A key under a password is refused: we would have to be told that too.
-            context.load_cert_chain(options["certfile"], options["keyfile"], password="")
+            context.load_cert_chain(address.certfile, address.keyfile, password="")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{', '.join(options)}: no certificates and keys in PEM: {error}") from error
+        raise ValueError(f"{', '.join(given)}: no certificates and keys in PEM: {error}") from error
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

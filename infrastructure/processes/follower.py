@@ -35,7 +35,7 @@ from projections.digest import fold_digest
 from projections.ports import PortUnavailable, TopicUnavailable
 from projections.protocol import Projection
 from projections.runner import Limits, LostRace, Runner
-from projections.stored_state import UnreadableState
+from projections.stored_state import BrokenState
 from projections.trust import Distrust
 from projections.writer import BrokenFold
 
@@ -50,7 +50,7 @@ class Stuck(Exception):
 
 
 # A broken fold is told in `status` and tried again: the others must not go down with it.
-_PASSING = (PortUnavailable, LostRace, RegistryUnavailable, SQLAlchemyError, BrokenFold, UnreadableState, Stuck)
+_PASSING = (PortUnavailable, LostRace, RegistryUnavailable, SQLAlchemyError, BrokenFold, BrokenState, Stuck)
 
 
 def stage_name(projection: str, generation: int, *, is_active: bool) -> str:

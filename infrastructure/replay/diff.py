@@ -24,6 +24,7 @@ from projections.replay.divergence import first_difference
 from projections.replay.key import KeyReplay
 from projections.replay.shards import replay_shard
 from projections.replay.steps import steps
+from projections.stored_state import BrokenState, decoded
 
 Show = Callable[[int, int], None]
 
@@ -121,12 +122,12 @@ class Differ:
         if state is None:
             return None
         try:
-            decoded = self._projection.decode(state)
-        except Exception as error:
+            found = decoded(self._projection, state)
+        except BrokenState as error:
             raise UserError(
                 f"this code cannot read the states of that generation ({error}): compare by --diff code:DIR instead"
             ) from error
-        return values(self._view, self._request, key, decoded)
+        return values(self._view, self._request, key, found)
 
     def _rows(self, request: Request) -> Iterator[tuple[Place, Row]]:
         if self._key is not None:

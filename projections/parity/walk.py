@@ -10,7 +10,7 @@ from projections.ports import LoggedEvent
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.key import KeyRun
-from projections.stored_state import read_checkpoint
+from projections.stored_state import latest_checkpoint
 
 S = TypeVar("S")
 
@@ -108,8 +108,9 @@ class Walk(Generic[S]):
         return events if events and events[0].version == self.version + 1 else []
 
     def _jump(self, version: int, position: int) -> None:
-        start = self._checkpoints.latest(self.key, position, verified=True)
-        if start is None or not self.version < start.version <= version:
+        found = latest_checkpoint(self._projection, self._checkpoints, self.key, position, verified=True)
+        if found is None or not self.version < found[0].version <= version:
             return
-        self.run = KeyRun(self._fold, self.key, read_checkpoint(self._projection, self.key, start), self.discarded)
+        start, state = found
+        self.run = KeyRun(self._fold, self.key, state, self.discarded)
         self.version, self.position, self._ahead = start.version, start.position, []

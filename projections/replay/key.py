@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
-from projections.checkpoints import EVERY, Checkpoint, Checkpoints, Kept, Stretch, plan_by_event_time
+from projections.checkpoints import EVERY, Checkpoint, Checkpoints, Stretch, plan_by_event_time
 from projections.folding import Decode, Fold
 from projections.ports import LoggedEvent, Parked, PortUnavailable
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, Unresolvable, upto
-from projections.stored_state import read_checkpoint
+from projections.stored_state import latest_checkpoint, read_checkpoint
 from read_models.rows import RowChange, Rows, merge_into
 
 S = TypeVar("S")
@@ -108,8 +108,11 @@ class KeyReplay(Generic[S]):
         return run
 
     def _known(self, key: str, horizon: Horizon) -> KeyRun[S]:
-        start = self._checkpoints.latest(key, horizon.position) if self._has_checkpoints else None
-        run = self._run(key, horizon, start)
+        found = None
+        if self._has_checkpoints:
+            found = latest_checkpoint(self._projection, self._checkpoints, key, horizon.position)
+        start, state = found or (None, None)
+        run = self._run(key, horizon, state)
         version = 0 if start is None else start.version
         made: list[Checkpoint] = []
         more = True
@@ -136,10 +139,11 @@ class KeyReplay(Generic[S]):
             decided = self._checkpoints.decided(key, horizon.position, horizon.happened_by_ms)
         plan = plan_by_event_time(decided, last)
         start = self._checkpoints.at(key, plan.position) if plan.version else None
-        if plan.version and start is None:
-            # Dropped between the two looks: fold all of it.
-            plan = plan_by_event_time([], last)
-        run = self._run(key, horizon, start)
+        state = None if start is None else read_checkpoint(self._projection, key, start)
+        if plan.version and state is None:
+            # Dropped between the two looks, or damaged: fold all of it.
+            start, plan = None, plan_by_event_time([], last)
+        run = self._run(key, horizon, state)
         if plan.ranges:
             # Only the beginning of a log is ever detached: if the first is there, all are.
             first = plan.ranges[0][0]
@@ -184,10 +188,10 @@ class KeyReplay(Generic[S]):
         # Rows are sums over the whole stream, so their states alone are no place to start from.
         return not self._projection.tables
 
-    def _run(self, key: str, horizon: Horizon, start: Kept | None) -> KeyRun[S]:
+    def _run(self, key: str, horizon: Horizon, state: S | None) -> KeyRun[S]:
         fold = Fold(self._projection, self._decode, lambda: horizon.at_ms, self._every)
         discarded = self._archive.discarded(self._projection.name)
-        return KeyRun(fold, key, None if start is None else read_checkpoint(self._projection, key, start), discarded)
+        return KeyRun(fold, key, state, discarded)
 
     def _range(self, key: str, after: int, until: int, by_ms: int | None) -> list[LoggedEvent]:
         return self._archive.key_range(self._projection.stream, key, after, until, by_ms)

@@ -8,10 +8,10 @@ from domain.identifiers import shard_of
 from projections.replay.as_of import AsOf
 from projections.replay.key import KeyReplay
 from projections.speed import SPEED
-from projections.stored_state import UnreadableState
+from projections.stored_state import BrokenState
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints
 from tests.support.memory_ports import MemorySink, ScriptedTopic
-from tests.support.replays import END_MS, decode
+from tests.support.replays import END_MS, decode, naive
 from tests.support.retries import Registry, a_log, a_runner, parking
 from tests.support.rider_events import START_MS
 from tests.support.speed_events import ping_data
@@ -27,9 +27,7 @@ def test_a_worker_does_not_fold_on_from_a_damaged_state() -> None:
     sink.states[shard_of(KEY)][KEY] = DAMAGED
     fences = dict(sink.held)
     topic.deliver([log.append(KEY, "GpsPing", ping_data(KEY, 99_000, 20, serial=20))])
-    with pytest.raises(
-        UnreadableState, match=r"speed has stored for 'rider-1' cannot be read .*rebuild-projection speed"
-    ):
+    with pytest.raises(BrokenState, match=r"speed has stored for 'rider-1' cannot be read .*rebuild-projection speed"):
         a_runner(log, sink, registry.decode, topic).step(0)
     assert (sink.held, sink.states[shard_of(KEY)][KEY]) == (fences, DAMAGED)
 
@@ -39,21 +37,27 @@ def test_a_retry_does_not_fold_on_from_a_damaged_state() -> None:
     a_runner(log, sink, registry.decode).step(0)
     sink.states[shard_of(KEY)][KEY] = DAMAGED
     registry.unknown.clear()
-    with pytest.raises(UnreadableState, match="rebuild-projection speed"):
+    with pytest.raises(BrokenState, match="rebuild-projection speed"):
         parking(log, sink, registry.decode).retry(KEY)
     assert list(sink.all_parked()) == [KEY]
 
 
-def test_a_damaged_checkpoint_is_named_with_the_row_to_delete() -> None:
+@pytest.mark.parametrize("damaged", [{20}, {10, 20}])
+@pytest.mark.parametrize("as_of", [AsOf.at_position(25), AsOf.happened(START_MS + 24_999)], ids=["known", "happened"])
+def test_a_damaged_checkpoint_is_passed_over_and_kept_anew(damaged: set[int], as_of: AsOf) -> None:
     log = MemoryArchive(lambda: END_MS)
     for second in range(30):
-        log.append(KEY, "GpsPing", ping_data(KEY, START_MS + second * 1_000, second), recorded_ms=END_MS - 1)
+        at_ms = START_MS + second * 1_000
+        log.append(KEY, "GpsPing", ping_data(KEY, at_ms, second), recorded_ms=at_ms)
     checkpoints = MemoryCheckpoints(log, 10)
     replay = KeyReplay(SPEED, log, checkpoints, decode, every=10)
     replay.at(KEY, log.horizon(AsOf.at_position(30)))
-    for place, kept in list(checkpoints.kept.items()):
-        checkpoints.kept[place] = kept._replace(state=DAMAGED)
-    with pytest.raises(
-        UnreadableState, match=r"at version 20 cannot be read .* `checkpoints` has of projection speed at position 20"
-    ):
-        replay.at(KEY, log.horizon(AsOf.at_position(25)))
+    whole = dict(checkpoints.kept)
+    for place, kept in whole.items():
+        if kept.version in damaged:
+            checkpoints.kept[place] = kept._replace(state=DAMAGED)
+    found = replay.at(KEY, log.horizon(as_of))
+    assert found is not None
+    assert found.state is not None
+    assert SPEED.encode(found.state) == naive(SPEED, log.events[:25]).state
+    assert checkpoints.kept == whole
