@@ -35,6 +35,10 @@ class TimestampTooOld(PingRejected):
     code = "timestamp_too_old"
 
 
+class GpsWeekRollover(PingRejected):
+    code = "gps_week_rollover"
+
+
 class TimestampInFuture(PingRejected):
     code = "timestamp_in_future"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from domain.errors import (
+    GpsWeekRollover,
     InvalidAccuracy,
     InvalidCoordinates,
     InvalidType,
@@ -17,14 +17,24 @@ from domain.errors import (
     TimestampTooOld,
 )
 from domain.identifiers import check_rider_id, derive_event_id, is_event_id
+from domain.timestamps import json_integer, rfc3339_ms
 
 OLDEST_MS = 946_684_800_000
-"""2000-01-01T00:00:00Z: a phone whose clock is older has lost it; GPS week roll-overs land before it."""
+"""2000-01-01T00:00:00Z: the clock of a phone that says an earlier time is lost."""
+
+GPS_ROLLOVER_MS = 1024 * 7 * 24 * 3_600_000
+"""GPS counts weeks modulo 1,024: a receiver with old firmware is late by a multiple of these 19.6 years."""
+
+GPS_ROLLOVER_TOLERANCE_MS = 3_600_000
+"""How far from an exact multiple an instant is still a roll-over: a phone uploads within the hour."""
 
 FUTURE_TOLERANCE_MS = 5 * 60 * 1000
 """How far a phone's clock may run ahead of ours; more would let one phone pin its window to the future."""
 
 MAX_SOURCE_CODE_POINTS = 128
+
+# No younger ping is a roll-over, so that almost every ping costs one comparison.
+_SHORTEST_ROLLOVER_MS = GPS_ROLLOVER_MS - GPS_ROLLOVER_TOLERANCE_MS - 1
 
 _FLOAT32 = struct.Struct("<f")
 _FLOAT32_MAX = 3.4028234663852886e38
@@ -76,6 +86,8 @@ def parse_ping(item: object, received_ms: int) -> GpsPing:
         raise NullIsland("0° N 0° E is what a phone without a fix reports")
     if event_ms < OLDEST_MS:
         raise TimestampTooOld("event_timestamp_ms lies before 2000-01-01")
+    if event_ms < received_ms - _SHORTEST_ROLLOVER_MS and _is_rollover(received_ms - event_ms):
+        raise GpsWeekRollover("event_timestamp_ms is a multiple of 1,024 weeks before reception: a GPS week roll-over")
     if event_ms > received_ms + FUTURE_TOLERANCE_MS:
         raise TimestampInFuture("event_timestamp_ms lies more than 5 minutes after reception")
     return GpsPing(
@@ -122,12 +134,10 @@ def record_of(ping: GpsPing) -> dict[str, Any]:
     }
 
 
-def parse_instant(text: str) -> int:
-    """Epoch milliseconds of an RFC 3339 time with zone; ValueError when it has none or is no time."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time needs its zone, for example 2026-01-31T12:00:00Z")
-    return round(moment.timestamp() * 1000)
+def _is_rollover(age_ms: int) -> bool:
+    """Whether an age of at least half of 1,024 weeks is a multiple of them, within the tolerance."""
+    past_ms = age_ms % GPS_ROLLOVER_MS
+    return min(past_ms, GPS_ROLLOVER_MS - past_ms) <= GPS_ROLLOVER_TOLERANCE_MS
 
 
 def _event_time(item: dict[str, Any]) -> int:
@@ -136,10 +146,13 @@ def _event_time(item: dict[str, Any]) -> int:
         return value
     if type(value) is str:
         try:
-            return parse_instant(value)
-        except (ValueError, OverflowError):
-            pass  # falls through to the one refusal below
-    raise _wrong(item, "event_timestamp_ms", "an integer (epoch milliseconds) or an RFC 3339 time with zone")
+            return rfc3339_ms(value)
+        except ValueError as error:
+            raise InvalidType(f"event_timestamp_ms must be an integer or an RFC 3339 time: {error}") from error
+    number = json_integer(value)
+    if number is None:
+        raise _wrong(item, "event_timestamp_ms", "an integer (epoch milliseconds) or an RFC 3339 time with zone")
+    return number
 
 
 def _number(item: dict[str, Any], name: str) -> float:

@@ -22,15 +22,50 @@ _CACHED_KEYS = 65_536
 """Bounds what hostile keys can make us remember: 128 code points of 4 bytes each, in three caches."""
 
 
+# Unicode's property Default_Ignorable_Code_Point (DerivedCoreProperties.txt, the same in versions 10 to 16), and the
+# code points besides that show nothing: U+2800, a Braille pattern without dots, and the space.
+_INVISIBLE_RANGES = (
+    (0x20, 0x20),
+    (0xAD, 0xAD),
+    (0x34F, 0x34F),
+    (0x61C, 0x61C),
+    (0x115F, 0x1160),
+    (0x17B4, 0x17B5),
+    (0x180B, 0x180F),
+    (0x200B, 0x200F),
+    (0x202A, 0x202E),
+    (0x2060, 0x206F),
+    (0x2800, 0x2800),
+    (0x3164, 0x3164),
+    (0xFE00, 0xFE0F),
+    (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0),
+    (0xFFF0, 0xFFF8),
+    (0x1BCA0, 0x1BCA3),
+    (0x1D173, 0x1D17A),
+    (0xE0000, 0xE0FFF),
+)
+_VISIBLE = re.compile("[^" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _INVISIBLE_RANGES) + "]")
+
+
 def check_rider_id(rider_id: str) -> str:
     """The id as given, compared code point by code point (no normalisation).
 
-    Raises InvalidRiderId unless it has 1–128 printable code points, no '/', no leading or trailing space.
+    An id that an older version recorded is still read: only what is to be recorded is checked.
+
+    Raises:
+        InvalidRiderId: unless it has 1 to 128 printable code points, at least one of them visible, no '/', no
+            leading or trailing space, and is not '.' or '..'.
     """
     if not 1 <= len(rider_id) <= MAX_ID_CODE_POINTS:
         raise InvalidRiderId(f"rider_id must have 1 to {MAX_ID_CODE_POINTS} characters, not {len(rider_id)}")
     if not rider_id.isprintable() or "/" in rider_id or rider_id[0] == " " or rider_id[-1] == " ":
         raise InvalidRiderId("rider_id must be printable, without '/' and without leading or trailing space")
+    # HTTP clients fold these two out of a path, so that no request could name the rider.
+    if rider_id in {".", ".."}:
+        raise InvalidRiderId("rider_id must not be '.' or '..'")
+    if not rider_id.isascii() and _VISIBLE.search(rider_id) is None:
+        raise InvalidRiderId("rider_id must have a visible character")
     return rider_id
 
 

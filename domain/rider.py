@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar, NamedTuple, Self
 from uuid import UUID, uuid5
 
@@ -18,6 +18,7 @@ from domain.errors import (
 )
 from domain.gps_ping import GpsPing, ping_of, record_of
 from domain.identifiers import aggregate_id, check_rider_id
+from domain.timestamps import utc_datetime
 
 PingKey = tuple[int, str]
 """(event_timestamp_ms, event_id): the identity of a ping within its rider, and its order in the window."""
@@ -37,7 +38,7 @@ UNKNOWN_LATEST_MS = 1 << 62
 
 
 def instant(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
+    return utc_datetime(ms)
 
 
 class Rider(Aggregate):
@@ -147,9 +148,13 @@ class Rider(Aggregate):
     @classmethod
     def register(cls, rider_id: str, at_ms: int) -> Self:
         """A new rider's stream, opened at ``at_ms`` (epoch milliseconds). Raises InvalidRiderId."""
+        return cls._opened(check_rider_id(rider_id), at_ms)
+
+    @classmethod
+    def _opened(cls, rider_id: str, at_ms: int) -> Self:
         return cls._create(
             cls.Registered,
-            id=aggregate_id(cls.AGGREGATE_TYPE, check_rider_id(rider_id)),
+            id=aggregate_id(cls.AGGREGATE_TYPE, rider_id),
             rider_id=rider_id,
             event_timestamp_ms=at_ms,
             timestamp=instant(at_ms),
@@ -163,7 +168,8 @@ class Rider(Aggregate):
         """
         rider = before
         if rider is None:
-            rider = cls.register(rider_id, 0)
+            # Unchecked: the log has this id, from a version that accepted more ids than this one.
+            rider = cls._opened(rider_id, 0)
             rider._pending_events.clear()
         rider.version = version
         rider.latest_ms = UNKNOWN_LATEST_MS

@@ -6,10 +6,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from domain.timestamps import utc_datetime
 from infrastructure.cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _broken(error: OrderBroken, resume: bool) -> str:
 
 
 def _moment(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_datetime(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _so_far(books: Books) -> str:

@@ -180,7 +180,7 @@ def _keys(given: str | None, file: Path | None) -> list[str] | None:
 
 
 def _time(option: str, text: str | None) -> int:
-    from infrastructure.times import time_ms
+    from infrastructure.timestamps import time_ms
 
     if text is None:
         raise typer.BadParameter(f"{option} is needed: epoch milliseconds, or RFC 3339 with zone")

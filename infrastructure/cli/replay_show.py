@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from domain.timestamps import utc_datetime
 
 if TYPE_CHECKING:
     from infrastructure.replay.diff import Found
@@ -148,7 +150,7 @@ def _since_words(since: Since | None) -> str:
 
 
 def _as_of(document: Mapping[str, Any]) -> None:
-    moment = datetime.fromtimestamp(document["at_ms"] / 1000, UTC).isoformat(timespec="milliseconds")
+    moment = utc_datetime(document["at_ms"]).isoformat(timespec="milliseconds")
     typer.echo(
         f"{document['projection']} (fold version {document['fold_version']}) on the axis {document['axis']} as of "
         f"{moment}, position {document['position']:,}"

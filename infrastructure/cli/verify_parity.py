@@ -41,7 +41,6 @@ def verify_parity(
     import msgspec
 
     from infrastructure.cli.expected import expected_as_user_error
-    from infrastructure.cli.instants import instant_ms
     from infrastructure.cli.progress import Reporter
     from infrastructure.parity.evidence import NEEDS, open_evidence
     from infrastructure.parity.verify import verify
@@ -49,11 +48,17 @@ def verify_parity(
     from infrastructure.rebuild.world import projection_named
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
+    from infrastructure.timestamps import time_or_ago_ms
 
     projection = projection_named(name)
     if projection.view is None:
         raise UserError(f"{name} serves rows and no view of a key: rebuild-projection {name} --verify-only compares it")
-    since_ms = 0 if since is None else instant_ms(since, time.time_ns() // 1_000_000)
+    try:
+        since_ms = 0 if since is None else time_or_ago_ms(since, time.time_ns() // 1_000_000)
+    except ValueError as error:
+        raise UserError(
+            f"--since {since!r}: {error}; give epoch milliseconds, RFC 3339 with zone, or a duration such as 1h"
+        ) from error
     logging.getLogger("ridelog").setLevel(logging.ERROR)
     with (
         expected_as_user_error(),

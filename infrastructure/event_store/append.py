@@ -11,8 +11,9 @@ from sqlalchemy import Connection, text
 
 from domain.identifiers import shard_of
 from domain.recording import OrderBroken
+from domain.timestamps import epoch_ms
 from infrastructure.event_store.copy_rows import COPY_SQL, HEADER, TRAILER, locked_part, micros, static_part
-from infrastructure.event_store.head import Clock, Head, epoch_ms, write_head
+from infrastructure.event_store.head import Clock, Head, write_head
 from infrastructure.event_store.stored import LogEvent
 from infrastructure.event_store.versions import Seen
 

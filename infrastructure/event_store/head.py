@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.sql import Select, select
 
 from domain.identifiers import SHARDS
+from domain.timestamps import epoch_ms, utc_datetime
 from infrastructure.event_store.tables import log_head
 
 Clock = Callable[[], int]
@@ -38,10 +38,6 @@ class Head:
         return self.seqs.setdefault(stream, [0] * SHARDS)
 
 
-def epoch_ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
-
-
 def _head(row: Row[Any] | None) -> Head:
     if row is None:
         raise LogNotInitialised("table log_head is empty: run `python app.py migrate`")
@@ -63,7 +59,7 @@ def write_head(connection: Connection, head: Head) -> None:
     connection.execute(
         update(log_head).values(
             position=head.position,
-            recorded_at=datetime.fromtimestamp(head.recorded_at_ms / 1000, UTC),
+            recorded_at=utc_datetime(head.recorded_at_ms),
             seqs=head.seqs,
         )
     )

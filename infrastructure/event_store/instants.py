@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, text, update
 
-from infrastructure.event_store.head import Head, epoch_ms, lock_head, read_head
+from domain.timestamps import epoch_ms
+from infrastructure.event_store.head import Head, lock_head, read_head
 from infrastructure.event_store.tables import log_head
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
 

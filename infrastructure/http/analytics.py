@@ -9,15 +9,18 @@ from typing import Annotated, Any, Final, Protocol
 
 from litestar import Router, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.spec import OpenAPIType
 from litestar.params import FromPath, Parameter
 from sqlalchemy import Engine
 
+from domain.timestamps import utc_day
 from infrastructure.http.analytics_reading import LiveReading, Reading
 from infrastructure.http.as_of import At, AtPosition, OnAxis, answering, as_of
 from infrastructure.http.described import errors
 from infrastructure.http.errors import ApiError
 from infrastructure.http.paging import (
     DEFAULT_LIMIT,
+    MOST,
     checked_limit,
     decode_cursor,
     decode_time_cursor,
@@ -33,7 +36,13 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 _NOT_YET = "no ping of this rider is in the analytics yet"
 
 Time = Annotated[str | None, Parameter(description="epoch milliseconds, or RFC 3339 with zone")]
-Limit = Annotated[int, Parameter(description="rows a page, 1 to 1,000")]
+Limit = Annotated[
+    str,
+    Parameter(
+        description="rows a page, 1 to 1,000",
+        schema_extra={"type": OpenAPIType.INTEGER, "minimum": 1, "maximum": MOST, "default": int(DEFAULT_LIMIT)},
+    ),
+]
 Cursor = Annotated[str | None, Parameter(description="`next` of the page before")]
 
 
@@ -195,6 +204,6 @@ def _full_hour(moment: datetime) -> datetime:
 
 def _day(text: str) -> datetime:
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        return utc_day(text)
     except ValueError as error:
         raise ApiError(400, "invalid_time", f"day is YYYY-MM-DD, not {text[:40]!r}") from error

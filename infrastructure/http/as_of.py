@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, get_args
 
+from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import Parameter
 
 from infrastructure.http.errors import ApiError, unavailable
-from infrastructure.http.paging import instant_ms
+from infrastructure.http.paging import instant_ms, whole_number
 from infrastructure.observability import metrics
 from projections.ports import PortUnavailable
 from projections.replay.as_of import AsOf, Axis, Unresolvable
@@ -25,15 +26,24 @@ OnAxis = Annotated[
     ),
 ]
 AtPosition = Annotated[
-    int | None,
-    Parameter(description="as of this position of the log; with axis=event, the part of the log to look at", ge=0),
+    str | None,
+    Parameter(
+        description="as of this position of the log; with axis=event, the part of the log to look at",
+        # Read by our own rule for integers: the framework's reads 1e3, and large ones through a float.
+        schema_extra={
+            "one_of": [Schema(type=OpenAPIType.INTEGER, minimum=0), Schema(type=OpenAPIType.NULL)],
+        },
+    ),
 ]
 PAST = (Unresolvable, TooLong, PortUnavailable)
 """What may be raised for a past that cannot be answered; see ``refused``."""
 
 
-def as_of(at: str | None, axis: str | None, position: int | None) -> AsOf | None:
+def as_of(at: str | None, axis: str | None, at_position: str | None) -> AsOf | None:
     """What the parameters ask for, None for the present. Raises ApiError (400)."""
+    position = None if at_position is None else whole_number("position", at_position)
+    if position is not None and position < 0:
+        raise ApiError(400, "invalid_request", f"position is from 0, not {position}")
     if axis is not None and axis not in {"known", "event"}:
         ways = ", ".join(get_args(Axis))
         raise ApiError(400, "invalid_axis", f"axis is known or event (give ?position= for the third of {ways})")

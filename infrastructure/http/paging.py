@@ -5,18 +5,36 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from domain.timestamps import decimal_integer, utc_datetime
 from infrastructure.http.errors import ApiError
-from infrastructure.times import time_ms
+from infrastructure.timestamps import time_ms
 
-DEFAULT_LIMIT = 100
+DEFAULT_LIMIT = "100"
+"""As the query would say it."""
 MOST = 1_000
 
 
-def checked_limit(limit: int) -> int:
+def whole_number(name: str, text: str) -> int:
+    """The integer of a query parameter, read as everywhere: ``5`` and ``5.0``, and no exponent that lost digits.
+
+    Raises:
+        ApiError: 400, the text is not an integer.
+    """
+    try:
+        number = decimal_integer(text)
+    except ValueError as error:
+        raise ApiError(400, "invalid_request", f"{name} is an integer: {error}") from error
+    if number is None:
+        raise ApiError(400, "invalid_request", f"{name} is an integer, not {text[:40]!r}")
+    return number
+
+
+def checked_limit(text: str) -> int:
     """Raises ApiError (400) outside 1 to 1,000."""
+    limit = whole_number("limit", text)
     if not 1 <= limit <= MOST:
         raise ApiError(400, "invalid_limit", f"limit is from 1 to {MOST}, not {limit}")
     return limit
@@ -50,14 +68,15 @@ def decode_time_cursor(cursor: str | None) -> datetime | None:
         found = datetime.fromisoformat(text)
     except ValueError as error:
         raise _invalid_cursor() from error
-    if found.tzinfo is None:
+    # fromisoformat accepts other forms than ours, and not the same ones in each Python.
+    if found.tzinfo is None or found.isoformat() != text:
         raise _invalid_cursor()
     return found
 
 
 def instant(name: str, value: str | None) -> datetime | None:
     """Epoch milliseconds or RFC 3339 with zone. Raises ApiError (400)."""
-    return None if value is None else datetime.fromtimestamp(instant_ms(name, value) / 1000, UTC)
+    return None if value is None else utc_datetime(instant_ms(name, value))
 
 
 def instant_ms(name: str, value: str) -> int:

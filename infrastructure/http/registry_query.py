@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from litestar import Request
 
-from infrastructure.http.errors import ApiError
+from infrastructure.http.paging import whole_number
 from infrastructure.registry.rows import Show
 
 T = TypeVar("T")
@@ -60,6 +60,4 @@ def _number(request: Request[Any, Any, Any], name: str, default: int) -> int:
     text = request.query_params.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 10):
-        raise ApiError(400, "invalid_request", f"?{name}= is a whole number")
-    return int(text)
+    return whole_number(f"?{name}=", text)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from litestar import Request
 
+from domain.timestamps import json_integer
 from infrastructure.http.bodies import decode_json, read_body
 from infrastructure.registry.compatibility import InvalidSchema
 from infrastructure.registry.levels import Level
@@ -31,8 +32,8 @@ class _Candidate(msgspec.Struct, rename="camel"):
     references: list[Any] | None = None
     rule_set: Any = None
     metadata: Any = None
-    id: int | None = None
-    version: int | None = None
+    id: int | float | None = None
+    version: int | float | None = None
 
 
 async def candidate_schema(request: _Request) -> str:
@@ -47,9 +48,16 @@ async def candidate_schema(request: _Request) -> str:
         raise InvalidSchema("this registry keeps Avro schemas, without references, metadata and rules")
     if candidate.rule_set:
         raise Refused(42210, "Invalid ruleset: this registry keeps Avro schemas, without rules")
-    if (candidate.id or 0) > 0 or (candidate.version or 0) > 0:
+    if _integer(candidate.id, "id") > 0 or _integer(candidate.version, "version") > 0:
         raise Refused(42205, "ids and versions are numbered by this registry: it has no import mode")
     return candidate.schema
+
+
+def _integer(value: float | None, name: str) -> int:
+    number = 0 if value is None else json_integer(value)
+    if number is None:
+        raise InvalidSchema(f"{name} is an integer, not {value}")
+    return number
 
 
 async def level_asked(request: _Request) -> Level:

@@ -22,7 +22,7 @@ from infrastructure.replay.series import column_along
 from infrastructure.replay.store import Store
 from infrastructure.settings import Settings
 from infrastructure.supervision.stack import servers_for
-from infrastructure.times import time_ms
+from infrastructure.timestamps import time_ms
 from infrastructure.user_error import UserError
 from projections.protocol import Projection
 from projections.replay.as_of import AsOf, Horizon

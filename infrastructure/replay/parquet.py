@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
+from domain.timestamps import epoch_ms
 from infrastructure.user_error import UserError
 from read_models.rows import RowChange, RowTable
 from read_models.view import Kind
@@ -116,4 +117,4 @@ def read(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(ROW_GROUP):
                 for row in batch.to_pylist():
-                    yield {n: round(v.timestamp() * 1000) if isinstance(v, datetime) else v for n, v in row.items()}
+                    yield {n: epoch_ms(v) if isinstance(v, datetime) else v for n, v in row.items()}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine
 
 from domain.identifiers import SHARDS
+from domain.timestamps import utc_datetime
 from infrastructure.event_store.archive import PostgresArchive
 from projections.analytics import ANALYTICS
 from projections.checkpoints import NoCheckpoints
@@ -68,7 +69,7 @@ class PastReading(AnalyticsRows):
 
     def moment(self) -> datetime:
         """The instant that was asked about; of a position, when the event there was recorded."""
-        return datetime.fromtimestamp(self._horizon.at_ms / 1000, UTC)
+        return utc_datetime(self._horizon.at_ms)
 
     def place(self) -> dict[str, Any]:
         """No generation wrote these: they are of this code's fold, up to ``position``."""

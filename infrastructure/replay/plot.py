@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from domain.timestamps import utc_datetime
 
 Series = tuple[str, Sequence[int], Sequence[float | None]]
 """Label, epoch milliseconds, values."""
@@ -21,7 +22,7 @@ def plot(path: Path, title: str, unit: str, series: Sequence[Series]) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for number, (label, times, values) in enumerate(series):
-        moments: Any = [datetime.fromtimestamp(ms / 1000, UTC) for ms in times]
+        moments: Any = [utc_datetime(ms) for ms in times]
         known = [float("nan") if value is None else value for value in values]
         style = "--" if number else "-"
         axes.plot(moments, known, label=label, linewidth=2.4 - number, alpha=0.85, linestyle=style)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from domain.timestamps import utc_datetime
 from projections.parity.check import Checked
 from projections.parity.served import WrongCheckpoint
 
@@ -22,7 +22,7 @@ def difference(checked: Checked) -> str:
     if checked.recomputed and not found:
         said = f"the same values in other bytes: served {read.body!r}, recomputed {checked.recomputed!r}"
     words = "; ".join(part for part in (said, checked.why) if part)
-    at = datetime.fromtimestamp(read.read_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    at = utc_datetime(read.read_ms).isoformat(timespec="milliseconds")
     return (
         f"{read.key}: {words} (version {read.version:,}, position {read.position:,}, "
         f"generation {read.generation}, read at {at})"

@@ -179,3 +179,30 @@ def _settled(ridelog: Ridelog) -> dict[str, Any] | None:
     head = ridelog.http.get("/riders/nobody/speed", params={"at": 1, "axis": "event"}).headers["Ridelog-Position"]
     then = ridelog.http.get("/analytics/fleet", params={**span, "position": int(head)}).json()
     return now if now["fences"] == then["fences"] else None
+
+
+def test_an_instant_is_cut_so_that_the_next_millisecond_does_not_count(ridelog: Ridelog, rider: str) -> None:
+    base_s = START_MS // 1_000 - 60
+    pings = [ping(rider, 0, n / 1e4) | {"event_timestamp_ms": (base_s + n) * 1_000} for n in range(3)]
+    position = ridelog.post(pings)["position"]
+    ridelog.speed_at(rider, position)
+    at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(base_s + 1))
+    counted = served(ridelog, rider, at=f"{at}.9996Z", axis="event").json()
+    assert (counted["pings_in_window"], counted["age_ms"]) == (2, 999)
+
+
+def test_integers_of_the_query_are_read_by_one_rule(ridelog: Ridelog, rider: str) -> None:
+    position = ridelog.post([ping(rider, 0, 0.0)])["position"]
+    ridelog.speed_at(rider, position)
+    assert served(ridelog, rider, position=f"{position}.0").status_code == 200
+    for wrong in ("1e1", "1.5", "-1", "\u0661", "one", "9007199254740993.5"):
+        refused = served(ridelog, rider, position=wrong)
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+        assert ridelog.http.get("/analytics/riders", params={"limit": wrong}).status_code == 400
+    assert ridelog.http.get("/analytics/riders", params={"limit": "10.0"}).status_code == 200
+
+
+@pytest.mark.parametrize("day", ["2026-1-5", "\u0662\u0660\u0662\u0666-01-05", "20260105"])
+def test_a_day_is_written_in_full_in_ascii(ridelog: Ridelog, rider: str, day: str) -> None:
+    refused = ridelog.http.get(f"/analytics/riders/{rider}", params={"day": day})
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_time")

@@ -169,3 +169,43 @@ def test_other_errors_have_the_same_form(ridelog: Ridelog, method: str, path: st
     answer = ridelog.http.request(method, path)
     assert answer.status_code == status
     assert set(answer.json()) == {"code", "detail"}
+
+
+@pytest.mark.parametrize("form", ["{}.0", "{:.12e}", "{}e0"])
+def test_a_time_that_is_an_integer_in_value_is_accepted_in_every_form_of_json(
+    ridelog: Ridelog, rider: str, form: str
+) -> None:
+    one = ping(rider)
+    text = json.dumps(one).replace(str(one["event_timestamp_ms"]), form.format(one["event_timestamp_ms"]))
+    answer = ridelog.http.post("/pings", content=text, headers={"Content-Type": "application/json"}).json()
+    assert (answer["accepted"], answer["rejected"]) == (1, [])
+    assert ridelog.post(one)["duplicates"] == 1
+
+
+def test_one_fix_in_milliseconds_and_in_microseconds_is_one_ping(ridelog: Ridelog, rider: str) -> None:
+    forms = ["2026-11-20T09:00:04.999Z", "2026-11-20t10:00:04.9996+01:00", "2026-11-20 09:00:04.999999z"]
+    answer = ridelog.post([ping(rider, event_timestamp_ms=form) for form in forms])
+    assert (answer["accepted"], answer["duplicates"]) == (1, 2)
+
+
+def test_times_that_are_no_rfc_3339_are_rejected(ridelog: Ridelog, rider: str) -> None:
+    forms = ["2026-11-20T09:00:00Z\0", "2026-11-20\xe909:00:00Z", "2026-W47-5T09:00:00Z", "20261120T090000Z"]
+    forms += ["2026-11-20T24:00:00Z", "2026-11-20T09:00:00-00:00", "2026-324T09:00:00Z"]
+    answer = ridelog.post([ping(rider, event_timestamp_ms=form) for form in forms])
+    assert codes(answer) == [(index, "invalid_type") for index in range(len(forms))]
+
+
+def test_a_leap_second_is_accepted(ridelog: Ridelog, rider: str) -> None:
+    answer = ridelog.post([ping(rider, event_timestamp_ms="2016-12-31T23:59:60Z")])
+    assert (answer["accepted"], answer["rejected"]) == (1, [])
+
+
+def test_a_gps_week_rollover_is_rejected_by_name(ridelog: Ridelog, rider: str) -> None:
+    era_s = 1024 * 7 * 86_400
+    answer = ridelog.post([ping(rider, era_s), ping(rider, era_s - 3_000), ping(rider, era_s - 4_000)])
+    assert codes(answer) == [(0, "gps_week_rollover"), (1, "gps_week_rollover")]
+
+
+def test_riders_that_no_path_or_no_eye_could_name_are_rejected(ridelog: Ridelog) -> None:
+    answer = ridelog.post([ping(rider) for rider in (".", "..", "\u3164", "\u2800\ufe0f", "\u115f \u1160")])
+    assert codes(answer) == [(index, "invalid_rider_id") for index in range(5)]

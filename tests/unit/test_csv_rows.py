@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrastructure.client.batches import body, encode, split
-from infrastructure.client.imports.cells import BadCell, number, time_ms
+from infrastructure.client.imports.cells import BadCell, number, ping_of_cells
 from infrastructure.client.imports.columns import find_columns
 from infrastructure.client.imports.csv_rows import Row, Source, open_source, rows, to_row
 from infrastructure.client.imports.importer import Importer, Plan
@@ -29,14 +29,14 @@ SOURCE = Source(Path("some.csv"), HEADER, find_columns(HEADER, {}, "some.csv"))
     [
         ("1562345678901", 1562345678901),
         ("1562345678901.0", 1562345678901),
-        ("1.5e12", 1_500_000_000_000),
+        ("1.562345678901e12", 1562345678901),
         ("-5", -5),
         ("2019-07-05T16:54:38.901Z", 1562345678901),
         ("2019-07-05T18:54:38.901+02:00", 1562345678901),
     ],
 )
 def test_times_that_are_whole_milliseconds(cell: str, expected: int) -> None:
-    assert time_ms(cell) == expected
+    assert ping_of_cells(("r", "0", "0", cell), SOURCE.columns)["event_timestamp_ms"] == expected
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,12 @@ def test_times_that_are_whole_milliseconds(cell: str, expected: int) -> None:
 )
 def test_times_that_are_none(cell: str) -> None:
     with pytest.raises(BadCell, match="time"):
-        time_ms(cell)
+        ping_of_cells(("r", "0", "0", cell), SOURCE.columns)
+
+
+def test_a_time_that_a_spreadsheet_cut_says_so() -> None:
+    with pytest.raises(BadCell, match=r"'1\.79594E\+12'.*a spreadsheet cut"):
+        ping_of_cells(("xl", "52.5000", "13.4", "1.79594E+12"), SOURCE.columns)
 
 
 @pytest.mark.parametrize("cell", ["53.3x85817", "53,38", "5_3", "", "0x10", "٥"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 
 import pytest
@@ -54,14 +55,32 @@ def test_another_fix_is_another_ping(rider: str, t_ms: int, latitude: float, lon
     assert found != derive_event_id(rider + "x", t_ms, latitude, longitude)
 
 
-@pytest.mark.parametrize("rider_id", ["x" * 128, "SELECT", "🛵" * 128, "a b", "e\u0301", "..", "DROP TABLE events;--"])
+@pytest.mark.parametrize("rider_id", ["x" * 128, "SELECT", "🛵" * 128, "a b", "e\u0301", "...", "DROP TABLE events;--"])
 def test_ids_that_are_fine(rider_id: str) -> None:
     assert check_rider_id(rider_id) == rider_id
 
 
 @pytest.mark.parametrize(
-    "rider_id", ["", "x" * 129, "x" * 10_000, "a/b", " a", "a ", "\t", "a\x00", "\u200b", "\ud800"]
+    "rider_id", ["", "x" * 129, "x" * 10_000, "a/b", " a", "a ", "\t", "a\x00", "\u200b", "\ud800", ".", ".."]
 )
 def test_ids_that_are_refused(rider_id: str) -> None:
     with pytest.raises(InvalidRiderId):
         check_rider_id(rider_id)
+
+
+INVISIBLE = ["\u115f", "\u1160", "\u2800", "\u3164", "\uffa0", "\u034f", "\u17b4", "\ufe0f", "\U000e0100", "\u180b"]
+
+
+@pytest.mark.parametrize("rider_id", [*INVISIBLE, "".join(INVISIBLE), "\u2800 \u3164"])
+def test_an_id_that_shows_nothing_is_refused_and_one_visible_code_point_is_enough(rider_id: str) -> None:
+    with pytest.raises(InvalidRiderId, match="visible"):
+        check_rider_id(rider_id)
+    assert check_rider_id(f"{rider_id}x") == f"{rider_id}x"
+
+
+def test_every_printable_letter_digit_and_sign_is_visible() -> None:
+    invisible = {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}
+    signs = (chr(code) for code in range(0x110000) if unicodedata.category(chr(code))[0] in "LNPS")
+    for sign in signs:
+        if sign not in invisible and sign not in "/.":
+            assert check_rider_id(sign) == sign

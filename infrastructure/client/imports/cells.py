@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from domain.gps_ping import parse_instant
 from infrastructure.client.imports.columns import Columns
+from infrastructure.timestamps import text_ms
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -24,7 +24,7 @@ def ping_of_cells(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
         "rider_id": _filled(cells, columns.rider, "rider"),
         "latitude": number(_filled(cells, columns.latitude, "latitude"), "latitude"),
         "longitude": number(_filled(cells, columns.longitude, "longitude"), "longitude"),
-        "event_timestamp_ms": time_ms(_filled(cells, columns.time, "time")),
+        "event_timestamp_ms": _time_ms(_filled(cells, columns.time, "time"), "time"),
     }
     accuracy = _cell(cells, columns.accuracy)
     if accuracy:
@@ -42,7 +42,7 @@ def reception_ms(cells: Sequence[str], columns: Columns) -> int | None:
     """When the row's ping was received, epoch milliseconds; None if no column says so. Raises BadCell."""
     if columns.recorded_at is None:
         return None
-    return time_ms(_filled(cells, columns.recorded_at, "reception"), "reception")
+    return _time_ms(_filled(cells, columns.recorded_at, "reception"), "reception")
 
 
 def number(cell: str, what: str) -> float:
@@ -56,34 +56,15 @@ def number(cell: str, what: str) -> float:
     raise BadCell(f"{what} is no number: {cell[:40]!r}")
 
 
-def time_ms(cell: str, what: str = "time") -> int:
-    """Epoch milliseconds: an integer, also written as 1.5e12 or 1562345678901.0, or an RFC 3339 time with zone.
-
-    Raises BadCell.
-    """
-    value = _whole(cell)
-    if value is None:
-        try:
-            value = parse_instant(cell)
-        except (ValueError, OverflowError):
-            raise BadCell(f"{what} is neither epoch milliseconds nor RFC 3339 with zone: {cell[:40]!r}") from None
+def _time_ms(cell: str, what: str) -> int:
+    """Epoch milliseconds of an integer or of an RFC 3339 time with zone. Raises BadCell."""
+    try:
+        value = text_ms(cell)
+    except ValueError as error:
+        raise BadCell(f"{what} is neither epoch milliseconds nor RFC 3339 with zone: {cell[:40]!r} ({error})") from None
     if value not in _INT64:
         raise BadCell(f"{what} does not fit 64 bits: {cell[:40]!r}")
     return value
-
-
-def _whole(cell: str) -> int | None:
-    if not cell.isascii() or "_" in cell or len(cell) > 40:
-        return None
-    try:
-        return int(cell)
-    except ValueError:
-        pass  # not a plain integer; it may still be one written as a float
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return int(value) if value.is_integer() else None
 
 
 def _cell(cells: Sequence[str], index: int | None) -> str:

@@ -1,0 +1,49 @@
+"""Instants as people, files and requests write them; the grammar itself is in ``domain.timestamps``."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from domain.timestamps import MAX_TEXT_CHARACTERS, decimal_integer, rfc3339_ms
+
+LATEST_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999: what datetime can hold."""
+
+_UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_AGO: Final = re.compile(r"([0-9]{1,15})([smhd])")
+
+
+def text_ms(text: str) -> int:
+    """Epoch milliseconds of an integer (see ``decimal_integer``) or of an RFC 3339 time with zone.
+
+    Raises:
+        ValueError: the text is neither; the message says why.
+    """
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise ValueError(f"longer than {MAX_TEXT_CHARACTERS} characters")
+    number = decimal_integer(text)
+    return rfc3339_ms(text) if number is None else number
+
+
+def time_ms(text: str) -> int:
+    """The same for a question about the log.
+
+    Raises:
+        ValueError: the text is no time, or the time is not in the years 1970 to 9999.
+    """
+    ms = text_ms(text)
+    if not 0 <= ms <= LATEST_MS:
+        raise ValueError(f"{ms} is not between 1970 and 9999")
+    return ms
+
+
+def time_or_ago_ms(text: str, now_ms: int) -> int:
+    """The same, or a duration such as ``90s``, ``5m``, ``1h`` or ``2d``: so long before ``now_ms``.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    if ago := _AGO.fullmatch(text):
+        return now_ms - int(ago[1]) * _UNITS_MS[ago[2]]
+    return time_ms(text)
