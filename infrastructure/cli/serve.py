@@ -29,6 +29,13 @@ def serve(
     only: Annotated[
         str | None, typer.Option(help="Run only these programs: a comma list of api, tailer, projections.")
     ] = None,
+    allow_open_broker: Annotated[
+        bool,
+        typer.Option(
+            "--allow-open-broker",
+            help="Off loopback, accept that the embedded Kafka broker is open to each local user.",
+        ),
+    ] = False,
 ) -> None:
     """Start ridelog and keep it running until Ctrl-C.
 
@@ -51,7 +58,11 @@ def serve(
     if settings.relay == "external":
         chosen = without_tailer(chosen)
     configure(settings.log_level, settings.log_format, "serve")
-    run(settings, Parts(lambda ready: commands_for(ready, chosen), ensure_topics, announce))
+    run(
+        settings,
+        Parts(lambda ready: commands_for(ready, chosen), ensure_topics, announce),
+        allow_open_broker=allow_open_broker,
+    )
 
 
 def parse_only(only: str | None) -> tuple[str, ...]:

@@ -33,9 +33,10 @@ def status(
     from infrastructure.supervision.stack import servers_for
 
     asked = Settings.load({"data_dir": data_dir})
-    served = asked.postgres_url is not None or read_run_info(asked.data_dir) is not None
+    info = read_run_info(asked.data_dir)
+    served = asked.postgres_url is not None or info is not None
     with servers_for(asked, ("postgres_url", "redis_url")) as settings:
-        found = collect(settings, served=served)
+        found = collect(settings, served=served, open_broker=info is not None and info.open_broker)
     if as_json:
         typer.echo(msgspec.json.encode(found))
     else:

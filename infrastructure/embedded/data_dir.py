@@ -11,12 +11,21 @@ from typing import Self
 import msgspec
 
 from infrastructure.embedded.identity import start_mark
-from infrastructure.embedded.private_file import make_private_directory, write_private
+from infrastructure.embedded.private_file import (
+    check_owner,
+    close_directory,
+    make_private_directory,
+    read_trusted,
+    write_private,
+)
 from infrastructure.user_error import UserError
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running ``serve`` tells other commands in ``run.json``. ``started_at``: epoch milliseconds."""
+    """What a running ``serve`` tells other commands in ``run.json``. ``started_at``: epoch milliseconds.
+
+    ``open_broker``: HTTP wants tokens, and the embedded broker admits each local user.
+    """
 
     pid: int
     mark: str
@@ -26,19 +35,32 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: str
     kafka_bootstrap: str
     registry_url: str
+    open_broker: bool = False
 
 
 def read_run_info(path: Path) -> RunInfo | None:
-    """What runs on the data directory ``path``; None if nothing does, whatever a killed ``serve`` left."""
+    """What runs on the data directory ``path``; None if nothing does, whatever a killed ``serve`` left.
+
+    Raises:
+        UserError: another user can have written it, and would get our token, our pings and our commands.
+    """
     try:
-        info = msgspec.json.decode((path / "run.json").read_bytes(), type=RunInfo)
-    except (FileNotFoundError, msgspec.DecodeError):
+        info = msgspec.json.decode(read_trusted(path, "run.json"), type=RunInfo)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
+    except OSError as error:
+        raise UserError(
+            f"what runs in the data directory {path} is not trusted: {error}; run the command as its user, "
+            "or name the server (--url, RIDELOG_POSTGRES_URL, …) or another --data-dir"
+        ) from error
     return info if start_mark(info.pid) == info.mark else None
 
 
 class DataDir:
-    """An exclusively held data directory. Raises UserError if another process holds it or it is read-only."""
+    """An exclusively held data directory, closed to other users.
+
+    Raises UserError if another process holds it, it is read-only or it belongs to another user.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -67,6 +89,7 @@ class DataDir:
 def _lock(path: Path) -> int:
     try:
         make_private_directory(path)
+        check_owner(path)
         handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise UserError(f"cannot use the data directory {path}: {error}; choose another with --data-dir") from error
@@ -80,6 +103,8 @@ def _lock(path: Path) -> int:
             f"the data directory {path} is in use by pid {holder}; "
             f"stop it (kill {holder}), or choose another with --data-dir"
         ) from None
+    # Only now: a second `serve` must not close the passage that a running database needs.
+    close_directory(path)
     os.ftruncate(handle, 0)
     os.write(handle, f"{os.getpid()}\n".encode("ascii"))
     return handle

@@ -2,9 +2,10 @@
 
 ``python -I -S launch.py PARENT_PID DEATH_SIGNAL UID GID program [argument…]``; UID -1 keeps the user.
 
-PostgreSQL refuses uid 0. A plain change of user would lose the way to a program or a data directory below
-a 0700 home, so CAP_DAC_OVERRIDE is kept as an ambient capability: the server reads and traverses what root
-could, and may do nothing else that root may. Exit codes: 125 the parent is gone, 126 see the message.
+PostgreSQL refuses uid 0. The program keeps no right of root if the other user can reach the program and the
+working directory. If one of them is below a closed directory, such as a 0700 home, CAP_DAC_READ_SEARCH alone is
+kept: the program then reads and traverses what root could, and writes only what its user may write.
+Exit codes: 125 the parent has ended, 126 see the message.
 """
 
 import ctypes
@@ -18,7 +19,7 @@ PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 # Without this bit access(2) ignores the capabilities of a non-root uid, and PostgreSQL asks access(2)
 # whether its own program may be read.
 SECBIT_NO_SETUID_FIXUP = 4
-CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
+CAP_DAC_READ_SEARCH = 2
 CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -29,7 +30,7 @@ def main(argv: list[str]) -> None:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if uid >= 0:
-            _become(libc, uid, gid)
+            _become(libc, uid, gid, [command[0], os.getcwd()])
         # After the change of user, which clears it.
         libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
     elif uid >= 0:
@@ -49,15 +50,22 @@ def main(argv: list[str]) -> None:
         sys.exit(126)
 
 
-def _become(libc: ctypes.CDLL, uid: int, gid: int) -> None:
+def _become(libc: ctypes.CDLL, uid: int, gid: int, needed: list[str]) -> None:
     try:
-        kept = [cap for cap in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH) if _has(cap)]
-        keeps = bool(kept) and libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0
+        can_keep = _has(CAP_DAC_READ_SEARCH) and libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0
         os.setgroups([])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
-        if keeps:
-            _keep_only(libc, kept)
+        if can_keep:
+            # Without effective capabilities first, so that access(2) answers for the plain user.
+            mask = 1 << CAP_DAC_READ_SEARCH
+            _set_capabilities(libc, 0, mask)
+            if all(os.access(path, os.X_OK) for path in needed):
+                _set_capabilities(libc, 0, 0)
+            else:
+                _set_capabilities(libc, mask, mask)
+                if libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0) != 0:
+                    raise OSError(ctypes.get_errno(), "prctl(PR_CAP_AMBIENT_RAISE) failed")
     except OSError as error:
         sys.stderr.write(f"cannot change from uid 0 to uid {uid}: {error}\n")
         sys.exit(126)
@@ -69,16 +77,11 @@ def _has(capability: int) -> bool:
     return bool(int(permitted.split()[1], 16) >> capability & 1)
 
 
-def _keep_only(libc: ctypes.CDLL, capabilities: list[int]) -> None:
-    mask = sum(1 << capability for capability in capabilities)
+def _set_capabilities(libc: ctypes.CDLL, effective: int, kept: int) -> None:
+    """Set the low 32 capabilities, ``kept`` as permitted and inheritable, and clear the high ones. Raises OSError."""
     header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
-    # effective, permitted, inheritable of the low 32 capabilities; then of the high ones.
-    data = struct.pack("=6I", mask, mask, mask, 0, 0, 0)
-    if libc.capset(header, data) != 0:
+    if libc.capset(header, struct.pack("=6I", effective, kept, kept, 0, 0, 0)) != 0:
         raise OSError(ctypes.get_errno(), "capset failed")
-    for capability in capabilities:
-        if libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl(PR_CAP_AMBIENT_RAISE) failed")
 
 
 if __name__ == "__main__":

@@ -71,8 +71,9 @@ class Postgres(EmbeddedServer):
 
     def _prepare(self) -> Spec:
         try:
+            files.passage(self.data_dir, self._user)
             home = files.make_cluster(self.data_dir, self._user, self.log_path)
-            files.private_directory(self._run_dir.parent, None)
+            files.passage(self._run_dir.parent, self._user)
             files.private_directory(self._run_dir, self._user)
             files.write_access_rules(home, self._user, over_tcp=self._port is not None)
         except OSError as error:

@@ -57,6 +57,14 @@ def private_directory(path: Path, user: User | None) -> None:
         os.chown(path, *user)
 
 
+def passage(path: Path, user: User | None) -> None:
+    """Make a directory of ours that the server's group may traverse and not list: 0710; 0700 for our own user."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if user is not None:
+        os.chown(path, -1, user.gid)
+    path.chmod(0o700 if user is None else 0o710)
+
+
 def make_cluster(data_dir: Path, user: User | None, log_path: Path) -> Path:
     """The cluster's directory, made by initdb if there is none. Raises UserError if that fails."""
     home = data_dir / "postgres"
@@ -92,9 +100,11 @@ def password(data_dir: Path) -> str:
 
 
 def write_access_rules(home: Path, user: User | None, *, over_tcp: bool) -> None:
-    """Let in our own user alone over the socket, over loopback whoever has the password."""
-    ours = {pwd.getpwuid(uid).pw_name for uid in {os.geteuid(), user.uid if user else os.geteuid()}}
-    names = "".join(f'ridelog "{name}" ridelog\n' for name in sorted(ours))
+    """Admit our own user alone over the socket, and over loopback every client that has the password.
+
+    The server's own user is not admitted: other services of the machine run as ``nobody`` too.
+    """
+    names = f'ridelog "{pwd.getpwuid(os.geteuid()).pw_name}" ridelog\n'
     rule = "host all ridelog 127.0.0.1/32 scram-sha-256\n" if over_tcp else "local all ridelog peer map=ridelog\n"
     _write(home / "pg_hba.conf", rule, user)
     _write(home / "pg_ident.conf", names, user)

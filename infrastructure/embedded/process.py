@@ -119,7 +119,7 @@ def _spawn(spec: Spec) -> tuple[subprocess.Popen[bytes], int]:
     uid, gid = spec.user or (-1, -1)
     launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
     launch += [str(int(spec.death_signal)), str(uid), str(gid), *spec.command]
-    spec.log_path.parent.mkdir(parents=True, exist_ok=True)
+    spec.log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _rotate(spec.log_path)
     with spec.log_path.open("ab") as log:
         began = log.tell()

@@ -15,7 +15,9 @@ from infrastructure.embedded.server import EmbeddedServer
 class Tansu(EmbeddedServer):
     """One broker on a loopback port. ``url`` is its ``host:port`` for ``bootstrap.servers``.
 
-    Tansu knows no Unix sockets, and has no password here: any local user of the machine can reach it.
+    It is open to each local user of the machine. Tried with version 0.6: it listens on no Unix socket, asks for no
+    client certificate, and with ``--authentication`` and the memory engine it admits no client at all, since a user
+    can be created only by a client that is logged in.
     """
 
     name = "kafka"
@@ -33,7 +35,7 @@ class Tansu(EmbeddedServer):
     def _prepare(self) -> Spec:
         # Tansu reads a .env file of its working directory: give it one of its own.
         home = self.data_dir / "kafka"
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         listener = f"tcp://{self.url}"
         command = [_program(), "broker", "--listener-url", listener, "--advertised-listener-url", listener]
         command += ["--storage-engine", "memory://tansu/"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 
 import redis
@@ -15,6 +16,8 @@ from infrastructure.settings import Settings
 from infrastructure.settings_values import hide_password
 from infrastructure.user_error import UserError
 
+log = logging.getLogger(__name__)
+
 
 def refuse_open_door(settings: Settings) -> None:
     """Raises UserError if others could reach HTTP without a token."""
@@ -23,6 +26,30 @@ def refuse_open_door(settings: Settings) -> None:
             f"--host {settings.host} is reachable from other machines: set "
             "RIDELOG_TOKENS=ingest=…,read=…,admin=… first, or keep to --host 127.0.0.1"
         )
+
+
+OPEN_BROKER = (
+    "the embedded Kafka broker has no login: each local user of this machine can read and write its records in spite "
+    "of RIDELOG_TOKENS; set RIDELOG_KAFKA_BOOTSTRAP to a Kafka of your own to close that"
+)
+
+
+def has_open_broker(settings: Settings) -> bool:
+    """Whether tokens guard HTTP while the embedded broker admits each local user."""
+    return settings.kafka_bootstrap is None and bool(settings.parsed_tokens())
+
+
+def check_open_broker(settings: Settings, *, allowed: bool) -> None:
+    """Warn that the broker is open although tokens are set.
+
+    Raises:
+        UserError: HTTP is reachable from other machines, and ``allowed`` is not set.
+    """
+    if not has_open_broker(settings):
+        return
+    if not settings.on_loopback and not allowed:
+        raise UserError(f"{OPEN_BROKER}, or accept it with --allow-open-broker")
+    log.warning("%s", OPEN_BROKER)
 
 
 def refuse_taken_port(host: str, port: int) -> None:

@@ -19,6 +19,8 @@ from infrastructure.embedded.stale import Pids
 from infrastructure.settings import Settings
 from infrastructure.supervision.broker_limit import BrokerLimit, count_records
 from infrastructure.supervision.checks import (
+    check_open_broker,
+    has_open_broker,
     prepare_database,
     refuse_open_door,
     refuse_silent_redis,
@@ -43,9 +45,10 @@ class Parts(NamedTuple):
     announce: Callable[[RunInfo, Sequence[Service], str], None]
 
 
-def serve(settings: Settings, parts: Parts) -> None:
+def serve(settings: Settings, parts: Parts, *, allow_open_broker: bool = False) -> None:
     """Run until SIGINT or SIGTERM. Call in the main thread. Raises UserError if it cannot start."""
     refuse_open_door(settings)
+    check_open_broker(settings, allowed=allow_open_broker)
     with StopSignals() as signals, DataDir(settings.data_dir) as data_dir:
         pids = Pids(data_dir.path)
         pids.end_stale()
@@ -57,7 +60,7 @@ def serve(settings: Settings, parts: Parts) -> None:
                 programs += [Program(one, data_dir.path, Path.cwd()) for one in parts.commands(ready)]
                 supervisor = _start(ready, stack, programs, pids, parts)
                 look_at_broker = _broker_limit(ready, stack, supervisor)
-                info = _run_info(ready)
+                info = _run_info(ready, open_broker=has_open_broker(settings))
                 data_dir.write_run_info(info)
             services: list[Service] = [*stack.servers.values(), *programs]
             readiness = Readiness(
@@ -84,7 +87,7 @@ def _prepare(settings: Settings, stack: Stack, pids: Pids, data_dir: Path, parts
     metrics_dir = settings.metrics_dir or data_dir / "metrics"
     # Files of processes that are gone would be summed into today's counters.
     shutil.rmtree(metrics_dir, ignore_errors=True)
-    metrics_dir.mkdir(parents=True)
+    metrics_dir.mkdir(mode=0o700, parents=True)
     assert ready.postgres_url is not None
     prepare_database(ready.postgres_url, embedded="postgres_url" in stack.servers)
     ready = msgspec.structs.replace(ready, port=port, metrics_dir=metrics_dir, data_dir=data_dir)
@@ -118,7 +121,7 @@ def _broker_limit(ready: Settings, stack: Stack, supervisor: Supervisor) -> Call
     return BrokerLimit(supervisor, count, ready.embedded_kafka_max_records).look
 
 
-def _run_info(ready: Settings) -> RunInfo:
+def _run_info(ready: Settings, *, open_broker: bool) -> RunInfo:
     url = http_url(ready)
     assert ready.postgres_url is not None
     assert ready.redis_url is not None
@@ -132,6 +135,7 @@ def _run_info(ready: Settings) -> RunInfo:
         redis_url=ready.redis_url,
         kafka_bootstrap=ready.kafka_bootstrap,
         registry_url=ready.schema_registry_url or f"{url}/registry",
+        open_broker=open_broker,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,3 +25,11 @@ def test_a_ping_goes_through_and_the_password_is_in_no_log(tmp_path: Path, kafka
     assert node.sasl in said
     assert escaped not in said
     assert PASSWORD not in said
+
+
+def test_an_open_broker_beside_tokens_is_said_at_the_start_and_in_status(tmp_path: Path) -> None:
+    with ridelog(tmp_path / "data", tokens="admin=hunter2-hunter2-hunter2") as one:
+        warned = (tmp_path / "data.serve.log").read_text().count("the embedded Kafka broker has no login")
+        shown = json.loads(one.cli("status", "--json").stdout)
+    assert warned == 1
+    assert "open to each local user" in next(line["state"] for line in shown["stages"] if line["stage"] == "kafka")

@@ -149,3 +149,18 @@ def test_a_python_without_the_packages_is_told_in_one_line_how_to_get_them(tmp_p
     (told,) = done.stderr.splitlines()
     assert "make install" in told
     assert ".venv/bin/python app.py" in told
+
+
+def test_off_loopback_with_tokens_the_open_broker_is_refused_unless_it_is_accepted(tmp_path: Path) -> None:
+    settings = {"tokens": "admin=hunter2-hunter2-hunter2", "postgres_url": "postgresql://127.0.0.1:1/x"}
+    arguments = ("serve", "--host", "0.0.0.0", "--port", "0")
+    refused = ridelog(*arguments, cwd=tmp_path, **settings)
+    assert refused.returncode == 1
+    assert "--allow-open-broker" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [], "nothing was started"
+    # Accepted, it goes on as far as the database, which is not there.
+    accepted = ridelog(*arguments, "--allow-open-broker", cwd=tmp_path, **settings)
+    assert "--allow-open-broker" not in accepted.stderr
+    assert "embedded Kafka broker has no login" in accepted.stderr
+    assert "cannot reach the database" in accepted.stderr

@@ -12,6 +12,7 @@ from signal import SIGTERM
 import msgspec
 import pytest
 
+from infrastructure.client.address import server_url
 from infrastructure.embedded.data_dir import DataDir, RunInfo, read_run_info
 from infrastructure.embedded.identity import start_mark
 from infrastructure.embedded.stale import Pids, Recorded
@@ -90,8 +91,16 @@ def test_an_ended_process_has_no_mark_even_before_it_is_reaped(sleeper: subproce
 
 
 def info(pid: int, mark: str) -> RunInfo:
-    urls = dict.fromkeys(("http_url", "postgres_url", "redis_url", "kafka_bootstrap", "registry_url"), "x")
-    return RunInfo(pid=pid, mark=mark, started_at=1, **urls)
+    return RunInfo(
+        pid=pid,
+        mark=mark,
+        started_at=1,
+        http_url="x",
+        postgres_url="x",
+        redis_url="x",
+        kafka_bootstrap="x",
+        registry_url="x",
+    )
 
 
 def test_what_runs_is_published_for_its_owner_alone_and_withdrawn(tmp_path: Path) -> None:
@@ -107,3 +116,64 @@ def test_what_a_killed_serve_published_is_not_believed(tmp_path: Path) -> None:
     with DataDir(tmp_path) as data_dir:
         data_dir.write_run_info(info(os.getpid(), "boot:1"))
         assert read_run_info(tmp_path) is None
+
+
+def test_an_open_data_directory_is_closed_with_what_is_in_it(tmp_path: Path) -> None:
+    folder, logs = tmp_path / "data", tmp_path / "data" / "logs"
+    logs.mkdir(parents=True)
+    (folder / "postgres.password").write_text("secret")
+    (folder / "link").symlink_to(tmp_path)
+    for path, mode in ((tmp_path, 0o755), (folder, 0o777), (logs, 0o755), (folder / "postgres.password", 0o644)):
+        path.chmod(mode)
+    DataDir(folder).close()
+    closed = [folder, logs, folder / "postgres.password", folder / "lock"]
+    assert [path.stat().st_mode & 0o077 for path in closed] == [0, 0, 0, 0]
+    assert tmp_path.stat().st_mode & 0o777 == 0o755, "not through a link"
+
+
+def test_a_directory_in_use_is_left_as_it_is_by_a_second_serve(tmp_path: Path) -> None:
+    with DataDir(tmp_path):
+        tmp_path.chmod(0o710)
+        with pytest.raises(UserError, match="in use"):
+            DataDir(tmp_path)
+        assert tmp_path.stat().st_mode & 0o777 == 0o710
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+
+
+@as_root
+def test_a_data_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    with pytest.raises(UserError, match=r"belongs to another user \(uid 65534\).*--data-dir"):
+        DataDir(folder)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["directory", "file", "writable directory", "writable file", "link"])
+def test_what_another_user_can_have_written_is_not_trusted_with_a_token(tmp_path: Path, what: str) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o755)
+    file = folder / "run.json"
+    file.write_bytes(msgspec.json.encode(info(os.getpid(), start_mark(os.getpid()) or "")))
+    file.chmod(0o644)
+    assert server_url(None, folder) == "x", "as old versions left it"
+    if what in {"directory", "file"} and os.geteuid() != 0:
+        pytest.skip("only root can give files to another user")
+    match what:
+        case "directory":
+            os.chown(folder, 65534, 65534)
+        case "file":
+            os.chown(file, 65534, 65534)
+        case "writable directory":
+            folder.chmod(0o775)
+        case "writable file":
+            file.chmod(0o666)
+        case _:
+            file.rename(tmp_path / "elsewhere")
+            file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"not trusted.*--url"):
+        server_url(None, folder)
+    assert server_url("http://named", folder) == "http://named"

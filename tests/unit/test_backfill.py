@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import InvalidType, NullIsland, PingRejected, TimestampInFuture
+from domain.errors import GpsWeekRollover, InvalidType, NullIsland, PingRejected, TimestampInFuture
 from domain.gps_ping import FUTURE_TOLERANCE_MS
 from infrastructure.backfill.books import Books
 from infrastructure.backfill.judging import judged
@@ -70,6 +70,15 @@ def test_a_row_is_received_when_it_says() -> None:
 @pytest.mark.parametrize("ahead_ms", [0, 1, FUTURE_TOLERANCE_MS])
 def test_a_phone_may_be_ahead_of_its_reception(ahead_ms: int) -> None:
     assert judged(row(seen=str(NOW_MS - ahead_ms)), 0, NOW_MS).received_ms == NOW_MS - ahead_ms
+
+
+def test_a_gps_week_rollover_is_counted_from_the_reception_that_the_row_says() -> None:
+    era_ms = 1024 * 7 * 86_400_000
+    with pytest.raises(GpsWeekRollover):
+        judged(row(event_timestamp_ms=str(NOW_MS - era_ms)), 0, NOW_MS + 1000)
+    # Received then, it is history and no roll-over, whatever the clock says now.
+    then = str(NOW_MS - era_ms)
+    assert judged(row(event_timestamp_ms=then, seen=then), 0, NOW_MS).received_ms == NOW_MS - era_ms
 
 
 @pytest.mark.parametrize(
