@@ -191,7 +191,7 @@ def _time(option: str, text: str | None) -> int:
 
 
 def _every(text: str) -> int:
-    match = re.fullmatch(r"(\d+)(ms|s|m|h)", text)
+    match = re.fullmatch(r"([0-9]{1,9})(ms|s|m|h)", text)
     if match is None or int(match[1]) == 0:
         raise typer.BadParameter(f"--every is for example 500ms, 1s, 5m or 1h, not {text!r}")
     return int(match[1]) * _UNITS[match[2]]
