@@ -37,7 +37,7 @@ def rfc3339_ms(text: str) -> int:
 
     ``T`` and ``Z`` may be lower case, and a space may stand for the ``T``, as section 5.6 permits. Second 60 is
     accepted where a leap second can be, in the last minute of a month in UTC, and counts as POSIX counts it: as
-    second 0 of the next minute. ``-00:00`` is refused, since it says that the zone is unknown.
+    second 0 of the next minute. ``-00:00``, a local time whose zone is unknown, names the same instant as ``Z``.
 
     Raises:
         ValueError: the text is not such a time.
@@ -49,8 +49,6 @@ def rfc3339_ms(text: str) -> int:
     minutes = _day_number(day) * 1440 + int(hour) * 60 + int(minute)
     if sign is not None:
         offset = int(offset_hour) * 60 + int(offset_minute)
-        if sign == "-" and offset == 0:
-            raise ValueError("the zone -00:00 means that the zone is unknown: write Z or +00:00")
         minutes += offset if sign == "-" else -offset
     if second == "60" and not _may_have_leap_second(minutes):
         raise ValueError("second 60 occurs only in the last minute of a month in UTC")

@@ -190,7 +190,7 @@ def test_one_fix_in_milliseconds_and_in_microseconds_is_one_ping(ridelog: Ridelo
 
 def test_times_that_are_no_rfc_3339_are_rejected(ridelog: Ridelog, rider: str) -> None:
     forms = ["2026-11-20T09:00:00Z\0", "2026-11-20\xe909:00:00Z", "2026-W47-5T09:00:00Z", "20261120T090000Z"]
-    forms += ["2026-11-20T24:00:00Z", "2026-11-20T09:00:00-00:00", "2026-324T09:00:00Z"]
+    forms += ["2026-11-20T24:00:00Z", "2026-324T09:00:00Z"]
     answer = ridelog.post([ping(rider, event_timestamp_ms=form) for form in forms])
     assert codes(answer) == [(index, "invalid_type") for index in range(len(forms))]
 

@@ -87,8 +87,6 @@ class Grammar:
         hours = self._number(2, 0, 23)
         self._take(":")
         offset = timedelta(hours=hours, minutes=self._number(2, 0, 59))
-        if sign == "-" and not offset:
-            raise ValueError  # RFC 3339 section 4.3: the zone is not known
         return offset if sign == "+" else -offset
 
 
@@ -126,6 +124,7 @@ NEARLY = st.tuples(
 @given(NEARLY | st.text(DIGITS + "TtZz:.+- W", max_size=30))
 @example("2016-12-31T23:59:60Z")
 @example("2016-12-31T15:59:60.75-08:00")
+@example("2026-11-29T09:00:00-00:00")
 @example("9999-12-31T23:59:60Z")
 @example("0001-01-01T00:00:00+23:59")
 def test_exactly_the_times_of_rfc_3339_are_accepted_and_cut(text: str) -> None:
@@ -182,7 +181,6 @@ def test_a_leap_second_is_the_start_of_the_next_second() -> None:
         "2026-11-29T24:00:00Z",
         "2026-11-29T09:00:00+24:00",
         "2026-11-29T09:00:00+23:60",
-        "2026-11-29T09:00:00-00:00",
         "2026-11-29T09:00:00+01",
         "2026-11-29T09:00:00+01:00:30",
         "2026-11-29T09:00:00 Z",
