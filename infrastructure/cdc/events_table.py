@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from infrastructure.cdc.outflow import Outflow
 from infrastructure.cdc.rows import converter
+from infrastructure.event_store.head import read_head
 from infrastructure.kafka.port import OutRecord
 
 log = logging.getLogger("ridelog.tailer")
@@ -41,6 +42,10 @@ class Events(Protocol):
         """The next events of (``after``, ``upto``], no more than READ_ROWS; None if there are none."""
         ...
 
+    def head_position(self) -> int:
+        """The last position that the log has given out."""
+        ...
+
 
 class EventsTable:
     """``Events`` in Postgres. Committed events show no holes: the log's lock is freed after its holder is visible."""
@@ -58,6 +63,11 @@ class EventsTable:
         converted = (self._convert([value.encode() for value in row[:9]]) for row in rows)
         records = [record for record in converted if record is not None]
         return Chunk(records, len(rows), int(rows[-1][0]), int(rows[-1][9]))
+
+    def head_position(self) -> int:
+        """Raises SQLAlchemyError, LogNotInitialised."""
+        with self._engine.connect() as connection:
+            return read_head(connection).position
 
 
 def pass_on(events: Events, out: Outflow, after: int, upto: int) -> int:

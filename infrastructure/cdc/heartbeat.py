@@ -1,6 +1,8 @@
 """Heartbeats through the WAL: they move an idle slot on, show what the WAL lacks, and measure the way to Kafka.
 
-A heartbeat is a logical message, no row: it comes through the slot in its place and is never published.
+A heartbeat is a logical message, no row: it comes through the slot in its place and is never published. Any role that
+may connect to the database can write one, and so does another installation in it: what a heartbeat says is believed
+only if it names this log, and its position is compared with the head (invariant 16).
 """
 
 from __future__ import annotations
@@ -8,19 +10,22 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import Meta
 from sqlalchemy import Engine, text
 
-from infrastructure.cdc.pgoutput import LogicalMessage, ProtocolError
+from infrastructure.cdc.pgoutput import LogicalMessage
 
 PREFIX = "ridelog.heartbeat"
 EVERY_S = 2.0
+MAX_CONTENT_BYTES = 512
+"""Ours have about 180. Longer content is not parsed."""
 
 # One statement: the position is that of events whose commits lie before this message in the WAL.
 _EMIT = text(
-    "SELECT pg_logical_emit_message(true, :prefix, json_build_object("
+    "SELECT pg_logical_emit_message(true, :prefix, json_build_object('log_id', log_id,"
     " 'position', position, 'sender', CAST(:sender AS text), 'sent_ns', CAST(:sent_ns AS bigint))::text) FROM log_head"
 )
 
@@ -33,15 +38,36 @@ class Beat(NamedTuple):
     sent_ns: int
 
 
-def beat_of(message: LogicalMessage) -> Beat | None:
-    """The heartbeat that a message is; None for one of somebody else. Raises ProtocolError on a garbled one."""
-    if message.prefix != PREFIX or not message.transactional:
+_Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    log_id: uuid.UUID
+    position: _Int64
+    sender: Annotated[str, Meta(max_length=64)]
+    sent_ns: _Int64
+
+
+class ForeignHeartbeat(Exception):
+    """A message with the prefix of heartbeats that is none of this log; the text says why."""
+
+
+def beat_of(message: LogicalMessage, log_id: uuid.UUID) -> Beat | None:
+    """The heartbeat of the log ``log_id`` that a message is; None for a message with another prefix.
+
+    Raises ForeignHeartbeat for one that is malformed, or of another log. The position is not checked here.
+    """
+    if message.prefix != PREFIX:
         return None
+    if not message.transactional or len(message.content) > MAX_CONTENT_BYTES:
+        raise ForeignHeartbeat("malformed")
     try:
-        found = msgspec.json.decode(message.content, type=dict[str, int | str])
-        return Beat(int(found["position"]), str(found["sender"]), int(found["sent_ns"]))
-    except (msgspec.DecodeError, KeyError, ValueError) as error:
-        raise ProtocolError(f"a heartbeat that nobody can read: {error}") from error
+        found = msgspec.json.decode(message.content, type=_Content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ForeignHeartbeat("malformed") from error
+    if found.log_id != log_id:
+        raise ForeignHeartbeat("of another log")
+    return Beat(found.position, found.sender, found.sent_ns)
 
 
 class Heart:

@@ -40,6 +40,7 @@ class Relation(NamedTuple):
     relation_id: int
     table: str
     columns: tuple[str, ...]
+    schema: str
 
 
 class Insert(NamedTuple):
@@ -50,14 +51,21 @@ class Insert(NamedTuple):
 
 
 class LogicalMessage(NamedTuple):
-    """What somebody wrote by pg_logical_emit_message; comes under ``messages 'true'``."""
+    """A message of pg_logical_emit_message; comes under ``messages 'true'``. Any role of the database can write one."""
 
     transactional: bool
     prefix: str
     content: bytes
 
 
-Message = Begin | Commit | Relation | Insert | LogicalMessage | None
+class Change(NamedTuple):
+    """An update, delete or truncate: sent while the publication publishes more than inserts. ``kind``: its name."""
+
+    kind: str
+
+
+Message = Begin | Commit | Relation | Insert | LogicalMessage | Change | None
+_CHANGES = {0x55: "update", 0x44: "delete", 0x54: "truncate"}
 
 
 def parse(data: bytes) -> Message:
@@ -87,7 +95,9 @@ def _parse(data: bytes) -> Message:
         return _logical_message(data)
     if kind in b"OY":
         return None
-    raise ProtocolError(f"unexpected pgoutput message {data[:1]!r}: the publication must publish inserts only")
+    if kind in _CHANGES:
+        return Change(_CHANGES[kind])
+    raise ProtocolError(f"unexpected pgoutput message {data[:1]!r}: not part of protocol version 1")
 
 
 def insert_head(relation_id: int, columns: int) -> bytes:
@@ -121,7 +131,7 @@ def _insert(data: bytes) -> Insert:
 
 def _relation(data: bytes) -> Relation:
     (relation_id,) = _UINT32.unpack_from(data, 1)
-    _namespace, at = _text(data, 5)
+    schema, at = _text(data, 5)
     table, at = _text(data, at)
     at += 1  # replica identity
     count = int.from_bytes(data[at : at + 2], "big")
@@ -133,11 +143,13 @@ def _relation(data: bytes) -> Relation:
         at += 8  # type oid and modifier
     if at != len(data):
         raise ProtocolError(f"a relation ends at byte {at} of {len(data)}")
-    return Relation(relation_id, table, tuple(columns))
+    return Relation(relation_id, table, tuple(columns), schema)
 
 
 def _logical_message(data: bytes) -> LogicalMessage:
-    prefix, at = _text(data, 10)  # after the flags and the LSN
+    end = data.index(b"\0", 10)  # after the flags and the LSN
+    # Any role chooses the prefix: bytes that are no UTF-8 must not end the tailer.
+    prefix, at = data[10:end].decode(errors="replace"), end + 1
     (length,) = _UINT32.unpack_from(data, at)
     if at + 4 + length != len(data):
         raise ProtocolError(f"a logical message ends at byte {at + 4 + length} of {len(data)}")

@@ -18,6 +18,7 @@ from infrastructure.cdc.outflow import Outflow
 from infrastructure.cdc.poller import Poller
 from infrastructure.event_store.head import read_head
 from infrastructure.kafka.factory import make_publisher
+from infrastructure.postgres.locks import try_session_lock
 from infrastructure.settings import Settings
 from infrastructure.topics import topics
 
@@ -28,7 +29,6 @@ IDLE_TIMEOUT = "10s"
 """How long a relay that was stopped, or whose machine is gone, keeps a standby waiting."""
 
 _HEAD = text("SELECT position FROM log_head")
-_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('ridelog.relay.' || :name, 0))")
 
 
 class RelayInUse(Exception):
@@ -44,7 +44,7 @@ class RelayLock:
         self._clock = clock
         self._next = clock() + HOLD_EVERY_S
         connection.execute(text(f"SET idle_session_timeout = '{IDLE_TIMEOUT}'"))
-        if not connection.execute(_LOCK, {"name": name}).scalar_one():
+        if not try_session_lock(connection, f"ridelog.relay.{name}"):
             raise RelayInUse(f"another polling relay holds the lock of {name}")
 
     def hold(self, position: int) -> None:

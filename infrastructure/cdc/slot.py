@@ -21,11 +21,22 @@ _SLOT = text(
     " to_jsonb(s) ->> 'invalidation_reason' AS invalidation_reason"
     " FROM pg_replication_slots s WHERE slot_name = :slot AND database = current_database()"
 )
+_PUBLICATION = text(
+    "SELECT pubinsert AND NOT pubupdate AND NOT pubdelete AND NOT pubtruncate AND pubviaroot AS options, puballtables"
+    " FROM pg_publication WHERE pubname = :name"
+)
+# Tables called events in any schema: another installation may have one.
 _PUBLISHED = text(
-    "SELECT p.pubinsert AND NOT p.pubupdate AND NOT p.pubdelete AND NOT p.pubtruncate AND p.pubviaroot AS options,"
-    " t.attnames::text[] AS columns FROM pg_publication p"
-    " LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname AND t.tablename = 'events'"
-    " WHERE p.pubname = :name"
+    # A row filter would leave events out: its columns do not fit either, and so it is replaced.
+    "SELECT n.nspname AS schema, CASE WHEN r.prqual IS NULL THEN ARRAY(SELECT attname::text FROM pg_attribute"
+    "  WHERE attrelid = c.oid AND attnum = ANY (r.prattrs::int2[])) ELSE '{}' END AS columns"
+    " FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = :name AND c.relname = 'events'"
+    " UNION ALL SELECT n.nspname, '{}' FROM pg_publication p JOIN pg_publication_namespace s ON s.pnpubid = p.oid"
+    " JOIN pg_namespace n ON n.oid = s.pnnspid WHERE p.pubname = :name"
+)
+_SCHEMA = text(
+    "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = 'events'::regclass"
 )
 
 
@@ -69,6 +80,11 @@ def slot_state(connection: Connection, slot: str) -> SlotState | None:
     )
 
 
+def events_schema(connection: Connection) -> str:
+    """The schema of the table ``events`` that this connection sees. Raises SQLAlchemyError if it sees none."""
+    return str(connection.execute(_SCHEMA).scalar_one())
+
+
 def ensure_publication(engine: Engine, publication: str) -> None:
     """Make or mend it. Raises SlotUnusable when the server has no logical replication."""
     _check_name(publication)
@@ -94,6 +110,8 @@ def make_slot(engine: Engine, slot: str) -> None:
     """
     _check_name(slot)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # Out of the pool: its time-out ends with it.
+        connection.detach()
         connection.execute(text("SET statement_timeout = '30s'"))
         try:
             connection.execute(text("SELECT pg_create_logical_replication_slot(:slot, 'pgoutput')"), {"slot": slot})
@@ -105,21 +123,27 @@ def make_slot(engine: Engine, slot: str) -> None:
                 f"another database of this server has a replication slot {slot}: if its tailer is gone for good, "
                 f"run there SELECT pg_drop_replication_slot('{slot}'), else set RIDELOG_SLOT_NAME to another name here"
             ) from error
-        finally:
-            connection.execute(text("RESET statement_timeout"))
 
 
 def _ensure_publication(connection: Connection, name: str) -> None:
-    row = connection.execute(_PUBLISHED, {"name": name}).one_or_none()
+    row = connection.execute(_PUBLICATION, {"name": name}).one_or_none()
     # Names are checked above and columns are constants: nothing of a user gets into this DDL.
     table = f"events ({', '.join(COLUMNS)})"
     options = "publish = 'insert', publish_via_partition_root = true"
     if row is None:
         connection.execute(text(f"CREATE PUBLICATION {name} FOR TABLE {table} WITH ({options})"))
         return
+    published = {one.schema: set(one.columns) for one in connection.execute(_PUBLISHED, {"name": name})}
+    schema = events_schema(connection)
+    if row.puballtables or (published and schema not in published):
+        # To change it would take its table from another installation, whose topic would then get nothing.
+        of = "all tables" if row.puballtables else f"the events of schema {', '.join(sorted(published))}"
+        raise SlotUnusable(
+            f"publication {name} is of {of}, not of schema {schema}: set RIDELOG_PUBLICATION_NAME to another name"
+        )
     if not row.options:
         connection.execute(text(f"ALTER PUBLICATION {name} SET ({options})"))
-    if row.columns is None or set(row.columns) != set(COLUMNS):
+    if published.get(schema) != set(COLUMNS):
         connection.execute(text(f"ALTER PUBLICATION {name} SET TABLE {table}"))
 
 

@@ -14,6 +14,8 @@ from infrastructure.event_store.engine import connect_args, sqlalchemy_url
 
 FEEDBACK_EVERY_S = 1.0
 """Far below SENDER_TIMEOUT, so that a slow Kafka never costs the connection."""
+MAX_BATCH_BYTES = 16 * 1024 * 1024
+"""Bytes of messages held at once, but for the last one: any role can write logical messages of many megabytes."""
 SENDER_TIMEOUT = "10s"
 """How long a tailer that was stopped, or whose machine is gone, keeps a standby from the slot; 60 s by default."""
 
@@ -61,17 +63,20 @@ class ReplicationStream:
             raise StreamLost(str(error).strip()) from error
 
     def read(self, limit: int) -> Batch:
-        """What has arrived, at most ``limit`` messages; does not wait."""
+        """What has arrived, at most ``limit`` messages and about MAX_BATCH_BYTES; does not wait."""
         messages: list[bytes] = []
         read_message = self._cursor.read_message
         drained = False
+        size = 0
         try:
-            while len(messages) < limit:
+            while len(messages) < limit and size < MAX_BATCH_BYTES:
                 message = read_message()
                 if message is None:
                     drained = True
                     break
-                messages.append(message.payload)
+                payload = message.payload
+                size += len(payload)
+                messages.append(payload)
         except psycopg2.Error as error:
             raise StreamLost(str(error).strip()) from error
         return Batch(messages, self._cursor.wal_end, drained)

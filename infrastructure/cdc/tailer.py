@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from infrastructure.cdc.continuity import NEXT, REPEATED, judge, lacks
 from infrastructure.cdc.events_table import Events, pass_on, tell_missing
-from infrastructure.cdc.heartbeat import Beat, beat_of
+from infrastructure.cdc.heartbeat import Beat
 from infrastructure.cdc.keeper import Keeper
 from infrastructure.cdc.outflow import Outflow
-from infrastructure.cdc.pgoutput import INSERT, Begin, Commit, LogicalMessage, ProtocolError, Relation, parse
-from infrastructure.cdc.rows import RowReader, row_reader
+from infrastructure.cdc.pgoutput import INSERT, Begin, Change, Commit, LogicalMessage, ProtocolError, Relation, parse
+from infrastructure.cdc.rows import RowReader
 from infrastructure.cdc.stream import Batch
+from infrastructure.cdc.wal_filter import Foreign, WalFilter
 from infrastructure.kafka.port import OutRecord
 
 log = logging.getLogger("ridelog.tailer")
@@ -47,8 +48,7 @@ class Tailer:
         out: Outflow,
         events: Events,
         keeper: Keeper,
-        topics: Mapping[str, str],
-        partitions: int,
+        wal: WalFilter,
         on_beat: Callable[[Beat], None] = lambda beat: None,
     ) -> None:
         """``on_beat`` is called for each heartbeat once everything recorded before it is acknowledged."""
@@ -56,11 +56,12 @@ class Tailer:
         self.out = out
         self._events = events
         self._keeper = keeper
-        self._topics = topics
-        self._partitions = partitions
+        self._wal = wal
         self._on_beat = on_beat
         self._readers: dict[bytes, RowReader] = {}
         """By the id of the relation as it stands in the message of a row."""
+        self._foreign: dict[bytes, Foreign] = {}
+        """The relations whose rows are passed over."""
         self._begin: Begin | None = None
         self._last = out.progress.position
         """All up to here is acknowledged, or handed to ``out`` in this life."""
@@ -121,6 +122,10 @@ class Tailer:
                 rows += 1
                 read = self._readers.get(data[1:5])
                 if read is None or self._begin is None:
+                    if (foreign := self._foreign.get(data[1:5])) is not None:
+                        self._wal.pass_over(*foreign)
+                        rows -= 1
+                        continue
                     number = int.from_bytes(data[1:5], "big")
                     raise ProtocolError(f"a row of relation {number} before its description or its Begin")
                 position, record = read(data)
@@ -136,6 +141,8 @@ class Tailer:
                         self.out.progress.skipped += 1
                 elif verdict is REPEATED:
                     self.out.progress.repeated += 1
+                elif position > self._events.head_position():
+                    self._wal.pass_over("row", f"a row of events at position {position}, which is beyond the head")
                 else:
                     return self._hold(messages[at:], position - 1, rows - 1)
                 continue
@@ -147,15 +154,32 @@ class Tailer:
                 records, passed = [], 0
                 self._commit(message)
             elif isinstance(message, Relation):
-                reader = row_reader(message, self._topics, self._partitions)
-                self._readers[message.relation_id.to_bytes(4, "big")] = reader
+                self._describe(message)
             elif isinstance(message, LogicalMessage):
-                beat = beat_of(message)
-                if beat is not None and lacks(self._last, beat.position):
-                    return self._hold(messages[at:], beat.position, rows)
+                beat = self._wal.beat(message)
+                if beat is not None and beat.position > (self._last or 0):
+                    # Invariant 16: a position beyond the head would be stored as published, and end every life.
+                    if beat.position > self._events.head_position():
+                        self._wal.pass_over("beyond", "a heartbeat of a position beyond the head")
+                        continue
+                    if lacks(self._last, beat.position):
+                        return self._hold(messages[at:], beat.position, rows)
                 self._beat = beat or self._beat
+            elif isinstance(message, Change):
+                self._wal.pass_over(message.kind, f"a message of kind {message.kind}: the publication has only inserts")
         self._pass(records, passed)
         return rows
+
+    def _describe(self, message: Relation) -> None:
+        relation = message.relation_id.to_bytes(4, "big")
+        self._readers.pop(relation, None)
+        self._foreign.pop(relation, None)
+        # Without a known position nothing would show what is passed over here.
+        read = self._wal.reader(message, strict=self._last is None)
+        if isinstance(read, Foreign):
+            self._foreign[relation] = read
+        else:
+            self._readers[relation] = read
 
     def _hold(self, messages: list[bytes], gap_upto: int, rows: int) -> int:
         """Keep ``messages`` back until all up to ``gap_upto`` is passed on."""

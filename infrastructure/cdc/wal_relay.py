@@ -16,9 +16,18 @@ from infrastructure.cdc.heartbeat import Heart
 from infrastructure.cdc.keeper import MarkKeeper
 from infrastructure.cdc.marks import Marks
 from infrastructure.cdc.outflow import Outflow
-from infrastructure.cdc.slot import SlotState, drop_slot, ensure_publication, make_slot, slot_state
+from infrastructure.cdc.slot import (
+    SlotState,
+    SlotUnusable,
+    drop_slot,
+    ensure_publication,
+    events_schema,
+    make_slot,
+    slot_state,
+)
 from infrastructure.cdc.stream import ReplicationStream, SlotInUse
 from infrastructure.cdc.tailer import Tailer
+from infrastructure.cdc.wal_filter import LogIdentity, WalFilter
 from infrastructure.event_store.head import read_head
 from infrastructure.kafka.factory import make_publisher
 from infrastructure.observability import metrics
@@ -51,11 +60,17 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
     with engine.connect() as connection:
         head = read_head(connection)
         state = slot_state(connection, settings.slot_name)
-    if state is not None and state.active:
-        raise SlotInUse(f"replication slot {settings.slot_name} is active")
     # After the slot: its owner stores before it confirms, so an older mark would look like a slot that was moved on.
     marks = Marks(engine, settings.slot_name)
     mark = marks.read()
+    if state is not None and state.active:
+        if mark is None:
+            # A tailer of this log stores its mark before it makes the slot. To wait here would be to wait for ever.
+            raise SlotUnusable(
+                f"replication slot {settings.slot_name} is read for another log of this database, or by another "
+                "program: set RIDELOG_SLOT_NAME and RIDELOG_PUBLICATION_NAME to names of its own for each"
+            )
+        raise SlotInUse(f"replication slot {settings.slot_name} is active")
     at = place(mark, head.log_id, head.position)
     fault = slot_fault(state, mark, settings.slot_name, head.position)
     # What a slot still holds of a log that was replaced or set back has the same positions, and other events.
@@ -105,6 +120,7 @@ def wal_relay(
         mark = marks.read()
         with engine.connect() as connection:
             head = read_head(connection)
+            schema = events_schema(connection)
         position = place(mark, head.log_id, head.position).position
         publisher = make_publisher(settings)
         try:
@@ -114,8 +130,7 @@ def wal_relay(
                 Outflow(publisher, position),
                 EventsTable(engine, topics(settings), settings.topic_partitions),
                 MarkKeeper(functools.partial(marks.keep, head.log_id)),
-                topics(settings),
-                settings.topic_partitions,
+                WalFilter(LogIdentity(head.log_id, schema), topics(settings), settings.topic_partitions),
                 heart.arrived,
             )
             yield WalRelay(tailer, heart)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from infrastructure.event_store.errors import unavailable_as_port_error
+from infrastructure.postgres.locks import try_session_lock
 from infrastructure.user_error import UserError
-
-_TRY = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 
 
 @contextmanager
@@ -24,7 +23,7 @@ def rebuild_lock(engine: Engine, projection: str) -> Iterator[None]:
         connection = engine.connect()
     with connection:
         with unavailable_as_port_error():
-            held = connection.execute(_TRY, {"name": f"ridelog/rebuild/{projection}"}).scalar_one()
+            held = try_session_lock(connection, f"ridelog/rebuild/{projection}")
             connection.commit()
         if not held:
             raise UserError(f"another rebuild or rollback of {projection} is running; wait for it, or stop it")

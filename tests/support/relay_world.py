@@ -13,9 +13,10 @@ from infrastructure.cdc.poller import Poller
 from infrastructure.cdc.rows import converter
 from infrastructure.cdc.stream import Batch
 from infrastructure.cdc.tailer import Tailer
+from infrastructure.cdc.wal_filter import WalFilter
 from infrastructure.kafka.port import OutRecord
 from infrastructure.kafka.tokens import Token, Tokens
-from tests.unit.scripted_tailer import heartbeat, transaction
+from tests.unit.scripted_tailer import OURS, heartbeat, transaction
 from tests.unit.test_pgoutput import relation, row
 
 TOPICS = {"Rider": "gps-pings"}
@@ -60,7 +61,7 @@ class World:
         if kind == "polling":
             self.relay = Poller(out, self, keeper, lambda seconds: None)
         else:
-            self.relay = Tailer(_Stream(self), out, self, keeper, TOPICS, PARTITIONS)
+            self.relay = Tailer(_Stream(self), out, self, keeper, WalFilter(OURS, TOPICS, PARTITIONS))
             self.beat()
 
     def crash(self) -> None:
@@ -84,6 +85,9 @@ class World:
         convert = converter(TOPICS, PARTITIONS)
         records = [convert(row(position=p, shard=p % 5)) for p in positions]
         return Chunk([r for r in records if r is not None], len(positions), positions[-1], 0) if positions else None
+
+    def head_position(self) -> int:
+        return self.head
 
     def _clock(self) -> float:
         """The mark is stored now and then."""

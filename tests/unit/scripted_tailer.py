@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
+from uuid import UUID
 
 from infrastructure.cdc.events_table import Chunk
 from infrastructure.cdc.heartbeat import PREFIX, Beat
@@ -12,8 +13,12 @@ from infrastructure.cdc.outflow import Outflow
 from infrastructure.cdc.rows import converter
 from infrastructure.cdc.stream import Batch
 from infrastructure.cdc.tailer import Tailer
+from infrastructure.cdc.wal_filter import LogIdentity, WalFilter
 from infrastructure.kafka.port import OutRecord
 from tests.unit.test_pgoutput import begin, commit, insert, row
+
+LOG_ID = UUID(int=7)
+OURS = LogIdentity(LOG_ID, "public")
 
 
 class ScriptedStream:
@@ -70,19 +75,25 @@ class ScriptedPublisher:
 
 
 class ScriptedEvents:
-    """The table: every event up to ``head``, ``chunk`` at a time; what it was asked for."""
+    """The table of a log that ends at ``head``: every event up to ``stored``, ``chunk`` at a time; what was asked."""
 
-    def __init__(self, head: int = 0, chunk: int = 2) -> None:
+    def __init__(self, head: int = 0, chunk: int = 2, stored: int | None = None) -> None:
         self.head = head
+        self.stored = head if stored is None else stored
         self.chunk = chunk
         self.asked: list[tuple[int, int]] = []
+        self.heads_read = 0
 
     def read(self, after: int, upto: int) -> Chunk | None:
         self.asked.append((after, upto))
-        positions = range(after + 1, min(after + self.chunk, upto, self.head) + 1)
+        positions = range(after + 1, min(after + self.chunk, upto, self.stored) + 1)
         convert = converter({"Rider": "gps-pings"}, 8)
         records = [convert(row(position=p)) for p in positions]
         return Chunk([r for r in records if r is not None], len(positions), positions[-1], 0) if positions else None
+
+    def head_position(self) -> int:
+        self.heads_read += 1
+        return self.head
 
 
 class AtOnce:
@@ -96,8 +107,13 @@ class AtOnce:
         return lsn
 
 
-def heartbeat(end_lsn: int, position: int, sender: str = "me", prefix: str = PREFIX) -> list[bytes]:
-    content = json.dumps({"position": position, "sender": sender, "sent_ns": 5}).encode()
+def heartbeat(end_lsn: int, position: int, log_id: UUID = LOG_ID, prefix: str = PREFIX) -> list[bytes]:
+    content = {"log_id": str(log_id), "position": position, "sender": "me", "sent_ns": 5}
+    return message(end_lsn, json.dumps(content).encode(), prefix)
+
+
+def message(end_lsn: int, content: bytes, prefix: str = PREFIX) -> list[bytes]:
+    """A transaction that holds one logical message."""
     head = b"M" + struct.pack(">BQ", 1, end_lsn - 8) + prefix.encode() + b"\0"
     return [begin(end_lsn), head + struct.pack(">I", len(content)) + content, commit(end_lsn)]
 
@@ -115,7 +131,8 @@ def a_tailer(
 ) -> Tailer:
     out = Outflow(publisher, mark)
     on_beat = (beats if beats is not None else []).append
-    return Tailer(stream, out, events or ScriptedEvents(), AtOnce(), {"Rider": "gps-pings"}, 8, on_beat)
+    wal = WalFilter(OURS, {"Rider": "gps-pings"}, 8)
+    return Tailer(stream, out, events or ScriptedEvents(), AtOnce(), wal, on_beat)
 
 
 def positions_of(publisher: ScriptedPublisher) -> list[int]:

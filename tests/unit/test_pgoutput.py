@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.cdc.pgoutput import Begin, Commit, Insert, LogicalMessage, ProtocolError, Relation, parse
+from infrastructure.cdc.pgoutput import Begin, Change, Commit, Insert, LogicalMessage, ProtocolError, Relation, parse
 from infrastructure.cdc.rows import COLUMNS
 
 
@@ -20,9 +20,9 @@ def commit(end_lsn: int) -> bytes:
     return b"C" + struct.pack(">BQQq", 0, end_lsn - 8, end_lsn, 0)
 
 
-def relation(columns: tuple[str, ...] = COLUMNS, relation_id: int = 42) -> bytes:
+def relation(columns: tuple[str, ...] = COLUMNS, relation_id: int = 42, name: bytes = b"public\0events") -> bytes:
     body = b"".join(b"\0" + name.encode() + b"\0" + struct.pack(">Ii", 25, -1) for name in columns)
-    return b"R" + struct.pack(">I", relation_id) + b"public\0events\0n" + struct.pack(">H", len(columns)) + body
+    return b"R" + struct.pack(">I", relation_id) + name + b"\0n" + struct.pack(">H", len(columns)) + body
 
 
 def insert(values: list[bytes | None], relation_id: int = 42) -> bytes:
@@ -38,7 +38,7 @@ def row(position: int = 1, shard: int = 9, payload: bytes = b"\x00\xff", stream:
 def test_begin_commit_and_relation() -> None:
     assert parse(begin(0x16B3748, 1_000_000)) == Begin(0x16B3748, 946_684_801_000)
     assert parse(commit(0x16B3800)) == Commit(0x16B3800)
-    assert parse(relation()) == Relation(42, "events", COLUMNS)
+    assert parse(relation()) == Relation(42, "events", COLUMNS, "public")
 
 
 def test_insert_with_null_text_and_binary_values() -> None:
@@ -66,8 +66,18 @@ def test_messages_without_rows_are_passed_over(kind: bytes) -> None:
     assert parse(kind + b"whatever") is None
 
 
-@pytest.mark.parametrize("kind", [b"U", b"D", b"T", b"S", b"x"])
-def test_what_an_insert_only_publication_never_sends_is_refused(kind: bytes) -> None:
+def test_the_prefix_of_a_logical_message_may_be_any_bytes() -> None:
+    data = b"M" + struct.pack(">BQ", 1, 77) + b"\xff\xe4\0" + struct.pack(">I", 0)
+    assert parse(data) == LogicalMessage(True, "\ufffd\ufffd", b"")
+
+
+@pytest.mark.parametrize(("kind", "name"), [(b"U", "update"), (b"D", "delete"), (b"T", "truncate")])
+def test_what_a_publication_of_more_than_inserts_sends_is_named(kind: bytes, name: str) -> None:
+    assert parse(kind + b"\0" * 20) == Change(name)
+
+
+@pytest.mark.parametrize("kind", [b"S", b"E", b"c", b"A", b"b", b"P", b"x"])
+def test_what_version_1_of_the_protocol_never_sends_is_refused(kind: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse(kind + b"\0" * 20)
 

@@ -20,7 +20,7 @@ PAYLOAD = st.binary(max_size=200) | st.sampled_from([(0x74 - 2) // 2, (0x7400 - 
 
 
 def a_reader() -> RowReader:
-    return row_reader(Relation(42, "events", COLUMNS), TOPICS, PARTITIONS)
+    return row_reader(Relation(42, "events", COLUMNS, "public"), TOPICS, PARTITIONS)
 
 
 def test_a_row_becomes_its_record() -> None:
@@ -88,4 +88,4 @@ def test_a_row_without_its_key_is_refused() -> None:
 
 def test_a_publication_with_other_columns_is_refused() -> None:
     with pytest.raises(ProtocolError, match="sends"):
-        row_reader(Relation(42, "events", COLUMNS[:-1]), {}, PARTITIONS)
+        row_reader(Relation(42, "events", COLUMNS[:-1], "public"), {}, PARTITIONS)

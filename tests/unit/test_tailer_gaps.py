@@ -86,7 +86,9 @@ def test_without_a_mark_the_first_event_or_heartbeat_of_a_slot_that_was_always_r
     run_dry(tailer, publisher)
     assert (positions_of(publisher), tailer.out.progress.position) == ([7], 7)
     publisher = ScriptedPublisher()
-    tailer = a_tailer(ScriptedStream([begin(50), commit(50), *heartbeat(100, 5)]), publisher)
+    tailer = a_tailer(
+        ScriptedStream([begin(50), commit(50), *heartbeat(100, 5)]), publisher, events=ScriptedEvents(head=5)
+    )
     run_dry(tailer, publisher)
     assert tailer.out.progress.position == 5
 
@@ -95,7 +97,7 @@ def test_events_that_the_table_does_not_have_any_more_are_told_and_hold_nothing_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stream, publisher = ScriptedStream([relation(), *transaction(100, [9])]), ScriptedPublisher()
-    tailer = a_tailer(stream, publisher, mark=0, events=ScriptedEvents(head=0))
+    tailer = a_tailer(stream, publisher, mark=0, events=ScriptedEvents(head=9, stored=0))
     run_dry(tailer, publisher)
     assert positions_of(publisher) == [9]
     assert "of positions 1 to 8 only 0 are in the table" in caplog.text

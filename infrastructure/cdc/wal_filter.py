@@ -1,0 +1,78 @@
+"""Decides which messages of the WAL stream belong to this log; the others are passed over with one warning."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple
+from uuid import UUID
+
+from infrastructure.cdc.heartbeat import Beat, ForeignHeartbeat, beat_of
+from infrastructure.cdc.pgoutput import LogicalMessage, ProtocolError, Relation
+from infrastructure.cdc.rows import RowReader, row_reader
+from infrastructure.kafka.errorlog import ErrorLog
+
+log = logging.getLogger("ridelog.tailer")
+
+WARN_EVERY_S = 3_600.0
+"""One warning of a kind in this time: another installation in the same database sends a heartbeat every 2 s."""
+TABLE = "events"
+
+
+class LogIdentity(NamedTuple):
+    """``log_id`` of the log, and the schema whose table ``events`` holds it."""
+
+    log_id: UUID
+    schema: str
+
+
+class Foreign(NamedTuple):
+    """Rows that are passed over: ``what`` they are, and the ``kind`` of the warning."""
+
+    kind: str
+    what: str
+
+
+class WalFilter:
+    """Any role of the database can write into the stream (invariant 16): by ``pg_logical_emit_message``, or, where it
+    owns the publication, by a table of its own. Nothing of that may end the tailer or reach a topic.
+    """
+
+    def __init__(self, ours: LogIdentity, topics: Mapping[str, str], partitions: int) -> None:
+        self._ours = ours
+        self._topics = topics
+        self._partitions = partitions
+        self._warnings = ErrorLog(log, "the WAL has what is not of this log, it is passed over", every_s=WARN_EVERY_S)
+
+    def beat(self, message: LogicalMessage) -> Beat | None:
+        """The heartbeat of this log that a message is; None for any other message."""
+        try:
+            return beat_of(message, self._ours.log_id)
+        except ForeignHeartbeat as error:
+            self.pass_over(f"heartbeat {error}", f"a heartbeat that is {error}, {len(message.content):,} bytes")
+            return None
+
+    def reader(self, relation: Relation, *, strict: bool) -> RowReader | Foreign:
+        """Reads the rows of a relation; Foreign if they are passed over, as those of other tables are.
+
+        The server also describes the partition of each row of ours, and sends no row under its name. Rows of our table
+        with other columns are passed over too: the publication was changed for a while. The next event or heartbeat
+        shows what lacks, and it comes from the table. Where ``strict``, other columns raise ProtocolError.
+        """
+        if (relation.schema, relation.table) != (self._ours.schema, TABLE):
+            return Foreign("table", f"rows of the table {_shown(relation.schema)}.{_shown(relation.table)}")
+        try:
+            return row_reader(relation, self._topics, self._partitions)
+        except ProtocolError:
+            if strict:
+                raise
+            return Foreign("columns", "rows of events with other columns; these events are read from the table")
+
+    def pass_over(self, kind: str, what: str) -> None:
+        """Warn that ``what`` was passed over, once in WARN_EVERY_S for each ``kind``."""
+        self._warnings.warn(kind, what)
+
+
+def _shown(name: str) -> str:
+    """A name chosen by another role, safe in a log line."""
+    return ascii(name)[1:-1][:80]
