@@ -40,8 +40,18 @@ _SCHEMA = text(
 )
 
 
+_IDENTITY = text("SELECT system_identifier::text, current_database() FROM pg_control_system()")
+
+
 class SlotUnusable(Exception):
     """The slot or the server cannot be used; the message says what to do."""
+
+
+class DatabaseIdentity(NamedTuple):
+    """``system``: the cluster's identifier, as IDENTIFY_SYSTEM gives it."""
+
+    system: str
+    database: str
 
 
 class SlotState(NamedTuple):
@@ -78,6 +88,11 @@ def slot_state(connection: Connection, slot: str) -> SlotState | None:
         int(row.behind_bytes or 0),
         row.invalidation_reason,
     )
+
+
+def database_identity(connection: Connection) -> DatabaseIdentity:
+    """Of the database of this connection. Raises SQLAlchemyError."""
+    return DatabaseIdentity(*map(str, connection.execute(_IDENTITY).one()))
 
 
 def events_schema(connection: Connection) -> str:

@@ -10,7 +10,10 @@ import psycopg2
 import psycopg2.errors
 from psycopg2.extras import LogicalReplicationConnection
 
+from infrastructure.cdc.slot import DatabaseIdentity, SlotUnusable
 from infrastructure.event_store.engine import connect_args, sqlalchemy_url
+from infrastructure.event_store.hosts import libpq_parameters
+from infrastructure.event_store.session import text_forms
 
 FEEDBACK_EVERY_S = 1.0
 """Far below SENDER_TIMEOUT, so that a slow Kafka never costs the connection."""
@@ -18,6 +21,9 @@ MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Bytes of messages held at once, but for the last one: any role can write logical messages of many megabytes."""
 SENDER_TIMEOUT = "10s"
 """How long a tailer that was stopped, or whose machine is gone, keeps a standby from the slot; 60 s by default."""
+
+
+_POOLER = "unsupported startup parameter"
 
 
 class SlotInUse(Exception):
@@ -39,16 +45,30 @@ class Batch(NamedTuple):
 class ReplicationStream:
     """Reads from the slot's confirmed LSN on. Raises SlotInUse at start, StreamLost later."""
 
-    def __init__(self, url: str, slot: str, publication: str) -> None:
-        address = sqlalchemy_url(url).set(drivername="postgresql")
-        dsn = address.render_as_string(hide_password=False)
+    def __init__(
+        self,
+        url: str,
+        slot: str,
+        publication: str,
+        setting: str = "RIDELOG_POSTGRES_URL",
+        expected: DatabaseIdentity | None = None,
+    ) -> None:
+        """``setting``: the one that ``url`` comes from. ``expected``: the database that it has to lead to, if known.
+
+        Raises SlotUnusable if it leads to another one, UserError if it is no URL.
+        """
+        # As the engine reads it: libpq reads several hosts in a URL in another way.
+        address = sqlalchemy_url(url, setting)
+        parameters = libpq_parameters(address) | connect_args(address)
         self._last_feedback = 0.0
         self._confirmed = 0
         try:
-            self._connection = psycopg2.connect(
-                dsn, connection_factory=LogicalReplicationConnection, **connect_args(address)
-            )
+            self._connection = psycopg2.connect(**parameters, connection_factory=LogicalReplicationConnection)
             self._cursor = self._connection.cursor()
+            for statement in text_forms():
+                self._cursor.execute(statement)
+            if expected is not None:
+                self._check_identity(expected, setting)
             self._cursor.execute(f"SET wal_sender_timeout = '{SENDER_TIMEOUT}'")
             self._cursor.start_replication(
                 slot_name=slot,
@@ -60,7 +80,18 @@ class ReplicationStream:
             self._connection.close()
             raise SlotInUse(str(error).strip()) from error
         except psycopg2.Error as error:
-            raise StreamLost(str(error).strip()) from error
+            raise StreamLost(_with_hint(error, setting)) from error
+
+    def _check_identity(self, expected: DatabaseIdentity, setting: str) -> None:
+        """Invariant 14: the slot of another cluster may have the same name, and events of the same positions."""
+        self._cursor.execute("IDENTIFY_SYSTEM")
+        system, _timeline, _lsn, database = self._cursor.fetchone() or ("", 0, "", "")
+        if (str(system), str(database)) != expected:
+            self._connection.close()
+            raise SlotUnusable(
+                f"{setting} leads to the database {database} of the cluster {system}, RIDELOG_POSTGRES_URL to "
+                f"{expected.database} of {expected.system}: name the same database in both"
+            )
 
     def read(self, limit: int) -> Batch:
         """What has arrived, at most ``limit`` messages and about MAX_BATCH_BYTES; does not wait."""
@@ -104,3 +135,12 @@ class ReplicationStream:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _with_hint(error: psycopg2.Error, setting: str) -> str:
+    said = str(error).strip()
+    if _POOLER not in said:
+        return said
+    return (
+        f"{said}; {setting} leads to a pooler without replication: let RIDELOG_POSTGRES_REPLICATION_URL name the server"
+    )

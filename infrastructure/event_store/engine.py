@@ -9,6 +9,8 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from infrastructure.event_store import session
+from infrastructure.event_store.hosts import libpq_parameters, preferred_server, with_hosts_in_query
 from infrastructure.event_store.overdue import APPLICATION
 from infrastructure.user_error import UserError
 
@@ -20,9 +22,9 @@ LIVENESS = {
     "keepalives_interval": "5",
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
-    # Whatever the environment or the database says: ids of riders are UTF-8.
-    "client_encoding": "utf8",
 }
+ENCODING = {"client_encoding": "utf8"}
+"""Whatever the environment, the database or the URL says: ids of riders are UTF-8."""
 WRITER_TIMEOUTS = {
     # A writer stopped inside its transaction (SIGSTOP, a paused VM) would hold the log's lock for ever.
     "transaction_timeout": "30s",
@@ -31,39 +33,51 @@ WRITER_TIMEOUTS = {
 }
 
 
-def sqlalchemy_url(url: str) -> URL:
+def sqlalchemy_url(url: str, setting: str = "RIDELOG_POSTGRES_URL") -> URL:
     """A libpq-style URL as SQLAlchemy wants it, always through psycopg2 (it speaks the replication protocol).
 
-    Raises UserError for a text that is no URL.
+    Raises UserError for a text that is no URL, naming the ``setting``.
     """
     try:
-        return make_url(url).set(drivername="postgresql+psycopg2")
+        address = make_url(with_hosts_in_query(url)).set(drivername="postgresql+psycopg2")
+        libpq_parameters(address)
+        return address
     except (ArgumentError, ValueError):
         # Without its words, which may quote a password.
         raise UserError(
-            "RIDELOG_POSTGRES_URL is no URL of a database, such as postgresql://user:password@host:5432/name"
+            f"{setting} is no URL of a database, such as postgresql://user:password@host:5432/name"
         ) from None
 
 
 def connect_args(url: URL) -> dict[str, str]:
-    """libpq's parameters of every connection; what ``url`` says of them wins."""
-    return {name: value for name, value in LIVENESS.items() if name not in url.query}
+    """libpq's parameters of every connection; what ``url`` says of them wins, but for the encoding."""
+    ours = {name: value for name, value in LIVENESS.items() if name not in url.query}
+    return ours | ENCODING | preferred_server(url)
 
 
 def reader_engine(url: str, pool_size: int = 5) -> Engine:
     """Connections are tried before each use: a reader need not know that the server was restarted."""
-    return _engine(url, pool_size, pre_ping=True)
+    return _engine(url, pool_size, {}, pre_ping=True)
 
 
-def _engine(url: str, pool_size: int, *, pre_ping: bool) -> Engine:
+def _engine(url: str, pool_size: int, timeouts: Mapping[str, str], *, pre_ping: bool) -> Engine:
     address = sqlalchemy_url(url)
-    return create_engine(
+    engine = create_engine(
         address,
         pool_size=pool_size,
         max_overflow=10,
         pool_pre_ping=pre_ping,
         connect_args=connect_args(address) | {"application_name": APPLICATION},
     )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> Any:
+        # Before SQLAlchemy reads the isolation level that it takes for the default.
+        connection = session.opened(parameters)
+        session.prepare(connection, timeouts, str(parameters.get("options", "")))
+        return connection
+
+    return engine
 
 
 def writer_engine(url: str, pool_size: int = 5, timeouts: Mapping[str, str] = WRITER_TIMEOUTS) -> Engine:
@@ -72,7 +86,7 @@ def writer_engine(url: str, pool_size: int = 5, timeouts: Mapping[str, str] = WR
     Not tried before each use: that was 7 % of ingest's CPU, and after a restart of the server it is enough that the
     first batch fails, since it is answered with 503 and a ping sent again is recorded once.
     """
-    return _with_timeouts(_engine(url, pool_size, pre_ping=False), timeouts)
+    return _engine(url, pool_size, timeouts, pre_ping=False)
 
 
 def sink_engine(url: str, pool_size: int = 2, timeouts: Mapping[str, str] = WRITER_TIMEOUTS) -> Engine:
@@ -81,15 +95,4 @@ def sink_engine(url: str, pool_size: int = 2, timeouts: Mapping[str, str] = WRIT
     A worker that is stopped inside its transaction holds the fences of its shards; its successor must not wait for it
     for ever.
     """
-    return _with_timeouts(_engine(url, pool_size, pre_ping=True), timeouts)
-
-
-def _with_timeouts(engine: Engine, timeouts: Mapping[str, str]) -> Engine:
-    @event.listens_for(engine, "connect")
-    def set_timeouts(dbapi_connection: Any, _record: Any) -> None:
-        with dbapi_connection.cursor() as cursor:
-            for name, value in timeouts.items():
-                cursor.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name))
-        dbapi_connection.commit()
-
-    return engine
+    return _engine(url, pool_size, timeouts, pre_ping=True)

@@ -1,0 +1,83 @@
+"""Session settings that our connections set themselves, whatever the server, the database or the role says."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Session
+
+TEXT_FORMS = {
+    # Rows of the WAL and of the drivers' results are text of these forms.
+    "bytea_output": "hex",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    # The shortest text that gives the same double: 0 and less cut digits off.
+    "extra_float_digits": "1",
+}
+SEMANTICS = {
+    # The log's lock is a row that every writer waits for: with a snapshot from before the wait each one would fail.
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    # A policy that hides rows must be an error: events that are hidden look like holes in the log.
+    "row_security": "off",
+}
+UNBOUNDED = {
+    # A limit meant for people would end a migration, a rebuild or an export in each of its attempts.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
+}
+SINCE = {"transaction_timeout": 170_000}
+"""Server versions that a setting needs, as in ``server_version_num``."""
+
+_SYNCHRONOUS = (
+    # Invariant 2: a commit that is not yet on disk must not be acknowledged.
+    "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
+    " ELSE current_setting('synchronous_commit') END, false)"
+)
+_OPTION = re.compile(r"(?:-c\s*|--)(?P<name>[A-Za-z_.-]+)=")
+
+
+def opened(parameters: Mapping[str, Any]) -> Session:
+    """A connection by libpq's ``parameters``, on which a backslash in a literal is a backslash.
+
+    Set at its start where it is not so: a driver that was connected before would go on to double them. Raises
+    psycopg2.Error.
+    """
+    session: Session = psycopg2.connect(**parameters)
+    if session.get_parameter_status("standard_conforming_strings") != "off":
+        return session
+    session.close()
+    options = parameters.get("options") or os.environ.get("PGOPTIONS", "")
+    again: Session = psycopg2.connect(
+        **dict(parameters) | {"options": f"{options} -c standard_conforming_strings=on".lstrip()}
+    )
+    return again
+
+
+def prepare(session: Session, timeouts: Mapping[str, str], options: str = "") -> None:
+    """Set all of the above, and ``timeouts``, for the life of the session, in one statement.
+
+    Without default_transaction_read_only: it fences a primary off, and is respected. ``options``: those of the URL; a
+    time limit that they name is not changed. Raises psycopg2.Error.
+    """
+    named = {match["name"].replace("-", "_").lower() for match in _OPTION.finditer(options)}
+    limits = {name: value for name, value in UNBOUNDED.items() if name not in named} | dict(timeouts)
+    settings = {**TEXT_FORMS, **SEMANTICS, **limits}
+    known = {name: value for name, value in settings.items() if session.server_version >= SINCE.get(name, 0)}
+    calls = ", ".join(["set_config(%s, %s, false)"] * len(known))
+    with session.cursor() as cursor:
+        cursor.execute(f"SELECT {calls}, {_SYNCHRONOUS}", [one for pair in known.items() for one in pair])
+    session.commit()
+
+
+def text_forms() -> list[str]:
+    """Statements that set TEXT_FORMS on a replication connection, which ``prepare`` is not for."""
+    return [f"SET {name} = '{value}'" for name, value in TEXT_FORMS.items()]
