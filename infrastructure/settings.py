@@ -33,6 +33,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     port: Annotated[int, Meta(ge=0, le=65535, description="HTTP port; 0 takes a free one")] = 8000
     postgres_url: Annotated[str | None, Meta(description="external PostgreSQL, else the embedded one")] = None
+    postgres_replication_url: Annotated[
+        str | None,
+        Meta(description="the same database for the tailer's replication connection, where a pooler takes none"),
+    ] = None
     redis_url: Annotated[str | None, Meta(description="external Redis or Valkey, else the embedded one")] = None
     kafka_bootstrap: Annotated[
         str | None,

@@ -19,6 +19,7 @@ from infrastructure.cdc.outflow import Outflow
 from infrastructure.cdc.slot import (
     SlotState,
     SlotUnusable,
+    database_identity,
     drop_slot,
     ensure_publication,
     events_schema,
@@ -103,6 +104,22 @@ def _why(first: bool, state: SlotState | None, other_log: bool) -> str:
     return "log" if other_log else "elsewhere"
 
 
+def _replication_stream(settings: Settings, engine: Engine) -> ReplicationStream:
+    """From the database's own URL, or the one of replication, if it leads to the same database.
+
+    Raises SlotInUse, SlotUnusable, StreamLost, UserError, SQLAlchemyError.
+    """
+    slot, publication = settings.slot_name, settings.publication_name
+    if settings.postgres_replication_url is None:
+        assert settings.postgres_url is not None
+        return ReplicationStream(settings.postgres_url, slot, publication)
+    with engine.connect() as connection:
+        database = database_identity(connection)
+    return ReplicationStream(
+        settings.postgres_replication_url, slot, publication, "RIDELOG_POSTGRES_REPLICATION_URL", database
+    )
+
+
 @contextmanager
 def wal_relay(
     settings: Settings, engine: Engine, took: Callable[[float], None] = metrics.HEARTBEAT_SECONDS.observe
@@ -113,7 +130,7 @@ def wal_relay(
     """
     assert settings.postgres_url is not None
     ensure_slot(engine, settings)
-    stream = ReplicationStream(settings.postgres_url, settings.slot_name, settings.publication_name)
+    stream = _replication_stream(settings, engine)
     try:
         # Read only now: the tailer before us moved it to its last moment.
         marks = Marks(engine, settings.slot_name)

@@ -20,11 +20,13 @@ def migrate(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None
     Needed for an external one (RIDELOG_POSTGRES_URL); the embedded one is migrated by every serve.
     """
     from infrastructure.event_store import migrations
+    from infrastructure.event_store.suitable import refuse_unsuitable
     from infrastructure.settings import Settings
     from infrastructure.supervision.stack import servers_for
 
     with servers_for(Settings.load({"data_dir": data_dir}), ("postgres_url",), make=True) as settings:
         assert settings.postgres_url is not None
+        refuse_unsuitable(settings.postgres_url)
         before = migrations.revision(settings.postgres_url).current
         migrations.upgrade(settings.postgres_url)
         after = migrations.revision(settings.postgres_url).current

@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from infrastructure.event_store import migrations
 from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.suitable import refuse_unsuitable
 from infrastructure.observability.stages import forget_host
 from infrastructure.settings import Settings
 from infrastructure.settings_values import hide_password
@@ -52,6 +53,15 @@ def check_open_broker(settings: Settings, *, allowed: bool) -> None:
     log.warning("%s", OPEN_BROKER)
 
 
+def refuse_lone_replication_url(settings: Settings) -> None:
+    """Raises UserError if the tailer would read another database than the embedded one."""
+    if settings.postgres_replication_url is not None and settings.postgres_url is None:
+        raise UserError(
+            "RIDELOG_POSTGRES_REPLICATION_URL is set and RIDELOG_POSTGRES_URL is not: both name the same database; "
+            "set both, or none for the embedded one"
+        )
+
+
 def refuse_taken_port(host: str, port: int) -> None:
     """Raises UserError if HTTP could not be bound: before servers are started, not after."""
     try:
@@ -82,13 +92,14 @@ def refuse_silent_redis(url: str) -> None:
 def prepare_database(url: str, *, embedded: bool) -> None:
     """Migrate our own database, and forget what a `serve` before us said of its stages.
 
-    Raises UserError if an external one is away or not at this code's revision.
+    Raises UserError if an external one is unavailable, not at this code's revision, not UTF-8 or behind a pooler.
     """
     if embedded:
         migrations.upgrade(url)
         _forget_reports(url)
         return
     try:
+        refuse_unsuitable(url)
         found = migrations.revision(url)
     except OperationalError as error:
         raise UserError(

@@ -22,6 +22,7 @@ from infrastructure.supervision.checks import (
     check_open_broker,
     has_open_broker,
     prepare_database,
+    refuse_lone_replication_url,
     refuse_open_door,
     refuse_silent_redis,
     refuse_taken_port,
@@ -49,6 +50,7 @@ def serve(settings: Settings, parts: Parts, *, allow_open_broker: bool = False) 
     """Run until SIGINT or SIGTERM. Call in the main thread. Raises UserError if it cannot start."""
     refuse_open_door(settings)
     check_open_broker(settings, allowed=allow_open_broker)
+    refuse_lone_replication_url(settings)
     with StopSignals() as signals, DataDir(settings.data_dir) as data_dir:
         pids = Pids(data_dir.path)
         pids.end_stale()
