@@ -100,6 +100,11 @@ def events_schema(connection: Connection) -> str:
     return str(connection.execute(_SCHEMA).scalar_one())
 
 
+def has_publication(connection: Connection, publication: str) -> bool:
+    """Whether there is one of that name. Raises SQLAlchemyError."""
+    return connection.execute(_PUBLICATION, {"name": publication}).one_or_none() is not None
+
+
 def ensure_publication(engine: Engine, publication: str) -> None:
     """Make or mend it. Raises SlotUnusable when the server has no logical replication."""
     _check_name(publication)

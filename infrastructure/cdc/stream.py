@@ -13,7 +13,7 @@ from psycopg2.extras import LogicalReplicationConnection
 from infrastructure.cdc.slot import DatabaseIdentity, SlotUnusable
 from infrastructure.event_store.engine import connect_args, sqlalchemy_url
 from infrastructure.event_store.hosts import libpq_parameters
-from infrastructure.event_store.session import text_forms
+from infrastructure.event_store.session import for_replication
 
 FEEDBACK_EVERY_S = 1.0
 """Far below SENDER_TIMEOUT, so that a slow Kafka never costs the connection."""
@@ -65,7 +65,7 @@ class ReplicationStream:
         try:
             self._connection = psycopg2.connect(**parameters, connection_factory=LogicalReplicationConnection)
             self._cursor = self._connection.cursor()
-            for statement in text_forms():
+            for statement in for_replication():
                 self._cursor.execute(statement)
             if expected is not None:
                 self._check_identity(expected, setting)

@@ -23,6 +23,7 @@ from infrastructure.cdc.slot import (
     drop_slot,
     ensure_publication,
     events_schema,
+    has_publication,
     make_slot,
     slot_state,
 )
@@ -57,21 +58,23 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
 
     Raises SlotInUse when another tailer reads from it, SlotUnusable, SQLAlchemyError.
     """
-    ensure_publication(engine, settings.publication_name)
     with engine.connect() as connection:
         head = read_head(connection)
         state = slot_state(connection, settings.slot_name)
+        is_new = not has_publication(connection, settings.publication_name)
     # After the slot: its owner stores before it confirms, so an older mark would look like a slot that was moved on.
     marks = Marks(engine, settings.slot_name)
     mark = marks.read()
+    if state is not None and mark is None and (state.active or is_new):
+        # A tailer of this log makes its publication, stores its mark and then makes the slot. To wait for this slot
+        # would be to wait for ever, and to read it would take it from its owner.
+        raise SlotUnusable(
+            f"replication slot {settings.slot_name} is of another log of this database, or of another program: set "
+            "RIDELOG_SLOT_NAME and RIDELOG_PUBLICATION_NAME to names of its own for each, or drop the slot"
+        )
     if state is not None and state.active:
-        if mark is None:
-            # A tailer of this log stores its mark before it makes the slot. To wait here would be to wait for ever.
-            raise SlotUnusable(
-                f"replication slot {settings.slot_name} is read for another log of this database, or by another "
-                "program: set RIDELOG_SLOT_NAME and RIDELOG_PUBLICATION_NAME to names of its own for each"
-            )
         raise SlotInUse(f"replication slot {settings.slot_name} is active")
+    ensure_publication(engine, settings.publication_name)
     at = place(mark, head.log_id, head.position)
     fault = slot_fault(state, mark, settings.slot_name, head.position)
     # What a slot still holds of a log that was replaced or set back has the same positions, and other events.

@@ -74,7 +74,7 @@ def _engine(url: str, pool_size: int, timeouts: Mapping[str, str], *, pre_ping: 
     def connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> Any:
         # Before SQLAlchemy reads the isolation level that it takes for the default.
         connection = session.opened(parameters)
-        session.prepare(connection, timeouts, str(parameters.get("options", "")))
+        session.prepare(connection, timeouts, session.options_of(parameters))
         return connection
 
     return engine

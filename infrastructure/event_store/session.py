@@ -55,17 +55,22 @@ def opened(parameters: Mapping[str, Any]) -> Session:
     if session.get_parameter_status("standard_conforming_strings") != "off":
         return session
     session.close()
-    options = parameters.get("options") or os.environ.get("PGOPTIONS", "")
+    options = options_of(parameters)
     again: Session = psycopg2.connect(
         **dict(parameters) | {"options": f"{options} -c standard_conforming_strings=on".lstrip()}
     )
     return again
 
 
+def options_of(parameters: Mapping[str, Any]) -> str:
+    """The server options of a connection by ``parameters``, as libpq finds them."""
+    return str(parameters.get("options") or os.environ.get("PGOPTIONS", ""))
+
+
 def prepare(session: Session, timeouts: Mapping[str, str], options: str = "") -> None:
     """Set all of the above, and ``timeouts``, for the life of the session, in one statement.
 
-    Without default_transaction_read_only: it fences a primary off, and is respected. ``options``: those of the URL; a
+    Without default_transaction_read_only: it fences a primary off, and is respected. ``options``: see ``options_of``; a
     time limit that they name is not changed. Raises psycopg2.Error.
     """
     named = {match["name"].replace("-", "_").lower() for match in _OPTION.finditer(options)}
@@ -78,6 +83,7 @@ def prepare(session: Session, timeouts: Mapping[str, str], options: str = "") ->
     session.commit()
 
 
-def text_forms() -> list[str]:
-    """Statements that set TEXT_FORMS on a replication connection, which ``prepare`` is not for."""
-    return [f"SET {name} = '{value}'" for name, value in TEXT_FORMS.items()]
+def for_replication() -> list[str]:
+    """Statements for a replication connection, which ``prepare`` is not for."""
+    limits = dict.fromkeys(("statement_timeout", "idle_session_timeout"), "0")
+    return [f"SET {name} = '{value}'" for name, value in (TEXT_FORMS | limits).items()]

@@ -104,6 +104,10 @@ def test_regression_two_installations_with_one_slot_or_publication_are_told_so(
     same_slot = msgspec.structs.replace(b, slot_name=a.slot_name)
     with pytest.raises(SlotUnusable, match="RIDELOG_SLOT_NAME"), relay_of(same_slot, b_engine):
         pass
+    life.end()
+    with pytest.raises(SlotUnusable, match="RIDELOG_SLOT_NAME"), relay_of(same_slot, b_engine):
+        pass
+    life = Life(a, a_engine)
     same_publication = msgspec.structs.replace(b, publication_name=a.publication_name)
     with pytest.raises(SlotUnusable, match="RIDELOG_PUBLICATION_NAME"), relay_of(same_publication, b_engine):
         pass
