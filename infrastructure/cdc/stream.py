@@ -76,10 +76,13 @@ class ReplicationStream:
                 options={"proto_version": "1", "publication_names": publication, "messages": "true"},
                 status_interval=FEEDBACK_EVERY_S,
             )
-        except psycopg2.errors.ObjectInUse as error:
-            self._connection.close()
-            raise SlotInUse(str(error).strip()) from error
         except psycopg2.Error as error:
+            # A connection that was opened and cannot stream would keep one of the server's walsenders until it is
+            # collected.
+            if (opened := getattr(self, "_connection", None)) is not None:
+                opened.close()
+            if isinstance(error, psycopg2.errors.ObjectInUse):
+                raise SlotInUse(str(error).strip()) from error
             raise StreamLost(_with_hint(error, setting)) from error
 
     def _check_identity(self, expected: DatabaseIdentity, setting: str) -> None:

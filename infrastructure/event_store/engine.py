@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -69,14 +68,7 @@ def _engine(url: str, pool_size: int, timeouts: Mapping[str, str], *, pre_ping: 
         pool_pre_ping=pre_ping,
         connect_args=connect_args(address) | {"application_name": APPLICATION},
     )
-
-    @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> Any:
-        # Before SQLAlchemy reads the isolation level that it takes for the default.
-        connection = session.opened(parameters)
-        session.prepare(connection, timeouts, session.options_of(parameters))
-        return connection
-
+    session.prepare_each(engine, timeouts)
     return engine
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Session
+from sqlalchemy import Engine, event
 
 TEXT_FORMS = {
     # Rows of the WAL and of the drivers' results are text of these forms.
@@ -81,6 +82,19 @@ def prepare(session: Session, timeouts: Mapping[str, str], options: str = "") ->
     with session.cursor() as cursor:
         cursor.execute(f"SELECT {calls}, {_SYNCHRONOUS}", [one for pair in known.items() for one in pair])
     session.commit()
+
+
+def prepare_each(engine: Engine, timeouts: Mapping[str, str]) -> None:
+    """Have each connection of ``engine`` made by ``opened`` and ``prepare``.
+
+    Both come before SQLAlchemy reads the isolation level that it takes for the default.
+    """
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> Any:
+        connection = opened(parameters)
+        prepare(connection, timeouts, options_of(parameters))
+        return connection
 
 
 def for_replication() -> list[str]:
