@@ -95,7 +95,7 @@ def _riders(readings: Readings) -> HTTPRouteHandler:
         start, end = instant("since", since), instant("until", until)
         if min_speed_mps is not None and not 0 <= min_speed_mps < 1_000:
             raise ApiError(400, "invalid_speed", "min_speed_mps is from 0 to 1,000 metres a second")
-        wanted, after = checked_limit(limit), decode_cursor(cursor)
+        wanted, after = checked_limit(limit), decode_cursor(cursor, "rider_id")
         with readings(as_of(at, axis, position)) as read:
             end = end or _behind(read.moment(), timedelta(hours=1))
             start = _full_hour(start or end - _DAY)
@@ -131,7 +131,7 @@ def _rider(readings: Readings) -> HTTPRouteHandler:
                 raise ApiError(400, "invalid_request", "give either day, or since and until")
             start = _day(day)
             end = start + _DAY
-        wanted, after = checked_limit(limit), decode_time_cursor(cursor)
+        wanted, after = checked_limit(limit), decode_time_cursor(cursor, "hour")
         when = as_of(at, axis, position)
         with readings(when, rider_id) as read:
             newest = read.latest_hour_of(rider_id) if "\0" not in rider_id else None
@@ -168,7 +168,7 @@ def _fleet(readings: Readings) -> HTTPRouteHandler:
         """The minutes from ``since`` (an hour before ``until``) to ``until`` (now, or the instant that is asked about).
         ``fences``: the seq of each shard up to which the sums hold every event."""
         start, end = instant("since", since), instant("until", until)
-        wanted, after = checked_limit(limit), decode_time_cursor(cursor)
+        wanted, after = checked_limit(limit), decode_time_cursor(cursor, "minute")
         with readings(as_of(at, axis, position)) as read:
             # As of an instant is up to it, inclusive; a span ends before its end.
             end = end or _behind(read.moment(), timedelta(milliseconds=1))

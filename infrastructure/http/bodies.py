@@ -108,12 +108,13 @@ def decode_json(body: bytes) -> Any:
         return _DECODER.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as strict:
         try:
-            return json.loads(body, parse_int=_integer)
+            return json.loads(body, parse_int=finite_integer)
         except (ValueError, RecursionError):
             raise ApiError(400, "malformed_json", f"the body is no JSON: {strict}") from None
 
 
-def _integer(digits: str) -> int | float:
+def finite_integer(digits: str) -> int | float:
+    """An integer of a JSON text; one of more than MAX_DIGITS as a float, which may be infinite."""
     # Python refuses to convert thousands of digits, which would cost the whole batch; no coordinate has so many.
     return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 

@@ -11,26 +11,18 @@ from litestar import MediaType, Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
 
-from domain.errors import PingRejected
-from domain.gps_ping import GpsPing, parse_ping
+from domain.gps_ping import GpsPing
 from domain.riders import PingOutcome
-from infrastructure.http.bodies import NoRoom, decode_json, read_body
+from infrastructure.http.bodies import NoRoom, read_body
 from infrastructure.http.described import errors
-from infrastructure.http.errors import ApiError, unavailable
+from infrastructure.http.errors import unavailable
 from infrastructure.http.openapi import PingsOperation
+from infrastructure.http.ping_bodies import Rejected, decode_pings
 from infrastructure.ingest.group_commit import NotRecorded, QueueFull
 
 
 class Submit(Protocol):
     async def __call__(self, pings: Sequence[GpsPing]) -> list[PingOutcome]: ...
-
-
-class Rejected(msgspec.Struct):
-    """Why one item was not recorded; ``index`` counts from 0 in the request."""
-
-    index: int
-    code: str
-    detail: str
 
 
 class Accepted(msgspec.Struct):
@@ -73,21 +65,13 @@ def pings_route(
     async def post_pings(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Answers after the commit; one request is one transaction. A ping sent again is recorded once."""
         try:
-            items = _items(decode_json(await read_body(request, max_bytes)), max_items)
+            body = await read_body(request, max_bytes)
+            received_ms = now_ms()
+            pings, indexes, rejected = await decode_pings(body, max_items, received_ms)
         except NoRoom:
-            # How many pings are in a body that was not read, nobody knows: the request counts as one.
+            # How many pings are in a body that was not decoded is not known: the request counts as one.
             refused("uploads_full", 1)
             raise
-        received_ms = now_ms()
-        pings: list[GpsPing] = []
-        indexes: list[int] = []
-        rejected: list[Rejected] = []
-        for index, item in enumerate(items):
-            try:
-                pings.append(parse_ping(item, received_ms))
-                indexes.append(index)
-            except PingRejected as error:
-                rejected.append(Rejected(index, error.code, str(error)))
         try:
             outcomes = await submit(pings)
         except QueueFull as error:
@@ -127,15 +111,3 @@ def summary(outcomes: Sequence[PingOutcome], indexes: Sequence[int], rejected: l
     if late:
         rejected = sorted([*rejected, *late], key=lambda item: item.index)
     return Accepted(accepted, duplicates, rejected, position)
-
-
-def _items(value: Any, max_items: int) -> list[Any]:
-    if isinstance(value, dict):
-        return [value]
-    if not isinstance(value, list):
-        raise ApiError(400, "invalid_body", "the body must be a ping or an array of pings")
-    if not value:
-        raise ApiError(400, "empty_batch", "the array holds no ping")
-    if len(value) > max_items:
-        raise ApiError(413, "too_many_pings", f"{len(value)} pings; a request may have {max_items}")
-    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from infrastructure.embedded.postgres import Postgres
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.errors import HANDLERS
+from infrastructure.http.paging import encode_cursor
 from infrastructure.replay.past_rows import PastRows
 from read_models import analytics_queries as queries
 from tests.support.http_server import served
@@ -124,6 +126,52 @@ def test_the_fleet_by_minute(http: httpx.Client) -> None:
     assert (first["riders"], first["pings"], first["speed_mean_mps"]) == (3 * 64, 10 * 64, 2.0)
     assert answer["fences"] == {str(shard): shard * 10 for shard in range(64)}
     assert get(http, "/fleet", until="2026-03-01T12:01:00Z", limit=59)["next"] is not None
+
+
+NESTED = base64.urlsafe_b64encode(b"[" * 20_000 + b"]" * 20_000).decode().rstrip("=")
+NUMBERS = base64.urlsafe_b64encode(b"9" * 5_000).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("path", ["/riders", "/riders/rider-7", "/fleet"])
+def test_regression_a_cursor_that_no_answer_gave_is_a_400(http: httpx.Client, path: str) -> None:
+    query: dict[str, Any] = {"since": "2026-02-27T00:00:00Z", "until": "2026-03-01T13:00:00Z", "limit": 20}
+    given = get(http, path, **query)["next"]
+    assert get(http, path, **query, cursor=given)["items"]
+    others = {get(http, other, **query)["next"] for other in ("/riders", "/riders/rider-7", "/fleet")} - {given}
+    made_up = [
+        "", "%%%", "e30", "Im5vIHRpbWUi", NESTED, NUMBERS, "é", "\ud7ff", "A" * 30_000,
+        given + "=", given + "A", given[:-1], given.upper(), f" {given}", *others,
+        encode_cursor("a\0b", "rider_id"), encode_cursor("2026-03-01", "hour"), encode_cursor("9" * 600, "minute"),
+    ]  # fmt: skip
+    for cursor in made_up:
+        answer = http.get(f"/analytics{path}", params={**query, "cursor": cursor})
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor"), cursor[:80]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"position": 10**30},
+        {"position": "9" * 5_000},
+        {"position": -1},
+        {"limit": 10**30},
+        {"limit": "9" * 5_000},
+        {"since": "9" * 5_000},
+        {"at": "9" * 5_000},
+        {"at": 10**30, "axis": "event"},
+        {"min_speed_mps": "9" * 5_000},
+        {"min_speed_mps": "1e999"},
+        {"day": "9" * 5_000},
+        {"at": 0, "axis": "event", "position": 2**63},
+    ],
+    ids=repr,
+)
+def test_a_number_past_all_bounds_is_refused_and_no_error_of_the_server(
+    http: httpx.Client, query: dict[str, Any]
+) -> None:
+    for path in ("/riders", "/riders/rider-7", "/fleet"):
+        answer = http.get(f"/analytics{path}", params=query)
+        assert answer.status_code in {200, 400, 404}, (path, answer.text[:300])
 
 
 def test_errors_say_what_to_do(http: httpx.Client) -> None:
