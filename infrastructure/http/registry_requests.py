@@ -9,13 +9,18 @@ from litestar import Request
 
 from domain.timestamps import json_integer
 from infrastructure.http.bodies import decode_json, read_body
+from infrastructure.http.errors import ApiError
+from infrastructure.http.ping_bodies import SMALL_BODY_BYTES
 from infrastructure.registry.compatibility import InvalidSchema
 from infrastructure.registry.levels import Level
 from infrastructure.registry.preferences import Mode
 from infrastructure.registry.refusals import Refused
 
 MAX_BODY_BYTES: Final = 1024 * 1024
-"""A schema is a few kilobytes; comparing two takes time that grows with both."""
+"""A schema of MAX_SCHEMA_BYTES takes six times its size where each character is escaped. Larger ones that were
+registered before the bounds can still be looked up."""
+
+MAX_SETTING_BYTES: Final = 64 * 1024
 
 MAX_SUBJECT_CODE_POINTS: Final = 512
 
@@ -27,26 +32,36 @@ _Request = Request[Any, Any, Any]
 
 
 class _Candidate(msgspec.Struct, rename="camel"):
+    # What is only refused stays raw: a megabyte of brackets would be built on the event loop.
     schema: str
     schema_type: str | None = None
-    references: list[Any] | None = None
-    rule_set: Any = None
-    metadata: Any = None
+    references: msgspec.Raw = msgspec.Raw()
+    rule_set: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = msgspec.Raw()
     id: int | float | None = None
     version: int | float | None = None
 
 
+_CANDIDATE: Final = msgspec.json.Decoder(_Candidate)
+_EMPTY: Final = {b"", b"null", b"{}", b"[]"}
+
+
 async def candidate_schema(request: _Request) -> str:
     """The schema in a request's body. Raises InvalidSchema, Refused, ApiError."""
-    body = decode_json(await read_body(request, MAX_BODY_BYTES))
+    body = await read_body(request, MAX_BODY_BYTES)
     try:
-        candidate = msgspec.convert(body, _Candidate)
+        candidate = _CANDIDATE.decode(body)
     except msgspec.ValidationError as error:
         raise InvalidSchema(str(error)) from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        if len(body) > SMALL_BODY_BYTES:
+            raise ApiError(400, "malformed_json", f"the body is no JSON: {error}") from error
+        decode_json(body)  # raises ApiError 400, unless it is JSON of a lenient kind, with NaN or half a surrogate pair
+        raise InvalidSchema(f"the body has what no schema has: {error}") from error
     # To ignore any of these would register a schema that says something else than the client meant.
-    if candidate.schema_type not in {None, "AVRO"} or candidate.references or candidate.metadata:
+    if candidate.schema_type not in {None, "AVRO"} or _has(candidate.references) or _has(candidate.metadata):
         raise InvalidSchema("this registry keeps Avro schemas, without references, metadata and rules")
-    if candidate.rule_set:
+    if _has(candidate.rule_set):
         raise Refused(42210, "Invalid ruleset: this registry keeps Avro schemas, without rules")
     if _integer(candidate.id, "id") > 0 or _integer(candidate.version, "version") > 0:
         raise Refused(42205, "ids and versions are numbered by this registry: it has no import mode")
@@ -58,6 +73,10 @@ def _integer(value: float | None, name: str) -> int:
     if number is None:
         raise InvalidSchema(f"{name} is an integer, not {value}")
     return number
+
+
+def _has(value: msgspec.Raw) -> bool:
+    return b"".join(bytes(memoryview(value)[:64]).split()) not in _EMPTY
 
 
 async def level_asked(request: _Request) -> Level:
@@ -85,7 +104,7 @@ async def mode_asked(request: _Request) -> Mode:
 
 
 async def _object(request: _Request) -> dict[str, Any]:
-    body = decode_json(await read_body(request, MAX_BODY_BYTES))
+    body = decode_json(await read_body(request, MAX_SETTING_BYTES))
     return body if isinstance(body, dict) else {}
 
 

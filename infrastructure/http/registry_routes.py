@@ -13,11 +13,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from infrastructure.http.registry_errors import HANDLERS, reply
+from infrastructure.http.registry_lane import Lane
 from infrastructure.http.registry_requests import check_subject
 from infrastructure.http.registry_schemas import schema_routes
 from infrastructure.http.registry_settings import settings_routes
 from infrastructure.http.registry_subjects import subject_routes
-from infrastructure.http.registry_writing import compatibility_routes, deleting_routes, registering_routes
+from infrastructure.http.registry_writing import checking_routes, deleting_routes, registering_routes
+from infrastructure.registry.check_process import CheckProcess
 from infrastructure.registry.deletion import Deletion
 from infrastructure.registry.preferences import Preferences
 from infrastructure.registry.store import RegistryStore
@@ -32,8 +34,8 @@ def registry_router(store: RegistryStore) -> Router:
         route_handlers=[
             *schema_routes(store),
             *subject_routes(store),
-            *registering_routes(store),
-            *compatibility_routes(store),
+            *registering_routes(RegistryStore(store.engine, CheckProcess()), Lane()),
+            *checking_routes(RegistryStore(store.engine, CheckProcess()), Lane()),
             *deleting_routes(Deletion(store.engine)),
             *settings_routes(Preferences(store.engine)),
             *_rest(),

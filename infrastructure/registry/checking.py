@@ -9,9 +9,10 @@ from typing import NamedTuple, Protocol
 
 from domain.contracts import Contract, contracts, current, versions
 from infrastructure.registry.canonical import fingerprint
-from infrastructure.registry.compatibility import InvalidSchema, backward_problems, parse
+from infrastructure.registry.check_process import CheckProcess, shared
+from infrastructure.registry.compatibility import InvalidSchema
 from infrastructure.registry.evolution import contract_problems
-from infrastructure.registry.levels import Level, Old, level_problems
+from infrastructure.registry.levels import Level, Old
 from infrastructure.registry.rows import Registered
 
 
@@ -42,34 +43,47 @@ def check_releases(released: Sequence[Contract] | None = None) -> Iterator[Findi
 
 
 def check_registry(registry: Browsable) -> Iterator[Finding]:
-    """Each contract with its subject in the registry, both ways. Raises what the registry raises, InvalidSchema."""
+    """Each contract with its subject in the registry, both ways. Raises what the registry raises, InvalidSchema.
+
+    What others registered is checked in a process of its own; what cannot be checked there is a problem of its own.
+    """
+    checks = shared()
     for record in dict.fromkeys(contract.record for contract in contracts()):
         known = registry.versions(current(record).subject)
-        for one in known:
-            _refuse_no_avro(one)
+        faults = {one.version: _fault(checks, one) for one in known}
         theirs = {fingerprint(one.schema): one for one in known}
         for contract in versions(record):
-            yield _ours(contract, theirs.pop(fingerprint(json.dumps(contract.schema)), None), known)
-        # Somebody registered these beside us; events may be written under them.
+            yield _ours(checks, contract, theirs.pop(fingerprint(json.dumps(contract.schema)), None), known)
+        # Others registered these; events may be written under them.
         for one in theirs.values():
-            problems = backward_problems(json.dumps(current(record).schema), one.schema)
+            problems = [fault] if (fault := faults[one.version]) else _problems(checks, current(record), [one])
             says = "reads it" if not problems else "does not read what was written under it"
             yield Finding(_name(current(record)), f"the registry's version {one.version}", problems, says)
 
 
-def _refuse_no_avro(one: Registered) -> None:
+def _fault(checks: CheckProcess, one: Registered) -> str:
+    """Why a registered version cannot be compared, "" if it can. Raises InvalidSchema for a text that is no JSON."""
+    examined = checks.examine(one.schema)
+    if examined.fingerprint is None:
+        raise InvalidSchema(f"version {one.version} of {one.subject} in the registry is no Avro: {examined.fault}")
+    return examined.fault
+
+
+def _problems(checks: CheckProcess, contract: Contract, known: Sequence[Registered]) -> list[str]:
+    olds = [Old(one.version, one.schema) for one in known]
     try:
-        parse(one.schema)
+        return checks.problems(Level.BACKWARD, json.dumps(contract.schema), olds)
     except InvalidSchema as error:
-        raise InvalidSchema(f"version {one.version} of {one.subject} in the registry is no Avro: {error}") from error
+        return [str(error)]
 
 
-def _ours(contract: Contract, registered: Registered | None, known: Sequence[Registered]) -> Finding:
+def _ours(
+    checks: CheckProcess, contract: Contract, registered: Registered | None, known: Sequence[Registered]
+) -> Finding:
     if registered is not None:
         says = f"registered as version {registered.version}, id {registered.schema_id}"
         return Finding(_name(contract), "the registry", [], says)
-    olds = [Old(one.version, one.schema) for one in known]
-    problems = level_problems(Level.BACKWARD, json.dumps(contract.schema), olds)
+    problems = _problems(checks, contract, known)
     says = "not registered yet" if not problems else "would be refused"
     return Finding(_name(contract), "the registry", problems, says)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from domain.contracts import Contract, contracts, current
+from infrastructure.registry.bounds import check_bounds
+from infrastructure.registry.compatibility import InvalidSchema
 from infrastructure.registry.store import Registered, RegistryStore
 
 
@@ -71,8 +73,13 @@ class RegisteredIds:
         text = self._registry.schema(schema_id)
         if text is None:
             raise LookupError(f"the registry knows no schema {schema_id}")
-        schema = json.loads(text)
-        if not isinstance(schema, dict):
+        # An error of data, by which one event is undecodable; not one of the registry, which would stop them all.
+        try:
+            check_bounds(text)
+            schema = json.loads(text)
+        except InvalidSchema as error:
+            raise LookupError(f"schema {schema_id} cannot be read: {error}") from error
+        if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
             raise LookupError(f"schema {schema_id} is no record")
         return schema
 

@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Select, select, text
 
-from infrastructure.registry.canonical import fingerprint
 from infrastructure.registry.tables import schema_versions, schemas
 
 Show = Literal["live", "all", "deleted"]
@@ -36,9 +35,9 @@ def versions_of(connection: Connection, subject: str, show: Show = "live") -> li
     return _rows(connection, _shown(show).where(schema_versions.c.subject == subject))
 
 
-def version_with(connection: Connection, subject: str, schema: str, show: Show = "live") -> Registered | None:
-    """The version of ``subject`` that has this very schema, the newest if there are several."""
-    same = schemas.c.fingerprint == fingerprint(schema)
+def version_with(connection: Connection, subject: str, mark: str, show: Show = "live") -> Registered | None:
+    """The version of ``subject`` whose schema has the fingerprint ``mark``, the newest if there are several."""
+    same = schemas.c.fingerprint == mark
     found = _rows(connection, _shown(show).where(schema_versions.c.subject == subject, same))
     return found[-1] if found else None
 

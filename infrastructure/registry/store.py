@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from infrastructure.registry.canonical import fingerprint
-from infrastructure.registry.compatibility import parse
+from infrastructure.registry.check_process import CheckProcess, Examined, shared
+from infrastructure.registry.compatibility import InvalidSchema, parse
 from infrastructure.registry.deletion import is_contract
-from infrastructure.registry.levels import DEFAULT, Old, level_problems
+from infrastructure.registry.levels import DEFAULT, Level, Old
 from infrastructure.registry.preferences import level_in_force, refuse_read_only
 from infrastructure.registry.refusals import Incompatible
 from infrastructure.registry.rows import Registered, Show, all_versions, lock, uses_of, version_with, versions_of
@@ -15,32 +18,53 @@ from infrastructure.registry.tables import schema_versions, schemas
 
 __all__ = ["Incompatible", "Registered", "RegistryStore"]
 
+MAX_CHECKS_WITHOUT_LOCK = 2
+"""Of one registration. If other versions came in between each time, the next check is made under the lock."""
+
+
+class _Basis(NamedTuple):
+    """What a new version is checked by; while it stays the same, so does the result."""
+
+    level: Level
+    known: list[Old]
+
 
 class RegistryStore:
-    """Registration is serialised by an advisory lock: processes that start at once get the same ids."""
+    """Registration is serialised by an advisory lock: processes that start at once get the same ids.
 
-    def __init__(self, engine: Engine) -> None:
+    Schemas are checked by ``checks``, in a process of their own, and not under the lock.
+    """
+
+    def __init__(self, engine: Engine, checks: CheckProcess | None = None) -> None:
         self.engine = engine
+        self._checks = shared() if checks is None else checks
 
     def register(self, subject: str, schema: str) -> Registered:
         """The version of ``subject`` with this schema, made if need be.
 
         Raises InvalidSchema; Incompatible by the level that is set for the subject; Refused 42205 if it is READONLY.
         """
-        return self._register(subject, schema, client=True)
+        return self._register(subject, schema, self._checks.examine(schema), client=True)
 
     def release(self, subject: str, schema: str) -> Registered:
         """The same for a contract that this code writes under: BACKWARD, whatever clients have set.
 
         A mode must not keep a node from starting. Raises InvalidSchema or Incompatible.
         """
-        return self._register(subject, schema, client=False)
+        parse(schema)
+        return self._register(subject, schema, Examined(fingerprint(schema), ""), client=False)
 
     def find(self, subject: str, schema: str, show: Show = "live") -> Registered | None:
-        """The version of ``subject`` that has this very schema. Raises InvalidSchema."""
-        parse(schema)
+        """The version of ``subject`` that has this very schema.
+
+        Raises InvalidSchema, but for one that was registered before the bounds of today.
+        """
+        examined = self._checks.examine(schema)
         with self.engine.connect() as connection:
-            return version_with(connection, subject, schema, show)
+            found = version_with(connection, subject, _mark(examined), show)
+        if found is None and examined.fault:
+            raise InvalidSchema(examined.fault)
+        return found
 
     def versions(self, subject: str, show: Show = "live") -> list[Registered]:
         """All versions, oldest first; empty for an unknown subject."""
@@ -74,32 +98,59 @@ class RegistryStore:
 
         Raises InvalidSchema.
         """
-        parse(schema)
+        examined = self._checks.examine(schema)
+        if examined.fault:
+            raise InvalidSchema(examined.fault)
         with self.engine.connect() as connection:
             known = versions_of(connection, subject)
             level = level_in_force(connection, subject)
         against = [Old(one.version, one.schema) for one in known if version in {None, one.version}]
-        return level_problems(level, schema, against)
+        return self._checks.problems(level, schema, against)
 
-    def _register(self, subject: str, schema: str, *, client: bool) -> Registered:
-        parse(schema)
-        with self.engine.begin() as connection:
-            lock(connection)
-            existing = version_with(connection, subject, schema)
-            if existing is not None:
-                return existing
-            if client:
-                refuse_read_only(connection, subject)
-            hidden = version_with(connection, subject, schema, "deleted") if is_contract(subject) else None
-            if hidden is not None:
-                return _shown_again(connection, hidden)
-            # Events are written under a contract's versions also while these are hidden.
-            show: Show = "all" if is_contract(subject) else "live"
-            known = [Old(one.version, one.schema) for one in versions_of(connection, subject, show)]
-            problems = level_problems(level_in_force(connection, subject) if client else DEFAULT, schema, known)
-            if problems:
-                raise Incompatible(f"{subject} {'; '.join(problems)}")
-            return _added(connection, subject, schema)
+    def _register(self, subject: str, schema: str, examined: Examined, *, client: bool) -> Registered:
+        mark = _mark(examined)
+        checked: _Basis | None = None
+        for checks in range(MAX_CHECKS_WITHOUT_LOCK + 1):
+            with self.engine.begin() as connection:
+                lock(connection)
+                existing = version_with(connection, subject, mark)
+                if existing is not None:
+                    return existing
+                if examined.fault:
+                    raise InvalidSchema(examined.fault)
+                if client:
+                    refuse_read_only(connection, subject)
+                hidden = version_with(connection, subject, mark, "deleted") if is_contract(subject) else None
+                if hidden is not None:
+                    return _shown_again(connection, hidden)
+                basis = _basis(connection, subject, client=client)
+                if basis.known and basis != checked and checks == MAX_CHECKS_WITHOUT_LOCK:
+                    self._refuse_incompatible(subject, schema, basis)
+                    checked = basis
+                if not basis.known or basis == checked:
+                    return _added(connection, subject, schema, mark)
+            self._refuse_incompatible(subject, schema, basis)
+            checked = basis
+        raise AssertionError("the last check is made under the lock, and its result used")
+
+    def _refuse_incompatible(self, subject: str, schema: str, basis: _Basis) -> None:
+        """Raises Incompatible or InvalidSchema."""
+        problems = self._checks.problems(basis.level, schema, basis.known)
+        if problems:
+            raise Incompatible(f"{subject} {'; '.join(problems)}")
+
+
+def _mark(examined: Examined) -> str:
+    if examined.fingerprint is None:
+        raise InvalidSchema(examined.fault)
+    return examined.fingerprint
+
+
+def _basis(connection: Connection, subject: str, *, client: bool) -> _Basis:
+    # Events are written under a contract's versions also while these are hidden.
+    show: Show = "all" if is_contract(subject) else "live"
+    known = [Old(one.version, one.schema) for one in versions_of(connection, subject, show)]
+    return _Basis(level_in_force(connection, subject) if client else DEFAULT, known)
 
 
 def _shown_again(connection: Connection, hidden: Registered) -> Registered:
@@ -109,16 +160,15 @@ def _shown_again(connection: Connection, hidden: Registered) -> Registered:
     return hidden._replace(deleted=False)
 
 
-def _added(connection: Connection, subject: str, schema: str) -> Registered:
-    schema_id = _id_of(connection, schema)
+def _added(connection: Connection, subject: str, schema: str, mark: str) -> Registered:
+    schema_id = _id_of(connection, schema, mark)
     known = versions_of(connection, subject, "all")
     version = known[-1].version + 1 if known else 1
     connection.execute(insert(schema_versions).values(subject=subject, version=version, schema_id=schema_id))
     return Registered(subject, version, schema_id, schema)
 
 
-def _id_of(connection: Connection, schema: str) -> int:
-    mark = fingerprint(schema)
+def _id_of(connection: Connection, schema: str, mark: str) -> int:
     existing = connection.execute(select(schemas.c.id).where(schemas.c.fingerprint == mark)).scalar_one_or_none()
     if existing is not None:
         return int(existing)
