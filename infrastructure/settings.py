@@ -12,12 +12,12 @@ from msgspec import Meta
 
 from infrastructure.kafka.address import check_files, kafka_address
 from infrastructure.settings_sources import SettingsError, read_environment, read_flags, read_toml
-from infrastructure.settings_values import hide_password, is_loopback, parse_tokens
+from infrastructure.settings_tokens import Role, parse_tokens
+from infrastructure.settings_values import hide_password, is_loopback
 from infrastructure.settings_words import description
 
 __all__ = ["Role", "Settings", "SettingsError"]
 
-Role = Literal["ingest", "read", "admin"]
 DEFAULT_TOML = Path("ridelog.toml")
 DEFAULT_DATA_DIR = Path(".ridelog")
 
@@ -43,7 +43,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="external Kafka, host:port,… or sasl_ssl://user:password@host:port,…; else embedded"),
     ] = None
     schema_registry_url: Annotated[str | None, Meta(description="external schema registry, else our own")] = None
-    tokens: Annotated[str | None, Meta(description="ingest=…,read=…,admin=…; several of a role allowed")] = None
+    tokens: Annotated[
+        str | None, Meta(description="ingest=…,read+dispatch=…,metrics=…,admin=…; several of a role allowed")
+    ] = None
     target_freshness_ms: Annotated[Positive, Meta(description="a speed older than twice this is stale")] = 15_000
     feature_ttl_ms: Annotated[Positive, Meta(description="a speed older than this is expired")] = 7_200_000
     served_reads_share: Annotated[
@@ -148,8 +150,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError as error:
             raise SettingsError(str(error)) from error
 
-    def parsed_tokens(self) -> dict[str, Role]:
-        """Bearer token -> role; empty without tokens. Raises SettingsError on a malformed list."""
+    def parsed_tokens(self) -> dict[str, frozenset[Role]]:
+        """Bearer token -> its roles; empty without tokens. Raises SettingsError on a malformed list."""
         return parse_tokens(self.tokens) if self.tokens else {}
 
     @property
@@ -170,7 +172,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         shown: dict[str, object] = {}
         for name, value in msgspec.structs.asdict(self).items():
             if name == "tokens" and value:
-                shown[name] = ",".join(f"{role}=***" for role in self.parsed_tokens().values())
+                shown[name] = ",".join(f"{'+'.join(sorted(roles))}=***" for roles in self.parsed_tokens().values())
             elif name.endswith(("_url", "_bootstrap")) and value:
                 shown[name] = hide_password(value)
             else:

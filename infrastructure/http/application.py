@@ -17,6 +17,7 @@ from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
 
 from domain.features.speed_window import SpeedState
 from infrastructure.http.auth import Authorizer
+from infrastructure.http.denials import Denials
 from infrastructure.http.errors import HANDLERS
 from infrastructure.http.health import Check, health_routes
 from infrastructure.http.hosts import local_only
@@ -87,9 +88,9 @@ def build(settings: Settings, parts: Parts) -> Litestar:
 
 
 def guards(settings: Settings) -> list[Guard]:
-    """Who may come in: with tokens whoever has one, without them this machine alone."""
+    """Who may come in: with tokens every client that has one, without them this machine alone."""
     tokens = settings.parsed_tokens()
-    return [local_only] if settings.on_loopback and not tokens else [Authorizer(tokens)]
+    return [Denials(local_only if settings.on_loopback and not tokens else Authorizer(tokens))]
 
 
 def count_pings(answer: Accepted) -> None:

@@ -11,43 +11,45 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from infrastructure.http.errors import ApiError
-from infrastructure.settings import Role
+from infrastructure.settings_tokens import Role
 
 
 class Authorizer:
     """A Litestar guard. A handler names the role it needs in ``opt={"role": …}``; without one it is public.
 
-    ``admin`` may do everything. A token comes as Bearer, or as the password of Basic with any user: clients of schema
-    registries have no other place for it.
+    A tuple of roles means that any of them will do. ``admin`` may do everything. A token comes as Bearer, or as the
+    password of Basic with any user: clients of schema registries have no other place for it.
     """
 
-    def __init__(self, tokens: Mapping[str, Role]) -> None:
-        self._tokens = {token.encode(): role for token, role in tokens.items()}
+    def __init__(self, tokens: Mapping[str, frozenset[Role]]) -> None:
+        self._tokens = {token.encode(): roles for token, roles in tokens.items()}
 
     def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        needed = handler.opt.get("role")
+        needed: Role | tuple[Role, ...] | None = handler.opt.get("role")
         if not self._tokens or needed is None:
             return
-        role = self._role_of(connection.headers.get("authorization", ""))
-        if role is None:
+        wanted = (needed,) if isinstance(needed, str) else needed
+        roles = self._roles_of(connection.headers.get("authorization", ""))
+        if roles is None:
             raise ApiError(
                 401,
                 "unauthorized",
-                f"send `Authorization: Bearer <token>` with a token of role {needed}",
+                f"send `Authorization: Bearer <token>` with a token of role {' or '.join(wanted)}",
                 {"WWW-Authenticate": "Bearer"},
             )
-        if role not in {needed, "admin"}:
-            raise ApiError(403, "forbidden", f"this token has role {role}; {needed} is needed")
+        if roles.isdisjoint({*wanted, "admin"}):
+            has = " and ".join(sorted(roles))
+            raise ApiError(403, "forbidden", f"this token has role {has}; {' or '.join(wanted)} is needed")
 
-    def _role_of(self, header: str) -> Role | None:
+    def _roles_of(self, header: str) -> frozenset[Role] | None:
         given = _token(header)
         if given is None:
             return None
-        found: Role | None = None
-        # All are compared, in constant time each: the time taken tells nothing about any of them.
-        for token, role in self._tokens.items():
+        found: frozenset[Role] | None = None
+        # All are compared, in constant time each: the time taken says nothing about any of them.
+        for token, roles in self._tokens.items():
             if hmac.compare_digest(token, given):
-                found = role
+                found = roles
         return found
 
 

@@ -56,7 +56,7 @@ def health_routes(checks: dict[str, Check], refresh: Callable[[], Awaitable[None
     @get(
         "/metrics",
         media_type=MediaType.TEXT,
-        opt={"role": "read"},
+        opt={"role": ("metrics", "read")},
         summary="Prometheus metrics",
         tags=["health"],
         responses=errors(503),

@@ -48,6 +48,9 @@ REFUSED = Counter(
     "Pings of requests answered with 503, to be sent again: queue_full, event_store; uploads_full, as one a request",
     ("why",),
 )
+DENIED = Counter(
+    "ridelog_http_denied", "Requests refused with 401 (no token, or an unknown one) or 403 (another role)", ("status",)
+)
 QUEUE = named_gauge("ridelog_ingest_queue_pings", "Pings that wait for a transaction")
 QUEUE_CAPACITY = named_gauge("ridelog_ingest_queue_capacity_pings", "Pings that may wait before requests are refused")
 COMMIT_SECONDS = Histogram("ridelog_commit_seconds", "Time of one group commit", buckets=_SECONDS)

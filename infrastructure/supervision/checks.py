@@ -14,10 +14,11 @@ from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.suitable import refuse_unsuitable
 from infrastructure.observability.stages import forget_host
 from infrastructure.settings import Settings
+from infrastructure.settings_tokens import short_tokens_warning
 from infrastructure.settings_values import hide_password
 from infrastructure.user_error import UserError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ridelog.serve")
 
 
 def refuse_open_door(settings: Settings) -> None:
@@ -25,8 +26,14 @@ def refuse_open_door(settings: Settings) -> None:
     if not settings.on_loopback and not settings.parsed_tokens():
         raise UserError(
             f"--host {settings.host} is reachable from other machines: set "
-            "RIDELOG_TOKENS=ingest=…,read=…,admin=… first, or keep to --host 127.0.0.1"
+            "RIDELOG_TOKENS=ingest=…,read=…,metrics=…,admin=… first, or keep to --host 127.0.0.1"
         )
+
+
+def warn_of_short_tokens(settings: Settings) -> None:
+    """Log one line if a token can be guessed."""
+    if (warning := short_tokens_warning(settings.parsed_tokens())) is not None:
+        log.warning(warning)
 
 
 OPEN_BROKER = (

@@ -26,6 +26,7 @@ from infrastructure.supervision.checks import (
     refuse_open_door,
     refuse_silent_redis,
     refuse_taken_port,
+    warn_of_short_tokens,
 )
 from infrastructure.supervision.readiness import Readiness, http_url, missing_stages, program_of, wait_live
 from infrastructure.supervision.service import Command, Program, Service
@@ -49,6 +50,7 @@ class Parts(NamedTuple):
 def serve(settings: Settings, parts: Parts, *, allow_open_broker: bool = False) -> None:
     """Run until SIGINT or SIGTERM. Call in the main thread. Raises UserError if it cannot start."""
     refuse_open_door(settings)
+    warn_of_short_tokens(settings)
     check_open_broker(settings, allowed=allow_open_broker)
     refuse_lone_replication_url(settings)
     with StopSignals() as signals, DataDir(settings.data_dir) as data_dir:

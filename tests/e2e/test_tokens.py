@@ -14,7 +14,10 @@ from tests.support.ridelog import Ridelog
 from tests.support.ridelog import ridelog as running
 from tests.support.serving import ROOT
 
-TOKENS = "ingest=in-secret,read=out-secret,admin=root-secret"
+TOKENS = (
+    "ingest=in-secret,read=out-secret,admin=root-secret,metrics=scrape-secret,"
+    "dispatch=orders-secret,read+dispatch=both-secret"
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,15 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
         ("GET", "/riders/x/speed", "out-secret", 404),
         ("GET", "/metrics", None, 401),
         ("GET", "/metrics", "out-secret", 200),
+        ("GET", "/metrics", "scrape-secret", 200),
+        ("GET", "/metrics", "root-secret", 200),
+        ("GET", "/metrics", "both-secret", 200),
+        ("GET", "/metrics", "in-secret", 403),
+        ("GET", "/metrics", "orders-secret", 403),
+        ("GET", "/riders/x/speed", "scrape-secret", 403),
+        ("GET", "/riders/x/speed", "both-secret", 404),
+        ("GET", "/analytics/fleet", "scrape-secret", 403),
+        ("POST", "/pings", "scrape-secret", 403),
         ("GET", "/", None, 200),
         ("GET", "/schema", None, 200),
         ("GET", "/health/live", None, 200),
@@ -51,6 +63,24 @@ def test_each_role_opens_its_own_doors(
     if status == 401:
         assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert answer.json()["code"] == "unauthorized"
+
+
+def test_refusals_are_counted_and_logged_once_a_minute_and_client(guarded: Ridelog) -> None:
+    for _ in range(20):
+        guarded.http.get("/riders/x/speed", headers={"Authorization": "Bearer wrong-secret"})
+    shown = guarded.http.get("/metrics", headers={"Authorization": "Bearer scrape-secret"}).text
+    counted = {
+        status: float(line.rsplit(" ", 1)[1])
+        for line in shown.splitlines()
+        for status in ("401", "403")
+        if line.startswith(f'ridelog_http_denied_total{{status="{status}"}}')
+    }
+    assert counted["401"] >= 20
+    assert "403" in counted
+    log = (guarded.data_dir / "logs" / "api.log").read_text()
+    lines = [line for line in log.splitlines() if "401 unauthorized" in line or "403 forbidden" in line]
+    assert 1 <= len(lines) <= 3, lines
+    assert "from 127.0.0.1" in lines[0]
 
 
 def test_no_token_is_in_any_log(guarded: Ridelog) -> None:

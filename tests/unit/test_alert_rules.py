@@ -58,6 +58,7 @@ def test_a_command_that_a_rule_names_exists(rule: dict[str, Any]) -> None:
     "metric",
     [
         "ridelog_pings_refused_total",
+        "ridelog_http_denied_total",
         "ridelog_ingest_queue_pings",
         "ridelog_commit_seconds_bucket",
         "ridelog_log_info",

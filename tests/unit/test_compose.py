@@ -14,6 +14,7 @@ import yaml
 
 from infrastructure.cli.serve import parse_only
 from infrastructure.settings import Settings
+from infrastructure.settings_tokens import short_tokens_warning
 from tests.support.serving import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -52,11 +53,43 @@ def test_every_setting_of_a_service_is_one_and_fits(name: str) -> None:
     env = {key: VARIABLE.sub(r"secret-of-\1", value) for key, value in OURS[name]["environment"].items()}
     assert all(key.startswith("RIDELOG_") for key in env)
     settings = Settings.load(env=env, toml=None)
-    assert set(settings.parsed_tokens().values()) == {"ingest", "read", "admin"}
-    assert {settings.postgres_url, settings.redis_url, settings.kafka_bootstrap} & {None} == set()
-    # A name in a URL is a service of this file.
-    hosts = re.findall(r"@?(\w[\w-]*):\d+", f"{settings.postgres_url} {settings.redis_url} {settings.kafka_bootstrap}")
-    assert set(hosts) == {"postgres", "valkey", "kafka"}
+    urls = [url for url in (settings.postgres_url, settings.redis_url, settings.kafka_bootstrap) if url is not None]
+    # A name in a URL is a service of this file, and each wants a password.
+    hosts = re.findall(r"//[\w-]*:secret-of-\w+@(\w[\w-]*):\d+", " ".join(urls))
+    assert hosts == (["postgres"] if name == "migrate" else ["postgres", "valkey", "kafka"])
+
+
+def test_a_service_has_the_tokens_and_the_passwords_that_it_needs_and_no_others() -> None:
+    roles: dict[str, set[str]] = {}
+    for name, service in OURS.items():
+        env = {key: VARIABLE.sub(r"secret-of-\1", value) for key, value in service["environment"].items()}
+        settings = Settings.load(env=env, toml=None)
+        roles[name] = {role for of_token in settings.parsed_tokens().values() for role in of_token}
+        assert short_tokens_warning(settings.parsed_tokens()) is None
+        login = re.match(r"postgresql://(\w+):", settings.postgres_url or "")
+        assert login is not None
+        assert login[1] == ("ridelog_tailer" if name.startswith("tailer") else "ridelog")
+        assert ("POSTGRES_TAILER_PASSWORD" in str(service)) == name.startswith("tailer")
+    assert roles.pop("api") == {"ingest", "read", "metrics", "admin"}
+    assert roles.pop("migrate") == set()
+    assert set(map(frozenset, roles.values())) == {frozenset({"metrics"})}
+    for name, service in SERVICES.items():
+        if name not in OURS:
+            assert "_TOKEN" not in str(service).replace("metrics_token", "") or name == "prometheus"
+    assert "POSTGRES_SUPERUSER_PASSWORD" not in str(list(OURS.values()))
+
+
+def test_no_server_is_open_without_a_password() -> None:
+    assert "--requirepass ${VALKEY_PASSWORD:" in " ".join(SERVICES["valkey"]["command"])
+    env = SERVICES["kafka"]["environment"]
+    protocols = dict(one.split(":") for one in env["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(","))
+    listeners = dict(one.split("://") for one in env["KAFKA_LISTENERS"].split(","))
+    open_ones = {name for name, protocol in protocols.items() if protocol == "PLAINTEXT"}
+    assert {name for name, bound in listeners.items() if bound.startswith("localhost:")} == open_ones
+    assert protocols["CLIENTS"] == "SASL_PLAINTEXT"
+    assert 'user_ridelog="${KAFKA_PASSWORD:' in env["KAFKA_LISTENER_NAME_CLIENTS_PLAIN_SASL_JAAS_CONFIG"]
+    assert "POSTGRES_USER" not in SERVICES["postgres"]["environment"]
+    assert "POSTGRES_HOST_AUTH_METHOD" not in SERVICES["postgres"]["environment"]
 
 
 def test_secrets_come_from_outside_and_must_be_there() -> None:
@@ -94,7 +127,7 @@ def test_the_servers_are_set_as_ridelog_needs_them() -> None:
     assert SERVICES["kafka"]["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
 
 
-def test_prometheus_asks_every_part_with_the_read_token() -> None:
+def test_prometheus_asks_every_part_with_a_token_that_opens_nothing_else() -> None:
     (job,) = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     assert job["job_name"] == "ridelog"
     asked = {name for source in job["dns_sd_configs"] for name in source["names"]}
@@ -102,7 +135,8 @@ def test_prometheus_asks_every_part_with_the_read_token() -> None:
     assert {source["port"] for source in job["dns_sd_configs"]} == {int(OURS["api"]["environment"]["RIDELOG_PORT"])}
     secret = Path(job["authorization"]["credentials_file"]).name
     assert secret in SERVICES["prometheus"]["secrets"]
-    assert f"read=${{{COMPOSE['secrets'][secret]['environment']}:" in OURS["api"]["environment"]["RIDELOG_TOKENS"]
+    for name in asked:
+        assert f"metrics=${{{COMPOSE['secrets'][secret]['environment']}:" in OURS[name]["environment"]["RIDELOG_TOKENS"]
 
 
 def test_the_image_runs_as_nobody_special_shows_its_health_and_holds_no_secret() -> None:

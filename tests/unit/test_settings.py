@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.settings import Settings, SettingsError
+from infrastructure.settings_tokens import parse_tokens, short_tokens_warning
 
 EVERYTHING = {
     "RIDELOG_DATA_DIR": "/var/lib/ridelog",
@@ -89,15 +90,65 @@ def test_an_unknown_key_or_a_broken_file_is_an_error(tmp_path: Path) -> None:
 
 def test_tokens_by_role() -> None:
     settings = Settings.load({}, EVERYTHING, None)
-    assert settings.parsed_tokens() == {"a": "ingest", "b": "ingest", "c": "read", "d": "admin"}
+    assert settings.parsed_tokens() == {"a": {"ingest"}, "b": {"ingest"}, "c": {"read"}, "d": {"admin"}}
     assert Settings().parsed_tokens() == {}
+    several = Settings(tokens="read+dispatch=x.~_-+/9==,metrics=m").parsed_tokens()
+    assert several == {"x.~_-+/9==": {"read", "dispatch"}, "m": {"metrics"}}
+    assert Settings(tokens="read+dispatch=secret,metrics=other").public()["tokens"] == "dispatch+read=***,metrics=***"
 
 
-@pytest.mark.parametrize("tokens", ["secret", "root=secret", "ingest=", "ingest=secret,read=secret"])
-def test_malformed_tokens_are_refused_without_being_shown(tokens: str) -> None:
-    with pytest.raises(SettingsError) as error:
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        "secret",
+        "root=secret",
+        "ingest=",
+        "=secret",
+        "ingest",
+        "Ingest=secret",
+        "secret=ingest",
+        "ingest=secret,read=secret",
+        "ingest=secret,ingest=secret",
+        "ingest=secret,",
+        ",ingest=secret",
+        "ingest=secret,,read=secret2",
+        ",",
+        "ingest=secret, read=secret2",
+        "ingest= secret",
+        "ingest =secret",
+        "ingest=sec ret",
+        "ingest=secret\n",
+        "ingest=secret\tread=secret2",
+        "ingest=s\u00e9cret",
+        "ingest=secret\x7f",
+        "ingest=secret;read=secret2",
+        "ingest=secret|read+dispatch=secret2",
+        "ingest=ingest=secret",
+        '"ingest=secret"',
+        "read+=secret",
+        "+read=secret",
+        "read+read=secret",
+        "read+root=secret",
+        "ingest=" + "secret" * 1_000,
+    ],
+    ids=lambda tokens: repr(tokens[:40]),
+)
+def test_malformed_tokens_are_refused_in_one_line_without_being_shown(tokens: str) -> None:
+    with pytest.raises(SettingsError, match="tokens: item") as error:
         Settings.load({"tokens": tokens}, {}, None)
-    assert "secret" not in str(error.value)
+    for shown in ("secret", "cret", "root"):
+        assert shown not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_short_token_is_warned_of_with_the_version_that_refuses_it() -> None:
+    warning = short_tokens_warning(parse_tokens(f"ingest=hunter2,read+metrics=short,admin={'x' * 16}"))
+    assert warning is not None
+    assert "2 of 3 tokens (ingest, metrics+read) have fewer than 16 characters" in warning
+    assert "version 0.2.0 refuses them" in warning
+    assert "hunter2" not in warning
+    assert "\n" not in warning
+    assert short_tokens_warning(parse_tokens(f"admin={'x' * 16}")) is None
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from infrastructure.event_store.engine import reader_engine
 from infrastructure.http.auth import Authorizer
 from infrastructure.http.registry_routes import registry_router
 from infrastructure.registry.store import RegistryStore
+from infrastructure.settings_tokens import parse_tokens
 from tests.integration.registry.asked import avro, code, read, refusal
 from tests.support.http_server import served
 from tests.unit.test_registry_levels import ONE, OPTIONAL, REQUIRED
@@ -88,7 +89,7 @@ def test_a_serializer_registers_evolves_and_is_read(client: SchemaRegistryClient
 
 
 def test_a_client_that_knows_only_user_and_password_sends_the_token_so(store: RegistryStore) -> None:
-    guard = Authorizer({"r": "read", "a": "admin"})
+    guard = Authorizer(parse_tokens("read=r,admin=a"))
     application = Litestar([registry_router(store)], guards=[guard], openapi_config=None, logging_config=None)
     with served(application) as base:
 

@@ -25,6 +25,7 @@ from infrastructure.http.registry_routes import registry_router
 from infrastructure.registry.external import ExternalRegistry
 from infrastructure.registry.ids import EmbeddedRegistry, RegisteredIds, RegistryUnavailable, register_all
 from infrastructure.registry.store import Incompatible, RegistryStore
+from infrastructure.settings_tokens import parse_tokens
 from tests.support.http_server import served
 from tests.unit.test_contracts import PING
 
@@ -158,7 +159,7 @@ def test_answers_have_confluents_content_type_and_say_why(store: RegistryStore, 
 
 def test_reading_needs_the_role_read_and_registering_admin(store: RegistryStore) -> None:
     store.register("s", ONE)
-    guard = Authorizer({"r": "read", "a": "admin", "i": "ingest"})
+    guard = Authorizer(parse_tokens("read=r,admin=a,ingest=i"))
     application = Litestar([registry_router(store)], guards=[guard], openapi_config=None, logging_config=None)
     with served(application) as base:
         versions_of_s = f"{base}/registry/subjects/s/versions"
