@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine, text
 
+from domain.identifiers import aggregate_id
 from infrastructure.event_store.errors import unavailable_as_port_error
 from projections.parity.served import ServedRead
 
@@ -20,6 +21,12 @@ _ADD = text(
     "  CAST(:expired AS boolean[]), CAST(:bodies AS bytea[])) WITH ORDINALITY"
     "  AS u(key, generation, version, position, read_ms, target_freshness_ms, feature_ttl_ms, allow_expired, body, n)"
     " JOIN projection_generations g ON g.projection = :projection AND g.generation = u.generation ORDER BY u.n"
+)
+_KNOWN = text(
+    "SELECT u.n FROM unnest(CAST(:aggregates AS uuid[]), CAST(:positions AS bigint[])) WITH ORDINALITY"
+    "  AS u(aggregate, position, n)"
+    " WHERE (SELECT e.position FROM events e WHERE e.aggregate_id = u.aggregate ORDER BY e.version LIMIT 1)"
+    "  <= u.position"
 )
 _TRIM = text(
     "DELETE FROM served_reads r USING (SELECT max(id) AS id FROM served_reads) newest"
@@ -44,6 +51,18 @@ def add(engine: Engine, projection: str, view_digest: str, reads: Sequence[Serve
     }
     with unavailable_as_port_error(), engine.begin() as connection:
         return int(connection.execute(_ADD, values).rowcount)
+
+
+def known(engine: Engine, stream: str, reads: Sequence[ServedRead]) -> list[ServedRead]:
+    """Those of keys that the log has at the position of the read or before. Raises PortUnavailable."""
+    if not reads:
+        return []
+    values = {
+        "aggregates": [str(aggregate_id(stream, read.key)) for read in reads],
+        "positions": [read.position for read in reads],
+    }
+    with unavailable_as_port_error(), engine.connect() as connection:
+        return [reads[row.n - 1] for row in connection.execute(_KNOWN, values)]
 
 
 def trim(engine: Engine, keep: int) -> None:

@@ -16,7 +16,7 @@ from infrastructure.http.described import errors
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.pings import now_ms
 from infrastructure.observability.freshness import silent
-from infrastructure.redis.reader import ReadModelUnavailable, StateReader
+from infrastructure.redis.reader import Found, Missing, ReadModelUnavailable, StateReader
 from infrastructure.replay.past import PastKeys
 from projections.parity.served import ServedRead
 from projections.replay.as_of import AsOf
@@ -80,11 +80,17 @@ def speed_route(
         if when is not None:
             return await then(rider_id, when, allow_expired)
         try:
-            found = await reader.get(rider_id)
+            found: Found | Missing | None = await reader.get(rider_id)
+            if found is None:
+                found = await reader.look_again(rider_id)
         except ReadModelUnavailable as error:
             raise unavailable("read_model_unavailable", str(error)) from error
         late_ms = delay_ms()
-        if found is None:
+        if not isinstance(found, Found):
+            if found is not None:
+                # Put on record if the log knows the rider by that position: then its state was lost.
+                place = (found.generation, 0, found.position)
+                served(ServedRead(rider_id, *place, now_ms(), limits, allow_expired, b""))
             raise ApiError(
                 404,
                 "unknown_rider",
@@ -101,8 +107,8 @@ def speed_route(
             allow_expired=allow_expired,
         )
         body = body_of(values)
-        place = (values["version"], values["position"])
-        served(ServedRead(rider_id, found.generation, *place, read_ms, limits, allow_expired, body))
+        place = (found.generation, values["version"], values["position"])
+        served(ServedRead(rider_id, *place, read_ms, limits, allow_expired, body))
         # The very bytes that are on record; declared as what they say, for the OpenAPI description.
         encoded: Any = body
         return Response(encoded, media_type=MediaType.JSON, headers=_why(values["age_ms"], late_ms, limits))

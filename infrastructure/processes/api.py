@@ -63,7 +63,7 @@ def main(settings: Settings) -> None:
     stages = needed(settings)
     watch = PipelineWatch(reader, client, commits, settings.target_freshness_ms, slot, tailer="tailer" in stages)
     served = postgres_recorder(
-        reader, speed.NAME, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
+        reader, SPEED, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
     )
     commits.start()
     watch.start()

@@ -29,6 +29,13 @@ class Found(NamedTuple):
     generation: int
 
 
+class Missing(NamedTuple):
+    """No state of a key, in a shard that has folded all events up to ``position``."""
+
+    generation: int
+    position: int
+
+
 class StateReader:
     """``active`` asks Postgres for the generation; while Postgres is away the last answer holds.
 
@@ -60,6 +67,30 @@ class StateReader:
         except UnicodeEncodeError:
             return None  # a lone surrogate: no such key can have been recorded
         return _found(state, generation)
+
+    async def look_again(self, key: str) -> Found | Missing | None:
+        """State and fence of a key of which ``get`` has found nothing, as they are at one instant.
+
+        With the fence, a state that was lost can be told from one that is not folded yet. None = nothing is folded in
+        the shard. Raises ReadModelUnavailable.
+        """
+        shard = shard_of(key)
+        generation = self._shard_is_on.get(shard)
+        if generation is None:
+            return None
+        try:
+            async with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.get(fence_key(self._projection, generation, shard))
+                pipeline.hget(state_key(self._projection, generation, shard), key)
+                fence, state = await pipeline.execute()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise ReadModelUnavailable(f"Redis: {error}") from error
+        except UnicodeEncodeError:
+            return None  # a lone surrogate: no such key can have been recorded
+        if state is not None:
+            return _found(state, generation)
+        folded = decode_fence(fence)
+        return None if folded is None else Missing(generation, folded.position)
 
     async def generation(self) -> int | None:
         """The one that is read now; None before the projection first ran. Raises ReadModelUnavailable."""

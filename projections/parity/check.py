@@ -86,7 +86,9 @@ class Parity(Generic[S]):
 
     def _of_key(self, walk: Walk[S], reads: list[LoggedRead], budget: Budget) -> Iterator[Checked]:
         budget.next_key()
-        last = reads[-1].read.version
+        yield from self._of_missing(walk, [logged for logged in reads if logged.read.is_missing], budget)
+        reads = [logged for logged in reads if not logged.read.is_missing]
+        last = reads[-1].read.version if reads else 0
         for logged in reads:
             if (logged.fold_digest, logged.view_digest) != self._digests:
                 yield Checked(logged, "other code")
@@ -98,6 +100,31 @@ class Parity(Generic[S]):
             if not reached:
                 return
             yield self._judged(walk, logged)
+
+    def _of_missing(self, of: Walk[S], reads: list[LoggedRead], budget: Budget) -> Iterator[Checked]:
+        """Answers that the key is not known, by a walk of their own: they name a position and no version."""
+        walk = self._walk(of.key, of.discarded)
+        for logged in sorted(reads, key=lambda one: one.read.position):
+            read = logged.read
+            if (logged.fold_digest, logged.view_digest) != self._digests:
+                yield Checked(logged, "other code")
+                continue
+            version = self._archive.last_version(self._projection.stream, of.key, read.position)
+            if version == 0:
+                # It was put on record because the log had the key.
+                yield Checked(logged, "log restored")
+                continue
+            walk.generation = read.generation
+            before = walk.events
+            reached = walk.reach(version, read.position, version, budget)
+            self.events += walk.events - before
+            if not reached:
+                break
+            # Nothing is served either of a key whose first event is parked or discarded.
+            lost = walk.run.state is not None
+            why = f"answered as unknown, although the log has its version {version:,} by then" if lost else ""
+            yield Checked(logged, "different" if lost else "equal", why=why)
+        self._keep(walk)
 
     def _judged(self, walk: Walk[S], logged: LoggedRead) -> Checked:
         read = logged.read

@@ -14,7 +14,11 @@ said here. ``log restored``: the log has not the event that was the last one in 
 
 class ServedRead(NamedTuple):
     """One answer, and all that it depends on besides the events: the one clock reading of its request (epoch ms), the
-    limits, and what was asked for. ``version`` and ``position`` are of the last event folded into it."""
+    limits, and what was asked for. ``version`` and ``position`` are of the last event folded into it.
+
+    The answer that there is nothing of the key has version 0 and no body. Its ``position`` is that of the fence: every
+    event of the key up to there had been folded.
+    """
 
     key: str
     generation: int
@@ -24,6 +28,11 @@ class ServedRead(NamedTuple):
     limits: Limits
     allow_expired: bool
     body: bytes
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the answer was that the key is not known."""
+        return self.version == 0 and not self.body
 
 
 class LoggedRead(NamedTuple):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,3 +156,26 @@ def test_a_wrong_live_checkpoint_is_found_and_replaced(recorded: Ridelog) -> Non
     assert parity_line(recorded)["advice"] != ""
     assert rebuild(recorded, "speed")["verdict"] == "switched"
     assert parity_line(recorded)["advice"] == ""
+
+
+def test_regression_a_state_lost_from_redis_is_a_404_that_parity_sees(tmp_path: Path) -> None:
+    """Of all answers only one in a million is put on record here: a 404 of a known rider is, whatever the share."""
+    with running(tmp_path / "data", served_reads_share="0.000001") as one:
+        rider, ended_ms = f"lost-{uuid.uuid4().hex[:8]}", time.time_ns() // 1_000_000
+        where = {"rider_id": rider, "latitude": 52.5, "longitude": 13.4}
+        pings = [{**where, "event_timestamp_ms": ended_ms - number * 1_000} for number in range(20)]
+        assert one.post(pings)["accepted"] == 20
+        eventually(lambda: (one.speed(rider) or {}).get("version", 0) >= 20, within_s=60, what="they are folded")
+        assert one.speed("nobody-has-heard-of") is None
+        redis = connect(one.info.redis_url)
+        generation = json.loads(one.cli("verify-parity", "--json").stdout)["generation"]
+        assert redis.hdel(state_key("speed", generation, shard_of(rider)), rider) == 1
+        redis.close()
+        assert one.speed(rider, allow_expired=True) is None
+        eventually(lambda: on_record(one, rider), within_s=10, what="the 404 is on record")
+        assert on_record(one, "nobody%") == 0
+        code, found, said = verify(one)
+        assert (code, found["verdicts"]["different"]) == (1, 1)
+        assert f"{rider}: answered as unknown" in found["examples"][0]
+        assert "rebuild-projection speed" in said
+        eventually(lambda: parity_line(one)["advice"], within_s=20, what="the status says it")

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, text
 
-from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.engine import reader_engine, writer_engine
 from infrastructure.event_store.generations import PostgresGenerations
-from infrastructure.event_store.served_log import add, trim
+from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.event_store.served_log import add, known, trim
 from infrastructure.event_store.served_reads import PostgresServedReads
 from projections.digest import fold_digest
 from projections.parity.served import ServedRead, Tally, WrongCheckpoint
 from projections.speed import SPEED
 from read_models.view import Limits
+from tests.support.log_events import events_of
 
 
 @pytest.fixture
@@ -96,3 +98,26 @@ def test_the_newest_are_kept_and_differences_twice_as_long(engine: Engine) -> No
     with engine.connect() as connection:
         # Of ten, those behind 2 x 3 are gone whatever their verdict.
         assert connection.execute(text("SELECT min(version) FROM served_reads")).scalar_one() == 5
+
+
+def test_which_404s_are_of_a_key_that_the_log_has_by_then(engine: Engine, postgres_url: str) -> None:
+    writer = writer_engine(postgres_url)
+    recorder = EventRecorder(writer, partition_rows=4)
+    for key, version in (("anna", 1), ("ben", 1), ("anna", 2), ("carl", 1), ("anna", 3)):
+        recorder.insert_events(events_of(key, version, 1))
+    writer.dispose()
+
+    def missing(key: str, position: int) -> ServedRead:
+        return ServedRead(key, 1, 0, position, 0, Limits(1, 2), True, b"")
+
+    reads = [missing("anna", 1), missing("zoe", 5), missing("ben", 1), missing("ben", 2), missing("carl", 9)]
+    assert known(engine, "Rider", reads) == [reads[0], reads[3], reads[4]]
+    assert known(engine, "Delivery", reads) == []
+    assert known(engine, "Rider", []) == []
+    assert add(engine, "speed", "v", known(engine, "Rider", reads)) == 3
+    found = list(PostgresServedReads(engine, "speed").scan(0))
+    assert [(one.read.key, one.read.is_missing, one.read.body) for one in found] == [
+        ("anna", True, b""),
+        ("ben", True, b""),
+        ("carl", True, b""),
+    ]

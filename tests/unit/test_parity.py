@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from domain.features.keyed_event import KeyedEvent
 from domain.features.speed_window import SpeedState
-from projections.digest import fold_digest
+from projections.digest import fold_digest, view_digest
 from projections.folding import Fold
 from projections.locations import LOCATIONS
 from projections.parity.check import Checked, Parity
-from projections.parity.served import LoggedRead, WrongCheckpoint
+from projections.parity.served import LoggedRead, ServedRead, WrongCheckpoint
 from projections.parity.walk import Budget
 from projections.parity.words import difference, wrong
 from projections.protocol import Projection
 from projections.speed import SPEED
-from tests.support.parity_ports import KeptCheckpoints, KeyArchive, MemoryServedReads, served
+from tests.support.parity_ports import LIMITS, KeptCheckpoints, KeyArchive, MemoryServedReads, served
 from tests.support.rider_events import START_MS, rider_histories
 from tests.support.speed_events import ping_data
 
@@ -247,3 +247,49 @@ def test_a_budget_leaves_a_long_key_at_a_checkpoint_and_folds_none_of_it_twice()
 def test_a_projection_without_a_view_has_nothing_to_compare() -> None:
     with pytest.raises(ValueError, match="no view"):
         Parity(replace(LOCATIONS, view=None), KeyArchive(), KeptCheckpoints(), json.loads, lambda wrong: None)
+
+
+def missing(number: int, key: str, position: int) -> LoggedRead:
+    """The answer 404, of a shard that had folded all up to ``position``."""
+    read = ServedRead(key, 1, 0, position, START_MS, LIMITS, False, b"")
+    return LoggedRead(number, fold_digest(SPEED), view_digest(SPEED), None, read)
+
+
+def test_regression_an_answer_that_a_known_rider_is_unknown_is_different() -> None:
+    archive = ride(12)
+    live = Live(archive)
+    reads = [missing(100, "anna", 7), *live.reads, missing(101, "anna", 12)]
+    found = {one.logged.id: one for one in check(archive, live, reads)}
+    assert {number for number, one in found.items() if one.verdict == "different"} == {100, 101}
+    assert verdicts([one for number, one in found.items() if number < 100]) == {"equal"}
+    assert difference(found[100]).startswith("anna: answered as unknown, although the log has its version 7 by then")
+
+
+def test_an_answer_that_a_rider_is_unknown_is_right_where_nothing_of_him_is_folded() -> None:
+    archive = filled([("anna", "GpsPing", {}), ("anna", "GpsPing", ping_data("anna", START_MS, 1))])
+    live = Live(archive)
+    # The first event cannot be folded: the key is parked, and nothing of it is served.
+    assert [one.verdict for one in check(archive, live, [missing(1, "anna", 2)])] == ["equal"]
+    archive.discards = {1}
+    assert [one.verdict for one in check(archive, live, [missing(1, "anna", 1)])] == ["equal"]
+    assert [one.verdict for one in check(archive, live, [missing(1, "anna", 2)])] == ["different"]
+
+
+def test_a_rider_whom_a_restored_log_has_lost_was_unknown_to_it() -> None:
+    archive = ride(3)
+    assert [one.verdict for one in check(archive, Live(archive), [missing(1, "ben", 3)])] == ["log restored"]
+    other = missing(1, "anna", 3)._replace(fold_digest="another")
+    assert [one.verdict for one in check(archive, Live(archive), [other])] == ["other code"]
+
+
+def test_a_lost_long_key_is_audited_in_rounds_too() -> None:
+    archive = ride(100)
+    live = Live(archive)
+    stored = MemoryServedReads([missing(1, "anna", 98)])
+    rounds = 0
+    while unchecked := stored.unchecked(10):
+        done = check(archive, live, unchecked, Budget(50, per_key=30))
+        stored.record({one.verdict: [one.logged.id] for one in done})
+        rounds += 1
+    assert rounds == 4
+    assert stored.reads[1].verdict == "different"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prometheus_client import REGISTRY
 
-from infrastructure.parity.recording import ServedRecorder
+from infrastructure.parity.recording import MAX_MISSING_KEYS, ServedRecorder
 from projections.parity.served import ServedRead
 from projections.ports import PortUnavailable
 from read_models.view import Limits
@@ -87,3 +87,49 @@ def test_the_thread_writes_once_a_second_and_what_waits_at_the_end() -> None:
     one(read(2))
     one.stop()
     assert [kept.version for kept in store.kept] == [1, 2]
+
+
+def missing(key: str) -> ServedRead:
+    return ServedRead(key, 1, 0, 50, 0, Limits(), True, b"")
+
+
+def test_every_404_of_a_known_key_is_kept_whatever_the_share_and_none_of_another() -> None:
+    store = Store()
+    one = ServedRecorder(
+        0.01,
+        store.write,
+        lambda: None,
+        known=lambda reads: [read for read in reads if read.key.startswith("known")],
+        chance=lambda: 0.5,
+    )
+    before = dropped()
+    for _ in range(3):
+        for key in ("known-a", "known-b", "made-up"):
+            one(missing(key))
+        one(read(1))
+        one.flush()
+    # Each key once a minute: a client that asks for it all the time fills no table.
+    assert [kept.key for kept in store.kept] == ["known-a", "known-b"]
+    assert dropped() == before
+
+
+def test_invariant_15_keys_that_a_client_makes_up_are_bounded_in_number() -> None:
+    asked: list[int] = []
+
+    def known(reads: Sequence[ServedRead]) -> Sequence[ServedRead]:
+        asked.append(len(reads))
+        return []
+
+    one = ServedRecorder(1.0, Store().write, lambda: None, known=known)
+    for number in range(3 * MAX_MISSING_KEYS):
+        one(missing(f"made-up-{number}"))
+    one.flush()
+    assert asked == [MAX_MISSING_KEYS]
+
+
+def test_a_share_of_none_keeps_no_404_either() -> None:
+    store = Store()
+    one = recorder(store, share=0.0)
+    one(missing("anna"))
+    one.flush()
+    assert store.kept == []
