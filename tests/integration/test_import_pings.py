@@ -73,6 +73,25 @@ def real_files() -> Path:
     return Path(folder)
 
 
+def test_a_ping_in_the_far_future_is_rejected_at_once(tmp_path: Path) -> None:
+    """``None in range(…)`` counted through three thousand million numbers, deaf to Ctrl-C."""
+    path = tmp_path / "future.csv"
+    path.write_text(f"{LINES[0]}\nanna,52.52,13.405,4102444800000\n{LINES[1]}\n")
+    with fake_api() as api:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "app.py"), "import-pings", "--url", api.url, "--json", str(path)],
+            cwd=tmp_path,
+            env={name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rejected"] == {"timestamp_in_future": 1}
+    assert "line 2: timestamp_in_future" in done.stderr
+
+
 def independent_count(path: Path) -> tuple[int, int, int]:
     """Rows, rows without a usable position, and distinct (device, time, position), by plain Python."""
     rows, broken, distinct = 0, 0, set()

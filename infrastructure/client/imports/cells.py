@@ -8,7 +8,7 @@ from typing import Any
 from infrastructure.client.imports.columns import Columns
 from infrastructure.timestamps import text_ms
 
-_INT64 = range(-(2**63), 2**63)
+_MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 
 
 class BadCell(ValueError):
@@ -62,7 +62,7 @@ def _time_ms(cell: str, what: str) -> int:
         value = text_ms(cell)
     except ValueError as error:
         raise BadCell(f"{what} is neither epoch milliseconds nor RFC 3339 with zone: {cell[:40]!r} ({error})") from None
-    if value not in _INT64:
+    if not _MIN_INT64 <= value <= _MAX_INT64:
         raise BadCell(f"{what} does not fit 64 bits: {cell[:40]!r}")
     return value
 
