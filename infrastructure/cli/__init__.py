@@ -66,8 +66,11 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line. Exit code 0, 1 for an error that is told in one line, 2 for wrong usage."""
+    from infrastructure.cli.expected import expected_as_user_error
+
     try:
-        build()()
+        with expected_as_user_error():
+            build()()
     except UserError as error:
         # One line, also where a library's message brings line breaks.
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")

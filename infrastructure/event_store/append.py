@@ -15,6 +15,7 @@ from domain.timestamps import epoch_ms
 from infrastructure.event_store.copy_rows import COPY_SQL, HEADER, TRAILER, locked_part, micros, static_part
 from infrastructure.event_store.head import Clock, Head, write_head
 from infrastructure.event_store.stored import LogEvent
+from infrastructure.event_store.unusable import discarding_unusable
 from infrastructure.event_store.versions import Seen
 
 _LATEST_VERSIONS = text(
@@ -128,7 +129,8 @@ def insert(
     head.position, head.recorded_at_ms = position, times[-1]
     cursor = connection.connection.cursor()
     try:
-        cursor.copy_expert(COPY_SQL, BytesIO(b"".join(rows)))
+        with discarding_unusable(connection):
+            cursor.copy_expert(COPY_SQL, BytesIO(b"".join(rows)))
     finally:
         cursor.close()
     write_head(connection, head)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from infrastructure.event_store import session
 from infrastructure.event_store.hosts import libpq_parameters, preferred_server, with_hosts_in_query
 from infrastructure.event_store.overdue import APPLICATION
+from infrastructure.event_store.unusable import discard_unusable
 from infrastructure.user_error import UserError
 
 LIVENESS = {
@@ -69,6 +70,7 @@ def _engine(url: str, pool_size: int, timeouts: Mapping[str, str], *, pre_ping: 
         connect_args=connect_args(address) | {"application_name": APPLICATION},
     )
     session.prepare_each(engine, timeouts)
+    discard_unusable(engine)
     return engine
 
 

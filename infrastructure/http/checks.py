@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.event_store.head import read_head
+from infrastructure.event_store.unusable import discard, refuses_writes
 from infrastructure.observability.stages import StageReport, newest, read_stages
 from infrastructure.settings import Settings
 from projections.catalogue import PROJECTIONS
@@ -24,11 +25,22 @@ def needed(settings: Settings) -> tuple[str, ...]:
     return tuple(PROJECTIONS) if settings.relay == "external" else ("tailer", *PROJECTIONS)
 
 
-def ready_checks(engine: Engine, client: redis.asyncio.Redis | None, stages: Sequence[str]) -> dict[str, Check]:
-    """Postgres, Redis if somebody here uses it (``client``), and ``stages``: each is connected, wherever it runs."""
+def ready_checks(
+    engine: Engine,
+    client: redis.asyncio.Redis | None,
+    stages: Sequence[str],
+    *,
+    writer: Engine | None = None,
+    failed_append: Callable[[], str] = lambda: "",
+) -> dict[str, Check]:
+    """Postgres, Redis if this node uses it (``client``), and ``stages``: each is connected, wherever it runs.
+
+    Postgres is asked through ``writer``, the engine that appends, if this node has one: a server that can be read is no
+    proof that events can be recorded. ``failed_append`` says why the last append failed, "" if it did not.
+    """
 
     async def postgres() -> str:
-        return await asyncio.to_thread(_postgres, engine)
+        return failed_append() or await asyncio.to_thread(_postgres, writer or engine)
 
     async def cache(client: redis.asyncio.Redis) -> str:
         try:
@@ -53,6 +65,10 @@ def _postgres(engine: Engine) -> str:
     try:
         with engine.connect() as connection:
             read_head(connection)
+            if fault := refuses_writes(connection):
+                # The server may take writes by now: only a new session shows it.
+                discard(connection)
+                return fault
     except SQLAlchemyError as error:
         return f"Postgres does not answer: {error}".splitlines()[0]
     return "ok"

@@ -17,6 +17,10 @@ from domain.riders import PingOutcome
 
 log = logging.getLogger("ridelog.ingest")
 
+FAILURE_COUNTS_S = 10.0
+"""How long a failed append makes the node not ready. Bounded, since a node that gets no requests while it is not ready
+would have no append that could succeed, and would never be ready again."""
+
 Record = Callable[[Sequence[GpsPing]], list[PingOutcome]]
 Observe = Callable[[int, int, float], None]
 """Told after each commit: requests, pings, seconds."""
@@ -57,6 +61,8 @@ class GroupCommit:
         self._queue: deque[_Request] = deque()
         self._queued_pings = 0
         self._committing: list[_Request] = []
+        self._failure = ""
+        self._failed_at = 0.0
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="group-commit")
@@ -82,6 +88,11 @@ class GroupCommit:
         if not requests:
             return 0, 0.0
         return sum(len(request.pings) for request in requests), time.monotonic() - requests[0].came_at
+
+    def failure(self) -> str:
+        """Why the last append failed, if that was in the last FAILURE_COUNTS_S seconds; else ""."""
+        failure = self._failure
+        return failure if time.monotonic() - self._failed_at < FAILURE_COUNTS_S else ""
 
     async def submit(self, pings: Sequence[GpsPing]) -> list[PingOutcome]:
         """The outcomes of one request, after the commit that holds all of it.
@@ -135,6 +146,9 @@ class GroupCommit:
                 self._each_alone(batch)
                 return
             log.error("event store unavailable, requests answered with 503: %s", error)
+            if not isinstance(error, IntegrityError):
+                self._failed_at = time.monotonic()
+                self._failure = f"the last append failed: {' '.join(str(error).split())}"
             for request in batch:
                 request.outcome = NotRecorded(str(error))
         except Exception as error:
@@ -144,6 +158,7 @@ class GroupCommit:
                 return
             self._each_alone(batch)
         else:
+            self._failure = ""
             start = 0
             for request in batch:
                 request.outcome = outcomes[start : start + len(request.pings)]

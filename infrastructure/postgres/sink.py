@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from domain.identifiers import SHARDS
 from infrastructure.event_store.overdue import end_overdue, is_lock_timeout
+from infrastructure.event_store.unusable import discard, is_unusable_after
 from infrastructure.postgres import statements as sql
 from infrastructure.postgres.copy_text import copy_text
 from infrastructure.postgres.errors import refused_or_away, sink_errors
@@ -187,8 +188,9 @@ class PostgresSink:
             try:
                 yield cursor
             except psycopg2.Error as error:
-                if connection.connection.dbapi_connection is None or error.pgcode is None:
-                    connection.invalidate()  # the connection is gone; the pool must not hand it out again
+                if connection.connection.dbapi_connection is None or error.pgcode is None or is_unusable_after(error):
+                    # The ping before each use finds a read-only session well, so the pool would keep it for ever.
+                    discard(connection)
                 if is_lock_timeout(error):
                     end_overdue(self._engine)
                 raise refused_or_away(error, error) from error

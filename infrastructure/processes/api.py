@@ -77,7 +77,7 @@ def main(settings: Settings) -> None:
             past_speed=PastKeys(reader, SPEED, codec.decode, settings.replay_http_events),
             delay_ms=partial(watch.delay_ms, speed.NAME),
             served=served,
-            checks=ready_checks(reader, cache, stages),
+            checks=ready_checks(reader, cache, stages, writer=writer, failed_append=commits.failure),
             refresh_metrics=refresher(reader, settings.data_dir, stages, commits.queued),
             routers=[
                 analytics_router(reader, PastRows(reader, codec.decode, settings.replay_http_events)),

@@ -96,11 +96,17 @@ class Follower:
 
     def _told(self, reason: str) -> None:
         self._rounds += 1
+        self._drop_connections()
         try:
             detail = {"generation": self._generation, "fold": fold_digest(self._projection)}
             self._reporter().report(Progress(state=reason, detail=detail))
         except SQLAlchemyError:
             return  # Postgres itself is away: the silence of this stage says so
+
+    def _drop_connections(self) -> None:
+        # A session of a server that has become a standby answers reads for as long as it is kept.
+        for engine in (self._engine, self._sink_engine):
+            engine.dispose()
 
     def _tell_restored(self, found: Distrust) -> None:
         """On record before it is mended: afterwards nothing would show that it ever happened."""

@@ -58,6 +58,9 @@ def main(settings: Settings) -> None:
 
     def told(reason: str) -> None:
         debezium.lost(settings.slot_name)
+        # A session of a server that has become a standby answers reads for as long as it is kept: each life begins with
+        # connections of its own.
+        engine.dispose()
         try:
             # What Kafka has acknowledged it has for good: the place is kept.
             reporter.report(msgspec.structs.replace(reporter.last, state=reason))

@@ -7,7 +7,7 @@ import logging
 import socket
 
 import redis
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from infrastructure.event_store import migrations
 from infrastructure.event_store.engine import reader_engine
@@ -108,9 +108,9 @@ def prepare_database(url: str, *, embedded: bool) -> None:
     try:
         refuse_unsuitable(url)
         found = migrations.revision(url)
-    except OperationalError as error:
+    except DBAPIError as error:
         raise UserError(
-            f"cannot reach the database {hide_password(url)}: {error.orig}; correct RIDELOG_POSTGRES_URL, "
+            f"cannot use the database {hide_password(url)}: {error.orig}; correct RIDELOG_POSTGRES_URL, "
             "or leave it out to start an embedded one"
         ) from error
     if not found.is_current:
@@ -118,7 +118,13 @@ def prepare_database(url: str, *, embedded: bool) -> None:
             f"the database {hide_password(url)} is at revision {found.current or 'none'}, "
             f"this version needs {found.needed}: run python app.py migrate"
         )
-    _forget_reports(url)
+    try:
+        _forget_reports(url)
+    except DBAPIError as error:
+        raise UserError(
+            f"the database {hide_password(url)} takes no writes: {error.orig}; if it is read-only or a standby, name "
+            "its primary in RIDELOG_POSTGRES_URL, or start again once it has been promoted"
+        ) from error
 
 
 def _forget_reports(url: str) -> None:
