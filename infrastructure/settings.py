@@ -11,9 +11,11 @@ import msgspec
 from msgspec import Meta
 
 from infrastructure.kafka.address import check_files, kafka_address
+from infrastructure.redaction import remember
 from infrastructure.settings_sources import SettingsError, read_environment, read_flags, read_toml
 from infrastructure.settings_tokens import Role, parse_tokens
-from infrastructure.settings_values import hide_password, is_loopback
+from infrastructure.settings_urls import ADDRESSES
+from infrastructure.settings_values import is_loopback
 from infrastructure.settings_words import description
 
 __all__ = ["Role", "Settings", "SettingsError"]
@@ -119,14 +121,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Reject malformed tokens at once: at the first request they would look like wrong passwords.
 
-        And an address of Kafka that is none: a client would look for it for ever.
+        And addresses that are none: a client would look for one for ever, and its errors would quote the password.
         """
-        self.parsed_tokens()
-        if self.kafka_bootstrap is not None:
+        remember(self.parsed_tokens())
+        for name, read in ADDRESSES.items():
+            value = getattr(self, name, None)
+            if value is None:
+                continue
             try:
-                check_files(kafka_address(self.kafka_bootstrap))
+                remember(read(value).secrets)
+                if name == "kafka_bootstrap":
+                    check_files(kafka_address(value))
             except ValueError as error:
-                raise SettingsError(f"kafka_bootstrap: {error}") from error
+                raise SettingsError(f"{name}: {error}") from error
 
     @classmethod
     def load(
@@ -168,13 +175,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def public(self) -> dict[str, object]:
-        """Name -> value with passwords and tokens hidden; fit to be printed and pasted into a report."""
+        """Name -> value, fit to be pasted into a report: no token, and of an address only host and database."""
         shown: dict[str, object] = {}
         for name, value in msgspec.structs.asdict(self).items():
             if name == "tokens" and value:
                 shown[name] = ",".join(f"{'+'.join(sorted(roles))}=***" for roles in self.parsed_tokens().values())
-            elif name.endswith(("_url", "_bootstrap")) and value:
-                shown[name] = hide_password(value)
+            elif name in ADDRESSES and value:
+                shown[name] = ADDRESSES[name](value).shown
             else:
                 shown[name] = str(value) if isinstance(value, Path) else value
         return shown

@@ -8,6 +8,7 @@ import sys
 import typer
 
 from infrastructure.cli.errors import UserError
+from infrastructure.redaction import redact
 
 COMMANDS = (
     "serve",
@@ -73,5 +74,5 @@ def main() -> None:
             build()()
     except UserError as error:
         # One line, also where a library's message brings line breaks.
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"error: {redact(' '.join(str(error).split()))}\n")
         sys.exit(1)

@@ -15,7 +15,9 @@ def expected_as_user_error() -> Iterator[None]:
     What is not named here is a defect of the code, and keeps its traceback.
     """
     import redis
-    from sqlalchemy.exc import SQLAlchemyError
+    from alembic.util import CommandError
+    from eventsourcing.persistence import PersistenceError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     from infrastructure.event_store.head import LogNotInitialised
     from infrastructure.parallel import WorkerFailed
@@ -55,5 +57,13 @@ def expected_as_user_error() -> Iterator[None]:
         ) from error
     except redis.ResponseError as error:
         raise UserError(f"Redis: {error}; see RIDELOG_REDIS_URL and the rights of its user") from error
+    except redis.RedisError as error:
+        raise UserError(f"Redis does not answer: {error}; see RIDELOG_REDIS_URL") from error
+    except CommandError as error:
+        raise UserError(f"the database is not this version's: {error}; run the version that migrated it") from error
+    except PersistenceError as error:
+        raise UserError(f"Postgres: {error}; see RIDELOG_POSTGRES_URL") from error
+    except DBAPIError as error:
+        raise UserError(f"Postgres: {str(error.orig).strip()}; see RIDELOG_POSTGRES_URL") from error
     except SQLAlchemyError as error:
         raise UserError(f"Postgres: {str(error).splitlines()[0]}; see RIDELOG_POSTGRES_URL") from error

@@ -89,7 +89,7 @@ def without_tailer(chosen: tuple[str, ...]) -> tuple[str, ...]:
 
 def announce(info: RunInfo, services: Sequence[Service], missing: str) -> None:
     """Print what runs and where, and what is ``missing``."""
-    from infrastructure.settings_values import hide_password
+    from infrastructure.settings_urls import shown
     from infrastructure.supervision.readiness import program_of
 
     running = {program_of(service.name) for service in services}
@@ -101,12 +101,9 @@ def announce(info: RunInfo, services: Sequence[Service], missing: str) -> None:
         lines.append(f"  http      {info.http_url}  (interface: {info.http_url}/schema)")
     else:
         lines.append(f"  http      {info.http_url}  (/metrics and /health/ready of what runs here)")
-    for name, url in (
-        ("postgres", info.postgres_url),
-        ("redis", info.redis_url),
-        ("kafka", info.kafka_bootstrap),
-    ):
-        lines.append(f"  {name:<9} {hide_password(url)}  ({'embedded' if name in running else 'yours'})")
+    for name, setting in (("postgres", "postgres_url"), ("redis", "redis_url"), ("kafka", "kafka_bootstrap")):
+        url = shown(setting, getattr(info, setting))
+        lines.append(f"  {name:<9} {url}  ({'embedded' if name in running else 'yours'})")
     lines.append(f"  programs  {', '.join(name for name in PROGRAMS if name in running)}")
     lines.append(f"  logs      {logs}")
     typer.echo("\n".join(lines))

@@ -16,6 +16,8 @@ import msgspec
 from infrastructure.client.batches import Ping, body, encode, split
 from infrastructure.client.receipts import Receipt, Speed, read_receipt, read_speed
 from infrastructure.client.retries import RETRIED, pause_s
+from infrastructure.redaction import remember
+from infrastructure.settings_urls import http_address
 from infrastructure.user_error import UserError
 
 PATIENCE_S = 60.0
@@ -39,11 +41,13 @@ class RidelogClient:
     ) -> None:
         """``url`` such as http://127.0.0.1:8000; ``on_retry`` hears, in words, why a request is sent again."""
         try:
-            address = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise UserError(f"{url} is no URL: {error}") from error
-        if address.scheme not in {"http", "https"} or not address.host:
-            raise UserError(f"{url} is no URL of a server; give one such as http://127.0.0.1:8000")
+            self._shown, secrets = http_address(url)
+        except ValueError as error:
+            raise UserError(f"--url: {error}") from None
+        if token and not (token.isascii() and token.isprintable()):
+            # The error of the HTTP library quotes the header, and with it the token.
+            raise UserError("--token (RIDELOG_TOKEN) has a character that no HTTP header carries")
+        remember({*secrets, token or ""})
         self._url = url.rstrip("/")
         self._patience_s = patience_s
         self._first_patience_s = first_patience_s
@@ -54,7 +58,7 @@ class RidelogClient:
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=httpx.Timeout(30.0, connect=5.0),
             # A proxy of the environment would look for our loopback on its own machine.
-            trust_env=address.host not in {"127.0.0.1", "::1", "localhost"},
+            trust_env=httpx.URL(url).host not in {"127.0.0.1", "::1", "localhost"},
         )
 
     def post_pings(self, pings: Sequence[Ping]) -> Receipt:
@@ -131,15 +135,15 @@ class RidelogClient:
             tried = time.monotonic() - began
             if tried + pause > patience:
                 hint = "send again later, pings are recorded once" if self._answered else "is `serve` running there?"
-                raise UserError(f"{self._url} is away ({reason}), gave up after {tried:.0f} s; {hint}")
+                raise UserError(f"{self._shown} is away ({reason}), gave up after {tried:.0f} s; {hint}")
             self._on_retry(reason)
             if self._closing.wait(pause):
-                raise UserError(f"interrupted while {self._url} was away ({reason})")
+                raise UserError(f"interrupted while {self._shown} was away ({reason})")
             attempt += 1
 
     def _refused(self, answer: httpx.Response) -> NoReturn:
         hint = "; give --token or RIDELOG_TOKEN" if answer.status_code in {401, 403} else ""
-        raise UserError(f"{self._url} refused: {_words(answer)}{hint}")
+        raise UserError(f"{self._shown} refused: {_words(answer)}{hint}")
 
 
 def _words(answer: httpx.Response) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import redis
 from sqlalchemy import Engine
 
 from domain.contracts import Codec
@@ -45,7 +44,7 @@ def open_world(settings: Settings) -> Iterator[World]:
     assert settings.postgres_url is not None
     assert settings.redis_url is not None
     refuse_other_revision(settings.postgres_url)
-    client = _connected(settings.redis_url)
+    client = connect(settings.redis_url)
     engine, sinks = reader_engine(settings.postgres_url), sink_engine(settings.postgres_url)
     try:
         check_never_evicts(client)
@@ -56,14 +55,6 @@ def open_world(settings: Settings) -> Iterator[World]:
         client.close()
         sinks.dispose()
         engine.dispose()
-
-
-def _connected(redis_url: str) -> redis.Redis:
-    try:
-        return connect(redis_url)
-    except ValueError:
-        # Without its words, which may quote a password.
-        raise UserError("RIDELOG_REDIS_URL is no URL of a Redis, such as redis://:password@host:6379/0") from None
 
 
 def refuse_other_revision(postgres_url: str) -> None:

@@ -15,7 +15,7 @@ from infrastructure.event_store.suitable import refuse_unsuitable
 from infrastructure.observability.stages import forget_host
 from infrastructure.settings import Settings
 from infrastructure.settings_tokens import short_tokens_warning
-from infrastructure.settings_values import hide_password
+from infrastructure.settings_urls import shown
 from infrastructure.user_error import UserError
 
 log = logging.getLogger("ridelog.serve")
@@ -91,7 +91,7 @@ def refuse_silent_redis(url: str) -> None:
             client.ping()
     except (redis.exceptions.RedisError, ValueError) as error:
         raise UserError(
-            f"cannot reach Redis at {hide_password(url)}: {error}; correct RIDELOG_REDIS_URL, "
+            f"cannot reach Redis at {shown('redis_url', url)}: {error}; correct RIDELOG_REDIS_URL, "
             "or leave it out to start an embedded one"
         ) from error
 
@@ -110,20 +110,20 @@ def prepare_database(url: str, *, embedded: bool) -> None:
         found = migrations.revision(url)
     except DBAPIError as error:
         raise UserError(
-            f"cannot use the database {hide_password(url)}: {error.orig}; correct RIDELOG_POSTGRES_URL, "
+            f"cannot use the database {shown('postgres_url', url)}: {error.orig}; correct RIDELOG_POSTGRES_URL, "
             "or leave it out to start an embedded one"
         ) from error
     if not found.is_current:
         raise UserError(
-            f"the database {hide_password(url)} is at revision {found.current or 'none'}, "
+            f"the database {shown('postgres_url', url)} is at revision {found.current or 'none'}, "
             f"this version needs {found.needed}: run python app.py migrate"
         )
     try:
         _forget_reports(url)
     except DBAPIError as error:
         raise UserError(
-            f"the database {hide_password(url)} takes no writes: {error.orig}; if it is read-only or a standby, name "
-            "its primary in RIDELOG_POSTGRES_URL, or start again once it has been promoted"
+            f"the database {shown('postgres_url', url)} takes no writes: {error.orig}; if it is read-only or a standby "
+            "name its primary in RIDELOG_POSTGRES_URL, or start again once it has been promoted"
         ) from error
 
 

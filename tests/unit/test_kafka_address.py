@@ -103,7 +103,7 @@ def test_what_is_no_address_is_refused_at_once_and_nothing_secret_repeated(
     ("bootstrap", "shown"),
     [
         ("kafka:9092", "kafka:9092"),
-        ("sasl_ssl://u:hunter2@a:9092,b:9092?mechanism=PLAIN", "sasl_ssl://u:***@a:9092,b:9092?mechanism=PLAIN"),
+        ("sasl_ssl://u:hunter2@a:9092,b:9092?mechanism=PLAIN", "sasl_ssl://a:9092,b:9092"),
     ],
 )
 def test_what_is_shown_hides_the_password(bootstrap: str, shown: str) -> None:

@@ -151,18 +151,36 @@ def test_a_short_token_is_warned_of_with_the_version_that_refuses_it() -> None:
     assert short_tokens_warning(parse_tokens(f"admin={'x' * 16}")) is None
 
 
+ADDRESS_OF: dict[str, tuple[str, ...]] = {
+    "postgres_url": ("postgres",),
+    "redis_url": ("redis", "unix"),
+    "schema_registry_url": ("http",),
+    "kafka_bootstrap": ("",),
+}
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("postgresql://u:secret@db:5432/x", "postgresql://u:***@db:5432/x"),
-        ("postgresql://u:se@cret@db/x?sslpassword=secret&a=1", "postgresql://u:***@db/x?sslpassword=***&a=1"),
-        ("redis://:secret@cache/0", "redis://:***@cache/0"),
-        ("postgresql://ridelog@/ridelog?host=%2Frun", "postgresql://ridelog@/ridelog?host=%2Frun"),
+        ("postgresql://u:secret@db:5432/x", "postgresql://db:5432/x"),
+        ("postgresql://u:se#cr/e?t@db/x?sslpassword=secret&sslmode=require", "postgresql://db/x"),
+        ("POSTGRES://u:secret@[::1]:5432/x", "postgresql://[::1]:5432/x"),
+        ("postgresql://u:secret@/x?host=a:1&host=b:2", "postgresql://a:1,b:2/x"),
+        ("postgresql://ridelog@/ridelog?host=%2Frun", "postgresql:///ridelog?host=/run"),
+        ("redis://:secret@cache/0", "redis://cache:6379/0"),
+        ("rediss://u:se@cret@cache:1?password=secret", "rediss://cache:1/0"),
+        ("unix:///run/redis.sock?password=secret", "unix:///run/redis.sock"),
+        ("sasl_ssl://u:secret@a:1,b:2?mechanism=PLAIN", "sasl_ssl://a:1,b:2"),
+        ("a:1,b:2", "a:1,b:2"),
         ("http://registry:8081", "http://registry:8081"),
+        ("https://u:secret@registry/base/?key=secret", "https://registry/base"),
     ],
 )
-def test_what_is_shown_hides_passwords(url: str, shown: str) -> None:
-    assert Settings(postgres_url=url).public()["postgres_url"] == shown
+def test_what_is_shown_of_an_address_is_host_and_database(url: str, shown: str) -> None:
+    setting = next(name for name, start in ADDRESS_OF.items() if url.lower().startswith(start))
+    public = Settings.load({setting: url}, {}, None).public()
+    assert public[setting] == shown
+    assert "secret" not in str(public)
 
 
 def test_what_is_shown_hides_tokens() -> None:

@@ -1,0 +1,34 @@
+"""The last guard of secrets: what a server or a library quotes of them is taken out of every message and log line.
+
+The first guard is that no message is made of a secret at all: see ``settings_urls``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+MIN_SECRET_CHARS = 8
+HIDDEN = "***"
+
+_known: set[str] = set()
+_pattern: re.Pattern[str] | None = None
+
+
+def remember(secrets: Iterable[str]) -> None:
+    """From now on ``redact`` takes these out of any text of this process.
+
+    Not words and not short ones: with the password ``ridelog`` each line that names the program would be garbled.
+    """
+    global _pattern
+    found = {one for one in secrets if len(one) >= MIN_SECRET_CHARS and not one.isalpha()}
+    if found <= _known:
+        return
+    _known.update(found)
+    # The longest first: one secret can be a part of another.
+    _pattern = re.compile("|".join(map(re.escape, sorted(_known, key=len, reverse=True))))
+
+
+def redact(text: str) -> str:
+    """``text`` with every secret that is known replaced by HIDDEN."""
+    return text if _pattern is None else _pattern.sub(HIDDEN, text)
