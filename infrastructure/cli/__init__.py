@@ -8,7 +8,7 @@ import sys
 import typer
 
 from infrastructure.cli.errors import UserError
-from infrastructure.redaction import redact
+from infrastructure.cli.output import VisibleGroup, echo
 
 COMMANDS = (
     "serve",
@@ -46,6 +46,7 @@ def build() -> typer.Typer:
     """The application with every command whose module is installed."""
     app = typer.Typer(
         name="ridelog",
+        cls=VisibleGroup,
         help=HELP,
         no_args_is_help=True,
         add_completion=False,
@@ -74,5 +75,5 @@ def main() -> None:
             build()()
     except UserError as error:
         # One line, also where a library's message brings line breaks.
-        sys.stderr.write(f"error: {redact(' '.join(str(error).split()))}\n")
+        echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(1)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 
 from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.output import echo, echo_json
 
 MAX_WIDTH = 24
 
@@ -29,10 +28,10 @@ def show(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     described = Settings.descriptions()
     if as_json:
         report = {name: {"value": value, "description": described[name]} for name, value in values.items()}
-        typer.echo(json.dumps(report, indent=2))
+        echo_json(report)
         return
     shown = {name: "(not set)" if value is None else str(value) or "(empty)" for name, value in values.items()}
     # A long value moves its own description to the right, not those of all the others.
     names, width = max(map(len, shown)), min(MAX_WIDTH, max(map(len, shown.values())))
     for name, value in shown.items():
-        typer.echo(f"{name:<{names}}  {value:<{width}}  {described[name]}")
+        echo(f"{name:<{names}}  {value:<{width}}  {described[name]}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infrastructure.cli.errors import UserError
+from infrastructure.cli.output import echo, echo_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -63,7 +64,7 @@ def demo(
     live = sys.stdout.isatty()
     lasts = seconds if seconds is not None or live else PLAIN_SECONDS
     with StopSignals() as signals:
-        typer.echo("starting PostgreSQL, Valkey, a Kafka-compatible broker and ridelog …")
+        echo("starting PostgreSQL, Valkey, a Kafka-compatible broker and ridelog …")
         with DemoServer(data_dir or DATA_DIR) as server:
             try:
                 with signals.interrupting():
@@ -72,10 +73,10 @@ def demo(
             except StopRequested:
                 pass
             except UserError:
-                sys.stderr.write(server.log_tail() + "\n")
+                echo_lines(server.log_tail().split("\n"), err=True)
                 raise
             finally:
-                typer.echo("stopping …")
+                echo("stopping …")
 
 
 def _show(
@@ -94,7 +95,7 @@ def _show(
     shown = rider_ids(min(riders, MAX_SHOWN))
     reader = RidelogClient(server.url, patience_s=READ_PATIENCE_S, first_patience_s=READ_PATIENCE_S)
     ends = "Ctrl-C ends it" if live or lasts is None else f"ends after {lasts:.0f} s"
-    typer.echo(what_to_try(server.url))
+    echo_lines(what_to_try(server.url).split("\n"))
     with reader, RidelogClient(server.url) as writer, Background(fleet_uploads(riders, day), writer) as simulation:
         seen: set[str] = set()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
+from infrastructure.cli.output import cell
 from infrastructure.client.receipts import Speed
 from infrastructure.simulator.world import Rider
 
@@ -14,7 +15,7 @@ COLOURS = {"fresh": "green", "stale": "yellow", "expired": "red"}
 
 def speed_table(riders: Sequence[str], truths: Mapping[str, Rider], speeds: Mapping[str, Speed], title: str) -> Table:
     """One row a rider; the truth is that of the newest ping sent. Dashes: not known yet."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=cell(title), title_justify="left", title_style="bold")
     table.add_column("rider")
     for name in ("true m/s", "speed_mps", "path_speed_mps", "pings", "age s"):
         table.add_column(name, justify="right")
@@ -25,17 +26,17 @@ def speed_table(riders: Sequence[str], truths: Mapping[str, Rider], speeds: Mapp
         truth = f"{truths[rider].speed_mps:.1f}" if rider in truths else "–"
         if speed is None:
             # A phone may be without network or position from the start: an empty row alone would look like a fault.
-            table.add_row(rider, truth, *["–"] * 4, "no ping yet", "–")
+            table.add_row(cell(rider), truth, *["–"] * 4, "no ping yet", "–")
             continue
         colour = COLOURS.get(speed.status, "white")
         table.add_row(
-            rider,
+            cell(rider),
             truth,
             _number(speed.speed_mps),
             _number(speed.path_speed_mps),
             str(speed.pings_in_window),
             "–" if speed.age_ms is None else f"{speed.age_ms / 1000.0:.1f}",
-            f"[{colour}]{speed.status}[/{colour}]",
+            cell(speed.status, colour),
             f"{speed.position:,}",
         )
     return table

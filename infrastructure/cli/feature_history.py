@@ -11,6 +11,7 @@ import typer
 
 from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
+from infrastructure.cli.output import echo
 
 if TYPE_CHECKING:
     from infrastructure.replay.history_parts import HistoryRequest
@@ -88,15 +89,15 @@ def feature_history(
             request, horizon = _request(settings, projection, *asked, axis, position, allow_expired)
         made = _make(settings, request, horizon, out, workers)
     if as_json:
-        typer.echo(msgspec.json.encode(made))
+        echo(msgspec.json.encode(made))
     else:
-        typer.echo(f"{made.rows:,} rows of {made.keys:,} keys and {made.events:,} events in {out}")
-        typer.echo(f"manifest {manifest_path(out)}, data digest {made.data_digest[:16]}")
+        echo(f"{made.rows:,} rows of {made.keys:,} keys and {made.events:,} events in {out}")
+        echo(f"manifest {manifest_path(out)}, data digest {made.data_digest[:16]}")
     others = [] if wanted is None else what_differs(wanted, made)
     if others:
         raise UserError(f"not the bytes of {manifest}: {'; '.join(others)}")
     if wanted is not None:
-        typer.echo(f"the same bytes as those of {manifest}", err=True)
+        echo(f"the same bytes as those of {manifest}", err=True)
 
 
 def _make(settings: Settings, request: HistoryRequest, horizon: Horizon, out: Path, workers: int) -> Manifest:
@@ -106,7 +107,7 @@ def _make(settings: Settings, request: HistoryRequest, horizon: Horizon, out: Pa
     began = time.monotonic()
     with progress("history", "events") as show:
         made = make_history(settings, request, horizon, out, workers, show)
-    typer.echo(f"{made.events:,} events, {made.rows:,} rows in {time.monotonic() - began:.1f} s", err=True)
+    echo(f"{made.events:,} events, {made.rows:,} rows in {time.monotonic() - began:.1f} s", err=True)
     return made
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.output import echo
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +40,7 @@ def generations(
     ):
         found = [(each, one) for each in wanted for one in world.generations.all(each.name)]
     if as_json:
-        typer.echo(msgspec.json.encode([one._asdict() | {"ours": one.is_of(each)} for each, one in found]))
+        echo(msgspec.json.encode([one._asdict() | {"ours": one.is_of(each)} for each, one in found]))
         return
     for each, one in found:
         words: list[str] = ["served" if one.active else one.state]
@@ -47,4 +48,4 @@ def generations(
             words.append("folded by other code: not written by this one")
         if one.comparison is not None:
             words.append(f"{one.comparison['differing']:,} differences from generation {one.comparison['live']}")
-        typer.echo(f"{one.projection}@{one.number}  fold version {one.fold_version}  {'; '.join(words)}")
+        echo(f"{one.projection}@{one.number}  fold version {one.fold_version}  {'; '.join(words)}")

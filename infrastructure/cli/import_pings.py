@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 def import_pings(
     context: typer.Context,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV files, plain or gzip.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="CSV files, plain, gzip or a zip of one file.")
+    ],
     url: UrlOption = None,
     data_dir: DataDirOption = None,
     token: TokenOption = None,

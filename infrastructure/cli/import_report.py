@@ -9,6 +9,7 @@ import typer
 
 from infrastructure.cli.errors import UserError
 from infrastructure.cli.interrupts import INTERRUPTED
+from infrastructure.cli.output import echo
 
 if TYPE_CHECKING:
     from infrastructure.client.imports.examples import Examples
@@ -22,9 +23,9 @@ def finish(tally: Tally, examples: Examples, seconds: float, as_json: bool, inte
     """
     _tell(tally, seconds, as_json)
     for line in examples.lines:
-        typer.echo(f"for example {line}", err=True)
+        echo(f"for example {line}", err=True)
     if interrupted:
-        typer.echo(f"interrupted; {interrupted}", err=True)
+        echo(f"interrupted; {interrupted}", err=True)
         raise typer.Exit(INTERRUPTED)
     if tally.unaccounted:
         raise UserError(f"{tally.unaccounted:,} rows are not accounted for; please report this")
@@ -32,7 +33,7 @@ def finish(tally: Tally, examples: Examples, seconds: float, as_json: bool, inte
     if tally.rows and tally.rejected.total() == tally.rows:
         raise UserError(f"none of {tally.rows:,} rows was recorded, all were rejected{f' ({hint})' if hint else ''}")
     if hint:
-        typer.echo(f"hint: {hint}", err=True)
+        echo(f"hint: {hint}", err=True)
 
 
 def counted(tally: Tally) -> str:
@@ -43,10 +44,10 @@ def counted(tally: Tally) -> str:
 def _tell(tally: Tally, seconds: float, as_json: bool) -> None:
     rate = tally.rows / max(seconds, 1e-3)
     if as_json:
-        typer.echo(json.dumps(tally.summary() | {"seconds": round(seconds, 3), "rows_per_second": round(rate, 1)}))
+        echo(json.dumps(tally.summary() | {"seconds": round(seconds, 3), "rows_per_second": round(rate, 1)}))
         return
     lines = [("rows read", tally.rows), ("accepted", tally.accepted), ("duplicates", tally.duplicates)]
     lines += [(f"rejected {code}", count) for code, count in sorted(tally.rejected.items())]
     for name, count in lines:
-        typer.echo(f"{name:<32}{count:>14,}")
-    typer.echo(f"{seconds:.1f} s, {rate:,.0f} rows/s")
+        echo(f"{name:<32}{count:>14,}")
+    echo(f"{seconds:.1f} s, {rate:,.0f} rows/s")

@@ -7,6 +7,7 @@ import json
 import typer
 
 from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.output import echo
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +32,8 @@ def migrate(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None
         migrations.upgrade(settings.postgres_url)
         after = migrations.revision(settings.postgres_url).current
     if as_json:
-        typer.echo(json.dumps({"before": before, "after": after}))
+        echo(json.dumps({"before": before, "after": after}))
     elif before == after:
-        typer.echo(f"the database is up to date (revision {after})")
+        echo(f"the database is up to date (revision {after})")
     else:
-        typer.echo(f"the database went from revision {before or 'none'} to {after}")
+        echo(f"the database went from revision {before or 'none'} to {after}")

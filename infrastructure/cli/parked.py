@@ -10,6 +10,7 @@ import typer
 
 from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.output import echo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,11 +49,11 @@ def list_(
         return
     for one in found:
         mark = one.mark
-        typer.echo(
+        echo(
             f"{one.projection}@{one.generation}  {one.key}  position {mark.position}, version {mark.version}, "
             f"{mark.event_type}, {mark.kind}: {mark.reason}"
         )
-    typer.echo(f"{len(found)} parked" + ("; mend the cause, then `parked retry`" if found else ""))
+    echo(f"{len(found)} parked" + ("; mend the cause, then `parked retry`" if found else ""))
 
 
 @commands.command()
@@ -87,7 +88,7 @@ def show(
         return
     for item in shown:
         for name, value in item.items():
-            typer.echo(f"{name:15} {value}")
+            echo(f"{name:15} {value}")
 
 
 @commands.command()
@@ -169,9 +170,9 @@ def _tell(done: dict[str, dict[int, Retried]], as_json: bool) -> None:
         for key, by_generation in done.items():
             for number, result in by_generation.items():
                 if result.mark is None:
-                    typer.echo(f"{key} @{number}: unparked, {result.events} events folded")
+                    echo(f"{key} @{number}: unparked, {result.events} events folded")
                 else:
-                    typer.echo(f"{key} @{number}: still parked at version {result.mark.version}: {result.mark.reason}")
+                    echo(f"{key} @{number}: still parked at version {result.mark.version}: {result.mark.reason}")
     failed = any(result.mark is not None for by in done.values() for result in by.values())
     raise typer.Exit(1 if failed else 0)
 
@@ -203,4 +204,4 @@ def _readable(world: World, payload: bytes) -> Any:
 def _print_json(value: Any) -> None:
     import msgspec
 
-    typer.echo(msgspec.json.encode(value))
+    echo(msgspec.json.encode(value))

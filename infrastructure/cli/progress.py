@@ -12,6 +12,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from infrastructure.cli.output import cell, echo
+
 LINE_EVERY_S = 5.0
 
 
@@ -29,7 +31,7 @@ class Reporter:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 *shown,
-                TextColumn("{task.fields[words]}"),
+                TextColumn("{task.fields[words]}", markup=False),
                 console=Console(stderr=True),
                 transient=True,
             )
@@ -47,14 +49,14 @@ class Reporter:
             if self._total and done:
                 left = elapsed * max(self._total - done, 0.0) / done
                 words += f", {100.0 * done / self._total:.0f} %, {left:.0f} s left"
-            sys.stderr.write(f"{self._title}: {words}\n")
+            echo(f"{self._title}: {words}", err=True)
 
     def note(self, words: str) -> None:
         """A line of its own, for what the user should know."""
         if self._bar is not None:
-            self._bar.console.print(words, markup=False, highlight=False)
+            self._bar.console.print(cell(words), highlight=False)
         else:
-            sys.stderr.write(f"{self._title}: {words}\n")
+            echo(f"{self._title}: {words}", err=True)
 
     def __enter__(self) -> Self:
         if self._bar is not None:

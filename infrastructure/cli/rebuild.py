@@ -10,6 +10,7 @@ import typer
 
 from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
+from infrastructure.cli.output import echo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,8 +110,8 @@ def _with_rebuild(
     except (Nothing, NotSwitched) as error:
         raise UserError(str(error)) from error
     if as_json:
-        typer.echo(msgspec.json.encode(document(outcome)))
+        echo(msgspec.json.encode(document(outcome)))
     else:
         for line in lines(outcome):
-            typer.echo(line)
+            echo(line)
     raise typer.Exit(0 if outcome.verdict in ("switched", "equal") else 1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
+from infrastructure.cli.output import echo
 
 if TYPE_CHECKING:
     from infrastructure.replay.store import Store
@@ -101,7 +102,7 @@ def replay(
                 asked.plot(diff, _needed(key), minutes, plot)
             show.differing(found, as_json)
             if plot is not None:
-                typer.echo(f"plotted {plot}", err=True)
+                echo(f"plotted {plot}", err=True)
         elif key is not None:
             show.one(asked.one(key), as_json)
         else:

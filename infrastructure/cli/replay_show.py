@@ -9,11 +9,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from domain.timestamps import utc_datetime
+from infrastructure.cli.output import cell, echo
 
 if TYPE_CHECKING:
     from infrastructure.replay.diff import Found
@@ -32,10 +33,10 @@ def one(document: dict[str, Any], as_json: bool) -> None:
     if "values" in document:
         _pairs(document["values"])
     for name, rows in document.get("tables", {}).items():
-        typer.echo(f"{name}: {len(rows)} rows")
+        echo(f"{name}: {len(rows)} rows")
         _table(rows)
     if "parked" in document:
-        typer.echo(f"parked: {document['parked']}")
+        echo(f"parked: {document['parked']}")
 
 
 def everything(found: Everything, as_json: bool) -> None:
@@ -54,7 +55,7 @@ def everything(found: Everything, as_json: bool) -> None:
         shown += f"; {len(parked):,} parked: {', '.join(parked[:5])}"
     written = ", ".join(map(str, found.files))
     where = f"written to {written}" if written else f"the first {SHOWN} rows; all: --json, --out"
-    typer.echo(f"{shown}; {where}")
+    echo(f"{shown}; {where}")
 
 
 def explained(document: dict[str, Any], as_json: bool) -> None:
@@ -63,20 +64,20 @@ def explained(document: dict[str, Any], as_json: bool) -> None:
         _print_json(document)
         return
     _as_of(document)
-    typer.echo("the events that count, in their order:")
+    echo("the events that count, in their order:")
     names = [
         *("event_timestamp_ms", "version", "position", "schema_id", "received_late_ms", "latitude", "longitude"),
         *("accuracy_meters", "speed_mps", "weight", "rejected"),
     ]
     _table([{name: row.get(name) for name in names} for row in document["window"]])
     late = document["too_late"]
-    typer.echo(f"came too late, of the latest {document['looked_at']:,} events: {len(late)}")
+    echo(f"came too late, of the latest {document['looked_at']:,} events: {len(late)}")
     _table(late[-SHOWN:])
     if document["values"] is not None:
-        typer.echo("values:")
+        echo("values:")
         _pairs(document["values"])
     if document["parked"] is not None:
-        typer.echo(f"parked: {document['parked']}")
+        echo(f"parked: {document['parked']}")
 
 
 def stepped(document: dict[str, Any], as_json: bool) -> None:
@@ -117,19 +118,19 @@ def differing(found: Found, as_json: bool) -> None:
             }
         )
         return
-    typer.echo(f"left:  {found.left}")
-    typer.echo(f"right: {found.right}")
-    typer.echo(
+    echo(f"left:  {found.left}")
+    echo(f"right: {found.right}")
+    echo(
         f"{difference.compared:,} keys compared: {difference.differing:,} differ, {difference.only_left:,} only left, "
         f"{difference.only_right:,} only right"
     )
     _table([{"column": name} | spread._asdict() for name, spread in difference.spreads().items()])
     for name, count in difference.null_on_one_side.items():
-        typer.echo(f"{name}: unknown on one side only of {count:,} keys")
+        echo(f"{name}: unknown on one side only of {count:,} keys")
     for example in difference.examples:
         words = [f"{name} {_side(example.left, name)} → {_side(example.right, name)}" for name in example.columns]
         since = _since_words(found.first.get(example.key))
-        typer.echo(f"  {example.key}: {'; '.join(words)}{since}")
+        echo(f"  {example.key}: {'; '.join(words)}{since}")
 
 
 def _side(row: Mapping[str, Any] | None, name: str) -> str:
@@ -151,7 +152,7 @@ def _since_words(since: Since | None) -> str:
 
 def _as_of(document: Mapping[str, Any]) -> None:
     moment = utc_datetime(document["at_ms"]).isoformat(timespec="milliseconds")
-    typer.echo(
+    echo(
         f"{document['projection']} (fold version {document['fold_version']}) on the axis {document['axis']} as of "
         f"{moment}, position {document['position']:,}"
     )
@@ -159,16 +160,16 @@ def _as_of(document: Mapping[str, Any]) -> None:
 
 def _pairs(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
-        typer.echo(f"  {name:20} {'' if value is None else value}")
+        echo(f"  {name:20} {'' if value is None else value}")
 
 
 def _table(rows: Iterable[Mapping[str, Any]]) -> None:
     listed = list(rows)
     if not listed:
         return
-    table = Table(*listed[0], box=None, pad_edge=False)
+    table = Table(*map(escape, listed[0]), box=None, pad_edge=False)
     for row in listed:
-        table.add_row(*("" if value is None else _cell(value) for value in row.values()))
+        table.add_row(*(cell("" if value is None else _cell(value)) for value in row.values()))
     # Off a terminal nobody sees lines that are too long, but a program trips over cells that are wrapped.
     Console(soft_wrap=True, width=None if sys.stdout.isatty() else 400).print(table)
 
@@ -181,4 +182,4 @@ def _cell(value: Any) -> str:
 
 
 def _print_json(document: Any) -> None:
-    typer.echo(msgspec.json.encode(document))
+    echo(msgspec.json.encode(document))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.output import echo
 
 
 def register(app: typer.Typer) -> None:
@@ -52,15 +53,15 @@ def restored(
             "left": [{"projection": p, "generation": g, **each._asdict(), "why": each.why.name} for p, g, each in left],
             "accepted": accept and not left,
         }
-        typer.echo(msgspec.json.encode(document))
+        echo(msgspec.json.encode(document))
     else:
         for one in found:
             when = "" if one.first_at is None else f"{one.first_at:%Y-%m-%d %H:%M:%S %Z}  "
-            typer.echo(f"{when}{one.found_by}: {one.words}")
+            echo(f"{when}{one.found_by}: {one.words}")
         for name, number, each in left:
-            typer.echo(f"{name}@{number}: {each.shards} shards are not folded anew yet; run `serve`, which does it")
+            echo(f"{name}@{number}: {each.shards} shards are not folded anew yet; run `serve`, which does it")
         if not left:
-            typer.echo(_end(accept, bool(found)))
+            echo(_end(accept, bool(found)))
     raise typer.Exit(1 if left or (found and not accept) else 0)
 
 

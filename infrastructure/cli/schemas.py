@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.output import cell, echo, echo_json
 
 if TYPE_CHECKING:
     from infrastructure.registry.checking import Finding
@@ -54,13 +54,13 @@ def check(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
             "findings": [finding._asdict() for finding in findings],
             "advice": ADVICE if broken else None,
         }
-        typer.echo(json.dumps(report, indent=2))
+        echo_json(report)
     else:
         _show(findings)
         if registry is None:
-            typer.echo("no registry is running or named: only the files in domain/events were compared")
+            echo("no registry is running or named: only the files in domain/events were compared")
         if broken:
-            typer.echo(f"broken: {ADVICE}", err=True)
+            echo(f"broken: {ADVICE}", err=True)
     raise typer.Exit(1 if broken else 0)
 
 
@@ -77,10 +77,10 @@ def register_(data_dir: DataDirOption = None, as_json: JsonOption = False) -> No
         ids = list(register_each(registry))
     if as_json:
         rows = [{"subject": c.subject, "version": c.version, "id": number} for c, number in ids]
-        typer.echo(json.dumps(rows, indent=2))
+        echo_json(rows)
         return
     for contract, number in ids:
-        typer.echo(f"{number:>6}  {contract.subject}  version {contract.version}")
+        echo(f"{number:>6}  {contract.subject}  version {contract.version}")
 
 
 @contextmanager
@@ -119,6 +119,6 @@ def _show(findings: list[Finding]) -> None:
 
     table = Table("contract", "held against", "", "why", box=None, pad_edge=False)
     for finding in findings:
-        table.add_row(finding.contract, finding.against, finding.says, "; ".join(finding.problems))
+        table.add_row(*map(cell, (finding.contract, finding.against, finding.says, "; ".join(finding.problems))))
     # Off a terminal nobody sees lines that are too long, but a program trips over cells that are wrapped.
     Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200).print(table)

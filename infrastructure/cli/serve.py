@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infrastructure.cli.options import DataDirOption
+from infrastructure.cli.output import echo_lines
 
 if TYPE_CHECKING:
     from infrastructure.embedded.data_dir import RunInfo
@@ -106,4 +107,4 @@ def announce(info: RunInfo, services: Sequence[Service], missing: str) -> None:
         lines.append(f"  {name:<9} {url}  ({'embedded' if name in running else 'yours'})")
     lines.append(f"  programs  {', '.join(name for name in PROGRAMS if name in running)}")
     lines.append(f"  logs      {logs}")
-    typer.echo("\n".join(lines))
+    echo_lines(lines)

@@ -14,6 +14,7 @@ import typer
 from infrastructure.cli.client_options import TokenOption, UrlOption, connect
 from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.output import echo
 
 FAST_DURATION_S = 600.0
 
@@ -89,11 +90,11 @@ def simulate(
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(report))
+        echo(json.dumps(report))
         return
-    typer.echo(
+    echo(
         f"{report['riders']:,} riders sent {report['sent']:,} pings in {report['seconds']:.1f} s: "
         f"{report['accepted']:,} accepted, {report['duplicates']:,} duplicates"
         + "".join(f", {count:,} rejected {code}" for code, count in report["rejected"].items())
     )
-    typer.echo(f"{report['late']:,} of them came late after a time offline, {report['repeated']:,} were repeats")
+    echo(f"{report['late']:,} of them came late after a time offline, {report['repeated']:,} were repeats")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from infrastructure.cli.options import DataDirOption
+from infrastructure.cli.output import cell, echo
 
 
 def register(app: typer.Typer) -> None:
@@ -38,14 +39,15 @@ def status(
     with servers_for(asked, ("postgres_url", "redis_url")) as settings:
         found = collect(settings, served=served, open_broker=info is not None and info.open_broker)
     if as_json:
-        typer.echo(msgspec.json.encode(found))
+        echo(msgspec.json.encode(found))
     else:
         table = Table("stage", "state", "position", "behind", "seconds", "what to do", box=None, pad_edge=False)
         for line in found.stages:
             behind = "" if line.lag_events is None else f"{line.lag_events:,}"
             seconds = "" if line.lag_seconds is None else f"{line.lag_seconds:,.1f}"
             position = "" if line.position is None else f"{line.position:,}"
-            table.add_row(line.stage, line.state, position, behind, seconds, line.advice)
+            row = (line.stage, line.state, position, behind, seconds, line.advice)
+            table.add_row(*map(cell, row))
         # Off a terminal nobody sees lines that are too long, but a program trips over cells that are wrapped.
         Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200).print(table)
     raise typer.Exit(0 if found.good else 1)

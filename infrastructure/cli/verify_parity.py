@@ -11,6 +11,7 @@ import typer
 
 from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.output import echo
 
 
 def register(app: typer.Typer) -> None:
@@ -76,9 +77,9 @@ def verify_parity(
         seconds = time.monotonic() - began
         generation, on_record = here.reads.mismatches()
     if as_json:
-        typer.echo(msgspec.json.encode(document(name, found, seconds, generation, on_record)))
+        echo(msgspec.json.encode(document(name, found, seconds, generation, on_record)))
     else:
         for line in lines(name, found, seconds):
-            typer.echo(line)
+            echo(line)
     if words := advice(name, found, generation, on_record):
         raise UserError(words)

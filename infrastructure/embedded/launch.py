@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
     try:
         os.execv(command[0], command)  # noqa: S606 - the whole purpose
     except OSError as error:
-        sys.stderr.write(f"cannot run {command[0]} as uid {os.geteuid()}: {error}\n")
+        sys.stderr.write(f"cannot run {command[0]!r} as uid {os.geteuid()}: {error}\n")
         sys.exit(126)
 
 

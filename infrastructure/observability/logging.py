@@ -7,6 +7,9 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from infrastructure.redaction import redact
+from infrastructure.visible_text import visible, visible_lines
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -34,7 +37,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return visible(redact(json.dumps(line, default=str, ensure_ascii=False)))
 
 
 class TextFormatter(logging.Formatter):
@@ -45,7 +48,9 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{name}={value}" for name, value in _extra(record).items())
         text = f"{_instant(record)} {record.levelname:7} {self._process}: {record.getMessage()} {fields}".rstrip()
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        # What a client or a server sent must not begin a line of its own, nor act on the terminal that shows the log.
+        text = visible(redact(text))
+        return f"{text}\n{visible_lines(redact(self.formatException(record.exc_info)))}" if record.exc_info else text
 
 
 def configure(level: str, form: str, process: str) -> None:

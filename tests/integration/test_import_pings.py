@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import os
 import subprocess
 import sys
+import unicodedata
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +93,53 @@ def test_a_ping_in_the_far_future_is_rejected_at_once(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rejected"] == {"timestamp_in_future": 1}
     assert "line 2: timestamp_in_future" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["semicolon", "sep", "utf16", "zip"])
+def test_what_a_spreadsheet_makes_of_a_csv_is_imported(kind: str, tmp_path: Path) -> None:
+    text = "\n".join(LINES) + "\n"
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("track.csv", text)
+    data = {
+        "semicolon": text.replace(",", ";").encode(),
+        "sep": f"sep=;\n{text.replace(',', ';')}".encode(),
+        "utf16": text.encode("utf-16"),
+        "zip": zipped.getvalue(),
+    }
+    path = tmp_path / "track"
+    path.write_bytes(data[kind])
+    with fake_api() as api:
+        assert imported(api, tmp_path, path)["accepted"] == 100
+
+
+def test_an_open_quote_does_not_swallow_the_rest_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "quote.csv"
+    lines = [*LINES[:3], '"' + LINES[3], *LINES[4:]]
+    path.write_text("\n".join(lines) + "\n")
+    with fake_api() as api:
+        done = run(tmp_path, "--url", api.url, "--json", path)
+        assert len(api.pings) == 99
+    summary = json.loads(done.stdout)
+    assert (summary["rows"], summary["accepted"], summary["rejected"]) == (100, 99, {"invalid_type": 1})
+    assert "line 4: invalid_type: no row from line 4 on: a quote" in done.stderr
+
+
+def test_nothing_of_a_file_its_name_or_a_server_acts_on_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "a\x1b[31m\x9b\u202e.csv"
+    path.write_text(f"{LINES[0]}\nan\x1b]0;x\x07na,1\u202e,2,3\nanna\x1b[2J,1,2,{1_700_000_000_000}\n")
+    with fake_api() as api:
+        refused = run(tmp_path, "--url", api.url, path)
+    missing = run(tmp_path, "--url", "http://127.0.0.1:1", f"{path}\x1b[1m")
+    usage = run(tmp_path, "\x1b[31m--nothing", "--batch", "\x1b[31mx", path)
+    path.write_text("rider\x1b[31m,b\x9b\n")
+    columns = run(tmp_path, "--url", "http://127.0.0.1:1", path)
+    for done, code in ((refused, 1), (missing, 1), (usage, 2), (columns, 1)):
+        assert done.returncode == code, done.stderr
+        said = done.stdout + done.stderr
+        assert said
+        assert not [one for one in said if unicodedata.category(one) in {"Cc", "Cf", "Cs"} and one != "\n"], repr(said)
+    assert "\\u001b" in refused.stderr
 
 
 def independent_count(path: Path) -> tuple[int, int, int]:

@@ -53,7 +53,8 @@ def number(cell: str, what: str) -> float:
             return float(cell)
         except ValueError:
             pass  # falls through to the one refusal below
-    raise BadCell(f"{what} is no number: {cell[:40]!r}")
+    hint = " (a decimal comma? write a point)" if "," in cell else ""
+    raise BadCell(f"{what} is no number: {cell[:40]!r}{hint}")
 
 
 def _time_ms(cell: str, what: str) -> int:

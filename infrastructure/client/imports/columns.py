@@ -35,6 +35,12 @@ class Columns(NamedTuple):
     recorded_at: int | None = None
 
 
+def known_names(names: Mapping[str, str | None]) -> set[str]:
+    """What the columns may be called: the usual names, and what the user named."""
+    usual = {name for each in (*REQUIRED.values(), *OPTIONAL.values()) for name in each}
+    return usual | {name for name in names.values() if name}
+
+
 def find_columns(header: Sequence[str], names: Mapping[str, str | None], file: str) -> Columns:
     """The columns of ``file``. ``names`` holds what the user named, by the keys of REQUIRED and OPTIONAL.
 

@@ -1,33 +1,23 @@
-"""Rows of CSV files, plain or gzip, read as a stream."""
+"""Rows of CSV files, plain, gzip or zip, read as a stream."""
 
 from __future__ import annotations
 
 import csv
-import gzip
-import io
+import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
 from infrastructure.client.batches import encode
 from infrastructure.client.imports.cells import BadCell, ping_of_cells, reception_ms
-from infrastructure.client.imports.columns import Columns, find_columns
+from infrastructure.client.imports.columns import Columns, find_columns, known_names
+from infrastructure.client.imports.records import Record, Records
+from infrastructure.client.imports.text_files import UnreadableFile, open_text
 from infrastructure.user_error import UserError
 
-GZIP_MAGIC = b"\x1f\x8b"
-
-
-class CsvReader(Protocol):
-    """What ``csv.reader`` makes; its class has no public name."""
-
-    @property
-    def line_num(self) -> int: ...
-
-    def __iter__(self) -> Iterator[list[str]]: ...
-
-    def __next__(self) -> list[str]: ...
+PROGRESS_EVERY_ROWS = 256
 
 
 class Source(NamedTuple):
@@ -58,40 +48,35 @@ def open_source(path: Path, names: Mapping[str, str | None]) -> Source:
     """The file with its columns. Raises UserError if it cannot be read or lacks one."""
     if not path.is_file():
         raise UserError(f"{path} is no file" if path.exists() else f"{path} does not exist")
-    with _reading(path) as (reader, _):
-        header = _header(reader)
-    if not header:
+    with _reading(path, known_names(names)) as (records, _):
+        header = _header(records)
+    if header is None:
         raise UserError(f"{path} is empty; its first line must name its columns")
-    return Source(path, tuple(header), find_columns(header, names, str(path)))
+    if header.problem:
+        raise UserError(f"the header of {path} cannot be read: {header.problem}")
+    return Source(path, tuple(header.cells), find_columns(header.cells, names, str(path)))
 
 
 def rows(source: Source, at_byte: Callable[[int], None] = lambda position: None) -> Iterator[Row]:
     """Every row below the header; empty lines are none. ``at_byte`` hears how far the file is read.
 
-    Lines that make no row, as after a quote that is never closed, are one row with a problem: they do not cost the
+    A line that makes no row, as one with a quote that is never closed, is a row with a problem: it does not cost the
     rest of the file. Raises UserError with the line when the file itself is broken.
     """
-    with _reading(source.path) as (reader, raw):
-        _header(reader)
-        while True:
-            begins = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                break
-            except csv.Error as error:
-                problem = f"no row from line {begins} on: {error}; is a quote left open?"
-                yield Row(source, reader.line_num, (), None, None, problem)
-                continue
-            if cells:
-                yield to_row(source, reader.line_num, cells)
-            if reader.line_num % 256 == 0:
+    with _reading(source.path, source.header) as (records, raw):
+        _header(records)
+        for count, record in enumerate(records):
+            if record.problem:
+                yield Row(source, record.first_line, (), None, None, record.problem)
+            elif record.cells:
+                yield to_row(source, record.last_line, record.cells)
+            if count % PROGRESS_EVERY_ROWS == 0:
                 at_byte(raw.tell())
         at_byte(raw.tell())
 
 
-def _header(reader: CsvReader) -> list[str]:
-    return next((cells for cells in reader if cells), [])
+def _header(records: Records) -> Record | None:
+    return next((record for record in records if record.cells or record.problem), None)
 
 
 def to_row(source: Source, line: int, cells: Sequence[str]) -> Row:
@@ -110,19 +95,15 @@ def to_row(source: Source, line: int, cells: Sequence[str]) -> Row:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[tuple[CsvReader, BinaryIO]]:
-    reader: CsvReader | None = None
+def _reading(path: Path, known: Collection[str]) -> Iterator[tuple[Records, BinaryIO]]:
+    records: Records | None = None
     try:
         with ExitStack() as stack:
-            raw = stack.enter_context(path.open("rb"))
-            zipped = raw.peek(2)[:2] == GZIP_MAGIC
-            binary = stack.enter_context(gzip.GzipFile(fileobj=raw)) if zipped else raw
-            # Undecodable bytes are kept as they are: the row is refused by name, not the whole file.
-            text = stack.enter_context(
-                io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
-            )
-            reader = csv.reader(text)
-            yield reader, raw
-    except (OSError, EOFError, zlib.error, csv.Error) as error:
-        where = f" after line {reader.line_num}" if reader is not None and reader.line_num else ""
+            text, raw = open_text(stack.enter_context(path.open("rb")), stack)
+            records = Records(text.readline, known)
+            yield records, raw
+    except UnreadableFile as error:
+        raise UserError(f"{path} cannot be imported: {error}") from error
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError, csv.Error) as error:
+        where = f" after line {records.line}" if records is not None and records.line else ""
         raise UserError(f"{path} cannot be read{where}: {error}") from error

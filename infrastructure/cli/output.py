@@ -1,0 +1,64 @@
+"""How commands write to the terminal: nothing of a file, a server, an id or a path acts on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+from infrastructure.redaction import redact
+from infrastructure.visible_text import visible, visible_lines
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+def echo(text: object, *, err: bool = False) -> None:
+    """Write one line; bytes are UTF-8, such as JSON."""
+    line = text.decode() if isinstance(text, bytes) else str(text)
+    typer.echo(visible(redact(line)), err=err)
+
+
+def echo_lines(lines: Iterable[object], *, err: bool = False) -> None:
+    """Write each of ``lines`` as a line of its own."""
+    for line in lines:
+        echo(line, err=err)
+
+
+def echo_json(document: Any) -> None:
+    """Write an indented JSON document."""
+    echo_lines(json.dumps(document, indent=2).split("\n"))
+
+
+def cell(value: object, style: str = "") -> Text:
+    """A cell of a table as it is: no markup, no emoji code and no control character in it means anything."""
+    from rich.text import Text
+
+    return Text(visible_lines(redact(str(value))), style=style)
+
+
+class VisibleGroup(TyperGroup):
+    """Commands whose usage errors, which quote arguments, are written out too."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _visible_usage_errors():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _visible_usage_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _visible_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Typer's class of usage errors has no public name.
+        if hasattr(error, "format_message") and isinstance(message := getattr(error, "message", None), str):
+            vars(error)["message"] = visible_lines(redact(message))
+        raise
