@@ -133,7 +133,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 if name == "kafka_bootstrap":
                     check_files(kafka_address(value))
             except ValueError as error:
-                raise SettingsError(f"{name}: {error}") from error
+                raise SettingsError(f"{name} (RIDELOG_{name.upper()}): {error}") from error
 
     @classmethod
     def load(

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from infrastructure.embedded.stale import Recorded
+from infrastructure.event_store import migrations
 from tests.support.command_line import run_here
 from tests.support.ridelog import Ridelog, ridelog
 from tests.support.tcp_postgres import DATABASE, PASSWORD, ROLE, TcpPostgres
@@ -120,8 +121,10 @@ def test_a_database_that_is_read_only_at_the_start_is_told_in_one_line(
 ) -> None:
     # What is up to date needs no writing, so `migrate` is given an empty one.
     database = f"readonly_{command}"
-    server.sql(f"CREATE DATABASE {database} OWNER {ROLE} TEMPLATE {DATABASE if command == 'serve' else 'template1'}")
+    server.sql(f"CREATE DATABASE {database} OWNER {ROLE}")
     url = server.owner_url.replace(f"/{DATABASE}", f"/{database}")
+    if command == "serve":
+        migrations.upgrade(url)
     server.sql(f"ALTER ROLE {ROLE} SET default_transaction_read_only = on")
     try:
         env = {"RIDELOG_POSTGRES_URL": url, "RIDELOG_DATA_DIR": str(tmp_path), "RIDELOG_PORT": "0"}
