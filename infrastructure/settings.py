@@ -101,6 +101,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     consumer_group_prefix: Annotated[str, Meta(min_length=1, description="put before each consumer group")] = "ridelog"
     max_batch_items: Annotated[Positive, Meta(description="pings in one request")] = 10_000
     max_body_bytes: Annotated[Positive, Meta(description="bytes of one request's body")] = 8 * 1024 * 1024
+    max_connections: Annotated[Positive, Meta(description="open HTTP connections, above which new ones get 503")] = (
+        4_096
+    )
     ingest_queue_pings: Annotated[Positive, Meta(description="pings waiting for a commit before 503")] = 100_000
     commit_batch_pings: Annotated[Positive, Meta(description="pings in one transaction of the group commit")] = 5_000
     replay_http_events: Annotated[

@@ -51,6 +51,11 @@ REFUSED = Counter(
 DENIED = Counter(
     "ridelog_http_denied", "Requests refused with 401 (no token, or an unknown one) or 403 (another role)", ("status",)
 )
+HTTP_REFUSED = Counter(
+    "ridelog_http_refused",
+    "Requests that the HTTP server refused before any route, and connections closed unanswered, by code",
+    ("code",),
+)
 QUEUE = named_gauge("ridelog_ingest_queue_pings", "Pings that wait for a transaction")
 QUEUE_CAPACITY = named_gauge("ridelog_ingest_queue_capacity_pings", "Pings that may wait before requests are refused")
 COMMIT_SECONDS = Histogram("ridelog_commit_seconds", "Time of one group commit", buckets=_SECONDS)

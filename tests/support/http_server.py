@@ -1,4 +1,4 @@
-"""A real uvicorn on a free port for tests that bring their own client."""
+"""The real HTTP server on a free port, for tests that bring their own client."""
 
 from __future__ import annotations
 
@@ -10,21 +10,28 @@ import uvicorn
 from litestar import Litestar
 
 from infrastructure.embedded.ports import free_port
+from infrastructure.processes.http_limits import ConnectionLimits
+from infrastructure.processes.http_server import server_config
 from tests.support.waiting import eventually
 
 
 @contextmanager
-def served(application: Litestar) -> Iterator[str]:
+def served(application: Litestar, limits: ConnectionLimits | None = None) -> Iterator[str]:
     """The application's URL, while it is served in a thread."""
+    with serving(application, limits) as (url, _):
+        yield url
+
+
+@contextmanager
+def serving(application: Litestar, limits: ConnectionLimits | None = None) -> Iterator[tuple[str, uvicorn.Server]]:
+    """The application's URL and its server, while it is served in a thread."""
     port = free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(application, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=5)
-    )
+    server = uvicorn.Server(server_config(application, "127.0.0.1", port, limits or ConnectionLimits()))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         eventually(lambda: server.started, what="uvicorn has started")
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", server
     finally:
         server.should_exit = True
-        thread.join(timeout=10)
+        thread.join(timeout=15)
