@@ -10,6 +10,7 @@ import msgspec
 from litestar import Request
 from litestar.exceptions import InternalServerException
 
+from infrastructure.http.content_coding import MAX_PIECE_BYTES, Inflater, coding_of
 from infrastructure.http.errors import ApiError
 
 _DECODER = msgspec.json.Decoder()
@@ -65,10 +66,11 @@ _PATIENCE: Final = Patience()
 async def read_body(
     request: Request[Any, Any, Any], limit: int, room: Room = _ROOM, patience: Patience = _PATIENCE
 ) -> bytes:
-    """The whole body.
+    """The whole body, without its Content-Encoding.
 
-    Raises ApiError 413 past ``limit`` bytes, by its declared length or while it comes; NoRoom likewise, where all that
-    are read take too much; 400 if it ends early, and 408 if it takes longer than ``patience`` has.
+    Raises ApiError 413 past ``limit`` bytes, as sent or inflated, by its declared length or while it arrives; NoRoom
+    if all bodies that are read take too much; 400 if it ends early or is damaged; 408 if it takes longer than
+    ``patience`` has; 415 for a coding that is not read.
     """
     declared = request.headers.get("content-length")
     if declared is not None and declared.isdigit():
@@ -76,6 +78,10 @@ async def read_body(
             raise _too_large(limit)
         # Looked at, not taken: only what has come takes memory, and whoever declares much and sends nothing takes none.
         room.refuse_without(int(declared), limit)
+    encodings = request.headers.getall("content-encoding", None)
+    coding = coding_of(encodings) if encodings else None
+    inflater = Inflater(coding) if coding is not None else None
+    sent_bytes = 0
     clock = asyncio.get_running_loop().time
     body = bytearray()  # a list of parts would hold many times their bytes where they come one by one
     whole_by = clock() + patience.whole_s
@@ -83,11 +89,17 @@ async def read_body(
         async with asyncio.timeout_at(min(clock() + patience.stalled_s, whole_by)) as waited:
             async for chunk in request.stream():
                 waited.reschedule(min(clock() + patience.stalled_s, whole_by))
-                if len(body) + len(chunk) > limit:
-                    raise _too_large(limit)
-                room.refuse_without(len(chunk), limit)
-                room.held += len(chunk)
-                body += chunk
+                sent_bytes += len(chunk)
+                for piece in (chunk,) if inflater is None else inflater.feed(chunk):
+                    if max(len(body) + len(piece), sent_bytes) > limit:
+                        raise _too_large(limit)
+                    room.refuse_without(len(piece), limit)
+                    room.held += len(piece)
+                    body += piece
+                    if inflater is not None and len(piece) == MAX_PIECE_BYTES:
+                        await asyncio.sleep(0)
+        if inflater is not None:
+            inflater.finish()
         return bytes(body)
     except TimeoutError as error:
         raise ApiError(408, "body_stalled", patience.words()) from error
@@ -120,4 +132,4 @@ def finite_integer(digits: str) -> int | float:
 
 
 def _too_large(limit: int) -> ApiError:
-    return ApiError(413, "body_too_large", f"a body may have {limit} bytes; send the pings in several requests")
+    return ApiError(413, "body_too_large", f"a body may have {limit} bytes, inflated; send it in several requests")

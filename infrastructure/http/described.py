@@ -14,6 +14,7 @@ _MEANING: Final = {
     404: "not known, or not yet",
     408: "the body stopped coming, or came too slowly; send it again",
     413: "too many items or bytes",
+    415: "a Content-Encoding that is not read; Accept-Encoding names those that are",
     422: "understood, and more than this server does at once",
     500: "something went wrong here; the log of this node has the details",
     503: "away or busy; Retry-After says when to try again",

@@ -45,7 +45,8 @@ class PingsOperation(Operation):
     def __post_init__(self) -> None:
         self.request_body = RequestBody(
             required=True,
-            description="A ping, or an array of 1 to 10,000; at most 8 MiB. Items are judged one by one.",
+            description="A ping, or an array of 1 to 10,000; at most 8 MiB, inflated. Content-Encoding may be gzip or "
+            "deflate. Items are judged one by one.",
             content={
                 "application/json": OpenAPIMediaType(
                     schema=Schema(

@@ -60,7 +60,7 @@ def pings_route(
         operation_class=PingsOperation,
         summary="Record GPS pings",
         tags=["ingest"],
-        responses={200: ResponseSpec(Accepted, generate_examples=False)} | errors(400, 408, 413, 503),
+        responses={200: ResponseSpec(Accepted, generate_examples=False)} | errors(400, 408, 413, 415, 503),
     )
     async def post_pings(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Answers after the commit; one request is one transaction. A ping sent again is recorded once."""
