@@ -19,6 +19,7 @@ from domain.features.speed_window import SpeedState
 from infrastructure.http.auth import Authorizer
 from infrastructure.http.denials import Denials
 from infrastructure.http.errors import HANDLERS
+from infrastructure.http.head import HeadApplication
 from infrastructure.http.health import Check, health_routes
 from infrastructure.http.hosts import local_only
 from infrastructure.http.index import index
@@ -66,7 +67,7 @@ def build(settings: Settings, parts: Parts) -> Litestar:
         index,
         *parts.routers,
     ]
-    return Litestar(
+    return HeadApplication(
         handlers,
         guards=guards(settings),
         exception_handlers=HANDLERS,

@@ -38,7 +38,14 @@ def on_api_error(_request: Request[Any, Any, Any], error: ApiError) -> Response[
 def on_http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
     status = error.status_code
     code = "invalid_request" if isinstance(error, ValidationException) else _code(status)
-    return _body(status, code, _words(error), dict(error.headers or {}))
+    return _body(status, code, _words(error), headers_of(error))
+
+
+def headers_of(error: HTTPException) -> dict[str, str]:
+    """The headers of an error's response. Where GET is allowed, HEAD is."""
+    headers = dict(error.headers or {})
+    allowed = headers.get("allow", "")
+    return headers | {"allow": f"{allowed}, HEAD"} if "GET" in allowed.split(", ") else headers
 
 
 def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:

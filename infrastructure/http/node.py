@@ -9,6 +9,7 @@ from litestar import Litestar
 
 from infrastructure.http.application import guards
 from infrastructure.http.errors import HANDLERS
+from infrastructure.http.head import HeadApplication
 from infrastructure.http.health import Check, health_routes
 from infrastructure.settings import Settings
 
@@ -20,7 +21,7 @@ def node_application(
     on_shutdown: Sequence[Callable[[], Any]] = (),
 ) -> Litestar:
     """``/health/live``, ``/health/ready``, ``/metrics`` and nothing else."""
-    return Litestar(
+    return HeadApplication(
         health_routes(checks, refresh_metrics),
         guards=guards(settings),
         exception_handlers=HANDLERS,

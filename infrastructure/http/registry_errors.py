@@ -10,7 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from sqlalchemy.exc import SQLAlchemyError
 
-from infrastructure.http.errors import ApiError
+from infrastructure.http.errors import ApiError, headers_of
 from infrastructure.registry.compatibility import InvalidSchema
 from infrastructure.registry.refusals import Incompatible, Refused
 
@@ -48,7 +48,7 @@ def _on_refused(_request: _Request, error: ApiError) -> Response[bytes]:
 
 
 def _on_http_error(_request: _Request, error: HTTPException) -> Response[bytes]:
-    return _error(error.status_code, error.status_code, error.detail, dict(error.headers or {}))
+    return _error(error.status_code, error.status_code, error.detail, headers_of(error))
 
 
 def _on_database_error(request: _Request, error: SQLAlchemyError) -> Response[bytes]:

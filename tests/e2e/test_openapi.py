@@ -80,3 +80,31 @@ def test_any_body_is_answered_as_described(ridelog: Ridelog, description: dict[s
         check(description, "post", "/pings", ridelog.http.post("/pings", content=body))
 
     post()
+
+
+REGISTRY = (
+    "/registry/",
+    "/registry/subjects",
+    "/registry/schemas/types",
+    "/registry/config",
+    "/registry/mode",
+    "/registry/subjects/com.delivery.events.GpsPing/versions",
+    "/registry/subjects/com.delivery.events.GpsPing/versions/latest",
+    "/registry/subjects/nobody/versions",
+    "/registry/nothing",
+)
+
+
+def test_regression_head_is_answered_wherever_get_is(ridelog: Ridelog, description: dict[str, Any], rider: str) -> None:
+    """It was 405 on all of them; RFC 9110, 9.3.2: the same status and headers, without the body."""
+    paths = [path.replace("{rider_id}", rider) for path, routes in description["paths"].items() if "get" in routes]
+    ridelog.post([{"rider_id": rider, "latitude": 52.5, "longitude": 13.4, "event_timestamp_ms": 1_700_000_000_000}])
+    for path in (*paths, *REGISTRY, "/schema", "/nowhere"):
+        got, head = ridelog.http.get(path), ridelog.http.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+        assert head.status_code != 405
+        assert set(head.headers) == set(got.headers), path
+        assert head.headers["content-type"] == got.headers["content-type"], path
+        if path != "/metrics":  # which has other numbers each time
+            assert head.headers["content-length"] == got.headers["content-length"], path
+    assert ridelog.http.head("/pings").status_code == 405
