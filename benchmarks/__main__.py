@@ -16,6 +16,7 @@ EVERY = (
     "kafka_clients",
     "speed_estimate",
     "speed_read",
+    "http_servers",
     "end_to_end",
     "time_travel",
 )
