@@ -57,7 +57,7 @@ def environment(folder: Path) -> str:
         text=True,
     )
     (Path(found.stdout.strip()) / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
     if subprocess.run(install, check=False).returncode:
         print(f"{', '.join(PACKAGES)} could not be installed")
     return str(python)

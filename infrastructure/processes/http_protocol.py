@@ -58,6 +58,7 @@ class BoundedHttpProtocol(StrictHttpReader):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._lingering: Any = _LingeringTransport(transport, self._end)
         self._place = self._open.enter(self, len(self.connections))
         if self._place is Place.NONE:
             transport.abort()
@@ -111,7 +112,7 @@ class BoundedHttpProtocol(StrictHttpReader):
     def _begin(self, app: Any, *, keep_alive: bool, waits: bool) -> None:
         self.cycle = _Cycle(
             scope=self.scope,
-            transport=cast("Any", _LingeringTransport(self.transport, self._end)),
+            transport=self._lingering,
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,

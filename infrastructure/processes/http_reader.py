@@ -103,12 +103,15 @@ class StrictHttpReader(HttpToolsProtocol):
             self._stop(head_too_large(self._limits.max_head_bytes))
         if not self._in_head:
             return  # A trailer. As a header it would change a request that is checked and under way.
+        # Without the base class's own method: a call for each header is felt at 5,000 requests a second.
         name = name.lower()
+        self.headers.append((name, value))
         if name == b"host":
             self._hosts += 1
         elif name == b"transfer-encoding":
             self._codings.append(value.lower())
-        super().on_header(name, value)
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
         if self._replaying:
