@@ -7,9 +7,9 @@ from math import cos, radians, sin
 from typing import Literal, NamedTuple
 
 from domain.features.geo import EARTH_RADIUS_M
-from domain.features.speed_window import WindowPing
+from domain.features.speed_window import WINDOW_PINGS, WindowPing
 
-Reason = Literal["duplicate", "stale", "inaccurate", "unreachable", "detour"]
+Reason = Literal["duplicate", "repeated", "stale", "inaccurate", "unreachable", "detour"]
 
 STALE_MS = 180_000
 """Older than this before the newest ping is another ride: a burst flushed after a gap must not dilute the present."""
@@ -50,13 +50,21 @@ def accuracy_m(ping: WindowPing) -> float:
 
 
 def eligible(window: Sequence[WindowPing], rejected: dict[int, Reason]) -> list[int]:
-    """Indices of the pings that are new, precise and recent."""
+    """Indices of the pings that are new, precise and recent.
+
+    A position that equals the one before to the last bit was not measured again: a fused provider or a fast log tick
+    sent it under a new time. Its first sending alone dates it. The first sending of the oldest position may have left a
+    full window; if the phone repeats positions, that one has no date and is rejected too. Dated by a late repeat, a
+    step of ten seconds would count as one of a second, and the rider as ten times as fast.
+    """
     oldest_ms = window[-1].t_ms - STALE_MS if window else 0
     indices: list[int] = []
     previous: WindowPing | None = None
     for index, ping in enumerate(window):
         if previous is not None and ping.t_ms == previous.t_ms and ping.event_id == previous.event_id:
             rejected[index] = "duplicate"
+        elif previous is not None and _same_position(ping, previous):
+            rejected[index] = "repeated"
         elif ping.t_ms < oldest_ms:
             rejected[index] = "stale"
         elif accuracy_m(ping) > MAX_ACCURACY_M:
@@ -64,7 +72,16 @@ def eligible(window: Sequence[WindowPing], rejected: dict[int, Reason]) -> list[
         else:
             indices.append(index)
         previous = ping
+    reasons = list(rejected.values())
+    is_full = len(window) - reasons.count("duplicate") >= WINDOW_PINGS
+    if indices and indices[0] == 0 and is_full and "repeated" in reasons:
+        rejected[0] = "repeated"
+        del indices[0]
     return indices
+
+
+def _same_position(a: WindowPing, b: WindowPing) -> bool:
+    return a.latitude == b.latitude and a.longitude == b.longitude
 
 
 def on_plane(window: Sequence[WindowPing], indices: Sequence[int]) -> list[Fix]:

@@ -98,7 +98,7 @@ def test_a_steady_rider_keeps_its_speed_through_the_noise(interval_s: float, spe
 
 
 @pytest.mark.parametrize("interval_s", INTERVALS_S)
-@pytest.mark.parametrize("speed_mps", [0.0, 1.0, 4.0, 20.0])
+@pytest.mark.parametrize("speed_mps", [1.0, 4.0, 20.0])
 def test_the_speed_is_exact_without_noise(interval_s: float, speed_mps: float) -> None:
     assert robust_speed_mps(ride([speed_mps * interval_s * i for i in range(10)], interval_s)) == speed_mps
 
@@ -115,8 +115,8 @@ def test_the_inflation_covers_the_worst_correlation() -> None:
     worst = 0.0
     for interval_s in (1, 2, 3, 5, 10, 15):
         for count in range(2, 11):
-            still = ride([0.0] * count, interval_s)
-            fixes = on_plane(still, eligible(still, {}))
+            steady = ride([float(i) for i in range(count)], interval_s)
+            fixes = [fix._replace(x=0.0) for fix in on_plane(steady, eligible(steady, {}))]
             gains = []
             for i, fix in enumerate(fixes):
                 moved = motion([*fixes[:i], fix._replace(x=fix.x + 1.0), *fixes[i + 1 :]])
@@ -178,7 +178,7 @@ def test_an_old_burst_does_not_dilute_the_present() -> None:
     year_ms = 366 * 86_400_000
     fresh = ride([30.0 * i for i in range(5)])
     for gap_ms in (200_000, year_ms):
-        old = [ping._replace(t_ms=ping.t_ms - gap_ms) for ping in ride([0.0] * 5)]
+        old = [ping._replace(t_ms=ping.t_ms - gap_ms) for ping in ride([-1.0 * i for i in range(1, 6)])]
         assert robust_speed_mps([*old, *fresh]) == robust_speed_mps(fresh) == pytest.approx(6.0, abs=0.01)
     assert robust_speed_mps([*fresh[:1], fresh[1]._replace(t_ms=fresh[1].t_ms + year_ms)]) is None
 
@@ -218,8 +218,65 @@ def test_a_device_that_contradicts_its_own_fixes_is_not_believed(claim: float) -
     assert robust_speed_mps([*window[:-1], window[-1]._replace(speed_mps=claim)]) == 6.0
 
 
-def test_frozen_fixes_stay_at_rest_whatever_the_device_claims() -> None:
-    assert robust_speed_mps(ride([0.0] * 10, 1, speed_mps=8.0)) == 0.0
+@pytest.mark.parametrize("claim", [None, 8.0])
+@pytest.mark.parametrize("interval_s", INTERVALS_S)
+def test_a_position_repeated_to_the_last_bit_shows_neither_rest_nor_motion(
+    interval_s: float, claim: float | None
+) -> None:
+    """Issue 13, number 18: ten sendings of one fix are one measurement."""
+    frozen = ride([0.0] * 10, interval_s, speed_mps=claim)
+    assert robust_speed_mps(frozen) is None
+    assert [verdict.rejected for verdict in explain(frozen)] == ["repeated"] * 10
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 3])
+@pytest.mark.parametrize("speed_mps", [4.0, 12.0])
+def test_a_repeated_fix_is_dated_by_its_first_sending(speed_mps: float, repeats: int) -> None:
+    window = ride([speed_mps * 3 * (i - i % (repeats + 1)) for i in range(10)], 3, accuracy_m=3.0)
+    assert robust_speed_mps(window) == pytest.approx(speed_mps, abs=0.1)
+    verdicts = explain(window)
+    assert {verdict.event_id for verdict in verdicts if verdict.weight} <= {
+        ping.event_id for i, ping in enumerate(window) if i % (repeats + 1) == 0
+    }
+
+
+def test_the_oldest_position_of_a_full_window_has_no_date_if_the_phone_repeats() -> None:
+    """Its first sending has left the window: dated by its last, 40 m in 4 s would be 40 m in 1 s."""
+    cut = ride([0.0] + [40.0] * 4 + [80.0] * 4 + [120.0], 1, accuracy_m=3.0)
+    assert robust_speed_mps(cut) == pytest.approx(10.0, abs=0.3)
+    assert explain(cut)[0].rejected == "repeated"
+    # Below ten pings the oldest one is the rider's first.
+    assert explain(cut[1:])[0].rejected is None
+
+
+def test_the_speed_of_a_fix_repeated_for_too_long_is_unknown() -> None:
+    moving = [8.0 * i for i in range(5)]
+    assert robust_speed_mps(ride([*moving, 32.0, 32.0], 4, accuracy_m=3.0)) == pytest.approx(2.0, abs=0.1)
+    assert robust_speed_mps(ride([*moving, 32.0, 32.0, 32.0], 4, accuracy_m=3.0)) is None
+
+
+def test_rest_is_served_where_the_few_fixes_between_repeats_show_it() -> None:
+    parked = [0.0, 0.0, 0.2, 0.2, 0.1, 0.1, 0.3, 0.3, 0.2, 0.2]
+    assert robust_speed_mps(ride(parked, 1, accuracy_m=10.0)) == 0.0
+    # 9 m in 2 s, of 10 m accuracy: a parked phone or a car.
+    assert robust_speed_mps(ride([0.0, 0.0, 9.0, 9.0], 1, accuracy_m=10.0)) is None
+
+
+@pytest.mark.parametrize("fresh", [1, 2, 5])
+@pytest.mark.parametrize("claim", [0.65, 1.82])
+def test_a_phone_that_wakes_up_is_not_served_its_own_speed(claim: float, fresh: int) -> None:
+    """Issue 13, number 18: after hours of rest, a few fixes cannot contradict what the phone says of its speed."""
+    asleep = ride([0.5 * i for i in range(10 - fresh)], 30, accuracy_m=10.0)
+    awake = ride([10.0 + i % 2 for i in range(fresh)], 1, accuracy_m=10.0, speed_mps=claim)
+    hours_ms = 3 * 3_600_000
+    window = [
+        *asleep,
+        *(ping._replace(t_ms=ping.t_ms + hours_ms, event_id=f"{i:x}" * 32) for i, ping in enumerate(awake)),
+    ]
+    assert robust_speed_mps(window) == (None if fresh == 1 else 0.0)
+    # The last position, sent again before the phone has a new one.
+    stale = asleep[-1]._replace(t_ms=awake[0].t_ms + hours_ms - 1_000, speed_mps=claim)
+    assert robust_speed_mps([*window[1:-fresh], stale, *window[-fresh:]]) in {None, 0.0}
 
 
 arbitrary = st.builds(
@@ -228,8 +285,8 @@ arbitrary = st.builds(
     | st.integers(0, 300).map(lambda s: START_MS + 1000 * s)
     | st.integers(946_684_800_000, 4_102_444_800_000),
     st.integers(0, 15).map(lambda number: f"{number:032x}"),
-    st.sampled_from([-90.0, 0.0, 90.0]) | st.floats(-90, 90) | st.floats(52.0, 52.01),
-    st.sampled_from([-180.0, 0.0, 180.0]) | st.floats(-180, 180) | st.floats(13.0, 13.01),
+    st.sampled_from([-90.0, 0.0, 90.0, 52.0, 52.001]) | st.floats(-90, 90) | st.floats(52.0, 52.01),
+    st.sampled_from([-180.0, 0.0, 180.0, 13.0]) | st.floats(-180, 180) | st.floats(13.0, 13.01),
     st.none() | st.floats(0, 40, width=32) | st.floats(0, 2.0**127, width=32),
     st.none() | st.floats(0, 40, width=32) | st.floats(0, 2.0**127, width=32),
 )
