@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from domain.features import geo, rider_hours, track
+from domain.features import event_time, geo, rider_hours, track
 from projections.protocol import Projection
 from read_models import analytics, analytics_rows, analytics_state
 
 ANALYTICS = Projection(
     name=analytics.NAME,
     stream="Rider",
-    fold_version=1,
+    fold_version=2,
     initial=rider_hours.EMPTY,
     fold=rider_hours.fold,
     encode=analytics_state.encode,
     decode=analytics_state.decode,
-    modules=(geo, track, rider_hours, analytics_rows, analytics_state),
+    modules=(event_time, geo, track, rider_hours, analytics_rows, analytics_state),
     store="postgres",
     tables=analytics.TABLES,
     changes=analytics_rows.changes,

@@ -59,8 +59,8 @@ class Checkpoints(Protocol):
         """The one at this very position."""
         ...
 
-    def decided(self, key: str, position: int, happened_by_ms: int) -> list[Stretch]:
-        """Where no event has to be looked at, up to ``position``, by version.
+    def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
+        """Where all events were sent as of ``sent_by_ms`` or before, or none was; up to ``position``, by version.
 
         Neighbours of one kind are one stretch: a few, however many checkpoints the key has.
         """
@@ -79,7 +79,7 @@ class NoCheckpoints:
     def at(self, key: str, position: int) -> Kept | None:
         return None
 
-    def decided(self, key: str, position: int, happened_by_ms: int) -> list[Stretch]:
+    def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
         return []
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from domain.contracts import UndecodableError
+from domain.features.event_time import effective_time_ms
 from domain.features.keyed_event import KeyedEvent
 from projections.checkpoints import EVERY, Checkpoint
 from projections.ports import LoggedEvent, Parked
@@ -27,7 +28,7 @@ UNREACHED = 1 << 62
 
 
 class Folded(NamedTuple, Generic[S]):
-    """``states`` of the keys that changed, also ``encoded``; ``newest_ms`` is the newest event time among them.
+    """``states`` of the keys that changed, also ``encoded``; ``newest_ms`` is the newest effective time among them.
 
     ``checkpoints``: states on the way, at every EVERYth version of a key.
     """
@@ -117,7 +118,7 @@ class Fold(Generic[S]):
                 rows.setdefault(key, []).extend(made)
             elif version % every == 0:
                 checkpoints.append(Checkpoint(key, version, position, written, payload))
-            at_ms = data.get("event_timestamp_ms", 0)
+            at_ms = effective_time_ms(data) if "event_timestamp_ms" in data else 0
             if at_ms > newest_ms:  # noqa: PLR1730 (max() costs twice as much, and this runs for every event)
                 newest_ms = at_ms
         try:
@@ -126,6 +127,13 @@ class Fold(Generic[S]):
             raise _Unwritable from error
         changed = merged(change for kept in rows.values() for change in kept)
         return Folded(states, encoded, changed, parked, newest_ms, checkpoints)
+
+    def effective_time_ms(self, event: LoggedEvent, sent_ms: int) -> int:
+        """When ``event`` happened; as it was sent, if it cannot be decoded. Raises what ``decode`` raises otherwise."""
+        try:
+            return effective_time_ms(self._decode(event.payload))
+        except (UndecodableError, KeyError):
+            return sent_ms
 
     def refused(self, event: LoggedEvent, error: Exception) -> Parked:
         """The mark for an event whose result the sink's server refuses."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.features import latest_location
+from domain.features import event_time, latest_location
 from projections.protocol import Projection, Publication
 from read_models import location
 from read_models.location_view import VIEW
@@ -10,13 +10,13 @@ from read_models.location_view import VIEW
 LOCATIONS = Projection(
     name=location.NAME,
     stream="Rider",
-    fold_version=1,
+    fold_version=2,
     initial=latest_location.EMPTY,
     fold=latest_location.fold,
     encode=location.encode,
     decode=location.decode,
     # What is published is in them too: another record of the same state is another generation, told anew.
-    modules=(latest_location, location),
+    modules=(event_time, latest_location, location),
     publication=Publication(topic=location.TOPIC, record=location.RECORD, values=location.values),
     view=VIEW,
 )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from domain.features import speed_window
+from domain.features import event_time, speed_window
 from projections.protocol import Projection
 from read_models import speed, speed_state
 
 SPEED = Projection(
     name=speed.NAME,
     stream="Rider",
-    fold_version=1,
+    fold_version=2,
     initial=speed_window.EMPTY,
     fold=speed_window.fold,
     encode=speed_state.encode,
     decode=speed_state.decode,
-    modules=(speed_window, speed_state),
+    modules=(event_time, speed_window, speed_state),
     view=speed.VIEW,
 )

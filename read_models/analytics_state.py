@@ -9,9 +9,9 @@ from itertools import chain
 from domain.features.rider_hours import Maxima, RiderHours
 from domain.features.track import TrackFix
 
-_FORMAT = 1
+_FORMAT = 2
 _HEAD = struct.Struct(">BqqqqqqqqB")
-_FIX = struct.Struct(">q16sddq")
+_FIX = struct.Struct(">q16sddqq")
 
 
 class UnreadableState(Exception):
@@ -20,11 +20,11 @@ class UnreadableState(Exception):
 
 @cache
 def _fixes(count: int) -> struct.Struct:
-    return struct.Struct(">" + "q16sddq" * count)
+    return struct.Struct(">" + "q16sddqq" * count)
 
 
 def encode(state: RiderHours) -> bytes:
-    """66 bytes of head and 48 a fix, big-endian; equal states give equal bytes (invariant 8)."""
+    """66 bytes of head and 56 a fix, big-endian; equal states give equal bytes (invariant 8)."""
     window = state.window
     head = _HEAD.pack(_FORMAT, state.version, state.position, *state.settled, *state.newest, len(window))
     return head + _fixes(len(window)).pack(*chain.from_iterable(window))

@@ -13,9 +13,9 @@ NAME = "locations"
 TOPIC = "rider-locations"
 RECORD = "RiderLocation"
 
-_FORMAT = 1
+_FORMAT = 2
 _HEAD = struct.Struct(">Bqq")
-_FIX = struct.Struct(">q16sddf")
+_FIX = struct.Struct(">q16sddfq")
 
 
 class UnreadableState(Exception):
@@ -23,7 +23,7 @@ class UnreadableState(Exception):
 
 
 def encode(state: LocationState) -> bytes:
-    """17 bytes of head and 44 of the latest ping, big-endian; equal states give equal bytes (invariant 8).
+    """17 bytes of head and 52 of the latest ping, big-endian; equal states give equal bytes (invariant 8).
 
     An unknown accuracy is kept as NaN, which no accepted ping carries.
     """
@@ -32,7 +32,7 @@ def encode(state: LocationState) -> bytes:
     if fix is None:
         return head
     accuracy = math.nan if fix.accuracy_m is None else fix.accuracy_m
-    return head + _FIX.pack(fix.t_ms, bytes.fromhex(fix.event_id), fix.latitude, fix.longitude, accuracy)
+    return head + _FIX.pack(fix.t_ms, bytes.fromhex(fix.event_id), fix.latitude, fix.longitude, accuracy, fix.ahead_ms)
 
 
 def decode(data: bytes) -> LocationState:
@@ -42,11 +42,11 @@ def decode(data: bytes) -> LocationState:
     _, version, position = _HEAD.unpack_from(data)
     if len(data) == _HEAD.size:
         return LocationState(version, position, None)
-    t_ms, event_id, latitude, longitude, accuracy = _FIX.unpack_from(data, _HEAD.size)
+    t_ms, event_id, latitude, longitude, accuracy, ahead_ms = _FIX.unpack_from(data, _HEAD.size)
     return LocationState(
         version,
         position,
-        Fix(t_ms, event_id.hex(), latitude, longitude, None if math.isnan(accuracy) else accuracy),
+        Fix(t_ms, event_id.hex(), latitude, longitude, None if math.isnan(accuracy) else accuracy, ahead_ms),
     )
 
 

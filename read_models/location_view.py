@@ -26,7 +26,7 @@ def row(rider_id: str, state: LocationState, at_ms: int, _limits: Limits, _allow
     """The latest place and its age at ``at_ms``, under COLUMNS; a place does not expire, its reader sees the age."""
     found = values(rider_id, state) or {"version": state.version, "position": state.position}
     t_ms = found.get("event_timestamp_ms")
-    every = {**found, "rider_id": rider_id, "age_ms": None if t_ms is None else at_ms - t_ms}
+    every = {**found, "rider_id": rider_id, "age_ms": None if t_ms is None else max(0, at_ms - t_ms)}
     return {name: every.get(name) for name in COLUMNS}
 
 

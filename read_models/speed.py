@@ -70,7 +70,7 @@ def row(rider_id: str, found: SpeedFeatures, at_ms: int, limits: Limits, allow_e
     unless ``allow_expired``. A rider without pings has nothing to be fresh, and is expired.
     """
     last = found.newest
-    age_ms = None if last is None else at_ms - last.t_ms
+    age_ms = None if last is None else max(0, at_ms - last.t_ms)
     verdict: Status = "expired" if age_ms is None else status(age_ms, limits)
     shown = last is not None and (verdict != "expired" or allow_expired)
     return {

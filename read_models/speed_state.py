@@ -7,9 +7,9 @@ import struct
 
 from domain.features.speed_window import SpeedState, WindowPing
 
-_FORMAT = 1
+_FORMAT = 2
 _HEAD = struct.Struct(">BqqqqB")
-_PING = struct.Struct(">q16sddff")
+_PING = struct.Struct(">q16sddffq")
 
 
 class UnreadableState(Exception):
@@ -17,7 +17,7 @@ class UnreadableState(Exception):
 
 
 def encode(state: SpeedState) -> bytes:
-    """34 bytes of head and 48 a ping, big-endian; equal states give equal bytes (invariant 8).
+    """34 bytes of head and 56 a ping, big-endian; equal states give equal bytes (invariant 8).
 
     An unknown accuracy or speed is kept as NaN, which no accepted ping carries.
     """
@@ -30,6 +30,7 @@ def encode(state: SpeedState) -> bytes:
             ping.longitude,
             math.nan if ping.accuracy_m is None else ping.accuracy_m,
             math.nan if ping.speed_mps is None else ping.speed_mps,
+            ping.ahead_ms,
         )
         for ping in state.window
     ]
@@ -47,7 +48,9 @@ def decode(data: bytes) -> SpeedState:
     return SpeedState(version, position, pings, too_late, window)
 
 
-def _ping(t_ms: int, event_id: bytes, latitude: float, longitude: float, accuracy: float, speed: float) -> WindowPing:
+def _ping(
+    t_ms: int, event_id: bytes, latitude: float, longitude: float, accuracy: float, speed: float, ahead_ms: int
+) -> WindowPing:
     return WindowPing(
         t_ms,
         event_id.hex(),
@@ -55,4 +58,5 @@ def _ping(t_ms: int, event_id: bytes, latitude: float, longitude: float, accurac
         longitude,
         None if math.isnan(accuracy) else accuracy,
         None if math.isnan(speed) else speed,
+        ahead_ms,
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from domain.features.event_time import effective_time_ms
 from domain.features.keyed_event import KeyedEvent
 
 
 class Fix(NamedTuple):
-    """One accepted ping; ordered by (t_ms, event_id).
+    """One accepted ping; ordered by ``order``.
 
+    ``t_ms`` is its effective time, ``ahead_ms`` how much later it was sent to be: 0 unless the phone's clock is ahead.
     ``event_id`` is the UUID as 32 hex digits, which sort as the UUID does. Degrees, metres (68 % radius).
     """
 
@@ -19,6 +21,12 @@ class Fix(NamedTuple):
     latitude: float
     longitude: float
     accuracy_m: float | None
+    ahead_ms: int = 0
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """By effective time; pings of one reception by the time as sent."""
+        return self.t_ms, self.ahead_ms, self.event_id
 
 
 class LocationState(NamedTuple):
@@ -37,16 +45,18 @@ def fold(state: LocationState, event: KeyedEvent) -> LocationState:
     latest = state.latest
     if event.event_type == "GpsPing":
         fix = _fix(event.data)
-        if latest is None or fix[:2] > latest[:2]:
+        if latest is None or fix.order > latest.order:
             latest = fix
     return LocationState(event.version, event.position, latest)
 
 
 def _fix(data: Mapping[str, Any]) -> Fix:
+    t_ms = effective_time_ms(data)
     return Fix(
-        data["event_timestamp_ms"],
+        t_ms,
         data["event_id"].replace("-", ""),
         data["latitude"],
         data["longitude"],
         data["accuracy_meters"],
+        data["event_timestamp_ms"] - t_ms,
     )

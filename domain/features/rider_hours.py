@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from domain.features.event_time import effective_time_ms
 from domain.features.geo import haversine_mm
 from domain.features.keyed_event import KeyedEvent
 from domain.features.track import KEPT, NO_STEP, Step, TrackFix, step, way_mm
@@ -69,40 +70,38 @@ def fold(state: RiderHours, event: KeyedEvent) -> RiderHours:
     if event.event_type != "GpsPing":
         return state._replace(version=event.version, position=event.position, hours=(), minutes=())
     data = event.data
-    window, t_ms = state.window, data["event_timestamp_ms"]
+    window, t_ms = state.window, effective_time_ms(data)
     accuracy = data["accuracy_meters"]
     if accuracy is not None and accuracy > WORST_ACCURACY_M:
-        return _counted(state, event, rejected=1, too_late=0)
+        return _counted(state, event, t_ms, rejected=1, too_late=0)
     event_id = bytes.fromhex(data["event_id"].replace("-", ""))
-    if not window or (t_ms, event_id) > window[-1][:2]:
-        return _appended(state, event, event_id)
-    fix = TrackFix(t_ms, event_id, data["latitude"], data["longitude"], 0)
-    if len(window) == KEPT and fix[:2] < window[0][:2]:
-        return _counted(state, event, rejected=0, too_late=1)
+    fix = TrackFix(t_ms, event_id, data["latitude"], data["longitude"], 0, data["event_timestamp_ms"] - t_ms)
+    if not window or fix.order > window[-1].order:
+        return _appended(state, event, fix)
+    if len(window) == KEPT and fix.order < window[0].order:
+        return _counted(state, event, t_ms, rejected=0, too_late=1)
     return _inserted(state, event, fix)
 
 
-def _counted(state: RiderHours, event: KeyedEvent, *, rejected: int, too_late: int) -> RiderHours:
+def _counted(state: RiderHours, event: KeyedEvent, t_ms: int, *, rejected: int, too_late: int) -> RiderHours:
     """A ping that counts as a ping and says nothing about the way."""
-    t_ms = event.data["event_timestamp_ms"]
     hour = HourChange(t_ms // HOUR_MS, (1, rejected, too_late, *_lateness(event.data), 0, 0, 0, 0), None)
     minute = MinuteChange(t_ms // MINUTE_MS, (0, 1, rejected, too_late, 0, 0, 0, 0))
     return state._replace(version=event.version, position=event.position, hours=(hour,), minutes=(minute,))
 
 
-def _appended(state: RiderHours, event: KeyedEvent, event_id: bytes) -> RiderHours:
+def _appended(state: RiderHours, event: KeyedEvent, fix: TrackFix) -> RiderHours:
     """The way of almost all: a fix later than all others."""
-    window, data = state.window, event.data
-    t_ms, latitude, longitude = data["event_timestamp_ms"], data["latitude"], data["longitude"]
+    window, t_ms = state.window, fix.t_ms
     hour, minute = t_ms // HOUR_MS, t_ms // MINUTE_MS
     seen, mm, made = 1, 0, NO_STEP
     if window:
         last = window[-1]
-        mm = haversine_mm(last.latitude, last.longitude, latitude, longitude)
+        mm = haversine_mm(last.latitude, last.longitude, fix.latitude, fix.longitude)
         made = step(mm, t_ms - last.t_ms)
         seen = int(last.t_ms // MINUTE_MS != minute)
     newest = _higher(state.newest if state.newest.hour == hour else Maxima(hour, 0, 0), made)
-    kept, settled = _trimmed((*window, TrackFix(t_ms, event_id, latitude, longitude, mm)), state.settled)
+    kept, settled = _trimmed((*window, TrackFix(*fix[:4], mm, fix.ahead_ms)), state.settled)
     sums = made[:4]
     return RiderHours(
         event.version,
@@ -118,10 +117,10 @@ def _appended(state: RiderHours, event: KeyedEvent, event_id: bytes) -> RiderHou
 def _inserted(state: RiderHours, event: KeyedEvent, fix: TrackFix) -> RiderHours:
     """A fix before others that are kept: the step that it falls into is taken back, the two that it makes are added."""
     window = state.window
-    at = sum(kept[:2] < fix[:2] for kept in window)
+    at = sum(kept.order < fix.order for kept in window)
     after = window[at]
-    if after[:2] == fix[:2]:
-        return _counted(state, event, rejected=0, too_late=0)
+    if after.order == fix.order:
+        return _counted(state, event, fix.t_ms, rejected=0, too_late=0)
     before = window[at - 1] if at else None
     into, old = NO_STEP, NO_STEP
     if before is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import exp, hypot, sqrt
 from typing import NamedTuple
 
-from domain.features.speed_fixes import Fix, Reason, accuracy_m, eligible, on_plane
+from domain.features.speed_fixes import Fix, Reason, accuracy_m, eligible, on_plane, spaced_as_sent
 from domain.features.speed_outliers import without_detours, without_jumps
 from domain.features.speed_regression import MEMORY_S, MIN_FIXES_TO_WANDER, Motion
 from domain.features.speed_regression import motion as regression
@@ -63,14 +63,14 @@ def robust_speed_mps(pings: Sequence[WindowPing]) -> float | None:
     None means unknown, 0 that no motion can be told from noise. That hides the slowest: with true errors of 10 m, most
     of those at 1 m/s at 5 to 15 s a ping; at 1 Hz, where nine seconds are all there is to see, half of those at 3 m/s
     and a third of those at 4. On real bicycles the gate makes the mean 0.1 m/s too low at 3 s a ping, 0.2 at 15 s.
-    Pure; neither the order of ``pings`` nor a repeated (t_ms, event_id) matters.
+    Pure; neither the order of ``pings`` nor a ping given twice matters.
     """
     speed = _speed(_estimate(pings))
     return None if speed is None else round(speed, 3)
 
 
 def explain(pings: Sequence[WindowPing]) -> list[PingVerdict]:
-    """What each ping, by (t_ms, event_id), weighed in ``robust_speed_mps``; all weights are 0 where that is None."""
+    """What each ping weighed in ``robust_speed_mps``, in the window's order; all weights are 0 where that is None."""
     estimate = _estimate(pings)
     weights = [] if estimate.motion is None or _speed(estimate) is None else estimate.motion.weights
     shares = {fix.place: weight / sum(weights) for fix, weight in zip(estimate.fixes, weights, strict=False)}
@@ -79,7 +79,7 @@ def explain(pings: Sequence[WindowPing]) -> list[PingVerdict]:
 
 
 def _estimate(pings: Sequence[WindowPing]) -> _Estimate:
-    window = sorted(pings, key=_identity)
+    window = spaced_as_sent(sorted(pings, key=lambda ping: ping.order))
     rejected: dict[int, Reason] = {}
     fixes = on_plane(window, eligible(window, rejected))
     kept = without_jumps(fixes, rejected)
@@ -88,10 +88,6 @@ def _estimate(pings: Sequence[WindowPing]) -> _Estimate:
         kept = on_plane(window, [fix.place for fix in kept])
     kept = without_detours(kept, rejected)
     return _Estimate(window, kept, rejected, regression(kept))
-
-
-def _identity(ping: WindowPing) -> tuple[int, str]:
-    return ping.t_ms, ping.event_id
 
 
 def _speed(estimate: _Estimate) -> float | None:

@@ -49,6 +49,23 @@ def accuracy_m(ping: WindowPing) -> float:
     return max(reported, MIN_ACCURACY_M)
 
 
+def spaced_as_sent(window: Sequence[WindowPing]) -> list[WindowPing]:
+    """The window, with the pings of one reception as far apart as they were sent to be.
+
+    A clock that is ahead is wrong about now and right about seconds. Pings that it sent in one request share their
+    reception; all at one instant, they would have no speed. The latest of them keeps its time; order never changes.
+    """
+    latest_ahead_ms: dict[int, int] = {}
+    for ping in window:
+        latest_ahead_ms[ping.t_ms] = ping.ahead_ms
+    spaced: list[WindowPing] = []
+    for ping in window:
+        before_ms = latest_ahead_ms[ping.t_ms] - ping.ahead_ms if ping.ahead_ms else 0
+        t_ms = max(ping.t_ms - before_ms, spaced[-1].t_ms) if spaced else ping.t_ms - before_ms
+        spaced.append(ping._replace(t_ms=t_ms) if t_ms != ping.t_ms else ping)
+    return spaced
+
+
 def eligible(window: Sequence[WindowPing], rejected: dict[int, Reason]) -> list[int]:
     """Indices of the pings that are new, precise and recent.
 
@@ -61,7 +78,7 @@ def eligible(window: Sequence[WindowPing], rejected: dict[int, Reason]) -> list[
     indices: list[int] = []
     previous: WindowPing | None = None
     for index, ping in enumerate(window):
-        if previous is not None and ping.t_ms == previous.t_ms and ping.event_id == previous.event_id:
+        if previous is not None and ping.order == previous.order:
             rejected[index] = "duplicate"
         elif previous is not None and _same_position(ping, previous):
             rejected[index] = "repeated"

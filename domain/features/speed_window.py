@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from domain.features.event_time import effective_time_ms
 from domain.features.keyed_event import KeyedEvent
 
 WINDOW_PINGS = 10
 
 
 class WindowPing(NamedTuple):
-    """One accepted ping inside the window; ordered by (t_ms, event_id).
+    """One accepted ping inside the window; ordered by ``order``.
 
+    ``t_ms`` is its effective time, ``ahead_ms`` how much later it was sent to be: 0 unless the phone's clock is ahead.
     ``event_id`` is the UUID as 32 hex digits, which sort as the UUID does. Degrees, metres (68 % radius), m/s.
     """
 
@@ -22,6 +24,12 @@ class WindowPing(NamedTuple):
     longitude: float
     accuracy_m: float | None
     speed_mps: float | None
+    ahead_ms: int = 0
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """By effective time; pings of one reception by the time as sent. No two pings of a rider have the same."""
+        return self.t_ms, self.ahead_ms, self.event_id
 
 
 class SpeedState(NamedTuple):
@@ -52,22 +60,24 @@ def fold(state: SpeedState, event: KeyedEvent) -> SpeedState:
 
 
 def window_ping(data: Mapping[str, Any]) -> WindowPing:
+    t_ms = effective_time_ms(data)
     return WindowPing(
-        data["event_timestamp_ms"],
+        t_ms,
         data["event_id"].replace("-", ""),
         data["latitude"],
         data["longitude"],
         data["accuracy_meters"],
         data["speed_mps"],
+        data["event_timestamp_ms"] - t_ms,
     )
 
 
 def insert(window: tuple[WindowPing, ...], ping: WindowPing) -> tuple[WindowPing, ...]:
     """The window with ``ping`` in its place; the very same object if it does not enter."""
-    index = len(window)
-    while index and window[index - 1][:2] > ping[:2]:
+    index, order = len(window), ping.order
+    while index and window[index - 1].order > order:
         index -= 1
-    if index and window[index - 1][:2] == ping[:2]:
+    if index and window[index - 1].order == order:
         return window
     if len(window) < WINDOW_PINGS:
         return (*window[:index], ping, *window[index:])
@@ -77,4 +87,4 @@ def insert(window: tuple[WindowPing, ...], ping: WindowPing) -> tuple[WindowPing
 
 
 def _holds(window: tuple[WindowPing, ...], ping: WindowPing) -> bool:
-    return any(kept[:2] == ping[:2] for kept in window)
+    return any(kept.order == ping.order for kept in window)

@@ -20,8 +20,9 @@ LONGEST_MOVE_MS = 300_000
 
 
 class TrackFix(NamedTuple):
-    """One accepted fix; ordered by (t_ms, event_id). ``mm``: way from the fix before it, 0 for the very first.
+    """One accepted fix; ordered by ``order``. ``mm``: way from the fix before it, 0 for the very first.
 
+    ``t_ms`` is its effective time, ``ahead_ms`` how much later it was sent to be: 0 unless the phone's clock is ahead.
     ``event_id`` is the UUID's 16 bytes, which sort as the UUID does; degrees WGS84.
     """
 
@@ -30,6 +31,12 @@ class TrackFix(NamedTuple):
     latitude: float
     longitude: float
     mm: int
+    ahead_ms: int = 0
+
+    @property
+    def order(self) -> tuple[int, int, bytes]:
+        """By effective time; fixes of one reception by the time as sent."""
+        return self.t_ms, self.ahead_ms, self.event_id
 
 
 class Step(NamedTuple):

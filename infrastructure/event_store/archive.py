@@ -19,7 +19,7 @@ from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon
 
 _COLUMNS = "position, shard, seq, aggregate_key, version, event_type, payload"
-_HAPPENED = "event_time <= timestamptz 'epoch' + %s * interval '1 millisecond'"
+_SENT_BY = "event_time <= timestamptz 'epoch' + %s * interval '1 millisecond'"
 _LAST = text("SELECT version, position FROM events WHERE aggregate_id = :aggregate ORDER BY version DESC LIMIT 1")
 # Position grows with version: a binary search, where a filter would read all that came later. What is not there was
 # detached, and so lies before.
@@ -64,15 +64,15 @@ class PostgresArchive(PostgresLog):
             return int(connection.execute(_LAST_BY, {**values, "version": last.version}).scalar_one())
 
     def key_range(
-        self, stream: str, key: str, after_version: int, upto_version: int, happened_by_ms: int | None
+        self, stream: str, key: str, after_version: int, upto_version: int, sent_by_ms: int | None
     ) -> list[LoggedEvent]:
         values = (str(aggregate_id(stream, key)), after_version, upto_version)
-        return self._events(_KEY, values, happened_by_ms, "version")
+        return self._events(_KEY, values, sent_by_ms, "version")
 
     def shard_range(
-        self, stream: str, shard: int, after_seq: int, upto_seq: int, happened_by_ms: int | None
+        self, stream: str, shard: int, after_seq: int, upto_seq: int, sent_by_ms: int | None
     ) -> list[LoggedEvent]:
-        return self._events(_SHARD, (stream, shard, after_seq, upto_seq), happened_by_ms, "seq")
+        return self._events(_SHARD, (stream, shard, after_seq, upto_seq), sent_by_ms, "seq")
 
     def walk(
         self, stream: str, keys: Sequence[str] | None, shard: int, position: int, *, by_event_time: bool
@@ -101,14 +101,12 @@ class PostgresArchive(PostgresLog):
         except psycopg2.Error as error:
             raise PortUnavailable(f"Postgres: {str(error).strip()}") from error
 
-    def _events(
-        self, stretch: str, values: tuple[Any, ...], happened_by_ms: int | None, order: str
-    ) -> list[LoggedEvent]:
-        if happened_by_ms is not None:
+    def _events(self, stretch: str, values: tuple[Any, ...], sent_by_ms: int | None, order: str) -> list[LoggedEvent]:
+        if sent_by_ms is not None:
             # OFFSET 0: by version first. Statistics that are out of date may promise less by event time, and then all
             # that the key had done by then is read.
-            stretch = f"FROM (SELECT {_COLUMNS}, event_time {stretch} OFFSET 0) s WHERE {_HAPPENED}"
-            values = (*values, storable_ms(happened_by_ms))
+            stretch = f"FROM (SELECT {_COLUMNS}, event_time {stretch} OFFSET 0) s WHERE {_SENT_BY}"
+            values = (*values, storable_ms(sent_by_ms))
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return _logged(connection, f"SELECT {_COLUMNS} {stretch} ORDER BY {order}", values)
 

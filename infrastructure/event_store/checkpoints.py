@@ -99,13 +99,13 @@ class PostgresCheckpoints:
     def at(self, key: str, position: int) -> Kept | None:
         return self._one(_KEPT.where(self._of_key(key), c.position == position))
 
-    def decided(self, key: str, position: int, happened_by_ms: int) -> list[Stretch]:
+    def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
         values = {
             **self._of,
             "aggregate": aggregate_id(self._stream, key),
             "every": self._every,
             "position": position,
-            "ms": storable_ms(happened_by_ms),
+            "ms": storable_ms(sent_by_ms),
         }
         with unavailable_as_port_error(), self._engine.connect() as connection:
             rows = connection.execute(_DECIDED, values).all()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from sqlalchemy import Connection, text
 
 from domain.contracts import UndecodableError
+from domain.features.event_time import effective_time_ms
 
 _OF_POSITION = text(
     "SELECT extract(epoch FROM clock_timestamp() - recorded_at) FROM events WHERE position = :position + 1"
@@ -89,11 +90,12 @@ def before_commit(connection: Connection, head: int, decode: Callable[[bytes], M
     ingest: list[float] = []
     newest_ms: int | None = None
     for payload, recorded_ms, event_ms in connection.execute(_LATEST, {"after": head - LATEST}):
-        newest_ms = max(newest_ms or 0, int(event_ms))
         try:
             received_ms = decode(bytes(payload)).get("received_timestamp_ms", 0)
         except UndecodableError:
-            continue  # it is parked where it is folded; here it only has no times to tell
+            received_ms = 0  # it is parked where it is folded; here it only has no time of reception
+        times = {"event_timestamp_ms": int(event_ms), "received_timestamp_ms": received_ms}
+        newest_ms = max(newest_ms or 0, effective_time_ms(times))
         if received_ms:
             device.append((received_ms - float(event_ms)) / 1000)
             ingest.append((float(recorded_ms) - received_ms) / 1000)

@@ -89,7 +89,7 @@ class Observer:
             metrics.PARKED_KEYS.labels(stage).set(parked)
             metrics.REBUILD_DUE.labels(stage).set(0)
         if counters.event_time_ms:
-            metrics.STAGE_FRESHNESS.labels(stage).set(time.time() - counters.event_time_ms / 1000)
+            metrics.STAGE_FRESHNESS.labels(stage).set(max(0.0, time.time() - counters.event_time_ms / 1000))
 
     def _delay(self, fences: Mapping[int, Fence], head: LogHead) -> float:
         with self._engine.connect() as connection:

@@ -10,7 +10,7 @@ from projections.replay.as_of import AsOf, Horizon
 
 
 class TimedEvent(NamedTuple):
-    """An event with both of its times, in epoch milliseconds."""
+    """An event with its time as sent and the time of its recording, in epoch milliseconds."""
 
     event: LoggedEvent
     event_ms: int
@@ -18,7 +18,10 @@ class TimedEvent(NamedTuple):
 
 
 class Archive(Protocol):
-    """Committed events only, in order, without holes. Raises PortUnavailable."""
+    """Committed events only, in order, without holes. Raises PortUnavailable.
+
+    Event times are as sent, which is what the store has an index on; ``HappenedEvents`` reads by the effective ones.
+    """
 
     def head(self, stream: str) -> LogHead: ...
 
@@ -33,13 +36,13 @@ class Archive(Protocol):
         ...
 
     def key_range(
-        self, stream: str, key: str, after_version: int, upto_version: int, happened_by_ms: int | None
+        self, stream: str, key: str, after_version: int, upto_version: int, sent_by_ms: int | None
     ) -> list[LoggedEvent]:
-        """Events with ``after_version`` < version <= ``upto_version``, by version; those that had happened by then."""
+        """Events with ``after_version`` < version <= ``upto_version``, by version; sent as of then or before."""
         ...
 
     def shard_range(
-        self, stream: str, shard: int, after_seq: int, upto_seq: int, happened_by_ms: int | None
+        self, stream: str, shard: int, after_seq: int, upto_seq: int, sent_by_ms: int | None
     ) -> list[LoggedEvent]:
         """The same by seq, of one shard."""
         ...
@@ -49,6 +52,6 @@ class Archive(Protocol):
     ) -> Iterator[TimedEvent]:
         """Events of one shard up to ``position``, key by key (in code point order); of ``keys`` only, if given.
 
-        Within a key by version or, ``by_event_time``, by (event time, version). Streams in bounded memory.
+        Within a key by version or, ``by_event_time``, by (time as sent, version). Streams in bounded memory.
         """
         ...

@@ -11,6 +11,7 @@ from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
 from projections.replay.difference import Since, differing
+from projections.replay.happened import HappenedEvents
 from projections.replay.key import KeyReplay
 from read_models.view import Limits
 
@@ -43,6 +44,7 @@ def first_difference(
     replay = KeyReplay(projection, archive, checkpoints, decode)
     runs = [replay.run_from(key, first, side) for side in (left, right)]
     at_ms = max(left.at_ms, right.at_ms)
+    happened = HappenedEvents(archive, decode)
 
     def differ() -> bool:
         rows = [None if r.state is None else view.row(key, view.features(r.state), at_ms, _LIMITS, True) for r in runs]
@@ -50,7 +52,7 @@ def first_difference(
 
     found = Since(0, 0, "before") if differ() else None
     for after in range(first, last, EVERY):
-        chunks = [_counting(projection, archive, key, side, after, min(after + EVERY, last)) for side in (left, right)]
+        chunks = [_counting(projection, happened, key, side, after, min(after + EVERY, last)) for side in (left, right)]
         every = {event.version: event for chunk in chunks for event in chunk.values()}
         for version, event in sorted(every.items()):
             counts = [version in chunk for chunk in chunks]
@@ -65,8 +67,8 @@ def first_difference(
 
 
 def _counting(
-    projection: Projection[Any], archive: Archive, key: str, side: Horizon, after: int, until: int
+    projection: Projection[Any], happened: HappenedEvents, key: str, side: Horizon, after: int, until: int
 ) -> dict[int, LoggedEvent]:
     """The events of a range that count on one side, by version."""
-    events, _ = upto(archive.key_range(projection.stream, key, after, until, side.happened_by_ms), side.position)
+    events, _ = upto(happened.key_range(projection.stream, key, after, until, side.happened_by_ms), side.position)
     return {event.version: event for event in events}

@@ -12,6 +12,7 @@ from projections.ports import LoggedEvent, Parked
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
+from projections.replay.happened import HappenedEvents
 from projections.replay.key import KeyReplay
 from read_models.view import Limits
 
@@ -44,7 +45,8 @@ def explain(
     if found is None or found.state is None:
         return None if found is None else Explained(None, found.parked, [], [], 0)
     last = view.row(key, view.features(found.state), horizon.at_ms, _LIMITS, True)["version"]
-    events = archive.key_range(projection.stream, key, max(0, last - EVERY), last, horizon.happened_by_ms)
+    happened = HappenedEvents(archive, decode)
+    events = happened.key_range(projection.stream, key, max(0, last - EVERY), last, horizon.happened_by_ms)
     events, _ = upto(events, horizon.position)
     run = replay.run_from(key, max(0, last - EVERY), horizon)
     discarded = archive.discarded(projection.name)

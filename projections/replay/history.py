@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
+from heapq import heappop, heappush
 from typing import Generic, NamedTuple, TypeVar
 
+from domain.features.event_time import MAX_AHEAD_MS
 from projections.folding import Fold
 from projections.ports import LoggedEvent, Parked
 from projections.replay.archive import TimedEvent
@@ -52,18 +54,24 @@ def happened_states(
     from_log: Callable[[int], tuple[S | None, Parked | None]],
     kept: int = KEPT,
 ) -> Iterator[tuple[int, S]]:
-    """The same by event time: ``events`` come by (event time, version).
+    """The same by effective time: ``events`` come by (time as sent, version).
 
+    An event that was sent as of later than a tick may have happened by then: it waits here until its time has come.
     ``from_log(tick)`` folds the key anew as of a tick (its state, and where it is parked): for an event that belongs
     before all that are kept here.
     """
     run: _Placed[S] = _Placed(fold, key, discarded, kept)
     coming = iter(events)
     following = next(coming, None)
+    waiting: list[tuple[int, int, LoggedEvent]] = []
     for tick in ticks:
-        while following is not None and following.event_ms <= tick:
-            run.put(following.event)
+        while following is not None and following.event_ms <= tick + MAX_AHEAD_MS:
+            event, sent_ms = following.event, following.event_ms
+            happened_ms = sent_ms if sent_ms <= tick else fold.effective_time_ms(event, sent_ms)
+            heappush(waiting, (happened_ms, event.version, event))
             following = next(coming, None)
+        while waiting and waiting[0][0] <= tick:
+            run.put(heappop(waiting)[2])
         if run.too_early:
             run.restart(*from_log(tick))
         if run.state is not None:

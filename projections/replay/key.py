@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
+from domain.features.event_time import MAX_AHEAD_MS
 from projections.checkpoints import EVERY, Checkpoint, Checkpoints, Stretch, plan_by_event_time
 from projections.folding import Decode, Fold
 from projections.ports import LoggedEvent, Parked, PortUnavailable
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, Unresolvable, upto
+from projections.replay.happened import HappenedEvents
 from projections.stored_state import latest_checkpoint, read_checkpoint
 from read_models.rows import RowChange, Rows, merge_into
 
@@ -80,7 +82,7 @@ class KeyReplay(Generic[S]):
         self._projection = projection
         self._archive = archive
         self._checkpoints = checkpoints
-        self._decode = decode
+        self._events = HappenedEvents(archive, decode)
         self._most = most
         self._every = every
 
@@ -136,7 +138,7 @@ class KeyReplay(Generic[S]):
         last = self._archive.last_version(self._projection.stream, key, horizon.position)
         decided: list[Stretch] = []
         if self._has_checkpoints:
-            decided = self._checkpoints.decided(key, horizon.position, horizon.happened_by_ms)
+            decided = self._decided(key, horizon.position, horizon.happened_by_ms)
         plan = plan_by_event_time(decided, last)
         start = self._checkpoints.at(key, plan.position) if plan.version else None
         state = None if start is None else read_checkpoint(self._projection, key, start)
@@ -166,6 +168,13 @@ class KeyReplay(Generic[S]):
             self._leave(made, verified=start is None or start.verified)
         return run
 
+    def _decided(self, key: str, position: int, by_ms: int) -> list[Stretch]:
+        """Where no event has to be looked at. Checkpoints know the times as sent: none of a range had happened by then
+        only if no clock can have been so far ahead."""
+        happened = [one for one in self._checkpoints.decided(key, position, by_ms) if one.happened]
+        later = self._checkpoints.decided(key, position, by_ms + MAX_AHEAD_MS)
+        return sorted([*happened, *(one for one in later if not one.happened)])
+
     def _whole(self, key: str, after: int, events: Sequence[LoggedEvent], horizon: Horizon) -> None:
         """Raises Unresolvable if the key's next events were detached: a fold of the rest would be no state it had."""
         stream = self._projection.stream
@@ -189,12 +198,12 @@ class KeyReplay(Generic[S]):
         return not self._projection.tables
 
     def _run(self, key: str, horizon: Horizon, state: S | None) -> KeyRun[S]:
-        fold = Fold(self._projection, self._decode, lambda: horizon.at_ms, self._every)
+        fold = Fold(self._projection, self._events.decode, lambda: horizon.at_ms, self._every)
         discarded = self._archive.discarded(self._projection.name)
         return KeyRun(fold, key, state, discarded)
 
     def _range(self, key: str, after: int, until: int, by_ms: int | None) -> list[LoggedEvent]:
-        return self._archive.key_range(self._projection.stream, key, after, until, by_ms)
+        return self._events.key_range(self._projection.stream, key, after, until, by_ms)
 
     def _check(self, run: KeyRun[S]) -> None:
         if self._most is not None and run.events > self._most:

@@ -10,6 +10,7 @@ from projections.ports import Parked
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, Unresolvable, upto
+from projections.replay.happened import HappenedEvents
 from read_models.rows import RowChange, Rows, merge_into
 
 S = TypeVar("S")
@@ -47,13 +48,14 @@ def replay_shard(
     last = head.seqs[shard] if upto_seq is None else min(upto_seq, head.seqs[shard])
     if last and not archive.shard_range(projection.stream, shard, 0, 1, None):
         raise Unresolvable("log_begins_later", f"a part of the log with events of shard {shard} was detached")
-    fold = Fold(projection, decode, lambda: horizon.at_ms, UNREACHED)
+    happened = HappenedEvents(archive, decode)
+    fold = Fold(projection, happened.decode, lambda: horizon.at_ms, UNREACHED)
     discarded = archive.discarded(projection.name)
     found: ShardReplayed[S] = ShardReplayed(shard, {}, [], {}, 0, 0)
     rows: Rows = {}
     events, seq = 0, 0
     for after in range(0, last, CHUNK):
-        chunk = archive.shard_range(projection.stream, shard, after, min(after + CHUNK, last), horizon.happened_by_ms)
+        chunk = happened.shard_range(projection.stream, shard, after, min(after + CHUNK, last), horizon.happened_by_ms)
         within, cut = upto(chunk, horizon.position)
         done = fold.run(within, found.states.get, found.parked, discarded)
         found.states.update(done.states)

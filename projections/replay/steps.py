@@ -10,6 +10,7 @@ from projections.folding import Decode
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
+from projections.replay.happened import HappenedEvents
 from projections.replay.key import KeyReplay
 from read_models.view import Limits
 
@@ -42,8 +43,9 @@ def steps(
     last = int(view.row(key, view.features(found.state), horizon.at_ms, limits, True)["version"])
     first = max(0, last - latest)
     run = replay.run_from(key, first, horizon)
+    happened = HappenedEvents(archive, decode)
     for after in range(first, last, EVERY):
-        chunk = archive.key_range(projection.stream, key, after, min(after + EVERY, last), horizon.happened_by_ms)
+        chunk = happened.key_range(projection.stream, key, after, min(after + EVERY, last), horizon.happened_by_ms)
         for event in upto(chunk, horizon.position)[0]:
             run.take([event])
             if run.state is not None:

@@ -26,7 +26,7 @@ from projections.speed import SPEED
 from read_models.speed import VIEW
 from tests.integration.test_backfill import backfilled
 from tests.support.proofs import whole
-from tests.support.replay_reference import KEPT, Window, speed_row
+from tests.support.replay_reference import KEPT, Window, effective_ms, speed_row
 from tests.support.replays import LIMITS
 from tests.support.tracks import Fix, event_id, folder, rows
 
@@ -71,6 +71,7 @@ def received() -> list[dict[str, Any]]:
             "accuracy_meters": float32(row["accuracy_meters"]),
             "speed_mps": None if speed is None or speed < 0 else speed,
             "recorded_ms": int(row["received_timestamp_ms"]),
+            "received_timestamp_ms": int(row["received_timestamp_ms"]),
         }
         first.setdefault((fix.device, fix.t_ms, identity), raw)
     return list(first.values())
@@ -111,16 +112,14 @@ class Track:
         if as_of.axis == "known":
             counting = self.fixes[: bisect_right(self._recorded, as_of.at_ms)]
         else:
-            counting = [fix for fix in self.fixes if fix[2]["event_timestamp_ms"] <= as_of.at_ms]
+            counting = [fix for fix in self.fixes if effective_ms(fix[2]) <= as_of.at_ms]
         if not counting:
             return None
         names = ("latitude", "longitude", "accuracy_meters", "speed_mps")
-        latest = nlargest(
-            KEPT, (raw for _, _, raw in counting), key=lambda raw: (raw["event_timestamp_ms"], raw["event_id"])
-        )
+        pings = [(effective_ms(raw), raw["event_timestamp_ms"], raw["event_id"], raw) for _, _, raw in counting]
         kept = [
-            (raw["event_timestamp_ms"], raw["event_id"].replace("-", ""), *(raw[name] for name in names))
-            for raw in reversed(latest)
+            (at, event_id.replace("-", ""), *(raw[name] for name in names), sent - at)
+            for at, sent, event_id, raw in reversed(nlargest(KEPT, pings, key=lambda ping: ping[:3]))
         ]
         position, version, _ = counting[-1]
         return Window(version, position, 0, 0, kept)

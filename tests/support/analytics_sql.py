@@ -127,7 +127,10 @@ def _decoded(connection: Connection) -> list[dict[str, Any]]:
         body = BytesIO(bytes(payload))
         _, schema_id = struct.unpack(">BI", body.read(5))
         ping: Any = fastavro.schemaless_reader(body, schemas[schema_id], None)
-        identity = (ping["event_timestamp_ms"], ping["event_id"].replace("-", ""))
+        sent_ms, received_ms = ping["event_timestamp_ms"], ping.get("received_timestamp_ms", 0)
+        # Invariant 6. Fixes of one reception are in the order of the times as sent.
+        t_ms = received_ms if received_ms and sent_ms > received_ms + 2_000 else sent_ms
+        identity = (t_ms, f"{sent_ms - t_ms:09d} {ping['event_id'].replace('-', '')}")
         rejected = ping["accuracy_meters"] is not None and ping["accuracy_meters"] > 50
         kept = latest[rider]
         too_late = not rejected and len(kept) == KEPT and identity < kept[0]
@@ -142,7 +145,7 @@ def _decoded(connection: Connection) -> list[dict[str, Any]]:
                 "event_id": identity[1],
                 "latitude": ping["latitude"],
                 "longitude": ping["longitude"],
-                "received_ms": ping.get("received_timestamp_ms", 0),
+                "received_ms": received_ms,
                 "rejected": rejected,
                 "too_late": too_late,
             }

@@ -14,7 +14,7 @@ from tests.support.memory_ports import MemoryLog
 
 
 class MemoryArchive(MemoryLog):
-    """Event times are the records' ``event_timestamp_ms``; ``recorded_ms`` never steps back, as in the store."""
+    """Event times are as sent, in the records; ``recorded_ms`` never steps back, as in the store."""
 
     def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         super().__init__()
@@ -61,16 +61,16 @@ class MemoryArchive(MemoryLog):
         return max((e.version for e in self.events if e.key == key and e.position <= position), default=0)
 
     def key_range(
-        self, stream: str, key: str, after_version: int, upto_version: int, happened_by_ms: int | None
+        self, stream: str, key: str, after_version: int, upto_version: int, sent_by_ms: int | None
     ) -> list[LoggedEvent]:
         found = [e for e in self._left() if e.key == key and after_version < e.version <= upto_version]
-        return self._happened(found, happened_by_ms)
+        return self._sent_by(found, sent_by_ms)
 
     def shard_range(
-        self, stream: str, shard: int, after_seq: int, upto_seq: int, happened_by_ms: int | None
+        self, stream: str, shard: int, after_seq: int, upto_seq: int, sent_by_ms: int | None
     ) -> list[LoggedEvent]:
         found = [e for e in self._left() if e.shard == shard and after_seq < e.seq <= upto_seq]
-        return self._happened(found, happened_by_ms)
+        return self._sent_by(found, sent_by_ms)
 
     def walk(
         self, stream: str, keys: Sequence[str] | None, shard: int, position: int, *, by_event_time: bool
@@ -96,7 +96,7 @@ class MemoryArchive(MemoryLog):
     def _left(self) -> list[LoggedEvent]:
         return self.events[self.first - 1 :]
 
-    def _happened(self, events: list[LoggedEvent], by_ms: int | None) -> list[LoggedEvent]:
+    def _sent_by(self, events: list[LoggedEvent], by_ms: int | None) -> list[LoggedEvent]:
         return [e for e in events if by_ms is None or self.event_ms(e.position) <= by_ms]
 
     def _known(self, at_ms: int) -> int:
@@ -133,13 +133,13 @@ class MemoryCheckpoints:
     def at(self, key: str, position: int) -> Kept | None:
         return self.kept.get((key, position))
 
-    def decided(self, key: str, position: int, happened_by_ms: int) -> list[Stretch]:
+    def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
         found: list[Stretch] = []
         for one in self._of(key, position):
             times = self._times(key, one.version)
-            if min(times) <= happened_by_ms < max(times):
+            if min(times) <= sent_by_ms < max(times):
                 continue
-            this = Stretch(one.version - self._every, one.version, one.position, max(times) <= happened_by_ms)
+            this = Stretch(one.version - self._every, one.version, one.position, max(times) <= sent_by_ms)
             if found and (found[-1].upto, found[-1].happened) == (this.after, this.happened):
                 this = this._replace(after=found.pop().after)
             found.append(this)

@@ -32,15 +32,15 @@ class KeyArchive(MemoryLog):
         return sum(event.key == key and event.position <= position for event in self.events)
 
     def key_range(
-        self, stream: str, key: str, after_version: int, upto_version: int, happened_by_ms: int | None
+        self, stream: str, key: str, after_version: int, upto_version: int, sent_by_ms: int | None
     ) -> list[LoggedEvent]:
-        assert happened_by_ms is None
+        assert sent_by_ms is None
         found = [e for e in self.events if e.key == key and after_version < e.version <= upto_version]
         self.read += [event.position for event in found]
         return found
 
     def shard_range(
-        self, stream: str, shard: int, after_seq: int, upto_seq: int, happened_by_ms: int | None
+        self, stream: str, shard: int, after_seq: int, upto_seq: int, sent_by_ms: int | None
     ) -> list[LoggedEvent]:
         raise NotImplementedError
 
@@ -68,7 +68,7 @@ class KeptCheckpoints:
     def at(self, key: str, position: int) -> Kept | None:
         return self.kept.get((key, position))
 
-    def decided(self, key: str, position: int, happened_by_ms: int) -> list[Stretch]:
+    def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
         raise NotImplementedError
 
 

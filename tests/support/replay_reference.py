@@ -1,7 +1,8 @@
 """What a replay must answer: plain Python over the raw events, none of ridelog's code.
 
 An event is a dict: rider_id, event_type, recorded_ms, event_timestamp_ms, and of a ping event_id, latitude, longitude,
-accuracy_meters, speed_mps. Its place in the list is its place in the log.
+accuracy_meters, speed_mps, received_timestamp_ms (0 or absent: unknown). ``unreadable``: its bytes cannot be decoded.
+Its place in the list is its place in the log.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Counting(NamedTuple):
 
 
 class Window(NamedTuple):
-    """``kept``: (event time, event id without dashes, latitude, longitude, accuracy, speed), sorted."""
+    """``kept``: (effective time, event id without dashes, latitude, longitude, accuracy, speed, sent - effective), in
+    their order."""
 
     version: int
     position: int
@@ -50,13 +52,21 @@ def at_ms(log: Sequence[Raw], asked: Asked) -> int:
     return int(log[asked.position - 1]["recorded_ms"]) if asked.position else 0
 
 
+def effective_ms(raw: Raw) -> int:
+    """Invariant 6: more than 2 s after its reception, an event counts as of its reception."""
+    sent, received = raw["event_timestamp_ms"], raw.get("received_timestamp_ms", 0)
+    if raw.get("unreadable") or not received or sent <= received + 2_000:
+        return int(sent)
+    return int(received)
+
+
 def counts(raw: Raw, position: int, asked: Asked) -> bool:
     """Whether an event is within what is asked for, which takes in both of its ends."""
     if asked.position is not None and position > asked.position:
         return False
     if asked.axis == "known":
         return bool(raw["recorded_ms"] <= asked.at_ms)
-    return bool(asked.axis == "position" or raw["event_timestamp_ms"] <= asked.at_ms)
+    return asked.axis == "position" or (asked.at_ms is not None and effective_ms(raw) <= asked.at_ms)
 
 
 def counting(log: Sequence[Raw], rider: str, asked: Asked) -> list[Counting]:
@@ -73,19 +83,20 @@ def counting(log: Sequence[Raw], rider: str, asked: Asked) -> list[Counting]:
 
 def window(events: Sequence[Counting]) -> Window:
     """The ten latest distinct pings, and how many came when ten later ones were known."""
-    seen: dict[tuple[int, str], Raw] = {}
+    seen: dict[tuple[int, int, str], Raw] = {}
     pings = too_late = 0
     for _, _, raw in events:
         if raw["event_type"] != "GpsPing":
             continue
         pings += 1
-        identity = (raw["event_timestamp_ms"], raw["event_id"].replace("-", ""))
+        identity = (effective_ms(raw), raw["event_timestamp_ms"], raw["event_id"].replace("-", ""))
         latest = sorted(seen)[-KEPT:]
         too_late += len(latest) == KEPT and identity < latest[0]
         seen.setdefault(identity, raw)
+    names = ("latitude", "longitude", "accuracy_meters", "speed_mps")
     kept = [
-        (*identity, *(seen[identity][name] for name in ("latitude", "longitude", "accuracy_meters", "speed_mps")))
-        for identity in sorted(seen)[-KEPT:]
+        (at, event_id, *(seen[at, sent, event_id][name] for name in names), sent - at)
+        for at, sent, event_id in sorted(seen)[-KEPT:]
     ]
     return Window(events[-1].version, events[-1].position, pings, too_late, kept)
 
@@ -95,7 +106,7 @@ def speed_row(
 ) -> dict[str, Any]:
     """The row of the speed read model, but for the robust speed."""
     kept = found.kept
-    age = now_ms - kept[-1][0] if kept else None
+    age = max(0, now_ms - kept[-1][0]) if kept else None
     expired = age is None or age > ttl_ms
     shown = bool(kept) and (allow_expired or not expired)
     span = kept[-1][0] - kept[0][0] if kept else 0

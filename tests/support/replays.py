@@ -47,7 +47,8 @@ def decode(payload: bytes) -> Mapping[str, Any]:
 
 
 def drive(seed: int) -> list[tuple[str, str, dict[str, Any]]]:
-    """A few riders for a while, much as they are: pings mostly in order, some late, some of one millisecond."""
+    """A few riders for a while, much as they are: pings mostly in order, some late, some of one millisecond, some
+    by a clock that is ahead."""
     chance = random.Random(seed)
     riders = RIDERS[: chance.randint(1, 3)]
     late = chance.choice([0.0, 0.1, 0.5])
@@ -56,8 +57,12 @@ def drive(seed: int) -> list[tuple[str, str, dict[str, Any]]]:
         rider = chance.choice(riders)
         behind = chance.randrange(60_000) if chance.random() < late else 0
         t_ms = START_MS + number // chance.choice([1, 1, 2]) * 1_000 - behind
-        data = ping_data(rider, t_ms, number, received_timestamp_ms=0, accuracy_meters=chance.choice([None, 5.0, 80.0]))
-        found.append((rider, "ShiftStarted" if chance.random() < 0.05 else "GpsPing", data))
+        kind = "ShiftStarted" if chance.random() < 0.05 else "GpsPing"
+        ahead_ms = chance.choice([None, 0, 2_000, 2_001, 90_000, 240_000, 300_000])
+        received_ms = 0 if ahead_ms is None or kind != "GpsPing" else t_ms - ahead_ms
+        accuracy = chance.choice([None, 5.0, 80.0])
+        data = ping_data(rider, t_ms, number, received_timestamp_ms=received_ms, accuracy_meters=accuracy)
+        found.append((rider, kind, data))
     return found
 
 
@@ -84,6 +89,7 @@ def asks(raw: Sequence[Mapping[str, Any]], chance: random.Random, count: int) ->
             [
                 AsOf.known(one["recorded_ms"] + step),
                 AsOf.happened(one["event_timestamp_ms"] + step),
+                AsOf.happened(reference.effective_ms(one) + step),
                 AsOf.happened(one["event_timestamp_ms"] + step, position),
                 AsOf.at_position(position),
             ]

@@ -12,7 +12,7 @@ START_MS = 1_790_000_000_000
 
 
 def _ping(
-    rider: str, second: int, number: int, accuracy: float | None, north: int, delay_s: int
+    rider: str, second: int, number: int, accuracy: float | None, north: int, delay_s: int | None
 ) -> tuple[str, str, dict[str, Any]]:
     t_ms = START_MS + second * 1_000
     return (
@@ -27,7 +27,7 @@ def _ping(
             "speed_mps": None,
             "schema_version": 2,
             "event_id": str(UUID(int=number)),
-            "received_timestamp_ms": t_ms + delay_s * 1_000 if delay_s >= 0 else 0,
+            "received_timestamp_ms": 0 if delay_s is None else t_ms + delay_s * 1_000,
             "source_service": "test",
         },
     )
@@ -50,7 +50,7 @@ rider_histories = st.lists(
             st.integers(0, 10_000),
             st.sampled_from([None, 3.0, 5.0, 49.0, 80.0]),
             st.integers(-300, 300),
-            st.sampled_from([-1, 0, 0, 0, 90, 4_000]),
+            st.sampled_from([None, 0, 0, 0, 90, 4_000, -2, -3, -240, -300]),
         ),
         st.builds(_shift, st.sampled_from(RIDERS), _seconds, st.sampled_from(["ShiftStarted", "ShiftEnded"])),
     ),

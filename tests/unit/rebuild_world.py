@@ -33,7 +33,7 @@ def wrong_fold(state: SpeedState, event: KeyedEvent) -> SpeedState:
 WRONG = replace(SPEED, fold=wrong_fold, modules=(*SPEED.modules, path_speed))
 """Other code under the same fold version: a refactoring that was none."""
 
-CHANGED = replace(WRONG, fold_version=2)
+CHANGED = replace(WRONG, fold_version=SPEED.fold_version + 1)
 """The same, admitted: a new fold version."""
 
 

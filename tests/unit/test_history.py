@@ -17,6 +17,7 @@ from projections.protocol import Projection
 from projections.replay.archive import TimedEvent
 from projections.replay.history import happened_states, known_states
 from tests.support.memory_ports import MemoryLog
+from tests.support.replay_reference import effective_ms
 from tests.support.rider_events import START_MS, rider_histories
 
 KEYED = [p for p in PROJECTIONS.values() if p.view is not None]
@@ -41,6 +42,14 @@ def decode_or_not(payload: bytes) -> dict[str, Any]:
     if data.get("accuracy_meters") == 80.0:
         raise UndecodableError("nobody can read an accuracy of 80 metres here")
     return data
+
+
+def happened_ms(timed: TimedEvent, decode: Any) -> int:
+    """Invariant 6; as sent, if it cannot be decoded."""
+    try:
+        return effective_ms(decode(timed.event.payload))
+    except UndecodableError:
+        return timed.event_ms
 
 
 def folded(projection: Projection[Any], events: list[LoggedEvent], decode: Any, discarded: frozenset[int]) -> Any:
@@ -82,7 +91,8 @@ def test_on_the_axis_event_a_tick_has_what_had_happened_by_then_in_the_order_of_
     discarded = frozenset(data.draw(st.sets(st.integers(1, len(events)), max_size=3)))
 
     def from_log(tick: int) -> tuple[Any, Parked | None]:
-        state, parked = folded(projection, [e.event for e in events if e.event_ms <= tick], decode, discarded)
+        counts = [e.event for e in events if happened_ms(e, decode) <= tick]
+        state, parked = folded(projection, counts, decode, discarded)
         return state, parked
 
     walk = sorted(events, key=lambda timed: (timed.event_ms, timed.event.version))

@@ -106,10 +106,10 @@ class CountingArchive(MemoryArchive):
     reads = 0
 
     def key_range(
-        self, stream: str, key: str, after_version: int, upto_version: int, happened_by_ms: int | None
+        self, stream: str, key: str, after_version: int, upto_version: int, sent_by_ms: int | None
     ) -> list[LoggedEvent]:
         self.reads += 1
-        return super().key_range(stream, key, after_version, upto_version, happened_by_ms)
+        return super().key_range(stream, key, after_version, upto_version, sent_by_ms)
 
 
 @pytest.mark.parametrize("as_of", [AsOf.at_position(1_000), AsOf.happened(END_MS)], ids=lambda a: a.axis)
@@ -122,7 +122,8 @@ def test_what_follows_a_parked_event_is_not_read(as_of: AsOf) -> None:
     assert found is not None
     assert found.parked is not None
     assert found.parked.position == 3
-    assert log.reads <= 2
+    # On the axis event once more: what cannot be decoded has its time as sent, which only the archive knows.
+    assert log.reads <= 3
 
 
 @pytest.mark.parametrize("as_of", [AsOf.at_position(30), AsOf.happened(END_MS)], ids=lambda a: a.axis)

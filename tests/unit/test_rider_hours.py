@@ -17,6 +17,7 @@ from domain.features.track import KEPT, step
 from read_models.analytics_rows import HOUR_MAXIMA, HOUR_SUMS, MINUTE_SUMS, changes
 from read_models.analytics_state import decode, encode
 from read_models.rows import RowChange, merged
+from tests.support.replay_reference import effective_ms
 
 START_MS = 1_790_002_800_000  # a full hour
 Ping = dict[str, Any]
@@ -125,7 +126,7 @@ tracks = st.lists(
         st.integers(-2_000, 2_000),
         st.integers(0, 10**6),
         st.sampled_from([None, 5.0, 5.0, 50.0, 51.0]),
-        st.sampled_from([None, 0, START_MS + 5 * 3_600_000]),
+        st.sampled_from([None, 0, START_MS + 5 * 3_600_000, START_MS + 3_600_000]),
     ),
     max_size=45,
     unique_by=lambda p: (p["event_timestamp_ms"], p["event_id"]),
@@ -137,7 +138,7 @@ def naive(pings: list[Ping]) -> dict[tuple[str, int], dict[str, int]]:
     rows: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     in_time: list[Ping] = []
     for data in pings:
-        t_ms = data["event_timestamp_ms"]
+        t_ms = effective_ms(data)
         both = [rows["rider_hours", t_ms // 3_600_000], rows["fleet_minutes", t_ms // 60_000]]
         rejected = data["accuracy_meters"] is not None and data["accuracy_meters"] > 50
         later = sum(identity(kept) > identity(data) for kept in in_time)
@@ -152,11 +153,11 @@ def naive(pings: list[Ping]) -> dict[tuple[str, int], dict[str, int]]:
         if not rejected and not too_late:
             in_time.append(data)
     in_time.sort(key=identity)
-    for minute in {data["event_timestamp_ms"] // 60_000 for data in in_time}:
+    for minute in {effective_ms(data) // 60_000 for data in in_time}:
         rows["fleet_minutes", minute]["riders"] += 1
     for a, b in pairwise(in_time):
-        t_ms = b["event_timestamp_ms"]
-        made = step(distance_mm(a, b), t_ms - a["event_timestamp_ms"])
+        t_ms = effective_ms(b)
+        made = step(distance_mm(a, b), t_ms - effective_ms(a))
         for row in (rows["rider_hours", t_ms // 3_600_000], rows["fleet_minutes", t_ms // 60_000]):
             for name, value in zip(("impossible_steps", "distance_mm", "moving_mm", "moving_ms"), made, strict=False):
                 row[name] += value
@@ -166,8 +167,8 @@ def naive(pings: list[Ping]) -> dict[tuple[str, int], dict[str, int]]:
     return {place: {n: v for n, v in row.items() if v} for place, row in rows.items()}
 
 
-def identity(data: Ping) -> tuple[int, str]:
-    return data["event_timestamp_ms"], data["event_id"]
+def identity(data: Ping) -> tuple[int, int, str]:
+    return effective_ms(data), data["event_timestamp_ms"], data["event_id"]
 
 
 def distance_mm(a: Ping, b: Ping) -> int:

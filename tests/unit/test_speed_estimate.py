@@ -279,6 +279,19 @@ def test_a_phone_that_wakes_up_is_not_served_its_own_speed(claim: float, fresh: 
     assert robust_speed_mps([*window[1:-fresh], stale, *window[-fresh:]]) in {None, 0.0}
 
 
+@pytest.mark.parametrize("batch", [1, 2, 5, 10])
+def test_pings_that_a_clock_ahead_sent_in_one_request_have_a_speed(batch: int) -> None:
+    """Issue 13, number 16: they share their reception, and so their time."""
+    ahead_ms = 240_000
+    sent = ride([8.0 * i for i in range(10)], 1)
+    ends = [sent[min(i // batch * batch + batch, 10) - 1].t_ms for i in range(10)]
+    window = [
+        ping._replace(t_ms=end, ahead_ms=ping.t_ms + ahead_ms - end) for ping, end in zip(sent, ends, strict=True)
+    ]
+    assert robust_speed_mps(window) == robust_speed_mps(sent) == 8.0
+    assert [verdict.event_id for verdict in explain(window)] == [ping.event_id for ping in sent]
+
+
 arbitrary = st.builds(
     WindowPing,
     st.integers(0, 4)
@@ -289,8 +302,9 @@ arbitrary = st.builds(
     st.sampled_from([-180.0, 0.0, 180.0, 13.0]) | st.floats(-180, 180) | st.floats(13.0, 13.01),
     st.none() | st.floats(0, 40, width=32) | st.floats(0, 2.0**127, width=32),
     st.none() | st.floats(0, 40, width=32) | st.floats(0, 2.0**127, width=32),
+    st.just(0) | st.integers(2_001, 300_000),
 )
-any_window = st.lists(arbitrary, max_size=10, unique_by=lambda ping: ping[:2])
+any_window = st.lists(arbitrary, max_size=10, unique_by=lambda ping: ping.order)
 
 
 @given(any_window, st.randoms(use_true_random=False))
@@ -307,7 +321,8 @@ def test_any_window_has_a_finite_speed_that_neither_order_nor_repetition_changes
 @given(any_window)
 def test_the_explanation_is_of_that_very_speed(window: list[WindowPing]) -> None:
     verdicts = explain(window)
-    assert [verdict.event_id for verdict in verdicts] == [ping.event_id for ping in sorted(window, key=lambda p: p[:2])]
+    in_order = sorted(window, key=lambda ping: ping.order)
+    assert [verdict.event_id for verdict in verdicts] == [ping.event_id for ping in in_order]
     assert all(verdict.weight == 0.0 for verdict in verdicts if verdict.rejected)
     expected = 0.0 if robust_speed_mps(window) is None else 1.0
     assert sum(verdict.weight for verdict in verdicts) == pytest.approx(expected)

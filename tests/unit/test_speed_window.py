@@ -14,6 +14,7 @@ from domain.features.keyed_event import KeyedEvent
 from domain.features.path_speed import path_mm, path_speed_mps, window_ms
 from domain.features.speed_window import EMPTY, WINDOW_PINGS, SpeedState, fold
 from read_models.speed_state import decode, encode
+from tests.support.replay_reference import effective_ms
 from tests.support.speed_events import ping_data
 
 pings = st.lists(
@@ -26,6 +27,9 @@ pings = st.lists(
         longitude=st.floats(-180, 180),
         accuracy_meters=st.none() | st.floats(0, 1e6, width=32),
         speed_mps=st.none() | st.floats(0, 100, width=32),
+        # The phone's clock is right, within the tolerance, or ahead; 0: a ping of version 1.
+        received_timestamp_ms=st.sampled_from([0, 1_790_000_000_030])
+        | st.integers(1_789_999_997_990, 1_789_999_998_030),
     ),
     max_size=40,
     unique_by=lambda p: (p["event_timestamp_ms"], p["event_id"]),
@@ -38,16 +42,16 @@ def folded(items: list[dict[str, Any]], state: SpeedState = EMPTY) -> SpeedState
     return state
 
 
-def order(data: dict[str, Any]) -> tuple[int, str]:
-    return (data["event_timestamp_ms"], data["event_id"])
+def order(data: dict[str, Any]) -> tuple[int, int, str]:
+    return (effective_ms(data), data["event_timestamp_ms"], data["event_id"])
 
 
 @given(pings)
 def test_the_window_is_the_ten_latest_by_time_and_id(items: list[dict[str, Any]]) -> None:
     expected = sorted(items, key=order)[-WINDOW_PINGS:]
     window = folded(items).window
-    assert [(p.t_ms, p.event_id) for p in window] == [
-        (d["event_timestamp_ms"], d["event_id"].replace("-", "")) for d in expected
+    assert [(p.t_ms, p.t_ms + p.ahead_ms, p.event_id) for p in window] == [
+        (effective_ms(d), d["event_timestamp_ms"], d["event_id"].replace("-", "")) for d in expected
     ]
 
 
