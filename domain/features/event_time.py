@@ -11,8 +11,8 @@ carry the GPS second that ends after they were written."""
 
 MAX_AHEAD_MS = 300_000
 """How far ``effective_time_ms`` may lie before the time as sent: ingest rejects what is farther ahead
-(``gps_ping.FUTURE_TOLERANCE_MS``). A search by the time as sent looks so far beyond an instant, to find every event that
-is effective by then."""
+(``gps_ping.FUTURE_TOLERANCE_MS``). A search by the time as sent looks so far beyond an instant, to find each event
+that is effective by then."""
 
 
 def effective_time_ms(data: Mapping[str, Any]) -> int:
