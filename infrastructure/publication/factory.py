@@ -14,6 +14,7 @@ from infrastructure.publication.outlet import Outlet
 from infrastructure.publication.records import Encode, PublishedRecords
 from infrastructure.publication.redis_marks import RedisMarks
 from infrastructure.publication.sink import PublishedSink
+from infrastructure.redis.sink import RedisSink
 from infrastructure.settings import Settings
 from infrastructure.topics import published_topic
 from projections.ports import Log, Sink
@@ -51,6 +52,7 @@ def publishing(
             outlet=outlet,
             marks=RedisMarks(client, projection.name),
             active=active,
+            sink_of=lambda other: RedisSink(client, projection.name, other),
         )
     finally:
         outlet.close()

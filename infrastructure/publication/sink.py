@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from infrastructure.passing_sink import PassingSink
-from infrastructure.publication.behind import changed_keys, why_all
+from infrastructure.publication.behind import changed_keys, keys_of_others, why_all
 from infrastructure.publication.marks import Mark, Marks, Move
 from infrastructure.publication.outlet import Outlet
 from infrastructure.publication.records import PublishedRecords
@@ -32,6 +32,8 @@ LOAD_KEYS = 1_000
 
 class PublishedSink(PassingSink, Generic[S]):
     """``projections.ports.Sink`` around another one. Only the ``active`` generation publishes; one thread uses it.
+
+    ``sink_of`` gives the sink of another generation, whose keys may be on the topic and not in this one.
 
     Raises PortUnavailable also when the topic's broker is away: the shards wait, nothing is lost. ``drop`` leaves the
     marks: they are not this generation's alone, and tell the next one that all has to be published anew.
@@ -48,6 +50,7 @@ class PublishedSink(PassingSink, Generic[S]):
         outlet: Outlet,
         marks: Marks,
         active: Callable[[], bool],
+        sink_of: Callable[[int], Sink],
     ) -> None:
         super().__init__(sink)
         self._stream = stream
@@ -57,6 +60,7 @@ class PublishedSink(PassingSink, Generic[S]):
         self._outlet = outlet
         self._marks = marks
         self._active = active
+        self._sink_of = sink_of
         self._topic = ""
         """Identity of the topic as it was last asked for; empty: not yet."""
         self._shown: dict[int, Mark | None] = {}
@@ -139,13 +143,26 @@ class PublishedSink(PassingSink, Generic[S]):
             why = f"published up to seq {mark.fence.seq} of {now.fence.seq}"
         # States may be newer than the fence by now: then they are told once more than needed.
         if keys is None:
-            told = self._outlet.publish(self._records.of(shard, self._sink.snapshot(shard).states))
+            told = self._publish_all(shard, mark, now)
         else:
             parts = [keys[first : first + LOAD_KEYS] for first in range(0, len(keys), LOAD_KEYS)]
             loaded = (self._sink.load({shard: part}).get(shard, {}) for part in parts)
             told = self._outlet.publish(record for states in loaded for record in self._records.of(shard, states))
         log.info("published again", extra={"stream": self._stream, "shard": shard, "records": told, "why": why})
         self._move({shard: Move(mark, now)})
+
+    def _publish_all(self, shard: int, mark: Mark | None, now: Mark) -> int:
+        """Publish the whole shard. Returns the number of records.
+
+        Readers keep the highest position, so a tombstone comes first for every key that another generation may show and
+        this one does not show as of its latest event: one that its fold leaves out, or one that is parked here.
+        """
+        dump = self._sink.snapshot(shard)
+        records = list(self._records.of(shard, dump.states))
+        current = {record.key.decode() for record in records} - dump.parked.keys()
+        others = keys_of_others(self._log, self._stream, shard, mark, now, self._sink_of)
+        gone = self._records.tombstones(shard, sorted(others - current), now.fence.position)
+        return self._outlet.publish([*gone, *records])
 
     def _is_shown(self, shard: int, fence: Fence | None) -> bool:
         """Whether the topic showed the shard as it was at ``fence``; if not, the next ``fences`` publishes it."""

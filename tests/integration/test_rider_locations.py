@@ -24,10 +24,11 @@ from infrastructure.settings import Settings
 from infrastructure.topics import published_topic
 from projections.locations import LOCATIONS
 from projections.ports import LoggedEvent, PortUnavailable, Sink
+from projections.protocol import Projection
 from projections.runner import Runner
 from read_models.location import TOPIC
 from tests.support.locations import compacted, highest, read_locations, read_records
-from tests.support.locations_world import HISTORY, folded
+from tests.support.locations_world import HISTORY, OTHER, folded
 from tests.support.memory_ports import MemoryLog, ScriptedTopic
 from tests.support.servers import running
 from tests.support.speed_events import ping_data
@@ -54,16 +55,21 @@ class Workers:
             for number, (rider, second) in enumerate(history, start=first)
         ]
 
-    def store(self) -> RedisSink:
-        return RedisSink(self._client, LOCATIONS.name, 1)
+    def store(self, generation: int = 1) -> RedisSink:
+        return RedisSink(self._client, LOCATIONS.name, generation)
 
-    def sink(self, active: Callable[[], bool] = lambda: True) -> Sink:
+    def sink(
+        self,
+        active: Callable[[], bool] = lambda: True,
+        generation: int = 1,
+        projection: Projection[Any] = LOCATIONS,
+    ) -> Sink:
         return self._stack.enter_context(
             publishing(
                 self.settings,
-                LOCATIONS,
-                1,
-                self.store(),
+                projection,
+                generation,
+                self.store(generation),
                 client=self._client,
                 log_port=self.log,
                 encode=Codec(LocalSchemaIds()).encode,
@@ -71,8 +77,8 @@ class Workers:
             )
         )
 
-    def runner(self, topic: ScriptedTopic, sink: Sink) -> Runner[Any]:
-        return Runner(LOCATIONS, log_port=self.log, topic=topic, sink=sink, decode=json.loads, partitions=PARTITIONS)
+    def runner(self, topic: ScriptedTopic, sink: Sink, projection: Projection[Any] = LOCATIONS) -> Runner[Any]:
+        return Runner(projection, log_port=self.log, topic=topic, sink=sink, decode=json.loads, partitions=PARTITIONS)
 
     def shown(self) -> dict[str, dict[str, Any]]:
         assert self.settings.kafka_bootstrap is not None
@@ -144,6 +150,19 @@ def test_what_a_restored_log_does_not_know_leaves_the_topic(workers: Workers) ->
     runner.step(0)
     runner.idle_check()
     assert workers.is_shown()
+
+
+def test_a_switch_to_another_fold_shows_its_places_and_not_the_riders_that_it_leaves_out(workers: Workers) -> None:
+    """Issue 13, number 24."""
+    active = 1
+    old = workers.runner(ScriptedTopic(PARTITIONS), workers.sink(lambda: active == 1))
+    new = workers.runner(ScriptedTopic(PARTITIONS), workers.sink(lambda: active == 2, 2, OTHER), OTHER)
+    for generation, shown in ((1, LOCATIONS), (2, OTHER), (1, LOCATIONS)):
+        active = generation
+        for runner in (old, new):
+            runner.step(0)
+            runner.idle_check()
+        assert workers.shown() == folded(workers.log.events, shown)
 
 
 def test_a_generation_that_is_not_active_makes_no_topic(workers: Workers) -> None:

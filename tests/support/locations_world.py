@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from domain.features.keyed_event import KeyedEvent
+from domain.features.latest_location import LocationState, fold
 from projections.locations import LOCATIONS
 from projections.ports import LoggedEvent, Sink
+from projections.protocol import Projection
 from projections.runner import Runner
 from read_models.location import values
 from tests.support.locations import compacted, highest
@@ -18,6 +22,23 @@ from tests.support.speed_events import keyed, ping_data
 T_MS = 1_790_000_000_000
 HISTORY = [(f"rider-{number % 7}", number) for number in range(40)]
 """(rider, second of the event)"""
+
+
+LEFT_OUT = frozenset({"rider-2", "rider-5"})
+
+
+def other_fold(state: LocationState, event: KeyedEvent) -> LocationState:
+    """Every place a degree to the north; of some riders none, as if their pings were not trusted."""
+    if event.key in LEFT_OUT:
+        return state._replace(version=event.version, position=event.position)
+    data = dict(event.data)
+    if event.event_type == "GpsPing":
+        data["latitude"] += 1.0
+    return fold(state, event._replace(data=data))
+
+
+OTHER = replace(LOCATIONS, fold=other_fold, fold_version=LOCATIONS.fold_version + 1)
+"""What another generation of the projection may fold."""
 
 
 class World:
@@ -37,19 +58,20 @@ class World:
         ]
 
     def worker(self, **options: Any) -> Worker:
-        return Worker(self, self.published.sink(options.pop("sink", self.sink), self.log, **options))
+        projection: Projection[Any] = options.get("projection", LOCATIONS)
+        return Worker(self, self.published.sink(options.pop("sink", self.sink), self.log, **options), projection)
 
-    def is_shown(self) -> bool:
-        expected = folded(self.log.events)
+    def is_shown(self, projection: Projection[Any] = LOCATIONS) -> bool:
+        expected = folded(self.log.events, projection)
         records = self.published.records()
         return highest(records) == expected and highest(compacted(records)) == expected
 
 
 class Worker:
-    def __init__(self, world: World, sink: Sink) -> None:
+    def __init__(self, world: World, sink: Sink, projection: Projection[Any] = LOCATIONS) -> None:
         self.topic = ScriptedTopic(PARTITIONS)
         self.runner: Runner[Any] = Runner(
-            LOCATIONS, log_port=world.log, topic=self.topic, sink=sink, decode=json.loads, partitions=PARTITIONS
+            projection, log_port=world.log, topic=self.topic, sink=sink, decode=json.loads, partitions=PARTITIONS
         )
 
     def reads(self, *events: LoggedEvent) -> None:
@@ -58,11 +80,11 @@ class Worker:
         self.runner.step(0)
 
 
-def folded(events: Sequence[LoggedEvent]) -> dict[str, dict[str, Any]]:
+def folded(events: Sequence[LoggedEvent], projection: Projection[Any] = LOCATIONS) -> dict[str, dict[str, Any]]:
     """What the log says of every rider."""
     states: dict[str, Any] = {}
     for event in events:
-        states[event.key] = LOCATIONS.fold(states.get(event.key, LOCATIONS.initial), keyed(event))
+        states[event.key] = projection.fold(states.get(event.key, projection.initial), keyed(event))
     told = {rider: values(rider, state) for rider, state in states.items()}
     return {rider: dict(data) for rider, data in told.items() if data is not None}
 

@@ -15,6 +15,8 @@ from infrastructure.publication.records import PublishedRecords
 from infrastructure.publication.sink import PublishedSink
 from projections.locations import LOCATIONS
 from projections.ports import Log, PortUnavailable, Sink
+from projections.protocol import Projection
+from tests.support.memory_ports import MemorySink
 
 TOPIC = "rider-locations"
 PARTITIONS = 8
@@ -72,6 +74,8 @@ class Published:
         self.broker = MemoryBroker()
         self.marks = MemoryMarks()
         self.made = 0
+        self.sinks: dict[int, Sink] = {}
+        """By generation."""
 
     def identity(self) -> str:
         """Makes the topic if it is missing, as the real one does."""
@@ -94,14 +98,16 @@ class Published:
         before: Callable[[OutRecord], None] = nothing,
         after: Callable[[OutRecord], None] = nothing,
         batch_records: int = 2_000,
+        projection: Projection[Any] = LOCATIONS,
     ) -> PublishedSink[Any]:
         """The sink of one more worker."""
+        self.sinks[generation] = sink
         return PublishedSink(
             sink,
             stream="Rider",
             generation=generation,
             log_port=log,
-            records=PublishedRecords(LOCATIONS, TOPIC, PARTITIONS, Codec(LocalSchemaIds()).encode),
+            records=PublishedRecords(projection, TOPIC, PARTITIONS, Codec(LocalSchemaIds()).encode),
             outlet=Outlet(
                 lambda: HookedPublisher(self.broker, before, after),
                 self.identity,
@@ -110,6 +116,7 @@ class Published:
             ),
             marks=self.marks,
             active=active,
+            sink_of=lambda other: self.sinks.get(other) or MemorySink(),
         )
 
     def records(self) -> list[tuple[bytes, bytes]]:

@@ -3,36 +3,112 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from domain.features.keyed_event import KeyedEvent
+from domain.features.latest_location import LocationState
 from infrastructure.publication.behind import MOST_EVENTS, changed_keys, why_all
 from infrastructure.publication.marks import Mark
 from projections.locations import LOCATIONS
 from projections.parking import Parking
 from projections.ports import Fence, PortUnavailable, ShardWrite
+from projections.protocol import Projection
 from projections.runner import LostRace
 from tests.support.locations import compacted, highest
-from tests.support.locations_world import HISTORY, T_MS, World, at_call, dies_at, folded, overtaken_by
+from tests.support.locations_world import (
+    HISTORY,
+    LEFT_OUT,
+    OTHER,
+    T_MS,
+    World,
+    at_call,
+    dies_at,
+    folded,
+    other_fold,
+    overtaken_by,
+)
 from tests.support.memory_ports import MemoryLog, MemorySink
 
 
-def test_a_switch_tells_all_of_the_new_generation_and_a_rollback_all_of_the_old() -> None:
-    world = World()
-    active = 1
-    old = world.worker(generation=1, active=lambda: active == 1)
-    other = MemorySink()
-    new = world.worker(generation=2, active=lambda: active == 2, sink=other)
-    riders = len(folded(world.log.events))
-    for worker in (old, new):
-        worker.reads()
-    assert len(world.published.records()) == riders
-    for now_active, expected in ((2, 2 * riders), (1, 3 * riders)):
-        active = now_active
-        for worker in (old, new):
+class Switch:
+    """Generation 1 of LOCATIONS and generation 2 of another fold; readers have seen all that was ever published."""
+
+    def __init__(self, projection: Projection[Any] = OTHER) -> None:
+        self.world = World()
+        self.active = 1
+        self.other = MemorySink()
+        self.old = self.world.worker(generation=1, active=lambda: self.active == 1)
+        self.new = self.world.worker(
+            generation=2, active=lambda: self.active == 2, sink=self.other, projection=projection
+        )
+        for worker in (self.old, self.new):
+            worker.reads()
+
+    def to(self, generation: int) -> None:
+        self.active = generation
+        for worker in (self.old, self.new):
             worker.runner.idle_check()
-        assert len(world.published.records()) == expected
-        assert world.is_shown()
+
+
+def test_a_switch_tells_all_of_the_new_generation_and_a_rollback_all_of_the_old() -> None:
+    """Two folds, so that a switch that goes on showing the old generation fails. Positions are equal on both sides."""
+    switch = Switch()
+    world, riders = switch.world, len(folded(switch.world.log.events))
+    assert len(world.published.records()) == riders
+    assert world.is_shown()
+    switch.to(2)
+    assert world.is_shown(OTHER)
+    # A tombstone for each key that is left out, a record for each that is not.
+    assert len(world.published.records()) == 2 * riders
+    switch.to(1)
+    assert world.is_shown()
+    assert len(world.published.records()) == 3 * riders
+
+
+def test_a_switch_takes_the_keys_off_the_topic_that_the_new_generation_lacks() -> None:
+    """Issue 13, number 24. Pings of them that come later do not bring them back."""
+    switch = Switch()
+    switch.to(2)
+    world = switch.world
+    assert set(highest(world.published.records())) == set(folded(world.log.events)) - LEFT_OUT
+    news = world.ping(("rider-2", 90), ("rider-1", 91))
+    for worker in (switch.old, switch.new):
+        worker.reads(*news)
+    assert world.is_shown(OTHER)
+
+
+def test_a_switch_from_a_generation_that_was_dropped_takes_its_keys_off_the_topic() -> None:
+    switch = Switch()
+    switch.world.sink.drop()
+    switch.to(2)
+    assert switch.world.is_shown(OTHER)
+
+
+def test_a_switch_whose_publishers_met_takes_the_keys_off_the_topic() -> None:
+    """Both took the mark away: nothing says which generation the topic shows."""
+    switch = Switch()
+    switch.world.published.marks.held.clear()
+    switch.to(2)
+    assert switch.world.is_shown(OTHER)
+
+
+def test_a_key_that_is_parked_in_the_new_generation_is_shown_as_it_is_there() -> None:
+    """Readers keep the highest position, which would be that of the old generation."""
+
+    def fails(state: LocationState, event: KeyedEvent) -> LocationState:
+        if event.key == "rider-1" and event.version > 3:
+            raise ValueError("this fold cannot")
+        return other_fold(state, event)
+
+    switch = Switch(replace(OTHER, fold=fails))
+    assert set(switch.other.all_parked()) == {"rider-1"}
+    switch.to(2)
+    foldable = [e for e in switch.world.log.events if e.key != "rider-1" or e.version <= 3]
+    records = switch.world.published.records()
+    assert highest(records) == highest(compacted(records)) == folded(foldable, OTHER)
 
 
 def test_a_generation_that_was_just_made_active_publishes_all_even_if_a_batch_comes_first() -> None:
