@@ -74,8 +74,8 @@ def test_invariant_9_a_changed_fold_is_compared_accepted_switched_to_and_rolled_
         assert (code, done.get("verdict")) == (0, "switched"), said
         listed = new_service.cli("generations", "--projection", "speed").stdout.splitlines()
         assert listed == [
-            "speed@1  fold version 1  following; folded by other code: not written by this one",
-            "speed@2  fold version 2  served; 1 differences from generation 1",
+            "speed@1  fold version 2  following; folded by other code: not written by this one",
+            "speed@2  fold version 3  served; 1 differences from generation 1",
         ]
         position = new_service.post(pings(1))["position"]
         speed = new_service.speed_at("anna", position)
