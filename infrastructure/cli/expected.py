@@ -10,9 +10,26 @@ from infrastructure.cli.errors import UserError
 
 @contextmanager
 def expected_as_user_error() -> Iterator[None]:
-    """Errors of servers, of the registry and of the log itself, each with what to do next. Raises UserError.
+    """Turns errors of servers, of the registry and of the log into one line that says what to do next.
 
-    What is not named here is a defect of the code, and keeps its traceback.
+    An error that ``advice`` does not name is a defect of the code, and keeps its traceback. Raises UserError.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        message = advice(error)
+        if message is None:
+            raise
+        raise UserError(message) from error
+
+
+def advice(error: Exception) -> str | None:
+    """What happened and what to run, for an error that a command can meet; None for any other.
+
+    The classes are imported here, after the failure. Imported earlier they would slow each start, and load the metrics
+    before ``process`` has named the directory that the processes share: ``/metrics`` would then be empty.
     """
     import redis
     from alembic.util import CommandError
@@ -32,38 +49,39 @@ def expected_as_user_error() -> Iterator[None]:
     from projections.stored_state import BrokenState
     from projections.writer import BrokenFold
 
-    try:
-        yield
-    except (
-        PortUnavailable,
-        LostRace,
-        WorkerFailed,
-        BrokenFold,
-        BrokenState,
-        Unresolvable,
-        EvictingRedis,
-        LogNotInitialised,
-    ) as error:
-        raise UserError(str(error)) from error
-    except RegistryUnavailable as error:
-        raise UserError(f"{error}; see RIDELOG_SCHEMA_REGISTRY_URL") from error
-    except Incompatible as error:
-        raise UserError(f"{error}; `python app.py schemas check` shows what differs") from error
-    except InvalidSchema as error:
-        raise UserError(f"{error}; docs/schemas.md says what a schema may be") from error
-    except LogHasHoles as error:
-        raise UserError(
-            f"{error}; attach the partitions of `events` that were detached, or restore a backup (docs/backup.md)"
-        ) from error
-    except redis.ResponseError as error:
-        raise UserError(f"Redis: {error}; see RIDELOG_REDIS_URL and the rights of its user") from error
-    except redis.RedisError as error:
-        raise UserError(f"Redis does not answer: {error}; see RIDELOG_REDIS_URL") from error
-    except CommandError as error:
-        raise UserError(f"the database is not this version's: {error}; run the version that migrated it") from error
-    except PersistenceError as error:
-        raise UserError(f"Postgres: {error}; see RIDELOG_POSTGRES_URL") from error
-    except DBAPIError as error:
-        raise UserError(f"Postgres: {str(error.orig).strip()}; see RIDELOG_POSTGRES_URL") from error
-    except SQLAlchemyError as error:
-        raise UserError(f"Postgres: {str(error).splitlines()[0]}; see RIDELOG_POSTGRES_URL") from error
+    match error:
+        case (
+            PortUnavailable()
+            | LostRace()
+            | WorkerFailed()
+            | BrokenFold()
+            | BrokenState()
+            | Unresolvable()
+            | EvictingRedis()
+            | LogNotInitialised()
+        ):
+            return str(error)
+        case RegistryUnavailable():
+            return f"{error}; see RIDELOG_SCHEMA_REGISTRY_URL"
+        case Incompatible():
+            return f"{error}; `python app.py schemas check` shows what differs"
+        case InvalidSchema():
+            return f"{error}; docs/schemas.md says what a schema may be"
+        case LogHasHoles():
+            return (
+                f"{error}; attach the partitions of `events` that were detached, or restore a backup (docs/backup.md)"
+            )
+        case redis.ResponseError():
+            return f"Redis: {error}; see RIDELOG_REDIS_URL and the rights of its user"
+        case redis.RedisError():
+            return f"Redis does not answer: {error}; see RIDELOG_REDIS_URL"
+        case CommandError():
+            return f"the database is not this version's: {error}; run the version that migrated it"
+        case PersistenceError():
+            return f"Postgres: {error}; see RIDELOG_POSTGRES_URL"
+        case DBAPIError():
+            return f"Postgres: {str(error.orig).strip()}; see RIDELOG_POSTGRES_URL"
+        case SQLAlchemyError():
+            return f"Postgres: {str(error).splitlines()[0]}; see RIDELOG_POSTGRES_URL"
+        case _:
+            return None
