@@ -7,6 +7,7 @@ import sys
 
 EVERY = (
     "append",
+    "open_transaction",
     "one_by_one",
     "tailer",
     "rebuild",

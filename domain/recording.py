@@ -51,6 +51,17 @@ class OrderBroken(IntegrityError):
         )
 
 
+class ClockAhead(PersistenceError):
+    """This machine's clock is ``ahead_ms`` milliseconds ahead of the database's; nothing was recorded."""
+
+    def __init__(self, ahead_ms: int) -> None:
+        self.ahead_ms = ahead_ms
+        super().__init__(
+            f"the clock of this machine is {ahead_ms / 1000:,.0f} s ahead of the database's, nothing was recorded:"
+            " set the clock (NTP), then send the request again"
+        )
+
+
 class LogRestored(PersistenceError):
     """The log is not the one that this writer has seen: it was set back, or replaced. Nothing was recorded.
 
@@ -67,7 +78,7 @@ class Recorder(Protocol):
     """The event store as the Riders application sees it."""
 
     def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> Recorded:
-        """Raises LogRestored, OrderBroken; nothing of the batch is recorded then."""
+        """Raises LogRestored, OrderBroken, ClockAhead; nothing of the batch is recorded then."""
         ...
 
     def dated(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:

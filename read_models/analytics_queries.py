@@ -5,14 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ScalarSelect, Select, cast, column, func, select, table, text
+from sqlalchemy import BigInteger, ScalarSelect, Select, cast, column, func, select, table, text, true
 
 from read_models.analytics import NAME, fleet_minutes, rider_hours
 from read_models.analytics_rows import HOUR_MAXIMA, HOUR_SUMS, MINUTE_SUMS
 
 _generations = table("projection_generations", column("projection"), column("generation"), column("active"))
+_shards = table("projection_shards", column("projection"), column("generation"), column("shard"))
 _fences = table(
-    "projection_fences", column("projection"), column("generation"), column("shard"), column("seq"), column("position")
+    "projection_fences",
+    column("projection"),
+    column("generation"),
+    column("shard"),
+    column("number"),
+    column("seq"),
+    column("position"),
 )
 
 BY_INDEX = text("SET LOCAL enable_seqscan = off")
@@ -30,11 +37,15 @@ def active_generation() -> ScalarSelect[Any]:
 
 def fences() -> Select[Any]:
     """(shard, seq, position) of what the rows of the active generation hold: the vector of their fences."""
-    f = _fences.c
+    s, f = _shards.c, _fences.c
+    of_shard = (f.projection == s.projection) & (f.generation == s.generation) & (f.shard == s.shard)
+    # The newest row of each shard is its fence.
+    newest = select(f.seq, f.position).where(of_shard).order_by(f.number.desc()).limit(1).lateral("fence")
     return (
-        select(f.generation, f.shard, f.seq, f.position)
-        .where(f.projection == NAME, f.generation == active_generation())
-        .order_by(f.shard)
+        select(s.generation, s.shard, newest.c.seq, newest.c.position)
+        .select_from(_shards.join(newest, true()))
+        .where(s.projection == NAME, s.generation == active_generation())
+        .order_by(s.shard)
     )
 
 

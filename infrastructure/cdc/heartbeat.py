@@ -17,6 +17,7 @@ from msgspec import Meta
 from sqlalchemy import Engine, text
 
 from infrastructure.cdc.pgoutput import LogicalMessage
+from infrastructure.event_store.head import NEWEST_NUMBERS
 
 PREFIX = "ridelog.heartbeat"
 EVERY_S = 2.0
@@ -25,8 +26,9 @@ MAX_CONTENT_BYTES = 512
 
 # One statement: the position is that of events whose commits lie before this message in the WAL.
 _EMIT = text(
-    "SELECT pg_logical_emit_message(true, :prefix, json_build_object('log_id', log_id,"
-    " 'position', position, 'sender', CAST(:sender AS text), 'sent_ns', CAST(:sent_ns AS bigint))::text) FROM log_head"
+    "SELECT pg_logical_emit_message(true, :prefix, json_build_object('log_id', log_id,"  # noqa: S608
+    " 'position', position, 'sender', CAST(:sender AS text), 'sent_ns', CAST(:sent_ns AS bigint))::text)"
+    f" FROM log_head CROSS JOIN LATERAL ({NEWEST_NUMBERS}) n"
 )
 
 

@@ -28,7 +28,6 @@ HOLD_EVERY_S = 1.0
 IDLE_TIMEOUT = "10s"
 """How long a relay that was stopped, or whose machine is gone, keeps a standby waiting."""
 
-_HEAD = text("SELECT position FROM log_head")
 
 
 class RelayInUse(Exception):
@@ -53,7 +52,7 @@ class RelayLock:
         Raises AnotherLog if the log ends before ``position``: it was restored, and what it gets next would be passed.
         """
         if self._clock() >= self._next:
-            if self._connection.execute(_HEAD).scalar_one() < position:
+            if read_head(self._connection).position < position:
                 raise AnotherLog("the log was restored beneath the relay: it begins by what is there now")
             self._next = self._clock() + HOLD_EVERY_S
 

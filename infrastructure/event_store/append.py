@@ -10,7 +10,7 @@ from eventsourcing.persistence import IntegrityError
 from sqlalchemy import Connection, text
 
 from domain.identifiers import shard_of
-from domain.recording import OrderBroken
+from domain.recording import ClockAhead, OrderBroken
 from domain.timestamps import epoch_ms
 from infrastructure.event_store.copy_rows import COPY_SQL, HEADER, TRAILER, locked_part, micros, static_part
 from infrastructure.event_store.head import Clock, Head, write_head
@@ -29,6 +29,13 @@ _RECORDED_SINCE = text(
     "SELECT aggregate_id, max(version) FROM events WHERE position > :after AND position <= :upto GROUP BY aggregate_id"
 )
 _SEEN = text("SELECT position, event_id, recorded_at FROM events WHERE position = ANY(:positions)")
+
+MAX_CLOCK_AHEAD_MS = 5 * 60_000
+"""How far a writer's clock may be ahead of the database's, in milliseconds.
+
+Times of recording never step back (invariant 11). So one writer whose clock is a day ahead would hide every delay, and
+would stop what is known as of an instant, for a day.
+"""
 
 EMPTY = -1
 """The version of a stream without events."""
@@ -85,9 +92,13 @@ def recorded_times(events: Sequence[LogEvent], head: Head, now_ms: int) -> list[
     """When each of ``events`` is recorded, in epoch milliseconds, after ``head``: greatest(clock, previous).
 
     An event that names its time keeps it. Raises OrderBroken when that lies before the previous one, or so far ahead
-    that the clock could not have given it: whatever came next would have to be as late (invariant 11).
+    that the clock could not have given it: whatever came next would have to be as late (invariant 11). Raises
+    ClockAhead when an event takes its time from this clock, and the clock is too far ahead of the database's.
     """
     latest = max(now_ms, head.recorded_at_ms)
+    ahead_ms = now_ms - head.database_ms
+    if head.database_ms and ahead_ms > MAX_CLOCK_AHEAD_MS and not all(event.recorded_at_ms for event in events):
+        raise ClockAhead(ahead_ms)
     if not any(event.recorded_at_ms for event in events):
         return [latest] * len(events)
     times: list[int] = []
@@ -106,7 +117,7 @@ def insert(
 ) -> range:
     """Number ``events`` after ``head`` and copy them in; their positions. The caller holds the log's lock.
 
-    Raises OrderBroken; nothing is written then.
+    Raises OrderBroken or ClockAhead; nothing is written then.
     """
     first = head.position + 1
     times = recorded_times(events, head, clock())

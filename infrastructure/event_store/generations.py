@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from infrastructure.event_store.checkpoints import sweep
 from infrastructure.event_store.errors import unavailable_as_port_error
-from infrastructure.event_store.tables import projection_fences, projection_generations
+from infrastructure.event_store.tables import projection_generations, projection_shards
 from projections.digest import fold_digest
 from projections.generations import Generation, NotSwitched, State
 from projections.protocol import Projection
@@ -68,7 +68,7 @@ class PostgresGenerations:
 
         Fences in Redis cannot be held: its readers move shard by shard, when the new fence has reached the old one.
         """
-        f = projection_fences.c
+        f = projection_shards.c
         held = select(f.shard).where(f.projection == live.projection, f.generation == live.number)
         with unavailable_as_port_error(), self._engine.begin() as connection:
             connection.execute(held.order_by(f.shard).with_for_update())

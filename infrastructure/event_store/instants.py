@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, text
 
 from domain.timestamps import epoch_ms
-from infrastructure.event_store.head import Head, lock_head, read_head
-from infrastructure.event_store.tables import log_head
+from infrastructure.event_store.append import MAX_CLOCK_AHEAD_MS
+from infrastructure.event_store.head import Head, lock_head, read_head, write_head
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
 
 _BOUNDS = text(
@@ -68,13 +68,14 @@ def _passed(connection: Connection, at_ms: int, now_ms: Callable[[], int]) -> He
     head = read_head(connection)
     if head.recorded_at_ms > at_ms:
         return head
-    if at_ms >= now_ms():
+    # The database's clock bounds it too: a reader whose clock is a day ahead must not move the log's clock by a day.
+    if at_ms >= min(now_ms(), head.database_ms + MAX_CLOCK_AHEAD_MS):
         raise Unresolvable("instant_in_future", "that instant has not passed: what will be known then is not known yet")
     connection.execute(_BOUNDS)
     head = lock_head(connection)
     if head.recorded_at_ms <= at_ms:
-        past = text("timestamptz 'epoch' + :ms * interval '1 millisecond'").bindparams(ms=at_ms + 1)
-        connection.execute(update(log_head).values(recorded_at=past))
+        head.recorded_at_ms = at_ms + 1
+        write_head(connection, head)
     return head
 
 

@@ -26,7 +26,7 @@ from infrastructure.event_store.append import (
 from infrastructure.event_store.errors import as_library_errors
 from infrastructure.event_store.head import Clock, Head, lock_head, read_head
 from infrastructure.event_store.overdue import ending_overdue
-from infrastructure.event_store.partitions import ensure_partitions
+from infrastructure.event_store.partitions import PartitionsAhead
 from infrastructure.event_store.stored import LogEvent, classified
 from infrastructure.event_store.subscription import PollingSubscription
 from infrastructure.event_store.versions import Seen, VersionCache
@@ -48,10 +48,9 @@ class EventRecorder(ApplicationRecorder):
 
     def __init__(self, engine: Engine, *, partition_rows: int = 10_000_000, clock: Clock = now_ms) -> None:
         self._engine = engine
-        self._partition_rows = partition_rows
         self._clock = clock
         self._versions = VersionCache()
-        self._partitions_end = 0
+        self._partitions = PartitionsAhead(partition_rows)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_kwargs: Any) -> Sequence[int] | None:
         """Positions of all ``stored_events``, or IntegrityError and none of them is recorded."""
@@ -65,7 +64,7 @@ class EventRecorder(ApplicationRecorder):
 
         When some aggregates were changed by another writer since they were loaded, ``redecide`` is called with
         their ids while the lock is held and returns the whole batch anew, decided on their current state. Raises
-        OrderBroken for events that name times which do not follow the log's, and LogRestored.
+        OrderBroken for events that name times which do not follow the log's, ClockAhead, and LogRestored.
         """
 
         def again(conflicts: set[UUID]) -> list[LogEvent]:
@@ -108,7 +107,7 @@ class EventRecorder(ApplicationRecorder):
                         return range(0), events
                     end = self._cover(connection, head.position + len(events))
                     positions = insert(connection, head, events, packed, self._clock)
-        self._partitions_end = max(self._partitions_end, end)
+        self._partitions.committed(end)
         reached = {event.originator_id: event.originator_version for event in events}
         self._versions.merge(
             {a: v for a, v in reached.items() if isinstance(a, UUID)}, _last_seen(positions, events, head)
@@ -116,26 +115,26 @@ class EventRecorder(ApplicationRecorder):
         return positions, events
 
     def _prepare(self, connection: Connection, aggregates: Sequence[UUID], count: int) -> None:
-        """Outside the lock: look up what is not known, and make the next partition before it is needed."""
-        end = 0
-        with connection.begin():
-            head = read_head(connection)
-            if self._versions.seen is None:
-                self._versions.forget(seen_at(connection, head.position)[head.position])
-            self._look_up(connection, self._versions.unknown(aggregates))
-            if head.position + count + self._partition_rows // 2 >= self._partitions_end:
-                end = ensure_partitions(
-                    connection, head.position + count + self._partition_rows // 2, self._partition_rows
-                )
-        # Committed first: another thread must not count on a partition that it cannot see, and that may never be.
-        self._partitions_end = max(self._partitions_end, end)
+        """Outside the lock: look up what is not known, and make the next partition before it is needed.
+
+        Asks the server nothing while all is known and the last partition has room.
+        """
+        seen = self._versions.seen
+        unknown = self._versions.unknown(aggregates)
+        if seen is None or unknown:
+            with connection.begin():
+                if seen is None:
+                    head = read_head(connection)
+                    seen = seen_at(connection, head.position)[head.position]
+                    self._versions.forget(seen)
+                    unknown = list(aggregates)
+                self._look_up(connection, unknown)
+        self._partitions.make_ahead(connection, seen.position + count)
 
     def _cover(self, connection: Connection, last: int) -> int:
         """Inside the lock: only reached when other writers filled what was made ahead, or the log was restored. Where
         the partitions end, once this is committed; 0 if they are not touched."""
-        if last < self._partitions_end:
-            return 0
-        return ensure_partitions(connection, last, self._partition_rows)
+        return self._partitions.cover(connection, last)
 
     def _current_versions(self, connection: Connection, head: Head, aggregates: Sequence[UUID]) -> dict[UUID, int]:
         """Versions as of ``head``; the caller holds the lock, so they stay true until it lets go."""
@@ -162,7 +161,7 @@ class EventRecorder(ApplicationRecorder):
         else:
             self._versions.forget(found[head.position])
         if not known:
-            self._partitions_end = 0  # the log as it was may have had fewer
+            self._partitions.forget()  # the log as it was may have had fewer
         return known
 
     def _look_up(self, connection: Connection, aggregates: Sequence[UUID]) -> None:

@@ -56,18 +56,23 @@ events = Table(
     postgresql_partition_by="RANGE (position)",
 )
 
+# The log's identity. The lock of this row is the lock of the whole log (invariant 1); no append updates it.
 log_head = Table(
     "log_head",
     metadata,
-    # One row for ever: the lock of the whole log is the lock of this row (invariant 1).
     Column("only", Boolean, primary_key=True, server_default=text("true")),
     Column("log_id", UUID(as_uuid=True), nullable=False, server_default=text("gen_random_uuid()")),
-    Column("position", BigInteger, nullable=False, server_default=text("0")),
-    Column("recorded_at", _MILLISECONDS, nullable=False, server_default=text("'epoch'")),
-    Column("seqs", JSONB, nullable=False, server_default=text("'{}'")),
     CheckConstraint('"only"', name="one_row"),
-    # Updated once a transaction: room on its page keeps every update heap-only.
-    postgresql_with={"fillfactor": "10"},
+)
+
+# The last numbers given out; the newest row is the head of the log, older ones are pruned (``head.write_head``).
+log_numbers = Table(
+    "log_numbers",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("recorded_at", _MILLISECONDS, nullable=False),
+    Column("seqs", JSONB, nullable=False),
 )
 
 snapshots = Table(
@@ -99,13 +104,24 @@ projection_generations = Table(
     ),
 )
 
-# What the Postgres sinks keep; the rows that a fold makes are in tables of their read models.
+# What the Postgres sinks keep; the rows that a fold makes are in tables of their read models. The lock of a row here is
+# the lock of that shard of a generation; the row is never updated.
+projection_shards = Table(
+    "projection_shards",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+)
+
+# The newest row of a shard is its fence; older ones are pruned.
 projection_fences = Table(
     "projection_fences",
     metadata,
     Column("projection", Text, primary_key=True),
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("log_id", Text, nullable=False),
     Column("incarnation", Text, nullable=False),
     Column("seq", BigInteger, nullable=False),
@@ -203,18 +219,18 @@ wrong_checkpoints = Table(
 )
 
 # How far the topics are published, by relay: the highest position of which it and all earlier ones are acknowledged.
+# The newest row of a relay counts; older ones are pruned.
 relay_marks = Table(
     "relay_marks",
     metadata,
     Column("name", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("log_id", UUID(as_uuid=True), nullable=False),
     Column("position", BigInteger, nullable=False),
     # Stored before the slot is told: a slot that stands higher is not the one that was left.
     Column("confirmed_lsn", BigInteger, nullable=False, server_default=text("0")),
     Column("topics", JSONB, nullable=False, server_default=text("'{}'")),
     Column("marked_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
-    # Updated once a second: room on its page keeps every update heap-only.
-    postgresql_with={"fillfactor": "10"},
 )
 
 # Who has found, since somebody last looked into it, that what he keeps is not of this log.
@@ -230,11 +246,21 @@ restores = Table(
     Column("last_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
 )
 
+# The stages that report, by process; a row is never updated.
 stages = Table(
     "stages",
     metadata,
     Column("stage", Text, primary_key=True),
     Column("instance", Text, primary_key=True),
+)
+
+# The newest row of a stage's process is what it reports; older ones are pruned.
+stage_reports = Table(
+    "stage_reports",
+    metadata,
+    Column("stage", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("reported_at", _MILLISECONDS, nullable=False),
     Column("progress", JSONB, nullable=False),
 )

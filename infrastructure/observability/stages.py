@@ -5,18 +5,42 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, delete, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Engine, text
 
 from infrastructure.embedded.identity import start_mark
-from infrastructure.event_store.tables import stages
 
 EVERY_S = 1.0
 SILENT_AFTER_S = 10.0
 """A stage that has said nothing for so long is taken for dead."""
+
+KEPT_REPORTS = 64
+"""Reports of a process between two prunings; a pruning deletes as many."""
+
+_NUMBER = "SELECT number FROM stage_reports WHERE stage = :stage AND instance = :instance ORDER BY number DESC LIMIT 1"
+# A report is a new row, and the newest one counts. A row that is updated every second would be slower to find with
+# each second that any transaction stays open. Of two reports at once, of one process, one is enough.
+_REPORT = text(
+    "WITH known AS (INSERT INTO stages (stage, instance) VALUES (:stage, :instance) ON CONFLICT DO NOTHING)"  # noqa: S608
+    " INSERT INTO stage_reports (stage, instance, number, reported_at, progress)"
+    f" VALUES (:stage, :instance, coalesce(({_NUMBER}), 0) + 1, clock_timestamp(), CAST(:progress AS jsonb))"
+    " ON CONFLICT DO NOTHING RETURNING number"
+)
+_PRUNE = text(
+    "DELETE FROM stage_reports WHERE stage = :stage AND instance = :instance AND number > :above AND number <= :upto"
+)
+_NEWEST = text(
+    "SELECT s.stage, s.instance, extract(epoch FROM clock_timestamp() - r.reported_at) AS age_s, r.progress"
+    " FROM stages s LEFT JOIN LATERAL (SELECT reported_at, progress FROM stage_reports r"
+    "  WHERE r.stage = s.stage AND r.instance = s.instance ORDER BY r.number DESC LIMIT 1) r ON true"
+)
+_ALL = text("SELECT stage, instance FROM stages")
+_GIVEN = "USING unnest(CAST(:stages AS text[]), CAST(:instances AS text[])) AS v(stage, instance)"
+_FORGET_STAGES = text(f"DELETE FROM stages t {_GIVEN} WHERE t.stage = v.stage AND t.instance = v.instance")  # noqa: S608
+_FORGET_REPORTS = text(f"DELETE FROM stage_reports t {_GIVEN} WHERE t.stage = v.stage AND t.instance = v.instance")  # noqa: S608
 
 PLACED = "placed"
 """In ``detail`` of a stage that was started anew and has found out again where in the log it stands."""
@@ -78,29 +102,39 @@ class StageReporter:
             return
         self._last_at, self._last_state = time.monotonic(), progress.state
         self.last = progress
-        values = {"reported_at": func.clock_timestamp(), "progress": msgspec.to_builtins(progress)}
+        values = {
+            "stage": self.stage,
+            "instance": self._instance,
+            "progress": msgspec.json.encode(progress).decode(),
+        }
         with self._engine.begin() as connection:
-            connection.execute(
-                insert(stages)
-                .values(stage=self.stage, instance=self._instance, **values)
-                .on_conflict_do_update(index_elements=["stage", "instance"], set_=values)
-            )
+            number = connection.execute(_REPORT, values).scalar_one_or_none()
+            if number is not None and number % KEPT_REPORTS == 0:
+                upto = number - KEPT_REPORTS
+                of = {"stage": self.stage, "instance": self._instance}
+                connection.execute(_PRUNE, {**of, "above": upto - KEPT_REPORTS, "upto": upto})
 
     def retire(self) -> None:
         """Take the report back: this process is not the stage, or not any more."""
         self._last_at, self._last_state = 0.0, ""
         with self._engine.begin() as connection:
-            connection.execute(delete(stages).where(stages.c.stage == self.stage, stages.c.instance == self._instance))
+            _forget(connection, [(self.stage, self._instance)])
 
     def _forget_dead(self) -> None:
         """Reports of processes that are gone: they would make a stage look twice as large as it is, and alive."""
-        silent = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, SILENT_AFTER_S)
-        mine = stages.c.stage == self.stage
         with self._engine.begin() as connection:
-            connection.execute(delete(stages).where(mine, stages.c.reported_at < silent))
-            found = connection.execute(select(stages.c.instance).where(mine)).scalars()
-            if dead := [instance for instance in found if not lives(instance)]:
-                connection.execute(delete(stages).where(mine, stages.c.instance.in_(dead)))
+            mine = [row for row in connection.execute(_NEWEST) if row.stage == self.stage]
+            dead = [row for row in mine if row.age_s is None or row.age_s > SILENT_AFTER_S or not lives(row.instance)]
+            _forget(connection, [(row.stage, row.instance) for row in dead])
+
+
+def _forget(connection: Connection, reports: Sequence[tuple[str, str]]) -> None:
+    if not reports:
+        return
+    values = {"stages": [stage for stage, _ in reports], "instances": [instance for _, instance in reports]}
+    # In this order, as reports are made: the two never wait for each other in a circle.
+    connection.execute(_FORGET_STAGES, values)
+    connection.execute(_FORGET_REPORTS, values)
 
 
 def forget_host(engine: Engine) -> None:
@@ -110,7 +144,7 @@ def forget_host(engine: Engine) -> None:
     connected, or the node would be ready before anything runs.
     """
     with engine.begin() as connection:
-        connection.execute(delete(stages).where(stages.c.instance.startswith(_here(), autoescape=True)))
+        _forget(connection, [(s, instance) for s, instance in connection.execute(_ALL) if instance.startswith(_here())])
 
 
 def instance_of(pid: int) -> str:
@@ -140,15 +174,15 @@ def _pid_namespace() -> str:
 
 def read_stages(engine: Engine) -> list[StageReport]:
     """All reports, the newest of each stage first."""
-    age = func.extract("epoch", func.clock_timestamp() - stages.c.reported_at)
-    query = select(stages.c.stage, stages.c.instance, age, stages.c.progress).order_by(
-        stages.c.stage, stages.c.reported_at.desc()
-    )
     with engine.connect() as connection:
-        return [
-            StageReport(row[0], row[1], float(row[2]), msgspec.convert(row[3], Progress), lives(row[1]))
-            for row in connection.execute(query)
-        ]
+        rows = [row for row in connection.execute(_NEWEST) if row.age_s is not None]
+    rows.sort(key=lambda row: (row.stage, row.age_s))
+    return [
+        StageReport(
+            row.stage, row.instance, float(row.age_s), msgspec.convert(row.progress, Progress), lives(row.instance)
+        )
+        for row in rows
+    ]
 
 
 def newest(reports: list[StageReport]) -> dict[str, StageReport]:

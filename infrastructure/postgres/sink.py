@@ -111,19 +111,15 @@ class PostgresSink:
         with self._transaction() as cursor:
             # Fences before what they stand for, as every writer does: else the two lock each other out, and what a
             # writer has begun stays behind.
-            cursor.execute(sql.LOCK_FENCES, (*self._of, list(range(SHARDS))))
-            for table in ("projection_fences", "projection_states", "projection_parked"):
+            cursor.execute(sql.LOCK_SHARDS, (*self._of, list(range(SHARDS))))
+            for table in ("projection_fences", "projection_states", "projection_parked", "projection_shards"):
                 cursor.execute(f"DELETE FROM {table} WHERE projection = %s AND generation = %s", self._of)  # noqa: S608
             for rows in self._tables.values():
                 cursor.execute(rows.delete_all, (self._generation,))
 
     def _read_fences(self, cursor: Any, shards: Sequence[int]) -> dict[int, Fence]:
-        cursor.execute(
-            "SELECT shard, log_id, incarnation, seq, position, event FROM projection_fences"
-            " WHERE projection = %s AND generation = %s AND shard = ANY(%s)",
-            (*self._of, list(shards)),
-        )
-        return {shard: Fence(*fence) for shard, *fence in cursor}
+        cursor.execute(sql.READ_FENCES, (*self._of, list(shards)))
+        return {shard: Fence(*fence) for shard, *fence, number in cursor if number is not None}
 
     def _read_parked(self, cursor: Any, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
         cursor.execute(
@@ -137,20 +133,32 @@ class PostgresSink:
         return found
 
     def _move_fences(self, cursor: Any, writes: Sequence[ShardWrite]) -> set[int]:
-        """Lock the fences, and move those that stand where they are expected; their shards."""
-        expected = {write.shard: write.expected for write in writes}
-        cursor.execute(sql.LOCK_FENCES, (*self._of, list(expected)))
-        held = {shard: Fence(*fence) for shard, *fence in cursor}
-        moved = [w for w in writes if w.expected is not None and held.get(w.shard) == w.expected]
-        made = [w for w in writes if w.expected is None and w.shard not in held]
-        won = {write.shard for write in moved}
-        if moved:
-            cursor.execute(sql.UPDATE_FENCES, (*_columns(moved), *self._of))
-        if made:
-            # Another worker may make it at the same time: then only one of them is told that it did.
-            cursor.execute(sql.INSERT_FENCES, (*self._of, *_columns(made)))
-            won |= {shard for (shard,) in cursor}
-        return won
+        """Lock the shards, and move those whose fence is as expected; these shards."""
+        held, numbers = self._lock_fences(cursor, [write.shard for write in writes])
+        won = [write for write in writes if held.get(write.shard) == write.expected]
+        if won:
+            following = [numbers.get(write.shard, 0) + 1 for write in won]
+            cursor.execute(sql.INSERT_FENCES, (*self._of, *_columns(won, following)))
+            for write, number in zip(won, following, strict=True):
+                # Not all shards in the same transaction: each has its own turn.
+                if (number + write.shard) % sql.KEPT_FENCES == 0:
+                    upto = number - sql.KEPT_FENCES
+                    cursor.execute(sql.PRUNE_FENCES, (*self._of, write.shard, upto - sql.KEPT_FENCES, upto))
+        return {write.shard for write in won}
+
+    def _lock_fences(self, cursor: Any, shards: Sequence[int]) -> tuple[dict[int, Fence], dict[int, int]]:
+        """The fences, and the number of the row of each, once the locks of ``shards`` are held."""
+        place = (*self._of, list(shards))
+        # The fences are read by a statement of its own: its snapshot is taken once the locks are held.
+        cursor.execute(f"{sql.LOCK_SHARDS}; {sql.READ_FENCES}", place + place)
+        found = cursor.fetchall()
+        if len(found) < len(set(shards)):
+            # The first write of a shard. Another worker may make the row at the same time: this one waits for it.
+            cursor.execute(sql.INSERT_SHARDS, place)
+            cursor.execute(f"{sql.LOCK_SHARDS}; {sql.READ_FENCES}", place + place)
+            found = cursor.fetchall()
+        held = {shard: Fence(*fence) for shard, *fence, number in found if number is not None}
+        return held, {row[0]: row[-1] for row in found if row[-1] is not None}
 
     def _put_states(self, cursor: Any, writes: Sequence[ShardWrite]) -> None:
         rows = [(write.shard, key, state) for write in writes for key, state in write.states.items()]
@@ -198,10 +206,11 @@ class PostgresSink:
                 cursor.close()
 
 
-def _columns(writes: Sequence[ShardWrite]) -> tuple[list[Any], ...]:
+def _columns(writes: Sequence[ShardWrite], numbers: Sequence[int]) -> tuple[Sequence[Any], ...]:
     new = [write.new for write in writes]
     return (
         [write.shard for write in writes],
+        numbers,
         [fence.log_id for fence in new],
         [fence.incarnation for fence in new],
         [fence.seq for fence in new],

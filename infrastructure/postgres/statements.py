@@ -12,21 +12,32 @@ UPSERT_STATES = (
     " ON CONFLICT (projection, generation, shard, key) DO UPDATE SET state = excluded.state"
 )
 
+_SHARD = "projection = %s AND generation = %s AND shard = ANY(%s)"
 # In one order, so that two workers that meet in several shards wait for each other and do not lock each other out.
-LOCK_FENCES = (
-    "SELECT shard, log_id, incarnation, seq, position, event FROM projection_fences"
-    " WHERE projection = %s AND generation = %s AND shard = ANY(%s) ORDER BY shard FOR UPDATE"
+LOCK_SHARDS = f"SELECT shard FROM projection_shards WHERE {_SHARD} ORDER BY shard FOR UPDATE"
+# The newest row of each shard. By number from the end: whatever is dead in front of it is not passed over.
+READ_FENCES = (
+    "SELECT s.shard, f.log_id, f.incarnation, f.seq, f.position, f.event, f.number FROM projection_shards s"
+    " LEFT JOIN LATERAL (SELECT * FROM projection_fences f WHERE f.projection = s.projection"
+    "  AND f.generation = s.generation AND f.shard = s.shard ORDER BY f.number DESC LIMIT 1) f ON true"
+    " WHERE s.projection = %s AND s.generation = %s AND s.shard = ANY(%s)"
 )
-_FENCES = "unnest(%s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[])"
+INSERT_SHARDS = (
+    "INSERT INTO projection_shards (projection, generation, shard)"
+    " SELECT %s, %s, s FROM unnest(%s::smallint[]) AS s ORDER BY s ON CONFLICT DO NOTHING"
+)
 INSERT_FENCES = (
-    "INSERT INTO projection_fences (projection, generation, shard, log_id, incarnation, seq, position, event)"
-    f" SELECT %s, %s, v.* FROM {_FENCES} AS v(shard, log_id, incarnation, seq, position, event) ORDER BY v.shard"
-    " ON CONFLICT DO NOTHING RETURNING shard"
+    "INSERT INTO projection_fences"
+    " (projection, generation, shard, number, log_id, incarnation, seq, position, event) SELECT %s, %s, v.*"
+    " FROM unnest(%s::smallint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[])"
+    "  AS v(shard, number, log_id, incarnation, seq, position, event)"
 )
-UPDATE_FENCES = (
-    "UPDATE projection_fences f SET log_id = v.log_id, incarnation = v.incarnation, seq = v.seq, position = v.position,"
-    f" event = v.event FROM {_FENCES} AS v(shard, log_id, incarnation, seq, position, event)"
-    " WHERE f.projection = %s AND f.generation = %s AND f.shard = v.shard"
+KEPT_FENCES = 32
+"""Rows of a shard between two prunings; a pruning deletes as many of each shard that is due."""
+# Of one shard, so that every column bounds the index: joined with a list, the server reads the whole generation.
+PRUNE_FENCES = (
+    "DELETE FROM projection_fences"
+    " WHERE projection = %s AND generation = %s AND shard = %s AND number > %s AND number <= %s"
 )
 
 PARK = (

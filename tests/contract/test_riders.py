@@ -92,7 +92,7 @@ def test_invariant_14_what_was_recorded_before_a_restore_is_recorded_again(postg
     riders.record_pings(pings)
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM events"))
-        connection.execute(text("UPDATE log_head SET position = 0, seqs = '{}'"))
+        connection.execute(text("UPDATE log_numbers SET position = 0, seqs = '{}'"))
     # The log grows past what the first process has seen, and anna to a version at which she was.
     successor.record_pings([*pings[:2], a_ping(t_ms=NOW_MS + 90), a_ping(t_ms=NOW_MS + 91), a_ping("ben")])
     outcomes = riders.record_pings([*pings, a_ping(t_ms=NOW_MS + 90)])

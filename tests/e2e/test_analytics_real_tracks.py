@@ -52,7 +52,10 @@ def head(connection: Connection) -> int:
 
 
 def folded(connection: Connection, generation: int) -> int:
-    query = text("SELECT sum(seq) FROM projection_fences WHERE projection = 'analytics' AND generation = :g")
+    query = text(
+        "SELECT sum(seq) FROM (SELECT DISTINCT ON (shard) seq FROM projection_fences"
+        " WHERE projection = 'analytics' AND generation = :g ORDER BY shard, number DESC) fence"
+    )
     return int(connection.execute(query, {"g": generation}).scalar_one() or 0)
 
 

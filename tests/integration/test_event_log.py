@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 
 from domain.identifiers import shard_of
 from domain.recording import LogRestored
-from infrastructure.event_store.engine import writer_engine
+from infrastructure.event_store.engine import reader_engine, writer_engine
 from infrastructure.event_store.head import read_head
 from infrastructure.event_store.recorder import EventRecorder
 from tests.support.log_events import events_of
@@ -73,7 +73,7 @@ def _writer(url: str, number: int, events: int, seed: int) -> None:
         def _cover(self, connection: Any, last: int) -> int:
             end = super()._cover(connection, last)
             if failing:
-                connection.execute(text("UPDATE log_head SET position = position + 1000"))
+                connection.execute(text("UPDATE log_numbers SET position = position + 1000"))
                 raise _Rollback
             return end
 
@@ -149,7 +149,7 @@ def test_a_recorder_whose_log_was_restored_to_an_older_state_notices(engine: Eng
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM events WHERE position > 2"))
         seqs = f'{{"Rider": {[2 if s == shard_of("anna") else 0 for s in range(64)]}}}'
-        connection.execute(text("UPDATE log_head SET position = 2, seqs = CAST(:seqs AS jsonb)"), {"seqs": seqs})
+        connection.execute(text("UPDATE log_numbers SET position = 2, seqs = CAST(:seqs AS jsonb)"), {"seqs": seqs})
     with pytest.raises(IntegrityError):
         recorder.insert_events(events_of("anna", 6, 1))
     assert recorder.insert_events(events_of("anna", 3, 1)) == [3]
@@ -162,7 +162,7 @@ def test_invariant_14_a_writer_notices_a_restored_log_that_has_overtaken_what_it
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM events WHERE position > 2"))
         seqs = f'{{"Rider": {[2 if s == shard_of("anna") else 0 for s in range(64)]}}}'
-        connection.execute(text("UPDATE log_head SET position = 2, seqs = CAST(:seqs AS jsonb)"), {"seqs": seqs})
+        connection.execute(text("UPDATE log_numbers SET position = 2, seqs = CAST(:seqs AS jsonb)"), {"seqs": seqs})
     other.insert_events(events_of("ben", 1, 9))
     # To the first one anna is at version 5, and the head is beyond what it has seen.
     with pytest.raises(LogRestored):
@@ -181,7 +181,7 @@ def test_regression_a_writer_that_notices_a_restored_log_makes_the_partitions_th
         for name in connection.execute(text(made)).scalars().all()[1:]:
             connection.execute(text(f"DROP TABLE {name}"))
         seqs = f'{{"Rider": {[2 if s == shard_of("anna") else 0 for s in range(64)]}}}'
-        connection.execute(text("UPDATE log_head SET position = 2, seqs = CAST(:seqs AS jsonb)"), {"seqs": seqs})
+        connection.execute(text("UPDATE log_numbers SET position = 2, seqs = CAST(:seqs AS jsonb)"), {"seqs": seqs})
     with pytest.raises(LogRestored):
         recorder.append(events_of("anna", 3, 1), lambda stale: events_of("anna", 3, 1))
     for version in range(3, 41):
@@ -270,3 +270,31 @@ def test_regression_what_the_server_refuses_in_a_copy_is_an_error_of_the_port(en
         connection.execute(text("ALTER TABLE events DROP CONSTRAINT refused"))
     recorder.insert_events(events_of("anna", 4, 3))
     assert contiguous(engine) == 6
+
+
+def test_regression_a_lock_on_the_table_does_not_stop_appends_while_the_last_partition_has_room(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An ANALYZE or a VACUUM by hand holds it for as long as it takes, and the next partition cannot be attached."""
+    recorder = EventRecorder(engine, partition_rows=100)
+    recorder.insert_events(events_of("anna", 1, 40))
+
+    def partitions() -> int:
+        with engine.connect() as connection:
+            count = text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass")
+            return int(connection.execute(count).scalar_one())
+
+    before = partitions()
+    maintenance = reader_engine(engine.url.render_as_string(hide_password=False))
+    with maintenance.connect() as connection, connection.begin():
+        connection.execute(text("LOCK TABLE events IN SHARE UPDATE EXCLUSIVE MODE"))
+        for version in range(41, 91):
+            recorder.insert_events(events_of("anna", version, 1))
+    maintenance.dispose()
+    assert partitions() == before
+    warnings = [record for record in caplog.records if "next partition of events is not made yet" in record.message]
+    assert len(warnings) == 1, "it is not tried again for each append"
+    # Where there is no room, it is waited for.
+    recorder.insert_events(events_of("anna", 91, 200))
+    assert partitions() > before
+    assert contiguous(engine) == 290

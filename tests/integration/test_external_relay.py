@@ -15,6 +15,7 @@ from infrastructure.event_store.engine import reader_engine
 from infrastructure.settings import Settings
 from tests.support.command_line import run_here
 from tests.support.nodes import TOKENS, Node, metric_of
+from tests.support.reported import insert_report
 from tests.support.slots import drop_slot
 from tests.support.waiting import eventually
 
@@ -34,10 +35,7 @@ def engine(external: Settings) -> Iterator[Engine]:
         connection.execute(
             text("SELECT pg_create_logical_replication_slot(:slot, 'pgoutput')"), {"slot": external.slot_name}
         )
-        connection.execute(
-            text("INSERT INTO stages VALUES ('tailer', 'gone:1:2:3', now() - interval '1 hour', :words)"),
-            {"words": json.dumps(last_words)},
-        )
+        insert_report(connection, "tailer", "gone:1:2:3", 3600, json.dumps(last_words))
     yield engine
     drop_slot(engine, external.slot_name)
     engine.dispose()

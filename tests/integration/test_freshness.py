@@ -27,6 +27,7 @@ from infrastructure.redis.sink import RedisSink
 from infrastructure.status.watch import KNOWN_FOR_S, PipelineWatch
 from projections.catalogue import PROJECTIONS
 from projections.ports import Fence, ShardWrite
+from tests.support.reported import insert_report
 
 TARGET_MS = 15_000
 ANNA, BERTA = "anna", "berta"
@@ -190,9 +191,7 @@ def test_what_a_stage_reports_as_stuck_and_a_generation_that_is_no_more(engine: 
     StageReporter(watched.engine, "speed").report(Progress(state="hangs: no sign of life for 31 s"))
     metrics.STAGE_LATE.labels("speed@2").set(1)
     with engine.begin() as connection:
-        connection.execute(
-            text("INSERT INTO stages VALUES ('speed@2', 'h:1', now() - interval '1 hour', '{\"state\": \"running\"}')")
-        )
+        insert_report(connection, "speed@2", "h:1", 3600)
     watched.watch.look()
     assert metrics.STAGE_STUCK.labels("speed")._value.get() == 1.0
     assert watched.late("speed@2") == 0.0

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select, text
 
 from infrastructure.event_store.engine import reader_engine, sink_engine
 from infrastructure.postgres.sink import PostgresSink
-from infrastructure.postgres.statements import LOCK_FENCES
+from infrastructure.postgres.statements import LOCK_SHARDS
 from projections.ports import Fence, LoggedEvent, PortUnavailable, Refused, ShardWrite, Snapshot
 from projections.runner import Runner
 from read_models.rows import RowChange
@@ -163,7 +163,7 @@ def test_a_drop_waits_for_a_writer_and_takes_what_it_wrote(engine: Engine) -> No
     with engine.begin() as writer:
         # What ``apply`` does, stopped between its fence and its states.
         cursor = writer.connection.cursor()
-        cursor.execute(LOCK_FENCES, ("counted", 1, [3]))
+        cursor.execute(LOCK_SHARDS, ("counted", 1, [3]))
         dropping.start()
         eventually(lambda: waiting_for_a_lock(engine), what="the drop waits for the writer")
         cursor.execute("UPDATE projection_states SET state = '2' WHERE key = 'k'")
@@ -198,7 +198,7 @@ def test_regression_a_worker_stopped_inside_its_transaction_does_not_hold_its_sh
     PostgresSink(engine, COUNTED, 1).apply([ShardWrite(3, None, at(1), {"k": b"1"})])
     stopped, successor = sink_engine(postgres_url), sink_engine(postgres_url)
     with stopped.connect() as zombie:
-        zombie.execute(text("SELECT * FROM projection_fences FOR UPDATE"))  # and then nothing: SIGSTOP
+        zombie.execute(text("SELECT * FROM projection_shards FOR UPDATE"))  # and then nothing: SIGSTOP
         assert PostgresSink(successor, COUNTED, 1).apply([ShardWrite(3, at(1), at(2), {"k": b"2"})]) == [True]
         zombie.invalidate()
     for one in (stopped, successor):
@@ -219,7 +219,7 @@ def test_regression_a_worker_stopped_in_the_middle_of_a_copy_does_not_hold_its_s
         except PortUnavailable:
             return False
 
-    with stopped_in_copy(zombie, "SELECT FROM projection_fences FOR UPDATE"):
+    with stopped_in_copy(zombie, "SELECT FROM projection_shards FOR UPDATE"):
         eventually(applied, within_s=20, what="the successor has the shard")
     for one in (zombie, successor):
         one.dispose()

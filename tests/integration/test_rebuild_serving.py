@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, event
 
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.observability.stages import Progress
@@ -17,6 +17,7 @@ from projections.digest import fold_digest
 from projections.generations import Generation
 from projections.speed import SPEED
 from tests.support.ended import ended
+from tests.support.reported import insert_report
 
 FOLD = fold_digest(SPEED)
 NEW = Generation(SPEED.name, 2, SPEED.fold_version, FOLD, active=False, state="ready")
@@ -35,14 +36,7 @@ def engine(postgres_url: str) -> Iterator[Engine]:
 def reported(engine: Engine, age_s: float, instance: str = ELSEWHERE, stage: str = "speed@2", **detail: Any) -> None:
     progress = Progress(state="running" if "shards" in detail else "TopicUnavailable: away", detail=detail)
     with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO stages VALUES (:stage, :instance, now() - make_interval(secs => :age_s), :progress)"
-                " ON CONFLICT (stage, instance) DO UPDATE SET (reported_at, progress) ="
-                " (EXCLUDED.reported_at, EXCLUDED.progress)"
-            ),
-            {"stage": stage, "instance": instance, "age_s": age_s, "progress": msgspec.json.encode(progress).decode()},
-        )
+        insert_report(connection, stage, instance, age_s, msgspec.json.encode(progress).decode())
 
 
 def test_regression_a_service_in_trouble_that_backs_off_still_serves(engine: Engine) -> None:

@@ -52,7 +52,7 @@ def restore_to_the_beginning(engine: Engine) -> None:
         connection.execute(text("SELECT FROM log_head FOR UPDATE"))
         for table in ("events", "snapshots", "schema_versions", "schemas"):
             connection.execute(text(f"DELETE FROM {table}"))
-        connection.execute(text("UPDATE log_head SET position = 0, seqs = DEFAULT, recorded_at = DEFAULT"))
+        connection.execute(text("UPDATE log_numbers SET position = 0, seqs = '{}', recorded_at = 'epoch'"))
     assert RegistryStore(engine).register("somebody-elses", '"string"').schema_id == 1
 
 

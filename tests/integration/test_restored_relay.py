@@ -38,7 +38,7 @@ def set_back(engine: Engine, position: int) -> None:
         connection.execute(text("DELETE FROM events WHERE position > :p"), {"p": position})
         connection.execute(text("UPDATE relay_marks SET position = :p"), {"p": position})
         connection.execute(
-            text("UPDATE log_head SET position = :p, seqs = CAST(:seqs AS jsonb)"), {"p": position, "seqs": seqs}
+            text("UPDATE log_numbers SET position = :p, seqs = CAST(:seqs AS jsonb)"), {"p": position, "seqs": seqs}
         )
 
 

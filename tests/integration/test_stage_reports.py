@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.log import PostgresLog
@@ -26,6 +26,7 @@ from infrastructure.processes.observer import Observer
 from projections.shards import Counters
 from projections.speed import SPEED
 from tests.support.ended import ended
+from tests.support.reported import insert_report
 
 
 @pytest.fixture
@@ -37,10 +38,7 @@ def engine(postgres_url: str) -> Iterator[Engine]:
 
 def reported(engine: Engine, instance: str) -> None:
     with engine.begin() as connection:
-        connection.execute(
-            text("INSERT INTO stages VALUES ('speed', :instance, now(), '{\"state\": \"running\"}')"),
-            {"instance": instance},
-        )
+        insert_report(connection, "speed", instance)
 
 
 def test_a_report_says_what_was_given(engine: Engine) -> None:

@@ -13,7 +13,9 @@ _EVENTS = text(
     "SELECT position, (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded_us, aggregate_key, version,"
     " shard, seq, event_type, payload FROM events ORDER BY position"
 )
-_HEAD = text("SELECT position, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM log_head")
+_HEAD = text(
+    "SELECT position, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM log_numbers ORDER BY number DESC LIMIT 1"
+)
 
 
 class LoggedPing(NamedTuple):

@@ -23,6 +23,7 @@ from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
 from infrastructure.event_store.engine import reader_engine, writer_engine
 from infrastructure.event_store.factory import EventStoreFactory
+from infrastructure.event_store.head import read_head
 from infrastructure.event_store.log import PostgresHistory
 from infrastructure.event_store.migrations import upgrade
 from infrastructure.event_store.recorder import EventRecorder
@@ -72,7 +73,7 @@ class Restorable:
     def head(self) -> int:
         engine = reader_engine(self.postgres.url)
         with engine.connect() as connection:
-            position = connection.execute(text("SELECT position FROM log_head")).scalar_one()
+            position = read_head(connection).position
         engine.dispose()
         return int(position)
 
