@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from typing import Any
 
-import psycopg2
 from sqlalchemy import Connection, Engine, text
 
-from domain.identifiers import aggregate_id, shard_of
+from domain.identifiers import aggregate_id
+from infrastructure.event_store import key_walk
 from infrastructure.event_store.errors import unavailable_as_port_error
 from infrastructure.event_store.instants import resolve, storable_ms
 from infrastructure.event_store.log import PostgresLog
-from projections.ports import LoggedEvent, PortUnavailable
+from projections.ports import LoggedEvent
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon
 
@@ -36,12 +35,6 @@ _LAST_BY = text(
 )
 _KEY = "FROM events WHERE aggregate_id = %s AND version > %s AND version <= %s"
 _SHARD = "FROM events WHERE stream = %s AND shard = %s AND seq > %s AND seq <= %s"
-_WALK = (
-    f"SELECT {_COLUMNS}, (extract(epoch FROM event_time) * 1000)::bigint,"  # noqa: S608
-    " (extract(epoch FROM recorded_at) * 1000)::bigint FROM events WHERE position <= %s"
-)
-WALK_ROWS = 5_000
-"""Rows that a walk holds at once; what must be sorted, the server sorts on its disk."""
 
 
 class PostgresArchive(PostgresLog):
@@ -77,29 +70,7 @@ class PostgresArchive(PostgresLog):
     def walk(
         self, stream: str, keys: Sequence[str] | None, shard: int, position: int, *, by_event_time: bool
     ) -> Iterator[TimedEvent]:
-        statement = _WALK
-        values: list[Any] = [position]
-        if keys is None:
-            statement += " AND stream = %s AND shard = %s"
-            values += [stream, shard]
-        else:
-            statement += " AND aggregate_id = ANY(CAST(%s AS uuid[]))"
-            values.append([str(aggregate_id(stream, key)) for key in keys if shard_of(key) == shard])
-        within = "event_time, version" if by_event_time else "version"
-        statement += f' ORDER BY aggregate_key COLLATE "C", {within}'
-        try:
-            # The pool's own errors are SQLAlchemy's, those of a raw connection the driver's.
-            with (
-                unavailable_as_port_error(),
-                closing(self._engine.raw_connection()) as connection,
-                closing(_named_cursor(connection)) as cursor,
-            ):
-                cursor.itersize = WALK_ROWS
-                cursor.execute(statement, values)
-                for p, s, seq, key, v, kind, data, event_ms, recorded_ms in cursor:
-                    yield TimedEvent(LoggedEvent(p, s, seq, key, v, kind, bytes(data)), event_ms, recorded_ms)
-        except psycopg2.Error as error:
-            raise PortUnavailable(f"Postgres: {str(error).strip()}") from error
+        return key_walk.walk(self._engine, stream, keys, shard, position, by_event_time=by_event_time)
 
     def _events(self, stretch: str, values: tuple[Any, ...], sent_by_ms: int | None, order: str) -> list[LoggedEvent]:
         if sent_by_ms is not None:
@@ -109,11 +80,6 @@ class PostgresArchive(PostgresLog):
             values = (*values, storable_ms(sent_by_ms))
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return _logged(connection, f"SELECT {_COLUMNS} {stretch} ORDER BY {order}", values)
-
-
-def _named_cursor(connection: Any) -> Any:
-    """A cursor on the server, so that rows come as they are asked for."""
-    return connection.cursor(name="walk")
 
 
 def _logged(connection: Connection, statement: str, values: tuple[Any, ...]) -> list[LoggedEvent]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from typing import Any
 
-import psycopg2
 from sqlalchemy import Engine, text
 
 from infrastructure.event_store.errors import unavailable_as_port_error
 from projections.parity.served import LoggedRead, ServedRead, Tally, Verdict, WrongCheckpoint
-from projections.ports import PortUnavailable
 from read_models.view import Limits
 
 _COLUMNS = (
@@ -23,7 +20,8 @@ _SCOPE = (
     "FROM served_reads WHERE projection = %s AND read_ms >= %s AND mod(hashtext(key)::bigint + 2147483648, %s) = %s"
 )
 _COUNT = f"SELECT count(*) {_SCOPE}"
-_SCAN = f'SELECT {_COLUMNS} {_SCOPE} ORDER BY key COLLATE "C", version, id'
+_SCAN = f'SELECT id {_SCOPE} ORDER BY key COLLATE "C", version, id'
+_OF_IDS = f'SELECT {_COLUMNS} FROM served_reads WHERE id = ANY(%s) ORDER BY key COLLATE "C", version, id'  # noqa: S608
 _UNCHECKED = (
     f"SELECT {_COLUMNS} FROM served_reads WHERE id IN ("  # noqa: S608
     " (SELECT id FROM served_reads WHERE verdict IS NULL AND projection = %s ORDER BY id LIMIT %s)"
@@ -56,7 +54,7 @@ _WRONG = text(
     " :key, :version, :position, :kept, :folded ON CONFLICT DO NOTHING"
 )
 SCAN_ROWS = 2_000
-"""Rows of a scan that are fetched at once; sorting them the server does on its disk."""
+"""Rows of a scan that are read in one transaction. Their ids are held all at once, of no more reads than are kept."""
 
 
 class PostgresServedReads:
@@ -73,13 +71,15 @@ class PostgresServedReads:
             return int(found.scalar_one())
 
     def scan(self, since_ms: int) -> Iterator[LoggedRead]:
-        try:
-            with closing(self._engine.raw_connection()) as connection, closing(_named_cursor(connection)) as cursor:
-                cursor.itersize = SCAN_ROWS
-                cursor.execute(_SCAN, (self._projection, since_ms, *self._part))
-                yield from map(_logged, cursor)
-        except psycopg2.Error as error:
-            raise PortUnavailable(f"Postgres: {str(error).strip()}") from error
+        # In short transactions: checking takes long, and would keep the database's dead rows for as long.
+        values = (self._projection, since_ms, *self._part)
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            ids = [row[0] for row in connection.exec_driver_sql(_SCAN, values).cursor.fetchall()]
+        for first in range(0, len(ids), SCAN_ROWS):
+            # What is trimmed meanwhile is not there any more.
+            with unavailable_as_port_error(), self._engine.connect() as connection:
+                rows = connection.exec_driver_sql(_OF_IDS, (ids[first : first + SCAN_ROWS],)).cursor.fetchall()
+            yield from map(_logged, rows)
 
     def unchecked(self, limit: int) -> list[LoggedRead]:
         values = (self._projection, limit - limit // 2, self._projection, limit // 2)
@@ -113,11 +113,6 @@ class PostgresServedReads:
         with unavailable_as_port_error(), self._engine.connect() as connection:
             kept, unchecked = connection.execute(_TALLY, {"projection": self._projection}).one()
         return Tally(kept - unchecked, unchecked, mismatches, generation)
-
-
-def _named_cursor(connection: Any) -> Any:
-    """A cursor on the server, so that rows come as they are asked for."""
-    return connection.cursor(name="served_reads")
 
 
 def _logged(row: Any) -> LoggedRead:

@@ -18,7 +18,7 @@ from infrastructure.http.described import errors
 from infrastructure.http.errors import unavailable
 from infrastructure.http.openapi import PingsOperation
 from infrastructure.http.ping_bodies import Rejected, decode_pings
-from infrastructure.ingest.group_commit import NotRecorded, QueueFull
+from infrastructure.ingest.group_commit import ClockRefused, NotRecorded, QueueFull
 
 
 class Submit(Protocol):
@@ -40,7 +40,7 @@ class Accepted(msgspec.Struct):
 Count = Callable[[Accepted], None]
 Seen = Callable[[float, float], None]
 """Told of each recorded request: seconds from its newest ping's event to reception, and from reception to commit."""
-Why = Literal["queue_full", "event_store", "uploads_full"]
+Why = Literal["queue_full", "event_store", "clock_ahead", "uploads_full"]
 Refused = Callable[[Why, int], None]
 """Told of each request that is answered with 503: why, and how many pings must be sent again."""
 
@@ -77,6 +77,9 @@ def pings_route(
         except QueueFull as error:
             refused("queue_full", len(pings))
             raise unavailable("queue_full", f"nothing was recorded: {error}; send the request again") from error
+        except ClockRefused as error:
+            refused("clock_ahead", len(pings))
+            raise unavailable("clock_ahead", str(error)) from error
         except NotRecorded as error:
             refused("event_store", len(pings))
             raise unavailable(

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.head import read_head
 from infrastructure.observability import metrics
+from infrastructure.observability.dead_rows import show_dead_rows
 from infrastructure.observability.stages import STANDBY, StageReport, newest, read_stages
 from projections.catalogue import PROJECTIONS
 from projections.generations import State
@@ -81,6 +82,8 @@ def _show_log(connection: Connection) -> None:
     head = read_head(connection)
     metrics.LOG_POSITION.set(head.position)
     metrics.LOG.is_now(str(head.log_id))
+    metrics.LOG_CLOCK_AHEAD.set(head.clock_ahead_ms / 1000)
+    show_dead_rows(connection)
     metrics.DATABASE_BYTES.set(int(connection.execute(_SIZE).scalar_one()))
 
 

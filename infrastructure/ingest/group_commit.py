@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from domain.gps_ping import GpsPing
+from domain.recording import ClockAhead
 from domain.riders import PingOutcome
 
 log = logging.getLogger("ridelog.ingest")
@@ -32,6 +33,10 @@ class QueueFull(Exception):
 
 class NotRecorded(Exception):
     """The event store could not be asked; whether the pings were recorded is unknown, sending them again is safe."""
+
+
+class ClockRefused(NotRecorded):
+    """This node's clock is too far ahead of the database's; the message says by how much. Nothing was recorded."""
 
 
 @dataclass
@@ -140,6 +145,10 @@ class GroupCommit:
     def _commit(self, batch: Sequence[_Request]) -> None:
         try:
             outcomes = self._record([ping for request in batch for ping in request.pings])
+        except ClockAhead as error:
+            log.error("requests answered with 503: %s", error)
+            for request in batch:
+                request.outcome = ClockRefused(str(error))
         except PersistenceError as error:
             if isinstance(error, IntegrityError) and len(batch) > 1:
                 # The events of one rider do not fit: he alone is to wait for whoever mends it.

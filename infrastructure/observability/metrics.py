@@ -45,7 +45,8 @@ REQUESTS = Histogram(
 )
 REFUSED = Counter(
     "ridelog_pings_refused",
-    "Pings of requests answered with 503, to be sent again: queue_full, event_store; uploads_full, as one a request",
+    "Pings of requests answered with 503, to be sent again: queue_full, event_store, clock_ahead;"
+    " uploads_full, as one a request",
     ("why",),
 )
 DENIED = Counter(
@@ -65,6 +66,17 @@ COMMIT_PINGS = Histogram(
 
 LOG_POSITION = named_gauge("ridelog_log_position", "Position of the head of the log")
 LOG = Identity("ridelog_log_info", "1 for the log that is in the database; another log has another id", "log_id")
+LOG_CLOCK_AHEAD = named_gauge(
+    "ridelog_log_clock_ahead_seconds", "How far the time of the last event is ahead of the database's clock"
+)
+OLDEST_TRANSACTION = named_gauge(
+    "ridelog_oldest_transaction_seconds", "Age of the oldest open transaction that keeps dead row versions"
+)
+DEAD_ROWS = named_gauge(
+    "ridelog_dead_rows",
+    "Dead row versions that are not removed yet, of tables that are written all the time",
+    ("table",),
+)
 DATABASE_BYTES = named_gauge("ridelog_database_bytes", "Size of the database, without its WAL")
 DISK_FREE = named_gauge("ridelog_disk_free_bytes", "Free space where the data directory lies")
 DISK_SIZE = named_gauge("ridelog_disk_size_bytes", "Size of the file system where the data directory lies")

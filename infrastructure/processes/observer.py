@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.observability import metrics
-from infrastructure.observability.freshness import delay_of_shards
+from infrastructure.observability.freshness import HeadWatch, delay_of_shards
 from infrastructure.observability.stages import Progress, StageReporter
 from projections.digest import fold_digest
 from projections.ports import Fence, LogHead
@@ -40,6 +40,7 @@ class Observer:
         self._reporter = reporter
         self._engine = engine
         self._target_ms = target_ms
+        self._heads = HeadWatch()
         self.lag = 0
         self.trouble = ""
         """What the watchdog says of this worker, empty if nothing."""
@@ -55,6 +56,7 @@ class Observer:
             return
         runner, counters = self._runner, self._runner.counters
         head, fences = self._log.head(self._projection.stream), runner.fences()
+        self._heads.saw(head.position)
         lag = self.lag = runner.lag(head)
         delay_s = self._delay(fences, head) if lag else 0.0
         shards, parked = len(fences), runner.parked()
@@ -93,4 +95,4 @@ class Observer:
 
     def _delay(self, fences: Mapping[int, Fence], head: LogHead) -> float:
         with self._engine.connect() as connection:
-            return delay_of_shards(connection, self._projection.stream, fences, head.seqs)
+            return delay_of_shards(connection, self._projection.stream, fences, head.seqs, self._heads) or 0.0

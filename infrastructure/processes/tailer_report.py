@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from infrastructure.cdc.outflow import WAITING_RECORDS, Outflow
 from infrastructure.cdc.slot import slot_state
 from infrastructure.cdc.slot_metrics import show_slot
 from infrastructure.event_store.head import read_head
 from infrastructure.observability import debezium, metrics
-from infrastructure.observability.freshness import delay_of_position
+from infrastructure.observability.freshness import HeadWatch, delay_of_position
 from infrastructure.observability.stages import PLACED, Progress, StageReporter
 from infrastructure.settings import Settings
 
@@ -26,6 +26,7 @@ class TailerReport:
         self._engine = engine
         self._out = out
         self._reporter = reporter
+        self._heads = HeadWatch()
         self._records = metrics.Total(metrics.TAILER_RECORDS)
         self._filled = metrics.Total(metrics.TAILER_FILLED)
         self._repeated = metrics.Total(metrics.TAILER_REPEATED)
@@ -37,10 +38,11 @@ class TailerReport:
         with self._engine.connect() as connection:
             # In this order: what is recorded in between makes the tailer look late, never early.
             head = read_head(connection)
+            self._heads.saw(head.position)
             slot = slot_state(connection, self._slot_name) if self._relay == "wal" else None
             placed = self._out.progress.position
             # Without a mark, until the first heartbeat or event has come through: a second or so, once in a database.
-            delay_s = self._waits_s() if placed is None else delay_of_position(connection, placed)
+            delay_s = self._waits_s() if placed is None else self._delay_s(connection, placed)
         progress = self._out.progress
         position = placed or 0
         lag = self._out.in_flight() if placed is None else max(0, head.position - position)
@@ -68,7 +70,7 @@ class TailerReport:
         metrics.STAGE_POSITION.labels("tailer").set(position)
         metrics.STAGE_LAG.labels("tailer").set(lag)
         if newest_ms:
-            metrics.STAGE_FRESHNESS.labels("tailer").set(time.time() - newest_ms / 1000)
+            metrics.STAGE_FRESHNESS.labels("tailer").set(max(0.0, time.time() - newest_ms / 1000))
         if self._relay == "wal":
             show_slot(slot)
         debezium.show(self._slot_name, self._seen(delay_s))
@@ -84,6 +86,9 @@ class TailerReport:
             queue_capacity=WAITING_RECORDS,
             queue_room=self._out.room(),
         )
+
+    def _delay_s(self, connection: Connection, placed: int) -> float:
+        return delay_of_position(connection, placed, self._heads) or 0.0
 
     def _waits_s(self) -> float:
         """Of what this tailer has read itself, while it has no place in the log yet."""

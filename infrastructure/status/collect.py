@@ -67,7 +67,7 @@ def _collect(settings: Settings, engine: Engine, served: bool, open_broker: bool
         before = before_commit(connection, found.position, Codec(schema_ids(settings, engine)).decode)
         behind = tailer_behind(connection, relayed, found)
         owns = {p.name: _own(settings, engine, connection, p, found) for p in PROJECTIONS.values()}
-    head = Head(str(found.log_id), found.position, found.recorded_at_ms)
+    head = Head(str(found.log_id), found.position, found.recorded_at_ms, found.clock_ahead_ms)
     own = Own(behind.events, behind.seconds) if behind is not None else None
     tailer = external_line() if external else stage_line("tailer", relayed, head, late_after_s, own, served=served)
     projections = [

@@ -37,11 +37,15 @@ class Status(msgspec.Struct):
 
 
 class Head(msgspec.Struct):
-    """The head of the log: ``position``, and when its last event was recorded (epoch milliseconds)."""
+    """The head of the log: ``position``, and when its last event was recorded (epoch milliseconds).
+
+    ``clock_ahead_ms``: how far that is ahead of the database's clock, milliseconds.
+    """
 
     log_id: str
     position: int
     recorded_at_ms: int
+    clock_ahead_ms: int = 0
 
 
 class Own(msgspec.Struct):
@@ -58,8 +62,16 @@ class Own(msgspec.Struct):
     not_ours: int = 0
 
 
+CLOCK_AHEAD_ALERT_MS = 10_000
+"""How far the log's clock may be ahead of the database's before ``status`` says so, in milliseconds."""
+
+
 def log_line(head: Head, restores: Sequence[Found] = ()) -> Line:
     """``restores``: what was found that is not of this log, and nobody has looked into."""
+    if not restores and head.clock_ahead_ms > CLOCK_AHEAD_ALERT_MS:
+        state = f"log clock ahead by {head.clock_ahead_ms / 1000:,.0f} s"
+        advice = "a writer's clock was ahead: set the clocks (NTP). Until then `known` is not as of now"
+        return Line("log", state, head.position, 0, advice=advice)
     if not restores:
         return Line("log", "ok" if head.position else "empty", head.position, 0)
     beyond, ended = max(one.beyond for one in restores), min(one.head for one in restores)
@@ -93,6 +105,9 @@ def stage_line(
     behind, seconds = own.lag_events, own.delay_s
     if behind is None and report.connected:
         behind, seconds = progress.lag_events, progress.delay_s
+    if seconds is None and report.connected:
+        # Only who has watched the log knows it: the times of recording are ahead of the clock.
+        seconds = progress.delay_s
     if behind == 0:
         seconds = 0.0
     state, advice = "running", ""

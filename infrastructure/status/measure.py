@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.head import Head
 from infrastructure.event_store.log import PostgresLog
-from infrastructure.observability.freshness import delay_of_position, delay_of_shards
+from infrastructure.observability.freshness import HeadWatch, delay_of_position, delay_of_shards
 from infrastructure.observability.stages import PLACED, StageReport
 from infrastructure.sinks import Stores
 from projections.generations import Generation, active
@@ -22,10 +22,13 @@ from projections.trust import look
 
 
 class Behind(NamedTuple):
-    """Events that a stage has not passed, and since when the oldest of them waits; shards that are not of this log."""
+    """Events that a stage has not passed, and since when the oldest of them waits; shards that are not of this log.
+
+    ``seconds`` None: no clock can say, the events were recorded in the future of the database.
+    """
 
     events: int
-    seconds: float
+    seconds: float | None
     not_ours: int = 0
 
 
@@ -35,7 +38,12 @@ def served_generation(engine: Engine, projection: Projection[Any]) -> Generation
 
 
 def projection_behind(
-    connection: Connection, stores: Stores, projection: Projection[Any], generation: int, head: Head
+    connection: Connection,
+    stores: Stores,
+    projection: Projection[Any],
+    generation: int,
+    head: Head,
+    watch: HeadWatch | None = None,
 ) -> Behind:
     """By the fences in its sink: what is folded and not stored has not been passed. Raises PortUnavailable."""
     seqs = head.shards_of(projection.stream)
@@ -44,16 +52,18 @@ def projection_behind(
     # What is not of this log has passed nothing of it.
     applied = {shard: fence if fence and shard not in not_ours else _NOTHING for shard, fence in enumerate(fences)}
     events = sum(max(0, seqs[shard] - fence.seq) for shard, fence in applied.items())
-    return Behind(events, delay_of_shards(connection, projection.stream, applied, seqs), len(not_ours))
+    return Behind(events, delay_of_shards(connection, projection.stream, applied, seqs, watch), len(not_ours))
 
 
-def tailer_behind(connection: Connection, report: StageReport | None, head: Head) -> Behind | None:
+def tailer_behind(
+    connection: Connection, report: StageReport | None, head: Head, watch: HeadWatch | None = None
+) -> Behind | None:
     """By the last position that Kafka has acknowledged; None while the tailer does not know it."""
     if report is None or PLACED not in report.progress.detail:
         return None
     position = report.progress.position
     events = max(0, head.position - position)
-    return Behind(events, delay_of_position(connection, position) if events else 0.0)
+    return Behind(events, delay_of_position(connection, position, watch) if events else 0.0)
 
 
 _NOTHING = Fence("", "", 0, 0)

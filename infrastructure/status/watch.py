@@ -18,6 +18,7 @@ from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.head import read_head
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
+from infrastructure.observability.freshness import HeadWatch
 from infrastructure.observability.stages import (
     SILENT_AFTER_S,
     Progress,
@@ -68,6 +69,7 @@ class PipelineWatch:
         self._reporter: StageReporter | None = None
         self._seen: dict[str, Behind] = {}
         self._seen_at = float("-inf")
+        self._heads = HeadWatch(clock)
         self._stop = threading.Event()
         # A daemon: a server that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="pipeline-watch", daemon=True)
@@ -84,7 +86,7 @@ class PipelineWatch:
         seen = self._seen.get(stage)
         if seen is None or self._clock() - self._seen_at > KNOWN_FOR_S:
             return None
-        return round(seen.seconds * 1000)
+        return None if seen.seconds is None else round(seen.seconds * 1000)
 
     def look(self) -> None:
         """Measure once. A stage whose store is away is not known."""
@@ -112,11 +114,12 @@ class PipelineWatch:
         seen: dict[str, Behind] = {}
         with self._engine.connect() as connection:
             head = read_head(connection)
+            self._heads.saw(head.position)
             metrics.RESTORED.set(bool(restores.read(connection)))
             if self._slot_name is not None:
                 # Here too: a slot fills the disk, or is lost, just while no tailer runs.
                 show_slot(slot_state(connection, self._slot_name))
-            tailer = tailer_behind(connection, reports.get("tailer"), head)
+            tailer = tailer_behind(connection, reports.get("tailer"), head, self._heads)
             if tailer is not None:
                 seen["tailer"] = tailer
             generations = self._generations.each()
@@ -125,15 +128,16 @@ class PipelineWatch:
                 if live is None:
                     continue
                 try:
-                    seen[name] = projection_behind(connection, self._stores, projection, live.number, head)
+                    seen[name] = projection_behind(connection, self._stores, projection, live.number, head, self._heads)
                 except PortUnavailable:
                     continue  # its store is away, as its stage says: nobody knows how late it is
         return seen
 
     def _show(self, stage: str, behind: Behind) -> None:
         metrics.STAGE_LAG.labels(stage).set(behind.events)
-        metrics.STAGE_DELAY.labels(stage).set(behind.seconds)
-        metrics.STAGE_LATE.labels(stage).set(behind.seconds > self._late_after_s)
+        seconds = behind.seconds or 0.0
+        metrics.STAGE_DELAY.labels(stage).set(seconds)
+        metrics.STAGE_LATE.labels(stage).set(seconds > self._late_after_s)
 
     def _report_ingest(self, events: int, seconds: float) -> None:
         if self._reporter is None:

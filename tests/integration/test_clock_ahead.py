@@ -6,13 +6,23 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
 from sqlalchemy import Engine, text
 
+from domain.contracts import Codec, LocalSchemaIds
 from domain.recording import ClockAhead
+from domain.riders import Riders
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.engine import writer_engine
+from infrastructure.event_store.factory import EventStoreFactory
 from infrastructure.event_store.head import Head, read_head
+from infrastructure.event_store.log import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.event_store.snapshots import SnapshotRecorder
+from infrastructure.http.errors import HANDLERS
+from infrastructure.http.pings import pings_route
+from infrastructure.ingest.group_commit import GroupCommit
 from projections.replay.as_of import AsOf, Unresolvable
 from tests.support.log_events import events_of
 
@@ -88,3 +98,39 @@ def test_the_head_is_read_with_the_clock_of_the_database(engine: Engine) -> None
             connection.execute(text("SELECT extract(epoch FROM clock_timestamp()) * 1000")).scalar_one()
         )
     assert head_of(engine).database_ms == pytest.approx(database_ms, abs=30_000)
+
+
+def test_regression_pings_of_a_node_whose_clock_is_a_day_ahead_are_answered_with_503_and_one_line(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    ahead_ms = DAY_MS
+    recorder = EventRecorder(engine, clock=lambda: now_ms() + ahead_ms)
+    factory = EventStoreFactory(recorder, SnapshotRecorder(engine), Codec(LocalSchemaIds()))
+    commits = GroupCommit(Riders(factory, PostgresHistory(engine)).record_pings)
+    refused: list[tuple[str, int]] = []
+    route = pings_route(
+        commits.submit,
+        max_items=10,
+        max_bytes=1_000_000,
+        count=lambda _answer: None,
+        seen=lambda _device, _ingest: None,
+        refused=lambda why, pings: refused.append((why, pings)),
+    )
+    ping = {"rider_id": "anna", "latitude": 52.5, "longitude": 13.4, "event_timestamp_ms": now_ms()}
+    commits.start()
+    try:
+        with TestClient(
+            Litestar([route], exception_handlers=HANDLERS, openapi_config=None, logging_config=None)
+        ) as client:
+            answer = client.post("/pings", json=[ping])
+            assert (answer.status_code, answer.json()["code"]) == (503, "clock_ahead")
+            assert "set the clock (NTP)" in answer.json()["detail"]
+            assert answer.headers["retry-after"] == "1"
+            ahead_ms = 0
+            assert client.post("/pings", json=[ping]).json()["accepted"] == 1
+    finally:
+        commits.stop()
+    assert refused == [("clock_ahead", 1)]
+    lines = [record.getMessage() for record in caplog.records if record.name == "ridelog.ingest"]
+    assert len(lines) == 1
+    assert "\n" not in lines[0]

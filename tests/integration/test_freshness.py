@@ -20,7 +20,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.event_store.stored import LogEvent
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import freshness, metrics
-from infrastructure.observability.freshness import before_commit, delay_of_position, delay_of_shards
+from infrastructure.observability.freshness import HeadWatch, before_commit, delay_of_position, delay_of_shards
 from infrastructure.observability.stages import PLACED, Progress, StageReporter, newest, read_stages
 from infrastructure.redis.connection import connect
 from infrastructure.redis.sink import RedisSink
@@ -67,7 +67,7 @@ def test_a_stage_is_as_late_as_the_oldest_event_that_it_has_not_passed(engine: E
         delays = [delay_of_position(connection, position) for position in range(4)]
         assert delays == [pytest.approx(60, abs=5), pytest.approx(40, abs=5), pytest.approx(20, abs=5), 0.0]
 
-        def by(anna: int, berta: int) -> float:
+        def by(anna: int, berta: int) -> float | None:
             fences = {SHARD[ANNA]: Fence("l", "i", anna, anna), SHARD[BERTA]: Fence("l", "i", berta, 3 * berta)}
             return delay_of_shards(connection, "Rider", fences, seqs)
 
@@ -151,6 +151,41 @@ def test_regression_a_stage_that_says_nothing_is_late_all_the_same(
     watched.watch.look()
     assert watched.late("speed") == 0.0
     assert metrics.STAGE_LAG.labels("speed")._value.get() == 1
+
+
+def test_regression_a_log_whose_clock_is_ahead_hides_no_delay(engine: Engine, watched: Watched) -> None:
+    """By the times of recording nothing waits: they are in the future."""
+    head = record(engine, ANNA, 1, 3, -240)
+    StageReporter(watched.engine, "tailer").report(Progress(position=1, detail={PLACED: True}))
+    with engine.connect() as connection:
+        assert delay_of_position(connection, 1) is None
+        fences = {SHARD[ANNA]: Fence("l", "i", 1, 1)}
+        assert delay_of_shards(connection, "Rider", fences, head.shards_of("Rider")) is None
+    watched.watch.look()
+    assert watched.watch.delay_ms("speed") == 0
+    for watched.now in (50.0, 100.0):
+        watched.watch.look()
+        for stage in ("speed", "tailer"):
+            assert watched.watch.delay_ms(stage) == watched.now * 1000
+            assert watched.late(stage) == 1.0
+    # What came later is not as late.
+    record(engine, ANNA, 4, 1, -240)
+    StageReporter(watched.engine, "tailer").report(Progress(position=3, detail={PLACED: True}))
+    watched.watch.look()
+    watched.now = 101.0
+    watched.watch.look()
+    assert watched.watch.delay_ms("tailer") == 1_000
+
+
+def test_a_watch_tells_how_long_it_has_seen_a_position() -> None:
+    clock = iter([10.0, 20.0, *[30.0] * 20])
+    watch = HeadWatch(lambda: next(clock))
+    assert watch.waits_s(1) == 0.0
+    for head in (5, 5, 9):
+        watch.saw(head)
+    assert [watch.waits_s(position) for position in (1, 5, 6, 9, 10)] == [20.0, 20.0, 10.0, 10.0, 0.0]
+    watch.saw(3)  # the log was restored
+    assert [watch.waits_s(position) for position in (3, 4)] == [0.0, 0.0]
 
 
 def test_a_tailer_that_does_not_know_its_place_is_not_judged_by_it(engine: Engine, watched: Watched) -> None:

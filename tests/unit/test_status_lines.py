@@ -44,6 +44,18 @@ def test_a_stage_later_than_twice_the_target_is_late_and_says_what_to_do() -> No
     assert stage_line("speed", report(newest_ms=1), HEAD, LATE_S).good
 
 
+def test_a_log_whose_clock_is_ahead_says_so() -> None:
+    line = log_line(Head("log-1", 100, NOW_MS, clock_ahead_ms=86_399_600))
+    assert (line.state, line.good) == ("log clock ahead by 86,400 s", False)
+    assert "NTP" in line.advice
+    assert log_line(Head("log-1", 100, NOW_MS, clock_ahead_ms=900)).good
+
+
+def test_a_delay_that_no_clock_can_tell_is_the_one_that_the_stage_has_seen_itself() -> None:
+    line = stage_line("speed", report(lag_events=7, delay_s=90.0), HEAD, LATE_S, Own(7, None))
+    assert (line.lag_seconds, line.state) == (90.0, "late")
+
+
 def test_a_silent_stage_and_one_that_never_ran_are_not_good() -> None:
     assert "silent" in stage_line("speed", report(age_s=60), HEAD, LATE_S).state
     never = stage_line("speed", None, HEAD, LATE_S)

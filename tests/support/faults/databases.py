@@ -13,6 +13,9 @@ import psycopg2
 from sqlalchemy import text
 
 from domain.contracts import Codec
+from domain.recording import ClockAhead
+from infrastructure.event_store.engine import reader_engine
+from infrastructure.event_store.head import read_head
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.registry.connect import schema_ids
 from tests.support.faults.fault import Fault
@@ -23,6 +26,7 @@ from tests.support.waiting import eventually
 
 LARGE = 100_000
 STEP_MS = 30_000
+DAY_MS = 86_400_000
 
 
 def restart(world: World, _chance: Random) -> None:
@@ -82,6 +86,36 @@ def clock_steps(world: World, chance: Random) -> None:
         assert connection.execute(backwards).scalar_one() == 0
 
 
+def clock_a_day_ahead(world: World, chance: Random) -> None:
+    """A second writer whose clock is a day ahead, then right, then ahead again, beside the API's."""
+    codec = Codec(schema_ids(world.settings, world.engine))
+    ahead_ms = [0]
+    recorder = EventRecorder(world.engine, clock=lambda: time.time_ns() // 1_000_000 + ahead_ms[0])
+    events = many_events(codec, 1_000, 1, f"ahead-{uuid.uuid4().hex[:6]}")
+    for first in range(0, len(events), 50):
+        ahead_ms[0] = chance.choice([0, DAY_MS])
+        try:
+            recorder.insert_events(events[first : first + 50])
+        except ClockAhead:
+            assert ahead_ms[0] == DAY_MS
+            ahead_ms[0] = 0
+            recorder.insert_events(events[first : first + 50])
+        else:
+            assert ahead_ms[0] == 0, "a day ahead is refused"
+    with world.engine.connect() as connection:
+        assert read_head(connection).clock_ahead_ms < STEP_MS
+
+
+def open_transaction(world: World, _chance: Random) -> None:
+    """As a pg_dump: a snapshot of all, held while events are recorded, published and folded."""
+    engine = reader_engine(world.postgres.url)
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        connection.execute(text("SELECT count(*) FROM events"))
+        large_transaction(world, _chance)
+        pause(5.0)
+    engine.dispose()
+
+
 def disk_full(world: World, chance: Random) -> None:
     """Every byte of Postgres' file system is taken, for some seconds."""
     balloon = world.postgres.data_dir / "balloon"
@@ -117,5 +151,11 @@ DATABASE_FAULTS = [
         f"a second writer, whose clock jumps back by {STEP_MS // 1000} s and forth; recorded_at never steps back",
         clock_steps,
     ),
+    Fault(
+        "a clock a day ahead",
+        "a second writer, whose clock is by chance a day ahead: its events are refused until it is right",
+        clock_a_day_ahead,
+    ),
+    Fault("an open transaction", "a snapshot as of pg_dump, beside the load and 100,000 rows", open_transaction),
     Fault("disk full", "no byte is left for Postgres, for 2 to 5 s", disk_full, small_disk=True),
 ]

@@ -1,0 +1,40 @@
+"""What open transactions keep in the database: dead row versions, and who keeps them.
+
+A row version that some open transaction may still see cannot be removed. A pg_dump, a long query or a forgotten session
+makes tables grow that are otherwise small.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from infrastructure.observability import metrics
+
+WATCHED_TABLES = (
+    "log_numbers",
+    "relay_marks",
+    "projection_fences",
+    "projection_states",
+    "stage_reports",
+    "rider_hours",
+    "fleet_minutes",
+)
+"""Tables whose rows are replaced all the time. ``events`` is not one of them: its rows only come."""
+
+# The transactions of other roles show their age only to a role that has pg_read_all_stats.
+_OLDEST = text(
+    "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(xact_start)), 0) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND backend_type <> 'autovacuum worker'"
+    "  AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)"
+)
+_DEAD = text(
+    "SELECT relname, n_dead_tup FROM pg_stat_user_tables"
+    " WHERE relid = ANY(SELECT to_regclass(t) FROM unnest(CAST(:tables AS text[])) AS t)"
+)
+
+
+def show_dead_rows(connection: Connection) -> None:
+    """Set the gauges. Raises SQLAlchemyError."""
+    metrics.OLDEST_TRANSACTION.set(max(0.0, float(connection.execute(_OLDEST).scalar_one())))
+    for table, dead in connection.execute(_DEAD, {"tables": list(WATCHED_TABLES)}):
+        metrics.DEAD_ROWS.labels(table).set(dead)
