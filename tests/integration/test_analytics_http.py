@@ -38,7 +38,8 @@ FILL = """
 INSERT INTO projection_generations (projection, generation, fold_version, fold_digest, active, state)
 VALUES ('analytics', 1, 1, '', false, 'following'), ('analytics', 2, 1, '', true, 'following');
 INSERT INTO projection_shards SELECT 'analytics', 2, s FROM generate_series(0, 63) s;
-INSERT INTO projection_fences SELECT 'analytics', 2, s, 1, 'log', 'one', s * 10, s * 100 FROM generate_series(0, 63) s;
+INSERT INTO projection_fences (projection, generation, shard, number, log_id, incarnation, seq, position)
+SELECT 'analytics', 2, s, 1, 'log', 'one', s * 10, s * 100 FROM generate_series(0, 63) s;
 INSERT INTO rider_hours
 SELECT g, 'rider-' || n, timestamptz '2026-03-01 12:00Z' - i * interval '1 hour', n % 64,
        60, 1, 0, 0, 0, 0, 2, 0, n * 720, n * 720, 36000, n * 30, 5000

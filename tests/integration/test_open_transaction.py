@@ -17,6 +17,8 @@ from infrastructure.cdc.marks import Marks
 from infrastructure.event_store.engine import reader_engine, sink_engine, writer_engine
 from infrastructure.event_store.head import read_head
 from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.observability import metrics
+from infrastructure.observability.dead_rows import show_dead_rows
 from infrastructure.observability.stages import Progress, StageReporter, read_stages
 from infrastructure.postgres.sink import PostgresSink
 from projections.ports import Fence, ShardWrite
@@ -187,3 +189,32 @@ def test_old_numbers_are_pruned_and_the_head_stays(postgres_url: str, pages: Pag
     assert kept["relay_marks"] <= 2 * 64
     assert kept["projection_fences"] <= 8 * 2 * 32
     assert kept["stage_reports"] <= 2 * 64
+
+
+def test_an_open_transaction_and_what_it_keeps_are_shown(postgres_url: str) -> None:
+    engine = writer_engine(postgres_url)
+    steps = Steps()
+    steps.append(engine)
+    # Without autovacuum, which may run in between and count anew.
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE log_numbers SET (autovacuum_enabled = false)"))
+        connection.execute(text("INSERT INTO log_numbers SELECT n, 1, now(), '{}' FROM generate_series(10, 59) n"))
+    with open_transaction(postgres_url):
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM log_numbers WHERE number < 50"))
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_stat_force_next_flush()"))
+            connection.commit()
+            connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+            show_dead_rows(connection)
+        oldest, dead = metrics.OLDEST_TRANSACTION._value.get(), metrics.DEAD_ROWS.labels("log_numbers")._value.get()
+    eventually(lambda: _oldest(engine) == 0.0, what="no transaction is open")
+    engine.dispose()
+    assert oldest > 0
+    assert dead >= 40
+
+
+def _oldest(engine: Engine) -> float:
+    with engine.connect() as connection:
+        show_dead_rows(connection)
+    return float(metrics.OLDEST_TRANSACTION._value.get())
