@@ -29,7 +29,6 @@ IDLE_TIMEOUT = "10s"
 """How long a relay that was stopped, or whose machine is gone, keeps a standby waiting."""
 
 
-
 class RelayInUse(Exception):
     """Another polling relay of this name runs; there can be only one."""
 
