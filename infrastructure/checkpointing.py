@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from infrastructure.passing_sink import PassingSink
 from projections.checkpoints import Checkpoints
-from projections.ports import PortUnavailable, ShardWrite, Sink
+from projections.ports import PortUnavailable, Refused, ShardWrite, Sink
 
 log = logging.getLogger("ridelog.projections")
 
@@ -23,12 +23,16 @@ class CheckpointingSink(PassingSink):
         super().__init__(sink)
         self._checkpoints = checkpoints
 
+    def beside(self) -> Sink:
+        """What is refolded is folded from the log as well, and its checkpoints are kept by the same rule."""
+        return CheckpointingSink(self._sink.beside(), self._checkpoints)
+
     def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
         done = super().apply(writes)
         made = [one for write, won in zip(writes, done, strict=True) if won for one in write.checkpoints]
         if made:
             try:
                 self._checkpoints.keep(made, verified=False)
-            except PortUnavailable as error:
+            except (PortUnavailable, Refused) as error:
                 log.warning("%d checkpoints are left out, a replay will make up for them: %s", len(made), error)
         return done

@@ -28,6 +28,15 @@ class PassingSink:
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
         return self._sink.reset(shard, expected, new)
 
+    def beside(self) -> Sink:
+        return self._sink.beside()
+
+    def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
+        return self._sink.promote(shard, expected, refolded)
+
+    def abandon(self, shards: Sequence[int]) -> None:
+        self._sink.abandon(shards)
+
     def snapshot(self, shard: int) -> Snapshot:
         return self._sink.snapshot(shard)
 

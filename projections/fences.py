@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from projections.ports import Fence, LoggedEvent, LogHead
+from projections.records import MAX_NUMBER
 
 
 class Trust(Enum):
@@ -17,6 +18,7 @@ class Trust(Enum):
     GOOD = "the fence lies on this log"
     FOREIGN = "the fence belongs to another log"
     AHEAD = "the fence lies beyond the head: the log was restored to an older state"
+    IMPOSSIBLE = "the fence cannot be: its numbers are of no log"
     REWRITTEN = "another event is at the fence: the log was restored to an older state, and has gone on since"
 
 
@@ -39,6 +41,8 @@ def judge(fence: Fence | None, shard: int, head: LogHead, found: LoggedEvent | N
         return Trust.NEW
     if fence.log_id != str(head.log_id):
         return Trust.FOREIGN
+    if not 0 <= fence.seq <= fence.position <= MAX_NUMBER:
+        return Trust.IMPOSSIBLE
     if fence.seq > head.seqs[shard] or fence.position > head.position:
         return Trust.AHEAD
     if found is not None and fence.event and digest_of(found) != fence.event:

@@ -43,6 +43,7 @@ class Filler(Generic[S]):
         self._shards.forget()
         head = self._shards.open(self._mine)
         assert head is not None, "a filler has at least one shard"
+        self._shards.refolds.finish()
         wanted = {shard: head.seqs[shard] for shard in self._mine}
         if targets is not None:
             wanted |= {shard: min(targets[shard], wanted[shard]) for shard in self._mine if shard in targets}
@@ -57,6 +58,7 @@ class Filler(Generic[S]):
         """
         if self._shards.lost:
             self._shards.open(sorted(self._shards.lost))
+            self._shards.refolds.finish()
             self._at = self._start()
         left = self._left()
         if not left:

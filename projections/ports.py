@@ -22,7 +22,14 @@ class TopicUnavailable(PortUnavailable):
 
 
 class Refused(Exception):
-    """A sink's server is well and refuses the content: trying again would not help, some key's value does not fit."""
+    """A server is well and refuses the data it was given: to try again would not help (invariant 16).
+
+    A sink raises it for a value that does not fit; a log raises it for a number that it cannot hold.
+    """
+
+
+class LostRace(Exception):
+    """Another worker acted on the same shard at the same time; forget all that was read, and go on."""
 
 
 class LoggedEvent(NamedTuple):
@@ -136,13 +143,16 @@ class Parked(NamedTuple):
 
     ``kind``: its bytes cannot be decoded, the fold raised, or the result was refused: its read model cannot encode it,
     or the sink's server does not take it.
+
+    ``ahead`` is no failure: while a shard is refolded, the key's state comes from a verified checkpoint and holds the
+    events up to ``version`` already; they are passed over. The mark goes when the fold reaches that version.
     """
 
     seq: int
     position: int
     version: int
     event_type: str
-    kind: Literal["decode", "fold", "refused"]
+    kind: Literal["decode", "fold", "refused", "ahead"]
     reason: str
     parked_at_ms: int
 
@@ -179,6 +189,9 @@ class Sink(Protocol):
     """Where one generation of a projection keeps state and fences, shard by shard (invariant 4).
 
     Every method raises PortUnavailable when the server is away; ``apply`` raises Refused, and then nothing is applied.
+
+    Each shard has two areas. Readers see the first one only. The second one, ``beside``, is empty unless the shard is
+    distrusted: then it is folded there again from the log, and ``promote`` puts it in the place of the first.
     """
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]: ...
@@ -196,7 +209,25 @@ class Sink(Protocol):
         ...
 
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
-        """Drop all that a distrusted shard holds and start it at ``new`` (seq 0), by the same compare-and-set."""
+        """Drop all that a shard holds and start it at ``new`` (seq 0), by the same compare-and-set.
+
+        Only for an area beside: in the first area, keys would be missing until they are folded again.
+        """
+        ...
+
+    def beside(self) -> Sink:
+        """The area of the same shards that no reader sees."""
+        ...
+
+    def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
+        """Put what lies beside the shard in its place, in one atomic step, and leave nothing beside it.
+
+        False: the fence is not ``expected`` any more, or the one beside is not ``refolded``; nothing has changed then.
+        """
+        ...
+
+    def abandon(self, shards: Sequence[int]) -> None:
+        """Drop what lies beside these shards."""
         ...
 
     def snapshot(self, shard: int) -> Snapshot:
@@ -204,5 +235,5 @@ class Sink(Protocol):
         ...
 
     def drop(self) -> None:
-        """Remove everything of this generation, fences included."""
+        """Remove everything of this generation, fences and what lies beside included."""
         ...

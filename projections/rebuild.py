@@ -143,6 +143,7 @@ class Rebuild:
         tools = self._tools
         shards = OpenShards(self._projection, tools.log, sink, tools.decode, Limits())
         shards.open([shard])
+        shards.refolds.finish()
         shards.fill(shard, seq)
         return shards.states[shard].fence.seq if shard in shards.states else -1
 

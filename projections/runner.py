@@ -13,8 +13,9 @@ from typing import Generic, TypeVar
 
 from domain.identifiers import SHARDS
 from projections.folding import Decode
-from projections.ports import Fence, Log, LoggedEvent, LogHead, Record, Sink, Topic
+from projections.ports import Fence, Log, LoggedEvent, LogHead, Record, Refused, Sink, Topic
 from projections.protocol import Projection
+from projections.reach import BeyondReach, Reach
 from projections.records import ForeignRecord, logged_event
 from projections.shards import Counters, Limits, LostRace, OpenShards
 from projections.trust import Distrust
@@ -49,6 +50,7 @@ class Runner(Generic[S]):
         self._partitions = partitions
         self._limits = limits or Limits()
         self._shards = OpenShards(projection, log_port, sink, decode, self._limits, tell)
+        self._reach = Reach(log_port, projection.stream)
         self._epochs: dict[int, int] = {}
         self._next_offsets: dict[int, int] = {}
         self._polled_all = True
@@ -60,17 +62,53 @@ class Runner(Generic[S]):
         Raises PortUnavailable when a server is away; nothing is lost by that.
         """
         before = self.counters.applied
+        records: Sequence[Record] = ()
         try:
-            records = self._topic.poll(self._limits.poll_records, timeout_s)
+            records = self._topic.poll(self._limits.poll_records, 0 if self._shards.refolds else timeout_s)
             self._polled_all = len(records) < self._limits.poll_records
             fresh = self._follow_assignment()
-            self._shards.apply(self._by_shard(records, fresh))
+            self._apply(records, fresh)
+            self._shards.refolds.step()
+        except Refused as error:
+            if not records:
+                self.forget()
+                raise
+            self._pass_over(records, error)
         except BaseException:
             self.forget()
             raise
         for record in records:
             self._next_offsets[record.partition] = record.offset + 1
         return self.counters.applied - before
+
+    def _apply(self, records: Sequence[Record], fresh: Collection[int]) -> None:
+        self._reach.polled()
+        by_shard = self._by_shard(records, fresh)
+        came = self._reach.reached()
+        self._shards.apply(by_shard)
+        self._count_foreign(came.foreign, "the log has another event there, or does not reach it")
+        for shard, seq in came.due.items():
+            self._shards.fill(shard, seq)
+
+    def _pass_over(self, records: Sequence[Record], error: Refused) -> None:
+        """A server refuses a number or a text of these records: what is true of them is read from the log.
+
+        Without this, one such record would stop all shards for ever, because it would be polled in every life.
+        """
+        log.error(
+            "%d records are passed over, the log is read instead: %s",
+            len(records),
+            error,
+            extra={"projection": self._projection.name},
+        )
+        self.counters.foreign += len(records)
+        self.forget()
+
+    def _count_foreign(self, count: int, why: str) -> None:
+        """One line a poll, however many records a flood brings."""
+        if count:
+            self.counters.foreign += count
+            log.error("%d records skipped: %s", count, why, extra={"projection": self._projection.name})
 
     def idle_check(self) -> int:
         """Look at shards that stand still; call every few seconds.
@@ -82,6 +120,8 @@ class Runner(Generic[S]):
         try:
             self._check_sink()
             self._open(self._shards.distrusted(list(self._shards.states)))
+            self._open(self._shards.refolds.stuck())
+            self._shards.refolds.step()
             self._check_head()
         except BaseException:
             self.forget()
@@ -104,6 +144,7 @@ class Runner(Generic[S]):
 
     def _check_head(self) -> None:
         head = self._log.head(self._projection.stream)
+        self._reach.seen(head)
         for shard, state in list(self._shards.states.items()):
             # While more waits on the topic than is polled at once, a shard that stands still may just not have had its
             # turn: read from the log, one by one, all of them would make a late worker later.
@@ -121,6 +162,7 @@ class Runner(Generic[S]):
     def forget(self) -> None:
         """Trust nothing that was read before; the next step reads all fences again and fills from the log."""
         self._shards.forget()
+        self._reach.forget()
         self._epochs.clear()
         self._next_offsets.clear()
 
@@ -129,8 +171,8 @@ class Runner(Generic[S]):
         return sum(max(0, head.seqs[shard] - fence.seq) for shard, fence in self.fences().items())
 
     def fences(self) -> dict[int, Fence]:
-        """Where this worker's shards stand."""
-        return {shard: state.fence for shard, state in self._shards.states.items()}
+        """Where this worker's shards stand; of one that is refolded, where the refold stands."""
+        return self._shards.fences()
 
     def parked(self) -> int:
         """Keys of this worker's shards that are held back now."""
@@ -138,19 +180,21 @@ class Runner(Generic[S]):
 
     def _by_shard(self, records: Sequence[Record], fresh: Collection[int]) -> dict[int, list[LoggedEvent]]:
         by_shard: dict[int, list[LoggedEvent]] = defaultdict(list)
+        foreign, why = 0, ""
         for record in records:
             try:
-                event = logged_event(record)
-            except ForeignRecord as error:
+                event = logged_event(record, self._partitions)
+                # A partition that was revoked while its records were on the way belongs to another worker now. What
+                # was polled of a fresh one lies before its end, so it has been read from the log; on the topic it may
+                # be another log's, or what a restore has taken back, and its seq would fit just as well.
+                if event.shard not in self._shards.states or record.partition in fresh:
+                    continue
+                if self._reach.holds(event):
+                    by_shard[event.shard].append(event)
+            except (ForeignRecord, BeyondReach) as error:
                 # Not of this log: it has no seq to apply. Were it one of ours, damaged, its gap would show.
-                self.counters.foreign += 1
-                log.error("record skipped: %s", error, extra={"projection": self._projection.name})
-                continue
-            # A partition that was revoked while its records were on the way is somebody else's now. What was polled of
-            # a fresh one lies before its end, so it has been read from the log; on the topic it may be another log's,
-            # or what a restore has taken back, and its seq would fit just as well.
-            if event.shard in self._shards.states and record.partition not in fresh:
-                by_shard[event.shard].append(event)
+                foreign, why = foreign + 1, str(error)
+        self._count_foreign(foreign, why)
         return by_shard
 
     def _follow_assignment(self) -> Collection[int]:
@@ -159,8 +203,8 @@ class Runner(Generic[S]):
         assignment = dict(self._topic.assignment())
         if assignment == self._epochs:
             return ()
-        for shard in [s for s in self._shards.states if s % self._partitions not in assignment]:
-            del self._shards.states[shard]
+        held = [*self._shards.states, *self._shards.refolds.shards(), *self._shards.lost]
+        self._shards.release([shard for shard in held if shard % self._partitions not in assignment])
         fresh = [p for p, epoch in assignment.items() if self._epochs.get(p) != epoch]
         # From the end first: what is recorded after this is seen in Kafka, what was before is read from the log.
         self._topic.seek_to_end(fresh)

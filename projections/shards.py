@@ -11,11 +11,14 @@ from uuid import UUID, uuid4
 from projections.checkpoints import EVERY
 from projections.fences import Trust, digest_of, sort_out
 from projections.folding import Decode
-from projections.ports import Fence, Log, LoggedEvent, LogHead, Parked, Sink
+from projections.ports import Fence, Log, LoggedEvent, LogHead, LostRace, Sink
 from projections.protocol import Projection
+from projections.refolds import Refolding, Refolds
 from projections.shard import ShardState
 from projections.trust import Distrust, distrust, look
 from projections.writer import ShardWriter
+
+__all__ = ["Counters", "Limits", "LostRace", "OpenShards"]
 
 S = TypeVar("S")
 
@@ -49,10 +52,6 @@ class Limits:
     checkpoint_every: int = EVERY
 
 
-class LostRace(Exception):
-    """Another worker acted on the same shard at the same time; forget all that was read, and go on."""
-
-
 class OpenShards(Generic[S]):
     """A map of shards to where they stand. After any exception: ``forget``, then open them again."""
 
@@ -64,30 +63,50 @@ class OpenShards(Generic[S]):
         decode: Decode,
         limits: Limits,
         tell: Callable[[Distrust], None] = lambda found: None,
+        *,
+        counters: Counters | None = None,
+        unread: bool = False,
     ) -> None:
-        """``tell`` hears of fences that are not of this log before what they stand for goes."""
+        """``tell`` hears of fences that are not of this log before they are replaced.
+
+        ``unread``: no reader sees ``sink``, so a distrusted shard is emptied there instead of refolded beside.
+        """
         self._projection = projection
         self._tell = tell
         self._log = log_port
         self._sink = sink
+        self._decode = decode
         self._limits = limits
+        self._unread = unread
         self._writer = ShardWriter(
             projection, sink, decode, limits.cached_states_per_shard, checkpoint_every=limits.checkpoint_every
         )
         self.states: dict[int, ShardState[S]] = {}
+        self.refolds: Refolds[S] = Refolds(self)
+        """Distrusted shards: what is served of them stays as it is until the refold replaces it."""
         self.lost: set[int] = set()
         """Shards that were closed, as after a lost compare-and-set: to be opened again."""
-        self.counters = Counters()
+        self.counters = counters or Counters()
 
     def forget(self) -> None:
         """Trust nothing that was read before."""
-        self.states.clear()
-        self.lost.clear()
+        self.release([*self.states, *self.refolds.shards(), *self.lost])
+
+    def release(self, shards: Sequence[int]) -> None:
+        """Have nothing to do with ``shards`` any more."""
+        for shard in shards:
+            self.states.pop(shard, None)
+            self.lost.discard(shard)
+        self.refolds.release(shards)
 
     def open(self, shards: Sequence[int]) -> LogHead | None:
-        """Read the fences of ``shards`` and judge them against the log; the head that they were judged by."""
+        """Read the fences of ``shards`` and judge them against the log; the head that they were judged by.
+
+        A shard that is distrusted is not open afterwards but among the ``refolds``.
+        """
         if not shards:
             return None
+        self.release(shards)
         # The fences first: whatever changes after them changes the fence, and our next compare-and-set is lost.
         stored = self._sink.fences(shards)
         parked = self._sink.parked(shards)
@@ -97,33 +116,76 @@ class OpenShards(Generic[S]):
             self._tell(found)
         self._writer.discarded = self._log.discarded(self._projection.name)
         for shard, fence in fences.items():
-            self.lost.discard(shard)
-            self.states[shard] = self._trusted(
-                shard, fence, judged.trust[shard], judged.head.log_id, parked.get(shard, {})
-            )
+            trust = judged.trust[shard]
+            if fence is not None and trust is Trust.GOOD:
+                self.states[shard] = ShardState(fence, fence, parked.get(shard))
+            elif self._unread:
+                self._begin(shard, fence, judged.head.log_id)
+            elif fence is None:
+                self.states[shard] = ShardState(_start_of(judged.head.log_id), None)
+            else:
+                self._distrust(shard, fence, trust, judged.head.seqs[shard])
+        self._abandon(sorted(self.states.keys() & fences.keys()))
         return judged.head
+
+    def _distrust(self, shard: int, fence: Fence, trust: Trust, target: int) -> None:
+        log.error(
+            "fence distrusted, the shard is folded again from the log beside what is served",
+            extra={"projection": self._projection.name, "shard": shard, "why": trust.value, "fence": str(fence)},
+        )
+        self.refolds.add(shard, Refolding(fence, target))
+
+    def _begin(self, shard: int, fence: Fence | None, log_id: UUID) -> None:
+        """Start a shard that no reader sees, whatever lies there."""
+        start = _start_of(log_id)
+        self.counters.resets += 1
+        if not self._sink.reset(shard, fence, start):
+            self._close(shard, "another worker began to refold the shard at the same time")
+            return
+        # Read again: a sink may start a shard from verified checkpoints.
+        stored = self._sink.fences([shard])[0]
+        if stored is None:
+            self._close(shard, "another worker ended the refold of the shard at the same time")
+            return
+        self.states[shard] = ShardState(stored, stored, self._sink.parked([shard]).get(shard))
+
+    def _abandon(self, shards: Sequence[int]) -> None:
+        """Drop refolds that were begun and are needed no more, as of a log that was distrusted by mistake."""
+        if self._unread or not shards:
+            return
+        fences = self._sink.beside().fences(shards)
+        begun = [shard for shard, fence in zip(shards, fences, strict=True) if fence is not None]
+        if begun:
+            self._sink.abandon(begun)
+
+    def beside(self) -> OpenShards[S]:
+        """The same shards in the area beside, with the same counters; none of them is open."""
+        return OpenShards(
+            self._projection,
+            self._log,
+            self._sink.beside(),
+            self._decode,
+            self._limits,
+            counters=self.counters,
+            unread=True,
+        )
+
+    def promote(self, shard: int, expected: Fence, state: ShardState[S]) -> bool:
+        """Serve what was folded beside, open the shard, and catch up with the log; False if the race was lost."""
+        if not self._sink.promote(shard, expected, state.fence):
+            return False
+        self.states[shard] = ShardState(state.fence, state.fence, state.parked)
+        self.fill(shard, self._log.head(self._projection.stream).seqs[shard])
+        return True
+
+    def fences(self) -> dict[int, Fence]:
+        """Where the shards stand; of one that is refolded, where the area beside stands."""
+        return self.refolds.fences() | {shard: state.fence for shard, state in self.states.items()}
 
     def distrusted(self, shards: Sequence[int]) -> list[int]:
         """Those of the open ``shards`` that are not of the log as it is now: open them anew."""
         fences = {shard: self.states[shard].stored for shard in shards}
         return list(look(self._log, self._projection.stream, fences).distrusted) if shards else []
-
-    def _trusted(
-        self, shard: int, fence: Fence | None, trust: Trust, log_id: UUID, parked: Mapping[str, Parked]
-    ) -> ShardState[S]:
-        if fence is not None and trust is Trust.GOOD:
-            return ShardState(fence, fence, parked)
-        start = _start_of(log_id)
-        if trust is Trust.NEW:
-            return ShardState(start, None)
-        log.error(
-            "fence distrusted, shard is folded anew from the log",
-            extra={"projection": self._projection.name, "shard": shard, "why": trust.value, "fence": str(fence)},
-        )
-        self.counters.resets += 1
-        if not self._sink.reset(shard, fence, start):
-            raise LostRace(f"shard {shard} of {self._projection.name} was reset by another worker at the same time")
-        return ShardState(start, start)
 
     def apply(self, by_shard: Mapping[int, Sequence[LoggedEvent]]) -> None:
         """Apply what is ready of every shard in one round trip, again until no shard has a hole left."""
@@ -198,9 +260,9 @@ class OpenShards(Generic[S]):
         return written.won
 
     def _close(self, shard: int, why: str) -> None:
-        """To be opened anew, with its fence read and judged again."""
+        """To be opened again, with its fence read and judged again."""
         log.warning("%s", why, extra={"projection": self._projection.name, "shard": shard})
-        del self.states[shard]
+        self.states.pop(shard, None)
         self.lost.add(shard)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from projections.fences import Trust, judge
 from projections.ports import Fence, Log, LogHead
+from projections.records import MAX_NUMBER
 
 
 class Judged(NamedTuple):
@@ -34,9 +35,14 @@ class Distrust(NamedTuple):
 
 
 def look(log: Log, stream: str, fences: Mapping[int, Fence | None]) -> Judged:
-    """Judge fences that were read just now. Raises PortUnavailable."""
-    found = log.events_at([fence.position for fence in fences.values() if fence is not None and fence.event])
+    """Judge fences that were read just now. Raises PortUnavailable.
+
+    The log is asked only for positions up to its head: a stored fence may hold any number, and one that Postgres cannot
+    hold would make every look fail.
+    """
     head = log.head(stream)
+    asked = [f.position for f in fences.values() if f is not None and f.event and 0 < f.position <= head.position]
+    found = log.events_at(asked)
     return Judged(
         head,
         {
@@ -51,5 +57,6 @@ def distrust(judged: Judged, fences: Mapping[int, Fence | None]) -> Distrust | N
     bad = judged.distrusted
     if not bad:
         return None
-    beyond = max(fence.position for shard in bad if (fence := fences[shard]) is not None)
+    # Bounded, because it is put on record in a column of int64.
+    beyond = max(min(fence.position, MAX_NUMBER) for shard in bad if (fence := fences[shard]) is not None)
     return Distrust(len(bad), next(iter(bad.values())), beyond, judged.head.position)

@@ -126,13 +126,16 @@ class ShardWriter(Generic[S]):
                 shards[shard].put(key, read_state(self._projection, key, data))
 
     def _folded(self, state: ShardState[S], events: Sequence[LoggedEvent]) -> Folded[S]:
-        return self._fold.run(events, state.get, state.parked, self.discarded)
+        return self._fold.run(state.unfolded(events), state.get, state.parked, self.discarded)
 
     def _stored(self, state: ShardState[S], write: ShardWrite, folded: Folded[S]) -> int:
         """Take over what the sink has now; the number of keys newly parked."""
         for key, new in folded.states.items():
             state.put(key, new)
         state.parked.update(folded.parked)
+        for key, gone in write.parked.items():
+            if gone is None:
+                state.ahead.pop(key, None)
         state.advanced(write.new)
         for key, mark in folded.parked.items():
             self._tell(key, mark)
@@ -163,4 +166,5 @@ class ShardWriter(Generic[S]):
 def _write(shard: int, state: ShardState[S], events: Sequence[LoggedEvent], done: Folded[S]) -> ShardWrite:
     last = events[-1]
     fence = state.fence._replace(seq=last.seq, position=last.position, event=digest_of(last))
-    return ShardWrite(shard, state.stored, fence, done.encoded, done.rows, done.parked, done.checkpoints)
+    marks: dict[str, Parked | None] = dict.fromkeys(state.caught_up(events)) if state.ahead else {}
+    return ShardWrite(shard, state.stored, fence, done.encoded, done.rows, {**marks, **done.parked}, done.checkpoints)

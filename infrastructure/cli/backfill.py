@@ -42,7 +42,7 @@ def backfill(sources: Sequence[Source], options: BackfillOptions) -> None:
     from infrastructure.client.imports.rejects import Rejects
     from infrastructure.processes.common import tame_collector
     from infrastructure.registry.ids import RegistryUnavailable
-    from projections.ports import PortUnavailable
+    from projections.ports import PortUnavailable, Refused
 
     began = time.monotonic()
     interrupted = ""
@@ -57,7 +57,7 @@ def backfill(sources: Sequence[Source], options: BackfillOptions) -> None:
             interrupted = "repeat the import with --resume to finish it, nothing is recorded twice"
         except OrderBroken as error:
             raise UserError(f"{_broken(error, options.resume)} {_so_far(books)}") from error
-        except (PersistenceError, PortUnavailable, RegistryUnavailable) as error:
+        except (PersistenceError, PortUnavailable, Refused, RegistryUnavailable) as error:
             raise UserError(
                 f"the event store failed: {error}; repeat the import with --resume, nothing is recorded twice "
                 f"{_so_far(books)}"

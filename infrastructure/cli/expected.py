@@ -43,7 +43,7 @@ def advice(error: Exception) -> str | None:
     from infrastructure.registry.ids import RegistryUnavailable
     from infrastructure.registry.refusals import Incompatible
     from projections.filler import LogHasHoles
-    from projections.ports import PortUnavailable
+    from projections.ports import PortUnavailable, Refused
     from projections.replay.as_of import Unresolvable
     from projections.shards import LostRace
     from projections.stored_state import BrokenState
@@ -52,6 +52,7 @@ def advice(error: Exception) -> str | None:
     match error:
         case (
             PortUnavailable()
+            | Refused()
             | LostRace()
             | WorkerFailed()
             | BrokenFold()

@@ -9,7 +9,7 @@ import psycopg2
 from eventsourcing import persistence
 from sqlalchemy import exc
 
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 
 
 @contextmanager
@@ -39,11 +39,27 @@ def as_library_errors() -> Iterator[None]:
 
 @contextmanager
 def unavailable_as_port_error() -> Iterator[None]:
-    """What a projection asks of Postgres either works or is asked again later."""
+    """Refused for data that Postgres cannot take, which no waiting mends; PortUnavailable for everything else."""
     try:
         yield
     except (exc.SQLAlchemyError, psycopg2.Error) as error:
-        raise PortUnavailable(f"Postgres: {str(error).splitlines()[0]}") from error
+        raise refused_or_away(error.orig if isinstance(error, exc.DBAPIError) else error, error) from error
+
+
+OF_THE_DATA = ("22", "54")
+"""SQLSTATE classes: data exception, program limit exceeded.
+
+https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+
+def refused_or_away(
+    original: BaseException | None, error: BaseException, of_the_data: tuple[str, ...] = OF_THE_DATA
+) -> Exception:
+    """By the SQLSTATE of the driver's error: an error of data is never taken for a server that is away."""
+    words = (str(original or error).splitlines() or [type(error).__name__])[0]
+    code = getattr(original, "pgcode", None) or ""
+    return Refused(f"{words} ({code})") if code[:2] in of_the_data else PortUnavailable(f"Postgres: {words}")
 
 
 def _words(error: exc.DBAPIError) -> str:

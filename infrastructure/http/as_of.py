@@ -13,7 +13,7 @@ from litestar.params import Parameter
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.paging import instant_ms, whole_number
 from infrastructure.observability import metrics
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 from projections.replay.as_of import AsOf, Axis, Unresolvable
 from projections.replay.key import TooLong
 
@@ -35,7 +35,7 @@ AtPosition = Annotated[
         },
     ),
 ]
-PAST = (Unresolvable, TooLong, PortUnavailable)
+PAST = (Unresolvable, TooLong, Refused, PortUnavailable)
 """What may be raised for a past that cannot be answered; see ``refused``."""
 
 
@@ -76,6 +76,8 @@ def refused(error: Exception) -> ApiError:
     """The answer for one of PAST."""
     if isinstance(error, Unresolvable):
         return ApiError(400, error.code, str(error))
+    if isinstance(error, Refused):
+        return ApiError(400, "invalid_request", f"the database cannot take a value of this request: {error}")
     if isinstance(error, TooLong):
         return ApiError(422, "replay_too_long", f"{error}: `python app.py replay` has no such limit")
     return unavailable("event_store_unavailable", str(error))

@@ -19,7 +19,7 @@ from infrastructure.observability.dead_rows import show_dead_rows
 from infrastructure.observability.stages import STANDBY, StageReport, newest, read_stages
 from projections.catalogue import PROJECTIONS
 from projections.generations import State
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 
 _SIZE = text("SELECT pg_database_size(current_database())")
 _STATES: tuple[State, ...] = tuple(state for state in get_args(State) if state != "dropped")
@@ -39,7 +39,7 @@ def refresher(engine: Engine, data_dir: Path, stages: Sequence[str], queued: Cal
                 _show_log(connection)
             _show_generations(engine)
             reports = read_stages(engine)
-        except (SQLAlchemyError, PortUnavailable):
+        except (SQLAlchemyError, PortUnavailable, Refused):
             reports = []  # Postgres is away, and with it every stage: they count as not connected
         show_connected(stages, reports)
         metrics.STANDBYS.set(sum(report.stage == STANDBY and report.connected for report in reports))

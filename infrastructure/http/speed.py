@@ -73,6 +73,9 @@ def speed_route(
         The header Ridelog-Silent says why an age is high: `rider` (no ping came), `pipeline` (it is late itself, or
         nobody knows); else `no`. Ridelog-Pipeline-Delay-Ms: how late it is, if that is known.
 
+        The header Ridelog-Refolding is `true` while this part of the read model is distrusted and folded again from the
+        log: the values are those from before. A rider who is not in them gets 503 then, since 404 might be wrong.
+
         With `at` or `position`, as it stood then, computed from the event store by the fold that serves; `age_ms` and
         `status` are relative to then. Ridelog-Position: the position of the log up to which that looks.
         """
@@ -111,7 +114,10 @@ def speed_route(
         served(ServedRead(rider_id, *place, read_ms, limits, allow_expired, body))
         # The very bytes that are on record; declared as what they say, for the OpenAPI description.
         encoded: Any = body
-        return Response(encoded, media_type=MediaType.JSON, headers=_why(values["age_ms"], late_ms, limits))
+        headers = _why(values["age_ms"], late_ms, limits)
+        if found.refolding:
+            headers["Ridelog-Refolding"] = "true"
+        return Response(encoded, media_type=MediaType.JSON, headers=headers)
 
     return get_speed
 

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from infrastructure.kafka.address import kafka_address
 from infrastructure.kafka.admin import TopicError
 from infrastructure.kafka.port import LastRecord
+from projections.records import header_number
 
 TIMEOUT_S = 5.0
 
@@ -44,6 +45,7 @@ def last_records(bootstrap: str, topic: str, partitions: int, timeout_s: float =
 def _of(headers: object) -> list[LastRecord]:
     known = dict(headers) if isinstance(headers, list) else {}
     try:
-        return [LastRecord(int(known["position"]), known["id"].decode("ascii"))]
-    except (KeyError, ValueError, AttributeError):
+        # Bounded: the database is asked for this position, and could not be asked for a larger one.
+        return [LastRecord(header_number(known["position"]), known["id"].decode("ascii"))]
+    except (KeyError, ValueError, AttributeError, TypeError):
         return []

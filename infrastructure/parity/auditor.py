@@ -16,7 +16,7 @@ from infrastructure.registry.ids import RegistryUnavailable
 from infrastructure.settings import Settings
 from projections.parity.audit import Findings
 from projections.parity.walk import Budget
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 from projections.protocol import Projection
 
 log = logging.getLogger("ridelog.parity")
@@ -73,7 +73,7 @@ class Auditor:
             try:
                 self.round()
                 failures = 0
-            except (PortUnavailable, RegistryUnavailable, SQLAlchemyError) as error:
+            except (PortUnavailable, Refused, RegistryUnavailable, SQLAlchemyError) as error:
                 # Postgres is away: whoever serves says so, loud enough.
                 log.info("served reads are not checked for now: %s", error)
                 failures += 1

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from infrastructure.event_store.served_log import add, known, trim
 from infrastructure.observability import metrics
 from projections.parity.served import ServedRead
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 from projections.protocol import Projection
 
 log = logging.getLogger("ridelog.served")
@@ -105,7 +105,7 @@ class ServedRecorder:
         try:
             batch += self._known(missing)
             kept = self._write(batch) if batch else 0
-        except PortUnavailable as error:
+        except (PortUnavailable, Refused) as error:
             log.warning("%s served reads are not put on record: %s", f"{len(batch):,}", error)
         metrics.SERVED_READS.inc(kept)
         metrics.SERVED_READS_DROPPED.inc(len(batch) - kept)
@@ -122,7 +122,7 @@ class ServedRecorder:
                 self._tidied_at = time.monotonic()
                 self._looked_for.clear()
                 self._tidy()
-        except PortUnavailable as error:
+        except (PortUnavailable, Refused) as error:
             log.warning("old served reads stay for now: %s", error)
         except Exception:
             # Whatever it is, it must not end the record of all answers to come.

@@ -1,4 +1,4 @@
-"""What Postgres refuses for good, told from what passes by itself."""
+"""What Postgres refuses of a sink's content, told from what passes by itself."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from projections.ports import PortUnavailable, Refused
+from infrastructure.event_store import errors
+from projections.ports import PortUnavailable
 
-_OF_THE_CONTENT = ("22", "23", "54")
-"""SQLSTATE classes: data exception, integrity constraint violation, program limit exceeded.
-
-https://www.postgresql.org/docs/current/errcodes-appendix.html
-"""
+_OF_THE_CONTENT = (*errors.OF_THE_DATA, "23")
+"""With integrity constraint violations: a sink's compare-and-set leaves no race that would explain one."""
 
 
 @contextmanager
@@ -29,6 +27,4 @@ def sink_errors() -> Iterator[None]:
 
 def refused_or_away(original: BaseException | None, error: BaseException) -> Exception:
     """By the SQLSTATE of the driver's error."""
-    words = (str(original or error).splitlines() or [type(error).__name__])[0]
-    code = getattr(original, "pgcode", None) or ""
-    return Refused(f"{words} ({code})") if code[:2] in _OF_THE_CONTENT else PortUnavailable(f"Postgres: {words}")
+    return errors.refused_or_away(original, error, _OF_THE_CONTENT)

@@ -24,10 +24,14 @@ from projections.protocol import Projection
 
 
 class PostgresSink:
-    """``projections.ports.Sink`` on Postgres, for one generation of a projection with or without tables."""
+    """``projections.ports.Sink`` on Postgres, for one generation of a projection with or without tables.
+
+    The area beside generation N is generation −N: no query of a read model asks for it.
+    """
 
     def __init__(self, engine: Engine, projection: Projection[Any], generation: int) -> None:
         self._engine = engine
+        self._projection = projection
         self._of = (projection.name, generation)
         self._generation = generation
         self._tables = {rows.table.name: sql.RowStatements(rows) for rows in projection.tables}
@@ -77,10 +81,35 @@ class PostgresSink:
             self._clear(cursor, [shard])
         return True
 
-    def _clear(self, cursor: Any, shards: Sequence[int]) -> None:
+    def beside(self) -> PostgresSink:
+        return PostgresSink(self._engine, self._projection, -self._generation)
+
+    def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
+        beside = self.beside()
+        with self._transaction() as cursor:
+            # The served fence first, as everywhere: so two workers wait for each other and do not lock each other out.
+            for area, wanted in ((self, expected), (beside, refolded)):
+                held, _ = area._lock_fences(cursor, [shard])
+                if held != {shard: wanted}:
+                    return False
+            self._clear(cursor, [shard], sql.OF_SHARDS)
+            for table in sql.OF_SHARDS:
+                cursor.execute(sql.MOVE_SHARD.format(table=table), (self._generation, *beside._of, shard))
+            for rows in self._tables.values():
+                cursor.execute(rows.move_shard, (self._generation, beside._generation, shard))
+        return True
+
+    def abandon(self, shards: Sequence[int]) -> None:
+        beside = self.beside()
+        with self._transaction() as cursor:
+            cursor.execute(sql.LOCK_SHARDS, (*beside._of, list(shards)))
+            beside._clear(cursor, shards, sql.OF_SHARDS)
+
+    def _clear(self, cursor: Any, shards: Sequence[int], tables: Sequence[str] = sql.OF_SHARDS[1:]) -> None:
+        """Without the fences, unless ``tables`` names theirs too."""
         if not shards:
             return
-        for table in ("projection_states", "projection_parked"):
+        for table in tables:
             cursor.execute(
                 f"DELETE FROM {table} WHERE projection = %s AND generation = %s AND shard = ANY(%s)",  # noqa: S608
                 (*self._of, list(shards)),
@@ -111,11 +140,12 @@ class PostgresSink:
         with self._transaction() as cursor:
             # Fences before what they stand for, as every writer does: else the two lock each other out, and what a
             # writer has begun stays behind.
-            cursor.execute(sql.LOCK_SHARDS, (*self._of, list(range(SHARDS))))
-            for table in ("projection_fences", "projection_states", "projection_parked", "projection_shards"):
-                cursor.execute(f"DELETE FROM {table} WHERE projection = %s AND generation = %s", self._of)  # noqa: S608
-            for rows in self._tables.values():
-                cursor.execute(rows.delete_all, (self._generation,))
+            for area in (self, self.beside()):
+                cursor.execute(sql.LOCK_SHARDS, (*area._of, list(range(SHARDS))))
+                for table in (*sql.OF_SHARDS, "projection_shards"):
+                    cursor.execute(f"DELETE FROM {table} WHERE projection = %s AND generation = %s", area._of)  # noqa: S608
+                for rows in area._tables.values():
+                    cursor.execute(rows.delete_all, (area._generation,))
 
     def _read_fences(self, cursor: Any, shards: Sequence[int]) -> dict[int, Fence]:
         cursor.execute(sql.READ_FENCES, (*self._of, list(shards)))

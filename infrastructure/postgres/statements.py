@@ -40,6 +40,10 @@ PRUNE_FENCES = (
     " WHERE projection = %s AND generation = %s AND shard = %s AND number > %s AND number <= %s"
 )
 
+OF_SHARDS = ("projection_fences", "projection_states", "projection_parked")
+"""What every sink keeps of its shards, fences first: they are the lock of the rest."""
+MOVE_SHARD = "UPDATE {table} SET generation = %s WHERE projection = %s AND generation = %s AND shard = %s"
+
 PARK = (
     "INSERT INTO projection_parked (projection, generation, shard, key, parked) VALUES (%s, %s, %s, %s, %s)"
     " ON CONFLICT (projection, generation, shard, key) DO UPDATE SET parked = excluded.parked"
@@ -74,6 +78,7 @@ class RowStatements:
             f"SELECT {', '.join(map(_quoted, columns[1:]))} FROM {name} WHERE generation = %s AND shard = %s"
         )
         self.delete_shards = f"DELETE FROM {name} WHERE generation = %s AND shard = ANY(%s)"
+        self.move_shard = f"UPDATE {name} SET generation = %s WHERE generation = %s AND shard = %s"
         self.delete_all = f"DELETE FROM {name} WHERE generation = %s"
 
 

@@ -32,7 +32,7 @@ from infrastructure.settings import Settings
 from infrastructure.sinks import Stores
 from infrastructure.topics import topics
 from projections.digest import fold_digest
-from projections.ports import PortUnavailable, TopicUnavailable
+from projections.ports import PortUnavailable, Refused, TopicUnavailable
 from projections.protocol import Projection
 from projections.runner import Limits, LostRace, Runner
 from projections.stored_state import BrokenState
@@ -49,8 +49,9 @@ class Stuck(Exception):
     """The watchdog's word: everything is dropped and begun anew."""
 
 
+# A server that refuses data is told in `status` too: the other projections must not go down with this one.
 # A broken fold is told in `status` and tried again: the others must not go down with it.
-_PASSING = (PortUnavailable, LostRace, RegistryUnavailable, SQLAlchemyError, BrokenFold, BrokenState, Stuck)
+_PASSING = (PortUnavailable, Refused, LostRace, RegistryUnavailable, SQLAlchemyError, BrokenFold, BrokenState, Stuck)
 
 
 def stage_name(projection: str, generation: int, *, is_active: bool) -> str:

@@ -25,7 +25,7 @@ from infrastructure.sinks import Stores
 from projections.catalogue import ANSWERING, PROJECTIONS, audited_by
 from projections.digest import fold_digest
 from projections.generations import Generation, is_kept_up
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 from projections.protocol import Projection
 
 log = logging.getLogger("ridelog.projections")
@@ -85,7 +85,7 @@ class Manager:
                     for projection in self._projections:
                         self._look(projection, found.get(projection.name, []))
                     misses = 0
-                except PortUnavailable as error:
+                except (PortUnavailable, Refused) as error:
                     log.warning("generations cannot be read: %s", error)
                     misses += 1
                 self._watch()

@@ -30,7 +30,7 @@ from infrastructure.processes.common import run_until_stopped, stop_event, tame_
 from infrastructure.processes.tailer_report import TailerReport
 from infrastructure.settings import Settings
 from infrastructure.topics import topics
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 
 log = logging.getLogger("ridelog.tailer")
 
@@ -115,7 +115,7 @@ def _check_ends(settings: Settings, engine: Engine) -> None:
         try:
             for name in topics(settings).values():
                 check_topic(engine, bootstrap(settings), name, settings.topic_partitions)
-        except (TopicError, SQLAlchemyError, PortUnavailable) as error:
+        except (TopicError, SQLAlchemyError, PortUnavailable, Refused) as error:
             log.warning("whose the last records of the topics are cannot be told: %s", error)
 
     threading.Thread(target=check, name="topic-check", daemon=True).start()

@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 
 from projections.ports import Fence
 
+MAX_MARK_BYTES = 1_000
+
 
 class Mark(NamedTuple):
     """The topic ``topic`` (its identity, not its name) shows the shard as ``generation`` had it at ``fence``, or newer.
@@ -54,7 +56,17 @@ def encode_mark(mark: Mark | None) -> str:
     return f"{mark.generation} {fence.log_id} {fence.incarnation} {fence.seq} {place} {mark.topic}"
 
 
-def decode_mark(data: bytes) -> Mark:
+def decode_mark(data: bytes) -> Mark | None:
+    """None for bytes that are no mark: nothing is known then, and the shard is published again."""
+    if len(data) > MAX_MARK_BYTES:
+        return None
+    try:
+        return _decoded(data)
+    except ValueError:
+        return None
+
+
+def _decoded(data: bytes) -> Mark:
     generation, log_id, incarnation, seq, place, topic = data.decode().split(" ", 5)
     position, _, event = place.partition("/")
     return Mark(int(generation), Fence(log_id, incarnation, int(seq), int(position), event), topic)

@@ -33,7 +33,8 @@ class RedisMarks:
             for shard in shards:
                 pipeline.get(mark_key(self._projection, shard))
             found = pipeline.execute()
-        return {shard: decode_mark(data) for shard, data in zip(shards, found, strict=True) if data is not None}
+        marks = {shard: decode_mark(data) for shard, data in zip(shards, found, strict=True) if data is not None}
+        return {shard: mark for shard, mark in marks.items() if mark is not None}
 
     def move(self, moves: Mapping[int, Move]) -> dict[int, bool]:
         if not moves:

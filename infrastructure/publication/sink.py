@@ -89,18 +89,25 @@ class PublishedSink(PassingSink, Generic[S]):
         )
         return done
 
-    def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
-        """Another log, or an older one: its positions start below those that are shown, so the keys go first."""
+    def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
+        """What was refolded may end below the positions that are shown, where readers keep the higher one: such a key
+        is taken off the topic and shown again in the same breath. Keys that are as they were are not touched."""
         if not self._publishes():
-            return self._sink.reset(shard, expected, new)
-        # Without a mark all of the shard is published again: should the reset be lost, or never come; and after it
-        # once more, should another worker have published and marked the shard beside the tombstones.
+            return self._sink.promote(shard, expected, refolded)
+        served, beside = self._sink.snapshot(shard), self._sink.beside().snapshot(shard)
+        if (served.fence, beside.fence) != (expected, refolded):
+            # Another worker has promoted the shard: nothing is beside it any more, and every key would seem gone.
+            return False
+        was_shown = self._topic != "" and self._is_shown(shard, expected)
+        # Without a mark all of the shard is published again: should the promotion be lost, or never come; and after it
+        # once more, should another worker have published and marked the shard meanwhile.
         self._shown.pop(shard, None)
         self._marks.forget([shard])
-        position = 0 if expected is None else expected.position
-        self._outlet.publish(self._records.tombstones(shard, self._sink.snapshot(shard).states, position))
-        done = self._sink.reset(shard, expected, new)
+        self._outlet.publish(self._records.replacing(shard, served.states, beside.states))
+        done = self._sink.promote(shard, expected, refolded)
         self._marks.forget([shard])
+        if done and was_shown:
+            self._move({shard: Move(None, Mark(self._generation, refolded, self._topic))})
         return done
 
     def close(self) -> None:

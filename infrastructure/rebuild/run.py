@@ -15,7 +15,7 @@ from infrastructure.rebuild.world import World, open_world
 from infrastructure.settings import Settings
 from projections.generations import Generation
 from projections.patience import Patience
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 from projections.protocol import Projection
 from projections.rebuild import Rebuild, Tools
 
@@ -82,7 +82,7 @@ def _fill(
         told_at = time.monotonic()
         try:
             fences = sink.fences(list(wanted))
-        except PortUnavailable:
+        except (PortUnavailable, Refused):
             return  # shown again when the server is back; the workers wait for it themselves
         show(sum(min(f.seq, wanted[s]) for s, f in enumerate(fences) if f is not None), sum(wanted.values()))
 

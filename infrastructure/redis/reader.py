@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import redis
@@ -14,19 +14,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from domain.identifiers import shard_of
 from infrastructure.redis.sink import decode_fence
 from projections.ports import Fence
-from read_models.keys import fence_key, state_key
+from read_models.keys import REFOLDING_FIELD, fence_key, state_key
 
 REFRESH_S = 1.0
 """How long a reader may follow a generation that is no longer the active one; the old one is kept longer."""
 
 
 class ReadModelUnavailable(Exception):
-    """Redis is away, or which generation to read is not known yet."""
+    """Redis cannot be reached, the generation to read is not known yet, or a shard that is refolded lacks the key."""
 
 
 class Found(NamedTuple):
+    """``refolding``: the shard is distrusted, and what is read is what was served before that."""
+
     state: bytes
     generation: int
+    refolding: bool = False
 
 
 class Missing(NamedTuple):
@@ -61,12 +64,12 @@ class StateReader:
         try:
             if self._shard_is_on.setdefault(shard, generation) != generation:
                 return await self._moving(key, shard, generation)
-            state = await self._client.hget(state_key(self._projection, generation, shard), key)
+            found = await self._client.hmget(state_key(self._projection, generation, shard), key, REFOLDING_FIELD)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise ReadModelUnavailable(f"Redis: {error}") from error
         except UnicodeEncodeError:
             return None  # a lone surrogate: no such key can have been recorded
-        return _found(state, generation)
+        return _found(found, generation)
 
     async def look_again(self, key: str) -> Found | Missing | None:
         """State and fence of a key of which ``get`` has found nothing, as they are at one instant.
@@ -102,7 +105,7 @@ class StateReader:
             # In this order: what was ever answered from the old one lies behind its fence as it is read here.
             for generation in (old, to):
                 pipeline.get(fence_key(self._projection, generation, shard))
-                pipeline.hget(state_key(self._projection, generation, shard), key)
+                pipeline.hmget(state_key(self._projection, generation, shard), key, REFOLDING_FIELD)
             fence, state, new_fence, new_state = await pipeline.execute()
         if _has_reached(decode_fence(new_fence), decode_fence(fence)):
             self._shard_is_on[shard] = to
@@ -130,11 +133,16 @@ class StateReader:
             self._refreshing = None
 
 
-def _found(state: object, generation: int) -> Found | None:
-    if state is None:
-        return None
-    assert isinstance(state, bytes)  # the client decodes nothing
-    return Found(state, generation)
+def _found(read: Sequence[object], generation: int) -> Found | None:
+    """``read``: the state, and the marker of a refold. Raises ReadModelUnavailable for a key that may be missing."""
+    state, marker = read
+    if state is not None:
+        assert isinstance(state, bytes)  # the client decodes nothing
+        return Found(state, generation, marker is not None)
+    if marker is not None:
+        # Nobody knows whether the log has this key: the shard was distrusted, and the refold has not ended.
+        raise ReadModelUnavailable("this part of the read model is folded again from the log, and the key is not in it")
+    return None
 
 
 def _has_reached(new: Fence | None, old: Fence | None) -> bool:

@@ -30,7 +30,7 @@ from infrastructure.status.relay import external_line, slot_line, standby_lines
 from infrastructure.topics import topics
 from infrastructure.user_error import UserError
 from projections.catalogue import ANSWERING, PROJECTIONS
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 from projections.protocol import Projection
 
 
@@ -46,7 +46,7 @@ def collect(settings: Settings, *, served: bool = True, open_broker: bool = Fals
         if not revision.is_current:
             raise UserError(f"the database is at revision {revision.current}: run `python app.py migrate`")
         return _collect(settings, engine, served, open_broker)
-    except (SQLAlchemyError, PortUnavailable) as error:
+    except (SQLAlchemyError, PortUnavailable, Refused) as error:
         raise UserError(f"Postgres does not answer: {str(error).splitlines()[0]}") from error
     finally:
         engine.dispose()
@@ -120,7 +120,7 @@ def _own(settings: Settings, engine: Engine, connection: Connection, projection:
         behind = projection_behind(connection, stores, projection, live.number, head)
         shards = range(len(head.shards_of(projection.stream)))
         parked = sum(len(marks) for marks in stores.sink(projection, live.number).parked(shards).values())
-    except PortUnavailable:
+    except (PortUnavailable, Refused):
         return Own(due=due)
     finally:
         client.close()

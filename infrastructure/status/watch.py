@@ -31,7 +31,7 @@ from infrastructure.sinks import Stores
 from infrastructure.status.measure import Behind, projection_behind, tailer_behind
 from projections.catalogue import PROJECTIONS
 from projections.generations import active
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 
 log = logging.getLogger("ridelog.watch")
 
@@ -99,7 +99,7 @@ class PipelineWatch:
                 reports.pop("tailer", None)
             seen = self._measure(reports)
             self._report_ingest(events, seconds)
-        except (SQLAlchemyError, PortUnavailable):
+        except (SQLAlchemyError, PortUnavailable, Refused):
             return  # Postgres is away: what was seen is soon too old, and every stage counts as not connected
         for stage, behind in seen.items():
             self._show(stage, behind)
@@ -129,7 +129,7 @@ class PipelineWatch:
                     continue
                 try:
                     seen[name] = projection_behind(connection, self._stores, projection, live.number, head, self._heads)
-                except PortUnavailable:
+                except (PortUnavailable, Refused):
                     continue  # its store is away, as its stage says: nobody knows how late it is
         return seen
 

@@ -79,6 +79,8 @@ class MemorySink:
         self.marks: dict[int, dict[str, Parked]] = defaultdict(dict)
         self.held: dict[int, Fence] = {}
         self.before_apply: Callable[[Sequence[ShardWrite]], None] = lambda writes: None
+        self.before_promote: Callable[[int], None] = lambda shard: None
+        self._beside: MemorySink | None = None
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]:
         return [self.held.get(shard) for shard in shards]
@@ -104,13 +106,38 @@ class MemorySink:
         self.held[shard] = new
         return True
 
+    def beside(self) -> MemorySink:
+        if self._beside is None:
+            self._beside = MemorySink()
+        return self._beside
+
+    def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
+        self.before_promote(shard)
+        beside = self.beside()
+        if self.held.get(shard) != expected or beside.held.get(shard) != refolded:
+            return False
+        for mine, other in zip(self._kept(), beside._kept(), strict=True):
+            mine.pop(shard, None)
+            if shard in other:
+                mine[shard] = other.pop(shard)
+        return True
+
+    def abandon(self, shards: Sequence[int]) -> None:
+        for shard in shards:
+            for kept in self.beside()._kept():
+                kept.pop(shard, None)
+
+    def _kept(self) -> tuple[dict[int, Any], ...]:
+        return self.states, self.rows, self.marks, self.held
+
     def snapshot(self, shard: int) -> Snapshot:
         rows = {f"{table} {key}": repr(row[2:]).encode() for (table, key), row in self.rows[shard].items()}
         return Snapshot(self.held.get(shard), dict(self.states[shard]), rows, dict(self.marks[shard]))
 
     def drop(self) -> None:
-        for kept in (self.states, self.rows, self.marks, self.held):
+        for kept in self._kept():
             kept.clear()
+        self._beside = None
 
     def _one(self, write: ShardWrite) -> bool:
         if self.held.get(write.shard) != write.expected:

@@ -16,7 +16,6 @@ from projections.locations import LOCATIONS
 from projections.parking import Parking
 from projections.ports import Fence, PortUnavailable, ShardWrite
 from projections.protocol import Projection
-from projections.runner import LostRace
 from tests.support.locations import compacted, highest
 from tests.support.locations_world import (
     HISTORY,
@@ -167,37 +166,35 @@ def test_after_a_restore_no_rider_stays_at_a_position_that_the_log_does_not_have
     assert "gone" not in highest(world.published.records())
 
 
-def test_a_worker_that_resets_what_another_one_has_reset_takes_no_rider_away() -> None:
+def test_a_worker_that_promotes_what_another_one_has_promoted_takes_no_rider_away() -> None:
     world = World()
     world.worker().reads()
     world.log = world.log.restored_to(20)
     successor = world.worker()
 
-    def resets_first() -> None:
+    def promotes_first() -> None:
         successor.reads()
         successor.runner.idle_check()
 
-    zombie = world.worker(before=at_call(1, resets_first))
-    with pytest.raises(LostRace):
-        zombie.reads()
+    zombie = world.worker(before=at_call(1, promotes_first))
+    zombie.reads()
     successor.runner.idle_check()
     assert world.is_shown()
 
 
-def test_a_worker_that_dies_while_it_resets_what_another_one_has_reset_takes_no_rider_away() -> None:
+def test_a_promotion_that_comes_too_late_publishes_nothing() -> None:
+    """Nothing lies beside the shard any more: taken for the refold, that would be a tombstone for every rider."""
     world = World()
     world.worker().reads()
     shard, fence = next(iter(world.sink.held.items()))
-    zombie = world.published.sink(world.sink, world.log, after=dies_at(1))
+    zombie = world.published.sink(world.sink, world.log)
     assert zombie.fences([shard]) == [fence]
     world.log = world.log.restored_to(20)
     successor = world.worker()
     successor.reads()
-    successor.runner.idle_check()
-    with pytest.raises(PortUnavailable):
-        zombie.reset(shard, fence, Fence("log", "another", 0, 0))
-    assert not world.is_shown()
-    successor.runner.idle_check()
+    before = world.published.records()
+    assert not zombie.promote(shard, fence, Fence("log", "another", 0, 0))
+    assert world.published.records() == before
     assert world.is_shown()
 
 
