@@ -1,13 +1,17 @@
-"""A sink that hands on the checkpoints which lie on the way of what it applies."""
+"""A sink that hands on the checkpoints which lie on the way of what it applies, and begins refolds from them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
 
 from infrastructure.passing_sink import PassingSink
-from projections.checkpoints import Checkpoints
-from projections.ports import PortUnavailable, Refused, ShardWrite, Sink
+from projections.checkpoints import Checkpoints, Kept, Start
+from projections.ports import Fence, Parked, PortUnavailable, Refused, ShardWrite, Sink
+from projections.protocol import Projection
+from projections.stored_state import read_checkpoint
 
 log = logging.getLogger("ridelog.projections")
 
@@ -15,17 +19,17 @@ log = logging.getLogger("ridelog.projections")
 class CheckpointingSink(PassingSink):
     """``projections.ports.Sink`` around another one. Only what has won its compare-and-set is kept.
 
-    What dies between the two leaves a checkpoint out, which whoever replays across it makes up for. So does a store of
-    checkpoints that is away: it must not hold up serving, whose own store is well.
+    What dies between the two leaves a checkpoint out, which a later replay makes up for. So does a store of checkpoints
+    that cannot be reached: it must not hold up serving, whose own store is well.
     """
 
-    def __init__(self, sink: Sink, checkpoints: Checkpoints) -> None:
+    def __init__(self, sink: Sink, checkpoints: Checkpoints, projection: Projection[Any]) -> None:
         super().__init__(sink)
         self._checkpoints = checkpoints
+        self._projection = projection
 
     def beside(self) -> Sink:
-        """What is refolded is folded from the log as well, and its checkpoints are kept by the same rule."""
-        return CheckpointingSink(self._sink.beside(), self._checkpoints)
+        return _Beside(self._sink.beside(), self._checkpoints, self._projection)
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
         done = super().apply(writes)
@@ -36,3 +40,29 @@ class CheckpointingSink(PassingSink):
             except (PortUnavailable, Refused) as error:
                 log.warning("%d checkpoints are left out, a replay will make up for them: %s", len(made), error)
         return done
+
+
+class _Beside(CheckpointingSink):
+    """The area beside: a refold that begins there begins from the last verified checkpoint of each key that has one."""
+
+    def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
+        if not super().reset(shard, expected, new):
+            return False
+        try:
+            starts = [one for one in self._checkpoints.starts(shard) if self._is_readable(one)]
+            if starts:
+                # Another incarnation: a worker that has read the empty shard must not fold these keys from nothing.
+                begun = new._replace(incarnation=uuid4().hex)
+                marks = {one.key: _ahead(one) for one in starts}
+                self._sink.apply([ShardWrite(shard, new, begun, {one.key: one.state for one in starts}, parked=marks)])
+        except (PortUnavailable, Refused) as error:
+            log.warning("the refold of shard %d begins from the first event: %s", shard, error)
+        return True
+
+    def _is_readable(self, one: Start) -> bool:
+        kept = Kept(one.version, one.position, one.state, verified=True)
+        return read_checkpoint(self._projection, one.key, kept) is not None
+
+
+def _ahead(one: Start) -> Parked:
+    return Parked(one.seq, one.position, one.version, "", "ahead", "its state comes from a verified checkpoint", 0)

@@ -27,4 +27,4 @@ class Stores:
         if projection.store == "postgres":
             return PostgresSink(self.engine, projection, generation)
         sink = RedisSink(self.redis, projection.name, generation)
-        return CheckpointingSink(sink, PostgresCheckpoints(self.engine, projection))
+        return CheckpointingSink(sink, PostgresCheckpoints(self.engine, projection), projection)

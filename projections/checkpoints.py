@@ -34,6 +34,20 @@ class Kept(NamedTuple):
     verified: bool
 
 
+class Start(NamedTuple):
+    """A verified checkpoint to begin a refold from; ``seq``: of its event, within the shard."""
+
+    key: str
+    seq: int
+    version: int
+    position: int
+    state: bytes
+
+
+MAX_STARTS = 10_000
+"""Checkpoints that one refold of a shard begins from: they are read and written at once. The rest is folded whole."""
+
+
 class Stretch(NamedTuple):
     """The versions (``after``, ``upto``] of a key, from checkpoint to checkpoint, of which an instant need not look at
     the events: all of them had happened by then, or none. ``position``: of the event at ``upto``."""
@@ -59,6 +73,13 @@ class Checkpoints(Protocol):
         """The one at this very position."""
         ...
 
+    def starts(self, shard: int) -> list[Start]:
+        """The last verified one of each key of a shard; those of the highest versions, MAX_STARTS at most.
+
+        Each is of an event that the log holds now, at this very position.
+        """
+        ...
+
     def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
         """Where all events were sent as of ``sent_by_ms`` or before, or none was; up to ``position``, by version.
 
@@ -78,6 +99,9 @@ class NoCheckpoints:
 
     def at(self, key: str, position: int) -> Kept | None:
         return None
+
+    def starts(self, shard: int) -> list[Start]:
+        return []
 
     def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
         return []

@@ -11,7 +11,7 @@ from domain.identifiers import aggregate_id
 from infrastructure.event_store.errors import unavailable_as_port_error
 from infrastructure.event_store.instants import storable_ms
 from infrastructure.event_store.tables import checkpoints as table
-from projections.checkpoints import EVERY, Checkpoint, Kept, Stretch
+from projections.checkpoints import EVERY, MAX_STARTS, Checkpoint, Kept, Start, Stretch
 from projections.digest import fold_digest
 from projections.protocol import Projection
 
@@ -53,6 +53,15 @@ _DECIDED = text(
     "  FROM decided WINDOW w AS (ORDER BY position))"
     " SELECT version, position, happened, to_last, to_next FROM joined WHERE NOT (to_last AND to_next)"
     " ORDER BY position"
+)
+# Joined with the events, as in _KEEP: what is not of this log is no place to start from.
+_STARTS = text(
+    "SELECT e.aggregate_key, e.seq, k.version, k.position, k.state FROM"
+    " (SELECT DISTINCT ON (c.aggregate_id) c.aggregate_id, c.version, c.position, c.state FROM checkpoints c"
+    "   WHERE c.projection = :projection AND c.fold_digest = :digest AND c.verified"
+    "   ORDER BY c.aggregate_id, c.position DESC) k"
+    " JOIN events e ON e.position = k.position AND e.aggregate_id = k.aggregate_id AND e.version = k.version"
+    " WHERE e.stream = :stream AND e.shard = :shard ORDER BY k.version DESC LIMIT :most"
 )
 _FORGET = text(
     "DELETE FROM checkpoints WHERE projection = :projection AND aggregate_id = :aggregate AND position >= :position"
@@ -98,6 +107,12 @@ class PostgresCheckpoints:
 
     def at(self, key: str, position: int) -> Kept | None:
         return self._one(_KEPT.where(self._of_key(key), c.position == position))
+
+    def starts(self, shard: int) -> list[Start]:
+        values = {**self._of, "stream": self._stream, "shard": shard, "most": MAX_STARTS}
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            rows = connection.execute(_STARTS, values).all()
+        return [Start(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows]
 
     def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
         values = {

@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 from domain.features.event_time import MAX_AHEAD_MS
 from projections.checkpoints import EVERY, Checkpoint, Checkpoints, Stretch, plan_by_event_time
 from projections.folding import Decode, Fold
-from projections.ports import LoggedEvent, Parked, PortUnavailable
+from projections.ports import LoggedEvent, Parked, PortUnavailable, Refused
 from projections.protocol import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, Unresolvable, upto
@@ -188,7 +188,7 @@ class KeyReplay(Generic[S]):
 
     def _leave(self, made: Sequence[Checkpoint], *, verified: bool) -> None:
         # The answer stands without: a store that cannot be written to now, or never, must not cost it.
-        with suppress(PortUnavailable):
+        with suppress(PortUnavailable, Refused):
             if made:
                 self._checkpoints.keep(made, verified=verified)
 

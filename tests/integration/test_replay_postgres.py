@@ -47,7 +47,7 @@ def archive_of(engine: Engine) -> PostgresArchive:
 
 def fold_live(engine: Engine, every: int) -> None:
     """What a worker leaves beside the events."""
-    sink = CheckpointingSink(MemorySink(), PostgresCheckpoints(engine, SPEED, every))
+    sink = CheckpointingSink(MemorySink(), PostgresCheckpoints(engine, SPEED, every), SPEED)
     Filler(SPEED, archive_of(engine), sink, CODEC.decode, range(SHARDS), Limits(checkpoint_every=every)).run()
 
 

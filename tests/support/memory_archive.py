@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from projections.checkpoints import EVERY, Checkpoint, Kept, Stretch
+from projections.checkpoints import EVERY, MAX_STARTS, Checkpoint, Kept, Start, Stretch
 from projections.ports import LoggedEvent
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
@@ -132,6 +132,14 @@ class MemoryCheckpoints:
 
     def at(self, key: str, position: int) -> Kept | None:
         return self.kept.get((key, position))
+
+    def starts(self, shard: int) -> list[Start]:
+        last: dict[str, Start] = {}
+        for event in self._log.events:
+            kept = self.kept.get((event.key, event.position))
+            if kept is not None and kept.verified and event.shard == shard and kept.version == event.version:
+                last[event.key] = Start(event.key, event.seq, event.version, event.position, kept.state)
+        return sorted(last.values(), key=lambda one: -one.version)[:MAX_STARTS]
 
     def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
         found: list[Stretch] = []

@@ -175,6 +175,7 @@ class ScriptedTopic:
         self.assigned: dict[int, int] = dict.fromkeys(range(partitions), 1)
         self.batches: list[list[Record]] = []
         self.committed: dict[int, int] = {}
+        self.before_seek: Callable[[], None] = lambda: None
         self._offset = 0
 
     def deliver(self, events: Sequence[LoggedEvent]) -> None:
@@ -199,7 +200,10 @@ class ScriptedTopic:
         return self.assigned
 
     def seek_to_end(self, partitions: Sequence[int]) -> None:
-        return
+        """What is queued lies before the end: it is never polled."""
+        self.before_seek()
+        kept = [[record for record in batch if record.partition not in partitions] for batch in self.batches]
+        self.batches = [batch for batch in kept if batch]
 
     def seek(self, partition: int, offset: int) -> None:
         return

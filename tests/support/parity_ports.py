@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from projections.checkpoints import Checkpoint, Kept, Stretch
+from projections.checkpoints import Checkpoint, Kept, Start, Stretch
 from projections.digest import fold_digest, view_digest
 from projections.parity.served import LoggedRead, ServedRead, Verdict, WrongCheckpoint
 from projections.ports import LoggedEvent
@@ -67,6 +67,9 @@ class KeptCheckpoints:
 
     def at(self, key: str, position: int) -> Kept | None:
         return self.kept.get((key, position))
+
+    def starts(self, shard: int) -> list[Start]:
+        raise NotImplementedError
 
     def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
         raise NotImplementedError

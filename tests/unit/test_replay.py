@@ -44,7 +44,7 @@ def damage(story: Story, position: int) -> None:
 def filled(projection: Projection[Any], log: MemoryArchive, every: int, chance: st.DataObject) -> MemoryCheckpoints:
     """What live folding leaves behind, by a worker that fills from the log or one that follows Kafka."""
     kept = MemoryCheckpoints(log, every)
-    sink = CheckpointingSink(MemorySink(), kept)
+    sink = CheckpointingSink(MemorySink(), kept, projection)
     limits = Limits(fill_events=chance.draw(st.integers(1, 9)), cached_states_per_shard=1, checkpoint_every=every)
     if chance.draw(st.booleans()):
         Filler(projection, log, sink, decode, range(SHARDS), limits).run()
@@ -159,7 +159,7 @@ def test_a_key_that_was_parked_and_retried_is_replayed_as_if_it_never_was(
 
     kept = MemoryCheckpoints(story.log, every)
     inner = MemorySink()
-    sink = CheckpointingSink(inner, kept)
+    sink = CheckpointingSink(inner, kept, SPEED)
     limits = Limits(checkpoint_every=every)
     Filler(SPEED, story.log, sink, decode_then, range(SHARDS), limits).run()
     for key in inner.all_parked():

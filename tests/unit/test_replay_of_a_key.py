@@ -208,7 +208,7 @@ def test_an_answer_does_not_hang_on_what_is_left_for_the_next() -> None:
 
 def test_serving_does_not_hang_on_checkpoints() -> None:
     log, inner = a_stream(30), MemorySink()
-    sink = CheckpointingSink(inner, ReadOnly(log, 10))
+    sink = CheckpointingSink(inner, ReadOnly(log, 10), SPEED)
     Filler(SPEED, log, sink, decode, range(SHARDS), Limits(checkpoint_every=10)).run()
     assert inner.all_states() == {"anna": states(log, 30)}
 
@@ -217,7 +217,7 @@ def test_only_what_won_its_compare_and_set_leaves_checkpoints() -> None:
     log = a_stream(30)
     kept = MemoryCheckpoints(log, 10)
     inner = MemorySink()
-    sink = CheckpointingSink(inner, kept)
+    sink = CheckpointingSink(inner, kept, SPEED)
 
     def lose(writes: Sequence[Any]) -> None:
         inner.before_apply = lambda _: None
@@ -227,3 +227,17 @@ def test_only_what_won_its_compare_and_set_leaves_checkpoints() -> None:
     Filler(SPEED, log, sink, decode, range(SHARDS), Limits(checkpoint_every=10)).run()
     assert kept.kept == {}
     assert inner.all_states() == {"anna": states(log, 30)}
+
+
+@pytest.mark.parametrize("start", [True, False], ids=["verified", "not verified"])
+@pytest.mark.parametrize("as_of", [AsOf.at_position(57), AsOf.happened(START_MS + 56_999)], ids=["known", "happened"])
+def test_a_checkpoint_is_verified_only_if_the_one_it_was_folded_from_is(start: bool, as_of: AsOf) -> None:
+    """Else an error of live folding would be compared with itself, and found equal, from the next checkpoint on."""
+    log = a_stream(60)
+    kept = MemoryCheckpoints(log, 10)
+    replay = KeyReplay(SPEED, log, kept, decode, every=10)
+    replay.at("anna", log.horizon(AsOf.at_position(20)))
+    for place, one in kept.kept.items():
+        kept.kept[place] = one._replace(verified=start)
+    replay.at("anna", log.horizon(as_of))
+    assert {one.version: one.verified for one in kept.kept.values()} == dict.fromkeys((10, 20, 30, 40, 50), start)

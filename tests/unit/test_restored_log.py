@@ -164,6 +164,32 @@ def test_what_lies_on_the_topic_before_a_worker_came_is_not_folded() -> None:
     assert world.sink.all_states() == {}
 
 
+def test_what_waits_on_the_topic_when_a_worker_comes_is_never_polled() -> None:
+    """Fails without the seek: the lost events come in a later poll, when the partitions are fresh no more."""
+    world = World([("rider-0", n) for n in range(20)])
+    lost = world.log.events[10:]
+    world.restore(10)
+    world.sink = MemorySink()
+    # A successor comes; on the topic, the lost events lie before the end.
+    world.topic.assigned, world.runner = dict.fromkeys(range(8), 2), world.worker()
+    world.topic.batches = [[], [world.topic.record(event) for event in lost]]
+    world.runner.step(0)
+    news = world.record([("rider-0", 100 + n) for n in range(10)], late_ms=7)
+    world.topic.deliver(news)
+    world.settle()
+    assert world.is_right()
+    assert (world.found, world.runner.counters.resets) == ([], 0)
+
+
+def test_the_end_of_the_topic_is_sought_before_the_log_is_read() -> None:
+    """What is recorded between the two is then both in the log and behind the end; the other way round it is lost."""
+    world = World()
+    world.topic.assigned = dict.fromkeys(range(8), 2)
+    world.topic.before_seek = lambda: world.record([("rider-0", 90)]) and None
+    world.runner.step(0)
+    assert world.is_right()
+
+
 def test_a_hole_is_not_filled_from_a_log_that_was_restored_meanwhile() -> None:
     world = World([("rider-0", n) for n in range(10)])
     news = world.restore(5, [("rider-0", 100 + n) for n in range(20)])
