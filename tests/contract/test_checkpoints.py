@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from domain.identifiers import aggregate_id
+from domain.identifiers import aggregate_id, shard_of
 from infrastructure.event_store.checkpoints import PostgresCheckpoints, forget_from
 from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.recorder import EventRecorder
-from projections.checkpoints import Checkpoint, Checkpoints, Kept, Stretch
+from projections.checkpoints import Checkpoint, Checkpoints, Kept, Start, Stretch
 from projections.digest import fold_digest
 from projections.locations import LOCATIONS
 from projections.ports import LoggedEvent, PortUnavailable
@@ -292,3 +292,16 @@ def test_a_server_that_is_away_is_a_port_error() -> None:
         with pytest.raises(PortUnavailable):
             act()
     engine.dispose()
+
+
+def test_a_refold_starts_at_the_last_verified_one_of_each_key_of_the_shard(world: World) -> None:
+    shard = shard_of("anna")
+    other = next(key for n in range(10_000) if shard_of(key := f"key-{n}") == shard)
+    elsewhere = next(key for n in range(10_000) if shard_of(key := f"key-{n}") != shard)
+    events = recorded(world, "anna", 1, 2, 3, 4, 5, 6)
+    others, far = recorded(world, other, 1, 2), recorded(world, elsewhere, 1, 2)
+    kept = world.checkpoints(2)
+    assert kept.starts(shard) == []
+    kept.keep([of(events[1], b"2"), of(events[3], b"4"), of(others[1], b"o"), of(far[1], b"f")], verified=True)
+    kept.keep([of(events[5], b"6")], verified=False)
+    assert kept.starts(shard) == [Start("anna", 4, 4, 4, b"4"), Start(other, 8, 2, 8, b"o")]

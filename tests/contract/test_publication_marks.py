@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from infrastructure.publication.marks import Mark, Marks, Move
-from infrastructure.publication.redis_marks import RedisMarks
+from infrastructure.publication.redis_marks import RedisMarks, mark_key
 from infrastructure.redis.connection import connect
 from infrastructure.redis.sink import RedisSink
 from projections.ports import Fence, PortUnavailable
@@ -72,3 +72,16 @@ def test_a_server_that_is_away_is_a_port_error() -> None:
     for call in (lambda: marks.read([0]), lambda: marks.move({0: Move(None, ONE)}), lambda: marks.forget([0])):
         with pytest.raises(PortUnavailable):
             call()
+
+
+@pytest.mark.parametrize(
+    "garbled", [b"", b"garbled", b"1 l i x 5/e topic", b"1 l i " + b"9" * 10_000 + b" 5 t", b"\xff"]
+)
+def test_regression_a_garbled_mark_says_nothing_and_is_replaced(redis_url: str, garbled: bytes) -> None:
+    client = connect(redis_url)
+    marks = RedisMarks(client, "locations")
+    client.set(mark_key("locations", 3), garbled)
+    assert marks.read([3]) == {}
+    marks.forget([3])
+    assert marks.move({3: Move(None, ONE)}) == {3: True}
+    client.close()

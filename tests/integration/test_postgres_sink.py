@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from infrastructure.event_store.engine import reader_engine, sink_engine
+from infrastructure.event_store.log import PostgresLog
 from infrastructure.postgres.sink import PostgresSink
 from infrastructure.postgres.statements import LOCK_SHARDS
 from projections.ports import Fence, LoggedEvent, PortUnavailable, Refused, ShardWrite, Snapshot
@@ -253,3 +254,49 @@ def test_live_rows_and_a_rebuild_have_one_result(engine: Engine) -> None:
         assert (live.states, live.rows) == (other.states, other.rows)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT sum(seen) FROM counted WHERE generation = 2")).scalar_one() == 90
+
+
+def test_rows_do_not_vanish_during_a_refold_and_are_replaced_in_one_step(engine: Engine) -> None:
+    sink = PostgresSink(engine, COUNTED, 1)
+    sink.apply(
+        [
+            ShardWrite(3, None, at(2), {"a": b"old"}, [row("a", 1, 5, 1, 70), row("gone", 1, 9)]),
+            ShardWrite(4, None, at(2), {"b": b"B"}, [row("b", 1, 7)]),
+        ]
+    )
+    served = stored(engine)
+    beside, begun = sink.beside(), START._replace(incarnation="refold")
+    assert beside.reset(3, None, begun)
+    new = at(4)._replace(incarnation="refold")
+    assert beside.apply([ShardWrite(3, begun, new, {"a": b"new"}, [row("a", 1, 2, 0, 60), row("a", 2, 1)])]) == [True]
+    with engine.connect() as connection:
+        of_readers = [tuple(r) for r in connection.execute(select(*counted.c).where(counted.c.generation == 1))]
+    assert sorted(of_readers) == sorted(served)
+    assert sink.promote(3, at(2), new)
+    assert stored(engine) == [
+        (1, 3, "a", 1, 2, 0, 60),
+        (1, 3, "a", 2, 1, 0, None),
+        (1, 4, "b", 1, 7, 0, None),
+    ]
+    # A row that is there is merged into by the usual rule.
+    assert sink.apply([ShardWrite(3, new, new._replace(seq=5, position=50), {}, [row("a", 1, 1)])]) == [True]
+    assert stored(engine)[0] == (1, 3, "a", 1, 3, 0, 60)
+
+
+def test_drop_takes_the_rows_beside_too(engine: Engine) -> None:
+    sink = PostgresSink(engine, COUNTED, 1)
+    sink.beside().apply([ShardWrite(3, None, at(2), {"a": b"a"}, [row("a", 1, 5)])])
+    sink.drop()
+    assert stored(engine) == []
+    assert sink.beside().fences([3]) == [None]
+
+
+def test_regression_a_number_that_postgres_cannot_hold_is_no_server_that_is_away(engine: Engine) -> None:
+    log = PostgresLog(engine)
+    for ask in (
+        lambda: log.events_at([10**30]),
+        lambda: log.read_key("Rider", "anna", 2**70, 5, 10**30),
+        lambda: PostgresSink(engine, COUNTED, 1).apply([ShardWrite(3, None, at(2)._replace(position=10**30), {})]),
+    ):
+        with pytest.raises(Refused, match="out of range"):
+            ask()

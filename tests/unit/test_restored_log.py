@@ -185,7 +185,11 @@ def test_the_end_of_the_topic_is_sought_before_the_log_is_read() -> None:
     """What is recorded between the two is then both in the log and behind the end; the other way round it is lost."""
     world = World()
     world.topic.assigned = dict.fromkeys(range(8), 2)
-    world.topic.before_seek = lambda: world.record([("rider-0", 90)]) and None
+
+    def records_one() -> None:
+        world.record([("rider-0", 90)])
+
+    world.topic.before_seek = records_one
     world.runner.step(0)
     assert world.is_right()
 
