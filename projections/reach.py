@@ -11,12 +11,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from domain.identifiers import SHARDS
 from projections.ports import Log, LoggedEvent, LogHead
 
 MAX_EARLY = 1_000
 """Records that are remembered until the head reaches them; the rest of a flood is taken for foreign at once."""
 IDLE_CHECKS = 2
 """So many idle checks (some seconds) after it came, a record that still lies beyond the head is foreign."""
+
+
+_NONE = (0,) * SHARDS
 
 
 class _Early(NamedTuple):
@@ -41,19 +45,20 @@ class Reach:
     def __init__(self, log: Log, stream: str) -> None:
         self._log = log
         self._stream = stream
-        self._head: LogHead | None = None
+        self._position = 0
+        self._seqs: Sequence[int] = _NONE
         self._fresh = False
         self._early: list[_Early] = []
         self._idle_checks = 0
 
     def forget(self) -> None:
-        self._head = None
+        self._position, self._seqs = 0, _NONE
         self._fresh = False
         self._early.clear()
 
     def seen(self, head: LogHead) -> None:
         """A head that was read for another purpose, by an idle check."""
-        self._head = head
+        self._position, self._seqs = head.position, head.seqs
         self._idle_checks += 1
 
     def polled(self) -> None:
@@ -62,11 +67,11 @@ class Reach:
 
     def holds(self, event: LoggedEvent) -> bool:
         """Whether the log reaches ``event``; if not, ``reached`` says later what became of it."""
-        if _within(self._head, event):
+        if event.position <= self._position and event.seq <= self._seqs[event.shard]:
             return True
         if not self._fresh:
             self._read()
-            if _within(self._head, event):
+            if self._within(event):
                 return True
         if len(self._early) < MAX_EARLY:
             self._early.append(_Early(event, self._idle_checks))
@@ -79,13 +84,12 @@ class Reach:
             return Reached({}, 0)
         if not self._fresh:
             self._read()
-        assert self._head is not None
-        arrived = [one.event for one in self._early if _within(self._head, one.event)]
-        waiting = [one for one in self._early if not _within(self._head, one.event)]
+        arrived = [one.event for one in self._early if self._within(one.event)]
+        waiting = [one for one in self._early if not self._within(one.event)]
         self._early = [one for one in waiting if self._idle_checks - one.since < IDLE_CHECKS]
         due: dict[int, int] = defaultdict(int)
         for event in arrived:
-            due[event.shard] = self._head.seqs[event.shard]
+            due[event.shard] = self._seqs[event.shard]
         return Reached(due, len(waiting) - len(self._early) + self._not_in_the_log(arrived))
 
     def _not_in_the_log(self, events: Sequence[LoggedEvent]) -> int:
@@ -93,13 +97,13 @@ class Reach:
         return sum(found.get(event.position) != event for event in events)
 
     def _read(self) -> None:
-        self._head = self._log.head(self._stream)
+        head = self._log.head(self._stream)
+        self._position, self._seqs = head.position, head.seqs
         self._fresh = True
+
+    def _within(self, event: LoggedEvent) -> bool:
+        return event.position <= self._position and event.seq <= self._seqs[event.shard]
 
 
 class BeyondReach(Exception):
     """A record that lies beyond the log, one of so many that it is not remembered."""
-
-
-def _within(head: LogHead | None, event: LoggedEvent) -> bool:
-    return head is not None and event.position <= head.position and event.seq <= head.seqs[event.shard]

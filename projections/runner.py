@@ -96,7 +96,7 @@ class Runner(Generic[S]):
         Without this, one such record would stop all shards for ever, because it would be polled in every life.
         """
         log.error(
-            "%d records are passed over, the log is read instead: %s",
+            "record skipped, one of %d, and the log is read instead: %s",
             len(records),
             error,
             extra={"projection": self._projection.name},
@@ -108,7 +108,7 @@ class Runner(Generic[S]):
         """One line a poll, however many records a flood brings."""
         if count:
             self.counters.foreign += count
-            log.error("%d records skipped: %s", count, why, extra={"projection": self._projection.name})
+            log.error("record skipped, one of %d: %s", count, why, extra={"projection": self._projection.name})
 
     def idle_check(self) -> int:
         """Look at shards that stand still; call every few seconds.

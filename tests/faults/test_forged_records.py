@@ -1,4 +1,4 @@
-"""Invariant 16 on real servers: what any writer of the topic or of Redis leaves there stops nothing and hides no rider."""
+"""Invariant 16 on real servers: what a stranger writes to the topic or to Redis stops nothing and hides no rider."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def publish(ridelog: Ridelog, records: list[tuple[str, dict[str, int]]]) -> None
     """(key, headers), as whoever may write to the topic does."""
     producer = Producer({"bootstrap.servers": ridelog.info.kafka_bootstrap})
     for key, numbers in records:
-        headers = [("id", str(uuid.uuid4()).encode()), ("eventType", b"GpsPing")]
+        headers: list[tuple[str, str | bytes | None]] = [("id", str(uuid.uuid4()).encode()), ("eventType", b"GpsPing")]
         headers += [(name, str(number).encode()) for name, number in numbers.items()]
         producer.produce("gps-pings", b"\x00forged", key.encode(), shard_of(key) % PARTITIONS, headers=headers)
     assert producer.flush(20) == 0
