@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from projections.ports import Parked
+from projections.ports import Parked, Refused
+
+MAX_ERROR_CHARS = 200
 
 
 def encode_mark(parked: Parked) -> str:
@@ -12,4 +14,8 @@ def encode_mark(parked: Parked) -> str:
 
 
 def decode_mark(text: str | bytes) -> Parked:
-    return Parked(**json.loads(text))
+    """Raises Refused for a text that is no mark: one damaged mark must not end the process of all projections."""
+    try:
+        return Parked(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise Refused(f"the stored mark of a parked key cannot be read: {str(error)[:MAX_ERROR_CHARS]}") from error

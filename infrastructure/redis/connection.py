@@ -10,7 +10,7 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 
 MAX_CONNECTIONS = 50
 
@@ -50,6 +50,8 @@ _PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 def unavailable_as_port_error() -> Iterator[None]:
     """Errors after which the connection, and all that was read through it, is worth nothing.
 
+    Refused for a key that holds another type of value: the server is well, and waiting does not change the key.
+
     A server that is full is one of them: it is somebody's to enlarge, and no key's fault.
     """
     try:
@@ -62,6 +64,10 @@ def unavailable_as_port_error() -> Iterator[None]:
     ) as error:
         raise PortUnavailable(f"Redis: {error}") from error
     except redis.ResponseError as error:
-        if not str(error).startswith(_PASSING):
+        # In a pipeline the client puts the command before the server's words.
+        answer = str(error).rpartition(" of pipeline caused error: ")[2]
+        if answer.startswith("WRONGTYPE"):
+            raise Refused(f"Redis: {error}") from error
+        if not answer.startswith(_PASSING):
             raise
         raise PortUnavailable(f"Redis: {error}") from error

@@ -65,7 +65,7 @@ class StateReader:
             if self._shard_is_on.setdefault(shard, generation) != generation:
                 return await self._moving(key, shard, generation)
             found = await self._client.hmget(state_key(self._projection, generation, shard), key, REFOLDING_FIELD)
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
             raise ReadModelUnavailable(f"Redis: {error}") from error
         except UnicodeEncodeError:
             return None  # a lone surrogate: no such key can have been recorded

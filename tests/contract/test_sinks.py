@@ -12,9 +12,9 @@ from infrastructure.event_store.tables import projection_fences
 from infrastructure.postgres.sink import PostgresSink
 from infrastructure.redis.connection import EvictingRedis, check_never_evicts, connect
 from infrastructure.redis.sink import RedisSink
-from projections.ports import Fence, Parked, PortUnavailable, ShardWrite, Sink, Snapshot
+from projections.ports import Fence, Parked, PortUnavailable, Refused, ShardWrite, Sink, Snapshot
 from projections.speed import SPEED
-from read_models.keys import fence_key
+from read_models.keys import fence_key, parked_key
 from tests.support.memory_ports import MemorySink
 
 START = Fence("log-1", "one", 0, 0)
@@ -261,6 +261,21 @@ def test_a_server_that_is_away_is_a_port_error() -> None:
     client = connect("redis://127.0.0.1:1/0")
     with pytest.raises(PortUnavailable):
         RedisSink(client, "speed", 1).fences([0])
+
+
+def test_regression_a_key_of_another_type_and_a_damaged_mark_are_no_server_that_is_away(redis_url: str) -> None:
+    client = connect(redis_url)
+    sink = RedisSink(client, "speed", 1)
+    client.lpush(fence_key("speed", 1, 3), "x")
+    client.hset(parked_key("speed", 1, 4), "anna", "{")
+    for ask in (
+        lambda: sink.fences([3]),
+        lambda: sink.apply([ShardWrite(3, None, at(1), {"a": b"A"})]),
+        lambda: sink.parked([4]),
+    ):
+        with pytest.raises(Refused):
+            ask()
+    client.close()
 
 
 def test_invariant_13_a_server_that_may_evict_is_refused(redis_url: str) -> None:

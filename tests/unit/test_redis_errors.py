@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from infrastructure.redis.connection import unavailable_as_port_error
-from projections.ports import PortUnavailable
+from projections.ports import PortUnavailable, Refused
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,19 @@ from projections.ports import PortUnavailable
         "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
     ],
 )
-def test_regression_a_server_that_takes_no_writes_for_now_is_waited_for(answer: str) -> None:
+@pytest.mark.parametrize(
+    "before", ["", "Command # 2 (EVALSHA a 3 b) of pipeline caused error: "], ids=["one", "pipeline"]
+)
+def test_regression_a_server_that_takes_no_writes_for_now_is_waited_for(before: str, answer: str) -> None:
     with pytest.raises(PortUnavailable, match=answer.split(maxsplit=1)[0]), unavailable_as_port_error():
-        raise redis.ResponseError(answer)
+        raise redis.ResponseError(before + answer)
 
 
 def test_a_wrong_command_is_not_waited_for() -> None:
     with pytest.raises(redis.ResponseError), unavailable_as_port_error():
+        raise redis.ResponseError("ERR unknown command")
+
+
+def test_a_key_of_another_type_is_not_waited_for_either() -> None:
+    with pytest.raises(Refused), unavailable_as_port_error():
         raise redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
