@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from infrastructure.kafka.port import OutRecord
@@ -31,6 +31,11 @@ class PublishedRecords(Generic[S]):
             if values is not None:
                 value = self._encode(self._publication.record, values)
                 yield self._record(shard, key, value, values["position"])
+
+    def tombstones(self, shard: int, keys: Iterable[str], position: int) -> Iterator[OutRecord]:
+        """Records that take the keys off the topic."""
+        for key in keys:
+            yield self._record(shard, key, b"", position)
 
     def replacing(self, shard: int, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterator[OutRecord]:
         """Records that lead a reader of ``old`` to ``new``: of the keys that differ, one after the other.
