@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.features import event_time, geo, rider_hours, track
+from domain.features import rider_hours
 from projections.protocol import Projection
 from read_models import analytics, analytics_rows, analytics_state
 
@@ -14,7 +14,6 @@ ANALYTICS = Projection(
     fold=rider_hours.fold,
     encode=analytics_state.encode,
     decode=analytics_state.decode,
-    modules=(event_time, geo, track, rider_hours, analytics_rows, analytics_state),
     store="postgres",
     tables=analytics.TABLES,
     changes=analytics_rows.changes,

@@ -1,72 +1,56 @@
-"""The digest of a fold: changes when its code does, not when a comment, a docstring or the layout does."""
+"""The digest of a fold: changes when its code does, not when a comment, a name, a file or the layout does."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import inspect
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
-from types import ModuleType
 from typing import Any
 
-from projections.protocol import Projection
+from projections.definitions import Tracer
+from projections.protocol import Projection, no_changes
+
+_Functions = tuple[Callable[..., Any], ...]
 
 
 def fold_digest(projection: Projection[Any]) -> str:
-    """32 hex digits over the projection's modules and fold version; the same on every supported Python.
+    """32 hex digits over all code that decides what is stored and published; the same on every supported Python.
 
-    Read from the sources once in the life of a process: the files of a running service may be replaced under it, and
-    what it folds with is the code that it has loaded.
+    Raises UntraceableDefinition for a fold whose code has no name in a source file.
     """
-    return _digest(projection.name, projection.fold_version, projection.modules)
+    return _digest(projection.name, projection.fold_version, fold_functions(projection), _start(projection))
 
 
 def view_digest(projection: Projection[Any]) -> str:
-    """32 hex digits over all code that makes the served row of a state; "" of a projection that serves none."""
+    """32 hex digits over all code that makes the served row of a state; "" of a projection that serves none.
+
+    Raises UntraceableDefinition.
+    """
     view = projection.view
-    if view is None:
-        return ""
-    # The view's own module declares it, and so cannot be among the modules that it names.
-    return _digest(projection.name, 0, (*view.modules, sys.modules[view.row.__module__]))
+    return "" if view is None else _digest(projection.name, 0, (view.features, view.row), repr(dict(view.columns)))
+
+
+def fold_functions(projection: Projection[Any]) -> _Functions:
+    """The functions that decide what is stored and published; what they call is found from them."""
+    rows = () if projection.changes is no_changes else (projection.changes,)
+    published = (projection.publication.values,) if projection.publication else ()
+    return (projection.fold, projection.encode, projection.decode, *rows, *published)
+
+
+def _start(projection: Projection[Any]) -> str:
+    record = projection.publication.record if projection.publication else ""
+    return f"{projection.encode(projection.initial).hex()}/{record}"
 
 
 @cache
-def _digest(name: str, fold_version: int, modules: tuple[ModuleType, ...]) -> str:
-    digest = hashlib.sha256(f"{name}/{fold_version}".encode())
-    for module in modules:
-        for token in module_tokens(module):
-            digest.update(token.encode() + b"\0")
+def _digest(name: str, version: int, functions: _Functions, values: str) -> str:
+    digest = hashlib.sha256(f"{name}/{version}/{values}".encode())
+    for token in tokens(functions):
+        digest.update(token.encode() + b"\0")
     return digest.hexdigest()[:32]
 
 
-def module_tokens(module: ModuleType) -> Iterable[str]:
-    return source_tokens(inspect.getsource(module))
-
-
-def source_tokens(source: str) -> Iterator[str]:
-    yield from _walk(ast.parse(source))
-
-
-def _walk(node: ast.AST) -> Iterator[str]:
-    # Brackets: without them a statement moved out of its block, or an argument into another call, would not show.
-    yield f"({type(node).__name__}"
-    for name, value in ast.iter_fields(node):
-        # Empty and absent fields are left out: Python versions differ in which of them a node has.
-        if value is None or value == [] or name in {"ctx", "kind", "type_comment"}:
-            continue
-        yield f"{name}["
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, ast.AST):
-                if not _is_docstring(item):
-                    yield from _walk(item)
-            else:
-                yield repr(item)
-        yield "]"
-    yield ")"
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    # A bare string is a docstring or a note on the name above it; neither computes anything.
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+def tokens(functions: Iterable[Callable[..., Any]]) -> list[str]:
+    """The code of ``functions`` and of all that they reach in this project, free of names of files and definitions."""
+    tracer = Tracer()
+    return [token for function in functions for token in tracer.trace(function)]

@@ -15,8 +15,6 @@ LOCATIONS = Projection(
     fold=latest_location.fold,
     encode=location.encode,
     decode=location.decode,
-    # What is published is in them too: another record of the same state is another generation, told anew.
-    modules=(event_time, latest_location, location),
     publication=Publication(topic=location.TOPIC, record=location.RECORD, values=location.values),
     view=VIEW,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
 from domain.features.keyed_event import KeyedEvent
@@ -35,8 +34,9 @@ class Publication(Generic[S]):
 class Projection(Generic[S]):
     """``fold(state, event) -> state`` is pure (invariant 5); ``encode``/``decode`` are inverse, byte for byte.
 
-    ``modules`` hold the code that decides what is stored: their digest is pinned with ``fold_version`` when a
-    generation is made, and another digest refuses to write to it (invariant 9).
+    The digest of ``fold``, ``encode``, ``decode``, ``changes`` and all that they call is pinned with ``fold_version``
+    when a generation is created; code with another digest may not write to it (invariant 9). So each of them is a
+    function with a name in a module.
 
     ``store`` says where: "redis" for point reads, "postgres" for tables. There, ``changes(key, state)`` is what the
     event that led to ``state`` changes in ``tables``; the state carries it, ``encode`` leaves it out.
@@ -53,7 +53,6 @@ class Projection(Generic[S]):
     fold: Callable[[S, KeyedEvent], S]
     encode: Callable[[S], bytes]
     decode: Callable[[bytes], S]
-    modules: tuple[ModuleType, ...]
     store: Literal["redis", "postgres"] = "redis"
     tables: tuple[RowTable, ...] = ()
     changes: Callable[[str, S], Sequence[RowChange]] = no_changes

@@ -14,6 +14,5 @@ SPEED = Projection(
     fold=speed_window.fold,
     encode=speed_state.encode,
     decode=speed_state.decode,
-    modules=(event_time, speed_window, speed_state),
     view=speed.VIEW,
 )

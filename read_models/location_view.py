@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from domain.features.latest_location import LocationState
-from read_models import location
 from read_models.location import values
 from read_models.view import Kind, Limits, View
 
@@ -22,6 +21,11 @@ COLUMNS: dict[str, Kind] = {
 }
 
 
+def features(state: LocationState) -> LocationState:
+    """Nothing is computed beyond the state."""
+    return state
+
+
 def row(rider_id: str, state: LocationState, at_ms: int, _limits: Limits, _allow_expired: bool) -> dict[str, Any]:
     """The latest place and its age at ``at_ms``, under COLUMNS; a place does not expire, its reader sees the age."""
     found = values(rider_id, state) or {"version": state.version, "position": state.position}
@@ -30,4 +34,4 @@ def row(rider_id: str, state: LocationState, at_ms: int, _limits: Limits, _allow
     return {name: every.get(name) for name in COLUMNS}
 
 
-VIEW: View[LocationState] = View(columns=COLUMNS, features=lambda state: state, row=row, modules=(location,))
+VIEW: View[LocationState] = View(columns=COLUMNS, features=features, row=row)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from domain.features import geo, path_speed, speed_estimate, speed_fixes, speed_outliers, speed_regression
 from domain.features.path_speed import path_speed_mps, window_ms
 from domain.features.speed_estimate import explain, robust_speed_mps
 from domain.features.speed_window import SpeedState, WindowPing
@@ -124,6 +123,5 @@ VIEW = View(
     columns=COLUMNS,
     features=features,
     row=row,
-    modules=(geo, path_speed, speed_estimate, speed_fixes, speed_outliers, speed_regression),
     explain=explained,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -27,15 +26,14 @@ class View(Generic[S]):
     """The values of one key, the same in a live answer, a replay and a training set.
 
     ``features(state)`` is pure and costs most; ``row(key, features, at_ms, limits, allow_expired)`` makes the row of it
-    at an instant (epoch ms), which is where ages come in. ``columns`` are the row's, in order. ``modules`` hold all
-    code that decides these values beyond what the fold's own digest covers: a row is only ever compared with one that
-    was made by the same digest. ``explain(state)`` says what each event that is kept in the state weighed, if asked.
+    at an instant (epoch ms), which is where ages come in. ``columns`` are the row's, in order. The digest of
+    ``features`` and ``row`` covers all that they call: a row is only compared with one of the same digest.
+    ``explain(state)`` gives the weight of each event that the state keeps, on request.
     """
 
     columns: Mapping[str, Kind]
     features: Callable[[S], Any]
     row: Callable[[str, Any, int, Limits, bool], dict[str, Any]]
-    modules: tuple[ModuleType, ...]
     explain: Callable[[S], list[dict[str, Any]]] | None = None
 
 

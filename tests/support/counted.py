@@ -9,7 +9,6 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, Text
 
 from domain.features.keyed_event import KeyedEvent
-from projections import speed
 from projections.protocol import Projection
 from read_models.rows import RowChange, RowTable
 
@@ -44,15 +43,22 @@ def changes(key: str, state: Count) -> Sequence[RowChange]:
     return [RowChange("counted", (key, state.hour), (1, state.small), (state.last,))]
 
 
+def encode(state: Count) -> bytes:
+    return struct.pack(">qqqq", *state)
+
+
+def decode(data: bytes) -> Count:
+    return Count(*struct.unpack(">qqqq", data))
+
+
 COUNTED: Projection[Count] = Projection(
     name="counted",
     stream="Rider",
     fold_version=1,
     initial=Count(),
     fold=fold,
-    encode=lambda state: struct.pack(">qqqq", *state),
-    decode=lambda data: Count(*struct.unpack(">qqqq", data)),
-    modules=(speed,),
+    encode=encode,
+    decode=decode,
     store="postgres",
     tables=(ROWS,),
     changes=changes,

@@ -25,6 +25,7 @@ from projections.protocol import Projection
 from projections.speed import SPEED
 from tests.support.parity_ports import LIMITS, KeptCheckpoints, KeyArchive, MemoryServedReads, served
 from tests.support.rider_events import START_MS, rider_histories
+from tests.support.same_digest import under_the_name_of
 from tests.support.speed_events import ping_data
 
 EVERY = 5
@@ -111,7 +112,7 @@ def one_more(state: SpeedState, event: KeyedEvent) -> SpeedState:
 
 def test_a_fold_that_was_off_by_one_unit_under_the_same_digest_is_found() -> None:
     archive = ride(30)
-    mutated = replace(SPEED, fold=one_more)
+    mutated = replace(SPEED, fold=under_the_name_of(SPEED.fold, one_more))
     assert fold_digest(mutated) == fold_digest(SPEED)
     mended: list[WrongCheckpoint] = []
     live = Live(archive, mutated)
@@ -135,12 +136,14 @@ def test_a_clock_that_is_read_inside_a_fold_is_found() -> None:
         return new._replace(window=tuple(p._replace(latitude=p.latitude + next(clock) / 1e9) for p in new.window))
 
     archive = ride(12)
-    assert verdicts(check(archive, Live(archive, replace(SPEED, fold=dated)), found=lambda wrong: None)) == {
-        "different"
-    }
+    assert verdicts(
+        check(
+            archive, Live(archive, replace(SPEED, fold=under_the_name_of(SPEED.fold, dated))), found=lambda wrong: None
+        )
+    ) == {"different"}
     # In a part of the state that no answer shows it is found by the checkpoints.
     mended: list[WrongCheckpoint] = []
-    shown = check(archive, Live(archive, replace(SPEED, fold=late)), found=mended.append)
+    shown = check(archive, Live(archive, replace(SPEED, fold=under_the_name_of(SPEED.fold, late))), found=mended.append)
     assert (verdicts(shown), [one.version for one in mended]) == ({"equal"}, [5, 10])
 
 
@@ -212,7 +215,11 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
     archive = ride(4)
     live = Live(archive)
     broken: Parity[SpeedState] = Parity(
-        replace(SPEED, fold=failing), archive, KeptCheckpoints(), json.loads, lambda wrong: None
+        replace(SPEED, fold=under_the_name_of(SPEED.fold, failing)),
+        archive,
+        KeptCheckpoints(),
+        json.loads,
+        lambda wrong: None,
     )
     found = list(broken.check(live.reads))
     assert [one.verdict for one in found] == ["equal", "equal", "different", "different"]
@@ -222,7 +229,7 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
         raise ValueError("cannot be shown")
 
     assert SPEED.view is not None
-    blind = replace(SPEED, view=replace(SPEED.view, features=unable))
+    blind = replace(SPEED, view=replace(SPEED.view, features=under_the_name_of(SPEED.view.features, unable)))
     found = list(Parity(blind, archive, KeptCheckpoints(), json.loads, lambda wrong: None).check(live.reads))
     assert "ValueError: cannot be shown" in difference(found[0])
 

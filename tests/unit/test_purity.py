@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import ast
 import inspect
+import random
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
 import domain.features
 from projections.catalogue import PROJECTIONS
+from projections.definitions import Tracer
+from projections.digest import fold_functions
+from projections.protocol import Projection
 
 HARMLESS = {
     "__future__",
@@ -27,9 +34,9 @@ HARMLESS = {
 }
 CLOCKS = {"now", "today", "utcnow"}
 """What makes of datetime, which turns numbers into instants, a clock."""
-DECLARATIONS = {"read_models.rows"}
+FORBIDDEN = {f"builtins.{name}" for name in ("open", "input", "eval", "exec", "id", "hash", "globals", "print")}
 FEATURES = sorted(Path(inspect.getfile(domain.features)).parent.glob("*.py"))
-FOLDS = [module for projection in PROJECTIONS.values() for module in projection.modules]
+every_projection = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda p: p.name)
 
 
 def imported(source: str) -> set[str]:
@@ -49,12 +56,33 @@ def test_invariant_5_features_import_no_clock_no_io_and_no_randomness() -> None:
         assert strange == set(), file
 
 
-@pytest.mark.parametrize("module", FOLDS, ids=lambda module: module.__name__)
-def test_invariant_5_folds_reach_nothing_but_features(module: ModuleType) -> None:
-    source = inspect.getsource(module)
-    for name in imported(source):
-        if name == "datetime":
-            assert not CLOCKS & {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
-            continue
-        harmless = name.split(".")[0] in HARMLESS or name in DECLARATIONS or name.startswith("domain.features")
-        assert harmless, name
+@every_projection
+def test_invariant_5_what_is_stored_is_computed_without_clock_io_and_randomness(projection: Projection[Any]) -> None:
+    assert impure(fold_functions(projection)) == set()
+
+
+@every_projection
+def test_invariant_5_what_is_served_is_computed_without_clock_io_and_randomness(projection: Projection[Any]) -> None:
+    assert projection.view is None or impure((projection.view.features, projection.view.row)) == set()
+
+
+def test_a_clock_io_and_randomness_are_found() -> None:
+    assert impure([reads_everything]) == {"builtins.open", "datetime.datetime.now", "random.random", "time.time"}
+
+
+def reads_everything(_state: Any) -> tuple[Any, ...]:
+    return time.time(), datetime.now(UTC), random.random(), open
+
+
+def impure(functions: Iterable[Callable[..., Any]]) -> set[str]:
+    """Foreign names that these functions reach and that are not a function of their arguments."""
+    tracer = Tracer()
+    for function in functions:
+        list(tracer.trace(function))
+    return {
+        name
+        for name in tracer.foreign
+        if name in FORBIDDEN
+        or name.rpartition(".")[2] in CLOCKS
+        or name.partition(".")[0] not in HARMLESS | {"builtins", "datetime", "msgspec"}
+    }
