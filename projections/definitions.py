@@ -40,10 +40,19 @@ class _Foreign:
     name: str
 
 
+@dataclass(frozen=True)
+class _Imported:
+    """A name that a module takes from another one. Followed when it is used, since modules may import each other."""
+
+    module: str
+    name: str
+
+
 _Target = Definition | _Module | _Foreign
+_Bound = _Target | _Imported
 _LOCAL = None
 """What a scope binds a name to that is a variable of the function."""
-_Scope = Mapping[str, _Target | None]
+_Scope = Mapping[str, _Bound | None]
 _FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 _NO_TOKENS = {"ctx", "kind", "type_comment"}
@@ -152,7 +161,7 @@ def _target(node: ast.expr, module: str, scopes: list[_Scope]) -> _Target | None
     if isinstance(node, ast.Name):
         for scope in reversed(scopes):
             if node.id in scope:
-                return scope[node.id]
+                return _followed(scope[node.id])
         if node.id in _bindings(module):
             return _resolved(Definition(module, node.id))
         return _Foreign(f"builtins.{node.id}") if hasattr(builtins, node.id) else None
@@ -168,7 +177,11 @@ def _target(node: ast.expr, module: str, scopes: list[_Scope]) -> _Target | None
 def _resolved(definition: Definition) -> _Target:
     """Follows imports to the module that defines the name."""
     (first, *_) = _bindings(definition.module)[definition.name]
-    return first if not isinstance(first, ast.stmt) else definition
+    return definition if isinstance(first, ast.stmt) else _followed(first) or definition
+
+
+def _followed(bound: _Bound | None) -> _Target | None:
+    return _member(bound.module, bound.name) if isinstance(bound, _Imported) else bound
 
 
 def _member(module: str, name: str) -> _Target:
@@ -204,9 +217,9 @@ def _source(module: str) -> ast.Module:
 
 
 @cache
-def _bindings(module: str) -> dict[str, list[ast.stmt | _Target]]:
+def _bindings(module: str) -> dict[str, list[ast.stmt | _Bound]]:
     """Names at the top of a module: the statements that bind each, or where it is imported from."""
-    found: dict[str, list[ast.stmt | _Target]] = {}
+    found: dict[str, list[ast.stmt | _Bound]] = {}
     for statement in _flat(_source(module).body):
         if isinstance(statement, ast.Import | ast.ImportFrom):
             for name, target in _imported(statement, module).items():
@@ -234,7 +247,7 @@ def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield statement
 
 
-def _imported(node: ast.Import | ast.ImportFrom, module: str) -> dict[str, _Target]:
+def _imported(node: ast.Import | ast.ImportFrom, module: str) -> dict[str, _Bound]:
     if isinstance(node, ast.Import):
         return {
             a.asname or a.name.split(".")[0]: _Module(a.name if a.asname else a.name.split(".")[0]) for a in node.names
@@ -244,7 +257,7 @@ def _imported(node: ast.Import | ast.ImportFrom, module: str) -> dict[str, _Targ
         origin = importlib.util.resolve_name("." * node.level + origin, module.rpartition(".")[0])
     if any(alias.name == "*" for alias in node.names) and _is_project(origin):
         raise UntraceableDefinition(f"{module} imports * from {origin}: name what is imported")
-    return {alias.asname or alias.name: _member(origin, alias.name) for alias in node.names}
+    return {alias.asname or alias.name: _Imported(origin, alias.name) for alias in node.names}
 
 
 def _names_bound(node: ast.AST) -> Iterator[str]:
@@ -277,14 +290,14 @@ def _scopes_of_field(node: ast.AST, field: str, scopes: list[_Scope]) -> list[_S
     return scopes
 
 
-class _ClassScope(dict[str, _Target | None]):
+class _ClassScope(dict[str, _Bound | None]):
     """Names of a class body."""
 
 
 def _function_scope(node: _FunctionNode | ast.Lambda) -> _Scope:
     arguments = node.args
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-    scope: dict[str, _Target | None] = dict.fromkeys((a.arg for a in every if a), _LOCAL)
+    scope: dict[str, _Bound | None] = dict.fromkeys((a.arg for a in every if a), _LOCAL)
     if not isinstance(node, ast.Lambda):
         scope.update(dict.fromkeys(_bound_in(node.body), _LOCAL))
         for each in ast.walk(node):

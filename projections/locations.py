@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.features import event_time, latest_location
+from domain.features import latest_location
 from projections.protocol import Projection, Publication
 from read_models import location
 from read_models.location_view import VIEW

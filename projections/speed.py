@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.features import event_time, speed_window
+from domain.features import speed_window
 from projections.protocol import Projection
 from read_models import speed, speed_state
 

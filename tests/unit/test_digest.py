@@ -135,6 +135,14 @@ def test_a_variable_hides_the_name_of_the_module_only_where_it_is_bound(written:
     assert tokens([written(a=declared.format(n=1)).fold]) != tokens([written(a=declared.format(n=2)).fold])
 
 
+def test_modules_that_import_each_other_end(written: Modules) -> None:
+    helper = "from PACKAGE.a import START\n\ndef kept(n):\n    return n - START\n"
+    fold = "START = {n}\n\ndef fold(a):\n    from PACKAGE.helper import kept\n    return kept(a)\n"
+    assert tokens([written(a=fold.format(n=1), helper=helper).fold]) != tokens(
+        [written(a=fold.format(n=2), helper=helper).fold]
+    )
+
+
 def test_definitions_that_call_each_other_end(written: Modules) -> None:
     source = "def fold(a):\n    return odd(a)\n\ndef odd(a):\n    return fold(a - {n})\n"
     assert tokens([written(a=source.format(n=1)).fold]) != tokens([written(a=source.format(n=2)).fold])
