@@ -104,7 +104,8 @@ def test_a_flipped_bit_of_a_stored_state_is_found_and_red_until_it_is_folded_ane
     place = state_key("speed", generation, shard_of(rider))
     client = connect(recorded.info.redis_url)
     state = bytearray(client.hget(place, rider))  # type: ignore[arg-type]
-    state[-18] ^= 1  # in the newest ping's latitude: the last ping is 48 bytes, and its latitude lies 24 before the end
+    # In the latitude of the newest ping, which has 56 bytes: 8 from byte 24 on.
+    state[-26] ^= 1
     client.hset(place, rider, bytes(state))
     before = on_record(recorded, rider)
     assert recorded.speed(rider, allow_expired=True) is not None

@@ -69,7 +69,7 @@ def assert_everything_goes_on(serve: Ridelog, server: TcpPostgres, before: Mappi
     def reached() -> bool:
         # The lag against the log's head: the position of a stage counts only what its present life has applied.
         rows = server.sql(
-            f"SELECT stage FROM stages WHERE reported_at > '{since}' AND progress ->> 'state' = 'running'"
+            f"SELECT stage FROM stage_reports WHERE reported_at > '{since}' AND progress ->> 'state' = 'running'"
             " AND (progress ->> 'lag_events')::bigint = 0",
             DATABASE,
         )

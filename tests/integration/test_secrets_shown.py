@@ -91,7 +91,7 @@ OTHERS = [
     ("TOKENS", f"ingest:{SECRET}"),
     ("TOKENS", f"root={SECRET}"),
     ("TOKENS", f"ingest={SECRET},read={SECRET}"),
-    ("TOKENS", f"ingest={SECRET}"),
+    ("TOKENS", f"ingest={SECRET}-{SECRET}"),
 ]
 
 
