@@ -18,7 +18,7 @@ class MemoryGenerations:
         self._kept: dict[int, Generation] = {}
 
     def all(self, projection: str) -> list[Generation]:
-        return [g for _, g in sorted(self._kept.items()) if g.state != "dropped"]
+        return [g for _, g in sorted(self._kept.items()) if g.projection == projection and g.state != "dropped"]
 
     def first(self, projection: Projection[Any]) -> None:
         if not self._kept:

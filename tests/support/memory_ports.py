@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from domain.identifiers import SHARDS, shard_of
+from projections.catalogue import PROJECTIONS
 from projections.ports import Fence, LoggedEvent, LogHead, Parked, PortUnavailable, Record, ShardWrite, Snapshot
 from read_models.rows import RowChange, merged
 
@@ -16,9 +17,10 @@ TOPIC = "gps-pings"
 
 
 class MemoryLog:
-    """A log of events whose payload is JSON; ``stream`` is not told apart."""
+    """The log of one stream, whose payloads are JSON. Another stream, or a projection that there is not, fails a test."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: str = "Rider") -> None:
+        self._stream = stream
         self.log_id: UUID = uuid4()
         self.events: list[LoggedEvent] = []
         self.discards: set[int] = set()
@@ -42,20 +44,25 @@ class MemoryLog:
         return event
 
     def head(self, stream: str) -> LogHead:
+        assert stream == self._stream
         return LogHead(self.log_id, len(self.events), list(self._seqs))
 
     def read_shard(self, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:
+        assert stream == self._stream
         return [e for e in self.events if e.shard == shard and e.seq > after_seq][:limit]
 
     def read_positions(self, stream: str, shards: Sequence[int], after: int, upto: int) -> list[LoggedEvent]:
+        assert stream == self._stream
         return [e for e in self.events[after:upto] if e.shard in shards]
 
     def read_key(
         self, stream: str, key: str, from_version: int, upto_seq: int, limit: int | None = None
     ) -> list[LoggedEvent]:
+        assert stream == self._stream
         return [e for e in self.events if e.key == key and e.version >= from_version and e.seq <= upto_seq][:limit]
 
     def discarded(self, projection: str) -> frozenset[int]:
+        assert projection in PROJECTIONS
         return frozenset(self.discards)
 
     def events_at(self, positions: Sequence[int]) -> dict[int, LoggedEvent]:

@@ -1,0 +1,183 @@
+"""What one batch of a shard comes to: states, rows, parked keys and checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from domain.contracts import UndecodableError
+from domain.features.keyed_event import KeyedEvent
+from projections.analytics import ANALYTICS
+from projections.checkpoints import EVERY, Checkpoint
+from projections.folding import REASON_CHARS, Fold, Folded, mark
+from projections.ports import LoggedEvent, Parked, PortUnavailable
+from projections.protocol import Projection
+from projections.speed import SPEED
+from read_models.rows import RowChange
+
+NOW_MS = 1_790_000_000_123
+
+
+def fold(state: tuple[Any, ...], event: KeyedEvent) -> tuple[Any, ...]:
+    """All that an event says, in the order in which it came."""
+    if event.data.get("poison"):
+        raise ZeroDivisionError(event.data["poison"])
+    return (*state, (event.key, event.version, event.position, event.event_type, event.data["n"]))
+
+
+def encode(state: tuple[Any, ...]) -> bytes:
+    if any(n == "too large" for *_, n in state):
+        raise OverflowError("int too large")
+    return json.dumps(state).encode()
+
+
+def decode(payload: bytes) -> Mapping[str, Any]:
+    if payload == b"garbage":
+        raise UndecodableError("no contract reads this")
+    if payload == b"unknown":
+        raise PortUnavailable("the registry does not answer")
+    data = json.loads(payload)
+    assert isinstance(data, dict)
+    return data
+
+
+LISTED: Projection[Any] = replace(SPEED, initial=(), fold=fold, encode=encode, decode=json.loads)
+
+
+def events(*given: tuple[str, Mapping[str, Any] | bytes]) -> list[LoggedEvent]:
+    """In one shard: which it is, a fold does not ask."""
+    versions: dict[str, int] = {}
+    found = []
+    for number, (key, data) in enumerate(given):
+        versions[key] = versions.get(key, 0) + 1
+        payload = data if isinstance(data, bytes) else json.dumps(data).encode()
+        found.append(LoggedEvent(10 + number, 3, 5 + number, key, versions[key], "GpsPing", payload))
+    return found
+
+
+def run(
+    batch: Sequence[LoggedEvent],
+    known: Mapping[str, Any] | None = None,
+    parked: Sequence[str] = (),
+    discarded: Sequence[int] = (),
+    every: int = EVERY,
+) -> Folded[Any]:
+    return Fold(LISTED, decode, lambda: NOW_MS, every).run(batch, (known or {}).get, parked, discarded)
+
+
+def values(done: Folded[Any]) -> dict[str, list[Any]]:
+    return {key: [n for *_, n in state] for key, state in done.states.items()}
+
+
+def test_each_key_is_folded_from_its_own_state_in_the_order_of_the_log() -> None:
+    batch = events(("anna", {"n": 1}), ("ben", {"n": 2}), ("anna", {"n": 3}))
+    done = run(batch, {"ben": (("ben", 0, 0, "", 0),)})
+    assert done.states == {
+        "anna": (("anna", 1, 10, "GpsPing", 1), ("anna", 2, 12, "GpsPing", 3)),
+        "ben": (("ben", 0, 0, "", 0), ("ben", 1, 11, "GpsPing", 2)),
+    }
+    assert done.encoded == {key: encode(state) for key, state in done.states.items()}
+    assert (done.parked, list(done.rows), list(done.checkpoints)) == ({}, [], [])
+
+
+def test_nothing_comes_of_nothing() -> None:
+    assert run([]) == Folded({}, {}, [], {}, 0, [])
+
+
+def test_the_newest_event_time_is_the_highest_and_not_the_last() -> None:
+    times = [5, 9, 7]
+    batch = events(*(("anna", {"n": at, "event_timestamp_ms": at}) for at in times), ("anna", {"n": 0}))
+    assert run(batch).newest_ms == 9
+    assert run(batch[3:]).newest_ms == 0
+    assert run(batch, parked=["anna"]).newest_ms == 0
+
+
+def test_an_event_that_the_fold_refuses_holds_its_key_back_with_its_place_and_cause() -> None:
+    batch = events(("anna", {"n": 1}), ("anna", {"n": 2, "poison": "a fault"}), ("anna", {"n": 3}), ("ben", {"n": 4}))
+    done = run(batch)
+    assert values(done) == {"anna": [1], "ben": [4]}
+    assert list(done.parked) == ["anna"]
+    parked = done.parked["anna"]
+    assert parked._replace(reason="") == Parked(6, 11, 2, "GpsPing", "fold", "", NOW_MS)
+    line = fold.__code__.co_firstlineno + 3
+    assert parked.reason == f"ZeroDivisionError: a fault at fold:{line}"
+
+
+def test_bytes_that_no_contract_reads_hold_their_key_back() -> None:
+    done = run(events(("anna", {"n": 1}), ("anna", b"garbage"), ("anna", {"n": 3})))
+    assert values(done) == {"anna": [1]}
+    expected = Parked(6, 11, 2, "GpsPing", "decode", "UndecodableError: no contract reads this", NOW_MS)
+    assert done.parked == {"anna": expected}
+
+
+def test_a_registry_that_does_not_answer_ends_the_batch() -> None:
+    with pytest.raises(PortUnavailable):
+        run(events(("anna", {"n": 1}), ("anna", b"unknown")))
+
+
+def test_a_state_that_cannot_be_written_holds_its_key_back_at_the_event_that_leads_to_it() -> None:
+    batch = events(("anna", {"n": 1}), ("anna", {"n": "too large"}), ("anna", {"n": 3}), ("ben", {"n": 4}))
+    done = run(batch)
+    assert values(done) == {"anna": [1], "ben": [4]}
+    assert done.encoded == {key: encode(state) for key, state in done.states.items()}
+    assert done.parked == {"anna": Parked(6, 11, 2, "GpsPing", "refused", "OverflowError: int too large", NOW_MS)}
+
+
+def test_parked_keys_and_discarded_events_are_passed_over() -> None:
+    batch = events(("anna", {"n": 1}), ("ben", {"n": 2}), ("ben", {"n": 3, "poison": "a fault"}), ("ben", {"n": 4}))
+    done = run(batch, parked=["anna"], discarded=[12])
+    assert values(done) == {"ben": [2, 4]}
+    assert done.parked == {}
+
+
+def test_a_checkpoint_is_made_of_every_version_that_the_distance_divides() -> None:
+    batch = events(*(("anna", {"n": n}) for n in range(1, 8)), ("ben", {"n": 1}))
+    done = run(batch, every=3)
+    states = [done.states["anna"][:version] for version in (3, 6)]
+    assert list(done.checkpoints) == [
+        Checkpoint("anna", version, 9 + version, encode(state), batch[version - 1].payload)
+        for version, state in zip((3, 6), states, strict=True)
+    ]
+
+
+def test_a_checkpoint_is_the_same_when_the_batch_is_folded_event_by_event() -> None:
+    batch = events(*(("anna", {"n": n}) for n in range(1, 5)), ("ben", {"n": "too large"}))
+    assert [one.version for one in run(batch, every=2).checkpoints] == [2, 4]
+    assert run(batch, every=2).checkpoints == run(batch[:4], every=2).checkpoints
+
+
+def test_no_checkpoint_is_made_of_a_key_that_is_held_back_there() -> None:
+    batch = events(("anna", {"n": 1}), ("anna", {"n": 2, "poison": "a fault"}))
+    assert list(run(batch, every=2).checkpoints) == []
+    unwritable = events(("anna", {"n": 1}), ("anna", {"n": "too large"}))
+    done = run(unwritable, every=2)
+    assert list(done.checkpoints) == []
+    assert (values(done), done.parked["anna"].kind) == ({"anna": [1]}, "refused")
+
+
+def test_a_projection_with_tables_makes_merged_rows_and_no_checkpoints() -> None:
+    def changes(key: str, state: tuple[Any, ...]) -> Sequence[RowChange]:
+        return [RowChange("sums", (key,), (state[-1][-1],), (state[-1][1],))]
+
+    tabled = replace(LISTED, tables=ANALYTICS.tables, changes=changes)
+    batch = events(("anna", {"n": 1}), ("ben", {"n": 2}), ("anna", {"n": 3, "poison": "a fault"}), ("ben", {"n": 4}))
+    done = Fold(tabled, decode, lambda: NOW_MS, 1).run(batch, lambda _: None, (), ())
+    assert list(done.checkpoints) == []
+    assert sorted(done.rows) == [RowChange("sums", ("anna",), (1,), (1,)), RowChange("sums", ("ben",), (6,), (2,))]
+    assert run(batch).rows == []
+
+
+def test_a_reason_is_cut_and_holds_no_nul() -> None:
+    event = events(("anna", {"n": 1}))[0]
+    assert mark(event, "decode", ValueError("a\0b"), NOW_MS).reason == "ValueError: a\\0b"
+    assert mark(event, "decode", ValueError("x" * 600), NOW_MS).reason == ("ValueError: " + "x" * 600)[:REASON_CHARS]
+
+
+def test_what_a_sink_refuses_is_marked_with_the_servers_words() -> None:
+    event = events(("anna", {"n": 1}))[0]
+    found = Fold(LISTED, decode, lambda: NOW_MS).refused(event, OverflowError("numeric field overflow"))
+    assert found == Parked(5, 10, 1, "GpsPing", "refused", "OverflowError: numeric field overflow", NOW_MS)

@@ -1,0 +1,111 @@
+"""What waits for a server that is unavailable, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from projections.patience import AWAY_S, PAUSES_S, WORKED_S, Patience
+from projections.ports import PortUnavailable, TopicUnavailable
+from projections.shards import LostRace
+
+
+class Clock:
+    """Time passes only by what a test lets pass: a pause, or an attempt that takes long."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+        self.paused: list[float] = []
+
+    def pause(self, seconds: float) -> None:
+        self.paused.append(seconds)
+        self.now_s += seconds
+
+
+def a_patience(clock: Clock) -> tuple[Patience, list[str]]:
+    said: list[str] = []
+    return Patience(said.append, clock.pause, lambda: clock.now_s), said
+
+
+def failing(clock: Clock, *took_s: float, error: type[Exception] = PortUnavailable) -> Callable[[], str]:
+    """An attempt that fails once for each of ``took_s``, after so many seconds, and then answers."""
+    left = list(took_s)
+
+    def attempt() -> str:
+        if not left:
+            return "answer"
+        clock.now_s += left.pop(0)
+        raise error(f"{error.__name__} {len(took_s) - len(left)}")
+
+    return attempt
+
+
+def test_an_attempt_that_succeeds_is_called_once_and_nothing_is_said() -> None:
+    clock = Clock()
+    patience, said = a_patience(clock)
+    assert patience.call(failing(clock)) == "answer"
+    assert (clock.paused, said) == ([], [])
+
+
+@pytest.mark.parametrize("error", [PortUnavailable, TopicUnavailable, LostRace])
+def test_what_passes_is_tried_again_with_growing_pauses_and_said_once(error: type[Exception]) -> None:
+    clock = Clock()
+    patience, said = a_patience(clock)
+    assert patience.call(failing(clock, *[0.0] * 7, error=error)) == "answer"
+    assert clock.paused == [*PAUSES_S, PAUSES_S[-1], PAUSES_S[-1]]
+    assert said == [f"{error.__name__} 1; trying again"]
+
+
+def test_any_other_error_ends_at_once() -> None:
+    clock = Clock()
+    patience, said = a_patience(clock)
+    with pytest.raises(ValueError, match="ValueError 1"):
+        patience.call(failing(clock, 0.0, error=ValueError))
+    assert (clock.paused, said) == ([], [])
+
+
+def test_a_server_that_stays_unavailable_ends_it_with_the_last_error() -> None:
+    clock = Clock()
+    patience, _ = a_patience(clock)
+    began_s = clock.now_s
+    with pytest.raises(PortUnavailable, match="PortUnavailable 65"):
+        patience.call(failing(clock, *[0.0] * 100))
+    # 1.8 s in the first four pauses, 120 s in the 60 after them.
+    assert AWAY_S < clock.now_s - began_s <= AWAY_S + PAUSES_S[-1]
+
+
+@pytest.mark.parametrize(("waited_s", "ends"), [(AWAY_S, False), (AWAY_S + 0.5, True)])
+def test_the_limit_itself_is_still_waited_for(waited_s: float, ends: bool) -> None:
+    clock = Clock()
+    patience = Patience(lambda _: None, lambda _: None, lambda: clock.now_s)
+    steps = [WORKED_S] * int(waited_s / WORKED_S) + [waited_s % WORKED_S]
+    if ends:
+        with pytest.raises(PortUnavailable):
+            patience.call(failing(clock, *steps))
+    else:
+        assert patience.call(failing(clock, *steps)) == "answer"
+
+
+def test_an_attempt_that_worked_for_a_while_starts_the_time_and_the_pauses_again() -> None:
+    clock = Clock()
+    patience, said = a_patience(clock)
+    long_s = WORKED_S + 0.5
+    attempts = [0.0, 0.0, long_s, 0.0, 0.0]
+    assert patience.call(failing(clock, *attempts)) == "answer"
+    assert clock.paused == [PAUSES_S[0], PAUSES_S[1], PAUSES_S[0], PAUSES_S[1], PAUSES_S[2]]
+    assert said == ["PortUnavailable 1; trying again", "PortUnavailable 3; trying again"]
+
+
+def test_an_attempt_that_just_failed_slowly_does_not_start_them_again() -> None:
+    clock = Clock()
+    patience, said = a_patience(clock)
+    assert patience.call(failing(clock, WORKED_S, WORKED_S, WORKED_S)) == "answer"
+    assert clock.paused == list(PAUSES_S[:3])
+    assert len(said) == 1
+
+
+def test_many_attempts_that_each_worked_for_a_while_never_end_it() -> None:
+    clock = Clock()
+    patience, _ = a_patience(clock)
+    assert patience.call(failing(clock, *[AWAY_S] * 50)) == "answer"
