@@ -22,7 +22,7 @@ from tests.support.apache_kafka import Cluster
 from tests.support.faults.report import fault_runs
 from tests.support.faults.table import record
 from tests.support.proofs import whole
-from tests.support.servers import UNDURABLE, fresh_database, make_template, running
+from tests.support.servers import UNDURABLE, copy_prepared_postgres, fresh_database, make_template, running
 from tests.support.side_by_side import SideBySide, longest_first
 
 # Time decides no test: other processes of the suite share the machine.
@@ -79,6 +79,7 @@ def servers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_server(servers_dir: Path) -> Iterator[Postgres]:
     """The session's PostgreSQL, not migrated; a test may kill it, the next fixture starts it again."""
+    copy_prepared_postgres(servers_dir)
     server = Postgres(servers_dir, UNDURABLE)
     with running(server):
         yield server

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import psycopg2
@@ -17,6 +20,8 @@ from tests.support.waiting import eventually
 TEMPLATE = "ridelog_template"
 # kill -9 of a server loses nothing that it has handed to the kernel; only a power cut would.
 UNDURABLE = {"fsync": "off", "full_page_writes": "off"}
+PREPARED_POSTGRES = "RIDELOG_TEST_PREPARED_POSTGRES"
+"""Environment variable: a stopped server's directory, with the template. A session of many starts from a copy of it."""
 
 
 class Server(Protocol):
@@ -40,11 +45,29 @@ def running(server: S) -> Iterator[S]:
         server.stop()
 
 
+def prepare_postgres(data_dir: Path) -> None:
+    """Make a server's directory with the template, to be copied by ``copy_prepared_postgres``."""
+    server = Postgres(data_dir, UNDURABLE)
+    with running(server):
+        make_template(server)
+
+
+def copy_prepared_postgres(data_dir: Path) -> None:
+    """Put the prepared server's files into ``data_dir``, if the environment names one: no initdb, no migrations."""
+    if prepared := os.environ.get(PREPARED_POSTGRES):
+        # With their owner: as root, the server runs as another user. And with the password that initdb was given.
+        files = [str(path) for name in ("postgres", "postgres.password") if (path := Path(prepared, name)).exists()]
+        subprocess.run(["cp", "-Rp", *files, str(data_dir)], check=True)  # noqa: S607
+
+
 def make_template(server: Postgres) -> None:
     """A migrated database to copy for each test: migrating each one would cost most of the test's time."""
     from infrastructure.event_store.migrations import upgrade
 
     with _administration(server) as cursor:
+        cursor.execute("SELECT count(*) FROM pg_database WHERE datname = %s", (TEMPLATE,))
+        if cursor.fetchone() != (0,):
+            return
         cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
     upgrade(server.database_url(TEMPLATE))
 

@@ -46,7 +46,7 @@ def compared(*pairs: tuple[Snapshot, Snapshot]) -> Comparison:
 
 
 def words(live: Snapshot, new: Snapshot) -> list[tuple[int, str, str]]:
-    return [tuple(example) for example in compared((live, new)).examples]
+    return [(one.shard, one.name, one.words) for one in compared((live, new)).examples]
 
 
 FULL: dict[str, Any] = {

@@ -16,7 +16,6 @@ from projections.checkpoints import EVERY, Checkpoint
 from projections.folding import REASON_CHARS, Fold, Folded, mark
 from projections.ports import LoggedEvent, Parked, PortUnavailable
 from projections.protocol import Projection
-from projections.speed import SPEED
 from read_models.rows import RowChange
 
 NOW_MS = 1_790_000_000_123
@@ -45,7 +44,7 @@ def decode(payload: bytes) -> Mapping[str, Any]:
     return data
 
 
-LISTED: Projection[Any] = replace(SPEED, initial=(), fold=fold, encode=encode, decode=json.loads)
+LISTED: Projection[Any] = Projection("speed", "Rider", 1, (), fold, encode, json.loads, ())
 
 
 def events(*given: tuple[str, Mapping[str, Any] | bytes]) -> list[LoggedEvent]:
