@@ -28,8 +28,11 @@ class Filler(Generic[S]):
         decode: Decode,
         shards: Sequence[int],
         limits: Limits | None = None,
+        *,
+        chunk_positions: int = CHUNK_POSITIONS,
     ) -> None:
         self._projection = projection
+        self._chunk_positions = chunk_positions
         self._log = log_port
         self._mine = shards
         self._shards = OpenShards(projection, log_port, sink, decode, limits or Limits())
@@ -64,7 +67,7 @@ class Filler(Generic[S]):
         if not left:
             return bool(self._shards.lost)
         assert self._head is not None, "open() comes first"
-        upto = min(self._at + CHUNK_POSITIONS, self._head.position)
+        upto = min(self._at + self._chunk_positions, self._head.position)
         if upto <= self._at:
             raise LogHasHoles(f"shards {self._left()} have fewer events in the log than its head says")
         by_shard: dict[int, list[LoggedEvent]] = defaultdict(list)
