@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS, shard_of
-from projections.filler import Filler, LogHasHoles
+from projections.filler import CHUNK_POSITIONS, Filler, LogHasHoles
 from projections.ports import LoggedEvent, LogHead, ShardWrite
 from projections.speed import SPEED
 from tests.support.memory_ports import MemoryLog, MemorySink
@@ -33,8 +33,10 @@ def append(log: MemoryLog, history: Sequence[tuple[str, int]]) -> None:
         log.append(rider, "GpsPing", ping_data(rider, second * 1000, len(log.events)))
 
 
-def a_filler(log: MemoryLog, sink: MemorySink, shards: Sequence[int] = ALL, **chunk: int) -> Filler[Any]:
-    return Filler(SPEED, log, sink, json.loads, shards, **chunk)
+def a_filler(
+    log: MemoryLog, sink: MemorySink, shards: Sequence[int] = ALL, chunk_positions: int = CHUNK_POSITIONS
+) -> Filler[Any]:
+    return Filler(SPEED, log, sink, json.loads, shards, chunk_positions=chunk_positions)
 
 
 def upto(log: MemoryLog, targets: dict[int, int]) -> dict[str, bytes]:
