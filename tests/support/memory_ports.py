@@ -17,7 +17,7 @@ TOPIC = "gps-pings"
 
 
 class MemoryLog:
-    """The log of one stream, whose payloads are JSON. Another stream, or a projection that there is not, fails a test."""
+    """The log of one stream; payloads are JSON. A test fails that asks for another stream or an unknown projection."""
 
     def __init__(self, stream: str = "Rider") -> None:
         self._stream = stream

@@ -250,3 +250,36 @@ def test_commit_tells_kafka_the_next_offsets() -> None:
     runner.step(0)
     runner.commit()
     assert topic.committed == {event.shard % 8: 2}
+
+
+def test_a_commit_says_only_what_was_read_since_the_last_one() -> None:
+    log, topic, sink = MemoryLog(), ScriptedTopic(), MemorySink()
+    runner = a_runner(log, topic, sink)
+    runner.step(0)
+    for number, rider in enumerate(("rider-1", "rider-2")):
+        topic.committed.clear()
+        runner.commit()
+        assert topic.committed == {}
+        event = log.append(rider, "GpsPing", ping_data(rider, number, number))
+        topic.deliver([event])
+        runner.step(0)
+        runner.commit()
+        assert topic.committed == {event.shard % 8: number + 2}
+
+
+def test_what_was_read_before_an_error_is_not_committed() -> None:
+    log, topic, sink = MemoryLog(), ScriptedTopic(), MemorySink()
+    runner = a_runner(log, topic, sink)
+    runner.step(0)
+    topic.deliver([log.append("rider-1", "GpsPing", ping_data("rider-1", 1))])
+    runner.step(0)
+
+    def away(writes: Sequence[ShardWrite]) -> None:
+        raise Away("for a moment")
+
+    sink.before_apply = away
+    topic.deliver([log.append("rider-1", "GpsPing", ping_data("rider-1", 2))])
+    with pytest.raises(Away):
+        runner.step(0)
+    runner.commit()
+    assert topic.committed == {}
