@@ -101,9 +101,10 @@ class AtOnce:
 
     def __init__(self) -> None:
         self.position: int | None = None
+        self.lsn = -1
 
     def keep(self, position: int | None, lsn: int) -> int:
-        self.position = position
+        self.position, self.lsn = position, lsn
         return lsn
 
 

@@ -38,3 +38,38 @@ def test_an_acknowledgement_may_come_before_the_commit_is_read() -> None:
     watermark.acknowledged(1)
     watermark.committed(1, 100)
     assert watermark.confirmed == 100
+
+
+@given(st.permutations(range(1, 7)), st.integers(0, 3))
+def test_the_mark_is_the_position_of_the_last_transaction_passed(order: list[int], begun: int) -> None:
+    watermark = Watermark(begun)
+    for token in range(1, 7):
+        # Every third transaction holds no event of ours.
+        watermark.committed(token, 0, None if token % 3 == 0 else begun + token)
+    assert watermark.outstanding() == 6
+    done: set[int] = set()
+    for token in order:
+        watermark.acknowledged(token)
+        done.add(token)
+        passed = next((t - 1 for t in range(1, 7) if t not in done), 6)
+        assert (watermark.passed, watermark.outstanding()) == (passed, 6 - passed)
+        assert watermark.position == begun + max((t for t in range(1, passed + 1) if t % 3), default=0)
+
+
+def test_a_mark_that_is_not_known_is_given_by_the_first_position_passed() -> None:
+    watermark = Watermark()
+    watermark.committed(1, 100)
+    watermark.acknowledged(1)
+    assert watermark.position is None
+    watermark.committed(2, 200, 5)
+    watermark.acknowledged(2)
+    assert (watermark.position, watermark.passed) == (5, 2)
+
+
+def test_neither_the_mark_nor_the_confirmed_lsn_steps_back() -> None:
+    watermark = Watermark(9)
+    watermark.idle(500)
+    watermark.idle(400)
+    watermark.committed(1, 300, 4)
+    watermark.acknowledged(1)
+    assert (watermark.confirmed, watermark.position) == (500, 9)
