@@ -95,13 +95,13 @@ def test_the_parts_of_a_transaction_are_one_token() -> None:
     publisher = ScriptedPublisher()
     out = Outflow(publisher, 0)
     out.open(5_000)
-    assert out.is_open
+    opened = out.is_open
     out.add(records(1, 2), 2, 2)
     out.publish()
     assert publisher.sealed == []
     out.add(records(3), 2, 4)
     assert out.close(100) == 1
-    assert not out.is_open
+    assert (opened, out.is_open) == (True, False)
     out.publish()
     assert [token for token, _ in publisher.records] == [1, 1, 1]
     assert publisher.sealed == [1]
