@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.parked_marks import decode_mark, encode_mark
-from projections.ports import Parked
+from projections.ports import Parked, Refused
 
 INT64 = st.integers(0, 2**63 - 1)
 KINDS: list[Literal["decode", "fold", "refused"]] = ["decode", "fold", "refused"]
@@ -33,5 +33,5 @@ def test_marks_of_earlier_releases_stay_readable_and_new_ones_have_their_form() 
 
 
 def test_text_that_is_no_mark_is_an_error() -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(Refused):
         decode_mark('{"seq":3,"of_another_release":1}')
