@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from projections.definitions import Tracer, UntraceableDefinition
+from projections.definitions import Tracer
 from projections.digest import tokens
+from projections.names import UntraceableDefinition
 
 Modules = Callable[..., Any]
 NUMBERS = count()

@@ -44,7 +44,7 @@ def decode(payload: bytes) -> Mapping[str, Any]:
     return data
 
 
-LISTED: Projection[Any] = Projection("speed", "Rider", 1, (), fold, encode, json.loads, ())
+LISTED: Projection[Any] = Projection("speed", "Rider", 1, (), fold, encode, json.loads)
 
 
 def events(*given: tuple[str, Mapping[str, Any] | bytes]) -> list[LoggedEvent]:

@@ -31,7 +31,7 @@ def fold(state: list[Any], event: KeyedEvent) -> list[Any]:
     return [*state, event.data["n"]]
 
 
-LISTED: Projection[Any] = Projection("speed", "Rider", 1, [], fold, lambda s: json.dumps(s).encode(), json.loads, ())
+LISTED: Projection[Any] = Projection("speed", "Rider", 1, [], fold, lambda s: json.dumps(s).encode(), json.loads)
 KEYS = [key for key in (f"rider-{n}" for n in range(70_000)) if shard_of(key) == 7]
 assert len(KEYS) > PARKED_PER_SHARD
 ANNA, BEN, EVE = KEYS[:3]
