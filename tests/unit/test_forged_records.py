@@ -257,7 +257,7 @@ def test_the_finding_about_an_impossible_fence_fits_into_int64() -> None:
     judged = look(log, "Rider", fences)
     found = distrust(judged, fences)
     assert found is not None
-    assert (found.why, found.beyond) == (Trust.IMPOSSIBLE, INT64)
+    assert found == Distrust(1, Trust.IMPOSSIBLE, INT64, 0)
 
 
 @pytest.mark.parametrize("other", IMPOSSIBLE, ids=str)
