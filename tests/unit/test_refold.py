@@ -127,6 +127,19 @@ def test_what_comes_for_a_shard_during_its_refold_is_in_it_at_the_end() -> None:
     assert world.is_right()
 
 
+def test_the_fence_of_a_shard_that_is_refolded_is_that_of_the_area_beside() -> None:
+    world = World()
+    shard, before = shard_of("rider-1"), world.runner.fences()
+    world.spoil("rider-1")
+    world.runner.idle_check()
+    during, beside = world.runner.fences(), world.sink.beside().held[shard]
+    assert 0 < beside.seq < before[shard].seq
+    assert during == before | {shard: beside}
+    world.settle(world.runner)
+    assert world.runner.fences() == before | {shard: world.sink.held[shard]}
+    assert world.sink.held[shard].seq == before[shard].seq
+
+
 def test_a_shard_that_is_trusted_again_leaves_no_refold_behind() -> None:
     world = World()
     shard, good = shard_of("rider-1"), world.sink.held[shard_of("rider-1")]
