@@ -56,6 +56,8 @@ def test_a_record_at_the_head_is_held_and_reads_the_head_once() -> None:
 @pytest.mark.parametrize("beyond", [{"position": 21}, {"seq": 3}, {"shard": 4}], ids=str)
 def test_each_number_beyond_the_head_alone_is_enough(beyond: dict[str, Any]) -> None:
     reach = Reach(GrowingLog(event(1), event(2)), STREAM)
+    # Both before the head was read and after it.
+    assert not reach.holds(event(2)._replace(**beyond))
     assert not reach.holds(event(2)._replace(**beyond))
     assert reach.holds(event(2))
 
