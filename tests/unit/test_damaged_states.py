@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from domain.identifiers import shard_of
+from projections.checkpoints import Kept
 from projections.replay.as_of import AsOf
 from projections.replay.key import KeyReplay
 from projections.speed import SPEED
-from projections.stored_state import BrokenState
+from projections.stored_state import BrokenState, latest_checkpoint
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints
 from tests.support.memory_ports import MemorySink, ScriptedTopic
+from tests.support.parity_ports import KeptCheckpoints
 from tests.support.replays import END_MS, decode, naive
 from tests.support.retries import Registry, a_log, a_runner, parking
 from tests.support.rider_events import START_MS
@@ -61,3 +63,29 @@ def test_a_damaged_checkpoint_is_passed_over_and_kept_anew(damaged: set[int], as
     assert found.state is not None
     assert SPEED.encode(found.state) == naive(SPEED, log.events[:25]).state
     assert checkpoints.kept == whole
+
+
+def kept_at(*places: tuple[int, bytes, bool]) -> KeptCheckpoints:
+    """Snapshots of KEY at (position = version, bytes, verified)."""
+    checkpoints = KeptCheckpoints()
+    for position, state, verified in places:
+        checkpoints.kept[KEY, position] = Kept(position, position, state, verified)
+    return checkpoints
+
+
+def test_where_a_verified_snapshot_is_asked_for_a_later_unverified_one_is_not_taken() -> None:
+    good = SPEED.encode(SPEED.initial)
+    checkpoints = kept_at((10, good, True), (20, good, False))
+    verified = latest_checkpoint(SPEED, checkpoints, KEY, 25, verified=True)
+    any_of_them = latest_checkpoint(SPEED, checkpoints, KEY, 25)
+    assert verified is not None
+    assert any_of_them is not None
+    assert (verified[0].position, any_of_them[0].position) == (10, 20)
+
+
+def test_the_snapshot_right_before_a_damaged_one_is_found() -> None:
+    good = SPEED.encode(SPEED.initial)
+    found = latest_checkpoint(SPEED, kept_at((10, good, True), (19, good, True), (20, DAMAGED, True)), KEY, 20)
+    assert found is not None
+    assert found[0].position == 19
+    assert latest_checkpoint(SPEED, kept_at((20, DAMAGED, True)), KEY, 20) is None
