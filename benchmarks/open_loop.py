@@ -74,7 +74,8 @@ class Pool:
     def __init__(self, url: str, size: int) -> None:
         address = urlsplit(url)
         self._host, self._port, self._size = address.hostname or "", address.port or 80, size
-        self._free: list[Connection] = []
+        # In turn, since the server closes a connection that is idle or unused for long.
+        self._free: deque[Connection] = deque()
         self._waiting: deque[tuple[bytes, Answered]] = deque()
         self._failure: Exception | None = None
 
@@ -94,7 +95,7 @@ class Pool:
         """Raises HttpError if an earlier one has failed."""
         self.check()
         if self._free:
-            self._send(self._free.pop(), request, answered)
+            self._send(self._free.popleft(), request, answered)
         else:
             self._waiting.append((request, answered))
 
