@@ -60,6 +60,18 @@ def check_open_broker(settings: Settings, *, allowed: bool) -> None:
     log.warning("%s", OPEN_BROKER)
 
 
+def log_external_servers(settings: Settings) -> None:
+    """Log the address of each server that ``serve`` does not start itself, without user and password."""
+    external = {
+        "postgres_url": settings.postgres_url,
+        "redis_url": settings.redis_url,
+        "kafka_bootstrap": settings.kafka_bootstrap,
+    }
+    for name, url in external.items():
+        if url is not None:
+            log.info("external server: %s", shown(name, url), extra={"setting": name})
+
+
 def refuse_lone_replication_url(settings: Settings) -> None:
     """Raises UserError if the tailer would read another database than the embedded one."""
     if settings.postgres_replication_url is not None and settings.postgres_url is None:

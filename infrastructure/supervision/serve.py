@@ -21,6 +21,7 @@ from infrastructure.supervision.broker_limit import BrokerLimit, count_records
 from infrastructure.supervision.checks import (
     check_open_broker,
     has_open_broker,
+    log_external_servers,
     prepare_database,
     refuse_lone_replication_url,
     refuse_open_door,
@@ -53,6 +54,7 @@ def serve(settings: Settings, parts: Parts, *, allow_open_broker: bool = False) 
     warn_of_short_tokens(settings)
     check_open_broker(settings, allowed=allow_open_broker)
     refuse_lone_replication_url(settings)
+    log_external_servers(settings)
     with StopSignals() as signals, DataDir(settings.data_dir) as data_dir:
         pids = Pids(data_dir.path)
         pids.end_stale()

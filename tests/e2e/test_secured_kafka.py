@@ -22,7 +22,7 @@ def test_a_ping_goes_through_and_the_password_is_in_no_log(tmp_path: Path, kafka
             assert one.speed_at("anna", position)["pings_in_window"] == 10
         logs = [*(tmp_path / "data" / "logs").iterdir(), tmp_path / "data.serve.log"]
         said = "".join(log.read_text() for log in logs)
-    assert node.sasl in said
+    assert f"external server: sasl_ssl://{node.sasl}" in said
     assert escaped not in said
     assert PASSWORD not in said
 

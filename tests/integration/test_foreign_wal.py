@@ -142,7 +142,7 @@ def test_regression_a_publication_that_was_changed_for_a_while_costs_nothing(
     recorder = EventRecorder(engine)
     recorder.insert_events(events_of("anna", 1, 10))
     life = Life(settings, engine)
-    life.until_acknowledged(10)
+    life.until_stored(10)
     life.end()
     name = settings.publication_name
     with engine.begin() as connection:

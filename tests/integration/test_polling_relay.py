@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, event
 
-from infrastructure.cdc.marks import Marks
 from infrastructure.cdc.polling_relay import RelayInUse
 from infrastructure.cdc.slot import SlotUnusable
 from infrastructure.cdc.wal_relay import ensure_slot
@@ -80,17 +79,9 @@ def test_it_goes_on_behind_its_mark_and_the_tailer_behind_it(polling: Settings, 
     for part, relay in enumerate(["polling", "wal", "polling"]):
         recorder.insert_events(events_of("anna", 1 + part * 100, 100))
         life = Life(msgspec.structs.replace(polling, relay=relay), engine)
-        position = (part + 1) * 100
-        life.until_acknowledged(position)
-        life.until(lambda at=position: marked(polling, engine) == at, "the mark is stored")  # type: ignore[misc]
+        life.until_stored((part + 1) * 100)
         life.end()
     assert assert_whole(polling, 300) == 0
-
-
-def marked(settings: Settings, engine: Engine) -> int:
-    mark = Marks(engine, settings.slot_name).read()
-    assert mark is not None
-    return mark.position
 
 
 def test_a_second_polling_relay_of_the_same_name_is_refused(polling: Settings, engine: Engine) -> None:

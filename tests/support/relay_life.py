@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from sqlalchemy import Engine
 
 from domain.identifiers import shard_of
+from infrastructure.cdc.marks import Marks
 from infrastructure.cdc.polling_relay import PollingRelay, RelayInUse, polling_relay
 from infrastructure.cdc.stream import SlotInUse
 from infrastructure.cdc.wal_relay import WalRelay, wal_relay
@@ -36,6 +37,7 @@ class Life:
     ) -> None:
         """``took`` is told how long each heartbeat took, in seconds."""
         self._stack = ExitStack()
+        self._marks = Marks(engine, settings.slot_name)
 
         def opened() -> WalRelay | PollingRelay | None:
             try:
@@ -60,6 +62,13 @@ class Life:
     def until_acknowledged(self, position: int) -> None:
         self.until(lambda: (self.progress.position or 0) >= position, f"position {position} is acknowledged")
 
+    def until_stored(self, position: int) -> None:
+        """Step until the mark in Postgres is at ``position``: the next life repeats nothing up to it.
+
+        The mark is stored at most once a second, so an acknowledged position alone may be published once more.
+        """
+        self.until(lambda: self._stored() >= position, f"the mark is stored at position {position}")
+
     def until_raises(self, error: type[Exception], what: str) -> None:
         """Step until that error comes."""
 
@@ -74,6 +83,10 @@ class Life:
 
     def end(self) -> None:
         self._stack.close()
+
+    def _stored(self) -> int:
+        mark = self._marks.read()
+        return mark.position if mark is not None else 0
 
 
 class Published(NamedTuple):
