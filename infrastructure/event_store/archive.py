@@ -22,7 +22,7 @@ _SENT_BY = "event_time <= timestamptz 'epoch' + %s * interval '1 millisecond'"
 _LAST = text("SELECT version, position FROM events WHERE aggregate_id = :aggregate ORDER BY version DESC LIMIT 1")
 # Position grows with version: a binary search, where a filter would read all that came later. What is not there was
 # detached, and so lies before.
-_LAST_BY = text(
+_LAST_VERSION_BY = text(
     "WITH RECURSIVE s(lo, hi) AS ("
     "  SELECT CAST(0 AS bigint), CAST(:version AS bigint)"
     "  UNION ALL"
@@ -54,7 +54,7 @@ class PostgresArchive(PostgresLog):
             last = connection.execute(_LAST, values).one_or_none()
             if last is None or last.position <= position:
                 return 0 if last is None else int(last.version)
-            return int(connection.execute(_LAST_BY, {**values, "version": last.version}).scalar_one())
+            return int(connection.execute(_LAST_VERSION_BY, {**values, "version": last.version}).scalar_one())
 
     def key_range(
         self, stream: str, key: str, after_version: int, upto_version: int, sent_by_ms: int | None

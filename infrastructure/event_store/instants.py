@@ -25,7 +25,7 @@ _EARLIEST_MS, _LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
 _FIRST = text("SELECT min(position) FROM events")
 _RECORDED_AT = text("SELECT recorded_at FROM events WHERE position = :position")
 # recorded_at never steps back over position (invariant 11), so a binary search finds the last event of an instant.
-_LAST_BY = text(
+_LAST_POSITION_BY = text(
     "WITH RECURSIVE s(lo, hi) AS ("
     "  SELECT CAST(:before AS bigint), CAST(:head AS bigint)"
     "  UNION ALL"
@@ -84,7 +84,7 @@ def _last_by(connection: Connection, head: Head, at_ms: int) -> int:
     # None: the log is empty, or all of it was detached.
     first = head.position + 1 if first is None else first
     values = {"before": first - 1, "head": head.position, "ms": storable_ms(at_ms)}
-    found = connection.execute(_LAST_BY, values).scalar_one()
+    found = connection.execute(_LAST_POSITION_BY, values).scalar_one()
     if found < first and first > 1:
         raise Unresolvable(
             "log_begins_later",

@@ -11,10 +11,10 @@ from infrastructure.kafka.admin import TopicError
 from infrastructure.kafka.port import LastRecord
 from projections.records import header_number
 
-TIMEOUT_S = 5.0
+LAST_RECORDS_TIMEOUT_S = 5.0
 
 
-def last_records(bootstrap: str, topic: str, partitions: int, timeout_s: float = TIMEOUT_S) -> list[LastRecord]:
+def last_records(bootstrap: str, topic: str, partitions: int, timeout_s: float = LAST_RECORDS_TIMEOUT_S) -> list[LastRecord]:
     """From the last offset of each partition as the broker tells it, up to its end: the embedded broker tells that of
     its last batch. Records without our headers are passed over. Raises TopicError."""
     own = {"group.id": uuid.uuid4().hex, "enable.auto.commit": False}

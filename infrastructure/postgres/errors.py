@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from infrastructure.event_store import errors
+from infrastructure.event_store.errors import OF_THE_DATA, refused_or_away
 from projections.ports import PortUnavailable
 
-_OF_THE_CONTENT = (*errors.OF_THE_DATA, "23")
+_OF_THE_CONTENT = (*OF_THE_DATA, "23")
 """With integrity constraint violations: a sink's compare-and-set leaves no race that would explain one."""
 
 
@@ -20,11 +20,11 @@ def sink_errors() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise refused_or_away(error.orig, error) from error
+        raise rejected_or_unavailable(error.orig, error) from error
     except SQLAlchemyError as error:
         raise PortUnavailable(f"Postgres: {str(error).splitlines()[0]}") from error
 
 
-def refused_or_away(original: BaseException | None, error: BaseException) -> Exception:
+def rejected_or_unavailable(original: BaseException | None, error: BaseException) -> Exception:
     """By the SQLSTATE of the driver's error."""
-    return errors.refused_or_away(original, error, _OF_THE_CONTENT)
+    return refused_or_away(original, error, _OF_THE_CONTENT)

@@ -17,7 +17,7 @@ from infrastructure.event_store.overdue import end_overdue, is_lock_timeout
 from infrastructure.event_store.unusable import discard, is_unusable_after
 from infrastructure.postgres import statements as sql
 from infrastructure.postgres.copy_text import copy_text
-from infrastructure.postgres.errors import refused_or_away, sink_errors
+from infrastructure.postgres.errors import rejected_or_unavailable, sink_errors
 from projections.parked_marks import encode_mark
 from projections.ports import Fence, Parked, ShardWrite, Snapshot
 from projections.protocol import Projection
@@ -231,7 +231,7 @@ class PostgresSink:
                     discard(connection)
                 if is_lock_timeout(error):
                     end_overdue(self._engine)
-                raise refused_or_away(error, error) from error
+                raise rejected_or_unavailable(error, error) from error
             finally:
                 cursor.close()
 
