@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-import infrastructure.registry.tables  # noqa: F401  (its tables belong to the same metadata)
+import infrastructure.postgres.schema  # noqa: F401  (its tables belong to the same metadata)
 from alembic import context
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.tables import metadata
-from read_models.analytics import metadata as read_models
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.schema import metadata
+from read_models.analytics.tables import metadata as read_models
 
 
 def include_name(name: str | None, kind: str, _parents: Any) -> bool:

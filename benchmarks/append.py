@@ -18,12 +18,11 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from benchmarks.cpu import here_and_below
 from benchmarks.results import at_least, report
 from benchmarks.support import postgres, ready_events, server_of
-from infrastructure.event_store.append import pack
-from infrastructure.event_store.copy_rows import COPY_SQL, HEADER, TRAILER, locked_part
-from infrastructure.event_store.engine import sqlalchemy_url, writer_engine
+from infrastructure.event_store.aggregates import LogEvent
+from infrastructure.event_store.append import COPY_SQL, HEADER, TRAILER, locked_part, pack
 from infrastructure.event_store.partitions import ensure_partitions
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.stored import LogEvent
+from infrastructure.postgres.engine import sqlalchemy_url, writer_engine
 
 BATCH = 1_000
 ROUND = 60_000

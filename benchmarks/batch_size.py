@@ -3,7 +3,7 @@
 python -m benchmarks.batch_size
 
 Beside each size: what a record costs in a batch of 4,000, where the fixed costs (a fence a shard, a round trip, a
-transaction) hardly count. infrastructure/processes/pace.py is what follows from it.
+transaction) hardly count. infrastructure/processes/projection_worker.py is what follows from it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 
 from benchmarks.cpu import here_and_below
 from benchmarks.support import postgres, redis_server, report
-from domain.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec, LocalSchemaIds
 from domain.identifiers import SHARDS, shard_of
-from infrastructure.event_store.engine import sink_engine
-from infrastructure.processes.common import tame_collector
+from infrastructure.postgres.engine import sink_engine
+from infrastructure.processes.runtime import tame_collector
 from infrastructure.redis.connection import connect
-from infrastructure.sinks import Stores
+from infrastructure.sinks.factory import Stores
 from projections.catalogue import PROJECTIONS
-from projections.ports import LoggedEvent
-from projections.protocol import Projection
-from projections.runner import Runner
+from projections.core.ports import LoggedEvent
+from projections.core.projection import Projection
+from projections.live.stream_follower import Runner
 from tests.support.many_events import many_events
 from tests.support.memory_ports import MemoryLog, ScriptedTopic
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from domain.identifiers import SHARDS
 from infrastructure.embedded.data_dir import RunInfo
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.head import read_head
+from infrastructure.event_store.log_head import read_head
+from infrastructure.postgres.engine import reader_engine
 from infrastructure.redis.connection import connect
-from infrastructure.sinks import Stores
+from infrastructure.sinks.factory import Stores
 from projections.catalogue import PROJECTIONS
-from projections.ports import Sink
-from projections.protocol import Projection
+from projections.core.ports import Sink
+from projections.core.projection import Projection
 
 LOOK_EVERY_S = 1.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmarks.folded import wait_folded
-from domain.features.speed_window import WINDOW_PINGS
+from domain.features.speed.window import WINDOW_PINGS
 from projections.speed import SPEED
 from tests.support.ridelog import Ridelog
 

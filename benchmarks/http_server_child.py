@@ -14,15 +14,15 @@ from typing import Any, cast
 
 from litestar import Litestar
 
-from domain.features.speed_window import SpeedState, WindowPing
+from domain.features.speed.window import SpeedState, WindowPing
 from domain.gps_ping import GpsPing
-from domain.riders import PingOutcome
+from domain.riders.application import PingOutcome
 from infrastructure.http.application import Parts, build
-from infrastructure.processes.common import tame_collector
-from infrastructure.processes.http_server import serve_http
-from infrastructure.redis.reader import StateReader
-from infrastructure.settings import Settings
-from read_models.speed_state import encode
+from infrastructure.http_server.server import serve_http
+from infrastructure.processes.runtime import tame_collector
+from infrastructure.redis.state_reader import StateReader
+from infrastructure.settings.settings import Settings
+from read_models.speed.state import encode
 
 HOST = "127.0.0.1"
 MAX_HEAD_BYTES = 64 * 1024

@@ -29,7 +29,7 @@ import uvloop
 from benchmarks.cpu import seconds_of
 from benchmarks.open_loop import Pool, clients, spread
 from benchmarks.results import at_most, report
-from infrastructure.embedded.ports import free_port
+from infrastructure.embedded.server import free_port
 from tests.support.waiting import eventually
 from tests.support.wire import Wire
 from tests.support.wire_cases import CASES, JSON, LIVE, WireCase

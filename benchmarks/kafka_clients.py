@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from benchmarks.support import kafka, report
 from infrastructure.kafka.admin import ensure_topics
-from infrastructure.kafka.factory import consumer, publisher
-from infrastructure.kafka.port import OutRecord
-from projections.ports import Topic
+from infrastructure.kafka.clients import consumer, publisher
+from infrastructure.kafka.ports import OutRecord
+from projections.core.ports import Topic
 
 PARTITIONS = 8
 VALUE_BYTES = 100

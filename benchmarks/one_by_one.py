@@ -24,15 +24,14 @@ from eventsourcing.domain import Aggregate, event
 from benchmarks.cpu import here_and_below
 from benchmarks.results import at_least, report
 from benchmarks.support import START_MS, postgres, server_of
-from domain.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec, LocalSchemaIds
 from domain.gps_ping import GpsPing, parse_ping
-from domain.riders import PingOutcome, Riders
-from infrastructure.event_store.engine import reader_engine, sqlalchemy_url, writer_engine
-from infrastructure.event_store.factory import EventStoreFactory
-from infrastructure.event_store.log import PostgresHistory
+from domain.riders.application import PingOutcome, Riders
+from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
+from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.snapshots import SnapshotRecorder
 from infrastructure.ingest.group_commit import GroupCommit
+from infrastructure.postgres.engine import reader_engine, sqlalchemy_url, writer_engine
 
 PHONES = (32, 256)
 """That send at once, each its next ping when the last one is answered."""

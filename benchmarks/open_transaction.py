@@ -17,10 +17,10 @@ from sqlalchemy import text
 
 from benchmarks.results import at_least, report
 from benchmarks.support import postgres, ready_events
-from infrastructure.event_store.engine import reader_engine, writer_engine
-from infrastructure.event_store.head import read_head
+from infrastructure.event_store.aggregates import LogEvent
+from infrastructure.event_store.log_head import read_head
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.stored import LogEvent
+from infrastructure.postgres.engine import reader_engine, writer_engine
 
 COMMITS = 100_000
 ROUNDS = 100

@@ -9,22 +9,21 @@ from typing import Any
 from sqlalchemy import Engine
 
 from benchmarks.support import START_MS, postgres, ready_events, report
-from domain.contracts import Codec, LocalSchemaIds
-from domain.features.speed_window import SpeedState
+from domain.events.contracts import Codec, LocalSchemaIds
+from domain.features.speed.window import SpeedState
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.event_store.checkpoints import PostgresCheckpoints
-from infrastructure.event_store.engine import reader_engine, writer_engine
-from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.served_log import add
-from infrastructure.event_store.served_reads import PostgresServedReads
-from infrastructure.processes.common import tame_collector
-from projections.digest import view_digest
-from projections.folding import Fold
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.generations import PostgresGenerations
+from infrastructure.postgres.served_reads import PostgresServedReads, add
+from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.processes.runtime import tame_collector
+from projections.core.fold import Fold
+from projections.digest.digest import view_digest
 from projections.parity.audit import Audit
-from projections.parity.served import ServedRead
+from projections.parity.served_reads import ServedRead
 from projections.speed import SPEED
-from read_models.speed import VIEW
+from read_models.speed.view import VIEW
 from read_models.view import Limits, body_of
 
 EVENTS = 100_000

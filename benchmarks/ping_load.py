@@ -14,11 +14,11 @@ import uvloop
 from benchmarks.cpu import seconds_of
 from benchmarks.open_loop import Pool, paced
 from domain.identifiers import shard_of
-from infrastructure.processes.common import tame_collector
+from infrastructure.processes.runtime import tame_collector
 from infrastructure.redis.connection import connect_async
 from projections.speed import SPEED
-from read_models.keys import state_key
-from read_models.speed_state import decode
+from read_models.redis_keys import state_key
+from read_models.speed.state import decode
 
 BATCH = 200
 RIDERS = 5_000

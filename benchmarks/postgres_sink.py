@@ -14,14 +14,14 @@ import psycopg2
 
 from benchmarks.support import START_MS, postgres, report
 from domain.identifiers import SHARDS, shard_of
-from infrastructure.event_store.engine import reader_engine
 from infrastructure.postgres.copy_text import copy_text
-from infrastructure.postgres.sink import PostgresSink
-from infrastructure.processes.common import tame_collector
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.projection_sink import PostgresSink
+from infrastructure.processes.runtime import tame_collector
 from projections.analytics import ANALYTICS
-from projections.folding import Fold
-from projections.ports import Fence, LoggedEvent, ShardWrite
-from read_models.analytics import TABLES
+from projections.core.fold import Fold
+from projections.core.ports import Fence, LoggedEvent, ShardWrite
+from read_models.analytics.tables import TABLES
 
 BATCH = 5_000
 RIDERS = 1_000

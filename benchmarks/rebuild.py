@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.support import postgres, ready_events, redis_server, report
-from domain.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec, LocalSchemaIds
 from domain.identifiers import SHARDS
-from infrastructure.event_store.engine import reader_engine, writer_engine
-from infrastructure.event_store.log import PostgresLog
+from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.postgres.sink import PostgresSink
-from infrastructure.processes.common import tame_collector
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.projection_sink import PostgresSink
+from infrastructure.processes.runtime import tame_collector
 from infrastructure.redis.connection import connect
-from infrastructure.redis.sink import RedisSink
+from infrastructure.redis.projection_sink import RedisSink
 from projections.analytics import ANALYTICS
-from projections.filler import CHUNK_POSITIONS, Filler
-from projections.ports import ShardWrite, Sink
-from projections.protocol import Projection
+from projections.core.ports import ShardWrite, Sink
+from projections.core.projection import Projection
+from projections.rebuild.catch_up import CHUNK_POSITIONS, Filler
 from projections.speed import SPEED
 from tests.support.memory_ports import MemorySink
 

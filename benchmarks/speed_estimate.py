@@ -7,9 +7,9 @@ import timeit
 from collections.abc import Callable, Sequence
 
 from benchmarks.support import START_MS, report
-from domain.features.path_speed import path_speed_mps
-from domain.features.speed_estimate import explain, robust_speed_mps
-from domain.features.speed_window import WINDOW_PINGS, WindowPing
+from domain.features.speed.estimate import explain, robust_speed_mps
+from domain.features.speed.path import path_speed_mps
+from domain.features.speed.window import WINDOW_PINGS, WindowPing
 
 CALLS = 2_000
 REPEATS = 7

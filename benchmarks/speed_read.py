@@ -23,14 +23,14 @@ from benchmarks.full_windows import fill, rider
 from benchmarks.open_loop import Pool, clients, paced, spread
 from benchmarks.results import at_most, report
 from domain.identifiers import shard_of
-from infrastructure.event_store.engine import reader_engine
 from infrastructure.http.speed import speed_route
-from infrastructure.processes.common import tame_collector
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.processes.runtime import tame_collector
 from infrastructure.redis.connection import connect_async
-from infrastructure.redis.reader import StateReader
-from infrastructure.replay.past import PastKeys
+from infrastructure.redis.state_reader import StateReader
+from infrastructure.replay.past_reads import PastKeys
 from projections.speed import SPEED
-from read_models.keys import state_key
+from read_models.redis_keys import state_key
 from read_models.view import Limits
 from tests.support.ridelog import Ridelog, ridelog
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from uuid import UUID
 
 from benchmarks.results import report
-from domain.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec, LocalSchemaIds
 from domain.gps_ping import parse_ping, record_of
 from domain.identifiers import aggregate_id
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
-from infrastructure.event_store.engine import sqlalchemy_url
-from infrastructure.event_store.migrations import upgrade
-from infrastructure.event_store.stored import LogEvent
+from infrastructure.event_store.aggregates import LogEvent
+from infrastructure.postgres.engine import sqlalchemy_url
+from infrastructure.postgres.migrations import upgrade
 
 __all__ = ["START_MS", "kafka", "postgres", "ready_events", "redis_server", "report", "server_of"]
 

@@ -26,18 +26,18 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from benchmarks.results import at_least, report
 from benchmarks.support import ready_events
-from infrastructure.cdc.slot import ensure_publication, make_slot
-from infrastructure.cdc.stream import ReplicationStream
+from infrastructure.cdc.replication_slot import ensure_publication, make_slot
+from infrastructure.cdc.replication_stream import ReplicationStream
 from infrastructure.cdc.wal_relay import wal_relay
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.tansu import Tansu
-from infrastructure.event_store.engine import reader_engine, writer_engine
-from infrastructure.event_store.migrations import upgrade
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.kafka.admin import ensure_topics
-from infrastructure.processes.common import tame_collector
-from infrastructure.settings import Settings
-from infrastructure.topics import topics
+from infrastructure.kafka.topics import topics
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.migrations import upgrade
+from infrastructure.processes.runtime import tame_collector
+from infrastructure.settings.settings import Settings
 from tests.support import java
 from tests.support.apache_kafka import Cluster
 from tests.support.debezium import Connect, tcp_home

@@ -21,14 +21,14 @@ import httpx
 import psutil
 
 from benchmarks.support import START_MS, postgres, report
-from domain.contracts import Codec
+from domain.events.contracts import Codec
 from domain.gps_ping import parse_ping, record_of
 from domain.identifiers import aggregate_id
-from infrastructure.event_store.engine import reader_engine, writer_engine
+from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.stored import LogEvent
-from infrastructure.registry.connect import schema_ids
-from infrastructure.settings import Settings
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.schema_registry.client import schema_ids
+from infrastructure.settings.settings import Settings
 from tests.support.ridelog import Ridelog
 from tests.support.ridelog import ridelog as running
 from tests.support.serving import ROOT

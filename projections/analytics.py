@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from domain.features import rider_hours
-from projections.protocol import Projection
-from read_models import analytics, analytics_rows, analytics_state
+from projections.core.projection import Projection
+from read_models.analytics import rows as analytics_rows
+from read_models.analytics import state as analytics_state
+from read_models.analytics import tables as analytics
 
 ANALYTICS = Projection(
     name=analytics.NAME,

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from projections.analytics import ANALYTICS
-from projections.digest import fold_digest
+from projections.core.projection import Projection
+from projections.digest.digest import fold_digest
 from projections.locations import LOCATIONS
-from projections.protocol import Projection
 from projections.speed import SPEED
 
 PROJECTIONS: dict[str, Projection[Any]] = {p.name: p for p in (SPEED, LOCATIONS, ANALYTICS)}

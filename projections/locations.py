@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from domain.features import latest_location
-from projections.protocol import Projection, Publication
-from read_models import location
-from read_models.location_view import VIEW
+from projections.core.projection import Projection, Publication
+from read_models.locations import state as location
+from read_models.locations.view import VIEW
 
 LOCATIONS = Projection(
     name=location.NAME,

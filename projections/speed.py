@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from domain.features import speed_window
-from projections.protocol import Projection
-from read_models import speed, speed_state
+from domain.features.speed import window as speed_window
+from projections.core.projection import Projection
+from read_models.speed import state as speed_state
+from read_models.speed import view as speed
 
 SPEED = Projection(
     name=speed.NAME,

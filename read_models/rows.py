@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import add
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table
+from sqlalchemy import MetaData, Table
 
 
 @dataclass(frozen=True)
@@ -57,3 +57,14 @@ def _after(before: RowChange, change: RowChange) -> RowChange:
     sums = tuple(map(add, before.add, change.add))
     latest = before.latest if change.latest is None else change.latest
     return RowChange(change.table, change.key, sums, latest)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)

@@ -12,11 +12,11 @@ import redis
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from infrastructure.embedded.ports import free_port
 from infrastructure.embedded.postgres import Postgres
+from infrastructure.embedded.server import free_port
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from tests.support import java, proof_report
 from tests.support.apache_kafka import Cluster
 from tests.support.faults.report import fault_runs

@@ -17,7 +17,7 @@ from msgspec import Meta
 from sqlalchemy import Engine, text
 
 from infrastructure.cdc.pgoutput import LogicalMessage
-from infrastructure.event_store.head import NEWEST_NUMBERS
+from infrastructure.event_store.log_head import NEWEST_NUMBERS
 
 PREFIX = "ridelog.heartbeat"
 EVERY_S = 2.0

@@ -10,17 +10,47 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
 
-from infrastructure.cdc.events_table import EventsTable
-from infrastructure.cdc.guard import place
-from infrastructure.cdc.keeper import MarkKeeper
-from infrastructure.cdc.marks import AnotherLog, Marks
-from infrastructure.cdc.outflow import Outflow
-from infrastructure.cdc.poller import Poller
-from infrastructure.event_store.head import read_head
-from infrastructure.kafka.factory import make_publisher
-from infrastructure.postgres.locks import try_session_lock
-from infrastructure.settings import Settings
-from infrastructure.topics import topics
+from infrastructure.cdc.gap_fill import Events, EventsTable, pass_on
+from infrastructure.cdc.in_flight import Outflow
+from infrastructure.cdc.relay_checkpoint import AnotherLog, Keeper, MarkKeeper, Marks
+from infrastructure.cdc.wal_relay import place
+from infrastructure.event_store.log_head import read_head
+from infrastructure.kafka.clients import make_publisher
+from infrastructure.kafka.topics import topics
+from infrastructure.postgres.advisory_locks import try_session_lock
+from infrastructure.settings.settings import Settings
+
+TO_THE_END = 2**63 - 1
+POLL_EVERY_S = 0.05
+
+
+class Poller:
+    """Drive it with ``step``. Any exception means: throw it away and start again from the mark."""
+
+    def __init__(self, out: Outflow, events: Events, keeper: Keeper, pause: Callable[[float], object]) -> None:
+        """``pause`` waits for so many seconds, or less when there is a reason."""
+        self.out = out
+        self._events = events
+        self._keeper = keeper
+        self._pause = pause
+        self._last = out.progress.position or 0
+
+    def step(self, timeout_s: float) -> int:
+        """Read, publish, collect acknowledgements, store the mark; the number of events read.
+
+        Raises PublishError, AnotherLog or SQLAlchemyError.
+        """
+        before = self._last
+        moved = self.out.publish()
+        if self.out.has_room():
+            self._last = pass_on(self._events, self.out, before, TO_THE_END)
+            moved = self.out.publish() or moved
+        self.out.collect()
+        self._keeper.keep(self.out.progress.position, 0)
+        if self._last == before and not moved:
+            self._pause(min(timeout_s, 0.005 if self.out.unreported() else POLL_EVERY_S))
+        return self._last - before
+
 
 log = logging.getLogger("ridelog.tailer")
 

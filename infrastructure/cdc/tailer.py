@@ -9,18 +9,42 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from typing import Protocol
 
-from infrastructure.cdc.continuity import NEXT, REPEATED, judge, lacks
-from infrastructure.cdc.events_table import Events, pass_on, tell_missing
+from infrastructure.cdc.gap_fill import Events, pass_on, tell_missing
 from infrastructure.cdc.heartbeat import Beat
-from infrastructure.cdc.keeper import Keeper
-from infrastructure.cdc.outflow import Outflow
+from infrastructure.cdc.in_flight import Outflow
 from infrastructure.cdc.pgoutput import INSERT, Begin, Change, Commit, LogicalMessage, ProtocolError, Relation, parse
-from infrastructure.cdc.rows import RowReader
-from infrastructure.cdc.stream import Batch
+from infrastructure.cdc.relay_checkpoint import Keeper
+from infrastructure.cdc.replication_stream import Batch
+from infrastructure.cdc.row_to_record import RowReader
 from infrastructure.cdc.wal_filter import Foreign, WalFilter
-from infrastructure.kafka.port import OutRecord
+from infrastructure.kafka.ports import OutRecord
+
+
+class Verdict(Enum):
+    """NEXT: publish it. REPEATED: drop it, it was passed. GAP: publish what lies before it first, from the table."""
+
+    NEXT = "next"
+    REPEATED = "repeated"
+    GAP = "gap"
+
+
+NEXT, REPEATED, GAP = Verdict
+
+
+def judge(last: int | None, position: int) -> Verdict:
+    """Of the event at ``position`` when all up to ``last`` is passed; None: whatever comes first is the next one."""
+    if last is None or position == last + 1:
+        return NEXT
+    return REPEATED if position <= last else GAP
+
+
+def lacks(last: int | None, head: int) -> bool:
+    """Whether something up to ``head`` has not been passed, though the WAL has been read beyond its commit."""
+    return last is not None and head > last
+
 
 log = logging.getLogger("ridelog.tailer")
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from infrastructure.cdc.heartbeat import Beat, ForeignHeartbeat, beat_of
 from infrastructure.cdc.pgoutput import LogicalMessage, ProtocolError, Relation
-from infrastructure.cdc.rows import RowReader, row_reader
-from infrastructure.kafka.errorlog import ErrorLog
+from infrastructure.cdc.row_to_record import RowReader, row_reader
+from infrastructure.kafka.throttled_log import ErrorLog
 
 log = logging.getLogger("ridelog.tailer")
 

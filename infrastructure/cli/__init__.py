@@ -7,8 +7,8 @@ import sys
 
 import typer
 
-from infrastructure.cli.errors import UserError
 from infrastructure.cli.output import VisibleGroup, echo
+from infrastructure.errors import UserError
 
 COMMANDS = (
     "serve",
@@ -68,7 +68,7 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line. Exit code 0, 1 for an error that is told in one line, 2 for wrong usage."""
-    from infrastructure.cli.expected import expected_as_user_error
+    from infrastructure.cli.error_handling import expected_as_user_error
 
     try:
         with expected_as_user_error():

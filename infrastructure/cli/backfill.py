@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.timestamps import utc_datetime
-from infrastructure.cli.errors import UserError
+from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
-    from domain.recording import OrderBroken
-    from infrastructure.backfill.books import Books
-    from infrastructure.client.imports.csv_rows import Source
+    from domain.event_store import OrderBroken
+    from infrastructure.imports.csv_reader import Source
+    from infrastructure.imports.report import Books
 
 BATCH = 10_000
 """Pings in one transaction: what it costs beside its rows is then nothing, and the log's lock is held for a moment."""
@@ -35,14 +35,13 @@ def backfill(sources: Sequence[Source], options: BackfillOptions) -> None:
     """Sort all rows by reception and record them. Raises UserError, typer.Exit."""
     from eventsourcing.persistence import PersistenceError
 
-    from domain.recording import OrderBroken
-    from infrastructure.backfill.books import Books
+    from domain.event_store import OrderBroken
+    from infrastructure.cli.error_handling import interruptible
     from infrastructure.cli.import_report import finish
-    from infrastructure.cli.interrupts import interruptible
-    from infrastructure.client.imports.rejects import Rejects
-    from infrastructure.processes.common import tame_collector
-    from infrastructure.registry.ids import RegistryUnavailable
-    from projections.ports import PortUnavailable, Refused
+    from infrastructure.imports.report import Books, Rejects
+    from infrastructure.processes.runtime import tame_collector
+    from infrastructure.schema_registry.client import RegistryUnavailable
+    from projections.core.ports import PortUnavailable, Refused
 
     began = time.monotonic()
     interrupted = ""
@@ -66,12 +65,11 @@ def backfill(sources: Sequence[Source], options: BackfillOptions) -> None:
 
 
 def _run(sources: Sequence[Source], options: BackfillOptions, books: Books) -> None:
-    from infrastructure.backfill.history import open_history
-    from infrastructure.backfill.phases import record_sorted, sort_rows
-    from infrastructure.backfill.sorting import Sorter
     from infrastructure.cli.progress import Reporter
     from infrastructure.event_store.recorder import now_ms
-    from infrastructure.settings import Settings
+    from infrastructure.imports.backfill import open_history, record_sorted, sort_rows
+    from infrastructure.imports.external_sort import Sorter
+    from infrastructure.settings.settings import Settings
 
     with (
         open_history(Settings.load({"data_dir": options.data_dir})) as history,

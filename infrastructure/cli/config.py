@@ -22,7 +22,7 @@ def show(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
 
     A URL that is not set means that serve starts an embedded server for it.
     """
-    from infrastructure.settings import Settings
+    from infrastructure.settings.settings import Settings
 
     values = Settings.load({"data_dir": data_dir}).public()
     described = Settings.descriptions()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
 from infrastructure.cli.output import echo
+from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
-    from infrastructure.replay.history_parts import HistoryRequest
-    from infrastructure.replay.manifest import Manifest
-    from infrastructure.settings import Settings
+    from infrastructure.settings.settings import Settings
+    from infrastructure.training_sets.history_shards import HistoryRequest
+    from infrastructure.training_sets.manifest import Manifest
     from projections.replay.as_of import Horizon
 
 MOST_TICKS = 10_000_000
@@ -67,11 +67,11 @@ def feature_history(
     """
     import msgspec
 
-    from infrastructure.cli.expected import expected_as_user_error
-    from infrastructure.replay.manifest import manifest_path, read_manifest, what_differs
+    from infrastructure.cli.error_handling import expected_as_user_error
+    from infrastructure.embedded.stack import servers_for
     from infrastructure.replay.store import NEEDS
-    from infrastructure.settings import Settings
-    from infrastructure.supervision.stack import servers_for
+    from infrastructure.settings.settings import Settings
+    from infrastructure.training_sets.manifest import manifest_path, read_manifest, what_differs
 
     if out.suffix != ".parquet":
         raise typer.BadParameter(f"--out writes Parquet: {out.name}.parquet?")
@@ -102,7 +102,7 @@ def feature_history(
 
 def _make(settings: Settings, request: HistoryRequest, horizon: Horizon, out: Path, workers: int) -> Manifest:
     from infrastructure.cli.progress import progress
-    from infrastructure.replay.history import make_history
+    from infrastructure.training_sets.feature_history import make_history
 
     began = time.monotonic()
     with progress("history", "events") as show:
@@ -122,9 +122,9 @@ def _request(
     position: int | None,
     allow_expired: bool,
 ) -> tuple[HistoryRequest, Horizon]:
-    from infrastructure.rebuild.world import projection_named
-    from infrastructure.replay.history import horizon_of
-    from infrastructure.replay.history_parts import HistoryRequest
+    from infrastructure.backends import projection_named
+    from infrastructure.training_sets.feature_history import horizon_of
+    from infrastructure.training_sets.history_shards import HistoryRequest
 
     if axis not in {"known", "event"}:
         raise typer.BadParameter(f"--axis is known or event, not {axis!r}")
@@ -145,9 +145,9 @@ def _request(
 
 
 def _again(settings: Settings, wanted: Manifest) -> tuple[HistoryRequest, Horizon]:
-    from infrastructure.rebuild.world import projection_named
-    from infrastructure.replay.history import horizon_of
-    from infrastructure.replay.manifest import refuse_other_code
+    from infrastructure.backends import projection_named
+    from infrastructure.training_sets.feature_history import horizon_of
+    from infrastructure.training_sets.manifest import refuse_other_code
 
     request = wanted.request
     refuse_other_code(wanted, projection_named(request.projection))

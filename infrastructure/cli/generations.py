@@ -26,10 +26,10 @@ def generations(
     """
     import msgspec
 
-    from infrastructure.cli.expected import expected_as_user_error
-    from infrastructure.rebuild.world import NEEDS, open_world, projection_named
-    from infrastructure.settings import Settings
-    from infrastructure.supervision.stack import servers_for
+    from infrastructure.backends import NEEDS, open_world, projection_named
+    from infrastructure.cli.error_handling import expected_as_user_error
+    from infrastructure.embedded.stack import servers_for
+    from infrastructure.settings.settings import Settings
     from projections.catalogue import PROJECTIONS
 
     wanted = list(PROJECTIONS.values()) if projection is None else [projection_named(projection)]

@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 
-from infrastructure.cli.client_options import TokenOption, UrlOption, connect
-from infrastructure.cli.errors import UserError
-from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.options import DataDirOption, JsonOption, TokenOption, UrlOption, connect
+from infrastructure.errors import UserError
 
 Column = str | None
 
@@ -80,13 +79,12 @@ def import_pings(
     """
     from domain.gps_ping import FUTURE_TOLERANCE_MS
     from infrastructure.cli.backfill import BATCH, BackfillOptions, backfill
+    from infrastructure.cli.error_handling import interruptible
     from infrastructure.cli.import_report import counted, finish
-    from infrastructure.cli.interrupts import interruptible
     from infrastructure.cli.progress import Reporter
-    from infrastructure.client.imports.csv_rows import Row, open_source, rows
-    from infrastructure.client.imports.importer import Importer, Plan
-    from infrastructure.client.imports.pacing import Pacer
-    from infrastructure.client.imports.rejects import Rejects
+    from infrastructure.imports.csv_reader import Row, open_source, rows
+    from infrastructure.imports.importer import Importer, Pacer, Plan
+    from infrastructure.imports.report import Rejects
 
     if speedup == 0.0:
         raise typer.BadParameter("--speedup must be more than 0")

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from infrastructure.cli.errors import UserError
-from infrastructure.cli.interrupts import INTERRUPTED
+from infrastructure.cli.error_handling import INTERRUPTED
 from infrastructure.cli.output import echo
+from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
-    from infrastructure.client.imports.examples import Examples
-    from infrastructure.client.imports.tally import Tally
+    from infrastructure.imports.report import Examples, Tally
 
 
 def finish(tally: Tally, examples: Examples, seconds: float, as_json: bool, interrupted: str) -> None:

@@ -20,10 +20,10 @@ def migrate(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None
 
     Needed for an external one (RIDELOG_POSTGRES_URL); the embedded one is migrated by every serve.
     """
-    from infrastructure.event_store import migrations
-    from infrastructure.event_store.suitable import refuse_unsuitable
-    from infrastructure.settings import Settings
-    from infrastructure.supervision.stack import servers_for
+    from infrastructure.embedded.stack import servers_for
+    from infrastructure.postgres import migrations
+    from infrastructure.postgres.suitability import refuse_unsuitable
+    from infrastructure.settings.settings import Settings
 
     with servers_for(Settings.load({"data_dir": data_dir}), ("postgres_url",), make=True) as settings:
         assert settings.postgres_url is not None

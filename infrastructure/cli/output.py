@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from infrastructure.redaction import redact
-from infrastructure.visible_text import visible, visible_lines
+from infrastructure.observability.visible_text import visible, visible_lines
+from infrastructure.settings.redaction import redact
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import DataDirOption, JsonOption
 from infrastructure.cli.output import echo
+from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from infrastructure.rebuild.world import World
-    from projections.parking import Retried
+    from infrastructure.backends import World
+    from projections.core.parked_keys import Retried
 
 commands = typer.Typer(
     help="Keys that are held back at an event which cannot be folded; everything else goes on.", no_args_is_help=True
@@ -37,8 +37,8 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List parked keys of every projection and generation, and why. Exits with 0 also when there are some."""
-    from infrastructure.rebuild.parked_keys import parked_keys
-    from infrastructure.rebuild.world import projection_named
+    from infrastructure.backends import projection_named
+    from infrastructure.operations.parked_keys import parked_keys
     from projections.catalogue import PROJECTIONS
 
     wanted = list(PROJECTIONS.values()) if projection is None else [projection_named(projection)]
@@ -61,8 +61,8 @@ def show(
     projection: NameArgument, key: KeyArgument, data_dir: DataDirOption = None, as_json: JsonOption = False
 ) -> None:
     """Show one parked key: the event that fails, as far as it can be read, and what waits behind it."""
-    from infrastructure.rebuild.parked_keys import parked_keys, waiting_events
-    from infrastructure.rebuild.world import projection_named
+    from infrastructure.backends import projection_named
+    from infrastructure.operations.parked_keys import parked_keys, waiting_events
 
     chosen = projection_named(projection)
     with _world(data_dir) as world:
@@ -103,9 +103,9 @@ def retry(
 
     The state is then as if it had never failed. Exits with 1 if a key still fails.
     """
-    from infrastructure.rebuild.parked_keys import retriable
-    from infrastructure.rebuild.parked_keys import retry as retry_key
-    from infrastructure.rebuild.world import projection_named
+    from infrastructure.backends import projection_named
+    from infrastructure.operations.parked_keys import retriable
+    from infrastructure.operations.parked_keys import retry as retry_key
 
     if (key is None) != every:
         raise typer.BadParameter("name one key, or --all")
@@ -130,8 +130,8 @@ def discard(
     The discard is recorded with who, when and why; every rebuild and replay of this projection honours it. The event
     itself stays in the log. It cannot be taken back.
     """
-    from infrastructure.rebuild.parked_keys import discard as discard_event
-    from infrastructure.rebuild.world import projection_named
+    from infrastructure.backends import projection_named
+    from infrastructure.operations.parked_keys import discard as discard_event
 
     if not why.strip():
         raise typer.BadParameter("--why must say something")
@@ -179,10 +179,10 @@ def _tell(done: dict[str, dict[int, Retried]], as_json: bool) -> None:
 
 @contextmanager
 def _world(data_dir: Path | None) -> Iterator[World]:
-    from infrastructure.cli.expected import expected_as_user_error
-    from infrastructure.rebuild.world import NEEDS, open_world
-    from infrastructure.settings import Settings
-    from infrastructure.supervision.stack import servers_for
+    from infrastructure.backends import NEEDS, open_world
+    from infrastructure.cli.error_handling import expected_as_user_error
+    from infrastructure.embedded.stack import servers_for
+    from infrastructure.settings.settings import Settings
 
     with (
         expected_as_user_error(),
@@ -193,7 +193,7 @@ def _world(data_dir: Path | None) -> Iterator[World]:
 
 
 def _readable(world: World, payload: bytes) -> Any:
-    from domain.contracts import UndecodableError
+    from domain.events.contracts import UndecodableError
 
     try:
         return dict(world.decode(payload))

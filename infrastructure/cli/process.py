@@ -24,8 +24,8 @@ def process(
 ) -> None:
     """Run one program in this process. Its settings are in the environment, the servers run already."""
     from infrastructure.observability.logging import configure
-    from infrastructure.observability.share import share_metrics
-    from infrastructure.settings import Settings
+    from infrastructure.observability.metrics import share_metrics
+    from infrastructure.settings.settings import Settings
     from infrastructure.supervision.readiness import MONITOR
 
     (program,) = (MONITOR,) if name == MONITOR else parse_only(name)

@@ -14,7 +14,7 @@ from infrastructure.cli.output import echo
 
 if TYPE_CHECKING:
     from infrastructure.replay.store import Store
-    from infrastructure.settings import Settings
+    from infrastructure.settings.settings import Settings
     from projections.replay.as_of import AsOf
 
 DIFF_HELP = (
@@ -82,10 +82,10 @@ def replay(
 
     Reads go on all the time; nothing that is served is touched. Works beside a running `serve` or without one.
     """
-    from infrastructure.cli import replay_show as show
+    from infrastructure.backends import projection_named
+    from infrastructure.cli import replay_output as show
     from infrastructure.cli.progress import progress
-    from infrastructure.rebuild.world import projection_named
-    from infrastructure.replay.ask import Asked
+    from infrastructure.replay.queries import Asked
 
     _refuse_nonsense(key, explain, steps, diff, plot, out)
     chosen = projection_named(projection)
@@ -131,7 +131,7 @@ def _needed(key: str | None) -> str:
 
 
 def _as_of(at: str | None, axis: str, position: int | None) -> AsOf:
-    from infrastructure.replay.ask import as_of
+    from infrastructure.replay.queries import as_of
 
     try:
         return as_of(at, axis, position)
@@ -141,10 +141,10 @@ def _as_of(at: str | None, axis: str, position: int | None) -> AsOf:
 
 @contextmanager
 def _store(data_dir: Path | None) -> Iterator[tuple[Settings, Store]]:
-    from infrastructure.cli.expected import expected_as_user_error
+    from infrastructure.cli.error_handling import expected_as_user_error
+    from infrastructure.embedded.stack import servers_for
     from infrastructure.replay.store import NEEDS, open_store
-    from infrastructure.settings import Settings
-    from infrastructure.supervision.stack import servers_for
+    from infrastructure.settings.settings import Settings
 
     with (
         expected_as_user_error(),

@@ -30,12 +30,12 @@ def restored(
     """
     import msgspec
 
-    from infrastructure.cli.expected import expected_as_user_error
-    from infrastructure.event_store import restores
-    from infrastructure.rebuild.of_this_log import not_of_this_log
-    from infrastructure.rebuild.world import NEEDS, open_world
-    from infrastructure.settings import Settings
-    from infrastructure.supervision.stack import servers_for
+    from infrastructure.backends import NEEDS, open_world
+    from infrastructure.cli.error_handling import expected_as_user_error
+    from infrastructure.embedded.stack import servers_for
+    from infrastructure.operations.restore_check import not_of_this_log
+    from infrastructure.postgres import restore_findings as restores
+    from infrastructure.settings.settings import Settings
 
     with (
         expected_as_user_error(),

@@ -13,9 +13,9 @@ from infrastructure.cli.options import DataDirOption, JsonOption
 from infrastructure.cli.output import cell, echo, echo_json
 
 if TYPE_CHECKING:
-    from infrastructure.registry.checking import Finding
-    from infrastructure.registry.ids import SchemaRegistry
-    from infrastructure.settings import Settings
+    from infrastructure.schema_registry.client import SchemaRegistry
+    from infrastructure.schema_registry.release_check import Finding
+    from infrastructure.settings.settings import Settings
 
 ADVICE = (
     "a released contract never changes: put its file in domain/events back, and release the change as the next "
@@ -37,9 +37,9 @@ def check(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     The registry is the external one (RIDELOG_SCHEMA_REGISTRY_URL), else that of a running serve; without either only
     the files in domain/events are compared. Exits with 1 on a break, and says what to do.
     """
-    from infrastructure.cli.expected import expected_as_user_error
-    from infrastructure.registry.checking import check_registry, check_releases
-    from infrastructure.settings import Settings
+    from infrastructure.cli.error_handling import expected_as_user_error
+    from infrastructure.schema_registry.release_check import check_registry, check_releases
+    from infrastructure.settings.settings import Settings
 
     with expected_as_user_error():
         findings = list(check_releases())
@@ -69,8 +69,8 @@ def register_(data_dir: DataDirOption = None, as_json: JsonOption = False) -> No
 
     serve does the same at every start; this is for an external registry that is filled before, or by other rights.
     """
-    from infrastructure.registry.ids import register_each
-    from infrastructure.settings import Settings
+    from infrastructure.schema_registry.client import register_each
+    from infrastructure.settings.settings import Settings
 
     with _registry(Settings.load({"data_dir": data_dir}), start=True) as registry:
         assert registry is not None
@@ -86,13 +86,12 @@ def register_(data_dir: DataDirOption = None, as_json: JsonOption = False) -> No
 @contextmanager
 def _registry(settings: Settings, *, start: bool) -> Iterator[SchemaRegistry | None]:
     """None where no registry answers and none may be started. Raises UserError."""
-    from infrastructure.cli.expected import expected_as_user_error
-    from infrastructure.event_store.engine import reader_engine
-    from infrastructure.event_store.errors import unavailable_as_port_error
-    from infrastructure.rebuild.world import refuse_other_revision
-    from infrastructure.registry.connect import registry_of
-    from infrastructure.registry.external import ExternalRegistry
-    from infrastructure.supervision.stack import attach, servers_for
+    from infrastructure.backends import refuse_other_revision
+    from infrastructure.cli.error_handling import expected_as_user_error
+    from infrastructure.embedded.stack import attach, servers_for
+    from infrastructure.postgres.engine import reader_engine
+    from infrastructure.postgres.errors import unavailable_as_port_error
+    from infrastructure.schema_registry.client import ExternalRegistry, registry_of
 
     with expected_as_user_error():
         if settings.schema_registry_url is not None:

@@ -13,7 +13,7 @@ from infrastructure.cli.output import echo_lines
 
 if TYPE_CHECKING:
     from infrastructure.embedded.data_dir import RunInfo
-    from infrastructure.supervision.service import Service
+    from infrastructure.embedded.service import Service
 
 PROGRAMS = ("api", "tailer", "projections")
 
@@ -47,12 +47,12 @@ def serve(
     Then the API, the tailer (not with RIDELOG_RELAY=external) and the projections. With --only and without the API, the
     HTTP port serves /metrics and /health/ready of what runs. What ends is started again; logs are in <data-dir>/logs.
     """
+    from infrastructure.kafka.topics import ensure_topics
     from infrastructure.observability.logging import configure
-    from infrastructure.settings import Settings
-    from infrastructure.supervision.commands import commands_for
+    from infrastructure.settings.settings import Settings
     from infrastructure.supervision.serve import Parts
     from infrastructure.supervision.serve import serve as run
-    from infrastructure.supervision.topics import ensure_topics
+    from infrastructure.supervision.service_commands import commands_for
 
     settings = Settings.load({"host": host, "port": port, "data_dir": data_dir})
     chosen = parse_only(only)
@@ -90,7 +90,7 @@ def without_tailer(chosen: tuple[str, ...]) -> tuple[str, ...]:
 
 def announce(info: RunInfo, services: Sequence[Service], missing: str) -> None:
     """Print what runs and where, and what is ``missing``."""
-    from infrastructure.settings_urls import shown
+    from infrastructure.settings.addresses import shown
     from infrastructure.supervision.readiness import program_of
 
     running = {program_of(service.name) for service in services}

@@ -11,10 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from infrastructure.cli.client_options import TokenOption, UrlOption, connect
-from infrastructure.cli.errors import UserError
-from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.options import DataDirOption, JsonOption, TokenOption, UrlOption, connect
 from infrastructure.cli.output import echo
+from infrastructure.errors import UserError
 
 FAST_DURATION_S = 600.0
 
@@ -50,13 +49,11 @@ def simulate(
 
     With GPS noise that is correlated in time, lost fixes, late flushes, requests sent twice, missing device speeds.
     """
-    from infrastructure.cli.interrupts import interruptible
+    from infrastructure.cli.error_handling import interruptible
     from infrastructure.cli.progress import Reporter
-    from infrastructure.simulator.city import City
-    from infrastructure.simulator.fleet import fleet_uploads
+    from infrastructure.simulator.fleet import Runner, Totals, fleet_uploads
     from infrastructure.simulator.phone import Day, PhoneModel
-    from infrastructure.simulator.runner import Runner
-    from infrastructure.simulator.totals import Totals
+    from infrastructure.simulator.riders import City
 
     if every is not None and rate is not None:
         raise typer.BadParameter("give --every or --rate, not both")

@@ -29,9 +29,9 @@ def status(
     from rich.table import Table
 
     from infrastructure.embedded.data_dir import read_run_info
-    from infrastructure.settings import Settings
+    from infrastructure.embedded.stack import servers_for
+    from infrastructure.settings.settings import Settings
     from infrastructure.status.collect import collect
-    from infrastructure.supervision.stack import servers_for
 
     asked = Settings.load({"data_dir": data_dir})
     info = read_run_info(asked.data_dir)

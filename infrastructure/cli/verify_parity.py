@@ -5,13 +5,60 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from infrastructure.cli.errors import UserError
 from infrastructure.cli.options import DataDirOption, JsonOption
 from infrastructure.cli.output import echo
+from infrastructure.errors import UserError
+from projections.parity.audit import Findings
+
+
+def lines(name: str, found: Findings, seconds: float) -> list[str]:
+    """Totals by verdict, and examples of what differs."""
+    if not found.reads:
+        return [f"nothing to check: no served reads of {name} are on record (settings served_reads_share, --since)"]
+    totals = ", ".join(f"{count:,} {verdict}" for verdict, count in found.totals.items() if count)
+    rate = f"{found.events:,} events folded in {seconds:.1f} s, {found.reads / max(seconds, 1e-3):,.0f} reads a second"
+    told = [f"{found.reads:,} served reads of {name}: {totals}; {rate}"]
+    if found.wrong_checkpoints:
+        told.append(f"{found.wrong_checkpoints:,} checkpoints that live folding had left were wrong, and were replaced")
+    return told + found.examples
+
+
+def advice(name: str, found: Findings, generation: int | None, on_record: int) -> str:
+    """One line that says what to do; "" if nothing is wrong. ``on_record``: mismatches of the active generation."""
+    what = (
+        f"{found.totals['different']:,} answers and {found.wrong_checkpoints:,} checkpoints were not what the log says"
+    )
+    if on_record:
+        if not found.mismatches:
+            what = f"{on_record:,} mismatches are on record"
+        return f"{what}; generation {generation}, which is served, is wrong: run `rebuild-projection {name}`"
+    if found.mismatches:
+        old = ", ".join(map(str, sorted(found.generations)))
+        return (
+            f"{what}, all of generation {old}, which is not served any more: look only at what was served since, "
+            "with --since, and do not roll back to it"
+        )
+    return ""
+
+
+def document(name: str, found: Findings, seconds: float, generation: int | None, on_record: int) -> dict[str, Any]:
+    """The same as JSON."""
+    return {
+        "projection": name,
+        "reads": found.reads,
+        "verdicts": {verdict.replace(" ", "_"): count for verdict, count in found.totals.items()},
+        "wrong_checkpoints": found.wrong_checkpoints,
+        "events_folded": found.events,
+        "seconds": round(seconds, 3),
+        "reads_per_second": round(found.reads / max(seconds, 1e-3)),
+        "generation": generation,
+        "mismatches_on_record": on_record,
+        "examples": found.examples,
+    }
 
 
 def register(app: typer.Typer) -> None:
@@ -41,14 +88,13 @@ def verify_parity(
     """
     import msgspec
 
-    from infrastructure.cli.expected import expected_as_user_error
+    from infrastructure.backends import projection_named
+    from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.cli.progress import Reporter
-    from infrastructure.parity.evidence import NEEDS, open_evidence
-    from infrastructure.parity.verify import verify
-    from infrastructure.parity.words import advice, document, lines
-    from infrastructure.rebuild.world import projection_named
-    from infrastructure.settings import Settings
-    from infrastructure.supervision.stack import servers_for
+    from infrastructure.cli.verify_parity import advice, document, lines
+    from infrastructure.embedded.stack import servers_for
+    from infrastructure.operations.verify_parity import NEEDS, open_evidence, verify
+    from infrastructure.settings.settings import Settings
     from infrastructure.timestamps import time_or_ago_ms
 
     projection = projection_named(name)

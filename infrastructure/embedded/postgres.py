@@ -9,10 +9,9 @@ from urllib.parse import quote
 
 import psycopg2
 
-from infrastructure.embedded import postgres_files as files
-from infrastructure.embedded.ports import fits_socket, free_port
-from infrastructure.embedded.process import Spec, until
-from infrastructure.embedded.server import EmbeddedServer, ServerError
+from infrastructure.embedded import postgres_cluster as files
+from infrastructure.embedded.child_process import Spec, until
+from infrastructure.embedded.server import EmbeddedServer, ServerError, fits_socket, free_port
 
 OPTIONS = {
     "wal_level": "logical",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 
-from infrastructure.embedded.process import Child, Spec, log_tail, until
-from infrastructure.user_error import UserError
+import psutil
+
+from infrastructure.embedded.child_process import Child, Spec, log_tail, until
+from infrastructure.errors import UserError
 
 
 class ServerError(UserError):
@@ -98,3 +102,29 @@ class EmbeddedServer(ABC):
             f"the embedded {self.name} {what}: {said or 'it gave no reason'}; "
             f"see {self.log_path}, or set {self.setting} to a server of your own"
         )
+
+
+# sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.
+MAX_SOCKET_PATH = 103
+
+
+def free_port() -> int:
+    """A loopback TCP port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def fits_socket(path: Path) -> bool:
+    """Whether the kernel accepts the path as that of a Unix socket."""
+    return len(os.fsencode(path)) <= MAX_SOCKET_PATH
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether this very process accepts connections on the TCP port; a mere connect might reach another's."""
+    try:
+        connections = psutil.Process(pid).net_connections(kind="tcp")
+    except psutil.NoSuchProcess:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in connections)

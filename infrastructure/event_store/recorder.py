@@ -11,8 +11,9 @@ from uuid import UUID
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
 from sqlalchemy import Connection, Engine
 
-from domain.recording import LogRestored, Recorded, Redecide
-from infrastructure.event_store import reads
+from domain.event_store import LogRestored, Recorded, Redecide
+from infrastructure.event_store import queries as reads
+from infrastructure.event_store.aggregates import LogEvent, classified
 from infrastructure.event_store.append import (
     EMPTY,
     conflicting,
@@ -23,13 +24,12 @@ from infrastructure.event_store.append import (
     seen_at,
     versions_recorded_since,
 )
-from infrastructure.event_store.errors import as_library_errors
-from infrastructure.event_store.head import Clock, Head, lock_head, read_head
-from infrastructure.event_store.overdue import ending_overdue
+from infrastructure.event_store.log_head import Clock, Head, lock_head, read_head
 from infrastructure.event_store.partitions import PartitionsAhead
-from infrastructure.event_store.stored import LogEvent, classified
 from infrastructure.event_store.subscription import PollingSubscription
-from infrastructure.event_store.versions import Seen, VersionCache
+from infrastructure.event_store.version_cache import Seen, VersionCache
+from infrastructure.postgres.engine import ending_overdue
+from infrastructure.postgres.errors import as_library_errors
 
 LARGEST_REFRESH = 50_000
 """Past this many foreign events it is cheaper to look the aggregates up than to read what was recorded."""

@@ -14,10 +14,8 @@ from litestar.params import FromPath, Parameter
 from sqlalchemy import Engine
 
 from domain.timestamps import utc_day
-from infrastructure.http.analytics_reading import LiveReading, Reading
-from infrastructure.http.as_of import At, AtPosition, OnAxis, answering, as_of
-from infrastructure.http.described import errors
-from infrastructure.http.errors import ApiError
+from infrastructure.http.analytics_reader import LiveReading, Reading
+from infrastructure.http.errors import ApiError, errors
 from infrastructure.http.paging import (
     DEFAULT_LIMIT,
     MOST,
@@ -27,7 +25,8 @@ from infrastructure.http.paging import (
     instant,
     page,
 )
-from infrastructure.replay.past_rows import PastRows
+from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of
+from infrastructure.replay.past_reads import PastRows
 from projections.replay.as_of import AsOf
 
 _READ: Final = {"role": "read"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
-from litestar import Litestar, MediaType, Router
+from litestar import Litestar, MediaType, Router, get
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
@@ -15,21 +15,33 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
 
-from domain.features.speed_window import SpeedState
-from infrastructure.http.auth import Authorizer
+from domain.features.speed.window import SpeedState
+from infrastructure.http.auth import Authorizer, local_only
 from infrastructure.http.denials import Denials
-from infrastructure.http.errors import HANDLERS
-from infrastructure.http.head import HeadApplication
+from infrastructure.http.errors import HANDLERS, errors
+from infrastructure.http.head_requests import HeadApplication
 from infrastructure.http.health import Check, health_routes
-from infrastructure.http.hosts import local_only
-from infrastructure.http.index import index
 from infrastructure.http.pings import Accepted, Submit, Why, pings_route
 from infrastructure.http.speed import Served, speed_route
 from infrastructure.observability import metrics
-from infrastructure.redis.reader import StateReader
-from infrastructure.replay.past import PastKeys
-from infrastructure.settings import Settings
+from infrastructure.redis.state_reader import StateReader
+from infrastructure.replay.past_reads import PastKeys
+from infrastructure.settings.settings import Settings
 from read_models.view import Limits
+
+LINKS: Final = {
+    "health": "/health/ready",
+    "schema": "/schema",
+    "metrics": "/metrics",
+    "pings": "/pings",
+    "speed": "/riders/{rider_id}/speed",
+}
+
+
+@get("/", summary="Links to the rest", tags=["health"], responses=errors(public=True))
+async def index() -> dict[str, str | dict[str, str]]:
+    """Needs no token: it says nothing that the description under ``/schema`` does not."""
+    return {"service": "ridelog", "links": LINKS}
 
 
 @dataclass(frozen=True)
@@ -135,3 +147,20 @@ def timing(app: ASGIApp) -> ASGIApp:
             metrics.REQUESTS.labels(str(scope["method"]), str(route), str(status)).observe(seconds)
 
     return middleware
+
+
+def node_application(
+    settings: Settings,
+    checks: dict[str, Check],
+    refresh_metrics: Callable[[], Awaitable[None]],
+    on_shutdown: Sequence[Callable[[], Any]] = (),
+) -> Litestar:
+    """``/health/live``, ``/health/ready``, ``/metrics`` and nothing else."""
+    return HeadApplication(
+        health_routes(checks, refresh_metrics),
+        guards=guards(settings),
+        exception_handlers=HANDLERS,
+        on_shutdown=list(on_shutdown),
+        openapi_config=None,
+        logging_config=None,
+    )

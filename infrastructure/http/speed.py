@@ -10,17 +10,16 @@ from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, Parameter
 
-from domain.features.speed_window import SpeedState
-from infrastructure.http.as_of import At, AtPosition, OnAxis, answering, as_of
-from infrastructure.http.described import errors
-from infrastructure.http.errors import ApiError, unavailable
+from domain.features.speed.window import SpeedState
+from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.pings import now_ms
-from infrastructure.observability.freshness import silent
-from infrastructure.redis.reader import Found, Missing, ReadModelUnavailable, StateReader
-from infrastructure.replay.past import PastKeys
-from projections.parity.served import ServedRead
+from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of
+from infrastructure.observability.lag import silent
+from infrastructure.redis.state_reader import Found, Missing, ReadModelUnavailable, StateReader
+from infrastructure.replay.past_reads import PastKeys
+from projections.parity.served_reads import ServedRead
 from projections.replay.as_of import AsOf
-from read_models.speed import answer, features, row
+from read_models.speed.view import answer, features, row
 from read_models.view import Limits, body_of
 
 Served = Callable[[ServedRead], None]

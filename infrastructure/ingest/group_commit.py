@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
+from domain.event_store import ClockAhead
 from domain.gps_ping import GpsPing
-from domain.recording import ClockAhead
-from domain.riders import PingOutcome
+from domain.riders.application import PingOutcome
 
 log = logging.getLogger("ridelog.ingest")
 

@@ -7,8 +7,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from infrastructure.redaction import redact
-from infrastructure.visible_text import visible, visible_lines
+from infrastructure.observability.visible_text import visible, visible_lines
+from infrastructure.settings.redaction import redact
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 from functools import partial
 
-from domain.contracts import Codec
-from domain.riders import Riders
-from infrastructure.event_store.engine import reader_engine, writer_engine
-from infrastructure.event_store.factory import EventStoreFactory
-from infrastructure.event_store.generations import active
-from infrastructure.event_store.log import PostgresHistory
+from domain.events.contracts import Codec
+from domain.riders.application import Riders
+from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
+from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.snapshots import SnapshotRecorder
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.application import Parts, build
-from infrastructure.http.checks import needed, ready_checks
-from infrastructure.http.registry_routes import registry_router
-from infrastructure.http.scrape import refresher
+from infrastructure.http.health import needed, ready_checks
+from infrastructure.http.metrics_refresh import refresher
+from infrastructure.http.schema_registry.router import registry_router
+from infrastructure.http_server.server import serve_http
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
-from infrastructure.parity.recording import postgres_recorder
-from infrastructure.processes.common import tame_collector
-from infrastructure.processes.http_server import serve_http
+from infrastructure.operations.served_read_log import postgres_recorder
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.generations import active
+from infrastructure.processes.runtime import tame_collector
 from infrastructure.redis.connection import connect, connect_async
-from infrastructure.redis.reader import StateReader
-from infrastructure.registry.connect import schema_ids
-from infrastructure.registry.store import RegistryStore
-from infrastructure.replay.past import PastKeys
-from infrastructure.replay.past_rows import PastRows
-from infrastructure.settings import Settings
-from infrastructure.status.watch import PipelineWatch
-from projections.digest import view_digest
+from infrastructure.redis.state_reader import StateReader
+from infrastructure.replay.past_reads import PastKeys, PastRows
+from infrastructure.schema_registry.client import schema_ids
+from infrastructure.schema_registry.store import RegistryStore
+from infrastructure.settings.settings import Settings
+from infrastructure.status.pipeline_monitor import PipelineWatch
+from projections.digest.digest import view_digest
 from projections.speed import SPEED
-from read_models import speed
+from read_models.speed import view as speed
 
 
 def main(settings: Settings) -> None:

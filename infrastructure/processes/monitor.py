@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.http.checks import ready_checks
-from infrastructure.http.node import node_application
-from infrastructure.http.scrape import stage_refresher
-from infrastructure.processes.http_server import serve_http
+from infrastructure.http.application import node_application
+from infrastructure.http.health import ready_checks
+from infrastructure.http.metrics_refresh import stage_refresher
+from infrastructure.http_server.server import serve_http
+from infrastructure.postgres.engine import reader_engine
 from infrastructure.redis.connection import connect_async
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from projections.catalogue import PROJECTIONS
 
 

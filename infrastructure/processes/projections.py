@@ -11,22 +11,22 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.observability import metrics
-from infrastructure.observability.stages import Progress, StageReporter
+from infrastructure.observability.stage_reports import Progress, StageReporter
 from infrastructure.observability.watchdog import Watchdog
-from infrastructure.parity.auditor import Auditor
-from infrastructure.processes.common import BACKOFF_S, stands_at, stop_event, tame_collector
-from infrastructure.processes.follower import Follower, stage_name
+from infrastructure.operations.parity_monitor import Auditor
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.generations import PostgresGenerations
+from infrastructure.processes.projection_worker import Follower, stage_name
+from infrastructure.processes.runtime import BACKOFF_S, stands_at, stop_event, tame_collector
 from infrastructure.redis.connection import connect
-from infrastructure.settings import Settings
-from infrastructure.sinks import Stores
+from infrastructure.settings.settings import Settings
+from infrastructure.sinks.factory import Stores
 from projections.catalogue import ANSWERING, PROJECTIONS, audited_by
-from projections.digest import fold_digest
-from projections.generations import Generation, is_kept_up
-from projections.ports import PortUnavailable, Refused
-from projections.protocol import Projection
+from projections.core.ports import PortUnavailable, Refused
+from projections.core.projection import Projection
+from projections.digest.digest import fold_digest
+from projections.rebuild.generations import Generation, is_kept_up
 
 log = logging.getLogger("ridelog.projections")
 

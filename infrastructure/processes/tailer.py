@@ -11,26 +11,25 @@ import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from infrastructure.cdc.marks import AnotherLog
-from infrastructure.cdc.outflow import Outflow
+from infrastructure.cdc.in_flight import Outflow
 from infrastructure.cdc.pgoutput import ProtocolError
 from infrastructure.cdc.polling_relay import RelayInUse, polling_relay
-from infrastructure.cdc.slot import SlotUnusable
-from infrastructure.cdc.stream import SlotInUse, StreamLost
-from infrastructure.cdc.topic_check import check_topic
-from infrastructure.cdc.topic_watch import TopicWatch
+from infrastructure.cdc.relay_checkpoint import AnotherLog
+from infrastructure.cdc.replication_slot import SlotUnusable
+from infrastructure.cdc.replication_stream import SlotInUse, StreamLost
+from infrastructure.cdc.topic_monitor import TopicWatch, check_topic
 from infrastructure.cdc.wal_relay import wal_relay
-from infrastructure.event_store.engine import reader_engine
 from infrastructure.kafka.admin import TopicError
-from infrastructure.kafka.factory import bootstrap
-from infrastructure.kafka.port import PublishError
-from infrastructure.observability import debezium
-from infrastructure.observability.stages import STANDBY, Progress, StageReporter
-from infrastructure.processes.common import run_until_stopped, stop_event, tame_collector
-from infrastructure.processes.tailer_report import TailerReport
-from infrastructure.settings import Settings
-from infrastructure.topics import topics
-from projections.ports import PortUnavailable, Refused
+from infrastructure.kafka.clients import bootstrap
+from infrastructure.kafka.ports import PublishError
+from infrastructure.kafka.topics import topics
+from infrastructure.observability import debezium_metrics as debezium
+from infrastructure.observability.stage_reports import STANDBY, Progress, StageReporter
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.processes.runtime import run_until_stopped, stop_event, tame_collector
+from infrastructure.processes.tailer_metrics import TailerReport
+from infrastructure.settings.settings import Settings
+from projections.core.ports import PortUnavailable, Refused
 
 log = logging.getLogger("ridelog.tailer")
 

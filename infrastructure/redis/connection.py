@@ -10,7 +10,7 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from projections.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, Refused
 
 MAX_CONNECTIONS = 50
 

@@ -8,23 +8,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from domain.identifiers import SHARDS, shard_of
+from infrastructure.backends import World
+from infrastructure.errors import UserError
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.event_store.checkpoints import PostgresCheckpoints
-from infrastructure.rebuild.world import World
-from infrastructure.replay.bulk import merged_rows, replay_all
-from infrastructure.replay.other_code import OtherCode
+from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.replay.all_keys import merged_rows, replay_all
+from infrastructure.replay.other_checkout import OtherCode
 from infrastructure.replay.request import Request, values
 from infrastructure.replay.store import Store
-from infrastructure.settings import Settings
-from infrastructure.user_error import UserError
-from projections.protocol import Projection
+from infrastructure.settings.settings import Settings
+from projections.core.projection import Projection
+from projections.core.state_codec import BrokenState, decoded
 from projections.replay.as_of import AsOf, Horizon
-from projections.replay.difference import Difference, Place, Row, Since, by_key, differing
-from projections.replay.divergence import first_difference
-from projections.replay.key import KeyReplay
-from projections.replay.shards import replay_shard
-from projections.replay.steps import steps
-from projections.stored_state import BrokenState, decoded
+from projections.replay.diff import Difference, Place, Row, Since, by_key, differing, first_difference
+from projections.replay.key_replay import KeyReplay, steps
+from projections.replay.shard_replay import replay_shard
 
 Show = Callable[[int, int], None]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from domain.timestamps import epoch_ms
-from infrastructure.user_error import UserError
+from infrastructure.errors import UserError
 from read_models.rows import RowChange, RowTable
 from read_models.view import Kind
 

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from projections.catalogue import DIGESTS
-from projections.digest import view_digest
-from projections.protocol import Projection
+from projections.core.projection import Projection
+from projections.digest.digest import view_digest
 from projections.replay.as_of import Horizon
 from read_models.view import Limits, View
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from domain.identifiers import shard_of
+from domain.timestamps import utc_datetime
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.event_store.checkpoints import PostgresCheckpoints
+from infrastructure.postgres.snapshots import PostgresCheckpoints
 from infrastructure.replay.store import Store
-from projections.folding import UNREACHED, Fold
-from projections.ports import Parked
-from projections.protocol import Projection
+from projections.core.fold import UNREACHED, Fold
+from projections.core.ports import Parked
+from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import Horizon
-from projections.replay.history import happened_states, known_states
-from projections.replay.key import KeyReplay
+from projections.replay.key_replay import KeyReplay
+from projections.replay.timeline import happened_states, known_states
 from read_models.view import Limits
 
 
@@ -66,3 +68,29 @@ def column_along(
         times.append(tick)
         values.append(view.row(key, features, tick, limits, False)[column])
     return times, values
+
+
+Series = tuple[str, Sequence[int], Sequence[float | None]]
+"""Label, epoch milliseconds, values."""
+
+
+def plot(path: Path, title: str, unit: str, series: Sequence[Series]) -> None:
+    """Write a PNG. Where a value is unknown the line is broken."""
+    # Here, since it takes half a second: only who plots waits for it. Without a display, and without global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for number, (label, times, values) in enumerate(series):
+        moments: Any = [utc_datetime(ms) for ms in times]
+        known = [float("nan") if value is None else value for value in values]
+        style = "--" if number else "-"
+        axes.plot(moments, known, label=label, linewidth=2.4 - number, alpha=0.85, linestyle=style)
+    axes.set_title(title)
+    axes.set_ylabel(unit)
+    axes.set_xlabel("UTC")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best", fontsize="small")
+    figure.savefig(path, format="png")

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 
-from domain.contracts import Codec
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.errors import unavailable_as_port_error
-from infrastructure.event_store.log import PostgresLog
-from infrastructure.rebuild.world import refuse_other_revision
-from infrastructure.registry.connect import schema_ids
-from infrastructure.settings import Settings
-from projections.fences import digest_of
-from projections.folding import Decode
+from domain.events.contracts import Codec
+from infrastructure.backends import refuse_other_revision
+from infrastructure.event_store.log_reader import PostgresLog
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.schema_registry.client import schema_ids
+from infrastructure.settings.settings import Settings
+from projections.core.fences import digest_of
+from projections.core.fold import Decode
 
 NEEDS = ("postgres_url",)
 

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self
 
-from infrastructure.simulator.phone import Day, Upload, uploads
+from infrastructure.client.client import RidelogClient
+from infrastructure.client.messages import Receipt
+from infrastructure.errors import UserError
+from infrastructure.simulator.phone import Day, Kind, Upload, uploads
+from infrastructure.simulator.riders import Rider
 
 
 def rider_ids(riders: int) -> list[str]:
@@ -20,3 +30,144 @@ def fleet_uploads(riders: int, day: Day) -> Iterator[Upload]:
 
 def _when(upload: Upload) -> tuple[float, str]:
     return upload.send_at_s, upload.rider_id
+
+
+class Totals:
+    """Counts of pings; written by one thread, read by any."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.accepted = 0
+        self.duplicates = 0
+        self.rejected: Counter[str] = Counter()
+        self.kinds: Counter[Kind] = Counter()
+        self.truths: dict[str, Rider] = {}
+        """How each rider truly was at the newest ping sent."""
+
+    def add(self, uploads: Iterable[Upload], receipt: Receipt) -> None:
+        """One answered request."""
+        truths = dict(self.truths)
+        for upload in uploads:
+            self.sent += len(upload.fixes)
+            self.kinds[upload.kind] += len(upload.fixes)
+            if upload.kind is not Kind.REPEAT:
+                truths[upload.rider_id] = upload.fixes[-1].truth
+        # Replaced as a whole: the demo reads it from another thread.
+        self.truths = truths
+        self.accepted += receipt.accepted
+        self.duplicates += receipt.duplicates
+        self.rejected.update(item.code for item in receipt.rejected)
+
+    def summary(self) -> dict[str, Any]:
+        """For ``--json``. ``late``: sent in a batch after a time offline; ``repeated``: sent a second time."""
+        return {
+            "sent": self.sent,
+            "late": self.kinds[Kind.LATE],
+            "repeated": self.kinds[Kind.REPEAT],
+            "accepted": self.accepted,
+            "duplicates": self.duplicates,
+            "rejected": dict(sorted(self.rejected.items())),
+        }
+
+
+TICK_S = 0.05
+"""In real time, uploads due within one tick share a request, as behind a gateway: 1,000 riders need no 1,000 requests
+a second."""
+
+MAX_TOGETHER = 2_000
+"""Pings after which a request is sent, due or not."""
+
+
+class Post(Protocol):
+    def __call__(self, pings: Sequence[Mapping[str, Any]], /) -> Receipt: ...
+
+
+class Runner:
+    """One run. ``totals`` may be read, by any thread, while it lasts."""
+
+    def __init__(self, post: Post, on_request: Callable[[Totals, float], None] = lambda *_: None) -> None:
+        """``on_request(totals, simulated seconds)`` is called after each answer, in the thread of the run."""
+        self.totals = Totals()
+        self._post = post
+        self._on_request = on_request
+
+    def real_time(self, uploads: Iterable[Upload], stop: threading.Event, clock: Callable[[], float]) -> Totals:
+        """Send each upload when it is due, second 0 being now, until there are no more or ``stop`` is set.
+
+        ``clock`` in seconds, monotonic. After a time in which the server was away, what is overdue follows at once.
+        Raises what ``post`` raises.
+        """
+        began = clock()
+        due: list[Upload] = []
+        size = 0
+        for upload in uploads:
+            at_s = math.ceil(upload.send_at_s / TICK_S) * TICK_S
+            if due and (at_s > clock() - began or size >= MAX_TOGETHER):
+                self._send(due)
+                due, size = [], 0
+            if stop.wait(max(0.0, began + at_s - clock())):
+                return self.totals
+            due.append(upload)
+            size += len(upload.fixes)
+        self._send(due)
+        return self.totals
+
+    def fast(self, uploads: Iterable[Upload], stop: threading.Event) -> Totals:
+        """Send all uploads in their order, without waiting. Raises what ``post`` raises."""
+        due: list[Upload] = []
+        size = 0
+        for upload in uploads:
+            if stop.is_set():
+                return self.totals
+            due.append(upload)
+            size += len(upload.fixes)
+            if size >= MAX_TOGETHER:
+                self._send(due)
+                due, size = [], 0
+        self._send(due)
+        return self.totals
+
+    def _send(self, uploads: Sequence[Upload]) -> None:
+        if uploads:
+            receipt = self._post([fix.ping for upload in uploads for fix in upload.fixes])
+            self.totals.add(uploads, receipt)
+            self._on_request(self.totals, uploads[-1].send_at_s)
+
+
+JOIN_WITHIN_S = 35.0
+"""Longer than one request may take: the end of a run waits for the one that is under way."""
+
+
+class Background:
+    """Sends uploads in real time, in a thread, from enter to exit."""
+
+    def __init__(self, uploads: Iterable[Upload], client: RidelogClient) -> None:
+        self.runner = Runner(client.post_pings)
+        self._uploads = uploads
+        self._client = client
+        self._stop = threading.Event()
+        self._error: UserError | None = None
+        # A daemon, so that a server that never answers cannot keep the whole process.
+        self._thread = threading.Thread(target=self._run, name="simulation", daemon=True)
+
+    def check(self) -> None:
+        """Raises UserError if the run has failed."""
+        if self._error is not None:
+            raise self._error
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._client.interrupt()
+        self._thread.join(JOIN_WITHIN_S)
+
+    def _run(self) -> None:
+        try:
+            self.runner.real_time(self._uploads, self._stop, time.monotonic)
+        except UserError as error:
+            self._error = error

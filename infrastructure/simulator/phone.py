@@ -9,9 +9,8 @@ from random import Random
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from infrastructure.simulator.city import City
-from infrastructure.simulator.noise import GpsNoise, NoiseModel
-from infrastructure.simulator.world import Rider, advance, new_rider
+from infrastructure.simulator.gps_noise import GpsNoise, NoiseModel
+from infrastructure.simulator.riders import City, Rider, advance, new_rider
 
 SOURCE = "simulator"
 

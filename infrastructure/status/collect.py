@@ -8,30 +8,43 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from domain.contracts import Codec
-from infrastructure.cdc.slot import slot_state
-from infrastructure.event_store import migrations, restores
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.head import Head as LogHead
-from infrastructure.event_store.head import read_head
-from infrastructure.event_store.served_reads import PostgresServedReads
+from domain.events.contracts import Codec
+from infrastructure.cdc.replication_slot import slot_state
+from infrastructure.errors import UserError
+from infrastructure.event_store.log_head import Head as LogHead
+from infrastructure.event_store.log_head import read_head
 from infrastructure.kafka.admin import TopicError, ensure_topics
-from infrastructure.observability.freshness import before_commit
-from infrastructure.observability.stages import StageReport, newest, read_stages
+from infrastructure.kafka.topics import topics
+from infrastructure.observability.lag import before_commit
+from infrastructure.observability.stage_reports import StageReport, newest, read_stages
+from infrastructure.postgres import migrations
+from infrastructure.postgres import restore_findings as restores
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.served_reads import PostgresServedReads
 from infrastructure.redis.connection import connect
-from infrastructure.registry.connect import schema_ids
-from infrastructure.settings import Settings
-from infrastructure.sinks import Stores
-from infrastructure.status.ends import device_line, ingest_line, kafka_line
-from infrastructure.status.judge import Head, Line, Own, Status, log_line, stage_line, whole
-from infrastructure.status.measure import projection_behind, served_generation, tailer_behind
-from infrastructure.status.parity import parity_line
-from infrastructure.status.relay import external_line, slot_line, standby_lines
-from infrastructure.topics import topics
-from infrastructure.user_error import UserError
+from infrastructure.schema_registry.client import schema_ids
+from infrastructure.settings.settings import Settings
+from infrastructure.sinks.factory import Stores
+from infrastructure.status.lines import (
+    Head,
+    Line,
+    Own,
+    Status,
+    device_line,
+    external_line,
+    ingest_line,
+    kafka_line,
+    log_line,
+    parity_line,
+    slot_line,
+    stage_line,
+    standby_lines,
+    whole,
+)
+from infrastructure.status.stage_lag import projection_behind, served_generation, tailer_behind
 from projections.catalogue import ANSWERING, PROJECTIONS
-from projections.ports import PortUnavailable, Refused
-from projections.protocol import Projection
+from projections.core.ports import PortUnavailable, Refused
+from projections.core.projection import Projection
 
 
 def collect(settings: Settings, *, served: bool = True, open_broker: bool = False) -> Status:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Sequence
 import httpx
 import msgspec
 
-from infrastructure.embedded.process import until
-from infrastructure.settings import Settings
-from infrastructure.supervision.service import Program, last_words
-from infrastructure.user_error import UserError
+from infrastructure.embedded.child_process import until
+from infrastructure.embedded.service import Program, last_words
+from infrastructure.errors import UserError
+from infrastructure.settings.settings import Settings
 
 API = "api"
 MONITOR = "monitor"

@@ -13,12 +13,14 @@ from typing import NamedTuple
 import msgspec
 
 from infrastructure.embedded.data_dir import DataDir, RunInfo
-from infrastructure.embedded.identity import start_mark
-from infrastructure.embedded.ports import free_port
-from infrastructure.embedded.stale import Pids
-from infrastructure.settings import Settings
-from infrastructure.supervision.broker_limit import BrokerLimit, count_records
-from infrastructure.supervision.checks import (
+from infrastructure.embedded.pid_file import Pids
+from infrastructure.embedded.process_identity import start_mark
+from infrastructure.embedded.server import free_port
+from infrastructure.embedded.service import Command, Program, Service, stop_all
+from infrastructure.embedded.stack import Stack
+from infrastructure.settings.settings import Settings
+from infrastructure.supervision.broker_memory_limit import BrokerLimit, count_records
+from infrastructure.supervision.preflight import (
     check_open_broker,
     has_open_broker,
     log_external_servers,
@@ -30,10 +32,7 @@ from infrastructure.supervision.checks import (
     warn_of_short_tokens,
 )
 from infrastructure.supervision.readiness import Readiness, http_url, missing_stages, program_of, wait_live
-from infrastructure.supervision.service import Command, Program, Service
-from infrastructure.supervision.stack import Stack
-from infrastructure.supervision.stop_signals import StopRequested, StopSignals
-from infrastructure.supervision.stopping import stop_all
+from infrastructure.supervision.signals import StopRequested, StopSignals
 from infrastructure.supervision.supervisor import Supervisor
 
 

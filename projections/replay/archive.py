@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from projections.ports import LoggedEvent, LogHead
+from projections.core.ports import LoggedEvent, LogHead
 from projections.replay.as_of import AsOf, Horizon
 
 

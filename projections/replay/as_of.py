@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from projections.ports import LoggedEvent
+from projections.core.ports import LoggedEvent
 
 Axis = Literal["known", "event", "position"]
 """``known``: the events recorded by then. ``event``: those that had happened by then, whenever they were recorded.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from domain.contracts import FrameError, UndecodableError, split_frame
-from projections.checkpoints import EVERY, Checkpoints
-from projections.folding import Decode
-from projections.ports import LoggedEvent, Parked
-from projections.protocol import Projection
+from domain.events.contracts import FrameError, UndecodableError, split_frame
+from projections.core.fold import Decode
+from projections.core.ports import LoggedEvent, Parked
+from projections.core.projection import Projection
+from projections.core.snapshots import EVERY, Checkpoints
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
-from projections.replay.happened import HappenedEvents
-from projections.replay.key import KeyReplay
+from projections.replay.event_axis import HappenedEvents
+from projections.replay.key_replay import KeyReplay
 from read_models.view import Limits
 
 _LIMITS = Limits()

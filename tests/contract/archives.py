@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from projections.ports import LoggedEvent
+from projections.core.ports import LoggedEvent
 from projections.replay.as_of import Unresolvable
 from tests.support.archive_worlds import T0, Given
 

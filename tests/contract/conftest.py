@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from infrastructure.embedded.tansu import Tansu
-from infrastructure.kafka.memory import MemoryBroker
 from tests.support.apache_kafka import MIN_SESSION_S, Cluster
 from tests.support.archive_worlds import MemoryWorld, PostgresWorld, World, postgres_world
 from tests.support.kafka_clients import (
@@ -21,6 +20,7 @@ from tests.support.kafka_clients import (
     clients,
     library,
 )
+from tests.support.ports_in_memory.kafka_broker import MemoryBroker
 from tests.support.servers import running
 
 LIBRARIES = ["confluent", "kafka-python"]

@@ -10,10 +10,10 @@ from sqlalchemy import event, text
 from domain.identifiers import SHARDS, aggregate_id, shard_of
 from infrastructure.event_store import key_walk
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.key_walk import WALK_ROWS
 from infrastructure.event_store.recorder import EventRecorder
-from projections.ports import LoggedEvent, PortUnavailable
+from infrastructure.postgres.engine import reader_engine
+from projections.core.ports import LoggedEvent, PortUnavailable
 from projections.replay.as_of import AsOf
 from tests.contract.archives import FAR, anna, versions
 from tests.support.archive_worlds import T0, Given, PostgresWorld, World

@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from domain.identifiers import aggregate_id, shard_of
-from infrastructure.event_store.checkpoints import PostgresCheckpoints, forget_from
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.recorder import EventRecorder
-from projections.checkpoints import Checkpoint, Checkpoints, Kept, Start, Stretch
-from projections.digest import fold_digest
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.generations import PostgresGenerations
+from infrastructure.postgres.snapshots import PostgresCheckpoints, forget_from
+from projections.core.ports import LoggedEvent, PortUnavailable
+from projections.core.snapshots import Checkpoint, Checkpoints, Kept, Start, Stretch
+from projections.digest.digest import fold_digest
 from projections.locations import LOCATIONS
-from projections.ports import LoggedEvent, PortUnavailable
 from projections.speed import SPEED
 from tests.support.archive_worlds import T0, Given, MemoryWorld, PostgresWorld, World
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from infrastructure.event_store.instants import resolve
+from infrastructure.event_store.archive import resolve
 from infrastructure.event_store.recorder import EventRecorder
-from projections.ports import PortUnavailable
+from projections.core.ports import PortUnavailable
 from projections.replay.as_of import AsOf
 from tests.contract.archives import FAR, anna, refused
 from tests.support.archive_worlds import PARTITION, T0, Given, PostgresWorld, World

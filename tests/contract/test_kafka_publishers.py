@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pytest
 
-from infrastructure.kafka.port import OutRecord, Publisher, PublishError
+from infrastructure.kafka.ports import OutRecord, Publisher, PublishError
 from tests.support.kafka_clients import Clients, hand_over, out_records, publish_all, read
 from tests.support.waiting import eventually
 

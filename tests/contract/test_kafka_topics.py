@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from projections.ports import PortUnavailable, Topic
+from projections.core.ports import PortUnavailable, Topic
 from tests.support.kafka_clients import Clients, await_partitions, out_records, publish_all, read
 from tests.support.waiting import eventually
 

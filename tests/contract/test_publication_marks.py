@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from infrastructure.publication.marks import Mark, Marks, Move
-from infrastructure.publication.redis_marks import RedisMarks, mark_key
 from infrastructure.redis.connection import connect
-from infrastructure.redis.sink import RedisSink
-from projections.ports import Fence, PortUnavailable
+from infrastructure.redis.projection_sink import RedisSink
+from infrastructure.sinks.published_checkpoints import Mark, Marks, Move, RedisMarks, mark_key
+from projections.core.ports import Fence, PortUnavailable
 from tests.support.memory_publication import MemoryMarks
 
 ONE = Mark(1, Fence("log", "one", 5, 50), "01a20821-edd6-7661-8432-308925e7977b")

@@ -12,19 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from domain.contracts import Codec, LocalSchemaIds
 from domain.errors import EventIdConflict, ShiftAlreadyStarted
+from domain.event_store import OrderBroken
+from domain.events.contracts import Codec, LocalSchemaIds
 from domain.gps_ping import record_of
 from domain.identifiers import aggregate_id
-from domain.recording import OrderBroken
-from domain.rider import Leg, Rider
-from domain.riders import Riders
-from infrastructure.event_store.engine import writer_engine
-from infrastructure.event_store.factory import EventStoreFactory
-from infrastructure.event_store.log import PostgresHistory
+from domain.riders.application import Riders
+from domain.riders.rider import Leg, Rider
+from infrastructure.event_store.aggregates import EventStoreFactory, LogEvent, SnapshotRecorder
+from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.snapshots import SnapshotRecorder
-from infrastructure.event_store.stored import LogEvent
+from infrastructure.postgres.engine import writer_engine
 from tests.support.memory_event_store import MemoryEventStore
 from tests.unit.given import NOW_MS, a_ping
 

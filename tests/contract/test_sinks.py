@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import delete
 
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.tables import projection_fences
-from infrastructure.postgres.sink import PostgresSink
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.projection_sink import PostgresSink
+from infrastructure.postgres.schema import projection_fences
 from infrastructure.redis.connection import EvictingRedis, check_never_evicts, connect
-from infrastructure.redis.sink import RedisSink
-from projections.ports import Fence, Parked, PortUnavailable, Refused, ShardWrite, Sink, Snapshot
+from infrastructure.redis.projection_sink import RedisSink
+from projections.core.ports import Fence, Parked, PortUnavailable, Refused, ShardWrite, Sink, Snapshot
 from projections.speed import SPEED
-from read_models.keys import fence_key, parked_key
+from read_models.redis_keys import fence_key, parked_key
 from tests.support.memory_ports import MemorySink
 
 START = Fence("log-1", "one", 0, 0)

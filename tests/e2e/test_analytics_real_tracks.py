@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.generations import active
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.generations import active
 from tests.e2e.test_real_tracks import as_ping
 from tests.support.analytics_sql import Rows, expected_by_sql
 from tests.support.proofs import whole

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from infrastructure.embedded.stale import Recorded
+from infrastructure.embedded.pid_file import Recorded
 from tests.support.ridelog import Ridelog
 from tests.support.serving import ROOT, all_gone
 from tests.support.waiting import eventually

@@ -26,7 +26,7 @@ def follow_the_page(folder: Path) -> Path:
         (folder / path).write_text(code)
     catalogue = folder / "projections" / "catalogue.py"
     imported = "from projections.longest_silence import LONGEST_SILENCE\n"
-    change(catalogue, "from projections.protocol", f"{imported}from projections.protocol")
+    change(catalogue, "from projections.core.projection", f"{imported}from projections.core.projection")
     change(catalogue, "(SPEED,", "(LONGEST_SILENCE, SPEED,")
     return folder
 

@@ -15,12 +15,12 @@ import httpx
 from confluent_kafka import Producer
 
 from domain.identifiers import SHARDS, shard_of
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.log import PostgresLog
+from infrastructure.event_store.log_reader import PostgresLog
+from infrastructure.postgres.engine import reader_engine
 from infrastructure.redis.connection import connect
-from infrastructure.redis.sink import RedisSink
-from projections.ports import Fence, LogHead
-from read_models.keys import fence_key
+from infrastructure.redis.projection_sink import RedisSink
+from projections.core.ports import Fence, LogHead
+from read_models.redis_keys import fence_key
 from tests.support.ridelog import Ridelog
 from tests.support.waiting import eventually
 

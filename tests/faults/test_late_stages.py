@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from infrastructure.embedded.identity import start_mark
+from infrastructure.embedded.process_identity import start_mark
 from tests.support.ridelog import Ridelog
 from tests.support.ridelog import ridelog as running
 from tests.support.waiting import eventually

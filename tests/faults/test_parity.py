@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from domain.identifiers import shard_of
-from infrastructure.event_store.engine import reader_engine
+from infrastructure.postgres.engine import reader_engine
 from infrastructure.redis.connection import connect
-from read_models.keys import state_key
+from read_models.redis_keys import state_key
 from tests.faults.test_rebuild_live import prefill, rebuild
 from tests.support.many_reads import ManyReads
 from tests.support.proofs import whole

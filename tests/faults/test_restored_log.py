@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from infrastructure.event_store.migrations import upgrade
-from infrastructure.settings import Settings
+from infrastructure.postgres.migrations import upgrade
+from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
-from infrastructure.status.judge import Line
+from infrastructure.status.lines import Line
 from tests.support.accounting import account_for
 from tests.support.restorable import Restorable, identities, pings, restorable
 from tests.support.ridelog import Ridelog, ridelog

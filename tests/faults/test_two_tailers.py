@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
-from infrastructure.cdc.marks import Marks
-from infrastructure.observability.stages import STANDBY, read_stages
-from infrastructure.settings import Settings
+from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.observability.stage_reports import STANDBY, read_stages
+from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
 from tests.support.program_process import ProgramProcess, two_tailers, wait_marked
 from tests.support.relay_life import assert_whole

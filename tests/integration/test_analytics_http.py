@@ -12,14 +12,14 @@ import pytest
 from litestar import Litestar, Router
 from sqlalchemy import Engine, Select, text
 
-from domain.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec, LocalSchemaIds
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.event_store.engine import reader_engine
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.errors import HANDLERS
 from infrastructure.http.paging import encode_cursor
-from infrastructure.replay.past_rows import PastRows
-from read_models import analytics_queries as queries
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.replay.past_reads import PastRows
+from read_models.analytics import queries
 from tests.support.http_server import served
 from tests.support.recorded_log import write
 from tests.support.servers import fresh_database

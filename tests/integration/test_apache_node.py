@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infrastructure.embedded.ports import free_port
+from infrastructure.embedded.server import free_port
 from tests.support.apache_kafka import Node
 from tests.support.servers import running
 

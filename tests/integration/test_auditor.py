@@ -8,26 +8,25 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
-from domain.contracts import Codec
+from domain.events.contracts import Codec
 from domain.gps_ping import parse_ping, record_of
 from domain.identifiers import aggregate_id
 from infrastructure.embedded.postgres import Postgres
+from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.event_store.engine import reader_engine, writer_engine
-from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.served_log import add
-from infrastructure.event_store.served_reads import PostgresServedReads
-from infrastructure.event_store.stored import LogEvent
-from infrastructure.parity.auditor import EVENTS_OF_A_KEY, Auditor
-from infrastructure.registry.connect import schema_ids
-from infrastructure.settings import Settings
-from projections.digest import view_digest
-from projections.folding import Fold
-from projections.parity.served import ServedRead
-from projections.ports import PortUnavailable
+from infrastructure.operations.parity_monitor import EVENTS_OF_A_KEY, Auditor
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.generations import PostgresGenerations
+from infrastructure.postgres.served_reads import PostgresServedReads, add
+from infrastructure.schema_registry.client import schema_ids
+from infrastructure.settings.settings import Settings
+from projections.core.fold import Fold
+from projections.core.ports import PortUnavailable
+from projections.digest.digest import view_digest
+from projections.parity.served_reads import ServedRead
 from projections.speed import SPEED
-from read_models.speed import VIEW
+from read_models.speed.view import VIEW
 from read_models.view import Limits, body_of
 from tests.support.waiting import eventually
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from infrastructure.backfill.history import open_history
-from infrastructure.settings import Settings
+from infrastructure.imports.backfill import open_history
+from infrastructure.settings.settings import Settings
 from tests.support import tracks
 from tests.support.backfilled import LoggedPing, head_position, pings_in
 from tests.support.command_line import run_here

@@ -15,14 +15,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from infrastructure.event_store.engine import writer_engine
-from infrastructure.event_store.head import read_head
-from infrastructure.event_store.log import PostgresLog
-from infrastructure.event_store.migrations import revision, upgrade
+from infrastructure.event_store.log_head import read_head
+from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.event_store.recorder import EventRecorder
-from projections.fences import Trust, digest_of
-from projections.ports import Fence
-from projections.trust import look
+from infrastructure.postgres.engine import writer_engine
+from infrastructure.postgres.migrations import revision, upgrade
+from projections.core.fences import Trust, digest_of, look
+from projections.core.ports import Fence
 from tests.integration.test_event_log import contiguous
 from tests.support.log_events import events_of
 

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from kafka import KafkaProducer
 
-from infrastructure.supervision.broker_limit import count_records
+from infrastructure.supervision.broker_memory_limit import count_records
 
 
 def test_records_of_topics_with_the_prefix_are_counted(kafka_bootstrap: str, topic_prefix: str) -> None:

@@ -10,19 +10,18 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from sqlalchemy import Engine, text
 
-from domain.contracts import Codec, LocalSchemaIds
-from domain.recording import ClockAhead
-from domain.riders import Riders
+from domain.event_store import ClockAhead
+from domain.events.contracts import Codec, LocalSchemaIds
+from domain.riders.application import Riders
+from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.event_store.engine import writer_engine
-from infrastructure.event_store.factory import EventStoreFactory
-from infrastructure.event_store.head import Head, read_head
-from infrastructure.event_store.log import PostgresHistory
+from infrastructure.event_store.log_head import Head, read_head
+from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.snapshots import SnapshotRecorder
 from infrastructure.http.errors import HANDLERS
 from infrastructure.http.pings import pings_route
 from infrastructure.ingest.group_commit import GroupCommit
+from infrastructure.postgres.engine import writer_engine
 from projections.replay.as_of import AsOf, Unresolvable
 from tests.support.log_events import events_of
 

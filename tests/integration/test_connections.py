@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import make_url, text
 
-from infrastructure.event_store.engine import connect_args, writer_engine
 from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.postgres.engine import connect_args, writer_engine
 from tests.support.log_events import events_of
 
 

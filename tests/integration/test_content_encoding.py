@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from domain.gps_ping import GpsPing
-from domain.riders import PingOutcome
+from domain.riders.application import PingOutcome
 from infrastructure.http.application import Parts, build
 from infrastructure.http.content_coding import MAX_GZIP_MEMBERS
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from tests.support.http_server import served
 
 LIMIT = 8 * 1024 * 1024

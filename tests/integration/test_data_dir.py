@@ -12,11 +12,11 @@ from signal import SIGTERM
 import msgspec
 import pytest
 
-from infrastructure.client.address import server_url
+from infrastructure.client.client import server_url
 from infrastructure.embedded.data_dir import DataDir, RunInfo, read_run_info
-from infrastructure.embedded.identity import start_mark
-from infrastructure.embedded.stale import Pids, Recorded
-from infrastructure.user_error import UserError
+from infrastructure.embedded.pid_file import Pids, Recorded
+from infrastructure.embedded.process_identity import start_mark
+from infrastructure.errors import UserError
 
 
 @pytest.fixture

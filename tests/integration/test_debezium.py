@@ -13,13 +13,13 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
-from infrastructure.cdc.marks import Marks
-from infrastructure.cdc.slot import slot_state
+from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.cdc.replication_slot import slot_state
 from infrastructure.cdc.wal_relay import ensure_slot
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.redis.connection import connect
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from tests.support import java
 from tests.support.debezium import Connect, overrides, tcp_home
 from tests.support.log_events import events_of

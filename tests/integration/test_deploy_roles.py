@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from infrastructure.cdc.slot import drop_slot, ensure_publication, make_slot
+from infrastructure.cdc.replication_slot import drop_slot, ensure_publication, make_slot
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.embedded.postgres_files import make_database
-from infrastructure.event_store import migrations
-from infrastructure.event_store.engine import reader_engine, writer_engine
+from infrastructure.embedded.postgres_cluster import make_database
 from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.postgres import migrations
+from infrastructure.postgres.engine import reader_engine, writer_engine
 from tests.support.log_events import events_of
 from tests.support.serving import ROOT
 

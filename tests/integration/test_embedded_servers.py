@@ -20,9 +20,9 @@ import pytest
 import redis
 from kafka import KafkaConsumer
 
+from infrastructure.embedded.child_process import LAUNCHER
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.embedded.postgres_files import program
-from infrastructure.embedded.process import LAUNCHER
+from infrastructure.embedded.postgres_cluster import program
 from infrastructure.embedded.server import EmbeddedServer, ServerError
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey

@@ -12,11 +12,11 @@ import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
 from sqlalchemy import Engine, text
 
+from domain.event_store import LogRestored
 from domain.identifiers import shard_of
-from domain.recording import LogRestored
-from infrastructure.event_store.engine import reader_engine, writer_engine
-from infrastructure.event_store.head import read_head
+from infrastructure.event_store.log_head import read_head
 from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.postgres.engine import reader_engine, writer_engine
 from tests.support.log_events import events_of
 from tests.support.proofs import whole
 from tests.support.stopped_writer import QUICK, stopped_in_copy

@@ -8,9 +8,9 @@ import pytest
 from eventsourcing.persistence import AggregateRecorder, ApplicationRecorder
 from eventsourcing.tests.persistence import AggregateRecorderTestCase, ApplicationRecorderTestCase
 
-from infrastructure.event_store.engine import writer_engine
+from infrastructure.event_store.aggregates import SnapshotRecorder
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.snapshots import SnapshotRecorder
+from infrastructure.postgres.engine import writer_engine
 
 
 class _OnPostgres:

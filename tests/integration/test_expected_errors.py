@@ -11,9 +11,9 @@ import pytest
 import redis
 from sqlalchemy import Engine, text
 
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.generations import PostgresGenerations
-from infrastructure.registry.store import RegistryStore
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.generations import PostgresGenerations
+from infrastructure.schema_registry.store import RegistryStore
 from projections.speed import SPEED
 from tests.support.command_line import run_here
 

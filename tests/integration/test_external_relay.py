@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.settings import Settings
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.settings.settings import Settings
 from tests.support.command_line import run_here
 from tests.support.nodes import TOKENS, Node, metric_of
 from tests.support.reported import insert_report

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infrastructure.embedded.stale import Recorded
-from infrastructure.event_store import migrations
+from infrastructure.embedded.pid_file import Recorded
+from infrastructure.postgres import migrations
 from tests.support.command_line import run_here
 from tests.support.ridelog import Ridelog, ridelog
 from tests.support.tcp_postgres import DATABASE, PASSWORD, ROLE, TcpPostgres

@@ -7,7 +7,7 @@ from contextlib import closing
 import psycopg2
 import redis
 
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 
 
 def test_each_test_has_a_migrated_database_and_an_empty_redis(settings: Settings) -> None:

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
-from infrastructure.cdc.slot import SlotUnusable, slot_state
+from infrastructure.cdc.replication_slot import SlotUnusable, slot_state
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from tests.support.log_events import events_of
 from tests.support.relay_life import Life, assert_whole, records_of, relay_of
 from tests.support.relay_load import with_topics

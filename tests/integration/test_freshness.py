@@ -12,21 +12,22 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from domain.identifiers import aggregate_id, shard_of
-from infrastructure.embedded.ports import free_port
-from infrastructure.event_store.engine import reader_engine, writer_engine
-from infrastructure.event_store.generations import PostgresGenerations
-from infrastructure.event_store.head import Head, read_head
+from infrastructure.embedded.server import free_port
+from infrastructure.event_store.aggregates import LogEvent
+from infrastructure.event_store.log_head import Head, read_head
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.stored import LogEvent
 from infrastructure.ingest.group_commit import GroupCommit
-from infrastructure.observability import freshness, metrics
-from infrastructure.observability.freshness import HeadWatch, before_commit, delay_of_position, delay_of_shards
-from infrastructure.observability.stages import PLACED, Progress, StageReporter, newest, read_stages
+from infrastructure.observability import lag as freshness
+from infrastructure.observability import metrics
+from infrastructure.observability.lag import HeadWatch, before_commit, delay_of_position, delay_of_shards
+from infrastructure.observability.stage_reports import PLACED, Progress, StageReporter, newest, read_stages
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.redis.connection import connect
-from infrastructure.redis.sink import RedisSink
-from infrastructure.status.watch import KNOWN_FOR_S, PipelineWatch
+from infrastructure.redis.projection_sink import RedisSink
+from infrastructure.status.pipeline_monitor import KNOWN_FOR_S, PipelineWatch
 from projections.catalogue import PROJECTIONS
-from projections.ports import Fence, ShardWrite
+from projections.core.ports import Fence, ShardWrite
 from tests.support.reported import insert_report
 
 TARGET_MS = 15_000

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from domain.gps_ping import GpsPing
-from domain.riders import PingOutcome
+from domain.riders.application import PingOutcome
 from infrastructure.http.application import Parts, build
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from tests.support.http_server import served
 
 PING = {"rider_id": "anna", "latitude": 1.0, "longitude": 2.0, "event_timestamp_ms": 1_700_000_000_000}

@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import Engine
 
 from domain.features.keyed_event import KeyedEvent
-from domain.features.speed_window import SpeedState
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.generations import PostgresGenerations, active
+from domain.features.speed.window import SpeedState
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.generations import PostgresGenerations, active
 from projections.catalogue import PROJECTIONS
-from projections.digest import fold_digest
-from projections.generations import Generations, NotSwitched, is_kept_up
-from projections.protocol import Projection
+from projections.core.projection import Projection
+from projections.digest.digest import fold_digest
+from projections.rebuild.generations import Generations, NotSwitched, is_kept_up
 from projections.speed import SPEED
 from tests.support.memory_generations import MemoryGenerations
 

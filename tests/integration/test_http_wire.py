@@ -17,16 +17,17 @@ from litestar import Litestar, Response, get
 from litestar.response import Stream
 
 from domain.gps_ping import GpsPing
-from domain.riders import PingOutcome
+from domain.riders.application import PingOutcome
 from infrastructure.http.application import Parts, build
-from infrastructure.processes.http_connections import Connections, Place
-from infrastructure.processes.http_limits import (
+from infrastructure.http_server.connections import (
     OVERFLOW_CONNECTIONS,
     RESERVED_FILES,
     ConnectionLimits,
+    Connections,
+    Place,
     connections_within,
 )
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from tests.support.http_server import served, serving
 from tests.support.waiting import eventually
 from tests.support.wire import Answer, Wire
@@ -270,7 +271,7 @@ def test_the_soft_limit_on_open_files_is_raised() -> None:
     program = (
         "import resource, socket\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (300, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
-        "from infrastructure.processes.http_limits import raise_open_files\n"
+        "from infrastructure.http_server.connections import raise_open_files\n"
         "print(raise_open_files(2000), resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

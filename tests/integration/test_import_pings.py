@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from infrastructure.client.ridelog_client import RidelogClient
-from infrastructure.settings import Settings
-from infrastructure.user_error import UserError
+from infrastructure.client.client import RidelogClient
+from infrastructure.errors import UserError
+from infrastructure.settings.settings import Settings
 from tests.support.command_line import run_here
 from tests.support.fake_api import FakeApi, Fault, fake_api
 from tests.support.serving import ROOT

@@ -11,11 +11,10 @@ from urllib.parse import quote
 
 import pytest
 
-from infrastructure.kafka.admin import TopicError, ensure_topics
-from infrastructure.kafka.factory import consumer, publisher
-from infrastructure.kafka.last_records import last_records
-from infrastructure.kafka.port import OutRecord
-from projections.ports import Record
+from infrastructure.kafka.admin import TopicError, ensure_topics, last_records
+from infrastructure.kafka.clients import consumer, publisher
+from infrastructure.kafka.ports import OutRecord
+from projections.core.ports import Record
 from tests.support.secured_kafka import PASSWORD, USER, SecuredNode
 from tests.support.servers import running
 

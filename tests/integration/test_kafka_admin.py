@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from infrastructure.embedded.ports import free_port
+from infrastructure.embedded.server import free_port
 from infrastructure.kafka.admin import TopicError, admin, ensure_topics, partition_counts
 from infrastructure.kafka.lag import end_offsets, group_lag, start_offsets
 from tests.support.kafka_clients import clients, library, out_records, publish_all, read

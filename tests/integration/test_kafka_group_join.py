@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from infrastructure.kafka.admin import admin, ensure_topics
-from infrastructure.kafka.factory import consumer
-from infrastructure.kafka.kafka_python_topic import KafkaPythonTopic
+from infrastructure.kafka.clients import consumer
+from infrastructure.kafka.kafka_python_consumer import KafkaPythonTopic
 from tests.support.waiting import eventually
 
 

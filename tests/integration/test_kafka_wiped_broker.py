@@ -9,8 +9,8 @@ import pytest
 
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.kafka.admin import admin, ensure_topics, partition_counts
-from infrastructure.kafka.port import OutRecord, Publisher, PublishError
-from projections.ports import Record, Topic
+from infrastructure.kafka.ports import OutRecord, Publisher, PublishError
+from projections.core.ports import Record, Topic
 from tests.support.kafka_clients import Clients, clients, hand_over, library, out_records, publish_all, read
 from tests.support.servers import running
 from tests.support.waiting import eventually

@@ -7,14 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from domain.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec, LocalSchemaIds
 from domain.identifiers import aggregate_id
-from domain.riders import Riders
-from infrastructure.event_store.engine import writer_engine
-from infrastructure.event_store.factory import EventStoreFactory
-from infrastructure.event_store.log import PostgresHistory
+from domain.riders.application import Riders
+from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
+from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.snapshots import SnapshotRecorder
+from infrastructure.postgres.engine import writer_engine
 from tests.support.proofs import whole
 from tests.unit.given import NOW_MS, a_ping
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from infrastructure.event_store import migrations
-from infrastructure.event_store.engine import reader_engine
 from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.postgres import migrations
+from infrastructure.postgres.engine import reader_engine
 from tests.support.log_events import events_of
 
 

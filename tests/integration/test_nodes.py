@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.settings import Settings
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.settings.settings import Settings
 from tests.support.described_metrics import EXCEPTIONAL, named_in_deploy
 from tests.support.nodes import TOKENS, Node, metric_of, nodes
 from tests.support.waiting import eventually

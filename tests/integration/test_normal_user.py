@@ -13,7 +13,7 @@ from signal import SIGKILL
 
 import pytest
 
-from infrastructure.embedded.process import LAUNCHER
+from infrastructure.embedded.child_process import LAUNCHER
 from tests.support.serving import ROOT
 
 TRY = [sys.executable, "-c", "import tests.support.start_servers"]

@@ -13,17 +13,17 @@ import pytest
 from sqlalchemy import Engine, text
 
 from infrastructure.cdc.heartbeat import Heart
-from infrastructure.cdc.marks import Marks
-from infrastructure.event_store.engine import reader_engine, sink_engine, writer_engine
-from infrastructure.event_store.head import read_head
+from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.event_store.log_head import read_head
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.observability import metrics
 from infrastructure.observability.dead_rows import show_dead_rows
-from infrastructure.observability.stages import Progress, StageReporter, read_stages
-from infrastructure.postgres.sink import PostgresSink
-from projections.ports import Fence, ShardWrite
+from infrastructure.observability.stage_reports import Progress, StageReporter, read_stages
+from infrastructure.postgres.engine import reader_engine, sink_engine, writer_engine
+from infrastructure.postgres.projection_sink import PostgresSink
+from projections.core.ports import Fence, ShardWrite
 from projections.speed import SPEED
-from read_models import analytics_queries
+from read_models.analytics import queries as analytics_queries
 from tests.support.log_events import events_of
 from tests.support.waiting import eventually
 

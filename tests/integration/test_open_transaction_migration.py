@@ -6,13 +6,13 @@ import json
 
 from sqlalchemy import Engine, text
 
-from infrastructure.cdc.marks import Marks
-from infrastructure.event_store import migrations
-from infrastructure.event_store.engine import reader_engine, writer_engine
-from infrastructure.event_store.head import read_head
+from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.event_store.log_head import read_head
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.postgres.sink import PostgresSink
-from projections.ports import Fence, ShardWrite
+from infrastructure.postgres import migrations
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.projection_sink import PostgresSink
+from projections.core.ports import Fence, ShardWrite
 from projections.speed import SPEED
 from tests.support.log_events import events_of
 

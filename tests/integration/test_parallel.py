@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from infrastructure.cli.errors import UserError
-from infrastructure.cli.expected import expected_as_user_error
-from infrastructure.parallel import WorkerFailed, in_processes
-from projections.filler import LogHasHoles
-from projections.ports import PortUnavailable
+from infrastructure.cli.error_handling import expected_as_user_error
+from infrastructure.errors import UserError
+from infrastructure.process_pool import WorkerFailed, in_processes
+from projections.core.ports import PortUnavailable
+from projections.rebuild.catch_up import LogHasHoles
 
 
 class Unsendable(Exception):

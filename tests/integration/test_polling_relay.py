@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import Engine, event
 
 from infrastructure.cdc.polling_relay import RelayInUse
-from infrastructure.cdc.slot import SlotUnusable
+from infrastructure.cdc.replication_slot import SlotUnusable
 from infrastructure.cdc.wal_relay import ensure_slot
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.settings import Settings
-from infrastructure.status.relay import slot_line
+from infrastructure.settings.settings import Settings
+from infrastructure.status.lines import slot_line
 from tests.support.log_events import events_of
 from tests.support.relay_life import Life, Published, assert_whole, records_of, relay_of
 from tests.support.relay_load import with_topics

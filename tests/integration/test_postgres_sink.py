@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, select, text
 
-from infrastructure.event_store.engine import reader_engine, sink_engine
-from infrastructure.event_store.log import PostgresLog
-from infrastructure.postgres.sink import PostgresSink
-from infrastructure.postgres.statements import LOCK_SHARDS
-from projections.ports import Fence, LoggedEvent, PortUnavailable, Refused, ShardWrite, Snapshot
-from projections.runner import Runner
+from infrastructure.event_store.log_reader import PostgresLog
+from infrastructure.postgres.engine import reader_engine, sink_engine
+from infrastructure.postgres.projection_sink import PostgresSink
+from infrastructure.postgres.sink_statements import LOCK_SHARDS
+from projections.core.ports import Fence, LoggedEvent, PortUnavailable, Refused, ShardWrite, Snapshot
+from projections.live.stream_follower import Runner
 from read_models.rows import RowChange
 from tests.support.counted import COUNTED, counted, metadata
 from tests.support.memory_ports import MemoryLog, ScriptedTopic

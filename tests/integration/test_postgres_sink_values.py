@@ -24,9 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.postgres.sink import PostgresSink
-from projections.ports import Fence, Refused, ShardWrite
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.projection_sink import PostgresSink
+from projections.core.ports import Fence, Refused, ShardWrite
 from read_models.rows import RowChange, RowTable
 from tests.support.counted import COUNTED
 

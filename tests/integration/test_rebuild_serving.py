@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, event
 
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.observability.stages import Progress
-from infrastructure.rebuild.serving import GONE_AFTER_S, wait_followed
-from infrastructure.user_error import UserError
-from projections.digest import fold_digest
-from projections.generations import Generation
+from infrastructure.errors import UserError
+from infrastructure.observability.stage_reports import Progress
+from infrastructure.operations.rebuild import GONE_AFTER_S, wait_followed
+from infrastructure.postgres.engine import reader_engine
+from projections.digest.digest import fold_digest
+from projections.rebuild.generations import Generation
 from projections.speed import SPEED
 from tests.support.ended import ended
 from tests.support.reported import insert_report

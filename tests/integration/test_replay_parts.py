@@ -13,27 +13,26 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
-from domain.contracts import Codec
-from domain.features.speed_window import SpeedState
+from domain.events.contracts import Codec
+from domain.features.speed.window import SpeedState
 from infrastructure.embedded.postgres import Postgres
+from infrastructure.errors import UserError
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.event_store.discards import Discard, record_discard
-from infrastructure.event_store.engine import reader_engine, writer_engine
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.registry.connect import schema_ids
+from infrastructure.postgres.discards import Discard, record_discard
+from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.replay import parquet
-from infrastructure.replay.bulk import SMALL, merged_rows, replay_all
-from infrastructure.replay.history import make_history
-from infrastructure.replay.history_parts import HistoryRequest
-from infrastructure.replay.parts import parts_of
+from infrastructure.replay.all_keys import SMALL, merged_rows, parts_of, replay_all
 from infrastructure.replay.request import Request
-from infrastructure.settings import Settings
-from infrastructure.user_error import UserError
+from infrastructure.schema_registry.client import schema_ids
+from infrastructure.settings.settings import Settings
+from infrastructure.training_sets.feature_history import make_history
+from infrastructure.training_sets.history_shards import HistoryRequest
 from projections.analytics import ANALYTICS
 from projections.catalogue import DIGESTS
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
 from projections.speed import SPEED
-from read_models import speed
+from read_models.speed import view as speed
 from read_models.view import Limits
 from tests.support.many_events import START_MS, many_events
 from tests.support.servers import fresh_database

@@ -12,16 +12,16 @@ from sqlalchemy import Engine, text
 
 from domain.features.keyed_event import KeyedEvent
 from domain.identifiers import SHARDS, shard_of
-from infrastructure.checkpointing import CheckpointingSink
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.event_store.checkpoints import PostgresCheckpoints
-from infrastructure.event_store.engine import writer_engine
-from projections.checkpoints import EVERY, Checkpoint
-from projections.filler import Filler
+from infrastructure.postgres.engine import writer_engine
+from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.sinks.decorators import CheckpointingSink
+from projections.core.snapshots import EVERY, Checkpoint
+from projections.live.stream_follower import Limits
+from projections.rebuild.catch_up import Filler
 from projections.replay.as_of import AsOf
-from projections.replay.key import KeyReplay
-from projections.replay.shards import replay_shard
-from projections.runner import Limits
+from projections.replay.key_replay import KeyReplay
+from projections.replay.shard_replay import replay_shard
 from projections.speed import SPEED
 from tests.support.memory_ports import MemorySink
 from tests.support.recorded_log import CODEC, write

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from domain.contracts import Codec
+from domain.events.contracts import Codec
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.event_store.checkpoints import PostgresCheckpoints
-from infrastructure.event_store.engine import writer_engine
-from infrastructure.registry.connect import schema_ids
-from infrastructure.settings import Settings
+from infrastructure.postgres.engine import writer_engine
+from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.schema_registry.client import schema_ids
+from infrastructure.settings.settings import Settings
 from projections.replay.as_of import AsOf
-from projections.replay.key import KeyReplay
+from projections.replay.key_replay import KeyReplay
 from projections.speed import SPEED
-from read_models.speed import VIEW
+from read_models.speed.view import VIEW
 from tests.integration.test_backfill import backfilled
 from tests.support.proofs import whole
 from tests.support.replay_reference import KEPT, Window, effective_ms, speed_row

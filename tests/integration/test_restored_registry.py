@@ -11,11 +11,11 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
-from domain.contracts import NAMESPACE, current, split_frame
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.registry.store import RegistryStore
-from infrastructure.settings import Settings
-from infrastructure.topics import published_topic
+from domain.events.contracts import NAMESPACE, current, split_frame
+from infrastructure.kafka.topics import published_topic
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.schema_registry.store import RegistryStore
+from infrastructure.settings.settings import Settings
 from tests.support.locations import read_records
 from tests.support.nodes import TOKENS, Node
 from tests.support.waiting import eventually

@@ -9,17 +9,16 @@ import pytest
 from sqlalchemy import Engine, text
 
 from domain.identifiers import shard_of
-from infrastructure.cdc.guard import beyond_this_log
-from infrastructure.cdc.marks import AnotherLog
-from infrastructure.cdc.slot import SlotUnusable, make_slot
-from infrastructure.cdc.topic_check import check_topic
-from infrastructure.cdc.wal_relay import ensure_slot
-from infrastructure.event_store import restores
-from infrastructure.event_store.engine import reader_engine
+from infrastructure.cdc.relay_checkpoint import AnotherLog
+from infrastructure.cdc.replication_slot import SlotUnusable, make_slot
+from infrastructure.cdc.topic_monitor import check_topic
+from infrastructure.cdc.wal_relay import beyond_this_log, ensure_slot
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.kafka.port import LastRecord
+from infrastructure.kafka.ports import LastRecord
+from infrastructure.postgres import restore_findings as restores
+from infrastructure.postgres.engine import reader_engine
 from infrastructure.replay.store import log_upto
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from tests.support.log_events import events_of
 from tests.support.relay_life import Life, records_of
 from tests.support.relay_load import with_topics

@@ -12,21 +12,21 @@ import msgspec
 import pytest
 import redis
 
-from domain.contracts import Codec, LocalSchemaIds
-from infrastructure.embedded.ports import free_port
+from domain.events.contracts import Codec, LocalSchemaIds
+from infrastructure.embedded.server import free_port
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.kafka.admin import admin, ensure_topics
-from infrastructure.publication.factory import publishing
-from infrastructure.publication.kafka_topic import KafkaCompactedTopic
+from infrastructure.kafka.topics import published_topic
 from infrastructure.redis.connection import connect
-from infrastructure.redis.sink import RedisSink
-from infrastructure.settings import Settings
-from infrastructure.topics import published_topic
+from infrastructure.redis.projection_sink import RedisSink
+from infrastructure.settings.settings import Settings
+from infrastructure.sinks.compacted_topic_factory import publishing
+from infrastructure.sinks.topic_publisher import KafkaCompactedTopic
+from projections.core.ports import LoggedEvent, PortUnavailable, Sink
+from projections.core.projection import Projection
+from projections.live.stream_follower import Runner
 from projections.locations import LOCATIONS
-from projections.ports import LoggedEvent, PortUnavailable, Sink
-from projections.protocol import Projection
-from projections.runner import Runner
-from read_models.location import TOPIC
+from read_models.locations.state import TOPIC
 from tests.support.locations import compacted, highest, read_locations, read_records
 from tests.support.locations_world import HISTORY, OTHER, folded
 from tests.support.memory_ports import MemoryLog, ScriptedTopic

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from litestar import Litestar
 
-from domain.contracts import contracts
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.http.registry_routes import registry_router
-from infrastructure.registry.store import RegistryStore
+from domain.events.contracts import contracts
+from infrastructure.http.schema_registry.router import registry_router
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.schema_registry.store import RegistryStore
 from tests.integration.test_command_line import ridelog
 from tests.support.command_line import run_here
 from tests.support.http_server import served

@@ -14,8 +14,8 @@ import pytest
 import redis
 
 from infrastructure.embedded.data_dir import read_run_info
-from infrastructure.embedded.postgres_files import processes_in
-from infrastructure.supervision.service import Command, Program, last_words
+from infrastructure.embedded.postgres_cluster import processes_in
+from infrastructure.embedded.service import Command, Program, last_words
 from tests.support.proofs import whole
 from tests.support.serving import Serving, all_gone, serving
 from tests.support.waiting import eventually

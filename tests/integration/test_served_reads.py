@@ -7,13 +7,12 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, text
 
-from infrastructure.event_store.engine import reader_engine, writer_engine
-from infrastructure.event_store.generations import PostgresGenerations
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.served_log import add, known, trim
-from infrastructure.event_store.served_reads import PostgresServedReads
-from projections.digest import fold_digest
-from projections.parity.served import ServedRead, Tally, WrongCheckpoint
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.generations import PostgresGenerations
+from infrastructure.postgres.served_reads import PostgresServedReads, add, known, trim
+from projections.digest.digest import fold_digest
+from projections.parity.served_reads import ServedRead, Tally, WrongCheckpoint
 from projections.speed import SPEED
 from read_models.view import Limits
 from tests.support.log_events import events_of

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from domain.identifiers import shard_of
-from infrastructure.event_store.engine import reader_engine, sink_engine, writer_engine
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.settings import Settings
+from infrastructure.postgres.engine import reader_engine, sink_engine, writer_engine
+from infrastructure.settings.settings import Settings
 from tests.support.database_settings import HOSTILE, set_for_database
 from tests.support.log_events import events_of
 from tests.support.nodes import TOKENS, Node

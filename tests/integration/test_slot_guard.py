@@ -10,14 +10,14 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
-from infrastructure.cdc.marks import AnotherLog, Marks
-from infrastructure.cdc.slot import slot_state
-from infrastructure.cdc.stream import SlotInUse, StreamLost
+from infrastructure.cdc.relay_checkpoint import AnotherLog, Marks
+from infrastructure.cdc.replication_slot import slot_state
+from infrastructure.cdc.replication_stream import SlotInUse, StreamLost
 from infrastructure.cdc.wal_relay import ensure_slot
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.event_store.head import read_head
+from infrastructure.event_store.log_head import read_head
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from tests.support.log_events import events_of
 from tests.support.relay_life import Life, assert_whole, records_of
 from tests.support.relay_load import with_topics, writing

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
-from domain.features.speed_estimate import robust_speed_mps
-from domain.features.speed_window import WINDOW_PINGS, WindowPing
+from domain.features.speed.estimate import robust_speed_mps
+from domain.features.speed.window import WINDOW_PINGS, WindowPing
 from tests.support.tracks import folder, rows
 
 MAX_ACCURACY_M = 20.0

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from domain.features.speed_estimate import robust_speed_mps
+from domain.features.speed.estimate import robust_speed_mps
 from tests.integration.test_speed_estimate_real_tracks import Track, rides
 from tests.support.resent_fixes import metres, moving_windows, resend
 

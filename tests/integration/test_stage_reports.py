@@ -12,9 +12,8 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine
 
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.log import PostgresLog
-from infrastructure.observability.stages import (
+from infrastructure.event_store.log_reader import PostgresLog
+from infrastructure.observability.stage_reports import (
     Progress,
     StageReporter,
     forget_host,
@@ -22,8 +21,9 @@ from infrastructure.observability.stages import (
     newest,
     read_stages,
 )
-from infrastructure.processes.observer import Observer
-from projections.shards import Counters
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.processes.worker_metrics import Observer
+from projections.core.shard_processor import Counters
 from projections.speed import SPEED
 from tests.support.ended import ended
 from tests.support.reported import insert_report

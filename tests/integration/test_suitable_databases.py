@@ -19,13 +19,12 @@ from psycopg2 import sql
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from infrastructure.cdc.slot import SlotUnusable
-from infrastructure.embedded.ports import free_port
+from infrastructure.cdc.replication_slot import SlotUnusable
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.event_store.engine import sqlalchemy_url
-from infrastructure.event_store.hosts import libpq_parameters
+from infrastructure.embedded.server import free_port
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.settings import Settings
+from infrastructure.postgres.engine import libpq_parameters, sqlalchemy_url
+from infrastructure.settings.settings import Settings
 from tests.support.command_line import run_here
 from tests.support.log_events import events_of
 from tests.support.nodes import TOKENS, Node

@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import Engine, text
 
 from domain.identifiers import shard_of
-from infrastructure.cdc.slot import SlotUnusable, ensure_publication, make_slot, slot_state
-from infrastructure.cdc.stream import SlotInUse
+from infrastructure.cdc.replication_slot import SlotUnusable, ensure_publication, make_slot, slot_state
+from infrastructure.cdc.replication_stream import SlotInUse
 from infrastructure.cdc.wal_relay import ensure_slot
-from infrastructure.event_store.engine import writer_engine
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.kafka.admin import ensure_topics
-from infrastructure.settings import Settings
-from infrastructure.topics import topics
+from infrastructure.kafka.topics import topics
+from infrastructure.postgres.engine import writer_engine
+from infrastructure.settings.settings import Settings
 from tests.support.log_events import events_of
 from tests.support.relay_life import Life, published, relay_of
 from tests.support.waiting import eventually

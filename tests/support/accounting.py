@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from sqlalchemy import text
 
-from domain.contracts import Codec
+from domain.events.contracts import Codec
 from domain.features.keyed_event import KeyedEvent
 from domain.identifiers import SHARDS, shard_of
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.generations import PostgresGenerations
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.redis.connection import connect
-from infrastructure.registry.connect import schema_ids
-from infrastructure.settings import Settings
+from infrastructure.schema_registry.client import schema_ids
+from infrastructure.settings.settings import Settings
 from projections.analytics import ANALYTICS
-from projections.generations import is_kept_up
+from projections.rebuild.generations import is_kept_up
 from projections.speed import SPEED
-from read_models.keys import state_key
+from read_models.redis_keys import state_key
 from tests.support.consumed import arrived
 from tests.support.locations import read_locations
 from tests.support.ridelog import Ridelog

@@ -13,9 +13,8 @@ from signal import SIGTERM, Signals
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infrastructure.embedded.ports import free_port, listens
-from infrastructure.embedded.process import Spec, plain_environment
-from infrastructure.embedded.server import EmbeddedServer, ServerError
+from infrastructure.embedded.child_process import Spec, plain_environment
+from infrastructure.embedded.server import EmbeddedServer, ServerError, free_port, listens
 
 # Small and quick to start: a test's broker shares two cores with all that it is to serve.
 JAVA = (

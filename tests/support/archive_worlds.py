@@ -11,12 +11,12 @@ from uuid import UUID
 from sqlalchemy import Engine, text
 
 from domain.identifiers import aggregate_id
+from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.event_store.checkpoints import PostgresCheckpoints
-from infrastructure.event_store.engine import reader_engine, writer_engine
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.stored import LogEvent
-from projections.checkpoints import Checkpoints
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.snapshots import PostgresCheckpoints
+from projections.core.snapshots import Checkpoints
 from projections.replay.archive import Archive
 from projections.speed import SPEED
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints

@@ -8,7 +8,7 @@ from typing import Any
 
 import fastavro
 
-from domain.contracts import Contract, contracts, frame
+from domain.events.contracts import Contract, contracts, frame
 
 
 def framed_under(contract: Contract, data: Mapping[str, Any], schema_id: int | None = None) -> bytes:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from sqlalchemy import create_engine, text
 
-from domain.contracts import Codec, LocalSchemaIds
-from infrastructure.event_store.engine import sqlalchemy_url
+from domain.events.contracts import Codec, LocalSchemaIds
+from infrastructure.postgres.engine import sqlalchemy_url
 
 _EVENTS = text(
     "SELECT position, (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded_us, aggregate_key, version,"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, Text
 
 from domain.features.keyed_event import KeyedEvent
-from projections.protocol import Projection
+from projections.core.projection import Projection
 from read_models.rows import RowChange, RowTable
 
 metadata = MetaData()

@@ -12,10 +12,9 @@ from typing import Any
 import httpx
 from sqlalchemy import make_url
 
-from infrastructure.embedded.ports import free_port, listens
-from infrastructure.embedded.process import Spec, plain_environment
-from infrastructure.embedded.server import EmbeddedServer, ServerError
-from infrastructure.settings import Settings
+from infrastructure.embedded.child_process import Spec, plain_environment
+from infrastructure.embedded.server import EmbeddedServer, ServerError, free_port, listens
+from infrastructure.settings.settings import Settings
 from tests.support.serving import ROOT
 from tests.support.waiting import eventually
 

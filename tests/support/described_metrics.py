@@ -11,7 +11,8 @@ import yaml
 from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from infrastructure.observability import debezium, metrics
+from infrastructure.observability import debezium_metrics as debezium
+from infrastructure.observability import metrics
 from tests.support.serving import ROOT
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from infrastructure.observability.stages import instance_of
+from infrastructure.observability.stage_reports import instance_of
 
 
 def ended() -> str:

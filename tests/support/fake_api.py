@@ -15,7 +15,7 @@ import msgspec
 
 from domain.errors import PingRejected
 from domain.gps_ping import GpsPing, parse_ping
-from infrastructure.http.bodies import decode_json
+from infrastructure.http.request_body import decode_json
 
 
 class Fault(Enum):

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import uvicorn
 from litestar import Litestar
 
-from infrastructure.embedded.ports import free_port
-from infrastructure.processes.http_limits import ConnectionLimits
-from infrastructure.processes.http_server import server_config
+from infrastructure.embedded.server import free_port
+from infrastructure.http_server.connections import ConnectionLimits
+from infrastructure.http_server.server import server_config
 from tests.support.waiting import eventually
 
 

@@ -8,16 +8,16 @@ from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from infrastructure.kafka.admin import ensure_topics
-from infrastructure.kafka.confluent_publisher import ConfluentPublisher
-from infrastructure.kafka.confluent_topic import ConfluentTopic
-from infrastructure.kafka.gathered import GatheredTopic
-from infrastructure.kafka.kafka_python_publisher import KafkaPythonPublisher
-from infrastructure.kafka.kafka_python_topic import KafkaPythonTopic
-from infrastructure.kafka.memory import MemoryBroker
-from infrastructure.kafka.memory_publisher import MemoryPublisher
-from infrastructure.kafka.memory_topic import MemoryTopic
-from infrastructure.kafka.port import OutRecord, Publisher
-from projections.ports import Record, Topic
+from infrastructure.kafka.confluent_consumer import ConfluentTopic
+from infrastructure.kafka.confluent_producer import ConfluentPublisher
+from infrastructure.kafka.consumer_decorators import GatheredTopic
+from infrastructure.kafka.kafka_python_consumer import KafkaPythonTopic
+from infrastructure.kafka.kafka_python_producer import KafkaPythonPublisher
+from infrastructure.kafka.ports import OutRecord, Publisher
+from projections.core.ports import Record, Topic
+from tests.support.ports_in_memory.kafka_broker import MemoryBroker
+from tests.support.ports_in_memory.kafka_publisher import MemoryPublisher
+from tests.support.ports_in_memory.kafka_topic import MemoryTopic
 from tests.support.waiting import eventually
 
 QUEUE = 100_000

@@ -10,7 +10,7 @@ from typing import Any
 import fastavro
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from domain.contracts import current, split_frame
+from domain.events.contracts import current, split_frame
 from tests.support.consumed import arrived
 
 SCHEMA = fastavro.parse_schema(current("RiderLocation").schema)

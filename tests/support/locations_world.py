@@ -9,11 +9,11 @@ from typing import Any
 
 from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import LocationState, fold
+from projections.core.ports import LoggedEvent, Sink
+from projections.core.projection import Projection
+from projections.live.stream_follower import Runner
 from projections.locations import LOCATIONS
-from projections.ports import LoggedEvent, Sink
-from projections.protocol import Projection
-from projections.runner import Runner
-from read_models.location import values
+from read_models.locations.state import values
 from tests.support.locations import compacted, highest
 from tests.support.memory_ports import Away, MemoryLog, MemorySink, ScriptedTopic
 from tests.support.memory_publication import PARTITIONS, Published

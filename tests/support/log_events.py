@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from domain.identifiers import aggregate_id
-from infrastructure.event_store.stored import LogEvent
+from infrastructure.event_store.aggregates import LogEvent
 
 
 def events_of(key: str, first: int, count: int, payload: bytes = b"x" * 90) -> list[LogEvent]:

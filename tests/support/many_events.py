@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from domain.contracts import Codec
+from domain.events.contracts import Codec
 from domain.gps_ping import parse_ping, record_of
 from domain.identifiers import aggregate_id
-from infrastructure.event_store.stored import LogEvent
+from infrastructure.event_store.aggregates import LogEvent
 
 START_MS = 1_790_000_000_000
 

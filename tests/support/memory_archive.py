@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from projections.checkpoints import EVERY, MAX_STARTS, Checkpoint, Kept, Start, Stretch
-from projections.ports import LoggedEvent
+from projections.core.ports import LoggedEvent
+from projections.core.snapshots import EVERY, MAX_STARTS, Checkpoint, Kept, Start, Stretch
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
 from tests.support.memory_ports import MemoryLog
@@ -111,7 +111,7 @@ class MemoryArchive(MemoryLog):
 
 
 class MemoryCheckpoints:
-    """``projections.checkpoints.Checkpoints`` beside ``log``, on the grid of ``every``."""
+    """``projections.core.snapshots.Checkpoints`` beside ``log``, on the grid of ``every``."""
 
     def __init__(self, log: MemoryArchive, every: int = EVERY) -> None:
         self._log = log

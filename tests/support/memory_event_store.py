@@ -10,12 +10,12 @@ from uuid import UUID
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.popo import POPOAggregateRecorder, POPOApplicationRecorder
 
-from domain.recording import PingIdentity, Recorded, RecordedPayload, Redecide
-from domain.rider import Rider
+from domain.event_store import PingIdentity, Recorded, RecordedPayload, Redecide
+from domain.riders.rider import Rider
+from infrastructure.event_store.aggregates import LogEvent, classified
 from infrastructure.event_store.append import EMPTY, conflicting, recorded_times
-from infrastructure.event_store.head import Head
+from infrastructure.event_store.log_head import Head
 from infrastructure.event_store.recorder import now_ms
-from infrastructure.event_store.stored import LogEvent, classified
 
 
 class MemoryEventStore(POPOApplicationRecorder):

@@ -1,4 +1,4 @@
-"""``projections.generations.Generations`` in memory."""
+"""``projections.rebuild.generations.Generations`` in memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from projections.digest import fold_digest
-from projections.generations import Generation, NotSwitched, State
-from projections.protocol import Projection
+from projections.core.projection import Projection
+from projections.digest.digest import fold_digest
+from projections.rebuild.generations import Generation, NotSwitched, State
 
 
 class MemoryGenerations:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from domain.identifiers import SHARDS, shard_of
 from projections.catalogue import PROJECTIONS
-from projections.ports import Fence, LoggedEvent, LogHead, Parked, PortUnavailable, Record, ShardWrite, Snapshot
+from projections.core.ports import Fence, LoggedEvent, LogHead, Parked, PortUnavailable, Record, ShardWrite, Snapshot
 from read_models.rows import RowChange, merged
 
 TOPIC = "gps-pings"

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from domain.contracts import Codec, LocalSchemaIds
-from infrastructure.kafka.memory import MemoryBroker, UnknownPartition
-from infrastructure.kafka.memory_publisher import MemoryPublisher
-from infrastructure.kafka.port import OutRecord
-from infrastructure.publication.marks import Mark, Move
-from infrastructure.publication.outlet import Outlet
-from infrastructure.publication.records import PublishedRecords
-from infrastructure.publication.sink import PublishedSink
+from domain.events.contracts import Codec, LocalSchemaIds
+from infrastructure.kafka.ports import OutRecord
+from infrastructure.sinks.compacted_topic import PublishedSink
+from infrastructure.sinks.published_checkpoints import Mark, Move
+from infrastructure.sinks.topic_publisher import Outlet, PublishedRecords
+from projections.core.ports import Log, PortUnavailable, Sink
+from projections.core.projection import Projection
 from projections.locations import LOCATIONS
-from projections.ports import Log, PortUnavailable, Sink
-from projections.protocol import Projection
 from tests.support.memory_ports import MemorySink
+from tests.support.ports_in_memory.kafka_broker import MemoryBroker, UnknownPartition
+from tests.support.ports_in_memory.kafka_publisher import MemoryPublisher
 
 TOPIC = "rider-locations"
 PARTITIONS = 8
@@ -27,7 +26,7 @@ def nothing(*_: object) -> None:
 
 
 class MemoryMarks:
-    """``infrastructure.publication.marks.Marks``; the hooks may raise or interfere."""
+    """``infrastructure.sinks.published_checkpoints.Marks``; the hooks may raise or interfere."""
 
     def __init__(self) -> None:
         self.held: dict[int, Mark] = {}

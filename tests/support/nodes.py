@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from infrastructure.embedded.data_dir import read_run_info
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from tests.support.serving import ROOT
 from tests.support.waiting import eventually
 

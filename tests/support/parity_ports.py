@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from projections.checkpoints import Checkpoint, Kept, Start, Stretch
-from projections.digest import fold_digest, view_digest
-from projections.parity.served import LoggedRead, ServedRead, Verdict, WrongCheckpoint
-from projections.ports import LoggedEvent
-from projections.protocol import Projection
+from projections.core.ports import LoggedEvent
+from projections.core.projection import Projection
+from projections.core.snapshots import Checkpoint, Kept, Start, Stretch
+from projections.digest.digest import fold_digest, view_digest
+from projections.parity.served_reads import LoggedRead, ServedRead, Verdict, WrongCheckpoint
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon
 from read_models.view import Limits, body_of

@@ -10,14 +10,14 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from domain.contracts import Codec, LocalSchemaIds, current, frame, split_frame
+from domain.events.contracts import Codec, LocalSchemaIds, current, frame, split_frame
 from domain.gps_ping import GpsPing, parse_ping, record_of
 from domain.identifiers import aggregate_id
-from infrastructure.event_store.engine import reader_engine, writer_engine
+from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.stored import LogEvent
-from infrastructure.registry.connect import schema_ids
-from infrastructure.settings import Settings
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.schema_registry.client import schema_ids
+from infrastructure.settings.settings import Settings
 
 UNKNOWN_SCHEMA = 9_999_001
 

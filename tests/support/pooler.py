@@ -15,8 +15,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.engine import make_url
 
-from infrastructure.event_store.engine import sqlalchemy_url
-from infrastructure.event_store.hosts import libpq_parameters
+from infrastructure.postgres.engine import libpq_parameters, sqlalchemy_url
 
 SSL, GSS = 80877103, 80877104
 

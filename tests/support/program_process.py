@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from infrastructure.cdc.marks import Marks
-from infrastructure.observability.stages import STANDBY, instance_of, read_stages
-from infrastructure.settings import Settings
+from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.observability.stage_reports import STANDBY, instance_of, read_stages
+from infrastructure.settings.settings import Settings
 from tests.support.serving import ROOT
 from tests.support.waiting import eventually
 

@@ -7,13 +7,13 @@ from typing import Any
 import redis
 
 from domain.identifiers import SHARDS
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.log import PostgresLog
-from infrastructure.kafka.factory import make_topic
-from infrastructure.redis.sink import RedisSink
-from infrastructure.settings import Settings
-from infrastructure.topics import topics
-from projections.runner import Runner
+from infrastructure.event_store.log_reader import PostgresLog
+from infrastructure.kafka.clients import make_topic
+from infrastructure.kafka.topics import topics
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.redis.projection_sink import RedisSink
+from infrastructure.settings.settings import Settings
+from projections.live.stream_follower import Runner
 from projections.speed import SPEED
 from tests.support.recorded_log import CODEC
 from tests.support.waiting import eventually

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from domain.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec, LocalSchemaIds
 from domain.identifiers import aggregate_id
+from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.stored import LogEvent
 
 CODEC = Codec(LocalSchemaIds())
 

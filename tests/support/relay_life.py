@@ -10,12 +10,12 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from sqlalchemy import Engine
 
 from domain.identifiers import shard_of
-from infrastructure.cdc.marks import Marks
 from infrastructure.cdc.polling_relay import PollingRelay, RelayInUse, polling_relay
-from infrastructure.cdc.stream import SlotInUse
+from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.cdc.replication_stream import SlotInUse
 from infrastructure.cdc.wal_relay import WalRelay, wal_relay
-from infrastructure.settings import Settings
-from infrastructure.topics import topics
+from infrastructure.kafka.topics import topics
+from infrastructure.settings.settings import Settings
 from tests.support.consumed import arrived
 from tests.support.waiting import eventually
 

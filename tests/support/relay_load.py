@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from infrastructure.event_store.engine import writer_engine
-from infrastructure.event_store.head import read_head
+from infrastructure.event_store.log_head import read_head
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.kafka.admin import ensure_topics
-from infrastructure.settings import Settings
-from infrastructure.topics import topics
+from infrastructure.kafka.topics import topics
+from infrastructure.postgres.engine import writer_engine
+from infrastructure.settings.settings import Settings
 from tests.support.log_events import events_of
 
 

@@ -6,16 +6,16 @@ import random
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
-from infrastructure.cdc.events_table import Chunk
-from infrastructure.cdc.keeper import MarkKeeper
-from infrastructure.cdc.outflow import Outflow
-from infrastructure.cdc.poller import Poller
-from infrastructure.cdc.rows import converter
-from infrastructure.cdc.stream import Batch
+from infrastructure.cdc.gap_fill import Chunk
+from infrastructure.cdc.in_flight import Outflow
+from infrastructure.cdc.polling_relay import Poller
+from infrastructure.cdc.relay_checkpoint import MarkKeeper
+from infrastructure.cdc.replication_stream import Batch
+from infrastructure.cdc.row_to_record import converter
 from infrastructure.cdc.tailer import Tailer
 from infrastructure.cdc.wal_filter import WalFilter
-from infrastructure.kafka.port import OutRecord
-from infrastructure.kafka.tokens import Token, Tokens
+from infrastructure.kafka.delivery_tracker import Token, Tokens
+from infrastructure.kafka.ports import OutRecord
 from tests.unit.scripted_tailer import OURS, heartbeat, transaction
 from tests.unit.test_pgoutput import relation, row
 

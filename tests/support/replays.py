@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from domain.contracts import UndecodableError
+from domain.events.contracts import UndecodableError
 from domain.features.keyed_event import KeyedEvent
-from projections.ports import LoggedEvent
-from projections.protocol import Projection
+from projections.core.ports import LoggedEvent
+from projections.core.projection import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import AsOf, Horizon
-from projections.replay.key import KeyReplay
+from projections.replay.key_replay import KeyReplay
 from read_models.rows import RowChange, merged
-from read_models.speed import VIEW
+from read_models.speed.view import VIEW
 from read_models.view import Limits
 from tests.support import replay_reference as reference
 from tests.support.memory_archive import MemoryArchive

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from math import cos, hypot, radians
 
-from domain.features.speed_window import WINDOW_PINGS, WindowPing
+from domain.features.speed.window import WINDOW_PINGS, WindowPing
 
 TICK_MS = 1_000
 TRUTH_MS = 4_000

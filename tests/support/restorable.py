@@ -14,22 +14,21 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from sqlalchemy import text
 
-from domain.contracts import Codec
+from domain.events.contracts import Codec
 from domain.gps_ping import parse_ping
-from domain.riders import Riders
+from domain.riders.application import Riders
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.embedded.postgres_files import make_database
+from infrastructure.embedded.postgres_cluster import make_database
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
-from infrastructure.event_store.engine import reader_engine, writer_engine
-from infrastructure.event_store.factory import EventStoreFactory
-from infrastructure.event_store.head import read_head
-from infrastructure.event_store.log import PostgresHistory
-from infrastructure.event_store.migrations import upgrade
+from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
+from infrastructure.event_store.log_head import read_head
+from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.event_store.snapshots import SnapshotRecorder
-from infrastructure.registry.connect import schema_ids
-from infrastructure.settings import Settings
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.postgres.migrations import upgrade
+from infrastructure.schema_registry.client import schema_ids
+from infrastructure.settings.settings import Settings
 from tests.support.accounting import Identity
 from tests.support.consumed import arrived
 from tests.support.servers import UNDURABLE, running

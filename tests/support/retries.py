@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from domain.contracts import UndecodableError
-from projections.folding import Decode
-from projections.parking import Parking
-from projections.runner import Runner
+from domain.events.contracts import UndecodableError
+from projections.core.fold import Decode
+from projections.core.parked_keys import Parking
+from projections.live.stream_follower import Runner
 from projections.speed import SPEED
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import ping_data

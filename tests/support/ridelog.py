@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from infrastructure.embedded.data_dir import RunInfo, read_run_info
-from infrastructure.embedded.stale import Recorded
+from infrastructure.embedded.pid_file import Recorded
 from infrastructure.supervision.readiness import program_of
 from tests.support.command_line import run_here
 from tests.support.serving import ROOT

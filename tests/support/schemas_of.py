@@ -9,8 +9,8 @@ import msgspec
 import psycopg2
 from psycopg2 import sql
 
-from infrastructure.event_store.migrations import upgrade
-from infrastructure.settings import Settings
+from infrastructure.postgres.migrations import upgrade
+from infrastructure.settings.settings import Settings
 
 
 def with_schema(url: str, schema: str) -> str:

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._scram import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 from cryptography.hazmat.primitives import serialization
 
-from infrastructure.embedded.ports import free_port
+from infrastructure.embedded.server import free_port
 from tests.support.apache_kafka import Node
 
 CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAA"

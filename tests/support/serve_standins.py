@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infrastructure.embedded.data_dir import RunInfo
-from infrastructure.settings import Settings
+from infrastructure.embedded.service import Command, Service
+from infrastructure.errors import UserError
+from infrastructure.settings.settings import Settings
 from infrastructure.supervision.serve import Parts, serve
-from infrastructure.supervision.service import Command, Service
-from infrastructure.user_error import UserError
 
 STANDIN = str(Path(__file__).with_name("standin.py"))
 

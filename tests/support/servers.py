@@ -62,7 +62,7 @@ def copy_prepared_postgres(data_dir: Path) -> None:
 
 def make_template(server: Postgres) -> None:
     """A migrated database to copy for each test: migrating each one would cost most of the test's time."""
-    from infrastructure.event_store.migrations import upgrade
+    from infrastructure.postgres.migrations import upgrade
 
     with _administration(server) as cursor:
         cursor.execute("SELECT count(*) FROM pg_database WHERE datname = %s", (TEMPLATE,))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from infrastructure.embedded.identity import start_mark
-from infrastructure.embedded.stale import Recorded
+from infrastructure.embedded.pid_file import Recorded
+from infrastructure.embedded.process_identity import start_mark
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from domain.features.keyed_event import KeyedEvent
-from projections.ports import LoggedEvent
+from projections.core.ports import LoggedEvent
 from projections.speed import SPEED
 
 

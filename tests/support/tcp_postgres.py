@@ -7,9 +7,9 @@ from typing import Any
 
 import psycopg2
 
-from infrastructure.embedded.ports import free_port
+from infrastructure.embedded.child_process import Spec
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.embedded.process import Spec
+from infrastructure.embedded.server import free_port
 from tests.support.servers import UNDURABLE
 from tests.support.waiting import eventually
 

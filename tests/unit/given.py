@@ -9,7 +9,7 @@ import pytest
 
 from domain.errors import DomainError
 from domain.gps_ping import GpsPing, parse_ping
-from domain.rider import Rider
+from domain.riders.rider import Rider
 
 NOW_MS = 1_790_000_000_000
 

@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from domain.features.keyed_event import KeyedEvent
-from domain.features.speed_window import SpeedState
+from domain.features.speed.window import SpeedState
 from domain.identifiers import SHARDS
-from projections.filler import Filler
-from projections.generations import Generation, active
-from projections.patience import Patience
-from projections.protocol import Projection
-from projections.rebuild import Rebuild, Tools
-from projections.runner import Runner
+from projections.core.projection import Projection
+from projections.core.retry import Patience
+from projections.live.stream_follower import Runner
+from projections.rebuild.catch_up import Filler
+from projections.rebuild.generations import Generation, active
+from projections.rebuild.rebuild import Rebuild, Tools
 from projections.speed import SPEED
 from tests.support.memory_generations import MemoryGenerations
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic

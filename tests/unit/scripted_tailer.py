@@ -7,14 +7,14 @@ import struct
 from collections.abc import Sequence
 from uuid import UUID
 
-from infrastructure.cdc.events_table import Chunk
+from infrastructure.cdc.gap_fill import Chunk
 from infrastructure.cdc.heartbeat import PREFIX, Beat
-from infrastructure.cdc.outflow import Outflow
-from infrastructure.cdc.rows import converter
-from infrastructure.cdc.stream import Batch
+from infrastructure.cdc.in_flight import Outflow
+from infrastructure.cdc.replication_stream import Batch
+from infrastructure.cdc.row_to_record import converter
 from infrastructure.cdc.tailer import Tailer
 from infrastructure.cdc.wal_filter import LogIdentity, WalFilter
-from infrastructure.kafka.port import OutRecord
+from infrastructure.kafka.ports import OutRecord
 from tests.unit.test_pgoutput import begin, commit, insert, row
 
 LOG_ID = UUID(int=7)

@@ -11,14 +11,11 @@ from hypothesis import strategies as st
 
 from domain.errors import GpsWeekRollover, InvalidType, NullIsland, PingRejected, TimestampInFuture
 from domain.gps_ping import FUTURE_TOLERANCE_MS
-from infrastructure.backfill.books import Books
-from infrastructure.backfill.judging import judged
-from infrastructure.backfill.phases import sort_rows
-from infrastructure.backfill.runs import BLOCK, Entry, read_run, write_run
-from infrastructure.backfill.sorting import Sorter
-from infrastructure.client.imports.columns import find_columns
-from infrastructure.client.imports.csv_rows import Row, Source, open_source, to_row
-from infrastructure.user_error import UserError
+from infrastructure.errors import UserError
+from infrastructure.imports.backfill import judged, sort_rows
+from infrastructure.imports.csv_reader import Row, Source, find_columns, open_source, to_row
+from infrastructure.imports.external_sort import BLOCK, Entry, Sorter, read_run, write_run
+from infrastructure.imports.report import Books
 from tests.unit.given import NOW_MS, a_ping
 
 HEADER = ("rider_id", "latitude", "longitude", "event_timestamp_ms", "seen")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kafka.errors import KafkaError
 
-from infrastructure.supervision.broker_limit import COUNT_EVERY_S, DRAIN_S, BrokerLimit
+from infrastructure.supervision.broker_memory_limit import COUNT_EVERY_S, DRAIN_S, BrokerLimit
 
 
 class Calls:

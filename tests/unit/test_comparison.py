@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from projections.comparison import EXAMPLES, Comparison, digest
-from projections.ports import Fence, Parked, Snapshot
-from projections.protocol import Projection
+from projections.core.ports import Fence, Parked, Snapshot
+from projections.core.projection import Projection
+from projections.rebuild.comparison import EXAMPLES, Comparison, digest
 from projections.speed import SPEED
 
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from infrastructure.cli.serve import parse_only
-from infrastructure.settings import Settings
-from infrastructure.settings_tokens import short_tokens_warning
+from infrastructure.settings.settings import Settings
+from infrastructure.settings.tokens import short_tokens_warning
 from tests.support.serving import ROOT
 
 DEPLOY = ROOT / "deploy"

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from domain.contracts import Contract
-from infrastructure.registry.checking import check_releases
-from infrastructure.registry.evolution import contract_problems
-from infrastructure.registry.levels import Level, Old, level_problems
+from domain.events.contracts import Contract
+from infrastructure.schema_registry.compatibility import Level, Old, level_problems
+from infrastructure.schema_registry.release_check import check_releases, contract_problems
 
 Field = dict[str, Any]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "schemas.md"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.contracts import (
+from domain.events.contracts import (
     MAGIC,
     NAMESPACE,
     Codec,
@@ -23,7 +23,7 @@ from domain.contracts import (
 )
 from domain.gps_ping import parse_ping
 from domain.identifiers import derive_event_id
-from domain.rider import RIDER_EVENTS, Rider
+from domain.riders.rider import RIDER_EVENTS, Rider
 from tests.support.avro_frames import framed_under
 
 RELEASED = {

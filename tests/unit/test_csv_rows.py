@@ -10,15 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.client.batches import body, encode, split
-from infrastructure.client.imports.cells import BadCell, number, ping_of_cells
-from infrastructure.client.imports.columns import find_columns
-from infrastructure.client.imports.csv_rows import Row, Source, open_source, rows, to_row
-from infrastructure.client.imports.importer import Importer, Plan
-from infrastructure.client.imports.pacing import EARLY_S, Pacer
-from infrastructure.client.receipts import Receipt, Rejection
-from infrastructure.client.retries import FIRST_S, LONGEST_ASKED_S, LONGEST_S, pause_s
-from infrastructure.user_error import UserError
+from infrastructure.client.client import FIRST_S, LONGEST_ASKED_S, LONGEST_S, pause_s
+from infrastructure.client.messages import Receipt, Rejection, body, encode, split
+from infrastructure.errors import UserError
+from infrastructure.imports.csv_reader import (
+    BadCell,
+    Row,
+    Source,
+    find_columns,
+    number,
+    open_source,
+    ping_of_cells,
+    rows,
+    to_row,
+)
+from infrastructure.imports.importer import EARLY_S, Importer, Pacer, Plan
 
 HEADER = ("rider_id", "latitude", "longitude", "event_timestamp_ms", "accuracy_meters", "speed_mps", "event_id")
 SOURCE = Source(Path("some.csv"), HEADER, find_columns(HEADER, {}, "some.csv"))

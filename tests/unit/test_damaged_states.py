@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from domain.identifiers import shard_of
-from projections.checkpoints import Kept
+from projections.core.snapshots import Kept
+from projections.core.state_codec import BrokenState, latest_checkpoint
 from projections.replay.as_of import AsOf
-from projections.replay.key import KeyReplay
+from projections.replay.key_replay import KeyReplay
 from projections.speed import SPEED
-from projections.stored_state import BrokenState, latest_checkpoint
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints
 from tests.support.memory_ports import MemorySink, ScriptedTopic
 from tests.support.parity_ports import KeptCheckpoints

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from infrastructure.http.auth import Authorizer
 from infrastructure.http.denials import LOG_INTERVAL_S, MAX_CLIENTS, MAX_LINES_PER_INTERVAL, Denials
 from infrastructure.http.errors import ApiError
-from infrastructure.settings_tokens import parse_tokens
+from infrastructure.settings.tokens import parse_tokens
 
 
 class Gate:

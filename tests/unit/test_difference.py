@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.replay.difference import Difference, by_key
-from read_models.speed import COLUMNS
+from projections.replay.diff import Difference, by_key
+from read_models.speed.view import COLUMNS
 
 values = st.one_of(st.none(), st.integers(0, 50).map(float))
 sides = st.dictionaries(st.tuples(st.integers(0, 3), st.sampled_from("abcdef")), values, max_size=12)

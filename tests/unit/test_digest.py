@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from projections.definitions import Tracer
-from projections.digest import tokens
-from projections.names import UntraceableDefinition
+from projections.digest.definitions import Tracer
+from projections.digest.digest import tokens
+from projections.digest.names import UntraceableDefinition
 
 Modules = Callable[..., Any]
 NUMBERS = count()

@@ -13,8 +13,8 @@ from domain.features.keyed_event import KeyedEvent
 from domain.gps_ping import FUTURE_TOLERANCE_MS
 from projections.analytics import ANALYTICS
 from projections.catalogue import PROJECTIONS
+from projections.core.projection import Projection
 from projections.locations import LOCATIONS
-from projections.protocol import Projection
 from projections.speed import SPEED
 from read_models.view import Limits
 from tests.support.replay_reference import effective_ms

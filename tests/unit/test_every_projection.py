@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from domain.features.keyed_event import KeyedEvent
 from domain.identifiers import SHARDS
 from projections.catalogue import PROJECTIONS
-from projections.comparison import digest
-from projections.filler import Filler
-from projections.ports import ShardWrite
-from projections.protocol import Projection
-from projections.runner import Limits, Runner
+from projections.core.ports import ShardWrite
+from projections.core.projection import Projection
+from projections.live.stream_follower import Limits, Runner
+from projections.rebuild.catch_up import Filler
+from projections.rebuild.comparison import digest
 from read_models.rows import RowChange, merged
 from tests.support.memory_ports import Away, MemoryLog, MemorySink, ScriptedTopic
 from tests.support.rider_events import rider_histories

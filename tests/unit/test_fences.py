@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.fences import Sorted, digest_of, sort_out
-from projections.ports import LoggedEvent
+from projections.core.fences import Sorted, digest_of, sort_out
+from projections.core.ports import LoggedEvent
 
 EVENT = LoggedEvent(9, 3, 4, "anna", 2, "GpsPing", b"bytes")
 

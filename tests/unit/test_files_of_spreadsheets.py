@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.client.imports.csv_rows import Row, open_source, rows
-from infrastructure.client.imports.records import MAX_LINE_CHARS, MAX_RECORD_LINES, Records
-from infrastructure.user_error import UserError
+from infrastructure.errors import UserError
+from infrastructure.imports.csv_reader import Row, open_source, rows
+from infrastructure.imports.csv_records import MAX_LINE_CHARS, MAX_RECORD_LINES, Records
 
 NAMES = ("rider_id", "latitude", "longitude", "event_timestamp_ms", "accuracy_meters", "speed_mps")
 CELLS = [("zoë", f"52.50{number:02}", "13.4", f"{1795946325415 + number}", "5", "3.0") for number in range(30)]

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS, shard_of
-from projections.filler import CHUNK_POSITIONS, Filler, LogHasHoles
-from projections.ports import LoggedEvent, LogHead, ShardWrite
+from projections.core.ports import LoggedEvent, LogHead, ShardWrite
+from projections.rebuild.catch_up import CHUNK_POSITIONS, Filler, LogHasHoles
 from projections.speed import SPEED
 from tests.support.memory_ports import MemoryLog, MemorySink
 from tests.support.speed_events import expected_states, histories, ping_data

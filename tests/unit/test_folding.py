@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from domain.contracts import UndecodableError
+from domain.events.contracts import UndecodableError
 from domain.features.keyed_event import KeyedEvent
 from projections.analytics import ANALYTICS
-from projections.checkpoints import EVERY, Checkpoint
-from projections.folding import REASON_CHARS, Fold, Folded, mark
-from projections.ports import LoggedEvent, Parked, PortUnavailable
-from projections.protocol import Projection
+from projections.core.fold import REASON_CHARS, Fold, Folded, mark
+from projections.core.ports import LoggedEvent, Parked, PortUnavailable
+from projections.core.projection import Projection
+from projections.core.snapshots import EVERY, Checkpoint
 from read_models.rows import RowChange
 
 NOW_MS = 1_790_000_000_123

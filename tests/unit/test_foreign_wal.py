@@ -9,7 +9,7 @@ import pytest
 
 from infrastructure.cdc.heartbeat import MAX_CONTENT_BYTES
 from infrastructure.cdc.pgoutput import ProtocolError
-from infrastructure.cdc.rows import COLUMNS
+from infrastructure.cdc.row_to_record import COLUMNS
 from tests.unit.scripted_tailer import (
     LOG_ID,
     ScriptedEvents,

@@ -12,13 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS, shard_of
-from projections.fences import Trust
-from projections.ports import Fence, LoggedEvent, LogHead, Record, Refused
-from projections.reach import MAX_EARLY
-from projections.records import MAX_NUMBER, ForeignRecord, header_number, logged_event
-from projections.runner import Runner
+from projections.core.fences import Distrust, Trust, distrust, look
+from projections.core.head_reach import MAX_EARLY
+from projections.core.ports import (
+    MAX_NUMBER,
+    Fence,
+    ForeignRecord,
+    LoggedEvent,
+    LogHead,
+    Record,
+    Refused,
+    header_number,
+    logged_event,
+)
+from projections.live.stream_follower import Runner
 from projections.speed import SPEED
-from projections.trust import Distrust, distrust, look
 from tests.support.memory_ports import TOPIC, MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import expected_states, ping_data
 from tests.unit.rebuild_world import World as RebuildWorld

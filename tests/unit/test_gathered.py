@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.kafka.gathered import LONGEST_S, GatheredTopic
-from projections.ports import Record
+from infrastructure.kafka.consumer_decorators import LONGEST_S, GatheredTopic
+from projections.core.ports import Record
 from tests.support.memory_ports import ScriptedTopic
 
 

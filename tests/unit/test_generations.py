@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from projections.digest import fold_digest
-from projections.generations import KEPT_UP, Generation, State, active, is_kept_up
+from projections.digest.digest import fold_digest
+from projections.rebuild.generations import KEPT_UP, Generation, State, active, is_kept_up
 from projections.speed import SPEED
 
 MINE = Generation("speed", 1, SPEED.fold_version, fold_digest(SPEED), True, "following")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.errors import GpsWeekRollover, PingRejected
 from domain.gps_ping import FUTURE_TOLERANCE_MS, OLDEST_MS, GpsPing, parse_ping
-from domain.rider import Rider, event_of
+from domain.riders.rider import Rider, event_of
 
 NOW_MS = 1_790_000_000_000
 GOOD: dict[str, Any] = {

@@ -11,7 +11,7 @@ import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
 
 from domain.gps_ping import GpsPing
-from domain.riders import PingOutcome
+from domain.riders.application import PingOutcome
 from infrastructure.ingest.group_commit import GroupCommit, NotRecorded, QueueFull
 from tests.unit.given import NOW_MS, a_ping
 

@@ -10,7 +10,7 @@ from litestar import get, post
 from litestar.response import Stream
 
 from infrastructure.http.errors import HANDLERS
-from infrastructure.http.head import HeadApplication
+from infrastructure.http.head_requests import HeadApplication
 
 
 @get("/whole")

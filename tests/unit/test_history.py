@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.contracts import UndecodableError
+from domain.events.contracts import UndecodableError
 from projections.catalogue import PROJECTIONS
-from projections.folding import Fold
-from projections.ports import LoggedEvent, Parked
-from projections.protocol import Projection
+from projections.core.fold import Fold
+from projections.core.ports import LoggedEvent, Parked
+from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
-from projections.replay.history import happened_states, known_states
+from projections.replay.timeline import happened_states, known_states
 from tests.support.memory_ports import MemoryLog
 from tests.support.replay_reference import effective_ms
 from tests.support.rider_events import START_MS, rider_histories

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from infrastructure.kafka.address import kafka_address
-from infrastructure.settings import Settings, SettingsError
+from infrastructure.settings.kafka_address import kafka_address
+from infrastructure.settings.settings import Settings, SettingsError
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from infrastructure.kafka.assignment import Assignment
-from infrastructure.kafka.errorlog import KAFKA_PYTHON, ErrorLog, silent_kafka_python
-from infrastructure.kafka.identity import MAX_EPOCHS_WITHOUT_DELIVERY, IdentityWatch
-from infrastructure.kafka.tokens import Tokens
+from infrastructure.kafka.confluent_producer import MAX_EPOCHS_WITHOUT_DELIVERY, IdentityWatch
+from infrastructure.kafka.delivery_tracker import Tokens
+from infrastructure.kafka.partition_assignment import Assignment
+from infrastructure.kafka.throttled_log import KAFKA_PYTHON, ErrorLog, silent_kafka_python
 
 
 def test_every_assignment_has_a_higher_epoch_and_a_revoked_partition_none() -> None:

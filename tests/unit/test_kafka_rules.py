@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.kafka.assignment import Assignment
-from infrastructure.kafka.errorlog import ErrorLog
-from infrastructure.kafka.identity import MAX_EPOCHS_WITHOUT_DELIVERY, IdentityWatch
-from infrastructure.kafka.tokens import Tokens
+from infrastructure.kafka.confluent_producer import MAX_EPOCHS_WITHOUT_DELIVERY, IdentityWatch
+from infrastructure.kafka.delivery_tracker import Tokens
+from infrastructure.kafka.partition_assignment import Assignment
+from infrastructure.kafka.throttled_log import ErrorLog
 
 
 def test_a_token_is_finished_when_sealed_and_delivered_whichever_comes_last() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infrastructure.http.errors import ApiError
-from infrastructure.http.ping_bodies import MAX_PING_BYTES, SMALL_BODY_BYTES, large_items, small_items
+from infrastructure.http.ping_body import MAX_PING_BYTES, SMALL_BODY_BYTES, large_items, small_items
 from tests.unit.test_request_bodies import LIMIT, PING, Door
 
 KEYS = b"{" + b",".join(b'"%06x":1' % number for number in range(690_000)) + b',"n":NaN}'

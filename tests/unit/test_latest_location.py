@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec, LocalSchemaIds
 from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import EMPTY, LocationState, fold
-from read_models.location import RECORD, UnreadableState, decode, encode, values
+from read_models.locations.state import RECORD, UnreadableState, decode, encode, values
 from tests.support.replay_reference import effective_ms
 from tests.support.speed_events import ping_data
 

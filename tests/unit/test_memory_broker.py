@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from infrastructure.kafka.memory import MemoryBroker
-from infrastructure.kafka.memory_publisher import MemoryPublisher
-from infrastructure.kafka.memory_topic import MemoryTopic
-from infrastructure.kafka.port import PublishError
-from projections.ports import PortUnavailable, Record
+from infrastructure.kafka.ports import PublishError
+from projections.core.ports import PortUnavailable, Record
 from tests.support.kafka_clients import out_records
+from tests.support.ports_in_memory.kafka_broker import MemoryBroker
+from tests.support.ports_in_memory.kafka_publisher import MemoryPublisher
+from tests.support.ports_in_memory.kafka_topic import MemoryTopic
 
 TOPIC = "pings"
 

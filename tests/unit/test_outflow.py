@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from infrastructure.cdc.outflow import WAITING_RECORDS, Outflow
-from infrastructure.cdc.rows import converter
-from infrastructure.kafka.port import OutRecord
+from infrastructure.cdc.in_flight import WAITING_RECORDS, Outflow
+from infrastructure.cdc.row_to_record import converter
+from infrastructure.kafka.ports import OutRecord
 from tests.unit.scripted_tailer import ScriptedPublisher
 from tests.unit.test_pgoutput import row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infrastructure.processes.pace import EAGER, PATIENT, Pace, pause_s
+from infrastructure.processes.projection_worker import EAGER, PATIENT, Pace, pause_s
 
 EITHER = pytest.mark.parametrize("pace", [EAGER, PATIENT])
 

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.features.keyed_event import KeyedEvent
-from domain.features.speed_window import SpeedState
-from projections.digest import fold_digest, view_digest
-from projections.folding import Fold
+from domain.features.speed.window import SpeedState
+from projections.core.fold import Fold
+from projections.core.projection import Projection
+from projections.digest.digest import fold_digest, view_digest
 from projections.locations import LOCATIONS
-from projections.parity.check import Checked, Parity
-from projections.parity.served import LoggedRead, ServedRead, WrongCheckpoint
-from projections.parity.walk import Budget
-from projections.parity.words import difference, wrong
-from projections.protocol import Projection
+from projections.parity.audit import difference, wrong
+from projections.parity.checker import Checked, Parity
+from projections.parity.key_walk import Budget
+from projections.parity.served_reads import LoggedRead, ServedRead, WrongCheckpoint
 from projections.speed import SPEED
 from tests.support.parity_ports import LIMITS, KeptCheckpoints, KeyArchive, MemoryServedReads, served
 from tests.support.rider_events import START_MS, rider_histories

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from projections.folding import Fold
-from projections.protocol import Projection
+from projections.core.fold import Fold
+from projections.core.projection import Projection
 from read_models.rows import RowChange, Rows, merge_into
 from tests.support.counted import COUNTED, Count, changes
 from tests.support.parity_ports import KeyArchive

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infrastructure.parity.words import advice, document, lines
+from infrastructure.cli.verify_parity import advice, document, lines
 from infrastructure.timestamps import time_or_ago_ms
 from projections.parity.audit import EXAMPLES, Findings
 

@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 
 from domain.features.keyed_event import KeyedEvent
-from domain.features.speed_window import SpeedState
-from infrastructure.rebuild.parked_keys import discard, parked_keys, retriable
-from infrastructure.rebuild.world import World as Stores
-from infrastructure.user_error import UserError
+from domain.features.speed.window import SpeedState
+from infrastructure.backends import World as Stores
+from infrastructure.errors import UserError
+from infrastructure.operations.parked_keys import discard, parked_keys, retriable
 from projections.speed import SPEED
 from tests.unit.rebuild_world import CHANGED, HISTORY, World
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.parked_marks import decode_mark, encode_mark
-from projections.ports import Parked, Refused
+from projections.core.parked_keys import decode_mark, encode_mark
+from projections.core.ports import Parked, Refused
 
 INT64 = st.integers(0, 2**63 - 1)
 KINDS: list[Literal["decode", "fold", "refused"]] = ["decode", "fold", "refused"]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.parking import EVENTS_A_TRY, TRIES
-from projections.ports import ShardWrite
-from projections.shards import LostRace
+from projections.core.parked_keys import EVENTS_A_TRY, TRIES
+from projections.core.ports import ShardWrite
+from projections.core.shard_processor import LostRace
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.retries import Registry, a_log, a_runner, parking
 from tests.support.speed_events import expected_states, histories, ping_data

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.contracts import UndecodableError
+from domain.events.contracts import UndecodableError
 from domain.features.keyed_event import KeyedEvent
-from domain.features.speed_window import SpeedState
+from domain.features.speed.window import SpeedState
 from domain.identifiers import shard_of
-from projections.ports import PortUnavailable, Refused, ShardWrite
-from projections.runner import Limits, Runner
+from projections.core.ports import PortUnavailable, Refused, ShardWrite
+from projections.core.shard_writer import PARKED_PER_SHARD, BrokenFold
+from projections.live.stream_follower import Limits, Runner
 from projections.speed import SPEED
-from projections.writer import PARKED_PER_SHARD, BrokenFold
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import expected_states, histories, ping_data
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from projections.patience import AWAY_S, PAUSES_S, WORKED_S, Patience
-from projections.ports import PortUnavailable, TopicUnavailable
-from projections.shards import LostRace
+from projections.core.ports import PortUnavailable, TopicUnavailable
+from projections.core.retry import AWAY_S, PAUSES_S, WORKED_S, Patience
+from projections.core.shard_processor import LostRace
 
 
 class Clock:

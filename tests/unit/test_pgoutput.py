@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrastructure.cdc.pgoutput import Begin, Change, Commit, Insert, LogicalMessage, ProtocolError, Relation, parse
-from infrastructure.cdc.rows import COLUMNS
+from infrastructure.cdc.row_to_record import COLUMNS
 
 
 def begin(lsn: int, micros: int = 0) -> bytes:

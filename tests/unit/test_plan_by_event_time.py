@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projections.checkpoints import Plan, Stretch, plan_by_event_time
+from projections.core.snapshots import Plan, Stretch, plan_by_event_time
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infrastructure.cdc.outflow import Outflow
-from infrastructure.cdc.poller import POLL_EVERY_S, Poller
+from infrastructure.cdc.in_flight import Outflow
+from infrastructure.cdc.polling_relay import POLL_EVERY_S, Poller
 from tests.unit.scripted_tailer import AtOnce, ScriptedEvents, ScriptedPublisher, positions_of
 
 UNLIMITED = 10**9

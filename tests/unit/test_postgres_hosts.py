@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.event_store.engine import connect_args, sqlalchemy_url
-from infrastructure.event_store.hosts import libpq_parameters, with_hosts_in_query
-from infrastructure.user_error import UserError
+from infrastructure.errors import UserError
+from infrastructure.postgres.engine import connect_args, libpq_parameters, sqlalchemy_url, with_hosts_in_query
 
 
 @pytest.mark.parametrize(

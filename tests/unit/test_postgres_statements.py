@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, Text
 
 from infrastructure.postgres.copy_text import copy_text
-from infrastructure.postgres.statements import RowStatements
-from projections.ports import Refused
+from infrastructure.postgres.sink_statements import RowStatements
+from projections.core.ports import Refused
 from read_models.rows import RowTable
 from tests.support.counted import ROWS
 

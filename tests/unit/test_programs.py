@@ -10,9 +10,9 @@ import typer
 from typer.testing import CliRunner
 
 from infrastructure.cli.process import register
-from infrastructure.settings import Settings
-from infrastructure.supervision.commands import commands_for
+from infrastructure.settings.settings import Settings
 from infrastructure.supervision.readiness import program_of
+from infrastructure.supervision.service_commands import commands_for
 from projections.catalogue import ANSWERING, PROJECTIONS, audited_by, by_process
 
 SETTINGS = Settings(data_dir=Path("data"))

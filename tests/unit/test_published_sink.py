@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identifiers import shard_of
-from projections.ports import PortUnavailable
+from projections.core.ports import PortUnavailable
 from tests.support.locations import highest, location
 from tests.support.locations_world import HISTORY, T_MS, Worker, World, dies_at, folded, overtaken_by
 from tests.support.memory_ports import Away

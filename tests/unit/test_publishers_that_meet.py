@@ -10,12 +10,12 @@ import pytest
 
 from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import LocationState
-from infrastructure.publication.behind import MOST_EVENTS, changed_keys, why_all
-from infrastructure.publication.marks import Mark
+from infrastructure.sinks.compacted_topic import MOST_EVENTS, changed_keys, why_all
+from infrastructure.sinks.published_checkpoints import Mark
+from projections.core.parked_keys import Parking
+from projections.core.ports import Fence, PortUnavailable, ShardWrite
+from projections.core.projection import Projection
 from projections.locations import LOCATIONS
-from projections.parking import Parking
-from projections.ports import Fence, PortUnavailable, ShardWrite
-from projections.protocol import Projection
 from tests.support.locations import compacted, highest
 from tests.support.locations_world import (
     HISTORY,

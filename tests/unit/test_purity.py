@@ -15,9 +15,9 @@ import pytest
 
 import domain.features
 from projections.catalogue import PROJECTIONS
-from projections.definitions import Tracer
-from projections.digest import fold_functions
-from projections.protocol import Projection
+from projections.core.projection import Projection
+from projections.digest.definitions import Tracer
+from projections.digest.digest import fold_functions
 
 HARMLESS = {
     "__future__",

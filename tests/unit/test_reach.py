@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from domain.identifiers import SHARDS
-from projections.ports import LoggedEvent, LogHead
-from projections.reach import IDLE_CHECKS, MAX_EARLY, BeyondReach, Reach, Reached
+from projections.core.head_reach import IDLE_CHECKS, MAX_EARLY, BeyondReach, Reach, Reached
+from projections.core.ports import LoggedEvent, LogHead
 from tests.support.memory_ports import MemoryLog
 
 STREAM = "Rider"

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.features.keyed_event import KeyedEvent
-from domain.features.speed_window import SpeedState
+from domain.features.speed.window import SpeedState
 from domain.identifiers import SHARDS
-from projections.filler import Filler
-from projections.ports import ShardWrite
-from projections.rebuild_outcome import NotAccepted, Nothing
-from projections.runner import Runner
+from projections.core.ports import ShardWrite
+from projections.live.stream_follower import Runner
+from projections.rebuild.catch_up import Filler
+from projections.rebuild.rebuild import NotAccepted, Nothing
 from projections.speed import SPEED
 from tests.support.memory_ports import Away
 from tests.support.speed_events import expected_states, histories

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.recording import OrderBroken
+from domain.event_store import OrderBroken
+from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.append import recorded_times
-from infrastructure.event_store.head import Head
-from infrastructure.event_store.stored import LogEvent
+from infrastructure.event_store.log_head import Head
 
 
 def at(*times: int) -> list[LogEvent]:

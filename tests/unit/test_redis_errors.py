@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from infrastructure.redis.connection import unavailable_as_port_error
-from projections.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, Refused
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identifiers import shard_of
-from infrastructure.checkpointing import CheckpointingSink
-from projections import refolds
-from projections.ports import LoggedEvent, LostRace, PortUnavailable, ShardWrite, Sink
+from infrastructure.sinks.decorators import CheckpointingSink
+from projections.core import refolds
+from projections.core.ports import LoggedEvent, LostRace, PortUnavailable, ShardWrite, Sink
+from projections.live.stream_follower import Limits, Runner
 from projections.replay.as_of import AsOf
-from projections.replay.key import KeyReplay
-from projections.runner import Limits, Runner
+from projections.replay.key_replay import KeyReplay
 from projections.speed import SPEED
 from tests.support.locations_world import HISTORY as LOCATIONS
 from tests.support.locations_world import World as LocationsWorld

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from domain.features.speed_window import SpeedState
+from domain.features.speed.window import SpeedState
 from domain.identifiers import shard_of
-from projections.parking import EVENTS_A_TRY, Parking
-from projections.ports import Refused, ShardWrite
+from projections.core.parked_keys import EVENTS_A_TRY, Parking
+from projections.core.ports import Refused, ShardWrite
 from projections.speed import SPEED
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.retries import Registry, a_log, a_runner, parking

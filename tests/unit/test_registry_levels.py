@@ -12,8 +12,7 @@ from fastavro.utils import generate_one
 from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
-from infrastructure.registry.compatibility import backward_problems
-from infrastructure.registry.levels import Level, Old, level_problems
+from infrastructure.schema_registry.compatibility import Level, Old, backward_problems, level_problems
 
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 DEFAULTS: dict[str, Any] = {

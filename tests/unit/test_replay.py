@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS
-from infrastructure.checkpointing import CheckpointingSink
+from infrastructure.sinks.decorators import CheckpointingSink
 from projections.analytics import ANALYTICS
 from projections.catalogue import PROJECTIONS
-from projections.filler import Filler
-from projections.parking import Parking
-from projections.protocol import Projection
+from projections.core.parked_keys import Parking
+from projections.core.projection import Projection
+from projections.live.stream_follower import Limits, Runner
+from projections.rebuild.catch_up import Filler
 from projections.replay.as_of import AsOf
-from projections.replay.key import KeyReplay
-from projections.replay.shards import replay_shard
-from projections.runner import Limits, Runner
+from projections.replay.key_replay import KeyReplay
+from projections.replay.shard_replay import replay_shard
 from projections.speed import SPEED
 from read_models.rows import RowChange, merged
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints

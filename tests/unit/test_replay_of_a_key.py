@@ -8,17 +8,16 @@ from typing import Any
 import pytest
 
 from domain.identifiers import SHARDS
-from infrastructure.checkpointing import CheckpointingSink
-from projections.checkpoints import Checkpoint, NoCheckpoints
-from projections.filler import Filler
-from projections.ports import LoggedEvent
+from infrastructure.sinks.decorators import CheckpointingSink
+from projections.core.ports import LoggedEvent
+from projections.core.snapshots import Checkpoint, NoCheckpoints
+from projections.live.stream_follower import Limits
+from projections.rebuild.catch_up import Filler
 from projections.replay.as_of import AsOf, Unresolvable
-from projections.replay.divergence import first_difference
+from projections.replay.diff import first_difference
 from projections.replay.explain import explain
-from projections.replay.key import KeyReplay, TooLong
-from projections.replay.shards import replay_shard
-from projections.replay.steps import steps
-from projections.runner import Limits
+from projections.replay.key_replay import KeyReplay, TooLong, steps
+from projections.replay.shard_replay import replay_shard
 from projections.speed import SPEED
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints
 from tests.support.memory_ports import Away, MemorySink

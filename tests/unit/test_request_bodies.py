@@ -13,10 +13,10 @@ import pytest
 from litestar import Litestar, Request, post
 
 from domain.gps_ping import GpsPing
-from domain.riders import PingOutcome
-from infrastructure.http.bodies import MOST_BYTES_AT_ONCE, Patience, Room, read_body
+from domain.riders.application import PingOutcome
 from infrastructure.http.errors import HANDLERS, ApiError
 from infrastructure.http.pings import pings_route
+from infrastructure.http.request_body import MOST_BYTES_AT_ONCE, Patience, Room, read_body
 
 
 def read(

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.fences import Trust, digest_of, judge, sort_out
-from projections.ports import Fence, LoggedEvent, LogHead
-from projections.runner import Runner
+from projections.core.fences import Distrust, Trust, digest_of, judge, sort_out
+from projections.core.ports import Fence, LoggedEvent, LogHead
+from projections.live.stream_follower import Runner
 from projections.speed import SPEED
-from projections.trust import Distrust
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import expected_states, histories, ping_data
 from tests.unit.rebuild_world import World as RebuildWorld

@@ -16,7 +16,7 @@ from domain.errors import (
 )
 from domain.gps_ping import GpsPing
 from domain.identifiers import aggregate_id
-from domain.rider import Leg, PingKey, Rider
+from domain.riders.rider import Leg, PingKey, Rider
 from tests.unit.given import NOW_MS, Given, a_ping
 
 LEG = Leg("order-1", "to_restaurant", 52.51, 13.41)

@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.features.keyed_event import KeyedEvent
-from domain.features.rider_hours import EMPTY, RiderHours, fold
-from domain.features.track import KEPT, step
-from read_models.analytics_rows import HOUR_MAXIMA, HOUR_SUMS, MINUTE_SUMS, changes
-from read_models.analytics_state import decode, encode
+from domain.features.rider_hours import EMPTY, KEPT, RiderHours, fold, step
+from read_models.analytics.rows import HOUR_MAXIMA, HOUR_SUMS, MINUTE_SUMS, changes
+from read_models.analytics.state import decode, encode
 from read_models.rows import RowChange, merged
 from tests.support.replay_reference import effective_ms
 

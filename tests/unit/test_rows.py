@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrastructure.cdc.pgoutput import ProtocolError, Relation
-from infrastructure.cdc.rows import COLUMNS, RowReader, converter, row_reader
+from infrastructure.cdc.row_to_record import COLUMNS, RowReader, converter, row_reader
 from tests.unit.test_pgoutput import insert, row
 
 TOPICS = {"Rider": "gps-pings", "Größe": "sizes"}

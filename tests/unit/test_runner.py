@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.ports import LoggedEvent, Record, ShardWrite
-from projections.runner import Limits, Runner
+from projections.core.ports import LoggedEvent, Record, ShardWrite
+from projections.live.stream_follower import Limits, Runner
 from projections.speed import SPEED
 from tests.support.memory_ports import TOPIC, Away, MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import expected_states, histories, ping_data

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from domain.contracts import contracts
-from infrastructure.registry.bounds import MAX_DEPTH, SchemaTooLarge, check_bounds
-from infrastructure.registry.check_process import CheckProcess
-from infrastructure.registry.compatibility import InvalidSchema
-from infrastructure.registry.levels import Level, Old
+from domain.events.contracts import contracts
+from infrastructure.schema_registry.check_process import CheckProcess
+from infrastructure.schema_registry.compatibility import InvalidSchema, Level, Old
+from infrastructure.schema_registry.schema_bounds import MAX_DEPTH, SchemaTooLarge, check_bounds
 from tests.support.waiting import eventually
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from domain.contracts import Contract, contracts, current, versions
-from infrastructure.registry.canonical import fingerprint
-from infrastructure.registry.compatibility import InvalidSchema, backward_problems, parse
-from infrastructure.registry.evolution import contract_problems
+from domain.events.contracts import Contract, contracts, current, versions
+from infrastructure.schema_registry.canonical import fingerprint
+from infrastructure.schema_registry.compatibility import InvalidSchema, backward_problems, parse
+from infrastructure.schema_registry.release_check import contract_problems
 
 Fields = list[dict[str, Any]]
 

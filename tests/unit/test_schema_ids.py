@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 from eventsourcing.persistence import JSONTranscoder, OperationalError
 
-from domain.contracts import Codec, split_frame
-from domain.rider import Rider
-from infrastructure.event_store.mapper import AvroMapper
-from infrastructure.registry.ids import RegisteredIds, RegistryUnavailable
-from infrastructure.registry.store import Registered
+from domain.events.contracts import Codec, split_frame
+from domain.riders.rider import Rider
+from infrastructure.event_store.aggregates import AvroMapper
+from infrastructure.schema_registry.client import RegisteredIds, RegistryUnavailable
+from infrastructure.schema_registry.queries import Registered
 
 
 class Registry:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from prometheus_client import REGISTRY
 
-from infrastructure.parity.recording import MAX_MISSING_KEYS, ServedRecorder
-from projections.parity.served import ServedRead
-from projections.ports import PortUnavailable
+from infrastructure.operations.served_read_log import MAX_MISSING_KEYS, ServedRecorder
+from projections.core.ports import PortUnavailable
+from projections.parity.served_reads import ServedRead
 from read_models.view import Limits
 from tests.support.waiting import eventually
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.settings import Settings, SettingsError
-from infrastructure.settings_tokens import parse_tokens, short_tokens_warning
+from infrastructure.settings.settings import Settings, SettingsError
+from infrastructure.settings.tokens import parse_tokens, short_tokens_warning
 
 EVERYTHING = {
     "RIDELOG_DATA_DIR": "/var/lib/ridelog",

@@ -8,7 +8,7 @@ from statistics import correlation, pstdev
 
 import pytest
 
-from infrastructure.simulator.noise import RADIUS_68, GpsNoise, NoiseModel, correlation_for, rho_of
+from infrastructure.simulator.gps_noise import RADIUS_68, GpsNoise, NoiseModel, correlation_for, rho_of
 
 SAMPLES = 40_000
 

@@ -6,10 +6,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infrastructure.client.receipts import Receipt, Rejection
-from infrastructure.simulator.fleet import fleet_uploads
+from infrastructure.client.messages import Receipt, Rejection
+from infrastructure.simulator.fleet import MAX_TOGETHER, Runner, fleet_uploads
 from infrastructure.simulator.phone import Day, PhoneModel
-from infrastructure.simulator.runner import MAX_TOGETHER, Runner
 
 DAY = Day("1", 1_700_000_000_000, 60.0, phone=PhoneModel(every_s=1.0, repeat_share=0.1))
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.features.geo import haversine_mm
-from infrastructure.simulator.city import City
-from infrastructure.simulator.world import CRUISE_MPS, Activity, Rider, advance, new_rider
+from infrastructure.simulator.riders import CRUISE_MPS, Activity, City, Rider, advance, new_rider
 
 CITY = City()
 

@@ -6,14 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from infrastructure.cdc.continuity import GAP, NEXT, REPEATED, Verdict, judge, lacks
-from infrastructure.cdc.guard import NO_ID, Place, known_ids, must_be_made, other_topics, place, slot_fault
-from infrastructure.cdc.marks import Mark
-from infrastructure.cdc.slot import SlotState
-from infrastructure.cdc.slot_metrics import show_slot
+from infrastructure.cdc.relay_checkpoint import Mark
+from infrastructure.cdc.replication_slot import SlotState
+from infrastructure.cdc.tailer import GAP, NEXT, REPEATED, Verdict, judge, lacks
+from infrastructure.cdc.wal_relay import NO_ID, Place, known_ids, must_be_made, other_topics, place, slot_fault
 from infrastructure.observability import metrics
-from infrastructure.observability.stages import STANDBY, Progress, StageReport
-from infrastructure.status.relay import RETAINED_ALERT_BYTES, SAFE_ALERT_BYTES, slot_line, standby_lines
+from infrastructure.observability.stage_reports import STANDBY, Progress, StageReport
+from infrastructure.status.lines import RETAINED_ALERT_BYTES, SAFE_ALERT_BYTES, slot_line, standby_lines
+from infrastructure.status.pipeline_monitor import show_slot
 
 LOG, OTHER = UUID(int=1), UUID(int=2)
 MARK = Mark(LOG, 50, 1_000, {"gps-pings": "a"})

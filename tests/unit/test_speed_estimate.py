@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.features.speed_estimate import explain, robust_speed_mps
-from domain.features.speed_fixes import eligible, on_plane
-from domain.features.speed_regression import CORRELATION_INFLATION, motion
-from domain.features.speed_window import WindowPing
+from domain.features.speed.estimate import explain, robust_speed_mps
+from domain.features.speed.fixes import eligible, on_plane
+from domain.features.speed.regression import CORRELATION_INFLATION, motion
+from domain.features.speed.window import WindowPing
 
 START_MS = 1_790_000_000_000
 RADIUS_TO_SIGMA = 1 / 1.515

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from domain.features.keyed_event import KeyedEvent
-from domain.features.speed_window import EMPTY, SpeedState, fold
-from read_models.speed import answer, status
-from read_models.speed_state import UnreadableState, decode, encode
+from domain.features.speed.window import EMPTY, SpeedState, fold
+from read_models.speed.state import UnreadableState, decode, encode
+from read_models.speed.view import answer, status
 from read_models.view import Limits
 from tests.support.speed_events import ping_data
 

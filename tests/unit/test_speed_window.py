@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from domain.features.geo import EARTH_RADIUS_M, haversine_mm
 from domain.features.keyed_event import KeyedEvent
-from domain.features.path_speed import path_mm, path_speed_mps, window_ms
-from domain.features.speed_window import EMPTY, WINDOW_PINGS, SpeedState, fold
-from read_models.speed_state import decode, encode
+from domain.features.speed.path import path_mm, path_speed_mps, window_ms
+from domain.features.speed.window import EMPTY, WINDOW_PINGS, SpeedState, fold
+from read_models.speed.state import decode, encode
 from tests.support.replay_reference import effective_ms
 from tests.support.speed_events import ping_data
 

@@ -10,15 +10,15 @@ from typing import Any, ClassVar, cast
 import pytest
 from prometheus_client import REGISTRY
 
-from infrastructure.cdc.outflow import WAITING_RECORDS, Outflow
+from infrastructure.cdc.in_flight import WAITING_RECORDS, Outflow
 from infrastructure.http.application import refused_pings
-from infrastructure.http.as_of import answering
 from infrastructure.http.errors import ApiError
-from infrastructure.kafka.port import OutRecord, PublishError
-from infrastructure.observability import debezium
-from infrastructure.observability.timed import TimedSink, TimedTopic
-from infrastructure.processes.common import BACKOFF_S, HEALTHY_S, run_until_stopped, stands_at
-from projections.ports import PortUnavailable, Record, ShardWrite, Sink, Topic
+from infrastructure.http.time_travel import answering
+from infrastructure.kafka.consumer_decorators import TimedSink, TimedTopic
+from infrastructure.kafka.ports import OutRecord, PublishError
+from infrastructure.observability import debezium_metrics as debezium
+from infrastructure.processes.runtime import BACKOFF_S, HEALTHY_S, run_until_stopped, stands_at
+from projections.core.ports import PortUnavailable, Record, ShardWrite, Sink, Topic
 
 RECORD = OutRecord("gps-pings", 0, b"anna", b"x", [])
 NAME = {"context": "streaming", "plugin": "postgres", "name": "a_slot"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infrastructure.cdc.stalled import STALLED_AFTER_S, Stalled
+from infrastructure.cdc.in_flight import STALLED_AFTER_S, Stalled
 
 
 def test_a_producer_whose_records_stay_in_flight_is_stalled() -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from infrastructure.event_store.restores import Found
-from infrastructure.observability.freshness import Before, Spread
-from infrastructure.observability.stages import Progress, StageReport
-from infrastructure.status.ends import device_line, ingest_line, kafka_line
-from infrastructure.status.judge import (
+from infrastructure.observability.lag import Before, Spread
+from infrastructure.observability.stage_reports import Progress, StageReport
+from infrastructure.postgres.restore_findings import Found
+from infrastructure.status.lines import (
     Head,
     Line,
     Own,
+    device_line,
+    ingest_line,
+    kafka_line,
     log_line,
+    parity_line,
     stage_line,
     whole,
 )
-from infrastructure.status.parity import parity_line
-from projections.parity.served import Tally
+from projections.parity.served_reads import Tally
 
 NOW_MS = 1_790_000_000_000
 LATE_S = 30.0

@@ -9,10 +9,9 @@ from signal import SIGTERM
 
 import pytest
 
-from infrastructure.embedded.stale import Pids
-from infrastructure.supervision.backoff import FIRST_S, HEALTHY_S, LONGEST_S, Backoff
-from infrastructure.supervision.supervisor import RETRY_REPAIR_S, Supervisor
-from infrastructure.user_error import UserError
+from infrastructure.embedded.pid_file import Pids
+from infrastructure.errors import UserError
+from infrastructure.supervision.supervisor import FIRST_S, HEALTHY_S, LONGEST_S, RETRY_REPAIR_S, Backoff, Supervisor
 
 
 class Fake:

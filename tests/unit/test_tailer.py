@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infrastructure.cdc.outflow import WAITING_RECORDS
+from infrastructure.cdc.in_flight import WAITING_RECORDS
 from infrastructure.cdc.pgoutput import ProtocolError
 from infrastructure.cdc.tailer import ACKNOWLEDGED_WITHIN_S
 from tests.unit.scripted_tailer import (

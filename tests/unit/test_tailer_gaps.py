@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infrastructure.cdc.heartbeat import Beat
-from infrastructure.cdc.keeper import MarkKeeper
+from infrastructure.cdc.relay_checkpoint import MarkKeeper
 from tests.unit.scripted_tailer import (
     ScriptedEvents,
     ScriptedPublisher,

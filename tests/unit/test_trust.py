@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from projections.ports import Fence
-from projections.trust import distrust, look
+from projections.core.fences import distrust, look
+from projections.core.ports import Fence
 from tests.support.memory_ports import MemoryLog
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.contracts import (
+from domain.events.contracts import (
     NAMESPACE,
     Codec,
     FrameError,

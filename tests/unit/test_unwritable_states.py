@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS
 from projections.catalogue import PROJECTIONS
-from projections.checkpoints import NoCheckpoints
-from projections.filler import Filler
-from projections.parking import Parking
-from projections.ports import Parked
-from projections.protocol import Projection
+from projections.core.parked_keys import Parking
+from projections.core.ports import Parked
+from projections.core.projection import Projection
+from projections.core.snapshots import NoCheckpoints
+from projections.live.stream_follower import Runner
+from projections.rebuild.catch_up import Filler
 from projections.replay.as_of import AsOf
-from projections.replay.key import KeyReplay
-from projections.replay.shards import replay_shard
-from projections.runner import Runner
+from projections.replay.key_replay import KeyReplay
+from projections.replay.shard_replay import replay_shard
 from projections.speed import SPEED
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints
 from tests.support.memory_ports import MemorySink, ScriptedTopic

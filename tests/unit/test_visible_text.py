@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from infrastructure.cli import output
-from infrastructure.cli.demo_table import speed_table
+from infrastructure.cli.demo import speed_table
 from infrastructure.cli.output import cell, echo, echo_json, echo_lines
 from infrastructure.observability.logging import JsonFormatter, TextFormatter
-from infrastructure.visible_text import visible, visible_lines
+from infrastructure.observability.visible_text import visible, visible_lines
 
 EVIL = "\x1b]0;title\x07\x1b[2J\r\n\x00\x7f\x9b31m\u202egnp\u2066\u2028\ufeff\udcff\U000e0041"
 ACTING = {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infrastructure.observability.freshness import silent
+from infrastructure.observability.lag import silent
 from infrastructure.observability.watchdog import END_AFTER_S, GIVE_UP_AFTER_S, STUCK_AFTER_S, Sample, Watchdog
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.cdc.watermark import Watermark
+from infrastructure.cdc.in_flight import Watermark
 
 
 @given(st.permutations(range(1, 9)))

@@ -13,11 +13,10 @@ import pytest
 from domain.features.keyed_event import KeyedEvent
 from domain.identifiers import shard_of
 from projections.analytics import ANALYTICS
-from projections.fences import digest_of
-from projections.ports import Fence, LoggedEvent, Refused, ShardWrite
-from projections.protocol import Projection
-from projections.shard import ShardState
-from projections.writer import PARKED_PER_SHARD, BrokenFold, ShardWriter, Written
+from projections.core.fences import digest_of
+from projections.core.ports import Fence, LoggedEvent, Refused, ShardWrite
+from projections.core.projection import Projection
+from projections.core.shard_writer import PARKED_PER_SHARD, BrokenFold, ShardState, ShardWriter, Written
 from read_models.rows import RowChange
 from tests.support.memory_ports import MemoryLog, MemorySink
 

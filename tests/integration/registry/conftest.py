@@ -10,9 +10,9 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from litestar import Litestar
 from sqlalchemy import Engine
 
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.http.registry_routes import registry_router
-from infrastructure.registry.store import RegistryStore
+from infrastructure.http.schema_registry.router import registry_router
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.schema_registry.store import RegistryStore
 from tests.support.http_server import served
 
 

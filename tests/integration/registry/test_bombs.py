@@ -17,13 +17,20 @@ from litestar.response import Stream
 from sqlalchemy import insert
 
 from infrastructure.http.errors import ApiError
-from infrastructure.http.registry_lane import Lane
-from infrastructure.registry.canonical import fingerprint
-from infrastructure.registry.checking import check_registry
-from infrastructure.registry.external import MAX_ANSWER_BYTES, ExternalRegistry
-from infrastructure.registry.ids import EmbeddedRegistry, RegisteredIds, RegistryUnavailable, register_all
-from infrastructure.registry.store import Incompatible, RegistryStore
-from infrastructure.registry.tables import schema_versions, schemas
+from infrastructure.http.schema_registry.serial_worker import Lane
+from infrastructure.postgres.schema import schema_versions, schemas
+from infrastructure.schema_registry.canonical import fingerprint
+from infrastructure.schema_registry.client import (
+    MAX_ANSWER_BYTES,
+    EmbeddedRegistry,
+    ExternalRegistry,
+    RegisteredIds,
+    RegistryUnavailable,
+    register_all,
+)
+from infrastructure.schema_registry.errors import Incompatible
+from infrastructure.schema_registry.release_check import check_registry
+from infrastructure.schema_registry.store import RegistryStore
 from tests.integration.registry.asked import read, refusal
 from tests.support.http_server import served
 from tests.unit.test_schema_bounds import record, union

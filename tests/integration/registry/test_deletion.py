@@ -7,9 +7,9 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from domain.contracts import Codec, contracts
-from infrastructure.registry.ids import EmbeddedRegistry, RegisteredIds
-from infrastructure.registry.store import RegistryStore
+from domain.events.contracts import Codec, contracts
+from infrastructure.schema_registry.client import EmbeddedRegistry, RegisteredIds
+from infrastructure.schema_registry.store import RegistryStore
 from tests.integration.registry.asked import GPS, avro, code, read, refusal
 from tests.unit.test_contracts import PING
 from tests.unit.test_registry_levels import LONG, ONE, OPTIONAL

@@ -15,11 +15,11 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from confluent_kafka.serialization import MessageField, SerializationContext
 from litestar import Litestar
 
-from infrastructure.event_store.engine import reader_engine
 from infrastructure.http.auth import Authorizer
-from infrastructure.http.registry_routes import registry_router
-from infrastructure.registry.store import RegistryStore
-from infrastructure.settings_tokens import parse_tokens
+from infrastructure.http.schema_registry.router import registry_router
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.schema_registry.store import RegistryStore
+from infrastructure.settings.tokens import parse_tokens
 from tests.integration.registry.asked import avro, code, read, refusal
 from tests.support.http_server import served
 from tests.unit.test_registry_levels import ONE, OPTIONAL, REQUIRED

@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient, ServerConfig
 from confluent_kafka.schema_registry.common.schema_registry_client import ConfigCompatibilityLevel
 
-from infrastructure.registry.ids import EmbeddedRegistry, register_all
-from infrastructure.registry.refusals import Refused
-from infrastructure.registry.store import RegistryStore
+from infrastructure.schema_registry.client import EmbeddedRegistry, register_all
+from infrastructure.schema_registry.errors import Refused
+from infrastructure.schema_registry.store import RegistryStore
 from tests.integration.registry.asked import avro, code, read, refusal
 from tests.unit.test_registry_levels import ONE, OPTIONAL, REQUIRED
 

@@ -17,15 +17,21 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from litestar import Litestar
 from sqlalchemy import Engine
 
-from domain.contracts import Codec, contracts, current, split_frame, versions
+from domain.events.contracts import Codec, contracts, current, split_frame, versions
 from domain.identifiers import derive_event_id
-from infrastructure.event_store.engine import reader_engine
 from infrastructure.http.auth import Authorizer
-from infrastructure.http.registry_routes import registry_router
-from infrastructure.registry.external import ExternalRegistry
-from infrastructure.registry.ids import EmbeddedRegistry, RegisteredIds, RegistryUnavailable, register_all
-from infrastructure.registry.store import Incompatible, RegistryStore
-from infrastructure.settings_tokens import parse_tokens
+from infrastructure.http.schema_registry.router import registry_router
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.schema_registry.client import (
+    EmbeddedRegistry,
+    ExternalRegistry,
+    RegisteredIds,
+    RegistryUnavailable,
+    register_all,
+)
+from infrastructure.schema_registry.errors import Incompatible
+from infrastructure.schema_registry.store import RegistryStore
+from infrastructure.settings.tokens import parse_tokens
 from tests.support.http_server import served
 from tests.unit.test_contracts import PING
 

@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 from kafka import TopicPartition
 
 from infrastructure.kafka.admin import admin
-from infrastructure.topics import topics
+from infrastructure.kafka.topics import topics
 from tests.support.apache_kafka import Cluster
 from tests.support.faults.fault import Fault
 from tests.support.faults.world import APACHE, APACHE_3, EMBEDDED, World, frozen, pause

@@ -12,12 +12,12 @@ from random import Random
 import psycopg2
 from sqlalchemy import text
 
-from domain.contracts import Codec
-from domain.recording import ClockAhead
-from infrastructure.event_store.engine import reader_engine
-from infrastructure.event_store.head import read_head
+from domain.event_store import ClockAhead
+from domain.events.contracts import Codec
+from infrastructure.event_store.log_head import read_head
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.registry.connect import schema_ids
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.schema_registry.client import schema_ids
 from tests.support.faults.fault import Fault
 from tests.support.faults.world import SLOT_KEEPS, World, frozen, pause
 from tests.support.many_events import many_events

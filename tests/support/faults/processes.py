@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from signal import SIGTERM
 
-from infrastructure.observability.stages import STANDBY, instance_of, read_stages
+from infrastructure.observability.stage_reports import STANDBY, instance_of, read_stages
 from projections.catalogue import PROJECTIONS
 from tests.support.faults.fault import Fault
 from tests.support.faults.world import APACHE, EMBEDDED, World, frozen, pause

@@ -14,15 +14,15 @@ import psutil
 import redis
 from sqlalchemy import Engine
 
-from infrastructure.embedded.identity import start_mark
 from infrastructure.embedded.postgres import Postgres
+from infrastructure.embedded.process_identity import start_mark
 from infrastructure.embedded.server import EmbeddedServer
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
-from infrastructure.event_store.engine import sink_engine
-from infrastructure.event_store.migrations import upgrade
+from infrastructure.postgres.engine import sink_engine
+from infrastructure.postgres.migrations import upgrade
 from infrastructure.redis.connection import connect
-from infrastructure.settings import Settings
+from infrastructure.settings.settings import Settings
 from tests.support.apache_kafka import Cluster
 from tests.support.ridelog import Ridelog
 from tests.support.ridelog import ridelog as running_ridelog

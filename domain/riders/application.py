@@ -1,0 +1,247 @@
+"""The command side: the library's Application for riders, with a batch path for pings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+from uuid import UUID
+
+from eventsourcing.application import AggregateNotFoundError, Application, LRUCache
+from eventsourcing.domain import Snapshot
+from eventsourcing.persistence import (
+    InfrastructureFactory,
+    MapperDeserialisationError,
+    PersistenceError,
+    StoredEvent,
+    TrackingRecorder,
+)
+from eventsourcing.utils import Environment
+
+from domain.event_store import History, LogRestored, Recorder
+from domain.gps_ping import GpsPing
+from domain.identifiers import aggregate_id
+from domain.riders.ping_batch import (
+    Decision,
+    PingOutcome,
+    Placed,
+    RecordedPing,
+    decide,
+    grouped,
+    in_order,
+    outcomes,
+    place,
+    place_in_order,
+    rider_by_rider,
+    to_look_back,
+)
+from domain.riders.rider import Leg, PingKey, Rider
+
+log = logging.getLogger("ridelog.riders")
+
+Decide = Callable[[Sequence[Decision]], None]
+Arrange = Callable[[Sequence[Decision]], list[StoredEvent]]
+Place = Callable[[Sequence[Decision], int], None]
+
+
+class Riders(Application[UUID]):
+    """Commands on riders. One instance per process; not thread-safe: one writer at a time uses it.
+
+    ``factory`` gives the recorder, which must also be a ``domain.event_store.Recorder``, the mapper and the snapshots;
+    the rest of the library's Application (repository, notification log) works as usual on them. ``restored`` is called
+    when the log turns out to be another one, or an older state of it, before anything is decided anew: whoever keeps
+    something of the log forgets it then.
+    """
+
+    def __init__(
+        self,
+        factory: InfrastructureFactory[TrackingRecorder],
+        history: History,
+        *,
+        cached_riders: int = 100_000,
+        snapshot_every: int = 1000,
+        restored: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._given_factory = factory
+        super().__init__()
+        self._append = cast("Recorder", self.recorder).append
+        self._dated = cast("Recorder", self.recorder).dated
+        self._history = history
+        self._snapshot_every = snapshot_every
+        self._cached_riders = cached_riders
+        self._restored = restored
+        self._live: LRUCache[str, Rider] = LRUCache(cached_riders)
+
+    def construct_factory(self, env: Environment) -> InfrastructureFactory[TrackingRecorder]:
+        return self._given_factory
+
+    def record_pings(self, pings: Sequence[GpsPing]) -> list[PingOutcome]:
+        """Record a batch in one transaction; one outcome a ping, in order.
+
+        Raises the library's PersistenceError when nothing could be recorded; then no rider of the batch stays
+        cached, since nobody knows whether the commit came through. A ping may be sent again at any time.
+        """
+        decisions = grouped(pings)
+        self._decide_and_append(decisions, self._decide_pings)
+        return outcomes(decisions, len(pings))
+
+    def backfill(self, pings: Sequence[GpsPing]) -> list[PingOutcome]:
+        """Record history in one transaction, each event as of the reception of its ping; one outcome a ping, in order.
+
+        ``pings`` must be in the order of their reception, from batch to batch too. Raises OrderBroken where they are
+        not, or where another writer has recorded something later meanwhile, and PersistenceError as ``record_pings``
+        does; nothing of the batch is recorded then.
+        """
+        decisions = grouped(pings)
+        placed: list[Placed] = []
+
+        def arrange(decisions: Sequence[Decision]) -> list[StoredEvent]:
+            placed[:] = in_order(decisions)
+            return [self._dated(each.event, each.received_ms) for each in placed]
+
+        self._decide_and_append(decisions, self._decide_pings, arrange, lambda _, first: place_in_order(placed, first))
+        return outcomes(decisions, len(pings))
+
+    def start_shift(self, rider_id: str, at_ms: int) -> None:
+        self._command(rider_id, at_ms, lambda rider: rider.start_shift(at_ms))
+
+    def end_shift(self, rider_id: str, at_ms: int) -> None:
+        self._command(rider_id, at_ms, lambda rider: rider.end_shift(at_ms))
+
+    def start_leg(self, rider_id: str, leg: Leg, at_ms: int) -> None:
+        self._command(rider_id, at_ms, lambda rider: rider.start_leg(leg, at_ms))
+
+    def end_leg(self, rider_id: str, order_id: str, leg: str, at_ms: int) -> None:
+        self._command(rider_id, at_ms, lambda rider: rider.end_leg(order_id, leg, at_ms))
+
+    def get(self, rider_id: str) -> Rider:
+        """The rider as recorded. Raises AggregateNotFoundError."""
+        return self.repository.get(aggregate_id(Rider.AGGREGATE_TYPE, rider_id))
+
+    def _command(self, rider_id: str, at_ms: int, act: Callable[[Rider], None]) -> None:
+        def decide_one(decisions: Sequence[Decision]) -> None:
+            (decision,) = decisions
+            rider = self._load([rider_id])[rider_id] or Rider.register(rider_id, at_ms)
+            decision.rider = rider
+            try:
+                act(rider)
+            except BaseException:
+                self._forget(rider_id)
+                raise
+            decision.events = self._collect(rider)
+
+        self._decide_and_append([Decision(rider_id)], decide_one)
+
+    def _decide_and_append(
+        self, decisions: Sequence[Decision], decide_all: Decide, arrange: Arrange = rider_by_rider, put: Place = place
+    ) -> None:
+        """Decide, append, and decide anew inside the lock whatever another writer changed meanwhile.
+
+        ``arrange`` gives the events their order in the log, ``put`` the pings their positions by the same order.
+        """
+        by_aggregate = {aggregate_id(Rider.AGGREGATE_TYPE, d.rider_id): d for d in decisions}
+
+        def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
+            stale = [by_aggregate[aggregate] for aggregate in conflicts]
+            for decision in stale:
+                self._forget(decision.rider_id)
+            decide_all(stale)
+            return arrange(decisions)
+
+        try:
+            decide_all(decisions)
+            try:
+                recorded = self._append(arrange(decisions), redecide)
+            except LogRestored as error:
+                # Every cached rider may know of events that are not in the log, and not of others that are.
+                log.error("%s: all riders are loaded anew", error)
+                self._live = LRUCache(self._cached_riders)
+                self._restored()
+                decide_all(decisions)
+                recorded = self._append(arrange(decisions), redecide)
+        except BaseException:
+            for decision in decisions:
+                self._forget(decision.rider_id)
+            raise
+        put(decisions, recorded.positions.start)
+        for decision in decisions:
+            self._live.put(decision.rider_id, decision.loaded)
+            self._snapshot(decision.loaded, len(decision.events))
+
+    def _decide_pings(self, decisions: Sequence[Decision]) -> None:
+        riders = self._load([d.rider_id for d in decisions])
+        for decision in decisions:
+            decision.rider = riders[decision.rider_id] or Rider.register(
+                decision.rider_id, decision.pings[0][1].received_timestamp_ms
+            )
+        recorded = self._look_back(decisions)
+        for decision in decisions:
+            decide(decision, recorded.get(decision.rider_id, {}))
+            decision.events = self._collect(decision.loaded)
+
+    def _look_back(self, decisions: Sequence[Decision]) -> dict[str, dict[PingKey, RecordedPing]]:
+        """Recorded pings with the identity of one in the batch, by rider.
+
+        Asked after the riders are loaded: had another writer recorded one since, the version check would tell.
+        """
+        asked = to_look_back(decisions)
+        found: dict[str, dict[PingKey, RecordedPing]] = {}
+        for identity, (position, payload) in self._history.find_pings(list(asked)).items():
+            stored = StoredEvent(identity.aggregate_id, 0, Rider.PingRecorded.RECORD, payload)
+            try:
+                ping = cast("Rider.PingRecorded", self.mapper.to_domain_event(stored)).ping
+            except MapperDeserialisationError as error:
+                log.error("a recorded ping at position %d cannot be read: %s", position, error)
+                ping = None
+            key = (identity.event_timestamp_ms, identity.event_id)
+            found.setdefault(asked[identity], {})[key] = RecordedPing(position, ping)
+        return found
+
+    def _load(self, rider_ids: Iterable[str]) -> dict[str, Rider | None]:
+        """Riders from the cache, the others from the log in one go; None = not registered yet."""
+        riders: dict[str, Rider | None] = {}
+        missing: dict[UUID, str] = {}
+        for rider_id in rider_ids:
+            try:
+                riders[rider_id] = self._live.get(rider_id)
+            except KeyError:
+                riders[rider_id] = None
+                missing[aggregate_id(Rider.AGGREGATE_TYPE, rider_id)] = rider_id
+        if missing:
+            for aggregate, stored in self._history.streams(missing).items():
+                riders[missing[aggregate]] = self._rider(missing[aggregate], stored)
+        return riders
+
+    def _rider(self, rider_id: str, stored: Iterable[StoredEvent]) -> Rider | None:
+        rider: Rider | None = None
+        for event in stored:
+            try:
+                rider = cast("Any", self.mapper.to_domain_event(event)).mutate(rider)
+            except MapperDeserialisationError as error:
+                # One bad event must not stop the rider's pings, nor the batches that they are in.
+                log.error("an event cannot be read and is passed over by commands: %s", error)
+                rider = Rider.with_unreadable(rider, rider_id, event.originator_version)
+        return rider
+
+    def _forget(self, rider_id: str) -> None:
+        try:
+            self._live.get(rider_id, evict=True)
+        except KeyError:
+            return
+
+    def _collect(self, rider: Rider) -> list[StoredEvent]:
+        pending, rider._pending_events = rider._pending_events, []
+        return [self.mapper.to_stored_event(event) for event in pending]
+
+    def _snapshot(self, rider: Rider, new_events: int) -> None:
+        if self.snapshots is None:
+            return
+        if rider.version // self._snapshot_every > (rider.version - new_events) // self._snapshot_every:
+            try:
+                self.snapshots.put([Snapshot.take(rider)])
+            except PersistenceError as error:
+                # The events are recorded and must be acknowledged: a snapshot missing is a slower load, no more.
+                log.warning("no snapshot of rider %s: %s", rider.rider_id, error)
+
+
+__all__ = ["AggregateNotFoundError", "PingOutcome", "Riders"]

@@ -1,0 +1,161 @@
+"""Deciding a batch of pings, rider by rider; pure, so that it can be done again inside the log's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from eventsourcing.persistence import StoredEvent
+
+from domain.errors import PingRejected
+from domain.event_store import PingIdentity
+from domain.gps_ping import GpsPing
+from domain.riders.rider import PingKey, Rider
+
+
+class PingOutcome(NamedTuple):
+    """What became of one ping. ``position`` is where it is recorded, None if it was rejected."""
+
+    position: int | None
+    is_new: bool
+    rejection: PingRejected | None = None
+
+
+class RecordedPing(NamedTuple):
+    """A ping found in the log; None if its bytes cannot be read."""
+
+    position: int
+    ping: GpsPing | None
+
+
+@dataclass
+class Decision:
+    """One rider's part of a batch: its pings with their place in the batch, and what was decided on them."""
+
+    rider_id: str
+    pings: list[tuple[int, GpsPing]] = field(default_factory=list)
+    rider: Rider | None = None
+    events: list[StoredEvent] = field(default_factory=list)
+    recorded_as: dict[PingKey, int] = field(default_factory=dict)
+    """Which of ``events`` records a ping that is new in this batch."""
+    known_at: dict[PingKey, int] = field(default_factory=dict)
+    rejections: dict[int, PingRejected] = field(default_factory=dict)
+
+    @property
+    def loaded(self) -> Rider:
+        assert self.rider is not None, "the rider is loaded before anything is decided"
+        return self.rider
+
+
+def key_of(ping: GpsPing) -> PingKey:
+    return (ping.event_timestamp_ms, ping.event_id)
+
+
+def grouped(pings: Sequence[GpsPing]) -> list[Decision]:
+    """One undecided part a rider, in the order in which riders first appear."""
+    by_rider: dict[str, Decision] = {}
+    for index, ping in enumerate(pings):
+        decision = by_rider.get(ping.rider_id)
+        if decision is None:
+            decision = by_rider[ping.rider_id] = Decision(ping.rider_id)
+        decision.pings.append((index, ping))
+    return list(by_rider.values())
+
+
+def to_look_back(decisions: Iterable[Decision]) -> dict[PingIdentity, str]:
+    """Identities that the log must be asked for, with their riders: only pings no later than what is recorded."""
+    asked: dict[PingIdentity, str] = {}
+    for decision in decisions:
+        rider = decision.loaded
+        for _, ping in decision.pings:
+            if rider.may_have_recorded(ping):
+                asked[PingIdentity(rider.id, ping.event_timestamp_ms, ping.event_id)] = decision.rider_id
+    return asked
+
+
+def decide(decision: Decision, recorded: Mapping[PingKey, RecordedPing]) -> None:
+    """Run the pings through their rider, whose pending events then say what is to be recorded."""
+    rider = decision.loaded
+    known = {key: found.ping for key, found in recorded.items()}
+    decision.known_at = {key: found.position for key, found in recorded.items()}
+    decision.recorded_as, decision.rejections = {}, {}
+    for index, ping in decision.pings:
+        try:
+            is_new = rider.record_ping(ping, known)
+        except PingRejected as rejection:
+            decision.rejections[index] = rejection
+            continue
+        if is_new:
+            known[key_of(ping)] = ping
+            decision.recorded_as[key_of(ping)] = len(rider.pending_events) - 1
+
+
+def rider_by_rider(decisions: Iterable[Decision]) -> list[StoredEvent]:
+    """The events of a batch in the order of ``decisions``."""
+    return [event for decision in decisions for event in decision.events]
+
+
+def place(decisions: Iterable[Decision], first_position: int) -> None:
+    """After the append: the batch was recorded from ``first_position`` on, in the order of ``decisions``."""
+    for decision in decisions:
+        for key, offset in decision.recorded_as.items():
+            decision.known_at[key] = first_position + offset
+        first_position += len(decision.events)
+
+
+def outcomes(decisions: Iterable[Decision], count: int) -> list[PingOutcome]:
+    """One outcome a ping, in the order of the batch; of repeats within it the first is the new one."""
+    found: dict[int, PingOutcome] = {}
+    for decision in decisions:
+        first_of = set(decision.recorded_as)
+        for index, ping in decision.pings:
+            rejection = decision.rejections.get(index)
+            if rejection is not None:
+                found[index] = PingOutcome(None, is_new=False, rejection=rejection)
+                continue
+            key = key_of(ping)
+            found[index] = PingOutcome(decision.known_at[key], is_new=key in first_of)
+            first_of.discard(key)
+    return [found[index] for index in range(count)]
+
+
+class Placed(NamedTuple):
+    """An event of a batch: brought by its ``nth`` ping, and at ``offset`` in its decision.
+
+    ``received_ms`` is that ping's reception in epoch milliseconds; ``key`` is None for an event that is no ping: the
+    registration, which its rider's first ping brings.
+    """
+
+    nth: int
+    offset: int
+    decision: Decision
+    received_ms: int
+    key: PingKey | None
+
+    @property
+    def event(self) -> StoredEvent:
+        return self.decision.events[self.offset]
+
+
+def in_order(decisions: Iterable[Decision]) -> list[Placed]:
+    """Every event of a decided batch, in the order of its pings."""
+    placed: list[Placed] = []
+    for decision in decisions:
+        by_offset = {offset: key for key, offset in decision.recorded_as.items()}
+        # Of repeats within the batch the first is the one that is recorded.
+        first = {key_of(ping): (nth, ping) for nth, ping in reversed(decision.pings)}
+        for offset in range(len(decision.events)):
+            key = by_offset.get(offset)
+            nth, ping = decision.pings[0] if key is None else first[key]
+            placed.append(Placed(nth, offset, decision, ping.received_timestamp_ms, key))
+    # A ping belongs to one rider, so that nth and offset decide before a decision would be compared.
+    placed.sort()
+    return placed
+
+
+def place_in_order(placed: Iterable[Placed], first_position: int) -> None:
+    """After the append: the batch was recorded from ``first_position`` on, in the order of ``placed``."""
+    for position, each in enumerate(placed, start=first_position):
+        if each.key is not None:
+            each.decision.known_at[each.key] = position

@@ -1,1 +1,0 @@
-"""Backfill: recorded history into an empty log, in the order of its reception."""

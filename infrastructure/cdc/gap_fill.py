@@ -1,0 +1,95 @@
+"""Events by position from the table, for what the WAL did not bring and for databases without logical replication."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from sqlalchemy import Engine
+
+from infrastructure.cdc.in_flight import Outflow
+from infrastructure.cdc.row_to_record import converter
+from infrastructure.event_store.log_head import read_head
+from infrastructure.kafka.ports import OutRecord
+
+log = logging.getLogger("ridelog.tailer")
+
+READ_ROWS = 2_000
+"""Events read and published under one token; the mark moves by so many."""
+
+# As the WAL's rows come: text, in the order of rows.COLUMNS. Sorted by the column, whose name the text bears too.
+_READ = (
+    "SELECT position::text, stream, shard::text, seq::text, version::text, aggregate_key, event_type, event_id::text,"
+    " '\\x' || encode(payload, 'hex'), (extract(epoch FROM recorded_at) * 1000)::bigint FROM events"
+    " WHERE position > %s AND position <= %s ORDER BY events.position LIMIT %s"
+)
+
+
+class Chunk(NamedTuple):
+    """``rows`` events in order up to position ``last``, of which ``records`` go out; ``recorded_ms`` is the last's."""
+
+    records: list[OutRecord]
+    rows: int
+    last: int
+    recorded_ms: int
+
+
+class Events(Protocol):
+    """What a relay needs of the table."""
+
+    def read(self, after: int, upto: int) -> Chunk | None:
+        """The next events of (``after``, ``upto``], no more than READ_ROWS; None if there are none."""
+        ...
+
+    def head_position(self) -> int:
+        """The last position that the log has given out."""
+        ...
+
+
+class EventsTable:
+    """``Events`` in Postgres. Committed events show no holes: the log's lock is freed after its holder is visible."""
+
+    def __init__(self, engine: Engine, topics: Mapping[str, str], partitions: int) -> None:
+        self._engine = engine
+        self._convert = converter(topics, partitions)
+
+    def read(self, after: int, upto: int) -> Chunk | None:
+        """Raises SQLAlchemyError."""
+        with self._engine.connect() as connection:
+            rows = connection.exec_driver_sql(_READ, (after, upto, READ_ROWS)).cursor.fetchall()
+        if not rows:
+            return None
+        converted = (self._convert([value.encode() for value in row[:9]]) for row in rows)
+        records = [record for record in converted if record is not None]
+        return Chunk(records, len(rows), int(rows[-1][0]), int(rows[-1][9]))
+
+    def head_position(self) -> int:
+        """Raises SQLAlchemyError, LogNotInitialised."""
+        with self._engine.connect() as connection:
+            return read_head(connection).position
+
+
+def pass_on(events: Events, out: Outflow, after: int, upto: int) -> int:
+    """Hand the next events of (``after``, ``upto``] to ``out``; the position passed, ``after`` if there are none."""
+    chunk = events.read(after, upto)
+    if chunk is None:
+        return after
+    if chunk.rows != chunk.last - after:
+        tell_missing(after + 1, chunk.last, chunk.rows)
+    out.open(chunk.recorded_ms)
+    out.add(chunk.records, chunk.rows, chunk.last)
+    out.close()
+    out.progress.skipped += chunk.rows - len(chunk.records)
+    return chunk.last
+
+
+def tell_missing(first: int, last: int, found: int = 0) -> None:
+    """Only detached partitions can lack events: there is nothing to wait for, and the rest must not wait either."""
+    log.error(
+        "of positions %d to %d only %d are in the table events (its old partitions were detached): the topic goes on "
+        "without the others; attach the partitions and publish to a new topic if its readers need them",
+        first,
+        last,
+        found,
+    )

@@ -1,0 +1,143 @@
+"""The mark in Postgres: how far the topics are published, and by what it is known again.
+
+Each save inserts a row, and the newest one of a relay is its mark. One row that is updated every second would be slower
+to find with each second that any transaction stays open. Older rows are pruned in ranges of ``number``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Engine, TextClause, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from infrastructure.event_store.log_head import NEWEST_NUMBERS
+
+KEPT_MARKS = 64
+"""Rows of a relay between two prunings; a pruning deletes as many."""
+MAX_ATTEMPTS = 10
+"""Saves that may fail because another process saved the mark of the same relay at that very moment."""
+
+_MARK = (
+    "SELECT log_id, position, confirmed_lsn, topics, number FROM relay_marks WHERE name = :name"
+    " ORDER BY number DESC LIMIT 1"
+)
+_READ = text(_MARK)
+_INSERT = "INSERT INTO relay_marks (name, number, log_id, position, confirmed_lsn, topics)"
+# The number is the one after the mark that this was computed from. Of two processes that save at once one gets no row.
+_ONCE = " ON CONFLICT DO NOTHING RETURNING number"
+_BEGIN = text(
+    f"{_INSERT} SELECT CAST(:name AS text), coalesce(m.number, 0) + 1, CAST(:log_id AS uuid),"  # noqa: S608
+    " CAST(:position AS bigint), 0, coalesce(m.topics, '{}')"
+    f" FROM (SELECT) one LEFT JOIN ({_MARK}) m ON true{_ONCE}"
+)
+# Only upwards: the mark of a zombie is a fact about Kafka, and no newer than that of its successor.
+_KEEP = text(
+    f"{_INSERT} SELECT CAST(:name AS text), coalesce(m.number, 0) + 1, h.log_id,"  # noqa: S608
+    " greatest(m.position, CAST(:position AS bigint)), greatest(m.confirmed_lsn, CAST(:lsn AS bigint)),"
+    " coalesce(m.topics, '{}')"
+    f" FROM log_head h CROSS JOIN LATERAL ({NEWEST_NUMBERS}) n LEFT JOIN ({_MARK}) m ON true"
+    # A log that ends before the mark is not the one whose events were published: it was restored under the relay.
+    f" WHERE h.log_id = :log_id AND n.position >= :position AND coalesce(m.log_id, h.log_id) = h.log_id{_ONCE}"
+)
+_TOPICS = text(
+    f"{_INSERT} SELECT :name, m.number + 1, m.log_id, m.position, m.confirmed_lsn, CAST(:topics AS jsonb)"  # noqa: S608
+    f" FROM ({_MARK}) m{_ONCE}"
+)
+_KEEPS = text(
+    f"SELECT FROM log_head h CROSS JOIN LATERAL ({NEWEST_NUMBERS}) n LEFT JOIN ({_MARK}) m ON true"
+    " WHERE h.log_id = :log_id AND n.position >= :position AND coalesce(m.log_id, h.log_id) = h.log_id"
+)
+_ALWAYS = text("SELECT")
+_PRUNE = text("DELETE FROM relay_marks WHERE name = :name AND number > :above AND number <= :upto")
+
+
+class AnotherLog(Exception):
+    """The log in the database is not the one whose events were published; begin anew."""
+
+
+class Mark(NamedTuple):
+    """Every event up to ``position`` is acknowledged by Kafka. ``confirmed_lsn``: the slot was told no more than this.
+
+    ``topics``: name -> id, of brokers that give ids.
+    """
+
+    log_id: UUID
+    position: int
+    confirmed_lsn: int
+    topics: dict[str, str]
+
+
+class Marks:
+    """Of the relay ``name``. Each call is one statement and commits by itself, so that a process that is stopped in
+    the middle holds no lock that its successor would wait for. Raises SQLAlchemyError."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._name = name
+
+    def read(self) -> Mark | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(_READ, {"name": self._name}).one_or_none()
+        return None if row is None else Mark(row.log_id, row.position, row.confirmed_lsn, row.topics)
+
+    def begin(self, log_id: UUID, position: int) -> None:
+        """Set the mark whatever it was, and forget the LSN: a slot that is made now stands anywhere."""
+        self._save(_BEGIN, {"log_id": log_id, "position": position}, _ALWAYS)
+
+    def keep(self, log_id: UUID, position: int, lsn: int) -> None:
+        """Move the mark of this log up. Raises AnotherLog if the log is another one by now, or ends before."""
+        if not self._save(_KEEP, {"log_id": log_id, "position": position, "lsn": lsn}, _KEEPS):
+            raise AnotherLog("the log was restored or made anew beneath the relay: it begins by what is there now")
+
+    def note_topics(self, topics: dict[str, str]) -> None:
+        """Of no effect while there is no mark."""
+        self._save(_TOPICS, {"topics": msgspec.json.encode(topics).decode()}, _READ)
+
+    def _save(self, statement: TextClause, values: Mapping[str, Any], possible: TextClause) -> bool:
+        """Insert the next row. False if it cannot be: ``possible`` gives no row then."""
+        named = {"name": self._name, **values}
+        with self._engine.connect() as connection:
+            for _ in range(MAX_ATTEMPTS):
+                number = connection.execute(statement, named).scalar_one_or_none()
+                if number is not None:
+                    if number % KEPT_MARKS == 0:
+                        upto = number - KEPT_MARKS
+                        connection.execute(_PRUNE, {"name": self._name, "above": upto - KEPT_MARKS, "upto": upto})
+                    return True
+                if connection.execute(possible, named).first() is None:
+                    return False
+        raise SQLAlchemyError(f"other processes save the mark of {self._name} all the time")
+
+
+class Keeper(Protocol):
+    """Where the mark is kept."""
+
+    def keep(self, position: int | None, lsn: int) -> int:
+        """Store both now or soon; the LSN that is stored, which is what may be confirmed."""
+        ...
+
+
+class MarkKeeper:
+    """Stores the mark at most once in ``every_s`` seconds, by ``save``, and only if it or the LSN moved."""
+
+    def __init__(
+        self, save: Callable[[int, int], None], every_s: float = 1.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._save = save
+        self._every_s = every_s
+        self._clock = clock
+        self._next = 0.0
+        self._stored = (-1, 0)
+
+    def keep(self, position: int | None, lsn: int) -> int:
+        """As ``Keeper``; a position that is not known is not stored, and then nothing is confirmed either."""
+        now = self._clock()
+        if position is not None and now >= self._next and (position, lsn) != self._stored:
+            self._save(position, lsn)
+            self._next, self._stored = now + self._every_s, (position, lsn)
+        return self._stored[1]

@@ -1,0 +1,94 @@
+"""The ``serve`` of a demo: a process of its own, with servers of its own, that ends with the demo."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from signal import SIGTERM
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from infrastructure.embedded.child_process import Child, Spec
+from infrastructure.embedded.data_dir import make_private_directory
+from infrastructure.embedded.server import free_port
+from infrastructure.errors import UserError
+from infrastructure.supervision.service_commands import APP
+
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 30.0
+TAIL_LINES = 15
+
+
+class DemoServer:
+    """A running ``serve`` on a free port; ``url`` is its address."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Starts it. Raises UserError if the directory cannot be used."""
+        self._data_dir = data_dir.absolute()
+        try:
+            make_private_directory(self._data_dir)
+        except OSError as error:
+            raise UserError(f"cannot use the data directory {data_dir}: {error}; choose another") from error
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.log_path = self._data_dir / "logs" / "serve.log"
+        command = [sys.executable, str(APP), "serve", "--host", "127.0.0.1", "--port", str(port)]
+        self._log_began = self.log_path.stat().st_size if self.log_path.exists() else 0
+        self._child = Child(
+            Spec(
+                "serve",
+                [*command, "--data-dir", str(self._data_dir)],
+                self.log_path,
+                # Neither the settings of the environment nor ridelog.toml: simulated riders have no business in
+                # the database that those may name.
+                {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")},
+                cwd=self._data_dir,
+                # serve stops its servers on SIGTERM; so also a killed demo leaves nothing behind.
+                death_signal=SIGTERM,
+            )
+        )
+
+    def wait_ready(self, pause: Callable[[float], object], within_s: float = READY_WITHIN_S) -> None:
+        """Wait for /health/ready; ``pause`` waits some seconds. Raises UserError if it ends first or time is up."""
+        every_s = 0.2
+        for _ in range(round(within_s / every_s)):
+            self.check()
+            if self._is_ready():
+                return
+            pause(every_s)
+        raise UserError(f"serve is not ready after {within_s:.0f} s; see {self.log_path}")
+
+    def check(self) -> None:
+        """Raises UserError if it has ended."""
+        if not self._child.is_alive():
+            raise UserError(f"serve ended with exit code {self._child.returncode}; see {self.log_path}")
+
+    def log_tail(self) -> str:
+        """The last lines that this ``serve`` wrote."""
+        if not self.log_path.exists():
+            return ""
+        with self.log_path.open("rb") as log:
+            log.seek(min(self._log_began, self.log_path.stat().st_size))
+            return "\n".join(log.read().decode("utf-8", "replace").splitlines()[-TAIL_LINES:])
+
+    def stop(self) -> None:
+        """SIGTERM, wait, then SIGKILL. Bounded."""
+        self._child.stop(((SIGTERM, STOP_WITHIN_S),))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health/ready", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False

@@ -1,0 +1,108 @@
+"""What commands that read or fold the log may meet, and what a person does about it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from infrastructure.errors import UserError
+
+
+@contextmanager
+def expected_as_user_error() -> Iterator[None]:
+    """Turns errors of servers, of the registry and of the log into one line that says what to do next.
+
+    An error that ``advice`` does not name is a defect of the code, and keeps its traceback. Raises UserError.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        message = advice(error)
+        if message is None:
+            raise
+        raise UserError(message) from error
+
+
+def advice(error: Exception) -> str | None:
+    """What happened and what to run, for an error that a command can meet; None for any other.
+
+    The classes are imported here, after the failure. Imported earlier they would slow each start, and load the metrics
+    before ``process`` has named the directory that the processes share: ``/metrics`` would then be empty.
+    """
+    import redis
+    from alembic.util import CommandError
+    from eventsourcing.persistence import PersistenceError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    from infrastructure.event_store.log_head import LogNotInitialised
+    from infrastructure.process_pool import WorkerFailed
+    from infrastructure.redis.connection import EvictingRedis
+    from infrastructure.schema_registry.client import RegistryUnavailable
+    from infrastructure.schema_registry.compatibility import InvalidSchema
+    from infrastructure.schema_registry.errors import Incompatible
+    from projections.core.ports import PortUnavailable, Refused
+    from projections.core.shard_processor import LostRace
+    from projections.core.shard_writer import BrokenFold
+    from projections.core.state_codec import BrokenState
+    from projections.rebuild.catch_up import LogHasHoles
+    from projections.replay.as_of import Unresolvable
+
+    match error:
+        case (
+            PortUnavailable()
+            | Refused()
+            | LostRace()
+            | WorkerFailed()
+            | BrokenFold()
+            | BrokenState()
+            | Unresolvable()
+            | EvictingRedis()
+            | LogNotInitialised()
+        ):
+            return str(error)
+        case RegistryUnavailable():
+            return f"{error}; see RIDELOG_SCHEMA_REGISTRY_URL"
+        case Incompatible():
+            return f"{error}; `python app.py schemas check` shows what differs"
+        case InvalidSchema():
+            return f"{error}; docs/schemas.md says what a schema may be"
+        case LogHasHoles():
+            return (
+                f"{error}; attach the partitions of `events` that were detached, or restore a backup (docs/backup.md)"
+            )
+        case redis.ResponseError():
+            return f"Redis: {error}; see RIDELOG_REDIS_URL and the rights of its user"
+        case redis.RedisError():
+            return f"Redis does not answer: {error}; see RIDELOG_REDIS_URL"
+        case CommandError():
+            return f"the database is not this version's: {error}; run the version that migrated it"
+        case PersistenceError():
+            return f"Postgres: {error}; see RIDELOG_POSTGRES_URL"
+        case DBAPIError():
+            return f"Postgres: {str(error.orig).strip()}; see RIDELOG_POSTGRES_URL"
+        case SQLAlchemyError():
+            return f"Postgres: {str(error).splitlines()[0]}; see RIDELOG_POSTGRES_URL"
+        case _:
+            return None
+
+
+INTERRUPTED = 130
+"""The exit code of a command that was broken off, as shells have it for Ctrl-C."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within it SIGTERM raises KeyboardInterrupt, as Ctrl-C does. In the main thread only."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,122 @@
+"""What the server says about the pings it was sent."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from infrastructure.errors import UserError
+
+T = TypeVar("T")
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """Why one ping was not recorded; ``index`` counts from 0 in what was sent."""
+
+    index: int
+    code: str
+    detail: str
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The answer to one batch: every ping of it is accepted, a duplicate or rejected.
+
+    ``position`` is the highest in the log of the accepted and the duplicates, None without any.
+    """
+
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: list[Rejection] = []
+    position: int | None = None
+
+    def then(self, other: Receipt, offset: int) -> Receipt:
+        """One receipt for two consecutive parts of a batch; ``offset`` pings come before those of ``other``."""
+        moved = [Rejection(item.index + offset, item.code, item.detail) for item in other.rejected]
+        positions = [position for position in (self.position, other.position) if position is not None]
+        return Receipt(
+            self.accepted + other.accepted,
+            self.duplicates + other.duplicates,
+            [*self.rejected, *moved],
+            max(positions, default=None),
+        )
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of ``GET /riders/{rider_id}/speed``; metres per second, degrees, milliseconds."""
+
+    rider_id: str
+    speed_mps: float | None
+    path_speed_mps: float | None
+    pings_in_window: int
+    window_ms: int | None
+    latitude: float | None
+    longitude: float | None
+    event_timestamp_ms: int | None
+    version: int
+    position: int
+    age_ms: int | None
+    status: str
+    generation: int
+
+
+def read_receipt(body: bytes, sent: int) -> Receipt:
+    """The receipt for ``sent`` pings. Raises UserError unless it accounts for each of them."""
+    receipt = _read(body, Receipt)
+    told = receipt.accepted + receipt.duplicates + len(receipt.rejected)
+    if told != sent or any(not 0 <= item.index < sent for item in receipt.rejected):
+        raise UserError(f"the server accounts for {told} of {sent} pings; is --url that of ridelog?")
+    return receipt
+
+
+def read_speed(body: bytes) -> Speed:
+    """The speed. Raises UserError on an answer of another form."""
+    return _read(body, Speed)
+
+
+def _read(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise UserError(f"the server's answer is not ridelog's ({error}); is --url right?") from error
+
+
+MAX_ITEMS = 10_000
+MAX_BODY_BYTES = 8 * 1024 * 1024
+
+Ping = Mapping[str, Any]
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(ping: Ping) -> bytes:
+    """One ping as JSON. Raises UnicodeEncodeError for a text that is no Unicode, OverflowError past 64 bits.
+
+    NaN and infinity are written as such and not as null: the server names what is wrong with them.
+    """
+    if any(type(value) is float and not math.isfinite(value) for value in ping.values()):
+        return json.dumps(dict(ping)).encode()
+    return _ENCODER.encode(ping)
+
+
+def body(items: Sequence[bytes]) -> bytes:
+    """The request body for encoded pings."""
+    return b"[" + b",".join(items) + b"]"
+
+
+def split(
+    items: Sequence[bytes], max_items: int = MAX_ITEMS, max_bytes: int = MAX_BODY_BYTES
+) -> Iterator[Sequence[bytes]]:
+    """Consecutive parts whose bodies keep to both limits; an item over ``max_bytes`` alone is a part of its own."""
+    begin, size = 0, 2
+    for index, item in enumerate(items):
+        needed = len(item) + 1
+        if index > begin and (index - begin == max_items or size + needed > max_bytes):
+            yield items[begin:index]
+            begin, size = index, 2
+        size += needed
+    if begin < len(items):
+        yield items[begin:]

@@ -1,0 +1,74 @@
+"""Which processes we started, on disk, so that the next start ends what a killed supervisor left behind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from signal import SIGTERM, Signals
+
+import msgspec
+
+from infrastructure.embedded.data_dir import write_private
+from infrastructure.embedded.process_identity import end_process, start_mark
+from infrastructure.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """One process of ours: ``mark`` tells it from a later owner of its pid, ``signal`` ends it in order."""
+
+    name: str
+    pid: int
+    mark: str
+    signal: int = int(SIGTERM)
+
+
+class Pids:
+    """The processes that run for one data directory, in its ``pids.json``."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "pids.json"
+        self._written: list[Recorded] = []
+
+    def record(self, running: Mapping[str, tuple[int, Signals]]) -> None:
+        """Name -> (pid, signal that ends it) of all that runs now; written only when it has changed."""
+        entries = [
+            Recorded(name, pid, mark, int(number))
+            for name, (pid, number) in running.items()
+            if (mark := start_mark(pid)) is not None
+        ]
+        if entries != self._written:
+            write_private(self._path, msgspec.json.encode(entries))
+            self._written = entries
+
+    def end_stale(self, patience_s: float = 10.0) -> list[str]:
+        """End what an earlier supervisor left; the names of that. Raises UserError if one does not end."""
+        ended = []
+        for entry in self._read():
+            try:
+                if end_process(entry.pid, entry.mark, Signals(entry.signal), patience_s):
+                    log.warning("ended %s (pid %d), left by a killed serve", entry.name, entry.pid)
+                    ended.append(entry.name)
+            except (PermissionError, TimeoutError) as error:
+                raise UserError(
+                    f"{entry.name} (pid {entry.pid}) of an earlier serve still runs and cannot be "
+                    f"ended ({error}); stop it as its own user: kill {entry.pid}"
+                ) from error
+        self.forget()
+        return ended
+
+    def forget(self) -> None:
+        """Nothing of ours runs any more."""
+        self._path.unlink(missing_ok=True)
+        self._written = []
+
+    def _read(self) -> list[Recorded]:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=list[Recorded])
+        except FileNotFoundError:
+            return []
+        except msgspec.DecodeError:
+            log.warning("%s is damaged and ignored; if a start fails, look for old processes", self._path)
+            return []

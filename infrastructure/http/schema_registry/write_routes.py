@@ -1,0 +1,179 @@
+"""``/registry/subjects`` and ``/registry/compatibility``: registering, looking up, checking, deleting."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from litestar import Request, Response, delete, get, post, put
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from infrastructure.http.schema_registry.read_routes import described, known_versions
+from infrastructure.http.schema_registry.requests import (
+    asked,
+    candidate_schema,
+    level_asked,
+    mode_asked,
+    version_number,
+)
+from infrastructure.http.schema_registry.responses import reply
+from infrastructure.http.schema_registry.serial_worker import Lane
+from infrastructure.schema_registry.compatibility import DEFAULT
+from infrastructure.schema_registry.errors import (
+    no_level_of_its_own,
+    no_mode_of_its_own,
+    unknown_schema,
+    unknown_subject,
+    unknown_version,
+)
+from infrastructure.schema_registry.queries import Registered, Show
+from infrastructure.schema_registry.store import Deletion, RegistryStore
+from infrastructure.schema_registry.subject_settings import EVERYWHERE, Mode, Name, Preferences
+
+_READ: Final = {"role": "read"}
+_ADMIN: Final = {"role": "admin"}
+_Request = Request[Any, Any, Any]
+
+
+def registering_routes(store: RegistryStore, lane: Lane) -> list[HTTPRouteHandler]:
+    """``?normalize=`` is taken and changes nothing: texts of one schema are one schema here in any case.
+
+    Registering has a lane and a process of its own: requests of the role read must not hold up those of admin.
+    """
+
+    @post("/subjects/{subject:str}/versions", opt=_ADMIN, status_code=200)
+    async def register(request: _Request, subject: FromPath[str]) -> Response[bytes]:
+        schema = await candidate_schema(request)
+        registered = await lane.run(store.register, subject, schema)
+        return reply({"id": registered.schema_id, "version": registered.version})
+
+    return [register]
+
+
+def checking_routes(store: RegistryStore, lane: Lane) -> list[HTTPRouteHandler]:
+    """Looking up and checking: nothing is registered. Compatibility is by the level that is set for the subject."""
+
+    @post("/subjects/{subject:str}", opt=_READ, status_code=200)
+    async def look_up(request: _Request, subject: FromPath[str]) -> Response[bytes]:
+        schema, show = await candidate_schema(request), asked(request).show
+        return reply(described(await lane.run(_found, store, subject, schema, show)))
+
+    @post("/compatibility/subjects/{subject:str}/versions/{version:str}", opt=_READ, status_code=200)
+    async def one(request: _Request, subject: FromPath[str], version: FromPath[str]) -> Response[bytes]:
+        wanted = version_number(version)
+        schema = await candidate_schema(request)
+        return _verdict(request, await lane.run(_problems, store, subject, schema, wanted))
+
+    @post("/compatibility/subjects/{subject:str}/versions", opt=_READ, status_code=200)
+    async def those_of_the_level(request: _Request, subject: FromPath[str]) -> Response[bytes]:
+        """The latest version, or at a transitive level all."""
+        schema = await candidate_schema(request)
+        return _verdict(request, await lane.run(store.problems, subject, schema))
+
+    return [look_up, one, those_of_the_level]
+
+
+def deleting_routes(deletion: Deletion) -> list[HTTPRouteHandler]:
+    """Softly first, then with ``?permanent=true``."""
+
+    @delete("/subjects/{subject:str}", opt=_ADMIN, status_code=200, sync_to_thread=True)
+    def subject_(request: _Request, subject: FromPath[str]) -> Response[bytes]:
+        return reply(deletion.subject(subject, permanent=asked(request).permanent))
+
+    @delete("/subjects/{subject:str}/versions/{version:str}", opt=_ADMIN, status_code=200, sync_to_thread=True)
+    def version_(request: _Request, subject: FromPath[str], version: FromPath[str]) -> Response[bytes]:
+        return reply(deletion.version(subject, version_number(version), permanent=asked(request).permanent))
+
+    return [subject_, version_]
+
+
+def _found(store: RegistryStore, subject: str, schema: str, show: Show) -> Registered:
+    known_versions(store, subject, show)
+    found = store.find(subject, schema, show)
+    if found is None:
+        raise unknown_schema()
+    return found
+
+
+def _problems(store: RegistryStore, subject: str, schema: str, version: int | None) -> list[str]:
+    known = store.versions(subject) if version is None else known_versions(store, subject)
+    if version is None:
+        # `latest` is that one version, also at a transitive level; nothing contradicts an unknown subject.
+        version = known[-1].version if known else None
+    elif all(one.version != version for one in known):
+        raise unknown_version(version)
+    return store.problems(subject, schema, version)
+
+
+def _verdict(request: _Request, problems: list[str]) -> Response[bytes]:
+    answer: dict[str, Any] = {"is_compatible": not problems}
+    return reply(answer | {"messages": problems} if asked(request).verbose else answer)
+
+
+_CONFIG: Final = ["/config", "/config/{subject:str}"]
+_MODE: Final = ["/mode", "/mode/{subject:str}"]
+
+
+def settings_routes(preferences: Preferences) -> list[HTTPRouteHandler]:
+    """Confluent answers a PUT with the key ``compatibility``, a GET and a DELETE with ``compatibilityLevel``."""
+
+    @get(_CONFIG, opt=_READ)
+    async def config(request: _Request) -> Response[bytes]:
+        level = await asyncio.to_thread(_in_force, preferences, "compatibility", request, DEFAULT)
+        if level is None:
+            raise no_level_of_its_own(_subject(request))
+        return reply({"compatibilityLevel": level})
+
+    @put(_CONFIG, opt=_ADMIN)
+    async def set_config(request: _Request) -> Response[bytes]:
+        level = await level_asked(request)
+        await asyncio.to_thread(preferences.put, "compatibility", _subject(request), level)
+        return reply({"compatibility": level})
+
+    @delete(_CONFIG, opt=_ADMIN, status_code=200)
+    async def reset_config(request: _Request) -> Response[bytes]:
+        before = await asyncio.to_thread(_reset, preferences, "compatibility", request, DEFAULT)
+        return reply({"compatibilityLevel": before})
+
+    @get(_MODE, opt=_READ)
+    async def mode(request: _Request) -> Response[bytes]:
+        found = await asyncio.to_thread(_in_force, preferences, "mode", request, Mode.READWRITE)
+        if found is None:
+            raise no_mode_of_its_own(_subject(request))
+        return reply({"mode": found})
+
+    @put(_MODE, opt=_ADMIN)
+    async def set_mode(request: _Request) -> Response[bytes]:
+        wanted = await mode_asked(request)
+        await asyncio.to_thread(preferences.put, "mode", _subject(request), wanted)
+        return reply({"mode": wanted})
+
+    @delete(_MODE, opt=_ADMIN, status_code=200)
+    async def reset_mode(request: _Request) -> Response[bytes]:
+        before = await asyncio.to_thread(_reset, preferences, "mode", request, Mode.READWRITE)
+        return reply({"mode": before})
+
+    return [config, set_config, reset_config, mode, set_mode, reset_mode]
+
+
+def _subject(request: _Request) -> str:
+    return str(request.path_params.get("subject", EVERYWHERE))
+
+
+def _in_force(preferences: Preferences, name: Name, request: _Request, default: str) -> str | None:
+    """None for a subject without a setting of its own, unless the request asks for what then holds."""
+    subject = _subject(request)
+    own = preferences.get(name, subject)
+    if own is None and (subject == EVERYWHERE or asked(request).default_to_global):
+        return preferences.get(name, EVERYWHERE) or default
+    return own
+
+
+def _reset(preferences: Preferences, name: Name, request: _Request, default: str) -> str:
+    """Back to that for all; what was set. Raises Refused 40401 as Confluent's does where nothing was."""
+    subject = _subject(request)
+    before = preferences.put(name, subject, None)
+    if before is None and subject != EVERYWHERE:
+        raise unknown_subject(subject)
+    return before or default

@@ -1,0 +1,83 @@
+"""``?at=T&axis=known|event`` and ``?position=P``: a read as it stood then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, get_args
+
+from litestar.openapi.spec import OpenAPIType, Schema
+from litestar.params import Parameter
+
+from infrastructure.http.errors import ApiError, unavailable
+from infrastructure.http.paging import instant_ms, whole_number
+from infrastructure.observability import metrics
+from projections.core.ports import PortUnavailable, Refused
+from projections.replay.as_of import AsOf, Axis, Unresolvable
+from projections.replay.key_replay import TooLong
+
+At = Annotated[str | None, Parameter(description="as of this instant: epoch milliseconds, or RFC 3339 with zone")]
+OnAxis = Annotated[
+    str | None,
+    Parameter(
+        description="what `at` means: known (default), the events recorded by then; event, those that had happened by"
+        " then, whenever they were recorded",
+    ),
+]
+AtPosition = Annotated[
+    str | None,
+    Parameter(
+        description="as of this position of the log; with axis=event, the part of the log to look at",
+        # Read by our own rule for integers: the framework's reads 1e3, and large ones through a float.
+        schema_extra={
+            "one_of": [Schema(type=OpenAPIType.INTEGER, minimum=0), Schema(type=OpenAPIType.NULL)],
+        },
+    ),
+]
+PAST = (Unresolvable, TooLong, Refused, PortUnavailable)
+"""What may be raised for a past that cannot be answered; see ``refused``."""
+
+
+def as_of(at: str | None, axis: str | None, at_position: str | None) -> AsOf | None:
+    """What the parameters ask for, None for the present. Raises ApiError (400)."""
+    position = None if at_position is None else whole_number("position", at_position)
+    if position is not None and position < 0:
+        raise ApiError(400, "invalid_request", f"position is from 0, not {position}")
+    if axis is not None and axis not in {"known", "event"}:
+        ways = ", ".join(get_args(Axis))
+        raise ApiError(400, "invalid_axis", f"axis is known or event (give ?position= for the third of {ways})")
+    if at is None:
+        if axis is not None:
+            raise ApiError(400, "invalid_request", "axis says what at means: give ?at= too")
+        return None if position is None else AsOf.at_position(position)
+    at_ms = instant_ms("at", at)
+    if axis == "event":
+        return AsOf.happened(at_ms, position)
+    if position is not None:
+        raise ApiError(400, "invalid_request", "give either at or position; both only with axis=event")
+    return AsOf.known(at_ms)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Times an answer about the past. Raises ApiError for what cannot be answered."""
+    began, outcome = time.perf_counter(), "answered"
+    try:
+        yield
+    except PAST as error:
+        outcome = "unavailable" if isinstance(error, PortUnavailable) else "refused"
+        raise refused(error) from error
+    finally:
+        metrics.REPLAY_SECONDS.labels(outcome).observe(time.perf_counter() - began)
+
+
+def refused(error: Exception) -> ApiError:
+    """The answer for one of PAST."""
+    if isinstance(error, Unresolvable):
+        return ApiError(400, error.code, str(error))
+    if isinstance(error, Refused):
+        return ApiError(400, "invalid_request", f"the database cannot take a value of this request: {error}")
+    if isinstance(error, TooLong):
+        return ApiError(422, "replay_too_long", f"{error}: `python app.py replay` has no such limit")
+    return unavailable("event_store_unavailable", str(error))

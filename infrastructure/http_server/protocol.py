@@ -1,0 +1,208 @@
+"""The HTTP server's protocol: a bound on everything that a connection may hold, and on how long.
+
+Uvicorn bounds no connections, and waits without end for a first request. docs/performance.md compares it with others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from infrastructure.http_server.connections import ConnectionLimits, Connections, Place, Timer
+from infrastructure.http_server.reader import StrictHttpReader
+from infrastructure.http_server.refusal import Refusal, head_too_slow, too_many_connections
+
+_REFUSED_HEAD_TIMEOUT_S: Final = 2.0
+"""For connections above the bound: they wait for a 503."""
+
+_LINGER_S: Final = 2.0
+"""How long a refused client may go on sending. If the socket were closed at once, the client could lose the answer."""
+
+
+class _Cycle(RequestResponseCycle):
+    """One request and its response."""
+
+    async def send(self, message: Any) -> None:
+        if self.waiting_for_100_continue and not self.response_started:
+            # RFC 9110, 10.1.1: the client may now leave the body out. A next request could be taken for that body.
+            self.keep_alive = False
+        await super().send(message)
+
+
+class _LingeringTransport:
+    """What a cycle uses of its transport. ``close`` leaves the client time to read the response."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
+class BoundedHttpProtocol(StrictHttpReader):
+    """One connection. ``limits`` and ``open_connections`` belong to its server."""
+
+    def __init__(self, limits: ConnectionLimits, open_connections: Connections, **server: Any) -> None:
+        super().__init__(limits, **server)
+        self._open = open_connections
+        self._place = Place.NONE
+        self._timer = Timer(self.loop)
+        self._stall = Timer(self.loop)
+        self._discarding = False  # what still arrives is dropped
+        self._ending = False  # the last response is written
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._lingering: Any = _LingeringTransport(transport, self._end)
+        self._place = self._open.enter(self, len(self.connections))
+        if self._place is Place.NONE:
+            transport.abort()
+        else:
+            self._timer.start(self._head_timeout_s, self._close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open.set_busy(self)
+        self._timer.cancel()
+        self._stall.cancel()
+        super().connection_lost(exc)
+
+    def evict(self) -> None:
+        """Close at once; only while the connection is idle."""
+        self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._discarding or self.parser is None:
+            return
+        self._open.set_busy(self)
+        refusal = self._read(data)
+        if refusal is not None:
+            self._refuse(refusal)
+        elif self._is_answering():
+            self._timer.cancel()
+        elif self._head_began and not self._head_is_timed:
+            self._time_head()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._abort_if_stalled()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._stall.cancel()
+
+    # Requests and responses
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _begin_request(self, *, keep_alive: bool) -> None:
+        refused = self._place is Place.REFUSED
+        app = too_many_connections(self._limits.max_connections) if refused else self.app
+        self._begin(app, keep_alive=keep_alive, waits=self._is_answering())
+
+    def _on_end_of_answered_request(self) -> None:
+        self._wait()
+
+    def _begin(self, app: Any, *, keep_alive: bool, waits: bool) -> None:
+        self.cycle = _Cycle(
+            scope=self.scope,
+            transport=self._lingering,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        if waits:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
+        else:
+            self._start_asgi_task(self.cycle, app)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer ``refusal`` once all requests before it are answered; read nothing more."""
+        self._discarding = True
+        self._timer.cancel()
+        waits = self._is_answering()
+        if waits and self.cycle.more_body:
+            # The error is in the body of this request, so the refusal is its answer.
+            if self.pipeline and self.pipeline[0][0] is self.cycle:
+                self.pipeline.popleft()
+            else:
+                waits = False
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+                if self.cycle.response_started:
+                    self._end()
+                    return
+        unread = {"type": "http", "method": "GET", "path": "", "query_string": b"", "http_version": "1.1"}
+        self.scope = cast("Any", unread | {"client": self.client})
+        self.expect_100_continue = False
+        self._begin(refusal, keep_alive=False, waits=waits)
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing() or self._ending:
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._discarding:
+            self._wait()
+
+    # Time
+
+    @property
+    def _head_timeout_s(self) -> float:
+        return _REFUSED_HEAD_TIMEOUT_S if self._place is Place.REFUSED else self._limits.head_timeout_s
+
+    def _wait(self) -> None:
+        """Bound the time until the client's next step: no request is being answered."""
+        if self.cycle.more_body:
+            self._timer.start(self._limits.discard_timeout_s, self._end)
+        elif self._head_began:
+            self._time_head()
+        else:
+            self._open.set_idle(self)
+            self._timer.start(self._limits.idle_timeout_s, self._close)
+
+    def _time_head(self) -> None:
+        self._head_is_timed = True
+        self._timer.start(self._head_timeout_s, lambda: self._refuse(head_too_slow(self._head_timeout_s)))
+
+    def _end(self) -> None:
+        """Close behind the last response."""
+        self._ending = True
+        if not (self._discarding or self.cycle.more_body):
+            self._close()
+            return
+        self._discarding = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer.start(_LINGER_S, self.transport.abort)
+
+    def _close(self) -> None:
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self._abort_if_stalled()
+
+    def _abort_if_stalled(self) -> None:
+        """Abort if the client takes nothing of what is written for ``stall_timeout_s``."""
+        left = self.transport.get_write_buffer_size()
+
+        def check() -> None:
+            if self.transport.get_write_buffer_size() >= left:
+                self.transport.abort()
+            else:
+                self._abort_if_stalled()
+
+        self._stall.start(self._limits.stall_timeout_s, check)

@@ -1,0 +1,68 @@
+"""How the programs that speak HTTP serve it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+import uvicorn
+from litestar import Litestar
+from uvicorn.config import STARTUP_FAILURE
+
+from infrastructure.http_server.connections import (
+    OVERFLOW_CONNECTIONS,
+    RESERVED_FILES,
+    ConnectionLimits,
+    Connections,
+    connections_within,
+    raise_open_files,
+)
+from infrastructure.http_server.protocol import BoundedHttpProtocol
+from infrastructure.http_server.refusal import CODES
+from infrastructure.observability import metrics
+from infrastructure.settings.settings import Settings
+
+log = logging.getLogger("ridelog.http")
+
+
+def serve_http(application: Litestar, settings: Settings) -> None:
+    """Serve until SIGTERM; requests that are under way are answered first. Raises SystemExit if it cannot start."""
+    wanted = settings.max_connections
+    open_files = raise_open_files(wanted + OVERFLOW_CONNECTIONS + RESERVED_FILES)
+    limits = ConnectionLimits(max_connections=connections_within(open_files, wanted))
+    if limits.max_connections < wanted:
+        log.warning(
+            "%d connections at once instead of %d: the limit on open files is %d; raise it with ulimit -Hn",
+            limits.max_connections,
+            wanted,
+            open_files,
+        )
+    for code in CODES:
+        metrics.HTTP_REFUSED.labels(code)
+    server = uvicorn.Server(server_config(application, settings.host, settings.port, limits))
+    # SIGINT is raised again once the server has stopped.
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def server_config(application: Litestar, host: str, port: int, limits: ConnectionLimits) -> uvicorn.Config:
+    """The server of every program, and of the tests."""
+    protocol = partial(BoundedHttpProtocol, limits, Connections(limits))
+    return uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http=cast("Any", protocol),
+        # An offer of WebSocket is ignored as any other: there is no route for it.
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )

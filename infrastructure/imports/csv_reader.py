@@ -1,0 +1,250 @@
+"""Rows of CSV files, plain, gzip or zip, read as a stream."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from infrastructure.client.messages import encode
+from infrastructure.errors import UserError
+from infrastructure.imports.csv_records import Record, Records
+from infrastructure.imports.text_files import UnreadableFile, open_text
+from infrastructure.timestamps import text_ms
+
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "rider": ("rider_id", "rider"),
+    "latitude": ("latitude",),
+    "longitude": ("longitude",),
+    "time": ("event_timestamp_ms",),
+}
+OPTIONAL: Mapping[str, tuple[str, ...]] = {
+    "accuracy": ("accuracy_meters",),
+    "speed": ("speed_mps",),
+    "event-id": ("event_id",),
+    # No usual name: who did not ask for history must not get it for a column that happens to be there.
+    "recorded-at": (),
+}
+
+
+class Columns(NamedTuple):
+    """Index of each column in a row; None: the file has no such column."""
+
+    rider: int
+    latitude: int
+    longitude: int
+    time: int
+    accuracy: int | None = None
+    speed: int | None = None
+    event_id: int | None = None
+    recorded_at: int | None = None
+
+
+def known_names(names: Mapping[str, str | None]) -> set[str]:
+    """What the columns may be called: the usual names, and what the user named."""
+    usual = {name for each in (*REQUIRED.values(), *OPTIONAL.values()) for name in each}
+    return usual | {name for name in names.values() if name}
+
+
+def find_columns(header: Sequence[str], names: Mapping[str, str | None], file: str) -> Columns:
+    """The columns of ``file``. ``names`` holds what the user named, by the keys of REQUIRED and OPTIONAL.
+
+    Raises UserError naming the columns that are there and the option to use.
+    """
+    titles = [title.strip() for title in header]
+    found = {
+        what: _index(titles, _wanted(names, what, usual), file) for what, usual in {**REQUIRED, **OPTIONAL}.items()
+    }
+    missing = [what for what, index in found.items() if index is None and (what in REQUIRED or names.get(what))]
+    if missing:
+        wanted = ", ".join(" or ".join(_wanted(names, what, {**REQUIRED, **OPTIONAL}[what])) for what in missing)
+        options = ", ".join("--recorded-at" if what == "recorded-at" else f"--{what}-column" for what in missing)
+        raise UserError(f"{file} has no column {wanted}; it has {', '.join(titles)}: name the right one with {options}")
+    rider, latitude, longitude, time, *optional = found.values()
+    assert rider is not None
+    assert latitude is not None
+    assert longitude is not None
+    assert time is not None
+    return Columns(rider, latitude, longitude, time, *optional)
+
+
+def _wanted(names: Mapping[str, str | None], what: str, usual: tuple[str, ...]) -> tuple[str, ...]:
+    named = names.get(what)
+    return (named,) if named else usual
+
+
+def _index(titles: Sequence[str], wanted: tuple[str, ...], file: str) -> int | None:
+    for name in wanted:
+        if titles.count(name) > 1:
+            raise UserError(f"{file} has {titles.count(name)} columns {name}: which one is meant cannot be known")
+        if name in titles:
+            return titles.index(name)
+    return None
+
+
+_MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
+
+
+class BadCell(ValueError):
+    """A row that cannot be sent, for a cell holds no value of the type it needs; the message names the cell."""
+
+
+def ping_of_cells(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
+    """The ping of a row, ready for ``POST /pings``; whether it is a good one is for the server to say.
+
+    An empty optional cell is absent. Raises BadCell.
+    """
+    ping: dict[str, Any] = {
+        "rider_id": _filled(cells, columns.rider, "rider"),
+        "latitude": number(_filled(cells, columns.latitude, "latitude"), "latitude"),
+        "longitude": number(_filled(cells, columns.longitude, "longitude"), "longitude"),
+        "event_timestamp_ms": _time_ms(_filled(cells, columns.time, "time"), "time"),
+    }
+    accuracy = _cell(cells, columns.accuracy)
+    if accuracy:
+        ping["accuracy_meters"] = number(accuracy, "accuracy")
+    speed = _cell(cells, columns.speed)
+    if speed:
+        ping["speed_mps"] = number(speed, "speed")
+    event_id = _cell(cells, columns.event_id)
+    if event_id:
+        ping["event_id"] = event_id
+    return ping
+
+
+def reception_ms(cells: Sequence[str], columns: Columns) -> int | None:
+    """When the row's ping was received, epoch milliseconds; None if no column says so. Raises BadCell."""
+    if columns.recorded_at is None:
+        return None
+    return _time_ms(_filled(cells, columns.recorded_at, "reception"), "reception")
+
+
+def number(cell: str, what: str) -> float:
+    """A decimal number; nan and inf are numbers here, which the server refuses by name. Raises BadCell."""
+    # float() alone would also take 5_3 and digits of other scripts, which no GPS logger writes on purpose.
+    if cell.isascii() and "_" not in cell:
+        try:
+            return float(cell)
+        except ValueError:
+            pass  # falls through to the one refusal below
+    hint = " (a decimal comma? write a point)" if "," in cell else ""
+    raise BadCell(f"{what} is no number: {cell[:40]!r}{hint}")
+
+
+def _time_ms(cell: str, what: str) -> int:
+    """Epoch milliseconds of an integer or of an RFC 3339 time with zone. Raises BadCell."""
+    try:
+        value = text_ms(cell)
+    except ValueError as error:
+        raise BadCell(f"{what} is neither epoch milliseconds nor RFC 3339 with zone: {cell[:40]!r} ({error})") from None
+    if not _MIN_INT64 <= value <= _MAX_INT64:
+        raise BadCell(f"{what} does not fit 64 bits: {cell[:40]!r}")
+    return value
+
+
+def _cell(cells: Sequence[str], index: int | None) -> str:
+    return cells[index].strip() if index is not None and index < len(cells) else ""
+
+
+def _filled(cells: Sequence[str], index: int, what: str) -> str:
+    # The rider's id is compared as given: its spaces are the server's to refuse.
+    cell = cells[index] if index < len(cells) else ""
+    if not cell.strip():
+        raise BadCell(f"{what} is missing")
+    return cell if what == "rider" else cell.strip()
+
+
+PROGRESS_EVERY_ROWS = 256
+
+
+class Source(NamedTuple):
+    """One file whose columns are known."""
+
+    path: Path
+    header: tuple[str, ...]
+    columns: Columns
+
+
+class Row(NamedTuple):
+    """One row. Either ``item``, the ping as JSON, or ``problem``: why it cannot be sent.
+
+    ``line`` is the last of the row's lines in the file, counted from 1; ``time_ms`` None: unknown;
+    ``received_ms`` None: unknown, or not asked for.
+    """
+
+    source: Source
+    line: int
+    cells: Sequence[str]
+    item: bytes | None
+    time_ms: int | None
+    problem: str
+    received_ms: int | None = None
+
+
+def open_source(path: Path, names: Mapping[str, str | None]) -> Source:
+    """The file with its columns. Raises UserError if it cannot be read or lacks one."""
+    if not path.is_file():
+        raise UserError(f"{path} is no file" if path.exists() else f"{path} does not exist")
+    with _reading(path, known_names(names)) as (records, _):
+        header = _header(records)
+    if header is None:
+        raise UserError(f"{path} is empty; its first line must name its columns")
+    if header.problem:
+        raise UserError(f"the header of {path} cannot be read: {header.problem}")
+    return Source(path, tuple(header.cells), find_columns(header.cells, names, str(path)))
+
+
+def rows(source: Source, at_byte: Callable[[int], None] = lambda position: None) -> Iterator[Row]:
+    """Every row below the header; empty lines are none. ``at_byte`` hears how far the file is read.
+
+    A line that makes no row, as one with a quote that is never closed, is a row with a problem: it does not cost the
+    rest of the file. Raises UserError with the line when the file itself is broken.
+    """
+    with _reading(source.path, source.header) as (records, raw):
+        _header(records)
+        for count, record in enumerate(records):
+            if record.problem:
+                yield Row(source, record.first_line, (), None, None, record.problem)
+            elif record.cells:
+                yield to_row(source, record.last_line, record.cells)
+            if count % PROGRESS_EVERY_ROWS == 0:
+                at_byte(raw.tell())
+        at_byte(raw.tell())
+
+
+def _header(records: Records) -> Record | None:
+    return next((record for record in records if record.cells or record.problem), None)
+
+
+def to_row(source: Source, line: int, cells: Sequence[str]) -> Row:
+    """The row of these cells."""
+    try:
+        if len(cells) > len(source.header):
+            # A comma in a number moves every later cell one column on: plausible values, in the wrong place.
+            raise BadCell(f"the row has {len(cells)} cells, the header {len(source.header)}")
+        ping = ping_of_cells(cells, source.columns)
+        received_ms = reception_ms(cells, source.columns)
+        return Row(source, line, cells, encode(ping), ping["event_timestamp_ms"], "", received_ms)
+    except BadCell as error:
+        return Row(source, line, cells, None, None, str(error))
+    except UnicodeEncodeError:
+        return Row(source, line, cells, None, None, "the text is not UTF-8")
+
+
+@contextmanager
+def _reading(path: Path, known: Collection[str]) -> Iterator[tuple[Records, BinaryIO]]:
+    records: Records | None = None
+    try:
+        with ExitStack() as stack:
+            text, raw = open_text(stack.enter_context(path.open("rb")), stack)
+            records = Records(text.readline, known)
+            yield records, raw
+    except UnreadableFile as error:
+        raise UserError(f"{path} cannot be imported: {error}") from error
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError, csv.Error) as error:
+        where = f" after line {records.line}" if records is not None and records.line else ""
+        raise UserError(f"{path} cannot be read{where}: {error}") from error

@@ -1,0 +1,130 @@
+"""The import itself: rows in batches, a few requests at a time, bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from math import inf
+from typing import NamedTuple, Protocol
+
+from infrastructure.client.messages import Receipt
+from infrastructure.imports.csv_reader import Row
+from infrastructure.imports.report import UNSENDABLE, Examples, Rejects, Tally
+
+EARLY_S = 0.1
+"""Rows due within this are sent together: a request for each row would pace the network, not the riders."""
+
+
+class Pacer:
+    """Says how long to wait before a row, so that event time runs ``speedup`` times as fast as the clock.
+
+    The first row starts the clock. Rows that go back in event time (another rider's track) are due at once, and so
+    are rows after ``latest_ms``: to wait for the 2099 of a broken clock would never end, and the server refuses it.
+    """
+
+    def __init__(self, speedup: float, clock: Callable[[], float], latest_ms: float = inf) -> None:
+        """``clock`` in seconds, monotonic; ``latest_ms`` an event time in epoch milliseconds."""
+        self._latest_ms = latest_ms
+        self._speedup = speedup
+        self._clock = clock
+        self._first_ms: int | None = None
+        self._began = 0.0
+
+    def wait_s(self, event_ms: int | None) -> float:
+        """Seconds until a row of this event time is due; 0 if it is, or has no time."""
+        if event_ms is None or event_ms > self._latest_ms:
+            return 0.0
+        if self._first_ms is None:
+            self._first_ms, self._began = event_ms, self._clock()
+        due = self._began + (event_ms - self._first_ms) / 1000.0 / self._speedup
+        wait = due - self._clock()
+        return wait if wait > EARLY_S else 0.0
+
+
+class Post(Protocol):
+    def __call__(self, items: Sequence[bytes], /) -> Receipt: ...
+
+
+class Plan(NamedTuple):
+    """How to send: ``batch`` rows a request, ``concurrency`` requests at a time, paced by ``pacer`` if given."""
+
+    batch: int
+    concurrency: int
+    pacer: Pacer | None = None
+
+
+class Importer:
+    """Sends rows and keeps the books. ``on_batch`` is called, in the calling thread, when a batch is accounted for."""
+
+    def __init__(
+        self,
+        post: Post,
+        plan: Plan,
+        *,
+        pause: Callable[[float], object],
+        rejects: Rejects | None = None,
+        on_batch: Callable[[Tally], None] = lambda tally: None,
+    ) -> None:
+        self.tally = Tally()
+        self.examples = Examples()
+        self._post = post
+        self._plan = plan
+        self._pause = pause
+        self._rejects = rejects
+        self._on_batch = on_batch
+
+    def run(self, rows: Iterable[Row], stop: Callable[[], None] = lambda: None) -> Tally:
+        """Send every row. Raises what ``post`` or ``rows`` raises, once what is on its way has been counted.
+
+        ``stop`` is called first in that case: it ends the retries of requests that are still under way.
+        """
+        waiting: deque[tuple[list[Row], Future[Receipt]]] = deque()
+        with ThreadPoolExecutor(self._plan.concurrency, thread_name_prefix="import") as pool:
+            try:
+                for batch in self._batches(rows):
+                    items = [row.item for row in batch if row.item is not None]
+                    waiting.append((batch, pool.submit(self._post_some, items)))
+                    # Twice as many as are sent at a time: the next is ready, and memory is bounded.
+                    while waiting and (len(waiting) >= 2 * self._plan.concurrency or waiting[0][1].done()):
+                        self._account(*waiting.popleft())
+                while waiting:
+                    self._account(*waiting.popleft())
+            except BaseException:
+                stop()
+                for batch, future in waiting:
+                    if not future.cancel() and future.exception() is None:
+                        self._account(batch, future)
+                raise
+        return self.tally
+
+    def _post_some(self, items: Sequence[bytes]) -> Receipt:
+        return self._post(items) if items else Receipt()
+
+    def _batches(self, rows: Iterable[Row]) -> Iterator[list[Row]]:
+        batch: list[Row] = []
+        for row in rows:
+            wait = self._plan.pacer.wait_s(row.time_ms) if self._plan.pacer else 0.0
+            if wait and batch:
+                yield batch
+                batch = []
+            if wait:
+                self._pause(wait)
+            batch.append(row)
+            if len(batch) >= self._plan.batch:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _account(self, batch: list[Row], future: Future[Receipt]) -> None:
+        receipt = future.result()
+        self.tally.add(len(batch), receipt)
+        sent = [row for row in batch if row.item is not None]
+        refused = [(sent[item.index], item.code, item.detail) for item in receipt.rejected]
+        refused += [(row, UNSENDABLE, row.problem) for row in batch if row.item is None]
+        for row, code, detail in sorted(refused, key=lambda each: each[0].line):
+            self.examples.add(row, code, detail)
+            if self._rejects is not None:
+                self._rejects.add(row, code, detail)
+        self._on_batch(self.tally)

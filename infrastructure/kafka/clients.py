@@ -1,0 +1,37 @@
+"""The data plane by the name of its library."""
+
+from __future__ import annotations
+
+from infrastructure.kafka.confluent_consumer import ConfluentTopic
+from infrastructure.kafka.confluent_producer import ConfluentPublisher
+from infrastructure.kafka.kafka_python_consumer import KafkaPythonTopic
+from infrastructure.kafka.kafka_python_producer import KafkaPythonPublisher
+from infrastructure.kafka.ports import Publisher
+from infrastructure.settings.settings import Settings
+from projections.core.ports import Topic
+
+
+def make_publisher(settings: Settings) -> Publisher:
+    """Of the library that ``RIDELOG_KAFKA_CLIENT`` names."""
+    return publisher(settings.kafka_client, bootstrap(settings))
+
+
+def make_topic(settings: Settings, topic: str, group: str) -> Topic:
+    """A consumer of ``topic`` in the group ``<prefix>-<group>``."""
+    return consumer(settings.kafka_client, bootstrap(settings), topic, f"{settings.consumer_group_prefix}-{group}")
+
+
+def publisher(library: str, bootstrap: str) -> Publisher:
+    """Of "confluent" or "kafka-python". Raises PublishError if kafka-python finds no broker."""
+    return KafkaPythonPublisher(bootstrap) if library == "kafka-python" else ConfluentPublisher(bootstrap)
+
+
+def consumer(library: str, bootstrap: str, topic: str, group: str) -> Topic:
+    """Of "confluent" or "kafka-python". Raises PortUnavailable if kafka-python finds no broker."""
+    made = KafkaPythonTopic if library == "kafka-python" else ConfluentTopic
+    return made(bootstrap, topic, group)
+
+
+def bootstrap(settings: Settings) -> str:
+    assert settings.kafka_bootstrap is not None, "the supervisor fills in the embedded broker's address"
+    return settings.kafka_bootstrap

@@ -1,0 +1,209 @@
+"""Consuming through librdkafka."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from infrastructure.kafka.partition_assignment import SESSION_TIMEOUT_S, Assignment
+from infrastructure.kafka.throttled_log import ErrorLog
+from infrastructure.settings.kafka_address import kafka_address
+from projections.core.ports import Record, TopicUnavailable
+
+log = logging.getLogger("ridelog.kafka")
+
+SETTINGS: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    # Also after a wipe or a truncation: to start too early costs duplicates, too late costs a look into the log.
+    "auto.offset.reset": "earliest",
+    # Otherwise a consumer would create a missing topic, with the wrong number of partitions for good.
+    "allow.auto.create.topics": False,
+    # A topic that was made again is noticed after this time, not after 5 minutes.
+    "topic.metadata.refresh.interval.ms": 5_000,
+    "reconnect.backoff.max.ms": 1_000,
+    # A broker answers one request of a connection at a time: a look-up of offsets waits behind a fetch.
+    "fetch.wait.max.ms": 100,
+    # A partition is fetched again when ``poll`` has emptied its queue, and at once: with more in front of ``poll`` a
+    # broker would be asked without a pause for the few records that have come since it was asked last.
+    "queued.min.messages": 1,
+    "queued.max.messages.kbytes": 16_384,
+    "fetch.queue.backoff.ms": 10,
+    # The rest comes through error_cb, where repetitions are left out.
+    "log_level": 2,
+}
+OFFSETS_S = 5.0
+"""How long to wait for the broker when the ends of partitions are asked."""
+SEEK_S = 2.0
+"""How long a partition that was just assigned may take until librdkafka lets it be moved."""
+JOIN_S = 5.0
+"""How long closing waits for a join that is under way; the embedded broker takes half the session time-out for one."""
+LATEST = -1
+# The broker is away, or the topic is not there (yet, or any more): it comes back, and the log has what is missed.
+_PASSING = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNKNOWN_TOPIC_ID,
+        KafkaError.OFFSET_OUT_OF_RANGE,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._MAX_POLL_EXCEEDED,
+        KafkaError._PARTITION_EOF,
+    }
+)
+
+
+class ConfluentTopic:
+    """``projections.core.ports.Topic`` on confluent-kafka. One thread uses it.
+
+    Raises TopicUnavailable on errors that do not pass by themselves (no permission, a fenced member, …), and from the
+    seeks when the broker is away; ``poll`` just stays empty meanwhile.
+
+    A consumer that is killed, stopped or cut off is replaced after ``session_timeout_s``; one that does not poll for
+    ``max_poll_interval_s``, though it lives, too.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        group: str,
+        *,
+        session_timeout_s: float = SESSION_TIMEOUT_S,
+        max_poll_interval_s: float = 600.0,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        address = kafka_address(bootstrap)
+        self._topic = topic
+        self._assignment = Assignment()
+        self._joined = False
+        self._errors = ErrorLog(log, f"consuming {topic} from Kafka at {address}")
+        self._consumer = Consumer(
+            {
+                **address.librdkafka(),
+                "group.id": group,
+                "session.timeout.ms": int(session_timeout_s * 1000),
+                "heartbeat.interval.ms": int(session_timeout_s * 100),
+                "max.poll.interval.ms": int(max_poll_interval_s * 1000),
+                **SETTINGS,
+                "error_cb": self._on_error,
+                "on_commit": self._on_commit,
+                **(overrides or {}),
+            },
+            logger=logging.getLogger("ridelog.kafka.librdkafka"),
+        )
+        self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        try:
+            # ``consume`` alone would wait for max_records or the whole time-out, whichever comes first.
+            first = self._consumer.poll(timeout_s)
+            if first is None:
+                return []
+            messages = [first, *self._consumer.consume(max_records - 1, 0)] if max_records > 1 else [first]
+        except KafkaException as error:
+            raise TopicUnavailable(f"Kafka: {self._topic}: {error}") from error
+        return self._records(messages)
+
+    def assignment(self) -> Mapping[int, int]:
+        return self._assignment.epochs
+
+    def seek_to_end(self, partitions: Sequence[int]) -> None:
+        if not partitions:
+            return
+        # Resolved here: a logical end would be resolved some time after this call, past records that came since.
+        wanted = [TopicPartition(self._topic, partition, LATEST) for partition in partitions]
+        try:
+            ends = self._consumer.offsets_for_times(wanted, OFFSETS_S)
+        except KafkaException as error:
+            raise TopicUnavailable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
+        for end in ends:
+            if end.error is not None or end.offset < 0:
+                raise TopicUnavailable(f"Kafka: the end of {self._topic}[{end.partition}] is not known: {end.error}")
+        for end in ends:
+            self.seek(end.partition, end.offset)
+
+    def seek(self, partition: int, offset: int) -> None:
+        deadline = time.monotonic() + SEEK_S
+        pause = threading.Event()
+        while True:
+            try:
+                self._consumer.seek(TopicPartition(self._topic, partition, offset))
+                break
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
+                    raise TopicUnavailable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
+            # Its fetcher is still starting.
+            pause.wait(0.005)
+        self._assignment.sought(partition)
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        if not offsets:
+            return
+        positions = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        try:
+            self._consumer.commit(offsets=positions, asynchronous=True)
+        except KafkaException as error:
+            self._on_commit(error.args[0], positions)
+
+    def close(self) -> None:
+        # Whoever leaves a group while it is still joining leaves the embedded broker with a group that hands out no
+        # partitions any more, until it is restarted.
+        deadline = time.monotonic() + JOIN_S
+        while not self._joined and time.monotonic() < deadline:
+            try:
+                self._consumer.poll(0.1)
+            except KafkaException as error:
+                log.warning("%s is closed while it joins its group: %s", self._topic, error)
+                break
+        self._consumer.close()
+
+    def _records(self, messages: Sequence[Message]) -> list[Record]:
+        records: list[Record] = []
+        read, topic = self._assignment.read, self._topic
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._judge(error)
+                continue
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            read(partition, offset)
+            records.append(
+                Record(topic, partition, offset, message.key() or b"", message.value() or b"", _headers(message))
+            )
+        return records
+
+    def _judge(self, error: KafkaError) -> None:
+        if error.fatal() or (error.code() not in _PASSING and not error.retriable()):
+            raise TopicUnavailable(f"Kafka: {self._topic}: {error}")
+        self._on_error(error)
+
+    def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._joined = True
+        self._assignment.assigned(p.partition for p in partitions)
+        log.info("%s: partitions held: %s", self._topic, sorted(self._assignment.epochs))
+
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._assignment.revoked(p.partition for p in partitions)
+
+    def _on_commit(self, error: KafkaError | None, _partitions: list[TopicPartition]) -> None:
+        if error is not None:
+            # A hint is lost; the fences know better.
+            self._errors.warn("commit", f"offsets not committed: {error.str()}")
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._errors.warn(error.name(), error.str())
+
+
+def _headers(message: Message) -> Sequence[tuple[str, bytes]]:
+    headers: Any = message.headers()
+    return headers or ()

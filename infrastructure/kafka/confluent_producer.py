@@ -1,0 +1,151 @@
+"""Publishing through librdkafka."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from infrastructure.kafka.delivery_tracker import Tokens
+from infrastructure.kafka.ports import OutRecord, PublishError
+from infrastructure.kafka.throttled_log import ErrorLog
+from infrastructure.settings.kafka_address import kafka_address
+
+MAX_EPOCHS_WITHOUT_DELIVERY = 10
+"""A broker that only lost a connection or a leader costs one or two; a forgotten producer burns about 75 a second."""
+
+
+class IdentityWatch:
+    """Fed with the producer's epoch and its count of delivered records, in any rhythm."""
+
+    def __init__(self) -> None:
+        self._delivered = 0
+        self._epoch_then = 0
+
+    def is_forgotten(self, epoch: int, delivered: int) -> bool:
+        """Whether the epoch keeps growing while nothing is delivered."""
+        if delivered != self._delivered or epoch < self._epoch_then:
+            self._delivered = delivered
+            self._epoch_then = epoch
+        return epoch - self._epoch_then > MAX_EPOCHS_WITHOUT_DELIVERY
+
+
+log = logging.getLogger("ridelog.kafka")
+
+SETTINGS: Mapping[str, Any] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    # A record waits for the broker for as long as it takes: giving up would tear a hole (invariant 2).
+    "message.timeout.ms": 0,
+    # Java's hash, should anyone publish without naming the partition; librdkafka's own default differs.
+    "partitioner": "murmur2_random",
+    # A producer's metadata requests create missing topics by default, with the broker's number of partitions: after
+    # a wipe that would be the wrong one, for good.
+    "allow.auto.create.topics": False,
+    "queue.buffering.max.messages": 100_000,
+    "queue.buffering.max.kbytes": 65_536,
+    "linger.ms": 5,
+    "compression.type": "lz4",
+    # Up to 10 s otherwise, in which a broker that is back again is not noticed.
+    "reconnect.backoff.max.ms": 1_000,
+    "statistics.interval.ms": 1_000,
+    # The rest comes through error_cb, where repetitions are left out.
+    "log_level": 2,
+}
+FORGOTTEN = (
+    "the broker does not know this producer any more (it came back without its log): "
+    "publish again, from the confirmed position, with a new one"
+)
+
+
+class ConfluentPublisher:
+    """``infrastructure.kafka.ports.Publisher`` on confluent-kafka. One thread uses it.
+
+    Raises PublishError when a delivery fails for good: an unknown topic (after 30 s) or partition, a record too large,
+    a broker that has forgotten this producer (within about 2 s). A broker that is away is waited for.
+    """
+
+    def __init__(self, bootstrap: str, overrides: Mapping[str, Any] | None = None) -> None:
+        address = kafka_address(bootstrap)
+        self._tokens = Tokens()
+        watch = _Watch(self._tokens, ErrorLog(log, f"publishing to Kafka at {address}"))
+        callbacks = {"error_cb": watch.on_error, "stats_cb": watch.on_statistics}
+        self._producer = Producer(
+            {**address.librdkafka(), **SETTINGS, **callbacks, **(overrides or {})},
+            logger=logging.getLogger("ridelog.kafka.librdkafka"),
+        )
+
+    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+        self._raise_failure()
+        entry = self._tokens.of(token)
+        produce: Any = self._producer.produce
+        delivered = entry.delivered
+        accepted = 0
+        try:
+            for topic, partition, key, value, headers in records:
+                produce(topic, value or None, key, partition, delivered, None, 0, headers)
+                accepted += 1
+        except BufferError:
+            pass  # the local queue is full: the caller hands over the rest later
+        except KafkaException as error:
+            self._tokens.fail(str(error))
+            self._raise_failure()
+        finally:
+            entry.sent(accepted)
+        return accepted
+
+    def seal(self, token: int) -> None:
+        self._tokens.of(token).seal()
+
+    def acknowledged(self, timeout_s: float) -> list[int]:
+        try:
+            self._producer.poll(0.0 if self._tokens.any_finished() else timeout_s)
+        except KafkaException as error:
+            # A fatal error may be raised here before it is told to the callback: begin anew, as after any other.
+            self._tokens.fail(str(error))
+        self._raise_failure()
+        return self._tokens.take()
+
+    def in_flight(self) -> int:
+        return self._tokens.in_flight
+
+    def close(self, timeout_s: float = 5.0) -> int:
+        if self._tokens.failure is None:
+            self._producer.flush(timeout_s)
+        left = self._tokens.in_flight
+        if left:
+            # Whoever comes next publishes them again; here they would hold the process until the broker is back.
+            self._producer.purge()
+            self._producer.flush(1.0)
+        return left
+
+    def _raise_failure(self) -> None:
+        if self._tokens.failure is not None:
+            raise PublishError(self._tokens.failure)
+
+
+class _Watch:
+    """What librdkafka tells besides deliveries.
+
+    It does not know the producer: without a cycle between them, the producer's threads and its connection end with
+    the last reference to the publisher, not with some later run of the garbage collector.
+    """
+
+    def __init__(self, tokens: Tokens, errors: ErrorLog) -> None:
+        self._tokens = tokens
+        self._errors = errors
+        self._identity = IdentityWatch()
+
+    def on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._tokens.fail(str(error))
+        else:
+            self._errors.warn(error.name(), error.str())
+
+    def on_statistics(self, text: str) -> None:
+        epoch = json.loads(text)["eos"]["producer_epoch"]
+        if self._identity.is_forgotten(epoch, self._tokens.delivered):
+            self._tokens.fail(FORGOTTEN)

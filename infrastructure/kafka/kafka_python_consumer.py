@@ -1,0 +1,161 @@
+"""Consuming through kafka-python."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
+
+from infrastructure.kafka.kafka_python_producer import client_without_auto_create
+from infrastructure.kafka.partition_assignment import SESSION_TIMEOUT_S, Assignment
+from infrastructure.kafka.throttled_log import ErrorLog
+from infrastructure.settings.kafka_address import kafka_address
+from projections.core.ports import Record, TopicUnavailable
+
+log = logging.getLogger("ridelog.kafka")
+
+OFFSETS_MS = 5_000
+"""How long to wait for the broker when the ends of partitions are asked."""
+COMMIT_MS = 2_000
+
+
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Called in the library's own thread: keeps what it hears for the thread that polls."""
+
+    def __init__(self) -> None:
+        self.heard: deque[tuple[bool, list[int]]] = deque()
+
+    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        self.heard.append((True, [p.partition for p in assigned]))
+
+    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+        self.heard.append((False, [p.partition for p in revoked]))
+
+    def on_partitions_lost(self, lost: Iterable[Any]) -> None:
+        self.on_partitions_revoked(lost)
+
+
+class KafkaPythonTopic:
+    """``projections.core.ports.Topic`` on kafka-python. One thread uses it. Raises TopicUnavailable."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        group: str,
+        *,
+        session_timeout_s: float = SESSION_TIMEOUT_S,
+        max_poll_interval_s: float = 600.0,
+        start_timeout_s: float = 10.0,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        address = kafka_address(bootstrap)
+        self._topic = topic
+        self._assignment = Assignment()
+        self._rebalances = _Rebalances()
+        self._errors = ErrorLog(log, f"consuming {topic} from Kafka at {address}")
+        settings = {
+            **address.kafka_python(),
+            "bootstrap_timeout_ms": int(start_timeout_s * 1000),
+            "group_id": group,
+            "enable_auto_commit": False,
+            # Also after a wipe or a truncation: to start too early costs duplicates, too late a look into the log.
+            "auto_offset_reset": "earliest",
+            "kafka_client": client_without_auto_create,
+            "metadata_max_age_ms": 5_000,
+            "reconnect_backoff_max_ms": 1_000,
+            "fetch_max_wait_ms": 100,
+            "fetch_max_bytes": 16 * 1024 * 1024,
+            "session_timeout_ms": int(session_timeout_s * 1000),
+            "heartbeat_interval_ms": int(session_timeout_s * 100),
+            "max_poll_interval_ms": int(max_poll_interval_s * 1000),
+            "metrics_enabled": False,
+            **(overrides or {}),
+        }
+        try:
+            self._consumer = KafkaConsumer(**settings)
+        except KafkaError as error:
+            raise TopicUnavailable(f"Kafka at {address} does not answer{address.hint}: {error}") from error
+        self._consumer.subscribe([topic], listener=self._rebalances)
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        self._keep_joining()
+        try:
+            batches = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+        except KafkaError as error:
+            if not error.retriable:
+                raise TopicUnavailable(f"Kafka: {self._topic}: {error}") from error
+            # A coordinator or leader that is away comes back, or another takes its place; the library looks for it.
+            self._errors.warn("poll", error)
+            batches = {}
+        finally:
+            self._follow_rebalances()
+        records: list[Record] = []
+        for at, messages in batches.items():
+            partition = at.partition
+            for message in messages:
+                self._assignment.read(partition, message.offset)
+                key, value, headers = message.key or b"", message.value or b"", message.headers or ()
+                records.append(Record(self._topic, partition, message.offset, key, value, headers))
+        return records
+
+    def assignment(self) -> Mapping[int, int]:
+        return self._assignment.epochs
+
+    def seek_to_end(self, partitions: Sequence[int]) -> None:
+        if not partitions:
+            return
+        # Resolved here: a logical end would be resolved at the next poll, past records that came since.
+        wanted = [self._at(partition) for partition in partitions]
+        try:
+            ends = self._consumer.end_offsets(wanted, timeout_ms=OFFSETS_MS)
+        except KafkaError as error:
+            raise TopicUnavailable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
+        for at, end in ends.items():
+            self.seek(at.partition, end)
+
+    def seek(self, partition: int, offset: int) -> None:
+        try:
+            self._consumer.seek(self._at(partition), offset)
+        except (KafkaError, ValueError) as error:
+            raise TopicUnavailable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
+        self._assignment.sought(partition)
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        if not offsets:
+            return
+        positions = {self._at(partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
+        try:
+            self._consumer.commit(positions, timeout_ms=COMMIT_MS)
+        except KafkaError as error:
+            # A hint is lost; the fences know better.
+            self._errors.warn("commit", f"offsets not committed: {error}")
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=COMMIT_MS)
+
+    def _at(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._topic, partition)
+
+    def _keep_joining(self) -> None:
+        """A join that outlasts one poll is waited for in the next.
+
+        kafka-python 3.0 forgets it when it was begun because the topic had changed (as KAFKA-9815): the member would
+        hold nothing from then on, and send no heartbeat.
+        """
+        coordinator = self._consumer._coordinator
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
+
+    def _follow_rebalances(self) -> None:
+        while self._rebalances.heard:
+            held, partitions = self._rebalances.heard.popleft()
+            if held:
+                self._assignment.assigned(partitions)
+                log.info("%s: partitions held: %s", self._topic, sorted(self._assignment.epochs))
+            else:
+                self._assignment.revoked(partitions)

@@ -1,0 +1,142 @@
+"""The whole check: here for a few reads, else by processes, each with keys of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine
+
+from domain.events.contracts import Codec
+from infrastructure.backends import projection_named, refuse_other_revision
+from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.postgres.served_reads import PostgresServedReads
+from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.process_pool import WorkerFailed
+from infrastructure.processes.runtime import tame_collector
+from infrastructure.schema_registry.client import schema_ids
+from infrastructure.settings.settings import Settings
+from projections.core.projection import Projection
+from projections.parity.audit import Audit, Findings
+
+NEEDS = ("postgres_url",)
+
+
+class Evidence(NamedTuple):
+    """The reads on record and the audit of them."""
+
+    reads: PostgresServedReads
+    audit: Audit[Any]
+
+
+def evidence(
+    settings: Settings, engine: Engine, projection: Projection[Any], part: int = 0, parts: int = 1
+) -> Evidence:
+    """On an open engine; of the keys of one part. Raises PortUnavailable, RegistryUnavailable."""
+    reads = PostgresServedReads(engine, projection.name, part, parts)
+    with unavailable_as_port_error():
+        decode = Codec(schema_ids(settings, engine)).decode
+    archive, checkpoints = PostgresArchive(engine), PostgresCheckpoints(engine, projection)
+    return Evidence(reads, Audit(projection, archive, checkpoints, decode, reads))
+
+
+@contextmanager
+def open_evidence(settings: Settings, projection: Projection[Any], part: int = 0, parts: int = 1) -> Iterator[Evidence]:
+    """Raises UserError if the database is at another revision; PortUnavailable, RegistryUnavailable."""
+    assert settings.postgres_url is not None
+    refuse_other_revision(settings.postgres_url)
+    engine = reader_engine(settings.postgres_url)
+    try:
+        yield evidence(settings, engine, projection, part, parts)
+    finally:
+        engine.dispose()
+
+
+SMALL = 50_000
+"""Below so many reads, starting processes costs more than they save."""
+
+Show = Callable[[int], None]
+"""Called now and then with the number of reads checked."""
+
+
+def verify(
+    settings: Settings,
+    projection: Projection[Any],
+    here: Evidence,
+    since_ms: int,
+    reads: int,
+    workers: int,
+    show: Show,
+) -> Findings:
+    """Check all ``reads`` since then. Raises WorkerFailed, PortUnavailable."""
+    if workers == 1 or reads <= SMALL:
+        tame_collector()
+        return here.audit.run(here.reads.scan(since_ms), look=lambda found: show(found.reads))
+    context = multiprocessing.get_context("spawn")
+    running: list[tuple[BaseProcess, Connection]] = []
+    try:
+        for part in range(workers):
+            ours, theirs = context.Pipe(duplex=False)
+            arguments = (theirs, os.getpid(), settings, projection.name, since_ms, part, workers)
+            process: BaseProcess = context.Process(target=_work, args=arguments, name=f"parity-{part}", daemon=True)
+            process.start()
+            theirs.close()
+            running.append((process, ours))
+        return _gather(running, show)
+    finally:
+        for process, pipe in running:
+            process.kill()
+            process.join()
+            pipe.close()
+
+
+def _gather(running: list[tuple[BaseProcess, Connection]], show: Show) -> Findings:
+    names = {pipe: process.name for process, pipe in running}
+    latest: dict[Connection, Findings] = {}
+    open_pipes = set(names)
+    while open_pipes:
+        for pipe in multiprocessing.connection.wait(list(open_pipes)):
+            assert isinstance(pipe, Connection)
+            try:
+                said = pipe.recv()
+            except EOFError:
+                raise WorkerFailed(f"{names[pipe]} ended before its reads were checked; run it again") from None
+            if isinstance(said, str):
+                raise WorkerFailed(f"{names[pipe]}: {said}")
+            latest[pipe], ended = said
+            if ended:
+                open_pipes.discard(pipe)
+        show(sum(found.reads for found in latest.values()))
+    whole = Findings()
+    for found in latest.values():
+        whole.add(found)
+    return whole
+
+
+def _work(pipe: Connection, parent: int, settings: Settings, name: str, since_ms: int, part: int, parts: int) -> None:
+    """In the worker's process."""
+    tame_collector()
+    told = 0
+
+    def look(found: Findings) -> None:
+        nonlocal told
+        if os.getppid() != parent:
+            os._exit(3)
+        if found.reads - told >= 5_000:
+            told = found.reads
+            pipe.send((found, False))
+
+    try:
+        with open_evidence(settings, projection_named(name), part, parts) as mine:
+            pipe.send((mine.audit.run(mine.reads.scan(since_ms), look=look), True))
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+        raise SystemExit(1) from error

@@ -1,0 +1,111 @@
+"""Generations of projections in Postgres: which one readers follow, and the life of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.postgres.schema import projection_generations, projection_shards
+from infrastructure.postgres.snapshots import sweep
+from projections.core.projection import Projection
+from projections.digest.digest import fold_digest
+from projections.rebuild.generations import Generation, NotSwitched, State
+
+c = projection_generations.c
+
+
+class PostgresGenerations:
+    """``projections.rebuild.generations.Generations``. Raises PortUnavailable when Postgres is away."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def all(self, projection: str) -> list[Generation]:
+        query = _SELECT.where(c.projection == projection)
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return [Generation(*row) for row in connection.execute(query)]
+
+    def each(self) -> dict[str, list[Generation]]:
+        """Those of every projection that has any, in one reading: for those who look all the time."""
+        found: dict[str, list[Generation]] = {}
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            for row in connection.execute(_SELECT):
+                found.setdefault(row[0], []).append(Generation(*row))
+        return found
+
+    def first(self, projection: Projection[Any]) -> None:
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            # Dropped ones count: a number is never used again.
+            if _last(connection, projection.name) == 0:
+                connection.execute(_row(projection, 1, "following", active=True).on_conflict_do_nothing())
+
+    def begin(self, projection: Projection[Any]) -> Generation:
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            number = _last(connection, projection.name) + 1
+            connection.execute(_row(projection, number, "filling", active=False))
+        return Generation(
+            projection.name, number, projection.fold_version, fold_digest(projection), active=False, state="filling"
+        )
+
+    def record(self, generation: Generation, state: State, comparison: Mapping[str, Any] | None) -> None:
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(
+                update(projection_generations)
+                .where(c.projection == generation.projection, c.generation == generation.number, ~c.active)
+                .values(state=state, comparison=comparison)
+            )
+        if state == "dropped":
+            sweep(self._engine, generation.projection)
+
+    @contextmanager
+    def switching(self, live: Generation, to: Generation) -> Iterator[None]:
+        """Holds the live fences that are in Postgres until the pointer has moved, so that no reader steps back.
+
+        Fences in Redis cannot be held: its readers move shard by shard, when the new fence has reached the old one.
+        """
+        f = projection_shards.c
+        held = select(f.shard).where(f.projection == live.projection, f.generation == live.number)
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(held.order_by(f.shard).with_for_update())
+            yield
+            mine = c.projection == live.projection
+            was = update(projection_generations).where(mine, c.generation == live.number, c.active)
+            becomes = update(projection_generations).where(mine, c.generation == to.number, c.state != "dropped")
+            if connection.execute(was.values(active=False, state="following")).rowcount != 1:
+                raise NotSwitched(f"generation {live.number} of {live.projection} is not the active one any more")
+            if connection.execute(becomes.values(active=True, state="following")).rowcount != 1:
+                raise NotSwitched(f"generation {to.number} of {live.projection} was dropped meanwhile")
+
+
+_SELECT = (
+    select(c.projection, c.generation, c.fold_version, c.fold_digest, c.active, c.state, c.comparison)
+    .where(c.state != "dropped")
+    .order_by(c.generation)
+)
+
+
+def _last(connection: Connection, projection: str) -> int:
+    query = select(func.coalesce(func.max(c.generation), 0)).where(c.projection == projection)
+    return int(connection.execute(query).scalar_one())
+
+
+def _row(projection: Projection[Any], number: int, state: State, *, active: bool) -> Any:
+    return insert(projection_generations).values(
+        projection=projection.name,
+        generation=number,
+        fold_version=projection.fold_version,
+        fold_digest=fold_digest(projection),
+        active=active,
+        state=state,
+    )
+
+
+def active(engine: Engine, projection: str) -> int | None:
+    """The generation that readers follow; None before the projection first ran."""
+    with engine.connect() as connection:
+        return connection.execute(select(c.generation).where(c.projection == projection, c.active)).scalar_one_or_none()

@@ -1,0 +1,296 @@
+"""Everything that ridelog keeps in Postgres, as SQLAlchemy tables; ``alembic check`` holds them against the migrations.
+
+The partitions of ``events`` are made by ``partitions.py`` as the log grows; their unique indexes live there, since a
+unique index on the partitioned table itself would have to contain the position.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_MILLISECONDS = TIMESTAMP(timezone=True, precision=3)
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", BigInteger, nullable=False, autoincrement=False),
+    Column("stream", Text, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("aggregate_id", UUID(as_uuid=True), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("aggregate_type", Text, nullable=False),
+    Column("aggregate_key", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("event_id", UUID(as_uuid=True), nullable=False),
+    Column("event_time", _MILLISECONDS, nullable=False),
+    Column("recorded_at", _MILLISECONDS, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Index("ix_events_position", "position"),
+    Index("ix_events_identity", "aggregate_id", "event_time", "event_id"),
+    postgresql_partition_by="RANGE (position)",
+)
+
+# The log's identity. The lock of this row is the lock of the whole log (invariant 1); no append updates it.
+log_head = Table(
+    "log_head",
+    metadata,
+    Column("only", Boolean, primary_key=True, server_default=text("true")),
+    Column("log_id", UUID(as_uuid=True), nullable=False, server_default=text("gen_random_uuid()")),
+    CheckConstraint('"only"', name="one_row"),
+)
+
+# The last numbers given out; the newest row is the head of the log, older ones are pruned (``head.write_head``).
+log_numbers = Table(
+    "log_numbers",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("recorded_at", _MILLISECONDS, nullable=False),
+    Column("seqs", JSONB, nullable=False),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("aggregate_id", UUID(as_uuid=True), primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("topic", Text, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+)
+
+projection_generations = Table(
+    "projection_generations",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("fold_version", Integer, nullable=False),
+    Column("fold_digest", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'following'")),
+    Column("comparison", JSONB),
+    Column("created_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+    # Readers follow the one active generation; two at once would answer by chance.
+    Index(
+        "uq_projection_generations_active",
+        "projection",
+        unique=True,
+        postgresql_where=text("active"),
+    ),
+)
+
+# What the Postgres sinks keep; the rows that a fold makes are in tables of their read models. The lock of a row here is
+# the lock of that shard of a generation; the row is never updated.
+projection_shards = Table(
+    "projection_shards",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+)
+
+# The newest row of a shard is its fence; older ones are pruned.
+projection_fences = Table(
+    "projection_fences",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("log_id", Text, nullable=False),
+    Column("incarnation", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("event", Text, nullable=False, server_default=text("''")),
+)
+
+projection_states = Table(
+    "projection_states",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("state", LargeBinary, nullable=False),
+    # Room for the next version on the same page: updates stay heap-only, which makes a batch a third quicker.
+    postgresql_with={"fillfactor": "45"},
+)
+
+projection_parked = Table(
+    "projection_parked",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("parked", JSONB, nullable=False),
+)
+
+# Events that a person has discarded for a projection: a fact that live folding, rebuild and replay honour alike.
+discarded_events = Table(
+    "discarded_events",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("discarded_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+    Column("why", Text, nullable=False),
+)
+
+# States of keys along their streams: a cache of one fold, dropped with its last generation.
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("fold_digest", Text, primary_key=True),
+    Column("aggregate_id", UUID(as_uuid=True), primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    # Event times of the last ``every`` versions up to this one.
+    Column("every", Integer, nullable=False),
+    Column("earliest", _MILLISECONDS, nullable=False),
+    Column("latest", _MILLISECONDS, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("verified", Boolean, nullable=False),
+)
+
+# A share of the answers that were given, to be computed again from the events: the newest, and no more than a setting.
+served_reads = Table(
+    "served_reads",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("projection", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("fold_digest", Text, nullable=False),
+    Column("view_digest", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    # The one clock reading of the request, and what else its answer depends on.
+    Column("read_ms", BigInteger, nullable=False),
+    Column("target_freshness_ms", BigInteger, nullable=False),
+    Column("feature_ttl_ms", BigInteger, nullable=False),
+    Column("allow_expired", Boolean, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("verdict", Text),
+    Index("ix_served_reads_read_ms", "read_ms"),
+    Index("ix_served_reads_unchecked", "id", postgresql_where=text("verdict IS NULL")),
+    Index("ix_served_reads_different", "id", postgresql_where=text("verdict = 'different'")),
+)
+
+# Checkpoints that were not what the log says, and were replaced: the evidence that live folding had gone wrong.
+wrong_checkpoints = Table(
+    "wrong_checkpoints",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("kept", LargeBinary, nullable=False),
+    Column("folded", LargeBinary, nullable=False),
+    Column("found_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+)
+
+# How far the topics are published, by relay: the highest position of which it and all earlier ones are acknowledged.
+# The newest row of a relay counts; older ones are pruned.
+relay_marks = Table(
+    "relay_marks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("log_id", UUID(as_uuid=True), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    # Stored before the slot is told: a slot that stands higher is not the one that was left.
+    Column("confirmed_lsn", BigInteger, nullable=False, server_default=text("0")),
+    Column("topics", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("marked_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+)
+
+# Who has found, since somebody last looked into it, that what he keeps is not of this log.
+restores = Table(
+    "restores",
+    metadata,
+    Column("found_by", Text, primary_key=True),
+    Column("words", Text, nullable=False),
+    # The highest position that was found and is not of this log, and where the log ended then.
+    Column("beyond", BigInteger, nullable=False),
+    Column("head", BigInteger, nullable=False),
+    Column("first_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+    Column("last_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+)
+
+# The stages that report, by process; a row is never updated.
+stages = Table(
+    "stages",
+    metadata,
+    Column("stage", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+)
+
+# The newest row of a stage's process is what it reports; older ones are pruned.
+stage_reports = Table(
+    "stage_reports",
+    metadata,
+    Column("stage", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("reported_at", _MILLISECONDS, nullable=False),
+    Column("progress", JSONB, nullable=False),
+)
+
+schemas = Table(
+    "schemas",
+    metadata,
+    # An id names one text for ever: frames in the log carry it. No statement deletes from this table.
+    Column("id", Integer, Identity(always=False), primary_key=True),
+    Column("fingerprint", Text, nullable=False, unique=True),
+    Column("schema", Text, nullable=False),
+)
+
+schema_versions = Table(
+    "schema_versions",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("schema_id", Integer, ForeignKey("schemas.id"), nullable=False),
+    # Soft-deleted: hidden from those who do not ask for it, still readable by id.
+    Column("deleted", Boolean, nullable=False, server_default=text("false")),
+    Index("uq_schema_versions_live", "subject", "schema_id", unique=True, postgresql_where=text("NOT deleted")),
+)
+
+# What clients have set; the row of the subject '' is for all that have none of their own.
+schema_settings = Table(
+    "schema_settings",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("compatibility", Text),
+    Column("mode", Text),
+)

@@ -1,0 +1,157 @@
+"""Checkpoints in Postgres (``projections.core.snapshots.Checkpoints``), beside the events that they are folded from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Engine, select, text
+
+from domain.identifiers import aggregate_id
+from infrastructure.event_store.archive import storable_ms
+from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.postgres.schema import checkpoints as table
+from projections.core.projection import Projection
+from projections.core.snapshots import EVERY, MAX_STARTS, Checkpoint, Kept, Start, Stretch
+from projections.digest.digest import fold_digest
+
+c = table.c
+
+# Joined with the very event, payload and all: what a worker has folded of a log that was restored since is not kept.
+_KEEP = text(
+    "INSERT INTO checkpoints"
+    " (projection, fold_digest, aggregate_id, position, version, every, earliest, latest, state, verified)"
+    # No row twice, and in one order: keepers that meet wait for each other, and not in a circle.
+    " SELECT DISTINCT ON (u.aggregate, u.position) :projection, :digest, u.aggregate, u.position, u.version, :every,"
+    "  span.earliest, span.latest, u.state, :verified"
+    " FROM unnest(CAST(:aggregates AS uuid[]), CAST(:positions AS bigint[]), CAST(:versions AS bigint[]),"
+    "             CAST(:states AS bytea[]), CAST(:payloads AS bytea[]))"
+    "      AS u(aggregate, position, version, state, payload)"
+    " JOIN events e ON e.aggregate_id = u.aggregate AND e.version = u.version AND e.position = u.position"
+    "  AND e.payload = u.payload"
+    # OFFSET 0: else the server seeks the least time along the index by event time, through all events of the key.
+    " CROSS JOIN LATERAL (SELECT min(event_time) AS earliest, max(event_time) AS latest FROM (SELECT x.event_time"
+    "  FROM events x WHERE x.aggregate_id = u.aggregate AND x.version > u.version - :every AND x.version <= u.version"
+    "  OFFSET 0) stretch) span"
+    " ORDER BY u.aggregate, u.position"
+    " ON CONFLICT (projection, fold_digest, aggregate_id, position) DO UPDATE"
+    "  SET version = excluded.version, every = excluded.every, earliest = excluded.earliest,"
+    "  latest = excluded.latest, state = excluded.state, verified = true WHERE excluded.verified"
+)
+# Neighbours of one kind are told by their ends: what is sent and looked at does not grow with the stream. By position,
+# which grows with version and is what the primary key is ordered by.
+_DECIDED = text(
+    "WITH instant AS (SELECT timestamptz 'epoch' + :ms * interval '1 millisecond' AS t),"
+    " decided AS (SELECT c.version, c.position, c.latest <= t AS happened FROM checkpoints c, instant"
+    "  WHERE c.projection = :projection AND c.fold_digest = :digest AND c.aggregate_id = :aggregate"
+    # One of another grid says nothing of the versions before its own stretch.
+    "  AND c.every = :every AND c.version % :every = 0 AND c.position <= :position"
+    "  AND (c.latest <= t OR c.earliest > t)),"
+    " joined AS (SELECT version, position, happened,"
+    "  (lag(version) OVER w = version - :every AND lag(happened) OVER w = happened) IS TRUE AS to_last,"
+    "  (lead(version) OVER w = version + :every AND lead(happened) OVER w = happened) IS TRUE AS to_next"
+    "  FROM decided WINDOW w AS (ORDER BY position))"
+    " SELECT version, position, happened, to_last, to_next FROM joined WHERE NOT (to_last AND to_next)"
+    " ORDER BY position"
+)
+# Joined with the events, as in _KEEP: what is not of this log is no place to start from.
+_STARTS = text(
+    "SELECT e.aggregate_key, e.seq, k.version, k.position, k.state FROM"
+    " (SELECT DISTINCT ON (c.aggregate_id) c.aggregate_id, c.version, c.position, c.state FROM checkpoints c"
+    "   WHERE c.projection = :projection AND c.fold_digest = :digest AND c.verified"
+    "   ORDER BY c.aggregate_id, c.position DESC) k"
+    " JOIN events e ON e.position = k.position AND e.aggregate_id = k.aggregate_id AND e.version = k.version"
+    " WHERE e.stream = :stream AND e.shard = :shard ORDER BY k.version DESC LIMIT :most"
+)
+_FORGET = text(
+    "DELETE FROM checkpoints WHERE projection = :projection AND aggregate_id = :aggregate AND position >= :position"
+)
+_SWEEP = text(
+    "DELETE FROM checkpoints c WHERE c.projection = :projection AND NOT EXISTS ("
+    " SELECT FROM projection_generations g WHERE g.projection = c.projection AND g.fold_digest = c.fold_digest"
+    " AND g.state <> 'dropped')"
+)
+
+
+class PostgresCheckpoints:
+    """Those of ``projection`` under the digest of its fold in this code. ``every`` is also the grid they lie on."""
+
+    def __init__(self, engine: Engine, projection: Projection[Any], every: int = EVERY) -> None:
+        self._engine = engine
+        self._stream = projection.stream
+        self._of = {"projection": projection.name, "digest": fold_digest(projection)}
+        self._mine = (c.projection == projection.name) & (c.fold_digest == self._of["digest"])
+        self._every = every
+
+    def keep(self, checkpoints: Sequence[Checkpoint], *, verified: bool) -> None:
+        if not checkpoints:
+            return
+        values = {
+            **self._of,
+            "verified": verified,
+            "every": self._every,
+            "aggregates": [str(aggregate_id(self._stream, one.key)) for one in checkpoints],
+            "positions": [one.position for one in checkpoints],
+            "versions": [one.version for one in checkpoints],
+            "states": [one.state for one in checkpoints],
+            "payloads": [one.payload for one in checkpoints],
+        }
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(_KEEP, values)
+
+    def latest(self, key: str, position: int, *, verified: bool = False) -> Kept | None:
+        wanted = self._of_key(key) & (c.position <= position)
+        if verified:
+            wanted &= c.verified
+        return self._one(_KEPT.where(wanted).order_by(c.position.desc()).limit(1))
+
+    def at(self, key: str, position: int) -> Kept | None:
+        return self._one(_KEPT.where(self._of_key(key), c.position == position))
+
+    def starts(self, shard: int) -> list[Start]:
+        values = {**self._of, "stream": self._stream, "shard": shard, "most": MAX_STARTS}
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            rows = connection.execute(_STARTS, values).all()
+        return [Start(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows]
+
+    def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
+        values = {
+            **self._of,
+            "aggregate": aggregate_id(self._stream, key),
+            "every": self._every,
+            "position": position,
+            "ms": storable_ms(sent_by_ms),
+        }
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            rows = connection.execute(_DECIDED, values).all()
+        found: list[Stretch] = []
+        for version, place, happened, to_last, to_next in rows:
+            if not to_last:
+                after = version - self._every
+            if not to_next:
+                found.append(Stretch(after, version, place, happened))
+        return found
+
+    def _of_key(self, key: str) -> Any:
+        return self._mine & (c.aggregate_id == aggregate_id(self._stream, key))
+
+    def _one(self, query: Any) -> Kept | None:
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else Kept(row[0], row[1], bytes(row[2]), row[3])
+
+
+_KEPT = select(c.version, c.position, c.state, c.verified)
+
+
+def forget_from(engine: Engine, projection: Projection[Any], key: str, position: int) -> None:
+    """Drop what has folded the key's event at ``position``, under every digest: it was discarded."""
+    values = {"projection": projection.name, "aggregate": aggregate_id(projection.stream, key), "position": position}
+    with unavailable_as_port_error(), engine.begin() as connection:
+        connection.execute(_FORGET, values)
+
+
+def sweep(engine: Engine, projection: str) -> None:
+    """Drop those of folds that no generation is left of."""
+    with unavailable_as_port_error(), engine.begin() as connection:
+        connection.execute(_SWEEP, {"projection": projection})

@@ -1,0 +1,274 @@
+"""One generation kept up to date: from connecting to the first error, again and again until it is told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from prometheus_client import Histogram
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.events.contracts import Codec
+from domain.identifiers import SHARDS
+from infrastructure.event_store.log_reader import PostgresLog
+from infrastructure.kafka.clients import make_topic
+from infrastructure.kafka.consumer_decorators import GatheredTopic, TimedSink, TimedTopic
+from infrastructure.kafka.topics import topics
+from infrastructure.observability import metrics
+from infrastructure.observability.stage_reports import Progress, StageReporter, read_stages
+from infrastructure.observability.watchdog import Sample
+from infrastructure.postgres.engine import reader_engine, sink_engine
+from infrastructure.postgres.restore_findings import Found, note
+from infrastructure.processes.runtime import run_until_stopped
+from infrastructure.processes.worker_metrics import Observer
+from infrastructure.redis.connection import check_never_evicts, connect
+from infrastructure.schema_registry.client import RegistryUnavailable, schema_ids
+from infrastructure.settings.settings import Settings
+from infrastructure.sinks.compacted_topic_factory import publishing
+from infrastructure.sinks.factory import Stores
+from projections.core.fences import Distrust
+from projections.core.ports import PortUnavailable, Refused, TopicUnavailable
+from projections.core.projection import Projection
+from projections.core.shard_writer import BrokenFold
+from projections.core.state_codec import BrokenState
+from projections.digest.digest import fold_digest
+from projections.live.stream_follower import Limits, LostRace, Runner
+
+SHARE = 3.0
+
+
+class Pace(NamedTuple):
+    """``enough``: records of a batch above which its fixed costs (a fence a shard, a transaction) are small.
+
+    ``longest_s``: seconds that may be waited for more; ``at_most``: records of one batch. ``gathers``: what has come
+    to the broker meanwhile is fetched before the batch is begun, not only what the client has already.
+    """
+
+    enough: int
+    longest_s: float
+    at_most: int
+    gathers: bool
+
+
+EAGER = Pace(enough=1_000, longest_s=0.1, at_most=5_000, gathers=False)
+"""Somebody waits for the answer."""
+PATIENT = Pace(enough=20_000, longest_s=2.0, at_most=20_000, gathers=True)
+"""Of 20,000 records many are of one key, whose state and rows are written once: half the cost of 5,000 each."""
+
+
+def pause_s(pace: Pace, records: int, took_s: float) -> float:
+    """Seconds to wait after a batch of ``records`` that was worked at for ``took_s`` seconds.
+
+    A batch of 50 costs more than twice as much a record as one of 1,000 (benchmarks/batch_size.py), so a worker that
+    takes whatever is there keeps a machine busy at a load that is half of what it could bear. Of one ping alone the
+    batch is done in milliseconds, and so is the pause; whoever is behind finds full batches, and does not pause.
+    """
+    return min(pace.longest_s, SHARE * took_s) if 0 < records < pace.enough else 0.0
+
+
+POLL_S = 0.2
+IDLE_CHECK_EVERY_S = 2.0
+COMMIT_EVERY_S = 5.0
+NO_PARTITIONS_S = 20.0
+
+
+class Stuck(Exception):
+    """The watchdog's word: everything is dropped and begun anew."""
+
+
+# A server that refuses data is told in `status` too: the other projections must not go down with this one.
+# A broken fold is told in `status` and tried again: the others must not go down with it.
+_PASSING = (PortUnavailable, Refused, LostRace, RegistryUnavailable, SQLAlchemyError, BrokenFold, BrokenState, Stuck)
+
+
+def stage_name(projection: str, generation: int, *, is_active: bool) -> str:
+    """What the stage is called in ``status``: the active generation bears the projection's own name."""
+    return projection if is_active else f"{projection}@{generation}"
+
+
+class Follower:
+    """Follows the stream of ``projection`` for one generation, in the thread that calls ``run``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        projection: Projection[Any],
+        generation: int,
+        is_active: Callable[[], bool],
+        stop: threading.Event,
+    ) -> None:
+        assert settings.postgres_url is not None
+        self._settings = settings
+        self._projection = projection
+        self._generation = generation
+        self._is_active = is_active
+        self._stop = stop
+        self._pace = PATIENT if projection.patient else EAGER
+        self._engine = reader_engine(settings.postgres_url, pool_size=2)
+        self._sink_engine = sink_engine(settings.postgres_url)
+        self._topic: TimedTopic | None = None
+        self._held_at = 0.0
+        self._rounds = 0
+        self._living: tuple[Runner[Any], Observer] | None = None
+        self._start_anew = False
+        self._reporters: dict[str, StageReporter] = {}
+
+    def run(self) -> None:
+        """Until ``stop``; whatever server goes away, wait for it."""
+        try:
+            run_until_stopped(self._live, self._stop, _PASSING, self._told, self._projection.name)
+        finally:
+            self._close_topic()
+            self._engine.dispose()
+            self._sink_engine.dispose()
+
+    def _told(self, reason: str) -> None:
+        self._rounds += 1
+        self._drop_connections()
+        try:
+            detail = {"generation": self._generation, "fold": fold_digest(self._projection)}
+            self._reporter().report(Progress(state=reason, detail=detail))
+        except SQLAlchemyError:
+            return  # Postgres itself is away: the silence of this stage says so
+
+    def _drop_connections(self) -> None:
+        # A session of a server that has become a standby answers reads for as long as it is kept.
+        for engine in (self._engine, self._sink_engine):
+            engine.dispose()
+
+    def _tell_restored(self, found: Distrust) -> None:
+        """On record before it is mended: afterwards nothing would show that it ever happened."""
+        words = (
+            f"{found.shards} shards, up to position {found.beyond}, were not of this log, which ended at {found.head} "
+            f"({found.why.value}); they are folded anew"
+        )
+        note(self._engine, Found(f"{self._projection.name}@{self._generation}", words, found.beyond, found.head))
+
+    def _reporter(self) -> StageReporter:
+        name = stage_name(self._projection.name, self._generation, is_active=self._is_active())
+        if name not in self._reporters:
+            self._reporters[name] = StageReporter(self._engine, name)
+        return self._reporters[name]
+
+    def _live(self) -> None:
+        settings, projection = self._settings, self._projection
+        assert settings.redis_url is not None
+        redis = connect(settings.redis_url)
+        try:
+            if projection.store == "redis":
+                check_never_evicts(redis)
+            log = PostgresLog(self._engine)
+            group = f"{projection.name}-{self._generation}"
+            if self._topic is None:
+                topic = make_topic(settings, topics(settings)[projection.stream], group)
+                topic = GatheredTopic(topic) if self._pace.gathers else topic
+                self._topic = TimedTopic(topic, self._of(metrics.BATCH_RECORDS), self._of(metrics.BATCH_SECONDS))
+            codec = Codec(schema_ids(settings, self._engine))
+
+            def restored(found: Distrust) -> None:
+                codec.forget()
+                self._tell_restored(found)
+
+            with publishing(
+                settings,
+                projection,
+                self._generation,
+                Stores(self._sink_engine, redis).sink(projection, self._generation),
+                client=redis,
+                log_port=log,
+                encode=codec.encode,
+                active=self._is_active,
+            ) as sink:
+                runner = Runner(
+                    projection,
+                    log_port=log,
+                    topic=self._topic,
+                    sink=TimedSink(sink, self._of(metrics.SINK_SECONDS)),
+                    decode=codec.decode,
+                    partitions=settings.topic_partitions,
+                    limits=Limits(poll_records=self._pace.at_most),
+                    tell=restored,
+                )
+                self._follow(runner, self._topic, self._observer(runner, log))
+        except (TopicUnavailable, Stuck):
+            self._close_topic()
+            raise
+        finally:
+            # The consumer stays: to leave its group and join it again for a database that was away costs seconds.
+            redis.close()
+
+    def _of(self, histogram: Histogram) -> Callable[[float], None]:
+        observe: Callable[[float], None] = histogram.labels(self._projection.name).observe
+        return observe
+
+    def _close_topic(self) -> None:
+        if self._topic is not None:
+            self._topic.close()
+            self._topic = None
+
+    def _observer(self, runner: Runner[Any], log: PostgresLog) -> Observer:
+        target_ms = self._settings.target_freshness_ms
+        return Observer(
+            self._projection, self._generation, runner, log, self._reporter, engine=self._engine, target_ms=target_ms
+        )
+
+    def sample(self) -> Sample:
+        """What the watchdog looks at, from any thread."""
+        living = self._living
+        if living is None:
+            return Sample(self._rounds, 0, 0)
+        runner, observer = living
+        return Sample(self._rounds, runner.counters.applied, observer.lag)
+
+    def warn(self, words: str, *, start_anew: bool) -> None:
+        """Tell in the stage's reports what the watchdog found; ``start_anew``: drop all connections, begin again."""
+        if self._living is not None:
+            self._living[1].trouble = words
+        self._start_anew = start_anew
+
+    def _follow(self, runner: Runner[Any], topic: TimedTopic, observer: Observer) -> None:
+        every_2s = _Every(IDLE_CHECK_EVERY_S, runner.idle_check)
+        every_5s = _Every(COMMIT_EVERY_S, runner.commit)
+        self._living, self._start_anew = (runner, observer), False
+        self._held_at = time.monotonic()
+        while not self._stop.is_set():
+            self._rounds += 1
+            if self._start_anew:
+                raise Stuck(observer.trouble)
+            runner.step(POLL_S)
+            records, took_s = topic.applied()
+            every_2s.tick()
+            every_5s.tick()
+            observer.look()
+            self._expect_partitions(runner)
+            self._stop.wait(pause_s(self._pace, records, took_s))
+        runner.commit()
+
+    def _expect_partitions(self, runner: Runner[Any]) -> None:
+        """Join the group again if it hands out nothing, and nobody else has what is missing."""
+        now = time.monotonic()
+        if runner.fences():
+            self._held_at = now
+        elif now - self._held_at > NO_PARTITIONS_S:
+            self._held_at = now
+            name = self._reporter().stage
+            held = [
+                r.progress.detail.get("shards", 0) for r in read_stages(self._engine) if r.stage == name and r.connected
+            ]
+            if sum(held) < SHARDS:
+                raise TopicUnavailable(f"Kafka handed out no partitions for {NO_PARTITIONS_S:.0f} s: joining again")
+
+
+class _Every:
+    def __init__(self, seconds: float, act: Callable[[], object]) -> None:
+        self._seconds = seconds
+        self._act = act
+        self._last = time.monotonic()
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= self._seconds:
+            self._last = now
+            self._act()

@@ -1,0 +1,97 @@
+"""Tells the stage table and the metrics, once a second, how far the tailer is."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import Connection, Engine
+
+from infrastructure.cdc.in_flight import WAITING_RECORDS, Outflow
+from infrastructure.cdc.replication_slot import slot_state
+from infrastructure.event_store.log_head import read_head
+from infrastructure.observability import debezium_metrics as debezium
+from infrastructure.observability import metrics
+from infrastructure.observability.lag import HeadWatch, delay_of_position
+from infrastructure.observability.stage_reports import PLACED, Progress, StageReporter
+from infrastructure.settings.settings import Settings
+from infrastructure.status.pipeline_monitor import show_slot
+
+
+class TailerReport:
+    """Of one life of a relay."""
+
+    def __init__(self, settings: Settings, engine: Engine, out: Outflow, reporter: StageReporter) -> None:
+        self._relay = settings.relay
+        self._slot_name = settings.slot_name
+        self._target_ms = settings.target_freshness_ms
+        self._engine = engine
+        self._out = out
+        self._reporter = reporter
+        self._heads = HeadWatch()
+        self._records = metrics.Total(metrics.TAILER_RECORDS)
+        self._filled = metrics.Total(metrics.TAILER_FILLED)
+        self._repeated = metrics.Total(metrics.TAILER_REPEATED)
+
+    def look(self) -> None:
+        """Report if it is time. Raises SQLAlchemyError."""
+        if not self._reporter.due():
+            return
+        with self._engine.connect() as connection:
+            # In this order: what is recorded in between makes the tailer look late, never early.
+            head = read_head(connection)
+            self._heads.saw(head.position)
+            slot = slot_state(connection, self._slot_name) if self._relay == "wal" else None
+            placed = self._out.progress.position
+            # Without a mark, until the first heartbeat or event has come through: a second or so, once in a database.
+            delay_s = self._waits_s() if placed is None else self._delay_s(connection, placed)
+        progress = self._out.progress
+        position = placed or 0
+        lag = self._out.in_flight() if placed is None else max(0, head.position - position)
+        newest_ms = max(progress.commit_ms, head.recorded_at_ms if placed == head.position else 0)
+        self._reporter.report(
+            Progress(
+                position=position,
+                lag_events=lag,
+                newest_ms=newest_ms,
+                delay_s=delay_s,
+                detail={
+                    "relay": self._relay,
+                    "slot": slot._asdict() if slot else None,
+                    "in_flight": self._out.in_flight(),
+                    **({} if placed is None else {PLACED: True}),
+                },
+            )
+        )
+        self._records.is_now(progress.acknowledged)
+        self._filled.is_now(progress.filled)
+        self._repeated.is_now(progress.repeated)
+        metrics.TAILER_IN_FLIGHT.set(self._out.in_flight())
+        metrics.STAGE_DELAY.labels("tailer").set(delay_s)
+        metrics.STAGE_LATE.labels("tailer").set(delay_s * 1000 > 2 * self._target_ms)
+        metrics.STAGE_POSITION.labels("tailer").set(position)
+        metrics.STAGE_LAG.labels("tailer").set(lag)
+        if newest_ms:
+            metrics.STAGE_FRESHNESS.labels("tailer").set(max(0.0, time.time() - newest_ms / 1000))
+        if self._relay == "wal":
+            show_slot(slot)
+        debezium.show(self._slot_name, self._seen(delay_s))
+
+    def _seen(self, delay_s: float) -> debezium.Seen:
+        progress, now_ms = self._out.progress, time.time_ns() // 1_000_000
+        return debezium.Seen(
+            behind_ms=max(progress.behind_ms, delay_s * 1000 or -1),
+            since_last_event_ms=-1 if progress.event_ms < 0 else max(0, now_ms - progress.event_ms),
+            events=progress.acknowledged + progress.repeated,
+            filtered=progress.skipped,
+            transactions=progress.transactions,
+            queue_capacity=WAITING_RECORDS,
+            queue_room=self._out.room(),
+        )
+
+    def _delay_s(self, connection: Connection, placed: int) -> float:
+        return delay_of_position(connection, placed, self._heads) or 0.0
+
+    def _waits_s(self) -> float:
+        """Of what this tailer has read itself, while it has no place in the log yet."""
+        since_ms = self._out.waits_since_ms()
+        return 0.0 if since_ms is None else max(0.0, time.time() - since_ms / 1000)

@@ -1,0 +1,98 @@
+"""Tells the stage table and the metrics, once a second, how far one generation is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Engine
+
+from infrastructure.event_store.log_reader import PostgresLog
+from infrastructure.observability import metrics
+from infrastructure.observability.lag import HeadWatch, delay_of_shards
+from infrastructure.observability.stage_reports import Progress, StageReporter
+from projections.core.ports import Fence, LogHead
+from projections.core.projection import Projection
+from projections.digest.digest import fold_digest
+from projections.live.stream_follower import Runner
+
+COUNTED = ("applied", "duplicates", "gaps", "filled", "lost_races", "resets", "foreign")
+
+
+class Observer:
+    """Looks at a runner from its own thread. ``reporter`` is asked each time: the active generation may change."""
+
+    def __init__(
+        self,
+        projection: Projection[Any],
+        generation: int,
+        runner: Runner[Any],
+        log: PostgresLog,
+        reporter: Callable[[], StageReporter],
+        engine: Engine,
+        target_ms: int,
+    ) -> None:
+        self._projection = projection
+        self._generation = generation
+        self._runner = runner
+        self._log = log
+        self._reporter = reporter
+        self._engine = engine
+        self._target_ms = target_ms
+        self._heads = HeadWatch()
+        self.lag = 0
+        self.trouble = ""
+        """What the watchdog says of this worker, empty if nothing."""
+        self._resets = 0
+        self._fold = fold_digest(projection)
+        self._totals = {
+            what: metrics.Total(metrics.PROJECTION_EVENTS.labels(projection.name, what)) for what in COUNTED
+        }
+
+    def look(self) -> None:
+        reporter = self._reporter()
+        if not reporter.due():
+            return
+        runner, counters = self._runner, self._runner.counters
+        head, fences = self._log.head(self._projection.stream), runner.fences()
+        self._heads.saw(head.position)
+        lag = self.lag = runner.lag(head)
+        delay_s = self._delay(fences, head) if lag else 0.0
+        shards, parked = len(fences), runner.parked()
+        reporter.report(
+            Progress(
+                state=self.trouble or ("running" if shards else "waiting for Kafka to assign partitions"),
+                position=counters.position,
+                lag_events=lag,
+                newest_ms=counters.event_time_ms,
+                delay_s=delay_s,
+                detail={
+                    "generation": self._generation,
+                    "fold": self._fold,
+                    "shards": shards,
+                    "parked": parked,
+                    **{what: getattr(counters, what) for what in COUNTED},
+                },
+            )
+        )
+        if counters.resets != self._resets:
+            self._resets = counters.resets
+            metrics.DISTRUSTED_AT.labels(self._projection.name).set(time.time())
+        for what, total in self._totals.items():
+            total.is_now(getattr(counters, what))
+        stage = reporter.stage
+        metrics.STAGE_POSITION.labels(stage).set(counters.position)
+        metrics.STAGE_LAG.labels(stage).set(lag)
+        metrics.STAGE_DELAY.labels(stage).set(delay_s)
+        metrics.STAGE_LATE.labels(stage).set(delay_s * 1000 > 2 * self._target_ms)
+        metrics.STAGE_STUCK.labels(stage).set(bool(self.trouble))
+        if stage == self._projection.name:
+            metrics.PARKED_KEYS.labels(stage).set(parked)
+            metrics.REBUILD_DUE.labels(stage).set(0)
+        if counters.event_time_ms:
+            metrics.STAGE_FRESHNESS.labels(stage).set(max(0.0, time.time() - counters.event_time_ms / 1000))
+
+    def _delay(self, fences: Mapping[int, Fence], head: LogHead) -> float:
+        with self._engine.connect() as connection:
+            return delay_of_shards(connection, self._projection.stream, fences, head.seqs, self._heads) or 0.0

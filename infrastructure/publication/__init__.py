@@ -1,1 +1,0 @@
-"""The latest state of every key of a projection, on a compacted topic."""

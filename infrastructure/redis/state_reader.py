@@ -1,0 +1,151 @@
+"""Point reads of a projection's states, following its active generation."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import redis
+import redis.asyncio
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.identifiers import shard_of
+from infrastructure.redis.projection_sink import decode_fence
+from projections.core.ports import Fence
+from read_models.redis_keys import REFOLDING_FIELD, fence_key, state_key
+
+REFRESH_S = 1.0
+"""How long a reader may follow a generation that is no longer the active one; the old one is kept longer."""
+
+
+class ReadModelUnavailable(Exception):
+    """Redis cannot be reached, the generation to read is not known yet, or a shard that is refolded lacks the key."""
+
+
+class Found(NamedTuple):
+    """``refolding``: the shard is distrusted, and what is read is what was served before that."""
+
+    state: bytes
+    generation: int
+    refolding: bool = False
+
+
+class Missing(NamedTuple):
+    """No state of a key, in a shard that has folded all events up to ``position``."""
+
+    generation: int
+    position: int
+
+
+class StateReader:
+    """``active`` asks Postgres for the generation; while Postgres is away the last answer holds.
+
+    A shard moves to another generation when that one's fence has reached the fence of the one it was read from: so no
+    answer of this reader is older than an answer that it gave before, also at a switch in the middle of a load.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, projection: str, active: Callable[[], int | None]) -> None:
+        self._client = client
+        self._projection = projection
+        self._active = active
+        self._generation: int | None = None
+        self._shard_is_on: dict[int, int] = {}
+        self._read_at = -REFRESH_S
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def get(self, key: str) -> Found | None:
+        """The state of ``key``; None = no event of it has been folded. Raises ReadModelUnavailable."""
+        generation = await self._current()
+        if generation is None:
+            return None
+        shard = shard_of(key)
+        try:
+            if self._shard_is_on.setdefault(shard, generation) != generation:
+                return await self._moving(key, shard, generation)
+            found = await self._client.hmget(state_key(self._projection, generation, shard), key, REFOLDING_FIELD)
+        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+            raise ReadModelUnavailable(f"Redis: {error}") from error
+        except UnicodeEncodeError:
+            return None  # a lone surrogate: no such key can have been recorded
+        return _found(found, generation)
+
+    async def look_again(self, key: str) -> Found | Missing | None:
+        """State and fence of a key of which ``get`` has found nothing, as they are at one instant.
+
+        With the fence, a state that was lost can be told from one that is not folded yet. None = nothing is folded in
+        the shard. Raises ReadModelUnavailable.
+        """
+        shard = shard_of(key)
+        generation = self._shard_is_on.get(shard)
+        if generation is None:
+            return None
+        try:
+            async with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.get(fence_key(self._projection, generation, shard))
+                pipeline.hget(state_key(self._projection, generation, shard), key)
+                fence, state = await pipeline.execute()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise ReadModelUnavailable(f"Redis: {error}") from error
+        except UnicodeEncodeError:
+            return None  # a lone surrogate: no such key can have been recorded
+        if state is not None:
+            return _found(state, generation)
+        folded = decode_fence(fence)
+        return None if folded is None else Missing(generation, folded.position)
+
+    async def generation(self) -> int | None:
+        """The one that is read now; None before the projection first ran. Raises ReadModelUnavailable."""
+        return await self._current()
+
+    async def _moving(self, key: str, shard: int, to: int) -> Found | None:
+        old = self._shard_is_on[shard]
+        async with self._client.pipeline(transaction=False) as pipeline:
+            # In this order: what was ever answered from the old one lies behind its fence as it is read here.
+            for generation in (old, to):
+                pipeline.get(fence_key(self._projection, generation, shard))
+                pipeline.hmget(state_key(self._projection, generation, shard), key, REFOLDING_FIELD)
+            fence, state, new_fence, new_state = await pipeline.execute()
+        if _has_reached(decode_fence(new_fence), decode_fence(fence)):
+            self._shard_is_on[shard] = to
+            # The state was read after the fence, so it is not older than the fence says.
+            return _found(new_state, to)
+        return _found(state, old)
+
+    async def _current(self) -> int | None:
+        if time.monotonic() - self._read_at >= REFRESH_S and self._refreshing is None:
+            self._refreshing = asyncio.ensure_future(self._refresh())
+        if self._generation is None and self._refreshing is not None:
+            await asyncio.shield(self._refreshing)
+        return self._generation
+
+    async def _refresh(self) -> None:
+        try:
+            found = await asyncio.to_thread(self._active)
+            self._generation = found if found is not None else self._generation
+            self._read_at = time.monotonic()
+        except SQLAlchemyError as error:
+            if self._generation is None:
+                raise ReadModelUnavailable(f"Postgres: {error}") from error
+            self._read_at = time.monotonic()
+        finally:
+            self._refreshing = None
+
+
+def _found(read: Sequence[object], generation: int) -> Found | None:
+    """``read``: the state, and the marker of a refold. Raises ReadModelUnavailable for a key that may be missing."""
+    state, marker = read
+    if state is not None:
+        assert isinstance(state, bytes)  # the client decodes nothing
+        return Found(state, generation, marker is not None)
+    if marker is not None:
+        # Nobody knows whether the log has this key: the shard was distrusted, and the refold has not ended.
+        raise ReadModelUnavailable("this part of the read model is folded again from the log, and the key is not in it")
+    return None
+
+
+def _has_reached(new: Fence | None, old: Fence | None) -> bool:
+    if old is None:
+        return True  # dropped, or emptied: nothing to stay for
+    return new is not None and (new.log_id != old.log_id or new.seq >= old.seq)

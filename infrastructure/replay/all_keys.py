@@ -1,0 +1,230 @@
+"""All keys of a projection as of a horizon: by shards in parallel processes, each shard a file, resumable by shard."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from domain.identifiers import SHARDS
+from infrastructure.backends import projection_named
+from infrastructure.errors import UserError
+from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.process_pool import CONTEXT, in_processes
+from infrastructure.replay import parquet
+from infrastructure.replay.request import Request, encode, values
+from infrastructure.replay.store import log_upto, open_store
+from infrastructure.settings.settings import Settings
+from projections.core.fold import Decode
+from projections.core.projection import Projection
+from projections.replay.archive import Archive
+from projections.replay.shard_replay import ShardReplayed, replay_shard
+from read_models.view import Kind
+
+REQUEST = "request.json"
+_LOCK = "lock"
+
+
+@contextmanager
+def parts_of(out: Path) -> Iterator[Path]:
+    """The folder for the parts of ``out``, of one process at a time; it goes when the context ends with ``out`` whole.
+
+    What the disk refuses within is a UserError.
+    """
+    folder = out.with_name(f"{out.name}.parts")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            # Two that write one file would take each other's parts away.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield folder
+            shutil.rmtree(folder)
+        finally:
+            os.close(lock)
+    except BlockingIOError as error:
+        raise UserError(f"another process is writing {out}: wait for it, or name another file") from error
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error}; what is done is kept, the same command goes on") from error
+
+
+def keep_only(folder: Path, whose: bytes) -> None:
+    """Parts of another question, or made by other code or of another log, must not be mixed with these: they go."""
+    request = folder / REQUEST
+    if request.exists() and request.read_bytes() == whose:
+        return
+    for old in folder.iterdir():
+        if old.name != _LOCK:
+            old.unlink()
+    request.write_bytes(whose)
+
+
+SMALL = 50_000
+"""Below so many events, starting processes costs more than they save."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """What one shard came to; written when its files are whole."""
+
+    shard: int
+    events: int
+    keys: int
+    parked: list[str]
+
+
+class Output(NamedTuple):
+    """The parts of a whole replay. ``tables``: name -> columns; a projection's keys are one table, named after it."""
+
+    folder: Path
+    tables: dict[str, dict[str, Kind]]
+    parts: list[Part]
+
+    def files(self, table: str) -> list[Path]:
+        return [_file(self.folder, table, part.shard) for part in self.parts]
+
+
+def tables_of(projection: Projection[Any]) -> dict[str, dict[str, Kind]]:
+    """What a replay of all keys gives: the rows of its tables, or one row a key."""
+    if projection.view is not None:
+        return {projection.name: dict(projection.view.columns)}
+    return {table.table.name: parquet.row_columns(table) for table in projection.tables}
+
+
+def replay_all(
+    settings: Settings,
+    projection: Projection[Any],
+    request: Request,
+    folder: Path,
+    workers: int,
+    show: Callable[[int, int], None],
+) -> Output:
+    """Fold every shard that ``folder`` has no part of yet; ``show`` hears (events folded, events to fold)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    keep_only(
+        folder, encode(request.document(projection) | log_upto(settings, projection.name, request.horizon.position))
+    )
+    missing = [shard for shard in range(SHARDS) if not _sidecar(folder, shard).exists()]
+    total = request.horizon.position
+    done = CONTEXT.Value("q", 0)
+    if workers > 1 and total > SMALL and missing:
+        shares = [(settings, request, folder, missing[number::workers], done) for number in range(workers)]
+        in_processes("replay", _work, shares, lambda: show(done.value, total))
+    else:
+        _work(lambda: show(done.value, total), settings, request, folder, missing, done)
+    show(total, total)
+    parts = [msgspec.json.decode(_sidecar(folder, shard).read_bytes(), type=Part) for shard in range(SHARDS)]
+    return Output(folder, tables_of(projection), parts)
+
+
+def merged_rows(projection: Projection[Any], output: Output, table: str) -> Iterator[parquet.Row]:
+    """All rows of a table, in the order of shards; rows that several shards have a part of are summed, by key."""
+    declared = next((t for t in projection.tables if t.table.name == table), None)
+    if declared is None or "rider_id" in declared.key:
+        yield from parquet.read(output.files(table))
+        return
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for row in parquet.read(output.files(table)):
+        key = tuple(row[name] for name in declared.key)
+        added = [row[name] for name in declared.add]
+        sums[key] = [a + b for a, b in zip(sums[key], added, strict=True)] if key in sums else added
+    for key in sorted(sums):
+        yield dict(zip((*declared.key, *declared.add), (*key, *sums[key]), strict=True))
+
+
+def _work(
+    alive: Callable[[], None],
+    settings: Settings,
+    request: Request,
+    folder: Path,
+    shards: list[int],
+    done: Synchronized[int],
+) -> None:
+    projection = projection_named(request.projection)
+
+    def passed(events: int) -> None:
+        with done.get_lock():
+            done.value += events
+        alive()
+
+    with open_store(settings) as store:
+        archive = PostgresArchive(store.engine)
+        for shard in shards:
+            _part(projection, request, archive, store.decode, folder, shard, passed)
+
+
+def _part(
+    projection: Projection[Any],
+    request: Request,
+    archive: Archive,
+    decode: Decode,
+    folder: Path,
+    shard: int,
+    passed: Callable[[int], None],
+) -> None:
+    found = replay_shard(projection, archive, decode, shard, request.horizon, passed=passed)
+    for table, columns in tables_of(projection).items():
+        parquet.write(_file(folder, table, shard), columns, _rows(projection, request, found, table))
+    part = Part(shard, found.events, len(found.states), sorted(found.parked))
+    aside = _sidecar(folder, shard).with_suffix(".part")
+    aside.write_bytes(msgspec.json.encode(part))
+    aside.replace(_sidecar(folder, shard))
+
+
+def _rows(
+    projection: Projection[Any], request: Request, found: ShardReplayed[Any], table: str
+) -> Iterator[parquet.Row]:
+    if projection.view is not None:
+        for key in sorted(found.states):
+            yield values(projection.view, request, key, found.states[key])
+        return
+    declared = next(t for t in projection.tables if t.table.name == table)
+    for row in sorted((row for row in found.rows if row.table == table), key=lambda row: row.key):
+        yield parquet.row_of(declared, row)
+
+
+def _file(folder: Path, table: str, shard: int) -> Path:
+    return folder / f"{table}-{shard:02d}.parquet"
+
+
+def _sidecar(folder: Path, shard: int) -> Path:
+    return folder / f"{shard:02d}.json"
+
+
+class Everything:
+    """``document``: what was asked, and what it came to. ``files``: where ``write`` has put the rows."""
+
+    def __init__(self, asked: Mapping[str, Any], output: Output, projection: Projection[Any]) -> None:
+        parts = output.parts
+        self.document: dict[str, Any] = {
+            **asked,
+            "events_folded": sum(part.events for part in parts),
+            "keys": sum(part.keys for part in parts),
+            "parked": sorted(key for part in parts for key in part.parked),
+        }
+        self.files: list[Path] = []
+        self._output = output
+        self._projection = projection
+
+    @property
+    def tables(self) -> list[str]:
+        return list(self._output.tables)
+
+    def rows(self, table: str) -> Iterator[parquet.Row]:
+        """In the order of shards, then of keys."""
+        return merged_rows(self._projection, self._output, table)
+
+    def write(self, out: Path) -> None:
+        """One file a table, named after ``out``, and a manifest beside them."""
+        files = {}
+        for name, columns in self._output.tables.items():
+            path = out if len(self._output.tables) == 1 else out.with_name(f"{out.stem}.{name}.parquet")
+            files[name] = {"file": path.name, "rows": parquet.write(path, columns, self.rows(name))}
+            self.files.append(path)
+        out.with_name(f"{out.name}.manifest.json").write_bytes(encode(self.document | {"tables": files}))

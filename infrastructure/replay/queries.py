@@ -1,0 +1,207 @@
+"""The questions of ``replay``, answered as documents: what the command line prints, and what a program reads."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from infrastructure.backends import NEEDS, open_world
+from infrastructure.embedded.stack import servers_for
+from infrastructure.errors import UserError
+from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.replay import parquet
+from infrastructure.replay.all_keys import Everything, parts_of, replay_all
+from infrastructure.replay.diff import Differ, Found
+from infrastructure.replay.request import Request, limits_of, values
+from infrastructure.replay.series import column_along, plot
+from infrastructure.replay.store import Store
+from infrastructure.settings.settings import Settings
+from infrastructure.timestamps import time_ms
+from projections.core.projection import Projection
+from projections.replay.as_of import AsOf, Horizon
+from projections.replay.explain import explain
+from projections.replay.key_replay import KeyReplay, steps
+from read_models.view import View
+
+Progress = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]
+"""Given a title and what is counted: shows (done, of) while the context is open."""
+
+
+def as_of(at: str | None, axis: str, position: int | None) -> AsOf:
+    """What the options mean. Raises ValueError."""
+    if axis not in {"known", "event"}:
+        raise ValueError(f"--axis is known or event, not {axis!r}; for a position give --position")
+    if at is None:
+        if position is None:
+            raise ValueError("as of when? give --at, or --position")
+        if axis == "event":
+            raise ValueError("--axis says what --at means: give --at too, or leave --axis away")
+        return AsOf.at_position(position)
+    if axis == "event":
+        return AsOf.happened(time_ms(at), position)
+    if position is not None:
+        raise ValueError("give either --at or --position; both only with --axis event")
+    return AsOf.known(time_ms(at))
+
+
+class Asked:
+    """One projection as of one instant. Every method may raise Unresolvable, PortUnavailable, UserError."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        projection: Projection[Any],
+        when: AsOf,
+        allow_expired: bool,
+        workers: int,
+        progress: Progress,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._projection = projection
+        self._workers = workers
+        self._progress = progress
+        self._archive = PostgresArchive(store.engine)
+        self._checkpoints = PostgresCheckpoints(store.engine, projection)
+        self._request = Request(projection.name, self._archive.horizon(when), limits_of(settings), allow_expired)
+        self.document = self._request.document(projection)
+
+    def one(self, key: str) -> dict[str, Any]:
+        """One key: its values, or its rows by table."""
+        replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._store.decode)
+        found = replay.at(key, self._request.horizon)
+        if found is None:
+            raise _nothing_of(key)
+        shown = self.document | {"key": key, "events_folded": found.events}
+        if found.parked is not None:
+            shown["parked"] = found.parked._asdict()
+        if self._projection.view is None:
+            tables = {table.table.name: table for table in self._projection.tables}
+            rows = sorted(found.rows, key=lambda row: (row.table, row.key))
+            return shown | {
+                "tables": {n: [parquet.row_of(t, row) for row in rows if row.table == n] for n, t in tables.items()}
+            }
+        if found.state is None:
+            if found.parked is None:
+                raise UserError(f"all events of {key!r} up to then were discarded")
+            raise UserError(f"{key!r} is held back at its first event: {found.parked.reason}; see `parked show`")
+        return shown | {"values": values(self._projection.view, self._request, key, found.state)}
+
+    @contextmanager
+    def all(self, out: Path | None) -> Iterator[Everything]:
+        """All keys, into ``out`` (its parts beside it until it is whole) or aside until the context ends."""
+        if out is not None:
+            with parts_of(out) as folder:
+                everything = self._everything(folder)
+                everything.write(out)
+            yield everything
+            return
+        with tempfile.TemporaryDirectory() as aside:
+            yield self._everything(Path(aside))
+
+    def _everything(self, folder: Path) -> Everything:
+        with self._progress("replay", "events") as show:
+            output = replay_all(self._settings, self._projection, self._request, folder, self._workers, show)
+        return Everything(self.document, output, self._projection)
+
+    def explain(self, key: str) -> dict[str, Any]:
+        """One key's window, ping by ping."""
+        view = self._view("--explain")
+        if view.explain is None:
+            raise UserError(f"{self._projection.name} keeps nothing that could be explained: see --steps")
+        found = explain(
+            self._projection, self._archive, self._checkpoints, self._store.decode, key, self._request.horizon
+        )
+        if found is None:
+            raise _nothing_of(key)
+        shown = None if found.state is None else values(view, self._request, key, found.state)
+        return self.document | {
+            "key": key,
+            "values": shown,
+            "window": found.window,
+            "too_late": found.too_late,
+            "looked_at": found.looked_at,
+            "parked": None if found.parked is None else found.parked._asdict(),
+        }
+
+    def steps(self, key: str, latest: int) -> dict[str, Any]:
+        """One key's values after each of its latest events."""
+        self._view("--steps")
+        of = (self._projection, self._archive, self._checkpoints, self._store.decode)
+        made = [s._asdict() for s in steps(*of, key, self._request.horizon, latest, self._request.limits)]
+        if not made and KeyReplay(*of).at(key, self._request.horizon) is None:
+            raise _nothing_of(key)
+        return self.document | {"key": key, "steps": made}
+
+    def diff(self, other: str, key: str | None) -> Found:
+        """Against ``other``, as the option spells it."""
+        kind, _, value = other.partition(":")
+        with self._progress("diff", "shards" if kind == "generation" else "events") as show:
+            differ = Differ(self._settings, self._store, self._projection, self._request, key, self._workers, show)
+            if kind == "code":
+                return differ.code(Path(value))
+            if kind == "generation":
+                with servers_for(self._settings, NEEDS) as settings, open_world(settings) as world:
+                    return differ.generation(world, _number(value, "generation"))
+            return differ.as_of(_other(kind, value))
+
+    def plot(self, other: str, key: str, minutes: int, path: Path) -> None:
+        """The first float column of both sides over the minutes before the later instant."""
+        view = self._view("--plot")
+        kind, _, value = other.partition(":")
+        if kind in {"code", "generation"}:
+            raise UserError("--plot shows two instants or axes; of other code see --steps in both checkouts")
+        sides = [self._request.horizon, self._archive.horizon(_other(kind, value))]
+        column = next(name for name, is_a in view.columns.items() if is_a == "float")
+        until = max(side.at_ms for side in sides)
+        ticks = range(until - minutes * 60_000, until + 1, 1_000)
+        series = [
+            (label(side), *column_along(self._store, self._projection, key, side, ticks, column, self._request.limits))
+            for side in sides
+        ]
+        if not any(times for _, times, _ in series):
+            raise UserError(f"{key!r} has no values in the {minutes} minutes before; give more --minutes")
+        try:
+            plot(path, f"{self._projection.name} of {key}", column, series)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error}; name another file with --plot") from error
+
+    def _view(self, option: str) -> View[Any]:
+        if self._projection.view is None:
+            raise UserError(f"{option} is of what is served of one key; {self._projection.name} is a table of rows")
+        return self._projection.view
+
+
+def _nothing_of(key: str) -> UserError:
+    return UserError(f"no event of {key!r} counts as of then")
+
+
+def _other(kind: str, value: str) -> AsOf:
+    try:
+        if kind == "position":
+            return AsOf.at_position(_number(value, kind))
+        if kind == "known":
+            return AsOf.known(time_ms(value))
+        if kind == "event":
+            return AsOf.happened(time_ms(value))
+    except ValueError as error:
+        raise UserError(f"--diff {kind}:{value}: {error}") from error
+    raise UserError(f"--diff takes known:T, event:T, position:P, generation:N or code:DIR, not {kind!r}")
+
+
+def _number(value: str, what: str) -> int:
+    if not value.isascii() or not value.isdigit():
+        raise UserError(f"--diff {what}:N needs a number, not {value!r}")
+    return int(value)
+
+
+def label(horizon: Horizon) -> str:
+    """The side of a plot."""
+    if horizon.axis == "event":
+        return "as it happened (event time)"
+    return "as it was known (recorded)" if horizon.axis == "known" else f"as recorded up to {horizon.position:,}"

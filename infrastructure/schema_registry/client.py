@@ -1,0 +1,241 @@
+"""``domain.events.contracts.SchemaIds`` on a schema registry: our own tables, or an external one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+import httpx
+import msgspec
+from sqlalchemy import Engine
+
+from domain.events.contracts import Contract, SchemaIds, contracts, current
+from infrastructure.schema_registry.compatibility import InvalidSchema
+from infrastructure.schema_registry.errors import Incompatible
+from infrastructure.schema_registry.queries import Registered
+from infrastructure.schema_registry.schema_bounds import check_bounds
+from infrastructure.schema_registry.store import RegistryStore
+from infrastructure.settings.settings import Settings
+
+
+class RegistryUnavailable(Exception):
+    """The schema registry is away, or refuses; the message says which call failed and why."""
+
+
+class SchemaRegistry(Protocol):
+    """The calls that ids and checks need."""
+
+    def register(self, subject: str, schema: str) -> int: ...
+
+    def schema(self, schema_id: int) -> str | None: ...
+
+    def versions(self, subject: str) -> Sequence[Registered]: ...
+
+
+class EmbeddedRegistry:
+    """Our own registry, from inside: no HTTP between a process and its database."""
+
+    def __init__(self, store: RegistryStore) -> None:
+        self._store = store
+
+    def register(self, subject: str, schema: str) -> int:
+        return self._store.release(subject, schema).schema_id
+
+    def schema(self, schema_id: int) -> str | None:
+        return self._store.schema(schema_id)
+
+    def versions(self, subject: str) -> list[Registered]:
+        return self._store.versions(subject)
+
+
+def register_each(registry: SchemaRegistry) -> Iterator[tuple[Contract, int]]:
+    """Every released contract with its id, oldest first.
+
+    In this order the registry checks each step of the evolution, and clients find the versions under our numbers.
+    Raises what the registry raises.
+    """
+    for contract in contracts():
+        yield contract, registry.register(contract.subject, json.dumps(contract.schema))
+
+
+def register_all(registry: SchemaRegistry) -> dict[str, int]:
+    """Ids of the current contracts, by record, after all are registered. Raises what the registry raises."""
+    return {contract.record: number for contract, number in register_each(registry)}
+
+
+class RegisteredIds:
+    """Ids of a registry in which all contracts are registered: at start, and before the first id after ``forget``."""
+
+    def __init__(self, registry: SchemaRegistry) -> None:
+        self._registry = registry
+        self._ids = register_all(registry)
+
+    def id_of(self, record: str) -> int:
+        if not self._ids:
+            self._ids = register_all(self._registry)
+        return self._ids[current(record).record]
+
+    def schema_of(self, schema_id: int) -> dict[str, Any]:
+        text = self._registry.schema(schema_id)
+        if text is None:
+            raise LookupError(f"the registry knows no schema {schema_id}")
+        # An error of data, by which one event is undecodable; not one of the registry, which would stop them all.
+        try:
+            check_bounds(text)
+            schema = json.loads(text)
+        except InvalidSchema as error:
+            raise LookupError(f"schema {schema_id} cannot be read: {error}") from error
+        if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
+            raise LookupError(f"schema {schema_id} is no record")
+        return schema
+
+    def forget(self) -> None:
+        self._ids = {}
+
+
+MAX_ANSWER_BYTES: Final = 1024 * 1024
+MAX_VERSIONS: Final = 1_000
+MAX_VERSIONS_BYTES: Final = 32 * 1024 * 1024
+"""Of all texts of one subject, which are held at once."""
+
+_MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
+
+
+class ExternalRegistry:
+    """``url`` may hold user and password; they never reach a message. Raises RegistryUnavailable if it is no URL."""
+
+    def __init__(self, url: str, timeout_s: float = 10.0, answer_within_s: float = 30.0) -> None:
+        """``timeout_s``: silence of the server; ``answer_within_s``: one answer as a whole."""
+        self._answer_within_s = answer_within_s
+        try:
+            self._client = httpx.Client(
+                base_url=url.rstrip("/"),
+                timeout=timeout_s,
+                headers={
+                    "Content-Type": _MEDIA_TYPE,
+                    "Accept": f"{_MEDIA_TYPE}, application/json",
+                    "Accept-Encoding": "identity",  # a few compressed bytes may be a gigabyte
+                },
+            )
+        except httpx.InvalidURL as error:
+            raise RegistryUnavailable("the address of the schema registry is no URL") from error
+
+    def register(self, subject: str, schema: str) -> int:
+        """The schema's id. Raises Incompatible or RegistryUnavailable."""
+        path = f"/subjects/{quote(subject, safe='')}/versions"
+        answer = self._call("POST", path, {"schema": schema})
+        if answer.status == 409:
+            raise Incompatible(f"the schema registry refuses {subject}: {answer.shown()}")
+        number: int = answer.field("id", _is_id)
+        return number
+
+    def schema(self, schema_id: int) -> str | None:
+        """Its text, None for an unknown id. Raises RegistryUnavailable."""
+        answer = self._call("GET", f"/schemas/ids/{schema_id}")
+        return None if answer.status == 404 else answer.field("schema", _is_text)
+
+    def versions(self, subject: str) -> list[Registered]:
+        """Oldest first; empty for an unknown subject. Raises RegistryUnavailable."""
+        path = f"/subjects/{quote(subject, safe='')}/versions"
+        answer = self._call("GET", path)
+        if answer.status == 404:
+            return []
+        numbers = answer.value()
+        if not (isinstance(numbers, list) and all(map(_is_id, numbers))):
+            raise answer.foreign()
+        if len(numbers) > MAX_VERSIONS:
+            raise RegistryUnavailable(f"the schema registry has {len(numbers):,} versions of {subject}: too many")
+        found: list[Registered] = []
+        size = 0
+        for number in sorted(numbers):
+            one = self._call("GET", f"{path}/{number}")
+            text = one.field("schema", _is_text)
+            size += len(text)
+            if size > MAX_VERSIONS_BYTES:
+                raise RegistryUnavailable(f"the versions of {subject} in the schema registry are too large in all")
+            found.append(Registered(subject, one.field("version", _is_id), one.field("id", _is_id), text))
+        return found
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _call(self, method: str, path: str, body: dict[str, str] | None = None) -> _Answer:
+        called = f"{method} {path}"
+        deadline = time.monotonic() + self._answer_within_s
+        data = bytearray()
+        try:
+            with self._client.stream(method, path, json=body) as answer:
+                # Not the URL of the answer: it holds the password.
+                called = f"{method} {answer.request.url.path}"
+                for chunk in answer.iter_bytes():
+                    data += chunk
+                    if len(data) > MAX_ANSWER_BYTES:
+                        raise RegistryUnavailable(
+                            f"the schema registry answers {called} with more than {MAX_ANSWER_BYTES:,} bytes"
+                        )
+                    if time.monotonic() > deadline:
+                        raise RegistryUnavailable(
+                            f"the schema registry takes more than {self._answer_within_s:.0f} s to answer {called}"
+                        )
+        except httpx.HTTPError as error:
+            raise RegistryUnavailable(f"the schema registry does not answer {called}: {error!r}") from error
+        return _Answer(called, answer.status_code, bytes(data))
+
+
+class _Answer:
+    """One answer, read whole."""
+
+    def __init__(self, called: str, status: int, body: bytes) -> None:
+        self.status = status
+        self._called = called
+        self._body = body
+
+    def value(self) -> Any:
+        """The JSON value. Raises RegistryUnavailable unless the status is 200."""
+        if self.status != 200:
+            raise RegistryUnavailable(
+                f"the schema registry answers {self._called} with {self.status}: {self.shown(500)}"
+            )
+        try:
+            return msgspec.json.decode(self._body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise self.foreign() from error
+
+    def field(self, name: str, fits: Callable[[Any], bool]) -> Any:
+        """One field of the object that it is. Raises RegistryUnavailable if it is not there or does not fit."""
+        value = self.value()
+        found = value.get(name) if isinstance(value, dict) else None
+        if not fits(found):
+            raise self.foreign()
+        return found
+
+    def foreign(self) -> RegistryUnavailable:
+        return RegistryUnavailable(f"what answers {self._called} is no schema registry: {self.shown()}")
+
+    def shown(self, chars: int = 200) -> str:
+        """Its beginning, in characters that a terminal may be given."""
+        text = self._body[: 4 * chars].decode(errors="replace")[:chars]
+        return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 < value < 2**31
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def registry_of(settings: Settings, engine: Engine) -> SchemaRegistry:
+    """The external registry if one is named, else our own tables."""
+    if settings.schema_registry_url is not None:
+        return ExternalRegistry(settings.schema_registry_url)
+    return EmbeddedRegistry(RegistryStore(engine))
+
+
+def schema_ids(settings: Settings, engine: Engine) -> SchemaIds:
+    """Ids from the external registry, or from our own; all released contracts are registered there."""
+    return RegisteredIds(registry_of(settings, engine))

@@ -1,0 +1,66 @@
+"""The statements that more than one part of the embedded registry needs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import Connection, Select, select, text
+
+from infrastructure.postgres.schema import schema_versions, schemas
+
+Show = Literal["live", "all", "deleted"]
+"""Which versions: those that are not soft-deleted, all, or only those that are."""
+
+
+class Registered(NamedTuple):
+    """One version of a subject."""
+
+    subject: str
+    version: int
+    schema_id: int
+    schema: str
+    deleted: bool = False
+
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('ridelog.registry', 0))")
+
+
+def lock(connection: Connection) -> None:
+    """Serialise with every other writer of the registry, in any process, until this transaction ends."""
+    connection.execute(_LOCK)
+
+
+def versions_of(connection: Connection, subject: str, show: Show = "live") -> list[Registered]:
+    """Oldest first; empty for an unknown subject."""
+    return _rows(connection, _shown(show).where(schema_versions.c.subject == subject))
+
+
+def version_with(connection: Connection, subject: str, mark: str, show: Show = "live") -> Registered | None:
+    """The version of ``subject`` whose schema has the fingerprint ``mark``, the newest if there are several."""
+    same = schemas.c.fingerprint == mark
+    found = _rows(connection, _shown(show).where(schema_versions.c.subject == subject, same))
+    return found[-1] if found else None
+
+
+def uses_of(connection: Connection, schema_id: int, show: Show = "live") -> list[Registered]:
+    """Where a schema is registered, by subject and version."""
+    return _rows(connection, _shown(show).where(schemas.c.id == schema_id))
+
+
+def all_versions(connection: Connection, show: Show = "live") -> list[Registered]:
+    """By subject and version."""
+    return _rows(connection, _shown(show))
+
+
+def _shown(show: Show) -> Select[Any]:
+    query = (
+        select(schema_versions.c.subject, schema_versions.c.version, schemas.c.id, schemas.c.schema)
+        .add_columns(schema_versions.c.deleted)
+        .join(schemas, schemas.c.id == schema_versions.c.schema_id)
+        .order_by(schema_versions.c.subject, schema_versions.c.version)
+    )
+    return query if show == "all" else query.where(schema_versions.c.deleted.is_(show == "deleted"))
+
+
+def _rows(connection: Connection, query: Select[Any]) -> list[Registered]:
+    return [Registered(*row) for row in connection.execute(query)]

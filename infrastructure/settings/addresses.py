@@ -1,0 +1,133 @@
+"""What may be shown of the settings that are addresses: host and database, as the library that connects reads them.
+
+An address that its own library misreads is refused without a word of it. The host of ``postgresql://u:pa@ss@h/db``
+would be ``ss@h``, which the error of the resolver shows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import quote
+
+ESCAPES = "in user and password / is %2F, # is %23, ? is %3F, @ is %40 and : is %3A"
+MAX_PORT = 65_535
+_HOSTS = re.compile(r"[\w.:,%\[\]-]*")
+_HARMLESS = {
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "sslmode",
+    "connect_timeout",
+    "application_name",
+    "target_session_attrs",
+    "client_encoding",
+    "db",
+    "protocol",
+}
+"""Parameters of a URL whose values are no secrets."""
+
+
+class Address(NamedTuple):
+    """``shown``: fit for every message. ``secrets``: what no message may hold."""
+
+    shown: str
+    secrets: frozenset[str] = frozenset()
+
+
+def postgres_address(url: str) -> Address:
+    """Raises ValueError, in words that repeat nothing of ``url``."""
+    import psycopg2
+
+    from infrastructure.errors import UserError
+    from infrastructure.postgres.engine import sqlalchemy_url
+
+    wanted = f"write postgresql://user:password@host:5432/name; {ESCAPES}"
+    if url.partition(":")[0].partition("+")[0].lower() not in {"postgresql", "postgres"}:
+        raise ValueError(f"it is no URL of PostgreSQL; {wanted}")
+    try:
+        address = sqlalchemy_url(url)
+        # The names that SQLAlchemy passes on; libpq checks them.
+        psycopg2.extensions.make_dsn(**dict.fromkeys(address.query, ""))
+    except (UserError, ValueError, TypeError, psycopg2.Error):
+        raise ValueError(f"it cannot be read, or has a parameter that libpq does not know; {wanted}") from None
+    hosts, port, database = address.host or "", address.port or 0, address.database or ""
+    if not _HOSTS.fullmatch(hosts) or port > MAX_PORT or "@" in database or "/" in database:
+        raise ValueError(f"host, port or database are none; {wanted}")
+    others = {name: (values,) if isinstance(values, str) else values for name, values in address.query.items()}
+    where = ",".join(others.get("host", ()))
+    if where and not hosts and not where.startswith("/"):
+        hosts, where = where, ""
+    shown_host = f"[{hosts}]" if hosts.count(":") > 1 and not set(hosts) & set("[,") else hosts
+    shown = f"postgresql://{shown_host}{f':{port}' if port else ''}/{database}"
+    values = {value for name, found in others.items() if name not in _HARMLESS for value in found}
+    return Address(shown + (f"?host={where}" if where else ""), _secrets({str(address.password or "")} | values))
+
+
+def redis_address(url: str) -> Address:
+    """Raises ValueError, in words that repeat nothing of ``url``."""
+    import redis
+
+    try:
+        found = dict(redis.connection.parse_url(url))  # type: ignore[no-untyped-call]
+        # Parameters that no connection has would fail at the first use, by a TypeError.
+        redis.ConnectionPool.from_url(url).make_connection()
+    except (ValueError, TypeError, redis.RedisError):
+        raise ValueError(f"it is no URL of Redis; write redis://user:password@host:6379/0; {ESCAPES}") from None
+    host, port, database = str(found.get("host", "localhost")), int(found.get("port", 6379)), found.get("db", 0)
+    if not _HOSTS.fullmatch(host) or port > MAX_PORT:
+        raise ValueError(f"host or port are none; write redis://user:password@host:6379/0; {ESCAPES}")
+    scheme = url.partition("://")[0]
+    shown_host = f"[{host}]" if ":" in host else host
+    shown = f"unix://{found['path']}" if "path" in found else f"{scheme}://{shown_host}:{port}/{database}"
+    hidden = {str(value) for name, value in found.items() if name not in _HARMLESS and isinstance(value, str)}
+    return Address(shown, _secrets(hidden - {str(found.get("path", ""))}))
+
+
+def kafka_shown(bootstrap: str) -> Address:
+    """Raises ValueError, in words that repeat nothing secret."""
+    from infrastructure.settings.kafka_address import kafka_address
+
+    found = kafka_address(bootstrap)
+    shown = found.servers if found.protocol == "plaintext" else f"{found.protocol}://{found.servers}"
+    return Address(shown, _secrets({found.password}))
+
+
+def http_address(url: str) -> Address:
+    """Of a server that speaks HTTP. Raises ValueError, in words that repeat nothing of ``url``."""
+    import httpx
+
+    wanted = f"write http://host:port; {ESCAPES}"
+    try:
+        found = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        raise ValueError(f"it is no URL; {wanted}") from None
+    if found.scheme not in {"http", "https"} or not found.host or not _HOSTS.fullmatch(found.host) or found.fragment:
+        raise ValueError(f"it is no URL of a server; {wanted}")
+    host = f"[{found.host}]" if ":" in found.host else found.host
+    port = f":{found.port}" if found.port else ""
+    hidden = {found.username, found.password, *(value for _, value in found.params.multi_items())}
+    return Address(f"{found.scheme}://{host}{port}{found.path.rstrip('/')}", _secrets(hidden))
+
+
+ADDRESSES: dict[str, Callable[[str], Address]] = {
+    "postgres_url": postgres_address,
+    "postgres_replication_url": postgres_address,
+    "redis_url": redis_address,
+    "kafka_bootstrap": kafka_shown,
+    "schema_registry_url": http_address,
+}
+"""The settings that are addresses, and how each is read."""
+
+
+def shown(setting: str, value: str) -> str:
+    """What a message may say of the ``value`` of an address. Raises ValueError if it is none."""
+    return ADDRESSES[setting](value).shown
+
+
+def _secrets(values: set[str]) -> frozenset[str]:
+    """As they are, and as a URL writes them."""
+    return frozenset(form for value in values if value for form in (value, quote(value, safe="")))

@@ -1,0 +1,194 @@
+"""Every setting of ridelog, read once: flag > environment ``RIDELOG_<NAME>`` > ``ridelog.toml`` > default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from infrastructure.settings.addresses import ADDRESSES
+from infrastructure.settings.kafka_address import check_files, kafka_address
+from infrastructure.settings.redaction import remember
+from infrastructure.settings.sources import SettingsError, description, read_environment, read_flags, read_toml
+from infrastructure.settings.tokens import Role, parse_tokens
+from infrastructure.settings.values import is_loopback
+
+__all__ = ["Role", "Settings", "SettingsError"]
+
+DEFAULT_TOML = Path("ridelog.toml")
+DEFAULT_DATA_DIR = Path(".ridelog")
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One immutable set of settings. A ``*_url`` of None means: start the embedded server."""
+
+    data_dir: Annotated[Path, Meta(description="where the embedded servers keep data and logs")] = DEFAULT_DATA_DIR
+    host: Annotated[str, Meta(min_length=1, description="address that HTTP binds; off loopback needs tokens")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Meta(ge=0, le=65535, description="HTTP port; 0 takes a free one")] = 8000
+    postgres_url: Annotated[str | None, Meta(description="external PostgreSQL, else the embedded one")] = None
+    postgres_replication_url: Annotated[
+        str | None,
+        Meta(description="the same database for the tailer's replication connection, where a pooler takes none"),
+    ] = None
+    redis_url: Annotated[str | None, Meta(description="external Redis or Valkey, else the embedded one")] = None
+    kafka_bootstrap: Annotated[
+        str | None,
+        Meta(description="external Kafka, host:port,… or sasl_ssl://user:password@host:port,…; else embedded"),
+    ] = None
+    schema_registry_url: Annotated[str | None, Meta(description="external schema registry, else our own")] = None
+    tokens: Annotated[
+        str | None, Meta(description="ingest=…,read+dispatch=…,metrics=…,admin=…; several of a role allowed")
+    ] = None
+    target_freshness_ms: Annotated[Positive, Meta(description="a speed older than twice this is stale")] = 15_000
+    feature_ttl_ms: Annotated[Positive, Meta(description="a speed older than this is expired")] = 7_200_000
+    served_reads_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="share of the served speeds that is kept, to be computed again from the events",
+            extra={"expected": "a number from 0 to 1"},
+        ),
+    ] = 0.01
+    served_reads_keep: Annotated[Positive, Meta(description="served speeds that are kept, the newest")] = 1_000_000
+    partition_rows: Annotated[Positive, Meta(description="positions in one partition of the events table")] = 10_000_000
+    topic_partitions: Annotated[
+        Literal[1, 2, 4, 8, 16, 32, 64], Meta(description="partitions of a topic, fixed for its life")
+    ] = 8
+    topic_prefix: Annotated[
+        str,
+        Meta(
+            description="put before every topic's name",
+            pattern=r"^[A-Za-z0-9._-]*$",
+            extra={"expected": "letters, digits, '.', '_' and '-'"},
+        ),
+    ] = ""
+    kafka_client: Annotated[
+        Literal["confluent", "kafka-python"], Meta(description="library of the Kafka data plane")
+    ] = "confluent"
+    relay: Annotated[
+        Literal["wal", "polling", "external"],
+        Meta(
+            description="how events get to Kafka: wal needs wal_level=logical, polling reads the table; "
+            "external: by another program, such as Debezium"
+        ),
+    ] = "wal"
+    slot_name: Annotated[
+        str,
+        Meta(
+            description="replication slot of the tailer, and the name of its mark",
+            pattern=r"^[a-z0-9_]{1,63}$",
+            extra={"expected": "1 to 63 small letters, digits and '_'"},
+        ),
+    ] = "ridelog"
+    publication_name: Annotated[
+        str,
+        Meta(
+            description="publication that the tailer reads",
+            pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+            extra={"expected": "1 to 63 small letters, digits and '_', the first no digit"},
+        ),
+    ] = "ridelog"
+    consumer_group_prefix: Annotated[str, Meta(min_length=1, description="put before each consumer group")] = "ridelog"
+    max_batch_items: Annotated[Positive, Meta(description="pings in one request")] = 10_000
+    max_body_bytes: Annotated[Positive, Meta(description="bytes of one request's body")] = 8 * 1024 * 1024
+    max_connections: Annotated[Positive, Meta(description="open HTTP connections, above which new ones get 503")] = (
+        4_096
+    )
+    ingest_queue_pings: Annotated[Positive, Meta(description="pings waiting for a commit before 503")] = 100_000
+    commit_batch_pings: Annotated[Positive, Meta(description="pings in one transaction of the group commit")] = 5_000
+    replay_http_events: Annotated[
+        Positive, Meta(description="events that one HTTP request may fold to answer as of a past instant")
+    ] = 200_000
+    rider_cache: Annotated[Positive, Meta(description="live riders kept in memory by ingest")] = 100_000
+    snapshot_every: Annotated[Positive, Meta(description="events of one rider between snapshots")] = 1_000
+    embedded_kafka_max_records: Annotated[
+        Positive,
+        Meta(description="records after which the in-memory embedded broker is drained and restarted"),
+    ] = 5_000_000
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="least severe log line written")
+    ] = "INFO"
+    log_format: Annotated[Literal["text", "json"], Meta(description="form of a log line")] = "text"
+    metrics_dir: Annotated[Path | None, Meta(description="where processes share their metrics")] = None
+
+    def __post_init__(self) -> None:
+        """Reject malformed tokens at once: at the first request they would look like wrong passwords.
+
+        And addresses that are none: a client would look for one for ever, and its errors would quote the password.
+        """
+        remember(self.parsed_tokens())
+        for name, read in ADDRESSES.items():
+            value = getattr(self, name, None)
+            if value is None:
+                continue
+            try:
+                remember(read(value).secrets)
+                if name == "kafka_bootstrap":
+                    check_files(kafka_address(value))
+            except ValueError as error:
+                raise SettingsError(f"{name} (RIDELOG_{name.upper()}): {error}") from error
+
+    @classmethod
+    def load(
+        cls,
+        flags: Mapping[str, object] | None = None,
+        env: Mapping[str, str] | None = None,
+        toml: Path | None = DEFAULT_TOML,
+    ) -> Settings:
+        """The settings in force. A flag whose value is None was not given; a missing toml file is no error.
+
+        Raises SettingsError on an unknown name or a value that does not fit, naming where it came from.
+        """
+        kinds = {field.name: field.type for field in msgspec.structs.fields(cls)}
+        values: dict[str, Any] = {"data_dir": DEFAULT_DATA_DIR.absolute()}
+        if toml is not None:
+            values.update(read_toml(toml, kinds))
+        values.update(read_environment(os.environ if env is None else env, kinds))
+        values.update(read_flags(flags or {}, kinds))
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+    def parsed_tokens(self) -> dict[str, frozenset[Role]]:
+        """Bearer token -> its roles; empty without tokens. Raises SettingsError on a malformed list."""
+        return parse_tokens(self.tokens) if self.tokens else {}
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether HTTP is reachable from this machine alone."""
+        return is_loopback(self.host)
+
+    def environment(self) -> dict[str, str]:
+        """The ``RIDELOG_*`` variables that give a child process these same settings."""
+        return {
+            f"RIDELOG_{name.upper()}": str(value)
+            for name, value in msgspec.structs.asdict(self).items()
+            if value is not None
+        }
+
+    def public(self) -> dict[str, object]:
+        """Name -> value, fit to be pasted into a report: no token, and of an address only host and database."""
+        shown: dict[str, object] = {}
+        for name, value in msgspec.structs.asdict(self).items():
+            if name == "tokens" and value:
+                shown[name] = ",".join(f"{'+'.join(sorted(roles))}=***" for roles in self.parsed_tokens().values())
+            elif name in ADDRESSES and value:
+                shown[name] = ADDRESSES[name](value).shown
+            else:
+                shown[name] = str(value) if isinstance(value, Path) else value
+        return shown
+
+    @classmethod
+    def descriptions(cls) -> dict[str, str]:
+        """Name -> what the setting is for."""
+        return {field.name: description(field.type) for field in msgspec.structs.fields(cls)}

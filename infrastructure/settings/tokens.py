@@ -1,0 +1,77 @@
+"""The list of tokens in the setting ``tokens``: its grammar, and what each token may do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal, cast, get_args
+
+from infrastructure.settings.sources import SettingsError
+
+Role = Literal["ingest", "dispatch", "read", "review", "metrics", "admin"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+
+MIN_TOKEN_CHARS: Final = 16
+"""Of a token that is not guessed. Shorter ones are warned of in this version."""
+
+SHORT_TOKENS_REFUSED_FROM: Final = "0.2.0"
+
+MAX_TOKEN_CHARS: Final = 4_096
+"""A token comes in one header."""
+
+_EXAMPLE: Final = "ingest=…,read+dispatch=…,metrics=…,admin=…"
+_SWALLOWED: Final = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(ROLES)})(?:\+[a-z]+)*=")
+"""Inside a token: the rest of a list whose separator is not a comma."""
+
+
+def parse_tokens(text: str) -> dict[str, frozenset[Role]]:
+    """``ingest=a,read+dispatch=b`` -> {"a": {"ingest"}, "b": {"read", "dispatch"}}.
+
+    Raises SettingsError on everything else, also on blanks and empty items: a list that is read in another way than it
+    was meant opens a door or closes one. The message never shows a token.
+    """
+    tokens: dict[str, frozenset[Role]] = {}
+    for index, item in enumerate(text.split(","), start=1):
+        if (fault := _fault(item)) is not None:
+            raise SettingsError(f"tokens: item {index} {fault}; write {_EXAMPLE} with the roles {', '.join(ROLES)}")
+        roles, _, token = item.partition("=")
+        if token in tokens:
+            raise SettingsError(
+                f"tokens: item {index} repeats the token of another item; "
+                "give each its own, or one token several roles: read+dispatch=…"
+            )
+        tokens[token] = frozenset(cast("list[Role]", roles.split("+")))
+    return tokens
+
+
+def short_tokens_warning(tokens: Mapping[str, frozenset[Role]]) -> str | None:
+    """One line if a token has fewer than MIN_TOKEN_CHARS characters, which a later version refuses."""
+    short = sorted("+".join(sorted(roles)) for token, roles in tokens.items() if len(token) < MIN_TOKEN_CHARS)
+    if not short:
+        return None
+    return (
+        f"RIDELOG_TOKENS: {len(short)} of {len(tokens)} tokens ({', '.join(short)}) have fewer than {MIN_TOKEN_CHARS} "
+        f"characters and can be guessed; version {SHORT_TOKENS_REFUSED_FROM} refuses them: make new ones, for instance "
+        "with `openssl rand -hex 24`"
+    )
+
+
+def _fault(item: str) -> str | None:
+    """What is wrong with one item, None if nothing is."""
+    if not item:
+        return "is empty"
+    if not (item.isascii() and item.isprintable()) or " " in item:
+        return "has a blank, a control character or one that is not ASCII"
+    roles, equals, token = item.partition("=")
+    if not equals or not token:
+        return "is not role=token"
+    names = roles.split("+")
+    if not set(names) <= set(ROLES):
+        return "has an unknown role"
+    if len(set(names)) < len(names):
+        return "names a role twice"
+    if len(token) > MAX_TOKEN_CHARS:
+        return f"has a token of more than {MAX_TOKEN_CHARS:,} characters"
+    if _SWALLOWED.search(token):
+        return "has another item in its token: items are separated by commas"
+    return None

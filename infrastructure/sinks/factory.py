@@ -1,0 +1,30 @@
+"""The sink of a projection's generation, by the store that the projection names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from sqlalchemy import Engine
+
+from infrastructure.postgres.projection_sink import PostgresSink
+from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.redis.projection_sink import RedisSink
+from infrastructure.sinks.decorators import CheckpointingSink
+from projections.core.ports import Sink
+from projections.core.projection import Projection
+
+
+class Stores:
+    """The servers that sinks are on."""
+
+    def __init__(self, engine: Engine, client: redis.Redis) -> None:
+        self.engine = engine
+        self.redis = client
+
+    def sink(self, projection: Projection[Any], generation: int) -> Sink:
+        """Where that generation of the projection keeps state and fences; checkpoints go beside the events."""
+        if projection.store == "postgres":
+            return PostgresSink(self.engine, projection, generation)
+        sink = RedisSink(self.redis, projection.name, generation)
+        return CheckpointingSink(sink, PostgresCheckpoints(self.engine, projection), projection)

@@ -1,0 +1,129 @@
+"""What a compacted topic shows of a shard, noted beside the state: by it, what was not published is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import redis
+
+from infrastructure.redis.connection import unavailable_as_port_error
+from projections.core.ports import Fence
+
+MAX_MARK_BYTES = 1_000
+
+
+class Mark(NamedTuple):
+    """The topic ``topic`` (its identity, not its name) shows the shard as ``generation`` had it at ``fence``, or newer.
+
+    Another fence's log or incarnation, another generation or a topic that was made again: nothing is known then.
+    """
+
+    generation: int
+    fence: Fence
+    topic: str
+
+
+class Move(NamedTuple):
+    """A mark's step, made only if the mark is still ``expected``."""
+
+    expected: Mark | None
+    new: Mark
+
+
+class Marks(Protocol):
+    """One mark a shard for all generations of a projection: they publish to the same topic.
+
+    Every method raises PortUnavailable when the server is away.
+    """
+
+    def read(self, shards: Sequence[int]) -> dict[int, Mark]:
+        """Marks by shard; a shard without one is absent."""
+        ...
+
+    def move(self, moves: Mapping[int, Move]) -> dict[int, bool]:
+        """Each by compare-and-set; False = somebody else has published meanwhile, the mark is as he left it."""
+        ...
+
+    def forget(self, shards: Sequence[int]) -> None:
+        """Take the marks away, whatever they are: all of these shards has to be published again."""
+        ...
+
+
+def encode_mark(mark: Mark | None) -> str:
+    if mark is None:
+        return ""
+    fence = mark.fence
+    # One word, so that the marks of older versions are read by the same rule.
+    place = f"{fence.position}/{fence.event}" if fence.event else str(fence.position)
+    return f"{mark.generation} {fence.log_id} {fence.incarnation} {fence.seq} {place} {mark.topic}"
+
+
+def decode_mark(data: bytes) -> Mark | None:
+    """None for bytes that are no mark: nothing is known then, and the shard is published again."""
+    if len(data) > MAX_MARK_BYTES:
+        return None
+    try:
+        return _decoded(data)
+    except ValueError:
+        return None
+
+
+def _decoded(data: bytes) -> Mark:
+    generation, log_id, incarnation, seq, place, topic = data.decode().split(" ", 5)
+    position, _, event = place.partition("/")
+    return Mark(int(generation), Fence(log_id, incarnation, int(seq), int(position), event), topic)
+
+
+_MOVE = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+
+
+class RedisMarks:
+    """``infrastructure.sinks.published_checkpoints.Marks`` on Redis or Valkey: one string a shard."""
+
+    def __init__(self, client: redis.Redis, projection: str) -> None:
+        self._client = client
+        self._projection = projection
+        self._script = client.register_script(_MOVE)
+
+    def read(self, shards: Sequence[int]) -> dict[int, Mark]:
+        if not shards:
+            return {}
+        with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
+            for shard in shards:
+                pipeline.get(mark_key(self._projection, shard))
+            found = pipeline.execute()
+        marks = {shard: decode_mark(data) for shard, data in zip(shards, found, strict=True) if data is not None}
+        return {shard: mark for shard, mark in marks.items() if mark is not None}
+
+    def move(self, moves: Mapping[int, Move]) -> dict[int, bool]:
+        if not moves:
+            return {}
+        with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
+            for shard, (expected, new) in moves.items():
+                self._script(
+                    keys=[mark_key(self._projection, shard)],
+                    args=[encode_mark(expected), encode_mark(new)],
+                    client=pipeline,
+                )
+            done = pipeline.execute()
+        return {shard: bool(won) for shard, won in zip(moves, done, strict=True)}
+
+    def forget(self, shards: Sequence[int]) -> None:
+        if not shards:
+            return
+        with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
+            for shard in shards:
+                pipeline.delete(mark_key(self._projection, shard))
+            pipeline.execute()
+
+
+def mark_key(projection: str, shard: int) -> str:
+    """A string, without a generation in its name: it tells which one the topic shows."""
+    return f"{{{projection}:{shard}}}:published"

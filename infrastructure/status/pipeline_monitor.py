@@ -1,0 +1,170 @@
+"""The pipeline as the API sees it, once a second, by a thread beside the requests: for a header and for the metrics."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+
+import redis
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from infrastructure.cdc.replication_slot import SlotState, slot_state
+from infrastructure.event_store.log_head import read_head
+from infrastructure.ingest.group_commit import GroupCommit
+from infrastructure.observability import metrics
+from infrastructure.observability.lag import HeadWatch
+from infrastructure.observability.stage_reports import (
+    SILENT_AFTER_S,
+    Progress,
+    StageReport,
+    StageReporter,
+    newest,
+    read_stages,
+)
+from infrastructure.postgres import restore_findings as restores
+from infrastructure.postgres.generations import PostgresGenerations
+from infrastructure.sinks.factory import Stores
+from infrastructure.status.stage_lag import Behind, projection_behind, tailer_behind
+from projections.catalogue import PROJECTIONS
+from projections.core.ports import PortUnavailable, Refused
+from projections.rebuild.generations import active
+
+STATUSES = ("reserved", "extended", "unreserved", "lost", "missing")
+
+
+def show_slot(state: SlotState | None) -> None:
+    """None: there is no slot."""
+    status = "missing" if state is None else state.wal_status
+    for one in STATUSES:
+        metrics.SLOT_STATUS.labels(one).set(one == status)
+    metrics.SLOT_RETAINED.set(0 if state is None else state.retained_bytes)
+    metrics.SLOT_UNCONFIRMED.set(0 if state is None else state.behind_bytes)
+    metrics.SLOT_ACTIVE.set(state is not None and state.active)
+    # Without a limit no WAL is ever taken from it.
+    unlimited = state is None or (state.safe_wal_size is None and not state.is_lost)
+    metrics.SLOT_SAFE.set(math.inf if unlimited or state is None else state.safe_wal_size or 0)
+
+
+log = logging.getLogger("ridelog.watch")
+
+EVERY_S = 1.0
+KNOWN_FOR_S = 3.0
+"""What was seen longer ago is not known any more: the pipeline may have stopped since."""
+
+
+class PipelineWatch:
+    """Measures every stage, and tells the stage table how many pings wait in this API.
+
+    ``slot_name``: of the slot to look after too, None if the relay has none. ``tailer``: whether one of ours is to run;
+    else what one that ran here before has reported tells nothing.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        client: redis.Redis,
+        commits: GroupCommit,
+        target_freshness_ms: int,
+        slot_name: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        tailer: bool = True,
+    ) -> None:
+        self._engine = engine
+        self._generations = PostgresGenerations(engine)
+        self._stores = Stores(engine, client)
+        self._commits = commits
+        self._slot_name = slot_name
+        self._clock = clock
+        self._tailer = tailer
+        self._late_after_s = 2 * target_freshness_ms / 1000
+        self._reporter: StageReporter | None = None
+        self._seen: dict[str, Behind] = {}
+        self._seen_at = float("-inf")
+        self._heads = HeadWatch(clock)
+        self._stop = threading.Event()
+        # A daemon: a server that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="pipeline-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=2.0)
+
+    def delay_ms(self, stage: str) -> int | None:
+        """How late the stage is, None while that is not known. Never waits: for every request."""
+        seen = self._seen.get(stage)
+        if seen is None or self._clock() - self._seen_at > KNOWN_FOR_S:
+            return None
+        return None if seen.seconds is None else round(seen.seconds * 1000)
+
+    def look(self) -> None:
+        """Measure once. A stage whose store is away is not known."""
+        began = self._clock()
+        events, seconds = self._commits.waiting()
+        self._show("ingest", Behind(events, seconds))
+        try:
+            reports = newest(read_stages(self._engine))
+            if not self._tailer:
+                reports.pop("tailer", None)
+            seen = self._measure(reports)
+            self._report_ingest(events, seconds)
+        except (SQLAlchemyError, PortUnavailable, Refused):
+            return  # Postgres is away: what was seen is soon too old, and every stage counts as not connected
+        for stage, behind in seen.items():
+            self._show(stage, behind)
+        for stage, report in reports.items():
+            metrics.STAGE_STUCK.labels(stage).set(report.progress.state.startswith(("stuck", "hangs")))
+            if "@" in stage and report.age_s > SILENT_AFTER_S:
+                # A generation that is kept up no more, or bears the projection's name now: it must not alert for ever.
+                self._show(stage, Behind(0, 0.0))
+        self._seen, self._seen_at = seen, began
+
+    def _measure(self, reports: dict[str, StageReport]) -> dict[str, Behind]:
+        seen: dict[str, Behind] = {}
+        with self._engine.connect() as connection:
+            head = read_head(connection)
+            self._heads.saw(head.position)
+            metrics.RESTORED.set(bool(restores.read(connection)))
+            if self._slot_name is not None:
+                # Here too: a slot fills the disk, or is lost, just while no tailer runs.
+                show_slot(slot_state(connection, self._slot_name))
+            tailer = tailer_behind(connection, reports.get("tailer"), head, self._heads)
+            if tailer is not None:
+                seen["tailer"] = tailer
+            generations = self._generations.each()
+            for name, projection in PROJECTIONS.items():
+                live = active(generations.get(name, []))
+                if live is None:
+                    continue
+                try:
+                    seen[name] = projection_behind(connection, self._stores, projection, live.number, head, self._heads)
+                except (PortUnavailable, Refused):
+                    continue  # its store is away, as its stage says: nobody knows how late it is
+        return seen
+
+    def _show(self, stage: str, behind: Behind) -> None:
+        metrics.STAGE_LAG.labels(stage).set(behind.events)
+        seconds = behind.seconds or 0.0
+        metrics.STAGE_DELAY.labels(stage).set(seconds)
+        metrics.STAGE_LATE.labels(stage).set(seconds > self._late_after_s)
+
+    def _report_ingest(self, events: int, seconds: float) -> None:
+        if self._reporter is None:
+            self._reporter = StageReporter(self._engine, "ingest")
+        self._reporter.report(Progress(lag_events=events, delay_s=seconds))
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.look()
+            except Exception:
+                # Whatever it is, tomorrow's requests need the header and the metrics.
+                log.exception("the stages cannot be looked at")
+            self._stop.wait(EVERY_S)

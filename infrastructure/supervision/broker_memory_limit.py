@@ -1,0 +1,100 @@
+"""The embedded broker keeps its log in memory: past a limit it is drained and started again, empty."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Protocol
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from infrastructure.kafka.throttled_log import silent_kafka_python
+
+log = logging.getLogger(__name__)
+
+COUNT_EVERY_S = 15.0
+# Time for the consumers to read what is there. What they do not read in it is lost in the broker and filled
+# from the event store (invariant 4), so this saves them work and nothing depends on it.
+DRAIN_S = 5.0
+
+
+class Restarter(Protocol):
+    """The part of the supervisor that a restart needs."""
+
+    def hold(self, name: str) -> None: ...
+    def release(self, name: str) -> None: ...
+    def restart(self, name: str) -> None: ...
+    def is_in_order(self, name: str) -> bool: ...
+
+
+class BrokerLimit:
+    """Restarts the broker once it holds more than ``max_records``; the tailer waits meanwhile."""
+
+    def __init__(
+        self,
+        supervisor: Restarter,
+        count: Callable[[], int],
+        max_records: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._supervisor = supervisor
+        self._count = count
+        self._max_records = max_records
+        self._clock = clock
+        self._next_count = clock() + COUNT_EVERY_S
+        self._drained_at: float | None = None
+        self._restarting = False
+
+    def look(self) -> None:
+        """Take the next step if it is due; never waits."""
+        now = self._clock()
+        if self._restarting:
+            if self._supervisor.is_in_order("kafka"):
+                self._restarting = False
+                self._supervisor.release("tailer")
+        elif self._drained_at is not None:
+            if now >= self._drained_at:
+                self._drained_at, self._restarting = None, True
+                self._supervisor.restart("kafka")
+        elif now >= self._next_count:
+            self._next_count = now + COUNT_EVERY_S
+            self._drain_if_full(now)
+
+    def _drain_if_full(self, now: float) -> None:
+        try:
+            records = self._count()
+        except KafkaError as error:
+            log.warning("the embedded broker's records cannot be counted now (%s); trying again", error)
+            return
+        if records > self._max_records:
+            log.warning(
+                "the embedded broker holds %d records in memory, more than %d: it is drained and restarted; "
+                "nothing is lost; to avoid the pause set RIDELOG_KAFKA_BOOTSTRAP to a Kafka of your own",
+                records,
+                self._max_records,
+            )
+            self._supervisor.hold("tailer")
+            self._drained_at = now + DRAIN_S
+
+
+def count_records(bootstrap: str, topic_prefix: str) -> int:
+    """Records that the broker holds in topics with the prefix, less those of the last batch of each partition
+    but one, which the embedded broker does not count. Raises KafkaError if it does not answer.
+    """
+    with (
+        silent_kafka_python(),
+        closing(
+            KafkaConsumer(bootstrap_servers=bootstrap, request_timeout_ms=4000, bootstrap_timeout_ms=4000)
+        ) as consumer,
+    ):
+        partitions = [
+            TopicPartition(topic, partition)
+            for topic in consumer.topics()
+            if topic.startswith(topic_prefix) and not topic.startswith("__")
+            for partition in consumer.partitions_for_topic(topic) or ()
+        ]
+        begin, end = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        return sum(end[partition] - begin[partition] for partition in partitions)

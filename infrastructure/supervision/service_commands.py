@@ -1,0 +1,40 @@
+"""The command lines of ridelog's own programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from infrastructure.embedded.service import Command
+from infrastructure.settings.settings import Settings
+from infrastructure.supervision.readiness import API, MONITOR, PROJECTIONS
+from projections.catalogue import by_process
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+def commands_for(settings: Settings, names: Sequence[str]) -> list[Command]:
+    """How to start each named program with these settings, whatever ridelog's own environment says.
+
+    There is always one that serves ``/metrics`` and ``/health/…`` on the HTTP port: the API, or else a monitor. The
+    projections are several processes, each named after the program.
+    """
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
+    env |= settings.environment()
+
+    def command(name: str, program: str, of: Sequence[str] = ()) -> Command:
+        argv = [sys.executable, str(APP), "process", program]
+        return Command(name, [*argv, "--of", ",".join(of)] if of else argv, env)
+
+    commands: list[Command] = []
+    for name in names:
+        if name == PROJECTIONS:
+            commands += [command(f"{name}-{part}", name, of) for part, of in by_process().items()]
+        else:
+            commands.append(command(name, name))
+    if API not in names:
+        # Without it nobody here would show metrics and health of those that run.
+        commands.append(command(MONITOR, MONITOR, names))
+    return commands

@@ -1,0 +1,107 @@
+"""The values of a projection along time, for many keys at once: parts by shard, one file, one manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from domain.identifiers import SHARDS, shard_of
+from infrastructure.backends import projection_named
+from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.process_pool import CONTEXT, in_processes
+from infrastructure.replay import parquet
+from infrastructure.replay.all_keys import SMALL, keep_only, parts_of
+from infrastructure.replay.request import encode
+from infrastructure.replay.store import log_upto, open_store
+from infrastructure.settings.settings import Settings
+from infrastructure.training_sets.history_shards import (
+    HistoryPart,
+    HistoryRequest,
+    columns,
+    make_parts,
+    part_file,
+    sidecar,
+)
+from infrastructure.training_sets.manifest import Manifest, code_of, manifest, manifest_path, numeric_fingerprint
+from projections.replay.as_of import AsOf, Horizon
+
+WHOLE = "whole.part"
+_ONE_GROUP = 1 << 30
+
+
+def horizon_of(settings: Settings, axis: str, to_ms: int, position: int | None) -> Horizon:
+    """How much of the log a history up to ``to_ms`` looks at. Raises Unresolvable, PortUnavailable."""
+    with open_store(settings) as store:
+        archive = PostgresArchive(store.engine)
+        if axis == "known":
+            return archive.horizon(AsOf.known(to_ms))
+        return archive.horizon(AsOf.happened(to_ms, position))
+
+
+def make_history(
+    settings: Settings,
+    request: HistoryRequest,
+    horizon: Horizon,
+    out: Path,
+    workers: int,
+    show: Callable[[int, int], None],
+) -> Manifest:
+    """Write ``out`` and its manifest beside it. Broken off and asked again, finished shards are kept."""
+    with parts_of(out) as folder:
+        return _make_whole(settings, request, horizon, out, folder, workers, show)
+
+
+def _make_whole(
+    settings: Settings,
+    request: HistoryRequest,
+    horizon: Horizon,
+    out: Path,
+    folder: Path,
+    workers: int,
+    show: Callable[[int, int], None],
+) -> Manifest:
+    projection = projection_named(request.projection)
+    # All that rows depend on: the manifest says of all of them what made the last ones.
+    whose = {"request": request, "log_id": horizon.log_id, "code": code_of(projection)}
+    whose |= log_upto(settings, projection.name, request.position)
+    keep_only(folder, encode(msgspec.to_builtins({**whose, "fingerprint": numeric_fingerprint()})))
+    shards = list(range(SHARDS)) if request.keys is None else sorted({shard_of(key) for key in request.keys})
+    missing = [shard for shard in shards if not sidecar(folder, shard).exists()]
+    done, total = CONTEXT.Value("q", 0), request.position
+    if workers > 1 and total > SMALL and len(missing) > 1:
+        shares = [(settings, request, horizon, folder, missing[n::workers], done) for n in range(workers)]
+        in_processes("history", make_parts, [s for s in shares if s[4]], lambda: show(done.value, total))
+    else:
+        make_parts(lambda: show(done.value, total), settings, request, horizon, folder, missing, done)
+    show(total, total)
+    parts = [msgspec.json.decode(sidecar(folder, shard).read_bytes(), type=HistoryPart) for shard in shards]
+    file_sha256 = _join(
+        [part_file(folder, shard) for shard in shards], folder / WHOLE, out, parquet.schema(columns(projection))
+    )
+    whole = hashlib.sha256("".join(f"{part.shard} {part.digest}\n" for part in parts).encode()).hexdigest()
+    made = manifest(request, str(horizon.log_id), projection, parts, whole, file_sha256, f"pyarrow {pa.__version__}")
+    manifest_path(out).write_bytes(encode(msgspec.to_builtins(made)))
+    return made
+
+
+def _join(parts: list[Path], aside: Path, out: Path, schema: pa.Schema) -> str:
+    """All parts, in their order, as one file whose groups do not depend on the shards; its sha256."""
+    with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+        waiting: list[pa.Table] = []
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    waiting.append(file.read_row_group(group))
+                    if sum(table.num_rows for table in waiting) >= parquet.ROW_GROUP:
+                        writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=_ONE_GROUP)
+                        waiting.clear()
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=_ONE_GROUP)
+    aside.replace(out)
+    with out.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

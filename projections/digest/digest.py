@@ -1,0 +1,56 @@
+"""The digest of a fold: changes when its code does, not when a comment, a name, a file or the layout does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from projections.core.projection import Projection, no_changes
+from projections.digest.definitions import Tracer
+
+_Functions = tuple[Callable[..., Any], ...]
+
+
+def fold_digest(projection: Projection[Any]) -> str:
+    """32 hex digits over all code that decides what is stored and published; the same on every supported Python.
+
+    Raises UntraceableDefinition for a fold whose code has no name in a source file.
+    """
+    return _digest(projection.name, projection.fold_version, fold_functions(projection), _start(projection))
+
+
+def view_digest(projection: Projection[Any]) -> str:
+    """32 hex digits over all code that makes the served row of a state; "" of a projection that serves none.
+
+    Raises UntraceableDefinition.
+    """
+    view = projection.view
+    return "" if view is None else _digest(projection.name, 0, (view.features, view.row), repr(dict(view.columns)))
+
+
+def fold_functions(projection: Projection[Any]) -> _Functions:
+    """The functions that decide what is stored and published; what they call is found from them."""
+    rows = () if projection.changes is no_changes else (projection.changes,)
+    published = (projection.publication.values,) if projection.publication else ()
+    return (projection.fold, projection.encode, projection.decode, *rows, *published)
+
+
+def _start(projection: Projection[Any]) -> str:
+    record = projection.publication.record if projection.publication else ""
+    return f"{projection.encode(projection.initial).hex()}/{record}"
+
+
+@cache
+def _digest(name: str, version: int, functions: _Functions, values: str) -> str:
+    digest = hashlib.sha256(f"{name}/{version}/{values}".encode())
+    for token in tokens(functions):
+        digest.update(token.encode() + b"\0")
+    return digest.hexdigest()[:32]
+
+
+def tokens(functions: Iterable[Callable[..., Any]]) -> list[str]:
+    """The code of ``functions`` and of all that they reach in this project, free of names of files and definitions."""
+    tracer = Tracer()
+    return [token for function in functions for token in tracer.trace(function)]

@@ -1,0 +1,116 @@
+"""One key folded forward from read to read, for ``projections.parity.checker``; in stretches, within a budget."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from projections.core.fold import Fold
+from projections.core.ports import LoggedEvent
+from projections.core.projection import Projection
+from projections.core.snapshots import Checkpoint, Checkpoints
+from projections.core.state_codec import latest_checkpoint
+from projections.replay.archive import Archive
+from projections.replay.key_replay import KeyRun
+
+S = TypeVar("S")
+
+ENDLESS = 1 << 62
+
+
+class Budget:
+    """Events that may be folded in one round, and of them for one key: a long key must not starve all behind it."""
+
+    def __init__(self, events: int = ENDLESS, per_key: int = ENDLESS) -> None:
+        self._left = events
+        self._per_key = per_key
+        self._left_of_key = per_key
+
+    def next_key(self) -> None:
+        self._left_of_key = self._per_key
+
+    def spend(self, events: int) -> None:
+        self._left -= events
+        self._left_of_key -= events
+
+    @property
+    def spent(self) -> bool:
+        return self._left <= 0 or self._left_of_key <= 0
+
+
+class Walk(Generic[S]):
+    """``version`` and ``position`` are of the last event passed, which a discarded one is too."""
+
+    def __init__(
+        self,
+        projection: Projection[S],
+        fold: Fold[S],
+        archive: Archive,
+        checkpoints: Checkpoints,
+        key: str,
+        discarded: frozenset[int],
+        every: int,
+    ) -> None:
+        self.key = key
+        self.discarded = discarded
+        self.version = 0
+        self.position = 0
+        self.events = 0
+        self.generation = 0
+        """Of the read that is walked to: whose checkpoints are passed is not written on them."""
+        self._projection = projection
+        self._fold = fold
+        self._archive = archive
+        self._checkpoints = checkpoints
+        self._every = every
+        self._ahead: list[LoggedEvent] = []
+        self._made: list[tuple[Checkpoint, int]] = []
+        self.run: KeyRun[S] = KeyRun(fold, key, None, discarded)
+
+    def reach(self, version: int, position: int, last: int, budget: Budget) -> bool:
+        """Fold up to ``version``, or as far as the log goes; reads ahead up to ``last``. False: the budget is spent.
+
+        It is left at a checkpoint, which is kept: the next round folds none of these events again.
+        """
+        if version - self.version > self._every:
+            self._jump(version, position)
+        while self.version < version:
+            if not self._ahead:
+                if budget.spent and self.version % self._every == 0:
+                    return False
+                self._ahead = self._stretch(last)
+                if not self._ahead:
+                    return True
+            count = version - self.version
+            self._pass(self._ahead[:count])
+            budget.spend(min(count, len(self._ahead)))
+            self._ahead = self._ahead[count:]
+        return True
+
+    def take_checkpoints(self) -> list[tuple[Checkpoint, int]]:
+        """Those passed since they were taken last, with the generation of the read that was walked to."""
+        made, self._made = self._made, []
+        return made
+
+    def held_back(self) -> str:
+        """In words, if an event of the key cannot be folded; "" if all can."""
+        mark = self.run.parked
+        return "" if mark is None else f"the fold fails at version {mark.version}: {mark.reason}"
+
+    def _pass(self, events: list[LoggedEvent]) -> None:
+        self._made += [(one, self.generation) for one in self.run.take(events)]
+        self.events += len(events)
+        self.version, self.position = events[-1].version, events[-1].position
+
+    def _stretch(self, last: int) -> list[LoggedEvent]:
+        """The next events, up to the next place of a checkpoint; none where the log ends, or has lost its beginning."""
+        upto = min(last, (self.version // self._every + 1) * self._every)
+        events = self._archive.key_range(self._projection.stream, self.key, self.version, upto, None)
+        return events if events and events[0].version == self.version + 1 else []
+
+    def _jump(self, version: int, position: int) -> None:
+        found = latest_checkpoint(self._projection, self._checkpoints, self.key, position, verified=True)
+        if found is None or not self.version < found[0].version <= version:
+            return
+        start, state = found
+        self.run = KeyRun(self._fold, self.key, state, self.discarded)
+        self.version, self.position, self._ahead = start.version, start.position, []

@@ -1,0 +1,266 @@
+"""Blue/green rebuild: a new generation is filled beside the live one, held against it, and only then switched to.
+
+Every step can be broken off and begun again: what is stored is the fences in the sink and the generation's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from domain.identifiers import SHARDS
+from projections.core.fences import Trust, look
+from projections.core.fold import Decode
+from projections.core.ports import Fence, Log, Parked, Sink
+from projections.core.projection import Projection
+from projections.core.retry import Patience
+from projections.core.shard_processor import Limits, LostRace, OpenShards
+from projections.rebuild.catch_up import Filler
+from projections.rebuild.comparison import Comparison
+from projections.rebuild.generations import Generation, Generations, active
+
+Verdict = Literal["switched", "equal", "differs", "blocked", "needs acceptance"]
+"""``equal`` and ``differs``: compared only. ``blocked``: the same fold gave another result, which nothing excuses."""
+
+
+class Nothing(Exception):
+    """There is no generation to go to."""
+
+
+class NotAccepted(Exception):
+    """Other differences were accepted than those that were found."""
+
+
+class ParkedKey(NamedTuple):
+    """An event that could not be folded, and its key."""
+
+    key: str
+    mark: Parked
+
+
+@dataclass
+class Outcome:
+    """What became of a rebuild or of a rollback."""
+
+    verdict: Verdict
+    live: Generation
+    new: Generation
+    comparison: Comparison | None = None
+    parked: list[ParkedKey] = field(default_factory=list)
+
+
+_ALL = range(SHARDS)
+_TRIES = 1_000
+LOOK_BACK = 5
+"""Generations whose remains are looked for after a rebuild."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a rebuild works with. ``fill(generation, targets)`` brings every shard to its target seq, or to the head.
+
+    ``followed(generation)`` returns once whoever serves keeps that generation up to date, at once if nobody serves.
+    """
+
+    generations: Generations
+    log: Log
+    sink_of: Callable[[int], Sink]
+    decode: Decode
+    fill: Callable[[Generation, Mapping[int, int]], None]
+    followed: Callable[[Generation], None]
+    patience: Patience
+    tell: Callable[[str], None]
+
+
+class Rebuild:
+    """One projection's rebuild; nobody else rebuilds it at the same time (the caller holds a lock)."""
+
+    def __init__(self, projection: Projection[Any], tools: Tools) -> None:
+        self._projection = projection
+        self._tools = tools
+        self._calmly = tools.patience.call
+
+    def run(
+        self, *, accept: str | None = None, live_is_damaged: str | None = None, verify_only: bool = False
+    ) -> Outcome:
+        """Fill, compare, switch. Raises what does not pass by itself; nothing is switched then.
+
+        ``accept``: the digest of differences that another fold version is meant to make. ``live_is_damaged``: of those
+        that the same code makes, where a person has found that it is the live generation which is not the log's.
+        """
+        tools = self._tools
+        self._calmly(lambda: tools.generations.first(self._projection))
+        live = self._live()
+        new = self._begin(live, accept, live_is_damaged, verify_only)
+        if new.state == "filling":
+            tools.tell(f"filling generation {new.number} from the event store, beside the live {live.number}")
+            targets = self._calmly(lambda: self._fences_of(live))
+            tools.fill(new, targets)
+            comparison = self.compare(live, new)
+            outcome = Outcome("equal" if comparison.clean else "differs", live, new, comparison, self._parked(new))
+            if verify_only:
+                self._drop(new)
+                return outcome
+            if not comparison.clean and not self._accepted(comparison, accept, live_is_damaged, outcome):
+                self._calmly(lambda: tools.generations.record(new, "compared", comparison.document()))
+                return outcome
+            self._calmly(lambda: tools.generations.record(new, "ready", comparison.document()))
+        else:
+            outcome = Outcome("equal", live, new, None, self._parked(new))
+            self._calmly(lambda: tools.generations.record(new, "ready", new.comparison))
+        self.switch(live, new)
+        outcome.verdict = "switched"
+        self._tidy(live, new)
+        return outcome
+
+    def _tidy(self, live: Generation, new: Generation) -> None:
+        """Keep these two. What a rebuild that was killed had dropped by half goes too."""
+        kept = (live.number, new.number)
+        for old in self._all():
+            if old.number not in kept:
+                self._drop(old)
+        for number in range(max(1, new.number - LOOK_BACK), new.number):
+            if number not in kept:
+                self._calmly(self._tools.sink_of(number).drop)
+
+    def roll_back(self) -> Outcome:
+        """Switch to the generation that is kept up to date beside the active one. Raises Nothing."""
+        live = self._live()
+        kept = [g for g in self._all() if g.state == "following" and not g.active]
+        if not kept:
+            raise Nothing(f"{self._projection.name} has only generation {live.number}: there is nothing to go back to")
+        to = kept[-1]
+        if not to.is_of(self._projection):
+            raise Nothing(
+                f"generation {to.number} of {self._projection.name} was folded by version {to.fold_version} "
+                f"({to.fold_digest}), which this code is not: deploy that code, and run rollback-projection there"
+            )
+        self.switch(live, to)
+        return Outcome("switched", live, to)
+
+    def compare(self, live: Generation, new: Generation) -> Comparison:
+        """Both, shard by shard, each pair at the same fence."""
+        self._tools.tell(f"comparing generation {new.number} with {live.number}")
+        found = Comparison(self._projection.name, live.number, new.number, live.fold_version, new.fold_version)
+        for shard in _ALL:
+            self._calmly(lambda shard=shard: self._compare_shard(found, shard, live, new))  # type: ignore[misc]
+        return found
+
+    def _compare_shard(self, found: Comparison, shard: int, live: Generation, new: Generation) -> None:
+        live_sink, new_sink = self._tools.sink_of(live.number), self._tools.sink_of(new.number)
+        if live.is_of(self._projection):
+            # Judged as its own worker would: a fence of another log is no fence to compare at.
+            self._fill_shard(live_sink, shard, 0)
+        for _ in range(_TRIES):
+            before = live_sink.snapshot(shard)
+            wanted = 0 if before.fence is None else before.fence.seq
+            after_seq = self._fill_shard(new_sink, shard, wanted)
+            if after_seq > wanted and live.is_of(self._projection):
+                # The live one fell back (its store was emptied): whoever has its fold may bring it forward.
+                self._fill_shard(live_sink, shard, after_seq)
+                continue
+            after = new_sink.snapshot(shard)
+            if _seq(after.fence) != after_seq:
+                continue
+            found.take(self._projection, shard, before, after)
+            return
+        raise LostRace(f"shard {shard} of {self._projection.name} does not hold still; is another rebuild running?")
+
+    def _fill_shard(self, sink: Sink, shard: int, seq: int) -> int:
+        tools = self._tools
+        shards = OpenShards(self._projection, tools.log, sink, tools.decode, Limits())
+        shards.open([shard])
+        shards.refolds.finish()
+        shards.fill(shard, seq)
+        return shards.states[shard].fence.seq if shard in shards.states else -1
+
+    def switch(self, live: Generation, to: Generation) -> None:
+        """Readers follow ``to`` once all of its fences have reached those of ``live``."""
+        tools = self._tools
+        filler = Filler(self._projection, tools.log, tools.sink_of(to.number), tools.decode, list(_ALL))
+        if to.is_of(self._projection):
+            self._calmly(lambda: tools.followed(to))
+
+        def under_hold() -> None:
+            with tools.generations.switching(live, to):
+                filler.run(self._fences_of(live))
+
+        self._calmly(under_hold)
+        tools.tell(f"switched: readers follow generation {to.number} of {self._projection.name}")
+
+    def _begin(
+        self, live: Generation, accept: str | None, live_is_damaged: str | None, verify_only: bool
+    ) -> Generation:
+        """The generation to go on with, or a new one."""
+        for old in self._all():
+            if old.active or old.state == "following":
+                continue
+            if old.is_of(self._projection) and self._goes_on(old, live, accept, live_is_damaged, verify_only):
+                self._tools.tell(f"going on with generation {old.number} ({old.state})")
+                return old
+            self._drop(old)
+        new = self._calmly(lambda: self._tools.generations.begin(self._projection))
+        # A log that was restored has forgotten which numbers were used: what is left there may be of another fold.
+        self._calmly(self._tools.sink_of(new.number).drop)
+        return new
+
+    def _goes_on(
+        self, old: Generation, live: Generation, accept: str | None, live_is_damaged: str | None, verify_only: bool
+    ) -> bool:
+        if old.state == "filling":
+            return True
+        if verify_only:
+            return False
+        found = old.comparison or {}
+        if old.state == "ready":
+            # What it was compared with may not be what is served any more.
+            return bool(found.get("live") == live.number)
+        same = live.fold_version == old.fold_version
+        given = live_is_damaged if same else accept
+        if given is None or found.get("live") != live.number or (same and live.fold_digest != old.fold_digest):
+            return False
+        if found.get("digest") != given:
+            raise NotAccepted(
+                f"the differences that were found have the digest {found.get('digest')}, not {given}: "
+                "look at them again (the same command without the digest)"
+            )
+        return True
+
+    def _accepted(
+        self, comparison: Comparison, accept: str | None, live_is_damaged: str | None, outcome: Outcome
+    ) -> bool:
+        if comparison.live_version == comparison.new_version:
+            outcome.verdict = "blocked"
+            # The very same code, so that no changed fold goes live under the version of the old one.
+            return outcome.live.fold_digest == outcome.new.fold_digest and live_is_damaged == comparison.digest
+        outcome.verdict = "needs acceptance"
+        return accept == comparison.digest
+
+    def _live(self) -> Generation:
+        live = active(self._all())
+        if live is None:
+            raise Nothing(f"{self._projection.name} has no active generation yet: start `python app.py serve` once")
+        return live
+
+    def _all(self) -> list[Generation]:
+        return self._calmly(lambda: self._tools.generations.all(self._projection.name))
+
+    def _drop(self, old: Generation) -> None:
+        # The state first: whoever keeps it up to date stops before its content goes.
+        self._calmly(lambda: self._tools.generations.record(old, "dropped", old.comparison))
+        self._calmly(self._tools.sink_of(old.number).drop)
+
+    def _fences_of(self, live: Generation) -> dict[int, int]:
+        """Seqs of the live fences that lie on this log; a shard without one is filled to the head."""
+        fences = dict(zip(_ALL, self._tools.sink_of(live.number).fences(list(_ALL)), strict=True))
+        trust = look(self._tools.log, self._projection.stream, fences).trust
+        return {s: fence.seq for s, fence in fences.items() if fence is not None and trust[s] is Trust.GOOD}
+
+    def _parked(self, new: Generation) -> list[ParkedKey]:
+        found = self._calmly(lambda: self._tools.sink_of(new.number).parked(list(_ALL)))
+        return sorted(ParkedKey(key, mark) for marks in found.values() for key, mark in marks.items())
+
+
+def _seq(fence: Fence | None) -> int:
+    return 0 if fence is None else fence.seq

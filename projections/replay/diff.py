@@ -1,0 +1,195 @@
+"""How two replays differ: which keys, by how much, and from which event on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from projections.core.fold import Decode
+from projections.core.ports import LoggedEvent
+from projections.core.projection import Projection
+from projections.core.snapshots import EVERY, Checkpoints
+from projections.replay.archive import Archive
+from projections.replay.as_of import Horizon, upto
+from projections.replay.event_axis import HappenedEvents
+from projections.replay.key_replay import KeyReplay
+from read_models.view import Kind, Limits
+
+Row = Mapping[str, Any]
+
+PLACES = frozenset({"rider_id", "version", "position", "age_ms", "status", "generation", "as_of_ms"})
+"""Columns that say whose, where and how old a value is; they are shown, and differ without the values differing."""
+
+EXAMPLES = 20
+
+
+class KeyDifference(NamedTuple):
+    """One key that is not the same on both sides; a side is None where the key has nothing."""
+
+    key: str
+    left: Row | None
+    right: Row | None
+    columns: list[str]
+
+
+class Spread(NamedTuple):
+    """Of |right - left| in one column, over the keys that have a number on both sides and differ."""
+
+    keys: int
+    mean: float
+    p50: float
+    p90: float
+    p99: float
+    largest: float
+
+
+@dataclass
+class Difference:
+    """What was found. ``apart``: column -> |right - left| of each key that differs in it."""
+
+    compared: int = 0
+    only_left: int = 0
+    only_right: int = 0
+    differing: int = 0
+    apart: dict[str, list[float]] = field(default_factory=dict)
+    null_on_one_side: dict[str, int] = field(default_factory=dict)
+    examples: list[KeyDifference] = field(default_factory=list)
+
+    @property
+    def same(self) -> bool:
+        return not (self.differing or self.only_left or self.only_right)
+
+    def spreads(self) -> dict[str, Spread]:
+        return {name: _spread(sorted(values)) for name, values in sorted(self.apart.items()) if values}
+
+    def take(self, key: str, left: Row | None, right: Row | None, columns: Mapping[str, Kind]) -> None:
+        """Add one key; the first that differ are the examples."""
+        if left is None and right is None:
+            return
+        self.compared += 1
+        names = differing(left, right, columns)
+        if left is None or right is None:
+            self.only_left += right is None
+            self.only_right += left is None
+        elif not names:
+            return
+        else:
+            self.differing += 1
+            self._measure(left, right, names, columns)
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(KeyDifference(key, left, right, names))
+
+    def _measure(self, left: Row, right: Row, names: Iterable[str], columns: Mapping[str, Kind]) -> None:
+        for name in names:
+            a, b = left[name], right[name]
+            if a is None or b is None:
+                self.null_on_one_side[name] = self.null_on_one_side.get(name, 0) + 1
+            elif columns[name] in {"float", "integer"}:
+                self.apart.setdefault(name, []).append(abs(b - a))
+
+
+def differing(left: Row | None, right: Row | None, columns: Mapping[str, Kind]) -> list[str]:
+    """The columns in which two rows have other values; all of one that stands alone."""
+    values = [name for name in columns if name not in PLACES]
+    if left is None or right is None:
+        return values if left is not right else []
+    return [name for name in values if left[name] != right[name]]
+
+
+Place = tuple[int, str]
+"""Shard and key: the order in which a replay of all keys gives them."""
+
+
+def by_key(
+    left: Iterable[tuple[Place, Row]], right: Iterable[tuple[Place, Row]]
+) -> Iterator[tuple[str, Row | None, Row | None]]:
+    """Pairs of rows by key, of two sequences that are in the order of their places; absent = None."""
+    ours, theirs = iter(left), iter(right)
+    a, b = next(ours, None), next(theirs, None)
+    while a is not None or b is not None:
+        if b is None or (a is not None and a[0] < b[0]):
+            assert a is not None
+            yield a[0][1], a[1], None
+            a = next(ours, None)
+        elif a is None or b[0] < a[0]:
+            yield b[0][1], None, b[1]
+            b = next(theirs, None)
+        else:
+            yield a[0][1], a[1], b[1]
+            a, b = next(ours, None), next(theirs, None)
+
+
+class Since(NamedTuple):
+    """The event from which on two folds of one key differ to the end; ``side``: left, right or both, where it counts.
+    Version 0, ``before``: it lies before all that was looked at."""
+
+    version: int
+    position: int
+    side: str
+
+
+def _spread(values: list[float]) -> Spread:
+    def at(share: float) -> float:
+        return values[min(len(values) - 1, int(share * len(values)))]
+
+    return Spread(len(values), sum(values) / len(values), at(0.5), at(0.9), at(0.99), values[-1])
+
+
+MOST = 5_000
+"""Events of one key that are folded twice to find it; a difference that is older is told as "before" them."""
+
+_LIMITS = Limits()
+
+
+def first_difference(
+    projection: Projection[Any],
+    archive: Archive,
+    checkpoints: Checkpoints,
+    decode: Decode,
+    key: str,
+    left: Horizon,
+    right: Horizon,
+) -> Since | None:
+    """From which event on the values of the two differ to the end; None if they do not. Version 0: before all that
+    was looked at. Raises Unresolvable if events that are needed were detached."""
+    view = projection.view
+    assert view is not None
+    last = archive.last_version(projection.stream, key, max(left.position, right.position))
+    first = max(0, last - MOST)
+    if left.happened_by_ms == right.happened_by_ms:
+        # The same events up to the earlier of the two: only what lies between can differ.
+        first = max(first, archive.last_version(projection.stream, key, min(left.position, right.position)))
+    if first == last:
+        return None
+    replay = KeyReplay(projection, archive, checkpoints, decode)
+    runs = [replay.run_from(key, first, side) for side in (left, right)]
+    at_ms = max(left.at_ms, right.at_ms)
+    happened = HappenedEvents(archive, decode)
+
+    def differ() -> bool:
+        rows = [None if r.state is None else view.row(key, view.features(r.state), at_ms, _LIMITS, True) for r in runs]
+        return bool(differing(rows[0], rows[1], view.columns))
+
+    found = Since(0, 0, "before") if differ() else None
+    for after in range(first, last, EVERY):
+        chunks = [_counting(projection, happened, key, side, after, min(after + EVERY, last)) for side in (left, right)]
+        every = {event.version: event for chunk in chunks for event in chunk.values()}
+        for version, event in sorted(every.items()):
+            counts = [version in chunk for chunk in chunks]
+            for run, counted in zip(runs, counts, strict=True):
+                if counted:
+                    run.take([event])
+            if not differ():
+                found = None
+            elif found is None:
+                found = Since(version, event.position, "both" if all(counts) else "left" if counts[0] else "right")
+    return found
+
+
+def _counting(
+    projection: Projection[Any], happened: HappenedEvents, key: str, side: Horizon, after: int, until: int
+) -> dict[int, LoggedEvent]:
+    """The events of a range that count on one side, by version."""
+    events, _ = upto(happened.key_range(projection.stream, key, after, until, side.happened_by_ms), side.position)
+    return {event.version: event for event in events}

@@ -1,0 +1,69 @@
+"""Replay of all keys, shard by shard from the beginning: memory holds one shard's states and rows, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
+from projections.core.fold import UNREACHED, Decode, Fold
+from projections.core.ports import Parked
+from projections.core.projection import Projection
+from projections.replay.archive import Archive
+from projections.replay.as_of import Horizon, Unresolvable, upto
+from projections.replay.event_axis import HappenedEvents
+from read_models.rows import RowChange, Rows, merge_into
+
+S = TypeVar("S")
+
+CHUNK = 5_000
+"""Seqs that are read at once: bounds the memory of a shard's replay beside its states."""
+
+
+class ShardReplayed(NamedTuple, Generic[S]):
+    """All keys of one shard as of a horizon. ``events``: how many were folded; ``seq``: the last one's."""
+
+    shard: int
+    states: dict[str, S]
+    rows: list[RowChange]
+    parked: dict[str, Parked]
+    events: int
+    seq: int
+
+
+def replay_shard(
+    projection: Projection[S],
+    archive: Archive,
+    decode: Decode,
+    shard: int,
+    horizon: Horizon,
+    *,
+    upto_seq: int | None = None,
+    passed: Callable[[int], None] = lambda events: None,
+) -> ShardReplayed[S]:
+    """Fold the shard's events within ``horizon``, and no further than ``upto_seq``; ``passed`` hears of each chunk.
+
+    Raises Unresolvable if the beginning of the shard was detached.
+    """
+    head = archive.head(projection.stream)
+    last = head.seqs[shard] if upto_seq is None else min(upto_seq, head.seqs[shard])
+    if last and not archive.shard_range(projection.stream, shard, 0, 1, None):
+        raise Unresolvable("log_begins_later", f"a part of the log with events of shard {shard} was detached")
+    happened = HappenedEvents(archive, decode)
+    fold = Fold(projection, happened.decode, lambda: horizon.at_ms, UNREACHED)
+    discarded = archive.discarded(projection.name)
+    found: ShardReplayed[S] = ShardReplayed(shard, {}, [], {}, 0, 0)
+    rows: Rows = {}
+    events, seq = 0, 0
+    for after in range(0, last, CHUNK):
+        chunk = happened.shard_range(projection.stream, shard, after, min(after + CHUNK, last), horizon.happened_by_ms)
+        within, cut = upto(chunk, horizon.position)
+        done = fold.run(within, found.states.get, found.parked, discarded)
+        found.states.update(done.states)
+        found.parked.update(done.parked)
+        merge_into(rows, done.rows)
+        events += len(within)
+        seq = within[-1].seq if within else seq
+        passed(len(within))
+        if cut:
+            break
+    return found._replace(rows=list(rows.values()), events=events, seq=seq)

@@ -1,0 +1,40 @@
+"""The bytes that are kept for a rider between two events; the sums themselves are in the rows."""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+from itertools import chain
+
+from domain.features.rider_hours import Maxima, RiderHours, TrackFix
+
+_FORMAT = 2
+_HEAD = struct.Struct(">BqqqqqqqqB")
+_FIX = struct.Struct(">q16sddqq")
+
+
+class UnreadableState(Exception):
+    """Bytes that this version of the read model did not write."""
+
+
+@cache
+def _fixes(count: int) -> struct.Struct:
+    return struct.Struct(">" + "q16sddqq" * count)
+
+
+def encode(state: RiderHours) -> bytes:
+    """66 bytes of head and 56 a fix, big-endian; equal states give equal bytes (invariant 8)."""
+    window = state.window
+    head = _HEAD.pack(_FORMAT, state.version, state.position, *state.settled, *state.newest, len(window))
+    return head + _fixes(len(window)).pack(*chain.from_iterable(window))
+
+
+def decode(data: bytes) -> RiderHours:
+    """The state that ``encode`` was given, with no changes left to tell. Raises UnreadableState."""
+    if len(data) < _HEAD.size or data[0] != _FORMAT:
+        raise UnreadableState(f"{len(data)} bytes that are no analytics state of format {_FORMAT}")
+    _, version, position, *maxima, count = _HEAD.unpack_from(data)
+    if len(data) != _HEAD.size + count * _FIX.size:
+        raise UnreadableState(f"an analytics state of {count} fixes cannot have {len(data)} bytes")
+    window = tuple(TrackFix(*fields) for fields in _FIX.iter_unpack(data[_HEAD.size :]))
+    return RiderHours(version, position, window, Maxima(*maxima[:3]), Maxima(*maxima[3:]))

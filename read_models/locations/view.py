@@ -1,0 +1,37 @@
+"""What is served of a rider's latest location; apart from ``location``, whose digest pins what is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domain.features.latest_location import LocationState
+from read_models.locations.state import values
+from read_models.view import Kind, Limits, View
+
+COLUMNS: dict[str, Kind] = {
+    "rider_id": "text",
+    "latitude": "float",
+    "longitude": "float",
+    "accuracy_meters": "float",
+    "event_timestamp_ms": "integer",
+    "event_id": "text",
+    "version": "integer",
+    "position": "integer",
+    "age_ms": "integer",
+}
+
+
+def features(state: LocationState) -> LocationState:
+    """Nothing is computed beyond the state."""
+    return state
+
+
+def row(rider_id: str, state: LocationState, at_ms: int, _limits: Limits, _allow_expired: bool) -> dict[str, Any]:
+    """The latest place and its age at ``at_ms``, under COLUMNS; a place does not expire, its reader sees the age."""
+    found = values(rider_id, state) or {"version": state.version, "position": state.position}
+    t_ms = found.get("event_timestamp_ms")
+    every = {**found, "rider_id": rider_id, "age_ms": None if t_ms is None else max(0, at_ms - t_ms)}
+    return {name: every.get(name) for name in COLUMNS}
+
+
+VIEW: View[LocationState] = View(columns=COLUMNS, features=features, row=row)
