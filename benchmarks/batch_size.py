@@ -16,13 +16,13 @@ from benchmarks.support import postgres, redis_server, report
 from domain.events.contracts import Codec, LocalSchemaIds
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.postgres.engine import sink_engine
-from infrastructure.processes.runtime import tame_collector
+from infrastructure.processes.runtime import tune_gc
 from infrastructure.redis.connection import connect
 from infrastructure.sinks.factory import Stores
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import LoggedEvent
 from projections.core.projection import Projection
-from projections.live.stream_follower import Runner
+from projections.live.stream_follower import StreamFollower
 from tests.support.many_events import many_events
 from tests.support.memory_ports import MemoryLog, ScriptedTopic
 
@@ -35,7 +35,7 @@ BATCHES = 60
 
 
 def main() -> None:
-    tame_collector()
+    tune_gc()
     codec = Codec(LocalSchemaIds())
     events = logged(codec)
     figures: dict[str, float] = {}
@@ -86,7 +86,7 @@ def cost(
     """CPU seconds a ping, of this process and the servers."""
     topic = ScriptedTopic()
     sink = stores.sink(projection, generation)
-    runner = Runner(projection, log_port=MemoryLog(), topic=topic, sink=sink, decode=codec.decode, partitions=8)
+    runner = StreamFollower(projection, log_port=MemoryLog(), topic=topic, sink=sink, decode=codec.decode, partitions=8)
     runner.step(0)
     measured = min(len(events) // 2, size * BATCHES)
     topic.deliver(events[:-measured])

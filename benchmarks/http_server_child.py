@@ -17,9 +17,9 @@ from litestar import Litestar
 from domain.features.speed.window import SpeedState, WindowPing
 from domain.gps_ping import GpsPing
 from domain.riders.application import PingOutcome
-from infrastructure.http.application import Parts, build
+from infrastructure.http.application import ApiParts, build
 from infrastructure.http_server.server import serve_http
-from infrastructure.processes.runtime import tame_collector
+from infrastructure.processes.runtime import tune_gc
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.settings.settings import Settings
 from read_models.speed.state import encode
@@ -53,10 +53,10 @@ async def _nothing() -> None:
 
 def application() -> Litestar:
     """The application that every server serves."""
-    tame_collector()
+    tune_gc()
     reader = StateReader(cast("Any", _MemoryRedis()), "speed", lambda: 1)
     unused = cast("Any", None)
-    return build(Settings(), Parts(_submit, reader, unused, lambda: None, lambda _read: None, {}, _nothing))
+    return build(Settings(), ApiParts(_submit, reader, unused, lambda: None, lambda _read: None, {}, _nothing))
 
 
 def ours(port: int) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from benchmarks.support import kafka, report
 from infrastructure.kafka.admin import ensure_topics
 from infrastructure.kafka.clients import consumer, publisher
-from infrastructure.kafka.ports import OutRecord
-from projections.core.ports import Topic
+from infrastructure.kafka.ports import ProducerRecord
+from projections.core.ports import RecordConsumer
 
 PARTITIONS = 8
 VALUE_BYTES = 100
@@ -36,8 +36,8 @@ def measured(work: Callable[[], None], records: int) -> tuple[float, float]:
     return records / seconds, cpu / records * 1e6
 
 
-def batch_of(topic: str, value: bytes) -> list[OutRecord]:
-    return [OutRecord(topic, n % PARTITIONS, b"rider-%06d" % n, value, HEADERS) for n in range(TOKEN_RECORDS)]
+def batch_of(topic: str, value: bytes) -> list[ProducerRecord]:
+    return [ProducerRecord(topic, n % PARTITIONS, b"rider-%06d" % n, value, HEADERS) for n in range(TOKEN_RECORDS)]
 
 
 def publish(library: str, bootstrap: str, topic: str, records: int) -> tuple[float, float]:
@@ -78,7 +78,7 @@ def consume(library: str, bootstrap: str, topic: str, records: int) -> tuple[flo
     return figures
 
 
-def polled(topic: Topic, limit: int) -> int:
+def polled(topic: RecordConsumer, limit: int) -> int:
     """How many records came; SystemExit when none come any more."""
     deadline = time.monotonic() + STALLED_S
     while time.monotonic() < deadline:

@@ -16,15 +16,15 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.served_reads import PostgresServedReads, add
-from infrastructure.postgres.snapshots import PostgresCheckpoints
-from infrastructure.processes.runtime import tame_collector
+from infrastructure.postgres.snapshots import PostgresStateSnapshots
+from infrastructure.processes.runtime import tune_gc
 from projections.core.fold import Fold
 from projections.digest.digest import view_digest
 from projections.parity.audit import Audit
 from projections.parity.served_reads import ServedRead
 from projections.speed import SPEED
 from read_models.speed.view import VIEW
-from read_models.view import Limits, body_of
+from read_models.view import ViewLimits, body_of
 
 EVENTS = 100_000
 RIDERS = 500
@@ -32,7 +32,7 @@ RIDERS = 500
 
 def reads_of(engine: Engine, every: int, times: int) -> list[ServedRead]:
     """Every ``every``th event's answer, ``times`` times over."""
-    archive, limits, found = PostgresArchive(engine), Limits(), []
+    archive, limits, found = PostgresArchive(engine), ViewLimits(), []
     fold = Fold(SPEED, Codec(LocalSchemaIds()).decode, lambda: 0)
     states: dict[str, SpeedState] = {}
     for rider in range(RIDERS):
@@ -57,7 +57,7 @@ def rate(engine: Engine, reads: Sequence[ServedRead]) -> tuple[float, float]:
         add(engine, SPEED.name, view_digest(SPEED), reads[first : first + 2_000])
     logged = len(reads) / (time.perf_counter() - began)
     stored = PostgresServedReads(engine, SPEED.name)
-    checkpoints = PostgresCheckpoints(engine, SPEED)
+    checkpoints = PostgresStateSnapshots(engine, SPEED)
     audit: Audit[Any] = Audit(SPEED, PostgresArchive(engine), checkpoints, Codec(LocalSchemaIds()).decode, stored)
     began = time.perf_counter()
     found = audit.run(stored.scan(0))
@@ -67,7 +67,7 @@ def rate(engine: Engine, reads: Sequence[ServedRead]) -> tuple[float, float]:
 
 
 def main() -> None:
-    tame_collector()
+    tune_gc()
     with postgres() as url:
         writer = writer_engine(url)
         recorder, events = EventRecorder(writer), ready_events(EVENTS, RIDERS, apart_ms=100)

@@ -14,7 +14,7 @@ import uvloop
 from benchmarks.cpu import seconds_of
 from benchmarks.open_loop import Pool, paced
 from domain.identifiers import shard_of
-from infrastructure.processes.runtime import tame_collector
+from infrastructure.processes.runtime import tune_gc
 from infrastructure.redis.connection import connect_async
 from projections.speed import SPEED
 from read_models.redis_keys import state_key
@@ -66,7 +66,7 @@ def post(pool: Pool, pings: list[dict[str, Any]]) -> bytes:
 
 def send(url: str, rate: int, seconds: float) -> Sent:
     """``rate`` pings a second in requests of BATCH, as an open loop, of RIDERS riders in turn."""
-    tame_collector()
+    tune_gc()
     before = seconds_of([psutil.Process()])
     found = uvloop.run(_send(url, rate, seconds))
     return found._replace(cpu_s=seconds_of([psutil.Process()]) - before)
@@ -100,7 +100,7 @@ async def _send(url: str, rate: int, seconds: float) -> Sent:
 
 def probe(url: str, redis_url: str, seconds: float) -> Probed:
     """A ping of one rider every PROBE_EVERY_S, and a look at the rider's state every LOOK_EVERY_S."""
-    tame_collector()
+    tune_gc()
     before = seconds_of([psutil.Process()])
     found = uvloop.run(_probe(url, redis_url, seconds))
     return found._replace(cpu_s=seconds_of([psutil.Process()]) - before)

@@ -13,13 +13,13 @@ from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.projection_sink import PostgresSink
-from infrastructure.processes.runtime import tame_collector
+from infrastructure.processes.runtime import tune_gc
 from infrastructure.redis.connection import connect
 from infrastructure.redis.projection_sink import RedisSink
 from projections.analytics import ANALYTICS
 from projections.core.ports import ShardWrite, Sink
 from projections.core.projection import Projection
-from projections.rebuild.catch_up import CHUNK_POSITIONS, Filler
+from projections.rebuild.catch_up import CHUNK_POSITIONS, CatchUp
 from projections.speed import SPEED
 from tests.support.memory_ports import MemorySink
 
@@ -42,7 +42,7 @@ def rate(work: Callable[[], None]) -> float:
 
 def fill(log: PostgresLog, projection: Projection[Any], sink: Sink) -> None:
     shards: Sequence[int] = range(SHARDS)
-    Filler(projection, log, sink, Codec(LocalSchemaIds()).decode, shards).run()
+    CatchUp(projection, log, sink, Codec(LocalSchemaIds()).decode, shards).run()
 
 
 def read(log: PostgresLog) -> None:
@@ -51,7 +51,7 @@ def read(log: PostgresLog) -> None:
 
 
 def main() -> None:
-    tame_collector()
+    tune_gc()
     with postgres() as url, redis_server() as redis_url:
         writer = writer_engine(url)
         recorder, events = EventRecorder(writer), ready_events(EVENTS)

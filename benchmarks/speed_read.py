@@ -25,13 +25,13 @@ from benchmarks.results import at_most, report
 from domain.identifiers import shard_of
 from infrastructure.http.speed import speed_route
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.processes.runtime import tame_collector
+from infrastructure.processes.runtime import tune_gc
 from infrastructure.redis.connection import connect_async
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_reads import PastKeys
 from projections.speed import SPEED
 from read_models.redis_keys import state_key
-from read_models.view import Limits
+from read_models.view import ViewLimits
 from tests.support.ridelog import Ridelog, ridelog
 
 RIDERS = 10_000
@@ -63,13 +63,13 @@ async def timed(read: Read, at_once: int) -> list[float]:
 
 async def in_process(redis_url: str) -> dict[str, float]:
     """With the objects of the API's process, by the very function that its route calls."""
-    tame_collector()
+    tune_gc()
     client = connect_async(redis_url)
     handler = speed_route(
         StateReader(client, SPEED.name, lambda: 1),
         # For the past, which is not asked here.
         PastKeys(reader_engine("postgresql://unused/"), SPEED, lambda _: {}, 1),
-        Limits(),
+        ViewLimits(),
         lambda: 0,
         lambda _: None,
     )
@@ -116,7 +116,7 @@ async def reading(url: str) -> tuple[list[float], list[float]]:
 
 def read_from_outside(url: str) -> tuple[list[float], list[float], float]:
     """The client, in a process of its own: what ``reading`` returns, and the CPU seconds that it took."""
-    tame_collector()
+    tune_gc()
     before = seconds_of([psutil.Process()])
     took, late = uvloop.run(reading(url))
     return took, late, seconds_of([psutil.Process()]) - before

@@ -26,7 +26,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from benchmarks.results import at_least, report
 from benchmarks.support import ready_events
-from infrastructure.cdc.replication_slot import ensure_publication, make_slot
+from infrastructure.cdc.replication_slot import create_slot, ensure_publication
 from infrastructure.cdc.replication_stream import ReplicationStream
 from infrastructure.cdc.wal_relay import wal_relay
 from infrastructure.embedded.postgres import Postgres
@@ -36,7 +36,7 @@ from infrastructure.kafka.admin import ensure_topics
 from infrastructure.kafka.topics import topics
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.migrations import upgrade
-from infrastructure.processes.runtime import tame_collector
+from infrastructure.processes.runtime import tune_gc
 from infrastructure.settings.settings import Settings
 from tests.support import java
 from tests.support.apache_kafka import Cluster
@@ -94,7 +94,7 @@ def ours(settings: Settings, events: int) -> Cost:
     assert settings.postgres_url is not None
     engine = reader_engine(settings.postgres_url)
     ensure_topics(settings.kafka_bootstrap or "", list(topics(settings).values()), settings.topic_partitions)
-    tame_collector()
+    tune_gc()
     with wal_relay(settings, engine) as relay:
 
         def until_acknowledged() -> None:
@@ -195,7 +195,7 @@ def main() -> None:
         engine = reader_engine(url)
         ensure_publication(engine, "bench")
         for one in (raw, own, other):
-            make_slot(engine, one.slot_name)
+            create_slot(engine, one.slot_name)
         engine.dispose()
         write(url, events)
         reading, mine = read_only(raw, events), ours(own, events)

@@ -24,7 +24,7 @@ class RecordedPayload(NamedTuple):
     payload: bytes
 
 
-class Recorded(NamedTuple):
+class RecordedRef(NamedTuple):
     """What an append recorded: ``events[i]`` at ``positions[i]``."""
 
     positions: range
@@ -74,10 +74,10 @@ Redecide = Callable[[set[UUID]], Sequence[StoredEvent]]
 """Called inside the log's lock with the aggregates that changed under the batch; returns the whole batch anew."""
 
 
-class Recorder(Protocol):
+class EventStoreRecorder(Protocol):
     """The event store as the Riders application sees it."""
 
-    def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> Recorded:
+    def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> RecordedRef:
         """Raises LogRestored, OrderBroken, ClockAhead; nothing of the batch is recorded then."""
         ...
 
@@ -86,7 +86,7 @@ class Recorder(Protocol):
         ...
 
 
-class History(Protocol):
+class EventHistory(Protocol):
     """Looks back into the log for commands that need more than an aggregate's own state."""
 
     def find_pings(self, identities: Sequence[PingIdentity]) -> dict[PingIdentity, RecordedPayload]: ...

@@ -10,11 +10,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from infrastructure.processes.runtime import tame_collector
+from infrastructure.processes.runtime import tune_gc
 from projections.rebuild.catch_up import LogHasHoles
 
-LOOK_EVERY_S = 0.2
-MOST_CHARS = 8_000
+POLL_INTERVAL_S = 0.2
+MAX_ERROR_CHARS = 8_000
 """Of what a worker says of its end."""
 
 CONTEXT = multiprocessing.get_context("spawn")
@@ -55,7 +55,7 @@ def in_processes(name: str, work: Work, parts: Sequence[tuple[Any, ...]], look: 
 
 
 def _wait(processes: Sequence[BaseProcess]) -> None:
-    multiprocessing.connection.wait([process.sentinel for process in processes if process.is_alive()], LOOK_EVERY_S)
+    multiprocessing.connection.wait([process.sentinel for process in processes if process.is_alive()], POLL_INTERVAL_S)
 
 
 def _raise_failed(running: Sequence[tuple[BaseProcess, Connection]]) -> None:
@@ -68,7 +68,7 @@ def _raise_failed(running: Sequence[tuple[BaseProcess, Connection]]) -> None:
 
 
 def _in_worker(pipe: Connection, parent: int, work: Work, arguments: tuple[Any, ...]) -> None:
-    tame_collector()
+    tune_gc()
 
     def alive() -> None:
         # A command that was killed must not go on behind the back of the one that is started next.
@@ -79,5 +79,5 @@ def _in_worker(pipe: Connection, parent: int, work: Work, arguments: tuple[Any, 
         work(alive, *arguments)
     except Exception as error:
         # Read once this process has ended: more than a pipe holds would let both wait for each other.
-        pipe.send(error if isinstance(error, LogHasHoles) else f"{type(error).__name__}: {error}"[:MOST_CHARS])
+        pipe.send(error if isinstance(error, LogHasHoles) else f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS])
         raise SystemExit(1) from error

@@ -14,7 +14,7 @@ Kind = Literal["text", "float", "integer", "instant"]
 """Type of a column: UTF-8 text, a double, a 64-bit integer, a UTC time in milliseconds; each may be null."""
 
 
-class Limits(NamedTuple):
+class ViewLimits(NamedTuple):
     """Ages in milliseconds: stale past twice the target freshness, expired past the time to live."""
 
     target_freshness_ms: int = 15_000
@@ -33,7 +33,7 @@ class View(Generic[S]):
 
     columns: Mapping[str, Kind]
     features: Callable[[S], Any]
-    row: Callable[[str, Any, int, Limits, bool], dict[str, Any]]
+    row: Callable[[str, Any, int, ViewLimits, bool], dict[str, Any]]
     explain: Callable[[S], list[dict[str, Any]]] | None = None
 
 

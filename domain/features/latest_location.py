@@ -9,7 +9,7 @@ from domain.features.event_time import effective_time_ms
 from domain.features.keyed_event import KeyedEvent
 
 
-class Fix(NamedTuple):
+class LocationFix(NamedTuple):
     """One accepted ping; ordered by ``order``.
 
     ``t_ms`` is its effective time, ``ahead_ms`` how much later it was sent to be: 0 unless the phone's clock is ahead.
@@ -34,7 +34,7 @@ class LocationState(NamedTuple):
 
     version: int
     position: int
-    latest: Fix | None
+    latest: LocationFix | None
 
 
 EMPTY = LocationState(0, 0, None)
@@ -50,9 +50,9 @@ def fold(state: LocationState, event: KeyedEvent) -> LocationState:
     return LocationState(event.version, event.position, latest)
 
 
-def _fix(data: Mapping[str, Any]) -> Fix:
+def _fix(data: Mapping[str, Any]) -> LocationFix:
     t_ms = effective_time_ms(data)
-    return Fix(
+    return LocationFix(
         t_ms,
         data["event_id"].replace("-", ""),
         data["latitude"],

@@ -48,7 +48,7 @@ class TrackFix(NamedTuple):
         return self.t_ms, self.ahead_ms, self.event_id
 
 
-class Step(NamedTuple):
+class MovementStep(NamedTuple):
     """What one step adds: it belongs to the time of its later fix. Integers: sums do not depend on their order."""
 
     impossible: int
@@ -60,18 +60,18 @@ class Step(NamedTuple):
     silence_ms: int
 
 
-NO_STEP = Step(0, 0, 0, 0, 0, 0)
+NO_STEP = MovementStep(0, 0, 0, 0, 0, 0)
 
 
-def step(mm: int, ms: int) -> Step:
+def step(mm: int, ms: int) -> MovementStep:
     """The step of ``mm`` whole millimetres in ``ms`` milliseconds; two fixes of one instant are no step at all."""
     if ms == 0:
         return NO_STEP
     if mm > FASTEST_MM_PER_MS * ms:
-        return Step(1, 0, 0, 0, 0, ms)
+        return MovementStep(1, 0, 0, 0, 0, ms)
     if ms <= LONGEST_MOVE_MS and mm * 1_000 >= SLOWEST_MM_PER_S * ms:
-        return Step(0, mm, mm, ms, mm * 1_000 // ms, ms)
-    return Step(0, mm, 0, 0, 0, ms)
+        return MovementStep(0, mm, mm, ms, mm * 1_000 // ms, ms)
+    return MovementStep(0, mm, 0, 0, 0, ms)
 
 
 def way_mm(a: TrackFix, b: TrackFix) -> int:
@@ -235,7 +235,7 @@ def _maxima(hour: int, window: tuple[TrackFix, ...], settled: Maxima) -> Maxima:
     return found
 
 
-def _higher(maxima: Maxima, made: Step) -> Maxima:
+def _higher(maxima: Maxima, made: MovementStep) -> Maxima:
     if made.speed_mm_s <= maxima.speed_mm_s and made.silence_ms <= maxima.silence_ms:
         return maxima
     return Maxima(maxima.hour, max(maxima.speed_mm_s, made.speed_mm_s), max(maxima.silence_ms, made.silence_ms))

@@ -18,22 +18,22 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment
 
-from domain.event_store import History, LogRestored, Recorder
+from domain.event_store import EventHistory, EventStoreRecorder, LogRestored
 from domain.gps_ping import GpsPing
 from domain.identifiers import aggregate_id
 from domain.riders.ping_batch import (
     Decision,
     PingOutcome,
-    Placed,
+    PositionedPing,
     RecordedPing,
-    decide,
-    grouped,
+    apply_pings,
+    assign_positions,
+    events_in_rider_order,
+    group_by_rider,
+    identities_to_check,
     in_order,
     outcomes,
-    place,
     place_in_order,
-    rider_by_rider,
-    to_look_back,
 )
 from domain.riders.rider import Leg, PingKey, Rider
 
@@ -41,7 +41,7 @@ log = logging.getLogger("ridelog.riders")
 
 Decide = Callable[[Sequence[Decision]], None]
 Arrange = Callable[[Sequence[Decision]], list[StoredEvent]]
-Place = Callable[[Sequence[Decision], int], None]
+PositionAssigner = Callable[[Sequence[Decision], int], None]
 
 
 class Riders(Application[UUID]):
@@ -56,7 +56,7 @@ class Riders(Application[UUID]):
     def __init__(
         self,
         factory: InfrastructureFactory[TrackingRecorder],
-        history: History,
+        history: EventHistory,
         *,
         cached_riders: int = 100_000,
         snapshot_every: int = 1000,
@@ -64,8 +64,8 @@ class Riders(Application[UUID]):
     ) -> None:
         self._given_factory = factory
         super().__init__()
-        self._append = cast("Recorder", self.recorder).append
-        self._dated = cast("Recorder", self.recorder).dated
+        self._append = cast("EventStoreRecorder", self.recorder).append
+        self._dated = cast("EventStoreRecorder", self.recorder).dated
         self._history = history
         self._snapshot_every = snapshot_every
         self._cached_riders = cached_riders
@@ -81,7 +81,7 @@ class Riders(Application[UUID]):
         Raises the library's PersistenceError when nothing could be recorded; then no rider of the batch stays
         cached, since nobody knows whether the commit came through. A ping may be sent again at any time.
         """
-        decisions = grouped(pings)
+        decisions = group_by_rider(pings)
         self._decide_and_append(decisions, self._decide_pings)
         return outcomes(decisions, len(pings))
 
@@ -92,8 +92,8 @@ class Riders(Application[UUID]):
         not, or where another writer has recorded something later meanwhile, and PersistenceError as ``record_pings``
         does; nothing of the batch is recorded then.
         """
-        decisions = grouped(pings)
-        placed: list[Placed] = []
+        decisions = group_by_rider(pings)
+        placed: list[PositionedPing] = []
 
         def arrange(decisions: Sequence[Decision]) -> list[StoredEvent]:
             placed[:] = in_order(decisions)
@@ -133,7 +133,11 @@ class Riders(Application[UUID]):
         self._decide_and_append([Decision(rider_id)], decide_one)
 
     def _decide_and_append(
-        self, decisions: Sequence[Decision], decide_all: Decide, arrange: Arrange = rider_by_rider, put: Place = place
+        self,
+        decisions: Sequence[Decision],
+        decide_all: Decide,
+        arrange: Arrange = events_in_rider_order,
+        put: PositionAssigner = assign_positions,
     ) -> None:
         """Decide, append, and decide anew inside the lock whatever another writer changed meanwhile.
 
@@ -176,7 +180,7 @@ class Riders(Application[UUID]):
             )
         recorded = self._look_back(decisions)
         for decision in decisions:
-            decide(decision, recorded.get(decision.rider_id, {}))
+            apply_pings(decision, recorded.get(decision.rider_id, {}))
             decision.events = self._collect(decision.loaded)
 
     def _look_back(self, decisions: Sequence[Decision]) -> dict[str, dict[PingKey, RecordedPing]]:
@@ -184,7 +188,7 @@ class Riders(Application[UUID]):
 
         Asked after the riders are loaded: had another writer recorded one since, the version check would tell.
         """
-        asked = to_look_back(decisions)
+        asked = identities_to_check(decisions)
         found: dict[str, dict[PingKey, RecordedPing]] = {}
         for identity, (position, payload) in self._history.find_pings(list(asked)).items():
             stored = StoredEvent(identity.aggregate_id, 0, Rider.PingRecorded.RECORD, payload)

@@ -52,7 +52,7 @@ def key_of(ping: GpsPing) -> PingKey:
     return (ping.event_timestamp_ms, ping.event_id)
 
 
-def grouped(pings: Sequence[GpsPing]) -> list[Decision]:
+def group_by_rider(pings: Sequence[GpsPing]) -> list[Decision]:
     """One undecided part a rider, in the order in which riders first appear."""
     by_rider: dict[str, Decision] = {}
     for index, ping in enumerate(pings):
@@ -63,7 +63,7 @@ def grouped(pings: Sequence[GpsPing]) -> list[Decision]:
     return list(by_rider.values())
 
 
-def to_look_back(decisions: Iterable[Decision]) -> dict[PingIdentity, str]:
+def identities_to_check(decisions: Iterable[Decision]) -> dict[PingIdentity, str]:
     """Identities that the log must be asked for, with their riders: only pings no later than what is recorded."""
     asked: dict[PingIdentity, str] = {}
     for decision in decisions:
@@ -74,7 +74,7 @@ def to_look_back(decisions: Iterable[Decision]) -> dict[PingIdentity, str]:
     return asked
 
 
-def decide(decision: Decision, recorded: Mapping[PingKey, RecordedPing]) -> None:
+def apply_pings(decision: Decision, recorded: Mapping[PingKey, RecordedPing]) -> None:
     """Run the pings through their rider, whose pending events then say what is to be recorded."""
     rider = decision.loaded
     known = {key: found.ping for key, found in recorded.items()}
@@ -91,12 +91,12 @@ def decide(decision: Decision, recorded: Mapping[PingKey, RecordedPing]) -> None
             decision.recorded_as[key_of(ping)] = len(rider.pending_events) - 1
 
 
-def rider_by_rider(decisions: Iterable[Decision]) -> list[StoredEvent]:
+def events_in_rider_order(decisions: Iterable[Decision]) -> list[StoredEvent]:
     """The events of a batch in the order of ``decisions``."""
     return [event for decision in decisions for event in decision.events]
 
 
-def place(decisions: Iterable[Decision], first_position: int) -> None:
+def assign_positions(decisions: Iterable[Decision], first_position: int) -> None:
     """After the append: the batch was recorded from ``first_position`` on, in the order of ``decisions``."""
     for decision in decisions:
         for key, offset in decision.recorded_as.items():
@@ -120,7 +120,7 @@ def outcomes(decisions: Iterable[Decision], count: int) -> list[PingOutcome]:
     return [found[index] for index in range(count)]
 
 
-class Placed(NamedTuple):
+class PositionedPing(NamedTuple):
     """An event of a batch: brought by its ``nth`` ping, and at ``offset`` in its decision.
 
     ``received_ms`` is that ping's reception in epoch milliseconds; ``key`` is None for an event that is no ping: the
@@ -138,9 +138,9 @@ class Placed(NamedTuple):
         return self.decision.events[self.offset]
 
 
-def in_order(decisions: Iterable[Decision]) -> list[Placed]:
+def in_order(decisions: Iterable[Decision]) -> list[PositionedPing]:
     """Every event of a decided batch, in the order of its pings."""
-    placed: list[Placed] = []
+    placed: list[PositionedPing] = []
     for decision in decisions:
         by_offset = {offset: key for key, offset in decision.recorded_as.items()}
         # Of repeats within the batch the first is the one that is recorded.
@@ -148,13 +148,13 @@ def in_order(decisions: Iterable[Decision]) -> list[Placed]:
         for offset in range(len(decision.events)):
             key = by_offset.get(offset)
             nth, ping = decision.pings[0] if key is None else first[key]
-            placed.append(Placed(nth, offset, decision, ping.received_timestamp_ms, key))
+            placed.append(PositionedPing(nth, offset, decision, ping.received_timestamp_ms, key))
     # A ping belongs to one rider, so that nth and offset decide before a decision would be compared.
     placed.sort()
     return placed
 
 
-def place_in_order(placed: Iterable[Placed], first_position: int) -> None:
+def place_in_order(placed: Iterable[PositionedPing], first_position: int) -> None:
     """After the append: the batch was recorded from ``first_position`` on, in the order of ``placed``."""
     for position, each in enumerate(placed, start=first_position):
         if each.key is not None:

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import Engine
 
-from infrastructure.cdc.in_flight import Outflow
+from infrastructure.cdc.in_flight import InFlightTransactions
 from infrastructure.cdc.row_to_record import converter
 from infrastructure.event_store.log_head import read_head
-from infrastructure.kafka.ports import OutRecord
+from infrastructure.kafka.ports import ProducerRecord
 
 log = logging.getLogger("ridelog.tailer")
 
@@ -26,19 +26,19 @@ _READ = (
 )
 
 
-class Chunk(NamedTuple):
+class EventChunk(NamedTuple):
     """``rows`` events in order up to position ``last``, of which ``records`` go out; ``recorded_ms`` is the last's."""
 
-    records: list[OutRecord]
+    records: list[ProducerRecord]
     rows: int
     last: int
     recorded_ms: int
 
 
-class Events(Protocol):
+class EventSource(Protocol):
     """What a relay needs of the table."""
 
-    def read(self, after: int, upto: int) -> Chunk | None:
+    def read(self, after: int, upto: int) -> EventChunk | None:
         """The next events of (``after``, ``upto``], no more than READ_ROWS; None if there are none."""
         ...
 
@@ -48,13 +48,16 @@ class Events(Protocol):
 
 
 class EventsTable:
-    """``Events`` in Postgres. Committed events show no holes: the log's lock is freed after its holder is visible."""
+    """``EventSource`` in Postgres.
+
+    Committed events show no holes: the log's lock is freed after its holder is visible.
+    """
 
     def __init__(self, engine: Engine, topics: Mapping[str, str], partitions: int) -> None:
         self._engine = engine
         self._convert = converter(topics, partitions)
 
-    def read(self, after: int, upto: int) -> Chunk | None:
+    def read(self, after: int, upto: int) -> EventChunk | None:
         """Raises SQLAlchemyError."""
         with self._engine.connect() as connection:
             rows = connection.exec_driver_sql(_READ, (after, upto, READ_ROWS)).cursor.fetchall()
@@ -62,7 +65,7 @@ class EventsTable:
             return None
         converted = (self._convert([value.encode() for value in row[:9]]) for row in rows)
         records = [record for record in converted if record is not None]
-        return Chunk(records, len(rows), int(rows[-1][0]), int(rows[-1][9]))
+        return EventChunk(records, len(rows), int(rows[-1][0]), int(rows[-1][9]))
 
     def head_position(self) -> int:
         """Raises SQLAlchemyError, LogNotInitialised."""
@@ -70,13 +73,13 @@ class EventsTable:
             return read_head(connection).position
 
 
-def pass_on(events: Events, out: Outflow, after: int, upto: int) -> int:
+def publish_range(events: EventSource, out: InFlightTransactions, after: int, upto: int) -> int:
     """Hand the next events of (``after``, ``upto``] to ``out``; the position passed, ``after`` if there are none."""
     chunk = events.read(after, upto)
     if chunk is None:
         return after
     if chunk.rows != chunk.last - after:
-        tell_missing(after + 1, chunk.last, chunk.rows)
+        log_missing(after + 1, chunk.last, chunk.rows)
     out.open(chunk.recorded_ms)
     out.add(chunk.records, chunk.rows, chunk.last)
     out.close()
@@ -84,7 +87,7 @@ def pass_on(events: Events, out: Outflow, after: int, upto: int) -> int:
     return chunk.last
 
 
-def tell_missing(first: int, last: int, found: int = 0) -> None:
+def log_missing(first: int, last: int, found: int = 0) -> None:
     """Only detached partitions can lack events: there is nothing to wait for, and the rest must not wait either."""
     log.error(
         "of positions %d to %d only %d are in the table events (its old partitions were detached): the topic goes on "

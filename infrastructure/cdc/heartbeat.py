@@ -20,7 +20,7 @@ from infrastructure.cdc.pgoutput import LogicalMessage
 from infrastructure.event_store.log_head import NEWEST_NUMBERS
 
 PREFIX = "ridelog.heartbeat"
-EVERY_S = 2.0
+HEARTBEAT_INTERVAL_S = 2.0
 MAX_CONTENT_BYTES = 512
 """Ours have about 180. Longer content is not parsed."""
 
@@ -32,7 +32,7 @@ _EMIT = text(
 )
 
 
-class Beat(NamedTuple):
+class Heartbeat(NamedTuple):
     """Every event up to ``position`` was committed before it. ``sent_ns`` is on the monotonic clock of ``sender``."""
 
     position: int
@@ -43,7 +43,7 @@ class Beat(NamedTuple):
 _Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
-class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _HeartbeatContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_id: uuid.UUID
     position: _Int64
     sender: Annotated[str, Meta(max_length=64)]
@@ -54,7 +54,7 @@ class ForeignHeartbeat(Exception):
     """A message with the prefix of heartbeats that is none of this log; the text says why."""
 
 
-def beat_of(message: LogicalMessage, log_id: uuid.UUID) -> Beat | None:
+def parse_heartbeat(message: LogicalMessage, log_id: uuid.UUID) -> Heartbeat | None:
     """The heartbeat of the log ``log_id`` that a message is; None for a message with another prefix.
 
     Raises ForeignHeartbeat for one that is malformed, or of another log. The position is not checked here.
@@ -64,22 +64,22 @@ def beat_of(message: LogicalMessage, log_id: uuid.UUID) -> Beat | None:
     if not message.transactional or len(message.content) > MAX_CONTENT_BYTES:
         raise ForeignHeartbeat("malformed")
     try:
-        found = msgspec.json.decode(message.content, type=_Content)
+        found = msgspec.json.decode(message.content, type=_HeartbeatContent)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ForeignHeartbeat("malformed") from error
     if found.log_id != log_id:
         raise ForeignHeartbeat("of another log")
-    return Beat(found.position, found.sender, found.sent_ns)
+    return Heartbeat(found.position, found.sender, found.sent_ns)
 
 
-class Heart:
+class HeartbeatSender:
     """Sends a heartbeat every ``every_s`` seconds, the first at once, and tells how long its own took, in seconds."""
 
     def __init__(
         self,
         engine: Engine,
         took: Callable[[float], None],
-        every_s: float = EVERY_S,
+        every_s: float = HEARTBEAT_INTERVAL_S,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -98,7 +98,7 @@ class Heart:
         with self._engine.connect() as connection:
             connection.execute(_EMIT, {"prefix": PREFIX, "sender": self._sender, "sent_ns": now})
 
-    def arrived(self, beat: Beat) -> None:
+    def arrived(self, beat: Heartbeat) -> None:
         """Everything recorded before ``beat`` is acknowledged by Kafka."""
         # Another life's clock says nothing here.
         if beat.sender == self._sender:

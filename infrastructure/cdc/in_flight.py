@@ -10,7 +10,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from infrastructure.kafka.ports import OutRecord, Publisher, PublishError
+from infrastructure.kafka.ports import ProducerRecord, Publisher, PublishError
 
 
 class Watermark:
@@ -68,7 +68,7 @@ UNSEEN_AFTER_S = 1.0
 """One look tells of no more time than this: whoever was stopped himself must not blame the producer."""
 
 
-class Stalled:
+class DeliveryStallDetector:
     """Looked at in every round, with the records that are in flight."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ WAITING_RECORDS = 20_000
 
 
 @dataclass
-class Progress:
+class RelayProgress:
     """What a relay has done since it started. ``position``: all up to it is acknowledged; None while not known."""
 
     published: int = 0
@@ -117,7 +117,7 @@ class _Transaction:
     position: int | None = None
 
 
-class Outflow:
+class InFlightTransactions:
     """One transaction is open at a time. Any exception means: throw it away and start again from the mark."""
 
     def __init__(self, publisher: Publisher, position: int | None) -> None:
@@ -125,13 +125,13 @@ class Outflow:
         self._publisher = publisher
         self._watermark = Watermark(position)
         self._transactions: dict[int, _Transaction] = {}
-        self._waiting: deque[tuple[int, list[OutRecord]]] = deque()
+        self._waiting: deque[tuple[int, list[ProducerRecord]]] = deque()
         self._waiting_records = 0
         self._sealed: deque[tuple[int, int]] = deque()
         self._token = 0
-        self._stalled = Stalled()
+        self._stalled = DeliveryStallDetector()
         self.is_open = False
-        self.progress = Progress(position=position)
+        self.progress = RelayProgress(position=position)
 
     @property
     def confirmed(self) -> int:
@@ -150,7 +150,7 @@ class Outflow:
         self.is_open = True
         self._transactions[self._token] = _Transaction(commit_ms)
 
-    def add(self, records: list[OutRecord], rows: int, position: int) -> None:
+    def add(self, records: list[ProducerRecord], rows: int, position: int) -> None:
         """``rows`` more of the open transaction up to ``position``, of which ``records`` go out."""
         transaction = self._transactions[self._token]
         transaction.rows += rows

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
 
-from infrastructure.cdc.gap_fill import Events, EventsTable, pass_on
-from infrastructure.cdc.in_flight import Outflow
-from infrastructure.cdc.relay_checkpoint import AnotherLog, Keeper, MarkKeeper, Marks
-from infrastructure.cdc.wal_relay import place
+from infrastructure.cdc.gap_fill import EventSource, EventsTable, publish_range
+from infrastructure.cdc.in_flight import InFlightTransactions
+from infrastructure.cdc.relay_checkpoint import CheckpointSaver, ForeignLog, Keeper, RelayCheckpointStore
+from infrastructure.cdc.wal_relay import start_position
 from infrastructure.event_store.log_head import read_head
 from infrastructure.kafka.clients import make_publisher
 from infrastructure.kafka.topics import topics
@@ -21,13 +21,15 @@ from infrastructure.postgres.advisory_locks import try_session_lock
 from infrastructure.settings.settings import Settings
 
 TO_THE_END = 2**63 - 1
-POLL_EVERY_S = 0.05
+POLL_INTERVAL_S = 0.05
 
 
 class Poller:
     """Drive it with ``step``. Any exception means: throw it away and start again from the mark."""
 
-    def __init__(self, out: Outflow, events: Events, keeper: Keeper, pause: Callable[[float], object]) -> None:
+    def __init__(
+        self, out: InFlightTransactions, events: EventSource, keeper: Keeper, pause: Callable[[float], object]
+    ) -> None:
         """``pause`` waits for so many seconds, or less when there is a reason."""
         self.out = out
         self._events = events
@@ -38,23 +40,23 @@ class Poller:
     def step(self, timeout_s: float) -> int:
         """Read, publish, collect acknowledgements, store the mark; the number of events read.
 
-        Raises PublishError, AnotherLog or SQLAlchemyError.
+        Raises PublishError, ForeignLog or SQLAlchemyError.
         """
         before = self._last
         moved = self.out.publish()
         if self.out.has_room():
-            self._last = pass_on(self._events, self.out, before, TO_THE_END)
+            self._last = publish_range(self._events, self.out, before, TO_THE_END)
             moved = self.out.publish() or moved
         self.out.collect()
         self._keeper.keep(self.out.progress.position, 0)
         if self._last == before and not moved:
-            self._pause(min(timeout_s, 0.005 if self.out.unreported() else POLL_EVERY_S))
+            self._pause(min(timeout_s, 0.005 if self.out.unreported() else POLL_INTERVAL_S))
         return self._last - before
 
 
 log = logging.getLogger("ridelog.tailer")
 
-HOLD_EVERY_S = 1.0
+LOCK_CHECK_INTERVAL_S = 1.0
 IDLE_TIMEOUT = "10s"
 """How long a relay that was stopped, or whose machine is gone, keeps a standby waiting."""
 
@@ -70,7 +72,7 @@ class RelayLock:
         """Takes the lock, or raises RelayInUse. The connection is its own, in autocommit, and thrown away later."""
         self._connection = connection
         self._clock = clock
-        self._next = clock() + HOLD_EVERY_S
+        self._next = clock() + LOCK_CHECK_INTERVAL_S
         connection.execute(text(f"SET idle_session_timeout = '{IDLE_TIMEOUT}'"))
         if not try_session_lock(connection, f"ridelog.relay.{name}"):
             raise RelayInUse(f"another polling relay holds the lock of {name}")
@@ -78,12 +80,12 @@ class RelayLock:
     def hold(self, position: int) -> None:
         """Show a sign of life if it is time. Raises SQLAlchemyError once the lock is lost.
 
-        Raises AnotherLog if the log ends before ``position``: it was restored, and what it gets next would be passed.
+        Raises ForeignLog if the log ends before ``position``: it was restored, and what it gets next would be passed.
         """
         if self._clock() >= self._next:
             if read_head(self._connection).position < position:
-                raise AnotherLog("the log was restored beneath the relay: it begins by what is there now")
-            self._next = self._clock() + HOLD_EVERY_S
+                raise ForeignLog("the log was restored beneath the relay: it begins by what is there now")
+            self._next = self._clock() + LOCK_CHECK_INTERVAL_S
 
 
 class PollingRelay:
@@ -92,7 +94,7 @@ class PollingRelay:
     def __init__(self, poller: Poller, lock: RelayLock) -> None:
         self._poller = poller
         self._lock = lock
-        self.out: Outflow = poller.out
+        self.out: InFlightTransactions = poller.out
 
     def step(self, timeout_s: float) -> int:
         """As ``Poller.step``. The lock first: one that was asleep finds out before it reads more."""
@@ -107,10 +109,10 @@ def polling_relay(settings: Settings, engine: Engine, pause: Callable[[float], o
         # Out of the pool: its time-out and its lock end with it.
         connection.detach()
         lock = RelayLock(connection, settings.slot_name)
-        marks = Marks(engine, settings.slot_name)
+        marks = RelayCheckpointStore(engine, settings.slot_name)
         with engine.connect() as reading:
             head = read_head(reading)
-        at = place(marks.read(), head.log_id, head.position)
+        at = start_position(marks.read(), head.log_id, head.position)
         if at.position is None or at.words:
             marks.begin(head.log_id, at.position or 0)
         if at.words:
@@ -118,9 +120,9 @@ def polling_relay(settings: Settings, engine: Engine, pause: Callable[[float], o
         publisher = make_publisher(settings)
         try:
             poller = Poller(
-                Outflow(publisher, at.position or 0),
+                InFlightTransactions(publisher, at.position or 0),
                 EventsTable(engine, topics(settings), settings.topic_partitions),
-                MarkKeeper(functools.partial(marks.keep, head.log_id)),
+                CheckpointSaver(functools.partial(marks.keep, head.log_id)),
                 pause,
             )
             yield PollingRelay(poller, lock)

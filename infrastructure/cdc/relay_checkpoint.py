@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.event_store.log_head import NEWEST_NUMBERS
 
-KEPT_MARKS = 64
+STORED_CHECKPOINTS = 64
 """Rows of a relay between two prunings; a pruning deletes as many."""
 MAX_ATTEMPTS = 10
 """Saves that may fail because another process saved the mark of the same relay at that very moment."""
@@ -56,11 +56,11 @@ _ALWAYS = text("SELECT")
 _PRUNE = text("DELETE FROM relay_marks WHERE name = :name AND number > :above AND number <= :upto")
 
 
-class AnotherLog(Exception):
+class ForeignLog(Exception):
     """The log in the database is not the one whose events were published; begin anew."""
 
 
-class Mark(NamedTuple):
+class RelayCheckpoint(NamedTuple):
     """Every event up to ``position`` is acknowledged by Kafka. ``confirmed_lsn``: the slot was told no more than this.
 
     ``topics``: name -> id, of brokers that give ids.
@@ -72,7 +72,7 @@ class Mark(NamedTuple):
     topics: dict[str, str]
 
 
-class Marks:
+class RelayCheckpointStore:
     """Of the relay ``name``. Each call is one statement and commits by itself, so that a process that is stopped in
     the middle holds no lock that its successor would wait for. Raises SQLAlchemyError."""
 
@@ -80,19 +80,19 @@ class Marks:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._name = name
 
-    def read(self) -> Mark | None:
+    def read(self) -> RelayCheckpoint | None:
         with self._engine.connect() as connection:
             row = connection.execute(_READ, {"name": self._name}).one_or_none()
-        return None if row is None else Mark(row.log_id, row.position, row.confirmed_lsn, row.topics)
+        return None if row is None else RelayCheckpoint(row.log_id, row.position, row.confirmed_lsn, row.topics)
 
     def begin(self, log_id: UUID, position: int) -> None:
         """Set the mark whatever it was, and forget the LSN: a slot that is made now stands anywhere."""
         self._save(_BEGIN, {"log_id": log_id, "position": position}, _ALWAYS)
 
     def keep(self, log_id: UUID, position: int, lsn: int) -> None:
-        """Move the mark of this log up. Raises AnotherLog if the log is another one by now, or ends before."""
+        """Move the mark of this log up. Raises ForeignLog if the log is another one by now, or ends before."""
         if not self._save(_KEEP, {"log_id": log_id, "position": position, "lsn": lsn}, _KEEPS):
-            raise AnotherLog("the log was restored or made anew beneath the relay: it begins by what is there now")
+            raise ForeignLog("the log was restored or made anew beneath the relay: it begins by what is there now")
 
     def note_topics(self, topics: dict[str, str]) -> None:
         """Of no effect while there is no mark."""
@@ -105,9 +105,11 @@ class Marks:
             for _ in range(MAX_ATTEMPTS):
                 number = connection.execute(statement, named).scalar_one_or_none()
                 if number is not None:
-                    if number % KEPT_MARKS == 0:
-                        upto = number - KEPT_MARKS
-                        connection.execute(_PRUNE, {"name": self._name, "above": upto - KEPT_MARKS, "upto": upto})
+                    if number % STORED_CHECKPOINTS == 0:
+                        upto = number - STORED_CHECKPOINTS
+                        connection.execute(
+                            _PRUNE, {"name": self._name, "above": upto - STORED_CHECKPOINTS, "upto": upto}
+                        )
                     return True
                 if connection.execute(possible, named).first() is None:
                     return False
@@ -122,7 +124,7 @@ class Keeper(Protocol):
         ...
 
 
-class MarkKeeper:
+class CheckpointSaver:
     """Stores the mark at most once in ``every_s`` seconds, by ``save``, and only if it or the LSN moved."""
 
     def __init__(

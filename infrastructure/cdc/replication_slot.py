@@ -123,7 +123,7 @@ def drop_slot(engine: Engine, slot: str) -> None:
         connection.execute(text("SELECT pg_drop_replication_slot(:slot)"), {"slot": slot})
 
 
-def make_slot(engine: Engine, slot: str) -> None:
+def create_slot(engine: Engine, slot: str) -> None:
     """Make it. It begins at the end of the WAL, once all open transactions end.
 
     Raises SlotUnusable, or SQLAlchemyError when a transaction stays open for longer than half a minute.

@@ -14,7 +14,7 @@ from infrastructure.cdc.replication_slot import DatabaseIdentity, SlotUnusable
 from infrastructure.postgres.engine import connect_args, libpq_parameters, sqlalchemy_url
 from infrastructure.postgres.session_settings import for_replication
 
-FEEDBACK_EVERY_S = 1.0
+FEEDBACK_INTERVAL_S = 1.0
 """Far below SENDER_TIMEOUT, so that a slow Kafka never costs the connection."""
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Bytes of messages held at once, but for the last one: any role can write logical messages of many megabytes."""
@@ -33,7 +33,7 @@ class StreamLost(Exception):
     """The replication connection ended; start again from the confirmed LSN."""
 
 
-class Batch(NamedTuple):
+class WalBatch(NamedTuple):
     """Raw messages in WAL order; ``wal_end`` is how far the server says it has sent once ``drained``."""
 
     messages: list[bytes]
@@ -73,7 +73,7 @@ class ReplicationStream:
                 slot_name=slot,
                 # messages: the heartbeats.
                 options={"proto_version": "1", "publication_names": publication, "messages": "true"},
-                status_interval=FEEDBACK_EVERY_S,
+                status_interval=FEEDBACK_INTERVAL_S,
             )
         except psycopg2.Error as error:
             # A connection that was opened and cannot stream would keep one of the server's walsenders until it is
@@ -95,7 +95,7 @@ class ReplicationStream:
                 f"{expected.database} of {expected.system}: name the same database in both"
             )
 
-    def read(self, limit: int) -> Batch:
+    def read(self, limit: int) -> WalBatch:
         """What has arrived, at most ``limit`` messages and about MAX_BATCH_BYTES; does not wait."""
         messages: list[bytes] = []
         read_message = self._cursor.read_message
@@ -112,7 +112,7 @@ class ReplicationStream:
                 messages.append(payload)
         except psycopg2.Error as error:
             raise StreamLost(str(error).strip()) from error
-        return Batch(messages, self._cursor.wal_end, drained)
+        return WalBatch(messages, self._cursor.wal_end, drained)
 
     def wait(self, timeout_s: float) -> None:
         """Until something arrives, at most ``timeout_s`` seconds."""
@@ -124,7 +124,7 @@ class ReplicationStream:
         Sent whether or not messages are read: a tailer that waits for Kafka must still answer keepalives.
         """
         now = time.monotonic()
-        if now - self._last_feedback < FEEDBACK_EVERY_S:
+        if now - self._last_feedback < FEEDBACK_INTERVAL_S:
             return
         self._last_feedback = now
         self._confirmed = max(self._confirmed, lsn)

@@ -6,7 +6,7 @@ from binascii import unhexlify
 from collections.abc import Callable, Mapping, Sequence
 
 from infrastructure.cdc.pgoutput import Insert, ProtocolError, Relation, insert_head, parse
-from infrastructure.kafka.ports import OutRecord
+from infrastructure.kafka.ports import ProducerRecord
 
 COLUMNS = (
     "position",
@@ -21,8 +21,8 @@ COLUMNS = (
 )
 """Column list of the publication: nothing else leaves the database. The server sends them in the table's order."""
 
-RowToRecord = Callable[[Sequence[bytes | None]], OutRecord | None]
-RowReader = Callable[[bytes], tuple[int, OutRecord | None]]
+RowToRecord = Callable[[Sequence[bytes | None]], ProducerRecord | None]
+RowReader = Callable[[bytes], tuple[int, ProducerRecord | None]]
 
 _TEXT = b"t\0\0"
 """Begins a column of less than 64 KiB; two bytes of length follow. Text holds no NUL, so it ends before the next."""
@@ -45,12 +45,12 @@ def row_reader(relation: Relation, topics: Mapping[str, str], partitions: int) -
     topic_of = {_with_length(stream.encode()): topic for stream, topic in topics.items()}
     new_tuple = tuple.__new__
 
-    def read_column_by_column(data: bytes) -> tuple[int, OutRecord | None]:
+    def read_column_by_column(data: bytes) -> tuple[int, ProducerRecord | None]:
         message = parse(data)
         assert isinstance(message, Insert)
         return int(message.values[0] or b"0"), convert(message.values)
 
-    def read(data: bytes) -> tuple[int, OutRecord | None]:
+    def read(data: bytes) -> tuple[int, ProducerRecord | None]:
         # A length above 64 KiB may itself look like the marker.
         if len(data) > _MOST:
             return read_column_by_column(data)
@@ -65,9 +65,9 @@ def row_reader(relation: Relation, topics: Mapping[str, str], partitions: int) -
         if topic is None:
             return int(position[2:]), None
         position = position[2:]
-        # As OutRecord(…), without its __new__, which is a Python function: 5 % of the tailer.
+        # As ProducerRecord(…), without its __new__, which is a Python function: 5 % of the tailer.
         record = new_tuple(
-            OutRecord,
+            ProducerRecord,
             (
                 topic,
                 int(shard[2:]) % partitions,
@@ -99,14 +99,14 @@ def converter(topics: Mapping[str, str], partitions: int) -> RowToRecord:
     """
     topic_of = {stream.encode(): topic for stream, topic in topics.items()}
 
-    def convert(values: Sequence[bytes | None]) -> OutRecord | None:
+    def convert(values: Sequence[bytes | None]) -> ProducerRecord | None:
         position, stream, shard, seq, version, key, event_type, event_id, payload = values
         topic = topic_of.get(stream or b"")
         if topic is None:
             return None
         if payload is None or shard is None or key is None:
             raise ProtocolError(f"a row of events without shard, key or payload at position {position!r}")
-        return OutRecord(
+        return ProducerRecord(
             topic,
             int(shard) % partitions,
             key,

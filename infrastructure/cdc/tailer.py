@@ -12,18 +12,18 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
-from infrastructure.cdc.gap_fill import Events, pass_on, tell_missing
-from infrastructure.cdc.heartbeat import Beat
-from infrastructure.cdc.in_flight import Outflow
+from infrastructure.cdc.gap_fill import EventSource, log_missing, publish_range
+from infrastructure.cdc.heartbeat import Heartbeat
+from infrastructure.cdc.in_flight import InFlightTransactions
 from infrastructure.cdc.pgoutput import INSERT, Begin, Change, Commit, LogicalMessage, ProtocolError, Relation, parse
 from infrastructure.cdc.relay_checkpoint import Keeper
-from infrastructure.cdc.replication_stream import Batch
+from infrastructure.cdc.replication_stream import WalBatch
 from infrastructure.cdc.row_to_record import RowReader
-from infrastructure.cdc.wal_filter import Foreign, WalFilter
-from infrastructure.kafka.ports import OutRecord
+from infrastructure.cdc.wal_filter import ForeignRelation, WalFilter
+from infrastructure.kafka.ports import ProducerRecord
 
 
-class Verdict(Enum):
+class PositionVerdict(Enum):
     """NEXT: publish it. REPEATED: drop it, it was passed. GAP: publish what lies before it first, from the table."""
 
     NEXT = "next"
@@ -31,17 +31,17 @@ class Verdict(Enum):
     GAP = "gap"
 
 
-NEXT, REPEATED, GAP = Verdict
+NEXT, REPEATED, GAP = PositionVerdict
 
 
-def judge(last: int | None, position: int) -> Verdict:
+def classify_position(last: int | None, position: int) -> PositionVerdict:
     """Of the event at ``position`` when all up to ``last`` is passed; None: whatever comes first is the next one."""
     if last is None or position == last + 1:
         return NEXT
     return REPEATED if position <= last else GAP
 
 
-def lacks(last: int | None, head: int) -> bool:
+def has_gap(last: int | None, head: int) -> bool:
     """Whether something up to ``head`` has not been passed, though the WAL has been read beyond its commit."""
     return last is not None and head > last
 
@@ -53,10 +53,10 @@ ACKNOWLEDGED_WITHIN_S = 0.005
 """Kafka is looked at again after this long while something waits for it."""
 
 
-class Stream(Protocol):
+class WalStream(Protocol):
     """What the tailer needs of a replication connection."""
 
-    def read(self, limit: int) -> Batch: ...
+    def read(self, limit: int) -> WalBatch: ...
 
     def wait(self, timeout_s: float) -> None: ...
 
@@ -68,12 +68,12 @@ class Tailer:
 
     def __init__(
         self,
-        stream: Stream,
-        out: Outflow,
-        events: Events,
+        stream: WalStream,
+        out: InFlightTransactions,
+        events: EventSource,
         keeper: Keeper,
         wal: WalFilter,
-        on_beat: Callable[[Beat], None] = lambda beat: None,
+        on_beat: Callable[[Heartbeat], None] = lambda beat: None,
     ) -> None:
         """``on_beat`` is called for each heartbeat once everything recorded before it is acknowledged."""
         self._stream = stream
@@ -84,7 +84,7 @@ class Tailer:
         self._on_beat = on_beat
         self._readers: dict[bytes, RowReader] = {}
         """By the id of the relation as it stands in the message of a row."""
-        self._foreign: dict[bytes, Foreign] = {}
+        self._foreign: dict[bytes, ForeignRelation] = {}
         """The relations whose rows are passed over."""
         self._begin: Begin | None = None
         self._last = out.progress.position
@@ -92,18 +92,18 @@ class Tailer:
         self._gap_upto = 0
         self._held: list[bytes] = []
         """Messages that wait until what lies before them is passed on from the table."""
-        self._beat: Beat | None = None
-        self._beats: deque[tuple[int, Beat]] = deque()
+        self._beat: Heartbeat | None = None
+        self._beats: deque[tuple[int, Heartbeat]] = deque()
 
     def step(self, timeout_s: float) -> int:
         """Read, publish, collect acknowledgements, confirm; the number of events read.
 
-        Raises ProtocolError, PublishError, StreamLost, AnotherLog or SQLAlchemyError.
+        Raises ProtocolError, PublishError, StreamLost, ForeignLog or SQLAlchemyError.
         """
         rows = 0
         moved = self.out.publish()
         if self.out.has_room():
-            rows = self._fill() if lacks(self._last, self._gap_upto) else self._read()
+            rows = self._fill() if has_gap(self._last, self._gap_upto) else self._read()
             moved = self.out.publish() or moved
         # Without room nothing is read, so the socket stays readable, and to wait for it would burn a core while Kafka
         # is away: what is waited for is Kafka's.
@@ -121,9 +121,9 @@ class Tailer:
         """The next events that the WAL did not bring. Their commits lie before what was read, so they are visible."""
         assert self._last is not None
         before = self._last
-        self._last = pass_on(self._events, self.out, before, self._gap_upto)
+        self._last = publish_range(self._events, self.out, before, self._gap_upto)
         if self._last == before:
-            tell_missing(before + 1, self._gap_upto)
+            log_missing(before + 1, self._gap_upto)
             self._last = self._gap_upto
         self.out.progress.filled += self._last - before
         return self._last - before
@@ -140,7 +140,7 @@ class Tailer:
 
     def _take(self, messages: list[bytes]) -> int:
         rows = passed = 0
-        records: list[OutRecord] = []
+        records: list[ProducerRecord] = []
         for at, data in enumerate(messages):
             if data[:1] == INSERT:
                 rows += 1
@@ -153,7 +153,7 @@ class Tailer:
                     number = int.from_bytes(data[1:5], "big")
                     raise ProtocolError(f"a row of relation {number} before its description or its Begin")
                 position, record = read(data)
-                verdict = judge(self._last, position)
+                verdict = classify_position(self._last, position)
                 if verdict is NEXT:
                     if not self.out.is_open:
                         self.out.open(self._begin.commit_ms)
@@ -186,7 +186,7 @@ class Tailer:
                     if beat.position > self._events.head_position():
                         self._wal.pass_over("beyond", "a heartbeat of a position beyond the head")
                         continue
-                    if lacks(self._last, beat.position):
+                    if has_gap(self._last, beat.position):
                         return self._hold(messages[at:], beat.position, rows)
                 self._beat = beat or self._beat
             elif isinstance(message, Change):
@@ -200,7 +200,7 @@ class Tailer:
         self._foreign.pop(relation, None)
         # Without a known position nothing would show what is passed over here.
         read = self._wal.reader(message, strict=self._last is None)
-        if isinstance(read, Foreign):
+        if isinstance(read, ForeignRelation):
             self._foreign[relation] = read
         else:
             self._readers[relation] = read
@@ -218,7 +218,7 @@ class Tailer:
         self._held, self._gap_upto = messages, gap_upto
         return rows
 
-    def _pass(self, records: list[OutRecord], rows: int) -> None:
+    def _pass(self, records: list[ProducerRecord], rows: int) -> None:
         if rows:
             assert self._last is not None
             self.out.add(records, rows, self._last)

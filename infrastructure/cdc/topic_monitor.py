@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from infrastructure.cdc.relay_checkpoint import Marks
-from infrastructure.cdc.wal_relay import beyond_this_log, known_ids, other_topics
+from infrastructure.cdc.relay_checkpoint import RelayCheckpointStore
+from infrastructure.cdc.wal_relay import beyond_this_log, known_ids, recreated_topics
 from infrastructure.event_store.log_head import read_head
 from infrastructure.kafka.admin import TopicError, ensure_topics, last_records, topic_ids
 from infrastructure.kafka.clients import bootstrap
-from infrastructure.kafka.throttled_log import ErrorLog
+from infrastructure.kafka.throttled_log import ThrottledLogger
 from infrastructure.kafka.topics import topics
-from infrastructure.postgres.restore_findings import Found, note
+from infrastructure.postgres.restore_findings import RestoreFinding, record_finding
 from infrastructure.settings.settings import Settings
 
 log = logging.getLogger("ridelog.tailer")
@@ -45,19 +45,19 @@ def check_topic(engine: Engine, bootstrap: str, topic: str, partitions: int) -> 
         "projections pass them over, other readers have to be told"
     )
     log.error("topic %s: %s; see docs/backup.md", topic, words)
-    note(engine, Found(f"topic {topic}", words, beyond, head.position))
+    record_finding(engine, RestoreFinding(f"topic {topic}", words, beyond, head.position))
 
 
-EVERY_S = 5.0
+TOPIC_CHECK_INTERVAL_S = 5.0
 
 
-class TopicWatch:
+class TopicMonitor:
     """Of the topics of all streams, against the ids that the relay's mark has noted."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
-        self._marks = Marks(engine, settings.slot_name)
-        self._errors = ErrorLog(log, "the topics cannot be looked at")
+        self._marks = RelayCheckpointStore(engine, settings.slot_name)
+        self._errors = ThrottledLogger(log, "the topics cannot be looked at")
         self._noted: dict[str, str] | None = None
 
     def look(self) -> None:
@@ -72,7 +72,7 @@ class TopicWatch:
         if found == self._noted:
             return
         mark = self._marks.read()
-        if other := other_topics(mark, found):
+        if other := recreated_topics(mark, found):
             log.warning(
                 "topics %s were made anew: they go on behind position %d; projections take what is before from the "
                 "event store",
@@ -95,7 +95,7 @@ class TopicWatch:
             ended.set()
 
     def _watch(self, ended: threading.Event) -> None:
-        while not ended.wait(EVERY_S):
+        while not ended.wait(TOPIC_CHECK_INTERVAL_S):
             try:
                 self.look()
             except (TopicError, SQLAlchemyError) as error:

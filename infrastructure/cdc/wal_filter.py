@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from uuid import UUID
 
-from infrastructure.cdc.heartbeat import Beat, ForeignHeartbeat, beat_of
+from infrastructure.cdc.heartbeat import ForeignHeartbeat, Heartbeat, parse_heartbeat
 from infrastructure.cdc.pgoutput import LogicalMessage, ProtocolError, Relation
 from infrastructure.cdc.row_to_record import RowReader, row_reader
-from infrastructure.kafka.throttled_log import ErrorLog
+from infrastructure.kafka.throttled_log import ThrottledLogger
 
 log = logging.getLogger("ridelog.tailer")
 
-WARN_EVERY_S = 3_600.0
+WARNING_INTERVAL_S = 3_600.0
 """One warning of a kind in this time: another installation in the same database sends a heartbeat every 2 s."""
 TABLE = "events"
 
@@ -26,7 +26,7 @@ class LogIdentity(NamedTuple):
     schema: str
 
 
-class Foreign(NamedTuple):
+class ForeignRelation(NamedTuple):
     """Rows that are passed over: ``what`` they are, and the ``kind`` of the warning."""
 
     kind: str
@@ -42,17 +42,19 @@ class WalFilter:
         self._ours = ours
         self._topics = topics
         self._partitions = partitions
-        self._warnings = ErrorLog(log, "the WAL has what is not of this log, it is passed over", every_s=WARN_EVERY_S)
+        self._warnings = ThrottledLogger(
+            log, "the WAL has what is not of this log, it is passed over", every_s=WARNING_INTERVAL_S
+        )
 
-    def beat(self, message: LogicalMessage) -> Beat | None:
+    def beat(self, message: LogicalMessage) -> Heartbeat | None:
         """The heartbeat of this log that a message is; None for any other message."""
         try:
-            return beat_of(message, self._ours.log_id)
+            return parse_heartbeat(message, self._ours.log_id)
         except ForeignHeartbeat as error:
             self.pass_over(f"heartbeat {error}", f"a heartbeat that is {error}, {len(message.content):,} bytes")
             return None
 
-    def reader(self, relation: Relation, *, strict: bool) -> RowReader | Foreign:
+    def reader(self, relation: Relation, *, strict: bool) -> RowReader | ForeignRelation:
         """Reads the rows of a relation; Foreign if they are passed over, as those of other tables are.
 
         The server also describes the partition of each row of ours, and sends no row under its name. Rows of our table
@@ -60,16 +62,16 @@ class WalFilter:
         shows what lacks, and it comes from the table. Where ``strict``, other columns raise ProtocolError.
         """
         if (relation.schema, relation.table) != (self._ours.schema, TABLE):
-            return Foreign("table", f"rows of the table {_shown(relation.schema)}.{_shown(relation.table)}")
+            return ForeignRelation("table", f"rows of the table {_shown(relation.schema)}.{_shown(relation.table)}")
         try:
             return row_reader(relation, self._topics, self._partitions)
         except ProtocolError:
             if strict:
                 raise
-            return Foreign("columns", "rows of events with other columns; these events are read from the table")
+            return ForeignRelation("columns", "rows of events with other columns; these events are read from the table")
 
     def pass_over(self, kind: str, what: str) -> None:
-        """Warn that ``what`` was passed over, once in WARN_EVERY_S for each ``kind``."""
+        """Warn that ``what`` was passed over, once in WARNING_INTERVAL_S for each ``kind``."""
         self._warnings.warn(kind, what)
 
 

@@ -13,18 +13,18 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from infrastructure.cdc.gap_fill import EventsTable
-from infrastructure.cdc.heartbeat import Heart
-from infrastructure.cdc.in_flight import Outflow
-from infrastructure.cdc.relay_checkpoint import Mark, MarkKeeper, Marks
+from infrastructure.cdc.heartbeat import HeartbeatSender
+from infrastructure.cdc.in_flight import InFlightTransactions
+from infrastructure.cdc.relay_checkpoint import CheckpointSaver, RelayCheckpoint, RelayCheckpointStore
 from infrastructure.cdc.replication_slot import (
     SlotState,
     SlotUnusable,
+    create_slot,
     database_identity,
     drop_slot,
     ensure_publication,
     events_schema,
     has_publication,
-    make_slot,
     slot_state,
 )
 from infrastructure.cdc.replication_stream import ReplicationStream, SlotInUse
@@ -41,29 +41,31 @@ NO_ID = "00000000-0000-0000-0000-000000000000"
 """What brokers before Kafka 2.8 give as every topic's id."""
 
 
-class Place(NamedTuple):
+class StartPosition(NamedTuple):
     """``position``: the mark to go on from, None if only the slot knows; ``words``: what happened, "" if nothing."""
 
     position: int | None
     words: str = ""
 
 
-def place(mark: Mark | None, log_id: UUID, head: int) -> Place:
+def start_position(mark: RelayCheckpoint | None, log_id: UUID, head: int) -> StartPosition:
     """Where the topic stands in the log that is in the database now (invariant 14)."""
     if mark is None:
-        return Place(None)
+        return StartPosition(None)
     if mark.log_id != log_id:
-        return Place(0, f"the log {mark.log_id} was replaced by {log_id}: the topic goes on with the new one's start")
+        return StartPosition(
+            0, f"the log {mark.log_id} was replaced by {log_id}: the topic goes on with the new one's start"
+        )
     if mark.position > head:
-        return Place(
+        return StartPosition(
             head,
             f"the log ends at position {head}, before the mark {mark.position}: it was restored without its mark, "
             "and the topic goes on from its end",
         )
-    return Place(mark.position)
+    return StartPosition(mark.position)
 
 
-def slot_fault(state: SlotState | None, mark: Mark | None, slot: str, head: int) -> str:
+def slot_fault(state: SlotState | None, mark: RelayCheckpoint | None, slot: str, head: int) -> str:
     """What befell the slot since it was left, "" if nothing. ``head``: the last position of the log.
 
     A slot that stands higher than was noted was made or moved by somebody else, and may miss events. Not so while the
@@ -79,11 +81,11 @@ def slot_fault(state: SlotState | None, mark: Mark | None, slot: str, head: int)
     return ""
 
 
-def must_be_made(state: SlotState | None) -> bool:
+def needs_creation(state: SlotState | None) -> bool:
     return state is None or state.is_lost
 
 
-def other_topics(mark: Mark | None, found: Mapping[str, str]) -> list[str]:
+def recreated_topics(mark: RelayCheckpoint | None, found: Mapping[str, str]) -> list[str]:
     """Topics that bear an id other than the one noted: deleted and made again, or of another broker."""
     known = mark.topics if mark is not None else {}
     return sorted(name for name, one in found.items() if known.get(name, one) != one)
@@ -110,10 +112,10 @@ log = logging.getLogger("ridelog.tailer")
 class WalRelay:
     """A tailer with its heart, on a slot that no other has."""
 
-    def __init__(self, tailer: Tailer, heart: Heart) -> None:
+    def __init__(self, tailer: Tailer, heart: HeartbeatSender) -> None:
         self._tailer = tailer
         self._heart = heart
-        self.out: Outflow = tailer.out
+        self.out: InFlightTransactions = tailer.out
 
     def step(self, timeout_s: float) -> int:
         """As ``Tailer.step``."""
@@ -131,7 +133,7 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
         state = slot_state(connection, settings.slot_name)
         is_new = not has_publication(connection, settings.publication_name)
     # After the slot: its owner stores before it confirms, so an older mark would look like a slot that was moved on.
-    marks = Marks(engine, settings.slot_name)
+    marks = RelayCheckpointStore(engine, settings.slot_name)
     mark = marks.read()
     if state is not None and mark is None and (state.active or is_new):
         # A tailer of this log makes its publication, stores its mark and then makes the slot. To wait for this slot
@@ -143,17 +145,17 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
     if state is not None and state.active:
         raise SlotInUse(f"replication slot {settings.slot_name} is active")
     ensure_publication(engine, settings.publication_name)
-    at = place(mark, head.log_id, head.position)
+    at = start_position(mark, head.log_id, head.position)
     fault = slot_fault(state, mark, settings.slot_name, head.position)
     # What a slot still holds of a log that was replaced or set back has the same positions, and other events.
-    made = must_be_made(state) or bool(at.words)
+    made = needs_creation(state) or bool(at.words)
     if made:
         # Dropped, then marked, then made, so that a death in between is seen: a slot without a mark is taken for one
         # that was always read, and a mark of this log for one whose slot holds this log.
         if state is not None:
             drop_slot(engine, settings.slot_name)
         marks.begin(head.log_id, at.position or 0)
-        make_slot(engine, settings.slot_name)
+        create_slot(engine, settings.slot_name)
     if made or fault:
         metrics.SLOT_MADE_AT.labels(_why(mark is None, state, bool(at.words))).set(time.time())
     if fault or at.words:
@@ -204,20 +206,20 @@ def wal_relay(
     stream = _replication_stream(settings, engine)
     try:
         # Read only now: the tailer before us moved it to its last moment.
-        marks = Marks(engine, settings.slot_name)
+        marks = RelayCheckpointStore(engine, settings.slot_name)
         mark = marks.read()
         with engine.connect() as connection:
             head = read_head(connection)
             schema = events_schema(connection)
-        position = place(mark, head.log_id, head.position).position
+        position = start_position(mark, head.log_id, head.position).position
         publisher = make_publisher(settings)
         try:
-            heart = Heart(engine, took)
+            heart = HeartbeatSender(engine, took)
             tailer = Tailer(
                 stream,
-                Outflow(publisher, position),
+                InFlightTransactions(publisher, position),
                 EventsTable(engine, topics(settings), settings.topic_partitions),
-                MarkKeeper(functools.partial(marks.keep, head.log_id)),
+                CheckpointSaver(functools.partial(marks.keep, head.log_id)),
                 WalFilter(LogIdentity(head.log_id, schema), topics(settings), settings.topic_partitions),
                 heart.arrived,
             )

@@ -14,8 +14,8 @@ from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
     from domain.event_store import OrderBroken
-    from infrastructure.imports.csv_reader import Source
-    from infrastructure.imports.report import Books
+    from infrastructure.imports.csv_reader import CsvSource
+    from infrastructure.imports.report import ImportReport
 
 BATCH = 10_000
 """Pings in one transaction: what it costs beside its rows is then nothing, and the log's lock is held for a moment."""
@@ -31,24 +31,24 @@ class BackfillOptions(NamedTuple):
     as_json: bool
 
 
-def backfill(sources: Sequence[Source], options: BackfillOptions) -> None:
+def backfill(sources: Sequence[CsvSource], options: BackfillOptions) -> None:
     """Sort all rows by reception and record them. Raises UserError, typer.Exit."""
     from eventsourcing.persistence import PersistenceError
 
     from domain.event_store import OrderBroken
     from infrastructure.cli.error_handling import interruptible
     from infrastructure.cli.import_report import finish
-    from infrastructure.imports.report import Books, Rejects
-    from infrastructure.processes.runtime import tame_collector
+    from infrastructure.imports.report import ImportReport, RejectFile
+    from infrastructure.processes.runtime import tune_gc
     from infrastructure.schema_registry.client import RegistryUnavailable
-    from projections.core.ports import PortUnavailable, Refused
+    from projections.core.ports import PortUnavailable, SinkRejected
 
     began = time.monotonic()
     interrupted = ""
-    tame_collector()
+    tune_gc()
     with ExitStack() as stack:
-        writer = stack.enter_context(Rejects(options.rejects, sources)) if options.rejects else None
-        books = Books(sources, writer)
+        writer = stack.enter_context(RejectFile(options.rejects, sources)) if options.rejects else None
+        books = ImportReport(sources, writer)
         try:
             with interruptible():
                 _run(sources, options, books)
@@ -56,7 +56,7 @@ def backfill(sources: Sequence[Source], options: BackfillOptions) -> None:
             interrupted = "repeat the import with --resume to finish it, nothing is recorded twice"
         except OrderBroken as error:
             raise UserError(f"{_broken(error, options.resume)} {_so_far(books)}") from error
-        except (PersistenceError, PortUnavailable, Refused, RegistryUnavailable) as error:
+        except (PersistenceError, PortUnavailable, SinkRejected, RegistryUnavailable) as error:
             raise UserError(
                 f"the event store failed: {error}; repeat the import with --resume, nothing is recorded twice "
                 f"{_so_far(books)}"
@@ -64,11 +64,11 @@ def backfill(sources: Sequence[Source], options: BackfillOptions) -> None:
     finish(books.tally, books.examples, time.monotonic() - began, options.as_json, interrupted)
 
 
-def _run(sources: Sequence[Source], options: BackfillOptions, books: Books) -> None:
+def _run(sources: Sequence[CsvSource], options: BackfillOptions, books: ImportReport) -> None:
     from infrastructure.cli.progress import Reporter
     from infrastructure.event_store.recorder import now_ms
     from infrastructure.imports.backfill import open_history, record_sorted, sort_rows
-    from infrastructure.imports.external_sort import Sorter
+    from infrastructure.imports.external_sort import ExternalSorter
     from infrastructure.settings.settings import Settings
 
     with (
@@ -78,7 +78,7 @@ def _run(sources: Sequence[Source], options: BackfillOptions, books: Books) -> N
         if not options.resume:
             # Before the sorting, which may take long.
             history.refuse_unless_empty()
-        sorter = Sorter(Path(directory))
+        sorter = ExternalSorter(Path(directory))
         try:
             with Reporter("sort", "rows", sum(source.path.stat().st_size for source in sources)) as shown:
                 try:
@@ -116,7 +116,7 @@ def _moment(ms: int) -> str:
     return utc_datetime(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _so_far(books: Books) -> str:
+def _so_far(books: ImportReport) -> str:
     from infrastructure.cli.import_report import counted
 
     return f"(so far: {counted(books.tally)})"

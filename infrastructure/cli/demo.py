@@ -13,23 +13,25 @@ import typer
 from rich.table import Table
 
 from infrastructure.cli.output import cell, echo, echo_lines
-from infrastructure.client.messages import Speed
+from infrastructure.client.messages import SpeedAnswer
 from infrastructure.errors import UserError
-from infrastructure.simulator.riders import Rider
+from infrastructure.simulator.riders import SimulatedRider
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from infrastructure.cli.demo_server import DemoServer
     from infrastructure.client.client import RidelogClient
-    from infrastructure.client.messages import Speed
+    from infrastructure.client.messages import SpeedAnswer
     from infrastructure.supervision.signals import StopSignals
 
 
 COLOURS = {"fresh": "green", "stale": "yellow", "expired": "red"}
 
 
-def speed_table(riders: Sequence[str], truths: Mapping[str, Rider], speeds: Mapping[str, Speed], title: str) -> Table:
+def speed_table(
+    riders: Sequence[str], truths: Mapping[str, SimulatedRider], speeds: Mapping[str, SpeedAnswer], title: str
+) -> Table:
     """One row a rider; the truth is that of the newest ping sent. Dashes: not known yet."""
     table = Table(title=cell(title), title_justify="left", title_style="bold")
     table.add_column("rider")
@@ -143,7 +145,7 @@ def _show(
 
     from infrastructure.cli.demo import speed_table, what_to_try
     from infrastructure.client.client import RidelogClient
-    from infrastructure.simulator.fleet import Background, fleet_uploads, rider_ids
+    from infrastructure.simulator.fleet import BackgroundFleet, fleet_uploads, rider_ids
     from infrastructure.simulator.phone import Day, PhoneModel
 
     day = Day(str(seed), time.time_ns() // 1_000_000, math.inf, phone=PhoneModel(every_s=every, **GAPS))
@@ -151,7 +153,7 @@ def _show(
     reader = RidelogClient(server.url, patience_s=READ_PATIENCE_S, first_patience_s=READ_PATIENCE_S)
     ends = "Ctrl-C ends it" if live or lasts is None else f"ends after {lasts:.0f} s"
     echo_lines(what_to_try(server.url).split("\n"))
-    with reader, RidelogClient(server.url) as writer, Background(fleet_uploads(riders, day), writer) as simulation:
+    with reader, RidelogClient(server.url) as writer, BackgroundFleet(fleet_uploads(riders, day), writer) as simulation:
         seen: set[str] = set()
 
         def table() -> Table:
@@ -189,8 +191,8 @@ def _repeat(show: Callable[[], None], signals: StopSignals, every_s: float, last
         turn = max(turn + 1, int((time.monotonic() - began) / every_s))
 
 
-def _read(reader: RidelogClient, riders: list[str]) -> tuple[dict[str, Speed], str]:
-    found: dict[str, Speed] = {}
+def _read(reader: RidelogClient, riders: list[str]) -> tuple[dict[str, SpeedAnswer], str]:
+    found: dict[str, SpeedAnswer] = {}
     for rider in riders:
         try:
             speed = reader.speed(rider)

@@ -12,7 +12,7 @@ from typing import Self
 
 import httpx
 
-from infrastructure.embedded.child_process import Child, Spec
+from infrastructure.embedded.child_process import ChildProcess, ProcessSpec
 from infrastructure.embedded.data_dir import make_private_directory
 from infrastructure.embedded.server import free_port
 from infrastructure.errors import UserError
@@ -38,8 +38,8 @@ class DemoServer:
         self.log_path = self._data_dir / "logs" / "serve.log"
         command = [sys.executable, str(APP), "serve", "--host", "127.0.0.1", "--port", str(port)]
         self._log_began = self.log_path.stat().st_size if self.log_path.exists() else 0
-        self._child = Child(
-            Spec(
+        self._child = ChildProcess(
+            ProcessSpec(
                 "serve",
                 [*command, "--data-dir", str(self._data_dir)],
                 self.log_path,

@@ -44,8 +44,7 @@ def advice(error: Exception) -> str | None:
     from infrastructure.schema_registry.client import RegistryUnavailable
     from infrastructure.schema_registry.compatibility import InvalidSchema
     from infrastructure.schema_registry.errors import Incompatible
-    from projections.core.ports import PortUnavailable, Refused
-    from projections.core.shard_processor import LostRace
+    from projections.core.ports import FenceConflict, PortUnavailable, SinkRejected
     from projections.core.shard_writer import BrokenFold
     from projections.core.state_codec import BrokenState
     from projections.rebuild.catch_up import LogHasHoles
@@ -54,8 +53,8 @@ def advice(error: Exception) -> str | None:
     match error:
         case (
             PortUnavailable()
-            | Refused()
-            | LostRace()
+            | SinkRejected()
+            | FenceConflict()
             | WorkerFailed()
             | BrokenFold()
             | BrokenState()

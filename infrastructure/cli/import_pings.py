@@ -82,9 +82,9 @@ def import_pings(
     from infrastructure.cli.error_handling import interruptible
     from infrastructure.cli.import_report import counted, finish
     from infrastructure.cli.progress import Reporter
-    from infrastructure.imports.csv_reader import Row, open_source, rows
-    from infrastructure.imports.importer import Importer, Pacer, Plan
-    from infrastructure.imports.report import Rejects
+    from infrastructure.imports.csv_reader import ImportRow, open_source, rows
+    from infrastructure.imports.importer import Importer, ImportPlan, Pacer
+    from infrastructure.imports.report import RejectFile
 
     if speedup == 0.0:
         raise typer.BadParameter("--speedup must be more than 0")
@@ -104,10 +104,10 @@ def import_pings(
     with ExitStack() as stack:
         reporter = stack.enter_context(Reporter("import", "rows", total))
         client = stack.enter_context(connect(url, data_dir, token, reporter.note))
-        writer = stack.enter_context(Rejects(rejects, sources)) if rejects else None
+        writer = stack.enter_context(RejectFile(rejects, sources)) if rejects else None
         done_bytes = 0
 
-        def all_rows() -> Iterator[Row]:
+        def all_rows() -> Iterator[ImportRow]:
             nonlocal done_bytes
             before = 0
             for source in sources:
@@ -121,7 +121,7 @@ def import_pings(
 
         importer = Importer(
             client.post_encoded,
-            Plan(batch or 1_000, concurrency, Pacer(speedup, time.monotonic, latest_ms) if speedup else None),
+            ImportPlan(batch or 1_000, concurrency, Pacer(speedup, time.monotonic, latest_ms) if speedup else None),
             pause=time.sleep,
             rejects=writer,
             on_batch=lambda tally: reporter.update(done_bytes, tally.rows),

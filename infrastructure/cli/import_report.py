@@ -12,10 +12,10 @@ from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
-    from infrastructure.imports.report import Examples, Tally
+    from infrastructure.imports.report import ImportTally, RejectExamples
 
 
-def finish(tally: Tally, examples: Examples, seconds: float, as_json: bool, interrupted: str) -> None:
+def finish(tally: ImportTally, examples: RejectExamples, seconds: float, as_json: bool, interrupted: str) -> None:
     """Tell it all. ``interrupted`` says how to go on after an interrupt, "" if there was none.
 
     Raises UserError if every row was rejected or one has no verdict, typer.Exit after an interrupt.
@@ -35,12 +35,12 @@ def finish(tally: Tally, examples: Examples, seconds: float, as_json: bool, inte
         echo(f"hint: {hint}", err=True)
 
 
-def counted(tally: Tally) -> str:
+def counted(tally: ImportTally) -> str:
     """The books in a few words, for an error that comes in between."""
     return f"{tally.accepted:,} accepted, {tally.duplicates:,} duplicates, {tally.rejected.total():,} rejected"
 
 
-def _tell(tally: Tally, seconds: float, as_json: bool) -> None:
+def _tell(tally: ImportTally, seconds: float, as_json: bool) -> None:
     rate = tally.rows / max(seconds, 1e-3)
     if as_json:
         echo(json.dumps(tally.summary() | {"seconds": round(seconds, 3), "rows_per_second": round(rate, 1)}))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from infrastructure.backends import World
-    from projections.core.parked_keys import Retried
+    from projections.core.parked_keys import RetryOutcome
 
 commands = typer.Typer(
     help="Keys that are held back at an event which cannot be folded; everything else goes on.", no_args_is_help=True
@@ -151,7 +151,7 @@ def login_name(ask: Callable[[], str] | None = None) -> str:
         raise typer.BadParameter("--who must say who decides this: the system knows no name of this user") from error
 
 
-def _tell(done: dict[str, dict[int, Retried]], as_json: bool) -> None:
+def _tell(done: dict[str, dict[int, RetryOutcome]], as_json: bool) -> None:
     if as_json:
         _print_json(
             [

@@ -11,18 +11,18 @@ import typer
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
 from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
-from projections.rebuild.rebuild import Outcome, ParkedKey
+from projections.rebuild.rebuild import RebuildOutcome, RebuildParkedKey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from projections.rebuild.rebuild import Outcome, Rebuild
+    from projections.rebuild.rebuild import Rebuild, RebuildOutcome
 
 
 SHOWN_PARKED = 50
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
+def document(outcome: RebuildOutcome) -> dict[str, Any]:
     """As ``--json`` prints it."""
     return {
         "projection": outcome.live.projection,
@@ -35,7 +35,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def lines(outcome: Outcome) -> Iterator[str]:
+def lines(outcome: RebuildOutcome) -> Iterator[str]:
     """What a person reads, ending with what to do next."""
     found = outcome.comparison
     if found is not None:
@@ -54,11 +54,11 @@ def lines(outcome: Outcome) -> Iterator[str]:
     yield _verdict(outcome)
 
 
-def _parked(one: ParkedKey) -> str:
+def _parked(one: RebuildParkedKey) -> str:
     return f"  {one.key}: position {one.mark.position}, version {one.mark.version}, {one.mark.kind}: {one.mark.reason}"
 
 
-def _verdict(outcome: Outcome) -> str:
+def _verdict(outcome: RebuildOutcome) -> str:
     name, new, live = outcome.live.projection, outcome.new.number, outcome.live.number
     digest = outcome.comparison.digest if outcome.comparison is not None else ""
     return {
@@ -116,12 +116,12 @@ def rebuild_projection(
     Works beside a running `serve` or without one. Exits with 1 unless it switched (or, with --verify-only, found
     both equal).
     """
-    from projections.rebuild.rebuild import NotAccepted
+    from projections.rebuild.rebuild import DigestMismatch
 
-    def run(rebuild: Rebuild) -> Outcome:
+    def run(rebuild: Rebuild) -> RebuildOutcome:
         try:
             return rebuild.run(accept=accept_differences, live_is_damaged=live_is_damaged, verify_only=verify_only)
-        except NotAccepted as error:
+        except DigestMismatch as error:
             raise UserError(str(error)) from error
 
     _with_rebuild(name, data_dir, workers, as_json, run)
@@ -136,7 +136,7 @@ def rollback_projection(name: NameArgument, data_dir: DataDirOption = None, as_j
 
 
 def _with_rebuild(
-    name: str, data_dir: Path | None, workers: int, as_json: bool, act: Callable[[Rebuild], Outcome]
+    name: str, data_dir: Path | None, workers: int, as_json: bool, act: Callable[[Rebuild], RebuildOutcome]
 ) -> None:
     import msgspec
 
@@ -148,7 +148,7 @@ def _with_rebuild(
     from infrastructure.operations.rebuild import rebuilding
     from infrastructure.settings.settings import Settings
     from projections.rebuild.generations import NotSwitched
-    from projections.rebuild.rebuild import Nothing
+    from projections.rebuild.rebuild import NoGenerationToRollBackTo
 
     projection = projection_named(name)
     # Races with the service's worker are lost and won by the dozen here, and say nothing to the person who looks on.
@@ -166,7 +166,7 @@ def _with_rebuild(
 
             with rebuilding(served, projection, workers=workers, show=show, tell=shown.note) as rebuild:
                 outcome = act(rebuild)
-    except (Nothing, NotSwitched) as error:
+    except (NoGenerationToRollBackTo, NotSwitched) as error:
         raise UserError(str(error)) from error
     if as_json:
         echo(msgspec.json.encode(document(outcome)))

@@ -85,13 +85,13 @@ def replay(
     from infrastructure.backends import projection_named
     from infrastructure.cli import replay_output as show
     from infrastructure.cli.progress import progress
-    from infrastructure.replay.queries import Asked
+    from infrastructure.replay.queries import ReplayQuery
 
     _refuse_nonsense(key, explain, steps, diff, plot, out)
     chosen = projection_named(projection)
     as_of = _as_of(at, axis, position)
     with _store(data_dir) as (settings, store):
-        asked = Asked(settings, store, chosen, as_of, allow_expired, workers, progress)
+        asked = ReplayQuery(settings, store, chosen, as_of, allow_expired, workers, progress)
         if explain:
             show.explained(asked.explain(_needed(key)), as_json)
         elif steps is not None:

@@ -17,9 +17,9 @@ from domain.timestamps import utc_datetime
 from infrastructure.cli.output import cell, echo
 
 if TYPE_CHECKING:
-    from infrastructure.replay.all_keys import Everything
-    from infrastructure.replay.diff import Found
-    from projections.replay.diff import Since
+    from infrastructure.replay.all_keys import FullReplay
+    from infrastructure.replay.diff import DiffFindings
+    from projections.replay.diff import DifferenceStart
 
 SHOWN = 50
 
@@ -39,7 +39,7 @@ def one(document: dict[str, Any], as_json: bool) -> None:
         echo(f"parked: {document['parked']}")
 
 
-def everything(found: Everything, as_json: bool) -> None:
+def everything(found: FullReplay, as_json: bool) -> None:
     """All keys: the rows themselves, or where they were written."""
     if as_json:
         rows = {} if found.files else {name: list(found.rows(name)) for name in found.tables}
@@ -96,7 +96,7 @@ def stepped(document: dict[str, Any], as_json: bool) -> None:
     )
 
 
-def differing(found: Found, as_json: bool) -> None:
+def differing(found: DiffFindings, as_json: bool) -> None:
     """The difference of two replays."""
     difference = found.difference
     if as_json:
@@ -137,11 +137,11 @@ def _side(row: Mapping[str, Any] | None, name: str) -> str:
     return "nothing" if row is None else "null" if row[name] is None else _cell(row[name])
 
 
-def _since_document(since: Since | None) -> dict[str, Any] | None:
+def _since_document(since: DifferenceStart | None) -> dict[str, Any] | None:
     return None if since is None else since._asdict()
 
 
-def _since_words(since: Since | None) -> str:
+def _since_words(since: DifferenceStart | None) -> str:
     if since is None:
         return ""
     if since.side == "before":

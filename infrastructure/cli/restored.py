@@ -33,7 +33,7 @@ def restored(
     from infrastructure.backends import NEEDS, open_world
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import servers_for
-    from infrastructure.operations.restore_check import not_of_this_log
+    from infrastructure.operations.restore_check import shards_of_another_log
     from infrastructure.postgres import restore_findings as restores
     from infrastructure.settings.settings import Settings
 
@@ -42,11 +42,11 @@ def restored(
         servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
         open_world(settings) as world,
     ):
-        left = not_of_this_log(world)
+        left = shards_of_another_log(world)
         with world.engine.connect() as connection:
-            found = restores.read(connection)
+            found = restores.read_findings(connection)
         if accept and not left:
-            restores.accept(world.engine)
+            restores.accept_findings(world.engine)
     if as_json:
         document = {
             "found": [one._asdict() for one in found],

@@ -50,7 +50,7 @@ def serve(
     from infrastructure.kafka.topics import ensure_topics
     from infrastructure.observability.logging import configure
     from infrastructure.settings.settings import Settings
-    from infrastructure.supervision.serve import Parts
+    from infrastructure.supervision.serve import ServeParts
     from infrastructure.supervision.serve import serve as run
     from infrastructure.supervision.service_commands import commands_for
 
@@ -61,7 +61,7 @@ def serve(
     configure(settings.log_level, settings.log_format, "serve")
     run(
         settings,
-        Parts(lambda ready: commands_for(ready, chosen), ensure_topics, announce),
+        ServeParts(lambda ready: commands_for(ready, chosen), ensure_topics, announce),
         allow_open_broker=allow_open_broker,
     )
 

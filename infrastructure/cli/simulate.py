@@ -51,7 +51,7 @@ def simulate(
     """
     from infrastructure.cli.error_handling import interruptible
     from infrastructure.cli.progress import Reporter
-    from infrastructure.simulator.fleet import Runner, Totals, fleet_uploads
+    from infrastructure.simulator.fleet import FleetRunner, FleetTotals, fleet_uploads
     from infrastructure.simulator.phone import Day, PhoneModel
     from infrastructure.simulator.riders import City
 
@@ -67,10 +67,10 @@ def simulate(
     began = time.monotonic()
     with Reporter("simulate", "pings", seconds) as reporter, connect(url, data_dir, token, reporter.note) as client:
 
-        def on_request(totals: Totals, simulated_s: float) -> None:
+        def on_request(totals: FleetTotals, simulated_s: float) -> None:
             reporter.update(simulated_s, totals.sent, f"{totals.accepted:,} accepted")
 
-        runner = Runner(client.post_pings, on_request)
+        runner = FleetRunner(client.post_pings, on_request)
         # Ctrl-C is the usual end of a run without --duration: what was sent is told all the same.
         with suppress(KeyboardInterrupt), interruptible():
             try:

@@ -12,10 +12,10 @@ import typer
 from infrastructure.cli.options import DataDirOption, JsonOption
 from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
-from projections.parity.audit import Findings
+from projections.parity.audit import AuditFindings
 
 
-def lines(name: str, found: Findings, seconds: float) -> list[str]:
+def lines(name: str, found: AuditFindings, seconds: float) -> list[str]:
     """Totals by verdict, and examples of what differs."""
     if not found.reads:
         return [f"nothing to check: no served reads of {name} are on record (settings served_reads_share, --since)"]
@@ -27,7 +27,7 @@ def lines(name: str, found: Findings, seconds: float) -> list[str]:
     return told + found.examples
 
 
-def advice(name: str, found: Findings, generation: int | None, on_record: int) -> str:
+def advice(name: str, found: AuditFindings, generation: int | None, on_record: int) -> str:
     """One line that says what to do; "" if nothing is wrong. ``on_record``: mismatches of the active generation."""
     what = (
         f"{found.totals['different']:,} answers and {found.wrong_checkpoints:,} checkpoints were not what the log says"
@@ -45,7 +45,7 @@ def advice(name: str, found: Findings, generation: int | None, on_record: int) -
     return ""
 
 
-def document(name: str, found: Findings, seconds: float, generation: int | None, on_record: int) -> dict[str, Any]:
+def document(name: str, found: AuditFindings, seconds: float, generation: int | None, on_record: int) -> dict[str, Any]:
     """The same as JSON."""
     return {
         "projection": name,
@@ -93,7 +93,7 @@ def verify_parity(
     from infrastructure.cli.progress import Reporter
     from infrastructure.cli.verify_parity import advice, document, lines
     from infrastructure.embedded.stack import servers_for
-    from infrastructure.operations.verify_parity import NEEDS, open_evidence, verify
+    from infrastructure.operations.verify_parity import NEEDS, open_parity_evidence, verify
     from infrastructure.settings.settings import Settings
     from infrastructure.timestamps import time_or_ago_ms
 
@@ -110,7 +110,7 @@ def verify_parity(
     with (
         expected_as_user_error(),
         servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
-        open_evidence(settings, projection) as here,
+        open_parity_evidence(settings, projection) as here,
         Reporter(f"verify {name}", "reads", 1.0) as shown,
     ):
         count = here.reads.count(since_ms)

@@ -15,37 +15,37 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from infrastructure.client.messages import Ping, Receipt, Speed, body, encode, read_receipt, read_speed, split
+from infrastructure.client.messages import Ping, PostReceipt, SpeedAnswer, body, encode, read_receipt, read_speed, split
 from infrastructure.embedded.data_dir import read_run_info
 from infrastructure.errors import UserError
 from infrastructure.settings.addresses import http_address
 from infrastructure.settings.redaction import remember
 
 RETRIED = frozenset({408, 429, 502, 503, 504})
-FIRST_S = 0.1
-LONGEST_S = 5.0
-LONGEST_ASKED_S = 30.0
+FIRST_RETRY_DELAY_S = 0.1
+MAX_RETRY_DELAY_S = 5.0
+MAX_RETRY_AFTER_S = 30.0
 
 
-def pause_s(attempt: int, retry_after: str | None, chance: float) -> float:
+def retry_delay_s(attempt: int, retry_after: str | None, chance: float) -> float:
     """Seconds to wait after the failed ``attempt`` (from 0); ``chance`` in [0, 1) spreads clients that failed together.
 
-    What the server asks for in Retry-After (seconds) is honoured up to LONGEST_ASKED_S; else the pause doubles
+    What the server asks for in Retry-After (seconds) is honoured up to MAX_RETRY_AFTER_S; else the pause doubles
     from FIRST_S to LONGEST_S.
     """
-    asked = asked_s(retry_after)
+    asked = retry_after_s(retry_after)
     if asked is not None:
-        return asked + FIRST_S * chance
-    return float(min(LONGEST_S, FIRST_S * 2 ** min(attempt, 16))) * (0.5 + 0.5 * chance)
+        return asked + FIRST_RETRY_DELAY_S * chance
+    return float(min(MAX_RETRY_DELAY_S, FIRST_RETRY_DELAY_S * 2 ** min(attempt, 16))) * (0.5 + 0.5 * chance)
 
 
-def asked_s(retry_after: str | None) -> float | None:
+def retry_after_s(retry_after: str | None) -> float | None:
     """Seconds of a Retry-After header; None without one or in its other form, a date."""
     try:
         seconds = float(retry_after or "")
     except ValueError:
         return None
-    return min(LONGEST_ASKED_S, max(0.0, seconds)) if math.isfinite(seconds) else None
+    return min(MAX_RETRY_AFTER_S, max(0.0, seconds)) if math.isfinite(seconds) else None
 
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -59,10 +59,10 @@ def server_url(given: str | None, data_dir: Path) -> str:
     return DEFAULT_URL if info is None else info.http_url
 
 
-PATIENCE_S = 60.0
+REQUEST_TIMEOUT_S = 60.0
 """How long one request is sent again: longer than a restart of any part of ridelog takes."""
 
-FIRST_PATIENCE_S = 5.0
+FIRST_CONNECT_TIMEOUT_S = 5.0
 """The same before the server has ever answered: then the address is more likely wrong than the server busy."""
 
 
@@ -74,8 +74,8 @@ class RidelogClient:
         url: str,
         token: str | None = None,
         *,
-        patience_s: float = PATIENCE_S,
-        first_patience_s: float = FIRST_PATIENCE_S,
+        patience_s: float = REQUEST_TIMEOUT_S,
+        first_patience_s: float = FIRST_CONNECT_TIMEOUT_S,
         on_retry: Callable[[str], None] = lambda reason: None,
     ) -> None:
         """``url`` such as http://127.0.0.1:8000; ``on_retry`` hears, in words, why a request is sent again."""
@@ -100,23 +100,23 @@ class RidelogClient:
             trust_env=httpx.URL(url).host not in {"127.0.0.1", "::1", "localhost"},
         )
 
-    def post_pings(self, pings: Sequence[Ping]) -> Receipt:
+    def post_pings(self, pings: Sequence[Ping]) -> PostReceipt:
         """Record pings; see ``post_encoded``."""
         return self.post_encoded([encode(ping) for ping in pings])
 
-    def post_encoded(self, items: Sequence[bytes]) -> Receipt:
+    def post_encoded(self, items: Sequence[bytes]) -> PostReceipt:
         """Record encoded pings, in as many requests as the limits ask for.
 
         Returns one receipt for all. Raises UserError if the server refuses or stays away: pings of this call may
         then be recorded or not, and it is safe to send them again.
         """
-        receipt, sent = Receipt(), 0
+        receipt, sent = PostReceipt(), 0
         for part in split(items):
             receipt = receipt.then(self._post_part(part), sent)
             sent += len(part)
         return receipt
 
-    def speed(self, rider_id: str, *, allow_expired: bool = False) -> Speed | None:
+    def speed(self, rider_id: str, *, allow_expired: bool = False) -> SpeedAnswer | None:
         """The rider's speed, None for an unknown rider. Raises UserError if the server refuses or stays away."""
         query = "?allow_expired=true" if allow_expired else ""
         answer = self._send("GET", f"/riders/{quote(rider_id, safe='')}/speed{query}", None)
@@ -143,7 +143,7 @@ class RidelogClient:
     ) -> None:
         self.close()
 
-    def _post_part(self, items: Sequence[bytes]) -> Receipt:
+    def _post_part(self, items: Sequence[bytes]) -> PostReceipt:
         answer = self._send("POST", "/pings", body(items))
         if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and len(items) > 1:
             # This server's limits are set lower than the usual ones.
@@ -170,7 +170,7 @@ class RidelogClient:
             except httpx.TransportError as error:
                 reason = str(error) or type(error).__name__
             patience = self._patience_s if self._answered else self._first_patience_s
-            pause = pause_s(attempt, retry_after, random.random())
+            pause = retry_delay_s(attempt, retry_after, random.random())
             tried = time.monotonic() - began
             if tried + pause > patience:
                 hint = "send again later, pings are recorded once" if self._answered else "is `serve` running there?"

@@ -22,7 +22,7 @@ class Rejection(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class PostReceipt(msgspec.Struct, frozen=True):
     """The answer to one batch: every ping of it is accepted, a duplicate or rejected.
 
     ``position`` is the highest in the log of the accepted and the duplicates, None without any.
@@ -33,11 +33,11 @@ class Receipt(msgspec.Struct, frozen=True):
     rejected: list[Rejection] = []
     position: int | None = None
 
-    def then(self, other: Receipt, offset: int) -> Receipt:
+    def then(self, other: PostReceipt, offset: int) -> PostReceipt:
         """One receipt for two consecutive parts of a batch; ``offset`` pings come before those of ``other``."""
         moved = [Rejection(item.index + offset, item.code, item.detail) for item in other.rejected]
         positions = [position for position in (self.position, other.position) if position is not None]
-        return Receipt(
+        return PostReceipt(
             self.accepted + other.accepted,
             self.duplicates + other.duplicates,
             [*self.rejected, *moved],
@@ -45,7 +45,7 @@ class Receipt(msgspec.Struct, frozen=True):
         )
 
 
-class Speed(msgspec.Struct, frozen=True, kw_only=True):
+class SpeedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of ``GET /riders/{rider_id}/speed``; metres per second, degrees, milliseconds."""
 
     rider_id: str
@@ -63,18 +63,18 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
 
 
-def read_receipt(body: bytes, sent: int) -> Receipt:
+def read_receipt(body: bytes, sent: int) -> PostReceipt:
     """The receipt for ``sent`` pings. Raises UserError unless it accounts for each of them."""
-    receipt = _read(body, Receipt)
+    receipt = _read(body, PostReceipt)
     told = receipt.accepted + receipt.duplicates + len(receipt.rejected)
     if told != sent or any(not 0 <= item.index < sent for item in receipt.rejected):
         raise UserError(f"the server accounts for {told} of {sent} pings; is --url that of ridelog?")
     return receipt
 
 
-def read_speed(body: bytes) -> Speed:
+def read_speed(body: bytes) -> SpeedAnswer:
     """The speed. Raises UserError on an answer of another form."""
-    return _read(body, Speed)
+    return _read(body, SpeedAnswer)
 
 
 def _read(body: bytes, kind: type[T]) -> T:

@@ -24,14 +24,14 @@ _USUAL = re.compile(r'\S+\s+(?:TRACE|DEBUG|INFO)\s|\{.*"level": "(?:debug|info)"
 _nursery = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nursery")
 
 
-class User(NamedTuple):
+class ProcessUser(NamedTuple):
     """Whom a child runs as."""
 
     uid: int
     gid: int
 
 
-class Spec(NamedTuple):
+class ProcessSpec(NamedTuple):
     """How to start a child. ``env`` is all of its environment; ``death_signal``: on our death."""
 
     name: str
@@ -39,17 +39,17 @@ class Spec(NamedTuple):
     log_path: Path
     env: Mapping[str, str]
     cwd: Path
-    user: User | None = None
+    user: ProcessUser | None = None
     death_signal: Signals = SIGKILL
 
 
-class Child:
+class ChildProcess:
     """One running (or ended) process, started on construction. Raises OSError if it cannot be started.
 
     ``log_began``: where in its log file its own lines begin, after those of the processes before it.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: ProcessSpec) -> None:
         self.spec = spec
         self._popen, self.log_began = _nursery.submit(_spawn, spec).result()
 
@@ -115,7 +115,7 @@ def until(deadline: float, every_s: float = 0.02) -> bool:
     return True
 
 
-def _spawn(spec: Spec) -> tuple[subprocess.Popen[bytes], int]:
+def _spawn(spec: ProcessSpec) -> tuple[subprocess.Popen[bytes], int]:
     uid, gid = spec.user or (-1, -1)
     launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
     launch += [str(int(spec.death_signal)), str(uid), str(gid), *spec.command]

@@ -13,7 +13,7 @@ from typing import Self
 
 import msgspec
 
-from infrastructure.embedded.process_identity import start_mark
+from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.errors import UserError
 
 
@@ -112,7 +112,7 @@ def read_run_info(path: Path) -> RunInfo | None:
             f"what runs in the data directory {path} is not trusted: {error}; run the command as its user, "
             "or name the server (--url, RIDELOG_POSTGRES_URL, …) or another --data-dir"
         ) from error
-    return info if start_mark(info.pid) == info.mark else None
+    return info if process_start_id(info.pid) == info.mark else None
 
 
 class DataDir:

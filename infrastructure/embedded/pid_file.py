@@ -10,13 +10,13 @@ from signal import SIGTERM, Signals
 import msgspec
 
 from infrastructure.embedded.data_dir import write_private
-from infrastructure.embedded.process_identity import end_process, start_mark
+from infrastructure.embedded.process_identity import end_process, process_start_id
 from infrastructure.errors import UserError
 
 log = logging.getLogger(__name__)
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class RecordedProcess(msgspec.Struct, frozen=True):
     """One process of ours: ``mark`` tells it from a later owner of its pid, ``signal`` ends it in order."""
 
     name: str
@@ -25,19 +25,19 @@ class Recorded(msgspec.Struct, frozen=True):
     signal: int = int(SIGTERM)
 
 
-class Pids:
+class PidFile:
     """The processes that run for one data directory, in its ``pids.json``."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "pids.json"
-        self._written: list[Recorded] = []
+        self._written: list[RecordedProcess] = []
 
     def record(self, running: Mapping[str, tuple[int, Signals]]) -> None:
         """Name -> (pid, signal that ends it) of all that runs now; written only when it has changed."""
         entries = [
-            Recorded(name, pid, mark, int(number))
+            RecordedProcess(name, pid, mark, int(number))
             for name, (pid, number) in running.items()
-            if (mark := start_mark(pid)) is not None
+            if (mark := process_start_id(pid)) is not None
         ]
         if entries != self._written:
             write_private(self._path, msgspec.json.encode(entries))
@@ -64,9 +64,9 @@ class Pids:
         self._path.unlink(missing_ok=True)
         self._written = []
 
-    def _read(self) -> list[Recorded]:
+    def _read(self) -> list[RecordedProcess]:
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=list[Recorded])
+            return msgspec.json.decode(self._path.read_bytes(), type=list[RecordedProcess])
         except FileNotFoundError:
             return []
         except msgspec.DecodeError:

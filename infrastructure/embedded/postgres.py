@@ -10,7 +10,7 @@ from urllib.parse import quote
 import psycopg2
 
 from infrastructure.embedded import postgres_cluster as files
-from infrastructure.embedded.child_process import Spec, until
+from infrastructure.embedded.child_process import ProcessSpec, until
 from infrastructure.embedded.server import EmbeddedServer, ServerError, fits_socket, free_port
 
 OPTIONS = {
@@ -68,7 +68,7 @@ class Postgres(EmbeddedServer):
         super().wait_ready(timeout_s)
         files.make_database(self.database_url("postgres"), "ridelog")
 
-    def _prepare(self) -> Spec:
+    def _prepare(self) -> ProcessSpec:
         try:
             files.passage(self.data_dir, self._user)
             home = files.make_cluster(self.data_dir, self._user, self.log_path)

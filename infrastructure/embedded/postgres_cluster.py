@@ -14,7 +14,7 @@ import psutil
 import psycopg2
 from psycopg2 import errors, sql
 
-from infrastructure.embedded.child_process import Child, Spec, User, log_tail, plain_environment
+from infrastructure.embedded.child_process import ChildProcess, ProcessSpec, ProcessUser, log_tail, plain_environment
 from infrastructure.errors import UserError
 
 ADVICE = "run ridelog as a normal user, or set RIDELOG_POSTGRES_URL to a server of your own"
@@ -29,7 +29,7 @@ def program(name: str) -> str:
     return str(Path(found.origin).parent / "pginstall" / "bin" / name)
 
 
-def server_user(home: Path) -> User | None:
+def server_user(home: Path) -> ProcessUser | None:
     """Whom the server runs as: ourselves (None), or for root the owner of its files, else ``nobody``.
 
     Raises UserError if root finds no such user.
@@ -37,27 +37,27 @@ def server_user(home: Path) -> User | None:
     if os.geteuid() != 0:
         return None
     if home.exists() and (owner := home.stat()).st_uid != 0:
-        return User(owner.st_uid, owner.st_gid)
+        return ProcessUser(owner.st_uid, owner.st_gid)
     try:
         entry = pwd.getpwnam("nobody")
     except KeyError:
         raise UserError(f"PostgreSQL refuses to run as root, and there is no user nobody: {ADVICE}") from None
-    return User(entry.pw_uid, entry.pw_gid)
+    return ProcessUser(entry.pw_uid, entry.pw_gid)
 
 
-def spec(name: str, command: list[str], log_path: Path, cwd: Path, user: User | None) -> Spec:
+def spec(name: str, command: list[str], log_path: Path, cwd: Path, user: ProcessUser | None) -> ProcessSpec:
     """How to start one of PostgreSQL's programs. It stops at once when we die; the next start recovers."""
-    return Spec(name, command, log_path, plain_environment(), cwd, user, SIGQUIT)
+    return ProcessSpec(name, command, log_path, plain_environment(), cwd, user, SIGQUIT)
 
 
-def private_directory(path: Path, user: User | None) -> None:
+def private_directory(path: Path, user: ProcessUser | None) -> None:
     """Make it, 0700 and owned by the server's user."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user is not None:
         os.chown(path, *user)
 
 
-def passage(path: Path, user: User | None) -> None:
+def passage(path: Path, user: ProcessUser | None) -> None:
     """Make a directory of ours that the server's group may traverse and not list: 0710; 0700 for our own user."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user is not None:
@@ -65,7 +65,7 @@ def passage(path: Path, user: User | None) -> None:
     path.chmod(0o700 if user is None else 0o710)
 
 
-def make_cluster(data_dir: Path, user: User | None, log_path: Path) -> Path:
+def make_cluster(data_dir: Path, user: ProcessUser | None, log_path: Path) -> Path:
     """The cluster's directory, made by initdb if there is none. Raises UserError if that fails."""
     home = data_dir / "postgres"
     if home.exists():
@@ -80,7 +80,7 @@ def make_cluster(data_dir: Path, user: User | None, log_path: Path) -> Path:
     command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
     # The order of code points, the same on every machine, whatever its C library.
     command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    initdb = Child(spec("initdb", command, log_path, unfinished, user))
+    initdb = ChildProcess(spec("initdb", command, log_path, unfinished, user))
     ended = initdb.wait(120.0)
     initdb.stop()
     secret.unlink()
@@ -99,7 +99,7 @@ def password(data_dir: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
-def write_access_rules(home: Path, user: User | None, *, over_tcp: bool) -> None:
+def write_access_rules(home: Path, user: ProcessUser | None, *, over_tcp: bool) -> None:
     """Admit our own user alone over the socket, and over loopback every client that has the password.
 
     The server's own user is not admitted: other services of the machine run as ``nobody`` too.
@@ -143,7 +143,7 @@ def remove_stale_lock(home: Path) -> None:
     (home / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _write(path: Path, text: str, user: User | None) -> None:
+def _write(path: Path, text: str, user: ProcessUser | None) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
         out.write(text)
     if user is not None:

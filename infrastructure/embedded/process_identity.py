@@ -12,7 +12,7 @@ from signal import Signals
 import psutil
 
 
-def start_mark(pid: int) -> str | None:
+def process_start_id(pid: int) -> str | None:
     """A text that no other process ever has; None if no such process runs (a zombie does not).
 
     On Linux boot id and clock ticks, which a stepping wall clock cannot change.
@@ -49,13 +49,13 @@ def end_process(pid: int, mark: str, gentle: Signals, patience_s: float = 10.0) 
     if handle is None:
         return False
     try:
-        if start_mark(pid) != mark:
+        if process_start_id(pid) != mark:
             return False
         for number in (gentle, Signals.SIGKILL):
             _send(handle, pid, number)
             deadline = time.monotonic() + patience_s
             while time.monotonic() < deadline:
-                if start_mark(pid) != mark:
+                if process_start_id(pid) != mark:
                     return True
                 time.sleep(0.02)
     finally:

@@ -12,7 +12,7 @@ from signal import SIGKILL, SIGTERM, Signals
 
 import psutil
 
-from infrastructure.embedded.child_process import Child, Spec, log_tail, until
+from infrastructure.embedded.child_process import ChildProcess, ProcessSpec, log_tail, until
 from infrastructure.errors import UserError
 
 
@@ -30,7 +30,7 @@ class EmbeddedServer(ABC):
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.log_path = data_dir / "logs" / f"{self.name}.log"
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
 
     @property
     @abstractmethod
@@ -38,7 +38,7 @@ class EmbeddedServer(ABC):
         """What clients connect to; known before the start."""
 
     @abstractmethod
-    def _prepare(self) -> Spec:
+    def _prepare(self) -> ProcessSpec:
         """Make the directories and files that a start needs; how to start. May be called again and again."""
 
     @abstractmethod
@@ -46,7 +46,7 @@ class EmbeddedServer(ABC):
         """Whether a client is served now."""
 
     @property
-    def child(self) -> Child | None:
+    def child(self) -> ChildProcess | None:
         """The process, running or ended; None before the first start and after a stop."""
         return self._child
 
@@ -62,7 +62,7 @@ class EmbeddedServer(ABC):
     def spawn(self) -> None:
         """Start the process without waiting until it is ready; nothing if it runs."""
         if not self.is_alive():
-            self._child = Child(self._prepare())
+            self._child = ChildProcess(self._prepare())
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until clients are served. Raises ServerError if the process ends or time is up."""

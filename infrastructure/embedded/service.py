@@ -9,7 +9,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from typing import NamedTuple, Protocol
 
-from infrastructure.embedded.child_process import Child, Spec, log_tail
+from infrastructure.embedded.child_process import ChildProcess, ProcessSpec, log_tail
 
 
 class Service(Protocol):
@@ -25,7 +25,7 @@ class Service(Protocol):
     def stop_steps(self) -> Sequence[tuple[Signals, float]]: ...
 
     @property
-    def child(self) -> Child | None:
+    def child(self) -> ChildProcess | None:
         """The process, running or ended; None before the first start and after a stop."""
         ...
 
@@ -46,7 +46,7 @@ def last_words(service: Service) -> str:
     return log_tail(service.log_path, 2, child.log_began if child is not None else 0)
 
 
-class Command(NamedTuple):
+class ServiceCommand(NamedTuple):
     """One program of ours: argument vector and its whole environment."""
 
     name: str
@@ -59,14 +59,14 @@ class Program:
 
     stop_steps: Sequence[tuple[Signals, float]] = ((SIGTERM, 10.0),)
 
-    def __init__(self, command: Command, data_dir: Path, cwd: Path) -> None:
+    def __init__(self, command: ServiceCommand, data_dir: Path, cwd: Path) -> None:
         self.name = command.name
         self.log_path = data_dir / "logs" / f"{command.name}.log"
-        self._spec = Spec(command.name, command.argv, self.log_path, command.env, cwd, None, SIGKILL)
-        self._child: Child | None = None
+        self._spec = ProcessSpec(command.name, command.argv, self.log_path, command.env, cwd, None, SIGKILL)
+        self._child: ChildProcess | None = None
 
     @property
-    def child(self) -> Child | None:
+    def child(self) -> ChildProcess | None:
         """The process, running or ended; None before the first start and after a stop."""
         return self._child
 
@@ -77,7 +77,7 @@ class Program:
     def spawn(self) -> None:
         """Start it; nothing if it runs."""
         if not self.is_alive():
-            self._child = Child(self._spec)
+            self._child = ChildProcess(self._spec)
 
     def stop(self) -> None:
         """Stop it; nothing if it does not run."""

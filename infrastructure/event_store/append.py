@@ -15,8 +15,8 @@ from domain.event_store import ClockAhead, OrderBroken
 from domain.identifiers import shard_of
 from domain.timestamps import epoch_ms
 from infrastructure.event_store.aggregates import LogEvent
-from infrastructure.event_store.log_head import Clock, Head, write_head
-from infrastructure.event_store.version_cache import Seen
+from infrastructure.event_store.log_head import Clock, LogHeadRow, write_head
+from infrastructure.event_store.version_cache import LastSeenEvent
 from infrastructure.postgres.broken_connections import discarding_unusable
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -117,10 +117,12 @@ def versions_recorded_since(connection: Connection, after: int, upto: int) -> di
     return {row[0]: row[1] for row in connection.execute(_RECORDED_SINCE, {"after": after, "upto": upto})}
 
 
-def seen_at(connection: Connection, *positions: int) -> dict[int, Seen]:
+def seen_at(connection: Connection, *positions: int) -> dict[int, LastSeenEvent]:
     """The events at these positions, as a writer notes them; Seen(position) where there is none."""
     rows = connection.execute(_SEEN, {"positions": list(positions)})
-    return {p: Seen(p) for p in positions} | {row[0]: Seen(row[0], row[1], epoch_ms(row[2])) for row in rows}
+    return {p: LastSeenEvent(p) for p in positions} | {
+        row[0]: LastSeenEvent(row[0], row[1], epoch_ms(row[2])) for row in rows
+    }
 
 
 def conflicting(events: Sequence[LogEvent], versions: Mapping[UUID, int], plain: bool) -> set[UUID]:
@@ -152,7 +154,7 @@ def pack(events: Sequence[LogEvent]) -> list[bytes]:
     return [static_part(event) for event in events]
 
 
-def recorded_times(events: Sequence[LogEvent], head: Head, now_ms: int) -> list[int]:
+def recorded_times(events: Sequence[LogEvent], head: LogHeadRow, now_ms: int) -> list[int]:
     """When each of ``events`` is recorded, in epoch milliseconds, after ``head``: greatest(clock, previous).
 
     An event that names its time keeps it. Raises OrderBroken when that lies before the previous one, or so far ahead
@@ -177,7 +179,7 @@ def recorded_times(events: Sequence[LogEvent], head: Head, now_ms: int) -> list[
 
 
 def insert(
-    connection: Connection, head: Head, events: Sequence[LogEvent], packed: Sequence[bytes], clock: Clock
+    connection: Connection, head: LogHeadRow, events: Sequence[LogEvent], packed: Sequence[bytes], clock: Clock
 ) -> range:
     """Number ``events`` after ``head`` and copy them in; their positions. The caller holds the log's lock.
 

@@ -12,7 +12,7 @@ from domain.identifiers import aggregate_id
 from domain.timestamps import epoch_ms
 from infrastructure.event_store import key_walk
 from infrastructure.event_store.append import MAX_CLOCK_AHEAD_MS
-from infrastructure.event_store.log_head import Head, lock_head, read_head, write_head
+from infrastructure.event_store.log_head import LogHeadRow, lock_head, read_head, write_head
 from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.postgres.errors import unavailable_as_port_error
 from projections.core.ports import LoggedEvent
@@ -67,7 +67,7 @@ def resolve(connection: Connection, as_of: AsOf, now_ms: Callable[[], int]) -> H
     return Horizon(head.log_id, "position", position, None, _recorded_ms(connection, position))
 
 
-def _passed(connection: Connection, at_ms: int, now_ms: Callable[[], int]) -> Head:
+def _passed(connection: Connection, at_ms: int, now_ms: Callable[[], int]) -> LogHeadRow:
     """The head, once no event can be recorded any more with a time up to ``at_ms``.
 
     If the last one lies before, the log's lock is passed once, behind whoever is writing, and the head's clock is moved
@@ -87,7 +87,7 @@ def _passed(connection: Connection, at_ms: int, now_ms: Callable[[], int]) -> He
     return head
 
 
-def _last_by(connection: Connection, head: Head, at_ms: int) -> int:
+def _last_by(connection: Connection, head: LogHeadRow, at_ms: int) -> int:
     first = connection.execute(_FIRST).scalar_one()
     # None: the log is empty, or all of it was detached.
     first = head.position + 1 if first is None else first

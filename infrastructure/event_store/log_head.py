@@ -51,7 +51,7 @@ class LogNotInitialised(Exception):
 
 
 @dataclass
-class Head:
+class LogHeadRow:
     """Last numbers given out. ``seqs`` maps a stream to the last seq of each of its 64 shards.
 
     ``number`` counts the transactions that have moved the head. ``database_ms``: the database's clock when the head
@@ -74,14 +74,14 @@ class Head:
         return max(0, self.recorded_at_ms - self.database_ms) if self.database_ms else 0
 
 
-def _head(row: Row[Any] | None) -> Head:
+def _head(row: Row[Any] | None) -> LogHeadRow:
     if row is None:
         raise LogNotInitialised("table log_head or log_numbers is empty: run `python app.py migrate`")
     seqs = msgspec.json.decode(row.seqs, type=dict[str, list[int]])
-    return Head(row.log_id, row.position, row.recorded_at_ms, seqs, row.number, row.database_ms)
+    return LogHeadRow(row.log_id, row.position, row.recorded_at_ms, seqs, row.number, row.database_ms)
 
 
-def read_head(connection: Connection) -> Head:
+def read_head(connection: Connection) -> LogHeadRow:
     """The head as last committed; without the lock it may be stale by the time it is used.
 
     Raises LogNotInitialised.
@@ -89,7 +89,7 @@ def read_head(connection: Connection) -> Head:
     return _head(connection.execute(_READ_HEAD).one_or_none())
 
 
-def lock_head(connection: Connection) -> Head:
+def lock_head(connection: Connection) -> LogHeadRow:
     """Wait for the log's lock and hold it until this transaction ends.
 
     The transaction must be READ COMMITTED: with an older snapshot the head would be stale. ``write_head`` would then
@@ -98,7 +98,7 @@ def lock_head(connection: Connection) -> Head:
     return _head(connection.execute(_LOCK_AND_READ).one_or_none())
 
 
-def write_head(connection: Connection, head: Head) -> None:
+def write_head(connection: Connection, head: LogHeadRow) -> None:
     """Store the numbers given out, in the transaction that holds the lock: a rollback leaves no hole.
 
     The old rows are pruned by ranges of ``number`` that follow each other. To seek the oldest row instead would pass

@@ -11,7 +11,7 @@ from uuid import UUID
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
 from sqlalchemy import Connection, Engine
 
-from domain.event_store import LogRestored, Recorded, Redecide
+from domain.event_store import LogRestored, RecordedRef, Redecide
 from infrastructure.event_store import queries as reads
 from infrastructure.event_store.aggregates import LogEvent, classified
 from infrastructure.event_store.append import (
@@ -24,11 +24,11 @@ from infrastructure.event_store.append import (
     seen_at,
     versions_recorded_since,
 )
-from infrastructure.event_store.log_head import Clock, Head, lock_head, read_head
+from infrastructure.event_store.log_head import Clock, LogHeadRow, lock_head, read_head
 from infrastructure.event_store.partitions import PartitionsAhead
 from infrastructure.event_store.subscription import PollingSubscription
-from infrastructure.event_store.version_cache import Seen, VersionCache
-from infrastructure.postgres.engine import ending_overdue
+from infrastructure.event_store.version_cache import LastSeenEvent, VersionCache
+from infrastructure.postgres.engine import terminating_overdue_backends
 from infrastructure.postgres.errors import as_library_errors
 
 LARGEST_REFRESH = 50_000
@@ -59,7 +59,7 @@ class EventRecorder(ApplicationRecorder):
         positions, _ = self._append(events, None, plain)
         return list(positions)
 
-    def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> Recorded:
+    def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> RecordedRef:
         """Record ``events`` in one transaction.
 
         When some aggregates were changed by another writer since they were loaded, ``redecide`` is called with
@@ -70,7 +70,7 @@ class EventRecorder(ApplicationRecorder):
         def again(conflicts: set[UUID]) -> list[LogEvent]:
             return [classified(event) for event in redecide(conflicts)]
 
-        return Recorded(*self._append([classified(event) for event in events], again, plain=False))
+        return RecordedRef(*self._append([classified(event) for event in events], again, plain=False))
 
     def dated(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
         return replace(classified(event), recorded_at_ms=recorded_at_ms)
@@ -83,7 +83,7 @@ class EventRecorder(ApplicationRecorder):
     ) -> tuple[range, Sequence[LogEvent]]:
         if not events:
             return range(0), events
-        with as_library_errors(), ending_overdue(self._engine):
+        with as_library_errors(), terminating_overdue_backends(self._engine):
             packed = pack(events)
             aggregates = _aggregates(events)
             with self._engine.connect() as connection:
@@ -136,7 +136,9 @@ class EventRecorder(ApplicationRecorder):
         the partitions end, once this is committed; 0 if they are not touched."""
         return self._partitions.cover(connection, last)
 
-    def _current_versions(self, connection: Connection, head: Head, aggregates: Sequence[UUID]) -> dict[UUID, int]:
+    def _current_versions(
+        self, connection: Connection, head: LogHeadRow, aggregates: Sequence[UUID]
+    ) -> dict[UUID, int]:
         """Versions as of ``head``; the caller holds the lock, so they stay true until it lets go."""
         self._look_up(connection, self._versions.unknown(aggregates))
         versions = self._versions.known(aggregates)
@@ -145,7 +147,7 @@ class EventRecorder(ApplicationRecorder):
             versions.update(latest_versions(connection, [a for a in aggregates if a not in versions]))
         return versions
 
-    def _is_known(self, connection: Connection, head: Head) -> bool:
+    def _is_known(self, connection: Connection, head: LogHeadRow) -> bool:
         """Bring what is known up to ``head``, whose lock the caller holds. False if the log is another, or was
         restored: then all is forgotten, and this writer knows the log as it is now."""
         seen = self._versions.seen
@@ -201,8 +203,8 @@ class EventRecorder(ApplicationRecorder):
         return PollingSubscription(self, gt, topics)
 
 
-def _last_seen(positions: range, events: Sequence[LogEvent], head: Head) -> Seen:
-    return Seen(positions.stop - 1, events[-1].event_id, head.recorded_at_ms)
+def _last_seen(positions: range, events: Sequence[LogEvent], head: LogHeadRow) -> LastSeenEvent:
+    return LastSeenEvent(positions.stop - 1, events[-1].event_id, head.recorded_at_ms)
 
 
 def _aggregates(events: Sequence[LogEvent]) -> list[UUID]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 
-class Seen(NamedTuple):
+class LastSeenEvent(NamedTuple):
     """The last event that a writer has seen, by which it knows the log again (invariant 14).
 
     ``recorded_at_ms``: epoch milliseconds. At position 0 there is no event, and nothing to know again.
@@ -31,9 +31,9 @@ class VersionCache:
         self._versions: OrderedDict[UUID, int] = OrderedDict()
         self._maxsize = maxsize
         self._mutex = threading.Lock()
-        self.seen: Seen | None = None
+        self.seen: LastSeenEvent | None = None
 
-    def forget(self, seen: Seen) -> None:
+    def forget(self, seen: LastSeenEvent) -> None:
         """Start again at ``seen`` with nothing known."""
         with self._mutex:
             self._versions.clear()
@@ -48,7 +48,7 @@ class VersionCache:
         with self._mutex:
             return {a: self._versions[a] for a in aggregates if a in self._versions}
 
-    def merge(self, versions: Mapping[UUID, int], seen: Seen | None = None) -> None:
+    def merge(self, versions: Mapping[UUID, int], seen: LastSeenEvent | None = None) -> None:
         with self._mutex:
             for aggregate, version in versions.items():
                 old = self._versions.pop(aggregate, -1)

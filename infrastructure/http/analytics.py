@@ -14,7 +14,7 @@ from litestar.params import FromPath, Parameter
 from sqlalchemy import Engine
 
 from domain.timestamps import utc_day
-from infrastructure.http.analytics_reader import LiveReading, Reading
+from infrastructure.http.analytics_reader import AnalyticsReader, LiveAnalyticsReader
 from infrastructure.http.errors import ApiError, errors
 from infrastructure.http.paging import (
     DEFAULT_LIMIT,
@@ -45,8 +45,8 @@ Limit = Annotated[
 Cursor = Annotated[str | None, Parameter(description="`next` of the page before")]
 
 
-class Readings(Protocol):
-    def __call__(self, when: AsOf | None, rider_id: str | None = None) -> AbstractContextManager[Reading]:
+class AnalyticsReaders(Protocol):
+    def __call__(self, when: AsOf | None, rider_id: str | None = None) -> AbstractContextManager[AnalyticsReader]:
         """All queries of a request see one state of the rows: of now, or as of an instant. One rider's only, if named:
         of him the past is short."""
         ...
@@ -56,9 +56,9 @@ def analytics_router(engine: Engine, past: PastRows) -> Router:
     """Everything under ``/analytics``."""
 
     @contextmanager
-    def readings(when: AsOf | None, rider_id: str | None = None) -> Iterator[Reading]:
+    def readings(when: AsOf | None, rider_id: str | None = None) -> Iterator[AnalyticsReader]:
         if when is None:
-            with LiveReading(engine) as live:
+            with LiveAnalyticsReader(engine) as live:
                 yield live
             return
         with answering():
@@ -69,7 +69,7 @@ def analytics_router(engine: Engine, past: PastRows) -> Router:
     return Router("/analytics", route_handlers=handlers, tags=["analytics"])
 
 
-def _riders(readings: Readings) -> HTTPRouteHandler:
+def _riders(readings: AnalyticsReaders) -> HTTPRouteHandler:
     @get(
         "/riders",
         opt=_READ,
@@ -104,7 +104,7 @@ def _riders(readings: Readings) -> HTTPRouteHandler:
     return riders
 
 
-def _rider(readings: Readings) -> HTTPRouteHandler:
+def _rider(readings: AnalyticsReaders) -> HTTPRouteHandler:
     @get(
         "/riders/{rider_id:str}",
         opt=_READ,
@@ -147,7 +147,7 @@ def _rider(readings: Readings) -> HTTPRouteHandler:
     return rider
 
 
-def _fleet(readings: Readings) -> HTTPRouteHandler:
+def _fleet(readings: AnalyticsReaders) -> HTTPRouteHandler:
     @get(
         "/fleet",
         opt=_READ,

@@ -15,7 +15,7 @@ from read_models.analytics import queries
 Row = dict[str, Any]
 
 
-class Reading(Protocol):
+class AnalyticsReader(Protocol):
     """Rows of one generation at one instant, of now or of then. ``place`` and ``fences`` say of which; ``moment`` when
     that is, where a span ends of which no end was given."""
 
@@ -38,8 +38,8 @@ class Reading(Protocol):
     def fences(self) -> dict[str, int]: ...
 
 
-class LiveReading:
-    """``Reading`` of the active generation. Raises ApiError (503)."""
+class LiveAnalyticsReader:
+    """``AnalyticsReader`` of the active generation. Raises ApiError (503)."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -27,7 +27,7 @@ from infrastructure.observability import metrics
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_reads import PastKeys
 from infrastructure.settings.settings import Settings
-from read_models.view import Limits
+from read_models.view import ViewLimits
 
 LINKS: Final = {
     "health": "/health/ready",
@@ -45,7 +45,7 @@ async def index() -> dict[str, str | dict[str, str]]:
 
 
 @dataclass(frozen=True)
-class Parts:
+class ApiParts:
     """What the application is wired with by the process that serves it."""
 
     submit: Submit
@@ -59,12 +59,12 @@ class Parts:
     on_shutdown: Sequence[Callable[[], Any]] = ()
 
 
-def build(settings: Settings, parts: Parts) -> Litestar:
+def build(settings: Settings, parts: ApiParts) -> Litestar:
     """Routes, guard, error handlers and the OpenAPI description under ``/schema``."""
     # Of a counter that begins at 1 Prometheus shows no increase.
     for why in get_args(Why):
         metrics.REFUSED.labels(why)
-    limits = Limits(settings.target_freshness_ms, settings.feature_ttl_ms)
+    limits = ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms)
     handlers: list[HTTPRouteHandler | Router] = [
         pings_route(
             parts.submit,

@@ -18,7 +18,7 @@ from infrastructure.observability.dead_rows import show_dead_rows
 from infrastructure.observability.stage_reports import STANDBY, StageReport, newest, read_stages
 from infrastructure.postgres.generations import PostgresGenerations
 from projections.catalogue import PROJECTIONS
-from projections.core.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, SinkRejected
 from projections.rebuild.generations import State
 
 _SIZE = text("SELECT pg_database_size(current_database())")
@@ -39,7 +39,7 @@ def refresher(engine: Engine, data_dir: Path, stages: Sequence[str], queued: Cal
                 _show_log(connection)
             _show_generations(engine)
             reports = read_stages(engine)
-        except (SQLAlchemyError, PortUnavailable, Refused):
+        except (SQLAlchemyError, PortUnavailable, SinkRejected):
             reports = []  # Postgres is away, and with it every stage: they count as not connected
         show_connected(stages, reports)
         metrics.STANDBYS.set(sum(report.stage == STANDBY and report.connected for report in reports))

@@ -18,7 +18,7 @@ import msgspec
 from domain.errors import PingRejected
 from domain.gps_ping import GpsPing, parse_ping
 from infrastructure.http.errors import ApiError
-from infrastructure.http.request_body import MOST_BYTES_AT_ONCE, Room, decode_json, finite_integer
+from infrastructure.http.request_body import MOST_BYTES_AT_ONCE, UploadBudget, decode_json, finite_integer
 
 SMALL_BODY_BYTES: Final = 256 * 1024
 """A body up to this size (about 1,500 pings) is decoded on the event loop, in a few milliseconds at most."""
@@ -34,7 +34,7 @@ _LENIENT: Final = json.JSONDecoder(parse_int=finite_integer)
 _BLANK: Final = re.compile(r"[ \t\n\r]*")
 
 # Large bodies wait for one thread: more would only compete for the interpreter's lock. What waits is bounded.
-_WAITING: Final = Room(MOST_BYTES_AT_ONCE)
+_WAITING: Final = UploadBudget(MOST_BYTES_AT_ONCE)
 _THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
 
 
@@ -64,8 +64,8 @@ _OVERSIZED: Final = _Oversized()
 async def decode_pings(body: bytes, max_items: int, received_ms: int) -> PingItems:
     """The pings of a body, each checked by itself; ``received_ms`` (epoch) is the one clock reading of the request.
 
-    Raises ApiError 400 for a body that is no JSON, no array and no object, 413 past ``max_items``, and NoRoom if too
-    many large bodies wait to be decoded.
+    Raises ApiError 400 for a body that is no JSON, no array and no object, 413 past ``max_items``, and
+    UploadBudgetExceeded if too many large bodies wait to be decoded.
     """
     if len(body) <= SMALL_BODY_BYTES:
         return _checked(small_items(body, max_items), received_ms)

@@ -17,7 +17,7 @@ from domain.gps_ping import GpsPing
 from domain.riders.application import PingOutcome
 from infrastructure.http.errors import errors, unavailable
 from infrastructure.http.ping_body import Rejected, decode_pings
-from infrastructure.http.request_body import NoRoom, read_body
+from infrastructure.http.request_body import UploadBudgetExceeded, read_body
 from infrastructure.ingest.group_commit import ClockRefused, NotRecorded, QueueFull
 
 _PING = Schema(
@@ -121,7 +121,7 @@ def pings_route(
             body = await read_body(request, max_bytes)
             received_ms = now_ms()
             pings, indexes, rejected = await decode_pings(body, max_items, received_ms)
-        except NoRoom:
+        except UploadBudgetExceeded:
             # How many pings are in a body that was not decoded is not known: the request counts as one.
             refused("uploads_full", 1)
             raise

@@ -20,7 +20,7 @@ MOST_BYTES_AT_ONCE: Final = 256 * 1024 * 1024
 """Of all bodies that one process is reading: 32 of the largest that may come, thousands of a phone's batches."""
 
 
-class Patience(NamedTuple):
+class BodyTimeouts(NamedTuple):
     """How long a body is waited for; else it would hold its part of the room for ever.
 
     ``stalled_s``: seconds in which nothing comes, as of a phone that has lost its network; as long as an idle
@@ -38,7 +38,7 @@ class Patience(NamedTuple):
         )
 
 
-class NoRoom(ApiError):
+class UploadBudgetExceeded(ApiError):
     """Other bodies take all the room there is; nothing of this one is kept."""
 
     def __init__(self, most: int) -> None:
@@ -46,7 +46,7 @@ class NoRoom(ApiError):
         super().__init__(503, "uploads_full", detail, {"Retry-After": "1"})
 
 
-class Room:
+class UploadBudget:
     """What bodies may hold together while they are read (invariant 15); ``held`` bytes of it are taken."""
 
     def __init__(self, most: int) -> None:
@@ -54,23 +54,23 @@ class Room:
         self.held = 0
 
     def refuse_without(self, size: int, limit: int) -> None:
-        """Raises NoRoom unless ``size`` more bytes fit; one body alone always may have its ``limit``."""
+        """Raises UploadBudgetExceeded unless ``size`` more bytes fit; one body alone always may have its ``limit``."""
         if self.held + size > max(self._most, limit):
-            raise NoRoom(self._most)
+            raise UploadBudgetExceeded(self._most)
 
 
-_ROOM: Final = Room(MOST_BYTES_AT_ONCE)
-_PATIENCE: Final = Patience()
+_ROOM: Final = UploadBudget(MOST_BYTES_AT_ONCE)
+_PATIENCE: Final = BodyTimeouts()
 
 
 async def read_body(
-    request: Request[Any, Any, Any], limit: int, room: Room = _ROOM, patience: Patience = _PATIENCE
+    request: Request[Any, Any, Any], limit: int, room: UploadBudget = _ROOM, patience: BodyTimeouts = _PATIENCE
 ) -> bytes:
     """The whole body, without its Content-Encoding.
 
-    Raises ApiError 413 past ``limit`` bytes, as sent or inflated, by its declared length or while it arrives; NoRoom
-    if all bodies that are read take too much; 400 if it ends early or is damaged; 408 if it takes longer than
-    ``patience`` has; 415 for a coding that is not read.
+    Raises ApiError 413 past ``limit`` bytes, as sent or inflated, by its declared length or while it arrives;
+    UploadBudgetExceeded if all bodies that are read take too much; 400 if it ends early or is damaged; 408 if it
+    takes longer than ``patience`` has; 415 for a coding that is not read.
     """
     declared = request.headers.get("content-length")
     if declared is not None and declared.isdigit():

@@ -15,12 +15,12 @@ from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.pings import now_ms
 from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of
 from infrastructure.observability.lag import silent
-from infrastructure.redis.state_reader import Found, Missing, ReadModelUnavailable, StateReader
+from infrastructure.redis.state_reader import FoundState, MissingState, ReadModelUnavailable, StateReader
 from infrastructure.replay.past_reads import PastKeys
 from projections.parity.served_reads import ServedRead
 from projections.replay.as_of import AsOf
 from read_models.speed.view import answer, features, row
-from read_models.view import Limits, body_of
+from read_models.view import ViewLimits, body_of
 
 Served = Callable[[ServedRead], None]
 """Told of every live answer, with the very bytes that are sent. Never waits, never raises."""
@@ -29,7 +29,7 @@ Served = Callable[[ServedRead], None]
 def speed_route(
     reader: StateReader,
     past: PastKeys[SpeedState],
-    limits: Limits,
+    limits: ViewLimits,
     delay_ms: Callable[[], int | None],
     served: Served,
 ) -> HTTPRouteHandler:
@@ -82,13 +82,13 @@ def speed_route(
         if when is not None:
             return await then(rider_id, when, allow_expired)
         try:
-            found: Found | Missing | None = await reader.get(rider_id)
+            found: FoundState | MissingState | None = await reader.get(rider_id)
             if found is None:
                 found = await reader.look_again(rider_id)
         except ReadModelUnavailable as error:
             raise unavailable("read_model_unavailable", str(error)) from error
         late_ms = delay_ms()
-        if not isinstance(found, Found):
+        if not isinstance(found, FoundState):
             if found is not None:
                 # Put on record if the log knows the rider by that position: then its state was lost.
                 place = (found.generation, 0, found.position)
@@ -121,7 +121,7 @@ def speed_route(
     return get_speed
 
 
-def _why(age_ms: int | None, late_ms: int | None, limits: Limits) -> dict[str, str]:
+def _why(age_ms: int | None, late_ms: int | None, limits: ViewLimits) -> dict[str, str]:
     """The headers that tell a silent rider from a late pipeline."""
     headers = {"Ridelog-Silent": silent(age_ms, late_ms, limits.target_freshness_ms)}
     if late_ms is not None:

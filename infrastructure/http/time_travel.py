@@ -13,7 +13,7 @@ from litestar.params import Parameter
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.paging import instant_ms, whole_number
 from infrastructure.observability import metrics
-from projections.core.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, SinkRejected
 from projections.replay.as_of import AsOf, Axis, Unresolvable
 from projections.replay.key_replay import TooLong
 
@@ -35,7 +35,7 @@ AtPosition = Annotated[
         },
     ),
 ]
-PAST = (Unresolvable, TooLong, Refused, PortUnavailable)
+PAST = (Unresolvable, TooLong, SinkRejected, PortUnavailable)
 """What may be raised for a past that cannot be answered; see ``refused``."""
 
 
@@ -76,7 +76,7 @@ def refused(error: Exception) -> ApiError:
     """The answer for one of PAST."""
     if isinstance(error, Unresolvable):
         return ApiError(400, error.code, str(error))
-    if isinstance(error, Refused):
+    if isinstance(error, SinkRejected):
         return ApiError(400, "invalid_request", f"the database cannot take a value of this request: {error}")
     if isinstance(error, TooLong):
         return ApiError(422, "replay_too_long", f"{error}: `python app.py replay` has no such limit")

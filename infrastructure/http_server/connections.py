@@ -73,7 +73,7 @@ class Evictable(Protocol):
         ...
 
 
-class Place(Enum):
+class ConnectionSlot(Enum):
     """What a new connection gets."""
 
     SERVED = auto()
@@ -93,10 +93,10 @@ class Connections:
         self._idle_since: dict[Evictable, float] = {}  # the longest idle first
         self._logged_at = -_LOG_INTERVAL_S
 
-    def enter(self, one: Evictable, open_now: int) -> Place:
+    def enter(self, one: Evictable, open_now: int) -> ConnectionSlot:
         """The place of a new connection; ``open_now`` counts it."""
         place = self._place(open_now)
-        if place is Place.SERVED:
+        if place is ConnectionSlot.SERVED:
             self._idle_since[one] = self._clock()
         return place
 
@@ -107,15 +107,15 @@ class Connections:
     def set_busy(self, one: Evictable) -> None:
         self._idle_since.pop(one, None)
 
-    def _place(self, open_now: int) -> Place:
+    def _place(self, open_now: int) -> ConnectionSlot:
         if open_now <= self._limits.max_connections:
-            return Place.SERVED
+            return ConnectionSlot.SERVED
         now = self._clock()
         longest = next(iter(self._idle_since.items()), None)
         if longest is not None and now - longest[1] >= self._limits.evict_after_s:
             del self._idle_since[longest[0]]
             longest[0].evict()
-            return Place.SERVED
+            return ConnectionSlot.SERVED
         if now - self._logged_at >= _LOG_INTERVAL_S:
             self._logged_at = now
             log.warning(
@@ -123,9 +123,9 @@ class Connections:
                 self._limits.max_connections,
             )
         if open_now <= self._limits.max_connections + OVERFLOW_CONNECTIONS:
-            return Place.REFUSED
+            return ConnectionSlot.REFUSED
         metrics.HTTP_REFUSED.labels("too_many_connections").inc()
-        return Place.NONE
+        return ConnectionSlot.NONE
 
 
 class Timer:

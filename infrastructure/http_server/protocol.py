@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from infrastructure.http_server.connections import ConnectionLimits, Connections, Place, Timer
+from infrastructure.http_server.connections import ConnectionLimits, Connections, ConnectionSlot, Timer
 from infrastructure.http_server.reader import StrictHttpReader
 from infrastructure.http_server.refusal import Refusal, head_too_slow, too_many_connections
 
@@ -47,7 +47,7 @@ class BoundedHttpProtocol(StrictHttpReader):
     def __init__(self, limits: ConnectionLimits, open_connections: Connections, **server: Any) -> None:
         super().__init__(limits, **server)
         self._open = open_connections
-        self._place = Place.NONE
+        self._place = ConnectionSlot.NONE
         self._timer = Timer(self.loop)
         self._stall = Timer(self.loop)
         self._discarding = False  # what still arrives is dropped
@@ -59,7 +59,7 @@ class BoundedHttpProtocol(StrictHttpReader):
         super().connection_made(transport)
         self._lingering: Any = _LingeringTransport(transport, self._end)
         self._place = self._open.enter(self, len(self.connections))
-        if self._place is Place.NONE:
+        if self._place is ConnectionSlot.NONE:
             transport.abort()
         else:
             self._timer.start(self._head_timeout_s, self._close)
@@ -101,7 +101,7 @@ class BoundedHttpProtocol(StrictHttpReader):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _begin_request(self, *, keep_alive: bool) -> None:
-        refused = self._place is Place.REFUSED
+        refused = self._place is ConnectionSlot.REFUSED
         app = too_many_connections(self._limits.max_connections) if refused else self.app
         self._begin(app, keep_alive=keep_alive, waits=self._is_answering())
 
@@ -163,7 +163,7 @@ class BoundedHttpProtocol(StrictHttpReader):
 
     @property
     def _head_timeout_s(self) -> float:
-        return _REFUSED_HEAD_TIMEOUT_S if self._place is Place.REFUSED else self._limits.head_timeout_s
+        return _REFUSED_HEAD_TIMEOUT_S if self._place is ConnectionSlot.REFUSED else self._limits.head_timeout_s
 
     def _wait(self) -> None:
         """Bound the time until the client's next step: no request is being answered."""

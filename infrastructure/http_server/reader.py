@@ -15,7 +15,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from infrastructure.http_server.connections import ConnectionLimits
-from infrastructure.http_server.refusal import Refusal, Refused, head_too_large, malformed
+from infrastructure.http_server.refusal import Refusal, RequestRefused, head_too_large, malformed
 
 
 class Target(NamedTuple):
@@ -201,7 +201,7 @@ class StrictHttpReader(HttpToolsProtocol):
 
     def _stop(self, refusal: Refusal) -> None:
         self._refusal = refusal
-        raise Refused(refusal)
+        raise RequestRefused(refusal)
 
     def _malformed(self, error: httptools.HttpParserError) -> Refusal:
         if isinstance(error, httptools.HttpParserCallbackError):

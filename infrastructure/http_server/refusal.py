@@ -43,7 +43,7 @@ class Refusal(NamedTuple):
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """Raised in a callback of the parser, which stops it there."""
 
     def __init__(self, refusal: Refusal) -> None:

@@ -23,9 +23,9 @@ from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRec
 from infrastructure.event_store.log_head import read_head
 from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.imports.csv_reader import Row, Source, rows
-from infrastructure.imports.external_sort import Entry, Sorter
-from infrastructure.imports.report import Books
+from infrastructure.imports.csv_reader import CsvSource, ImportRow, rows
+from infrastructure.imports.external_sort import ExternalSorter, SortEntry
+from infrastructure.imports.report import ImportReport
 from infrastructure.postgres import migrations
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.errors import unavailable_as_port_error
@@ -35,7 +35,7 @@ from infrastructure.settings.settings import Settings
 _DECODER = msgspec.json.Decoder()
 
 
-def judged(row: Row, file: int, now_ms: int) -> Entry:
+def validate_rows(row: ImportRow, file: int, now_ms: int) -> SortEntry:
     """The row's ping, in the ``file``-th file, received when the row says; ``now_ms`` is the machine's clock.
 
     Raises one of the PingRejected errors.
@@ -47,7 +47,7 @@ def judged(row: Row, file: int, now_ms: int) -> Entry:
         raise TimestampInFuture("its reception lies after the clock of this machine")
     ping = parse_ping(_decoded(row.item), row.received_ms)
     cells = tuple(cell.encode("utf-8", "surrogateescape") for cell in row.cells)
-    return Entry(row.received_ms, file, row.line, ping, cells)
+    return SortEntry(row.received_ms, file, row.line, ping, cells)
 
 
 def _decoded(item: bytes) -> Any:
@@ -62,7 +62,7 @@ NEEDS = ("postgres_url",)
 """The setting of the one server that a backfill needs; a `serve` publishes what is recorded when it next runs."""
 
 
-class History(NamedTuple):
+class BackfillHistory(NamedTuple):
     """The commands on riders, and the log that they write to."""
 
     riders: Riders
@@ -80,7 +80,7 @@ class History(NamedTuple):
 
 
 @contextmanager
-def open_history(settings: Settings) -> Iterator[History]:
+def open_history(settings: Settings) -> Iterator[BackfillHistory]:
     """Beside a running `serve`, or with a Postgres of its own time.
 
     Raises UserError, also for an external database at another revision; PortUnavailable.
@@ -104,7 +104,7 @@ def open_history(settings: Settings) -> Iterator[History]:
                 snapshot_every=served.snapshot_every,
                 restored=codec.forget,
             )
-            yield History(riders, reader)
+            yield BackfillHistory(riders, reader)
         finally:
             writer.dispose()
             reader.dispose()
@@ -114,10 +114,12 @@ Record = Callable[[Sequence[GpsPing]], list[PingOutcome]]
 Show = Callable[[int, int], None]
 """Called with (bytes read, rows) while sorting, with (pings, pings) while recording."""
 
-TELL_EVERY = 1_000
+PROGRESS_INTERVAL_ROWS = 1_000
 
 
-def sort_rows(sources: Sequence[Source], sorter: Sorter, books: Books, now_ms: int, show: Show) -> int:
+def sort_rows(
+    sources: Sequence[CsvSource], sorter: ExternalSorter, books: ImportReport, now_ms: int, show: Show
+) -> int:
     """Put every row into ``sorter`` or, refused, into ``books``; how many there were.
 
     Raises UserError when a file is broken, OSError when there is no room for sorting.
@@ -132,16 +134,16 @@ def sort_rows(sources: Sequence[Source], sorter: Sorter, books: Books, now_ms: i
         for row in rows(source, at_byte):
             count += 1
             try:
-                sorter.add(judged(row, file, now_ms))
+                sorter.add(validate_rows(row, file, now_ms))
             except PingRejected as error:
                 books.refused(row, error)
-            if count % TELL_EVERY == 0:
+            if count % PROGRESS_INTERVAL_ROWS == 0:
                 show(done, count)
         before += source.path.stat().st_size
     return count
 
 
-def record_sorted(entries: Iterable[Entry], batch: int, record: Record, books: Books, show: Show) -> None:
+def record_sorted(entries: Iterable[SortEntry], batch: int, record: Record, books: ImportReport, show: Show) -> None:
     """Record ``entries``, which are in order, ``batch`` pings a transaction. Raises what ``record`` raises.
 
     What is in the books then is recorded for good, and nothing of the batch that failed.

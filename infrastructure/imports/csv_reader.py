@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from infrastructure.client.messages import encode
 from infrastructure.errors import UserError
-from infrastructure.imports.csv_records import Record, Records
+from infrastructure.imports.csv_records import CsvRecord, CsvRecords
 from infrastructure.imports.text_files import UnreadableFile, open_text
 from infrastructure.timestamps import text_ms
 
@@ -31,7 +31,7 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Columns(NamedTuple):
+class CsvColumns(NamedTuple):
     """Index of each column in a row; None: the file has no such column."""
 
     rider: int
@@ -50,7 +50,7 @@ def known_names(names: Mapping[str, str | None]) -> set[str]:
     return usual | {name for name in names.values() if name}
 
 
-def find_columns(header: Sequence[str], names: Mapping[str, str | None], file: str) -> Columns:
+def find_columns(header: Sequence[str], names: Mapping[str, str | None], file: str) -> CsvColumns:
     """The columns of ``file``. ``names`` holds what the user named, by the keys of REQUIRED and OPTIONAL.
 
     Raises UserError naming the columns that are there and the option to use.
@@ -69,7 +69,7 @@ def find_columns(header: Sequence[str], names: Mapping[str, str | None], file: s
     assert latitude is not None
     assert longitude is not None
     assert time is not None
-    return Columns(rider, latitude, longitude, time, *optional)
+    return CsvColumns(rider, latitude, longitude, time, *optional)
 
 
 def _wanted(names: Mapping[str, str | None], what: str, usual: tuple[str, ...]) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class BadCell(ValueError):
     """A row that cannot be sent, for a cell holds no value of the type it needs; the message names the cell."""
 
 
-def ping_of_cells(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
+def ping_of_cells(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any]:
     """The ping of a row, ready for ``POST /pings``; whether it is a good one is for the server to say.
 
     An empty optional cell is absent. Raises BadCell.
@@ -116,7 +116,7 @@ def ping_of_cells(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
     return ping
 
 
-def reception_ms(cells: Sequence[str], columns: Columns) -> int | None:
+def reception_ms(cells: Sequence[str], columns: CsvColumns) -> int | None:
     """When the row's ping was received, epoch milliseconds; None if no column says so. Raises BadCell."""
     if columns.recorded_at is None:
         return None
@@ -161,22 +161,22 @@ def _filled(cells: Sequence[str], index: int, what: str) -> str:
 PROGRESS_EVERY_ROWS = 256
 
 
-class Source(NamedTuple):
+class CsvSource(NamedTuple):
     """One file whose columns are known."""
 
     path: Path
     header: tuple[str, ...]
-    columns: Columns
+    columns: CsvColumns
 
 
-class Row(NamedTuple):
+class ImportRow(NamedTuple):
     """One row. Either ``item``, the ping as JSON, or ``problem``: why it cannot be sent.
 
     ``line`` is the last of the row's lines in the file, counted from 1; ``time_ms`` None: unknown;
     ``received_ms`` None: unknown, or not asked for.
     """
 
-    source: Source
+    source: CsvSource
     line: int
     cells: Sequence[str]
     item: bytes | None
@@ -185,7 +185,7 @@ class Row(NamedTuple):
     received_ms: int | None = None
 
 
-def open_source(path: Path, names: Mapping[str, str | None]) -> Source:
+def open_source(path: Path, names: Mapping[str, str | None]) -> CsvSource:
     """The file with its columns. Raises UserError if it cannot be read or lacks one."""
     if not path.is_file():
         raise UserError(f"{path} is no file" if path.exists() else f"{path} does not exist")
@@ -195,10 +195,10 @@ def open_source(path: Path, names: Mapping[str, str | None]) -> Source:
         raise UserError(f"{path} is empty; its first line must name its columns")
     if header.problem:
         raise UserError(f"the header of {path} cannot be read: {header.problem}")
-    return Source(path, tuple(header.cells), find_columns(header.cells, names, str(path)))
+    return CsvSource(path, tuple(header.cells), find_columns(header.cells, names, str(path)))
 
 
-def rows(source: Source, at_byte: Callable[[int], None] = lambda position: None) -> Iterator[Row]:
+def rows(source: CsvSource, at_byte: Callable[[int], None] = lambda position: None) -> Iterator[ImportRow]:
     """Every row below the header; empty lines are none. ``at_byte`` hears how far the file is read.
 
     A line that makes no row, as one with a quote that is never closed, is a row with a problem: it does not cost the
@@ -208,7 +208,7 @@ def rows(source: Source, at_byte: Callable[[int], None] = lambda position: None)
         _header(records)
         for count, record in enumerate(records):
             if record.problem:
-                yield Row(source, record.first_line, (), None, None, record.problem)
+                yield ImportRow(source, record.first_line, (), None, None, record.problem)
             elif record.cells:
                 yield to_row(source, record.last_line, record.cells)
             if count % PROGRESS_EVERY_ROWS == 0:
@@ -216,11 +216,11 @@ def rows(source: Source, at_byte: Callable[[int], None] = lambda position: None)
         at_byte(raw.tell())
 
 
-def _header(records: Records) -> Record | None:
+def _header(records: CsvRecords) -> CsvRecord | None:
     return next((record for record in records if record.cells or record.problem), None)
 
 
-def to_row(source: Source, line: int, cells: Sequence[str]) -> Row:
+def to_row(source: CsvSource, line: int, cells: Sequence[str]) -> ImportRow:
     """The row of these cells."""
     try:
         if len(cells) > len(source.header):
@@ -228,20 +228,20 @@ def to_row(source: Source, line: int, cells: Sequence[str]) -> Row:
             raise BadCell(f"the row has {len(cells)} cells, the header {len(source.header)}")
         ping = ping_of_cells(cells, source.columns)
         received_ms = reception_ms(cells, source.columns)
-        return Row(source, line, cells, encode(ping), ping["event_timestamp_ms"], "", received_ms)
+        return ImportRow(source, line, cells, encode(ping), ping["event_timestamp_ms"], "", received_ms)
     except BadCell as error:
-        return Row(source, line, cells, None, None, str(error))
+        return ImportRow(source, line, cells, None, None, str(error))
     except UnicodeEncodeError:
-        return Row(source, line, cells, None, None, "the text is not UTF-8")
+        return ImportRow(source, line, cells, None, None, "the text is not UTF-8")
 
 
 @contextmanager
-def _reading(path: Path, known: Collection[str]) -> Iterator[tuple[Records, BinaryIO]]:
-    records: Records | None = None
+def _reading(path: Path, known: Collection[str]) -> Iterator[tuple[CsvRecords, BinaryIO]]:
+    records: CsvRecords | None = None
     try:
         with ExitStack() as stack:
             text, raw = open_text(stack.enter_context(path.open("rb")), stack)
-            records = Records(text.readline, known)
+            records = CsvRecords(text.readline, known)
             yield records, raw
     except UnreadableFile as error:
         raise UserError(f"{path} cannot be imported: {error}") from error

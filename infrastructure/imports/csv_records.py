@@ -18,7 +18,7 @@ rest of the file."""
 _SEPARATOR_LINE = re.compile(r'"?sep=(?P<delimiter>[^\r\n])"?\s*', re.IGNORECASE)
 
 
-class Record(NamedTuple):
+class CsvRecord(NamedTuple):
     """Cells, or the ``problem`` that keeps its first line from being a record. Lines count from 1."""
 
     first_line: int
@@ -35,7 +35,7 @@ class _TooManyLines(Exception):
     """A quoted cell spans more than MAX_RECORD_LINES."""
 
 
-class Records:
+class CsvRecords:
     """Iterates over the records of a text; the delimiter is that of its ``sep=`` line, else that of its header.
 
     The csv module's Sniffer is not asked: it guesses from the data, where a decimal comma outvotes the semicolon, and
@@ -54,10 +54,10 @@ class Records:
         """The last line read."""
         return self._lines.number
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[CsvRecord]:
         return self
 
-    def __next__(self) -> Record:
+    def __next__(self) -> CsvRecord:
         """The next record, with no cells for an empty line. Raises StopIteration, and what ``readline`` raises."""
         lines = self._lines
         lines.of_record.clear()
@@ -66,16 +66,18 @@ class Records:
             cells = next(self._reader)
         except _LineTooLong:
             if len(lines.of_record) == 1:
-                return Record(first, first, [], f"line {first} has more than {MAX_LINE_CHARS:,} characters")
+                return CsvRecord(first, first, [], f"line {first} has more than {MAX_LINE_CHARS:,} characters")
             reason = f"line {lines.number} has more than {MAX_LINE_CHARS:,} characters"
         except _TooManyLines:
             reason = f"it is not closed within {MAX_RECORD_LINES} lines"
         except csv.Error as error:
             reason = "it is not closed before the end of the file" if lines.at_end else str(error)
         else:
-            return Record(first, lines.number, cells)
+            return CsvRecord(first, lines.number, cells)
         lines.give_back_all_but_first()
-        return Record(first, first, [], f"no row from line {first} on: a quote is wrong there or left open: {reason}")
+        return CsvRecord(
+            first, first, [], f"no row from line {first} on: a quote is wrong there or left open: {reason}"
+        )
 
 
 class _Lines:

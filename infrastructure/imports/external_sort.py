@@ -19,7 +19,7 @@ BLOCK = 200
 _LENGTH = struct.Struct(">I")
 
 
-class Entry(NamedTuple):
+class SortEntry(NamedTuple):
     """A ping that may be recorded, and where it was read: the ``line`` of a file, numbered as the user named them.
 
     Entries order by reception (epoch milliseconds), then file and line, which no two share. ``cells`` are the row's
@@ -34,10 +34,10 @@ class Entry(NamedTuple):
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[Entry])
+_DECODER = msgspec.msgpack.Decoder(list[SortEntry])
 
 
-def write_run(path: Path, entries: Iterable[Entry]) -> None:
+def write_run(path: Path, entries: Iterable[SortEntry]) -> None:
     """Write ``entries``, which are in order. Raises OSError."""
     rest = iter(entries)
     with path.open("wb") as file:
@@ -47,7 +47,7 @@ def write_run(path: Path, entries: Iterable[Entry]) -> None:
             file.write(data)
 
 
-def read_run(path: Path) -> Iterator[Entry]:
+def read_run(path: Path) -> Iterator[SortEntry]:
     """What ``write_run`` wrote, block by block. Raises OSError."""
     with path.open("rb") as file:
         while head := file.read(_LENGTH.size):
@@ -58,7 +58,7 @@ RUN_ENTRIES = 100_000
 FAN_IN = 64
 
 
-class Sorter:
+class ExternalSorter:
     """Takes entries in any order and gives them back in theirs; what does not fit in memory lies in ``directory``.
 
     Holds at most ``run_entries`` entries, and ``fan_in`` open files for each power of ``fan_in`` in the number of
@@ -69,12 +69,12 @@ class Sorter:
         self._directory = directory
         self._run_entries = run_entries
         self._fan_in = fan_in
-        self._held: list[Entry] = []
+        self._held: list[SortEntry] = []
         self._levels: list[list[Path]] = []
         self._made = 0
         self.count = 0
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: SortEntry) -> None:
         """Take one. Raises OSError where there is no room for a run."""
         self._held.append(entry)
         self.count += 1
@@ -83,7 +83,7 @@ class Sorter:
             self._keep(0, lambda path: write_run(path, self._held))
             self._held = []
 
-    def in_order(self) -> Iterator[Entry]:
+    def in_order(self) -> Iterator[SortEntry]:
         """All that were taken; once, at the end. Raises OSError."""
         self._held.sort()
         runs = [read_run(path) for level in self._levels for path in level]

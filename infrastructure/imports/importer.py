@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from math import inf
 from typing import NamedTuple, Protocol
 
-from infrastructure.client.messages import Receipt
-from infrastructure.imports.csv_reader import Row
-from infrastructure.imports.report import UNSENDABLE, Examples, Rejects, Tally
+from infrastructure.client.messages import PostReceipt
+from infrastructure.imports.csv_reader import ImportRow
+from infrastructure.imports.report import UNSENDABLE, ImportTally, RejectExamples, RejectFile
 
 EARLY_S = 0.1
 """Rows due within this are sent together: a request for each row would pace the network, not the riders."""
@@ -42,11 +42,11 @@ class Pacer:
         return wait if wait > EARLY_S else 0.0
 
 
-class Post(Protocol):
-    def __call__(self, items: Sequence[bytes], /) -> Receipt: ...
+class PostPings(Protocol):
+    def __call__(self, items: Sequence[bytes], /) -> PostReceipt: ...
 
 
-class Plan(NamedTuple):
+class ImportPlan(NamedTuple):
     """How to send: ``batch`` rows a request, ``concurrency`` requests at a time, paced by ``pacer`` if given."""
 
     batch: int
@@ -59,27 +59,27 @@ class Importer:
 
     def __init__(
         self,
-        post: Post,
-        plan: Plan,
+        post: PostPings,
+        plan: ImportPlan,
         *,
         pause: Callable[[float], object],
-        rejects: Rejects | None = None,
-        on_batch: Callable[[Tally], None] = lambda tally: None,
+        rejects: RejectFile | None = None,
+        on_batch: Callable[[ImportTally], None] = lambda tally: None,
     ) -> None:
-        self.tally = Tally()
-        self.examples = Examples()
+        self.tally = ImportTally()
+        self.examples = RejectExamples()
         self._post = post
         self._plan = plan
         self._pause = pause
         self._rejects = rejects
         self._on_batch = on_batch
 
-    def run(self, rows: Iterable[Row], stop: Callable[[], None] = lambda: None) -> Tally:
+    def run(self, rows: Iterable[ImportRow], stop: Callable[[], None] = lambda: None) -> ImportTally:
         """Send every row. Raises what ``post`` or ``rows`` raises, once what is on its way has been counted.
 
         ``stop`` is called first in that case: it ends the retries of requests that are still under way.
         """
-        waiting: deque[tuple[list[Row], Future[Receipt]]] = deque()
+        waiting: deque[tuple[list[ImportRow], Future[PostReceipt]]] = deque()
         with ThreadPoolExecutor(self._plan.concurrency, thread_name_prefix="import") as pool:
             try:
                 for batch in self._batches(rows):
@@ -98,11 +98,11 @@ class Importer:
                 raise
         return self.tally
 
-    def _post_some(self, items: Sequence[bytes]) -> Receipt:
-        return self._post(items) if items else Receipt()
+    def _post_some(self, items: Sequence[bytes]) -> PostReceipt:
+        return self._post(items) if items else PostReceipt()
 
-    def _batches(self, rows: Iterable[Row]) -> Iterator[list[Row]]:
-        batch: list[Row] = []
+    def _batches(self, rows: Iterable[ImportRow]) -> Iterator[list[ImportRow]]:
+        batch: list[ImportRow] = []
         for row in rows:
             wait = self._plan.pacer.wait_s(row.time_ms) if self._plan.pacer else 0.0
             if wait and batch:
@@ -117,7 +117,7 @@ class Importer:
         if batch:
             yield batch
 
-    def _account(self, batch: list[Row], future: Future[Receipt]) -> None:
+    def _account(self, batch: list[ImportRow], future: Future[PostReceipt]) -> None:
         receipt = future.result()
         self.tally.add(len(batch), receipt)
         sent = [row for row in batch if row.item is not None]

@@ -11,16 +11,16 @@ from typing import Any, Self
 
 from domain.errors import PingRejected, TimestampInFuture, TimestampTooOld
 from domain.riders.ping_batch import PingOutcome
-from infrastructure.client.messages import Receipt, Rejection
+from infrastructure.client.messages import PostReceipt, Rejection
 from infrastructure.errors import UserError
-from infrastructure.imports.csv_reader import Row, Source
-from infrastructure.imports.external_sort import Entry
+from infrastructure.imports.csv_reader import CsvSource, ImportRow
+from infrastructure.imports.external_sort import SortEntry
 
 UNSENDABLE = "invalid_type"
 """The code of rows that hold no ping at all, as the server would call them."""
 
 
-class Tally:
+class ImportTally:
     """Counts of one import; one thread at a time."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Tally:
         self.rejected: Counter[str] = Counter()
         self.position: int | None = None
 
-    def add(self, rows: int, receipt: Receipt) -> None:
+    def add(self, rows: int, receipt: PostReceipt) -> None:
         """``rows`` rows of which those in ``receipt`` were sent; the others count as UNSENDABLE."""
         self.rows += rows
         self.accepted += receipt.accepted
@@ -58,21 +58,21 @@ class Tally:
         }
 
 
-MOST = 3
+MAX_EXAMPLES = 3
 YEAR_2000_S, YEAR_2100_S = 946_684_800, 4_102_444_800
 """Epoch seconds. Read as milliseconds they are January and February 1970, when no rider was recorded."""
 
 
-class Examples:
+class RejectExamples:
     """The first rejected rows, in words; ``hint`` is what they have in common, "" if nothing is known."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.hint = ""
 
-    def add(self, row: Row, code: str, detail: str) -> None:
+    def add(self, row: ImportRow, code: str, detail: str) -> None:
         """One rejected row, of however many."""
-        if len(self.lines) < MOST:
+        if len(self.lines) < MAX_EXAMPLES:
             self.lines.append(f"{row.source.path}, line {row.line}: {code}: {detail}")
         if code == TimestampTooOld.code and _looks_like_seconds(row.time_ms):
             self.hint = "seconds? milliseconds are expected"
@@ -89,10 +89,10 @@ def _looks_like_seconds(value: int | None) -> bool:
 REASON = ("file", "line", "code", "detail")
 
 
-class Rejects:
+class RejectFile:
     """A CSV of REASON and then the columns of all sources by name. Raises UserError if it cannot be written."""
 
-    def __init__(self, path: Path, sources: Sequence[Source]) -> None:
+    def __init__(self, path: Path, sources: Sequence[CsvSource]) -> None:
         for source in sources:
             if path.exists() and path.samefile(source.path):
                 raise UserError(f"--rejects {path} would overwrite the file that is imported; name another")
@@ -107,7 +107,7 @@ class Rejects:
         self._writer = csv.writer(self._file)
         self._writer.writerow([*REASON, *self._titles])
 
-    def add(self, row: Row, code: str, detail: str) -> None:
+    def add(self, row: ImportRow, code: str, detail: str) -> None:
         """One rejected row; cells beyond the header follow at its end."""
         header = row.source.header
         cells = dict(zip(header, row.cells, strict=False))
@@ -125,21 +125,21 @@ class Rejects:
         self._file.close()
 
 
-class Books:
+class ImportReport:
     """Counts, a few examples, and the file of rejected rows if one is wanted."""
 
-    def __init__(self, sources: Sequence[Source], rejects: Rejects | None = None) -> None:
-        self.tally = Tally()
-        self.examples = Examples()
+    def __init__(self, sources: Sequence[CsvSource], rejects: RejectFile | None = None) -> None:
+        self.tally = ImportTally()
+        self.examples = RejectExamples()
         self._sources = sources
         self._rejects = rejects
 
-    def refused(self, row: Row, error: PingRejected) -> None:
+    def refused(self, row: ImportRow, error: PingRejected) -> None:
         """A row that does not come as far as the log."""
-        self.tally.add(1, Receipt(rejected=[Rejection(0, error.code, str(error))]))
+        self.tally.add(1, PostReceipt(rejected=[Rejection(0, error.code, str(error))]))
         self._show(row, error)
 
-    def recorded(self, entries: Sequence[Entry], outcomes: Sequence[PingOutcome]) -> None:
+    def recorded(self, entries: Sequence[SortEntry], outcomes: Sequence[PingOutcome]) -> None:
         """A batch and what the log made of it."""
         rejected: list[Rejection] = []
         for index, (entry, outcome) in enumerate(zip(entries, outcomes, strict=True)):
@@ -149,14 +149,14 @@ class Books:
         accepted = sum(outcome.is_new for outcome in outcomes)
         positions = [outcome.position for outcome in outcomes if outcome.position is not None]
         duplicates = len(entries) - accepted - len(rejected)
-        self.tally.add(len(entries), Receipt(accepted, duplicates, rejected, max(positions, default=None)))
+        self.tally.add(len(entries), PostReceipt(accepted, duplicates, rejected, max(positions, default=None)))
 
-    def _show(self, row: Row, error: PingRejected) -> None:
+    def _show(self, row: ImportRow, error: PingRejected) -> None:
         self.examples.add(row, error.code, str(error))
         if self._rejects is not None:
             self._rejects.add(row, error.code, str(error))
 
-    def _row(self, entry: Entry) -> Row:
+    def _row(self, entry: SortEntry) -> ImportRow:
         cells = [cell.decode("utf-8", "surrogateescape") for cell in entry.cells]
         source = self._sources[entry.file]
-        return Row(source, entry.line, cells, None, entry.ping.event_timestamp_ms, "", entry.received_ms)
+        return ImportRow(source, entry.line, cells, None, entry.ping.event_timestamp_ms, "", entry.received_ms)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from infrastructure.kafka.confluent_consumer import ConfluentTopic
+from infrastructure.kafka.confluent_consumer import ConfluentConsumer
 from infrastructure.kafka.confluent_producer import ConfluentPublisher
-from infrastructure.kafka.kafka_python_consumer import KafkaPythonTopic
+from infrastructure.kafka.kafka_python_consumer import KafkaPythonConsumer
 from infrastructure.kafka.kafka_python_producer import KafkaPythonPublisher
 from infrastructure.kafka.ports import Publisher
 from infrastructure.settings.settings import Settings
-from projections.core.ports import Topic
+from projections.core.ports import RecordConsumer
 
 
 def make_publisher(settings: Settings) -> Publisher:
@@ -16,7 +16,7 @@ def make_publisher(settings: Settings) -> Publisher:
     return publisher(settings.kafka_client, bootstrap(settings))
 
 
-def make_topic(settings: Settings, topic: str, group: str) -> Topic:
+def make_consumer(settings: Settings, topic: str, group: str) -> RecordConsumer:
     """A consumer of ``topic`` in the group ``<prefix>-<group>``."""
     return consumer(settings.kafka_client, bootstrap(settings), topic, f"{settings.consumer_group_prefix}-{group}")
 
@@ -26,9 +26,9 @@ def publisher(library: str, bootstrap: str) -> Publisher:
     return KafkaPythonPublisher(bootstrap) if library == "kafka-python" else ConfluentPublisher(bootstrap)
 
 
-def consumer(library: str, bootstrap: str, topic: str, group: str) -> Topic:
+def consumer(library: str, bootstrap: str, topic: str, group: str) -> RecordConsumer:
     """Of "confluent" or "kafka-python". Raises PortUnavailable if kafka-python finds no broker."""
-    made = KafkaPythonTopic if library == "kafka-python" else ConfluentTopic
+    made = KafkaPythonConsumer if library == "kafka-python" else ConfluentConsumer
     return made(bootstrap, topic, group)
 
 

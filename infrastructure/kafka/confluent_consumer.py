@@ -11,9 +11,9 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from infrastructure.kafka.partition_assignment import SESSION_TIMEOUT_S, Assignment
-from infrastructure.kafka.throttled_log import ErrorLog
+from infrastructure.kafka.throttled_log import ThrottledLogger
 from infrastructure.settings.kafka_address import kafka_address
-from projections.core.ports import Record, TopicUnavailable
+from projections.core.ports import ConsumerRecord, ConsumerUnusable
 
 log = logging.getLogger("ridelog.kafka")
 
@@ -60,10 +60,10 @@ _PASSING = frozenset(
 )
 
 
-class ConfluentTopic:
+class ConfluentConsumer:
     """``projections.core.ports.Topic`` on confluent-kafka. One thread uses it.
 
-    Raises TopicUnavailable on errors that do not pass by themselves (no permission, a fenced member, …), and from the
+    Raises ConsumerUnusable on errors that do not pass by themselves (no permission, a fenced member, …), and from the
     seeks when the broker is away; ``poll`` just stays empty meanwhile.
 
     A consumer that is killed, stopped or cut off is replaced after ``session_timeout_s``; one that does not poll for
@@ -84,7 +84,7 @@ class ConfluentTopic:
         self._topic = topic
         self._assignment = Assignment()
         self._joined = False
-        self._errors = ErrorLog(log, f"consuming {topic} from Kafka at {address}")
+        self._errors = ThrottledLogger(log, f"consuming {topic} from Kafka at {address}")
         self._consumer = Consumer(
             {
                 **address.librdkafka(),
@@ -101,7 +101,7 @@ class ConfluentTopic:
         )
         self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
-    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+    def poll(self, max_records: int, timeout_s: float) -> list[ConsumerRecord]:
         try:
             # ``consume`` alone would wait for max_records or the whole time-out, whichever comes first.
             first = self._consumer.poll(timeout_s)
@@ -109,7 +109,7 @@ class ConfluentTopic:
                 return []
             messages = [first, *self._consumer.consume(max_records - 1, 0)] if max_records > 1 else [first]
         except KafkaException as error:
-            raise TopicUnavailable(f"Kafka: {self._topic}: {error}") from error
+            raise ConsumerUnusable(f"Kafka: {self._topic}: {error}") from error
         return self._records(messages)
 
     def assignment(self) -> Mapping[int, int]:
@@ -123,10 +123,10 @@ class ConfluentTopic:
         try:
             ends = self._consumer.offsets_for_times(wanted, OFFSETS_S)
         except KafkaException as error:
-            raise TopicUnavailable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
+            raise ConsumerUnusable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
         for end in ends:
             if end.error is not None or end.offset < 0:
-                raise TopicUnavailable(f"Kafka: the end of {self._topic}[{end.partition}] is not known: {end.error}")
+                raise ConsumerUnusable(f"Kafka: the end of {self._topic}[{end.partition}] is not known: {end.error}")
         for end in ends:
             self.seek(end.partition, end.offset)
 
@@ -139,7 +139,7 @@ class ConfluentTopic:
                 break
             except KafkaException as error:
                 if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
-                    raise TopicUnavailable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
+                    raise ConsumerUnusable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
             # Its fetcher is still starting.
             pause.wait(0.005)
         self._assignment.sought(partition)
@@ -165,8 +165,8 @@ class ConfluentTopic:
                 break
         self._consumer.close()
 
-    def _records(self, messages: Sequence[Message]) -> list[Record]:
-        records: list[Record] = []
+    def _records(self, messages: Sequence[Message]) -> list[ConsumerRecord]:
+        records: list[ConsumerRecord] = []
         read, topic = self._assignment.read, self._topic
         for message in messages:
             error = message.error()
@@ -178,13 +178,15 @@ class ConfluentTopic:
             assert offset is not None
             read(partition, offset)
             records.append(
-                Record(topic, partition, offset, message.key() or b"", message.value() or b"", _headers(message))
+                ConsumerRecord(
+                    topic, partition, offset, message.key() or b"", message.value() or b"", _headers(message)
+                )
             )
         return records
 
     def _judge(self, error: KafkaError) -> None:
         if error.fatal() or (error.code() not in _PASSING and not error.retriable()):
-            raise TopicUnavailable(f"Kafka: {self._topic}: {error}")
+            raise ConsumerUnusable(f"Kafka: {self._topic}: {error}")
         self._on_error(error)
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:

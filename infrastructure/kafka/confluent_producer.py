@@ -9,16 +9,16 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from infrastructure.kafka.delivery_tracker import Tokens
-from infrastructure.kafka.ports import OutRecord, PublishError
-from infrastructure.kafka.throttled_log import ErrorLog
+from infrastructure.kafka.delivery_tracker import DeliveryTracker
+from infrastructure.kafka.ports import ProducerRecord, PublishError
+from infrastructure.kafka.throttled_log import ThrottledLogger
 from infrastructure.settings.kafka_address import kafka_address
 
 MAX_EPOCHS_WITHOUT_DELIVERY = 10
 """A broker that only lost a connection or a leader costs one or two; a forgotten producer burns about 75 a second."""
 
 
-class IdentityWatch:
+class ForgottenProducerDetector:
     """Fed with the producer's epoch and its count of delivered records, in any rhythm."""
 
     def __init__(self) -> None:
@@ -70,15 +70,15 @@ class ConfluentPublisher:
 
     def __init__(self, bootstrap: str, overrides: Mapping[str, Any] | None = None) -> None:
         address = kafka_address(bootstrap)
-        self._tokens = Tokens()
-        watch = _Watch(self._tokens, ErrorLog(log, f"publishing to Kafka at {address}"))
+        self._tokens = DeliveryTracker()
+        watch = _WatchedProducer(self._tokens, ThrottledLogger(log, f"publishing to Kafka at {address}"))
         callbacks = {"error_cb": watch.on_error, "stats_cb": watch.on_statistics}
         self._producer = Producer(
             {**address.librdkafka(), **SETTINGS, **callbacks, **(overrides or {})},
             logger=logging.getLogger("ridelog.kafka.librdkafka"),
         )
 
-    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
         self._raise_failure()
         entry = self._tokens.of(token)
         produce: Any = self._producer.produce
@@ -127,17 +127,17 @@ class ConfluentPublisher:
             raise PublishError(self._tokens.failure)
 
 
-class _Watch:
+class _WatchedProducer:
     """What librdkafka tells besides deliveries.
 
     It does not know the producer: without a cycle between them, the producer's threads and its connection end with
     the last reference to the publisher, not with some later run of the garbage collector.
     """
 
-    def __init__(self, tokens: Tokens, errors: ErrorLog) -> None:
+    def __init__(self, tokens: DeliveryTracker, errors: ThrottledLogger) -> None:
         self._tokens = tokens
         self._errors = errors
-        self._identity = IdentityWatch()
+        self._identity = ForgottenProducerDetector()
 
     def on_error(self, error: KafkaError) -> None:
         if error.fatal():

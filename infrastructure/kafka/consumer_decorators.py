@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from infrastructure.sinks.decorators import PassingSink
-from projections.core.ports import Record, ShardWrite, Sink, Topic
+from infrastructure.sinks.decorators import SinkDecorator
+from projections.core.ports import ConsumerRecord, RecordConsumer, ShardWrite, Sink
 
 
-class PassingTopic:
+class ConsumerDecorator:
     """``projections.core.ports.Topic``: every call is that of the topic within."""
 
-    def __init__(self, topic: Topic) -> None:
+    def __init__(self, topic: RecordConsumer) -> None:
         self._topic = topic
 
-    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+    def poll(self, max_records: int, timeout_s: float) -> list[ConsumerRecord]:
         return self._topic.poll(max_records, timeout_s)
 
     def assignment(self) -> Mapping[int, int]:
@@ -40,17 +40,17 @@ LONGEST_S = 0.5
 """A stream that never pauses for that long would hold the first record until the batch is full."""
 
 
-class GatheredTopic(PassingTopic):
+class BatchingConsumer(ConsumerDecorator):
     """``projections.core.ports.Topic``.
 
     A batch ends when it is full, when nothing more comes for MORE_WITHIN_S, or LONGEST_S after its first record.
     """
 
-    def __init__(self, topic: Topic, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, topic: RecordConsumer, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(topic)
         self._clock = clock
 
-    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+    def poll(self, max_records: int, timeout_s: float) -> list[ConsumerRecord]:
         records = more = self._topic.poll(max_records, timeout_s)
         deadline = self._clock() + LONGEST_S
         while more and len(records) < max_records and self._clock() < deadline:
@@ -62,10 +62,10 @@ class GatheredTopic(PassingTopic):
 Observe = Callable[[float], None]
 
 
-class TimedTopic(PassingTopic):
+class TimedConsumer(ConsumerDecorator):
     """``projections.core.ports.Topic``. ``applied`` is to be called once what was polled is folded and stored."""
 
-    def __init__(self, topic: Topic, records: Observe, seconds: Observe) -> None:
+    def __init__(self, topic: RecordConsumer, records: Observe, seconds: Observe) -> None:
         """Told of each batch that is not empty: how many records it had, and the seconds until ``applied``."""
         super().__init__(topic)
         self._records = records
@@ -73,7 +73,7 @@ class TimedTopic(PassingTopic):
         self._came_at: float | None = None
         self._came = 0
 
-    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+    def poll(self, max_records: int, timeout_s: float) -> list[ConsumerRecord]:
         found = super().poll(max_records, timeout_s)
         self._came_at = None
         if found:
@@ -92,7 +92,7 @@ class TimedTopic(PassingTopic):
         return self._came, took
 
 
-class TimedSink(PassingSink):
+class TimedSink(SinkDecorator):
     """``projections.core.ports.Sink`` that tells the seconds of each ``apply``, also of one that failed."""
 
     def __init__(self, sink: Sink, seconds: Observe) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 
-class Token:
+class PendingBatch:
     """Counts one token's records. ``delivered`` is the delivery callback: one a token, none made per record."""
 
     __slots__ = ("_number", "_owner", "_sealed", "_waiting")
 
-    def __init__(self, owner: Tokens, number: int) -> None:
+    def __init__(self, owner: DeliveryTracker, number: int) -> None:
         self._owner = owner
         self._number = number
         self._waiting = 0
@@ -39,11 +39,11 @@ class Token:
             self._owner.finish(self._number)
 
 
-class Tokens:
+class DeliveryTracker:
     """The tokens of one publisher that are not acknowledged yet, and those that are and were not taken."""
 
     def __init__(self) -> None:
-        self._open: dict[int, Token] = {}
+        self._open: dict[int, PendingBatch] = {}
         self._finished: list[int] = []
         self.in_flight = 0
         """Records handed over and not acknowledged."""
@@ -52,11 +52,11 @@ class Tokens:
         self.failure: str | None = None
         """Why the first failed delivery failed. There is no way back from it: what came after may be published."""
 
-    def of(self, number: int) -> Token:
+    def of(self, number: int) -> PendingBatch:
         """The token of that number, made on first use."""
         token = self._open.get(number)
         if token is None:
-            token = self._open[number] = Token(self, number)
+            token = self._open[number] = PendingBatch(self, number)
         return token
 
     def finish(self, number: int) -> None:

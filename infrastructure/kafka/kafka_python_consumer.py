@@ -12,9 +12,9 @@ from kafka.errors import KafkaError
 
 from infrastructure.kafka.kafka_python_producer import client_without_auto_create
 from infrastructure.kafka.partition_assignment import SESSION_TIMEOUT_S, Assignment
-from infrastructure.kafka.throttled_log import ErrorLog
+from infrastructure.kafka.throttled_log import ThrottledLogger
 from infrastructure.settings.kafka_address import kafka_address
-from projections.core.ports import Record, TopicUnavailable
+from projections.core.ports import ConsumerRecord, ConsumerUnusable
 
 log = logging.getLogger("ridelog.kafka")
 
@@ -39,8 +39,8 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         self.on_partitions_revoked(lost)
 
 
-class KafkaPythonTopic:
-    """``projections.core.ports.Topic`` on kafka-python. One thread uses it. Raises TopicUnavailable."""
+class KafkaPythonConsumer:
+    """``projections.core.ports.Topic`` on kafka-python. One thread uses it. Raises ConsumerUnusable."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class KafkaPythonTopic:
         self._topic = topic
         self._assignment = Assignment()
         self._rebalances = _Rebalances()
-        self._errors = ErrorLog(log, f"consuming {topic} from Kafka at {address}")
+        self._errors = ThrottledLogger(log, f"consuming {topic} from Kafka at {address}")
         settings = {
             **address.kafka_python(),
             "bootstrap_timeout_ms": int(start_timeout_s * 1000),
@@ -79,28 +79,28 @@ class KafkaPythonTopic:
         try:
             self._consumer = KafkaConsumer(**settings)
         except KafkaError as error:
-            raise TopicUnavailable(f"Kafka at {address} does not answer{address.hint}: {error}") from error
+            raise ConsumerUnusable(f"Kafka at {address} does not answer{address.hint}: {error}") from error
         self._consumer.subscribe([topic], listener=self._rebalances)
 
-    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+    def poll(self, max_records: int, timeout_s: float) -> list[ConsumerRecord]:
         self._keep_joining()
         try:
             batches = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except KafkaError as error:
             if not error.retriable:
-                raise TopicUnavailable(f"Kafka: {self._topic}: {error}") from error
+                raise ConsumerUnusable(f"Kafka: {self._topic}: {error}") from error
             # A coordinator or leader that is away comes back, or another takes its place; the library looks for it.
             self._errors.warn("poll", error)
             batches = {}
         finally:
             self._follow_rebalances()
-        records: list[Record] = []
+        records: list[ConsumerRecord] = []
         for at, messages in batches.items():
             partition = at.partition
             for message in messages:
                 self._assignment.read(partition, message.offset)
                 key, value, headers = message.key or b"", message.value or b"", message.headers or ()
-                records.append(Record(self._topic, partition, message.offset, key, value, headers))
+                records.append(ConsumerRecord(self._topic, partition, message.offset, key, value, headers))
         return records
 
     def assignment(self) -> Mapping[int, int]:
@@ -114,7 +114,7 @@ class KafkaPythonTopic:
         try:
             ends = self._consumer.end_offsets(wanted, timeout_ms=OFFSETS_MS)
         except KafkaError as error:
-            raise TopicUnavailable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
+            raise ConsumerUnusable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
         for at, end in ends.items():
             self.seek(at.partition, end)
 
@@ -122,7 +122,7 @@ class KafkaPythonTopic:
         try:
             self._consumer.seek(self._at(partition), offset)
         except (KafkaError, ValueError) as error:
-            raise TopicUnavailable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
+            raise ConsumerUnusable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
         self._assignment.sought(partition)
 
     def commit(self, offsets: Mapping[int, int]) -> None:

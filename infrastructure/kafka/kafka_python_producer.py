@@ -12,8 +12,8 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
 
-from infrastructure.kafka.delivery_tracker import Token, Tokens
-from infrastructure.kafka.ports import OutRecord, PublishError
+from infrastructure.kafka.delivery_tracker import DeliveryTracker, PendingBatch
+from infrastructure.kafka.ports import ProducerRecord, PublishError
 from infrastructure.settings.kafka_address import kafka_address
 
 
@@ -43,11 +43,11 @@ class KafkaPythonPublisher:
 
     def __init__(self, bootstrap: str, *, max_in_flight: int = MAX_IN_FLIGHT, start_timeout_s: float = 10.0) -> None:
         address = kafka_address(bootstrap)
-        self._tokens = Tokens()
+        self._tokens = DeliveryTracker()
         self._max_in_flight = max_in_flight
         self._unknown_since: float | None = None
         # Delivery reports come in the library's own thread; they are counted in the caller's.
-        self._reports: queue.SimpleQueue[tuple[Token, BaseException | None]] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[tuple[PendingBatch, BaseException | None]] = queue.SimpleQueue()
         try:
             self._producer = KafkaProducer(
                 **address.kafka_python(),
@@ -67,7 +67,7 @@ class KafkaPythonPublisher:
         except KafkaError as error:
             raise PublishError(f"Kafka at {address} does not answer{address.hint}: {error}") from error
 
-    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
         self._raise_failure()
         entry = self._tokens.of(token)
         room = max(0, self._max_in_flight - self._tokens.in_flight)
@@ -114,7 +114,7 @@ class KafkaPythonPublisher:
             self._producer.close(timeout=0)
         return left
 
-    def _report(self, entry: Token, error: BaseException | None, _metadata: object = None) -> None:
+    def _report(self, entry: PendingBatch, error: BaseException | None, _metadata: object = None) -> None:
         self._reports.put((entry, error))
 
     def _count(self, timeout_s: float) -> None:

@@ -13,7 +13,7 @@ class LastRecord(NamedTuple):
     event_id: str
 
 
-class OutRecord(NamedTuple):
+class ProducerRecord(NamedTuple):
     """One record to publish. ``partition`` is explicit: shard mod P, never left to a client's partitioner.
 
     An empty ``value`` is published as none at all: on a compacted topic, a tombstone. It reads as empty again.
@@ -33,7 +33,7 @@ class PublishError(Exception):
 class Publisher(Protocol):
     """Publishes with acks=all, idempotently and without a message time-out; acknowledges whole tokens."""
 
-    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
         """Hand over a prefix of ``records`` under ``token``; the number accepted, less when the queue is full.
 
         Never blocks for longer than a few milliseconds, so that the caller can answer keepalives meanwhile.

@@ -8,15 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-EVERY_S = 10.0
+LOG_INTERVAL_S = 10.0
 KAFKA_PYTHON = logging.getLogger("kafka")
 
 
-class ErrorLog:
-    """One line of a kind in ``EVERY_S`` seconds, with the number of those left out."""
+class ThrottledLogger:
+    """One line of a kind in ``LOG_INTERVAL_S`` seconds, with the number of those left out."""
 
     def __init__(
-        self, log: logging.Logger, prefix: str, clock: Callable[[], float] = time.monotonic, every_s: float = EVERY_S
+        self,
+        log: logging.Logger,
+        prefix: str,
+        clock: Callable[[], float] = time.monotonic,
+        every_s: float = LOG_INTERVAL_S,
     ) -> None:
         self._log = log
         self._prefix = prefix

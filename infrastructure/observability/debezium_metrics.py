@@ -14,7 +14,7 @@ from infrastructure.observability.metrics import named_gauge
 _LABELS = ("context", "plugin", "name")
 
 
-class Seen(NamedTuple):
+class DebeziumSample(NamedTuple):
     """What a relay knows of itself. Times in milliseconds, -1 where there was no event; the rest since it started."""
 
     behind_ms: float
@@ -58,7 +58,7 @@ _CREATED = named_gauge(
 )
 
 
-def show(name: str, seen: Seen) -> None:
+def show(name: str, seen: DebeziumSample) -> None:
     """Of the relay that runs. ``name`` stands for Debezium's topic.prefix: the slot's name."""
     CONNECTED.labels("streaming", "postgres", name).set(1)
     for field, gauge in _GAUGES.items():

@@ -40,7 +40,7 @@ LATEST = 500
 """Events at the head of the log by which the stages before the commit are judged."""
 
 
-class Applied(Protocol):
+class AppliedPositions(Protocol):
     """How far a shard is applied: a ``Fence``."""
 
     @property
@@ -83,7 +83,7 @@ def delay_of_position(connection: Connection, position: int, watch: HeadWatch | 
 def delay_of_shards(
     connection: Connection,
     stream: str,
-    applied: Mapping[int, Applied],
+    applied: Mapping[int, AppliedPositions],
     head: Sequence[int],
     watch: HeadWatch | None = None,
 ) -> float | None:
@@ -113,26 +113,28 @@ def _delay(waiting: Sequence[Any] | None, watch: HeadWatch | None) -> float | No
     return None if seconds < -CLOCK_TOLERANCE_S else max(0.0, seconds)
 
 
-class Spread(NamedTuple):
+class DelaySpread(NamedTuple):
     """Of the latest pings, in seconds."""
 
     median: float
     worst: float
 
 
-class Before(NamedTuple):
+class IngestDelays(NamedTuple):
     """The stages before the log has an event: on the phone and its network, and in ingest.
 
     None of pings that were recorded without their time of reception. ``newest_ms``: when the newest of these pings
     happened, epoch milliseconds.
     """
 
-    device: Spread | None
-    ingest: Spread | None
+    device: DelaySpread | None
+    ingest: DelaySpread | None
     newest_ms: int
 
 
-def before_commit(connection: Connection, head: int, decode: Callable[[bytes], Mapping[str, Any]]) -> Before | None:
+def ingest_delays(
+    connection: Connection, head: int, decode: Callable[[bytes], Mapping[str, Any]]
+) -> IngestDelays | None:
     """Device → ingest by the times that the pings carry, ingest → commit by when they were recorded; None: no ping."""
     device: list[float] = []
     ingest: list[float] = []
@@ -148,14 +150,14 @@ def before_commit(connection: Connection, head: int, decode: Callable[[bytes], M
             device.append((received_ms - float(event_ms)) / 1000)
             if not is_ahead:  # a time of recording that was taken from the event before says nothing of this one
                 ingest.append((float(recorded_ms) - received_ms) / 1000)
-    return None if newest_ms is None else Before(_spread(device), _spread(ingest), newest_ms)
+    return None if newest_ms is None else IngestDelays(_spread(device), _spread(ingest), newest_ms)
 
 
-def _spread(values: list[float]) -> Spread | None:
+def _spread(values: list[float]) -> DelaySpread | None:
     if not values:
         return None
     values.sort()
-    return Spread(max(0.0, values[len(values) // 2]), max(0.0, values[-1]))
+    return DelaySpread(max(0.0, values[len(values) // 2]), max(0.0, values[-1]))
 
 
 def silent(age_ms: int | None, delay_ms: int | None, target_ms: int) -> str:

@@ -21,7 +21,7 @@ def named_gauge(name: str, words: str, labels: tuple[str, ...] = ()) -> Gauge:
     return Gauge(name, words, labels, multiprocess_mode="mostrecent")
 
 
-class Identity(Collector):
+class ProcessIdentity(Collector):
     """1 under what its label is now. Only the process that says so shows it: the shared files keep every series for as
     long as ``serve`` runs, so that what it was before would still be shown, and an alert on two of them never end."""
 
@@ -67,7 +67,7 @@ COMMIT_PINGS = Histogram(
 )
 
 LOG_POSITION = named_gauge("ridelog_log_position", "Position of the head of the log")
-LOG = Identity("ridelog_log_info", "1 for the log that is in the database; another log has another id", "log_id")
+LOG = ProcessIdentity("ridelog_log_info", "1 for the log that is in the database; another log has another id", "log_id")
 LOG_CLOCK_AHEAD = named_gauge(
     "ridelog_log_clock_ahead_seconds", "How far the time of the last event is ahead of the database's clock"
 )
@@ -134,7 +134,7 @@ INGEST_SECONDS = Histogram(
 PROJECTION_EVENTS = Counter(
     "ridelog_projection_events", "Events by what a projection did with them", ("projection", "what")
 )
-DISTRUSTED_AT = named_gauge(
+FENCE_MISMATCHES_AT = named_gauge(
     "ridelog_fence_distrusted_timestamp_seconds",
     "When a fence was last distrusted and its shard folded anew: of another log, beyond the head, or not there",
     ("projection",),
@@ -183,7 +183,7 @@ PARITY_MISMATCHES = named_gauge(
 )
 
 
-class Total:
+class CounterTotal:
     """Feeds a counter from a running total that somebody else keeps."""
 
     def __init__(self, counter: Counter) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Engine, text
 
-from infrastructure.embedded.process_identity import start_mark
+from infrastructure.embedded.process_identity import process_start_id
 
-EVERY_S = 1.0
+REPORT_INTERVAL_S = 1.0
 SILENT_AFTER_S = 10.0
 """A stage that has said nothing for so long is taken for dead."""
 
-KEPT_REPORTS = 64
+STORED_REPORTS = 64
 """Reports of a process between two prunings; a pruning deletes as many."""
 
 _NUMBER = "SELECT number FROM stage_reports WHERE stage = :stage AND instance = :instance ORDER BY number DESC LIMIT 1"
@@ -42,14 +42,14 @@ _GIVEN = "USING unnest(CAST(:stages AS text[]), CAST(:instances AS text[])) AS v
 _FORGET_STAGES = text(f"DELETE FROM stages t {_GIVEN} WHERE t.stage = v.stage AND t.instance = v.instance")  # noqa: S608
 _FORGET_REPORTS = text(f"DELETE FROM stage_reports t {_GIVEN} WHERE t.stage = v.stage AND t.instance = v.instance")  # noqa: S608
 
-PLACED = "placed"
+POSITIONED = "placed"
 """In ``detail`` of a stage that was started anew and has found out again where in the log it stands."""
 
 STANDBY = "tailer-standby"
 """Stage of a tailer that waits for the one that runs to end."""
 
 
-class Progress(msgspec.Struct, kw_only=True):
+class StageProgress(msgspec.Struct, kw_only=True):
     """One stage's report. ``position``: highest passed; ``lag_events``: behind the stage before it, as it knows.
 
     ``delay_s``: since when the oldest event waits that it has not passed, seconds. ``newest_ms``: time of the newest
@@ -74,7 +74,7 @@ class StageReport(msgspec.Struct):
     stage: str
     instance: str
     age_s: float
-    progress: Progress
+    progress: StageProgress
     alive: bool = True
 
     @property
@@ -88,16 +88,16 @@ class StageReporter:
     def __init__(self, engine: Engine, stage: str) -> None:
         self._engine = engine
         self.stage = stage
-        self.last = Progress()  # as reported last
+        self.last = StageProgress()  # as reported last
         self._instance = instance_of(os.getpid())
         self._last_at = 0.0
         self._last_state = ""
         self._forget_dead()
 
     def due(self) -> bool:
-        return time.monotonic() - self._last_at >= EVERY_S
+        return time.monotonic() - self._last_at >= REPORT_INTERVAL_S
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: StageProgress) -> None:
         if not self.due() and progress.state == self._last_state:
             return
         self._last_at, self._last_state = time.monotonic(), progress.state
@@ -109,10 +109,10 @@ class StageReporter:
         }
         with self._engine.begin() as connection:
             number = connection.execute(_REPORT, values).scalar_one_or_none()
-            if number is not None and number % KEPT_REPORTS == 0:
-                upto = number - KEPT_REPORTS
+            if number is not None and number % STORED_REPORTS == 0:
+                upto = number - STORED_REPORTS
                 of = {"stage": self.stage, "instance": self._instance}
-                connection.execute(_PRUNE, {**of, "above": upto - KEPT_REPORTS, "upto": upto})
+                connection.execute(_PRUNE, {**of, "above": upto - STORED_REPORTS, "upto": upto})
 
     def retire(self) -> None:
         """Take the report back: this process is not the stage, or not any more."""
@@ -149,7 +149,7 @@ def forget_host(engine: Engine) -> None:
 
 def instance_of(pid: int) -> str:
     """Host, pid, whose pids they are, and a mark that no later process with this pid has."""
-    return f"{_here()}{pid}:{_pid_namespace()}:{start_mark(pid) or ''}"
+    return f"{_here()}{pid}:{_pid_namespace()}:{process_start_id(pid) or ''}"
 
 
 def lives(instance: str) -> bool:
@@ -157,7 +157,7 @@ def lives(instance: str) -> bool:
     _, pid, namespace, mark = [*instance.split(":", 3), "", "", ""][:4]
     if not instance.startswith(_here()) or namespace != _pid_namespace() or not mark:
         return True
-    return start_mark(int(pid)) == mark
+    return process_start_id(int(pid)) == mark
 
 
 def _here() -> str:
@@ -179,7 +179,7 @@ def read_stages(engine: Engine) -> list[StageReport]:
     rows.sort(key=lambda row: (row.stage, row.age_s))
     return [
         StageReport(
-            row.stage, row.instance, float(row.age_s), msgspec.convert(row.progress, Progress), lives(row.instance)
+            row.stage, row.instance, float(row.age_s), msgspec.convert(row.progress, StageProgress), lives(row.instance)
         )
         for row in rows
     ]

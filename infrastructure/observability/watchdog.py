@@ -18,7 +18,7 @@ UNSEEN_AFTER_S = 10.0
 and must not end for the time in which nobody ran, the watchdog included."""
 
 
-class Sample(NamedTuple):
+class WorkSample(NamedTuple):
     """What a worker shows of itself. ``beats`` grows with every round, ``applied`` with every event."""
 
     beats: int
@@ -26,7 +26,7 @@ class Sample(NamedTuple):
     lag: int
 
 
-class Verdict(NamedTuple):
+class WatchdogVerdict(NamedTuple):
     """``stuck``: it goes round, events wait, none is applied. ``hangs``: it does not even go round."""
 
     state: Literal["moving", "stuck", "hangs"]
@@ -44,8 +44,8 @@ class Verdict(NamedTuple):
 
 
 @dataclass
-class _Seen:
-    sample: Sample
+class _SeenWork:
+    sample: WorkSample
     looked_at: float
     round_at: float
     moved_at: float
@@ -55,13 +55,13 @@ class Watchdog:
     """Looks at samples of several workers, in any rhythm. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _SeenWork] = {}
 
-    def look(self, name: str, sample: Sample, now: float) -> Verdict:
+    def look(self, name: str, sample: WorkSample, now: float) -> WatchdogVerdict:
         seen = self._seen.get(name)
         if seen is None:
-            self._seen[name] = _Seen(sample, now, now, now)
-            return Verdict("moving", 0.0)
+            self._seen[name] = _SeenWork(sample, now, now, now)
+            return WatchdogVerdict("moving", 0.0)
         unseen = max(0.0, now - seen.looked_at - UNSEEN_AFTER_S)
         seen.looked_at = now
         seen.round_at += unseen
@@ -73,10 +73,10 @@ class Watchdog:
             seen.moved_at = now
         seen.sample = sample
         if now - seen.round_at >= STUCK_AFTER_S:
-            return Verdict("hangs", now - seen.round_at)
+            return WatchdogVerdict("hangs", now - seen.round_at)
         if now - seen.moved_at >= STUCK_AFTER_S:
-            return Verdict("stuck", now - seen.moved_at)
-        return Verdict("moving", 0.0)
+            return WatchdogVerdict("stuck", now - seen.moved_at)
+        return WatchdogVerdict("moving", 0.0)
 
     def forget(self, name: str) -> None:
         """It was stopped on purpose."""

@@ -9,35 +9,35 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.observability import metrics
-from infrastructure.operations.verify_parity import Evidence, evidence
+from infrastructure.operations.verify_parity import ParityEvidence, parity_evidence
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.processes.runtime import BACKOFF_S
+from infrastructure.processes.runtime import RESTART_DELAYS_S
 from infrastructure.schema_registry.client import RegistryUnavailable
 from infrastructure.settings.settings import Settings
-from projections.core.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
-from projections.parity.audit import Findings
-from projections.parity.key_walk import Budget
+from projections.parity.audit import AuditFindings
+from projections.parity.key_walk import WalkBudget
 
 log = logging.getLogger("ridelog.parity")
 
-EVERY_S = 5.0
+AUDIT_INTERVAL_S = 5.0
 READS = 200
 EVENTS = 10_000
 EVENTS_OF_A_KEY = 2_500
 """Of one round: ~0.3 s of a core in 5 s at most. A longer key goes on in the next round where it was left."""
 
 
-class Auditor:
+class ParityMonitor:
     """Of one projection that has a view."""
 
-    def __init__(self, settings: Settings, projection: Projection[Any], every_s: float = EVERY_S) -> None:
+    def __init__(self, settings: Settings, projection: Projection[Any], every_s: float = AUDIT_INTERVAL_S) -> None:
         assert settings.postgres_url is not None
         self._settings = settings
         self._projection = projection
         self._every_s = every_s
         self._engine = reader_engine(settings.postgres_url, pool_size=1)
-        self._evidence: Evidence | None = None
+        self._evidence: ParityEvidence | None = None
         self._stop = threading.Event()
         # A daemon: a server that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=f"parity-{projection.name}", daemon=True)
@@ -51,12 +51,12 @@ class Auditor:
             self._thread.join(timeout=2.0)
         self._engine.dispose()
 
-    def round(self) -> Findings:
+    def round(self) -> AuditFindings:
         """Check some of what is not checked yet. Raises PortUnavailable, RegistryUnavailable."""
         if self._evidence is None:
-            self._evidence = evidence(self._settings, self._engine, self._projection)
+            self._evidence = parity_evidence(self._settings, self._engine, self._projection)
         reads, audit = self._evidence
-        found = audit.run(reads.unchecked(READS), Budget(EVENTS, EVENTS_OF_A_KEY))
+        found = audit.run(reads.unchecked(READS), WalkBudget(EVENTS, EVENTS_OF_A_KEY))
         name = self._projection.name
         for verdict, count in found.totals.items():
             metrics.PARITY_CHECKED.labels(name, verdict).inc(count)
@@ -73,7 +73,7 @@ class Auditor:
             try:
                 self.round()
                 failures = 0
-            except (PortUnavailable, Refused, RegistryUnavailable, SQLAlchemyError) as error:
+            except (PortUnavailable, SinkRejected, RegistryUnavailable, SQLAlchemyError) as error:
                 # Postgres is away: whoever serves says so, loud enough.
                 log.info("served reads are not checked for now: %s", error)
                 failures += 1
@@ -81,4 +81,6 @@ class Auditor:
                 # Whatever it is, the projections go on.
                 log.exception("served reads cannot be checked")
                 failures += 1
-            self._stop.wait(self._every_s + (BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else 0.0))
+            self._stop.wait(
+                self._every_s + (RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S)) - 1] if failures else 0.0)
+            )

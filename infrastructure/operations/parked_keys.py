@@ -11,41 +11,41 @@ from infrastructure.backends import World
 from infrastructure.errors import UserError
 from infrastructure.postgres.discards import Discard, record_discard
 from infrastructure.postgres.snapshots import forget_from
-from projections.core.parked_keys import Parking, Retried
-from projections.core.ports import LoggedEvent, Parked
+from projections.core.parked_keys import ParkedKeys, RetryOutcome
+from projections.core.ports import LoggedEvent, ParkedEvent
 from projections.core.projection import Projection
 from projections.rebuild.generations import active, is_kept_up
 
 
-class ParkedKey(NamedTuple):
+class ParkedKeyDetails(NamedTuple):
     """One key of one generation, and the event at which it is held back."""
 
     projection: str
     generation: int
     key: str
-    mark: Parked
+    mark: ParkedEvent
 
 
-def parked_keys(world: World, projection: Projection[Any]) -> Iterator[ParkedKey]:
+def parked_keys(world: World, projection: Projection[Any]) -> Iterator[ParkedKeyDetails]:
     """By generation and key; also of generations that another fold keeps."""
     for generation in world.generations.all(projection.name):
         found = world.stores.sink(projection, generation.number).parked(range(SHARDS))
         merged = {key: mark for marks in found.values() for key, mark in marks.items()}
         for key, mark in sorted(merged.items()):
-            yield ParkedKey(projection.name, generation.number, key, mark)
+            yield ParkedKeyDetails(projection.name, generation.number, key, mark)
 
 
-def waiting_events(world: World, projection: Projection[Any], one: ParkedKey) -> list[LoggedEvent]:
+def waiting_events(world: World, projection: Projection[Any], one: ParkedKeyDetails) -> list[LoggedEvent]:
     """The key's events from the failing one up to the shard's fence: what a retry will fold."""
     shard = shard_of(one.key)
     fence = world.stores.sink(projection, one.generation).fences([shard])[0]
     return [] if fence is None else world.log.read_key(projection.stream, one.key, one.mark.version, fence.seq)
 
 
-def retry(world: World, projection: Projection[Any], key: str) -> dict[int, Retried]:
+def retry(world: World, projection: Projection[Any], key: str) -> dict[int, RetryOutcome]:
     """Generation -> what became of the key there. Raises UserError if it is parked in none."""
     done = {
-        generation.number: Parking(
+        generation.number: ParkedKeys(
             projection,
             world.stores.sink(projection, generation.number),
             world.log,
@@ -67,7 +67,7 @@ def retriable(world: World, projection: Projection[Any]) -> list[str]:
     return sorted({one.key for one in parked_keys(world, projection) if one.generation in mine})
 
 
-def discard(world: World, projection: Projection[Any], key: str, who: str, why: str) -> dict[int, Retried]:
+def discard(world: World, projection: Projection[Any], key: str, who: str, why: str) -> dict[int, RetryOutcome]:
     """Pass over the event at which ``key`` is held back, for good, and fold on. Raises UserError."""
     positions = {one.generation: one.mark.position for one in parked_keys(world, projection) if one.key == key}
     if not positions:

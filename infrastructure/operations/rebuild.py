@@ -19,12 +19,12 @@ from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.process_pool import Look, in_processes
 from infrastructure.settings.settings import Settings
 from projections.core.fold import Decode
-from projections.core.ports import Log, PortUnavailable, Refused, Sink
+from projections.core.ports import EventLog, PortUnavailable, Sink, SinkRejected
 from projections.core.projection import Projection
-from projections.core.retry import Patience
-from projections.rebuild.catch_up import Filler
+from projections.core.retry import RetryPolicy
+from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.generations import Generation
-from projections.rebuild.rebuild import Rebuild, Tools
+from projections.rebuild.rebuild import Rebuild, RebuildPorts
 
 
 @contextmanager
@@ -49,23 +49,23 @@ def rebuild_lock(engine: Engine, projection: str) -> Iterator[None]:
             connection.invalidate()
 
 
-WAIT_S = 60.0
-LOOK_EVERY_S = 0.3
+LOCK_WAIT_S = 60.0
+FOLLOW_POLL_INTERVAL_S = 0.3
 FRESH_S = 5.0
 """A worker that follows reports every second: an older report does not show that it still does."""
-GONE_AFTER_S = STUCK_AFTER_S + 10.0
+ENDED_AFTER_S = STUCK_AFTER_S + 10.0
 """One in trouble reports only after each attempt, which may take long and begins up to 5 s after the one before; of one
 that hangs its process tells after STUCK_AFTER_S. Only who is silent for longer serves no more."""
 
 
-def wait_followed(engine: Engine, generation: Generation) -> None:
+def wait_until_followed(engine: Engine, generation: Generation) -> None:
     """Return once a running service keeps ``generation`` up to date, at once if no service runs.
 
     Else readers would be switched to a generation that stands still. Raises UserError if that service
     has other code, or does not do so within a minute; PortUnavailable. Of a service on another machine that has just
-    ended only its silence tells, after GONE_AFTER_S.
+    ended only its silence tells, after ENDED_AFTER_S.
     """
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         serving = _serving(generation.projection, engine)
         if not serving or any(_follows(report, generation.number) for report in serving):
@@ -76,14 +76,14 @@ def wait_followed(engine: Engine, generation: Generation) -> None:
                 f"the running `serve` does not take up generation {generation.number} of {generation.projection}; "
                 "it is ready and kept: start `serve` with the code of this command, and run the command again"
             )
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(FOLLOW_POLL_INTERVAL_S)
 
 
 def _serving(projection: str, engine: Engine) -> list[StageReport]:
     with unavailable_as_port_error():
         reports = read_stages(engine)
     of_it = [r for r in reports if r.stage.partition("@")[0] == projection]
-    return [r for r in of_it if r.alive and r.age_s < GONE_AFTER_S]
+    return [r for r in of_it if r.alive and r.age_s < ENDED_AFTER_S]
 
 
 def _follows(report: StageReport, number: int) -> bool:
@@ -94,7 +94,7 @@ def _follows(report: StageReport, number: int) -> bool:
 class FoldHere:
     """Fills in this process, for small logs and for projections that the catalogue has not."""
 
-    def __init__(self, projection: Projection[Any], log: Log, decode: Decode, patience: Patience) -> None:
+    def __init__(self, projection: Projection[Any], log: EventLog, decode: Decode, patience: RetryPolicy) -> None:
         self._projection = projection
         self._log = log
         self._decode = decode
@@ -102,7 +102,7 @@ class FoldHere:
 
     def fill(self, sink: Sink, shards: Sequence[int], targets: Mapping[int, int], look: Look) -> None:
         """Bring ``shards`` to their targets."""
-        filler = Filler(self._projection, self._log, sink, self._decode, shards)
+        filler = CatchUp(self._projection, self._log, sink, self._decode, shards)
 
         def attempt() -> None:
             filler.open(targets)
@@ -139,11 +139,11 @@ def _work(
 ) -> None:
     projection = projection_named(name)
     with open_world(settings) as world:
-        here = FoldHere(projection, world.log, world.decode, Patience(lambda words: None))
+        here = FoldHere(projection, world.log, world.decode, RetryPolicy(lambda words: None))
         here.fill(world.stores.sink(projection, generation), shards, targets, alive)
 
 
-SMALL = 50_000
+MIN_EVENTS_FOR_PROCESSES = 50_000
 """Below so many events, starting processes costs more than they save."""
 
 Show = Callable[[int, int], None]
@@ -155,7 +155,7 @@ def rebuilding(
     settings: Settings, projection: Projection[Any], *, workers: int, show: Show, tell: Callable[[str], None]
 ) -> Iterator[Rebuild]:
     """A Rebuild with everything it needs. Raises UserError if another one runs."""
-    patience = Patience(tell)
+    patience = RetryPolicy(tell)
     # A server may be starting at this very moment: from here on every step waits for it, so this one does too.
     patience.call(lambda: _reach(settings))
     with open_world(settings) as world, rebuild_lock(world.engine, projection.name):
@@ -165,13 +165,13 @@ def rebuilding(
 
         yield Rebuild(
             projection,
-            Tools(
+            RebuildPorts(
                 world.generations,
                 world.log,
                 lambda number: world.stores.sink(projection, number),
                 world.decode,
                 fill,
-                lambda generation: wait_followed(world.engine, generation),
+                lambda generation: wait_until_followed(world.engine, generation),
                 patience,
                 tell,
             ),
@@ -191,7 +191,7 @@ def _fill(
     targets: Mapping[int, int],
     workers: int,
     show: Show,
-    patience: Patience,
+    patience: RetryPolicy,
     tell: Callable[[str], None],
 ) -> None:
     sink = world.stores.sink(projection, generation.number)
@@ -206,11 +206,11 @@ def _fill(
         told_at = time.monotonic()
         try:
             fences = sink.fences(list(wanted))
-        except (PortUnavailable, Refused):
+        except (PortUnavailable, SinkRejected):
             return  # shown again when the server is back; the workers wait for it themselves
         show(sum(min(f.seq, wanted[s]) for s, f in enumerate(fences) if f is not None), sum(wanted.values()))
 
-    if workers > 1 and sum(wanted.values()) > SMALL:
+    if workers > 1 and sum(wanted.values()) > MIN_EVENTS_FOR_PROCESSES:
         FoldInProcesses(settings, projection, workers).fill(generation.number, wanted, look)
     else:
         FoldHere(projection, world.log, world.decode, patience).fill(sink, list(wanted), wanted, look)

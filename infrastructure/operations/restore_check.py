@@ -7,19 +7,19 @@ from typing import NamedTuple
 from domain.identifiers import SHARDS
 from infrastructure.backends import World
 from projections.catalogue import PROJECTIONS
-from projections.core.fences import Distrust, distrust, look
+from projections.core.fences import FenceMismatch, check_fences, fence_mismatch
 from projections.rebuild.generations import is_kept_up
 
 
-class NotOfThisLog(NamedTuple):
+class ShardsOfAnotherLog(NamedTuple):
     """One generation with shards that hold what this log has not."""
 
     projection: str
     generation: int
-    found: Distrust
+    found: FenceMismatch
 
 
-def not_of_this_log(world: World) -> list[NotOfThisLog]:
+def shards_of_another_log(world: World) -> list[ShardsOfAnotherLog]:
     """Of the generations that are kept up to date. Raises PortUnavailable."""
     result = []
     for projection in PROJECTIONS.values():
@@ -28,7 +28,7 @@ def not_of_this_log(world: World) -> list[NotOfThisLog]:
                 continue
             shards = range(SHARDS)
             fences = dict(zip(shards, world.stores.sink(projection, generation.number).fences(shards), strict=True))
-            found = distrust(look(world.log, projection.stream, fences), fences)
+            found = fence_mismatch(check_fences(world.log, projection.stream, fences), fences)
             if found is not None:
-                result.append(NotOfThisLog(projection.name, generation.number, found))
+                result.append(ShardsOfAnotherLog(projection.name, generation.number, found))
     return result

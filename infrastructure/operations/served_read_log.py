@@ -14,15 +14,15 @@ from sqlalchemy import Engine
 
 from infrastructure.observability import metrics
 from infrastructure.postgres.served_reads import add, known, trim
-from projections.core.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
 from projections.parity.served_reads import ServedRead
 
 log = logging.getLogger("ridelog.served")
 
-WRITE_EVERY_S = 1.0
-TRIM_EVERY_S = 60.0
-MOST_WAITING = 20_000
+WRITE_INTERVAL_S = 1.0
+TRIM_INTERVAL_S = 60.0
+MAX_WAITING_READS = 20_000
 """Reads that wait to be written, ~500 bytes each; past it they are counted and not kept (invariant 15)."""
 
 MAX_MISSING_KEYS = 1_000
@@ -37,10 +37,10 @@ Known = Callable[[Sequence[ServedRead]], Sequence[ServedRead]]
 """The reads whose key the log has at their position, or raises PortUnavailable."""
 
 
-class ServedRecorder:
+class ServedReadRecorder:
     """Called with every answer, in the request's thread; ``share`` (0..1) of them is kept, chosen by chance.
 
-    Of the answers that a key is unknown all are kept whose key the log has, each key once in TRIM_EVERY_S: they are
+    Of the answers that a key is unknown all are kept whose key the log has, each key once in TRIM_INTERVAL_S: they are
     rare, and each is a state that was lost. None with a share of 0.
     """
 
@@ -51,7 +51,7 @@ class ServedRecorder:
         tidy: Callable[[], None],
         *,
         known: Known = lambda reads: reads,
-        most_waiting: int = MOST_WAITING,
+        most_waiting: int = MAX_WAITING_READS,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._share = share
@@ -105,24 +105,24 @@ class ServedRecorder:
         try:
             batch += self._known(missing)
             kept = self._write(batch) if batch else 0
-        except (PortUnavailable, Refused) as error:
+        except (PortUnavailable, SinkRejected) as error:
             log.warning("%s served reads are not put on record: %s", f"{len(batch):,}", error)
         metrics.SERVED_READS.inc(kept)
         metrics.SERVED_READS_DROPPED.inc(len(batch) - kept)
 
     def _run(self) -> None:
-        while not self._stop.wait(WRITE_EVERY_S):
+        while not self._stop.wait(WRITE_INTERVAL_S):
             self._round()
         self._round()
 
     def _round(self) -> None:
         try:
             self.flush()
-            if time.monotonic() - self._tidied_at >= TRIM_EVERY_S:
+            if time.monotonic() - self._tidied_at >= TRIM_INTERVAL_S:
                 self._tidied_at = time.monotonic()
                 self._looked_for.clear()
                 self._tidy()
-        except (PortUnavailable, Refused) as error:
+        except (PortUnavailable, SinkRejected) as error:
             log.warning("old served reads stay for now: %s", error)
         except Exception:
             # Whatever it is, it must not end the record of all answers to come.
@@ -131,9 +131,9 @@ class ServedRecorder:
 
 def postgres_recorder(
     engine: Engine, projection: Projection[Any], view_digest: str, share: float, keep: int
-) -> ServedRecorder:
+) -> ServedReadRecorder:
     """One that writes to Postgres."""
-    return ServedRecorder(
+    return ServedReadRecorder(
         share,
         lambda reads: add(engine, projection.name, view_digest, reads),
         lambda: trim(engine, keep),

@@ -19,48 +19,50 @@ from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.served_reads import PostgresServedReads
-from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.process_pool import WorkerFailed
-from infrastructure.processes.runtime import tame_collector
+from infrastructure.processes.runtime import tune_gc
 from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
-from projections.parity.audit import Audit, Findings
+from projections.parity.audit import Audit, AuditFindings
 
 NEEDS = ("postgres_url",)
 
 
-class Evidence(NamedTuple):
+class ParityEvidence(NamedTuple):
     """The reads on record and the audit of them."""
 
     reads: PostgresServedReads
     audit: Audit[Any]
 
 
-def evidence(
+def parity_evidence(
     settings: Settings, engine: Engine, projection: Projection[Any], part: int = 0, parts: int = 1
-) -> Evidence:
+) -> ParityEvidence:
     """On an open engine; of the keys of one part. Raises PortUnavailable, RegistryUnavailable."""
     reads = PostgresServedReads(engine, projection.name, part, parts)
     with unavailable_as_port_error():
         decode = Codec(schema_ids(settings, engine)).decode
-    archive, checkpoints = PostgresArchive(engine), PostgresCheckpoints(engine, projection)
-    return Evidence(reads, Audit(projection, archive, checkpoints, decode, reads))
+    archive, checkpoints = PostgresArchive(engine), PostgresStateSnapshots(engine, projection)
+    return ParityEvidence(reads, Audit(projection, archive, checkpoints, decode, reads))
 
 
 @contextmanager
-def open_evidence(settings: Settings, projection: Projection[Any], part: int = 0, parts: int = 1) -> Iterator[Evidence]:
+def open_parity_evidence(
+    settings: Settings, projection: Projection[Any], part: int = 0, parts: int = 1
+) -> Iterator[ParityEvidence]:
     """Raises UserError if the database is at another revision; PortUnavailable, RegistryUnavailable."""
     assert settings.postgres_url is not None
     refuse_other_revision(settings.postgres_url)
     engine = reader_engine(settings.postgres_url)
     try:
-        yield evidence(settings, engine, projection, part, parts)
+        yield parity_evidence(settings, engine, projection, part, parts)
     finally:
         engine.dispose()
 
 
-SMALL = 50_000
+MIN_READS_FOR_PROCESSES = 50_000
 """Below so many reads, starting processes costs more than they save."""
 
 Show = Callable[[int], None]
@@ -70,15 +72,15 @@ Show = Callable[[int], None]
 def verify(
     settings: Settings,
     projection: Projection[Any],
-    here: Evidence,
+    here: ParityEvidence,
     since_ms: int,
     reads: int,
     workers: int,
     show: Show,
-) -> Findings:
+) -> AuditFindings:
     """Check all ``reads`` since then. Raises WorkerFailed, PortUnavailable."""
-    if workers == 1 or reads <= SMALL:
-        tame_collector()
+    if workers == 1 or reads <= MIN_READS_FOR_PROCESSES:
+        tune_gc()
         return here.audit.run(here.reads.scan(since_ms), look=lambda found: show(found.reads))
     context = multiprocessing.get_context("spawn")
     running: list[tuple[BaseProcess, Connection]] = []
@@ -98,9 +100,9 @@ def verify(
             pipe.close()
 
 
-def _gather(running: list[tuple[BaseProcess, Connection]], show: Show) -> Findings:
+def _gather(running: list[tuple[BaseProcess, Connection]], show: Show) -> AuditFindings:
     names = {pipe: process.name for process, pipe in running}
-    latest: dict[Connection, Findings] = {}
+    latest: dict[Connection, AuditFindings] = {}
     open_pipes = set(names)
     while open_pipes:
         for pipe in multiprocessing.connection.wait(list(open_pipes)):
@@ -115,7 +117,7 @@ def _gather(running: list[tuple[BaseProcess, Connection]], show: Show) -> Findin
             if ended:
                 open_pipes.discard(pipe)
         show(sum(found.reads for found in latest.values()))
-    whole = Findings()
+    whole = AuditFindings()
     for found in latest.values():
         whole.add(found)
     return whole
@@ -123,10 +125,10 @@ def _gather(running: list[tuple[BaseProcess, Connection]], show: Show) -> Findin
 
 def _work(pipe: Connection, parent: int, settings: Settings, name: str, since_ms: int, part: int, parts: int) -> None:
     """In the worker's process."""
-    tame_collector()
+    tune_gc()
     told = 0
 
-    def look(found: Findings) -> None:
+    def look(found: AuditFindings) -> None:
         nonlocal told
         if os.getppid() != parent:
             os._exit(3)
@@ -135,7 +137,7 @@ def _work(pipe: Connection, parent: int, settings: Settings, name: str, since_ms
             pipe.send((found, False))
 
     try:
-        with open_evidence(settings, projection_named(name), part, parts) as mine:
+        with open_parity_evidence(settings, projection_named(name), part, parts) as mine:
             pipe.send((mine.audit.run(mine.reads.scan(since_ms), look=look), True))
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}")

@@ -10,7 +10,7 @@ from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
-from projections.core.ports import Refused
+from projections.core.ports import SinkRejected
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b", "\f": "\\f", "\v": "\\v"})
 _to_escape = re.compile(r"[\\\x08-\x0d]").search
@@ -26,7 +26,7 @@ def copy_text(rows: Sequence[Sequence[Any]]) -> BytesIO:
         columns = [_column(values) for values in zip(*rows, strict=True)]
         return BytesIO("".join(["\t".join(line) + "\n" for line in zip(*columns, strict=True)]).encode())
     except ValueError as error:  # also text that is no Unicode, as a lone surrogate
-        raise Refused(f"cannot be copied: {error}") from error
+        raise SinkRejected(f"cannot be copied: {error}") from error
 
 
 def _column(values: Sequence[Any]) -> Iterable[str]:

@@ -76,13 +76,13 @@ _END = text(
 
 
 @contextmanager
-def ending_overdue(engine: Engine) -> Iterator[None]:
+def terminating_overdue_backends(engine: Engine) -> Iterator[None]:
     """When the block fails for a lock that did not come: end who may hold it for ever. Raises what the block raised."""
     try:
         yield
     except (exc.DBAPIError, psycopg2.Error) as error:
         if is_lock_timeout(error.orig if isinstance(error, exc.DBAPIError) else error):
-            end_overdue(engine)
+            terminate_overdue_backends(engine)
         raise
 
 
@@ -90,7 +90,7 @@ def is_lock_timeout(error: BaseException | None) -> bool:
     return getattr(error, "pgcode", None) == LOCK_NOT_AVAILABLE
 
 
-def end_overdue(engine: Engine) -> int:
+def terminate_overdue_backends(engine: Engine) -> int:
     """How many there were. ``engine`` has the time-outs of ``event_store.engine``."""
     with engine.connect() as connection:
         ended = connection.execute(_END, {"application": APPLICATION}).all()

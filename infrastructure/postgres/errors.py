@@ -10,7 +10,7 @@ from eventsourcing import persistence
 from sqlalchemy import exc
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from projections.core.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, SinkRejected
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def refused_or_away(
     """By the SQLSTATE of the driver's error: an error of data is never taken for a server that is away."""
     words = (str(original or error).splitlines() or [type(error).__name__])[0]
     code = getattr(original, "pgcode", None) or ""
-    return Refused(f"{words} ({code})") if code[:2] in of_the_data else PortUnavailable(f"Postgres: {words}")
+    return SinkRejected(f"{words} ({code})") if code[:2] in of_the_data else PortUnavailable(f"Postgres: {words}")
 
 
 def _words(error: exc.DBAPIError) -> str:

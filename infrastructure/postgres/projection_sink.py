@@ -16,10 +16,10 @@ from domain.identifiers import SHARDS
 from infrastructure.postgres import sink_statements as sql
 from infrastructure.postgres.broken_connections import discard, is_unusable_after
 from infrastructure.postgres.copy_text import copy_text
-from infrastructure.postgres.engine import end_overdue, is_lock_timeout
+from infrastructure.postgres.engine import is_lock_timeout, terminate_overdue_backends
 from infrastructure.postgres.errors import rejected_or_unavailable, sink_errors
-from projections.core.parked_keys import encode_mark
-from projections.core.ports import Fence, Parked, ShardWrite, Snapshot
+from projections.core.parked_keys import encode_parked_event
+from projections.core.ports import Fence, ParkedEvent, ShardDump, ShardWrite
 from projections.core.projection import Projection
 
 
@@ -57,7 +57,7 @@ class PostgresSink:
                 found[shard][key] = bytes(state)
         return found
 
-    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, ParkedEvent]]:
         with self._transaction() as cursor:
             return self._read_parked(cursor, shards)
 
@@ -117,7 +117,7 @@ class PostgresSink:
         for rows in self._tables.values():
             cursor.execute(rows.delete_shards, (self._generation, list(shards)))
 
-    def snapshot(self, shard: int) -> Snapshot:
+    def snapshot(self, shard: int) -> ShardDump:
         with self._transaction() as cursor:
             # Before any query: all that follows sees one instant.
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -134,7 +134,7 @@ class PostgresSink:
                 for row in cursor:
                     keys = len(row) - table.values
                     rows[" ".join([name, *map(_word, row[:keys])])] = " ".join(map(_word, row[keys:])).encode()
-        return Snapshot(fence, states, rows, marks)
+        return ShardDump(fence, states, rows, marks)
 
     def drop(self) -> None:
         with self._transaction() as cursor:
@@ -151,15 +151,15 @@ class PostgresSink:
         cursor.execute(sql.READ_FENCES, (*self._of, list(shards)))
         return {shard: Fence(*fence) for shard, *fence, number in cursor if number is not None}
 
-    def _read_parked(self, cursor: Any, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+    def _read_parked(self, cursor: Any, shards: Sequence[int]) -> dict[int, dict[str, ParkedEvent]]:
         cursor.execute(
             "SELECT shard, key, parked FROM projection_parked"
             " WHERE projection = %s AND generation = %s AND shard = ANY(%s)",
             (*self._of, list(shards)),
         )
-        found: dict[int, dict[str, Parked]] = {}
+        found: dict[int, dict[str, ParkedEvent]] = {}
         for shard, key, mark in cursor:
-            found.setdefault(shard, {})[key] = Parked(**mark)
+            found.setdefault(shard, {})[key] = ParkedEvent(**mark)
         return found
 
     def _move_fences(self, cursor: Any, writes: Sequence[ShardWrite]) -> set[int]:
@@ -216,7 +216,7 @@ class PostgresSink:
                 if mark is None:
                     cursor.execute(sql.UNPARK, place)
                 else:
-                    cursor.execute(sql.PARK, (*place, encode_mark(mark)))
+                    cursor.execute(sql.PARK, (*place, encode_parked_event(mark)))
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
@@ -230,7 +230,7 @@ class PostgresSink:
                     # The ping before each use finds a read-only session well, so the pool would keep it for ever.
                     discard(connection)
                 if is_lock_timeout(error):
-                    end_overdue(self._engine)
+                    terminate_overdue_backends(self._engine)
                 raise rejected_or_unavailable(error, error) from error
             finally:
                 cursor.close()

@@ -17,7 +17,7 @@ from infrastructure.postgres.schema import restores
 c = restores.c
 
 
-class Found(NamedTuple):
+class RestoreFinding(NamedTuple):
     """By whom and in words; ``beyond``: the highest position that is not of this log, ``head``: where that ended."""
 
     found_by: str
@@ -27,7 +27,7 @@ class Found(NamedTuple):
     first_at: datetime | None = None
 
 
-def note(engine: Engine, found: Found) -> None:
+def record_finding(engine: Engine, found: RestoreFinding) -> None:
     """One row a finder: it keeps its first words, the highest position and the lowest end. Raises PortUnavailable."""
     row = insert(restores).values(found_by=found.found_by, words=found.words, beyond=found.beyond, head=found.head)
     new = row.excluded
@@ -40,13 +40,13 @@ def note(engine: Engine, found: Found) -> None:
         connection.execute(row.on_conflict_do_update(index_elements=["found_by"], set_=again))
 
 
-def read(connection: Connection) -> list[Found]:
+def read_findings(connection: Connection) -> list[RestoreFinding]:
     """All that nobody has looked into yet, by finder."""
     query = select(c.found_by, c.words, c.beyond, c.head, c.first_at).order_by(c.found_by)
-    return [Found(*row) for row in connection.execute(query)]
+    return [RestoreFinding(*row) for row in connection.execute(query)]
 
 
-def accept(engine: Engine) -> None:
+def accept_findings(engine: Engine) -> None:
     """A person has looked into it."""
     with unavailable_as_port_error(), engine.begin() as connection:
         connection.execute(delete(restores))

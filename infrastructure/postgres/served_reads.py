@@ -9,8 +9,8 @@ from sqlalchemy import Engine, text
 
 from domain.identifiers import aggregate_id
 from infrastructure.postgres.errors import unavailable_as_port_error
-from projections.parity.served_reads import LoggedRead, ServedRead, Tally, Verdict, WrongCheckpoint
-from read_models.view import Limits
+from projections.parity.served_reads import LoggedRead, ReadTally, ServedRead, Verdict, WrongSnapshot
+from read_models.view import ViewLimits
 
 _COLUMNS = (
     "id, fold_digest, view_digest, verdict, key, generation, version, position, read_ms,"
@@ -93,7 +93,7 @@ class PostgresServedReads:
                 if ids:
                     connection.execute(_RECORD, {"verdict": verdict, "ids": list(ids)})
 
-    def record_wrong(self, wrong: WrongCheckpoint) -> None:
+    def record_wrong(self, wrong: WrongSnapshot) -> None:
         values = {"projection": self._projection, **wrong._asdict()}
         with unavailable_as_port_error(), self._engine.begin() as connection:
             connection.execute(_WRONG, values)
@@ -109,16 +109,16 @@ class PostgresServedReads:
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return int(connection.execute(_WAITING, {"projection": self._projection}).scalar_one())
 
-    def tally(self) -> Tally:
+    def tally(self) -> ReadTally:
         generation, mismatches = self.mismatches()
         with unavailable_as_port_error(), self._engine.connect() as connection:
             kept, unchecked = connection.execute(_TALLY, {"projection": self._projection}).one()
-        return Tally(kept - unchecked, unchecked, mismatches, generation)
+        return ReadTally(kept - unchecked, unchecked, mismatches, generation)
 
 
 def _logged(row: Any) -> LoggedRead:
     id_, fold, view, verdict, key, generation, version, position, read_ms, fresh_ms, ttl_ms, expired, body = row
-    limits = Limits(fresh_ms, ttl_ms)
+    limits = ViewLimits(fresh_ms, ttl_ms)
     read = ServedRead(key, generation, version, position, read_ms, limits, expired, bytes(body))
     return LoggedRead(id_, fold, view, verdict, read)
 

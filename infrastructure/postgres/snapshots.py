@@ -12,7 +12,14 @@ from infrastructure.event_store.archive import storable_ms
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.schema import checkpoints as table
 from projections.core.projection import Projection
-from projections.core.snapshots import EVERY, MAX_STARTS, Checkpoint, Kept, Start, Stretch
+from projections.core.snapshots import (
+    MAX_STARTS,
+    SNAPSHOT_INTERVAL,
+    EventRange,
+    ReplayStart,
+    StateSnapshot,
+    StoredSnapshot,
+)
 from projections.digest.digest import fold_digest
 
 c = table.c
@@ -73,17 +80,17 @@ _SWEEP = text(
 )
 
 
-class PostgresCheckpoints:
+class PostgresStateSnapshots:
     """Those of ``projection`` under the digest of its fold in this code. ``every`` is also the grid they lie on."""
 
-    def __init__(self, engine: Engine, projection: Projection[Any], every: int = EVERY) -> None:
+    def __init__(self, engine: Engine, projection: Projection[Any], every: int = SNAPSHOT_INTERVAL) -> None:
         self._engine = engine
         self._stream = projection.stream
         self._of = {"projection": projection.name, "digest": fold_digest(projection)}
         self._mine = (c.projection == projection.name) & (c.fold_digest == self._of["digest"])
         self._every = every
 
-    def keep(self, checkpoints: Sequence[Checkpoint], *, verified: bool) -> None:
+    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
         if not checkpoints:
             return
         values = {
@@ -99,22 +106,22 @@ class PostgresCheckpoints:
         with unavailable_as_port_error(), self._engine.begin() as connection:
             connection.execute(_KEEP, values)
 
-    def latest(self, key: str, position: int, *, verified: bool = False) -> Kept | None:
+    def latest(self, key: str, position: int, *, verified: bool = False) -> StoredSnapshot | None:
         wanted = self._of_key(key) & (c.position <= position)
         if verified:
             wanted &= c.verified
         return self._one(_KEPT.where(wanted).order_by(c.position.desc()).limit(1))
 
-    def at(self, key: str, position: int) -> Kept | None:
+    def at(self, key: str, position: int) -> StoredSnapshot | None:
         return self._one(_KEPT.where(self._of_key(key), c.position == position))
 
-    def starts(self, shard: int) -> list[Start]:
+    def starts(self, shard: int) -> list[ReplayStart]:
         values = {**self._of, "stream": self._stream, "shard": shard, "most": MAX_STARTS}
         with unavailable_as_port_error(), self._engine.connect() as connection:
             rows = connection.execute(_STARTS, values).all()
-        return [Start(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows]
+        return [ReplayStart(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows]
 
-    def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
+    def decided(self, key: str, position: int, sent_by_ms: int) -> list[EventRange]:
         values = {
             **self._of,
             "aggregate": aggregate_id(self._stream, key),
@@ -124,21 +131,21 @@ class PostgresCheckpoints:
         }
         with unavailable_as_port_error(), self._engine.connect() as connection:
             rows = connection.execute(_DECIDED, values).all()
-        found: list[Stretch] = []
+        found: list[EventRange] = []
         for version, place, happened, to_last, to_next in rows:
             if not to_last:
                 after = version - self._every
             if not to_next:
-                found.append(Stretch(after, version, place, happened))
+                found.append(EventRange(after, version, place, happened))
         return found
 
     def _of_key(self, key: str) -> Any:
         return self._mine & (c.aggregate_id == aggregate_id(self._stream, key))
 
-    def _one(self, query: Any) -> Kept | None:
+    def _one(self, query: Any) -> StoredSnapshot | None:
         with unavailable_as_port_error(), self._engine.connect() as connection:
             row = connection.execute(query).one_or_none()
-        return None if row is None else Kept(row[0], row[1], bytes(row[2]), row[3])
+        return None if row is None else StoredSnapshot(row[0], row[1], bytes(row[2]), row[3])
 
 
 _KEPT = select(c.version, c.position, c.state, c.verified)

@@ -10,7 +10,7 @@ from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRec
 from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.http.analytics import analytics_router
-from infrastructure.http.application import Parts, build
+from infrastructure.http.application import ApiParts, build
 from infrastructure.http.health import needed, ready_checks
 from infrastructure.http.metrics_refresh import refresher
 from infrastructure.http.schema_registry.router import registry_router
@@ -20,14 +20,14 @@ from infrastructure.observability import metrics
 from infrastructure.operations.served_read_log import postgres_recorder
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.generations import active
-from infrastructure.processes.runtime import tame_collector
+from infrastructure.processes.runtime import tune_gc
 from infrastructure.redis.connection import connect, connect_async
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_reads import PastKeys, PastRows
 from infrastructure.schema_registry.client import schema_ids
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
-from infrastructure.status.pipeline_monitor import PipelineWatch
+from infrastructure.status.pipeline_monitor import PipelineMonitor
 from projections.digest.digest import view_digest
 from projections.speed import SPEED
 from read_models.speed import view as speed
@@ -55,11 +55,11 @@ def main(settings: Settings) -> None:
         observe=_observe_commit,
     )
     metrics.QUEUE_CAPACITY.set(settings.ingest_queue_pings)
-    tame_collector()
+    tune_gc()
     client = connect(settings.redis_url)
     slot = None if settings.relay == "polling" else settings.slot_name
     stages = needed(settings)
-    watch = PipelineWatch(reader, client, commits, settings.target_freshness_ms, slot, tailer="tailer" in stages)
+    watch = PipelineMonitor(reader, client, commits, settings.target_freshness_ms, slot, tailer="tailer" in stages)
     served = postgres_recorder(
         reader, SPEED, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
     )
@@ -69,7 +69,7 @@ def main(settings: Settings) -> None:
     cache = connect_async(settings.redis_url)
     application = build(
         settings,
-        Parts(
+        ApiParts(
             submit=commits.submit,
             speed=StateReader(cache, speed.NAME, partial(active, reader, speed.NAME)),
             past_speed=PastKeys(reader, SPEED, codec.decode, settings.replay_http_events),

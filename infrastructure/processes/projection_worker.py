@@ -13,33 +13,34 @@ from sqlalchemy.exc import SQLAlchemyError
 from domain.events.contracts import Codec
 from domain.identifiers import SHARDS
 from infrastructure.event_store.log_reader import PostgresLog
-from infrastructure.kafka.clients import make_topic
-from infrastructure.kafka.consumer_decorators import GatheredTopic, TimedSink, TimedTopic
+from infrastructure.kafka.clients import make_consumer
+from infrastructure.kafka.consumer_decorators import BatchingConsumer, TimedConsumer, TimedSink
 from infrastructure.kafka.topics import topics
 from infrastructure.observability import metrics
-from infrastructure.observability.stage_reports import Progress, StageReporter, read_stages
-from infrastructure.observability.watchdog import Sample
+from infrastructure.observability.stage_reports import StageProgress, StageReporter, read_stages
+from infrastructure.observability.watchdog import WorkSample
 from infrastructure.postgres.engine import reader_engine, sink_engine
-from infrastructure.postgres.restore_findings import Found, note
+from infrastructure.postgres.restore_findings import RestoreFinding, record_finding
 from infrastructure.processes.runtime import run_until_stopped
-from infrastructure.processes.worker_metrics import Observer
+from infrastructure.processes.worker_metrics import WorkerMetrics
 from infrastructure.redis.connection import check_never_evicts, connect
 from infrastructure.schema_registry.client import RegistryUnavailable, schema_ids
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.compacted_topic_factory import publishing
 from infrastructure.sinks.factory import Stores
-from projections.core.fences import Distrust
-from projections.core.ports import PortUnavailable, Refused, TopicUnavailable
+from projections.core.fences import FenceMismatch
+from projections.core.ports import ConsumerUnusable, FenceConflict, PortUnavailable, SinkRejected
 from projections.core.projection import Projection
+from projections.core.shard_processor import ProcessorLimits
 from projections.core.shard_writer import BrokenFold
 from projections.core.state_codec import BrokenState
 from projections.digest.digest import fold_digest
-from projections.live.stream_follower import Limits, LostRace, Runner
+from projections.live.stream_follower import StreamFollower
 
 SHARE = 3.0
 
 
-class Pace(NamedTuple):
+class BatchingPolicy(NamedTuple):
     """``enough``: records of a batch above which its fixed costs (a fence a shard, a transaction) are small.
 
     ``longest_s``: seconds that may be waited for more; ``at_most``: records of one batch. ``gathers``: what has come
@@ -52,13 +53,13 @@ class Pace(NamedTuple):
     gathers: bool
 
 
-EAGER = Pace(enough=1_000, longest_s=0.1, at_most=5_000, gathers=False)
+LOW_LATENCY = BatchingPolicy(enough=1_000, longest_s=0.1, at_most=5_000, gathers=False)
 """Somebody waits for the answer."""
-PATIENT = Pace(enough=20_000, longest_s=2.0, at_most=20_000, gathers=True)
+HIGH_THROUGHPUT = BatchingPolicy(enough=20_000, longest_s=2.0, at_most=20_000, gathers=True)
 """Of 20,000 records many are of one key, whose state and rows are written once: half the cost of 5,000 each."""
 
 
-def pause_s(pace: Pace, records: int, took_s: float) -> float:
+def poll_delay_s(pace: BatchingPolicy, records: int, took_s: float) -> float:
     """Seconds to wait after a batch of ``records`` that was worked at for ``took_s`` seconds.
 
     A batch of 50 costs more than twice as much a record as one of 1,000 (benchmarks/batch_size.py), so a worker that
@@ -69,8 +70,8 @@ def pause_s(pace: Pace, records: int, took_s: float) -> float:
 
 
 POLL_S = 0.2
-IDLE_CHECK_EVERY_S = 2.0
-COMMIT_EVERY_S = 5.0
+IDLE_CHECK_INTERVAL_S = 2.0
+COMMIT_INTERVAL_S = 5.0
 NO_PARTITIONS_S = 20.0
 
 
@@ -80,7 +81,16 @@ class Stuck(Exception):
 
 # A server that refuses data is told in `status` too: the other projections must not go down with this one.
 # A broken fold is told in `status` and tried again: the others must not go down with it.
-_PASSING = (PortUnavailable, Refused, LostRace, RegistryUnavailable, SQLAlchemyError, BrokenFold, BrokenState, Stuck)
+_PASSING = (
+    PortUnavailable,
+    SinkRejected,
+    FenceConflict,
+    RegistryUnavailable,
+    SQLAlchemyError,
+    BrokenFold,
+    BrokenState,
+    Stuck,
+)
 
 
 def stage_name(projection: str, generation: int, *, is_active: bool) -> str:
@@ -88,7 +98,7 @@ def stage_name(projection: str, generation: int, *, is_active: bool) -> str:
     return projection if is_active else f"{projection}@{generation}"
 
 
-class Follower:
+class ProjectionWorker:
     """Follows the stream of ``projection`` for one generation, in the thread that calls ``run``."""
 
     def __init__(
@@ -105,13 +115,13 @@ class Follower:
         self._generation = generation
         self._is_active = is_active
         self._stop = stop
-        self._pace = PATIENT if projection.patient else EAGER
+        self._pace = HIGH_THROUGHPUT if projection.patient else LOW_LATENCY
         self._engine = reader_engine(settings.postgres_url, pool_size=2)
         self._sink_engine = sink_engine(settings.postgres_url)
-        self._topic: TimedTopic | None = None
+        self._topic: TimedConsumer | None = None
         self._held_at = 0.0
         self._rounds = 0
-        self._living: tuple[Runner[Any], Observer] | None = None
+        self._living: tuple[StreamFollower[Any], WorkerMetrics] | None = None
         self._start_anew = False
         self._reporters: dict[str, StageReporter] = {}
 
@@ -129,7 +139,7 @@ class Follower:
         self._drop_connections()
         try:
             detail = {"generation": self._generation, "fold": fold_digest(self._projection)}
-            self._reporter().report(Progress(state=reason, detail=detail))
+            self._reporter().report(StageProgress(state=reason, detail=detail))
         except SQLAlchemyError:
             return  # Postgres itself is away: the silence of this stage says so
 
@@ -138,13 +148,15 @@ class Follower:
         for engine in (self._engine, self._sink_engine):
             engine.dispose()
 
-    def _tell_restored(self, found: Distrust) -> None:
+    def _tell_restored(self, found: FenceMismatch) -> None:
         """On record before it is mended: afterwards nothing would show that it ever happened."""
         words = (
             f"{found.shards} shards, up to position {found.beyond}, were not of this log, which ended at {found.head} "
             f"({found.why.value}); they are folded anew"
         )
-        note(self._engine, Found(f"{self._projection.name}@{self._generation}", words, found.beyond, found.head))
+        record_finding(
+            self._engine, RestoreFinding(f"{self._projection.name}@{self._generation}", words, found.beyond, found.head)
+        )
 
     def _reporter(self) -> StageReporter:
         name = stage_name(self._projection.name, self._generation, is_active=self._is_active())
@@ -162,12 +174,12 @@ class Follower:
             log = PostgresLog(self._engine)
             group = f"{projection.name}-{self._generation}"
             if self._topic is None:
-                topic = make_topic(settings, topics(settings)[projection.stream], group)
-                topic = GatheredTopic(topic) if self._pace.gathers else topic
-                self._topic = TimedTopic(topic, self._of(metrics.BATCH_RECORDS), self._of(metrics.BATCH_SECONDS))
+                topic = make_consumer(settings, topics(settings)[projection.stream], group)
+                topic = BatchingConsumer(topic) if self._pace.gathers else topic
+                self._topic = TimedConsumer(topic, self._of(metrics.BATCH_RECORDS), self._of(metrics.BATCH_SECONDS))
             codec = Codec(schema_ids(settings, self._engine))
 
-            def restored(found: Distrust) -> None:
+            def restored(found: FenceMismatch) -> None:
                 codec.forget()
                 self._tell_restored(found)
 
@@ -181,18 +193,18 @@ class Follower:
                 encode=codec.encode,
                 active=self._is_active,
             ) as sink:
-                runner = Runner(
+                runner = StreamFollower(
                     projection,
                     log_port=log,
                     topic=self._topic,
                     sink=TimedSink(sink, self._of(metrics.SINK_SECONDS)),
                     decode=codec.decode,
                     partitions=settings.topic_partitions,
-                    limits=Limits(poll_records=self._pace.at_most),
+                    limits=ProcessorLimits(poll_records=self._pace.at_most),
                     tell=restored,
                 )
                 self._follow(runner, self._topic, self._observer(runner, log))
-        except (TopicUnavailable, Stuck):
+        except (ConsumerUnusable, Stuck):
             self._close_topic()
             raise
         finally:
@@ -208,19 +220,19 @@ class Follower:
             self._topic.close()
             self._topic = None
 
-    def _observer(self, runner: Runner[Any], log: PostgresLog) -> Observer:
+    def _observer(self, runner: StreamFollower[Any], log: PostgresLog) -> WorkerMetrics:
         target_ms = self._settings.target_freshness_ms
-        return Observer(
+        return WorkerMetrics(
             self._projection, self._generation, runner, log, self._reporter, engine=self._engine, target_ms=target_ms
         )
 
-    def sample(self) -> Sample:
+    def sample(self) -> WorkSample:
         """What the watchdog looks at, from any thread."""
         living = self._living
         if living is None:
-            return Sample(self._rounds, 0, 0)
+            return WorkSample(self._rounds, 0, 0)
         runner, observer = living
-        return Sample(self._rounds, runner.counters.applied, observer.lag)
+        return WorkSample(self._rounds, runner.counters.applied, observer.lag)
 
     def warn(self, words: str, *, start_anew: bool) -> None:
         """Tell in the stage's reports what the watchdog found; ``start_anew``: drop all connections, begin again."""
@@ -228,9 +240,9 @@ class Follower:
             self._living[1].trouble = words
         self._start_anew = start_anew
 
-    def _follow(self, runner: Runner[Any], topic: TimedTopic, observer: Observer) -> None:
-        every_2s = _Every(IDLE_CHECK_EVERY_S, runner.idle_check)
-        every_5s = _Every(COMMIT_EVERY_S, runner.commit)
+    def _follow(self, runner: StreamFollower[Any], topic: TimedConsumer, observer: WorkerMetrics) -> None:
+        every_2s = _Every(IDLE_CHECK_INTERVAL_S, runner.idle_check)
+        every_5s = _Every(COMMIT_INTERVAL_S, runner.commit)
         self._living, self._start_anew = (runner, observer), False
         self._held_at = time.monotonic()
         while not self._stop.is_set():
@@ -243,10 +255,10 @@ class Follower:
             every_5s.tick()
             observer.look()
             self._expect_partitions(runner)
-            self._stop.wait(pause_s(self._pace, records, took_s))
+            self._stop.wait(poll_delay_s(self._pace, records, took_s))
         runner.commit()
 
-    def _expect_partitions(self, runner: Runner[Any]) -> None:
+    def _expect_partitions(self, runner: StreamFollower[Any]) -> None:
         """Join the group again if it hands out nothing, and nobody else has what is missing."""
         now = time.monotonic()
         if runner.fences():
@@ -258,7 +270,7 @@ class Follower:
                 r.progress.detail.get("shards", 0) for r in read_stages(self._engine) if r.stage == name and r.connected
             ]
             if sum(held) < SHARDS:
-                raise TopicUnavailable(f"Kafka handed out no partitions for {NO_PARTITIONS_S:.0f} s: joining again")
+                raise ConsumerUnusable(f"Kafka handed out no partitions for {NO_PARTITIONS_S:.0f} s: joining again")
 
 
 class _Every:

@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.observability import metrics
-from infrastructure.observability.stage_reports import Progress, StageReporter
+from infrastructure.observability.stage_reports import StageProgress, StageReporter
 from infrastructure.observability.watchdog import Watchdog
-from infrastructure.operations.parity_monitor import Auditor
+from infrastructure.operations.parity_monitor import ParityMonitor
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import PostgresGenerations
-from infrastructure.processes.projection_worker import Follower, stage_name
-from infrastructure.processes.runtime import BACKOFF_S, stands_at, stop_event, tame_collector
+from infrastructure.processes.projection_worker import ProjectionWorker, stage_name
+from infrastructure.processes.runtime import RESTART_DELAYS_S, stack_summary, stop_event, tune_gc
 from infrastructure.redis.connection import connect
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.factory import Stores
 from projections.catalogue import ANSWERING, PROJECTIONS, audited_by
-from projections.core.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
 from projections.digest.digest import fold_digest
 from projections.rebuild.generations import Generation, is_kept_up
@@ -32,7 +32,7 @@ log = logging.getLogger("ridelog.projections")
 
 YIELDS = 5
 """Steps of niceness of a process that answers nobody: where cores are short, it gets a third of what the others get."""
-LOOK_EVERY_S = 0.5
+GENERATION_POLL_INTERVAL_S = 0.5
 """How soon a generation that a rebuild has made ready is taken up."""
 
 
@@ -42,20 +42,20 @@ def main(settings: Settings, names: Sequence[str] = tuple(PROJECTIONS)) -> None:
     One thread a generation; a failing one is tried again without disturbing the others.
     """
     stop = stop_event()
-    tame_collector()
+    tune_gc()
     followed = [PROJECTIONS[name] for name in names]
     if not any(one in ANSWERING for one in followed):
         os.nice(YIELDS)
-    Manager(settings, followed, stop).run()
+    WorkerManager(settings, followed, stop).run()
 
 
-class _Running(NamedTuple):
-    follower: Follower
+class _RunningWorker(NamedTuple):
+    follower: ProjectionWorker
     thread: threading.Thread
     stop: threading.Event
 
 
-class Manager:
+class WorkerManager:
     """Starts and ends followers as generations come and go."""
 
     def __init__(self, settings: Settings, projections: Sequence[Projection[Any]], stop: threading.Event) -> None:
@@ -65,13 +65,15 @@ class Manager:
         self._stop = stop
         self._engine = reader_engine(settings.postgres_url, pool_size=2)
         self._generations = PostgresGenerations(self._engine)
-        self._running: dict[tuple[str, int], _Running] = {}
+        self._running: dict[tuple[str, int], _RunningWorker] = {}
         self._active: dict[str, int] = {}
         self._failures: list[BaseException] = []
         self._waiting: dict[str, StageReporter] = {}
         self._watchdog = Watchdog()
         self._hanging: set[tuple[str, int]] = set()
-        self._auditors = [Auditor(settings, one) for one in audited_by([projection.name for projection in projections])]
+        self._auditors = [
+            ParityMonitor(settings, one) for one in audited_by([projection.name for projection in projections])
+        ]
 
     def run(self) -> None:
         """Until ``stop``, or until a follower ends by an error that does not pass by itself."""
@@ -85,11 +87,13 @@ class Manager:
                     for projection in self._projections:
                         self._look(projection, found.get(projection.name, []))
                     misses = 0
-                except (PortUnavailable, Refused) as error:
+                except (PortUnavailable, SinkRejected) as error:
                     log.warning("generations cannot be read: %s", error)
                     misses += 1
                 self._watch()
-                self._stop.wait(BACKOFF_S[min(misses, len(BACKOFF_S) - 1)] if misses else LOOK_EVERY_S)
+                self._stop.wait(
+                    RESTART_DELAYS_S[min(misses, len(RESTART_DELAYS_S) - 1)] if misses else GENERATION_POLL_INTERVAL_S
+                )
         finally:
             for auditor in self._auditors:
                 auditor.stop()
@@ -136,7 +140,7 @@ class Manager:
     def _start(self, projection: Projection[Any], number: int) -> None:
         stop = threading.Event()
         name = projection.name
-        follower = Follower(self._settings, projection, number, lambda: self._active.get(name) == number, stop)
+        follower = ProjectionWorker(self._settings, projection, number, lambda: self._active.get(name) == number, stop)
 
         def guarded() -> None:
             try:
@@ -148,7 +152,7 @@ class Manager:
                 raise
 
         thread = threading.Thread(target=guarded, name=f"{name}@{number}")
-        self._running[name, number] = _Running(follower, thread, stop)
+        self._running[name, number] = _RunningWorker(follower, thread, stop)
         log.info("generation is kept up to date", extra={"projection": name, "generation": number})
         thread.start()
 
@@ -164,9 +168,10 @@ class Manager:
             if found.state == "hangs":
                 if (name, number) not in self._hanging:
                     self._hanging.add((name, number))
-                    log.error("the worker of %s@%d hangs at %s", name, number, stands_at(running.thread))
+                    log.error("the worker of %s@%d hangs at %s", name, number, stack_summary(running.thread))
                 self._report(
-                    stage_name(name, number, is_active=self._active.get(name) == number), Progress(state=found.words)
+                    stage_name(name, number, is_active=self._active.get(name) == number),
+                    StageProgress(state=found.words),
                 )
                 if found.give_up:
                     log.critical(
@@ -175,7 +180,7 @@ class Manager:
                     # Its thread cannot be ended; nothing is lost, for what is applied is in the store with its fence.
                     os._exit(70)
 
-    def _report(self, stage: str, progress: Progress) -> None:
+    def _report(self, stage: str, progress: StageProgress) -> None:
         try:
             self._waiting.setdefault(stage, StageReporter(self._engine, stage)).report(progress)
         except SQLAlchemyError as error:
@@ -187,4 +192,4 @@ class Manager:
         words = f"generation {generation.number} was folded by other code: rebuild-projection {name}"
         metrics.REBUILD_DUE.labels(name).set(1)
         detail = {"rebuild_due": words, "generation": generation.number, "fold": fold_digest(projection)}
-        self._report(name, Progress(state="running", detail=detail))
+        self._report(name, StageProgress(state="running", detail=detail))

@@ -16,13 +16,13 @@ from infrastructure.observability import metrics
 
 log = logging.getLogger("ridelog.process")
 
-BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+RESTART_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 FRAMES = 6
-HEALTHY_S = 30.0
+HEALTHY_AFTER_S = 30.0
 """An attempt that lasted so long ends as if it were the first to fail."""
 
 
-def tame_collector() -> None:
+def tune_gc() -> None:
     """Run the cyclic collector rarely: a batch makes thousands of tuples and no cycles, and being looked through for
     them costs more than decoding it (measured: 4 of 6 µs a consumed record)."""
     gc.collect()
@@ -38,7 +38,7 @@ def stop_event() -> threading.Event:
     return stop
 
 
-def stands_at(thread: threading.Thread) -> str:
+def stack_summary(thread: threading.Thread) -> str:
     """Where a thread is, innermost first: what is worth to be known of one that hangs, and gone with its process."""
     frame = sys._current_frames().get(thread.ident or 0)
     if frame is None:
@@ -68,8 +68,8 @@ def run_until_stopped(
             attempt()
         except passing as error:
             # Trouble that is long past must not make this one slow.
-            failures = failures if clock() - began < HEALTHY_S else 0
-            wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
+            failures = failures if clock() - began < HEALTHY_AFTER_S else 0
+            wait_s = RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S) - 1)]
             log.warning("%s: trying again in %.1f s", error, wait_s)
             failed[next(kind for kind in passing if isinstance(error, kind))].inc()
             told(f"{type(error).__name__}: {error}")

@@ -11,38 +11,38 @@ import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from infrastructure.cdc.in_flight import Outflow
+from infrastructure.cdc.in_flight import InFlightTransactions
 from infrastructure.cdc.pgoutput import ProtocolError
 from infrastructure.cdc.polling_relay import RelayInUse, polling_relay
-from infrastructure.cdc.relay_checkpoint import AnotherLog
+from infrastructure.cdc.relay_checkpoint import ForeignLog
 from infrastructure.cdc.replication_slot import SlotUnusable
 from infrastructure.cdc.replication_stream import SlotInUse, StreamLost
-from infrastructure.cdc.topic_monitor import TopicWatch, check_topic
+from infrastructure.cdc.topic_monitor import TopicMonitor, check_topic
 from infrastructure.cdc.wal_relay import wal_relay
 from infrastructure.kafka.admin import TopicError
 from infrastructure.kafka.clients import bootstrap
 from infrastructure.kafka.ports import PublishError
 from infrastructure.kafka.topics import topics
 from infrastructure.observability import debezium_metrics as debezium
-from infrastructure.observability.stage_reports import STANDBY, Progress, StageReporter
+from infrastructure.observability.stage_reports import STANDBY, StageProgress, StageReporter
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.processes.runtime import run_until_stopped, stop_event, tame_collector
+from infrastructure.processes.runtime import run_until_stopped, stop_event, tune_gc
 from infrastructure.processes.tailer_metrics import TailerReport
 from infrastructure.settings.settings import Settings
-from projections.core.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, SinkRejected
 
 log = logging.getLogger("ridelog.tailer")
 
 IDLE_S = 0.2
-STANDBY_EVERY_S = 0.25
+STANDBY_INTERVAL_S = 0.25
 """How often a standby tries to take over: the time without a tailer is this, and the new one's start."""
-_PASSING = (StreamLost, PublishError, ProtocolError, TopicError, SlotUnusable, AnotherLog, SQLAlchemyError)
+_PASSING = (StreamLost, PublishError, ProtocolError, TopicError, SlotUnusable, ForeignLog, SQLAlchemyError)
 
 
-class Relay(Protocol):
+class RelayProcess(Protocol):
     """What both kinds are to this program."""
 
-    out: Outflow
+    out: InFlightTransactions
 
     def step(self, timeout_s: float) -> int: ...
 
@@ -51,7 +51,7 @@ def main(settings: Settings) -> None:
     """Run until SIGTERM; after any error start again from the mark."""
     assert settings.postgres_url is not None
     stop = stop_event()
-    tame_collector()
+    tune_gc()
     engine = reader_engine(settings.postgres_url, pool_size=2)
     reporter = StageReporter(engine, "tailer")
 
@@ -78,7 +78,7 @@ def run(settings: Settings, engine: Engine, reporter: StageReporter, stop: threa
                 if standby is not None:
                     log.warning("the tailer before this one has ended: this one goes on")
                     standby.retire()
-                topic_watch = TopicWatch(settings, engine)
+                topic_watch = TopicMonitor(settings, engine)
                 topic_watch.look()
                 _check_ends(settings, engine)
                 with topic_watch.watching():
@@ -89,19 +89,19 @@ def run(settings: Settings, engine: Engine, reporter: StageReporter, stop: threa
                 reporter.retire()
                 debezium.waiting(settings.slot_name)
                 standby = StageReporter(engine, STANDBY)
-            standby.report(Progress())
-            stop.wait(STANDBY_EVERY_S)
+            standby.report(StageProgress())
+            stop.wait(STANDBY_INTERVAL_S)
     if standby is not None:
         standby.retire()
 
 
-def _relay(settings: Settings, engine: Engine, stop: threading.Event) -> AbstractContextManager[Relay]:
+def _relay(settings: Settings, engine: Engine, stop: threading.Event) -> AbstractContextManager[RelayProcess]:
     if settings.relay == "polling":
         return polling_relay(settings, engine, stop.wait)
     return wal_relay(settings, engine)
 
 
-def _drive(relay: Relay, report: TailerReport, stop: threading.Event) -> None:
+def _drive(relay: RelayProcess, report: TailerReport, stop: threading.Event) -> None:
     while not stop.is_set():
         relay.step(IDLE_S)
         report.look()
@@ -114,7 +114,7 @@ def _check_ends(settings: Settings, engine: Engine) -> None:
         try:
             for name in topics(settings).values():
                 check_topic(engine, bootstrap(settings), name, settings.topic_partitions)
-        except (TopicError, SQLAlchemyError, PortUnavailable, Refused) as error:
+        except (TopicError, SQLAlchemyError, PortUnavailable, SinkRejected) as error:
             log.warning("whose the last records of the topics are cannot be told: %s", error)
 
     threading.Thread(target=check, name="topic-check", daemon=True).start()

@@ -6,13 +6,13 @@ import time
 
 from sqlalchemy import Connection, Engine
 
-from infrastructure.cdc.in_flight import WAITING_RECORDS, Outflow
+from infrastructure.cdc.in_flight import WAITING_RECORDS, InFlightTransactions
 from infrastructure.cdc.replication_slot import slot_state
 from infrastructure.event_store.log_head import read_head
 from infrastructure.observability import debezium_metrics as debezium
 from infrastructure.observability import metrics
 from infrastructure.observability.lag import HeadWatch, delay_of_position
-from infrastructure.observability.stage_reports import PLACED, Progress, StageReporter
+from infrastructure.observability.stage_reports import POSITIONED, StageProgress, StageReporter
 from infrastructure.settings.settings import Settings
 from infrastructure.status.pipeline_monitor import show_slot
 
@@ -20,7 +20,7 @@ from infrastructure.status.pipeline_monitor import show_slot
 class TailerReport:
     """Of one life of a relay."""
 
-    def __init__(self, settings: Settings, engine: Engine, out: Outflow, reporter: StageReporter) -> None:
+    def __init__(self, settings: Settings, engine: Engine, out: InFlightTransactions, reporter: StageReporter) -> None:
         self._relay = settings.relay
         self._slot_name = settings.slot_name
         self._target_ms = settings.target_freshness_ms
@@ -28,9 +28,9 @@ class TailerReport:
         self._out = out
         self._reporter = reporter
         self._heads = HeadWatch()
-        self._records = metrics.Total(metrics.TAILER_RECORDS)
-        self._filled = metrics.Total(metrics.TAILER_FILLED)
-        self._repeated = metrics.Total(metrics.TAILER_REPEATED)
+        self._records = metrics.CounterTotal(metrics.TAILER_RECORDS)
+        self._filled = metrics.CounterTotal(metrics.TAILER_FILLED)
+        self._repeated = metrics.CounterTotal(metrics.TAILER_REPEATED)
 
     def look(self) -> None:
         """Report if it is time. Raises SQLAlchemyError."""
@@ -49,7 +49,7 @@ class TailerReport:
         lag = self._out.in_flight() if placed is None else max(0, head.position - position)
         newest_ms = max(progress.commit_ms, head.recorded_at_ms if placed == head.position else 0)
         self._reporter.report(
-            Progress(
+            StageProgress(
                 position=position,
                 lag_events=lag,
                 newest_ms=newest_ms,
@@ -58,7 +58,7 @@ class TailerReport:
                     "relay": self._relay,
                     "slot": slot._asdict() if slot else None,
                     "in_flight": self._out.in_flight(),
-                    **({} if placed is None else {PLACED: True}),
+                    **({} if placed is None else {POSITIONED: True}),
                 },
             )
         )
@@ -76,9 +76,9 @@ class TailerReport:
             show_slot(slot)
         debezium.show(self._slot_name, self._seen(delay_s))
 
-    def _seen(self, delay_s: float) -> debezium.Seen:
+    def _seen(self, delay_s: float) -> debezium.DebeziumSample:
         progress, now_ms = self._out.progress, time.time_ns() // 1_000_000
-        return debezium.Seen(
+        return debezium.DebeziumSample(
             behind_ms=max(progress.behind_ms, delay_s * 1000 or -1),
             since_last_event_ms=-1 if progress.event_ms < 0 else max(0, now_ms - progress.event_ms),
             events=progress.acknowledged + progress.repeated,

@@ -11,23 +11,23 @@ from sqlalchemy import Engine
 from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.observability import metrics
 from infrastructure.observability.lag import HeadWatch, delay_of_shards
-from infrastructure.observability.stage_reports import Progress, StageReporter
+from infrastructure.observability.stage_reports import StageProgress, StageReporter
 from projections.core.ports import Fence, LogHead
 from projections.core.projection import Projection
 from projections.digest.digest import fold_digest
-from projections.live.stream_follower import Runner
+from projections.live.stream_follower import StreamFollower
 
 COUNTED = ("applied", "duplicates", "gaps", "filled", "lost_races", "resets", "foreign")
 
 
-class Observer:
+class WorkerMetrics:
     """Looks at a runner from its own thread. ``reporter`` is asked each time: the active generation may change."""
 
     def __init__(
         self,
         projection: Projection[Any],
         generation: int,
-        runner: Runner[Any],
+        runner: StreamFollower[Any],
         log: PostgresLog,
         reporter: Callable[[], StageReporter],
         engine: Engine,
@@ -47,7 +47,7 @@ class Observer:
         self._resets = 0
         self._fold = fold_digest(projection)
         self._totals = {
-            what: metrics.Total(metrics.PROJECTION_EVENTS.labels(projection.name, what)) for what in COUNTED
+            what: metrics.CounterTotal(metrics.PROJECTION_EVENTS.labels(projection.name, what)) for what in COUNTED
         }
 
     def look(self) -> None:
@@ -61,7 +61,7 @@ class Observer:
         delay_s = self._delay(fences, head) if lag else 0.0
         shards, parked = len(fences), runner.parked()
         reporter.report(
-            Progress(
+            StageProgress(
                 state=self.trouble or ("running" if shards else "waiting for Kafka to assign partitions"),
                 position=counters.position,
                 lag_events=lag,
@@ -78,7 +78,7 @@ class Observer:
         )
         if counters.resets != self._resets:
             self._resets = counters.resets
-            metrics.DISTRUSTED_AT.labels(self._projection.name).set(time.time())
+            metrics.FENCE_MISMATCHES_AT.labels(self._projection.name).set(time.time())
         for what, total in self._totals.items():
             total.is_now(getattr(counters, what))
         stage = reporter.stage

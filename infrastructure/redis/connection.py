@@ -10,7 +10,7 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from projections.core.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, SinkRejected
 
 MAX_CONNECTIONS = 50
 
@@ -67,7 +67,7 @@ def unavailable_as_port_error() -> Iterator[None]:
         # In a pipeline the client puts the command before the server's words.
         answer = str(error).rpartition(" of pipeline caused error: ")[2]
         if answer.startswith("WRONGTYPE"):
-            raise Refused(f"Redis: {error}") from error
+            raise SinkRejected(f"Redis: {error}") from error
         if not answer.startswith(_PASSING):
             raise
         raise PortUnavailable(f"Redis: {error}") from error

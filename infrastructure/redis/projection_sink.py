@@ -10,8 +10,8 @@ import redis
 
 from domain.identifiers import SHARDS
 from infrastructure.redis.connection import unavailable_as_port_error
-from projections.core.parked_keys import decode_mark, encode_mark
-from projections.core.ports import Fence, Parked, ShardWrite, Snapshot
+from projections.core.parked_keys import decode_parked_event, encode_parked_event
+from projections.core.ports import Fence, ParkedEvent, ShardDump, ShardWrite
 from read_models.redis_keys import REFOLD, REFOLDING_FIELD, fence_key, parked_key, state_key
 
 _LUA = (Path(__file__).parent / "apply.lua").read_text()
@@ -81,7 +81,7 @@ class RedisSink:
             for (shard, names), states in zip(keys.items(), found, strict=True)
         }
 
-    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, ParkedEvent]]:
         if not shards:
             return {}
         with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
@@ -113,7 +113,7 @@ class RedisSink:
             for shard in shards:
                 self._abandon(keys=[*self.beside()._keys(shard), state_key(*self._of(shard))], args=[REFOLDING_FIELD])
 
-    def snapshot(self, shard: int) -> Snapshot:
+    def snapshot(self, shard: int) -> ShardDump:
         # One MULTI: nothing is written between the fence and what it stands for.
         with unavailable_as_port_error(), self._client.pipeline(transaction=True) as pipeline:
             pipeline.get(fence_key(*self._of(shard)))
@@ -121,7 +121,7 @@ class RedisSink:
             pipeline.hgetall(parked_key(*self._of(shard)))
             fence, states, marks = pipeline.execute()
         states.pop(REFOLDING_FIELD.encode(), None)
-        return Snapshot(
+        return ShardDump(
             decode_fence(fence), {name.decode(): state for name, state in states.items()}, {}, _marks(marks)
         )
 
@@ -142,7 +142,7 @@ class RedisSink:
                 for name, state in write.states.items():
                     arguments += (name, state)
                 for name, mark in write.parked.items():
-                    arguments += (name, "" if mark is None else encode_mark(mark))
+                    arguments += (name, "" if mark is None else encode_parked_event(mark))
                 keys = self._keys(write.shard)
                 if self._area and mode == "reset":
                     # Readers are told by the hash that is served, in the same step.
@@ -157,5 +157,5 @@ class RedisSink:
         return [kind(*self._of(shard)) for kind in _KINDS]
 
 
-def _marks(found: Mapping[bytes, bytes]) -> dict[str, Parked]:
-    return {name.decode(): decode_mark(mark) for name, mark in found.items()}
+def _marks(found: Mapping[bytes, bytes]) -> dict[str, ParkedEvent]:
+    return {name.decode(): decode_parked_event(mark) for name, mark in found.items()}

@@ -24,7 +24,7 @@ class ReadModelUnavailable(Exception):
     """Redis cannot be reached, the generation to read is not known yet, or a shard that is refolded lacks the key."""
 
 
-class Found(NamedTuple):
+class FoundState(NamedTuple):
     """``refolding``: the shard is distrusted, and what is read is what was served before that."""
 
     state: bytes
@@ -32,7 +32,7 @@ class Found(NamedTuple):
     refolding: bool = False
 
 
-class Missing(NamedTuple):
+class MissingState(NamedTuple):
     """No state of a key, in a shard that has folded all events up to ``position``."""
 
     generation: int
@@ -55,7 +55,7 @@ class StateReader:
         self._read_at = -REFRESH_S
         self._refreshing: asyncio.Task[None] | None = None
 
-    async def get(self, key: str) -> Found | None:
+    async def get(self, key: str) -> FoundState | None:
         """The state of ``key``; None = no event of it has been folded. Raises ReadModelUnavailable."""
         generation = await self._current()
         if generation is None:
@@ -71,7 +71,7 @@ class StateReader:
             return None  # a lone surrogate: no such key can have been recorded
         return _found(found, generation)
 
-    async def look_again(self, key: str) -> Found | Missing | None:
+    async def look_again(self, key: str) -> FoundState | MissingState | None:
         """State and fence of a key of which ``get`` has found nothing, as they are at one instant.
 
         With the fence, a state that was lost can be told from one that is not folded yet. None = nothing is folded in
@@ -93,13 +93,13 @@ class StateReader:
         if state is not None:
             return _found(state, generation)
         folded = decode_fence(fence)
-        return None if folded is None else Missing(generation, folded.position)
+        return None if folded is None else MissingState(generation, folded.position)
 
     async def generation(self) -> int | None:
         """The one that is read now; None before the projection first ran. Raises ReadModelUnavailable."""
         return await self._current()
 
-    async def _moving(self, key: str, shard: int, to: int) -> Found | None:
+    async def _moving(self, key: str, shard: int, to: int) -> FoundState | None:
         old = self._shard_is_on[shard]
         async with self._client.pipeline(transaction=False) as pipeline:
             # In this order: what was ever answered from the old one lies behind its fence as it is read here.
@@ -133,12 +133,12 @@ class StateReader:
             self._refreshing = None
 
 
-def _found(read: Sequence[object], generation: int) -> Found | None:
+def _found(read: Sequence[object], generation: int) -> FoundState | None:
     """``read``: the state, and the marker of a refold. Raises ReadModelUnavailable for a key that may be missing."""
     state, marker = read
     if state is not None:
         assert isinstance(state, bytes)  # the client decodes nothing
-        return Found(state, generation, marker is not None)
+        return FoundState(state, generation, marker is not None)
     if marker is not None:
         # Nobody knows whether the log has this key: the shard was distrusted, and the refold has not ended.
         raise ReadModelUnavailable("this part of the read model is folded again from the log, and the key is not in it")

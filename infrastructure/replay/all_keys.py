@@ -19,7 +19,7 @@ from infrastructure.errors import UserError
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.process_pool import CONTEXT, in_processes
 from infrastructure.replay import parquet
-from infrastructure.replay.request import Request, encode, values
+from infrastructure.replay.request import ReplayRequest, encode, values
 from infrastructure.replay.store import log_upto, open_store
 from infrastructure.settings.settings import Settings
 from projections.core.fold import Decode
@@ -66,11 +66,11 @@ def keep_only(folder: Path, whose: bytes) -> None:
     request.write_bytes(whose)
 
 
-SMALL = 50_000
+MIN_EVENTS_FOR_PROCESSES = 50_000
 """Below so many events, starting processes costs more than they save."""
 
 
-class Part(msgspec.Struct, frozen=True):
+class ReplayPart(msgspec.Struct, frozen=True):
     """What one shard came to; written when its files are whole."""
 
     shard: int
@@ -79,12 +79,12 @@ class Part(msgspec.Struct, frozen=True):
     parked: list[str]
 
 
-class Output(NamedTuple):
+class ReplayOutput(NamedTuple):
     """The parts of a whole replay. ``tables``: name -> columns; a projection's keys are one table, named after it."""
 
     folder: Path
     tables: dict[str, dict[str, Kind]]
-    parts: list[Part]
+    parts: list[ReplayPart]
 
     def files(self, table: str) -> list[Path]:
         return [_file(self.folder, table, part.shard) for part in self.parts]
@@ -100,11 +100,11 @@ def tables_of(projection: Projection[Any]) -> dict[str, dict[str, Kind]]:
 def replay_all(
     settings: Settings,
     projection: Projection[Any],
-    request: Request,
+    request: ReplayRequest,
     folder: Path,
     workers: int,
     show: Callable[[int, int], None],
-) -> Output:
+) -> ReplayOutput:
     """Fold every shard that ``folder`` has no part of yet; ``show`` hears (events folded, events to fold)."""
     folder.mkdir(parents=True, exist_ok=True)
     keep_only(
@@ -113,17 +113,17 @@ def replay_all(
     missing = [shard for shard in range(SHARDS) if not _sidecar(folder, shard).exists()]
     total = request.horizon.position
     done = CONTEXT.Value("q", 0)
-    if workers > 1 and total > SMALL and missing:
+    if workers > 1 and total > MIN_EVENTS_FOR_PROCESSES and missing:
         shares = [(settings, request, folder, missing[number::workers], done) for number in range(workers)]
         in_processes("replay", _work, shares, lambda: show(done.value, total))
     else:
         _work(lambda: show(done.value, total), settings, request, folder, missing, done)
     show(total, total)
-    parts = [msgspec.json.decode(_sidecar(folder, shard).read_bytes(), type=Part) for shard in range(SHARDS)]
-    return Output(folder, tables_of(projection), parts)
+    parts = [msgspec.json.decode(_sidecar(folder, shard).read_bytes(), type=ReplayPart) for shard in range(SHARDS)]
+    return ReplayOutput(folder, tables_of(projection), parts)
 
 
-def merged_rows(projection: Projection[Any], output: Output, table: str) -> Iterator[parquet.Row]:
+def merged_rows(projection: Projection[Any], output: ReplayOutput, table: str) -> Iterator[parquet.Row]:
     """All rows of a table, in the order of shards; rows that several shards have a part of are summed, by key."""
     declared = next((t for t in projection.tables if t.table.name == table), None)
     if declared is None or "rider_id" in declared.key:
@@ -141,7 +141,7 @@ def merged_rows(projection: Projection[Any], output: Output, table: str) -> Iter
 def _work(
     alive: Callable[[], None],
     settings: Settings,
-    request: Request,
+    request: ReplayRequest,
     folder: Path,
     shards: list[int],
     done: Synchronized[int],
@@ -161,7 +161,7 @@ def _work(
 
 def _part(
     projection: Projection[Any],
-    request: Request,
+    request: ReplayRequest,
     archive: Archive,
     decode: Decode,
     folder: Path,
@@ -171,14 +171,14 @@ def _part(
     found = replay_shard(projection, archive, decode, shard, request.horizon, passed=passed)
     for table, columns in tables_of(projection).items():
         parquet.write(_file(folder, table, shard), columns, _rows(projection, request, found, table))
-    part = Part(shard, found.events, len(found.states), sorted(found.parked))
+    part = ReplayPart(shard, found.events, len(found.states), sorted(found.parked))
     aside = _sidecar(folder, shard).with_suffix(".part")
     aside.write_bytes(msgspec.json.encode(part))
     aside.replace(_sidecar(folder, shard))
 
 
 def _rows(
-    projection: Projection[Any], request: Request, found: ShardReplayed[Any], table: str
+    projection: Projection[Any], request: ReplayRequest, found: ShardReplayed[Any], table: str
 ) -> Iterator[parquet.Row]:
     if projection.view is not None:
         for key in sorted(found.states):
@@ -197,10 +197,10 @@ def _sidecar(folder: Path, shard: int) -> Path:
     return folder / f"{shard:02d}.json"
 
 
-class Everything:
+class FullReplay:
     """``document``: what was asked, and what it came to. ``files``: where ``write`` has put the rows."""
 
-    def __init__(self, asked: Mapping[str, Any], output: Output, projection: Projection[Any]) -> None:
+    def __init__(self, asked: Mapping[str, Any], output: ReplayOutput, projection: Projection[Any]) -> None:
         parts = output.parts
         self.document: dict[str, Any] = {
             **asked,

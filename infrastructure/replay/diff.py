@@ -11,16 +11,16 @@ from domain.identifiers import SHARDS, shard_of
 from infrastructure.backends import World
 from infrastructure.errors import UserError
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.replay.all_keys import merged_rows, replay_all
-from infrastructure.replay.other_checkout import OtherCode
-from infrastructure.replay.request import Request, values
+from infrastructure.replay.other_checkout import OtherCheckout
+from infrastructure.replay.request import ReplayRequest, values
 from infrastructure.replay.store import Store
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.core.state_codec import BrokenState, decoded
 from projections.replay.as_of import AsOf, Horizon
-from projections.replay.diff import Difference, Place, Row, Since, by_key, differing, first_difference
+from projections.replay.diff import DifferenceStart, Place, ReplayDifference, Row, by_key, differing, first_difference
 from projections.replay.key_replay import KeyReplay, steps
 from projections.replay.shard_replay import replay_shard
 
@@ -30,16 +30,16 @@ STEPS = 1_000
 """Events of a key that two versions of the code are followed over, to find where they part."""
 
 
-class Found(NamedTuple):
+class DiffFindings(NamedTuple):
     """The difference, the sides in words, and from which event on each example differs."""
 
     left: str
     right: str
-    difference: Difference
-    first: dict[str, Since | None]
+    difference: ReplayDifference
+    first: dict[str, DifferenceStart | None]
 
 
-class Differ:
+class ReplayDiff:
     """``left`` is this code as of the request; each method is one kind of right side. ``key``: only that one."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Differ:
         settings: Settings,
         store: Store,
         projection: Projection[Any],
-        request: Request,
+        request: ReplayRequest,
         key: str | None,
         workers: int,
         show: Show,
@@ -65,10 +65,10 @@ class Differ:
         self._workers = workers
         self._show = show
         self._archive = PostgresArchive(store.engine)
-        self._checkpoints = PostgresCheckpoints(store.engine, projection)
+        self._checkpoints = PostgresStateSnapshots(store.engine, projection)
         self._words = in_words(request.horizon)
 
-    def as_of(self, other: AsOf) -> Found:
+    def as_of(self, other: AsOf) -> DiffFindings:
         """The same code as of another instant, axis or position. Raises Unresolvable."""
         right = self._archive.horizon(other)
         left = self._request.horizon
@@ -76,11 +76,11 @@ class Differ:
         found = self._pairs(self._rows(self._request), self._rows(theirs))
         ours = (self._projection, self._archive, self._checkpoints, self._store.decode)
         first = {e.key: first_difference(*ours, e.key, left, right) for e in found.examples}
-        return Found(self._words, in_words(right), found, first)
+        return DiffFindings(self._words, in_words(right), found, first)
 
-    def code(self, folder: Path) -> Found:
+    def code(self, folder: Path) -> DiffFindings:
         """The code of another checkout, as of the same horizon."""
-        other, mine = OtherCode(folder, self._settings), self._request
+        other, mine = OtherCheckout(folder, self._settings), self._request
         with tempfile.TemporaryDirectory() as aside:
             if self._key is None:
                 theirs = other.rows(mine, self._workers, Path(aside) / "other.parquet")
@@ -90,12 +90,12 @@ class Differ:
                 theirs = iter(r["row"] for r in other.steps(mine.projection, self._key, mine.horizon, 1))
             found = self._pairs(self._rows(mine), ((_place(row), row) for row in theirs))
         first = {e.key: self._parting(other, e.key) for e in found.examples[:5]}
-        return Found(f"this code, {self._words}", f"the code in {folder}, {self._words}", found, first)
+        return DiffFindings(f"this code, {self._words}", f"the code in {folder}, {self._words}", found, first)
 
-    def generation(self, world: World, number: int) -> Found:
+    def generation(self, world: World, number: int) -> DiffFindings:
         """What a generation stores, against this code's fold of the same events: each shard at its fence."""
         sink = world.stores.sink(self._projection, number)
-        found = Difference()
+        found = ReplayDifference()
         head = self._archive.horizon(AsOf.at_position(self._archive.head(self._projection.stream).position))
         at_ms = self._request.horizon.at_ms
         for shard in range(SHARDS) if self._key is None else [shard_of(self._key)]:
@@ -114,7 +114,9 @@ class Differ:
             raise self._nothing()
         if not found.compared:
             raise UserError(f"generation {number} of {self._projection.name} stores nothing: see `generations`")
-        return Found("this code at the fences of the generation", f"generation {number} as it is stored", found, {})
+        return DiffFindings(
+            "this code at the fences of the generation", f"generation {number} as it is stored", found, {}
+        )
 
     def _stored(self, key: str, state: bytes | None, at_ms: int) -> Row | None:
         if state is None:
@@ -127,7 +129,7 @@ class Differ:
             ) from error
         return values(self._view, self._request, key, found)
 
-    def _rows(self, request: Request) -> Iterator[tuple[Place, Row]]:
+    def _rows(self, request: ReplayRequest) -> Iterator[tuple[Place, Row]]:
         if self._key is not None:
             replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._store.decode)
             found = replay.at(self._key, request.horizon)
@@ -140,8 +142,8 @@ class Differ:
             for row in merged_rows(self._projection, output, self._projection.name):
                 yield _place(row), row
 
-    def _pairs(self, left: Iterator[tuple[Place, Row]], right: Iterator[tuple[Place, Row]]) -> Difference:
-        found = Difference()
+    def _pairs(self, left: Iterator[tuple[Place, Row]], right: Iterator[tuple[Place, Row]]) -> ReplayDifference:
+        found = ReplayDifference()
         for key, ours, theirs in by_key(left, right):
             found.take(key, ours, theirs, self._view.columns)
         if not found.compared and self._key is not None:
@@ -151,18 +153,18 @@ class Differ:
     def _nothing(self) -> UserError:
         return UserError(f"no event of {self._key!r} counts on either side")
 
-    def _parting(self, other: OtherCode, key: str) -> Since | None:
+    def _parting(self, other: OtherCheckout, key: str) -> DifferenceStart | None:
         horizon, name = self._request.horizon, self._projection.name
         ours = (self._projection, self._archive, self._checkpoints, self._store.decode)
         mine = {s.version: s for s in steps(*ours, key, horizon, STEPS, self._request.limits)}
-        found: Since | None = None
+        found: DifferenceStart | None = None
         for step in other.steps(name, key, horizon, STEPS):
             if step["version"] not in mine:
                 continue
             if not differing(mine[step["version"]].row, step["row"], self._view.columns):
                 found = None
             elif found is None:
-                found = Since(step["version"], step["position"], "both")
+                found = DifferenceStart(step["version"], step["position"], "both")
         return found
 
 

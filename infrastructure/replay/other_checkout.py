@@ -13,7 +13,7 @@ import msgspec
 
 from infrastructure.errors import UserError
 from infrastructure.replay import parquet
-from infrastructure.replay.request import Request
+from infrastructure.replay.request import ReplayRequest
 from infrastructure.settings.settings import Settings
 from projections.replay.as_of import Horizon
 
@@ -21,7 +21,7 @@ TIMEOUT_S = 24 * 3600.0
 _PASSED = ("postgres_url", "schema_registry_url", "target_freshness_ms", "feature_ttl_ms")
 
 
-class OtherCode:
+class OtherCheckout:
     """Commands of the checkout in ``folder``, on the same event store. Raises UserError."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
@@ -33,7 +33,7 @@ class OtherCode:
         given = {f"RIDELOG_{n.upper()}": str(v) for n in _PASSED if (v := getattr(settings, n)) is not None}
         self._env = {**mine, **given}
 
-    def rows(self, request: Request, workers: int, out: Path) -> Iterator[dict[str, Any]]:
+    def rows(self, request: ReplayRequest, workers: int, out: Path) -> Iterator[dict[str, Any]]:
         """All keys, as this code's ``replay_all`` gives them."""
         shown = ["--allow-expired"] if request.allow_expired else []
         self._run(

@@ -11,11 +11,11 @@ from sqlalchemy import Engine
 from domain.identifiers import SHARDS
 from domain.timestamps import utc_datetime
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from projections.analytics import ANALYTICS
 from projections.core.fold import Decode
 from projections.core.projection import Projection
-from projections.core.snapshots import NoCheckpoints
+from projections.core.snapshots import NoSnapshots
 from projections.replay.as_of import AsOf, Horizon
 from projections.replay.key_replay import KeyReplay, Replayed, TooLong
 from projections.replay.shard_replay import replay_shard
@@ -25,7 +25,7 @@ from read_models.rows import Rows, merge_into
 S = TypeVar("S")
 
 
-class Past(NamedTuple, Generic[S]):
+class PastReads(NamedTuple, Generic[S]):
     """What a key was; ``found`` None: nothing of it counts within the horizon."""
 
     horizon: Horizon
@@ -37,13 +37,13 @@ class PastKeys(Generic[S]):
 
     def __init__(self, engine: Engine, projection: Projection[S], decode: Decode, most: int | None) -> None:
         self._archive = PostgresArchive(engine)
-        checkpoints = PostgresCheckpoints(engine, projection)
+        checkpoints = PostgresStateSnapshots(engine, projection)
         self._replay = KeyReplay(projection, self._archive, checkpoints, decode, most=most)
 
-    def at(self, key: str, as_of: AsOf) -> Past[S]:
+    def at(self, key: str, as_of: AsOf) -> PastReads[S]:
         """Raises Unresolvable, TooLong, PortUnavailable."""
         horizon = self._archive.horizon(as_of)
-        return Past(horizon, self._replay.at(key, horizon))
+        return PastReads(horizon, self._replay.at(key, horizon))
 
 
 AnyPastKeys = PastKeys[Any]
@@ -61,7 +61,7 @@ class PastRows:
         self._most = most
         self._turn = threading.Semaphore(AT_ONCE)
 
-    def at(self, as_of: AsOf) -> PastReading:
+    def at(self, as_of: AsOf) -> PastAnalyticsReader:
         """All rows. Raises Unresolvable, TooLong, PortUnavailable."""
         horizon = self._archive.horizon(as_of)
         if horizon.position > self._most:
@@ -74,20 +74,20 @@ class PastRows:
                 merge_into(rows, found.rows)
                 if found.seq:
                     fences[str(shard)] = found.seq
-        return PastReading(rows, horizon, fences)
+        return PastAnalyticsReader(rows, horizon, fences)
 
-    def of_rider(self, rider_id: str, as_of: AsOf) -> PastReading:
+    def of_rider(self, rider_id: str, as_of: AsOf) -> PastAnalyticsReader:
         """The rows of one rider; the log may be of any length. Raises Unresolvable, TooLong, PortUnavailable."""
         horizon = self._archive.horizon(as_of)
-        replay = KeyReplay(ANALYTICS, self._archive, NoCheckpoints(), self._decode, most=self._most)
+        replay = KeyReplay(ANALYTICS, self._archive, NoSnapshots(), self._decode, most=self._most)
         with self._turn:
             found = replay.at(rider_id, horizon)
         rows: Rows = {}
         merge_into(rows, [] if found is None else found.rows)
-        return PastReading(rows, horizon, {})
+        return PastAnalyticsReader(rows, horizon, {})
 
 
-class PastReading(AnalyticsRows):
+class PastAnalyticsReader(AnalyticsRows):
     """Rows with the place in the log up to which they were folded."""
 
     def __init__(self, rows: Rows, horizon: Horizon, fences: dict[str, int]) -> None:

@@ -12,12 +12,12 @@ from infrastructure.backends import NEEDS, open_world
 from infrastructure.embedded.stack import servers_for
 from infrastructure.errors import UserError
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.replay import parquet
-from infrastructure.replay.all_keys import Everything, parts_of, replay_all
-from infrastructure.replay.diff import Differ, Found
-from infrastructure.replay.request import Request, limits_of, values
-from infrastructure.replay.series import column_along, plot
+from infrastructure.replay.all_keys import FullReplay, parts_of, replay_all
+from infrastructure.replay.diff import DiffFindings, ReplayDiff
+from infrastructure.replay.request import ReplayRequest, limits_of, values
+from infrastructure.replay.series import column_series, plot
 from infrastructure.replay.store import Store
 from infrastructure.settings.settings import Settings
 from infrastructure.timestamps import time_ms
@@ -48,7 +48,7 @@ def as_of(at: str | None, axis: str, position: int | None) -> AsOf:
     return AsOf.known(time_ms(at))
 
 
-class Asked:
+class ReplayQuery:
     """One projection as of one instant. Every method may raise Unresolvable, PortUnavailable, UserError."""
 
     def __init__(
@@ -67,8 +67,8 @@ class Asked:
         self._workers = workers
         self._progress = progress
         self._archive = PostgresArchive(store.engine)
-        self._checkpoints = PostgresCheckpoints(store.engine, projection)
-        self._request = Request(projection.name, self._archive.horizon(when), limits_of(settings), allow_expired)
+        self._checkpoints = PostgresStateSnapshots(store.engine, projection)
+        self._request = ReplayRequest(projection.name, self._archive.horizon(when), limits_of(settings), allow_expired)
         self.document = self._request.document(projection)
 
     def one(self, key: str) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class Asked:
         return shown | {"values": values(self._projection.view, self._request, key, found.state)}
 
     @contextmanager
-    def all(self, out: Path | None) -> Iterator[Everything]:
+    def all(self, out: Path | None) -> Iterator[FullReplay]:
         """All keys, into ``out`` (its parts beside it until it is whole) or aside until the context ends."""
         if out is not None:
             with parts_of(out) as folder:
@@ -104,10 +104,10 @@ class Asked:
         with tempfile.TemporaryDirectory() as aside:
             yield self._everything(Path(aside))
 
-    def _everything(self, folder: Path) -> Everything:
+    def _everything(self, folder: Path) -> FullReplay:
         with self._progress("replay", "events") as show:
             output = replay_all(self._settings, self._projection, self._request, folder, self._workers, show)
-        return Everything(self.document, output, self._projection)
+        return FullReplay(self.document, output, self._projection)
 
     def explain(self, key: str) -> dict[str, Any]:
         """One key's window, ping by ping."""
@@ -138,11 +138,11 @@ class Asked:
             raise _nothing_of(key)
         return self.document | {"key": key, "steps": made}
 
-    def diff(self, other: str, key: str | None) -> Found:
+    def diff(self, other: str, key: str | None) -> DiffFindings:
         """Against ``other``, as the option spells it."""
         kind, _, value = other.partition(":")
         with self._progress("diff", "shards" if kind == "generation" else "events") as show:
-            differ = Differ(self._settings, self._store, self._projection, self._request, key, self._workers, show)
+            differ = ReplayDiff(self._settings, self._store, self._projection, self._request, key, self._workers, show)
             if kind == "code":
                 return differ.code(Path(value))
             if kind == "generation":
@@ -161,7 +161,7 @@ class Asked:
         until = max(side.at_ms for side in sides)
         ticks = range(until - minutes * 60_000, until + 1, 1_000)
         series = [
-            (label(side), *column_along(self._store, self._projection, key, side, ticks, column, self._request.limits))
+            (label(side), *column_series(self._store, self._projection, key, side, ticks, column, self._request.limits))
             for side in sides
         ]
         if not any(times for _, times, _ in series):

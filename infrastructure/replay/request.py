@@ -11,15 +11,15 @@ from projections.catalogue import DIGESTS
 from projections.core.projection import Projection
 from projections.digest.digest import view_digest
 from projections.replay.as_of import Horizon
-from read_models.view import Limits, View
+from read_models.view import View, ViewLimits
 
 
-class Request(NamedTuple):
+class ReplayRequest(NamedTuple):
     """All that the rows of a replay depend on beside the log and the code."""
 
     projection: str
     horizon: Horizon
-    limits: Limits
+    limits: ViewLimits
     allow_expired: bool
 
     def document(self, projection: Projection[Any]) -> dict[str, Any]:
@@ -38,11 +38,11 @@ class Request(NamedTuple):
         }
 
 
-def limits_of(settings: Settings) -> Limits:
-    return Limits(settings.target_freshness_ms, settings.feature_ttl_ms)
+def limits_of(settings: Settings) -> ViewLimits:
+    return ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms)
 
 
-def values(view: View[Any], request: Request, key: str, state: Any) -> dict[str, Any]:
+def values(view: View[Any], request: ReplayRequest, key: str, state: Any) -> dict[str, Any]:
     """The key's row at the instant of the request."""
     return view.row(key, view.features(state), request.horizon.at_ms, request.limits, request.allow_expired)
 

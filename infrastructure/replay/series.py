@@ -9,16 +9,16 @@ from typing import Any
 from domain.identifiers import shard_of
 from domain.timestamps import utc_datetime
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.replay.store import Store
 from projections.core.fold import UNREACHED, Fold
-from projections.core.ports import Parked
+from projections.core.ports import ParkedEvent
 from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import Horizon
 from projections.replay.key_replay import KeyReplay
 from projections.replay.timeline import happened_states, known_states
-from read_models.view import Limits
+from read_models.view import ViewLimits
 
 
 def states_of(
@@ -34,7 +34,7 @@ def states_of(
     """(tick, state) from the first tick at which there is one. ``events``: all of the key, as a walk on this axis
     gives them; on the axis position by the time of their recording. ``whole``: it is known that none was detached.
     Raises Unresolvable."""
-    archive, checkpoints = PostgresArchive(store.engine), PostgresCheckpoints(store.engine, projection)
+    archive, checkpoints = PostgresArchive(store.engine), PostgresStateSnapshots(store.engine, projection)
     replay = KeyReplay(projection, archive, checkpoints, store.decode)
     if not whole:
         replay.refuse_detached(key, horizon)
@@ -42,15 +42,15 @@ def states_of(
     if horizon.happened_by_ms is None:
         return known_states(fold, key, events, ticks, discarded)
 
-    def from_log(tick: int) -> tuple[Any, Parked | None]:
+    def from_log(tick: int) -> tuple[Any, ParkedEvent | None]:
         found = replay.at(key, horizon._replace(happened_by_ms=tick, at_ms=tick))
         return (None, None) if found is None else (found.state, found.parked)
 
     return happened_states(fold, key, events, ticks, discarded, from_log)
 
 
-def column_along(
-    store: Store, projection: Projection[Any], key: str, horizon: Horizon, ticks: range, column: str, limits: Limits
+def column_series(
+    store: Store, projection: Projection[Any], key: str, horizon: Horizon, ticks: range, column: str, limits: ViewLimits
 ) -> tuple[list[int], list[float | None]]:
     """Ticks (epoch ms) and the column's values there."""
     view = projection.view

@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Final, NamedTuple
 
 from infrastructure.schema_registry.canonical import fingerprint
-from infrastructure.schema_registry.compatibility import InvalidSchema, Level, Old, level_problems, parse
+from infrastructure.schema_registry.compatibility import InvalidSchema, Level, StoredSchema, level_problems, parse
 from infrastructure.schema_registry.schema_bounds import SchemaTooLarge, check_bounds
 
 CHECK_TIMEOUT_S: Final = 5.0
@@ -61,7 +61,7 @@ class CheckProcess:
         found: Examined = self._run(_examine, schema)
         return found
 
-    def problems(self, level: Level, new: str, olds: Sequence[Old]) -> list[str]:
+    def problems(self, level: Level, new: str, olds: Sequence[StoredSchema]) -> list[str]:
         """Why ``new`` may not follow ``olds`` at ``level``, at most MAX_PROBLEMS of them.
 
         Raises InvalidSchema if one of the schemas is invalid or beyond the bounds, or if it takes too long.
@@ -196,7 +196,7 @@ def _examine(schema: str) -> Examined:
     return Examined(mark, "")
 
 
-def _problems(level: Level, new: str, olds: tuple[Old, ...]) -> list[str]:
+def _problems(level: Level, new: str, olds: tuple[StoredSchema, ...]) -> list[str]:
     check_bounds(new)
     # NONE compares nothing: it is the way past a version from before the bounds.
     compared = () if level is Level.NONE else olds if level.transitive else olds[-1:]

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from domain.events.contracts import Contract, SchemaIds, contracts, current
 from infrastructure.schema_registry.compatibility import InvalidSchema
 from infrastructure.schema_registry.errors import Incompatible
-from infrastructure.schema_registry.queries import Registered
+from infrastructure.schema_registry.queries import RegisteredSchema
 from infrastructure.schema_registry.schema_bounds import check_bounds
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
@@ -32,7 +32,7 @@ class SchemaRegistry(Protocol):
 
     def schema(self, schema_id: int) -> str | None: ...
 
-    def versions(self, subject: str) -> Sequence[Registered]: ...
+    def versions(self, subject: str) -> Sequence[RegisteredSchema]: ...
 
 
 class EmbeddedRegistry:
@@ -47,7 +47,7 @@ class EmbeddedRegistry:
     def schema(self, schema_id: int) -> str | None:
         return self._store.schema(schema_id)
 
-    def versions(self, subject: str) -> list[Registered]:
+    def versions(self, subject: str) -> list[RegisteredSchema]:
         return self._store.versions(subject)
 
 
@@ -137,7 +137,7 @@ class ExternalRegistry:
         answer = self._call("GET", f"/schemas/ids/{schema_id}")
         return None if answer.status == 404 else answer.field("schema", _is_text)
 
-    def versions(self, subject: str) -> list[Registered]:
+    def versions(self, subject: str) -> list[RegisteredSchema]:
         """Oldest first; empty for an unknown subject. Raises RegistryUnavailable."""
         path = f"/subjects/{quote(subject, safe='')}/versions"
         answer = self._call("GET", path)
@@ -148,7 +148,7 @@ class ExternalRegistry:
             raise answer.foreign()
         if len(numbers) > MAX_VERSIONS:
             raise RegistryUnavailable(f"the schema registry has {len(numbers):,} versions of {subject}: too many")
-        found: list[Registered] = []
+        found: list[RegisteredSchema] = []
         size = 0
         for number in sorted(numbers):
             one = self._call("GET", f"{path}/{number}")
@@ -156,7 +156,7 @@ class ExternalRegistry:
             size += len(text)
             if size > MAX_VERSIONS_BYTES:
                 raise RegistryUnavailable(f"the versions of {subject} in the schema registry are too large in all")
-            found.append(Registered(subject, one.field("version", _is_id), one.field("id", _is_id), text))
+            found.append(RegisteredSchema(subject, one.field("version", _is_id), one.field("id", _is_id), text))
         return found
 
     def close(self) -> None:

@@ -81,14 +81,14 @@ class Level(StrEnum):
 DEFAULT = Level.BACKWARD
 
 
-class Old(NamedTuple):
+class StoredSchema(NamedTuple):
     """A version that a new schema is held against."""
 
     version: int
     schema: str
 
 
-def level_problems(level: Level, new: str, known: Sequence[Old]) -> list[str]:
+def level_problems(level: Level, new: str, known: Sequence[StoredSchema]) -> list[str]:
     """In words, why ``new`` may not follow ``known`` (oldest first) at ``level``; empty = it may.
 
     Raises InvalidSchema.

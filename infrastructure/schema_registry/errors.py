@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refused(Exception):
+class RegistryRefusal(Exception):
     """``code``: Confluent's error code; its first three digits are the status of the HTTP answer."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -15,42 +15,42 @@ class Incompatible(Exception):
     """A new version could not read what an older one wrote, or the other way round, as the subject's level asks."""
 
 
-def unknown_subject(subject: str) -> Refused:
-    return Refused(40401, f"Subject '{subject}' not found.")
+def unknown_subject(subject: str) -> RegistryRefusal:
+    return RegistryRefusal(40401, f"Subject '{subject}' not found.")
 
 
-def unknown_version(version: int | None) -> Refused:
-    return Refused(40402, f"Version {-1 if version is None else version} not found.")
+def unknown_version(version: int | None) -> RegistryRefusal:
+    return RegistryRefusal(40402, f"Version {-1 if version is None else version} not found.")
 
 
-def unknown_schema() -> Refused:
-    return Refused(40403, "Schema not found")
+def unknown_schema() -> RegistryRefusal:
+    return RegistryRefusal(40403, "Schema not found")
 
 
-def soft_deleted(subject: str, version: int | None = None) -> Refused:
+def soft_deleted(subject: str, version: int | None = None) -> RegistryRefusal:
     code, what = (40404, "") if version is None else (40406, f" Version {version}")
-    return Refused(code, f"Subject '{subject}'{what} was soft deleted; permanent=true deletes it permanently")
+    return RegistryRefusal(code, f"Subject '{subject}'{what} was soft deleted; permanent=true deletes it permanently")
 
 
-def not_soft_deleted(subject: str, version: int | None = None) -> Refused:
+def not_soft_deleted(subject: str, version: int | None = None) -> RegistryRefusal:
     code, what = (40405, "") if version is None else (40407, f" Version {version}")
-    return Refused(code, f"Subject '{subject}'{what} was not deleted first before being permanently deleted")
+    return RegistryRefusal(code, f"Subject '{subject}'{what} was not deleted first before being permanently deleted")
 
 
-def no_level_of_its_own(subject: str) -> Refused:
-    return Refused(40408, f"Subject '{subject}' does not have subject-level compatibility configured")
+def no_level_of_its_own(subject: str) -> RegistryRefusal:
+    return RegistryRefusal(40408, f"Subject '{subject}' does not have subject-level compatibility configured")
 
 
-def no_mode_of_its_own(subject: str) -> Refused:
-    return Refused(40409, f"Subject '{subject}' does not have subject-level mode configured")
+def no_mode_of_its_own(subject: str) -> RegistryRefusal:
+    return RegistryRefusal(40409, f"Subject '{subject}' does not have subject-level mode configured")
 
 
-def read_only(subject: str) -> Refused:
-    return Refused(42205, f"Subject '{subject}' is in read-only mode")
+def read_only(subject: str) -> RegistryRefusal:
+    return RegistryRefusal(42205, f"Subject '{subject}' is in read-only mode")
 
 
-def kept_for_ever(subject: str) -> Refused:
-    return Refused(
+def kept_for_ever(subject: str) -> RegistryRefusal:
+    return RegistryRefusal(
         42205,
         f"Subject '{subject}' is a contract of this log: its events name these schemas and must stay readable for "
         "ever, so it cannot be deleted permanently",

@@ -12,7 +12,7 @@ Show = Literal["live", "all", "deleted"]
 """Which versions: those that are not soft-deleted, all, or only those that are."""
 
 
-class Registered(NamedTuple):
+class RegisteredSchema(NamedTuple):
     """One version of a subject."""
 
     subject: str
@@ -30,24 +30,24 @@ def lock(connection: Connection) -> None:
     connection.execute(_LOCK)
 
 
-def versions_of(connection: Connection, subject: str, show: Show = "live") -> list[Registered]:
+def versions_of(connection: Connection, subject: str, show: Show = "live") -> list[RegisteredSchema]:
     """Oldest first; empty for an unknown subject."""
     return _rows(connection, _shown(show).where(schema_versions.c.subject == subject))
 
 
-def version_with(connection: Connection, subject: str, mark: str, show: Show = "live") -> Registered | None:
+def version_with(connection: Connection, subject: str, mark: str, show: Show = "live") -> RegisteredSchema | None:
     """The version of ``subject`` whose schema has the fingerprint ``mark``, the newest if there are several."""
     same = schemas.c.fingerprint == mark
     found = _rows(connection, _shown(show).where(schema_versions.c.subject == subject, same))
     return found[-1] if found else None
 
 
-def uses_of(connection: Connection, schema_id: int, show: Show = "live") -> list[Registered]:
+def uses_of(connection: Connection, schema_id: int, show: Show = "live") -> list[RegisteredSchema]:
     """Where a schema is registered, by subject and version."""
     return _rows(connection, _shown(show).where(schemas.c.id == schema_id))
 
 
-def all_versions(connection: Connection, show: Show = "live") -> list[Registered]:
+def all_versions(connection: Connection, show: Show = "live") -> list[RegisteredSchema]:
     """By subject and version."""
     return _rows(connection, _shown(show))
 
@@ -62,5 +62,5 @@ def _shown(show: Show) -> Select[Any]:
     return query if show == "all" else query.where(schema_versions.c.deleted.is_(show == "deleted"))
 
 
-def _rows(connection: Connection, query: Select[Any]) -> list[Registered]:
-    return [Registered(*row) for row in connection.execute(query)]
+def _rows(connection: Connection, query: Select[Any]) -> list[RegisteredSchema]:
+    return [RegisteredSchema(*row) for row in connection.execute(query)]

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 from domain.events.contracts import Contract, contracts, current, versions
 from infrastructure.schema_registry.canonical import fingerprint
 from infrastructure.schema_registry.check_process import CheckProcess, shared
-from infrastructure.schema_registry.compatibility import InvalidSchema, Level, Old, backward_problems
-from infrastructure.schema_registry.queries import Registered
+from infrastructure.schema_registry.compatibility import InvalidSchema, Level, StoredSchema, backward_problems
+from infrastructure.schema_registry.queries import RegisteredSchema
 
 
 def contract_problems(new: str, old: str) -> list[str]:
@@ -64,7 +64,7 @@ def _default(field: dict[str, Any]) -> str:
 class Browsable(Protocol):
     """A registry whose versions can be read."""
 
-    def versions(self, subject: str) -> Sequence[Registered]: ...
+    def versions(self, subject: str) -> Sequence[RegisteredSchema]: ...
 
 
 class Finding(NamedTuple):
@@ -106,7 +106,7 @@ def check_registry(registry: Browsable) -> Iterator[Finding]:
             yield Finding(_name(current(record)), f"the registry's version {one.version}", problems, says)
 
 
-def _fault(checks: CheckProcess, one: Registered) -> str:
+def _fault(checks: CheckProcess, one: RegisteredSchema) -> str:
     """Why a registered version cannot be compared, "" if it can. Raises InvalidSchema for a text that is no JSON."""
     examined = checks.examine(one.schema)
     if examined.fingerprint is None:
@@ -114,8 +114,8 @@ def _fault(checks: CheckProcess, one: Registered) -> str:
     return examined.fault
 
 
-def _problems(checks: CheckProcess, contract: Contract, known: Sequence[Registered]) -> list[str]:
-    olds = [Old(one.version, one.schema) for one in known]
+def _problems(checks: CheckProcess, contract: Contract, known: Sequence[RegisteredSchema]) -> list[str]:
+    olds = [StoredSchema(one.version, one.schema) for one in known]
     try:
         return checks.problems(Level.BACKWARD, json.dumps(contract.schema), olds)
     except InvalidSchema as error:
@@ -123,7 +123,7 @@ def _problems(checks: CheckProcess, contract: Contract, known: Sequence[Register
 
 
 def _ours(
-    checks: CheckProcess, contract: Contract, registered: Registered | None, known: Sequence[Registered]
+    checks: CheckProcess, contract: Contract, registered: RegisteredSchema | None, known: Sequence[RegisteredSchema]
 ) -> Finding:
     if registered is not None:
         says = f"registered as version {registered.version}, id {registered.schema_id}"

@@ -11,7 +11,7 @@ from domain.events.contracts import NAMESPACE
 from infrastructure.postgres.schema import schema_versions, schemas
 from infrastructure.schema_registry.canonical import fingerprint
 from infrastructure.schema_registry.check_process import CheckProcess, Examined, shared
-from infrastructure.schema_registry.compatibility import DEFAULT, InvalidSchema, Level, Old, parse
+from infrastructure.schema_registry.compatibility import DEFAULT, InvalidSchema, Level, StoredSchema, parse
 from infrastructure.schema_registry.errors import (
     Incompatible,
     kept_for_ever,
@@ -21,7 +21,7 @@ from infrastructure.schema_registry.errors import (
     unknown_version,
 )
 from infrastructure.schema_registry.queries import (
-    Registered,
+    RegisteredSchema,
     Show,
     all_versions,
     lock,
@@ -77,7 +77,7 @@ class Deletion:
             return one.version
 
     @staticmethod
-    def _begin(connection: Connection, subject: str) -> list[Registered]:
+    def _begin(connection: Connection, subject: str) -> list[RegisteredSchema]:
         lock(connection)
         known = versions_of(connection, subject, "all")
         if not known:
@@ -105,11 +105,11 @@ MAX_CHECKS_WITHOUT_LOCK = 2
 """Of one registration. If other versions came in between each time, the next check is made under the lock."""
 
 
-class _Basis(NamedTuple):
+class _CheckBasis(NamedTuple):
     """What a new version is checked by; while it stays the same, so does the result."""
 
     level: Level
-    known: list[Old]
+    known: list[StoredSchema]
 
 
 class RegistryStore:
@@ -122,14 +122,14 @@ class RegistryStore:
         self.engine = engine
         self._checks = shared() if checks is None else checks
 
-    def register(self, subject: str, schema: str) -> Registered:
+    def register(self, subject: str, schema: str) -> RegisteredSchema:
         """The version of ``subject`` with this schema, made if need be.
 
         Raises InvalidSchema; Incompatible by the level that is set for the subject; Refused 42205 if it is READONLY.
         """
         return self._register(subject, schema, self._checks.examine(schema), client=True)
 
-    def release(self, subject: str, schema: str) -> Registered:
+    def release(self, subject: str, schema: str) -> RegisteredSchema:
         """The same for a contract that this code writes under: BACKWARD, whatever clients have set.
 
         A mode must not keep a node from starting. Raises InvalidSchema or Incompatible.
@@ -137,7 +137,7 @@ class RegistryStore:
         parse(schema)
         return self._register(subject, schema, Examined(fingerprint(schema), ""), client=False)
 
-    def find(self, subject: str, schema: str, show: Show = "live") -> Registered | None:
+    def find(self, subject: str, schema: str, show: Show = "live") -> RegisteredSchema | None:
         """The version of ``subject`` that has this very schema.
 
         Raises InvalidSchema, but for one that was registered before the bounds of today.
@@ -149,12 +149,12 @@ class RegistryStore:
             raise InvalidSchema(examined.fault)
         return found
 
-    def versions(self, subject: str, show: Show = "live") -> list[Registered]:
+    def versions(self, subject: str, show: Show = "live") -> list[RegisteredSchema]:
         """All versions, oldest first; empty for an unknown subject."""
         with self.engine.connect() as connection:
             return versions_of(connection, subject, show)
 
-    def everything(self, show: Show = "live") -> list[Registered]:
+    def everything(self, show: Show = "live") -> list[RegisteredSchema]:
         """All versions of all subjects."""
         with self.engine.connect() as connection:
             return all_versions(connection, show)
@@ -171,7 +171,7 @@ class RegistryStore:
         with self.engine.connect() as connection:
             return connection.execute(select(schemas.c.schema).where(schemas.c.id == schema_id)).scalar_one_or_none()
 
-    def uses(self, schema_id: int, show: Show = "live") -> list[Registered]:
+    def uses(self, schema_id: int, show: Show = "live") -> list[RegisteredSchema]:
         """Where a schema is registered."""
         with self.engine.connect() as connection:
             return uses_of(connection, schema_id, show)
@@ -187,12 +187,12 @@ class RegistryStore:
         with self.engine.connect() as connection:
             known = versions_of(connection, subject)
             level = level_in_force(connection, subject)
-        against = [Old(one.version, one.schema) for one in known if version in {None, one.version}]
+        against = [StoredSchema(one.version, one.schema) for one in known if version in {None, one.version}]
         return self._checks.problems(level, schema, against)
 
-    def _register(self, subject: str, schema: str, examined: Examined, *, client: bool) -> Registered:
+    def _register(self, subject: str, schema: str, examined: Examined, *, client: bool) -> RegisteredSchema:
         mark = _mark(examined)
-        checked: _Basis | None = None
+        checked: _CheckBasis | None = None
         for checks in range(MAX_CHECKS_WITHOUT_LOCK + 1):
             with self.engine.begin() as connection:
                 lock(connection)
@@ -216,7 +216,7 @@ class RegistryStore:
             checked = basis
         raise AssertionError("the last check is made under the lock, and its result used")
 
-    def _refuse_incompatible(self, subject: str, schema: str, basis: _Basis) -> None:
+    def _refuse_incompatible(self, subject: str, schema: str, basis: _CheckBasis) -> None:
         """Raises Incompatible or InvalidSchema."""
         problems = self._checks.problems(basis.level, schema, basis.known)
         if problems:
@@ -229,26 +229,26 @@ def _mark(examined: Examined) -> str:
     return examined.fingerprint
 
 
-def _basis(connection: Connection, subject: str, *, client: bool) -> _Basis:
+def _basis(connection: Connection, subject: str, *, client: bool) -> _CheckBasis:
     # Events are written under a contract's versions also while these are hidden.
     show: Show = "all" if is_contract(subject) else "live"
-    known = [Old(one.version, one.schema) for one in versions_of(connection, subject, show)]
-    return _Basis(level_in_force(connection, subject) if client else DEFAULT, known)
+    known = [StoredSchema(one.version, one.schema) for one in versions_of(connection, subject, show)]
+    return _CheckBasis(level_in_force(connection, subject) if client else DEFAULT, known)
 
 
-def _shown_again(connection: Connection, hidden: Registered) -> Registered:
+def _shown_again(connection: Connection, hidden: RegisteredSchema) -> RegisteredSchema:
     """A contract keeps the number under which it was released."""
     these = (schema_versions.c.subject == hidden.subject, schema_versions.c.version == hidden.version)
     connection.execute(update(schema_versions).where(*these).values(deleted=False))
     return hidden._replace(deleted=False)
 
 
-def _added(connection: Connection, subject: str, schema: str, mark: str) -> Registered:
+def _added(connection: Connection, subject: str, schema: str, mark: str) -> RegisteredSchema:
     schema_id = _id_of(connection, schema, mark)
     known = versions_of(connection, subject, "all")
     version = known[-1].version + 1 if known else 1
     connection.execute(insert(schema_versions).values(subject=subject, version=version, schema_id=schema_id))
-    return Registered(subject, version, schema_id, schema)
+    return RegisteredSchema(subject, version, schema_id, schema)
 
 
 def _id_of(connection: Connection, schema: str, mark: str) -> int:

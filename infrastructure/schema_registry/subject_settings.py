@@ -44,7 +44,7 @@ def forget(connection: Connection, subject: str) -> None:
     connection.execute(delete(schema_settings).where(schema_settings.c.subject == subject))
 
 
-class Preferences:
+class SubjectSettings:
     """The settings, each in a transaction of its own; ``subject`` is EVERYWHERE for those of all."""
 
     def __init__(self, engine: Engine) -> None:

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from infrastructure.client.client import RidelogClient
-from infrastructure.client.messages import Receipt
+from infrastructure.client.messages import PostReceipt
 from infrastructure.errors import UserError
 from infrastructure.simulator.phone import Day, Kind, Upload, uploads
-from infrastructure.simulator.riders import Rider
+from infrastructure.simulator.riders import SimulatedRider
 
 
 def rider_ids(riders: int) -> list[str]:
@@ -32,7 +32,7 @@ def _when(upload: Upload) -> tuple[float, str]:
     return upload.send_at_s, upload.rider_id
 
 
-class Totals:
+class FleetTotals:
     """Counts of pings; written by one thread, read by any."""
 
     def __init__(self) -> None:
@@ -41,10 +41,10 @@ class Totals:
         self.duplicates = 0
         self.rejected: Counter[str] = Counter()
         self.kinds: Counter[Kind] = Counter()
-        self.truths: dict[str, Rider] = {}
+        self.truths: dict[str, SimulatedRider] = {}
         """How each rider truly was at the newest ping sent."""
 
-    def add(self, uploads: Iterable[Upload], receipt: Receipt) -> None:
+    def add(self, uploads: Iterable[Upload], receipt: PostReceipt) -> None:
         """One answered request."""
         truths = dict(self.truths)
         for upload in uploads:
@@ -78,20 +78,20 @@ MAX_TOGETHER = 2_000
 """Pings after which a request is sent, due or not."""
 
 
-class Post(Protocol):
-    def __call__(self, pings: Sequence[Mapping[str, Any]], /) -> Receipt: ...
+class PostUpload(Protocol):
+    def __call__(self, pings: Sequence[Mapping[str, Any]], /) -> PostReceipt: ...
 
 
-class Runner:
+class FleetRunner:
     """One run. ``totals`` may be read, by any thread, while it lasts."""
 
-    def __init__(self, post: Post, on_request: Callable[[Totals, float], None] = lambda *_: None) -> None:
+    def __init__(self, post: PostUpload, on_request: Callable[[FleetTotals, float], None] = lambda *_: None) -> None:
         """``on_request(totals, simulated seconds)`` is called after each answer, in the thread of the run."""
-        self.totals = Totals()
+        self.totals = FleetTotals()
         self._post = post
         self._on_request = on_request
 
-    def real_time(self, uploads: Iterable[Upload], stop: threading.Event, clock: Callable[[], float]) -> Totals:
+    def real_time(self, uploads: Iterable[Upload], stop: threading.Event, clock: Callable[[], float]) -> FleetTotals:
         """Send each upload when it is due, second 0 being now, until there are no more or ``stop`` is set.
 
         ``clock`` in seconds, monotonic. After a time in which the server was away, what is overdue follows at once.
@@ -112,7 +112,7 @@ class Runner:
         self._send(due)
         return self.totals
 
-    def fast(self, uploads: Iterable[Upload], stop: threading.Event) -> Totals:
+    def fast(self, uploads: Iterable[Upload], stop: threading.Event) -> FleetTotals:
         """Send all uploads in their order, without waiting. Raises what ``post`` raises."""
         due: list[Upload] = []
         size = 0
@@ -138,11 +138,11 @@ JOIN_WITHIN_S = 35.0
 """Longer than one request may take: the end of a run waits for the one that is under way."""
 
 
-class Background:
+class BackgroundFleet:
     """Sends uploads in real time, in a thread, from enter to exit."""
 
     def __init__(self, uploads: Iterable[Upload], client: RidelogClient) -> None:
-        self.runner = Runner(client.post_pings)
+        self.runner = FleetRunner(client.post_pings)
         self._uploads = uploads
         self._client = client
         self._stop = threading.Event()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from infrastructure.simulator.gps_noise import GpsNoise, NoiseModel
-from infrastructure.simulator.riders import City, Rider, advance, new_rider
+from infrastructure.simulator.riders import City, SimulatedRider, advance, new_rider
 
 SOURCE = "simulator"
 
@@ -44,11 +44,11 @@ class Kind(Enum):
     REPEAT = "repeat"
 
 
-class Fix(NamedTuple):
+class SimulatedFix(NamedTuple):
     """A ping as it is posted, with what really was at its instant."""
 
     ping: dict[str, Any]
-    truth: Rider
+    truth: SimulatedRider
 
 
 class Upload(NamedTuple):
@@ -57,7 +57,7 @@ class Upload(NamedTuple):
     send_at_s: float
     rider_id: str
     kind: Kind
-    fixes: tuple[Fix, ...]
+    fixes: tuple[SimulatedFix, ...]
 
 
 class Day(NamedTuple):
@@ -78,10 +78,10 @@ def uploads(rider_id: str, day: Day) -> Iterator[Upload]:
     """
     behaviour = Random(f"{day.seed}/{rider_id}/phone")
     waiting: list[tuple[float, int, Upload]] = []
-    held: list[Fix] = []
+    held: list[SimulatedFix] = []
     offline, count, now_s = Spells(day.phone.offline_per_hour, day.phone.offline_s, behaviour), 0, 0.0
 
-    def send(kind: Kind, at_s: float, fixes: tuple[Fix, ...]) -> None:
+    def send(kind: Kind, at_s: float, fixes: tuple[SimulatedFix, ...]) -> None:
         nonlocal count
         count += 1
         heapq.heappush(waiting, (at_s, count, Upload(at_s, rider_id, kind, fixes)))
@@ -108,7 +108,7 @@ def uploads(rider_id: str, day: Day) -> Iterator[Upload]:
         yield heapq.heappop(waiting)[2]
 
 
-def fixes_of(rider_id: str, day: Day) -> Iterator[tuple[float, Fix | None]]:
+def fixes_of(rider_id: str, day: Day) -> Iterator[tuple[float, SimulatedFix | None]]:
     """Second and fix of every attempt at one, None where there was no position; event times strictly increase."""
     way, phone, gps, names = (
         Random(f"{day.seed}/{rider_id}/{part}") for part in ("way", "fixes", "gps", f"ids/{day.start_ms}")
@@ -138,7 +138,7 @@ def fixes_of(rider_id: str, day: Day) -> Iterator[tuple[float, Fix | None]]:
         }
         if speed is not None:
             ping["speed_mps"] = speed
-        yield at_s, Fix(ping, rider)
+        yield at_s, SimulatedFix(ping, rider)
 
 
 class Spells:
@@ -163,6 +163,6 @@ class Spells:
         return begins_s, begins_s + self._chance.uniform(*self._lasts_s)
 
 
-def _device_speed(rider: Rider, day: Day, chance: Random) -> float | None:
+def _device_speed(rider: SimulatedRider, day: Day, chance: Random) -> float | None:
     speed = max(0.0, chance.gauss(rider.speed_mps, day.noise.speed_sigma_mps if rider.speed_mps else 0.0))
     return None if chance.random() < day.phone.no_speed_share else round(speed, 2)

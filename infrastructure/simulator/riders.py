@@ -58,7 +58,7 @@ class Activity(Enum):
 Corner = tuple[int, int]
 
 
-class Rider(NamedTuple):
+class SimulatedRider(NamedTuple):
     """One rider's true state: metres east and north of the city's centre, m/s, metres ridden so far.
 
     ``next_corner`` is where the current street segment ends, ``goal`` the corner of the restaurant or customer.
@@ -77,11 +77,11 @@ class Rider(NamedTuple):
     light_is_red: bool
 
 
-def new_rider(city: City, chance: Random) -> Rider:
+def new_rider(city: City, chance: Random) -> SimulatedRider:
     """A rider standing at a corner or about to leave it."""
     slowest, mean, fastest = CRUISE_MPS
     corner = _any_corner(city, chance)
-    rider = Rider(
+    rider = SimulatedRider(
         *city.corner_m(*corner),
         speed_mps=0.0,
         odometer_m=0.0,
@@ -96,7 +96,7 @@ def new_rider(city: City, chance: Random) -> Rider:
     return rider if rider.wait_s > 0.0 else _next_goal(rider, city, chance)
 
 
-def advance(rider: Rider, seconds: float, city: City, chance: Random) -> Rider:
+def advance(rider: SimulatedRider, seconds: float, city: City, chance: Random) -> SimulatedRider:
     """The rider ``seconds`` later."""
     while seconds > 1e-9:
         step_s = min(seconds, STEP_S)
@@ -105,7 +105,7 @@ def advance(rider: Rider, seconds: float, city: City, chance: Random) -> Rider:
     return rider
 
 
-def _step(rider: Rider, dt_s: float, city: City, chance: Random) -> Rider:
+def _step(rider: SimulatedRider, dt_s: float, city: City, chance: Random) -> SimulatedRider:
     if rider.activity is not Activity.RIDING:
         wait_s = rider.wait_s - dt_s
         if wait_s > 0.0:
@@ -118,7 +118,7 @@ def _step(rider: Rider, dt_s: float, city: City, chance: Random) -> Rider:
     return _ride(rider._replace(speed_mps=speed), speed * dt_s, city, chance)
 
 
-def _ride(rider: Rider, metres: float, city: City, chance: Random) -> Rider:
+def _ride(rider: SimulatedRider, metres: float, city: City, chance: Random) -> SimulatedRider:
     while True:
         left_m = _left_m(rider, city)
         if metres < left_m:
@@ -130,7 +130,7 @@ def _ride(rider: Rider, metres: float, city: City, chance: Random) -> Rider:
         rider = _next_corner(rider, chance)
 
 
-def _moved(rider: Rider, metres: float, left_m: float, city: City) -> Rider:
+def _moved(rider: SimulatedRider, metres: float, left_m: float, city: City) -> SimulatedRider:
     east, north = city.corner_m(*rider.next_corner)
     share = metres / left_m if left_m > 0.0 else 1.0
     return rider._replace(
@@ -140,29 +140,29 @@ def _moved(rider: Rider, metres: float, left_m: float, city: City) -> Rider:
     )
 
 
-def _left_m(rider: Rider, city: City) -> float:
+def _left_m(rider: SimulatedRider, city: City) -> float:
     east, north = city.corner_m(*rider.next_corner)
     return hypot(east - rider.east_m, north - rider.north_m)
 
 
-def _stops_at_next(rider: Rider) -> bool:
+def _stops_at_next(rider: SimulatedRider) -> bool:
     return rider.light_is_red or rider.next_corner == rider.goal
 
 
-def _stop(rider: Rider, chance: Random) -> Rider:
+def _stop(rider: SimulatedRider, chance: Random) -> SimulatedRider:
     if rider.next_corner != rider.goal:
         return rider._replace(activity=Activity.RED_LIGHT, wait_s=chance.uniform(*RED_LIGHT_S), speed_mps=0.0)
     activity = Activity.CUSTOMER if rider.goal_is_customer else Activity.RESTAURANT
     return rider._replace(activity=activity, wait_s=chance.uniform(*DWELL_S[activity.value]), speed_mps=0.0)
 
 
-def _leave(rider: Rider, city: City, chance: Random) -> Rider:
+def _leave(rider: SimulatedRider, city: City, chance: Random) -> SimulatedRider:
     if rider.activity is Activity.RED_LIGHT:
         return _next_corner(rider._replace(activity=Activity.RIDING, wait_s=0.0), chance)
     return _next_goal(rider, city, chance)
 
 
-def _next_goal(rider: Rider, city: City, chance: Random) -> Rider:
+def _next_goal(rider: SimulatedRider, city: City, chance: Random) -> SimulatedRider:
     goal = rider.next_corner
     while goal == rider.next_corner:
         goal = _any_corner(city, chance)
@@ -171,7 +171,7 @@ def _next_goal(rider: Rider, city: City, chance: Random) -> Rider:
     return _next_corner(rider, chance)
 
 
-def _next_corner(rider: Rider, chance: Random) -> Rider:
+def _next_corner(rider: SimulatedRider, chance: Random) -> SimulatedRider:
     """From the corner just reached one block towards the goal, along either axis that brings it nearer."""
     column, row = rider.next_corner
     east, north = rider.goal[0] - column, rider.goal[1] - row

@@ -16,19 +16,19 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from infrastructure.sinks.decorators import PassingSink
-from infrastructure.sinks.published_checkpoints import Mark, Marks, Move
-from infrastructure.sinks.topic_publisher import Outlet, PublishedRecords
-from projections.core.ports import Fence, Log, ShardWrite, Sink
+from infrastructure.sinks.decorators import SinkDecorator
+from infrastructure.sinks.published_checkpoints import CheckpointMove, PublishedCheckpoint, PublishedCheckpointStore
+from infrastructure.sinks.topic_publisher import PublishedRecords, SynchronousPublisher
+from projections.core.ports import EventLog, Fence, ShardWrite, Sink
 
 log = logging.getLogger("ridelog.publication")
 
 READ_EVENTS = 5_000
-MOST_EVENTS = 50_000
+MAX_EVENTS = 50_000
 """Past this, to publish the whole shard is less work than to read what happened in it."""
 
 
-def why_all(mark: Mark | None, now: Mark) -> str | None:
+def why_all(mark: PublishedCheckpoint | None, now: PublishedCheckpoint) -> str | None:
     """Why nothing is known of what the topic shows; None: the mark is an earlier place of the same way to ``now``."""
     if mark is None:
         return "the shard was never published as a whole, or two publishers met"
@@ -41,9 +41,9 @@ def why_all(mark: Mark | None, now: Mark) -> str | None:
     return "the shard was taken back" if mark.fence.seq > now.fence.seq else None
 
 
-def changed_keys(log: Log, stream: str, shard: int, after: int, upto: int) -> list[str] | None:
+def changed_keys(log: EventLog, stream: str, shard: int, after: int, upto: int) -> list[str] | None:
     """Keys with an event in (``after``, ``upto``]; None if there are too many events, or the log has not all."""
-    if upto - after > MOST_EVENTS:
+    if upto - after > MAX_EVENTS:
         return None
     keys: dict[str, None] = {}
     while after < upto:
@@ -55,8 +55,13 @@ def changed_keys(log: Log, stream: str, shard: int, after: int, upto: int) -> li
     return list(keys)
 
 
-def keys_of_others(
-    log_port: Log, stream: str, shard: int, mark: Mark | None, now: Mark, sink_of: Callable[[int], Sink]
+def keys_of_other_shards(
+    log_port: EventLog,
+    stream: str,
+    shard: int,
+    mark: PublishedCheckpoint | None,
+    now: PublishedCheckpoint,
+    sink_of: Callable[[int], Sink],
 ) -> set[str]:
     """Keys that other generations may have left on the topic: of the one that it shows, and of both neighbours.
 
@@ -73,7 +78,7 @@ def keys_of_others(
     return keys
 
 
-def _every_key(log_port: Log, stream: str, shard: int, upto: int) -> set[str]:
+def _every_key(log_port: EventLog, stream: str, shard: int, upto: int) -> set[str]:
     keys: set[str] = set()
     after = 0
     while after < upto and (events := log_port.read_shard(stream, shard, after, min(READ_EVENTS, upto - after))):
@@ -94,7 +99,7 @@ S = TypeVar("S")
 LOAD_KEYS = 1_000
 
 
-class PublishedSink(PassingSink, Generic[S]):
+class CompactedTopicSink(SinkDecorator, Generic[S]):
     """``projections.core.ports.Sink`` around another one. Only the ``active`` generation publishes; one thread uses it.
 
     ``sink_of`` gives the sink of another generation, whose keys may be on the topic and not in this one.
@@ -109,10 +114,10 @@ class PublishedSink(PassingSink, Generic[S]):
         *,
         stream: str,
         generation: int,
-        log_port: Log,
+        log_port: EventLog,
         records: PublishedRecords[S],
-        outlet: Outlet,
-        marks: Marks,
+        outlet: SynchronousPublisher,
+        marks: PublishedCheckpointStore,
         active: Callable[[], bool],
         sink_of: Callable[[int], Sink],
     ) -> None:
@@ -127,7 +132,7 @@ class PublishedSink(PassingSink, Generic[S]):
         self._sink_of = sink_of
         self._topic = ""
         """Identity of the topic as it was last asked for; empty: not yet."""
-        self._shown: dict[int, Mark | None] = {}
+        self._shown: dict[int, PublishedCheckpoint | None] = {}
         """Marks as this worker left them, of shards that are shown as they are; None: of an empty shard."""
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]:
@@ -146,7 +151,9 @@ class PublishedSink(PassingSink, Generic[S]):
         self._outlet.publish(record for write in won for record in self._records.of(write.shard, write.states))
         self._move(
             {
-                write.shard: Move(self._shown[write.shard], Mark(self._generation, write.new, self._topic))
+                write.shard: CheckpointMove(
+                    self._shown[write.shard], PublishedCheckpoint(self._generation, write.new, self._topic)
+                )
                 for write in won
                 if self._is_shown(write.shard, write.expected)
             }
@@ -171,7 +178,7 @@ class PublishedSink(PassingSink, Generic[S]):
         done = self._sink.promote(shard, expected, refolded)
         self._marks.forget([shard])
         if done and was_shown:
-            self._move({shard: Move(None, Mark(self._generation, refolded, self._topic))})
+            self._move({shard: CheckpointMove(None, PublishedCheckpoint(self._generation, refolded, self._topic))})
         return done
 
     def close(self) -> None:
@@ -200,13 +207,13 @@ class PublishedSink(PassingSink, Generic[S]):
                 if mark is None:
                     self._shown[shard] = None
                 continue
-            now = Mark(self._generation, fence, topic)
+            now = PublishedCheckpoint(self._generation, fence, topic)
             if mark == now:
                 self._shown[shard] = mark
             else:
                 self._publish_behind(shard, mark, now)
 
-    def _publish_behind(self, shard: int, mark: Mark | None, now: Mark) -> None:
+    def _publish_behind(self, shard: int, mark: PublishedCheckpoint | None, now: PublishedCheckpoint) -> None:
         why = why_all(mark, now)
         keys = None
         if mark is not None and why is None:
@@ -220,9 +227,9 @@ class PublishedSink(PassingSink, Generic[S]):
             loaded = (self._sink.load({shard: part}).get(shard, {}) for part in parts)
             told = self._outlet.publish(record for states in loaded for record in self._records.of(shard, states))
         log.info("published again", extra={"stream": self._stream, "shard": shard, "records": told, "why": why})
-        self._move({shard: Move(mark, now)})
+        self._move({shard: CheckpointMove(mark, now)})
 
-    def _publish_all(self, shard: int, mark: Mark | None, now: Mark) -> int:
+    def _publish_all(self, shard: int, mark: PublishedCheckpoint | None, now: PublishedCheckpoint) -> int:
         """Publish the whole shard. Returns the number of records.
 
         Readers keep the highest position, so a tombstone comes first for every key that another generation may show and
@@ -231,7 +238,7 @@ class PublishedSink(PassingSink, Generic[S]):
         dump = self._sink.snapshot(shard)
         records = list(self._records.of(shard, dump.states))
         current = {record.key.decode() for record in records} - dump.parked.keys()
-        others = keys_of_others(self._log, self._stream, shard, mark, now, self._sink_of)
+        others = keys_of_other_shards(self._log, self._stream, shard, mark, now, self._sink_of)
         gone = self._records.tombstones(shard, sorted(others - current), now.fence.position)
         return self._outlet.publish([*gone, *records])
 
@@ -242,7 +249,7 @@ class PublishedSink(PassingSink, Generic[S]):
         mark = self._shown[shard]
         return (None if mark is None else mark.fence) == fence
 
-    def _move(self, moves: Mapping[int, Move]) -> None:
+    def _move(self, moves: Mapping[int, CheckpointMove]) -> None:
         lost = []
         for shard, won in self._marks.move(moves).items():
             if won:

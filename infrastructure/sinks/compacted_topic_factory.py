@@ -12,10 +12,10 @@ from infrastructure.kafka.clients import bootstrap, make_publisher
 from infrastructure.kafka.topics import published_topic
 from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.settings.settings import Settings
-from infrastructure.sinks.compacted_topic import PublishedSink
-from infrastructure.sinks.published_checkpoints import RedisMarks
-from infrastructure.sinks.topic_publisher import Encode, KafkaCompactedTopic, Outlet, PublishedRecords
-from projections.core.ports import Log, Sink
+from infrastructure.sinks.compacted_topic import CompactedTopicSink
+from infrastructure.sinks.published_checkpoints import RedisPublishedCheckpoints
+from infrastructure.sinks.topic_publisher import Encode, KafkaCompactedTopic, PublishedRecords, SynchronousPublisher
+from projections.core.ports import EventLog, Sink
 from projections.core.projection import Projection
 
 
@@ -27,7 +27,7 @@ def publishing(
     sink: Sink,
     *,
     client: redis.Redis,
-    log_port: Log,
+    log_port: EventLog,
     encode: Encode,
     active: Callable[[], bool],
 ) -> Iterator[Sink]:
@@ -37,18 +37,18 @@ def publishing(
         return
     topic = published_topic(settings, projection.publication.topic)
     partitions = settings.topic_partitions
-    outlet = Outlet(
+    outlet = SynchronousPublisher(
         lambda: make_publisher(settings), KafkaCompactedTopic(bootstrap(settings), topic, partitions).identity
     )
     try:
-        yield PublishedSink(
+        yield CompactedTopicSink(
             sink,
             stream=projection.stream,
             generation=generation,
             log_port=log_port,
             records=PublishedRecords(projection, topic, partitions, encode),
             outlet=outlet,
-            marks=RedisMarks(client, projection.name),
+            marks=RedisPublishedCheckpoints(client, projection.name),
             active=active,
             sink_of=lambda other: RedisSink(client, projection.name, other),
         )

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from projections.core.ports import Fence, Parked, PortUnavailable, Refused, ShardWrite, Sink, Snapshot
+from projections.core.ports import Fence, ParkedEvent, PortUnavailable, ShardDump, ShardWrite, Sink, SinkRejected
 from projections.core.projection import Projection
-from projections.core.snapshots import Checkpoints, Kept, Start
-from projections.core.state_codec import read_checkpoint
+from projections.core.snapshots import ReplayStart, StateSnapshots, StoredSnapshot
+from projections.core.state_codec import read_snapshot
 
 
-class PassingSink:
+class SinkDecorator:
     """``projections.core.ports.Sink``: every call is that of the sink within."""
 
     def __init__(self, sink: Sink) -> None:
@@ -28,7 +28,7 @@ class PassingSink:
     def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
         return self._sink.load(keys)
 
-    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, ParkedEvent]]:
         return self._sink.parked(shards)
 
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
@@ -43,7 +43,7 @@ class PassingSink:
     def abandon(self, shards: Sequence[int]) -> None:
         self._sink.abandon(shards)
 
-    def snapshot(self, shard: int) -> Snapshot:
+    def snapshot(self, shard: int) -> ShardDump:
         return self._sink.snapshot(shard)
 
     def drop(self) -> None:
@@ -53,20 +53,20 @@ class PassingSink:
 log = logging.getLogger("ridelog.projections")
 
 
-class CheckpointingSink(PassingSink):
+class SnapshottingSink(SinkDecorator):
     """``projections.core.ports.Sink`` around another one. Only what has won its compare-and-set is kept.
 
     What dies between the two leaves a checkpoint out, which a later replay makes up for. So does a store of checkpoints
     that cannot be reached: it must not hold up serving, whose own store is well.
     """
 
-    def __init__(self, sink: Sink, checkpoints: Checkpoints, projection: Projection[Any]) -> None:
+    def __init__(self, sink: Sink, checkpoints: StateSnapshots, projection: Projection[Any]) -> None:
         super().__init__(sink)
         self._checkpoints = checkpoints
         self._projection = projection
 
     def beside(self) -> Sink:
-        return _Beside(self._sink.beside(), self._checkpoints, self._projection)
+        return _WithSnapshots(self._sink.beside(), self._checkpoints, self._projection)
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
         done = super().apply(writes)
@@ -74,12 +74,12 @@ class CheckpointingSink(PassingSink):
         if made:
             try:
                 self._checkpoints.keep(made, verified=False)
-            except (PortUnavailable, Refused) as error:
+            except (PortUnavailable, SinkRejected) as error:
                 log.warning("%d checkpoints are left out, a replay will make up for them: %s", len(made), error)
         return done
 
 
-class _Beside(CheckpointingSink):
+class _WithSnapshots(SnapshottingSink):
     """The area beside: a refold that begins there begins from the last verified checkpoint of each key that has one."""
 
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
@@ -92,14 +92,14 @@ class _Beside(CheckpointingSink):
                 begun = new._replace(incarnation=uuid4().hex)
                 marks = {one.key: _ahead(one) for one in starts}
                 self._sink.apply([ShardWrite(shard, new, begun, {one.key: one.state for one in starts}, parked=marks)])
-        except (PortUnavailable, Refused) as error:
+        except (PortUnavailable, SinkRejected) as error:
             log.warning("the refold of shard %d begins from the first event: %s", shard, error)
         return True
 
-    def _is_readable(self, one: Start) -> bool:
-        kept = Kept(one.version, one.position, one.state, verified=True)
-        return read_checkpoint(self._projection, one.key, kept) is not None
+    def _is_readable(self, one: ReplayStart) -> bool:
+        kept = StoredSnapshot(one.version, one.position, one.state, verified=True)
+        return read_snapshot(self._projection, one.key, kept) is not None
 
 
-def _ahead(one: Start) -> Parked:
-    return Parked(one.seq, one.position, one.version, "", "ahead", "its state comes from a verified checkpoint", 0)
+def _ahead(one: ReplayStart) -> ParkedEvent:
+    return ParkedEvent(one.seq, one.position, one.version, "", "ahead", "its state comes from a verified checkpoint", 0)

@@ -8,9 +8,9 @@ import redis
 from sqlalchemy import Engine
 
 from infrastructure.postgres.projection_sink import PostgresSink
-from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.redis.projection_sink import RedisSink
-from infrastructure.sinks.decorators import CheckpointingSink
+from infrastructure.sinks.decorators import SnapshottingSink
 from projections.core.ports import Sink
 from projections.core.projection import Projection
 
@@ -27,4 +27,4 @@ class Stores:
         if projection.store == "postgres":
             return PostgresSink(self.engine, projection, generation)
         sink = RedisSink(self.redis, projection.name, generation)
-        return CheckpointingSink(sink, PostgresCheckpoints(self.engine, projection), projection)
+        return SnapshottingSink(sink, PostgresStateSnapshots(self.engine, projection), projection)

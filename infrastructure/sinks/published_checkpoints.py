@@ -10,10 +10,10 @@ import redis
 from infrastructure.redis.connection import unavailable_as_port_error
 from projections.core.ports import Fence
 
-MAX_MARK_BYTES = 1_000
+MAX_CHECKPOINT_BYTES = 1_000
 
 
-class Mark(NamedTuple):
+class PublishedCheckpoint(NamedTuple):
     """The topic ``topic`` (its identity, not its name) shows the shard as ``generation`` had it at ``fence``, or newer.
 
     Another fence's log or incarnation, another generation or a topic that was made again: nothing is known then.
@@ -24,24 +24,24 @@ class Mark(NamedTuple):
     topic: str
 
 
-class Move(NamedTuple):
+class CheckpointMove(NamedTuple):
     """A mark's step, made only if the mark is still ``expected``."""
 
-    expected: Mark | None
-    new: Mark
+    expected: PublishedCheckpoint | None
+    new: PublishedCheckpoint
 
 
-class Marks(Protocol):
+class PublishedCheckpointStore(Protocol):
     """One mark a shard for all generations of a projection: they publish to the same topic.
 
     Every method raises PortUnavailable when the server is away.
     """
 
-    def read(self, shards: Sequence[int]) -> dict[int, Mark]:
+    def read(self, shards: Sequence[int]) -> dict[int, PublishedCheckpoint]:
         """Marks by shard; a shard without one is absent."""
         ...
 
-    def move(self, moves: Mapping[int, Move]) -> dict[int, bool]:
+    def move(self, moves: Mapping[int, CheckpointMove]) -> dict[int, bool]:
         """Each by compare-and-set; False = somebody else has published meanwhile, the mark is as he left it."""
         ...
 
@@ -50,7 +50,7 @@ class Marks(Protocol):
         ...
 
 
-def encode_mark(mark: Mark | None) -> str:
+def encode_checkpoint(mark: PublishedCheckpoint | None) -> str:
     if mark is None:
         return ""
     fence = mark.fence
@@ -59,9 +59,9 @@ def encode_mark(mark: Mark | None) -> str:
     return f"{mark.generation} {fence.log_id} {fence.incarnation} {fence.seq} {place} {mark.topic}"
 
 
-def decode_mark(data: bytes) -> Mark | None:
+def decode_checkpoint(data: bytes) -> PublishedCheckpoint | None:
     """None for bytes that are no mark: nothing is known then, and the shard is published again."""
-    if len(data) > MAX_MARK_BYTES:
+    if len(data) > MAX_CHECKPOINT_BYTES:
         return None
     try:
         return _decoded(data)
@@ -69,10 +69,10 @@ def decode_mark(data: bytes) -> Mark | None:
         return None
 
 
-def _decoded(data: bytes) -> Mark:
+def _decoded(data: bytes) -> PublishedCheckpoint:
     generation, log_id, incarnation, seq, place, topic = data.decode().split(" ", 5)
     position, _, event = place.partition("/")
-    return Mark(int(generation), Fence(log_id, incarnation, int(seq), int(position), event), topic)
+    return PublishedCheckpoint(int(generation), Fence(log_id, incarnation, int(seq), int(position), event), topic)
 
 
 _MOVE = """
@@ -84,7 +84,7 @@ return 1
 """
 
 
-class RedisMarks:
+class RedisPublishedCheckpoints:
     """``infrastructure.sinks.published_checkpoints.Marks`` on Redis or Valkey: one string a shard."""
 
     def __init__(self, client: redis.Redis, projection: str) -> None:
@@ -92,24 +92,24 @@ class RedisMarks:
         self._projection = projection
         self._script = client.register_script(_MOVE)
 
-    def read(self, shards: Sequence[int]) -> dict[int, Mark]:
+    def read(self, shards: Sequence[int]) -> dict[int, PublishedCheckpoint]:
         if not shards:
             return {}
         with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
             for shard in shards:
-                pipeline.get(mark_key(self._projection, shard))
+                pipeline.get(checkpoint_key(self._projection, shard))
             found = pipeline.execute()
-        marks = {shard: decode_mark(data) for shard, data in zip(shards, found, strict=True) if data is not None}
+        marks = {shard: decode_checkpoint(data) for shard, data in zip(shards, found, strict=True) if data is not None}
         return {shard: mark for shard, mark in marks.items() if mark is not None}
 
-    def move(self, moves: Mapping[int, Move]) -> dict[int, bool]:
+    def move(self, moves: Mapping[int, CheckpointMove]) -> dict[int, bool]:
         if not moves:
             return {}
         with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
             for shard, (expected, new) in moves.items():
                 self._script(
-                    keys=[mark_key(self._projection, shard)],
-                    args=[encode_mark(expected), encode_mark(new)],
+                    keys=[checkpoint_key(self._projection, shard)],
+                    args=[encode_checkpoint(expected), encode_checkpoint(new)],
                     client=pipeline,
                 )
             done = pipeline.execute()
@@ -120,10 +120,10 @@ class RedisMarks:
             return
         with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
             for shard in shards:
-                pipeline.delete(mark_key(self._projection, shard))
+                pipeline.delete(checkpoint_key(self._projection, shard))
             pipeline.execute()
 
 
-def mark_key(projection: str, shard: int) -> str:
+def checkpoint_key(projection: str, shard: int) -> str:
     """A string, without a generation in its name: it tells which one the topic shows."""
     return f"{{{projection}:{shard}}}:published"

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from infrastructure.kafka.admin import COMPACTED, TopicError, admin, ensure_topics
-from infrastructure.kafka.ports import OutRecord, Publisher, PublishError
+from infrastructure.kafka.ports import ProducerRecord, Publisher, PublishError
 from projections.core.ports import PortUnavailable
 from projections.core.projection import Projection
 
@@ -22,7 +22,7 @@ ACKNOWLEDGED_S = 10.0
 """How long a batch may take; then the broker counts as away."""
 
 
-class Outlet:
+class SynchronousPublisher:
     """One topic. Opens its publisher when there is something to publish, and anew after every failure."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Outlet:
         self._publisher: Publisher | None = None
         self._tokens = itertools.count(1)
 
-    def publish(self, records: Iterable[OutRecord]) -> int:
+    def publish(self, records: Iterable[ProducerRecord]) -> int:
         """Their number, when all are acknowledged.
 
         Raises PortUnavailable; then any of them may be published, now or a little later, or none.
@@ -69,7 +69,7 @@ class Outlet:
             if left:
                 log.warning("%d records were not acknowledged and are published again", left)
 
-    def _deliver(self, records: Sequence[OutRecord]) -> None:
+    def _deliver(self, records: Sequence[ProducerRecord]) -> None:
         if self._publisher is None:
             self._publisher = self._open()
         publisher, token = self._publisher, next(self._tokens)
@@ -166,7 +166,7 @@ class PublishedRecords(Generic[S]):
         self._partitions = partitions
         self._encode = encode
 
-    def of(self, shard: int, states: Mapping[str, bytes]) -> Iterator[OutRecord]:
+    def of(self, shard: int, states: Mapping[str, bytes]) -> Iterator[ProducerRecord]:
         """Stored states as records; a key of which there is nothing to tell yet gives none."""
         for key, state in states.items():
             values = self._values(key, state)
@@ -174,12 +174,12 @@ class PublishedRecords(Generic[S]):
                 value = self._encode(self._publication.record, values)
                 yield self._record(shard, key, value, values["position"])
 
-    def tombstones(self, shard: int, keys: Iterable[str], position: int) -> Iterator[OutRecord]:
+    def tombstones(self, shard: int, keys: Iterable[str], position: int) -> Iterator[ProducerRecord]:
         """Records that take the keys off the topic."""
         for key in keys:
             yield self._record(shard, key, b"", position)
 
-    def replacing(self, shard: int, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterator[OutRecord]:
+    def replacing(self, shard: int, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterator[ProducerRecord]:
         """Records that lead a reader of ``old`` to ``new``: of the keys that differ, one after the other.
 
         A key whose position steps back, or that is gone, is first taken off: a reader keeps the highest position.
@@ -196,6 +196,6 @@ class PublishedRecords(Generic[S]):
     def _values(self, key: str, state: bytes | None) -> Mapping[str, Any] | None:
         return None if state is None else self._publication.values(key, self._decode(state))
 
-    def _record(self, shard: int, key: str, value: bytes, position: int) -> OutRecord:
+    def _record(self, shard: int, key: str, value: bytes, position: int) -> ProducerRecord:
         headers = [("position", str(position).encode())]
-        return OutRecord(self._topic, shard % self._partitions, key.encode(), value, headers)
+        return ProducerRecord(self._topic, shard % self._partitions, key.encode(), value, headers)

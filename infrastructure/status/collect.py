@@ -11,11 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from domain.events.contracts import Codec
 from infrastructure.cdc.replication_slot import slot_state
 from infrastructure.errors import UserError
-from infrastructure.event_store.log_head import Head as LogHead
-from infrastructure.event_store.log_head import read_head
+from infrastructure.event_store.log_head import LogHeadRow, read_head
 from infrastructure.kafka.admin import TopicError, ensure_topics
 from infrastructure.kafka.topics import topics
-from infrastructure.observability.lag import before_commit
+from infrastructure.observability.lag import ingest_delays
 from infrastructure.observability.stage_reports import StageReport, newest, read_stages
 from infrastructure.postgres import migrations
 from infrastructure.postgres import restore_findings as restores
@@ -26,10 +25,10 @@ from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.factory import Stores
 from infrastructure.status.lines import (
-    Head,
-    Line,
-    Own,
-    Status,
+    IngestHead,
+    MeasuredStage,
+    StatusLine,
+    StatusReport,
     device_line,
     external_line,
     ingest_line,
@@ -43,11 +42,11 @@ from infrastructure.status.lines import (
 )
 from infrastructure.status.stage_lag import projection_behind, served_generation, tailer_behind
 from projections.catalogue import ANSWERING, PROJECTIONS
-from projections.core.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
 
 
-def collect(settings: Settings, *, served: bool = True, open_broker: bool = False) -> Status:
+def collect(settings: Settings, *, served: bool = True, open_broker: bool = False) -> StatusReport:
     """``served``: whether a `serve` is running; else its last reports are of the past. ``open_broker``: see RunInfo.
 
     Raises UserError when Postgres cannot be asked: without the head of the log nothing can be judged.
@@ -59,13 +58,13 @@ def collect(settings: Settings, *, served: bool = True, open_broker: bool = Fals
         if not revision.is_current:
             raise UserError(f"the database is at revision {revision.current}: run `python app.py migrate`")
         return _collect(settings, engine, served, open_broker)
-    except (SQLAlchemyError, PortUnavailable, Refused) as error:
+    except (SQLAlchemyError, PortUnavailable, SinkRejected) as error:
         raise UserError(f"Postgres does not answer: {str(error).splitlines()[0]}") from error
     finally:
         engine.dispose()
 
 
-def _collect(settings: Settings, engine: Engine, served: bool, open_broker: bool) -> Status:
+def _collect(settings: Settings, engine: Engine, served: bool, open_broker: bool) -> StatusReport:
     now_ms = time.time_ns() // 1_000_000
     late_after_s = 2 * settings.target_freshness_ms / 1000
     every = read_stages(engine)
@@ -76,12 +75,12 @@ def _collect(settings: Settings, engine: Engine, served: bool, open_broker: bool
     with engine.connect() as connection:
         found = read_head(connection)
         slot = slot_state(connection, settings.slot_name)
-        found_restores = restores.read(connection)
-        before = before_commit(connection, found.position, Codec(schema_ids(settings, engine)).decode)
+        found_restores = restores.read_findings(connection)
+        before = ingest_delays(connection, found.position, Codec(schema_ids(settings, engine)).decode)
         behind = tailer_behind(connection, relayed, found)
         owns = {p.name: _own(settings, engine, connection, p, found) for p in PROJECTIONS.values()}
-    head = Head(str(found.log_id), found.position, found.recorded_at_ms, found.clock_ahead_ms)
-    own = Own(behind.events, behind.seconds) if behind is not None else None
+    head = IngestHead(str(found.log_id), found.position, found.recorded_at_ms, found.clock_ahead_ms)
+    own = MeasuredStage(behind.events, behind.seconds) if behind is not None else None
     tailer = external_line() if external else stage_line("tailer", relayed, head, late_after_s, own, served=served)
     projections = [
         stage_line(name, reports.get(name), head, late_after_s, own, served=served) for name, own in owns.items()
@@ -106,7 +105,7 @@ def _relay(settings: Settings, tailer: StageReport | None) -> str:
     return str(tailer.progress.detail.get("relay", settings.relay)) if tailer is not None else settings.relay
 
 
-def _kafka(settings: Settings, tailer: StageReport | None, delay_s: float | None, open_broker: bool) -> Line:
+def _kafka(settings: Settings, tailer: StageReport | None, delay_s: float | None, open_broker: bool) -> StatusLine:
     if settings.kafka_bootstrap is None:
         return kafka_line("not running", "start `python app.py serve`", None, None)
     names = list(topics(settings).values())
@@ -121,11 +120,13 @@ def _kafka(settings: Settings, tailer: StageReport | None, delay_s: float | None
     return kafka_line(state, "", tailer, delay_s)
 
 
-def _own(settings: Settings, engine: Engine, connection: Connection, projection: Projection[Any], head: LogHead) -> Own:
+def _own(
+    settings: Settings, engine: Engine, connection: Connection, projection: Projection[Any], head: LogHeadRow
+) -> MeasuredStage:
     """What the sink itself says of the generation that is served; nothing when it cannot be asked."""
     live = served_generation(engine, projection)
     if live is None or settings.redis_url is None:
-        return Own()
+        return MeasuredStage()
     due = not live.is_of(projection)
     client = connect(settings.redis_url)
     try:
@@ -133,8 +134,8 @@ def _own(settings: Settings, engine: Engine, connection: Connection, projection:
         behind = projection_behind(connection, stores, projection, live.number, head)
         shards = range(len(head.shards_of(projection.stream)))
         parked = sum(len(marks) for marks in stores.sink(projection, live.number).parked(shards).values())
-    except (PortUnavailable, Refused):
-        return Own(due=due)
+    except (PortUnavailable, SinkRejected):
+        return MeasuredStage(due=due)
     finally:
         client.close()
-    return Own(behind.events, behind.seconds, parked, due, behind.not_ours)
+    return MeasuredStage(behind.events, behind.seconds, parked, due, behind.not_ours)

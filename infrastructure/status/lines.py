@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import msgspec
 
 from infrastructure.cdc.replication_slot import SlotState
-from infrastructure.observability.lag import Before
+from infrastructure.observability.lag import IngestDelays
 from infrastructure.observability.stage_reports import STANDBY, StageReport
-from infrastructure.postgres.restore_findings import Found
-from projections.parity.served_reads import Tally
+from infrastructure.postgres.restore_findings import RestoreFinding
+from projections.parity.served_reads import ReadTally
 
 
-class Line(msgspec.Struct):
+class StatusLine(msgspec.Struct):
     """One stage. ``lag_events`` and ``lag_seconds``: how many events it has not passed, and since when the oldest of
     them waits; of ``device`` and ``ingest`` how long the latest pings took. None = cannot be known, or makes no sense
     here. ``parked``: keys held back, of a projection."""
@@ -31,15 +31,15 @@ class Line(msgspec.Struct):
         return not self.advice
 
 
-class Status(msgspec.Struct):
+class StatusReport(msgspec.Struct):
     """All stages, in the order in which a ping passes them."""
 
     good: bool
     log_id: str
-    stages: list[Line]
+    stages: list[StatusLine]
 
 
-class Head(msgspec.Struct):
+class IngestHead(msgspec.Struct):
     """The head of the log: ``position``, and when its last event was recorded (epoch milliseconds).
 
     ``clock_ahead_ms``: how far that is ahead of the database's clock, milliseconds.
@@ -51,7 +51,7 @@ class Head(msgspec.Struct):
     clock_ahead_ms: int = 0
 
 
-class Own(msgspec.Struct):
+class MeasuredStage(msgspec.Struct):
     """What the caller has found out itself of a stage, which is better than what the stage reported.
 
     ``due``: the fold of this code is not the one that the served generation was written by. ``not_ours``: shards that
@@ -69,41 +69,43 @@ CLOCK_AHEAD_ALERT_MS = 10_000
 """How far the log's clock may be ahead of the database's before ``status`` says so, in milliseconds."""
 
 
-def log_line(head: Head, restores: Sequence[Found] = ()) -> Line:
+def log_line(head: IngestHead, restores: Sequence[RestoreFinding] = ()) -> StatusLine:
     """``restores``: what was found that is not of this log, and nobody has looked into."""
     if not restores and head.clock_ahead_ms > CLOCK_AHEAD_ALERT_MS:
         state = f"log clock ahead by {head.clock_ahead_ms / 1000:,.0f} s"
         advice = "a writer's clock was ahead: set the clocks (NTP). Until then `known` is not as of now"
-        return Line("log", state, head.position, 0, advice=advice)
+        return StatusLine("log", state, head.position, 0, advice=advice)
     if not restores:
-        return Line("log", "ok" if head.position else "empty", head.position, 0)
+        return StatusLine("log", "ok" if head.position else "empty", head.position, 0)
     beyond, ended = max(one.beyond for one in restores), min(one.head for one in restores)
     who = ", ".join(one.found_by for one in restores)
     state = f"restored, or another one: it ended at {ended:,} where {beyond:,} was known (found by {who})"
-    return Line("log", state, head.position, 0, advice="docs/backup.md says what is lost; then `restored --accept`")
+    return StatusLine(
+        "log", state, head.position, 0, advice="docs/backup.md says what is lost; then `restored --accept`"
+    )
 
 
 def stage_line(
     name: str,
     report: StageReport | None,
-    head: Head,
+    head: IngestHead,
     late_after_s: float,
-    own: Own | None = None,
+    own: MeasuredStage | None = None,
     *,
     served: bool = True,
-) -> Line:
+) -> StatusLine:
     """A stage by its own report and by what the caller found. ``served``: whether a `serve` is running at all."""
-    own = own or Own()
+    own = own or MeasuredStage()
     if own.not_ours:
         state = f"{own.not_ours} shards hold what this log has not: it was restored, or is another one"
         advice = f"`serve` folds them anew within seconds; if it stays, see its log, then rebuild-projection {name}"
-        return Line(name, state, 0 if report is None else report.progress.position, own.lag_events, advice=advice)
+        return StatusLine(name, state, 0 if report is None else report.progress.position, own.lag_events, advice=advice)
     if report is None or not served:
         lag = own.lag_events if own.lag_events is not None else (head.position if report is None else None)
         state = "never ran" if report is None else "not running"
         position = 0 if report is None else report.progress.position
         delay_s = own.delay_s if lag else 0.0
-        return Line(name, state, position, lag, delay_s, "start `python app.py serve`", own.parked or None)
+        return StatusLine(name, state, position, lag, delay_s, "start `python app.py serve`", own.parked or None)
     progress = report.progress
     behind, seconds = own.lag_events, own.delay_s
     if behind is None and report.connected:
@@ -131,24 +133,26 @@ def stage_line(
     if own.parked:
         held = f"{own.parked:,} parked keys: `parked list`"
         advice = f"{advice}; {held}" if advice else held
-    return Line(name, state, progress.position, behind, seconds, advice, own.parked)
+    return StatusLine(name, state, progress.position, behind, seconds, advice, own.parked)
 
 
-def whole(log_id: str, stages: Sequence[Line]) -> Status:
-    return Status(all(line.good for line in stages), log_id, list(stages))
+def whole(log_id: str, stages: Sequence[StatusLine]) -> StatusReport:
+    return StatusReport(all(line.good for line in stages), log_id, list(stages))
 
 
 NOT_LATE = "the pipeline is not late"
 
 
-def device_line(before: Before | None, now_ms: int, late_after_s: float, pipeline: Sequence[Line]) -> Line:
+def device_line(
+    before: IngestDelays | None, now_ms: int, late_after_s: float, pipeline: Sequence[StatusLine]
+) -> StatusLine:
     """The phones and their network: how long their pings take, and whether any comes at all.
 
     Silence is no error: a fleet may sleep, and history may be imported. What must not happen is to blame the pipeline
     for it, nor the phones for a pipeline that is late.
     """
     if before is None:
-        return Line("device", "no ping yet", None)
+        return StatusLine("device", "no ping yet", None)
     took_s = None if before.device is None else before.device.median
     age_s = max(0.0, (now_ms - before.newest_ms) / 1000)
     words = _late_words(pipeline, late_after_s)
@@ -158,10 +162,10 @@ def device_line(before: Before | None, now_ms: int, late_after_s: float, pipelin
         state = "pings come"
     else:
         state = f"pings come; {words}"
-    return Line("device", state, None, None, took_s)
+    return StatusLine("device", state, None, None, took_s)
 
 
-def _late_words(pipeline: Sequence[Line], late_after_s: float) -> str:
+def _late_words(pipeline: Sequence[StatusLine], late_after_s: float) -> str:
     late = [line.stage for line in pipeline if (line.lag_seconds or 0.0) > late_after_s]
     if late:
         return f"the pipeline is late: {', '.join(late)}"
@@ -169,7 +173,7 @@ def _late_words(pipeline: Sequence[Line], late_after_s: float) -> str:
     return f"how late {', '.join(unknown)} is nobody knows" if unknown else NOT_LATE
 
 
-def ingest_line(before: Before | None, reports: Sequence[StageReport], late_after_s: float) -> Line:
+def ingest_line(before: IngestDelays | None, reports: Sequence[StageReport], late_after_s: float) -> StatusLine:
     """From the reception of a ping to its commit: what waits in the APIs now, else how long the latest ones took."""
     telling = [report.progress for report in reports if report.connected]
     waiting = sum(progress.lag_events for progress in telling) if telling else None
@@ -182,16 +186,16 @@ def ingest_line(before: Before | None, reports: Sequence[StageReport], late_afte
     if took is not None:
         state += f", to commit at worst {took.worst:,.2f} s"
     advice = "the database is slow or away; see its log and its disk" if late else ""
-    return Line("ingest", state, None, waiting, seconds, advice)
+    return StatusLine("ingest", state, None, waiting, seconds, advice)
 
 
-def kafka_line(state: str, advice: str, tailer: StageReport | None, delay_s: float | None) -> Line:
+def kafka_line(state: str, advice: str, tailer: StageReport | None, delay_s: float | None) -> StatusLine:
     """What was handed to Kafka and is not acknowledged; its oldest is the oldest that the tailer has not passed."""
     waiting = None
     if tailer is not None and tailer.connected:
         waiting = int(tailer.progress.detail.get("in_flight", 0))
     seconds = None if waiting is None else delay_s if waiting else 0.0
-    return Line("kafka", state, None, waiting, seconds, advice)
+    return StatusLine("kafka", state, None, waiting, seconds, advice)
 
 
 RETAINED_ALERT_BYTES = 1 << 30
@@ -203,23 +207,23 @@ _BY_A_TAILER = (
 )
 
 
-def external_line() -> Line:
+def external_line() -> StatusLine:
     """In the tailer's place, where ``RIDELOG_RELAY=external`` leaves its work to another program."""
-    return Line("tailer", "external: another program publishes, look there for how far it is", None)
+    return StatusLine("tailer", "external: another program publishes, look there for how far it is", None)
 
 
-def slot_line(name: str, slot: SlotState | None, relay: str, position: int) -> Line:
+def slot_line(name: str, slot: SlotState | None, relay: str, position: int) -> StatusLine:
     """The replication slot ``name``: what it keeps on the database's disk, and how safe it is there."""
     if relay == "polling":
         return _unused(name, slot, position)
     external = relay == "external"
     if slot is None:
         advice = "the tailer makes it when it starts, and fills what the topic lacks: run `python app.py serve`"
-        return Line("slot", "missing", 0, advice=_BY_A_TAILER if external else advice)
+        return StatusLine("slot", "missing", 0, advice=_BY_A_TAILER if external else advice)
     if slot.is_lost:
         why = slot.invalidation_reason or "max_slot_wal_keep_size"
         advice = "the tailer makes it anew and fills the topic from the event store: run `python app.py serve`"
-        return Line("slot", f"lost ({why})", position, advice=_BY_A_TAILER if external else advice)
+        return StatusLine("slot", f"lost ({why})", position, advice=_BY_A_TAILER if external else advice)
     reader = "the relay" if external else "the tailer"
     state = f"{slot.wal_status}, {slot.retained_bytes / 1e6:,.1f} MB of WAL kept"
     advice = ""
@@ -229,32 +233,32 @@ def slot_line(name: str, slot: SlotState | None, relay: str, position: int) -> L
             advice = f"start {reader}, give it CPU, or raise max_slot_wal_keep_size"
     if slot.retained_bytes > RETAINED_ALERT_BYTES:
         advice = f"{reader} does not keep up or does not run: the database's disk fills"
-    return Line("slot", state, position, advice=advice)
+    return StatusLine("slot", state, position, advice=advice)
 
 
-def _unused(name: str, slot: SlotState | None, position: int) -> Line:
+def _unused(name: str, slot: SlotState | None, position: int) -> StatusLine:
     if slot is None:
-        return Line("slot", "none: the polling relay reads the table", position)
+        return StatusLine("slot", "none: the polling relay reads the table", position)
     advice = f"nobody reads it, and it keeps WAL for ever: SELECT pg_drop_replication_slot('{name}')"
-    return Line("slot", f"left over, {slot.retained_bytes / 1e6:,.1f} MB of WAL kept", position, advice=advice)
+    return StatusLine("slot", f"left over, {slot.retained_bytes / 1e6:,.1f} MB of WAL kept", position, advice=advice)
 
 
-def standby_lines(reports: Sequence[StageReport]) -> list[Line]:
+def standby_lines(reports: Sequence[StageReport]) -> list[StatusLine]:
     """One line if tailers wait to take over; none is no fault."""
     waiting = [report for report in reports if report.stage == STANDBY and report.connected]
     if not waiting:
         return []
     hosts = ", ".join(report.instance.split(":", 1)[0] for report in waiting)
-    return [Line("standby", f"{len(waiting)} waiting, on {hosts}", None)]
+    return [StatusLine("standby", f"{len(waiting)} waiting, on {hosts}", None)]
 
 
-def parity_line(projection: str, tally: Tally) -> Line:
+def parity_line(projection: str, tally: ReadTally) -> StatusLine:
     """Red while a mismatch is on record for the generation that readers follow: what they are given is wrong."""
     if not tally.checked and not tally.unchecked and not tally.mismatches:
-        return Line("parity", "no served reads on record", None)
+        return StatusLine("parity", "no served reads on record", None)
     state = f"{tally.checked:,} checked, {tally.mismatches:,} different, {tally.unchecked:,} unchecked"
     advice = ""
     if tally.mismatches:
         wrong = f"generation {tally.generation} is not what the log says"
         advice = f"{wrong}: verify-parity, then rebuild-projection {projection}"
-    return Line("parity", state, None, advice=advice)
+    return StatusLine("parity", state, None, advice=advice)

@@ -19,7 +19,7 @@ from infrastructure.observability import metrics
 from infrastructure.observability.lag import HeadWatch
 from infrastructure.observability.stage_reports import (
     SILENT_AFTER_S,
-    Progress,
+    StageProgress,
     StageReport,
     StageReporter,
     newest,
@@ -28,9 +28,9 @@ from infrastructure.observability.stage_reports import (
 from infrastructure.postgres import restore_findings as restores
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.sinks.factory import Stores
-from infrastructure.status.stage_lag import Behind, projection_behind, tailer_behind
+from infrastructure.status.stage_lag import StageBacklog, projection_behind, tailer_behind
 from projections.catalogue import PROJECTIONS
-from projections.core.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, SinkRejected
 from projections.rebuild.generations import active
 
 STATUSES = ("reserved", "extended", "unreserved", "lost", "missing")
@@ -51,12 +51,12 @@ def show_slot(state: SlotState | None) -> None:
 
 log = logging.getLogger("ridelog.watch")
 
-EVERY_S = 1.0
+MONITOR_INTERVAL_S = 1.0
 KNOWN_FOR_S = 3.0
 """What was seen longer ago is not known any more: the pipeline may have stopped since."""
 
 
-class PipelineWatch:
+class PipelineMonitor:
     """Measures every stage, and tells the stage table how many pings wait in this API.
 
     ``slot_name``: of the slot to look after too, None if the relay has none. ``tailer``: whether one of ours is to run;
@@ -83,7 +83,7 @@ class PipelineWatch:
         self._tailer = tailer
         self._late_after_s = 2 * target_freshness_ms / 1000
         self._reporter: StageReporter | None = None
-        self._seen: dict[str, Behind] = {}
+        self._seen: dict[str, StageBacklog] = {}
         self._seen_at = float("-inf")
         self._heads = HeadWatch(clock)
         self._stop = threading.Event()
@@ -108,14 +108,14 @@ class PipelineWatch:
         """Measure once. A stage whose store is away is not known."""
         began = self._clock()
         events, seconds = self._commits.waiting()
-        self._show("ingest", Behind(events, seconds))
+        self._show("ingest", StageBacklog(events, seconds))
         try:
             reports = newest(read_stages(self._engine))
             if not self._tailer:
                 reports.pop("tailer", None)
             seen = self._measure(reports)
             self._report_ingest(events, seconds)
-        except (SQLAlchemyError, PortUnavailable, Refused):
+        except (SQLAlchemyError, PortUnavailable, SinkRejected):
             return  # Postgres is away: what was seen is soon too old, and every stage counts as not connected
         for stage, behind in seen.items():
             self._show(stage, behind)
@@ -123,15 +123,15 @@ class PipelineWatch:
             metrics.STAGE_STUCK.labels(stage).set(report.progress.state.startswith(("stuck", "hangs")))
             if "@" in stage and report.age_s > SILENT_AFTER_S:
                 # A generation that is kept up no more, or bears the projection's name now: it must not alert for ever.
-                self._show(stage, Behind(0, 0.0))
+                self._show(stage, StageBacklog(0, 0.0))
         self._seen, self._seen_at = seen, began
 
-    def _measure(self, reports: dict[str, StageReport]) -> dict[str, Behind]:
-        seen: dict[str, Behind] = {}
+    def _measure(self, reports: dict[str, StageReport]) -> dict[str, StageBacklog]:
+        seen: dict[str, StageBacklog] = {}
         with self._engine.connect() as connection:
             head = read_head(connection)
             self._heads.saw(head.position)
-            metrics.RESTORED.set(bool(restores.read(connection)))
+            metrics.RESTORED.set(bool(restores.read_findings(connection)))
             if self._slot_name is not None:
                 # Here too: a slot fills the disk, or is lost, just while no tailer runs.
                 show_slot(slot_state(connection, self._slot_name))
@@ -145,11 +145,11 @@ class PipelineWatch:
                     continue
                 try:
                     seen[name] = projection_behind(connection, self._stores, projection, live.number, head, self._heads)
-                except (PortUnavailable, Refused):
+                except (PortUnavailable, SinkRejected):
                     continue  # its store is away, as its stage says: nobody knows how late it is
         return seen
 
-    def _show(self, stage: str, behind: Behind) -> None:
+    def _show(self, stage: str, behind: StageBacklog) -> None:
         metrics.STAGE_LAG.labels(stage).set(behind.events)
         seconds = behind.seconds or 0.0
         metrics.STAGE_DELAY.labels(stage).set(seconds)
@@ -158,7 +158,7 @@ class PipelineWatch:
     def _report_ingest(self, events: int, seconds: float) -> None:
         if self._reporter is None:
             self._reporter = StageReporter(self._engine, "ingest")
-        self._reporter.report(Progress(lag_events=events, delay_s=seconds))
+        self._reporter.report(StageProgress(lag_events=events, delay_s=seconds))
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -167,4 +167,4 @@ class PipelineWatch:
             except Exception:
                 # Whatever it is, tomorrow's requests need the header and the metrics.
                 log.exception("the stages cannot be looked at")
-            self._stop.wait(EVERY_S)
+            self._stop.wait(MONITOR_INTERVAL_S)

@@ -15,7 +15,7 @@ from infrastructure.kafka.throttled_log import silent_kafka_python
 
 log = logging.getLogger(__name__)
 
-COUNT_EVERY_S = 15.0
+COUNT_INTERVAL_S = 15.0
 # Time for the consumers to read what is there. What they do not read in it is lost in the broker and filled
 # from the event store (invariant 4), so this saves them work and nothing depends on it.
 DRAIN_S = 5.0
@@ -30,7 +30,7 @@ class Restarter(Protocol):
     def is_in_order(self, name: str) -> bool: ...
 
 
-class BrokerLimit:
+class BrokerMemoryLimit:
     """Restarts the broker once it holds more than ``max_records``; the tailer waits meanwhile."""
 
     def __init__(
@@ -44,7 +44,7 @@ class BrokerLimit:
         self._count = count
         self._max_records = max_records
         self._clock = clock
-        self._next_count = clock() + COUNT_EVERY_S
+        self._next_count = clock() + COUNT_INTERVAL_S
         self._drained_at: float | None = None
         self._restarting = False
 
@@ -60,7 +60,7 @@ class BrokerLimit:
                 self._drained_at, self._restarting = None, True
                 self._supervisor.restart("kafka")
         elif now >= self._next_count:
-            self._next_count = now + COUNT_EVERY_S
+            self._next_count = now + COUNT_INTERVAL_S
             self._drain_if_full(now)
 
     def _drain_if_full(self, now: float) -> None:

@@ -15,7 +15,7 @@ from infrastructure.settings.settings import Settings
 
 API = "api"
 MONITOR = "monitor"
-ASK_EVERY_S = 0.5
+READINESS_POLL_INTERVAL_S = 0.5
 READY_WITHIN_S = 60.0
 PROJECTIONS = "projections"
 # Of the stages that /health/ready names, those that are no projection and the program that brings them in order;
@@ -52,7 +52,7 @@ class Readiness:
         if now < self._next:
             return
         missing = self._ask()
-        self._next = now + ASK_EVERY_S if missing else float("inf")
+        self._next = now + READINESS_POLL_INTERVAL_S if missing else float("inf")
         if not missing or now >= self._deadline:
             self._deadline = float("inf")
             self._tell(missing)

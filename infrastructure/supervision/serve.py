@@ -13,13 +13,13 @@ from typing import NamedTuple
 import msgspec
 
 from infrastructure.embedded.data_dir import DataDir, RunInfo
-from infrastructure.embedded.pid_file import Pids
-from infrastructure.embedded.process_identity import start_mark
+from infrastructure.embedded.pid_file import PidFile
+from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.embedded.server import free_port
-from infrastructure.embedded.service import Command, Program, Service, stop_all
+from infrastructure.embedded.service import Program, Service, ServiceCommand, stop_all
 from infrastructure.embedded.stack import Stack
 from infrastructure.settings.settings import Settings
-from infrastructure.supervision.broker_memory_limit import BrokerLimit, count_records
+from infrastructure.supervision.broker_memory_limit import BrokerMemoryLimit, count_records
 from infrastructure.supervision.preflight import (
     check_open_broker,
     has_open_broker,
@@ -36,18 +36,18 @@ from infrastructure.supervision.signals import StopRequested, StopSignals
 from infrastructure.supervision.supervisor import Supervisor
 
 
-class Parts(NamedTuple):
+class ServeParts(NamedTuple):
     """What ``serve`` is given: the programs to run, how topics are made, whom to tell that it is ready.
 
     ``announce`` is also told what is missing: "" when everything is ready.
     """
 
-    commands: Callable[[Settings], Sequence[Command]]
+    commands: Callable[[Settings], Sequence[ServiceCommand]]
     ensure_topics: Callable[[Settings], None]
     announce: Callable[[RunInfo, Sequence[Service], str], None]
 
 
-def serve(settings: Settings, parts: Parts, *, allow_open_broker: bool = False) -> None:
+def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = False) -> None:
     """Run until SIGINT or SIGTERM. Call in the main thread. Raises UserError if it cannot start."""
     refuse_open_door(settings)
     warn_of_short_tokens(settings)
@@ -55,7 +55,7 @@ def serve(settings: Settings, parts: Parts, *, allow_open_broker: bool = False) 
     refuse_lone_replication_url(settings)
     log_external_servers(settings)
     with StopSignals() as signals, DataDir(settings.data_dir) as data_dir:
-        pids = Pids(data_dir.path)
+        pids = PidFile(data_dir.path)
         pids.end_stale()
         stack = Stack(settings, data_dir.path)
         programs: list[Program] = []
@@ -83,7 +83,7 @@ def serve(settings: Settings, parts: Parts, *, allow_open_broker: bool = False) 
             pids.forget()
 
 
-def _prepare(settings: Settings, stack: Stack, pids: Pids, data_dir: Path, parts: Parts) -> Settings:
+def _prepare(settings: Settings, stack: Stack, pids: PidFile, data_dir: Path, parts: ServeParts) -> Settings:
     port = settings.port or free_port()
     refuse_taken_port(settings.host, port)
     if settings.redis_url is not None:
@@ -100,7 +100,7 @@ def _prepare(settings: Settings, stack: Stack, pids: Pids, data_dir: Path, parts
     return ready
 
 
-def _start(ready: Settings, stack: Stack, programs: Sequence[Program], pids: Pids, parts: Parts) -> Supervisor:
+def _start(ready: Settings, stack: Stack, programs: Sequence[Program], pids: PidFile, parts: ServeParts) -> Supervisor:
     for program in programs:
         program.spawn()
     supervisor = Supervisor([*stack.servers.values(), *programs], pids, _repairs(ready, stack, parts))
@@ -108,7 +108,7 @@ def _start(ready: Settings, stack: Stack, programs: Sequence[Program], pids: Pid
     return supervisor
 
 
-def _repairs(ready: Settings, stack: Stack, parts: Parts) -> dict[str, Callable[[], None]]:
+def _repairs(ready: Settings, stack: Stack, parts: ServeParts) -> dict[str, Callable[[], None]]:
     if (kafka := stack.servers.get("kafka_bootstrap")) is None:
         return {}
 
@@ -123,7 +123,7 @@ def _broker_limit(ready: Settings, stack: Stack, supervisor: Supervisor) -> Call
     if (kafka := stack.servers.get("kafka_bootstrap")) is None:
         return lambda: None
     count = functools.partial(count_records, kafka.url, ready.topic_prefix)
-    return BrokerLimit(supervisor, count, ready.embedded_kafka_max_records).look
+    return BrokerMemoryLimit(supervisor, count, ready.embedded_kafka_max_records).look
 
 
 def _run_info(ready: Settings, *, open_broker: bool) -> RunInfo:
@@ -133,7 +133,7 @@ def _run_info(ready: Settings, *, open_broker: bool) -> RunInfo:
     assert ready.kafka_bootstrap is not None
     return RunInfo(
         pid=os.getpid(),
-        mark=start_mark(os.getpid()) or "",
+        mark=process_start_id(os.getpid()) or "",
         started_at=time.time_ns() // 1_000_000,
         http_url=url,
         postgres_url=ready.postgres_url,

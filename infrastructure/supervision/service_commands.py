@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from infrastructure.embedded.service import Command
+from infrastructure.embedded.service import ServiceCommand
 from infrastructure.settings.settings import Settings
 from infrastructure.supervision.readiness import API, MONITOR, PROJECTIONS
 from projections.catalogue import by_process
@@ -15,7 +15,7 @@ from projections.catalogue import by_process
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
 
-def commands_for(settings: Settings, names: Sequence[str]) -> list[Command]:
+def commands_for(settings: Settings, names: Sequence[str]) -> list[ServiceCommand]:
     """How to start each named program with these settings, whatever ridelog's own environment says.
 
     There is always one that serves ``/metrics`` and ``/health/…`` on the HTTP port: the API, or else a monitor. The
@@ -24,11 +24,11 @@ def commands_for(settings: Settings, names: Sequence[str]) -> list[Command]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
     env |= settings.environment()
 
-    def command(name: str, program: str, of: Sequence[str] = ()) -> Command:
+    def command(name: str, program: str, of: Sequence[str] = ()) -> ServiceCommand:
         argv = [sys.executable, str(APP), "process", program]
-        return Command(name, [*argv, "--of", ",".join(of)] if of else argv, env)
+        return ServiceCommand(name, [*argv, "--of", ",".join(of)] if of else argv, env)
 
-    commands: list[Command] = []
+    commands: list[ServiceCommand] = []
     for name in names:
         if name == PROJECTIONS:
             commands += [command(f"{name}-{part}", name, of) for part, of in by_process().items()]

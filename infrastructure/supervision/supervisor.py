@@ -6,15 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from infrastructure.embedded.pid_file import Pids
+from infrastructure.embedded.pid_file import PidFile
 from infrastructure.embedded.service import Service, last_words
 from infrastructure.errors import UserError
 from infrastructure.supervision.signals import StopSignals
 
-FIRST_S = 0.2
-LONGEST_S = 5.0
+FIRST_RESTART_DELAY_S = 0.2
+MAX_RESTART_DELAY_S = 5.0
 # A service that ran this long had started well: its next end is a new story, not a crash loop.
-HEALTHY_S = 30.0
+HEALTHY_AFTER_S = 30.0
 
 
 class Backoff:
@@ -30,8 +30,8 @@ class Backoff:
 
     def pause(self, now: float) -> float:
         """It was found ended at ``now``: seconds to wait before it is started again."""
-        self._failures = 0 if now - self._started_at >= HEALTHY_S else self._failures
-        pause = min(LONGEST_S, FIRST_S * 2.0**self._failures)
+        self._failures = 0 if now - self._started_at >= HEALTHY_AFTER_S else self._failures
+        pause = min(MAX_RESTART_DELAY_S, FIRST_RESTART_DELAY_S * 2.0**self._failures)
         # Bounded, so that a crash loop of months does not overflow the power.
         self._failures = min(self._failures + 1, 16)
         return pause
@@ -39,8 +39,8 @@ class Backoff:
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.2
-RETRY_REPAIR_S = 1.0
+WATCH_INTERVAL_S = 0.2
+REPAIR_RETRY_INTERVAL_S = 1.0
 
 
 class Supervisor:
@@ -53,7 +53,7 @@ class Supervisor:
     def __init__(
         self,
         services: Sequence[Service],
-        pids: Pids,
+        pids: PidFile,
         repairs: Mapping[str, Callable[[], None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,7 +71,7 @@ class Supervisor:
 
     def run(self, signals: StopSignals, *also: Callable[[], None]) -> None:
         """Watch until a stop signal; each of ``also`` is called after each look."""
-        while not signals.wait(LOOK_EVERY_S):
+        while not signals.wait(WATCH_INTERVAL_S):
             self.look()
             for act in also:
                 act()
@@ -147,7 +147,7 @@ class Supervisor:
             self._repairs[name]()
         except Exception as error:  # noqa: BLE001 - whatever a repair fails of, it is logged and tried again
             log.warning("%s runs again but is not in order yet (%s); trying again", name, error)
-            self._repair_at[name] = now + RETRY_REPAIR_S
+            self._repair_at[name] = now + REPAIR_RETRY_INTERVAL_S
         else:
             self._repair_at.pop(name)
 

@@ -15,7 +15,7 @@ from infrastructure.backends import projection_named
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.process_pool import CONTEXT, in_processes
 from infrastructure.replay import parquet
-from infrastructure.replay.all_keys import SMALL, keep_only, parts_of
+from infrastructure.replay.all_keys import MIN_EVENTS_FOR_PROCESSES, keep_only, parts_of
 from infrastructure.replay.request import encode
 from infrastructure.replay.store import log_upto, open_store
 from infrastructure.settings.settings import Settings
@@ -73,7 +73,7 @@ def _make_whole(
     shards = list(range(SHARDS)) if request.keys is None else sorted({shard_of(key) for key in request.keys})
     missing = [shard for shard in shards if not sidecar(folder, shard).exists()]
     done, total = CONTEXT.Value("q", 0), request.position
-    if workers > 1 and total > SMALL and len(missing) > 1:
+    if workers > 1 and total > MIN_EVENTS_FOR_PROCESSES and len(missing) > 1:
         shares = [(settings, request, horizon, folder, missing[n::workers], done) for n in range(workers)]
         in_processes("history", make_parts, [s for s in shares if s[4]], lambda: show(done.value, total))
     else:

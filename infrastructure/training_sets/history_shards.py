@@ -21,7 +21,7 @@ from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import Horizon
-from read_models.view import Kind, Limits
+from read_models.view import Kind, ViewLimits
 
 TICK = "as_of_ms"
 _TELL_EVERY = 2_000
@@ -64,7 +64,7 @@ def columns(projection: Projection[Any]) -> dict[str, Kind]:
     return {TICK: "integer", **projection.view.columns}
 
 
-class _Seen:
+class _SeenTicks:
     """What passes by while rows are made."""
 
     def __init__(self, passed: Callable[[int], None]) -> None:
@@ -86,7 +86,7 @@ class _Seen:
         self._told = self.events
 
 
-class _Shard(NamedTuple):
+class _HistoryShard(NamedTuple):
     """Everything that the rows of one key are made with."""
 
     projection: Projection[Any]
@@ -100,7 +100,7 @@ class _Shard(NamedTuple):
     def rows(self, key: str, events: Iterable[TimedEvent]) -> Iterator[parquet.Row]:
         view, request = self.projection.view, self.request
         assert view is not None
-        limits = Limits(request.target_freshness_ms, request.feature_ttl_ms)
+        limits = ViewLimits(request.target_freshness_ms, request.feature_ttl_ms)
         state, features = None, None
         for tick, now in self._states(key, events):
             if now is not state:
@@ -119,8 +119,8 @@ def make_part(
     projection, archive = projection_named(request.projection), PostgresArchive(store.engine)
     mine = None if request.keys is None else [key for key in request.keys if shard_of(key) == shard]
     whole = bool(archive.shard_range(projection.stream, shard, 0, 1, None))
-    shard_rows = _Shard(projection, request, store, archive.discarded(projection.name), horizon, whole)
-    seen, digest = _Seen(passed), hashlib.sha256()
+    shard_rows = _HistoryShard(projection, request, store, archive.discarded(projection.name), horizon, whole)
+    seen, digest = _SeenTicks(passed), hashlib.sha256()
 
     def rows() -> Iterator[parquet.Row]:
         walk = archive.walk(projection.stream, mine, shard, request.position, by_event_time=request.axis == "event")

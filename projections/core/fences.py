@@ -7,10 +7,10 @@ from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple
 
-from projections.core.ports import MAX_NUMBER, Fence, Log, LoggedEvent, LogHead
+from projections.core.ports import MAX_NUMBER, EventLog, Fence, LoggedEvent, LogHead
 
 
-class Trust(Enum):
+class FenceStatus(Enum):
     """How a stored fence stands to the log as it is now."""
 
     NEW = "the sink has nothing of this shard"
@@ -30,26 +30,26 @@ def digest_of(event: LoggedEvent) -> str:
     return blake2b(place.encode() + event.payload, digest_size=8).hexdigest()
 
 
-def judge(fence: Fence | None, shard: int, head: LogHead, found: LoggedEvent | None) -> Trust:
+def classify_fence(fence: Fence | None, shard: int, head: LogHead, found: LoggedEvent | None) -> FenceStatus:
     """``found`` is the log's event at the fence's position, None if it has none there.
 
     ``head`` must have been read after the fence, or a fence that moved meanwhile looks ahead. An event that is missing
     below the head was detached: then the numbers alone decide.
     """
     if fence is None:
-        return Trust.NEW
+        return FenceStatus.NEW
     if fence.log_id != str(head.log_id):
-        return Trust.FOREIGN
+        return FenceStatus.FOREIGN
     if not 0 <= fence.seq <= fence.position <= MAX_NUMBER:
-        return Trust.IMPOSSIBLE
+        return FenceStatus.IMPOSSIBLE
     if fence.seq > head.seqs[shard] or fence.position > head.position:
-        return Trust.AHEAD
+        return FenceStatus.AHEAD
     if found is not None and fence.event and digest_of(found) != fence.event:
-        return Trust.REWRITTEN
-    return Trust.GOOD
+        return FenceStatus.REWRITTEN
+    return FenceStatus.GOOD
 
 
-class Sorted(NamedTuple):
+class SplitBatch(NamedTuple):
     """``ready`` can be applied at once; ``gap`` is the first record that cannot, ``rest`` what follows it.
 
     ``contradicts``: two records of one seq are not the same event, so one of them is of no log, or of an older state
@@ -63,7 +63,7 @@ class Sorted(NamedTuple):
     contradicts: bool = False
 
 
-def sort_out(applied_seq: int, events: Sequence[LoggedEvent]) -> Sorted:
+def split_at_gap(applied_seq: int, events: Sequence[LoggedEvent]) -> SplitBatch:
     """Walk records of one shard in the order they came, up to the first hole."""
     ready: list[LoggedEvent] = []
     duplicates, first = 0, applied_seq + 1
@@ -76,35 +76,35 @@ def sort_out(applied_seq: int, events: Sequence[LoggedEvent]) -> Sorted:
             ready.append(event)
             applied_seq += 1
         else:
-            return Sorted(ready, duplicates, event, events[index + 1 :], contradicts)
-    return Sorted(ready, duplicates, None, (), contradicts)
+            return SplitBatch(ready, duplicates, event, events[index + 1 :], contradicts)
+    return SplitBatch(ready, duplicates, None, (), contradicts)
 
 
-class Judged(NamedTuple):
+class FenceCheck(NamedTuple):
     """``trust`` by shard, and the head that the fences were judged by."""
 
     head: LogHead
-    trust: Mapping[int, Trust]
+    trust: Mapping[int, FenceStatus]
 
     @property
-    def distrusted(self) -> dict[int, Trust]:
+    def distrusted(self) -> dict[int, FenceStatus]:
         """Shards whose content is not of this log."""
-        return {shard: trust for shard, trust in self.trust.items() if trust not in (Trust.NEW, Trust.GOOD)}
+        return {shard: trust for shard, trust in self.trust.items() if trust not in (FenceStatus.NEW, FenceStatus.GOOD)}
 
 
-class Distrust(NamedTuple):
+class FenceMismatch(NamedTuple):
     """What a worker has found, once for all shards that it opened together.
 
     ``beyond``: the highest position of a fence that is not of this log; ``head``: where the log ended then.
     """
 
     shards: int
-    why: Trust
+    why: FenceStatus
     beyond: int
     head: int
 
 
-def look(log: Log, stream: str, fences: Mapping[int, Fence | None]) -> Judged:
+def check_fences(log: EventLog, stream: str, fences: Mapping[int, Fence | None]) -> FenceCheck:
     """Judge fences that were read just now. Raises PortUnavailable.
 
     The log is asked only for positions up to its head: a stored fence may hold any number, and one that Postgres cannot
@@ -113,20 +113,20 @@ def look(log: Log, stream: str, fences: Mapping[int, Fence | None]) -> Judged:
     head = log.head(stream)
     asked = [f.position for f in fences.values() if f is not None and f.event and 0 < f.position <= head.position]
     found = log.events_at(asked)
-    return Judged(
+    return FenceCheck(
         head,
         {
-            shard: judge(fence, shard, head, None if fence is None else found.get(fence.position))
+            shard: classify_fence(fence, shard, head, None if fence is None else found.get(fence.position))
             for shard, fence in fences.items()
         },
     )
 
 
-def distrust(judged: Judged, fences: Mapping[int, Fence | None]) -> Distrust | None:
+def fence_mismatch(judged: FenceCheck, fences: Mapping[int, Fence | None]) -> FenceMismatch | None:
     """In one value what is wrong with ``fences``; None if nothing is."""
     bad = judged.distrusted
     if not bad:
         return None
     # Bounded, because it is put on record in a column of int64.
     beyond = max(min(fence.position, MAX_NUMBER) for shard in bad if (fence := fences[shard]) is not None)
-    return Distrust(len(bad), next(iter(bad.values())), beyond, judged.head.position)
+    return FenceMismatch(len(bad), next(iter(bad.values())), beyond, judged.head.position)

@@ -12,9 +12,9 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from domain.events.contracts import UndecodableError
 from domain.features.event_time import effective_time_ms
 from domain.features.keyed_event import KeyedEvent
-from projections.core.ports import LoggedEvent, Parked
+from projections.core.ports import LoggedEvent, ParkedEvent
 from projections.core.projection import Projection
-from projections.core.snapshots import EVERY, Checkpoint
+from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshot
 from read_models.rows import RowChange, merged
 
 S = TypeVar("S")
@@ -27,7 +27,7 @@ UNREACHED = 1 << 62
 """As the distance between checkpoints: none is made."""
 
 
-class Folded(NamedTuple, Generic[S]):
+class FoldedShard(NamedTuple, Generic[S]):
     """``states`` of the keys that changed, also ``encoded``; ``newest_ms`` is the newest effective time among them.
 
     ``checkpoints``: states on the way, at every EVERYth version of a key.
@@ -36,16 +36,16 @@ class Folded(NamedTuple, Generic[S]):
     states: Mapping[str, S]
     encoded: Mapping[str, bytes]
     rows: Sequence[RowChange]
-    parked: Mapping[str, Parked]
+    parked: Mapping[str, ParkedEvent]
     newest_ms: int
-    checkpoints: Sequence[Checkpoint] = ()
+    checkpoints: Sequence[StateSnapshot] = ()
 
 
 class Fold(Generic[S]):
     """A projection's fold, with what is needed to run it over the log."""
 
     def __init__(
-        self, projection: Projection[S], decode: Decode, now_ms: Callable[[], int], every: int = EVERY
+        self, projection: Projection[S], decode: Decode, now_ms: Callable[[], int], every: int = SNAPSHOT_INTERVAL
     ) -> None:
         self.projection = projection
         self._decode = decode
@@ -59,7 +59,7 @@ class Fold(Generic[S]):
         get: Callable[[str], S | None],
         parked_before: Container[str],
         discarded: Container[int],
-    ) -> Folded[S]:
+    ) -> FoldedShard[S]:
         """Fold ``events`` in their order onto the states that ``get`` has (None: the key is new).
 
         A key is parked at its first event that cannot be decoded or folded, or that leads to a state which cannot be
@@ -68,7 +68,7 @@ class Fold(Generic[S]):
         """
         try:
             return self._pass(events, get, parked_before, discarded, encode_each=False)
-        except _Unwritable:
+        except _UnwritableState:
             # Which event it was shows only event by event; every batch that way would cost half as much again.
             return self._pass(events, get, parked_before, discarded, encode_each=True)
 
@@ -80,15 +80,15 @@ class Fold(Generic[S]):
         discarded: Container[int],
         *,
         encode_each: bool,
-    ) -> Folded[S]:
+    ) -> FoldedShard[S]:
         """All of ``events``. Raises _Unwritable, unless each state is encoded and its event told by that."""
         projection, decode, fold, changes = self.projection, self._decode, self.projection.fold, self.projection.changes
         encode, initial, rows_are_kept = projection.encode, projection.initial, bool(projection.tables)
         states: dict[str, S] = {}
         rows: dict[str, list[RowChange]] = {}
-        parked: dict[str, Parked] = {}
+        parked: dict[str, ParkedEvent] = {}
         newest_ms, every = 0, self._every
-        checkpoints: list[Checkpoint] = []
+        checkpoints: list[StateSnapshot] = []
         for event in events:
             position, _, _, key, version, event_type, payload = event
             if key in parked or key in parked_before or position in discarded:
@@ -110,23 +110,23 @@ class Fold(Generic[S]):
                 if kind == "decode" and not isinstance(error, UndecodableError):
                     raise
                 if kind == "refused" and not encode_each:
-                    raise _Unwritable from error
-                parked[key] = mark(event, kind, error, self._now_ms())
+                    raise _UnwritableState from error
+                parked[key] = parked_event(event, kind, error, self._now_ms())
                 continue
             states[key] = new
             if rows_are_kept:
                 rows.setdefault(key, []).extend(made)
             elif version % every == 0:
-                checkpoints.append(Checkpoint(key, version, position, written, payload))
+                checkpoints.append(StateSnapshot(key, version, position, written, payload))
             at_ms = effective_time_ms(data) if "event_timestamp_ms" in data else 0
             if at_ms > newest_ms:  # noqa: PLR1730 (max() costs twice as much, and this runs for every event)
                 newest_ms = at_ms
         try:
             encoded = {key: encode(state) for key, state in states.items()}
         except Exception as error:
-            raise _Unwritable from error
+            raise _UnwritableState from error
         changed = merged(change for kept in rows.values() for change in kept)
-        return Folded(states, encoded, changed, parked, newest_ms, checkpoints)
+        return FoldedShard(states, encoded, changed, parked, newest_ms, checkpoints)
 
     def effective_time_ms(self, event: LoggedEvent, sent_ms: int) -> int:
         """When ``event`` happened; as it was sent, if it cannot be decoded. Raises what ``decode`` raises otherwise."""
@@ -135,18 +135,18 @@ class Fold(Generic[S]):
         except (UndecodableError, KeyError):
             return sent_ms
 
-    def refused(self, event: LoggedEvent, error: Exception) -> Parked:
+    def refused(self, event: LoggedEvent, error: Exception) -> ParkedEvent:
         """The mark for an event whose result the sink's server refuses."""
-        return mark(event, "refused", error, self._now_ms())
+        return parked_event(event, "refused", error, self._now_ms())
 
 
-class _Unwritable(Exception):
+class _UnwritableState(Exception):
     """Some key comes to a state that its read model cannot write down."""
 
 
-def mark(event: LoggedEvent, kind: Kind, error: Exception, now_ms: int) -> Parked:
+def parked_event(event: LoggedEvent, kind: Kind, error: Exception, now_ms: int) -> ParkedEvent:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {frames[-1].name}:{frames[-1].lineno}" if frames and kind == "fold" else ""
     # NUL cannot be stored by Postgres, and an error may quote the very bytes that could not be read.
     reason = f"{type(error).__name__}: {error}{where}".replace("\0", "\\0")[:REASON_CHARS]
-    return Parked(event.seq, event.position, event.version, event.event_type, kind, reason, now_ms)
+    return ParkedEvent(event.seq, event.position, event.version, event.event_type, kind, reason, now_ms)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from domain.identifiers import SHARDS
-from projections.core.ports import Log, LoggedEvent, LogHead
+from projections.core.ports import EventLog, LoggedEvent, LogHead
 
 MAX_EARLY = 1_000
 """Records that are remembered until the head reaches them; the rest of a flood is taken for foreign at once."""
@@ -23,32 +23,32 @@ IDLE_CHECKS = 2
 _NONE = (0,) * SHARDS
 
 
-class _Early(NamedTuple):
+class _EarlyRecords(NamedTuple):
     event: LoggedEvent
     since: int
 
 
-class Reached(NamedTuple):
+class ReachResult(NamedTuple):
     """``due``: shards to be filled from the log up to these seqs; ``foreign``: records that are not of this log."""
 
     due: Mapping[int, int]
     foreign: int
 
 
-class Reach:
+class HeadReach:
     """Of one stream. Raises PortUnavailable.
 
     Postgres may hand a commit to logical decoding an instant before others see it, so a record beyond the head is not
     foreign yet. It is never applied either: once the head has reached it, its shard is filled from the log.
     """
 
-    def __init__(self, log: Log, stream: str) -> None:
+    def __init__(self, log: EventLog, stream: str) -> None:
         self._log = log
         self._stream = stream
         self._position = 0
         self._seqs: Sequence[int] = _NONE
         self._fresh = False
-        self._early: list[_Early] = []
+        self._early: list[_EarlyRecords] = []
         self._idle_checks = 0
 
     def forget(self) -> None:
@@ -74,14 +74,14 @@ class Reach:
             if self._within(event):
                 return True
         if len(self._early) < MAX_EARLY:
-            self._early.append(_Early(event, self._idle_checks))
+            self._early.append(_EarlyRecords(event, self._idle_checks))
             return False
-        raise BeyondReach(f"position {event.position} lies beyond the log, and {MAX_EARLY} others do")
+        raise BeyondHead(f"position {event.position} lies beyond the log, and {MAX_EARLY} others do")
 
-    def reached(self) -> Reached:
+    def reached(self) -> ReachResult:
         """What became of the records that came too early."""
         if not self._early:
-            return Reached({}, 0)
+            return ReachResult({}, 0)
         if not self._fresh:
             self._read()
         arrived = [one.event for one in self._early if self._within(one.event)]
@@ -90,7 +90,7 @@ class Reach:
         due: dict[int, int] = defaultdict(int)
         for event in arrived:
             due[event.shard] = self._seqs[event.shard]
-        return Reached(due, len(waiting) - len(self._early) + self._not_in_the_log(arrived))
+        return ReachResult(due, len(waiting) - len(self._early) + self._not_in_the_log(arrived))
 
     def _not_in_the_log(self, events: Sequence[LoggedEvent]) -> int:
         found = self._log.events_at([event.position for event in events]) if events else {}
@@ -105,5 +105,5 @@ class Reach:
         return event.position <= self._position and event.seq <= self._seqs[event.shard]
 
 
-class BeyondReach(Exception):
+class BeyondHead(Exception):
     """A record that lies beyond the log, one of so many that it is not remembered."""

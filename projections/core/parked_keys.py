@@ -8,10 +8,18 @@ from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 from domain.identifiers import shard_of
-from projections.core.fold import Decode, Fold, Folded
-from projections.core.ports import Fence, Log, LoggedEvent, Parked, Refused, ShardWrite, Sink
+from projections.core.fold import Decode, Fold, FoldedShard
+from projections.core.ports import (
+    EventLog,
+    Fence,
+    FenceConflict,
+    LoggedEvent,
+    ParkedEvent,
+    ShardWrite,
+    Sink,
+    SinkRejected,
+)
 from projections.core.projection import Projection
-from projections.core.shard_processor import LostRace
 from projections.core.state_codec import read_state
 
 TRIES = 200
@@ -20,7 +28,7 @@ EVENTS_A_TRY = 1_000
 """However long a key has been parked: more at once would lose every race, and fill the memory."""
 
 
-class Retried(NamedTuple):
+class RetryOutcome(NamedTuple):
     """``unparked``: all of the key's events are folded. ``still``: it fails, at ``mark``. ``none``: not parked.
 
     ``part``: some are folded, and the mark stands at the next one.
@@ -28,34 +36,35 @@ class Retried(NamedTuple):
 
     verdict: Literal["unparked", "still", "none", "part"]
     events: int = 0
-    mark: Parked | None = None
+    mark: ParkedEvent | None = None
 
 
-class Parking:
+class ParkedKeys:
     """Works on one generation, beside the worker that keeps it up to date."""
 
     def __init__(
-        self, projection: Projection[Any], sink: Sink, log: Log, decode: Decode, now_ms: Callable[[], int]
+        self, projection: Projection[Any], sink: Sink, log: EventLog, decode: Decode, now_ms: Callable[[], int]
     ) -> None:
         self._projection = projection
         self._sink = sink
         self._log = log
         self._fold = Fold(projection, decode, now_ms)
 
-    def retry(self, key: str) -> Retried:
+    def retry(self, key: str) -> RetryOutcome:
         """Fold what the log has of ``key`` from its parked event up to the shard's fence, and take the mark off.
 
         State, mark and fence change by one compare-and-set under a new incarnation: the worker, which passes the key
         over as long as it believes it parked, loses its next one, reads anew and folds the key on from there. A long
         history is folded part by part, and what is folded stays so. A part that the sink refuses is halved until it is
-        one event: there the key is held back now. Raises LostRace if the fence moved away under every try at one part.
+        one event: there the key is held back now. Raises FenceConflict if the fence moved in each try
+        at one part.
         """
         folded, lost = 0, 0
         suspects = 0  # so many events, the next ones of the key, have the refused one among them
         while lost < TRIES:
             try:
                 done = self._once(key, max(1, suspects // 2) if suspects else EVENTS_A_TRY)
-            except _PartRefused as refused:
+            except _PartRejected as refused:
                 suspects = refused.events
                 continue
             if done is None:
@@ -64,15 +73,15 @@ class Parking:
             folded, lost, suspects = folded + done.events, 0, max(0, suspects - done.events)
             if done.verdict != "part":
                 return done._replace(events=folded)
-        raise LostRace(f"the fence of {key}'s shard moved at every one of {TRIES} tries; try again")
+        raise FenceConflict(f"the fence of {key}'s shard moved at every one of {TRIES} tries; try again")
 
-    def _once(self, key: str, most: int) -> Retried | None:
-        """Fold ``most`` events; None for a race that was lost. Raises _PartRefused for more than one of them."""
+    def _once(self, key: str, most: int) -> RetryOutcome | None:
+        """Fold ``most`` events; None for a race that was lost. Raises _PartRejected for more than one of them."""
         shard = shard_of(key)
         fence = self._sink.fences([shard])[0]
         mark = self._sink.parked([shard]).get(shard, {}).get(key)
         if fence is None or mark is None:
-            return Retried("none")
+            return RetryOutcome("none")
         stored = self._sink.load({shard: [key]}).get(shard, {}).get(key)
         old = None if stored is None else read_state(self._projection, key, stored)
         events = self._log.read_key(self._projection.stream, key, mark.version, fence.seq, most + 1)
@@ -84,19 +93,19 @@ class Parking:
             failed = done.parked.get(key)
             left = failed or (_moved(mark, following[0]) if following else None)
             won = self._write(shard, fence, new_fence, key, done, left)
-        except Refused as error:
+        except SinkRejected as error:
             if len(part) > 1:
-                raise _PartRefused(len(part)) from error
+                raise _PartRejected(len(part)) from error
             failed = self._fold.refused(part[0], error)
             won = self._write(shard, fence, new_fence, key, None, failed)
         if not won:
             return None
         if failed is not None:
-            return Retried("still", sum(event.version < failed.version for event in part), failed)
-        return Retried("part" if following else "unparked", len(part))
+            return RetryOutcome("still", sum(event.version < failed.version for event in part), failed)
+        return RetryOutcome("part" if following else "unparked", len(part))
 
     def _write(
-        self, shard: int, fence: Fence, new: Fence, key: str, done: Folded[Any] | None, mark: Parked | None
+        self, shard: int, fence: Fence, new: Fence, key: str, done: FoldedShard[Any] | None, mark: ParkedEvent | None
     ) -> bool:
         write = ShardWrite(shard, fence, new, {}, parked={key: mark})
         if done is not None:
@@ -104,7 +113,7 @@ class Parking:
         return self._sink.apply([write])[0]
 
 
-class _PartRefused(Exception):
+class _PartRejected(Exception):
     """The sink refuses what these ``events`` come to."""
 
     def __init__(self, events: int) -> None:
@@ -112,7 +121,7 @@ class _PartRefused(Exception):
         self.events = events
 
 
-def _moved(mark: Parked, event: LoggedEvent) -> Parked:
+def _moved(mark: ParkedEvent, event: LoggedEvent) -> ParkedEvent:
     """The mark of a key that is folded up to ``event``, for whoever finds it when the retry was broken off here."""
     reason = "folded up to here by a retry that was broken off: `parked retry` goes on"
     return mark._replace(
@@ -123,13 +132,13 @@ def _moved(mark: Parked, event: LoggedEvent) -> Parked:
 MAX_ERROR_CHARS = 200
 
 
-def encode_mark(parked: Parked) -> str:
+def encode_parked_event(parked: ParkedEvent) -> str:
     return json.dumps(parked._asdict(), separators=(",", ":"))
 
 
-def decode_mark(text: str | bytes) -> Parked:
+def decode_parked_event(text: str | bytes) -> ParkedEvent:
     """Raises Refused for a text that is no mark: one damaged mark must not end the process of all projections."""
     try:
-        return Parked(**json.loads(text))
+        return ParkedEvent(**json.loads(text))
     except (ValueError, TypeError) as error:
-        raise Refused(f"the stored mark of a parked key cannot be read: {str(error)[:MAX_ERROR_CHARS]}") from error
+        raise SinkRejected(f"the stored mark of a parked key cannot be read: {str(error)[:MAX_ERROR_CHARS]}") from error

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from domain.identifiers import MAX_ID_CODE_POINTS, shard_of
-from projections.core.snapshots import Checkpoint
+from projections.core.snapshots import StateSnapshot
 from read_models.rows import RowChange
 
 
@@ -18,18 +18,18 @@ class PortUnavailable(Exception):
     """A server behind a port is away or was replaced: try again later, and trust nothing read before."""
 
 
-class TopicUnavailable(PortUnavailable):
+class ConsumerUnusable(PortUnavailable):
     """It is the topic itself: this consumer is worth nothing any more, and another one must be made."""
 
 
-class Refused(Exception):
+class SinkRejected(Exception):
     """A server is well and refuses the data it was given: to try again would not help (invariant 16).
 
     A sink raises it for a value that does not fit; a log raises it for a number that it cannot hold.
     """
 
 
-class LostRace(Exception):
+class FenceConflict(Exception):
     """Another worker acted on the same shard at the same time; forget all that was read, and go on."""
 
 
@@ -48,7 +48,7 @@ class LoggedEvent(NamedTuple):
     payload: bytes
 
 
-class Record(NamedTuple):
+class ConsumerRecord(NamedTuple):
     """One Kafka record as polled: raw bytes, headers as a list of (name, UTF-8 text as bytes)."""
 
     topic: str
@@ -67,7 +67,7 @@ class LogHead(NamedTuple):
     seqs: Sequence[int]
 
 
-class Log(Protocol):
+class EventLog(Protocol):
     """The event store, read side. What is read is committed, contiguous and in order."""
 
     def head(self, stream: str) -> LogHead: ...
@@ -95,10 +95,10 @@ class Log(Protocol):
         ...
 
 
-class Topic(Protocol):
+class RecordConsumer(Protocol):
     """One subscribed consumer of one topic in a group. Committed offsets are only a hint: fences decide."""
 
-    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+    def poll(self, max_records: int, timeout_s: float) -> list[ConsumerRecord]:
         """Records in offset order within each partition; empty after ``timeout_s`` seconds without any."""
         ...
 
@@ -139,7 +139,7 @@ class Fence(NamedTuple):
     event: str = ""
 
 
-class Parked(NamedTuple):
+class ParkedEvent(NamedTuple):
     """Why a key is held back: its first event that could not be folded. What follows is in the log already.
 
     ``kind``: its bytes cannot be decoded, the fold raised, or the result was refused: its read model cannot encode it,
@@ -173,17 +173,17 @@ class ShardWrite(NamedTuple):
     new: Fence
     states: Mapping[str, bytes]
     rows: Sequence[RowChange] = ()
-    parked: Mapping[str, Parked | None] = {}
-    checkpoints: Sequence[Checkpoint] = ()
+    parked: Mapping[str, ParkedEvent | None] = {}
+    checkpoints: Sequence[StateSnapshot] = ()
 
 
-class Snapshot(NamedTuple):
+class ShardDump(NamedTuple):
     """A shard as it was at one instant, fence included. ``rows``: one text a row that names and shows it -> values."""
 
     fence: Fence | None
     states: Mapping[str, bytes]
     rows: Mapping[str, bytes]
-    parked: Mapping[str, Parked]
+    parked: Mapping[str, ParkedEvent]
 
 
 class Sink(Protocol):
@@ -201,7 +201,7 @@ class Sink(Protocol):
         """States of the given keys by shard; a key without state is absent."""
         ...
 
-    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, ParkedEvent]]:
         """Parked keys by shard; a shard without any may be absent. Read the fences first, then these."""
         ...
 
@@ -231,7 +231,7 @@ class Sink(Protocol):
         """Drop what lies beside these shards."""
         ...
 
-    def snapshot(self, shard: int) -> Snapshot:
+    def snapshot(self, shard: int) -> ShardDump:
         """All of one shard, consistent with its fence whatever is written meanwhile."""
         ...
 
@@ -264,7 +264,7 @@ def header_number(text: bytes) -> int:
     return number
 
 
-def logged_event(record: Record, partitions: int) -> LoggedEvent:
+def logged_event(record: ConsumerRecord, partitions: int) -> LoggedEvent:
     """The event of a record on a topic of ``partitions`` partitions.
 
     Raises ForeignRecord when a header is missing or out of bounds, when the key cannot be an id, and when the record is
@@ -294,5 +294,5 @@ def logged_event(record: Record, partitions: int) -> LoggedEvent:
     return LoggedEvent(position, shard, seq, key, version, event_type, record.value)
 
 
-def _foreign(record: Record, why: str) -> ForeignRecord:
+def _foreign(record: ConsumerRecord, why: str) -> ForeignRecord:
     return ForeignRecord(f"{record.topic}[{record.partition}]@{record.offset} is no record of this log: {why}")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from projections.core.ports import Fence, LostRace
+from projections.core.ports import Fence, FenceConflict
 
 if TYPE_CHECKING:
-    from projections.core.shard_processor import OpenShards
+    from projections.core.shard_processor import ShardProcessor
 
 S = TypeVar("S")
 
@@ -37,9 +37,9 @@ class Refolding(NamedTuple):
 class Refolds(Generic[S]):
     """The refolds of one worker."""
 
-    def __init__(self, served: OpenShards[S]) -> None:
+    def __init__(self, served: ShardProcessor[S]) -> None:
         self._served = served
-        self._beside: OpenShards[S] | None = None
+        self._beside: ShardProcessor[S] | None = None
         self._refolding: dict[int, Refolding] = {}
         self._stuck: set[int] = set()
 
@@ -74,7 +74,7 @@ class Refolds(Generic[S]):
     def step(self) -> None:
         """Fold at most MAX_EVENTS_A_STEP events, and promote the shards that are done.
 
-        A shard that was lost to another worker, or promoted by it, is among ``OpenShards.lost`` afterwards.
+        A shard that was lost to another worker, or promoted by it, is among ``ShardProcessor.lost`` afterwards.
         Raises PortUnavailable, BrokenFold.
         """
         if not self._refolding:
@@ -90,7 +90,7 @@ class Refolds(Generic[S]):
             if left <= 0:
                 return
 
-    def _forward(self, beside: OpenShards[S], shard: int, most: int) -> None:
+    def _forward(self, beside: ShardProcessor[S], shard: int, most: int) -> None:
         expected, target = self._refolding[shard]
         state = beside.states.get(shard)
         if state is None:
@@ -118,13 +118,13 @@ class Refolds(Generic[S]):
     def finish(self) -> None:
         """Refold to the end, where nothing else waits meanwhile.
 
-        Raises LostRace when another worker was quicker, or when the log lacks what its head says.
+        Raises FenceConflict when another worker was quicker, or when the log lacks what its head says.
         """
         while self._refolding:
             self.step()
         if self._stuck or self._served.lost:
             shards = sorted({*self._stuck, *self._served.lost})
-            raise LostRace(
+            raise FenceConflict(
                 f"shards {shards} could not be refolded: another worker does it too, or the log lacks some of their "
                 "events"
             )

@@ -6,19 +6,18 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from projections.core.ports import PortUnavailable
-from projections.core.shard_processor import LostRace
+from projections.core.ports import FenceConflict, PortUnavailable
 
 T = TypeVar("T")
 
-PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
-AWAY_S = 120.0
+RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+UNAVAILABLE_DELAY_S = 120.0
 """A restart of a server takes seconds; after so long somebody should look at it."""
-WORKED_S = 5.0
+HEALTHY_AFTER_S = 5.0
 """An attempt that took so long had its server for a while: what ended it is a new story."""
 
 
-class Patience:
+class RetryPolicy:
     """Calls again what failed because a server was away or another worker was quicker."""
 
     def __init__(
@@ -32,19 +31,22 @@ class Patience:
         self._clock = clock
 
     def call(self, attempt: Callable[[], T]) -> T:
-        """The result of ``attempt``. Raises its last PortUnavailable or LostRace after AWAY_S seconds of them."""
+        """Call ``attempt`` until it succeeds and return its result.
+
+        Raises its last PortUnavailable or FenceConflict after UNAVAILABLE_DELAY_S seconds of them.
+        """
         failing_since = self._clock()
         failures = 0
         while True:
             began = self._clock()
             try:
                 return attempt()
-            except (PortUnavailable, LostRace) as error:
-                if self._clock() - began > WORKED_S:
+            except (PortUnavailable, FenceConflict) as error:
+                if self._clock() - began > HEALTHY_AFTER_S:
                     failing_since, failures = self._clock(), 0
-                if self._clock() - failing_since > AWAY_S:
+                if self._clock() - failing_since > UNAVAILABLE_DELAY_S:
                     raise
                 if failures == 0:
                     self._tell(f"{error}; trying again")
-                self._pause(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+                self._pause(RETRY_DELAYS_S[min(failures, len(RETRY_DELAYS_S) - 1)])
                 failures += 1

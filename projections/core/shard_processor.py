@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID, uuid4
 
-from projections.core.fences import Distrust, Trust, digest_of, distrust, look, sort_out
+from projections.core.fences import FenceMismatch, FenceStatus, check_fences, digest_of, fence_mismatch, split_at_gap
 from projections.core.fold import Decode
-from projections.core.ports import Fence, Log, LoggedEvent, LogHead, LostRace, Sink
+from projections.core.ports import EventLog, Fence, LoggedEvent, LogHead, Sink
 from projections.core.projection import Projection
 from projections.core.refolds import Refolding, Refolds
 from projections.core.shard_writer import ShardState, ShardWriter
-from projections.core.snapshots import EVERY
-
-__all__ = ["Counters", "Limits", "LostRace", "OpenShards"]
+from projections.core.snapshots import SNAPSHOT_INTERVAL
 
 S = TypeVar("S")
 
@@ -24,7 +22,7 @@ log = logging.getLogger("ridelog.projections")
 
 
 @dataclass
-class Counters:
+class ShardCounters:
     """What a worker has done since it started, for metrics and status."""
 
     applied: int = 0
@@ -41,28 +39,28 @@ class Counters:
 
 
 @dataclass(frozen=True)
-class Limits:
+class ProcessorLimits:
     """Bounds of one worker (invariant 15)."""
 
     poll_records: int = 5_000
     fill_events: int = 5_000
     cached_states_per_shard: int = 2_000
-    checkpoint_every: int = EVERY
+    checkpoint_every: int = SNAPSHOT_INTERVAL
 
 
-class OpenShards(Generic[S]):
+class ShardProcessor(Generic[S]):
     """A map of shards to where they stand. After any exception: ``forget``, then open them again."""
 
     def __init__(
         self,
         projection: Projection[S],
-        log_port: Log,
+        log_port: EventLog,
         sink: Sink,
         decode: Decode,
-        limits: Limits,
-        tell: Callable[[Distrust], None] = lambda found: None,
+        limits: ProcessorLimits,
+        tell: Callable[[FenceMismatch], None] = lambda found: None,
         *,
-        counters: Counters | None = None,
+        counters: ShardCounters | None = None,
         unread: bool = False,
     ) -> None:
         """``tell`` hears of fences that are not of this log before they are replaced.
@@ -84,7 +82,7 @@ class OpenShards(Generic[S]):
         """Distrusted shards: what is served of them stays as it is until the refold replaces it."""
         self.lost: set[int] = set()
         """Shards that were closed, as after a lost compare-and-set: to be opened again."""
-        self.counters = counters or Counters()
+        self.counters = counters or ShardCounters()
 
     def forget(self) -> None:
         """Trust nothing that was read before."""
@@ -109,13 +107,13 @@ class OpenShards(Generic[S]):
         stored = self._sink.fences(shards)
         parked = self._sink.parked(shards)
         fences = dict(zip(shards, stored, strict=True))
-        judged = look(self._log, self._projection.stream, fences)
-        if (found := distrust(judged, fences)) is not None:
+        judged = check_fences(self._log, self._projection.stream, fences)
+        if (found := fence_mismatch(judged, fences)) is not None:
             self._tell(found)
         self._writer.discarded = self._log.discarded(self._projection.name)
         for shard, fence in fences.items():
             trust = judged.trust[shard]
-            if fence is not None and trust is Trust.GOOD:
+            if fence is not None and trust is FenceStatus.GOOD:
                 self.states[shard] = ShardState(fence, fence, parked.get(shard))
             elif self._unread:
                 self._begin(shard, fence, judged.head.log_id)
@@ -126,7 +124,7 @@ class OpenShards(Generic[S]):
         self._abandon(sorted(self.states.keys() & fences.keys()))
         return judged.head
 
-    def _distrust(self, shard: int, fence: Fence, trust: Trust, target: int) -> None:
+    def _distrust(self, shard: int, fence: Fence, trust: FenceStatus, target: int) -> None:
         log.error(
             "fence distrusted, the shard is folded again from the log beside what is served",
             extra={"projection": self._projection.name, "shard": shard, "why": trust.value, "fence": str(fence)},
@@ -156,9 +154,9 @@ class OpenShards(Generic[S]):
         if begun:
             self._sink.abandon(begun)
 
-    def beside(self) -> OpenShards[S]:
+    def beside(self) -> ShardProcessor[S]:
         """The same shards in the area beside, with the same counters; none of them is open."""
-        return OpenShards(
+        return ShardProcessor(
             self._projection,
             self._log,
             self._sink.beside(),
@@ -183,7 +181,7 @@ class OpenShards(Generic[S]):
     def distrusted(self, shards: Sequence[int]) -> list[int]:
         """Those of the open ``shards`` that are not of the log as it is now: open them anew."""
         fences = {shard: self.states[shard].stored for shard in shards}
-        return list(look(self._log, self._projection.stream, fences).distrusted) if shards else []
+        return list(check_fences(self._log, self._projection.stream, fences).distrusted) if shards else []
 
     def apply(self, by_shard: Mapping[int, Sequence[LoggedEvent]]) -> None:
         """Apply what is ready of every shard in one round trip, again until no shard has a hole left."""
@@ -192,7 +190,7 @@ class OpenShards(Generic[S]):
             ready: dict[int, Sequence[LoggedEvent]] = {}
             blocked: dict[int, Sequence[LoggedEvent]] = {}
             for shard, events in pending.items():
-                part = sort_out(self.states[shard].fence.seq, events)
+                part = split_at_gap(self.states[shard].fence.seq, events)
                 self.counters.duplicates += part.duplicates
                 if part.contradicts:
                     self._close(shard, "two records of one seq are not the same event")
@@ -234,7 +232,7 @@ class OpenShards(Generic[S]):
                 self._close(shard, "the event at the fence is another one now")
                 return
             events = [event for event in events if event.seq > state.fence.seq]
-            part = sort_out(state.fence.seq, events)
+            part = split_at_gap(state.fence.seq, events)
             if not part.ready:
                 return
             if shard in self._write({shard: part.ready}):

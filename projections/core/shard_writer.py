@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from projections.core.fences import digest_of
-from projections.core.fold import Decode, Fold, Folded
-from projections.core.ports import Fence, LoggedEvent, Parked, Refused, ShardWrite, Sink
+from projections.core.fold import Decode, Fold, FoldedShard
+from projections.core.ports import Fence, LoggedEvent, ParkedEvent, ShardWrite, Sink, SinkRejected
 from projections.core.projection import Projection
-from projections.core.snapshots import EVERY
+from projections.core.snapshots import SNAPSHOT_INTERVAL
 from projections.core.state_codec import read_state
 
 S = TypeVar("S")
@@ -21,14 +21,14 @@ S = TypeVar("S")
 class ShardState(Generic[S]):
     """Decoded states are a cache: they are as of ``fence``, and dropped as soon as a compare-and-set is lost."""
 
-    def __init__(self, fence: Fence, stored: Fence | None, parked: Mapping[str, Parked] | None = None) -> None:
+    def __init__(self, fence: Fence, stored: Fence | None, parked: Mapping[str, ParkedEvent] | None = None) -> None:
         self.fence = fence
         self.stored = stored
         """What the sink holds: None before the first write, else equal to ``fence``."""
         marks = parked or {}
-        self.parked: dict[str, Parked] = {key: mark for key, mark in marks.items() if mark.kind != "ahead"}
+        self.parked: dict[str, ParkedEvent] = {key: mark for key, mark in marks.items() if mark.kind != "ahead"}
         """Keys that are passed over; who unparks one changes the fence's incarnation, so this cannot go stale."""
-        self.ahead: dict[str, Parked] = {key: mark for key, mark in marks.items() if mark.kind == "ahead"}
+        self.ahead: dict[str, ParkedEvent] = {key: mark for key, mark in marks.items() if mark.kind == "ahead"}
         """Keys whose state holds events that lie behind the fence: it comes from a verified checkpoint."""
         self.seen_idle_at: int | None = None
         """The seq at which the last idle check found this shard; still there at the next one = a lost last record."""
@@ -73,7 +73,7 @@ class BrokenFold(Exception):
     """So many keys fail that going on would only park the rest: the projection stops and says so."""
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """Shards whose compare-and-set was won and lost, and the newest event time that was folded (epoch ms)."""
 
     won: set[int]
@@ -93,7 +93,7 @@ class ShardWriter(Generic[S]):
         cached_states_per_shard: int,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         *,
-        checkpoint_every: int = EVERY,
+        checkpoint_every: int = SNAPSHOT_INTERVAL,
     ) -> None:
         self._projection = projection
         self._sink = sink
@@ -102,18 +102,18 @@ class ShardWriter(Generic[S]):
         self.discarded: frozenset[int] = frozenset()
         """Positions that every fold of this projection passes over; read anew with each fence."""
 
-    def write(self, shards: Mapping[int, ShardState[S]], ready: Mapping[int, Sequence[LoggedEvent]]) -> Written:
+    def write(self, shards: Mapping[int, ShardState[S]], ready: Mapping[int, Sequence[LoggedEvent]]) -> WriteResult:
         """Fold ``ready`` (by shard, next seq first, without holes) and store all shards in one round trip.
 
         What a ShardState holds is always as of its fence; after a lost compare-and-set, and after any exception, that
         fence is not the sink's any more: the caller must drop it. Raises BrokenFold.
         """
         if not ready:
-            return Written(set(), set(), 0, 0)
+            return WriteResult(set(), set(), 0, 0)
         self._load(shards, ready)
         try:
             written = self._together(shards, ready)
-        except Refused as error:
+        except SinkRejected as error:
             log.warning(
                 "a batch was refused, looking for the event: %s", error, extra={"projection": self._projection.name}
             )
@@ -121,13 +121,13 @@ class ShardWriter(Generic[S]):
             parts = [self._halving(shards[shard], shard, events) for shard, events in ready.items()]
             won = set().union(*(part.won for part in parts))
             newest_ms, parked = max(p.newest_ms for p in parts), sum(p.parked for p in parts)
-            written = Written(won, ready.keys() - won, newest_ms, parked)
+            written = WriteResult(won, ready.keys() - won, newest_ms, parked)
         # Not before all is written: a state that was loaded and then dropped would pass for that of a new key.
         for shard in ready:
             shards[shard].trim(self._cached_states)
         return written
 
-    def _together(self, shards: Mapping[int, ShardState[S]], ready: Mapping[int, Sequence[LoggedEvent]]) -> Written:
+    def _together(self, shards: Mapping[int, ShardState[S]], ready: Mapping[int, Sequence[LoggedEvent]]) -> WriteResult:
         folded = {shard: self._folded(shards[shard], events) for shard, events in ready.items()}
         for shard, done in folded.items():
             self._check(shard, shards[shard], done)
@@ -138,12 +138,12 @@ class ShardWriter(Generic[S]):
             if ok:
                 won.add(write.shard)
                 parked += self._stored(shards[write.shard], write, folded[write.shard])
-        return Written(won, ready.keys() - won, max(done.newest_ms for done in folded.values()), parked)
+        return WriteResult(won, ready.keys() - won, max(done.newest_ms for done in folded.values()), parked)
 
-    def _halving(self, state: ShardState[S], shard: int, events: Sequence[LoggedEvent]) -> Written:
+    def _halving(self, state: ShardState[S], shard: int, events: Sequence[LoggedEvent]) -> WriteResult:
         try:
             return self._together({shard: state}, {shard: events})
-        except Refused as error:
+        except SinkRejected as error:
             if len(events) == 1:
                 return self._park(state, shard, events[0], error)
         middle = len(events) // 2
@@ -151,16 +151,16 @@ class ShardWriter(Generic[S]):
         if first.lost:
             return first
         rest = self._halving(state, shard, events[middle:])
-        return Written(rest.won, rest.lost, max(first.newest_ms, rest.newest_ms), first.parked + rest.parked)
+        return WriteResult(rest.won, rest.lost, max(first.newest_ms, rest.newest_ms), first.parked + rest.parked)
 
-    def _park(self, state: ShardState[S], shard: int, event: LoggedEvent, error: Exception) -> Written:
+    def _park(self, state: ShardState[S], shard: int, event: LoggedEvent, error: Exception) -> WriteResult:
         marks = {event.key: self._fold.refused(event, error)}
-        done: Folded[S] = Folded({}, {}, (), marks, 0)
+        done: FoldedShard[S] = FoldedShard({}, {}, (), marks, 0)
         self._check(shard, state, done)
         write = _write(shard, state, [event], done)
         if not self._sink.apply([write])[0]:
-            return Written(set(), {shard}, 0, 0)
-        return Written({shard}, set(), 0, self._stored(state, write, done))
+            return WriteResult(set(), {shard}, 0, 0)
+        return WriteResult({shard}, set(), 0, self._stored(state, write, done))
 
     def _load(self, shards: Mapping[int, ShardState[S]], ready: Mapping[int, Sequence[LoggedEvent]]) -> None:
         # A shard without a fence is empty, whatever a lost fence may have left there: the first write clears it.
@@ -171,10 +171,10 @@ class ShardWriter(Generic[S]):
             for key, data in states.items():
                 shards[shard].put(key, read_state(self._projection, key, data))
 
-    def _folded(self, state: ShardState[S], events: Sequence[LoggedEvent]) -> Folded[S]:
+    def _folded(self, state: ShardState[S], events: Sequence[LoggedEvent]) -> FoldedShard[S]:
         return self._fold.run(state.unfolded(events), state.get, state.parked, self.discarded)
 
-    def _stored(self, state: ShardState[S], write: ShardWrite, folded: Folded[S]) -> int:
+    def _stored(self, state: ShardState[S], write: ShardWrite, folded: FoldedShard[S]) -> int:
         """Take over what the sink has now; the number of keys newly parked."""
         for key, new in folded.states.items():
             state.put(key, new)
@@ -187,7 +187,7 @@ class ShardWriter(Generic[S]):
             self._tell(key, mark)
         return len(folded.parked)
 
-    def _check(self, shard: int, state: ShardState[S], folded: Folded[S]) -> None:
+    def _check(self, shard: int, state: ShardState[S], folded: FoldedShard[S]) -> None:
         """Before anything is stored, or every further try would park another batch. Raises BrokenFold."""
         if folded.parked and len(state.parked) + len(folded.parked) > PARKED_PER_SHARD:
             raise BrokenFold(
@@ -196,7 +196,7 @@ class ShardWriter(Generic[S]):
                 "then `parked list` and `parked retry --all`"
             )
 
-    def _tell(self, key: str, mark: Parked) -> None:
+    def _tell(self, key: str, mark: ParkedEvent) -> None:
         log.error(
             "an event cannot be folded: its key is parked, all others go on; see `parked show`, mend, `parked retry`",
             extra={
@@ -209,8 +209,8 @@ class ShardWriter(Generic[S]):
         )
 
 
-def _write(shard: int, state: ShardState[S], events: Sequence[LoggedEvent], done: Folded[S]) -> ShardWrite:
+def _write(shard: int, state: ShardState[S], events: Sequence[LoggedEvent], done: FoldedShard[S]) -> ShardWrite:
     last = events[-1]
     fence = state.fence._replace(seq=last.seq, position=last.position, event=digest_of(last))
-    marks: dict[str, Parked | None] = dict.fromkeys(state.caught_up(events)) if state.ahead else {}
+    marks: dict[str, ParkedEvent | None] = dict.fromkeys(state.caught_up(events)) if state.ahead else {}
     return ShardWrite(shard, state.stored, fence, done.encoded, done.rows, {**marks, **done.parked}, done.checkpoints)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-EVERY = 500
+SNAPSHOT_INTERVAL = 500
 """Versions between two checkpoints of a key: 500 events are read and folded in ~5 ms; a checkpoint of a speed window
 is ~600 bytes, so ~1 byte an event."""
 
 
-class Checkpoint(NamedTuple):
+class StateSnapshot(NamedTuple):
     """The state after the key's event at ``version``. ``payload`` is that event's, by which the store knows that it is
     of this very log: a worker may for a moment still fold what a restore has taken back (invariant 14)."""
 
@@ -25,7 +25,7 @@ class Checkpoint(NamedTuple):
     payload: bytes
 
 
-class Kept(NamedTuple):
+class StoredSnapshot(NamedTuple):
     """A checkpoint as it was kept; ``verified``: it has been folded from the log by who kept it."""
 
     version: int
@@ -34,7 +34,7 @@ class Kept(NamedTuple):
     verified: bool
 
 
-class Start(NamedTuple):
+class ReplayStart(NamedTuple):
     """A verified checkpoint to begin a refold from; ``seq``: of its event, within the shard."""
 
     key: str
@@ -48,7 +48,7 @@ MAX_STARTS = 10_000
 """Checkpoints that one refold of a shard begins from: they are read and written at once. The rest is folded whole."""
 
 
-class Stretch(NamedTuple):
+class EventRange(NamedTuple):
     """The versions (``after``, ``upto``] of a key, from checkpoint to checkpoint, of which an instant need not look at
     the events: all of them had happened by then, or none. ``position``: of the event at ``upto``."""
 
@@ -58,29 +58,29 @@ class Stretch(NamedTuple):
     happened: bool
 
 
-class Checkpoints(Protocol):
+class StateSnapshots(Protocol):
     """Those of one projection under one digest of its fold. Raises PortUnavailable."""
 
-    def keep(self, checkpoints: Sequence[Checkpoint], *, verified: bool) -> None:
+    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
         """Verified ones replace others; others replace none."""
         ...
 
-    def latest(self, key: str, position: int, *, verified: bool = False) -> Kept | None:
+    def latest(self, key: str, position: int, *, verified: bool = False) -> StoredSnapshot | None:
         """The last one at ``position`` or before; of the verified ones only, if asked."""
         ...
 
-    def at(self, key: str, position: int) -> Kept | None:
+    def at(self, key: str, position: int) -> StoredSnapshot | None:
         """The one at this very position."""
         ...
 
-    def starts(self, shard: int) -> list[Start]:
+    def starts(self, shard: int) -> list[ReplayStart]:
         """The last verified one of each key of a shard; those of the highest versions, MAX_STARTS at most.
 
         Each is of an event that the log holds now, at this very position.
         """
         ...
 
-    def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
+    def decided(self, key: str, position: int, sent_by_ms: int) -> list[EventRange]:
         """Where all events were sent as of ``sent_by_ms`` or before, or none was; up to ``position``, by version.
 
         Neighbours of one kind are one stretch: a few, however many checkpoints the key has.
@@ -88,26 +88,26 @@ class Checkpoints(Protocol):
         ...
 
 
-class NoCheckpoints:
+class NoSnapshots:
     """Keeps nothing: every fold starts at the key's first event."""
 
-    def keep(self, checkpoints: Sequence[Checkpoint], *, verified: bool) -> None:
+    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
         return
 
-    def latest(self, key: str, position: int, *, verified: bool = False) -> Kept | None:
+    def latest(self, key: str, position: int, *, verified: bool = False) -> StoredSnapshot | None:
         return None
 
-    def at(self, key: str, position: int) -> Kept | None:
+    def at(self, key: str, position: int) -> StoredSnapshot | None:
         return None
 
-    def starts(self, shard: int) -> list[Start]:
+    def starts(self, shard: int) -> list[ReplayStart]:
         return []
 
-    def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
+    def decided(self, key: str, position: int, sent_by_ms: int) -> list[EventRange]:
         return []
 
 
-class Plan(NamedTuple):
+class ReplayPlan(NamedTuple):
     """Where to start (``version`` and ``position`` of a checkpoint, 0: at the beginning) and which ranges (after, upto]
     to read."""
 
@@ -116,14 +116,14 @@ class Plan(NamedTuple):
     ranges: list[tuple[int, int]]
 
 
-def plan_by_event_time(decided: Sequence[Stretch], last_version: int) -> Plan:
+def plan_by_event_time(decided: Sequence[EventRange], last_version: int) -> ReplayPlan:
     """How to find what had happened by an instant without reading what came later.
 
     A checkpoint can be started from if everything before it had happened by then. Behind it lie the events of that
     time and, anywhere, those that were recorded late: all is read but the stretches of which nothing had happened.
     A stretch of which nothing was decided is read, since nobody knows what lies in it.
     """
-    start = Stretch(0, 0, 0, True)
+    start = EventRange(0, 0, 0, True)
     if decided and decided[0].after == 0 and decided[0].happened:
         start = decided[0]
     ranges: list[tuple[int, int]] = []
@@ -133,4 +133,4 @@ def plan_by_event_time(decided: Sequence[Stretch], last_version: int) -> Plan:
         if read_upto < min(after, last_version):
             ranges.append((read_upto, min(after, last_version)))
         read_upto = max(read_upto, upto)
-    return Plan(start.upto, start.position, ranges)
+    return ReplayPlan(start.upto, start.position, ranges)

@@ -6,7 +6,7 @@ import logging
 from typing import TypeVar
 
 from projections.core.projection import Projection
-from projections.core.snapshots import Checkpoints, Kept
+from projections.core.snapshots import StateSnapshots, StoredSnapshot
 
 S = TypeVar("S")
 
@@ -36,7 +36,7 @@ def read_state(projection: Projection[S], key: str, data: bytes) -> S:
         ) from error
 
 
-def read_checkpoint(projection: Projection[S], key: str, kept: Kept) -> S | None:
+def read_snapshot(projection: Projection[S], key: str, kept: StoredSnapshot) -> S | None:
     """The state at a checkpoint; None if it cannot be read: it is a cache, and what it lacks is folded from the log."""
     try:
         return decoded(projection, kept.state)
@@ -51,12 +51,12 @@ def read_checkpoint(projection: Projection[S], key: str, kept: Kept) -> S | None
         return None
 
 
-def latest_checkpoint(
-    projection: Projection[S], checkpoints: Checkpoints, key: str, position: int, *, verified: bool = False
-) -> tuple[Kept, S] | None:
+def latest_snapshot(
+    projection: Projection[S], checkpoints: StateSnapshots, key: str, position: int, *, verified: bool = False
+) -> tuple[StoredSnapshot, S] | None:
     """The last one at ``position`` or before that can be read, with its state; as ``Checkpoints.latest``."""
     while (kept := checkpoints.latest(key, position, verified=verified)) is not None:
-        state = read_checkpoint(projection, key, kept)
+        state = read_snapshot(projection, key, kept)
         if state is not None:
             return kept, state
         position = kept.position - 1

@@ -12,45 +12,45 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Generic, TypeVar
 
 from domain.identifiers import SHARDS
-from projections.core.fences import Distrust
+from projections.core.fences import FenceMismatch
 from projections.core.fold import Decode
-from projections.core.head_reach import BeyondReach, Reach
+from projections.core.head_reach import BeyondHead, HeadReach
 from projections.core.ports import (
+    ConsumerRecord,
+    EventLog,
     Fence,
     ForeignRecord,
-    Log,
     LoggedEvent,
     LogHead,
-    Record,
-    Refused,
+    RecordConsumer,
     Sink,
-    Topic,
+    SinkRejected,
     logged_event,
 )
 from projections.core.projection import Projection
-from projections.core.shard_processor import Counters, Limits, LostRace, OpenShards
+from projections.core.shard_processor import ProcessorLimits, ShardProcessor
 
-__all__ = ["Counters", "Limits", "LostRace", "Runner"]
+__all__ = ["ProcessorLimits", "StreamFollower"]
 
 S = TypeVar("S")
 
 log = logging.getLogger("ridelog.projections")
 
 
-class Runner(Generic[S]):
+class StreamFollower(Generic[S]):
     """Drive it with ``step``; after any error every shard starts again from its fence."""
 
     def __init__(
         self,
         projection: Projection[S],
         *,
-        log_port: Log,
-        topic: Topic,
+        log_port: EventLog,
+        topic: RecordConsumer,
         sink: Sink,
         decode: Decode,
         partitions: int,
-        limits: Limits | None = None,
-        tell: Callable[[Distrust], None] = lambda found: None,
+        limits: ProcessorLimits | None = None,
+        tell: Callable[[FenceMismatch], None] = lambda found: None,
     ) -> None:
         """``tell`` hears of fences that are not of this log, before their shards are folded anew."""
         self._projection = projection
@@ -58,9 +58,9 @@ class Runner(Generic[S]):
         self._topic = topic
         self._sink = sink
         self._partitions = partitions
-        self._limits = limits or Limits()
-        self._shards = OpenShards(projection, log_port, sink, decode, self._limits, tell)
-        self._reach = Reach(log_port, projection.stream)
+        self._limits = limits or ProcessorLimits()
+        self._shards = ShardProcessor(projection, log_port, sink, decode, self._limits, tell)
+        self._reach = HeadReach(log_port, projection.stream)
         self._epochs: dict[int, int] = {}
         self._next_offsets: dict[int, int] = {}
         self._polled_all = True
@@ -72,14 +72,14 @@ class Runner(Generic[S]):
         Raises PortUnavailable when a server is away; nothing is lost by that.
         """
         before = self.counters.applied
-        records: Sequence[Record] = ()
+        records: Sequence[ConsumerRecord] = ()
         try:
             records = self._topic.poll(self._limits.poll_records, 0 if self._shards.refolds else timeout_s)
             self._polled_all = len(records) < self._limits.poll_records
             fresh = self._follow_assignment()
             self._apply(records, fresh)
             self._shards.refolds.step()
-        except Refused as error:
+        except SinkRejected as error:
             if not records:
                 self.forget()
                 raise
@@ -91,7 +91,7 @@ class Runner(Generic[S]):
             self._next_offsets[record.partition] = record.offset + 1
         return self.counters.applied - before
 
-    def _apply(self, records: Sequence[Record], fresh: Collection[int]) -> None:
+    def _apply(self, records: Sequence[ConsumerRecord], fresh: Collection[int]) -> None:
         self._reach.polled()
         by_shard = self._by_shard(records, fresh)
         came = self._reach.reached()
@@ -100,7 +100,7 @@ class Runner(Generic[S]):
         for shard, seq in came.due.items():
             self._shards.fill(shard, seq)
 
-    def _pass_over(self, records: Sequence[Record], error: Refused) -> None:
+    def _pass_over(self, records: Sequence[ConsumerRecord], error: SinkRejected) -> None:
         """A server refuses a number or a text of these records: what is true of them is read from the log.
 
         Without this, one such record would stop all shards for ever, because it would be polled in every life.
@@ -188,7 +188,7 @@ class Runner(Generic[S]):
         """Keys of this worker's shards that are held back now."""
         return sum(len(state.parked) for state in self._shards.states.values())
 
-    def _by_shard(self, records: Sequence[Record], fresh: Collection[int]) -> dict[int, list[LoggedEvent]]:
+    def _by_shard(self, records: Sequence[ConsumerRecord], fresh: Collection[int]) -> dict[int, list[LoggedEvent]]:
         by_shard: dict[int, list[LoggedEvent]] = defaultdict(list)
         foreign, why = 0, ""
         for record in records:
@@ -201,7 +201,7 @@ class Runner(Generic[S]):
                     continue
                 if self._reach.holds(event):
                     by_shard[event.shard].append(event)
-            except (ForeignRecord, BeyondReach) as error:
+            except (ForeignRecord, BeyondHead) as error:
                 # Not of this log: it has no seq to apply. Were it one of ours, damaged, its gap would show.
                 foreign, why = foreign + 1, str(error)
         self._count_foreign(foreign, why)

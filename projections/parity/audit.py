@@ -11,16 +11,16 @@ import msgspec
 from domain.timestamps import utc_datetime
 from projections.core.fold import Decode
 from projections.core.projection import Projection
-from projections.core.snapshots import EVERY, Checkpoints
-from projections.parity.checker import Checked, Parity
-from projections.parity.key_walk import Budget
-from projections.parity.served_reads import LoggedRead, ServedReads, Verdict, WrongCheckpoint
+from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshots
+from projections.parity.checker import CheckedReads, ParityChecker
+from projections.parity.key_walk import WalkBudget
+from projections.parity.served_reads import LoggedRead, ServedReads, Verdict, WrongSnapshot
 from projections.replay.archive import Archive
 
 _ABSENT = "nothing"
 
 
-def difference(checked: Checked) -> str:
+def difference(checked: CheckedReads) -> str:
     """One line: what was served, what the log says, and where to look."""
     read = checked.logged.read
     found = list(fields(read.body, checked.recomputed)) if checked.recomputed else []
@@ -35,7 +35,7 @@ def difference(checked: Checked) -> str:
     )
 
 
-def wrong(found: WrongCheckpoint) -> str:
+def wrong(found: WrongSnapshot) -> str:
     """The same of a checkpoint."""
     return (
         f"{found.key}: the checkpoint that live folding left at version {found.version:,} (position "
@@ -72,7 +72,7 @@ EXAMPLES = 10
 
 
 @dataclass
-class Findings:
+class AuditFindings:
     """What was found so far. ``examples`` in words, at most EXAMPLES. ``generations``: of the answers that differ."""
 
     totals: dict[Verdict, int] = field(
@@ -95,7 +95,7 @@ class Findings:
         if len(self.examples) < EXAMPLES:
             self.examples.append(words)
 
-    def add(self, other: Findings) -> None:
+    def add(self, other: AuditFindings) -> None:
         """Take in what another part of the reads has given."""
         for verdict, count in other.totals.items():
             self.totals[verdict] += count
@@ -113,24 +113,24 @@ class Audit(Generic[S]):
         self,
         projection: Projection[S],
         archive: Archive,
-        checkpoints: Checkpoints,
+        checkpoints: StateSnapshots,
         decode: Decode,
         reads: ServedReads,
         *,
-        every: int = EVERY,
+        every: int = SNAPSHOT_INTERVAL,
     ) -> None:
         self._reads = reads
-        self._parity = Parity(projection, archive, checkpoints, decode, self._wrong, every=every)
-        self._found = Findings()
+        self._parity = ParityChecker(projection, archive, checkpoints, decode, self._wrong, every=every)
+        self._found = AuditFindings()
 
     def run(
         self,
         source: Iterable[LoggedRead],
-        budget: Budget | None = None,
-        look: Callable[[Findings], None] = lambda found: None,
-    ) -> Findings:
+        budget: WalkBudget | None = None,
+        look: Callable[[AuditFindings], None] = lambda found: None,
+    ) -> AuditFindings:
         """Check ``source``, by key and version, as far as the budget goes. ``look`` is called now and then."""
-        found = self._found = Findings()
+        found = self._found = AuditFindings()
         folded = self._parity.events
         news: dict[Verdict, list[int]] = {}
         waiting = 0
@@ -153,7 +153,7 @@ class Audit(Generic[S]):
         look(found)
         return found
 
-    def _wrong(self, found: WrongCheckpoint) -> None:
+    def _wrong(self, found: WrongSnapshot) -> None:
         self._reads.record_wrong(found)
         self._found.wrong_checkpoints += 1
         self._found.generations.add(found.generation)

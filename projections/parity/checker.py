@@ -13,10 +13,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from projections.core.fold import Decode, Fold
 from projections.core.projection import Projection
-from projections.core.snapshots import EVERY, Checkpoint, Checkpoints
+from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshot, StateSnapshots
 from projections.digest.digest import fold_digest, view_digest
-from projections.parity.key_walk import Budget, Walk
-from projections.parity.served_reads import LoggedRead, ServedRead, Verdict, WrongCheckpoint
+from projections.parity.key_walk import KeyWalk, WalkBudget
+from projections.parity.served_reads import LoggedRead, ServedRead, Verdict, WrongSnapshot
 from projections.replay.archive import Archive
 from read_models.view import body_of
 
@@ -26,7 +26,7 @@ BATCH = 5_000
 """Reads that are held at once (invariant 15)."""
 
 
-class Checked(NamedTuple):
+class CheckedReads(NamedTuple):
     """A read and what was found. Of a different one: ``recomputed``, or ``why`` nothing could be computed."""
 
     logged: LoggedRead
@@ -35,18 +35,18 @@ class Checked(NamedTuple):
     why: str = ""
 
 
-class Parity(Generic[S]):
+class ParityChecker(Generic[S]):
     """Checks reads of one projection that has a view. ``found_wrong`` is told of checkpoints that are not the log's."""
 
     def __init__(
         self,
         projection: Projection[S],
         archive: Archive,
-        checkpoints: Checkpoints,
+        checkpoints: StateSnapshots,
         decode: Decode,
-        found_wrong: Callable[[WrongCheckpoint], None],
+        found_wrong: Callable[[WrongSnapshot], None],
         *,
-        every: int = EVERY,
+        every: int = SNAPSHOT_INTERVAL,
         batch: int = BATCH,
     ) -> None:
         if projection.view is None:
@@ -65,12 +65,12 @@ class Parity(Generic[S]):
         self.events = 0
         """Events folded so far."""
 
-    def check(self, reads: Iterable[LoggedRead], budget: Budget | None = None) -> Iterator[Checked]:
+    def check(self, reads: Iterable[LoggedRead], budget: WalkBudget | None = None) -> Iterator[CheckedReads]:
         """What is found of ``reads``, which come by key and version; those that the budget does not reach are left out.
 
         Raises PortUnavailable, and what ``decode`` raises for a registry that is away.
         """
-        walk: Walk[S] | None = None
+        walk: KeyWalk[S] | None = None
         source = iter(reads)
         while batch := list(islice(source, self._batch)):
             # Behind the reads: a discard that was made before one of them is known then.
@@ -78,20 +78,20 @@ class Parity(Generic[S]):
             for key, group in groupby(batch, lambda logged: logged.read.key):
                 if walk is None or walk.key != key or walk.discarded != discarded:
                     walk = self._walk(key, discarded)
-                yield from self._of_key(walk, list(group), budget or Budget())
+                yield from self._of_key(walk, list(group), budget or WalkBudget())
                 self._keep(walk)
 
-    def _walk(self, key: str, discarded: frozenset[int]) -> Walk[S]:
-        return Walk(self._projection, self._fold, self._archive, self._checkpoints, key, discarded, self._every)
+    def _walk(self, key: str, discarded: frozenset[int]) -> KeyWalk[S]:
+        return KeyWalk(self._projection, self._fold, self._archive, self._checkpoints, key, discarded, self._every)
 
-    def _of_key(self, walk: Walk[S], reads: list[LoggedRead], budget: Budget) -> Iterator[Checked]:
+    def _of_key(self, walk: KeyWalk[S], reads: list[LoggedRead], budget: WalkBudget) -> Iterator[CheckedReads]:
         budget.next_key()
         yield from self._of_missing(walk, [logged for logged in reads if logged.read.is_missing], budget)
         reads = [logged for logged in reads if not logged.read.is_missing]
         last = reads[-1].read.version if reads else 0
         for logged in reads:
             if (logged.fold_digest, logged.view_digest) != self._digests:
-                yield Checked(logged, "other code")
+                yield CheckedReads(logged, "other code")
                 continue
             walk.generation = logged.read.generation
             before = walk.events
@@ -101,18 +101,18 @@ class Parity(Generic[S]):
                 return
             yield self._judged(walk, logged)
 
-    def _of_missing(self, of: Walk[S], reads: list[LoggedRead], budget: Budget) -> Iterator[Checked]:
+    def _of_missing(self, of: KeyWalk[S], reads: list[LoggedRead], budget: WalkBudget) -> Iterator[CheckedReads]:
         """Answers that the key is not known, by a walk of their own: they name a position and no version."""
         walk = self._walk(of.key, of.discarded)
         for logged in sorted(reads, key=lambda one: one.read.position):
             read = logged.read
             if (logged.fold_digest, logged.view_digest) != self._digests:
-                yield Checked(logged, "other code")
+                yield CheckedReads(logged, "other code")
                 continue
             version = self._archive.last_version(self._projection.stream, of.key, read.position)
             if version == 0:
                 # It was put on record because the log had the key.
-                yield Checked(logged, "log restored")
+                yield CheckedReads(logged, "log restored")
                 continue
             walk.generation = read.generation
             before = walk.events
@@ -123,23 +123,23 @@ class Parity(Generic[S]):
             # Nothing is served either of a key whose first event is parked or discarded.
             lost = walk.run.state is not None
             why = f"answered as unknown, although the log has its version {version:,} by then" if lost else ""
-            yield Checked(logged, "different" if lost else "equal", why=why)
+            yield CheckedReads(logged, "different" if lost else "equal", why=why)
         self._keep(walk)
 
-    def _judged(self, walk: Walk[S], logged: LoggedRead) -> Checked:
+    def _judged(self, walk: KeyWalk[S], logged: LoggedRead) -> CheckedReads:
         read = logged.read
         if (walk.version, walk.position) != (read.version, read.position):
-            return Checked(logged, "log restored")
+            return CheckedReads(logged, "log restored")
         if walk.run.state is None:
-            return Checked(logged, "different", why=walk.held_back() or "nothing of the key can be folded")
+            return CheckedReads(logged, "different", why=walk.held_back() or "nothing of the key can be folded")
         try:
             body = self._body(walk.run.state, read)
         except Exception as error:  # noqa: BLE001  (whatever a view raises is the finding)
             # A state that is served and cannot be shown is the worst difference of all, and one of this key alone.
-            return Checked(logged, "different", why=f"{type(error).__name__}: {error}")
+            return CheckedReads(logged, "different", why=f"{type(error).__name__}: {error}")
         if body == read.body:
-            return Checked(logged, "equal")
-        return Checked(logged, "different", body, walk.held_back())
+            return CheckedReads(logged, "equal")
+        return CheckedReads(logged, "different", body, walk.held_back())
 
     def _body(self, state: S, read: ServedRead) -> bytes:
         if self._features[0] is not state:
@@ -148,16 +148,16 @@ class Parity(Generic[S]):
         row = self._view.row(read.key, self._features[1], read.read_ms, read.limits, read.allow_expired)
         return body_of(row | {"generation": read.generation})
 
-    def _keep(self, walk: Walk[S]) -> None:
+    def _keep(self, walk: KeyWalk[S]) -> None:
         """Compare the checkpoints passed with those that were there, and leave them as verified."""
-        fresh: list[Checkpoint] = []
+        fresh: list[StateSnapshot] = []
         for made, generation in walk.take_checkpoints():
             kept = self._checkpoints.at(made.key, made.position)
             if kept is not None and kept.version == made.version:
                 if kept.state != made.state:
                     # On record before it is mended: what is lost between the two is only found again.
                     self._found_wrong(
-                        WrongCheckpoint(made.key, generation, made.version, made.position, kept.state, made.state)
+                        WrongSnapshot(made.key, generation, made.version, made.position, kept.state, made.state)
                     )
                 elif kept.verified:
                     continue

@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 from projections.core.fold import Fold
 from projections.core.ports import LoggedEvent
 from projections.core.projection import Projection
-from projections.core.snapshots import Checkpoint, Checkpoints
-from projections.core.state_codec import latest_checkpoint
+from projections.core.snapshots import StateSnapshot, StateSnapshots
+from projections.core.state_codec import latest_snapshot
 from projections.replay.archive import Archive
 from projections.replay.key_replay import KeyRun
 
@@ -17,7 +17,7 @@ S = TypeVar("S")
 ENDLESS = 1 << 62
 
 
-class Budget:
+class WalkBudget:
     """Events that may be folded in one round, and of them for one key: a long key must not starve all behind it."""
 
     def __init__(self, events: int = ENDLESS, per_key: int = ENDLESS) -> None:
@@ -37,7 +37,7 @@ class Budget:
         return self._left <= 0 or self._left_of_key <= 0
 
 
-class Walk(Generic[S]):
+class KeyWalk(Generic[S]):
     """``version`` and ``position`` are of the last event passed, which a discarded one is too."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Walk(Generic[S]):
         projection: Projection[S],
         fold: Fold[S],
         archive: Archive,
-        checkpoints: Checkpoints,
+        checkpoints: StateSnapshots,
         key: str,
         discarded: frozenset[int],
         every: int,
@@ -63,10 +63,10 @@ class Walk(Generic[S]):
         self._checkpoints = checkpoints
         self._every = every
         self._ahead: list[LoggedEvent] = []
-        self._made: list[tuple[Checkpoint, int]] = []
+        self._made: list[tuple[StateSnapshot, int]] = []
         self.run: KeyRun[S] = KeyRun(fold, key, None, discarded)
 
-    def reach(self, version: int, position: int, last: int, budget: Budget) -> bool:
+    def reach(self, version: int, position: int, last: int, budget: WalkBudget) -> bool:
         """Fold up to ``version``, or as far as the log goes; reads ahead up to ``last``. False: the budget is spent.
 
         It is left at a checkpoint, which is kept: the next round folds none of these events again.
@@ -86,7 +86,7 @@ class Walk(Generic[S]):
             self._ahead = self._ahead[count:]
         return True
 
-    def take_checkpoints(self) -> list[tuple[Checkpoint, int]]:
+    def take_checkpoints(self) -> list[tuple[StateSnapshot, int]]:
         """Those passed since they were taken last, with the generation of the read that was walked to."""
         made, self._made = self._made, []
         return made
@@ -108,7 +108,7 @@ class Walk(Generic[S]):
         return events if events and events[0].version == self.version + 1 else []
 
     def _jump(self, version: int, position: int) -> None:
-        found = latest_checkpoint(self._projection, self._checkpoints, self.key, position, verified=True)
+        found = latest_snapshot(self._projection, self._checkpoints, self.key, position, verified=True)
         if found is None or not self.version < found[0].version <= version:
             return
         start, state = found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from read_models.view import Limits
+from read_models.view import ViewLimits
 
 Verdict = Literal["equal", "different", "other code", "log restored"]
 """``equal`` and ``different``: byte for byte. ``other code``: another fold or view made the answer, so nothing can be
@@ -25,7 +25,7 @@ class ServedRead(NamedTuple):
     version: int
     position: int
     read_ms: int
-    limits: Limits
+    limits: ViewLimits
     allow_expired: bool
     body: bytes
 
@@ -45,7 +45,7 @@ class LoggedRead(NamedTuple):
     read: ServedRead
 
 
-class Tally(NamedTuple):
+class ReadTally(NamedTuple):
     """What is on record. ``mismatches``: of the generation that readers follow, wrong checkpoints included."""
 
     checked: int
@@ -54,7 +54,7 @@ class Tally(NamedTuple):
     generation: int | None
 
 
-class WrongCheckpoint(NamedTuple):
+class WrongSnapshot(NamedTuple):
     """A checkpoint that live folding had left, which is not what the log says. It is replaced by what the log says."""
 
     key: str
@@ -84,6 +84,6 @@ class ServedReads(Protocol):
         """Verdicts on reads by their ids. ``other code`` never takes the place of another verdict: it knows less."""
         ...
 
-    def record_wrong(self, wrong: WrongCheckpoint) -> None:
+    def record_wrong(self, wrong: WrongSnapshot) -> None:
         """Put a wrong checkpoint on record, once."""
         ...

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 from projections.core.fold import Decode
-from projections.core.ports import Log, LoggedEvent, LogHead, Sink
+from projections.core.ports import EventLog, LoggedEvent, LogHead, Sink
 from projections.core.projection import Projection
-from projections.core.shard_processor import Limits, OpenShards
+from projections.core.shard_processor import ProcessorLimits, ShardProcessor
 
 S = TypeVar("S")
 
@@ -17,17 +17,17 @@ CHUNK_POSITIONS = 20_000
 """Positions that are read at once: bounds memory, and what a killed filler has to fold again."""
 
 
-class Filler(Generic[S]):
+class CatchUp(Generic[S]):
     """One worker's shards. Its checkpoints are the fences in the sink: begun again, it goes on where they stand."""
 
     def __init__(
         self,
         projection: Projection[S],
-        log_port: Log,
+        log_port: EventLog,
         sink: Sink,
         decode: Decode,
         shards: Sequence[int],
-        limits: Limits | None = None,
+        limits: ProcessorLimits | None = None,
         *,
         chunk_positions: int = CHUNK_POSITIONS,
     ) -> None:
@@ -35,7 +35,7 @@ class Filler(Generic[S]):
         self._chunk_positions = chunk_positions
         self._log = log_port
         self._mine = shards
-        self._shards = OpenShards(projection, log_port, sink, decode, limits or Limits())
+        self._shards = ShardProcessor(projection, log_port, sink, decode, limits or ProcessorLimits())
         self._targets: dict[int, int] = {}
         self._head: LogHead | None = None
         self._at = 0

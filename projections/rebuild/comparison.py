@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from projections.core.ports import Parked, Snapshot
+from projections.core.ports import ParkedEvent, ShardDump
 from projections.core.projection import Projection
 from projections.core.state_codec import BrokenState, decoded
 
@@ -15,7 +15,7 @@ EXAMPLES = 20
 """Differences that are told in words; all of them are in the count and in the digest."""
 
 
-class Difference(NamedTuple):
+class GenerationDifference(NamedTuple):
     """One key or row that is not the same in both, in words."""
 
     shard: int
@@ -24,7 +24,7 @@ class Difference(NamedTuple):
 
 
 @dataclass
-class Comparison:
+class GenerationComparison:
     """What was found over all shards. ``live`` and ``new`` are generation numbers.
 
     ``digests``: shard -> (live, new), over everything but the time of parking. ``digest`` is of the differences alone:
@@ -42,7 +42,7 @@ class Comparison:
     parked: int = 0
     differing: int = 0
     digests: dict[int, tuple[str, str]] = field(default_factory=dict)
-    examples: list[Difference] = field(default_factory=list)
+    examples: list[GenerationDifference] = field(default_factory=list)
     digest: str = ""
 
     @property
@@ -53,7 +53,7 @@ class Comparison:
         """As JSON keeps it."""
         return asdict(self) | {"examples": [d._asdict() for d in self.examples]}
 
-    def take(self, projection: Projection[Any], shard: int, live: Snapshot, new: Snapshot) -> None:
+    def take(self, projection: Projection[Any], shard: int, live: ShardDump, new: ShardDump) -> None:
         """Add one shard, both sides at the same fence (a fence of None is seq 0)."""
         self.fences[shard] = _seq(new)
         self.keys += len(new.states)
@@ -86,7 +86,7 @@ class Comparison:
     def _differ(self, shard: int, name: str, words: str, live: bytes, new: bytes) -> None:
         self.differing += 1
         if len(self.examples) < EXAMPLES:
-            self.examples.append(Difference(shard, name, words))
+            self.examples.append(GenerationDifference(shard, name, words))
         # Chained, so that it takes no memory a difference; shards come in order.
         link = hashlib.sha256(self.digest.encode())
         for part in (str(shard).encode(), name.encode(), live, new):
@@ -94,7 +94,7 @@ class Comparison:
         self.digest = link.hexdigest()[:16]
 
 
-def digest(snapshot: Snapshot) -> str:
+def digest(snapshot: ShardDump) -> str:
     """16 hex digits over the content of a shard; not over its incarnation, nor over when a key was parked."""
     whole = hashlib.sha256()
     marks = {key: _mark_bytes(mark) for key, mark in snapshot.parked.items()}
@@ -106,11 +106,11 @@ def digest(snapshot: Snapshot) -> str:
     return whole.hexdigest()[:16]
 
 
-def _seq(snapshot: Snapshot) -> int:
+def _seq(snapshot: ShardDump) -> int:
     return 0 if snapshot.fence is None else snapshot.fence.seq
 
 
-def _mark_bytes(mark: Parked) -> bytes:
+def _mark_bytes(mark: ParkedEvent) -> bytes:
     # A fold that is mended in its words only still fails at the same event.
     return f"{mark.seq} {mark.position} {mark.version} {mark.event_type} {mark.kind}".encode()
 
@@ -141,7 +141,7 @@ def _row_words(live: bytes | None, new: bytes | None) -> str:
     return f"live {_short(live.decode())}, new {_short(new.decode())}"
 
 
-def _parked_words(live: Parked | None, new: Parked | None) -> str:
+def _parked_words(live: ParkedEvent | None, new: ParkedEvent | None) -> str:
     if live is None or new is None:
         mark = live or new
         assert mark is not None

@@ -10,44 +10,44 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from domain.identifiers import SHARDS
-from projections.core.fences import Trust, look
+from projections.core.fences import FenceStatus, check_fences
 from projections.core.fold import Decode
-from projections.core.ports import Fence, Log, Parked, Sink
+from projections.core.ports import EventLog, Fence, FenceConflict, ParkedEvent, Sink
 from projections.core.projection import Projection
-from projections.core.retry import Patience
-from projections.core.shard_processor import Limits, LostRace, OpenShards
-from projections.rebuild.catch_up import Filler
-from projections.rebuild.comparison import Comparison
+from projections.core.retry import RetryPolicy
+from projections.core.shard_processor import ProcessorLimits, ShardProcessor
+from projections.rebuild.catch_up import CatchUp
+from projections.rebuild.comparison import GenerationComparison
 from projections.rebuild.generations import Generation, Generations, active
 
 Verdict = Literal["switched", "equal", "differs", "blocked", "needs acceptance"]
 """``equal`` and ``differs``: compared only. ``blocked``: the same fold gave another result, which nothing excuses."""
 
 
-class Nothing(Exception):
+class NoGenerationToRollBackTo(Exception):
     """There is no generation to go to."""
 
 
-class NotAccepted(Exception):
+class DigestMismatch(Exception):
     """Other differences were accepted than those that were found."""
 
 
-class ParkedKey(NamedTuple):
+class RebuildParkedKey(NamedTuple):
     """An event that could not be folded, and its key."""
 
     key: str
-    mark: Parked
+    mark: ParkedEvent
 
 
 @dataclass
-class Outcome:
+class RebuildOutcome:
     """What became of a rebuild or of a rollback."""
 
     verdict: Verdict
     live: Generation
     new: Generation
-    comparison: Comparison | None = None
-    parked: list[ParkedKey] = field(default_factory=list)
+    comparison: GenerationComparison | None = None
+    parked: list[RebuildParkedKey] = field(default_factory=list)
 
 
 _ALL = range(SHARDS)
@@ -57,33 +57,33 @@ LOOK_BACK = 5
 
 
 @dataclass(frozen=True)
-class Tools:
+class RebuildPorts:
     """What a rebuild works with. ``fill(generation, targets)`` brings every shard to its target seq, or to the head.
 
     ``followed(generation)`` returns once whoever serves keeps that generation up to date, at once if nobody serves.
     """
 
     generations: Generations
-    log: Log
+    log: EventLog
     sink_of: Callable[[int], Sink]
     decode: Decode
     fill: Callable[[Generation, Mapping[int, int]], None]
     followed: Callable[[Generation], None]
-    patience: Patience
+    patience: RetryPolicy
     tell: Callable[[str], None]
 
 
 class Rebuild:
     """One projection's rebuild; nobody else rebuilds it at the same time (the caller holds a lock)."""
 
-    def __init__(self, projection: Projection[Any], tools: Tools) -> None:
+    def __init__(self, projection: Projection[Any], tools: RebuildPorts) -> None:
         self._projection = projection
         self._tools = tools
         self._calmly = tools.patience.call
 
     def run(
         self, *, accept: str | None = None, live_is_damaged: str | None = None, verify_only: bool = False
-    ) -> Outcome:
+    ) -> RebuildOutcome:
         """Fill, compare, switch. Raises what does not pass by itself; nothing is switched then.
 
         ``accept``: the digest of differences that another fold version is meant to make. ``live_is_damaged``: of those
@@ -98,7 +98,9 @@ class Rebuild:
             targets = self._calmly(lambda: self._fences_of(live))
             tools.fill(new, targets)
             comparison = self.compare(live, new)
-            outcome = Outcome("equal" if comparison.clean else "differs", live, new, comparison, self._parked(new))
+            outcome = RebuildOutcome(
+                "equal" if comparison.clean else "differs", live, new, comparison, self._parked(new)
+            )
             if verify_only:
                 self._drop(new)
                 return outcome
@@ -107,7 +109,7 @@ class Rebuild:
                 return outcome
             self._calmly(lambda: tools.generations.record(new, "ready", comparison.document()))
         else:
-            outcome = Outcome("equal", live, new, None, self._parked(new))
+            outcome = RebuildOutcome("equal", live, new, None, self._parked(new))
             self._calmly(lambda: tools.generations.record(new, "ready", new.comparison))
         self.switch(live, new)
         outcome.verdict = "switched"
@@ -124,30 +126,34 @@ class Rebuild:
             if number not in kept:
                 self._calmly(self._tools.sink_of(number).drop)
 
-    def roll_back(self) -> Outcome:
+    def roll_back(self) -> RebuildOutcome:
         """Switch to the generation that is kept up to date beside the active one. Raises Nothing."""
         live = self._live()
         kept = [g for g in self._all() if g.state == "following" and not g.active]
         if not kept:
-            raise Nothing(f"{self._projection.name} has only generation {live.number}: there is nothing to go back to")
+            raise NoGenerationToRollBackTo(
+                f"{self._projection.name} has only generation {live.number}: there is nothing to go back to"
+            )
         to = kept[-1]
         if not to.is_of(self._projection):
-            raise Nothing(
+            raise NoGenerationToRollBackTo(
                 f"generation {to.number} of {self._projection.name} was folded by version {to.fold_version} "
                 f"({to.fold_digest}), which this code is not: deploy that code, and run rollback-projection there"
             )
         self.switch(live, to)
-        return Outcome("switched", live, to)
+        return RebuildOutcome("switched", live, to)
 
-    def compare(self, live: Generation, new: Generation) -> Comparison:
+    def compare(self, live: Generation, new: Generation) -> GenerationComparison:
         """Both, shard by shard, each pair at the same fence."""
         self._tools.tell(f"comparing generation {new.number} with {live.number}")
-        found = Comparison(self._projection.name, live.number, new.number, live.fold_version, new.fold_version)
+        found = GenerationComparison(
+            self._projection.name, live.number, new.number, live.fold_version, new.fold_version
+        )
         for shard in _ALL:
             self._calmly(lambda shard=shard: self._compare_shard(found, shard, live, new))  # type: ignore[misc]
         return found
 
-    def _compare_shard(self, found: Comparison, shard: int, live: Generation, new: Generation) -> None:
+    def _compare_shard(self, found: GenerationComparison, shard: int, live: Generation, new: Generation) -> None:
         live_sink, new_sink = self._tools.sink_of(live.number), self._tools.sink_of(new.number)
         if live.is_of(self._projection):
             # Judged as its own worker would: a fence of another log is no fence to compare at.
@@ -165,11 +171,13 @@ class Rebuild:
                 continue
             found.take(self._projection, shard, before, after)
             return
-        raise LostRace(f"shard {shard} of {self._projection.name} does not hold still; is another rebuild running?")
+        raise FenceConflict(
+            f"shard {shard} of {self._projection.name} does not hold still; is another rebuild running?"
+        )
 
     def _fill_shard(self, sink: Sink, shard: int, seq: int) -> int:
         tools = self._tools
-        shards = OpenShards(self._projection, tools.log, sink, tools.decode, Limits())
+        shards = ShardProcessor(self._projection, tools.log, sink, tools.decode, ProcessorLimits())
         shards.open([shard])
         shards.refolds.finish()
         shards.fill(shard, seq)
@@ -178,7 +186,7 @@ class Rebuild:
     def switch(self, live: Generation, to: Generation) -> None:
         """Readers follow ``to`` once all of its fences have reached those of ``live``."""
         tools = self._tools
-        filler = Filler(self._projection, tools.log, tools.sink_of(to.number), tools.decode, list(_ALL))
+        filler = CatchUp(self._projection, tools.log, tools.sink_of(to.number), tools.decode, list(_ALL))
         if to.is_of(self._projection):
             self._calmly(lambda: tools.followed(to))
 
@@ -221,14 +229,14 @@ class Rebuild:
         if given is None or found.get("live") != live.number or (same and live.fold_digest != old.fold_digest):
             return False
         if found.get("digest") != given:
-            raise NotAccepted(
+            raise DigestMismatch(
                 f"the differences that were found have the digest {found.get('digest')}, not {given}: "
                 "look at them again (the same command without the digest)"
             )
         return True
 
     def _accepted(
-        self, comparison: Comparison, accept: str | None, live_is_damaged: str | None, outcome: Outcome
+        self, comparison: GenerationComparison, accept: str | None, live_is_damaged: str | None, outcome: RebuildOutcome
     ) -> bool:
         if comparison.live_version == comparison.new_version:
             outcome.verdict = "blocked"
@@ -240,7 +248,9 @@ class Rebuild:
     def _live(self) -> Generation:
         live = active(self._all())
         if live is None:
-            raise Nothing(f"{self._projection.name} has no active generation yet: start `python app.py serve` once")
+            raise NoGenerationToRollBackTo(
+                f"{self._projection.name} has no active generation yet: start `python app.py serve` once"
+            )
         return live
 
     def _all(self) -> list[Generation]:
@@ -254,12 +264,12 @@ class Rebuild:
     def _fences_of(self, live: Generation) -> dict[int, int]:
         """Seqs of the live fences that lie on this log; a shard without one is filled to the head."""
         fences = dict(zip(_ALL, self._tools.sink_of(live.number).fences(list(_ALL)), strict=True))
-        trust = look(self._tools.log, self._projection.stream, fences).trust
-        return {s: fence.seq for s, fence in fences.items() if fence is not None and trust[s] is Trust.GOOD}
+        trust = check_fences(self._tools.log, self._projection.stream, fences).trust
+        return {s: fence.seq for s, fence in fences.items() if fence is not None and trust[s] is FenceStatus.GOOD}
 
-    def _parked(self, new: Generation) -> list[ParkedKey]:
+    def _parked(self, new: Generation) -> list[RebuildParkedKey]:
         found = self._calmly(lambda: self._tools.sink_of(new.number).parked(list(_ALL)))
-        return sorted(ParkedKey(key, mark) for marks in found.values() for key, mark in marks.items())
+        return sorted(RebuildParkedKey(key, mark) for marks in found.values() for key, mark in marks.items())
 
 
 def _seq(fence: Fence | None) -> int:

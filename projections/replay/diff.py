@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from projections.core.fold import Decode
 from projections.core.ports import LoggedEvent
 from projections.core.projection import Projection
-from projections.core.snapshots import EVERY, Checkpoints
+from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshots
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
 from projections.replay.event_axis import HappenedEvents
 from projections.replay.key_replay import KeyReplay
-from read_models.view import Kind, Limits
+from read_models.view import Kind, ViewLimits
 
 Row = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ class KeyDifference(NamedTuple):
     columns: list[str]
 
 
-class Spread(NamedTuple):
+class ValueSpread(NamedTuple):
     """Of |right - left| in one column, over the keys that have a number on both sides and differ."""
 
     keys: int
@@ -45,7 +45,7 @@ class Spread(NamedTuple):
 
 
 @dataclass
-class Difference:
+class ReplayDifference:
     """What was found. ``apart``: column -> |right - left| of each key that differs in it."""
 
     compared: int = 0
@@ -60,7 +60,7 @@ class Difference:
     def same(self) -> bool:
         return not (self.differing or self.only_left or self.only_right)
 
-    def spreads(self) -> dict[str, Spread]:
+    def spreads(self) -> dict[str, ValueSpread]:
         return {name: _spread(sorted(values)) for name, values in sorted(self.apart.items()) if values}
 
     def take(self, key: str, left: Row | None, right: Row | None, columns: Mapping[str, Kind]) -> None:
@@ -120,7 +120,7 @@ def by_key(
             a, b = next(ours, None), next(theirs, None)
 
 
-class Since(NamedTuple):
+class DifferenceStart(NamedTuple):
     """The event from which on two folds of one key differ to the end; ``side``: left, right or both, where it counts.
     Version 0, ``before``: it lies before all that was looked at."""
 
@@ -129,34 +129,34 @@ class Since(NamedTuple):
     side: str
 
 
-def _spread(values: list[float]) -> Spread:
+def _spread(values: list[float]) -> ValueSpread:
     def at(share: float) -> float:
         return values[min(len(values) - 1, int(share * len(values)))]
 
-    return Spread(len(values), sum(values) / len(values), at(0.5), at(0.9), at(0.99), values[-1])
+    return ValueSpread(len(values), sum(values) / len(values), at(0.5), at(0.9), at(0.99), values[-1])
 
 
-MOST = 5_000
+MAX_LISTED = 5_000
 """Events of one key that are folded twice to find it; a difference that is older is told as "before" them."""
 
-_LIMITS = Limits()
+_LIMITS = ViewLimits()
 
 
 def first_difference(
     projection: Projection[Any],
     archive: Archive,
-    checkpoints: Checkpoints,
+    checkpoints: StateSnapshots,
     decode: Decode,
     key: str,
     left: Horizon,
     right: Horizon,
-) -> Since | None:
+) -> DifferenceStart | None:
     """From which event on the values of the two differ to the end; None if they do not. Version 0: before all that
     was looked at. Raises Unresolvable if events that are needed were detached."""
     view = projection.view
     assert view is not None
     last = archive.last_version(projection.stream, key, max(left.position, right.position))
-    first = max(0, last - MOST)
+    first = max(0, last - MAX_LISTED)
     if left.happened_by_ms == right.happened_by_ms:
         # The same events up to the earlier of the two: only what lies between can differ.
         first = max(first, archive.last_version(projection.stream, key, min(left.position, right.position)))
@@ -171,9 +171,12 @@ def first_difference(
         rows = [None if r.state is None else view.row(key, view.features(r.state), at_ms, _LIMITS, True) for r in runs]
         return bool(differing(rows[0], rows[1], view.columns))
 
-    found = Since(0, 0, "before") if differ() else None
-    for after in range(first, last, EVERY):
-        chunks = [_counting(projection, happened, key, side, after, min(after + EVERY, last)) for side in (left, right)]
+    found = DifferenceStart(0, 0, "before") if differ() else None
+    for after in range(first, last, SNAPSHOT_INTERVAL):
+        chunks = [
+            _counting(projection, happened, key, side, after, min(after + SNAPSHOT_INTERVAL, last))
+            for side in (left, right)
+        ]
         every = {event.version: event for chunk in chunks for event in chunk.values()}
         for version, event in sorted(every.items()):
             counts = [version in chunk for chunk in chunks]
@@ -183,7 +186,9 @@ def first_difference(
             if not differ():
                 found = None
             elif found is None:
-                found = Since(version, event.position, "both" if all(counts) else "left" if counts[0] else "right")
+                found = DifferenceStart(
+                    version, event.position, "both" if all(counts) else "left" if counts[0] else "right"
+                )
     return found
 
 

@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 from domain.events.contracts import FrameError, UndecodableError, split_frame
 from projections.core.fold import Decode
-from projections.core.ports import LoggedEvent, Parked
+from projections.core.ports import LoggedEvent, ParkedEvent
 from projections.core.projection import Projection
-from projections.core.snapshots import EVERY, Checkpoints
+from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshots
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
 from projections.replay.event_axis import HappenedEvents
 from projections.replay.key_replay import KeyReplay
-from read_models.view import Limits
+from read_models.view import ViewLimits
 
-_LIMITS = Limits()
+_LIMITS = ViewLimits()
 ID = "event_id"
 
 
@@ -26,17 +26,22 @@ class Explained(NamedTuple):
     known already. ``state`` is None if nothing could be folded."""
 
     state: Any
-    parked: Parked | None
+    parked: ParkedEvent | None
     window: list[dict[str, Any]]
     too_late: list[dict[str, Any]]
     looked_at: int
 
 
 def explain(
-    projection: Projection[Any], archive: Archive, checkpoints: Checkpoints, decode: Decode, key: str, horizon: Horizon
+    projection: Projection[Any],
+    archive: Archive,
+    checkpoints: StateSnapshots,
+    decode: Decode,
+    key: str,
+    horizon: Horizon,
 ) -> Explained | None:
-    """The key as of ``horizon``; None if no event of it counts. Looks at its latest EVERY events one by one, past
-    those that were discarded. Raises Unresolvable if the first of them were detached."""
+    """The key as of ``horizon``; None if no event of it counts. Looks at its latest SNAPSHOT_INTERVAL events one by
+    one, past those that were discarded. Raises Unresolvable if the first of them were detached."""
     view = projection.view
     assert view is not None
     assert view.explain is not None
@@ -46,9 +51,9 @@ def explain(
         return None if found is None else Explained(None, found.parked, [], [], 0)
     last = view.row(key, view.features(found.state), horizon.at_ms, _LIMITS, True)["version"]
     happened = HappenedEvents(archive, decode)
-    events = happened.key_range(projection.stream, key, max(0, last - EVERY), last, horizon.happened_by_ms)
+    events = happened.key_range(projection.stream, key, max(0, last - SNAPSHOT_INTERVAL), last, horizon.happened_by_ms)
     events, _ = upto(events, horizon.position)
-    run = replay.run_from(key, max(0, last - EVERY), horizon)
+    run = replay.run_from(key, max(0, last - SNAPSHOT_INTERVAL), horizon)
     discarded = archive.discarded(projection.name)
     placed: dict[str, dict[str, Any]] = {}
     late: list[dict[str, Any]] = []

@@ -11,15 +11,15 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.features.event_time import MAX_AHEAD_MS
 from projections.core.fold import Decode, Fold
-from projections.core.ports import LoggedEvent, Parked, PortUnavailable, Refused
+from projections.core.ports import LoggedEvent, ParkedEvent, PortUnavailable, SinkRejected
 from projections.core.projection import Projection
-from projections.core.snapshots import EVERY, Checkpoint, Checkpoints, Stretch, plan_by_event_time
-from projections.core.state_codec import latest_checkpoint, read_checkpoint
+from projections.core.snapshots import SNAPSHOT_INTERVAL, EventRange, StateSnapshot, StateSnapshots, plan_by_event_time
+from projections.core.state_codec import latest_snapshot, read_snapshot
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, Unresolvable, upto
 from projections.replay.event_axis import HappenedEvents
 from read_models.rows import RowChange, Rows, merge_into
-from read_models.view import Limits
+from read_models.view import ViewLimits
 
 S = TypeVar("S")
 
@@ -36,7 +36,7 @@ class Replayed(NamedTuple, Generic[S]):
 
     state: S | None
     rows: list[RowChange]
-    parked: Parked | None
+    parked: ParkedEvent | None
     events: int
 
 
@@ -46,13 +46,13 @@ class KeyRun(Generic[S]):
     def __init__(self, fold: Fold[S], key: str, state: S | None, discarded: frozenset[int]) -> None:
         self.state = state
         self.rows: Rows = {}
-        self.parked: Parked | None = None
+        self.parked: ParkedEvent | None = None
         self.events = 0
         self._fold = fold
         self._key = key
         self._discarded = discarded
 
-    def take(self, events: Sequence[LoggedEvent]) -> Sequence[Checkpoint]:
+    def take(self, events: Sequence[LoggedEvent]) -> Sequence[StateSnapshot]:
         """Fold the next events of the key; the checkpoints passed."""
         if self.parked is not None:
             return ()
@@ -74,11 +74,11 @@ class KeyReplay(Generic[S]):
         self,
         projection: Projection[S],
         archive: Archive,
-        checkpoints: Checkpoints,
+        checkpoints: StateSnapshots,
         decode: Decode,
         *,
         most: int | None = None,
-        every: int = EVERY,
+        every: int = SNAPSHOT_INTERVAL,
     ) -> None:
         self._projection = projection
         self._archive = archive
@@ -113,11 +113,11 @@ class KeyReplay(Generic[S]):
     def _known(self, key: str, horizon: Horizon) -> KeyRun[S]:
         found = None
         if self._has_checkpoints:
-            found = latest_checkpoint(self._projection, self._checkpoints, key, horizon.position)
+            found = latest_snapshot(self._projection, self._checkpoints, key, horizon.position)
         start, state = found or (None, None)
         run = self._run(key, horizon, state)
         version = 0 if start is None else start.version
-        made: list[Checkpoint] = []
+        made: list[StateSnapshot] = []
         more = True
         try:
             while more:
@@ -137,12 +137,12 @@ class KeyReplay(Generic[S]):
     def _happened(self, key: str, horizon: Horizon) -> KeyRun[S]:
         assert horizon.happened_by_ms is not None
         last = self._archive.last_version(self._projection.stream, key, horizon.position)
-        decided: list[Stretch] = []
+        decided: list[EventRange] = []
         if self._has_checkpoints:
             decided = self._decided(key, horizon.position, horizon.happened_by_ms)
         plan = plan_by_event_time(decided, last)
         start = self._checkpoints.at(key, plan.position) if plan.version else None
-        state = None if start is None else read_checkpoint(self._projection, key, start)
+        state = None if start is None else read_snapshot(self._projection, key, start)
         if plan.version and state is None:
             # Dropped between the two looks, or damaged: fold all of it.
             start, plan = None, plan_by_event_time([], last)
@@ -151,7 +151,7 @@ class KeyReplay(Generic[S]):
             # Only the beginning of a log is ever detached: if the first is there, all are.
             first = plan.ranges[0][0]
             self._whole(key, first, self._range(key, first, first + 1, None), horizon)
-        made: list[Checkpoint] = []
+        made: list[StateSnapshot] = []
         whole_upto = plan.version
         try:
             for after, until in _steps(plan.ranges, self._every):
@@ -169,7 +169,7 @@ class KeyReplay(Generic[S]):
             self._leave(made, verified=start is None or start.verified)
         return run
 
-    def _decided(self, key: str, position: int, by_ms: int) -> list[Stretch]:
+    def _decided(self, key: str, position: int, by_ms: int) -> list[EventRange]:
         """Where no event has to be looked at. Checkpoints know the times as sent: none of a range had happened by then
         only if no clock can have been so far ahead."""
         happened = [one for one in self._checkpoints.decided(key, position, by_ms) if one.happened]
@@ -187,9 +187,9 @@ class KeyReplay(Generic[S]):
         if missing:
             raise Unresolvable("log_begins_later", f"a part of the log with events of {key} was detached")
 
-    def _leave(self, made: Sequence[Checkpoint], *, verified: bool) -> None:
+    def _leave(self, made: Sequence[StateSnapshot], *, verified: bool) -> None:
         # The answer stands without: a store that cannot be written to now, or never, must not cost it.
-        with suppress(PortUnavailable, Refused):
+        with suppress(PortUnavailable, SinkRejected):
             if made:
                 self._checkpoints.keep(made, verified=verified)
 
@@ -218,7 +218,7 @@ def _steps(ranges: Sequence[tuple[int, int]], every: int) -> Iterator[tuple[int,
             yield after, min(after + every, end)
 
 
-class Step(NamedTuple):
+class ReplayStep(NamedTuple):
     """An event of the key, and its row right after it (ages relative to the horizon)."""
 
     version: int
@@ -229,13 +229,13 @@ class Step(NamedTuple):
 def steps(
     projection: Projection[Any],
     archive: Archive,
-    checkpoints: Checkpoints,
+    checkpoints: StateSnapshots,
     decode: Decode,
     key: str,
     horizon: Horizon,
     latest: int,
-    limits: Limits,
-) -> Iterator[Step]:
+    limits: ViewLimits,
+) -> Iterator[ReplayStep]:
     """After each of the ``latest`` events within ``horizon``, in the order of the log. Raises Unresolvable."""
     view = projection.view
     assert view is not None
@@ -247,10 +247,12 @@ def steps(
     first = max(0, last - latest)
     run = replay.run_from(key, first, horizon)
     happened = HappenedEvents(archive, decode)
-    for after in range(first, last, EVERY):
-        chunk = happened.key_range(projection.stream, key, after, min(after + EVERY, last), horizon.happened_by_ms)
+    for after in range(first, last, SNAPSHOT_INTERVAL):
+        chunk = happened.key_range(
+            projection.stream, key, after, min(after + SNAPSHOT_INTERVAL, last), horizon.happened_by_ms
+        )
         for event in upto(chunk, horizon.position)[0]:
             run.take([event])
             if run.state is not None:
                 row = view.row(key, view.features(run.state), horizon.at_ms, limits, True)
-                yield Step(event.version, event.position, row)
+                yield ReplayStep(event.version, event.position, row)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from projections.core.fold import UNREACHED, Decode, Fold
-from projections.core.ports import Parked
+from projections.core.ports import ParkedEvent
 from projections.core.projection import Projection
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, Unresolvable, upto
@@ -25,7 +25,7 @@ class ShardReplayed(NamedTuple, Generic[S]):
     shard: int
     states: dict[str, S]
     rows: list[RowChange]
-    parked: dict[str, Parked]
+    parked: dict[str, ParkedEvent]
     events: int
     seq: int
 

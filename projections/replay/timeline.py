@@ -14,13 +14,13 @@ from typing import Generic, NamedTuple, TypeVar
 
 from domain.features.event_time import MAX_AHEAD_MS
 from projections.core.fold import Fold
-from projections.core.ports import LoggedEvent, Parked
+from projections.core.ports import LoggedEvent, ParkedEvent
 from projections.replay.archive import TimedEvent
 from projections.replay.key_replay import KeyRun
 
 S = TypeVar("S")
 
-KEPT = 1_000
+CACHED_STATES = 1_000
 """Latest events of a key, with the states after them, that an event may be put between without asking the log."""
 
 
@@ -35,7 +35,7 @@ def known_states(
         batch: list[LoggedEvent] = []
         while following is not None and following.recorded_ms <= tick:
             batch.append(following.event)
-            if len(batch) == KEPT:
+            if len(batch) == CACHED_STATES:
                 run.take(batch)
                 batch = []
             following = next(coming, None)
@@ -51,8 +51,8 @@ def happened_states(
     events: Iterable[TimedEvent],
     ticks: Iterable[int],
     discarded: frozenset[int],
-    from_log: Callable[[int], tuple[S | None, Parked | None]],
-    kept: int = KEPT,
+    from_log: Callable[[int], tuple[S | None, ParkedEvent | None]],
+    kept: int = CACHED_STATES,
 ) -> Iterator[tuple[int, S]]:
     """The same by effective time: ``events`` come by (time as sent, version).
 
@@ -60,7 +60,7 @@ def happened_states(
     ``from_log(tick)`` folds the key anew as of a tick (its state, and where it is parked): for an event that belongs
     before all that are kept here.
     """
-    run: _Placed[S] = _Placed(fold, key, discarded, kept)
+    run: _PlacedEvent[S] = _PlacedEvent(fold, key, discarded, kept)
     coming = iter(events)
     following = next(coming, None)
     waiting: list[tuple[int, int, LoggedEvent]] = []
@@ -80,10 +80,10 @@ def happened_states(
 
 class _After(NamedTuple, Generic[S]):
     state: S | None
-    parked: Parked | None
+    parked: ParkedEvent | None
 
 
-class _Placed(Generic[S]):
+class _PlacedEvent(Generic[S]):
     """Events of a key put into the order of the log one by one, with the state after each."""
 
     def __init__(self, fold: Fold[S], key: str, discarded: frozenset[int], kept: int) -> None:
@@ -120,7 +120,7 @@ class _Placed(Generic[S]):
             self._before, self._first = self._after[out - 1], self._events[out - 1].version
             del self._events[:out], self._after[:out]
 
-    def restart(self, state: S | None, parked: Parked | None) -> None:
+    def restart(self, state: S | None, parked: ParkedEvent | None) -> None:
         """Go on from a state that holds every event put so far."""
         self._first = max([self._first, *(e.version for e in self._events)])
         self._before, self.too_early = _After(state, parked), False

@@ -13,7 +13,7 @@ _HEAD = struct.Struct(">BqqqqqqqqB")
 _FIX = struct.Struct(">q16sddqq")
 
 
-class UnreadableState(Exception):
+class UnreadableAnalyticsState(Exception):
     """Bytes that this version of the read model did not write."""
 
 
@@ -32,9 +32,9 @@ def encode(state: RiderHours) -> bytes:
 def decode(data: bytes) -> RiderHours:
     """The state that ``encode`` was given, with no changes left to tell. Raises UnreadableState."""
     if len(data) < _HEAD.size or data[0] != _FORMAT:
-        raise UnreadableState(f"{len(data)} bytes that are no analytics state of format {_FORMAT}")
+        raise UnreadableAnalyticsState(f"{len(data)} bytes that are no analytics state of format {_FORMAT}")
     _, version, position, *maxima, count = _HEAD.unpack_from(data)
     if len(data) != _HEAD.size + count * _FIX.size:
-        raise UnreadableState(f"an analytics state of {count} fixes cannot have {len(data)} bytes")
+        raise UnreadableAnalyticsState(f"an analytics state of {count} fixes cannot have {len(data)} bytes")
     window = tuple(TrackFix(*fields) for fields in _FIX.iter_unpack(data[_HEAD.size :]))
     return RiderHours(version, position, window, Maxima(*maxima[:3]), Maxima(*maxima[3:]))

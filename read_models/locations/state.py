@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from domain.features.latest_location import Fix, LocationState
+from domain.features.latest_location import LocationFix, LocationState
 
 NAME = "locations"
 TOPIC = "rider-locations"
@@ -18,7 +18,7 @@ _HEAD = struct.Struct(">Bqq")
 _FIX = struct.Struct(">q16sddfq")
 
 
-class UnreadableState(Exception):
+class UnreadableLocationState(Exception):
     """Bytes that this version of the read model did not write."""
 
 
@@ -38,7 +38,7 @@ def encode(state: LocationState) -> bytes:
 def decode(data: bytes) -> LocationState:
     """The state that ``encode`` was given. Raises UnreadableState."""
     if len(data) not in {_HEAD.size, _HEAD.size + _FIX.size} or data[0] != _FORMAT:
-        raise UnreadableState(f"{len(data)} bytes that are no location of format {_FORMAT}")
+        raise UnreadableLocationState(f"{len(data)} bytes that are no location of format {_FORMAT}")
     _, version, position = _HEAD.unpack_from(data)
     if len(data) == _HEAD.size:
         return LocationState(version, position, None)
@@ -46,7 +46,7 @@ def decode(data: bytes) -> LocationState:
     return LocationState(
         version,
         position,
-        Fix(t_ms, event_id.hex(), latitude, longitude, None if math.isnan(accuracy) else accuracy, ahead_ms),
+        LocationFix(t_ms, event_id.hex(), latitude, longitude, None if math.isnan(accuracy) else accuracy, ahead_ms),
     )
 
 

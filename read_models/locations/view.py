@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.features.latest_location import LocationState
 from read_models.locations.state import values
-from read_models.view import Kind, Limits, View
+from read_models.view import Kind, View, ViewLimits
 
 COLUMNS: dict[str, Kind] = {
     "rider_id": "text",
@@ -26,7 +26,7 @@ def features(state: LocationState) -> LocationState:
     return state
 
 
-def row(rider_id: str, state: LocationState, at_ms: int, _limits: Limits, _allow_expired: bool) -> dict[str, Any]:
+def row(rider_id: str, state: LocationState, at_ms: int, _limits: ViewLimits, _allow_expired: bool) -> dict[str, Any]:
     """The latest place and its age at ``at_ms``, under COLUMNS; a place does not expire, its reader sees the age."""
     found = values(rider_id, state) or {"version": state.version, "position": state.position}
     t_ms = found.get("event_timestamp_ms")

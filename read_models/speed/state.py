@@ -12,7 +12,7 @@ _HEAD = struct.Struct(">BqqqqB")
 _PING = struct.Struct(">q16sddffq")
 
 
-class UnreadableState(Exception):
+class UnreadableSpeedState(Exception):
     """Bytes that this version of the read model did not write."""
 
 
@@ -40,10 +40,10 @@ def encode(state: SpeedState) -> bytes:
 def decode(data: bytes) -> SpeedState:
     """The state that ``encode`` was given. Raises UnreadableState."""
     if len(data) < _HEAD.size or data[0] != _FORMAT:
-        raise UnreadableState(f"{len(data)} bytes that are no speed state of format {_FORMAT}")
+        raise UnreadableSpeedState(f"{len(data)} bytes that are no speed state of format {_FORMAT}")
     _, version, position, pings, too_late, count = _HEAD.unpack_from(data)
     if len(data) != _HEAD.size + count * _PING.size:
-        raise UnreadableState(f"a speed state of {count} pings cannot have {len(data)} bytes")
+        raise UnreadableSpeedState(f"a speed state of {count} pings cannot have {len(data)} bytes")
     window = tuple(_ping(*fields) for fields in _PING.iter_unpack(data[_HEAD.size :]))
     return SpeedState(version, position, pings, too_late, window)
 

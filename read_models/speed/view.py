@@ -8,7 +8,7 @@ from domain.features.speed.estimate import explain, robust_speed_mps
 from domain.features.speed.path import path_speed_mps, window_ms
 from domain.features.speed.window import SpeedState, WindowPing
 from read_models.speed.state import decode
-from read_models.view import Kind, Limits, View
+from read_models.view import Kind, View, ViewLimits
 
 NAME = "speed"
 
@@ -42,7 +42,7 @@ class SpeedFeatures(NamedTuple):
     position: int
 
 
-def status(age_ms: int, limits: Limits) -> Status:
+def status(age_ms: int, limits: ViewLimits) -> Status:
     if age_ms > limits.feature_ttl_ms:
         return "expired"
     return "stale" if age_ms > 2 * limits.target_freshness_ms else "fresh"
@@ -62,7 +62,7 @@ def features(state: SpeedState) -> SpeedFeatures:
     )
 
 
-def row(rider_id: str, found: SpeedFeatures, at_ms: int, limits: Limits, allow_expired: bool) -> dict[str, Any]:
+def row(rider_id: str, found: SpeedFeatures, at_ms: int, limits: ViewLimits, allow_expired: bool) -> dict[str, Any]:
     """The values at ``at_ms``, under COLUMNS.
 
     Expiry is judged here, from the age, never by the store (invariant 13): values of an expired state are null
@@ -94,7 +94,7 @@ def answer(
     *,
     now_ms: int,
     generation: int | None,
-    limits: Limits,
+    limits: ViewLimits,
     allow_expired: bool = False,
 ) -> dict[str, Any]:
     """The answer of ``GET /riders/{rider_id}/speed`` at ``now_ms``, the one clock reading of the request."""

@@ -13,9 +13,9 @@ from domain.identifiers import aggregate_id, shard_of
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import PostgresGenerations
-from infrastructure.postgres.snapshots import PostgresCheckpoints, forget_from
+from infrastructure.postgres.snapshots import PostgresStateSnapshots, forget_from
 from projections.core.ports import LoggedEvent, PortUnavailable
-from projections.core.snapshots import Checkpoint, Checkpoints, Kept, Start, Stretch
+from projections.core.snapshots import EventRange, ReplayStart, StateSnapshot, StateSnapshots, StoredSnapshot
 from projections.digest.digest import fold_digest
 from projections.locations import LOCATIONS
 from projections.speed import SPEED
@@ -33,7 +33,7 @@ def recorded(world: World, key: str, *event_ms: int) -> list[LoggedEvent]:
     return world.archive.key_range("Rider", key, 0, END, None)
 
 
-def versions(kept: Checkpoints, key: str) -> list[int]:
+def versions(kept: StateSnapshots, key: str) -> list[int]:
     """Of all of a key's checkpoints."""
     found: list[int] = []
     position = END
@@ -43,8 +43,8 @@ def versions(kept: Checkpoints, key: str) -> list[int]:
     return found
 
 
-def of(event: LoggedEvent, state: bytes = b"state") -> Checkpoint:
-    return Checkpoint(event.key, event.version, event.position, state, event.payload)
+def of(event: LoggedEvent, state: bytes = b"state") -> StateSnapshot:
+    return StateSnapshot(event.key, event.version, event.position, state, event.payload)
 
 
 def test_where_none_was_kept_there_is_none(world: World) -> None:
@@ -62,7 +62,7 @@ def test_the_latest_is_the_last_one_at_a_position(world: World) -> None:
     kept = world.checkpoints(2)
     states = {2: b"\x00two\xff", 4: b""}
     kept.keep([of(events[v - 1], states[v]) for v in states], verified=False)
-    two, four = Kept(2, 3, states[2], False), Kept(4, 5, states[4], False)
+    two, four = StoredSnapshot(2, 3, states[2], False), StoredSnapshot(4, 5, states[4], False)
     assert [kept.latest("anna", position) for position in range(8)] == [None, None, None, two, two, four, four, four]
     assert [kept.at("anna", position) for position in range(7)] == [None, None, None, two, None, four, None]
     assert kept.latest("ben", END) is None
@@ -73,18 +73,18 @@ def test_a_stretch_is_decided_where_all_or_none_of_it_had_happened(world: World)
     kept = world.checkpoints(3)
     kept.keep([of(events[2]), of(events[5])], verified=False)
 
-    def at(ms: int, position: int = END) -> list[Stretch]:
+    def at(ms: int, position: int = END) -> list[EventRange]:
         return kept.decided("anna", position, T0 + ms)
 
     # The first three happened from 20 to 50, the next three from 10 to 60.
-    assert at(-1) == at(9) == [Stretch(0, 6, 6, False)]
-    assert at(10) == at(19) == [Stretch(0, 3, 3, False)]
+    assert at(-1) == at(9) == [EventRange(0, 6, 6, False)]
+    assert at(10) == at(19) == [EventRange(0, 3, 3, False)]
     assert at(20) == at(49) == []
-    assert at(50) == at(59) == [Stretch(0, 3, 3, True)]
-    assert at(60) == at(FAR) == [Stretch(0, 6, 6, True)]
-    assert kept.decided("anna", END, -FAR) == [Stretch(0, 6, 6, False)]
-    assert at(9, 6) == [Stretch(0, 6, 6, False)]
-    assert at(9, 5) == [Stretch(0, 3, 3, False)]
+    assert at(50) == at(59) == [EventRange(0, 3, 3, True)]
+    assert at(60) == at(FAR) == [EventRange(0, 6, 6, True)]
+    assert kept.decided("anna", END, -FAR) == [EventRange(0, 6, 6, False)]
+    assert at(9, 6) == [EventRange(0, 6, 6, False)]
+    assert at(9, 5) == [EventRange(0, 3, 3, False)]
     assert at(9, 2) == []
 
 
@@ -93,7 +93,7 @@ def test_others_decide_nothing_of_a_stretch(world: World) -> None:
     kept = world.checkpoints(2)
     kept.keep([of(world.archive.key_range("Rider", "anna", 1, 2, None)[0])], verified=True)
     found = [kept.decided("anna", END, T0 + ms) for ms in (-1, 0, 1)]
-    assert found == [[Stretch(0, 2, 4, False)], [], [Stretch(0, 2, 4, True)]]
+    assert found == [[EventRange(0, 2, 4, False)], [], [EventRange(0, 2, 4, True)]]
 
 
 def test_neighbours_of_one_kind_are_one_stretch_and_no_others(world: World) -> None:
@@ -102,12 +102,12 @@ def test_neighbours_of_one_kind_are_one_stretch_and_no_others(world: World) -> N
     kept = world.checkpoints(2)
     kept.keep([of(event) for event in events if event.version % 2 == 0 and event.version != 8], verified=False)
     assert kept.decided("anna", END, T0 + 5) == [
-        Stretch(0, 4, 4, True),
-        Stretch(4, 6, 6, False),
-        Stretch(8, 10, 10, False),
-        Stretch(10, 12, 12, True),
-        Stretch(14, 18, 18, True),
-        Stretch(18, 20, 20, False),
+        EventRange(0, 4, 4, True),
+        EventRange(4, 6, 6, False),
+        EventRange(8, 10, 10, False),
+        EventRange(10, 12, 12, True),
+        EventRange(14, 18, 18, True),
+        EventRange(18, 20, 20, False),
     ]
 
 
@@ -157,16 +157,16 @@ def test_only_what_is_verified_replaces(world: World) -> None:
     kept = world.checkpoints(2)
     kept.keep([of(events[1], b"live")], verified=False)
     kept.keep([of(events[1], b"other")], verified=False)
-    assert kept.at("anna", 2) == Kept(2, 2, b"live", False)
+    assert kept.at("anna", 2) == StoredSnapshot(2, 2, b"live", False)
     kept.keep([of(events[1], b"folded")], verified=True)
-    assert kept.at("anna", 2) == Kept(2, 2, b"folded", True)
+    assert kept.at("anna", 2) == StoredSnapshot(2, 2, b"folded", True)
     kept.keep([of(events[1], b"live"), of(events[3], b"live")], verified=False)
-    assert kept.at("anna", 2) == Kept(2, 2, b"folded", True)
+    assert kept.at("anna", 2) == StoredSnapshot(2, 2, b"folded", True)
     kept.keep([of(events[1], b"again")], verified=True)
-    assert kept.latest("anna", 3) == Kept(2, 2, b"again", True)
+    assert kept.latest("anna", 3) == StoredSnapshot(2, 2, b"again", True)
     # The later one is live folding's word alone.
-    assert kept.latest("anna", END) == Kept(4, 4, b"live", False)
-    assert kept.latest("anna", END, verified=True) == Kept(2, 2, b"again", True)
+    assert kept.latest("anna", END) == StoredSnapshot(4, 4, b"live", False)
+    assert kept.latest("anna", END, verified=True) == StoredSnapshot(2, 2, b"again", True)
 
 
 @pytest.mark.parametrize("verified", [False, True])
@@ -174,7 +174,7 @@ def test_the_same_one_twice_in_a_call_is_kept_once(world: World, verified: bool)
     events = recorded(world, "anna", 1, 2)
     kept = world.checkpoints(2)
     kept.keep([of(events[1]), of(events[1])], verified=verified)
-    assert kept.latest("anna", END) == Kept(2, 2, b"state", verified)
+    assert kept.latest("anna", END) == StoredSnapshot(2, 2, b"state", verified)
 
 
 def test_many_are_kept_at_once(world: World) -> None:
@@ -191,26 +191,26 @@ def test_many_are_kept_at_once(world: World) -> None:
 def test_folds_and_projections_have_each_their_own(postgres: PostgresWorld) -> None:
     events = recorded(postgres, "anna", 1, 2)
     mine, other_fold, other_model = (
-        PostgresCheckpoints(postgres.reader, projection, 2) for projection in (SPEED, OTHER_FOLD, LOCATIONS)
+        PostgresStateSnapshots(postgres.reader, projection, 2) for projection in (SPEED, OTHER_FOLD, LOCATIONS)
     )
     mine.keep([of(events[1], b"mine")], verified=True)
     for other in (other_fold, other_model):
         assert other.latest("anna", END) is other.at("anna", 2) is None
         assert versions(other, "anna") == []
         other.keep([of(events[1], b"other")], verified=False)
-    assert mine.at("anna", 2) == Kept(2, 2, b"mine", True)
+    assert mine.at("anna", 2) == StoredSnapshot(2, 2, b"mine", True)
 
 
 def test_a_checkpoint_of_another_grid_decides_nothing_on_this_one(postgres: PostgresWorld) -> None:
     """It speaks of the versions since *its* grid's last one: read on a wider grid, late events would be passed over."""
     events = recorded(postgres, "anna", 1, 2, 3, 4)
-    PostgresCheckpoints(postgres.reader, SPEED, 2).keep([of(events[1]), of(events[3])], verified=False)
-    wider = PostgresCheckpoints(postgres.reader, SPEED, 4)
+    PostgresStateSnapshots(postgres.reader, SPEED, 2).keep([of(events[1]), of(events[3])], verified=False)
+    wider = PostgresStateSnapshots(postgres.reader, SPEED, 4)
     assert wider.decided("anna", END, FAR) == []
     # The state itself is as good on any grid.
-    assert wider.latest("anna", END) == Kept(4, 4, b"state", False)
+    assert wider.latest("anna", END) == StoredSnapshot(4, 4, b"state", False)
     wider.keep([of(events[3])], verified=True)
-    assert wider.decided("anna", END, FAR) == [Stretch(0, 4, 4, True)]
+    assert wider.decided("anna", END, FAR) == [EventRange(0, 4, 4, True)]
 
 
 def test_keepers_that_meet_do_not_throw_each_other_out(postgres: PostgresWorld) -> None:
@@ -247,7 +247,7 @@ def test_keepers_that_meet_do_not_throw_each_other_out(postgres: PostgresWorld) 
 def test_a_discarded_event_takes_away_what_has_folded_it_under_any_fold(postgres: PostgresWorld) -> None:
     anna, ben = (recorded(postgres, key, 1, 2, 3) for key in ("anna", "ben"))
     own, other_fold, other_model = (
-        PostgresCheckpoints(postgres.reader, projection, 1) for projection in (SPEED, OTHER_FOLD, LOCATIONS)
+        PostgresStateSnapshots(postgres.reader, projection, 1) for projection in (SPEED, OTHER_FOLD, LOCATIONS)
     )
     for kept in (own, other_fold, other_model):
         kept.keep([of(event) for event in anna + ben], verified=True)
@@ -264,7 +264,7 @@ def test_those_of_a_fold_go_with_its_last_generation(postgres: PostgresWorld) ->
     generations.first(SPEED)
     generations.first(LOCATIONS)
     rebuilt = [generations.begin(OTHER_FOLD), generations.begin(OTHER_FOLD)]
-    kept = [PostgresCheckpoints(postgres.reader, projection, 1) for projection in (SPEED, OTHER_FOLD, LOCATIONS)]
+    kept = [PostgresStateSnapshots(postgres.reader, projection, 1) for projection in (SPEED, OTHER_FOLD, LOCATIONS)]
     for one in kept:
         one.keep([of(event)], verified=True)
 
@@ -281,9 +281,9 @@ def test_those_of_a_fold_go_with_its_last_generation(postgres: PostgresWorld) ->
 
 def test_a_server_that_is_away_is_a_port_error() -> None:
     engine = reader_engine("postgresql://nobody@127.0.0.1:1/nothing")
-    kept = PostgresCheckpoints(engine, SPEED)
+    kept = PostgresStateSnapshots(engine, SPEED)
     for act in (
-        lambda: kept.keep([Checkpoint("anna", 1, 1, b"", b"")], verified=False),
+        lambda: kept.keep([StateSnapshot("anna", 1, 1, b"", b"")], verified=False),
         lambda: kept.latest("anna", 1),
         lambda: kept.at("anna", 1),
         lambda: kept.decided("anna", 1, 1),
@@ -304,4 +304,4 @@ def test_a_refold_starts_at_the_last_verified_one_of_each_key_of_the_shard(world
     assert kept.starts(shard) == []
     kept.keep([of(events[1], b"2"), of(events[3], b"4"), of(others[1], b"o"), of(far[1], b"f")], verified=True)
     kept.keep([of(events[5], b"6")], verified=False)
-    assert kept.starts(shard) == [Start("anna", 4, 4, 4, b"4"), Start(other, 8, 2, 8, b"o")]
+    assert kept.starts(shard) == [ReplayStart("anna", 4, 4, 4, b"4"), ReplayStart(other, 8, 2, 8, b"o")]

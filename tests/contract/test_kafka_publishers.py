@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pytest
 
-from infrastructure.kafka.ports import OutRecord, Publisher, PublishError
+from infrastructure.kafka.ports import ProducerRecord, Publisher, PublishError
 from tests.support.kafka_clients import Clients, hand_over, out_records, publish_all, read
 from tests.support.waiting import eventually
 
@@ -25,7 +25,7 @@ def test_brings_key_value_and_headers_byte_for_byte(kafka: Clients) -> None:
     topic = kafka.new_topic(1)
     every_byte = bytes(range(256))
     headers = [("id", every_byte), ("empty", b""), ("twice", b"1"), ("twice", b"2"), ("höhe", "grüße".encode())]
-    publish_all(kafka.publisher(), 1, [OutRecord(topic, 0, every_byte, every_byte * 40, headers)])
+    publish_all(kafka.publisher(), 1, [ProducerRecord(topic, 0, every_byte, every_byte * 40, headers)])
     (record,) = read(kafka.topic(topic, "g"), 1)
     assert (record.topic, record.partition, record.offset) == (topic, 0, 0)
     assert (record.key, record.value, list(record.headers)) == (every_byte, every_byte * 40, headers)
@@ -84,7 +84,7 @@ def test_raises_a_failed_delivery_and_never_forgets_it(kafka: Clients) -> None:
     topic, publisher = kafka.new_topic(), kafka.publisher()
     publish_all(publisher, 1, out_records(topic, 8))
     with pytest.raises(PublishError):
-        _publish_and_wait(publisher, [OutRecord(topic, 4, b"", b"there are only 0, 1, 2 and 3", [])])
+        _publish_and_wait(publisher, [ProducerRecord(topic, 4, b"", b"there are only 0, 1, 2 and 3", [])])
     with pytest.raises(PublishError):
         publisher.publish(3, out_records(topic, 1))
     with pytest.raises(PublishError):
@@ -111,7 +111,7 @@ def test_closes_in_time_and_tells_what_is_left_when_the_broker_is_away(own_kafka
     assert time.monotonic() - started < 5.0
 
 
-def _publish_and_wait(publisher: Publisher, records: list[OutRecord]) -> None:
+def _publish_and_wait(publisher: Publisher, records: list[ProducerRecord]) -> None:
     def acknowledged() -> bool:
         # Whether a library tells at once or with the delivery is its own affair.
         return bool(publisher.acknowledged(0.1))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from projections.core.ports import PortUnavailable, Topic
+from projections.core.ports import PortUnavailable, RecordConsumer
 from tests.support.kafka_clients import Clients, await_partitions, out_records, publish_all, read
 from tests.support.waiting import eventually
 
@@ -158,12 +158,12 @@ def test_stays_empty_and_refuses_to_seek_to_the_end_while_the_broker_is_away(own
     assert time.monotonic() - started < 10.0
 
 
-def _shared(first: Topic, second: Topic) -> bool:
+def _shared(first: RecordConsumer, second: RecordConsumer) -> bool:
     return len(first.assignment()) == len(second.assignment()) == 2
 
 
 @contextmanager
-def polled(topic: Topic) -> Iterator[None]:
+def polled(topic: RecordConsumer) -> Iterator[None]:
     """Polled by a thread of its own, as every member of a group is in life: one that polls two in turn keeps each
     waiting while the other one joins."""
     done = threading.Event()

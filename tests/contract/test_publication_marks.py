@@ -8,25 +8,31 @@ import pytest
 
 from infrastructure.redis.connection import connect
 from infrastructure.redis.projection_sink import RedisSink
-from infrastructure.sinks.published_checkpoints import Mark, Marks, Move, RedisMarks, mark_key
+from infrastructure.sinks.published_checkpoints import (
+    CheckpointMove,
+    PublishedCheckpoint,
+    PublishedCheckpointStore,
+    RedisPublishedCheckpoints,
+    checkpoint_key,
+)
 from projections.core.ports import Fence, PortUnavailable
 from tests.support.memory_publication import MemoryMarks
 
-ONE = Mark(1, Fence("log", "one", 5, 50), "01a20821-edd6-7661-8432-308925e7977b")
+ONE = PublishedCheckpoint(1, Fence("log", "one", 5, 50), "01a20821-edd6-7661-8432-308925e7977b")
 TWO = ONE._replace(fence=ONE.fence._replace(seq=6, position=60))
 
 
 @pytest.fixture(params=["memory", "redis"])
-def marks(request: pytest.FixtureRequest) -> Iterator[Marks]:
+def marks(request: pytest.FixtureRequest) -> Iterator[PublishedCheckpointStore]:
     if request.param == "memory":
         yield MemoryMarks()
         return
     client = connect(request.getfixturevalue("redis_url"))
-    yield RedisMarks(client, "locations")
+    yield RedisPublishedCheckpoints(client, "locations")
     client.close()
 
 
-def test_there_are_none_at_first(marks: Marks) -> None:
+def test_there_are_none_at_first(marks: PublishedCheckpointStore) -> None:
     assert marks.read([0, 63]) == {}
     assert marks.read([]) == {}
     assert marks.move({}) == {}
@@ -34,41 +40,45 @@ def test_there_are_none_at_first(marks: Marks) -> None:
     marks.forget([0])
 
 
-def test_a_mark_moves_from_where_it_is_expected(marks: Marks) -> None:
-    assert marks.move({3: Move(None, ONE), 63: Move(None, TWO)}) == {3: True, 63: True}
+def test_a_mark_moves_from_where_it_is_expected(marks: PublishedCheckpointStore) -> None:
+    assert marks.move({3: CheckpointMove(None, ONE), 63: CheckpointMove(None, TWO)}) == {3: True, 63: True}
     assert marks.read([2, 3, 63]) == {3: ONE, 63: TWO}
-    assert marks.move({3: Move(ONE, TWO)}) == {3: True}
+    assert marks.move({3: CheckpointMove(ONE, TWO)}) == {3: True}
     assert marks.read([3]) == {3: TWO}
 
 
 @pytest.mark.parametrize(
     "expected", [None, TWO, ONE._replace(generation=2), ONE._replace(topic="another")], ids=lambda mark: str(mark)[:40]
 )
-def test_and_from_nowhere_else(marks: Marks, expected: Mark | None) -> None:
-    marks.move({3: Move(None, ONE)})
-    assert marks.move({3: Move(expected, TWO), 4: Move(None, TWO)}) == {3: False, 4: True}
+def test_and_from_nowhere_else(marks: PublishedCheckpointStore, expected: PublishedCheckpoint | None) -> None:
+    marks.move({3: CheckpointMove(None, ONE)})
+    assert marks.move({3: CheckpointMove(expected, TWO), 4: CheckpointMove(None, TWO)}) == {3: False, 4: True}
     assert marks.read([3, 4]) == {3: ONE, 4: TWO}
 
 
-def test_who_expects_a_mark_that_was_taken_away_has_lost(marks: Marks) -> None:
-    marks.move({3: Move(None, ONE), 4: Move(None, ONE)})
+def test_who_expects_a_mark_that_was_taken_away_has_lost(marks: PublishedCheckpointStore) -> None:
+    marks.move({3: CheckpointMove(None, ONE), 4: CheckpointMove(None, ONE)})
     marks.forget([3])
-    assert marks.move({3: Move(ONE, TWO)}) == {3: False}
+    assert marks.move({3: CheckpointMove(ONE, TWO)}) == {3: False}
     assert marks.read([3, 4]) == {4: ONE}
 
 
 def test_a_dropped_generation_leaves_the_mark_to_the_next_one(redis_url: str) -> None:
     client = connect(redis_url)
-    marks = RedisMarks(client, "locations")
-    marks.move({3: Move(None, ONE)})
+    marks = RedisPublishedCheckpoints(client, "locations")
+    marks.move({3: CheckpointMove(None, ONE)})
     RedisSink(client, "locations", 1).drop()
     assert marks.read([3]) == {3: ONE}
     client.close()
 
 
 def test_a_server_that_is_away_is_a_port_error() -> None:
-    marks = RedisMarks(connect("redis://127.0.0.1:1/0"), "locations")
-    for call in (lambda: marks.read([0]), lambda: marks.move({0: Move(None, ONE)}), lambda: marks.forget([0])):
+    marks = RedisPublishedCheckpoints(connect("redis://127.0.0.1:1/0"), "locations")
+    for call in (
+        lambda: marks.read([0]),
+        lambda: marks.move({0: CheckpointMove(None, ONE)}),
+        lambda: marks.forget([0]),
+    ):
         with pytest.raises(PortUnavailable):
             call()
 
@@ -78,9 +88,9 @@ def test_a_server_that_is_away_is_a_port_error() -> None:
 )
 def test_regression_a_garbled_mark_says_nothing_and_is_replaced(redis_url: str, garbled: bytes) -> None:
     client = connect(redis_url)
-    marks = RedisMarks(client, "locations")
-    client.set(mark_key("locations", 3), garbled)
+    marks = RedisPublishedCheckpoints(client, "locations")
+    client.set(checkpoint_key("locations", 3), garbled)
     assert marks.read([3]) == {}
     marks.forget([3])
-    assert marks.move({3: Move(None, ONE)}) == {3: True}
+    assert marks.move({3: CheckpointMove(None, ONE)}) == {3: True}
     client.close()

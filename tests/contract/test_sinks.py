@@ -12,13 +12,13 @@ from infrastructure.postgres.projection_sink import PostgresSink
 from infrastructure.postgres.schema import projection_fences
 from infrastructure.redis.connection import EvictingRedis, check_never_evicts, connect
 from infrastructure.redis.projection_sink import RedisSink
-from projections.core.ports import Fence, Parked, PortUnavailable, Refused, ShardWrite, Sink, Snapshot
+from projections.core.ports import Fence, ParkedEvent, PortUnavailable, ShardDump, ShardWrite, Sink, SinkRejected
 from projections.speed import SPEED
 from read_models.redis_keys import fence_key, parked_key
 from tests.support.memory_ports import MemorySink
 
 START = Fence("log-1", "one", 0, 0)
-PARKED = Parked(2, 20, 2, "GpsPing", "decode", "unreadable", 0)
+PARKED = ParkedEvent(2, 20, 2, "GpsPing", "decode", "unreadable", 0)
 
 
 @pytest.fixture(params=["memory", "redis", "postgres"])
@@ -115,7 +115,7 @@ def test_reset_drops_a_shard_by_the_same_compare_and_set(sink: Sink) -> None:
     assert sink.fences([3, 4]) == [new, at(2)]
 
 
-MARK = Parked(3, 30, 2, "GpsPing", "fold", 'ValueError: "ü"', 1_790_000_000_000)
+MARK = ParkedEvent(3, 30, 2, "GpsPing", "fold", 'ValueError: "ü"', 1_790_000_000_000)
 
 
 def test_a_mark_moves_with_the_fence_and_goes_with_it(sink: Sink) -> None:
@@ -136,22 +136,22 @@ def test_a_lost_write_parks_nothing(sink: Sink) -> None:
 
 
 def test_a_snapshot_is_all_of_one_shard_with_its_fence(sink: Sink) -> None:
-    assert sink.snapshot(3) == Snapshot(None, {}, {}, {})
+    assert sink.snapshot(3) == ShardDump(None, {}, {}, {})
     sink.apply([ShardWrite(3, None, at(3), {"a": b"\x00A", "ü b": b"B"}, parked={"c": MARK})])
     sink.apply([ShardWrite(4, None, at(1), {"d": b"D"})])
-    assert sink.snapshot(3) == Snapshot(at(3), {"a": b"\x00A", "ü b": b"B"}, {}, {"c": MARK})
+    assert sink.snapshot(3) == ShardDump(at(3), {"a": b"\x00A", "ü b": b"B"}, {}, {"c": MARK})
 
 
 def test_reset_takes_the_marks_off_too(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(3), {"a": b"A"}, parked={"c": MARK})])
     assert sink.reset(3, at(3), at(0)._replace(incarnation="two"))
-    assert sink.snapshot(3) == Snapshot(at(0)._replace(incarnation="two"), {}, {}, {})
+    assert sink.snapshot(3) == ShardDump(at(0)._replace(incarnation="two"), {}, {}, {})
 
 
 BEGUN = Fence("log-1", "refold", 0, 0)
 
 
-def refolded(sink: Sink, shard: int, upto: Fence, states: dict[str, bytes], parked: dict[str, Parked]) -> Fence:
+def refolded(sink: Sink, shard: int, upto: Fence, states: dict[str, bytes], parked: dict[str, ParkedEvent]) -> Fence:
     """Refold beside: begun, and brought to ``upto``."""
     beside = sink.beside()
     assert beside.reset(shard, None, BEGUN)
@@ -164,12 +164,12 @@ def test_what_lies_beside_is_seen_only_after_its_promotion(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old", "gone": b"G"}, parked={"p": MARK})])
     sink.apply([ShardWrite(4, None, at(7), {"d": b"D"})])
     new = refolded(sink, 3, at(1), {"a": b"new", "b": b"B"}, {"c": MARK})
-    assert sink.snapshot(3) == Snapshot(at(2), {"a": b"old", "gone": b"G"}, {}, {"p": MARK})
-    assert sink.beside().snapshot(3) == Snapshot(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
+    assert sink.snapshot(3) == ShardDump(at(2), {"a": b"old", "gone": b"G"}, {}, {"p": MARK})
+    assert sink.beside().snapshot(3) == ShardDump(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
     assert sink.promote(3, at(2), new)
-    assert sink.snapshot(3) == Snapshot(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
-    assert sink.snapshot(4) == Snapshot(at(7), {"d": b"D"}, {}, {})
-    assert sink.beside().snapshot(3) == Snapshot(None, {}, {}, {})
+    assert sink.snapshot(3) == ShardDump(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
+    assert sink.snapshot(4) == ShardDump(at(7), {"d": b"D"}, {}, {})
+    assert sink.beside().snapshot(3) == ShardDump(None, {}, {}, {})
     # It goes on from there by the usual rule, and a worker that holds the old fence has lost.
     assert sink.apply([ShardWrite(3, at(2), at(3), {})]) == [False]
     assert sink.apply([ShardWrite(3, new, at(3)._replace(incarnation="refold"), {"a": b"A3"})]) == [True]
@@ -181,17 +181,17 @@ def test_invariant_4_a_promotion_needs_both_fences_as_they_were(sink: Sink) -> N
     new = refolded(sink, 3, at(1), {"a": b"new"}, {})
     for expected, beside in ((at(1), new), (at(2)._replace(event="x"), new), (at(2), BEGUN), (new, at(2))):
         assert not sink.promote(3, expected, beside)
-    assert sink.snapshot(3) == Snapshot(at(2), {"a": b"old"}, {}, {})
+    assert sink.snapshot(3) == ShardDump(at(2), {"a": b"old"}, {}, {})
     assert sink.promote(3, at(2), new)
     assert not sink.promote(3, at(2), new)
-    assert sink.snapshot(3) == Snapshot(new, {"a": b"new"}, {}, {})
+    assert sink.snapshot(3) == ShardDump(new, {"a": b"new"}, {}, {})
 
 
 def test_an_empty_refold_is_promoted_too(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old"}, parked={"p": MARK})])
     assert sink.beside().reset(3, None, BEGUN)
     assert sink.promote(3, at(2), BEGUN)
-    assert sink.snapshot(3) == Snapshot(BEGUN, {}, {}, {})
+    assert sink.snapshot(3) == ShardDump(BEGUN, {}, {}, {})
 
 
 def test_a_refold_that_is_abandoned_leaves_nothing_beside(sink: Sink) -> None:
@@ -199,8 +199,8 @@ def test_a_refold_that_is_abandoned_leaves_nothing_beside(sink: Sink) -> None:
     refolded(sink, 3, at(1), {"a": b"new"}, {"c": MARK})
     new = refolded(sink, 4, at(1), {"x": b"new"}, {})
     sink.abandon([3])
-    assert sink.snapshot(3) == Snapshot(at(2), {"a": b"old"}, {}, {})
-    assert sink.beside().snapshot(3) == Snapshot(None, {}, {}, {})
+    assert sink.snapshot(3) == ShardDump(at(2), {"a": b"old"}, {}, {})
+    assert sink.beside().snapshot(3) == ShardDump(None, {}, {}, {})
     assert sink.beside().fences([3, 4]) == [None, new]
 
 
@@ -208,8 +208,8 @@ def test_drop_takes_what_lies_beside(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old"})])
     refolded(sink, 3, at(1), {"a": b"new"}, {"c": MARK})
     sink.drop()
-    assert sink.snapshot(3) == Snapshot(None, {}, {}, {})
-    assert sink.beside().snapshot(3) == Snapshot(None, {}, {}, {})
+    assert sink.snapshot(3) == ShardDump(None, {}, {}, {})
+    assert sink.beside().snapshot(3) == ShardDump(None, {}, {}, {})
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_drop_leaves_nothing(sink: Sink) -> None:
     sink.apply([ShardWrite(s, None, at(3), {"a": b"A"}, parked={"c": MARK}) for s in (0, 63)])
     sink.drop()
     assert sink.fences([0, 63]) == [None, None]
-    assert sink.snapshot(63) == Snapshot(None, {}, {}, {})
+    assert sink.snapshot(63) == ShardDump(None, {}, {}, {})
 
 
 def test_generations_do_not_see_each_other(redis_url: str) -> None:
@@ -273,7 +273,7 @@ def test_regression_a_key_of_another_type_and_a_damaged_mark_are_no_server_that_
         lambda: sink.apply([ShardWrite(3, None, at(1), {"a": b"A"})]),
         lambda: sink.parked([4]),
     ):
-        with pytest.raises(Refused):
+        with pytest.raises(SinkRejected):
             ask()
     client.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from infrastructure.embedded.pid_file import Recorded
+from infrastructure.embedded.pid_file import RecordedProcess
 from tests.support.ridelog import Ridelog
 from tests.support.serving import ROOT, all_gone
 from tests.support.waiting import eventually
@@ -30,12 +30,12 @@ def start_demo(data_dir: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def processes(data_dir: Path) -> dict[str, Recorded]:
-    entries = msgspec.json.decode((data_dir / "pids.json").read_bytes(), type=list[Recorded])
+def processes(data_dir: Path) -> dict[str, RecordedProcess]:
+    entries = msgspec.json.decode((data_dir / "pids.json").read_bytes(), type=list[RecordedProcess])
     return {entry.name: entry for entry in entries}
 
 
-def wait_running(demo: subprocess.Popen[str], data_dir: Path) -> dict[str, Recorded]:
+def wait_running(demo: subprocess.Popen[str], data_dir: Path) -> dict[str, RecordedProcess]:
     eventually((data_dir / "run.json").exists, within_s=60, what="the demo's serve runs")
     assert demo.poll() is None
     return processes(data_dir)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from infrastructure.embedded.process_identity import start_mark
+from infrastructure.embedded.process_identity import process_start_id
 from tests.support.ridelog import Ridelog
 from tests.support.ridelog import ridelog as running
 from tests.support.waiting import eventually
@@ -103,6 +103,6 @@ def test_regression_not_ready_from_the_moment_a_stage_is_killed(ridelog: Ridelog
     eventually(lambda: ridelog.http.get("/health/ready").status_code == 200, within_s=60, what="it is ready")
     pid = ridelog.processes()["projections-speed"].pid
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: start_mark(pid) is None, every_s=0.01, what="it has ended")
+    eventually(lambda: process_start_id(pid) is None, every_s=0.01, what="it has ended")
     assert ridelog.http.get("/health/ready").status_code == 503
     eventually(lambda: ridelog.http.get("/health/ready").status_code == 200, within_s=60, what="it is ready again")

@@ -13,7 +13,7 @@ import pytest
 from infrastructure.postgres.migrations import upgrade
 from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
-from infrastructure.status.lines import Line
+from infrastructure.status.lines import StatusLine
 from tests.support.accounting import account_for
 from tests.support.restorable import Restorable, identities, pings, restorable
 from tests.support.ridelog import Ridelog, ridelog
@@ -40,7 +40,7 @@ def post(one: Ridelog, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return body
 
 
-def status(servers: dict[str, str]) -> dict[str, Line]:
+def status(servers: dict[str, str]) -> dict[str, StatusLine]:
     return {line.stage: line for line in collect(Settings(**servers)).stages}  # type: ignore[arg-type]
 
 

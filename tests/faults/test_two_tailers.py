@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
-from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.cdc.relay_checkpoint import RelayCheckpointStore
 from infrastructure.observability.stage_reports import STANDBY, read_stages
 from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
@@ -87,7 +87,7 @@ def test_a_polling_standby_takes_over_from_one_that_is_killed(
 
 def mark_at_least(settings: Settings, engine: Engine, least: int) -> int:
     """The mark that the killed tailers have left: at least so high, and of events that are recorded."""
-    mark = Marks(engine, settings.slot_name).read()
+    mark = RelayCheckpointStore(engine, settings.slot_name).read()
     assert mark is not None
     assert least <= mark.position <= head_of(engine)
     return mark.position

@@ -15,7 +15,7 @@ from infrastructure.embedded.postgres import Postgres
 from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.operations.parity_monitor import EVENTS_OF_A_KEY, Auditor
+from infrastructure.operations.parity_monitor import EVENTS_OF_A_KEY, ParityMonitor
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.served_reads import PostgresServedReads, add
@@ -27,7 +27,7 @@ from projections.digest.digest import view_digest
 from projections.parity.served_reads import ServedRead
 from projections.speed import SPEED
 from read_models.speed.view import VIEW
-from read_models.view import Limits, body_of
+from read_models.view import ViewLimits, body_of
 from tests.support.waiting import eventually
 
 START_MS = 1_790_000_000_000
@@ -59,9 +59,9 @@ def ride(settings: Settings, engine: Engine, rider: str, pings: int) -> None:
     writer.dispose()
     logged = PostgresArchive(engine).key_range("Rider", rider, 0, pings, None)
     state = Fold(SPEED, codec.decode, lambda: 0).run(logged, lambda _: None, (), ()).states[rider]
-    row = VIEW.row(rider, VIEW.features(state), START_MS, Limits(), True)
+    row = VIEW.row(rider, VIEW.features(state), START_MS, ViewLimits(), True)
     body = body_of(row | {"generation": 1})
-    read = ServedRead(rider, 1, pings, logged[-1].position, START_MS, Limits(), True, body)
+    read = ServedRead(rider, 1, pings, logged[-1].position, START_MS, ViewLimits(), True, body)
     assert add(engine, "speed", view_digest(SPEED), [read]) == 1
 
 
@@ -70,7 +70,7 @@ def test_a_long_key_is_audited_in_rounds_and_none_of_its_events_is_folded_twice(
 ) -> None:
     ride(settings, engine, "anna", PINGS)
     ride(settings, engine, "zoe", 3)
-    auditor = Auditor(settings, SPEED)
+    auditor = ParityMonitor(settings, SPEED)
     rounds = [auditor.round() for _ in range(4)]
     assert [found.totals["equal"] for found in rounds] == [1, 0, 1, 0]
     assert [found.events for found in rounds] == [EVENTS_OF_A_KEY + 3, EVENTS_OF_A_KEY, 700, 0]
@@ -81,7 +81,7 @@ def test_a_long_key_is_audited_in_rounds_and_none_of_its_events_is_folded_twice(
 def test_a_database_that_goes_away_is_waited_out(
     settings: Settings, engine: Engine, migrated_postgres: Postgres
 ) -> None:
-    auditor = Auditor(settings, SPEED, every_s=0.05)
+    auditor = ParityMonitor(settings, SPEED, every_s=0.05)
     auditor.round()
     migrated_postgres.stop()
     with pytest.raises(PortUnavailable):
@@ -100,7 +100,7 @@ def test_a_damaged_answer_stays_on_record_until_another_generation_is_served(
     ride(settings, engine, "anna", 10)
     with engine.begin() as connection:
         connection.execute(text("UPDATE served_reads SET body = set_bit(body, 200, 1 - get_bit(body, 200))"))
-    auditor = Auditor(settings, SPEED)
+    auditor = ParityMonitor(settings, SPEED)
     found = auditor.round()
     auditor.stop()
     assert (found.totals["different"], found.generations) == (1, {1})

@@ -20,7 +20,7 @@ from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import writer_engine
 from infrastructure.postgres.migrations import revision, upgrade
-from projections.core.fences import Trust, digest_of, look
+from projections.core.fences import FenceStatus, check_fences, digest_of
 from projections.core.ports import Fence
 from tests.integration.test_event_log import contiguous
 from tests.support.log_events import events_of
@@ -82,8 +82,8 @@ def record(engine: Engine, first: int, count: int, payload: bytes = b"x") -> Fen
     return Fence(str(head.log_id), "one", last.seq, last.position, digest_of(last))
 
 
-def trust(engine: Engine, fence: Fence, shard: int) -> Trust:
-    return look(PostgresLog(engine), "Rider", {shard: fence}).trust[shard]
+def trust(engine: Engine, fence: Fence, shard: int) -> FenceStatus:
+    return check_fences(PostgresLog(engine), "Rider", {shard: fence}).trust[shard]
 
 
 @pytest.mark.parametrize("way", ["pg_dump", "pg_basebackup"])
@@ -112,9 +112,9 @@ def test_a_backup_restores_the_log_and_its_numbers_and_fences_tell_it(installed:
     engine = writer_engine(installed.url(database))
     assert revision(installed.url(database)).is_current
     assert contiguous(engine) == 40
-    assert (trust(engine, of_backup, shard), trust(engine, of_lost, shard)) == (Trust.GOOD, Trust.AHEAD)
+    assert (trust(engine, of_backup, shard), trust(engine, of_lost, shard)) == (FenceStatus.GOOD, FenceStatus.AHEAD)
     # The numbers go on without a hole, and the log is still itself.
     record(engine, 41, 25, b"others")
     assert contiguous(engine) == 65
-    assert (trust(engine, of_backup, shard), trust(engine, of_lost, shard)) == (Trust.GOOD, Trust.REWRITTEN)
+    assert (trust(engine, of_backup, shard), trust(engine, of_lost, shard)) == (FenceStatus.GOOD, FenceStatus.REWRITTEN)
     engine.dispose()

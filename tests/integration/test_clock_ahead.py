@@ -15,7 +15,7 @@ from domain.events.contracts import Codec, LocalSchemaIds
 from domain.riders.application import Riders
 from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
 from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.event_store.log_head import Head, read_head
+from infrastructure.event_store.log_head import LogHeadRow, read_head
 from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.http.errors import HANDLERS
@@ -39,7 +39,7 @@ def engine(postgres_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def head_of(engine: Engine) -> Head:
+def head_of(engine: Engine) -> LogHeadRow:
     with engine.connect() as connection:
         return read_head(connection)
 

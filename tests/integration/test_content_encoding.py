@@ -15,7 +15,7 @@ import pytest
 
 from domain.gps_ping import GpsPing
 from domain.riders.application import PingOutcome
-from infrastructure.http.application import Parts, build
+from infrastructure.http.application import ApiParts, build
 from infrastructure.http.content_coding import MAX_GZIP_MEMBERS
 from infrastructure.settings.settings import Settings
 from tests.support.http_server import served
@@ -39,7 +39,7 @@ async def nothing() -> None:
 @pytest.fixture(scope="module")
 def http() -> Iterator[httpx.Client]:
     absent = cast("Any", None)  # no test here reads a speed
-    application = build(Settings(), Parts(submit, absent, absent, lambda: None, lambda _read: None, {}, nothing))
+    application = build(Settings(), ApiParts(submit, absent, absent, lambda: None, lambda _read: None, {}, nothing))
     with served(application) as url, httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
         yield client
 

@@ -14,8 +14,8 @@ import pytest
 
 from infrastructure.client.client import server_url
 from infrastructure.embedded.data_dir import DataDir, RunInfo, read_run_info
-from infrastructure.embedded.pid_file import Pids, Recorded
-from infrastructure.embedded.process_identity import start_mark
+from infrastructure.embedded.pid_file import PidFile, RecordedProcess
+from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.errors import UserError
 
 
@@ -28,7 +28,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def leave(data_dir: Path, *entries: Recorded) -> None:
+def leave(data_dir: Path, *entries: RecordedProcess) -> None:
     """What a killed supervisor leaves."""
     (data_dir / "pids.json").write_bytes(msgspec.json.encode(entries))
 
@@ -51,8 +51,8 @@ def test_the_directories_made_above_it_are_closed_to_others_too(tmp_path: Path) 
 
 
 def test_a_stale_process_is_ended(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
-    leave(tmp_path, Recorded("api", sleeper.pid, start_mark(sleeper.pid) or ""))
-    assert Pids(tmp_path).end_stale() == ["api"]
+    leave(tmp_path, RecordedProcess("api", sleeper.pid, process_start_id(sleeper.pid) or ""))
+    assert PidFile(tmp_path).end_stale() == ["api"]
     assert sleeper.wait(5) == -SIGTERM
     assert not (tmp_path / "pids.json").exists()
 
@@ -63,8 +63,8 @@ def test_a_stale_process_that_ignores_the_gentle_signal_is_killed(tmp_path: Path
     try:
         assert deaf.stdout is not None
         deaf.stdout.readline()
-        leave(tmp_path, Recorded("api", deaf.pid, start_mark(deaf.pid) or ""))
-        assert Pids(tmp_path).end_stale(patience_s=0.2) == ["api"]
+        leave(tmp_path, RecordedProcess("api", deaf.pid, process_start_id(deaf.pid) or ""))
+        assert PidFile(tmp_path).end_stale(patience_s=0.2) == ["api"]
         assert deaf.wait(5) == -9
     finally:
         deaf.kill()
@@ -72,22 +72,22 @@ def test_a_stale_process_that_ignores_the_gentle_signal_is_killed(tmp_path: Path
 
 
 def test_a_process_that_merely_reuses_the_pid_is_left_alone(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
-    leave(tmp_path, Recorded("api", sleeper.pid, "boot:1"))
-    assert Pids(tmp_path).end_stale() == []
+    leave(tmp_path, RecordedProcess("api", sleeper.pid, "boot:1"))
+    assert PidFile(tmp_path).end_stale() == []
     assert sleeper.poll() is None
 
 
 @pytest.mark.parametrize("left", [b"", b"{", b'[{"name": 1}]'])
 def test_a_damaged_list_is_ignored(tmp_path: Path, left: bytes) -> None:
     (tmp_path / "pids.json").write_bytes(left)
-    assert Pids(tmp_path).end_stale() == []
+    assert PidFile(tmp_path).end_stale() == []
 
 
 def test_an_ended_process_has_no_mark_even_before_it_is_reaped(sleeper: subprocess.Popen[bytes]) -> None:
-    assert start_mark(sleeper.pid) is not None
+    assert process_start_id(sleeper.pid) is not None
     sleeper.kill()
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
-    assert start_mark(sleeper.pid) is None
+    assert process_start_id(sleeper.pid) is None
 
 
 def info(pid: int, mark: str) -> RunInfo:
@@ -104,7 +104,7 @@ def info(pid: int, mark: str) -> RunInfo:
 
 
 def test_what_runs_is_published_for_its_owner_alone_and_withdrawn(tmp_path: Path) -> None:
-    running = info(os.getpid(), start_mark(os.getpid()) or "")
+    running = info(os.getpid(), process_start_id(os.getpid()) or "")
     with DataDir(tmp_path) as data_dir:
         data_dir.write_run_info(running)
         assert read_run_info(tmp_path) == running
@@ -157,7 +157,7 @@ def test_what_another_user_can_have_written_is_not_trusted_with_a_token(tmp_path
     folder = tmp_path / "data"
     folder.mkdir(mode=0o755)
     file = folder / "run.json"
-    file.write_bytes(msgspec.json.encode(info(os.getpid(), start_mark(os.getpid()) or "")))
+    file.write_bytes(msgspec.json.encode(info(os.getpid(), process_start_id(os.getpid()) or "")))
     file.chmod(0o644)
     assert server_url(None, folder) == "x", "as old versions left it"
     if what in {"directory", "file"} and os.geteuid() != 0:

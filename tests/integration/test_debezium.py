@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
-from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.cdc.relay_checkpoint import RelayCheckpointStore
 from infrastructure.cdc.replication_slot import slot_state
 from infrastructure.cdc.wal_relay import ensure_slot
 from infrastructure.embedded.postgres import Postgres
@@ -196,7 +196,7 @@ def tail(settings: Settings, engine: Engine, position: int) -> None:
 
 def marked(settings: Settings, engine: Engine) -> int:
     """The mark, once the slot was told something too; else 0."""
-    mark = Marks(engine, settings.slot_name).read()
+    mark = RelayCheckpointStore(engine, settings.slot_name).read()
     return mark.position if mark is not None and mark.confirmed_lsn else 0
 
 

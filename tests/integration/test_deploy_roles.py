@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from infrastructure.cdc.replication_slot import drop_slot, ensure_publication, make_slot
+from infrastructure.cdc.replication_slot import create_slot, drop_slot, ensure_publication
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.postgres_cluster import make_database
 from infrastructure.event_store.recorder import EventRecorder
@@ -92,7 +92,7 @@ def test_the_owner_migrates_and_appends_and_the_tailers_role_alone_makes_a_slot(
     ensure_publication(owner, "ridelog")
     slot = f"{deployed.name}_slot"
     with pytest.raises(ProgrammingError, match="permission denied to use replication slots"):
-        make_slot(owner, slot)
+        create_slot(owner, slot)
     owner.dispose()
 
     deployed.role(TAILER)
@@ -100,7 +100,7 @@ def test_the_owner_migrates_and_appends_and_the_tailers_role_alone_makes_a_slot(
     try:
         ensure_publication(tailer, "ridelog")
         ensure_publication(tailer, "another")
-        make_slot(tailer, slot)
+        create_slot(tailer, slot)
         drop_slot(tailer, slot)
         with tailer.connect() as connection:
             assert connection.execute(text("SELECT count(*) FROM events")).scalar_one() == 12

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infrastructure.embedded.pid_file import Recorded
+from infrastructure.embedded.pid_file import RecordedProcess
 from infrastructure.postgres import migrations
 from tests.support.command_line import run_here
 from tests.support.ridelog import Ridelog, ridelog
@@ -55,7 +55,7 @@ def postgres_is(serve: Ridelog) -> str:
     return str(serve.http.get("/health/ready").json()["stages"]["postgres"])
 
 
-def assert_everything_goes_on(serve: Ridelog, server: TcpPostgres, before: Mapping[str, Recorded]) -> None:
+def assert_everything_goes_on(serve: Ridelog, server: TcpPostgres, before: Mapping[str, RecordedProcess]) -> None:
     """Ingest records, the tailer publishes and every projection folds it, in the processes that ran before."""
     answer = eventually(
         lambda: found if (found := post(serve)).status_code == 200 else None, within_s=60, what="ingest"

@@ -14,18 +14,18 @@ from sqlalchemy import Engine, event, text
 from domain.identifiers import aggregate_id, shard_of
 from infrastructure.embedded.server import free_port
 from infrastructure.event_store.aggregates import LogEvent
-from infrastructure.event_store.log_head import Head, read_head
+from infrastructure.event_store.log_head import LogHeadRow, read_head
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import lag as freshness
 from infrastructure.observability import metrics
-from infrastructure.observability.lag import HeadWatch, before_commit, delay_of_position, delay_of_shards
-from infrastructure.observability.stage_reports import PLACED, Progress, StageReporter, newest, read_stages
+from infrastructure.observability.lag import HeadWatch, delay_of_position, delay_of_shards, ingest_delays
+from infrastructure.observability.stage_reports import POSITIONED, StageProgress, StageReporter, newest, read_stages
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.redis.connection import connect
 from infrastructure.redis.projection_sink import RedisSink
-from infrastructure.status.pipeline_monitor import KNOWN_FOR_S, PipelineWatch
+from infrastructure.status.pipeline_monitor import KNOWN_FOR_S, PipelineMonitor
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import Fence, ShardWrite
 from tests.support.reported import insert_report
@@ -46,7 +46,9 @@ def engine(postgres_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def record(engine: Engine, rider: str, first: int, count: int, age_s: float, partition_rows: int = 10_000) -> Head:
+def record(
+    engine: Engine, rider: str, first: int, count: int, age_s: float, partition_rows: int = 10_000
+) -> LogHeadRow:
     """Events of ``rider`` that were recorded ``age_s`` seconds ago; the head after them."""
     recorder = EventRecorder(engine, partition_rows=partition_rows, clock=lambda: now_ms() - round(age_s * 1000))
     recorder.insert_events(
@@ -95,14 +97,14 @@ def test_the_question_touches_no_partition_of_the_past_and_reads_none_whole(engi
 
 def test_pings_without_a_time_of_reception_are_pings_all_the_same(engine: Engine) -> None:
     with engine.connect() as connection:
-        assert before_commit(connection, 0, lambda _: {}) is None
+        assert ingest_delays(connection, 0, lambda _: {}) is None
     head = record(engine, ANNA, 1, 3, 0)
     with engine.connect() as connection:
-        unknown = before_commit(connection, head.position, lambda _: {"received_timestamp_ms": 0})
+        unknown = ingest_delays(connection, head.position, lambda _: {"received_timestamp_ms": 0})
         assert unknown is not None
         assert (unknown.device, unknown.ingest) == (None, None)
         assert now_ms() - unknown.newest_ms < 30_000
-        known = before_commit(connection, head.position, lambda _: {"received_timestamp_ms": now_ms() - 2_000})
+        known = ingest_delays(connection, head.position, lambda _: {"received_timestamp_ms": now_ms() - 2_000})
         assert known is not None
         assert known.ingest is not None
         assert known.ingest.median == pytest.approx(2.0, abs=1.5)
@@ -117,7 +119,7 @@ class Watched:
         for projection in PROJECTIONS.values():
             PostgresGenerations(self.engine).first(projection)
         self.now = 0.0
-        self.watch = PipelineWatch(
+        self.watch = PipelineMonitor(
             self.engine, self.client, GroupCommit(lambda pings: []), TARGET_MS, None, lambda: self.now
         )
 
@@ -140,8 +142,8 @@ def test_regression_a_stage_that_says_nothing_is_late_all_the_same(
     record(engine, ANNA, 1, 3, 40)
     assert watched.watch.delay_ms("speed") is None
     # The last word of a worker that was stopped: all is well.
-    StageReporter(watched.engine, "speed").report(Progress(position=3))
-    StageReporter(watched.engine, "tailer").report(Progress(position=placed, detail={PLACED: True}))
+    StageReporter(watched.engine, "speed").report(StageProgress(position=3))
+    StageReporter(watched.engine, "tailer").report(StageProgress(position=placed, detail={POSITIONED: True}))
     watched.watch.look()
     for stage in ("speed", "tailer"):
         assert watched.watch.delay_ms(stage) == pytest.approx(40_000, abs=5_000)
@@ -157,7 +159,7 @@ def test_regression_a_stage_that_says_nothing_is_late_all_the_same(
 def test_regression_a_log_whose_clock_is_ahead_hides_no_delay(engine: Engine, watched: Watched) -> None:
     """By the times of recording nothing waits: they are in the future."""
     head = record(engine, ANNA, 1, 3, -240)
-    StageReporter(watched.engine, "tailer").report(Progress(position=1, detail={PLACED: True}))
+    StageReporter(watched.engine, "tailer").report(StageProgress(position=1, detail={POSITIONED: True}))
     with engine.connect() as connection:
         assert delay_of_position(connection, 1) is None
         fences = {SHARD[ANNA]: Fence("l", "i", 1, 1)}
@@ -171,7 +173,7 @@ def test_regression_a_log_whose_clock_is_ahead_hides_no_delay(engine: Engine, wa
             assert watched.late(stage) == 1.0
     # What came later is not as late.
     record(engine, ANNA, 4, 1, -240)
-    StageReporter(watched.engine, "tailer").report(Progress(position=3, detail={PLACED: True}))
+    StageReporter(watched.engine, "tailer").report(StageProgress(position=3, detail={POSITIONED: True}))
     watched.watch.look()
     watched.now = 101.0
     watched.watch.look()
@@ -191,7 +193,7 @@ def test_a_watch_tells_how_long_it_has_seen_a_position() -> None:
 
 def test_a_tailer_that_does_not_know_its_place_is_not_judged_by_it(engine: Engine, watched: Watched) -> None:
     record(engine, ANNA, 1, 3, 40)
-    StageReporter(watched.engine, "tailer").report(Progress())
+    StageReporter(watched.engine, "tailer").report(StageProgress())
     watched.watch.look()
     assert watched.watch.delay_ms("tailer") is None
 
@@ -205,7 +207,7 @@ def test_regression_what_was_seen_long_ago_is_not_known(engine: Engine, watched:
 
 def test_a_stage_whose_store_is_away_is_not_known_and_the_others_are(watched: Watched) -> None:
     nobody = connect(f"redis://127.0.0.1:{free_port()}")
-    watch = PipelineWatch(watched.engine, nobody, GroupCommit(lambda pings: []), TARGET_MS)
+    watch = PipelineMonitor(watched.engine, nobody, GroupCommit(lambda pings: []), TARGET_MS)
     watch.look()
     assert (watch.delay_ms("speed"), watch.delay_ms("analytics")) == (None, 0)
 
@@ -224,7 +226,7 @@ def test_generations_are_read_once_a_look_however_many_projections_there_are(wat
 
 
 def test_what_a_stage_reports_as_stuck_and_a_generation_that_is_no_more(engine: Engine, watched: Watched) -> None:
-    StageReporter(watched.engine, "speed").report(Progress(state="hangs: no sign of life for 31 s"))
+    StageReporter(watched.engine, "speed").report(StageProgress(state="hangs: no sign of life for 31 s"))
     metrics.STAGE_LATE.labels("speed@2").set(1)
     with engine.begin() as connection:
         insert_report(connection, "speed@2", "h:1", 3600)

@@ -10,7 +10,7 @@ import pytest
 
 from domain.gps_ping import GpsPing
 from domain.riders.application import PingOutcome
-from infrastructure.http.application import Parts, build
+from infrastructure.http.application import ApiParts, build
 from infrastructure.settings.settings import Settings
 from tests.support.http_server import served
 
@@ -31,7 +31,7 @@ def serving(**settings: str) -> Iterator[str]:
     recorded.clear()
     # No test here reads a speed.
     absent = cast("Any", None)
-    parts = Parts(submit, absent, absent, lambda: None, lambda read: None, {}, nothing)
+    parts = ApiParts(submit, absent, absent, lambda: None, lambda read: None, {}, nothing)
     with served(build(Settings(**cast("Any", settings)), parts)) as url:
         yield url
 

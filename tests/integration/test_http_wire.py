@@ -18,13 +18,13 @@ from litestar.response import Stream
 
 from domain.gps_ping import GpsPing
 from domain.riders.application import PingOutcome
-from infrastructure.http.application import Parts, build
+from infrastructure.http.application import ApiParts, build
 from infrastructure.http_server.connections import (
     OVERFLOW_CONNECTIONS,
     RESERVED_FILES,
     ConnectionLimits,
     Connections,
-    Place,
+    ConnectionSlot,
     connections_within,
 )
 from infrastructure.settings.settings import Settings
@@ -48,7 +48,7 @@ async def nothing() -> None:
 def api(*more: Any) -> Litestar:
     """The API with further routes, and an event store that records everything at once."""
     absent = cast("Any", None)  # no test here reads a speed
-    application = build(Settings(), Parts(submit, absent, absent, lambda: None, lambda _read: None, {}, nothing))
+    application = build(Settings(), ApiParts(submit, absent, absent, lambda: None, lambda _read: None, {}, nothing))
     for route in more:
         application.register(route)
     return application
@@ -252,17 +252,17 @@ def test_the_longest_idle_connection_makes_room_and_a_busy_one_never() -> None:
     now = 100.0
     one = Connections(ConnectionLimits(max_connections=2, evict_after_s=1.0), clock=lambda: now)
     first, second, third = Idle(), Idle(), Idle()
-    assert [one.enter(first, 1), one.enter(second, 2)] == [Place.SERVED] * 2
+    assert [one.enter(first, 1), one.enter(second, 2)] == [ConnectionSlot.SERVED] * 2
     one.set_busy(first)
-    assert one.enter(third, 3) is Place.REFUSED, "the second is not idle for so long"
+    assert one.enter(third, 3) is ConnectionSlot.REFUSED, "the second is not idle for so long"
     now += 1.0
-    assert one.enter(third, 3) is Place.SERVED
+    assert one.enter(third, 3) is ConnectionSlot.SERVED
     assert (first.evicted, second.evicted) == (False, True)
     one.set_idle(first)
     now += 0.5
     one.set_idle(third)
     now += 0.5
-    assert one.enter(second, 3) is Place.SERVED
+    assert one.enter(second, 3) is ConnectionSlot.SERVED
     assert (first.evicted, third.evicted) == (True, False)
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from infrastructure.kafka.admin import TopicError, ensure_topics, last_records
 from infrastructure.kafka.clients import consumer, publisher
-from infrastructure.kafka.ports import OutRecord
-from projections.core.ports import Record
+from infrastructure.kafka.ports import ProducerRecord
+from projections.core.ports import ConsumerRecord
 from tests.support.secured_kafka import PASSWORD, USER, SecuredNode
 from tests.support.servers import running
 
@@ -43,7 +43,7 @@ def there_and_back(bootstrap: str, library: str) -> None:
     topic = f"t-{uuid.uuid4().hex}"
     ensure_topics(bootstrap, [topic], 1)
     event_id = str(uuid.uuid4())
-    sent = OutRecord(topic, 0, b"anna", b"value", [("position", b"7"), ("id", event_id.encode())])
+    sent = ProducerRecord(topic, 0, b"anna", b"value", [("position", b"7"), ("id", event_id.encode())])
     deadline = time.monotonic() + 60
     with closing(publisher(library, bootstrap)) as out:
         taken = 0
@@ -53,7 +53,7 @@ def there_and_back(bootstrap: str, library: str) -> None:
         while time.monotonic() < deadline and not out.acknowledged(0.5):
             pass
         assert out.in_flight() == 0
-    got: list[Record] = []
+    got: list[ConsumerRecord] = []
     with closing(consumer(library, bootstrap, topic, topic)) as coming:
         while not got and time.monotonic() < deadline:
             got = coming.poll(10, 0.5)

@@ -6,7 +6,7 @@ import pytest
 
 from infrastructure.kafka.admin import admin, ensure_topics
 from infrastructure.kafka.clients import consumer
-from infrastructure.kafka.kafka_python_consumer import KafkaPythonTopic
+from infrastructure.kafka.kafka_python_consumer import KafkaPythonConsumer
 from tests.support.waiting import eventually
 
 
@@ -34,7 +34,7 @@ def test_regression_a_join_that_outlasts_a_poll_is_not_forgotten(apache_bootstra
     """kafka-python forgot it when it had been begun because the topic had changed, and never held anything again."""
     topic = f"{topic_prefix}pings"
     ensure_topics(apache_bootstrap, [topic], 2)
-    member = KafkaPythonTopic(apache_bootstrap, topic, topic_prefix, overrides={"metadata_max_age_ms": 200})
+    member = KafkaPythonConsumer(apache_bootstrap, topic, topic_prefix, overrides={"metadata_max_age_ms": 200})
 
     def held(timeout_s: float) -> int:
         member.poll(1, timeout_s)

@@ -9,8 +9,8 @@ import pytest
 
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.kafka.admin import admin, ensure_topics, partition_counts
-from infrastructure.kafka.ports import OutRecord, Publisher, PublishError
-from projections.core.ports import Record, Topic
+from infrastructure.kafka.ports import ProducerRecord, Publisher, PublishError
+from projections.core.ports import ConsumerRecord, RecordConsumer
 from tests.support.kafka_clients import Clients, clients, hand_over, library, out_records, publish_all, read
 from tests.support.servers import running
 from tests.support.waiting import eventually
@@ -126,13 +126,13 @@ def _outcome(publisher: Publisher) -> str:
     return eventually(settled, within_s=60, every_s=0.0, what="acknowledged or failed") or FAILED
 
 
-def _values(topic: Topic, records: list[OutRecord]) -> set[bytes]:
+def _values(topic: RecordConsumer, records: list[ProducerRecord]) -> set[bytes]:
     return {record.value for record in _read_until(topic, {record.value for record in records})}
 
 
-def _read_until(topic: Topic, values: set[bytes]) -> list[Record]:
+def _read_until(topic: RecordConsumer, values: set[bytes]) -> list[ConsumerRecord]:
     """Records may come more than once after a wipe; every one of ``values`` must come."""
-    found: list[Record] = []
+    found: list[ConsumerRecord] = []
 
     def complete() -> bool:
         found.extend(topic.poll(1_000, 0.1))

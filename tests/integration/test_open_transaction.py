@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from infrastructure.cdc.heartbeat import Heart
-from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.cdc.heartbeat import HeartbeatSender
+from infrastructure.cdc.relay_checkpoint import RelayCheckpointStore
 from infrastructure.event_store.log_head import read_head
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.observability import metrics
 from infrastructure.observability.dead_rows import show_dead_rows
-from infrastructure.observability.stage_reports import Progress, StageReporter, read_stages
+from infrastructure.observability.stage_reports import StageProgress, StageReporter, read_stages
 from infrastructure.postgres.engine import reader_engine, sink_engine, writer_engine
 from infrastructure.postgres.projection_sink import PostgresSink
 from projections.core.ports import Fence, ShardWrite
@@ -107,12 +107,12 @@ class Steps:
             read_head(connection)
 
     def beat(self, engine: Engine) -> None:
-        Heart(engine, lambda seconds: None).beat()
+        HeartbeatSender(engine, lambda seconds: None).beat()
 
     def keep_mark(self, engine: Engine) -> None:
         with engine.connect() as connection:
             log_id = read_head(connection).log_id
-        marks = Marks(engine, "ridelog")
+        marks = RelayCheckpointStore(engine, "ridelog")
         marks.keep(log_id, self.version, self.version)
         found = marks.read()
         assert found is not None
@@ -132,7 +132,7 @@ class Steps:
             connection.execute(analytics_queries.fences()).all()
 
     def report(self, engine: Engine) -> None:
-        StageReporter(engine, "speed").report(Progress(position=self.version))
+        StageReporter(engine, "speed").report(StageProgress(position=self.version))
         (found,) = read_stages(engine)
         assert found.progress.position == self.version
 

@@ -6,7 +6,7 @@ import json
 
 from sqlalchemy import Engine, text
 
-from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.cdc.relay_checkpoint import RelayCheckpointStore
 from infrastructure.event_store.log_head import read_head
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres import migrations
@@ -49,7 +49,7 @@ def test_a_log_of_the_version_before_keeps_its_numbers(empty_postgres_url: str) 
     with engine.connect() as connection:
         head = read_head(connection)
     assert (str(head.log_id), head.position, head.recorded_at_ms, head.seqs) == (LOG_ID, 14112, 1_772_366_400_123, seqs)
-    mark = Marks(engine, "ridelog").read()
+    mark = RelayCheckpointStore(engine, "ridelog").read()
     assert mark is not None
     assert (str(mark.log_id), mark.position, mark.confirmed_lsn, mark.topics) == (
         LOG_ID,
@@ -63,7 +63,7 @@ def test_a_log_of_the_version_before_keeps_its_numbers(empty_postgres_url: str) 
 
     # It goes on where it was, and back again without a loss.
     assert EventRecorder(engine).insert_events(events_of("anna", 1, 1)) == [14113]
-    Marks(engine, "ridelog").keep(mark.log_id, 14110, 99)
+    RelayCheckpointStore(engine, "ridelog").keep(mark.log_id, 14110, 99)
     moved = fence._replace(seq=36, position=14111)
     assert sink.apply([ShardWrite(5, fence, moved, {})]) == [True]
     engine.dispose()

@@ -13,8 +13,8 @@ from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.postgres.engine import reader_engine, sink_engine
 from infrastructure.postgres.projection_sink import PostgresSink
 from infrastructure.postgres.sink_statements import LOCK_SHARDS
-from projections.core.ports import Fence, LoggedEvent, PortUnavailable, Refused, ShardWrite, Snapshot
-from projections.live.stream_follower import Runner
+from projections.core.ports import Fence, LoggedEvent, PortUnavailable, ShardDump, ShardWrite, SinkRejected
+from projections.live.stream_follower import StreamFollower
 from read_models.rows import RowChange
 from tests.support.counted import COUNTED, counted, metadata
 from tests.support.memory_ports import MemoryLog, ScriptedTopic
@@ -64,7 +64,7 @@ def test_a_lost_compare_and_set_adds_nothing(engine: Engine) -> None:
 @pytest.mark.parametrize("bad", [row("a", 1, 1, 40_000), row("nul \0", 1, 1)])
 def test_refused_content_leaves_nothing_of_the_call_behind(engine: Engine, bad: RowChange) -> None:
     sink = PostgresSink(engine, COUNTED, 1)
-    with pytest.raises(Refused):
+    with pytest.raises(SinkRejected):
         sink.apply([ShardWrite(3, None, at(2), {"a": b"A"}, [row("a", 1, 5)]), ShardWrite(4, None, at(1), {}, [bad])])
     assert sink.fences([3, 4]) == [None, None]
     assert stored(engine) == []
@@ -76,7 +76,7 @@ def test_invariant_10_a_refused_row_parks_its_key_on_a_real_server(engine: Engin
     for number in range(40):
         small = 40_000 if number == 17 else 1
         log.append(f"rider-{number % 5}", "GpsPing", {"event_timestamp_ms": number, "small": small})
-    runner = Runner(COUNTED, log_port=log, topic=ScriptedTopic(), sink=sink, decode=json.loads, partitions=8)
+    runner = StreamFollower(COUNTED, log_port=log, topic=ScriptedTopic(), sink=sink, decode=json.loads, partitions=8)
     runner.step(0)
     marks = {key: mark for found in sink.parked(range(64)).values() for key, mark in found.items()}
     assert [(key, mark.position, mark.kind) for key, mark in marks.items()] == [("rider-2", 18, "refused")]
@@ -171,7 +171,7 @@ def test_a_drop_waits_for_a_writer_and_takes_what_it_wrote(engine: Engine) -> No
         cursor.execute("INSERT INTO projection_states VALUES ('counted', 1, 3, 'new', '1')")
     dropping.join(timeout=60)
     assert not errors
-    assert sink.snapshot(3) == Snapshot(None, {}, {}, {})
+    assert sink.snapshot(3) == ShardDump(None, {}, {}, {})
 
 
 def waiting_for_a_lock(engine: Engine) -> bool:
@@ -235,7 +235,7 @@ def test_a_server_that_is_away_is_a_port_error() -> None:
 
 def test_live_rows_and_a_rebuild_have_one_result(engine: Engine) -> None:
     log, topic, sink = MemoryLog(), ScriptedTopic(), PostgresSink(engine, COUNTED, 1)
-    runner = Runner(COUNTED, log_port=log, topic=topic, sink=sink, decode=json.loads, partitions=8)
+    runner = StreamFollower(COUNTED, log_port=log, topic=topic, sink=sink, decode=json.loads, partitions=8)
     runner.step(0)
     events: list[LoggedEvent] = [
         log.append(f"rider-{n % 7}", "GpsPing", {"event_timestamp_ms": n * 400_000}) for n in range(90)
@@ -248,7 +248,7 @@ def test_live_rows_and_a_rebuild_have_one_result(engine: Engine) -> None:
     runner.idle_check()
     runner.idle_check()
     rebuilt = PostgresSink(engine, COUNTED, 2)
-    Runner(COUNTED, log_port=log, topic=ScriptedTopic(), sink=rebuilt, decode=json.loads, partitions=8).step(0)
+    StreamFollower(COUNTED, log_port=log, topic=ScriptedTopic(), sink=rebuilt, decode=json.loads, partitions=8).step(0)
     for shard in range(64):
         live, other = sink.snapshot(shard), rebuilt.snapshot(shard)
         assert (live.states, live.rows) == (other.states, other.rows)
@@ -298,5 +298,5 @@ def test_regression_a_number_that_postgres_cannot_hold_is_no_server_that_is_away
         lambda: log.read_key("Rider", "anna", 2**70, 5, 10**30),
         lambda: PostgresSink(engine, COUNTED, 1).apply([ShardWrite(3, None, at(2)._replace(position=10**30), {})]),
     ):
-        with pytest.raises(Refused, match="out of range"):
+        with pytest.raises(SinkRejected, match="out of range"):
             ask()

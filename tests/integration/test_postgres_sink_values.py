@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.projection_sink import PostgresSink
-from projections.core.ports import Fence, Refused, ShardWrite
+from projections.core.ports import Fence, ShardWrite, SinkRejected
 from read_models.rows import RowChange, RowTable
 from tests.support.counted import COUNTED
 
@@ -88,7 +88,7 @@ def test_every_value_that_is_stored_is_shown_in_a_snapshot(engine: Engine) -> No
 def test_what_cannot_be_stored_is_refused_and_leaves_nothing(engine: Engine, bad: RowChange) -> None:
     sink = PostgresSink(engine, VARIOUS, 1)
     good = ShardWrite(3, None, FENCE, {"a": b"A"}, [row("a", HOUR, 1)])
-    with pytest.raises(Refused):
+    with pytest.raises(SinkRejected):
         sink.apply([good, ShardWrite(4, None, FENCE, {}, [bad])])
     assert sink.fences([3, 4]) == [None, None]
     assert sink.apply([good]) == [True]

@@ -22,8 +22,8 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.discards import Discard, record_discard
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.replay import parquet
-from infrastructure.replay.all_keys import SMALL, merged_rows, parts_of, replay_all
-from infrastructure.replay.request import Request
+from infrastructure.replay.all_keys import MIN_EVENTS_FOR_PROCESSES, merged_rows, parts_of, replay_all
+from infrastructure.replay.request import ReplayRequest
 from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.feature_history import make_history
@@ -33,12 +33,12 @@ from projections.catalogue import DIGESTS
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
 from projections.speed import SPEED
 from read_models.speed import view as speed
-from read_models.view import Limits
+from read_models.view import ViewLimits
 from tests.support.many_events import START_MS, many_events
 from tests.support.servers import fresh_database
 
-EVENTS = SMALL + 10_000
-LIMITS = Limits()
+EVENTS = MIN_EVENTS_FOR_PROCESSES + 10_000
+LIMITS = ViewLimits()
 
 
 class BrokenOff(Exception):
@@ -73,7 +73,7 @@ def horizon(settings: Settings, as_of: AsOf) -> Horizon:
 
 
 def test_a_replay_that_was_broken_off_goes_on_and_gives_the_same_rows(filled: Settings, tmp_path: Path) -> None:
-    request = Request("speed", horizon(filled, AsOf.at_position(EVENTS - 77)), LIMITS, allow_expired=True)
+    request = ReplayRequest("speed", horizon(filled, AsOf.at_position(EVENTS - 77)), LIMITS, allow_expired=True)
     folded: list[int] = []
 
     def until(limit: int) -> None:
@@ -100,7 +100,7 @@ def test_a_replay_that_was_broken_off_goes_on_and_gives_the_same_rows(filled: Se
 
 def test_parts_of_another_question_are_not_mixed_in(filled: Settings, tmp_path: Path) -> None:
     def keys(position: int) -> int:
-        request = Request("speed", horizon(filled, AsOf.at_position(position)), LIMITS, allow_expired=True)
+        request = ReplayRequest("speed", horizon(filled, AsOf.at_position(position)), LIMITS, allow_expired=True)
         output = replay_all(filled, SPEED, request, tmp_path, 1, lambda done, of: None)
         return sum(part.keys for part in output.parts)
 
@@ -116,7 +116,7 @@ def test_parts_that_other_code_has_made_are_not_mixed_in(filled: Settings, tmp_p
     """Its fold is the same, but not what it computes of the states."""
     assert SPEED.view is not None
     other = replace(SPEED, view=replace(SPEED.view, features=other_features))
-    request = Request("speed", horizon(filled, AsOf.at_position(1_000)), LIMITS, allow_expired=True)
+    request = ReplayRequest("speed", horizon(filled, AsOf.at_position(1_000)), LIMITS, allow_expired=True)
     replay_all(filled, other, request, tmp_path, 1, lambda done, of: None)
 
     def folded() -> list[int]:
@@ -144,7 +144,7 @@ def discard(settings: Settings, position: int) -> None:
 
 def test_regression_parts_from_before_a_discard_are_not_mixed_in(small: Settings, tmp_path: Path) -> None:
     """Gone on with, a replay that was broken off still held what a fresh one passes over."""
-    request = Request("speed", horizon(small, AsOf.at_position(1_900)), LIMITS, allow_expired=True)
+    request = ReplayRequest("speed", horizon(small, AsOf.at_position(1_900)), LIMITS, allow_expired=True)
 
     def rows(folder: str) -> list[parquet.Row]:
         output = replay_all(small, SPEED, request, tmp_path / folder, 1, lambda done, of: None)
@@ -264,7 +264,7 @@ def test_regression_what_fits_no_column_is_said_in_words(tmp_path: Path, value: 
 
 
 def test_minutes_of_the_fleet_are_summed_over_shards(filled: Settings, tmp_path: Path) -> None:
-    request = Request("analytics", horizon(filled, AsOf.at_position(EVENTS)), LIMITS, allow_expired=False)
+    request = ReplayRequest("analytics", horizon(filled, AsOf.at_position(EVENTS)), LIMITS, allow_expired=False)
     output = replay_all(filled, ANALYTICS, request, tmp_path, 2, lambda done, of: None)
     minutes = list(merged_rows(ANALYTICS, output, "fleet_minutes"))
     assert [row["minute"] for row in minutes] == sorted({row["minute"] for row in minutes})

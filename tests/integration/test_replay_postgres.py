@@ -14,11 +14,11 @@ from domain.features.keyed_event import KeyedEvent
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.postgres.engine import writer_engine
-from infrastructure.postgres.snapshots import PostgresCheckpoints
-from infrastructure.sinks.decorators import CheckpointingSink
-from projections.core.snapshots import EVERY, Checkpoint
-from projections.live.stream_follower import Limits
-from projections.rebuild.catch_up import Filler
+from infrastructure.postgres.snapshots import PostgresStateSnapshots
+from infrastructure.sinks.decorators import SnapshottingSink
+from projections.core.shard_processor import ProcessorLimits
+from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshot
+from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.replay.shard_replay import replay_shard
@@ -47,8 +47,8 @@ def archive_of(engine: Engine) -> PostgresArchive:
 
 def fold_live(engine: Engine, every: int) -> None:
     """What a worker leaves beside the events."""
-    sink = CheckpointingSink(MemorySink(), PostgresCheckpoints(engine, SPEED, every), SPEED)
-    Filler(SPEED, archive_of(engine), sink, CODEC.decode, range(SHARDS), Limits(checkpoint_every=every)).run()
+    sink = SnapshottingSink(MemorySink(), PostgresStateSnapshots(engine, SPEED, every), SPEED)
+    CatchUp(SPEED, archive_of(engine), sink, CODEC.decode, range(SHARDS), ProcessorLimits(checkpoint_every=every)).run()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -62,7 +62,7 @@ def test_the_speed_as_of_any_instant_is_what_the_reference_says(engine: Engine, 
     write(engine, raw, partition_rows=100)
     every = chance.randint(1, 7)
     archive = archive_of(engine)
-    replay = KeyReplay(SPEED, archive, PostgresCheckpoints(engine, SPEED, every), CODEC.decode, every=every)
+    replay = KeyReplay(SPEED, archive, PostgresStateSnapshots(engine, SPEED, every), CODEC.decode, every=every)
     questions = asks(raw, chance, 150)
     for number, (key, as_of) in enumerate(questions):
         if number == 50:
@@ -94,11 +94,11 @@ def test_one_of_many_events_is_a_few_hundred_events_away(
             # A second's pings lie in one transaction with those of the next: many in one millisecond.
             raw.append({**data, "event_type": "GpsPing", "recorded_ms": t_ms // 50_000 * 50_000 + 50_000})
     write(engine, raw)
-    fold_live(engine, EVERY)
+    fold_live(engine, SNAPSHOT_INTERVAL)
     with engine.begin() as connection:
         connection.execute(text("ANALYZE events"))
     archive = archive_of(engine)
-    replay = KeyReplay(SPEED, archive, PostgresCheckpoints(engine, SPEED), CODEC.decode)
+    replay = KeyReplay(SPEED, archive, PostgresStateSnapshots(engine, SPEED), CODEC.decode)
     streams = {
         rider: [
             KeyedEvent(rider, v, 2 * v - (rider == "late"), "GpsPing", one)
@@ -133,18 +133,18 @@ def test_one_of_many_events_is_a_few_hundred_events_away(
         of = as_of.axis if as_of.axis != "event" else f"event, {rider}"
         most[of] = max(most.get(of, 0), found.events)
         if of != "event, late":
-            assert found.events < 3 * EVERY
+            assert found.events < 3 * SNAPSHOT_INTERVAL
     # Nor does the server look at more: whichever index its statistics praise.
     with touched(engine) as seen:
         for as_of in (AsOf.happened(START_MS + PINGS // 2 * 1_000), AsOf.at_position(PINGS)):
             assert replay.at("in-order", archive.horizon(as_of)) is not None
-        [last] = archive.key_range("Rider", "in-order", PINGS - EVERY - 1, PINGS - EVERY, None)
-        made = Checkpoint(last.key, last.version, last.position, b"", last.payload)
-        PostgresCheckpoints(engine, SPEED).keep([made], verified=False)
-    assert [one for one in seen if one.read > EVERY + 50] == []
+        [last] = archive.key_range("Rider", "in-order", PINGS - SNAPSHOT_INTERVAL - 1, PINGS - SNAPSHOT_INTERVAL, None)
+        made = StateSnapshot(last.key, last.version, last.position, b"", last.payload)
+        PostgresStateSnapshots(engine, SPEED).keep([made], verified=False)
+    assert [one for one in seen if one.read > SNAPSHOT_INTERVAL + 50] == []
     # Both ends of what had happened and of what had not, however many checkpoints lie between.
     # Asked twice: what had happened as sent, and what no clock ahead can have sent by then.
     assert [one.returned for one in seen if "decided" in one.statement] == [4, 4]
-    assert sum(one.read for one in seen) < 4 * EVERY
+    assert sum(one.read for one in seen) < 4 * SNAPSHOT_INTERVAL
     record_property("most events folded for one answer", most)
     record_property("ms an answer, median", {axis: round(sorted(ms)[len(ms) // 2], 1) for axis, ms in took.items()})

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, text
 from domain.events.contracts import Codec
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.postgres.engine import writer_engine
-from infrastructure.postgres.snapshots import PostgresCheckpoints
+from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
 from projections.replay.as_of import AsOf
@@ -132,7 +132,7 @@ def test_known_and_event_axis_of_real_tracks_are_what_the_reference_says(
     log = imported(engine, postgres_url, tmp_path)
     archive = PostgresArchive(engine)
     decode = Codec(schema_ids(Settings(postgres_url=postgres_url), engine)).decode
-    replay = KeyReplay(SPEED, archive, PostgresCheckpoints(engine, SPEED), decode)
+    replay = KeyReplay(SPEED, archive, PostgresStateSnapshots(engine, SPEED), decode)
     platforms = {raw["rider_id"]: raw["platform"] for _, _, raw in log}
     tracks = {device: Track([fix for fix in log if fix[2]["rider_id"] == device]) for device in platforms}
     for device in tracks:

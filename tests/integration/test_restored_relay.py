@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from domain.identifiers import shard_of
-from infrastructure.cdc.relay_checkpoint import AnotherLog
-from infrastructure.cdc.replication_slot import SlotUnusable, make_slot
+from infrastructure.cdc.relay_checkpoint import ForeignLog
+from infrastructure.cdc.replication_slot import SlotUnusable, create_slot
 from infrastructure.cdc.topic_monitor import check_topic
 from infrastructure.cdc.wal_relay import beyond_this_log, ensure_slot
 from infrastructure.event_store.recorder import EventRecorder
@@ -51,7 +51,7 @@ def test_invariant_14_a_log_set_back_beneath_a_relay_is_published_from_where_it_
     life.until_acknowledged(50)
     set_back(engine, 20)
 
-    life.until_raises(AnotherLog, "the relay sees that the log ends before what it has published")
+    life.until_raises(ForeignLog, "the relay sees that the log ends before what it has published")
     life.end()
     topic = f"{one.topic_prefix}gps-pings"
     check_topic(engine, one.kafka_bootstrap or "", topic, one.topic_partitions)
@@ -62,7 +62,7 @@ def test_invariant_14_a_log_set_back_beneath_a_relay_is_published_from_where_it_
     berta = [record.position for record in records_of(one, at_least=110) if record.key == b"berta"]
     assert berta == list(range(21, 81))
     with engine.connect() as connection:
-        [found] = restores.read(connection)
+        [found] = restores.read_findings(connection)
     assert (found.found_by, found.beyond, found.head) == (f"topic {topic}", 50, 20)
 
 
@@ -75,7 +75,7 @@ def test_a_topic_that_ends_with_this_log_is_nothing_to_tell_of(settings: Setting
     life.end()
     check_topic(engine, settings.kafka_bootstrap or "", topic, settings.topic_partitions)
     with engine.connect() as connection:
-        assert restores.read(connection) == []
+        assert restores.read_findings(connection) == []
 
 
 def test_a_record_is_of_this_log_by_its_position_and_its_event() -> None:
@@ -93,7 +93,7 @@ def test_the_slot_of_another_database_on_the_server_is_told(
     ensure_slot(engine, settings)
     beside = reader_engine(empty_postgres_url)
     with pytest.raises(SlotUnusable, match="pg_drop_replication_slot"):
-        make_slot(beside, settings.slot_name)
+        create_slot(beside, settings.slot_name)
     beside.dispose()
 
 

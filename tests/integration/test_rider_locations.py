@@ -24,7 +24,7 @@ from infrastructure.sinks.compacted_topic_factory import publishing
 from infrastructure.sinks.topic_publisher import KafkaCompactedTopic
 from projections.core.ports import LoggedEvent, PortUnavailable, Sink
 from projections.core.projection import Projection
-from projections.live.stream_follower import Runner
+from projections.live.stream_follower import StreamFollower
 from projections.locations import LOCATIONS
 from read_models.locations.state import TOPIC
 from tests.support.locations import compacted, highest, read_locations, read_records
@@ -77,8 +77,10 @@ class Workers:
             )
         )
 
-    def runner(self, topic: ScriptedTopic, sink: Sink, projection: Projection[Any] = LOCATIONS) -> Runner[Any]:
-        return Runner(projection, log_port=self.log, topic=topic, sink=sink, decode=json.loads, partitions=PARTITIONS)
+    def runner(self, topic: ScriptedTopic, sink: Sink, projection: Projection[Any] = LOCATIONS) -> StreamFollower[Any]:
+        return StreamFollower(
+            projection, log_port=self.log, topic=topic, sink=sink, decode=json.loads, partitions=PARTITIONS
+        )
 
     def shown(self) -> dict[str, dict[str, Any]]:
         assert self.settings.kafka_bootstrap is not None
@@ -190,7 +192,7 @@ def test_a_broker_that_comes_back_without_its_log_gets_all_of_it_again(workers: 
         assert workers.is_shown()
 
 
-def steps(runner: Runner[Any]) -> bool:
+def steps(runner: StreamFollower[Any]) -> bool:
     try:
         runner.step(0)
     except PortUnavailable:

@@ -15,7 +15,7 @@ import redis
 
 from infrastructure.embedded.data_dir import read_run_info
 from infrastructure.embedded.postgres_cluster import processes_in
-from infrastructure.embedded.service import Command, Program, last_words
+from infrastructure.embedded.service import Program, ServiceCommand, last_words
 from tests.support.proofs import whole
 from tests.support.serving import Serving, all_gone, serving
 from tests.support.waiting import eventually
@@ -150,7 +150,7 @@ def test_of_a_program_that_ended_only_its_own_words_are_quoted(tmp_path: Path) -
     logs = tmp_path / "logs"
     logs.mkdir()
     (logs / "unlucky.log").write_text("ERROR of yesterday\n")
-    command = Command("unlucky", [sys.executable, "-c", "raise SystemExit('out of luck')"], dict(os.environ))
+    command = ServiceCommand("unlucky", [sys.executable, "-c", "raise SystemExit('out of luck')"], dict(os.environ))
     program = Program(command, tmp_path, tmp_path)
     program.spawn()
     try:

@@ -12,9 +12,9 @@ from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.served_reads import PostgresServedReads, add, known, trim
 from projections.digest.digest import fold_digest
-from projections.parity.served_reads import ServedRead, Tally, WrongCheckpoint
+from projections.parity.served_reads import ReadTally, ServedRead, WrongSnapshot
 from projections.speed import SPEED
-from read_models.view import Limits
+from read_models.view import ViewLimits
 from tests.support.log_events import events_of
 
 
@@ -27,7 +27,9 @@ def engine(postgres_url: str) -> Iterator[Engine]:
 
 
 def read(key: str, version: int, generation: int = 1) -> ServedRead:
-    return ServedRead(key, generation, version, 10 + version, 1_000 * version, Limits(1, 2), True, b'{"a":"\\u00e9"}')
+    return ServedRead(
+        key, generation, version, 10 + version, 1_000 * version, ViewLimits(1, 2), True, b'{"a":"\\u00e9"}'
+    )
 
 
 def test_a_read_is_given_back_as_it_was_with_the_digest_of_its_own_generation(engine: Engine) -> None:
@@ -59,7 +61,7 @@ def test_verdicts_are_put_on_record_and_other_code_never_takes_the_place_of_one_
     assert [one.verdict for one in reads.scan(0)] == ["equal", "different", "other code", "other code"]
     reads.record({"equal": ids[2:]})
     assert [one.verdict for one in reads.scan(0)] == ["equal", "different", "equal", "equal"]
-    assert reads.tally() == Tally(checked=4, unchecked=0, mismatches=1, generation=1)
+    assert reads.tally() == ReadTally(checked=4, unchecked=0, mismatches=1, generation=1)
 
 
 def test_unchecked_ones_are_half_of_the_oldest_and_half_of_the_newest(engine: Engine) -> None:
@@ -73,18 +75,18 @@ def test_unchecked_ones_are_half_of_the_oldest_and_half_of_the_newest(engine: En
 def test_a_wrong_checkpoint_stays_on_record_once_and_counts_for_what_is_served_of_that_fold(engine: Engine) -> None:
     reads, generations = PostgresServedReads(engine, "speed"), PostgresGenerations(engine)
     for folded in (b"new", b"newer"):
-        reads.record_wrong(WrongCheckpoint("anna", 1, 500, 510, b"old", folded))
+        reads.record_wrong(WrongSnapshot("anna", 1, 500, 510, b"old", folded))
     assert reads.mismatches() == (1, 1)
     [first], second = generations.all("speed"), generations.begin(SPEED)
     with generations.switching(first, second):
         pass
     assert reads.mismatches() == (2, 0)
     # Left by whomever: it is this fold that made it.
-    reads.record_wrong(WrongCheckpoint("ben", 1, 500, 510, b"old", b"new"))
+    reads.record_wrong(WrongSnapshot("ben", 1, 500, 510, b"old", b"new"))
     # Of another fold: what is served has nothing to do with it.
     with engine.begin() as connection:
         connection.execute(text("UPDATE projection_generations SET fold_digest = 'another' WHERE generation = 1"))
-    reads.record_wrong(WrongCheckpoint("carl", 1, 500, 510, b"old", b"new"))
+    reads.record_wrong(WrongSnapshot("carl", 1, 500, 510, b"old", b"new"))
     assert reads.mismatches() == (2, 1)
 
 
@@ -107,7 +109,7 @@ def test_which_404s_are_of_a_key_that_the_log_has_by_then(engine: Engine, postgr
     writer.dispose()
 
     def missing(key: str, position: int) -> ServedRead:
-        return ServedRead(key, 1, 0, position, 0, Limits(1, 2), True, b"")
+        return ServedRead(key, 1, 0, position, 0, ViewLimits(1, 2), True, b"")
 
     reads = [missing("anna", 1), missing("zoe", 5), missing("ben", 1), missing("ben", 2), missing("carl", 9)]
     assert known(engine, "Rider", reads) == [reads[0], reads[3], reads[4]]

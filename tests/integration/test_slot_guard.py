@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
-from infrastructure.cdc.relay_checkpoint import AnotherLog, Marks
+from infrastructure.cdc.relay_checkpoint import ForeignLog, RelayCheckpointStore
 from infrastructure.cdc.replication_slot import slot_state
 from infrastructure.cdc.replication_stream import SlotInUse, StreamLost
 from infrastructure.cdc.wal_relay import ensure_slot
@@ -45,7 +45,7 @@ def small_slots(settings: Settings, servers_dir: Path) -> Iterator[Settings]:
 
 def mark_of(settings: Settings, engine: Engine) -> int:
     """The mark, once the slot was told something too; else 0."""
-    mark = Marks(engine, settings.slot_name).read()
+    mark = RelayCheckpointStore(engine, settings.slot_name).read()
     assert mark is not None
     return mark.position if mark.confirmed_lsn else 0
 
@@ -149,14 +149,14 @@ def test_another_log_in_the_same_database_is_published_from_its_start(settings: 
     replace_log(engine)
     EventRecorder(engine).insert_events(events_of("berta", 1, 20))
 
-    life.until_raises(AnotherLog, "the tailer sees that the log is another one")
+    life.until_raises(ForeignLog, "the tailer sees that the log is another one")
     life.end()
     life = Life(settings, engine)
     life.until_acknowledged(20)
     life.end()
     assert sum(record.key == b"berta" for record in records_of(settings)) == 20
     with engine.connect() as connection:
-        assert Marks(engine, settings.slot_name).read().log_id == read_head(connection).log_id  # type: ignore[union-attr]
+        assert RelayCheckpointStore(engine, settings.slot_name).read().log_id == read_head(connection).log_id  # type: ignore[union-attr]
 
 
 def test_regression_what_the_slot_holds_of_a_log_that_was_replaced_is_not_published_as_the_new_ones(

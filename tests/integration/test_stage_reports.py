@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.observability.stage_reports import (
-    Progress,
+    StageProgress,
     StageReporter,
     forget_host,
     instance_of,
@@ -22,8 +22,8 @@ from infrastructure.observability.stage_reports import (
     read_stages,
 )
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.processes.worker_metrics import Observer
-from projections.core.shard_processor import Counters
+from infrastructure.processes.worker_metrics import WorkerMetrics
+from projections.core.shard_processor import ShardCounters
 from projections.speed import SPEED
 from tests.support.ended import ended
 from tests.support.reported import insert_report
@@ -42,7 +42,7 @@ def reported(engine: Engine, instance: str) -> None:
 
 
 def test_a_report_says_what_was_given(engine: Engine) -> None:
-    StageReporter(engine, "speed").report(Progress(position=7, lag_events=1, delay_s=2.5))
+    StageReporter(engine, "speed").report(StageProgress(position=7, lag_events=1, delay_s=2.5))
     found = newest(read_stages(engine))["speed"]
     assert (found.connected, found.progress.position, found.progress.delay_s) == (True, 7, 2.5)
 
@@ -89,11 +89,11 @@ def test_that_fences_were_distrusted_is_told_by_the_time_at_which_it_was(engine:
     def told_at() -> float | None:
         return REGISTRY.get_sample_value("ridelog_fence_distrusted_timestamp_seconds", {"projection": "speed"})
 
-    counters = Counters()
+    counters = ShardCounters()
     runner = SimpleNamespace(counters=counters, lag=lambda head: 0, fences=dict, parked=lambda: 0)
     log = PostgresLog(engine)
     # Due anew at each look.
-    observer = Observer(SPEED, 1, cast("Any", runner), log, lambda: StageReporter(engine, "speed"), engine, 15_000)
+    observer = WorkerMetrics(SPEED, 1, cast("Any", runner), log, lambda: StageReporter(engine, "speed"), engine, 15_000)
     observer.look()
     before = told_at()
     counters.resets = 3

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from domain.identifiers import shard_of
-from infrastructure.cdc.replication_slot import SlotUnusable, ensure_publication, make_slot, slot_state
+from infrastructure.cdc.replication_slot import SlotUnusable, create_slot, ensure_publication, slot_state
 from infrastructure.cdc.replication_stream import SlotInUse
 from infrastructure.cdc.wal_relay import ensure_slot
 from infrastructure.event_store.recorder import EventRecorder
@@ -113,4 +113,4 @@ def test_names_that_are_no_identifiers_are_refused(settings: Settings, engine: E
     with pytest.raises(SlotUnusable):
         ensure_publication(engine, name)
     with pytest.raises(SlotUnusable):
-        make_slot(engine, name)
+        create_slot(engine, name)

@@ -13,7 +13,7 @@ from signal import SIGTERM, Signals
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infrastructure.embedded.child_process import Spec, plain_environment
+from infrastructure.embedded.child_process import ProcessSpec, plain_environment
 from infrastructure.embedded.server import EmbeddedServer, ServerError, free_port, listens
 
 # Small and quick to start: a test's broker shares two cores with all that it is to serve.
@@ -56,14 +56,14 @@ class Node(EmbeddedServer):
         self.kill()
         shutil.rmtree(self.home)
 
-    def _prepare(self) -> Spec:
+    def _prepare(self) -> ProcessSpec:
         self.home.mkdir(parents=True, exist_ok=True)
         settings = self.home / "server.properties"
         settings.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
         if not (self.home / "log" / "meta.properties").exists():
             self._format(settings)
         command = [*JAVA, *LOG, "-cp", f"{self._jars}/*", "kafka.Kafka", str(settings)]
-        return Spec(self.name, command, self.log_path, plain_environment(), self.home)
+        return ProcessSpec(self.name, command, self.log_path, plain_environment(), self.home)
 
     def _format(self, settings: Path) -> None:
         # With "=": one id in 64 begins with a dash, and would be taken for an option.

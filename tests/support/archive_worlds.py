@@ -15,8 +15,8 @@ from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import reader_engine, writer_engine
-from infrastructure.postgres.snapshots import PostgresCheckpoints
-from projections.core.snapshots import Checkpoints
+from infrastructure.postgres.snapshots import PostgresStateSnapshots
+from projections.core.snapshots import StateSnapshots
 from projections.replay.archive import Archive
 from projections.speed import SPEED
 from tests.support.memory_archive import MemoryArchive, MemoryCheckpoints
@@ -54,7 +54,7 @@ class World(Protocol):
         """Take the first PARTITION positions away."""
         ...
 
-    def checkpoints(self, every: int) -> Checkpoints: ...
+    def checkpoints(self, every: int) -> StateSnapshots: ...
 
 
 class MemoryWorld:
@@ -70,7 +70,7 @@ class MemoryWorld:
     def detach(self) -> None:
         self.log.detach(PARTITION)
 
-    def checkpoints(self, every: int) -> Checkpoints:
+    def checkpoints(self, every: int) -> StateSnapshots:
         return MemoryCheckpoints(self.log, every)
 
 
@@ -91,8 +91,8 @@ class PostgresWorld:
         with self.writer.begin() as connection:
             connection.execute(text("ALTER TABLE events DETACH PARTITION events_p00000000000000000001"))
 
-    def checkpoints(self, every: int) -> Checkpoints:
-        return PostgresCheckpoints(self.reader, SPEED, every)
+    def checkpoints(self, every: int) -> StateSnapshots:
+        return PostgresStateSnapshots(self.reader, SPEED, every)
 
     def until_waiting(self, count: int) -> None:
         """Return once so many backends of this database wait for a lock."""

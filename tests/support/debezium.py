@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from sqlalchemy import make_url
 
-from infrastructure.embedded.child_process import Spec, plain_environment
+from infrastructure.embedded.child_process import ProcessSpec, plain_environment
 from infrastructure.embedded.server import EmbeddedServer, ServerError, free_port, listens
 from infrastructure.settings.settings import Settings
 from tests.support.serving import ROOT
@@ -91,7 +91,7 @@ class Connect(EmbeddedServer):
         assert not failed, failed[0]
         return bool(tasks) and all(task["state"] == "RUNNING" for task in tasks)
 
-    def _prepare(self) -> Spec:
+    def _prepare(self) -> ProcessSpec:
         java = shutil.which("java")
         if java is None:
             raise ServerError("java not found: install Java 17")
@@ -100,7 +100,7 @@ class Connect(EmbeddedServer):
         command += ["org.apache.kafka.connect.cli.ConnectStandalone", str(HOME / "worker.properties")]
         env = plain_environment() | environment(self._settings)
         env |= {"CONNECT_LISTENER": self.url, "CONNECT_OFFSETS_FILE": str(self.data_dir / "offsets")}
-        return Spec(self.name, command, self.log_path, env, self.data_dir)
+        return ProcessSpec(self.name, command, self.log_path, env, self.data_dir)
 
     def _is_ready(self) -> bool:
         if self.pid is None or not listens(self.pid, self._port):

@@ -8,16 +8,16 @@ from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from infrastructure.kafka.admin import ensure_topics
-from infrastructure.kafka.confluent_consumer import ConfluentTopic
+from infrastructure.kafka.confluent_consumer import ConfluentConsumer
 from infrastructure.kafka.confluent_producer import ConfluentPublisher
-from infrastructure.kafka.consumer_decorators import GatheredTopic
-from infrastructure.kafka.kafka_python_consumer import KafkaPythonTopic
+from infrastructure.kafka.consumer_decorators import BatchingConsumer
+from infrastructure.kafka.kafka_python_consumer import KafkaPythonConsumer
 from infrastructure.kafka.kafka_python_producer import KafkaPythonPublisher
-from infrastructure.kafka.ports import OutRecord, Publisher
-from projections.core.ports import Record, Topic
+from infrastructure.kafka.ports import ProducerRecord, Publisher
+from projections.core.ports import ConsumerRecord, RecordConsumer
 from tests.support.ports_in_memory.kafka_broker import MemoryBroker
 from tests.support.ports_in_memory.kafka_publisher import MemoryPublisher
-from tests.support.ports_in_memory.kafka_topic import MemoryTopic
+from tests.support.ports_in_memory.kafka_topic import MemoryConsumer
 from tests.support.waiting import eventually
 
 QUEUE = 100_000
@@ -32,7 +32,7 @@ class Library(Protocol):
 
     def publisher(self, queue: int) -> Publisher: ...
 
-    def topic(self, name: str, group: str) -> Topic: ...
+    def topic(self, name: str, group: str) -> RecordConsumer: ...
 
 
 class MemoryLibrary:
@@ -45,15 +45,15 @@ class MemoryLibrary:
     def publisher(self, queue: int) -> Publisher:
         return MemoryPublisher(self._broker, queue=queue)
 
-    def topic(self, name: str, group: str) -> Topic:
-        return MemoryTopic(self._broker, name, group)
+    def topic(self, name: str, group: str) -> RecordConsumer:
+        return MemoryConsumer(self._broker, name, group)
 
 
 class GatheringLibrary(MemoryLibrary):
     """As those projections consume that can wait."""
 
-    def topic(self, name: str, group: str) -> Topic:
-        return GatheredTopic(super().topic(name, group))
+    def topic(self, name: str, group: str) -> RecordConsumer:
+        return BatchingConsumer(super().topic(name, group))
 
 
 class ConfluentLibrary:
@@ -67,16 +67,16 @@ class ConfluentLibrary:
     def publisher(self, queue: int) -> Publisher:
         return ConfluentPublisher(self._bootstrap, {"queue.buffering.max.messages": queue})
 
-    def topic(self, name: str, group: str) -> Topic:
-        return ConfluentTopic(self._bootstrap, name, group, session_timeout_s=self._session_s)
+    def topic(self, name: str, group: str) -> RecordConsumer:
+        return ConfluentConsumer(self._bootstrap, name, group, session_timeout_s=self._session_s)
 
 
 class KafkaPythonLibrary(ConfluentLibrary):
     def publisher(self, queue: int) -> Publisher:
         return KafkaPythonPublisher(self._bootstrap, max_in_flight=queue)
 
-    def topic(self, name: str, group: str) -> Topic:
-        return KafkaPythonTopic(self._bootstrap, name, group, session_timeout_s=self._session_s)
+    def topic(self, name: str, group: str) -> RecordConsumer:
+        return KafkaPythonConsumer(self._bootstrap, name, group, session_timeout_s=self._session_s)
 
 
 class Clients:
@@ -100,7 +100,7 @@ class Clients:
         self._stack.callback(made.close, 0.5)
         return made
 
-    def topic(self, name: str, group: str) -> Topic:
+    def topic(self, name: str, group: str) -> RecordConsumer:
         # A group of the test's own: a member of another test that is still leaving would be given partitions.
         made = self._library.topic(name, f"{self._prefix}{group}")
         self._stack.callback(made.close)
@@ -118,14 +118,15 @@ def library(name: str, bootstrap: str, session_s: float = TANSU_SESSION_S) -> Li
     return {"confluent": ConfluentLibrary, "kafka-python": KafkaPythonLibrary}[name](bootstrap, session_s)
 
 
-def out_records(topic: str, count: int, partitions: int = 4, first: int = 0) -> list[OutRecord]:
+def out_records(topic: str, count: int, partitions: int = 4, first: int = 0) -> list[ProducerRecord]:
     """Record i goes to partition i mod ``partitions`` with the value str(i)."""
     return [
-        OutRecord(topic, i % partitions, b"key", b"%d" % i, [("seq", b"%d" % i)]) for i in range(first, first + count)
+        ProducerRecord(topic, i % partitions, b"key", b"%d" % i, [("seq", b"%d" % i)])
+        for i in range(first, first + count)
     ]
 
 
-def hand_over(publisher: Publisher, token: int, records: Sequence[OutRecord], *, serve: bool = False) -> None:
+def hand_over(publisher: Publisher, token: int, records: Sequence[ProducerRecord], *, serve: bool = False) -> None:
     """Publish until all are taken: a library takes none before it knows the topic, and few into a full queue.
 
     ``serve``: count reports on the way, which empties the queue.
@@ -141,16 +142,16 @@ def hand_over(publisher: Publisher, token: int, records: Sequence[OutRecord], *,
     eventually(handed_over, every_s=0.002, what="all records are taken")
 
 
-def publish_all(publisher: Publisher, token: int, records: Sequence[OutRecord]) -> None:
+def publish_all(publisher: Publisher, token: int, records: Sequence[ProducerRecord]) -> None:
     """Publish under one token and wait until it is acknowledged."""
     hand_over(publisher, token, records, serve=True)
     publisher.seal(token)
     eventually(lambda: token in publisher.acknowledged(0.1), every_s=0.0, what=f"token {token} is acknowledged")
 
 
-def read(topic: Topic, count: int, within_s: float = 20.0) -> list[Record]:
+def read(topic: RecordConsumer, count: int, within_s: float = 20.0) -> list[ConsumerRecord]:
     """Poll until ``count`` records have come; AssertionError if they do not, or if more come with them."""
-    records: list[Record] = []
+    records: list[ConsumerRecord] = []
 
     def enough() -> bool:
         records.extend(topic.poll(1_000, 0.1))
@@ -161,7 +162,7 @@ def read(topic: Topic, count: int, within_s: float = 20.0) -> list[Record]:
     return records
 
 
-def await_partitions(topic: Topic, partitions: int, within_s: float = 20.0) -> None:
+def await_partitions(topic: RecordConsumer, partitions: int, within_s: float = 20.0) -> None:
     """Poll, for its effect on the group, until that many partitions are held. AssertionError if a record comes."""
 
     def held() -> bool:

@@ -11,7 +11,7 @@ from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import LocationState, fold
 from projections.core.ports import LoggedEvent, Sink
 from projections.core.projection import Projection
-from projections.live.stream_follower import Runner
+from projections.live.stream_follower import StreamFollower
 from projections.locations import LOCATIONS
 from read_models.locations.state import values
 from tests.support.locations import compacted, highest
@@ -70,7 +70,7 @@ class World:
 class Worker:
     def __init__(self, world: World, sink: Sink, projection: Projection[Any] = LOCATIONS) -> None:
         self.topic = ScriptedTopic(PARTITIONS)
-        self.runner: Runner[Any] = Runner(
+        self.runner: StreamFollower[Any] = StreamFollower(
             projection, log_port=world.log, topic=self.topic, sink=sink, decode=json.loads, partitions=PARTITIONS
         )
 

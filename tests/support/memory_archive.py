@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from projections.core.ports import LoggedEvent
-from projections.core.snapshots import EVERY, MAX_STARTS, Checkpoint, Kept, Start, Stretch
+from projections.core.snapshots import (
+    MAX_STARTS,
+    SNAPSHOT_INTERVAL,
+    EventRange,
+    ReplayStart,
+    StateSnapshot,
+    StoredSnapshot,
+)
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
 from tests.support.memory_ports import MemoryLog
@@ -113,47 +120,47 @@ class MemoryArchive(MemoryLog):
 class MemoryCheckpoints:
     """``projections.core.snapshots.Checkpoints`` beside ``log``, on the grid of ``every``."""
 
-    def __init__(self, log: MemoryArchive, every: int = EVERY) -> None:
+    def __init__(self, log: MemoryArchive, every: int = SNAPSHOT_INTERVAL) -> None:
         self._log = log
         self._every = every
-        self.kept: dict[tuple[str, int], Kept] = {}
+        self.kept: dict[tuple[str, int], StoredSnapshot] = {}
 
-    def keep(self, checkpoints: Sequence[Checkpoint], *, verified: bool) -> None:
+    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
         for one in checkpoints:
             place = (one.key, one.position)
             if self._log.holds(one.key, one.version, one.position, one.payload) and (
                 verified or place not in self.kept
             ):
-                self.kept[place] = Kept(one.version, one.position, one.state, verified)
+                self.kept[place] = StoredSnapshot(one.version, one.position, one.state, verified)
 
-    def latest(self, key: str, position: int, *, verified: bool = False) -> Kept | None:
+    def latest(self, key: str, position: int, *, verified: bool = False) -> StoredSnapshot | None:
         found = [one for one in self._of(key, position) if one.verified or not verified]
         return found[-1] if found else None
 
-    def at(self, key: str, position: int) -> Kept | None:
+    def at(self, key: str, position: int) -> StoredSnapshot | None:
         return self.kept.get((key, position))
 
-    def starts(self, shard: int) -> list[Start]:
-        last: dict[str, Start] = {}
+    def starts(self, shard: int) -> list[ReplayStart]:
+        last: dict[str, ReplayStart] = {}
         for event in self._log.events:
             kept = self.kept.get((event.key, event.position))
             if kept is not None and kept.verified and event.shard == shard and kept.version == event.version:
-                last[event.key] = Start(event.key, event.seq, event.version, event.position, kept.state)
+                last[event.key] = ReplayStart(event.key, event.seq, event.version, event.position, kept.state)
         return sorted(last.values(), key=lambda one: -one.version)[:MAX_STARTS]
 
-    def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
-        found: list[Stretch] = []
+    def decided(self, key: str, position: int, sent_by_ms: int) -> list[EventRange]:
+        found: list[EventRange] = []
         for one in self._of(key, position):
             times = self._times(key, one.version)
             if min(times) <= sent_by_ms < max(times):
                 continue
-            this = Stretch(one.version - self._every, one.version, one.position, max(times) <= sent_by_ms)
+            this = EventRange(one.version - self._every, one.version, one.position, max(times) <= sent_by_ms)
             if found and (found[-1].upto, found[-1].happened) == (this.after, this.happened):
                 this = this._replace(after=found.pop().after)
             found.append(this)
         return found
 
-    def _of(self, key: str, position: int) -> list[Kept]:
+    def _of(self, key: str, position: int) -> list[StoredSnapshot]:
         return sorted(one for (of, _), one in self.kept.items() if of == key and one.position <= position)
 
     def _times(self, key: str, version: int) -> list[int]:

@@ -10,11 +10,11 @@ from uuid import UUID
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.popo import POPOAggregateRecorder, POPOApplicationRecorder
 
-from domain.event_store import PingIdentity, Recorded, RecordedPayload, Redecide
+from domain.event_store import PingIdentity, RecordedPayload, RecordedRef, Redecide
 from domain.riders.rider import Rider
 from infrastructure.event_store.aggregates import LogEvent, classified
 from infrastructure.event_store.append import EMPTY, conflicting, recorded_times
-from infrastructure.event_store.log_head import Head
+from infrastructure.event_store.log_head import LogHeadRow
 from infrastructure.event_store.recorder import now_ms
 
 
@@ -27,21 +27,21 @@ class MemoryEventStore(POPOApplicationRecorder):
         self.log: list[LogEvent] = []
         self.recorded_at_ms: list[int] = []
 
-    def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> Recorded:
+    def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> RecordedRef:
         events = list(events)
         conflicts = conflicting([classified(e) for e in events], self._versions(events), plain=False)
         if conflicts:
             events = list(redecide(conflicts))
         ids = self.insert_events(events) or []
         first = len(self.log) - len(ids) + 1
-        return Recorded(range(first, first + len(ids)), events)
+        return RecordedRef(range(first, first + len(ids)), events)
 
     def dated(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
         return replace(classified(event), recorded_at_ms=recorded_at_ms)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         events = [classified(event) for event in stored_events]
-        head = Head(UUID(int=0), len(self.log), self.recorded_at_ms[-1] if self.log else 0, {})
+        head = LogHeadRow(UUID(int=0), len(self.log), self.recorded_at_ms[-1] if self.log else 0, {})
         times = recorded_times(events, head, now_ms())
         ids = super().insert_events(stored_events, **kwargs)
         self.log += events

@@ -10,7 +10,16 @@ from uuid import UUID, uuid4
 
 from domain.identifiers import SHARDS, shard_of
 from projections.catalogue import PROJECTIONS
-from projections.core.ports import Fence, LoggedEvent, LogHead, Parked, PortUnavailable, Record, ShardWrite, Snapshot
+from projections.core.ports import (
+    ConsumerRecord,
+    Fence,
+    LoggedEvent,
+    LogHead,
+    ParkedEvent,
+    PortUnavailable,
+    ShardDump,
+    ShardWrite,
+)
 from read_models.rows import RowChange, merged
 
 TOPIC = "gps-pings"
@@ -84,7 +93,7 @@ class MemorySink:
     def __init__(self) -> None:
         self.states: dict[int, dict[str, bytes]] = defaultdict(dict)
         self.rows: dict[int, dict[tuple[str, tuple[Any, ...]], RowChange]] = defaultdict(dict)
-        self.marks: dict[int, dict[str, Parked]] = defaultdict(dict)
+        self.marks: dict[int, dict[str, ParkedEvent]] = defaultdict(dict)
         self.held: dict[int, Fence] = {}
         self.before_apply: Callable[[Sequence[ShardWrite]], None] = lambda writes: None
         self.before_promote: Callable[[int], None] = lambda shard: None
@@ -99,7 +108,7 @@ class MemorySink:
             for shard, names in keys.items()
         }
 
-    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, Parked]]:
+    def parked(self, shards: Sequence[int]) -> dict[int, dict[str, ParkedEvent]]:
         return {shard: dict(self.marks[shard]) for shard in shards}
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
@@ -138,9 +147,9 @@ class MemorySink:
     def _kept(self) -> tuple[dict[int, Any], ...]:
         return self.states, self.rows, self.marks, self.held
 
-    def snapshot(self, shard: int) -> Snapshot:
+    def snapshot(self, shard: int) -> ShardDump:
         rows = {f"{table} {key}": repr(row[2:]).encode() for (table, key), row in self.rows[shard].items()}
-        return Snapshot(self.held.get(shard), dict(self.states[shard]), rows, dict(self.marks[shard]))
+        return ShardDump(self.held.get(shard), dict(self.states[shard]), rows, dict(self.marks[shard]))
 
     def drop(self) -> None:
         for kept in self._kept():
@@ -171,7 +180,7 @@ class MemorySink:
     def all_rows(self) -> dict[tuple[int, str, tuple[Any, ...]], RowChange]:
         return {(shard, *place): row for shard, rows in self.rows.items() for place, row in rows.items()}
 
-    def all_parked(self) -> dict[str, Parked]:
+    def all_parked(self) -> dict[str, ParkedEvent]:
         return {key: mark for marks in self.marks.values() for key, mark in marks.items()}
 
 
@@ -181,7 +190,7 @@ class ScriptedTopic:
     def __init__(self, partitions: int = 8) -> None:
         self.partitions = partitions
         self.assigned: dict[int, int] = dict.fromkeys(range(partitions), 1)
-        self.batches: list[list[Record]] = []
+        self.batches: list[list[ConsumerRecord]] = []
         self.committed: dict[int, int] = {}
         self.before_seek: Callable[[], None] = lambda: None
         self._offset = 0
@@ -189,7 +198,7 @@ class ScriptedTopic:
     def deliver(self, events: Sequence[LoggedEvent]) -> None:
         self.batches.append([self.record(event) for event in events])
 
-    def record(self, event: LoggedEvent) -> Record:
+    def record(self, event: LoggedEvent) -> ConsumerRecord:
         self._offset += 1
         headers = [
             ("id", b"-"),
@@ -199,9 +208,9 @@ class ScriptedTopic:
             ("seq", str(event.seq).encode()),
         ]
         partition = event.shard % self.partitions
-        return Record(TOPIC, partition, self._offset, event.key.encode(), event.payload, headers)
+        return ConsumerRecord(TOPIC, partition, self._offset, event.key.encode(), event.payload, headers)
 
-    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+    def poll(self, max_records: int, timeout_s: float) -> list[ConsumerRecord]:
         return self.batches.pop(0) if self.batches else []
 
     def assignment(self) -> Mapping[int, int]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from domain.events.contracts import Codec, LocalSchemaIds
-from infrastructure.kafka.ports import OutRecord
-from infrastructure.sinks.compacted_topic import PublishedSink
-from infrastructure.sinks.published_checkpoints import Mark, Move
-from infrastructure.sinks.topic_publisher import Outlet, PublishedRecords
-from projections.core.ports import Log, PortUnavailable, Sink
+from infrastructure.kafka.ports import ProducerRecord
+from infrastructure.sinks.compacted_topic import CompactedTopicSink
+from infrastructure.sinks.published_checkpoints import CheckpointMove, PublishedCheckpoint
+from infrastructure.sinks.topic_publisher import PublishedRecords, SynchronousPublisher
+from projections.core.ports import EventLog, PortUnavailable, Sink
 from projections.core.projection import Projection
 from projections.locations import LOCATIONS
 from tests.support.memory_ports import MemorySink
@@ -29,14 +29,14 @@ class MemoryMarks:
     """``infrastructure.sinks.published_checkpoints.Marks``; the hooks may raise or interfere."""
 
     def __init__(self) -> None:
-        self.held: dict[int, Mark] = {}
+        self.held: dict[int, PublishedCheckpoint] = {}
         self.before_move: Callable[[], None] = nothing
         self.after_move: Callable[[], None] = nothing
 
-    def read(self, shards: Sequence[int]) -> dict[int, Mark]:
+    def read(self, shards: Sequence[int]) -> dict[int, PublishedCheckpoint]:
         return {shard: self.held[shard] for shard in shards if shard in self.held}
 
-    def move(self, moves: Mapping[int, Move]) -> dict[int, bool]:
+    def move(self, moves: Mapping[int, CheckpointMove]) -> dict[int, bool]:
         self.before_move()
         done = {shard: self.held.get(shard) == expected for shard, (expected, _) in moves.items()}
         self.held.update({shard: moves[shard].new for shard, won in done.items() if won})
@@ -52,13 +52,13 @@ class HookedPublisher(MemoryPublisher):
     """``before`` and ``after`` see each record that goes to the broker; what they raise ends the worker."""
 
     def __init__(
-        self, broker: MemoryBroker, before: Callable[[OutRecord], None], after: Callable[[OutRecord], None]
+        self, broker: MemoryBroker, before: Callable[[ProducerRecord], None], after: Callable[[ProducerRecord], None]
     ) -> None:
         super().__init__(broker)
         self._before = before
         self._after = after
 
-    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
         for record in records:
             self._before(record)
             super().publish(token, [record])
@@ -90,24 +90,24 @@ class Published:
     def sink(
         self,
         sink: Sink,
-        log: Log,
+        log: EventLog,
         *,
         generation: int = 1,
         active: Callable[[], bool] = lambda: True,
-        before: Callable[[OutRecord], None] = nothing,
-        after: Callable[[OutRecord], None] = nothing,
+        before: Callable[[ProducerRecord], None] = nothing,
+        after: Callable[[ProducerRecord], None] = nothing,
         batch_records: int = 2_000,
         projection: Projection[Any] = LOCATIONS,
-    ) -> PublishedSink[Any]:
+    ) -> CompactedTopicSink[Any]:
         """The sink of one more worker."""
         self.sinks[generation] = sink
-        return PublishedSink(
+        return CompactedTopicSink(
             sink,
             stream="Rider",
             generation=generation,
             log_port=log,
             records=PublishedRecords(projection, TOPIC, PARTITIONS, Codec(LocalSchemaIds()).encode),
-            outlet=Outlet(
+            outlet=SynchronousPublisher(
                 lambda: HookedPublisher(self.broker, before, after),
                 self.identity,
                 batch_records=batch_records,

@@ -7,15 +7,15 @@ from typing import Any
 
 from projections.core.ports import LoggedEvent
 from projections.core.projection import Projection
-from projections.core.snapshots import Checkpoint, Kept, Start, Stretch
+from projections.core.snapshots import EventRange, ReplayStart, StateSnapshot, StoredSnapshot
 from projections.digest.digest import fold_digest, view_digest
-from projections.parity.served_reads import LoggedRead, ServedRead, Verdict, WrongCheckpoint
+from projections.parity.served_reads import LoggedRead, ServedRead, Verdict, WrongSnapshot
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon
-from read_models.view import Limits, body_of
+from read_models.view import ViewLimits, body_of
 from tests.support.memory_ports import MemoryLog
 
-LIMITS = Limits()
+LIMITS = ViewLimits()
 
 
 class KeyArchive(MemoryLog):
@@ -54,24 +54,24 @@ class KeptCheckpoints:
     """Those of one fold, by key and position."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, int], Kept] = {}
+        self.kept: dict[tuple[str, int], StoredSnapshot] = {}
 
-    def keep(self, checkpoints: Sequence[Checkpoint], *, verified: bool) -> None:
+    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
         for one in checkpoints:
             if verified or (one.key, one.position) not in self.kept:
-                self.kept[one.key, one.position] = Kept(one.version, one.position, one.state, verified)
+                self.kept[one.key, one.position] = StoredSnapshot(one.version, one.position, one.state, verified)
 
-    def latest(self, key: str, position: int, *, verified: bool = False) -> Kept | None:
+    def latest(self, key: str, position: int, *, verified: bool = False) -> StoredSnapshot | None:
         found = [one for (of, _), one in self.kept.items() if of == key and one.position <= position]
         return max((one for one in found if one.verified or not verified), default=None)
 
-    def at(self, key: str, position: int) -> Kept | None:
+    def at(self, key: str, position: int) -> StoredSnapshot | None:
         return self.kept.get((key, position))
 
-    def starts(self, shard: int) -> list[Start]:
+    def starts(self, shard: int) -> list[ReplayStart]:
         raise NotImplementedError
 
-    def decided(self, key: str, position: int, sent_by_ms: int) -> list[Stretch]:
+    def decided(self, key: str, position: int, sent_by_ms: int) -> list[EventRange]:
         raise NotImplementedError
 
 
@@ -80,7 +80,7 @@ class MemoryServedReads:
 
     def __init__(self, reads: Sequence[LoggedRead]) -> None:
         self.reads = {read.id: read for read in reads}
-        self.wrong: list[WrongCheckpoint] = []
+        self.wrong: list[WrongSnapshot] = []
 
     def count(self, since_ms: int) -> int:
         return sum(one.read.read_ms >= since_ms for one in self.reads.values())
@@ -99,7 +99,7 @@ class MemoryServedReads:
             for number in ids:
                 self.reads[number] = self.reads[number]._replace(verdict=verdict)
 
-    def record_wrong(self, wrong: WrongCheckpoint) -> None:
+    def record_wrong(self, wrong: WrongSnapshot) -> None:
         self.wrong.append(wrong)
 
 

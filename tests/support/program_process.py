@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.cdc.relay_checkpoint import RelayCheckpointStore
 from infrastructure.observability.stage_reports import STANDBY, instance_of, read_stages
 from infrastructure.settings.settings import Settings
 from tests.support.serving import ROOT
@@ -66,7 +66,7 @@ def wait_marked(settings: Settings, engine: Engine, position: int, within_s: flo
     """Until all up to ``position`` is acknowledged by Kafka, as the mark in Postgres says."""
 
     def reached() -> bool:
-        mark = Marks(engine, settings.slot_name).read()
+        mark = RelayCheckpointStore(engine, settings.slot_name).read()
         return mark is not None and mark.position >= position
 
     eventually(reached, within_s=within_s, what=f"position {position} is published")

@@ -8,12 +8,12 @@ import redis
 
 from domain.identifiers import SHARDS
 from infrastructure.event_store.log_reader import PostgresLog
-from infrastructure.kafka.clients import make_topic
+from infrastructure.kafka.clients import make_consumer
 from infrastructure.kafka.topics import topics
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.settings.settings import Settings
-from projections.live.stream_follower import Runner
+from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
 from tests.support.recorded_log import CODEC
 from tests.support.waiting import eventually
@@ -25,9 +25,9 @@ class Projected:
     def __init__(self, settings: Settings, client: redis.Redis, generation: int) -> None:
         assert settings.postgres_url is not None
         self._engine = reader_engine(settings.postgres_url)
-        self._topic = make_topic(settings, topics(settings)["Rider"], "speed")
+        self._topic = make_consumer(settings, topics(settings)["Rider"], "speed")
         self.sink = RedisSink(client, SPEED.name, generation)
-        self.runner: Runner[Any] = Runner(
+        self.runner: StreamFollower[Any] = StreamFollower(
             SPEED,
             log_port=PostgresLog(self._engine),
             topic=self._topic,

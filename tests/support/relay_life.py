@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from domain.identifiers import shard_of
 from infrastructure.cdc.polling_relay import PollingRelay, RelayInUse, polling_relay
-from infrastructure.cdc.relay_checkpoint import Marks
+from infrastructure.cdc.relay_checkpoint import RelayCheckpointStore
 from infrastructure.cdc.replication_stream import SlotInUse
 from infrastructure.cdc.wal_relay import WalRelay, wal_relay
 from infrastructure.kafka.topics import topics
@@ -37,7 +37,7 @@ class Life:
     ) -> None:
         """``took`` is told how long each heartbeat took, in seconds."""
         self._stack = ExitStack()
-        self._marks = Marks(engine, settings.slot_name)
+        self._marks = RelayCheckpointStore(engine, settings.slot_name)
 
         def opened() -> WalRelay | PollingRelay | None:
             try:

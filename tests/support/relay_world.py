@@ -6,16 +6,16 @@ import random
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
-from infrastructure.cdc.gap_fill import Chunk
-from infrastructure.cdc.in_flight import Outflow
+from infrastructure.cdc.gap_fill import EventChunk
+from infrastructure.cdc.in_flight import InFlightTransactions
 from infrastructure.cdc.polling_relay import Poller
-from infrastructure.cdc.relay_checkpoint import MarkKeeper
-from infrastructure.cdc.replication_stream import Batch
+from infrastructure.cdc.relay_checkpoint import CheckpointSaver
+from infrastructure.cdc.replication_stream import WalBatch
 from infrastructure.cdc.row_to_record import converter
 from infrastructure.cdc.tailer import Tailer
 from infrastructure.cdc.wal_filter import WalFilter
-from infrastructure.kafka.delivery_tracker import Token, Tokens
-from infrastructure.kafka.ports import OutRecord
+from infrastructure.kafka.delivery_tracker import DeliveryTracker, PendingBatch
+from infrastructure.kafka.ports import ProducerRecord
 from tests.unit.scripted_tailer import OURS, heartbeat, transaction
 from tests.unit.test_pgoutput import relation, row
 
@@ -57,7 +57,7 @@ class World:
     def start(self, kind: str) -> None:
         """A new life, after whatever there was before."""
         self.publisher = _Publisher(self)
-        out, keeper = Outflow(self.publisher, self.mark), MarkKeeper(self._save, clock=self._clock)
+        out, keeper = InFlightTransactions(self.publisher, self.mark), CheckpointSaver(self._save, clock=self._clock)
         if kind == "polling":
             self.relay = Poller(out, self, keeper, lambda seconds: None)
         else:
@@ -79,12 +79,14 @@ class World:
         ends = [(number, 100 * (n + 1)) for n, numbers in enumerate(self._positions) for number in numbers]
         return {number for number, end in ends if self._made_at < end <= self.slot}
 
-    def read(self, after: int, upto: int) -> Chunk | None:
+    def read(self, after: int, upto: int) -> EventChunk | None:
         """The table, as ``Events``."""
         positions = range(after + 1, min(after + 3, upto, self.head) + 1)
         convert = converter(TOPICS, PARTITIONS)
         records = [convert(row(position=p, shard=p % 5)) for p in positions]
-        return Chunk([r for r in records if r is not None], len(positions), positions[-1], 0) if positions else None
+        return (
+            EventChunk([r for r in records if r is not None], len(positions), positions[-1], 0) if positions else None
+        )
 
     def head_position(self) -> int:
         return self.head
@@ -109,13 +111,13 @@ class _Stream:
         self._next = next((n for n, (end, _) in enumerate(world.wal) if end > world.slot), len(world.wal))
         self._messages = deque([relation()])
 
-    def read(self, limit: int) -> Batch:
+    def read(self, limit: int) -> WalBatch:
         for _, messages in self._world.wal[self._next :]:
             self._messages += messages
         self._next = len(self._world.wal)
         count = self._world.chance.randrange(1, 8)
         batch = [self._messages.popleft() for _ in range(min(count, len(self._messages)))]
-        return Batch(batch, 100 * len(self._world.wal), drained=not self._messages)
+        return WalBatch(batch, 100 * len(self._world.wal), drained=not self._messages)
 
     def wait(self, timeout_s: float) -> None:
         pass
@@ -129,10 +131,10 @@ class _Publisher:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._tokens = Tokens()
-        self._unlanded: dict[int, deque[tuple[Token, int]]] = defaultdict(deque)
+        self._tokens = DeliveryTracker()
+        self._unlanded: dict[int, deque[tuple[PendingBatch, int]]] = defaultdict(deque)
 
-    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
         taken = records[: self._world.chance.randrange(1, 6)]
         entry = self._tokens.of(token)
         entry.sent(len(taken))

@@ -18,7 +18,7 @@ from projections.replay.as_of import AsOf, Horizon
 from projections.replay.key_replay import KeyReplay
 from read_models.rows import RowChange, merged
 from read_models.speed.view import VIEW
-from read_models.view import Limits
+from read_models.view import ViewLimits
 from tests.support import replay_reference as reference
 from tests.support.memory_archive import MemoryArchive
 from tests.support.rider_events import RIDERS, START_MS, rider_histories
@@ -27,7 +27,7 @@ from tests.support.speed_events import ping_data
 END_MS = START_MS + 100_000_000
 """Later than all that happens in a history: the clock of whoever looks back."""
 
-LIMITS = Limits(target_freshness_ms=30_000, feature_ttl_ms=1_800_000)
+LIMITS = ViewLimits(target_freshness_ms=30_000, feature_ttl_ms=1_800_000)
 
 
 class Story(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Any
 
 from domain.events.contracts import UndecodableError
 from projections.core.fold import Decode
-from projections.core.parked_keys import Parking
-from projections.live.stream_follower import Runner
+from projections.core.parked_keys import ParkedKeys
+from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import ping_data
@@ -36,9 +36,11 @@ def a_log(history: Sequence[tuple[str, int]]) -> MemoryLog:
     return log
 
 
-def a_runner(log: MemoryLog, sink: MemorySink, decode: Decode, topic: ScriptedTopic | None = None) -> Runner[Any]:
-    return Runner(SPEED, log_port=log, topic=topic or ScriptedTopic(), sink=sink, decode=decode, partitions=8)
+def a_runner(
+    log: MemoryLog, sink: MemorySink, decode: Decode, topic: ScriptedTopic | None = None
+) -> StreamFollower[Any]:
+    return StreamFollower(SPEED, log_port=log, topic=topic or ScriptedTopic(), sink=sink, decode=decode, partitions=8)
 
 
-def parking(log: MemoryLog, sink: MemorySink, decode: Decode) -> Parking:
-    return Parking(SPEED, sink, log, decode, lambda: 0)
+def parking(log: MemoryLog, sink: MemorySink, decode: Decode) -> ParkedKeys:
+    return ParkedKeys(SPEED, sink, log, decode, lambda: 0)

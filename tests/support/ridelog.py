@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from infrastructure.embedded.data_dir import RunInfo, read_run_info
-from infrastructure.embedded.pid_file import Recorded
+from infrastructure.embedded.pid_file import RecordedProcess
 from infrastructure.supervision.readiness import program_of
 from tests.support.command_line import run_here
 from tests.support.serving import ROOT
@@ -62,12 +62,12 @@ class Ridelog:
         assert info is not None
         return info
 
-    def processes(self) -> dict[str, Recorded]:
+    def processes(self) -> dict[str, RecordedProcess]:
         """What the supervisor has recorded as its processes, by name."""
-        entries = msgspec.json.decode((self.data_dir / "pids.json").read_bytes(), type=list[Recorded])
+        entries = msgspec.json.decode((self.data_dir / "pids.json").read_bytes(), type=list[RecordedProcess])
         return {entry.name: entry for entry in entries}
 
-    def processes_of(self, program: str) -> dict[str, Recorded]:
+    def processes_of(self, program: str) -> dict[str, RecordedProcess]:
         """Those of one program, by name: of projections there are several."""
         return {name: entry for name, entry in self.processes().items() if program_of(name) == program}
 

@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infrastructure.embedded.data_dir import RunInfo
-from infrastructure.embedded.service import Command, Service
+from infrastructure.embedded.service import Service, ServiceCommand
 from infrastructure.errors import UserError
 from infrastructure.settings.settings import Settings
-from infrastructure.supervision.serve import Parts, serve
+from infrastructure.supervision.serve import ServeParts, serve
 
 STANDIN = str(Path(__file__).with_name("standin.py"))
 
 
-def commands(ready: Settings) -> list[Command]:
+def commands(ready: Settings) -> list[ServiceCommand]:
     """An API that answers and two programs that only live."""
     env = dict(os.environ)
-    api = Command("api", [sys.executable, STANDIN, "api", str(ready.port)], env)
-    return [api, *(Command(name, [sys.executable, STANDIN, name], env) for name in ("tailer", "projections"))]
+    api = ServiceCommand("api", [sys.executable, STANDIN, "api", str(ready.port)], env)
+    return [api, *(ServiceCommand(name, [sys.executable, STANDIN, name], env) for name in ("tailer", "projections"))]
 
 
 def topics(ready: Settings) -> None:
@@ -37,6 +37,6 @@ def announce(_info: RunInfo, _services: Sequence[Service], _missing: str) -> Non
 
 if __name__ == "__main__":
     try:
-        serve(Settings.load(toml=None), Parts(commands, topics, announce))
+        serve(Settings.load(toml=None), ServeParts(commands, topics, announce))
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from infrastructure.embedded.pid_file import Recorded
-from infrastructure.embedded.process_identity import start_mark
+from infrastructure.embedded.pid_file import RecordedProcess
+from infrastructure.embedded.process_identity import process_start_id
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,15 +41,15 @@ class Serving:
         if self.process.stdout.readline() != "ready\n":
             raise AssertionError(self.process.communicate(timeout=30)[1])
 
-    def running(self) -> dict[str, Recorded]:
+    def running(self) -> dict[str, RecordedProcess]:
         """What it has recorded as its processes."""
-        entries = msgspec.json.decode((self.data_dir / "pids.json").read_bytes(), type=list[Recorded])
+        entries = msgspec.json.decode((self.data_dir / "pids.json").read_bytes(), type=list[RecordedProcess])
         return {entry.name: entry for entry in entries}
 
-    def replacement(self, of: Recorded) -> Recorded:
+    def replacement(self, of: RecordedProcess) -> RecordedProcess:
         """The process that was started in place of ``of``."""
 
-        def found() -> Recorded | None:
+        def found() -> RecordedProcess | None:
             entry = self.running().get(of.name)
             return None if entry == of else entry
 
@@ -73,6 +73,6 @@ def serving(data_dir: Path, **settings: str) -> Iterator[Serving]:
             one.process.kill()
 
 
-def all_gone(entries: dict[str, Recorded]) -> bool:
+def all_gone(entries: dict[str, RecordedProcess]) -> bool:
     """Whether none of these very processes runs any more."""
-    return all(start_mark(entry.pid) != entry.mark for entry in entries.values())
+    return all(process_start_id(entry.pid) != entry.mark for entry in entries.values())

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 
-from infrastructure.embedded.child_process import Spec
+from infrastructure.embedded.child_process import ProcessSpec
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.server import free_port
 from tests.support.servers import UNDURABLE
@@ -23,7 +23,7 @@ class TcpPostgres(Postgres):
         super().__init__(data_dir, UNDURABLE | {"max_connections": "60"})
         self._port = free_port()
 
-    def _prepare(self) -> Spec:
+    def _prepare(self) -> ProcessSpec:
         spec = super()._prepare()
         with (self.data_dir / "postgres" / "pg_hba.conf").open("a") as rules:
             rules.write("host all all 127.0.0.1/32 scram-sha-256\n")

@@ -12,11 +12,11 @@ from domain.features.keyed_event import KeyedEvent
 from domain.features.speed.window import SpeedState
 from domain.identifiers import SHARDS
 from projections.core.projection import Projection
-from projections.core.retry import Patience
-from projections.live.stream_follower import Runner
-from projections.rebuild.catch_up import Filler
+from projections.core.retry import RetryPolicy
+from projections.live.stream_follower import StreamFollower
+from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.generations import Generation, active
-from projections.rebuild.rebuild import Rebuild, Tools
+from projections.rebuild.rebuild import Rebuild, RebuildPorts
 from projections.speed import SPEED
 from tests.support.memory_generations import MemoryGenerations
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
@@ -46,7 +46,7 @@ class World:
         self.generations.first(SPEED)
         self.append(history)
         self.topic = ScriptedTopic()
-        self.worker: Runner[Any] = Runner(
+        self.worker: StreamFollower[Any] = StreamFollower(
             SPEED, log_port=self.log, topic=self.topic, sink=self.sinks[1], decode=json.loads, partitions=8
         )
         self.worker.step(0)
@@ -66,10 +66,10 @@ class World:
         self.worker.step(0)
 
     def rebuild(self, projection: Projection[Any]) -> Rebuild:
-        patience = Patience(self.said.append, pause=lambda _: None)
+        patience = RetryPolicy(self.said.append, pause=lambda _: None)
 
         def fill(generation: Generation, targets: Mapping[int, int]) -> None:
-            filler = Filler(projection, self.log, self.sinks[generation.number], json.loads, list(range(SHARDS)))
+            filler = CatchUp(projection, self.log, self.sinks[generation.number], json.loads, list(range(SHARDS)))
 
             def attempt() -> None:
                 filler.open(targets)
@@ -79,7 +79,7 @@ class World:
 
             patience.call(attempt)
 
-        tools = Tools(
+        tools = RebuildPorts(
             self.generations,
             self.log,
             lambda number: self.sinks[number],

@@ -7,14 +7,14 @@ import struct
 from collections.abc import Sequence
 from uuid import UUID
 
-from infrastructure.cdc.gap_fill import Chunk
-from infrastructure.cdc.heartbeat import PREFIX, Beat
-from infrastructure.cdc.in_flight import Outflow
-from infrastructure.cdc.replication_stream import Batch
+from infrastructure.cdc.gap_fill import EventChunk
+from infrastructure.cdc.heartbeat import PREFIX, Heartbeat
+from infrastructure.cdc.in_flight import InFlightTransactions
+from infrastructure.cdc.replication_stream import WalBatch
 from infrastructure.cdc.row_to_record import converter
 from infrastructure.cdc.tailer import Tailer
 from infrastructure.cdc.wal_filter import LogIdentity, WalFilter
-from infrastructure.kafka.ports import OutRecord
+from infrastructure.kafka.ports import ProducerRecord
 from tests.unit.test_pgoutput import begin, commit, insert, row
 
 LOG_ID = UUID(int=7)
@@ -31,10 +31,10 @@ class ScriptedStream:
         self.waits = 0
         self.reads = 0
 
-    def read(self, limit: int) -> Batch:
+    def read(self, limit: int) -> WalBatch:
         self.reads += 1
         batch, self.messages = self.messages[:limit], self.messages[limit:]
-        return Batch(batch, self.wal_end, drained=not self.messages)
+        return WalBatch(batch, self.wal_end, drained=not self.messages)
 
     def wait(self, timeout_s: float) -> None:
         self.waits += 1
@@ -48,12 +48,12 @@ class ScriptedPublisher:
 
     def __init__(self, room: int = 10**9) -> None:
         self.room = room
-        self.records: list[tuple[int, OutRecord]] = []
+        self.records: list[tuple[int, ProducerRecord]] = []
         self.sealed: list[int] = []
         self.acknowledge: list[int] = []
         self.waited_s: list[float] = []
 
-    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
         taken = records[: self.room]
         self.room -= len(taken)
         self.records += [(token, record) for record in taken]
@@ -84,12 +84,14 @@ class ScriptedEvents:
         self.asked: list[tuple[int, int]] = []
         self.heads_read = 0
 
-    def read(self, after: int, upto: int) -> Chunk | None:
+    def read(self, after: int, upto: int) -> EventChunk | None:
         self.asked.append((after, upto))
         positions = range(after + 1, min(after + self.chunk, upto, self.stored) + 1)
         convert = converter({"Rider": "gps-pings"}, 8)
         records = [convert(row(position=p)) for p in positions]
-        return Chunk([r for r in records if r is not None], len(positions), positions[-1], 0) if positions else None
+        return (
+            EventChunk([r for r in records if r is not None], len(positions), positions[-1], 0) if positions else None
+        )
 
     def head_position(self) -> int:
         self.heads_read += 1
@@ -128,9 +130,9 @@ def a_tailer(
     publisher: ScriptedPublisher,
     mark: int | None = None,
     events: ScriptedEvents | None = None,
-    beats: list[Beat] | None = None,
+    beats: list[Heartbeat] | None = None,
 ) -> Tailer:
-    out = Outflow(publisher, mark)
+    out = InFlightTransactions(publisher, mark)
     on_beat = (beats if beats is not None else []).append
     wal = WalFilter(OURS, {"Rider": "gps-pings"}, 8)
     return Tailer(stream, out, events or ScriptedEvents(), AtOnce(), wal, on_beat)

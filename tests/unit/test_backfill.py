@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from domain.errors import GpsWeekRollover, InvalidType, NullIsland, PingRejected, TimestampInFuture
 from domain.gps_ping import FUTURE_TOLERANCE_MS
 from infrastructure.errors import UserError
-from infrastructure.imports.backfill import judged, sort_rows
-from infrastructure.imports.csv_reader import Row, Source, find_columns, open_source, to_row
-from infrastructure.imports.external_sort import BLOCK, Entry, Sorter, read_run, write_run
-from infrastructure.imports.report import Books
+from infrastructure.imports.backfill import sort_rows, validate_rows
+from infrastructure.imports.csv_reader import CsvSource, ImportRow, find_columns, open_source, to_row
+from infrastructure.imports.external_sort import BLOCK, ExternalSorter, SortEntry, read_run, write_run
+from infrastructure.imports.report import ImportReport
 from tests.unit.given import NOW_MS, a_ping
 
 HEADER = ("rider_id", "latitude", "longitude", "event_timestamp_ms", "seen")
 NAMES = {"recorded-at": "seen"}
-SOURCE = Source(Path("some.csv"), HEADER, find_columns(HEADER, NAMES, "some.csv"))
+SOURCE = CsvSource(Path("some.csv"), HEADER, find_columns(HEADER, NAMES, "some.csv"))
 PING = a_ping(accuracy_meters=2.5, source_service="söurce")
 
 
-def entry(received_ms: int, file: int, line: int) -> Entry:
-    return Entry(received_ms, file, line, PING, (b"anna", b"caf\xe9", b""))
+def entry(received_ms: int, file: int, line: int) -> SortEntry:
+    return SortEntry(received_ms, file, line, PING, (b"anna", b"caf\xe9", b""))
 
 
 @given(st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 2)), max_size=120), st.integers(1, 9), st.integers(2, 4))
@@ -34,7 +34,7 @@ def test_the_sort_is_that_of_reception_then_file_then_line_whatever_the_memory(
 ) -> None:
     entries = [entry(received, file, line) for line, (received, file) in enumerate(given_rows)]
     with tempfile.TemporaryDirectory() as directory:
-        sorter = Sorter(Path(directory), run_entries=run_entries, fan_in=fan_in)
+        sorter = ExternalSorter(Path(directory), run_entries=run_entries, fan_in=fan_in)
         for each in entries:
             sorter.add(each)
         kept = len(list(Path(directory).iterdir()))
@@ -53,29 +53,29 @@ def test_a_run_gives_back_what_was_written(tmp_path: Path) -> None:
     assert list(read_run(tmp_path / "run")) == entries
 
 
-def row(**cells: str) -> Row:
+def row(**cells: str) -> ImportRow:
     usual = {"rider_id": "anna", "latitude": "52.5", "longitude": "13.4", "event_timestamp_ms": str(NOW_MS)}
     usual["seen"] = str(NOW_MS + 5)
     return to_row(SOURCE, 2, [(usual | cells)[name] for name in HEADER])
 
 
 def test_a_row_is_received_when_it_says() -> None:
-    ping = judged(row(seen="2026-09-21T16:13:20.123+02:00"), 3, NOW_MS + 1000).ping
+    ping = validate_rows(row(seen="2026-09-21T16:13:20.123+02:00"), 3, NOW_MS + 1000).ping
     assert (ping.rider_id, ping.event_timestamp_ms, ping.received_timestamp_ms) == ("anna", NOW_MS, NOW_MS + 123)
 
 
 @pytest.mark.parametrize("ahead_ms", [0, 1, FUTURE_TOLERANCE_MS])
 def test_a_phone_may_be_ahead_of_its_reception(ahead_ms: int) -> None:
-    assert judged(row(seen=str(NOW_MS - ahead_ms)), 0, NOW_MS).received_ms == NOW_MS - ahead_ms
+    assert validate_rows(row(seen=str(NOW_MS - ahead_ms)), 0, NOW_MS).received_ms == NOW_MS - ahead_ms
 
 
 def test_a_gps_week_rollover_is_counted_from_the_reception_that_the_row_says() -> None:
     era_ms = 1024 * 7 * 86_400_000
     with pytest.raises(GpsWeekRollover):
-        judged(row(event_timestamp_ms=str(NOW_MS - era_ms)), 0, NOW_MS + 1000)
+        validate_rows(row(event_timestamp_ms=str(NOW_MS - era_ms)), 0, NOW_MS + 1000)
     # Received then, it is history and no roll-over, whatever the clock says now.
     then = str(NOW_MS - era_ms)
-    assert judged(row(event_timestamp_ms=then, seen=then), 0, NOW_MS).received_ms == NOW_MS - era_ms
+    assert validate_rows(row(event_timestamp_ms=then, seen=then), 0, NOW_MS).received_ms == NOW_MS - era_ms
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,11 @@ def test_a_row_that_cannot_be_history_is_refused_by_name(
     cells: dict[str, str], refusal: type[PingRejected], told: str
 ) -> None:
     with pytest.raises(refusal, match=told):
-        judged(row(**cells), 0, NOW_MS + 1000)
+        validate_rows(row(**cells), 0, NOW_MS + 1000)
 
 
 def test_without_the_option_no_column_is_a_reception() -> None:
-    plain = Source(SOURCE.path, HEADER, find_columns(HEADER, {}, "some.csv"))
+    plain = CsvSource(SOURCE.path, HEADER, find_columns(HEADER, {}, "some.csv"))
     assert to_row(plain, 2, ["anna", "52.5", "13.4", str(NOW_MS), "whatever"]).received_ms is None
     with pytest.raises(UserError, match=r"no column received; .*name the right one with --recorded-at$"):
         find_columns(HEADER, {"recorded-at": "received"}, "some.csv")
@@ -109,7 +109,7 @@ def test_seconds_are_hinted_at(tmp_path: Path) -> None:
     path = tmp_path / "seconds.csv"
     path.write_text(f"{','.join(HEADER)}\nanna,52.5,13.4,{NOW_MS},{NOW_MS // 1000}\n")
     sources = [open_source(path, NAMES)]
-    books = Books(sources)
-    assert sort_rows(sources, Sorter(tmp_path), books, NOW_MS, lambda done, count: None) == 1
+    books = ImportReport(sources)
+    assert sort_rows(sources, ExternalSorter(tmp_path), books, NOW_MS, lambda done, count: None) == 1
     assert dict(books.tally.rejected) == {"timestamp_in_future": 1}
     assert books.examples.hint == "reception in seconds? milliseconds are expected"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kafka.errors import KafkaError
 
-from infrastructure.supervision.broker_memory_limit import COUNT_EVERY_S, DRAIN_S, BrokerLimit
+from infrastructure.supervision.broker_memory_limit import COUNT_INTERVAL_S, DRAIN_S, BrokerMemoryLimit
 
 
 class Calls:
@@ -30,17 +30,17 @@ class Calls:
 
 def test_below_the_limit_nothing_happens() -> None:
     calls = Calls()
-    limit = BrokerLimit(calls, lambda: 10, 10, lambda: calls.now)
+    limit = BrokerMemoryLimit(calls, lambda: 10, 10, lambda: calls.now)
     for _ in range(5):
-        calls.now += COUNT_EVERY_S
+        calls.now += COUNT_INTERVAL_S
         limit.look()
     assert calls.made == []
 
 
 def test_past_the_limit_the_tailer_waits_until_the_empty_broker_has_its_topics() -> None:
     calls = Calls()
-    limit = BrokerLimit(calls, lambda: 11, 10, lambda: calls.now)
-    calls.now += COUNT_EVERY_S
+    limit = BrokerMemoryLimit(calls, lambda: 11, 10, lambda: calls.now)
+    calls.now += COUNT_INTERVAL_S
     limit.look()
     assert calls.made == ["hold tailer"]
     calls.now += DRAIN_S * 0.9
@@ -62,9 +62,9 @@ def test_a_broker_that_cannot_be_counted_is_asked_again() -> None:
         asked.append(calls.now)
         raise KafkaError("no answer")
 
-    limit = BrokerLimit(calls, count, 10, lambda: calls.now)
+    limit = BrokerMemoryLimit(calls, count, 10, lambda: calls.now)
     for _ in range(2):
-        calls.now += COUNT_EVERY_S
+        calls.now += COUNT_INTERVAL_S
         limit.look()
     assert len(asked) == 2
     assert calls.made == []

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from projections.core.ports import Fence, Parked, Snapshot
+from projections.core.ports import Fence, ParkedEvent, ShardDump
 from projections.core.projection import Projection
-from projections.rebuild.comparison import EXAMPLES, Comparison, digest
+from projections.rebuild.comparison import EXAMPLES, GenerationComparison, digest
 from projections.speed import SPEED
 
 
@@ -26,26 +26,26 @@ def decode(data: bytes) -> Any:
 
 
 COUNTED: Projection[Any] = replace(SPEED, decode=decode)
-MARK = Parked(3, 16, 2, "GpsPing", "fold", "ZeroDivisionError: a fault", 1_790_000_000_000)
+MARK = ParkedEvent(3, 16, 2, "GpsPing", "fold", "ZeroDivisionError: a fault", 1_790_000_000_000)
 
 
 def fence(seq: int, incarnation: str = "one") -> Fence:
     return Fence("a log", incarnation, seq, 10 * seq, "an event")
 
 
-def shard(seq: int | None = 7, **content: Any) -> Snapshot:
+def shard(seq: int | None = 7, **content: Any) -> ShardDump:
     whole: dict[str, Any] = {"states": {}, "rows": {}, "parked": {}, **content}
-    return Snapshot(None if seq is None else fence(seq), **whole)
+    return ShardDump(None if seq is None else fence(seq), **whole)
 
 
-def compared(*pairs: tuple[Snapshot, Snapshot]) -> Comparison:
-    found = Comparison("speed", 1, 2, 3, 4)
+def compared(*pairs: tuple[ShardDump, ShardDump]) -> GenerationComparison:
+    found = GenerationComparison("speed", 1, 2, 3, 4)
     for number, (live, new) in enumerate(pairs):
         found.take(COUNTED, number, live, new)
     return found
 
 
-def words(live: Snapshot, new: Snapshot) -> list[tuple[int, str, str]]:
+def words(live: ShardDump, new: ShardDump) -> list[tuple[int, str, str]]:
     return [(one.shard, one.name, one.words) for one in compared((live, new)).examples]
 
 
@@ -79,8 +79,8 @@ def test_a_shard_that_was_never_written_is_at_seq_0() -> None:
 
 def test_neither_the_incarnation_nor_the_time_and_words_of_parking_make_a_difference() -> None:
     later = MARK._replace(parked_at_ms=1, reason="the same fault, in other words")
-    live = Snapshot(fence(7, "one"), {}, {}, {"eve": MARK})
-    assert compared((live, Snapshot(fence(7, "another"), {}, {}, {"eve": later}))).clean
+    live = ShardDump(fence(7, "one"), {}, {}, {"eve": MARK})
+    assert compared((live, ShardDump(fence(7, "another"), {}, {}, {"eve": later}))).clean
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_all_differences_are_counted_and_the_first_are_shown_by_name() -> None:
 
 
 def test_the_digest_of_the_differences_is_that_of_every_one_of_them() -> None:
-    def found(*pairs: tuple[Snapshot, Snapshot]) -> str:
+    def found(*pairs: tuple[ShardDump, ShardDump]) -> str:
         return compared(*pairs).digest
 
     one, other = shard(states={"anna": b"1"}), shard(states={"anna": b"2"})

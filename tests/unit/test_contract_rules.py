@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain.events.contracts import Contract
-from infrastructure.schema_registry.compatibility import Level, Old, level_problems
+from infrastructure.schema_registry.compatibility import Level, StoredSchema, level_problems
 from infrastructure.schema_registry.release_check import check_releases, contract_problems
 
 Field = dict[str, Any]
@@ -45,7 +45,7 @@ def test_rule_1_a_field_may_be_added_with_a_default(old: list[Field], kind: str,
     new = [*old[:place], {"name": "new", "type": kind, "default": DEFAULTS[kind]}, *old[place:]]
     assert says(new, old) == ""
     # What our rules let pass is compatible in both directions.
-    assert level_problems(Level.FULL, contract(new), [Old(1, contract(old))]) == []
+    assert level_problems(Level.FULL, contract(new), [StoredSchema(1, contract(old))]) == []
 
 
 @given(contract_fields, st.data())
@@ -55,7 +55,7 @@ def test_rule_2_an_optional_field_may_be_removed(old: list[Field], data: st.Data
     gone = data.draw(st.sampled_from(optional))
     new = [field for field in old if field is not gone]
     assert says(new, old) == ""
-    assert level_problems(Level.FULL, contract(new), [Old(1, contract(old))]) == []
+    assert level_problems(Level.FULL, contract(new), [StoredSchema(1, contract(old))]) == []
 
 
 @given(contract_fields, st.data(), st.booleans(), st.booleans())

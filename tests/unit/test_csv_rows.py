@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.client.client import FIRST_S, LONGEST_ASKED_S, LONGEST_S, pause_s
-from infrastructure.client.messages import Receipt, Rejection, body, encode, split
+from infrastructure.client.client import FIRST_RETRY_DELAY_S, MAX_RETRY_AFTER_S, MAX_RETRY_DELAY_S, retry_delay_s
+from infrastructure.client.messages import PostReceipt, Rejection, body, encode, split
 from infrastructure.errors import UserError
 from infrastructure.imports.csv_reader import (
     BadCell,
-    Row,
-    Source,
+    CsvSource,
+    ImportRow,
     find_columns,
     number,
     open_source,
@@ -24,10 +24,10 @@ from infrastructure.imports.csv_reader import (
     rows,
     to_row,
 )
-from infrastructure.imports.importer import EARLY_S, Importer, Pacer, Plan
+from infrastructure.imports.importer import EARLY_S, Importer, ImportPlan, Pacer
 
 HEADER = ("rider_id", "latitude", "longitude", "event_timestamp_ms", "accuracy_meters", "speed_mps", "event_id")
-SOURCE = Source(Path("some.csv"), HEADER, find_columns(HEADER, {}, "some.csv"))
+SOURCE = CsvSource(Path("some.csv"), HEADER, find_columns(HEADER, {}, "some.csv"))
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_a_ping_is_encoded_as_json() -> None:
 
 @given(st.integers(0, 100), st.sampled_from([None, "", "0", "3", "nan", "-1", "1e9", "soon"]), st.floats(0.0, 0.99))
 def test_pauses_are_bounded_and_never_nothing_for_long(attempt: int, asked: str | None, chance: float) -> None:
-    pause = pause_s(attempt, asked, chance)
-    assert 0.0 <= pause <= LONGEST_ASKED_S + FIRST_S
+    pause = retry_delay_s(attempt, asked, chance)
+    assert 0.0 <= pause <= MAX_RETRY_AFTER_S + FIRST_RETRY_DELAY_S
     if asked == "3":
         assert pause >= 3.0
     if asked is None:
-        assert FIRST_S / 2 <= pause <= LONGEST_S
+        assert FIRST_RETRY_DELAY_S / 2 <= pause <= MAX_RETRY_DELAY_S
 
 
 def test_event_time_runs_a_multiple_as_fast_as_the_clock() -> None:
@@ -191,22 +191,22 @@ def verdict(number: int) -> str:
     return ("accepted", "accepted", "duplicate", "null_island", "unsendable")[number % 5]
 
 
-def answer(items: list[bytes] | tuple[bytes, ...]) -> Receipt:
+def answer(items: list[bytes] | tuple[bytes, ...]) -> PostReceipt:
     said = [verdict(int(item)) for item in items]
     rejected = [Rejection(index, word, "") for index, word in enumerate(said) if word == "null_island"]
-    return Receipt(said.count("accepted"), said.count("duplicate"), rejected, 7 if items else None)
+    return PostReceipt(said.count("accepted"), said.count("duplicate"), rejected, 7 if items else None)
 
 
 @given(st.lists(st.integers(0, 99), max_size=200), st.integers(1, 20), st.integers(1, 4))
 def test_every_row_is_accounted_for_whatever_the_batches(numbers: list[int], batch: int, concurrency: int) -> None:
     given_rows = [
-        Row(SOURCE, line, [], None if verdict(each) == "unsendable" else str(each).encode(), None, "bad")
+        ImportRow(SOURCE, line, [], None if verdict(each) == "unsendable" else str(each).encode(), None, "bad")
         for line, each in enumerate(numbers)
     ]
     seen: list[int] = []
     importer = Importer(
         lambda items: answer(tuple(items)),
-        Plan(batch, concurrency),
+        ImportPlan(batch, concurrency),
         pause=lambda seconds: None,
         on_batch=lambda tally: seen.append(tally.rows),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from domain.identifiers import shard_of
-from projections.core.snapshots import Kept
-from projections.core.state_codec import BrokenState, latest_checkpoint
+from projections.core.snapshots import StoredSnapshot
+from projections.core.state_codec import BrokenState, latest_snapshot
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.speed import SPEED
@@ -69,15 +69,15 @@ def kept_at(*places: tuple[int, bytes, bool]) -> KeptCheckpoints:
     """Snapshots of KEY at (position = version, bytes, verified)."""
     checkpoints = KeptCheckpoints()
     for position, state, verified in places:
-        checkpoints.kept[KEY, position] = Kept(position, position, state, verified)
+        checkpoints.kept[KEY, position] = StoredSnapshot(position, position, state, verified)
     return checkpoints
 
 
 def test_where_a_verified_snapshot_is_asked_for_a_later_unverified_one_is_not_taken() -> None:
     good = SPEED.encode(SPEED.initial)
     checkpoints = kept_at((10, good, True), (20, good, False))
-    verified = latest_checkpoint(SPEED, checkpoints, KEY, 25, verified=True)
-    any_of_them = latest_checkpoint(SPEED, checkpoints, KEY, 25)
+    verified = latest_snapshot(SPEED, checkpoints, KEY, 25, verified=True)
+    any_of_them = latest_snapshot(SPEED, checkpoints, KEY, 25)
     assert verified is not None
     assert any_of_them is not None
     assert (verified[0].position, any_of_them[0].position) == (10, 20)
@@ -85,7 +85,7 @@ def test_where_a_verified_snapshot_is_asked_for_a_later_unverified_one_is_not_ta
 
 def test_the_snapshot_right_before_a_damaged_one_is_found() -> None:
     good = SPEED.encode(SPEED.initial)
-    found = latest_checkpoint(SPEED, kept_at((10, good, True), (19, good, True), (20, DAMAGED, True)), KEY, 20)
+    found = latest_snapshot(SPEED, kept_at((10, good, True), (19, good, True), (20, DAMAGED, True)), KEY, 20)
     assert found is not None
     assert found[0].position == 19
-    assert latest_checkpoint(SPEED, kept_at((20, DAMAGED, True)), KEY, 20) is None
+    assert latest_snapshot(SPEED, kept_at((20, DAMAGED, True)), KEY, 20) is None

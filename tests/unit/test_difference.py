@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.replay.diff import Difference, by_key
+from projections.replay.diff import ReplayDifference, by_key
 from read_models.speed.view import COLUMNS
 
 values = st.one_of(st.none(), st.integers(0, 50).map(float))
@@ -32,14 +32,14 @@ def test_every_key_of_either_side_comes_once_with_both_of_its_rows(left: Any, ri
 
 
 def test_another_version_or_age_is_no_other_value() -> None:
-    found = Difference()
+    found = ReplayDifference()
     found.take("anna", row("anna", 4.0), row("anna", 4.0, version=9, age_ms=100), COLUMNS)
     assert found.same
     assert found.compared == 1
 
 
 def test_the_spread_is_of_what_differs() -> None:
-    found = Difference()
+    found = ReplayDifference()
     for number in range(100):
         found.take(str(number), row(str(number), 0.0), row(str(number), float(number)), COLUMNS)
     spread = found.spreads()["speed_mps"]
@@ -49,7 +49,7 @@ def test_the_spread_is_of_what_differs() -> None:
 
 
 def test_unknown_on_one_side_is_a_difference_without_a_distance() -> None:
-    found = Difference()
+    found = ReplayDifference()
     found.take("anna", row("anna", None), row("anna", 3.0), COLUMNS)
     found.take("bo", row("bo", 1.0), None, COLUMNS)
     found.take("cy", None, row("cy", 1.0), COLUMNS)

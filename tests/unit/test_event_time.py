@@ -16,7 +16,7 @@ from projections.catalogue import PROJECTIONS
 from projections.core.projection import Projection
 from projections.locations import LOCATIONS
 from projections.speed import SPEED
-from read_models.view import Limits
+from read_models.view import ViewLimits
 from tests.support.replay_reference import effective_ms
 from tests.support.rider_events import rider_histories
 from tests.support.speed_events import ping_data
@@ -93,14 +93,14 @@ def test_a_clock_ahead_does_not_blind_its_rider(ahead_ms: int) -> None:
         state = folded(SPEED, records[:count])
         at_ms = records[count - 1]["received_timestamp_ms"]
         assert SPEED.view is not None
-        row = SPEED.view.row("anna", SPEED.view.features(state), at_ms, Limits(), False)
+        row = SPEED.view.row("anna", SPEED.view.features(state), at_ms, ViewLimits(), False)
         assert (row["status"], row["age_ms"], row["pings_in_window"]) == ("fresh", 0, 10)
         assert row["speed_mps"] == pytest.approx(4.0, abs=0.1)
         assert row["path_speed_mps"] == pytest.approx(4.0, abs=0.01)
         assert row["latitude"] == records[count - 1]["latitude"]
         assert row["event_timestamp_ms"] == at_ms
         assert LOCATIONS.view is not None
-        located = LOCATIONS.view.row("anna", folded(LOCATIONS, records[:count]), at_ms, Limits(), False)
+        located = LOCATIONS.view.row("anna", folded(LOCATIONS, records[:count]), at_ms, ViewLimits(), False)
         assert (located["latitude"], located["age_ms"]) == (records[count - 1]["latitude"], 0)
     settled = folded(ANALYTICS, records)
     assert [fix.t_ms for fix in settled.window] == [data["received_timestamp_ms"] for data in records[-10:]]
@@ -110,8 +110,8 @@ def test_within_the_tolerance_an_age_is_zero_and_not_negative() -> None:
     record = ping_data("anna", NOW_MS + 1_900, received_timestamp_ms=NOW_MS)
     assert SPEED.view is not None
     assert LOCATIONS.view is not None
-    speed = SPEED.view.row("anna", SPEED.view.features(folded(SPEED, [record])), NOW_MS, Limits(), False)
-    location = LOCATIONS.view.row("anna", folded(LOCATIONS, [record]), NOW_MS, Limits(), False)
+    speed = SPEED.view.row("anna", SPEED.view.features(folded(SPEED, [record])), NOW_MS, ViewLimits(), False)
+    location = LOCATIONS.view.row("anna", folded(LOCATIONS, [record]), NOW_MS, ViewLimits(), False)
     assert (speed["age_ms"], speed["status"], speed["event_timestamp_ms"]) == (0, "fresh", NOW_MS + 1_900)
     assert location["age_ms"] == 0
 

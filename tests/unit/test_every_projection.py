@@ -15,8 +15,9 @@ from domain.identifiers import SHARDS
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import ShardWrite
 from projections.core.projection import Projection
-from projections.live.stream_follower import Limits, Runner
-from projections.rebuild.catch_up import Filler
+from projections.core.shard_processor import ProcessorLimits
+from projections.live.stream_follower import StreamFollower
+from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.comparison import digest
 from read_models.rows import RowChange, merged
 from tests.support.memory_ports import Away, MemoryLog, MemorySink, ScriptedTopic
@@ -72,8 +73,10 @@ def test_invariant_8_live_is_the_fold_whatever_kafka_does(
     projection: Projection[Any], history: History, data: st.DataObject
 ) -> None:
     log, topic, sink = MemoryLog(), ScriptedTopic(), MemorySink()
-    limits = Limits(fill_events=data.draw(st.integers(1, 20)), cached_states_per_shard=data.draw(st.integers(0, 2)))
-    runner: Runner[Any] = Runner(
+    limits = ProcessorLimits(
+        fill_events=data.draw(st.integers(1, 20)), cached_states_per_shard=data.draw(st.integers(0, 2))
+    )
+    runner: StreamFollower[Any] = StreamFollower(
         projection, log_port=log, topic=topic, sink=sink, decode=json.loads, partitions=8, limits=limits
     )
     runner.step(0)
@@ -96,14 +99,14 @@ def test_invariant_8_a_rebuild_gives_the_same_bytes(
 ) -> None:
     whole = a_log(history)
     live, rebuilt = MemorySink(), MemorySink()
-    Filler(projection, whole, live, json.loads, range(SHARDS)).run()
+    CatchUp(projection, whole, live, json.loads, range(SHARDS)).run()
     # The same events in two halves of the shards, each broken off here and there and gone on with by another worker.
     head = whole.head("Rider")
     for half in (range(0, SHARDS, 2), range(1, SHARDS, 2)):
         for cut in sorted(cuts):
             targets = {shard: min(cut, head.seqs[shard]) for shard in half}
-            Filler(projection, whole, rebuilt, json.loads, half).run(targets)
-        Filler(projection, whole, rebuilt, json.loads, half, Limits(cached_states_per_shard=1)).run()
+            CatchUp(projection, whole, rebuilt, json.loads, half).run(targets)
+        CatchUp(projection, whole, rebuilt, json.loads, half, ProcessorLimits(cached_states_per_shard=1)).run()
     assert right(projection, whole, live)
     assert content(rebuilt) == content(live)
 
@@ -128,8 +131,9 @@ def test_invariant_8_workers_that_crash_and_change_places_give_the_same_bytes(
     topics[0].assigned, topics[1].assigned = dict.fromkeys(range(4), 1), dict.fromkeys(range(4, 8), 1)
     turn = 0
     while True:
-        workers: list[Runner[Any]] = [
-            Runner(projection, log_port=log, topic=t, sink=sink, decode=json.loads, partitions=8) for t in topics
+        workers: list[StreamFollower[Any]] = [
+            StreamFollower(projection, log_port=log, topic=t, sink=sink, decode=json.loads, partitions=8)
+            for t in topics
         ]
         try:
             for worker, topic in zip(workers, topics, strict=True):

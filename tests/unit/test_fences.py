@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.core.fences import Sorted, digest_of, sort_out
+from projections.core.fences import SplitBatch, digest_of, split_at_gap
 from projections.core.ports import LoggedEvent
 
 EVENT = LoggedEvent(9, 3, 4, "anna", 2, "GpsPing", b"bytes")
@@ -18,7 +18,7 @@ def at(seq: int, payload: bytes = b"bytes") -> LoggedEvent:
     return EVENT._replace(seq=seq, position=2 * seq, payload=payload)
 
 
-def seqs(found: Sorted) -> tuple[list[int], int, int | None, list[int]]:
+def seqs(found: SplitBatch) -> tuple[list[int], int, int | None, list[int]]:
     gap = None if found.gap is None else found.gap.seq
     return [one.seq for one in found.ready], found.duplicates, gap, [one.seq for one in found.rest]
 
@@ -40,14 +40,14 @@ def seqs(found: Sorted) -> tuple[list[int], int, int | None, list[int]]:
 def test_records_are_ready_up_to_the_first_hole(
     applied: int, came: list[int], ready: list[int], duplicates: int, gap: int | None, rest: list[int]
 ) -> None:
-    found = sort_out(applied, [at(seq) for seq in came])
+    found = split_at_gap(applied, [at(seq) for seq in came])
     assert seqs(found) == (ready, duplicates, gap, rest)
     assert not found.contradicts
 
 
 @given(st.integers(0, 5), st.lists(st.integers(1, 12), max_size=12))
 def test_every_record_is_ready_a_duplicate_the_gap_or_behind_it(applied: int, came: list[int]) -> None:
-    found = sort_out(applied, [at(seq) for seq in came])
+    found = split_at_gap(applied, [at(seq) for seq in came])
     ready, duplicates, gap, rest = seqs(found)
     assert ready == list(range(applied + 1, applied + 1 + len(ready)))
     assert len(ready) + duplicates + (gap is not None) + len(rest) == len(came)
@@ -62,14 +62,14 @@ def test_every_record_is_ready_a_duplicate_the_gap_or_behind_it(applied: int, ca
 def test_another_event_of_a_seq_that_is_ready_contradicts_it(seq: int) -> None:
     ready = [at(5), at(6), at(7)]
     for gap in ([], [at(99)]):
-        assert not sort_out(4, [*ready, at(seq), *gap]).contradicts
-        assert sort_out(4, [*ready, at(seq, b"others"), *gap]).contradicts
-        assert sort_out(4, [*ready, at(seq, b"others"), at(seq), *gap]).contradicts
+        assert not split_at_gap(4, [*ready, at(seq), *gap]).contradicts
+        assert split_at_gap(4, [*ready, at(seq, b"others"), *gap]).contradicts
+        assert split_at_gap(4, [*ready, at(seq, b"others"), at(seq), *gap]).contradicts
 
 
 def test_a_duplicate_of_what_was_applied_before_is_compared_with_nothing() -> None:
     """Only the event store can say what was at that seq."""
-    assert not sort_out(4, [at(5), at(4, b"others"), at(1, b"others")]).contradicts
+    assert not split_at_gap(4, [at(5), at(4, b"others"), at(1, b"others")]).contradicts
 
 
 @pytest.mark.parametrize(

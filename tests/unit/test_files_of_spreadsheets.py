@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrastructure.errors import UserError
-from infrastructure.imports.csv_reader import Row, open_source, rows
-from infrastructure.imports.csv_records import MAX_LINE_CHARS, MAX_RECORD_LINES, Records
+from infrastructure.imports.csv_reader import ImportRow, open_source, rows
+from infrastructure.imports.csv_records import MAX_LINE_CHARS, MAX_RECORD_LINES, CsvRecords
 
 NAMES = ("rider_id", "latitude", "longitude", "event_timestamp_ms", "accuracy_meters", "speed_mps")
 CELLS = [("zoë", f"52.50{number:02}", "13.4", f"{1795946325415 + number}", "5", "3.0") for number in range(30)]
@@ -28,7 +28,7 @@ def table(delimiter: str = ",", end: str = "\n") -> str:
     return end.join(delimiter.join(line) for line in (NAMES, *CELLS)) + end
 
 
-def read(path: Path, names: Mapping[str, str | None] | None = None) -> list[Row]:
+def read(path: Path, names: Mapping[str, str | None] | None = None) -> list[ImportRow]:
     return list(rows(open_source(path, names or {})))
 
 
@@ -174,7 +174,7 @@ def test_what_the_csv_module_writes_is_read_as_it_was(table: list[list[str]]) ->
     text = io.StringIO(newline="")
     csv.writer(text).writerows([["rider_id", "latitude"], *table])
     text.seek(0)
-    found = [record.cells for record in Records(text.readline, {"rider_id", "latitude"})]
+    found = [record.cells for record in CsvRecords(text.readline, {"rider_id", "latitude"})]
     assert found == [["rider_id", "latitude"], *table]
 
 
@@ -183,7 +183,7 @@ def test_every_line_is_in_one_record_or_problem(text: str) -> None:
     lines = io.StringIO(text, newline="").readlines()
     empty = next((at for at, line in enumerate(lines) if line.strip()), len(lines))
     covered: list[int] = []
-    records = Records(io.StringIO(text, newline="").readline, {"a", "b"})
+    records = CsvRecords(io.StringIO(text, newline="").readline, {"a", "b"})
     for record in records:
         covered += [*range(record.first_line, record.last_line + 1)]
     assert covered == [*range(empty + 1, len(lines) + 1)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS, shard_of
 from projections.core.ports import LoggedEvent, LogHead, ShardWrite
-from projections.rebuild.catch_up import CHUNK_POSITIONS, Filler, LogHasHoles
+from projections.rebuild.catch_up import CHUNK_POSITIONS, CatchUp, LogHasHoles
 from projections.speed import SPEED
 from tests.support.memory_ports import MemoryLog, MemorySink
 from tests.support.speed_events import expected_states, histories, ping_data
@@ -35,8 +35,8 @@ def append(log: MemoryLog, history: Sequence[tuple[str, int]]) -> None:
 
 def a_filler(
     log: MemoryLog, sink: MemorySink, shards: Sequence[int] = ALL, chunk_positions: int = CHUNK_POSITIONS
-) -> Filler[Any]:
-    return Filler(SPEED, log, sink, json.loads, shards, chunk_positions=chunk_positions)
+) -> CatchUp[Any]:
+    return CatchUp(SPEED, log, sink, json.loads, shards, chunk_positions=chunk_positions)
 
 
 def upto(log: MemoryLog, targets: dict[int, int]) -> dict[str, bytes]:

@@ -12,10 +12,10 @@ import pytest
 from domain.events.contracts import UndecodableError
 from domain.features.keyed_event import KeyedEvent
 from projections.analytics import ANALYTICS
-from projections.core.fold import REASON_CHARS, Fold, Folded, mark
-from projections.core.ports import LoggedEvent, Parked, PortUnavailable
+from projections.core.fold import REASON_CHARS, Fold, FoldedShard, parked_event
+from projections.core.ports import LoggedEvent, ParkedEvent, PortUnavailable
 from projections.core.projection import Projection
-from projections.core.snapshots import EVERY, Checkpoint
+from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshot
 from read_models.rows import RowChange
 
 NOW_MS = 1_790_000_000_123
@@ -63,12 +63,12 @@ def run(
     known: Mapping[str, Any] | None = None,
     parked: Sequence[str] = (),
     discarded: Sequence[int] = (),
-    every: int = EVERY,
-) -> Folded[Any]:
+    every: int = SNAPSHOT_INTERVAL,
+) -> FoldedShard[Any]:
     return Fold(LISTED, decode, lambda: NOW_MS, every).run(batch, (known or {}).get, parked, discarded)
 
 
-def values(done: Folded[Any]) -> dict[str, list[Any]]:
+def values(done: FoldedShard[Any]) -> dict[str, list[Any]]:
     return {key: [n for *_, n in state] for key, state in done.states.items()}
 
 
@@ -84,7 +84,7 @@ def test_each_key_is_folded_from_its_own_state_in_the_order_of_the_log() -> None
 
 
 def test_nothing_comes_of_nothing() -> None:
-    assert run([]) == Folded({}, {}, [], {}, 0, [])
+    assert run([]) == FoldedShard({}, {}, [], {}, 0, [])
 
 
 def test_the_newest_event_time_is_the_highest_and_not_the_last() -> None:
@@ -101,7 +101,7 @@ def test_an_event_that_the_fold_refuses_holds_its_key_back_with_its_place_and_ca
     assert values(done) == {"anna": [1], "ben": [4]}
     assert list(done.parked) == ["anna"]
     parked = done.parked["anna"]
-    assert parked._replace(reason="") == Parked(6, 11, 2, "GpsPing", "fold", "", NOW_MS)
+    assert parked._replace(reason="") == ParkedEvent(6, 11, 2, "GpsPing", "fold", "", NOW_MS)
     line = fold.__code__.co_firstlineno + 3
     assert parked.reason == f"ZeroDivisionError: a fault at fold:{line}"
 
@@ -109,7 +109,7 @@ def test_an_event_that_the_fold_refuses_holds_its_key_back_with_its_place_and_ca
 def test_bytes_that_no_contract_reads_hold_their_key_back() -> None:
     done = run(events(("anna", {"n": 1}), ("anna", b"garbage"), ("anna", {"n": 3})))
     assert values(done) == {"anna": [1]}
-    expected = Parked(6, 11, 2, "GpsPing", "decode", "UndecodableError: no contract reads this", NOW_MS)
+    expected = ParkedEvent(6, 11, 2, "GpsPing", "decode", "UndecodableError: no contract reads this", NOW_MS)
     assert done.parked == {"anna": expected}
 
 
@@ -123,7 +123,7 @@ def test_a_state_that_cannot_be_written_holds_its_key_back_at_the_event_that_lea
     done = run(batch)
     assert values(done) == {"anna": [1], "ben": [4]}
     assert done.encoded == {key: encode(state) for key, state in done.states.items()}
-    assert done.parked == {"anna": Parked(6, 11, 2, "GpsPing", "refused", "OverflowError: int too large", NOW_MS)}
+    assert done.parked == {"anna": ParkedEvent(6, 11, 2, "GpsPing", "refused", "OverflowError: int too large", NOW_MS)}
 
 
 def test_parked_keys_and_discarded_events_are_passed_over() -> None:
@@ -138,7 +138,7 @@ def test_a_checkpoint_is_made_of_every_version_that_the_distance_divides() -> No
     done = run(batch, every=3)
     states = [done.states["anna"][:version] for version in (3, 6)]
     assert list(done.checkpoints) == [
-        Checkpoint("anna", version, 9 + version, encode(state), batch[version - 1].payload)
+        StateSnapshot("anna", version, 9 + version, encode(state), batch[version - 1].payload)
         for version, state in zip((3, 6), states, strict=True)
     ]
 
@@ -172,11 +172,14 @@ def test_a_projection_with_tables_makes_merged_rows_and_no_checkpoints() -> None
 
 def test_a_reason_is_cut_and_holds_no_nul() -> None:
     event = events(("anna", {"n": 1}))[0]
-    assert mark(event, "decode", ValueError("a\0b"), NOW_MS).reason == "ValueError: a\\0b"
-    assert mark(event, "decode", ValueError("x" * 600), NOW_MS).reason == ("ValueError: " + "x" * 600)[:REASON_CHARS]
+    assert parked_event(event, "decode", ValueError("a\0b"), NOW_MS).reason == "ValueError: a\\0b"
+    assert (
+        parked_event(event, "decode", ValueError("x" * 600), NOW_MS).reason
+        == ("ValueError: " + "x" * 600)[:REASON_CHARS]
+    )
 
 
 def test_what_a_sink_refuses_is_marked_with_the_servers_words() -> None:
     event = events(("anna", {"n": 1}))[0]
     found = Fold(LISTED, decode, lambda: NOW_MS).refused(event, OverflowError("numeric field overflow"))
-    assert found == Parked(5, 10, 1, "GpsPing", "refused", "OverflowError: numeric field overflow", NOW_MS)
+    assert found == ParkedEvent(5, 10, 1, "GpsPing", "refused", "OverflowError: numeric field overflow", NOW_MS)

@@ -12,20 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS, shard_of
-from projections.core.fences import Distrust, Trust, distrust, look
+from projections.core.fences import FenceMismatch, FenceStatus, check_fences, fence_mismatch
 from projections.core.head_reach import MAX_EARLY
 from projections.core.ports import (
     MAX_NUMBER,
+    ConsumerRecord,
     Fence,
     ForeignRecord,
     LoggedEvent,
     LogHead,
-    Record,
-    Refused,
+    SinkRejected,
     header_number,
     logged_event,
 )
-from projections.live.stream_follower import Runner
+from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
 from tests.support.memory_ports import TOPIC, MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import expected_states, ping_data
@@ -41,7 +41,7 @@ class Int64Log(MemoryLog):
 
     def events_at(self, positions: Sequence[int]) -> dict[int, LoggedEvent]:
         if any(not -INT64 - 1 <= position <= INT64 for position in positions):
-            raise Refused("bigint out of range (22003)")
+            raise SinkRejected("bigint out of range (22003)")
         return super().events_at(positions)
 
 
@@ -50,9 +50,9 @@ class World:
 
     def __init__(self, history: Sequence[tuple[str, int]] = HISTORY) -> None:
         self.log, self.topic, self.sink = Int64Log(), ScriptedTopic(), MemorySink()
-        self.found: list[Distrust] = []
+        self.found: list[FenceMismatch] = []
         self.record(history)
-        self.runner: Runner[Any] = Runner(
+        self.runner: StreamFollower[Any] = StreamFollower(
             SPEED,
             log_port=self.log,
             topic=self.topic,
@@ -179,7 +179,7 @@ def test_the_head_is_read_once_a_poll_and_only_for_records_beyond_the_known_one(
 def test_a_log_that_refuses_what_a_record_says_does_not_stop_the_projection() -> None:
     world = World()
     news = world.record([("rider-1", 60)])
-    refusals = [Refused("bigint out of range (22003)")]
+    refusals = [SinkRejected("bigint out of range (22003)")]
 
     def load(keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
         if refusals:
@@ -193,10 +193,10 @@ def test_a_log_that_refuses_what_a_record_says_does_not_stop_the_projection() ->
     assert world.is_right()
 
 
-def record(key: bytes = b"rider-1", partition: int | None = None, **headers: Any) -> Record:
+def record(key: bytes = b"rider-1", partition: int | None = None, **headers: Any) -> ConsumerRecord:
     own = {"position": b"9", "seq": b"4", "version": b"2", "eventType": b"GpsPing"} | headers
     at = shard_of(key.decode("utf-8", "replace")) % 8 if partition is None else partition
-    return Record(TOPIC, at, 7, key, b"payload", list(own.items()))
+    return ConsumerRecord(TOPIC, at, 7, key, b"payload", list(own.items()))
 
 
 NUMBERS = [b"", b"0", b"-1", b"+1", b" 1", b"1_0", b"1.0", b"1e3", b"\xd9\xa1", b"9" * 20, b"9" * 10_000_000]
@@ -230,7 +230,7 @@ def test_a_number_within_bounds_is_read() -> None:
     ],
     ids=["version > seq", "seq > position", "partition", "no key", "long key", "NUL", "no UTF-8", "long type", "type"],
 )
-def test_a_record_that_contradicts_itself_is_foreign(one: Record) -> None:
+def test_a_record_that_contradicts_itself_is_foreign(one: ConsumerRecord) -> None:
     with pytest.raises(ForeignRecord):
         logged_event(one, 8)
 
@@ -262,10 +262,10 @@ def test_regression_a_stored_fence_that_cannot_be_is_distrusted_and_refolded(
 def test_the_finding_about_an_impossible_fence_fits_into_int64() -> None:
     log = Int64Log()
     fences: dict[int, Fence | None] = {3: Fence(str(log.log_id), uuid4().hex, 5, 10**30, "digest")}
-    judged = look(log, "Rider", fences)
-    found = distrust(judged, fences)
+    judged = check_fences(log, "Rider", fences)
+    found = fence_mismatch(judged, fences)
     assert found is not None
-    assert found == Distrust(1, Trust.IMPOSSIBLE, INT64, 0)
+    assert found == FenceMismatch(1, FenceStatus.IMPOSSIBLE, INT64, 0)
 
 
 @pytest.mark.parametrize("other", IMPOSSIBLE, ids=str)

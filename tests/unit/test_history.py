@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from domain.events.contracts import UndecodableError
 from projections.catalogue import PROJECTIONS
 from projections.core.fold import Fold
-from projections.core.ports import LoggedEvent, Parked
+from projections.core.ports import LoggedEvent, ParkedEvent
 from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
 from projections.replay.timeline import happened_states, known_states
@@ -90,7 +90,7 @@ def test_on_the_axis_event_a_tick_has_what_had_happened_by_then_in_the_order_of_
     decode = decode_or_not if unreadable else json.loads
     discarded = frozenset(data.draw(st.sets(st.integers(1, len(events)), max_size=3)))
 
-    def from_log(tick: int) -> tuple[Any, Parked | None]:
+    def from_log(tick: int) -> tuple[Any, ParkedEvent | None]:
         counts = [e.event for e in events if happened_ms(e, decode) <= tick]
         state, parked = folded(projection, counts, decode, discarded)
         return state, parked

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from infrastructure.kafka.confluent_producer import MAX_EPOCHS_WITHOUT_DELIVERY, IdentityWatch
-from infrastructure.kafka.delivery_tracker import Tokens
+from infrastructure.kafka.confluent_producer import MAX_EPOCHS_WITHOUT_DELIVERY, ForgottenProducerDetector
+from infrastructure.kafka.delivery_tracker import DeliveryTracker
 from infrastructure.kafka.partition_assignment import Assignment
-from infrastructure.kafka.throttled_log import KAFKA_PYTHON, ErrorLog, silent_kafka_python
+from infrastructure.kafka.throttled_log import KAFKA_PYTHON, ThrottledLogger, silent_kafka_python
 
 
 def test_every_assignment_has_a_higher_epoch_and_a_revoked_partition_none() -> None:
@@ -49,7 +49,7 @@ def test_an_offset_that_was_asked_for_starts_no_epoch(moved: Callable[[Assignmen
 
 
 def test_a_token_is_finished_once_when_sealed_and_delivered_in_either_order() -> None:
-    tokens = Tokens()
+    tokens = DeliveryTracker()
     for number in (1, 2):
         tokens.of(number).sent(2)
     first, second = tokens.of(1), tokens.of(2)
@@ -67,7 +67,7 @@ def test_a_token_is_finished_once_when_sealed_and_delivered_in_either_order() ->
 
 
 def test_the_first_failure_is_kept_and_its_token_never_finishes() -> None:
-    tokens = Tokens()
+    tokens = DeliveryTracker()
     token = tokens.of(1)
     token.sent(2)
     token.seal()
@@ -77,14 +77,14 @@ def test_the_first_failure_is_kept_and_its_token_never_finishes() -> None:
 
 
 def test_a_producer_is_forgotten_when_epochs_pass_without_a_delivery() -> None:
-    watch = IdentityWatch()
+    watch = ForgottenProducerDetector()
     assert not watch.is_forgotten(0, 100)
     assert not watch.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY, 100)
     assert watch.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY + 1, 100)
 
 
 def test_a_delivery_or_a_new_identity_starts_the_count_anew() -> None:
-    watch = IdentityWatch()
+    watch = ForgottenProducerDetector()
     assert not watch.is_forgotten(0, 1)
     assert not watch.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY + 1, 2)
     assert not watch.is_forgotten(0, 2)
@@ -93,7 +93,7 @@ def test_a_delivery_or_a_new_identity_starts_the_count_anew() -> None:
 
 def test_repeated_errors_are_counted_and_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    errors = ErrorLog(logging.getLogger("test"), "Kafka", clock=lambda: now[0], every_s=10.0)
+    errors = ThrottledLogger(logging.getLogger("test"), "Kafka", clock=lambda: now[0], every_s=10.0)
     with caplog.at_level(logging.WARNING):
         for second in range(21):
             now[0] = float(second)

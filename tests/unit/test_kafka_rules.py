@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.kafka.confluent_producer import MAX_EPOCHS_WITHOUT_DELIVERY, IdentityWatch
-from infrastructure.kafka.delivery_tracker import Tokens
+from infrastructure.kafka.confluent_producer import MAX_EPOCHS_WITHOUT_DELIVERY, ForgottenProducerDetector
+from infrastructure.kafka.delivery_tracker import DeliveryTracker
 from infrastructure.kafka.partition_assignment import Assignment
-from infrastructure.kafka.throttled_log import ErrorLog
+from infrastructure.kafka.throttled_log import ThrottledLogger
 
 
 def test_a_token_is_finished_when_sealed_and_delivered_whichever_comes_last() -> None:
-    tokens = Tokens()
+    tokens = DeliveryTracker()
     for number in (1, 2):
         tokens.of(number).sent(1)
     tokens.of(1).delivered(None, None)
@@ -31,7 +31,7 @@ def test_a_token_is_finished_when_sealed_and_delivered_whichever_comes_last() ->
 
 
 def test_the_first_failure_is_kept_and_its_token_is_never_finished() -> None:
-    tokens = Tokens()
+    tokens = DeliveryTracker()
     token = tokens.of(1)
     token.sent(2)
     token.seal()
@@ -44,7 +44,7 @@ def test_the_first_failure_is_kept_and_its_token_is_never_finished() -> None:
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=20), st.randoms(use_true_random=False))
 def test_every_token_is_finished_once_in_any_order_of_delivery(sizes: list[int], random: Random) -> None:
-    tokens = Tokens()
+    tokens = DeliveryTracker()
     deliveries = [tokens.of(number).delivered for number, size in enumerate(sizes) for _ in range(size)]
     for number, size in enumerate(sizes):
         tokens.of(number).sent(size)
@@ -98,19 +98,19 @@ def test_an_offset_may_go_back_after_a_seek_and_after_a_rebalance() -> None:
 
 
 def test_a_producer_is_forgotten_when_epochs_pass_and_nothing_is_delivered() -> None:
-    watch = IdentityWatch()
+    watch = ForgottenProducerDetector()
     assert not watch.is_forgotten(0, 500)
     assert not watch.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY, 500)
     assert watch.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY + 1, 500)
 
 
 def test_a_producer_that_delivers_is_not_forgotten_however_many_epochs_it_needs() -> None:
-    watch = IdentityWatch()
+    watch = ForgottenProducerDetector()
     assert not any(watch.is_forgotten(epoch, delivered=epoch) for epoch in range(0, 1_000, 9))
 
 
 def test_a_new_identity_starts_with_a_low_epoch() -> None:
-    watch = IdentityWatch()
+    watch = ForgottenProducerDetector()
     assert not watch.is_forgotten(30_000, 1)
     assert not watch.is_forgotten(0, 1)
     assert not watch.is_forgotten(5, 1)
@@ -118,7 +118,7 @@ def test_a_new_identity_starts_with_a_low_epoch() -> None:
 
 def test_the_same_error_is_logged_once_in_a_while_with_a_count(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    errors = ErrorLog(logging.getLogger("test"), "Kafka", clock=lambda: now[0], every_s=10.0)
+    errors = ThrottledLogger(logging.getLogger("test"), "Kafka", clock=lambda: now[0], every_s=10.0)
     with caplog.at_level(logging.WARNING, "test"):
         for _ in range(5):
             errors.warn("_TRANSPORT", "refused")

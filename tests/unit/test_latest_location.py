@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain.events.contracts import Codec, LocalSchemaIds
 from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import EMPTY, LocationState, fold
-from read_models.locations.state import RECORD, UnreadableState, decode, encode, values
+from read_models.locations.state import RECORD, UnreadableLocationState, decode, encode, values
 from tests.support.replay_reference import effective_ms
 from tests.support.speed_events import ping_data
 
@@ -88,5 +88,5 @@ def test_a_rider_without_pings_is_nowhere_and_not_published() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\x02", b"\x01" + bytes(16), b"\x02" + bytes(17), b"\x02" + bytes(69)])
 def test_other_bytes_are_no_location(data: bytes) -> None:
-    with pytest.raises(UnreadableState):
+    with pytest.raises(UnreadableLocationState):
         decode(data)

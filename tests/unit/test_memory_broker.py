@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from infrastructure.kafka.ports import PublishError
-from projections.core.ports import PortUnavailable, Record
+from projections.core.ports import ConsumerRecord, PortUnavailable
 from tests.support.kafka_clients import out_records
 from tests.support.ports_in_memory.kafka_broker import MemoryBroker
 from tests.support.ports_in_memory.kafka_publisher import MemoryPublisher
-from tests.support.ports_in_memory.kafka_topic import MemoryTopic
+from tests.support.ports_in_memory.kafka_topic import MemoryConsumer
 
 TOPIC = "pings"
 
@@ -25,12 +25,12 @@ def _publish(broker: MemoryBroker, count: int, first: int = 0) -> None:
     MemoryPublisher(broker).publish(1, out_records(TOPIC, count, partitions=2, first=first))
 
 
-def _values(records: list[Record]) -> list[int]:
+def _values(records: list[ConsumerRecord]) -> list[int]:
     return sorted(int(record.value) for record in records)
 
 
 def test_stores_records_whose_acknowledgement_is_delayed(broker: MemoryBroker) -> None:
-    publisher, topic = MemoryPublisher(broker), MemoryTopic(broker, TOPIC, "g")
+    publisher, topic = MemoryPublisher(broker), MemoryConsumer(broker, TOPIC, "g")
     broker.acknowledging = False
     publisher.publish(1, out_records(TOPIC, 10, partitions=2))
     publisher.seal(1)
@@ -41,7 +41,7 @@ def test_stores_records_whose_acknowledgement_is_delayed(broker: MemoryBroker) -
 
 
 def test_keeps_records_with_the_publisher_while_it_is_away(broker: MemoryBroker) -> None:
-    publisher, topic = MemoryPublisher(broker), MemoryTopic(broker, TOPIC, "g")
+    publisher, topic = MemoryPublisher(broker), MemoryConsumer(broker, TOPIC, "g")
     broker.accepting = False
     publisher.publish(1, out_records(TOPIC, 10, partitions=2))
     publisher.seal(1)
@@ -64,7 +64,7 @@ def test_refuses_the_next_record_for_good(broker: MemoryBroker) -> None:
 
 def test_a_consumer_behind_a_truncation_goes_on_with_what_is_left(broker: MemoryBroker) -> None:
     _publish(broker, 20)
-    topic = MemoryTopic(broker, TOPIC, "g")
+    topic = MemoryConsumer(broker, TOPIC, "g")
     assert len(topic.poll(4, 0.0)) == 4
     broker.truncate(TOPIC, 0, 8)
     before = dict(topic.assignment())
@@ -75,7 +75,7 @@ def test_a_consumer_behind_a_truncation_goes_on_with_what_is_left(broker: Memory
 
 def test_a_consumer_starts_a_wiped_topic_anew_under_a_new_epoch_and_without_a_rebalance(broker: MemoryBroker) -> None:
     _publish(broker, 20)
-    topic = MemoryTopic(broker, TOPIC, "g")
+    topic = MemoryConsumer(broker, TOPIC, "g")
     topic.poll(100, 0.0)
     before = dict(topic.assignment())
     broker.wipe()
@@ -91,7 +91,7 @@ def test_a_consumer_starts_a_wiped_topic_anew_under_a_new_epoch_and_without_a_re
 
 def test_a_rebalance_gives_every_partition_a_new_epoch_and_goes_back_to_the_commit(broker: MemoryBroker) -> None:
     _publish(broker, 20)
-    topic = MemoryTopic(broker, TOPIC, "g")
+    topic = MemoryConsumer(broker, TOPIC, "g")
     topic.poll(100, 0.0)
     topic.commit({0: 10, 1: 9})
     before = dict(topic.assignment())
@@ -101,7 +101,7 @@ def test_a_rebalance_gives_every_partition_a_new_epoch_and_goes_back_to_the_comm
 
 
 def test_three_consumers_of_two_partitions_leave_one_without(broker: MemoryBroker) -> None:
-    topics = [MemoryTopic(broker, TOPIC, "g") for _ in range(3)]
+    topics = [MemoryConsumer(broker, TOPIC, "g") for _ in range(3)]
     for topic in topics:
         topic.poll(1, 0.0)
     assert [sorted(topic.assignment()) for topic in topics] == [[0], [1], []]
@@ -112,7 +112,7 @@ def test_three_consumers_of_two_partitions_leave_one_without(broker: MemoryBroke
 
 
 def test_a_commit_is_lost_while_the_broker_is_away(broker: MemoryBroker) -> None:
-    topic = MemoryTopic(broker, TOPIC, "g")
+    topic = MemoryConsumer(broker, TOPIC, "g")
     broker.accepting = False
     topic.commit({0: 5})
     assert broker.committed(TOPIC, "g") == {}

@@ -19,9 +19,9 @@ from projections.core.projection import Projection
 from projections.digest.digest import fold_digest, view_digest
 from projections.locations import LOCATIONS
 from projections.parity.audit import difference, wrong
-from projections.parity.checker import Checked, Parity
-from projections.parity.key_walk import Budget
-from projections.parity.served_reads import LoggedRead, ServedRead, WrongCheckpoint
+from projections.parity.checker import CheckedReads, ParityChecker
+from projections.parity.key_walk import WalkBudget
+from projections.parity.served_reads import LoggedRead, ServedRead, WrongSnapshot
 from projections.speed import SPEED
 from tests.support.parity_ports import LIMITS, KeptCheckpoints, KeyArchive, MemoryServedReads, served
 from tests.support.rider_events import START_MS, rider_histories
@@ -67,19 +67,19 @@ def check(
     archive: KeyArchive,
     live: Live,
     reads: Sequence[LoggedRead] | None = None,
-    budget: Budget | None = None,
-    found: Callable[[WrongCheckpoint], None] | None = None,
+    budget: WalkBudget | None = None,
+    found: Callable[[WrongSnapshot], None] | None = None,
     batch: int = 3,
-) -> list[Checked]:
-    def unexpected(wrong: WrongCheckpoint) -> None:
+) -> list[CheckedReads]:
+    def unexpected(wrong: WrongSnapshot) -> None:
         raise AssertionError(wrong)
 
-    parity = Parity(SPEED, archive, live.checkpoints, json.loads, found or unexpected, every=EVERY, batch=batch)
+    parity = ParityChecker(SPEED, archive, live.checkpoints, json.loads, found or unexpected, every=EVERY, batch=batch)
     stored = MemoryServedReads(live.reads if reads is None else reads)
     return list(parity.check(stored.scan(0), budget))
 
 
-def verdicts(found: Sequence[Checked]) -> set[str]:
+def verdicts(found: Sequence[CheckedReads]) -> set[str]:
     return {one.verdict for one in found}
 
 
@@ -114,7 +114,7 @@ def test_a_fold_that_was_off_by_one_unit_under_the_same_digest_is_found() -> Non
     archive = ride(30)
     mutated = replace(SPEED, fold=under_the_name_of(SPEED.fold, one_more))
     assert fold_digest(mutated) == fold_digest(SPEED)
-    mended: list[WrongCheckpoint] = []
+    mended: list[WrongSnapshot] = []
     live = Live(archive, mutated)
     found = {one.logged.read.version: one for one in check(archive, live, found=mended.append)}
     assert {found[version].verdict for version in range(1, 7)} == {"equal"}
@@ -142,7 +142,7 @@ def test_a_clock_that_is_read_inside_a_fold_is_found() -> None:
         )
     ) == {"different"}
     # In a part of the state that no answer shows it is found by the checkpoints.
-    mended: list[WrongCheckpoint] = []
+    mended: list[WrongSnapshot] = []
     shown = check(archive, Live(archive, replace(SPEED, fold=under_the_name_of(SPEED.fold, late))), found=mended.append)
     assert (verdicts(shown), [one.version for one in mended]) == ({"equal"}, [5, 10])
 
@@ -152,7 +152,7 @@ def test_a_wrong_live_checkpoint_is_found_and_mended_and_spoils_no_check() -> No
     live = Live(archive)
     kept = live.checkpoints.kept["anna", 10]
     live.checkpoints.kept["anna", 10] = kept._replace(state=kept.state[:-1] + bytes([kept.state[-1] ^ 1]))
-    mended: list[WrongCheckpoint] = []
+    mended: list[WrongSnapshot] = []
     assert verdicts(check(archive, live, found=mended.append)) == {"equal"}
     assert [(one.version, one.position, one.generation) for one in mended] == [(10, 10, 1)]
     assert "version 10" in wrong(mended[0])
@@ -214,7 +214,7 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
 
     archive = ride(4)
     live = Live(archive)
-    broken: Parity[SpeedState] = Parity(
+    broken: ParityChecker[SpeedState] = ParityChecker(
         replace(SPEED, fold=under_the_name_of(SPEED.fold, failing)),
         archive,
         KeptCheckpoints(),
@@ -230,7 +230,7 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
 
     assert SPEED.view is not None
     blind = replace(SPEED, view=replace(SPEED.view, features=under_the_name_of(SPEED.view.features, unable)))
-    found = list(Parity(blind, archive, KeptCheckpoints(), json.loads, lambda wrong: None).check(live.reads))
+    found = list(ParityChecker(blind, archive, KeptCheckpoints(), json.loads, lambda wrong: None).check(live.reads))
     assert "ValueError: cannot be shown" in difference(found[0])
 
 
@@ -243,7 +243,7 @@ def test_a_budget_leaves_a_long_key_at_a_checkpoint_and_folds_none_of_it_twice()
     stored = MemoryServedReads([live.reads[198], live.reads[-1]])
     rounds: list[list[str]] = []
     while unchecked := stored.unchecked(10):
-        done = check(archive, live, unchecked, Budget(50, per_key=30))
+        done = check(archive, live, unchecked, WalkBudget(50, per_key=30))
         stored.record({"equal": [one.logged.id for one in done if one.verdict == "equal"]})
         rounds.append([one.logged.read.key for one in done])
     # The long key does not starve the short one behind it, and comes to its end itself.
@@ -253,7 +253,7 @@ def test_a_budget_leaves_a_long_key_at_a_checkpoint_and_folds_none_of_it_twice()
 
 def test_a_projection_without_a_view_has_nothing_to_compare() -> None:
     with pytest.raises(ValueError, match="no view"):
-        Parity(replace(LOCATIONS, view=None), KeyArchive(), KeptCheckpoints(), json.loads, lambda wrong: None)
+        ParityChecker(replace(LOCATIONS, view=None), KeyArchive(), KeptCheckpoints(), json.loads, lambda wrong: None)
 
 
 def missing(number: int, key: str, position: int) -> LoggedRead:
@@ -295,7 +295,7 @@ def test_a_lost_long_key_is_audited_in_rounds_too() -> None:
     stored = MemoryServedReads([missing(1, "anna", 98)])
     rounds = 0
     while unchecked := stored.unchecked(10):
-        done = check(archive, live, unchecked, Budget(50, per_key=30))
+        done = check(archive, live, unchecked, WalkBudget(50, per_key=30))
         stored.record({one.verdict: [one.logged.id] for one in done})
         rounds += 1
     assert rounds == 4

@@ -6,21 +6,21 @@ import pytest
 
 from infrastructure.cli.verify_parity import advice, document, lines
 from infrastructure.timestamps import time_or_ago_ms
-from projections.parity.audit import EXAMPLES, Findings
+from projections.parity.audit import EXAMPLES, AuditFindings
 
 NOW_MS = 1_790_000_000_000
 
 
-def found(**totals: int) -> Findings:
-    one = Findings()
+def found(**totals: int) -> AuditFindings:
+    one = AuditFindings()
     one.totals |= {name.replace("_", " "): count for name, count in totals.items()}  # type: ignore[misc]
     one.generations = {2} if totals.get("different") else set()
     return one
 
 
 def test_nothing_to_check_says_so_and_is_no_error() -> None:
-    assert "nothing to check" in lines("speed", Findings(), 0.1)[0]
-    assert advice("speed", Findings(), None, 0) == ""
+    assert "nothing to check" in lines("speed", AuditFindings(), 0.1)[0]
+    assert advice("speed", AuditFindings(), None, 0) == ""
 
 
 def test_totals_by_verdict_with_the_rate() -> None:
@@ -39,7 +39,7 @@ def test_a_mismatch_of_what_is_served_and_one_of_the_past_say_what_to_do() -> No
 
 
 def test_parts_add_up_and_examples_are_bounded() -> None:
-    whole = Findings()
+    whole = AuditFindings()
     for _ in range(4):
         part = found(different=5)
         part.wrong_checkpoints, part.events = 1, 10

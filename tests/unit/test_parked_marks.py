@@ -8,30 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.core.parked_keys import decode_mark, encode_mark
-from projections.core.ports import Parked, Refused
+from projections.core.parked_keys import decode_parked_event, encode_parked_event
+from projections.core.ports import ParkedEvent, SinkRejected
 
 INT64 = st.integers(0, 2**63 - 1)
 KINDS: list[Literal["decode", "fold", "refused"]] = ["decode", "fold", "refused"]
-MARKS = st.builds(Parked, INT64, INT64, INT64, st.text(), st.sampled_from(KINDS), st.text(), INT64)
+MARKS = st.builds(ParkedEvent, INT64, INT64, INT64, st.text(), st.sampled_from(KINDS), st.text(), INT64)
 
 
 @given(MARKS, st.booleans())
-def test_a_mark_that_was_stored_is_read_as_it_was(mark: Parked, as_bytes: bool) -> None:
-    text = encode_mark(mark)
-    assert decode_mark(text.encode() if as_bytes else text) == mark
+def test_a_mark_that_was_stored_is_read_as_it_was(mark: ParkedEvent, as_bytes: bool) -> None:
+    text = encode_parked_event(mark)
+    assert decode_parked_event(text.encode() if as_bytes else text) == mark
 
 
 def test_marks_of_earlier_releases_stay_readable_and_new_ones_have_their_form() -> None:
-    mark = Parked(3, 16, 2, "GpsPing", "fold", "ZeroDivisionError: a fault", 1_790_000_000_000)
+    mark = ParkedEvent(3, 16, 2, "GpsPing", "fold", "ZeroDivisionError: a fault", 1_790_000_000_000)
     text = (
         '{"seq":3,"position":16,"version":2,"event_type":"GpsPing","kind":"fold",'
         '"reason":"ZeroDivisionError: a fault","parked_at_ms":1790000000000}'
     )
-    assert encode_mark(mark) == text
-    assert decode_mark(text) == mark
+    assert encode_parked_event(mark) == text
+    assert decode_parked_event(text) == mark
 
 
 def test_text_that_is_no_mark_is_an_error() -> None:
-    with pytest.raises(Refused):
-        decode_mark('{"seq":3,"of_another_release":1}')
+    with pytest.raises(SinkRejected):
+        decode_parked_event('{"seq":3,"of_another_release":1}')

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.core.parked_keys import EVENTS_A_TRY, TRIES
-from projections.core.ports import ShardWrite
-from projections.core.shard_processor import LostRace
+from projections.core.ports import FenceConflict, ShardWrite
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.retries import Registry, a_log, a_runner, parking
 from tests.support.speed_events import expected_states, histories, ping_data
@@ -109,7 +108,7 @@ def test_a_retry_that_always_loses_ends_with_an_error() -> None:
         sink.held[writes[0].shard] = fence._replace(incarnation=f"another {tries}")
 
     sink.before_apply = always_quicker
-    with pytest.raises(LostRace):
+    with pytest.raises(FenceConflict):
         parking(log, sink, registry.decode).retry("rider-1")
     assert tries == TRIES
 

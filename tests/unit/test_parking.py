@@ -15,9 +15,10 @@ from domain.events.contracts import UndecodableError
 from domain.features.keyed_event import KeyedEvent
 from domain.features.speed.window import SpeedState
 from domain.identifiers import shard_of
-from projections.core.ports import PortUnavailable, Refused, ShardWrite
+from projections.core.ports import PortUnavailable, ShardWrite, SinkRejected
+from projections.core.shard_processor import ProcessorLimits
 from projections.core.shard_writer import PARKED_PER_SHARD, BrokenFold
-from projections.live.stream_follower import Limits, Runner
+from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import expected_states, histories, ping_data
@@ -48,8 +49,8 @@ def a_log(history: Sequence[tuple[str, int]], poison: set[int] = frozenset()) ->
     return log
 
 
-def a_runner(log: MemoryLog, topic: ScriptedTopic, sink: MemorySink, projection: Any = FAULTY) -> Runner[Any]:
-    return Runner(projection, log_port=log, topic=topic, sink=sink, decode=decode, partitions=8)
+def a_runner(log: MemoryLog, topic: ScriptedTopic, sink: MemorySink, projection: Any = FAULTY) -> StreamFollower[Any]:
+    return StreamFollower(projection, log_port=log, topic=topic, sink=sink, decode=decode, partitions=8)
 
 
 def before_the_first_failure(log: MemoryLog, bad: set[int]) -> dict[str, bytes]:
@@ -89,13 +90,13 @@ def test_a_refused_row_parks_its_key_and_the_batch_goes_on() -> None:
 
     def refuse(writes: Sequence[ShardWrite]) -> None:
         if any(write.states.get("rider-2", b"")[:9] >= bad[:9] for write in writes):
-            raise Refused("numeric field overflow")
+            raise SinkRejected("numeric field overflow")
 
     sink.before_apply = refuse
     runner = a_runner(log, topic, sink)
     runner.step(0)
     mark = sink.all_parked()["rider-2"]
-    assert (mark.version, mark.kind, mark.reason) == (4, "refused", "Refused: numeric field overflow")
+    assert (mark.version, mark.kind, mark.reason) == (4, "refused", "SinkRejected: numeric field overflow")
     assert sink.all_states() == before_the_first_failure(log, {mark.position})
     assert runner.lag(log.head("Rider")) == 0
 
@@ -126,7 +127,9 @@ def test_a_registry_that_is_away_parks_nobody() -> None:
         raise PortUnavailable("the registry does not answer")
 
     log, sink = a_log(HISTORY), MemorySink()
-    runner: Runner[Any] = Runner(FAULTY, log_port=log, topic=ScriptedTopic(), sink=sink, decode=away, partitions=8)
+    runner: StreamFollower[Any] = StreamFollower(
+        FAULTY, log_port=log, topic=ScriptedTopic(), sink=sink, decode=away, partitions=8
+    )
     with pytest.raises(PortUnavailable):
         runner.step(0)
     assert sink.all_parked() == {}
@@ -173,8 +176,8 @@ def test_regression_a_refused_batch_drops_no_state_that_it_has_loaded() -> None:
     log, topic, sink = MemoryLog(), ScriptedTopic(), MemorySink()
     for number, key in enumerate(keys):
         log.append(key, "GpsPing", ping_data(key, number * 1000, number))
-    limits = Limits(cached_states_per_shard=2)
-    runner = Runner(SPEED, log_port=log, topic=topic, sink=sink, decode=decode, partitions=8, limits=limits)
+    limits = ProcessorLimits(cached_states_per_shard=2)
+    runner = StreamFollower(SPEED, log_port=log, topic=topic, sink=sink, decode=decode, partitions=8, limits=limits)
     runner.step(0)
     recorded = len(log.events)
     for number, key in enumerate(keys):
@@ -183,7 +186,7 @@ def test_regression_a_refused_batch_drops_no_state_that_it_has_loaded() -> None:
     def refuse(writes: Sequence[ShardWrite]) -> None:
         for write in writes:
             if keys[0] in write.states and SPEED.decode(write.states[keys[0]]).pings == 2:
-                raise Refused("no")
+                raise SinkRejected("no")
 
     sink.before_apply = refuse
     topic.deliver(log.events[recorded:])

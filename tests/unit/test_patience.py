@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from projections.core.ports import PortUnavailable, TopicUnavailable
-from projections.core.retry import AWAY_S, PAUSES_S, WORKED_S, Patience
-from projections.core.shard_processor import LostRace
+from projections.core.ports import ConsumerUnusable, FenceConflict, PortUnavailable
+from projections.core.retry import HEALTHY_AFTER_S, RETRY_DELAYS_S, UNAVAILABLE_DELAY_S, RetryPolicy
 
 
 class Clock:
@@ -23,9 +22,9 @@ class Clock:
         self.now_s += seconds
 
 
-def a_patience(clock: Clock) -> tuple[Patience, list[str]]:
+def a_patience(clock: Clock) -> tuple[RetryPolicy, list[str]]:
     said: list[str] = []
-    return Patience(said.append, clock.pause, lambda: clock.now_s), said
+    return RetryPolicy(said.append, clock.pause, lambda: clock.now_s), said
 
 
 def failing(clock: Clock, *took_s: float, error: type[Exception] = PortUnavailable) -> Callable[[], str]:
@@ -48,12 +47,12 @@ def test_an_attempt_that_succeeds_is_called_once_and_nothing_is_said() -> None:
     assert (clock.paused, said) == ([], [])
 
 
-@pytest.mark.parametrize("error", [PortUnavailable, TopicUnavailable, LostRace])
+@pytest.mark.parametrize("error", [PortUnavailable, ConsumerUnusable, FenceConflict])
 def test_what_passes_is_tried_again_with_growing_pauses_and_said_once(error: type[Exception]) -> None:
     clock = Clock()
     patience, said = a_patience(clock)
     assert patience.call(failing(clock, *[0.0] * 7, error=error)) == "answer"
-    assert clock.paused == [*PAUSES_S, PAUSES_S[-1], PAUSES_S[-1]]
+    assert clock.paused == [*RETRY_DELAYS_S, RETRY_DELAYS_S[-1], RETRY_DELAYS_S[-1]]
     assert said == [f"{error.__name__} 1; trying again"]
 
 
@@ -72,14 +71,14 @@ def test_a_server_that_stays_unavailable_ends_it_with_the_last_error() -> None:
     with pytest.raises(PortUnavailable, match="PortUnavailable 65"):
         patience.call(failing(clock, *[0.0] * 100))
     # 1.8 s in the first four pauses, 120 s in the 60 after them.
-    assert AWAY_S < clock.now_s - began_s <= AWAY_S + PAUSES_S[-1]
+    assert UNAVAILABLE_DELAY_S < clock.now_s - began_s <= UNAVAILABLE_DELAY_S + RETRY_DELAYS_S[-1]
 
 
-@pytest.mark.parametrize(("waited_s", "ends"), [(AWAY_S, False), (AWAY_S + 0.5, True)])
+@pytest.mark.parametrize(("waited_s", "ends"), [(UNAVAILABLE_DELAY_S, False), (UNAVAILABLE_DELAY_S + 0.5, True)])
 def test_the_limit_itself_is_still_waited_for(waited_s: float, ends: bool) -> None:
     clock = Clock()
-    patience = Patience(lambda _: None, lambda _: None, lambda: clock.now_s)
-    steps = [WORKED_S] * int(waited_s / WORKED_S) + [waited_s % WORKED_S]
+    patience = RetryPolicy(lambda _: None, lambda _: None, lambda: clock.now_s)
+    steps = [HEALTHY_AFTER_S] * int(waited_s / HEALTHY_AFTER_S) + [waited_s % HEALTHY_AFTER_S]
     if ends:
         with pytest.raises(PortUnavailable):
             patience.call(failing(clock, *steps))
@@ -90,22 +89,28 @@ def test_the_limit_itself_is_still_waited_for(waited_s: float, ends: bool) -> No
 def test_an_attempt_that_worked_for_a_while_starts_the_time_and_the_pauses_again() -> None:
     clock = Clock()
     patience, said = a_patience(clock)
-    long_s = WORKED_S + 0.5
+    long_s = HEALTHY_AFTER_S + 0.5
     attempts = [0.0, 0.0, long_s, 0.0, 0.0]
     assert patience.call(failing(clock, *attempts)) == "answer"
-    assert clock.paused == [PAUSES_S[0], PAUSES_S[1], PAUSES_S[0], PAUSES_S[1], PAUSES_S[2]]
+    assert clock.paused == [
+        RETRY_DELAYS_S[0],
+        RETRY_DELAYS_S[1],
+        RETRY_DELAYS_S[0],
+        RETRY_DELAYS_S[1],
+        RETRY_DELAYS_S[2],
+    ]
     assert said == ["PortUnavailable 1; trying again", "PortUnavailable 3; trying again"]
 
 
 def test_an_attempt_that_just_failed_slowly_does_not_start_them_again() -> None:
     clock = Clock()
     patience, said = a_patience(clock)
-    assert patience.call(failing(clock, WORKED_S, WORKED_S, WORKED_S)) == "answer"
-    assert clock.paused == list(PAUSES_S[:3])
+    assert patience.call(failing(clock, HEALTHY_AFTER_S, HEALTHY_AFTER_S, HEALTHY_AFTER_S)) == "answer"
+    assert clock.paused == list(RETRY_DELAYS_S[:3])
     assert len(said) == 1
 
 
 def test_many_attempts_that_each_worked_for_a_while_never_end_it() -> None:
     clock = Clock()
     patience, _ = a_patience(clock)
-    assert patience.call(failing(clock, *[AWAY_S] * 50)) == "answer"
+    assert patience.call(failing(clock, *[UNAVAILABLE_DELAY_S] * 50)) == "answer"

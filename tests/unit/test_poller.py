@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infrastructure.cdc.in_flight import Outflow
-from infrastructure.cdc.polling_relay import POLL_EVERY_S, Poller
+from infrastructure.cdc.in_flight import InFlightTransactions
+from infrastructure.cdc.polling_relay import POLL_INTERVAL_S, Poller
 from tests.unit.scripted_tailer import AtOnce, ScriptedEvents, ScriptedPublisher, positions_of
 
 UNLIMITED = 10**9
@@ -17,7 +17,7 @@ class Relay:
     def __init__(self, head: int, mark: int | None = 0, room: int = UNLIMITED) -> None:
         self.events, self.publisher, self.keeper = ScriptedEvents(head), ScriptedPublisher(room), AtOnce()
         self.pauses: list[float] = []
-        self.poller = Poller(Outflow(self.publisher, mark), self.events, self.keeper, self.pauses.append)
+        self.poller = Poller(InFlightTransactions(self.publisher, mark), self.events, self.keeper, self.pauses.append)
 
     def acknowledge_all(self) -> None:
         self.publisher.acknowledge, self.publisher.sealed = self.publisher.sealed, []
@@ -62,7 +62,7 @@ def test_nothing_is_read_while_kafka_takes_nothing() -> None:
     assert positions_of(relay.publisher) == list(range(1, 60_001))
 
 
-@pytest.mark.parametrize(("timeout_s", "paused"), [(1.0, POLL_EVERY_S), (0.01, 0.01)])
+@pytest.mark.parametrize(("timeout_s", "paused"), [(1.0, POLL_INTERVAL_S), (0.01, 0.01)])
 def test_a_relay_with_nothing_to_do_polls_again_soon(timeout_s: float, paused: float) -> None:
     relay = Relay(head=0)
     relay.poller.step(timeout_s)

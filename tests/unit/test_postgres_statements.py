@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Tabl
 
 from infrastructure.postgres.copy_text import copy_text
 from infrastructure.postgres.sink_statements import RowStatements
-from projections.core.ports import Refused
+from projections.core.ports import SinkRejected
 from read_models.rows import RowTable
 from tests.support.counted import ROWS
 
@@ -67,7 +67,7 @@ def test_the_two_hours_of_a_clock_set_back_stay_two() -> None:
     [[["\ud800"]], [[1j]], [[object()]], [[datetime(2026, 1, 1)]], [[1, 2], [1]]],  # noqa: DTZ001 (what is refused)
 )
 def test_what_cannot_be_copied_is_refused(rows: list[list[Any]]) -> None:
-    with pytest.raises(Refused, match="cannot be copied"):
+    with pytest.raises(SinkRejected, match="cannot be copied"):
         copy_text(rows)
 
 

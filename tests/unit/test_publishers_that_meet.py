@@ -10,9 +10,9 @@ import pytest
 
 from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import LocationState
-from infrastructure.sinks.compacted_topic import MOST_EVENTS, changed_keys, why_all
-from infrastructure.sinks.published_checkpoints import Mark
-from projections.core.parked_keys import Parking
+from infrastructure.sinks.compacted_topic import MAX_EVENTS, changed_keys, why_all
+from infrastructure.sinks.published_checkpoints import PublishedCheckpoint
+from projections.core.parked_keys import ParkedKeys
 from projections.core.ports import Fence, PortUnavailable, ShardWrite
 from projections.core.projection import Projection
 from projections.locations import LOCATIONS
@@ -146,7 +146,7 @@ def test_an_unparked_key_is_published_though_the_command_that_unparked_it_publis
     worker.runner.idle_check()
     assert world.sink.all_parked()
     world.log.discards.add(len(HISTORY) + 1)
-    parking = Parking(LOCATIONS, world.sink, world.log, json.loads, lambda: 0)
+    parking = ParkedKeys(LOCATIONS, world.sink, world.log, json.loads, lambda: 0)
     assert parking.retry("rider-1").verdict == "unparked"
     worker.runner.idle_check()
     expected = folded([event for event in world.log.events if event.position not in world.log.discards])
@@ -212,7 +212,7 @@ def test_a_mark_is_not_moved_over_a_step_that_was_not_published() -> None:
     assert world.published.marks.held[shard].fence == fence
 
 
-NOW = Mark(2, Fence("log", "one", 9, 90), "topic")
+NOW = PublishedCheckpoint(2, Fence("log", "one", 9, 90), "topic")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,9 @@ NOW = Mark(2, Fence("log", "one", 9, 90), "topic")
         (NOW._replace(fence=NOW.fence._replace(seq=10)), "taken back"),
     ],
 )
-def test_all_of_a_shard_is_published_when_the_mark_does_not_tell_what_is_shown(mark: Mark | None, why: str) -> None:
+def test_all_of_a_shard_is_published_when_the_mark_does_not_tell_what_is_shown(
+    mark: PublishedCheckpoint | None, why: str
+) -> None:
     assert why in (why_all(mark, NOW) or "")
 
 
@@ -237,6 +239,6 @@ def test_otherwise_only_what_has_changed() -> None:
 
 def test_what_lies_too_far_back_or_is_not_in_the_log_is_not_looked_for() -> None:
     log = MemoryLog()
-    assert changed_keys(log, "Rider", 3, 0, MOST_EVENTS + 1) is None
+    assert changed_keys(log, "Rider", 3, 0, MAX_EVENTS + 1) is None
     assert changed_keys(log, "Rider", 3, 0, 1) is None
     assert changed_keys(log, "Rider", 3, 5, 5) == []

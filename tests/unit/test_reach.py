@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from domain.identifiers import SHARDS
-from projections.core.head_reach import IDLE_CHECKS, MAX_EARLY, BeyondReach, Reach, Reached
+from projections.core.head_reach import IDLE_CHECKS, MAX_EARLY, BeyondHead, HeadReach, ReachResult
 from projections.core.ports import LoggedEvent, LogHead
 from tests.support.memory_ports import MemoryLog
 
@@ -39,23 +39,23 @@ class GrowingLog(MemoryLog):
         return {one.position: one for one in self.events if one.position in positions}
 
 
-def idle_check(log: GrowingLog, reach: Reach) -> None:
+def idle_check(log: GrowingLog, reach: HeadReach) -> None:
     reach.seen(log.head(STREAM))
     reach.polled()
 
 
 def test_a_record_at_the_head_is_held_and_reads_the_head_once() -> None:
     log = GrowingLog(event(1), event(2))
-    reach = Reach(log, STREAM)
+    reach = HeadReach(log, STREAM)
     assert [reach.holds(event(seq)) for seq in (1, 2)] == [True, True]
     assert log.heads_read == 1
-    assert reach.reached() == Reached({}, 0)
+    assert reach.reached() == ReachResult({}, 0)
     assert log.heads_read == 1
 
 
 @pytest.mark.parametrize("beyond", [{"position": 21}, {"seq": 3}, {"shard": 4}], ids=str)
 def test_each_number_beyond_the_head_alone_is_enough(beyond: dict[str, Any]) -> None:
-    reach = Reach(GrowingLog(event(1), event(2)), STREAM)
+    reach = HeadReach(GrowingLog(event(1), event(2)), STREAM)
     # Both before the head was read and after it.
     assert not reach.holds(event(2)._replace(**beyond))
     assert not reach.holds(event(2)._replace(**beyond))
@@ -64,7 +64,7 @@ def test_each_number_beyond_the_head_alone_is_enough(beyond: dict[str, Any]) -> 
 
 def test_the_head_is_read_once_a_poll_for_records_beyond_it() -> None:
     log = GrowingLog(event(1))
-    reach = Reach(log, STREAM)
+    reach = HeadReach(log, STREAM)
     assert [reach.holds(event(seq)) for seq in (2, 3, 1)] == [False, False, True]
     assert log.heads_read == 1
     log.events.append(event(2))
@@ -76,47 +76,47 @@ def test_the_head_is_read_once_a_poll_for_records_beyond_it() -> None:
 
 def test_a_shard_is_due_up_to_the_head_once_the_head_has_reached_an_early_record() -> None:
     log = GrowingLog(event(1))
-    reach = Reach(log, STREAM)
+    reach = HeadReach(log, STREAM)
     assert not reach.holds(event(2))
     log.events += [event(2), event(3)]
     reach.polled()
-    assert reach.reached() == Reached({3: 3}, 0)
-    assert reach.reached() == Reached({}, 0)
+    assert reach.reached() == ReachResult({3: 3}, 0)
+    assert reach.reached() == ReachResult({}, 0)
 
 
 def test_an_early_record_that_the_log_holds_otherwise_is_foreign_and_its_shard_is_still_filled() -> None:
     log = GrowingLog(event(1))
-    reach = Reach(log, STREAM)
+    reach = HeadReach(log, STREAM)
     assert not reach.holds(event(2, payload=b"forged"))
     log.events.append(event(2))
     reach.polled()
-    assert reach.reached() == Reached({3: 2}, 1)
+    assert reach.reached() == ReachResult({3: 2}, 1)
 
 
 def test_a_record_that_stays_beyond_the_head_is_foreign_after_so_many_idle_checks() -> None:
     log = GrowingLog(event(1))
-    reach = Reach(log, STREAM)
+    reach = HeadReach(log, STREAM)
     idle_check(log, reach)
     assert not reach.holds(event(9))
     found = []
     for _ in range(IDLE_CHECKS + 1):
         idle_check(log, reach)
         found.append(reach.reached())
-    assert found == [Reached({}, 0)] * (IDLE_CHECKS - 1) + [Reached({}, 1), Reached({}, 0)]
+    assert found == [ReachResult({}, 0)] * (IDLE_CHECKS - 1) + [ReachResult({}, 1), ReachResult({}, 0)]
 
 
 def test_a_flood_of_records_beyond_the_head_is_remembered_up_to_a_bound() -> None:
-    reach = Reach(GrowingLog(event(1)), STREAM)
+    reach = HeadReach(GrowingLog(event(1)), STREAM)
     for seq in range(2, MAX_EARLY + 2):
         assert not reach.holds(event(seq))
-    with pytest.raises(BeyondReach, match="position 99990 lies beyond the log, and 1000 others do"):
+    with pytest.raises(BeyondHead, match="position 99990 lies beyond the log, and 1000 others do"):
         reach.holds(event(9_999))
     assert reach.holds(event(1))
 
 
 def test_what_is_forgotten_is_read_again() -> None:
     log = GrowingLog(event(1), event(2))
-    reach = Reach(log, STREAM)
+    reach = HeadReach(log, STREAM)
     assert reach.holds(event(2))
     assert not reach.holds(event(9))
     # A restore has taken the second event back.
@@ -127,4 +127,4 @@ def test_what_is_forgotten_is_read_again() -> None:
     reach.forget()
     for _ in range(IDLE_CHECKS):
         idle_check(log, reach)
-    assert reach.reached() == Reached({}, 0)
+    assert reach.reached() == ReachResult({}, 0)

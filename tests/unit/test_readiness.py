@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infrastructure.supervision.readiness import ASK_EVERY_S, READY_WITHIN_S, Readiness
+from infrastructure.supervision.readiness import READINESS_POLL_INTERVAL_S, READY_WITHIN_S, Readiness
 
 
 class World:
@@ -25,7 +25,7 @@ class World:
         until = self.now + seconds
         while self.now < until:
             self.readiness.look()
-            self.now += ASK_EVERY_S / 2
+            self.now += READINESS_POLL_INTERVAL_S / 2
         return list(self.told)
 
 

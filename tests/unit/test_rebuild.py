@@ -14,9 +14,9 @@ from domain.features.keyed_event import KeyedEvent
 from domain.features.speed.window import SpeedState
 from domain.identifiers import SHARDS
 from projections.core.ports import ShardWrite
-from projections.live.stream_follower import Runner
-from projections.rebuild.catch_up import Filler
-from projections.rebuild.rebuild import NotAccepted, Nothing
+from projections.live.stream_follower import StreamFollower
+from projections.rebuild.catch_up import CatchUp
+from projections.rebuild.rebuild import DigestMismatch, NoGenerationToRollBackTo
 from projections.speed import SPEED
 from tests.support.memory_ports import Away
 from tests.support.speed_events import expected_states, histories
@@ -60,7 +60,7 @@ def test_a_changed_fold_needs_the_acceptance_of_these_very_differences() -> None
     shown = world.rebuild(CHANGED).run()
     assert (shown.verdict, world.serving) == ("needs acceptance", 1)
     assert shown.comparison is not None
-    with pytest.raises(NotAccepted, match=shown.comparison.digest):
+    with pytest.raises(DigestMismatch, match=shown.comparison.digest):
         world.rebuild(CHANGED).run(accept="0123456789abcdef")
     assert world.serving == 1
     done = world.rebuild(CHANGED).run(accept=shown.comparison.digest)
@@ -100,7 +100,7 @@ def test_regression_a_ready_generation_that_was_compared_with_another_live_one_i
 
 def test_a_rollback_is_a_switch_back_and_forth() -> None:
     world = World(HISTORY)
-    with pytest.raises(Nothing, match="nothing to go back to"):
+    with pytest.raises(NoGenerationToRollBackTo, match="nothing to go back to"):
         world.rebuild(SPEED).roll_back()
     world.rebuild(SPEED).run()
     world.live_load([("rider-3", 300)])
@@ -116,11 +116,11 @@ def test_a_rollback_to_a_generation_of_other_code_is_refused_in_words() -> None:
     shown = world.rebuild(CHANGED).run().comparison
     assert shown is not None
     world.rebuild(CHANGED).run(accept=shown.digest)
-    with pytest.raises(Nothing, match="deploy that code"):
+    with pytest.raises(NoGenerationToRollBackTo, match="deploy that code"):
         world.rebuild(CHANGED).roll_back()
     # With its own code it can, and is first brought to where the other one stands.
     world.append([("rider-1", 500)])
-    Filler(CHANGED, world.log, world.sinks[2], json.loads, list(range(SHARDS))).run()
+    CatchUp(CHANGED, world.log, world.sinks[2], json.loads, list(range(SHARDS))).run()
     world.rebuild(SPEED).roll_back()
     assert world.serving == 1
     assert world.states() == expected_states(world.log.events)
@@ -145,7 +145,7 @@ def test_a_live_generation_that_is_damaged_is_not_switched_from_unseen() -> None
     # Accepting differences is for another fold version; damage is another matter, and these very differences.
     assert world.rebuild(SPEED).run(accept=digest).verdict == "blocked"
     world.rebuild(SPEED).run()
-    with pytest.raises(NotAccepted, match=digest):
+    with pytest.raises(DigestMismatch, match=digest):
         world.rebuild(SPEED).run(live_is_damaged="0123456789abcdef")
     assert world.rebuild(SPEED).run(live_is_damaged=digest).verdict == "switched"
     assert world.states() == expected_states(world.log.events)
@@ -167,7 +167,7 @@ def test_a_parked_key_is_parked_in_both_and_listed() -> None:
 
     faulty = replace(SPEED, fold=failing)
     world = World([])
-    world.worker = Runner(
+    world.worker = StreamFollower(
         faulty, log_port=world.log, topic=world.topic, sink=world.sinks[1], decode=json.loads, partitions=8
     )
     world.worker.step(0)

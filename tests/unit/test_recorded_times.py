@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from domain.event_store import OrderBroken
 from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.append import recorded_times
-from infrastructure.event_store.log_head import Head
+from infrastructure.event_store.log_head import LogHeadRow
 
 
 def at(*times: int) -> list[LogEvent]:
     return [LogEvent(UUID(int=1), n, "GpsPing", b"", "Rider", "anna", UUID(int=n), 0, t) for n, t in enumerate(times)]
 
 
-def head_at(recorded_at_ms: int) -> Head:
-    return Head(UUID(int=0), 7, recorded_at_ms, {})
+def head_at(recorded_at_ms: int) -> LogHeadRow:
+    return LogHeadRow(UUID(int=0), 7, recorded_at_ms, {})
 
 
 def test_events_that_name_no_time_are_recorded_by_the_clock_that_never_steps_back() -> None:

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from infrastructure.redis.connection import unavailable_as_port_error
-from projections.core.ports import PortUnavailable, Refused
+from projections.core.ports import PortUnavailable, SinkRejected
 
 
 @pytest.mark.parametrize(
@@ -31,5 +31,5 @@ def test_a_wrong_command_is_not_waited_for() -> None:
 
 
 def test_a_key_of_another_type_is_not_waited_for_either() -> None:
-    with pytest.raises(Refused), unavailable_as_port_error():
+    with pytest.raises(SinkRejected), unavailable_as_port_error():
         raise redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identifiers import shard_of
-from infrastructure.sinks.decorators import CheckpointingSink
+from infrastructure.sinks.decorators import SnapshottingSink
 from projections.core import refolds
-from projections.core.ports import LoggedEvent, LostRace, PortUnavailable, ShardWrite, Sink
-from projections.live.stream_follower import Limits, Runner
+from projections.core.ports import FenceConflict, LoggedEvent, PortUnavailable, ShardWrite, Sink
+from projections.core.shard_processor import ProcessorLimits
+from projections.live.stream_follower import StreamFollower
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.speed import SPEED
@@ -26,7 +27,7 @@ from tests.support.speed_events import expected_states, histories, ping_data
 
 T_MS = 1_790_000_000_000
 HISTORY = [(f"rider-{number % 5}", number) for number in range(40)]
-SMALL = Limits(fill_events=3)
+SMALL = ProcessorLimits(fill_events=3)
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +46,8 @@ class World:
         self.runner = self.worker(self.topic)
         self.settle(self.runner)
 
-    def worker(self, topic: ScriptedTopic | None = None, sink: Sink | None = None) -> Runner[Any]:
-        return Runner(
+    def worker(self, topic: ScriptedTopic | None = None, sink: Sink | None = None) -> StreamFollower[Any]:
+        return StreamFollower(
             SPEED,
             log_port=self.log,
             topic=topic or ScriptedTopic(),
@@ -74,7 +75,7 @@ class World:
         self.sink.states[shard][rider] = b"{}"
         self.sink.held[shard] = self.sink.held[shard]._replace(event="forged")
 
-    def settle(self, runner: Runner[Any]) -> None:
+    def settle(self, runner: StreamFollower[Any]) -> None:
         for _ in range(60):
             runner.step(0)
             runner.idle_check()
@@ -233,7 +234,7 @@ def test_invariant_4_a_crash_at_any_instant_of_a_refold_changes_nothing(
         try:
             runners[at].step(0)
             runners[at].idle_check()
-        except (PortUnavailable, LostRace):
+        except (PortUnavailable, FenceConflict):
             runners[at] = world.worker()
         if turn < 3:
             # A key that every history has is never missing.
@@ -311,9 +312,11 @@ def test_a_refold_begins_from_the_last_verified_checkpoint(
         decoded += 1
         return json.loads(payload)
 
-    def worker() -> Runner[Any]:
-        sink = CheckpointingSink(inner, kept, SPEED)
-        return Runner(SPEED, log_port=log, topic=ScriptedTopic(), sink=sink, decode=decode, partitions=8, limits=SMALL)
+    def worker() -> StreamFollower[Any]:
+        sink = SnapshottingSink(inner, kept, SPEED)
+        return StreamFollower(
+            SPEED, log_port=log, topic=ScriptedTopic(), sink=sink, decode=decode, partitions=8, limits=SMALL
+        )
 
     world = worker()
     world.step(0)
@@ -340,8 +343,8 @@ def test_a_refold_from_a_checkpoint_folds_only_what_comes_after_it() -> None:
         decoded[0] += 1
         return json.loads(payload)
 
-    sink = CheckpointingSink(inner, verified(log, 10), SPEED)
-    runner: Runner[Any] = Runner(
+    sink = SnapshottingSink(inner, verified(log, 10), SPEED)
+    runner: StreamFollower[Any] = StreamFollower(
         SPEED, log_port=log, topic=ScriptedTopic(), sink=sink, decode=decode, partitions=8, limits=SMALL
     )
     runner.step(0)

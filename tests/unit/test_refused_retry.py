@@ -11,8 +11,8 @@ import pytest
 
 from domain.features.speed.window import SpeedState
 from domain.identifiers import shard_of
-from projections.core.parked_keys import EVENTS_A_TRY, Parking
-from projections.core.ports import Refused, ShardWrite
+from projections.core.parked_keys import EVENTS_A_TRY, ParkedKeys
+from projections.core.ports import ShardWrite, SinkRejected
 from projections.speed import SPEED
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.retries import Registry, a_log, a_runner, parking
@@ -36,7 +36,7 @@ def refuses_from(version: int) -> Callable[[Sequence[ShardWrite]], None]:
 
     def refuse(writes: Sequence[ShardWrite]) -> None:
         if any(SPEED.decode(state).version >= version for write in writes for state in write.states.values()):
-            raise Refused("numeric field overflow (22003)")
+            raise SinkRejected("numeric field overflow (22003)")
 
     return refuse
 
@@ -50,7 +50,7 @@ def test_regression_a_retry_that_the_sink_refuses_parks_the_key_at_the_event_tha
     done = parking(log, sink, registry.decode).retry("rider-1")
     mark = sink.all_parked()["rider-1"]
     assert (mark.version, mark.position, mark.seq, mark.kind) == (version, version, version, "refused")
-    assert mark.reason == "Refused: numeric field overflow (22003)"
+    assert mark.reason == "SinkRejected: numeric field overflow (22003)"
     assert (done.verdict, done.events, done.mark) == ("still", version - 1, mark)
     assert sink.all_states() == expected_states(log.events[: version - 1])
 
@@ -91,7 +91,7 @@ def test_a_retry_finds_the_first_state_that_cannot_be_written_down() -> None:
             raise OverflowError("int too large")
         return SPEED.encode(state)
 
-    done = Parking(replace(SPEED, encode=encode), sink, log, decode, lambda: 0).retry("rider-1")
+    done = ParkedKeys(replace(SPEED, encode=encode), sink, log, decode, lambda: 0).retry("rider-1")
     mark = sink.all_parked()["rider-1"]
     assert (mark.version, mark.kind, done.verdict, done.events) == (1_777, "refused", "still", 1_776)
     assert "int too large" in mark.reason
@@ -119,7 +119,7 @@ def test_what_only_many_events_at_once_make_too_large_holds_no_key_back() -> Non
         nonlocal before
         (now,) = [SPEED.decode(state).version for state in writes[0].states.values()]
         if before < 800 <= now and now - before > 1:
-            raise Refused("too large")
+            raise SinkRejected("too large")
         before = now
 
     sink.before_apply = refuse

@@ -12,7 +12,7 @@ from fastavro.utils import generate_one
 from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
-from infrastructure.schema_registry.compatibility import Level, Old, backward_problems, level_problems
+from infrastructure.schema_registry.compatibility import Level, StoredSchema, backward_problems, level_problems
 
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 DEFAULTS: dict[str, Any] = {
@@ -68,18 +68,22 @@ def records(draw: st.DrawFn) -> str:
     return json.dumps({"type": "record", "name": "R", "fields": fields})
 
 
-olds = st.lists(records(), max_size=3).map(lambda found: [Old(n, text) for n, text in enumerate(found, start=1)])
+olds = st.lists(records(), max_size=3).map(
+    lambda found: [StoredSchema(n, text) for n, text in enumerate(found, start=1)]
+)
 
 
 @given(records(), olds)
-def test_full_is_backward_and_forward(new: str, known: list[Old]) -> None:
+def test_full_is_backward_and_forward(new: str, known: list[StoredSchema]) -> None:
     for suffix in ("", "_TRANSITIVE"):
         both = [level_problems(Level(f"{way}{suffix}"), new, known) for way in ("BACKWARD", "FORWARD")]
         assert level_problems(Level(f"FULL{suffix}"), new, known) == both[0] + both[1]
 
 
 @given(records(), olds)
-def test_a_transitive_level_asks_every_version_and_the_plain_one_the_latest(new: str, known: list[Old]) -> None:
+def test_a_transitive_level_asks_every_version_and_the_plain_one_the_latest(
+    new: str, known: list[StoredSchema]
+) -> None:
     for name in ("BACKWARD", "FORWARD", "FULL"):
         transitive = level_problems(Level(f"{name}_TRANSITIVE"), new, known)
         each = [level_problems(Level(name), new, [old]) for old in known]
@@ -89,15 +93,15 @@ def test_a_transitive_level_asks_every_version_and_the_plain_one_the_latest(new:
 
 @given(records(), records())
 def test_forward_is_backward_seen_from_the_other_side(one: str, other: str) -> None:
-    forward = level_problems(Level.FORWARD, one, [Old(1, other)])
-    assert (forward == []) is (level_problems(Level.BACKWARD, other, [Old(1, one)]) == [])
+    forward = level_problems(Level.FORWARD, one, [StoredSchema(1, other)])
+    assert (forward == []) is (level_problems(Level.BACKWARD, other, [StoredSchema(1, one)]) == [])
 
 
 @given(records(), olds)
-def test_none_lets_everything_pass_and_every_level_the_same_again(new: str, known: list[Old]) -> None:
+def test_none_lets_everything_pass_and_every_level_the_same_again(new: str, known: list[StoredSchema]) -> None:
     assert level_problems(Level.NONE, new, known) == []
     for level in Level:
-        assert level_problems(level, new, [Old(1, new)]) == []
+        assert level_problems(level, new, [StoredSchema(1, new)]) == []
         assert level_problems(level, new, []) == []
 
 
@@ -143,7 +147,7 @@ EMPTY = record()
     ids=["added with default", "optional removed", "added", "removed", "widened", "narrowed", "renamed"],
 )
 def test_what_each_level_says_of_a_change(new: str, old: str, backward: bool, forward: bool) -> None:
-    said = {level: level_problems(level, new, [Old(3, old)]) == [] for level in Level}
+    said = {level: level_problems(level, new, [StoredSchema(3, old)]) == [] for level in Level}
     assert said == {
         Level.NONE: True,
         Level.BACKWARD: backward,
@@ -156,15 +160,15 @@ def test_what_each_level_says_of_a_change(new: str, old: str, backward: bool, fo
 
 
 def test_a_problem_names_the_version_and_the_direction() -> None:
-    (backward,) = level_problems(Level.BACKWARD, REQUIRED, [Old(7, ONE)])
+    (backward,) = level_problems(Level.BACKWARD, REQUIRED, [StoredSchema(7, ONE)])
     assert backward.startswith("version 7: ")
-    (forward,) = level_problems(Level.FORWARD, EMPTY, [Old(7, ONE)])
+    (forward,) = level_problems(Level.FORWARD, EMPTY, [StoredSchema(7, ONE)])
     assert forward.startswith("version 7 as reader: ")
 
 
 def test_a_break_that_only_an_older_version_sees_needs_a_transitive_level() -> None:
     # b goes, and comes back as something else: the latest version has no b to disagree with.
-    known = [Old(1, OPTIONAL), Old(2, ONE)]
+    known = [StoredSchema(1, OPTIONAL), StoredSchema(2, ONE)]
     text_b = record({"name": "a", "type": "int"}, {"name": "b", "type": "string", "default": ""})
     assert level_problems(Level.BACKWARD, text_b, known) == []
     assert level_problems(Level.BACKWARD_TRANSITIVE, text_b, known) != []

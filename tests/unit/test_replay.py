@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS
-from infrastructure.sinks.decorators import CheckpointingSink
+from infrastructure.sinks.decorators import SnapshottingSink
 from projections.analytics import ANALYTICS
 from projections.catalogue import PROJECTIONS
-from projections.core.parked_keys import Parking
+from projections.core.parked_keys import ParkedKeys
 from projections.core.projection import Projection
-from projections.live.stream_follower import Limits, Runner
-from projections.rebuild.catch_up import Filler
+from projections.core.shard_processor import ProcessorLimits
+from projections.live.stream_follower import StreamFollower
+from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.replay.shard_replay import replay_shard
@@ -44,13 +45,15 @@ def damage(story: Story, position: int) -> None:
 def filled(projection: Projection[Any], log: MemoryArchive, every: int, chance: st.DataObject) -> MemoryCheckpoints:
     """What live folding leaves behind, by a worker that fills from the log or one that follows Kafka."""
     kept = MemoryCheckpoints(log, every)
-    sink = CheckpointingSink(MemorySink(), kept, projection)
-    limits = Limits(fill_events=chance.draw(st.integers(1, 9)), cached_states_per_shard=1, checkpoint_every=every)
+    sink = SnapshottingSink(MemorySink(), kept, projection)
+    limits = ProcessorLimits(
+        fill_events=chance.draw(st.integers(1, 9)), cached_states_per_shard=1, checkpoint_every=every
+    )
     if chance.draw(st.booleans()):
-        Filler(projection, log, sink, decode, range(SHARDS), limits).run()
+        CatchUp(projection, log, sink, decode, range(SHARDS), limits).run()
         return kept
     topic = ScriptedTopic()
-    runner: Runner[Any] = Runner(
+    runner: StreamFollower[Any] = StreamFollower(
         projection, log_port=log, topic=topic, sink=sink, decode=decode, partitions=8, limits=limits
     )
     for cut in range(0, len(log.events), 7):
@@ -159,11 +162,11 @@ def test_a_key_that_was_parked_and_retried_is_replayed_as_if_it_never_was(
 
     kept = MemoryCheckpoints(story.log, every)
     inner = MemorySink()
-    sink = CheckpointingSink(inner, kept, SPEED)
-    limits = Limits(checkpoint_every=every)
-    Filler(SPEED, story.log, sink, decode_then, range(SHARDS), limits).run()
+    sink = SnapshottingSink(inner, kept, SPEED)
+    limits = ProcessorLimits(checkpoint_every=every)
+    CatchUp(SPEED, story.log, sink, decode_then, range(SHARDS), limits).run()
     for key in inner.all_parked():
-        Parking(SPEED, sink, story.log, decode, lambda: END_MS).retry(key)
+        ParkedKeys(SPEED, sink, story.log, decode, lambda: END_MS).retry(key)
     replay = KeyReplay(SPEED, story.log, kept, decode, every=every)
     for key, as_of in asks(story.raw, chance.draw(seeds), 30):
         assert_speed(story.raw, story.log, replay, key, as_of)

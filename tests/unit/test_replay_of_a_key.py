@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from domain.identifiers import SHARDS
-from infrastructure.sinks.decorators import CheckpointingSink
+from infrastructure.sinks.decorators import SnapshottingSink
 from projections.core.ports import LoggedEvent
-from projections.core.snapshots import Checkpoint, NoCheckpoints
-from projections.live.stream_follower import Limits
-from projections.rebuild.catch_up import Filler
+from projections.core.shard_processor import ProcessorLimits
+from projections.core.snapshots import NoSnapshots, StateSnapshot
+from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf, Unresolvable
 from projections.replay.diff import first_difference
 from projections.replay.explain import explain
@@ -94,7 +94,7 @@ def test_too_many_events_are_refused_and_leave_what_was_done_to_the_next_who_ask
     assert third.state is not None
     assert SPEED.encode(third.state) == states(log, 95)
     with pytest.raises(TooLong):
-        KeyReplay(SPEED, log, NoCheckpoints(), decode, most=40, every=10).at(
+        KeyReplay(SPEED, log, NoSnapshots(), decode, most=40, every=10).at(
             "anna", log.horizon(AsOf.happened(START_MS + 90_000))
         )
 
@@ -117,7 +117,7 @@ def test_what_follows_a_parked_event_is_not_read(as_of: AsOf) -> None:
     for second in range(1_000):
         log.append("anna", "GpsPing", ping_data("anna", START_MS + second, second), recorded_ms=START_MS)
     log.damage(3)
-    found = KeyReplay(SPEED, log, NoCheckpoints(), decode, every=10).at("anna", log.horizon(as_of))
+    found = KeyReplay(SPEED, log, NoSnapshots(), decode, every=10).at("anna", log.horizon(as_of))
     assert found is not None
     assert found.parked is not None
     assert found.parked.position == 3
@@ -135,7 +135,7 @@ def test_a_stream_without_its_beginning_is_folded_from_a_checkpoint_or_not_at_al
     log.detach(gone)
     horizon = log.horizon(as_of)
     with pytest.raises(Unresolvable) as caught:
-        KeyReplay(SPEED, log, NoCheckpoints(), decode, every=10).at("anna", horizon)
+        KeyReplay(SPEED, log, NoSnapshots(), decode, every=10).at("anna", horizon)
     assert caught.value.code == "log_begins_later"
     with pytest.raises(Unresolvable):
         replay_shard(SPEED, log, decode, log.events[0].shard, horizon)
@@ -156,7 +156,7 @@ def test_what_follows_a_key_event_by_event_begins_where_its_events_do_or_not_at_
     """A checkpoint behind what was detached gives the values at the end, but none on the way there."""
     log = a_stream(30)
     kept = MemoryCheckpoints(log)
-    kept.keep([Checkpoint("anna", 20, 20, states(log, 20) or b"", log.events[19].payload)], verified=True)
+    kept.keep([StateSnapshot("anna", 20, 20, states(log, 20) or b"", log.events[19].payload)], verified=True)
     log.detach(gone)
     early, late = (log.horizon(AsOf.at_position(position)) for position in (22, 30))
     of = (SPEED, log, kept, decode, "anna")
@@ -178,7 +178,7 @@ def test_what_was_discarded_did_not_come_too_late() -> None:
     def framed(payload: bytes) -> Any:
         return decode(payload.removeprefix(frame))
 
-    found = explain(SPEED, log, NoCheckpoints(), framed, "anna", log.horizon(AsOf.at_position(30)))
+    found = explain(SPEED, log, NoSnapshots(), framed, "anna", log.horizon(AsOf.at_position(30)))
     assert found is not None
     assert ([entry["version"] for entry in found.window], found.too_late) == (list(range(21, 31)), [])
 
@@ -187,13 +187,13 @@ def test_a_key_that_is_parked_on_both_sides_differs_in_nothing_that_came_later()
     log = a_stream(30)
     log.damage(5)
     early, late = (log.horizon(AsOf.at_position(position)) for position in (20, 30))
-    assert first_difference(SPEED, log, NoCheckpoints(), decode, "anna", early, late) is None
+    assert first_difference(SPEED, log, NoSnapshots(), decode, "anna", early, late) is None
 
 
 class ReadOnly(MemoryCheckpoints):
     """As on a standby."""
 
-    def keep(self, checkpoints: Sequence[Checkpoint], *, verified: bool) -> None:
+    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
         raise Away("read-only")
 
 
@@ -207,8 +207,8 @@ def test_an_answer_does_not_hang_on_what_is_left_for_the_next() -> None:
 
 def test_serving_does_not_hang_on_checkpoints() -> None:
     log, inner = a_stream(30), MemorySink()
-    sink = CheckpointingSink(inner, ReadOnly(log, 10), SPEED)
-    Filler(SPEED, log, sink, decode, range(SHARDS), Limits(checkpoint_every=10)).run()
+    sink = SnapshottingSink(inner, ReadOnly(log, 10), SPEED)
+    CatchUp(SPEED, log, sink, decode, range(SHARDS), ProcessorLimits(checkpoint_every=10)).run()
     assert inner.all_states() == {"anna": states(log, 30)}
 
 
@@ -216,14 +216,14 @@ def test_only_what_won_its_compare_and_set_leaves_checkpoints() -> None:
     log = a_stream(30)
     kept = MemoryCheckpoints(log, 10)
     inner = MemorySink()
-    sink = CheckpointingSink(inner, kept, SPEED)
+    sink = SnapshottingSink(inner, kept, SPEED)
 
     def lose(writes: Sequence[Any]) -> None:
         inner.before_apply = lambda _: None
-        Filler(SPEED, log, inner, decode, range(SHARDS)).run()
+        CatchUp(SPEED, log, inner, decode, range(SHARDS)).run()
 
     inner.before_apply = lose
-    Filler(SPEED, log, sink, decode, range(SHARDS), Limits(checkpoint_every=10)).run()
+    CatchUp(SPEED, log, sink, decode, range(SHARDS), ProcessorLimits(checkpoint_every=10)).run()
     assert kept.kept == {}
     assert inner.all_states() == {"anna": states(log, 30)}
 

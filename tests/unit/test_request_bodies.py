@@ -16,11 +16,11 @@ from domain.gps_ping import GpsPing
 from domain.riders.application import PingOutcome
 from infrastructure.http.errors import HANDLERS, ApiError
 from infrastructure.http.pings import pings_route
-from infrastructure.http.request_body import MOST_BYTES_AT_ONCE, Patience, Room, read_body
+from infrastructure.http.request_body import MOST_BYTES_AT_ONCE, BodyTimeouts, UploadBudget, read_body
 
 
 def read(
-    *messages: dict[str, Any], room: Room | None = None, patience: Patience | None = None, limit: int = 100
+    *messages: dict[str, Any], room: UploadBudget | None = None, patience: BodyTimeouts | None = None, limit: int = 100
 ) -> bytes:
     """What ``read_body`` makes of a request that comes as ``messages`` and no further."""
     left = deque(messages)
@@ -29,7 +29,7 @@ def read(
     @post("/pings", media_type="text/plain")
     async def handler(request: Request[Any, Any, Any]) -> str:
         try:
-            found.append(await read_body(request, limit, room or Room(100), patience or Patience()))
+            found.append(await read_body(request, limit, room or UploadBudget(100), patience or BodyTimeouts()))
         except ApiError as error:
             found.append(error)
         return ""
@@ -210,23 +210,23 @@ def test_invariant_15_whatever_ends_an_upload_makes_room(end: Callable[[Upload],
 
 
 def test_one_body_passes_whatever_its_limit_is_set_to() -> None:
-    assert read(part(b"x" * 60, more=True), part(b"x" * 40, more=False), room=Room(50)) == b"x" * 100
+    assert read(part(b"x" * 60, more=True), part(b"x" * 40, more=False), room=UploadBudget(50)) == b"x" * 100
 
 
 def test_an_upload_that_stalls_is_ended_and_makes_room() -> None:
     """A phone that has lost its network says nothing more: what it has sent would be held for ever."""
-    room = Room(100)
+    room = UploadBudget(100)
     with pytest.raises(ApiError) as refused:
-        read(part(b"[1,", more=True), room=room, patience=Patience(stalled_s=0.01))
+        read(part(b"[1,", more=True), room=room, patience=BodyTimeouts(stalled_s=0.01))
     assert (refused.value.status, refused.value.code) == (408, "body_stalled")
     assert room.held == 0
 
 
 def test_invariant_15_a_body_that_comes_byte_by_byte_is_given_up() -> None:
     """Each byte within the time that a silent connection has; held together, for ever."""
-    room = Room(100)
+    room = UploadBudget(100)
     drip = [part(b"x", more=True)] * 1_000_000
     with pytest.raises(ApiError) as refused:
-        read(*drip, room=room, patience=Patience(stalled_s=600.0, whole_s=0.05), limit=len(drip))
+        read(*drip, room=room, patience=BodyTimeouts(stalled_s=600.0, whole_s=0.05), limit=len(drip))
     assert (refused.value.status, refused.value.code) == (408, "body_stalled")
     assert room.held == 0

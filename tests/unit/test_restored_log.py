@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.core.fences import Distrust, Trust, digest_of, judge, sort_out
+from projections.core.fences import FenceMismatch, FenceStatus, classify_fence, digest_of, split_at_gap
 from projections.core.ports import Fence, LoggedEvent, LogHead
-from projections.live.stream_follower import Runner
+from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
 from tests.support.memory_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import expected_states, histories, ping_data
@@ -28,13 +28,13 @@ class World:
 
     def __init__(self, history: Sequence[tuple[str, int]] = HISTORY) -> None:
         self.log, self.topic, self.sink = MemoryLog(), ScriptedTopic(), MemorySink()
-        self.found: list[Distrust] = []
+        self.found: list[FenceMismatch] = []
         self.record(history)
         self.runner = self.worker()
         self.runner.step(0)
 
-    def worker(self) -> Runner[Any]:
-        return Runner(
+    def worker(self) -> StreamFollower[Any]:
+        return StreamFollower(
             SPEED,
             log_port=self.log,
             topic=self.topic,
@@ -79,33 +79,33 @@ FENCE = Fence(str(LOG), "one", 4, 9, digest_of(an_event()))
 @pytest.mark.parametrize(
     ("fence", "head_seq", "head_position", "found", "trust"),
     [
-        (None, 4, 9, an_event(), Trust.NEW),
-        (FENCE, 4, 9, an_event(), Trust.GOOD),
-        (FENCE, 99, 999, an_event(), Trust.GOOD),
-        (FENCE, 3, 999, an_event(), Trust.AHEAD),
-        (FENCE, 99, 8, None, Trust.AHEAD),
-        (FENCE, 99, 999, an_event(payload=b"others"), Trust.REWRITTEN),
-        (FENCE, 99, 999, an_event(shard=5), Trust.REWRITTEN),
-        (FENCE, 99, 999, an_event(seq=5), Trust.REWRITTEN),
-        (FENCE, 99, 999, an_event(key="ben"), Trust.REWRITTEN),
+        (None, 4, 9, an_event(), FenceStatus.NEW),
+        (FENCE, 4, 9, an_event(), FenceStatus.GOOD),
+        (FENCE, 99, 999, an_event(), FenceStatus.GOOD),
+        (FENCE, 3, 999, an_event(), FenceStatus.AHEAD),
+        (FENCE, 99, 8, None, FenceStatus.AHEAD),
+        (FENCE, 99, 999, an_event(payload=b"others"), FenceStatus.REWRITTEN),
+        (FENCE, 99, 999, an_event(shard=5), FenceStatus.REWRITTEN),
+        (FENCE, 99, 999, an_event(seq=5), FenceStatus.REWRITTEN),
+        (FENCE, 99, 999, an_event(key="ben"), FenceStatus.REWRITTEN),
         # Detached: nothing more can be known than the numbers say.
-        (FENCE, 99, 999, None, Trust.GOOD),
+        (FENCE, 99, 999, None, FenceStatus.GOOD),
         # Written by a version that noted no event.
-        (FENCE._replace(event=""), 99, 999, an_event(payload=b"others"), Trust.GOOD),
-        (FENCE._replace(log_id=str(uuid4())), 99, 999, an_event(), Trust.FOREIGN),
+        (FENCE._replace(event=""), 99, 999, an_event(payload=b"others"), FenceStatus.GOOD),
+        (FENCE._replace(log_id=str(uuid4())), 99, 999, an_event(), FenceStatus.FOREIGN),
     ],
 )
 def test_a_fence_is_judged_by_the_event_that_it_stands_at(
-    fence: Fence | None, head_seq: int, head_position: int, found: LoggedEvent | None, trust: Trust
+    fence: Fence | None, head_seq: int, head_position: int, found: LoggedEvent | None, trust: FenceStatus
 ) -> None:
-    assert judge(fence, 3, LogHead(LOG, head_position, [head_seq] * 64), found) is trust
+    assert classify_fence(fence, 3, LogHead(LOG, head_position, [head_seq] * 64), found) is trust
 
 
 def test_two_records_of_one_seq_that_are_not_the_same_event_contradict() -> None:
     one, same, other = an_event(seq=5), an_event(seq=5), an_event(seq=5, payload=b"others")
-    assert not sort_out(4, [one, same]).contradicts
-    assert sort_out(4, [one, other]).contradicts
-    assert sort_out(4, [one, an_event(seq=6), other, an_event(seq=9)]).contradicts
+    assert not split_at_gap(4, [one, same]).contradicts
+    assert split_at_gap(4, [one, other]).contradicts
+    assert split_at_gap(4, [one, an_event(seq=6), other, an_event(seq=9)]).contradicts
 
 
 @pytest.mark.parametrize("restored_to", [0, 1, 17, 29])
@@ -119,7 +119,7 @@ def test_a_worker_that_starts_later_notices_also_when_the_log_has_overtaken_its_
     world.settle()
     assert world.is_right()
     [found] = world.found
-    assert found.why in (Trust.AHEAD, Trust.REWRITTEN)
+    assert found.why in (FenceStatus.AHEAD, FenceStatus.REWRITTEN)
     assert (found.beyond, found.head) == (30, restored_to + more)
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.core.ports import LoggedEvent, Record, ShardWrite
-from projections.live.stream_follower import Limits, Runner
+from projections.core.ports import ConsumerRecord, LoggedEvent, ShardWrite
+from projections.core.shard_processor import ProcessorLimits
+from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
 from tests.support.memory_ports import TOPIC, Away, MemoryLog, MemorySink, ScriptedTopic
 from tests.support.speed_events import expected_states, histories, ping_data
@@ -24,11 +25,13 @@ def a_log(history: Sequence[tuple[str, int]]) -> MemoryLog:
     return log
 
 
-def a_runner(log: MemoryLog, topic: ScriptedTopic, sink: MemorySink, **limits: int) -> Runner[Any]:
-    return Runner(SPEED, log_port=log, topic=topic, sink=sink, decode=json.loads, partitions=8, limits=Limits(**limits))
+def a_runner(log: MemoryLog, topic: ScriptedTopic, sink: MemorySink, **limits: int) -> StreamFollower[Any]:
+    return StreamFollower(
+        SPEED, log_port=log, topic=topic, sink=sink, decode=json.loads, partitions=8, limits=ProcessorLimits(**limits)
+    )
 
 
-def drain(runner: Runner[Any], topic: ScriptedTopic) -> None:
+def drain(runner: StreamFollower[Any], topic: ScriptedTopic) -> None:
     runner.step(0)
     while topic.batches:
         runner.step(0)
@@ -197,7 +200,7 @@ def test_invariant_14_a_fence_of_another_log_is_distrusted() -> None:
 def test_a_foreign_record_on_the_topic_is_counted_and_passed_over() -> None:
     log, topic, sink = a_log(HISTORY), ScriptedTopic(), MemorySink()
     runner = a_runner(log, topic, sink)
-    topic.batches.append([Record(TOPIC, 0, 1, b"x", b"junk", [])])
+    topic.batches.append([ConsumerRecord(TOPIC, 0, 1, b"x", b"junk", [])])
     drain(runner, topic)
     assert runner.counters.foreign == 1
     assert right(log, sink)

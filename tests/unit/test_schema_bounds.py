@@ -13,7 +13,7 @@ import pytest
 
 from domain.events.contracts import contracts
 from infrastructure.schema_registry.check_process import CheckProcess
-from infrastructure.schema_registry.compatibility import InvalidSchema, Level, Old
+from infrastructure.schema_registry.compatibility import InvalidSchema, Level, StoredSchema
 from infrastructure.schema_registry.schema_bounds import MAX_DEPTH, SchemaTooLarge, check_bounds
 from tests.support.waiting import eventually
 
@@ -97,7 +97,7 @@ def checks() -> Iterator[CheckProcess]:
 
 def test_the_slowest_pairs_within_the_bounds_are_compared_in_time(checks: CheckProcess) -> None:
     for new, old in ((record(1_000, kind="long"), record(1_000)), (union(100, "A"), union(100, "B"))):
-        assert checks.problems(Level.FORWARD, new, [Old(1, old)])
+        assert checks.problems(Level.FORWARD, new, [StoredSchema(1, old)])
 
 
 def test_a_check_that_takes_too_long_is_ended_and_the_next_is_done_by_another_process() -> None:
@@ -105,13 +105,13 @@ def test_a_check_that_takes_too_long_is_ended_and_the_next_is_done_by_another_pr
     try:
         assert checks.examine('"int"').fault == ""
         first = checks.pid
-        olds = [Old(n, union(100, "B")) for n in range(200)]
+        olds = [StoredSchema(n, union(100, "B")) for n in range(200)]
         with pytest.raises(InvalidSchema, match="took longer than"):
             checks.problems(Level.BACKWARD_TRANSITIVE, union(100, "A"), olds)
         assert first is not None
         with pytest.raises(ProcessLookupError):
             os.kill(first, 0)
-        assert checks.problems(Level.BACKWARD, '"long"', [Old(1, '"int"')]) == []
+        assert checks.problems(Level.BACKWARD, '"long"', [StoredSchema(1, '"int"')]) == []
         assert checks.pid != first
     finally:
         checks.close()
@@ -144,13 +144,13 @@ def test_a_text_that_no_parser_bears_is_a_fault_and_no_end_of_the_process(checks
 def test_a_version_from_before_the_bounds_is_named_and_the_level_none_passes_it(checks: CheckProcess) -> None:
     old = record(30_000)
     with pytest.raises(InvalidSchema, match=r"version 3, with which it must be compared, .* delete that version"):
-        checks.problems(Level.BACKWARD, record(2), [Old(2, record(2)), Old(3, old)])
-    assert checks.problems(Level.NONE, record(2), [Old(3, old)]) == []
-    assert checks.problems(Level.BACKWARD, record(2), [Old(2, old), Old(3, record(2))]) == []
+        checks.problems(Level.BACKWARD, record(2), [StoredSchema(2, record(2)), StoredSchema(3, old)])
+    assert checks.problems(Level.NONE, record(2), [StoredSchema(3, old)]) == []
+    assert checks.problems(Level.BACKWARD, record(2), [StoredSchema(2, old), StoredSchema(3, record(2))]) == []
 
 
 def test_what_is_said_of_many_problems_is_bounded(checks: CheckProcess) -> None:
-    olds = [Old(n, record(1)) for n in range(60)]
+    olds = [StoredSchema(n, record(1)) for n in range(60)]
     found = checks.problems(Level.BACKWARD_TRANSITIVE, record(200, prefix="g" * 200), olds)
     assert len(found) == 51
     assert found[-1] == "and 10 more"

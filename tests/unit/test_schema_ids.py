@@ -11,7 +11,7 @@ from domain.events.contracts import Codec, split_frame
 from domain.riders.rider import Rider
 from infrastructure.event_store.aggregates import AvroMapper
 from infrastructure.schema_registry.client import RegisteredIds, RegistryUnavailable
-from infrastructure.schema_registry.queries import Registered
+from infrastructure.schema_registry.queries import RegisteredSchema
 
 
 class Registry:
@@ -38,7 +38,7 @@ class Registry:
     def schema(self, schema_id: int) -> str | None:
         return next((schema for schema, known in self._schemas.items() if known == schema_id), None)
 
-    def versions(self, subject: str) -> Sequence[Registered]:
+    def versions(self, subject: str) -> Sequence[RegisteredSchema]:
         return []
 
 

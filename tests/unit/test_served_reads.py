@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from prometheus_client import REGISTRY
 
-from infrastructure.operations.served_read_log import MAX_MISSING_KEYS, ServedRecorder
+from infrastructure.operations.served_read_log import MAX_MISSING_KEYS, ServedReadRecorder
 from projections.core.ports import PortUnavailable
 from projections.parity.served_reads import ServedRead
-from read_models.view import Limits
+from read_models.view import ViewLimits
 from tests.support.waiting import eventually
 
 
 def read(number: int) -> ServedRead:
-    return ServedRead("anna", 1, number, number, 0, Limits(), True, b"{}")
+    return ServedRead("anna", 1, number, number, 0, ViewLimits(), True, b"{}")
 
 
 class Store:
@@ -33,8 +33,8 @@ def dropped() -> float:
     return REGISTRY.get_sample_value("ridelog_served_reads_dropped_total") or 0.0
 
 
-def recorder(store: Store, share: float = 1.0, most: int = 100, chance: float = 0.5) -> ServedRecorder:
-    return ServedRecorder(share, store.write, lambda: None, most_waiting=most, chance=lambda: chance)
+def recorder(store: Store, share: float = 1.0, most: int = 100, chance: float = 0.5) -> ServedReadRecorder:
+    return ServedReadRecorder(share, store.write, lambda: None, most_waiting=most, chance=lambda: chance)
 
 
 def test_a_share_is_kept() -> None:
@@ -90,12 +90,12 @@ def test_the_thread_writes_once_a_second_and_what_waits_at_the_end() -> None:
 
 
 def missing(key: str) -> ServedRead:
-    return ServedRead(key, 1, 0, 50, 0, Limits(), True, b"")
+    return ServedRead(key, 1, 0, 50, 0, ViewLimits(), True, b"")
 
 
 def test_every_404_of_a_known_key_is_kept_whatever_the_share_and_none_of_another() -> None:
     store = Store()
-    one = ServedRecorder(
+    one = ServedReadRecorder(
         0.01,
         store.write,
         lambda: None,
@@ -120,7 +120,7 @@ def test_invariant_15_keys_that_a_client_makes_up_are_bounded_in_number() -> Non
         asked.append(len(reads))
         return []
 
-    one = ServedRecorder(1.0, Store().write, lambda: None, known=known)
+    one = ServedReadRecorder(1.0, Store().write, lambda: None, known=known)
     for number in range(3 * MAX_MISSING_KEYS):
         one(missing(f"made-up-{number}"))
     one.flush()

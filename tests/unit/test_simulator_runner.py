@@ -6,8 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infrastructure.client.messages import Receipt, Rejection
-from infrastructure.simulator.fleet import MAX_TOGETHER, Runner, fleet_uploads
+from infrastructure.client.messages import PostReceipt, Rejection
+from infrastructure.simulator.fleet import MAX_TOGETHER, FleetRunner, fleet_uploads
 from infrastructure.simulator.phone import Day, PhoneModel
 
 DAY = Day("1", 1_700_000_000_000, 60.0, phone=PhoneModel(every_s=1.0, repeat_share=0.1))
@@ -20,14 +20,14 @@ class Server:
         self.seen: set[str] = set()
         self.requests: list[int] = []
 
-    def __call__(self, pings: Sequence[Mapping[str, Any]], /) -> Receipt:
+    def __call__(self, pings: Sequence[Mapping[str, Any]], /) -> PostReceipt:
         self.requests.append(len(pings))
         good = [ping["event_id"] for ping in pings if ping["rider_id"] != "rider-0002"]
         bad = [index for index, ping in enumerate(pings) if ping["rider_id"] == "rider-0002"]
         before = len(self.seen)
         self.seen.update(good)
         new = len(self.seen) - before
-        return Receipt(new, len(good) - new, [Rejection(index, "invalid_rider_id", "") for index in bad])
+        return PostReceipt(new, len(good) - new, [Rejection(index, "invalid_rider_id", "") for index in bad])
 
 
 class Clock(threading.Event):
@@ -44,7 +44,7 @@ class Clock(threading.Event):
 
 def test_a_fast_run_sends_everything_and_its_books_balance() -> None:
     server = Server()
-    totals = Runner(server).fast(fleet_uploads(3, DAY), threading.Event())
+    totals = FleetRunner(server).fast(fleet_uploads(3, DAY), threading.Event())
     assert totals.sent == sum(server.requests)
     assert totals.sent == totals.accepted + totals.duplicates + totals.rejected.total()
     assert totals.accepted == len(server.seen)
@@ -57,13 +57,13 @@ def test_in_real_time_nothing_is_sent_early_and_the_same_is_sent_in_the_end() ->
     clock, server = Clock(), Server()
     early: list[float] = []
 
-    def post(pings: Sequence[Mapping[str, Any]], /) -> Receipt:
+    def post(pings: Sequence[Mapping[str, Any]], /) -> PostReceipt:
         newest_s = max(ping["event_timestamp_ms"] for ping in pings) / 1000.0 - DAY.start_ms / 1000.0
         early.append(newest_s - (clock.now - 100.0))
         return server(pings)
 
-    real = Runner(post).real_time(fleet_uploads(3, DAY), clock, lambda: clock.now)
-    fast = Runner(Server()).fast(fleet_uploads(3, DAY), threading.Event())
+    real = FleetRunner(post).real_time(fleet_uploads(3, DAY), clock, lambda: clock.now)
+    fast = FleetRunner(Server()).fast(fleet_uploads(3, DAY), threading.Event())
     assert real.summary() == fast.summary()
     assert max(early) <= 1e-6
     assert clock.now >= 100.0 + 55.0
@@ -72,27 +72,27 @@ def test_in_real_time_nothing_is_sent_early_and_the_same_is_sent_in_the_end() ->
 def test_after_an_outage_what_is_overdue_follows_in_few_requests() -> None:
     clock, server = Clock(), Server()
 
-    def post(pings: Sequence[Mapping[str, Any]], /) -> Receipt:
+    def post(pings: Sequence[Mapping[str, Any]], /) -> PostReceipt:
         if not server.requests:
             clock.now += 30.0
         return server(pings)
 
-    totals = Runner(post).real_time(fleet_uploads(3, DAY), clock, lambda: clock.now)
+    totals = FleetRunner(post).real_time(fleet_uploads(3, DAY), clock, lambda: clock.now)
     assert max(server.requests) > 30
-    assert totals.sent == Runner(Server()).fast(fleet_uploads(3, DAY), threading.Event()).sent
+    assert totals.sent == FleetRunner(Server()).fast(fleet_uploads(3, DAY), threading.Event()).sent
 
 
 def test_a_set_stop_ends_the_run() -> None:
     clock = Clock()
     clock.set()
     server = Server()
-    assert Runner(server).real_time(fleet_uploads(3, DAY), clock, lambda: clock.now).sent == 0
-    assert Runner(server).fast(fleet_uploads(3, DAY), clock).sent == 0
+    assert FleetRunner(server).real_time(fleet_uploads(3, DAY), clock, lambda: clock.now).sent == 0
+    assert FleetRunner(server).fast(fleet_uploads(3, DAY), clock).sent == 0
     assert server.requests == []
 
 
 def test_requests_are_bounded() -> None:
     server = Server()
-    Runner(server).fast(fleet_uploads(200, DAY._replace(duration_s=30.0)), threading.Event())
+    FleetRunner(server).fast(fleet_uploads(200, DAY._replace(duration_s=30.0)), threading.Event())
     longest = max(len(upload.fixes) for upload in fleet_uploads(200, DAY._replace(duration_s=30.0)))
     assert max(server.requests) < MAX_TOGETHER + longest

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.features.geo import haversine_mm
-from infrastructure.simulator.riders import CRUISE_MPS, Activity, City, Rider, advance, new_rider
+from infrastructure.simulator.riders import CRUISE_MPS, Activity, City, SimulatedRider, advance, new_rider
 
 CITY = City()
 
 
-def way(seed: int, steps: int, step_s: float = 1.0) -> list[Rider]:
+def way(seed: int, steps: int, step_s: float = 1.0) -> list[SimulatedRider]:
     """A rider's states, one a step."""
     chance = Random(seed)
     states = [new_rider(CITY, chance)]

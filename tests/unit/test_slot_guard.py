@@ -6,17 +6,25 @@ from uuid import UUID
 
 import pytest
 
-from infrastructure.cdc.relay_checkpoint import Mark
+from infrastructure.cdc.relay_checkpoint import RelayCheckpoint
 from infrastructure.cdc.replication_slot import SlotState
-from infrastructure.cdc.tailer import GAP, NEXT, REPEATED, Verdict, judge, lacks
-from infrastructure.cdc.wal_relay import NO_ID, Place, known_ids, must_be_made, other_topics, place, slot_fault
+from infrastructure.cdc.tailer import GAP, NEXT, REPEATED, PositionVerdict, classify_position, has_gap
+from infrastructure.cdc.wal_relay import (
+    NO_ID,
+    StartPosition,
+    known_ids,
+    needs_creation,
+    recreated_topics,
+    slot_fault,
+    start_position,
+)
 from infrastructure.observability import metrics
-from infrastructure.observability.stage_reports import STANDBY, Progress, StageReport
+from infrastructure.observability.stage_reports import STANDBY, StageProgress, StageReport
 from infrastructure.status.lines import RETAINED_ALERT_BYTES, SAFE_ALERT_BYTES, slot_line, standby_lines
 from infrastructure.status.pipeline_monitor import show_slot
 
 LOG, OTHER = UUID(int=1), UUID(int=2)
-MARK = Mark(LOG, 50, 1_000, {"gps-pings": "a"})
+MARK = RelayCheckpoint(LOG, 50, 1_000, {"gps-pings": "a"})
 
 
 def slot(**values: object) -> SlotState:
@@ -36,21 +44,21 @@ def slot(**values: object) -> SlotState:
 @pytest.mark.parametrize(
     ("last", "position", "verdict"), [(None, 7, NEXT), (6, 7, NEXT), (7, 7, REPEATED), (8, 7, REPEATED), (5, 7, GAP)]
 )
-def test_the_next_position_is_the_last_one_and_one(last: int | None, position: int, verdict: Verdict) -> None:
-    assert judge(last, position) is verdict
+def test_the_next_position_is_the_last_one_and_one(last: int | None, position: int, verdict: PositionVerdict) -> None:
+    assert classify_position(last, position) is verdict
 
 
 def test_a_head_above_the_last_position_shows_that_something_lacks() -> None:
-    assert [lacks(None, 5), lacks(4, 5), lacks(5, 5), lacks(6, 5)] == [False, True, False, False]
+    assert [has_gap(None, 5), has_gap(4, 5), has_gap(5, 5), has_gap(6, 5)] == [False, True, False, False]
 
 
 def test_the_topic_goes_on_behind_the_mark_of_this_log() -> None:
-    assert place(MARK, LOG, 60) == Place(50)
-    assert place(None, LOG, 60) == Place(None)
-    replaced = place(MARK, OTHER, 60)
+    assert start_position(MARK, LOG, 60) == StartPosition(50)
+    assert start_position(None, LOG, 60) == StartPosition(None)
+    replaced = start_position(MARK, OTHER, 60)
     assert replaced.position == 0
     assert "replaced" in replaced.words
-    shorter = place(MARK, LOG, 40)
+    shorter = start_position(MARK, LOG, 40)
     assert shorter.position == 40
     assert "restored" in shorter.words
 
@@ -72,13 +80,13 @@ def test_what_befell_a_slot_is_said() -> None:
     assert "missing" in slot_fault(None, MARK, "s", 60)
     assert "wal_removed" in slot_fault(slot(wal_status="lost", invalidation_reason="wal_removed"), MARK, "s", 60)
     assert "somebody else" in slot_fault(slot(confirmed=1_001), MARK, "s", 60)
-    assert [must_be_made(one) for one in (None, slot(), slot(wal_status="lost"))] == [True, False, True]
+    assert [needs_creation(one) for one in (None, slot(), slot(wal_status="lost"))] == [True, False, True]
 
 
 def test_topics_that_were_made_anew_are_told_by_their_ids() -> None:
-    assert other_topics(MARK, {"gps-pings": "a", "deliveries": "b"}) == []
-    assert other_topics(MARK, {"gps-pings": "c"}) == ["gps-pings"]
-    assert other_topics(None, {"gps-pings": "c"}) == []
+    assert recreated_topics(MARK, {"gps-pings": "a", "deliveries": "b"}) == []
+    assert recreated_topics(MARK, {"gps-pings": "c"}) == ["gps-pings"]
+    assert recreated_topics(None, {"gps-pings": "c"}) == []
     assert known_ids({"x": NO_ID, "y": "", "z": "1"}) == {"z": "1"}
 
 
@@ -108,9 +116,9 @@ def test_with_an_external_relay_the_slot_is_looked_after_and_nobody_is_told_that
 
 
 def test_tailers_that_wait_are_shown() -> None:
-    waiting = StageReport(STANDBY, "there:7:x:y", 0.5, Progress())
+    waiting = StageReport(STANDBY, "there:7:x:y", 0.5, StageProgress())
     assert [line.state for line in standby_lines([waiting])] == ["1 waiting, on there"]
-    assert standby_lines([StageReport(STANDBY, "there:7:x:y", 60, Progress())]) == []
+    assert standby_lines([StageReport(STANDBY, "there:7:x:y", 60, StageProgress())]) == []
 
 
 def test_the_metrics_of_the_slot() -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from domain.features.keyed_event import KeyedEvent
 from domain.features.speed.window import EMPTY, SpeedState, fold
-from read_models.speed.state import UnreadableState, decode, encode
+from read_models.speed.state import UnreadableSpeedState, decode, encode
 from read_models.speed.view import answer, status
-from read_models.view import Limits
+from read_models.view import ViewLimits
 from tests.support.speed_events import ping_data
 
 T_MS = 1_790_000_000_000
-LIMITS = Limits(target_freshness_ms=15_000, feature_ttl_ms=7_200_000)
+LIMITS = ViewLimits(target_freshness_ms=15_000, feature_ttl_ms=7_200_000)
 
 
 def state_of(*times_ms: int) -> SpeedState:
@@ -70,5 +70,5 @@ def test_a_rider_without_pings_has_nothing_to_be_fresh() -> None:
     "damage", [lambda b: b[:-1], lambda b: b + b"x", lambda b: b"\x09" + b[1:], lambda b: b"", lambda b: b[:20]]
 )
 def test_bytes_that_are_no_state_are_refused(damage: Any) -> None:
-    with pytest.raises(UnreadableState):
+    with pytest.raises(UnreadableSpeedState):
         decode(damage(encode(state_of(T_MS))))

@@ -10,17 +10,17 @@ from typing import Any, ClassVar, cast
 import pytest
 from prometheus_client import REGISTRY
 
-from infrastructure.cdc.in_flight import WAITING_RECORDS, Outflow
+from infrastructure.cdc.in_flight import WAITING_RECORDS, InFlightTransactions
 from infrastructure.http.application import refused_pings
 from infrastructure.http.errors import ApiError
 from infrastructure.http.time_travel import answering
-from infrastructure.kafka.consumer_decorators import TimedSink, TimedTopic
-from infrastructure.kafka.ports import OutRecord, PublishError
+from infrastructure.kafka.consumer_decorators import TimedConsumer, TimedSink
+from infrastructure.kafka.ports import ProducerRecord, PublishError
 from infrastructure.observability import debezium_metrics as debezium
-from infrastructure.processes.runtime import BACKOFF_S, HEALTHY_S, run_until_stopped, stands_at
-from projections.core.ports import PortUnavailable, Record, ShardWrite, Sink, Topic
+from infrastructure.processes.runtime import HEALTHY_AFTER_S, RESTART_DELAYS_S, run_until_stopped, stack_summary
+from projections.core.ports import ConsumerRecord, PortUnavailable, RecordConsumer, ShardWrite, Sink
 
-RECORD = OutRecord("gps-pings", 0, b"anna", b"x", [])
+RECORD = ProducerRecord("gps-pings", 0, b"anna", b"x", [])
 NAME = {"context": "streaming", "plugin": "postgres", "name": "a_slot"}
 
 
@@ -36,7 +36,7 @@ class Broker:
         self.acknowledges = False
         self.sealed: list[int] = []
 
-    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
         accepted = min(self.room, len(records))
         self.room -= accepted
         return accepted
@@ -59,7 +59,7 @@ class Broker:
 
 def test_how_far_behind_a_relay_is_counts_from_the_commit_to_the_acknowledgement() -> None:
     broker = Broker()
-    out = Outflow(broker, 0)
+    out = InFlightTransactions(broker, 0)
     out.open(commit_ms=1_000)
     out.add([RECORD], 1, 1)
     out.close()
@@ -75,7 +75,7 @@ def test_how_far_behind_a_relay_is_counts_from_the_commit_to_the_acknowledgement
 def test_a_heartbeat_is_no_event() -> None:
     broker = Broker()
     broker.acknowledges = True
-    out = Outflow(broker, 0)
+    out = InFlightTransactions(broker, 0)
     out.open(commit_ms=1_000)
     out.close()
     out.publish()
@@ -85,7 +85,7 @@ def test_a_heartbeat_is_no_event() -> None:
 
 
 def test_the_room_of_a_relay_is_what_may_still_wait_for_the_client() -> None:
-    out = Outflow(Broker(room=1), 0)
+    out = InFlightTransactions(Broker(room=1), 0)
     out.open(commit_ms=1_000)
     out.add([RECORD] * 4, 4, 4)
     assert out.room() == WAITING_RECORDS - 4
@@ -94,7 +94,7 @@ def test_the_room_of_a_relay_is_what_may_still_wait_for_the_client() -> None:
 
 
 def test_a_relay_that_waits_for_another_one_shows_no_number_that_an_alert_could_take_for_its_own() -> None:
-    debezium.show("a_slot", debezium.Seen(5, 6, 7, 1, 3, 100, 90))
+    debezium.show("a_slot", debezium.DebeziumSample(5, 6, 7, 1, 3, 100, 90))
     assert value("debezium_metrics_Connected", **NAME) == 1
     assert value("debezium_metrics_MilliSecondsBehindSource", **NAME) == 5
     assert value("debezium_metrics_TotalNumberOfCreateEventsSeen", **NAME) == 7
@@ -138,7 +138,7 @@ def test_regression_trouble_that_is_long_past_does_not_make_the_next_one_slow() 
             return self.is_set()
 
     stop, now = Stop(), [0.0]
-    lasting = iter([0.0, 1.0, 1.0, HEALTHY_S, 0.0])
+    lasting = iter([0.0, 1.0, 1.0, HEALTHY_AFTER_S, 0.0])
 
     def attempt() -> None:
         lasted = next(lasting, None)
@@ -149,7 +149,7 @@ def test_regression_trouble_that_is_long_past_does_not_make_the_next_one_slow() 
         raise PublishError("away")
 
     run_until_stopped(attempt, stop, (PublishError,), lambda reason: None, "another stage", lambda: now[0])
-    assert stop.pauses == [*BACKOFF_S[:3], *BACKOFF_S[:2]]
+    assert stop.pauses == [*RESTART_DELAYS_S[:3], *RESTART_DELAYS_S[:2]]
 
 
 def test_a_thread_that_hangs_is_told_by_where_it_stands() -> None:
@@ -163,26 +163,26 @@ def test_a_thread_that_hangs_is_told_by_where_it_stands() -> None:
     thread.start()
     try:
         assert started.wait(10)
-        assert "waits_for_ever (test_stage_metrics.py:" in stands_at(thread)
+        assert "waits_for_ever (test_stage_metrics.py:" in stack_summary(thread)
     finally:
         end.set()
         thread.join()
-    assert stands_at(thread) == "its end"
+    assert stack_summary(thread) == "its end"
 
 
 class Batches:
-    def __init__(self, *batches: list[Record]) -> None:
+    def __init__(self, *batches: list[ConsumerRecord]) -> None:
         self._batches = list(batches)
 
-    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+    def poll(self, max_records: int, timeout_s: float) -> list[ConsumerRecord]:
         return self._batches.pop(0)
 
 
 def test_a_batch_is_timed_once_and_an_empty_poll_not_at_all() -> None:
     sizes: list[float] = []
     seconds: list[float] = []
-    record = Record("gps-pings", 0, 0, b"anna", b"x", [])
-    topic = TimedTopic(cast("Topic", Batches([record, record], [], [record])), sizes.append, seconds.append)
+    record = ConsumerRecord("gps-pings", 0, 0, b"anna", b"x", [])
+    topic = TimedConsumer(cast("RecordConsumer", Batches([record, record], [], [record])), sizes.append, seconds.append)
     topic.poll(10, 0)
     assert topic.applied() == (2, *seconds)
     assert topic.applied() == (0, 0.0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from infrastructure.observability.lag import Before, Spread
-from infrastructure.observability.stage_reports import Progress, StageReport
-from infrastructure.postgres.restore_findings import Found
+from infrastructure.observability.lag import DelaySpread, IngestDelays
+from infrastructure.observability.stage_reports import StageProgress, StageReport
+from infrastructure.postgres.restore_findings import RestoreFinding
 from infrastructure.status.lines import (
-    Head,
-    Line,
-    Own,
+    IngestHead,
+    MeasuredStage,
+    StatusLine,
     device_line,
     ingest_line,
     kafka_line,
@@ -17,15 +17,15 @@ from infrastructure.status.lines import (
     stage_line,
     whole,
 )
-from projections.parity.served_reads import Tally
+from projections.parity.served_reads import ReadTally
 
 NOW_MS = 1_790_000_000_000
 LATE_S = 30.0
-HEAD = Head("log-1", 100, NOW_MS - 2_000)
+HEAD = IngestHead("log-1", 100, NOW_MS - 2_000)
 
 
 def report(age_s: float = 0.5, **progress: object) -> StageReport:
-    return StageReport("speed", "host:1", age_s, Progress(**{"position": 100, **progress}))  # type: ignore[arg-type]
+    return StageReport("speed", "host:1", age_s, StageProgress(**{"position": 100, **progress}))  # type: ignore[arg-type]
 
 
 def test_a_stage_that_is_caught_up_is_good() -> None:
@@ -34,7 +34,7 @@ def test_a_stage_that_is_caught_up_is_good() -> None:
 
 
 def test_what_the_caller_counted_is_better_than_the_report() -> None:
-    line = stage_line("speed", report(lag_events=7, delay_s=9.0), HEAD, LATE_S, Own(3, 5.0))
+    line = stage_line("speed", report(lag_events=7, delay_s=9.0), HEAD, LATE_S, MeasuredStage(3, 5.0))
     assert (line.lag_events, line.lag_seconds, line.good) == (3, 5.0, True)
 
 
@@ -47,14 +47,14 @@ def test_a_stage_later_than_twice_the_target_is_late_and_says_what_to_do() -> No
 
 
 def test_a_log_whose_clock_is_ahead_says_so() -> None:
-    line = log_line(Head("log-1", 100, NOW_MS, clock_ahead_ms=86_399_600))
+    line = log_line(IngestHead("log-1", 100, NOW_MS, clock_ahead_ms=86_399_600))
     assert (line.state, line.good) == ("log clock ahead by 86,400 s", False)
     assert "NTP" in line.advice
-    assert log_line(Head("log-1", 100, NOW_MS, clock_ahead_ms=900)).good
+    assert log_line(IngestHead("log-1", 100, NOW_MS, clock_ahead_ms=900)).good
 
 
 def test_a_delay_that_no_clock_can_tell_is_the_one_that_the_stage_has_seen_itself() -> None:
-    line = stage_line("speed", report(lag_events=7, delay_s=90.0), HEAD, LATE_S, Own(7, None))
+    line = stage_line("speed", report(lag_events=7, delay_s=90.0), HEAD, LATE_S, MeasuredStage(7, None))
     assert (line.lag_seconds, line.state) == (90.0, "late")
 
 
@@ -79,10 +79,10 @@ def test_a_stage_that_waits_for_a_server_names_it() -> None:
 
 
 def test_parked_keys_and_a_rebuild_that_is_due_are_told() -> None:
-    parked = stage_line("speed", report(), HEAD, LATE_S, Own(0, 0.0, parked=2))
+    parked = stage_line("speed", report(), HEAD, LATE_S, MeasuredStage(0, 0.0, parked=2))
     assert (parked.parked, parked.good) == (2, False)
     assert "parked list" in parked.advice
-    due = stage_line("speed", report(), HEAD, LATE_S, Own(0, 0.0, due=True))
+    due = stage_line("speed", report(), HEAD, LATE_S, MeasuredStage(0, 0.0, due=True))
     assert due.advice == "run rebuild-projection speed"
 
 
@@ -90,7 +90,7 @@ def test_a_stage_that_waits_for_a_server_does_not_say_how_far_it_is_unless_the_c
     waiting = report(state="PortUnavailable: Redis: refused")
     unknown = stage_line("speed", waiting, HEAD, LATE_S)
     assert (unknown.lag_events, unknown.lag_seconds) == (None, None)
-    known = stage_line("speed", waiting, HEAD, LATE_S, Own(8, 13.8))
+    known = stage_line("speed", waiting, HEAD, LATE_S, MeasuredStage(8, 13.8))
     assert (known.lag_events, known.lag_seconds, known.good) == (8, 13.8, False)
 
 
@@ -103,12 +103,12 @@ def test_a_worker_that_does_not_move_and_one_that_has_ended_say_so() -> None:
     assert (line.state, line.good) == ("its process has ended", False)
 
 
-def pipeline(seconds: float | None = 0.0) -> list[Line]:
-    return [Line("tailer", "running", 1, 0, 0.0), Line("speed", "running", 1, 1, seconds)]
+def pipeline(seconds: float | None = 0.0) -> list[StatusLine]:
+    return [StatusLine("tailer", "running", 1, 0, 0.0), StatusLine("speed", "running", 1, 1, seconds)]
 
 
-def device(age_s: int, stages: list[Line]) -> str:
-    before = Before(Spread(0.4, 7.0), Spread(0.01, 0.2), NOW_MS - age_s * 1000)
+def device(age_s: int, stages: list[StatusLine]) -> str:
+    before = IngestDelays(DelaySpread(0.4, 7.0), DelaySpread(0.01, 0.2), NOW_MS - age_s * 1000)
     return device_line(before, NOW_MS, LATE_S, stages).state
 
 
@@ -122,21 +122,21 @@ def test_silent_phones_are_told_from_a_late_pipeline() -> None:
 
 def test_the_phones_line_tells_how_long_their_pings_take() -> None:
     assert device_line(None, NOW_MS, LATE_S, []).state == "no ping yet"
-    line = device_line(Before(Spread(0.4, 7.0), None, NOW_MS), NOW_MS, LATE_S, pipeline())
+    line = device_line(IngestDelays(DelaySpread(0.4, 7.0), None, NOW_MS), NOW_MS, LATE_S, pipeline())
     assert (line.lag_seconds, line.good) == (0.4, True)
     # Recorded without a time of reception: there are pings all the same.
-    line = device_line(Before(None, None, NOW_MS), NOW_MS, LATE_S, pipeline())
+    line = device_line(IngestDelays(None, None, NOW_MS), NOW_MS, LATE_S, pipeline())
     assert (line.state, line.lag_seconds) == ("pings come", None)
 
 
 def test_ingest_tells_what_waits_now_and_else_how_long_the_latest_took() -> None:
-    quick = Before(Spread(0, 0), Spread(0.01, 0.5), NOW_MS)
+    quick = IngestDelays(DelaySpread(0, 0), DelaySpread(0.01, 0.5), NOW_MS)
     line = ingest_line(quick, [report(lag_events=0)], LATE_S)
     assert (line.lag_events, line.lag_seconds, line.good) == (0, 0.01, True)
     # Two APIs, of which one stands before a lock: the latest ones that were committed do not show it.
     line = ingest_line(quick, [report(lag_events=2, delay_s=0.1), report(lag_events=5, delay_s=31.0)], LATE_S)
     assert (line.lag_events, line.lag_seconds, line.good) == (7, 31.0, False)
-    assert not ingest_line(Before(Spread(0, 0), Spread(31.0, 50.0), NOW_MS), [], LATE_S).good
+    assert not ingest_line(IngestDelays(DelaySpread(0, 0), DelaySpread(31.0, 50.0), NOW_MS), [], LATE_S).good
     assert ingest_line(None, [], LATE_S).state == "no ping yet"
 
 
@@ -151,29 +151,29 @@ def test_the_whole_is_good_when_every_line_is() -> None:
     good = log_line(HEAD)
     assert whole("log-1", [good]).good
     assert not whole("log-1", [good, stage_line("speed", None, HEAD, LATE_S)]).good
-    assert log_line(Head("log-1", 0, 0)).state == "empty"
+    assert log_line(IngestHead("log-1", 0, 0)).state == "empty"
 
 
 def test_a_mismatch_of_the_served_generation_is_red_and_says_what_to_do() -> None:
-    assert parity_line("speed", Tally(0, 0, 0, None)).state == "no served reads on record"
-    good = parity_line("speed", Tally(1_200, 30, 0, 1))
+    assert parity_line("speed", ReadTally(0, 0, 0, None)).state == "no served reads on record"
+    good = parity_line("speed", ReadTally(1_200, 30, 0, 1))
     assert (good.state, good.good) == ("1,200 checked, 0 different, 30 unchecked", True)
-    bad = parity_line("speed", Tally(1_200, 30, 2, 4))
+    bad = parity_line("speed", ReadTally(1_200, 30, 2, 4))
     assert not bad.good
     assert bad.advice == "generation 4 is not what the log says: verify-parity, then rebuild-projection speed"
 
 
 def test_what_is_not_of_this_log_is_red_and_says_what_to_do() -> None:
-    line = stage_line("speed", report(), HEAD, LATE_S, Own(40, 1.0, not_ours=7))
+    line = stage_line("speed", report(), HEAD, LATE_S, MeasuredStage(40, 1.0, not_ours=7))
     assert "7 shards hold what this log has not" in line.state
     assert "rebuild-projection speed" in line.advice
-    stopped = stage_line("speed", report(), HEAD, LATE_S, Own(40, 1.0, not_ours=7), served=False)
+    stopped = stage_line("speed", report(), HEAD, LATE_S, MeasuredStage(40, 1.0, not_ours=7), served=False)
     assert "`serve` folds them anew" in stopped.advice
 
 
 def test_a_restore_stays_red_until_somebody_has_looked_into_it() -> None:
     assert log_line(HEAD).good
-    found = [Found("speed@1", "words", 140, 90), Found("locations@1", "words", 130, 95)]
+    found = [RestoreFinding("speed@1", "words", 140, 90), RestoreFinding("locations@1", "words", 130, 95)]
     line = log_line(HEAD, found)
     assert "ended at 90 where 140 was known" in line.state
     assert "docs/backup.md" in line.advice

@@ -9,9 +9,16 @@ from signal import SIGTERM
 
 import pytest
 
-from infrastructure.embedded.pid_file import Pids
+from infrastructure.embedded.pid_file import PidFile
 from infrastructure.errors import UserError
-from infrastructure.supervision.supervisor import FIRST_S, HEALTHY_S, LONGEST_S, RETRY_REPAIR_S, Backoff, Supervisor
+from infrastructure.supervision.supervisor import (
+    FIRST_RESTART_DELAY_S,
+    HEALTHY_AFTER_S,
+    MAX_RESTART_DELAY_S,
+    REPAIR_RETRY_INTERVAL_S,
+    Backoff,
+    Supervisor,
+)
 
 
 class Fake:
@@ -50,7 +57,7 @@ class Clock:
 
 def supervise(fake: Fake, clock: Clock, repair: Callable[[], None] | None = None) -> Supervisor:
     repairs = {"fake": repair} if repair else {}
-    return Supervisor([fake], Pids(fake.log_path.parent), repairs, clock)
+    return Supervisor([fake], PidFile(fake.log_path.parent), repairs, clock)
 
 
 def test_what_ends_is_started_again_after_the_pause_and_not_before(tmp_path: Path) -> None:
@@ -58,16 +65,16 @@ def test_what_ends_is_started_again_after_the_pause_and_not_before(tmp_path: Pat
     supervisor = supervise(fake, clock)
     fake.alive = False
     supervisor.look()
-    clock.now += FIRST_S * 0.9
+    clock.now += FIRST_RESTART_DELAY_S * 0.9
     supervisor.look()
     assert fake.starts == 0
-    clock.now += FIRST_S * 0.2
+    clock.now += FIRST_RESTART_DELAY_S * 0.2
     supervisor.look()
     assert (fake.starts, fake.alive) == (1, True)
 
 
 def test_regression_a_full_disk_stops_nothing_that_runs(tmp_path: Path) -> None:
-    class FullDisk(Pids):
+    class FullDisk(PidFile):
         def record(self, running: Mapping[str, tuple[int, int]]) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -76,7 +83,7 @@ def test_regression_a_full_disk_stops_nothing_that_runs(tmp_path: Path) -> None:
     fake.alive = False
     for _ in range(2):
         supervisor.look()
-        clock.now += LONGEST_S
+        clock.now += MAX_RESTART_DELAY_S
     assert fake.starts == 1
 
 
@@ -86,7 +93,7 @@ def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:
     fake.alive = False
     for _ in range(8):
         supervisor.look()
-        clock.now += LONGEST_S
+        clock.now += MAX_RESTART_DELAY_S
     assert fake.starts == 1
 
 
@@ -134,7 +141,7 @@ def test_a_repair_follows_a_restart_until_it_succeeds(tmp_path: Path) -> None:
     fake.alive = False
     for _ in range(8):
         supervisor.look()
-        clock.now += RETRY_REPAIR_S
+        clock.now += REPAIR_RETRY_INTERVAL_S
     assert len(tries) == 3
 
 
@@ -143,7 +150,7 @@ def test_what_is_held_stays_stopped_until_it_is_released(tmp_path: Path) -> None
     supervisor = supervise(fake, clock)
     supervisor.hold("fake")
     for _ in range(4):
-        clock.now += LONGEST_S
+        clock.now += MAX_RESTART_DELAY_S
         supervisor.look()
     assert (fake.starts, fake.alive) == (0, False)
     supervisor.release("fake")
@@ -167,6 +174,6 @@ def test_the_pause_doubles_up_to_its_limit_and_starts_over_after_a_healthy_run()
         backoff.started(now)
         pauses.append(backoff.pause(now + 1.0))
         now += 1.0
-    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, LONGEST_S, LONGEST_S, LONGEST_S]
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, MAX_RESTART_DELAY_S, MAX_RESTART_DELAY_S, MAX_RESTART_DELAY_S]
     backoff.started(now)
-    assert backoff.pause(now + HEALTHY_S) == FIRST_S
+    assert backoff.pause(now + HEALTHY_AFTER_S) == FIRST_RESTART_DELAY_S

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infrastructure.cdc.heartbeat import Beat
-from infrastructure.cdc.relay_checkpoint import MarkKeeper
+from infrastructure.cdc.heartbeat import Heartbeat
+from infrastructure.cdc.relay_checkpoint import CheckpointSaver
 from tests.unit.scripted_tailer import (
     ScriptedEvents,
     ScriptedPublisher,
@@ -53,7 +53,7 @@ def test_what_was_passed_before_is_dropped_and_confirmed() -> None:
 
 
 def test_a_heartbeat_is_not_published_moves_the_slot_and_is_told_when_all_before_it_is_acknowledged() -> None:
-    beats: list[Beat] = []
+    beats: list[Heartbeat] = []
     stream = ScriptedStream([relation(), *transaction(100, [1]), *heartbeat(200, 1)])
     publisher = ScriptedPublisher()
     tailer = a_tailer(stream, publisher, mark=0, beats=beats)
@@ -63,7 +63,7 @@ def test_a_heartbeat_is_not_published_moves_the_slot_and_is_told_when_all_before
     assert (beats, stream.confirmed[-1]) == ([], 0)
     publisher.acknowledge = [1]
     tailer.step(0)
-    assert (beats, stream.confirmed[-1], positions_of(publisher)) == ([Beat(1, "me", 5)], 200, [1])
+    assert (beats, stream.confirmed[-1], positions_of(publisher)) == ([Heartbeat(1, "me", 5)], 200, [1])
 
 
 def test_a_heartbeat_shows_what_the_slot_did_not_bring_although_nothing_is_recorded_any_more() -> None:
@@ -106,7 +106,7 @@ def test_events_that_the_table_does_not_have_any_more_are_told_and_hold_nothing_
 def test_the_mark_is_stored_before_the_slot_is_told_and_once_a_second() -> None:
     now = 100.0
     saved: list[tuple[int, int]] = []
-    keeper = MarkKeeper(lambda position, lsn: saved.append((position, lsn)), clock=lambda: now)
+    keeper = CheckpointSaver(lambda position, lsn: saved.append((position, lsn)), clock=lambda: now)
     assert keeper.keep(None, 50) == 0
     assert keeper.keep(3, 50) == 50
     assert keeper.keep(4, 60) == 50

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from projections.core.fences import distrust, look
+from projections.core.fences import check_fences, fence_mismatch
 from projections.core.ports import Fence
 from tests.support.memory_ports import MemoryLog
 
@@ -17,6 +17,6 @@ def test_a_finding_counts_its_shards_and_names_the_highest_position_and_the_head
         for shard, position in ((3, 70), (4, 90), (5, 80))
     }
     fences[6] = None
-    found = distrust(look(log, "Rider", fences), fences)
+    found = fence_mismatch(check_fences(log, "Rider", fences), fences)
     assert found is not None
     assert (found.shards, found.beyond, found.head) == (3, 90, last.position)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS
 from projections.catalogue import PROJECTIONS
-from projections.core.parked_keys import Parking
-from projections.core.ports import Parked
+from projections.core.parked_keys import ParkedKeys
+from projections.core.ports import ParkedEvent
 from projections.core.projection import Projection
-from projections.core.snapshots import NoCheckpoints
-from projections.live.stream_follower import Runner
-from projections.rebuild.catch_up import Filler
+from projections.core.snapshots import NoSnapshots
+from projections.live.stream_follower import StreamFollower
+from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.replay.shard_replay import replay_shard
@@ -51,14 +51,16 @@ def unwritable_from(projection: Projection[Any], version: int) -> Projection[Any
     return replace(projection, encode=encode)
 
 
-def held(marks: Mapping[str, Parked]) -> Held:
+def held(marks: Mapping[str, ParkedEvent]) -> Held:
     return {key: (mark.version, mark.position, mark.kind, mark.reason) for key, mark in marks.items()}
 
 
 def followed(projection: Projection[Any], log: MemoryArchive, cuts: Iterable[int]) -> MemorySink:
     """What a worker has made of the log that was there as it came: up to each of ``cuts`` in one batch."""
     sink, topic, seen = MemorySink(), ScriptedTopic(), MemoryArchive(lambda: END_MS)
-    runner: Runner[Any] = Runner(projection, log_port=seen, topic=topic, sink=sink, decode=decode, partitions=8)
+    runner: StreamFollower[Any] = StreamFollower(
+        projection, log_port=seen, topic=topic, sink=sink, decode=decode, partitions=8
+    )
     runner.step(0)
     for cut in cuts:
         topic.deliver(log.events[len(seen.events) : cut])
@@ -75,7 +77,7 @@ def test_regression_a_replay_of_a_state_that_cannot_be_written_is_held_back_as_s
     live = followed(projection, log, range(1, 7))
     assert held(live.all_parked()) == {"anna": (3, 3, "refused", "OverflowError: does not fit")}
     for as_of in (AsOf.at_position(6), AsOf.happened(END_MS)):
-        found = KeyReplay(projection, log, NoCheckpoints(), decode).at("anna", log.horizon(as_of))
+        found = KeyReplay(projection, log, NoSnapshots(), decode).at("anna", log.horizon(as_of))
         assert found is not None
         assert found.state is not None
         assert found.parked is not None
@@ -88,9 +90,9 @@ def test_a_retry_stops_at_that_event_too() -> None:
     projection = unwritable_from(SPEED, 6)
     sink = followed(projection, log, [30])
     assert sink.all_parked()["anna"].version == 6
-    again = Parking(projection, sink, log, decode, lambda: END_MS).retry("anna")
+    again = ParkedKeys(projection, sink, log, decode, lambda: END_MS).retry("anna")
     assert (again.verdict, again.mark and again.mark.version) == ("still", 6)
-    later = Parking(unwritable_from(SPEED, 20), sink, log, decode, lambda: END_MS).retry("anna")
+    later = ParkedKeys(unwritable_from(SPEED, 20), sink, log, decode, lambda: END_MS).retry("anna")
     assert (later.verdict, later.mark and later.mark.version) == ("still", 20)
 
 
@@ -105,7 +107,7 @@ def test_serving_rebuild_and_replay_are_held_back_at_the_same_event(
     live, rebuilt = followed(projection, log, cuts), MemorySink()
     expected = held(live.all_parked())
     assert {version for version, _, _, _ in expected.values()} <= {first}
-    Filler(projection, log, rebuilt, decode, range(SHARDS)).run()
+    CatchUp(projection, log, rebuilt, decode, range(SHARDS)).run()
     assert (held(rebuilt.all_parked()), rebuilt.all_states()) == (expected, live.all_states())
     assert rebuilt.all_rows() == live.all_rows()
 

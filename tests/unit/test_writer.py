@@ -14,9 +14,9 @@ from domain.features.keyed_event import KeyedEvent
 from domain.identifiers import shard_of
 from projections.analytics import ANALYTICS
 from projections.core.fences import digest_of
-from projections.core.ports import Fence, LoggedEvent, Refused, ShardWrite
+from projections.core.ports import Fence, LoggedEvent, ShardWrite, SinkRejected
 from projections.core.projection import Projection
-from projections.core.shard_writer import PARKED_PER_SHARD, BrokenFold, ShardState, ShardWriter, Written
+from projections.core.shard_writer import PARKED_PER_SHARD, BrokenFold, ShardState, ShardWriter, WriteResult
 from read_models.rows import RowChange
 from tests.support.memory_ports import MemoryLog, MemorySink
 
@@ -55,7 +55,7 @@ class Setup:
             found.setdefault(event.shard, []).append(event)
         return found
 
-    def write(self, *given: tuple[str, Any]) -> Written:
+    def write(self, *given: tuple[str, Any]) -> WriteResult:
         return self.writer.write(self.shards, self.record(*given))
 
     def states(self) -> dict[str, Any]:
@@ -65,14 +65,14 @@ class Setup:
 def refusing(bad: Any) -> Callable[[Sequence[ShardWrite]], None]:
     def refuse(writes: Sequence[ShardWrite]) -> None:
         if any(bad in json.loads(state) for write in writes for state in write.states.values()):
-            raise Refused("numeric field overflow")
+            raise SinkRejected("numeric field overflow")
 
     return refuse
 
 
 def test_a_batch_is_stored_with_the_fence_of_its_last_event_and_counted() -> None:
     setup = Setup()
-    assert setup.write((ANNA, 1), (OTHER, 2), (BEN, 3)) == Written({7, 8}, set(), T_MS + 2, 0)
+    assert setup.write((ANNA, 1), (OTHER, 2), (BEN, 3)) == WriteResult({7, 8}, set(), T_MS + 2, 0)
     assert setup.states() == {ANNA: [1], BEN: [3], OTHER: [2]}
     last = {event.shard: event for event in setup.log.events}
     for shard, event in last.items():
@@ -83,14 +83,14 @@ def test_a_batch_is_stored_with_the_fence_of_its_last_event_and_counted() -> Non
 def test_nothing_ready_asks_nothing_of_the_sink() -> None:
     setup = Setup()
     setup.sink.before_apply = lambda writes: pytest.fail("nothing to write")
-    assert setup.writer.write(setup.shards, {}) == Written(set(), set(), 0, 0)
+    assert setup.writer.write(setup.shards, {}) == WriteResult(set(), set(), 0, 0)
 
 
 def test_a_lost_shard_is_told_and_the_others_are_won() -> None:
     setup = Setup()
     setup.write((ANNA, 1), (OTHER, 2))
     setup.sink.held[7] = setup.sink.held[7]._replace(incarnation="another")
-    assert setup.write((ANNA, 3), (OTHER, 4)) == Written({8}, {7}, T_MS + 3, 0)
+    assert setup.write((ANNA, 3), (OTHER, 4)) == WriteResult({8}, {7}, T_MS + 3, 0)
     assert setup.states() == {ANNA: [1], OTHER: [2, 4]}
     assert setup.shards[7].fence.seq == 1
 
@@ -101,7 +101,7 @@ def test_parked_keys_are_counted_by_shards_that_were_won(caplog: pytest.LogCaptu
     setup.sink.held[8] = setup.sink.held[8]._replace(incarnation="another")
     with caplog.at_level(logging.ERROR, "ridelog.projections"):
         done = setup.write((ANNA, "poison"), (BEN, "poison"), (OTHER, "poison"), (EVE, 5))
-    assert done == Written({7}, {8}, T_MS + 5, 2)
+    assert done == WriteResult({7}, {8}, T_MS + 5, 2)
     assert set(setup.shards[7].parked) == set(setup.sink.all_parked()) == {ANNA, BEN}
     assert setup.shards[8].parked == {}
     marks = setup.sink.all_parked()
@@ -126,7 +126,7 @@ def test_a_parked_key_and_a_discarded_event_are_passed_over() -> None:
     setup = Setup()
     setup.write((ANNA, "poison"))
     setup.writer.discarded = frozenset({3})
-    assert setup.write((ANNA, 2), (BEN, "poison"), (BEN, 4)) == Written({7}, set(), T_MS + 3, 0)
+    assert setup.write((ANNA, 2), (BEN, "poison"), (BEN, 4)) == WriteResult({7}, set(), T_MS + 3, 0)
     assert setup.states() == {BEN: [4]}
 
 
@@ -136,12 +136,12 @@ def test_of_a_batch_that_the_sink_refuses_one_event_is_held_back_wherever_it_is(
     setup.sink.before_apply = refusing("bad")
     given: list[tuple[str, Any]] = [(BEN, n) for n in range(5)]
     given[at] = (ANNA, "bad")
-    assert setup.write(*given) == Written({7}, set(), T_MS + (4 if at < 4 else 3), 1)
+    assert setup.write(*given) == WriteResult({7}, set(), T_MS + (4 if at < 4 else 3), 1)
     assert setup.states() == {BEN: [n for n in range(5) if n != at]}
     mark = setup.sink.all_parked()[ANNA]
     event = setup.log.events[at]
     assert (mark.seq, mark.position, mark.kind) == (event.seq, event.position, "refused")
-    assert (mark.reason, mark.parked_at_ms) == ("Refused: numeric field overflow", NOW_MS)
+    assert (mark.reason, mark.parked_at_ms) == ("SinkRejected: numeric field overflow", NOW_MS)
     last = setup.log.events[-1]
     assert setup.sink.held[7] == BEGUN._replace(seq=5, position=5, event=digest_of(last))
     assert setup.shards[7].fence == setup.sink.held[7]
@@ -151,7 +151,7 @@ def test_every_refused_event_of_a_batch_is_counted() -> None:
     setup = Setup()
     setup.sink.before_apply = refusing("bad")
     done = setup.write((ANNA, "bad"), (BEN, 1), (OTHER, "bad"), (EVE, "bad"), (BEN, 2))
-    assert done == Written({7, 8}, set(), T_MS + 4, 3)
+    assert done == WriteResult({7, 8}, set(), T_MS + 4, 3)
     assert set(setup.sink.all_parked()) == {ANNA, OTHER, EVE}
     assert setup.states() == {BEN: [1, 2]}
 
@@ -159,14 +159,14 @@ def test_every_refused_event_of_a_batch_is_counted() -> None:
 @pytest.mark.parametrize(
     ("lost_at", "stored", "seq", "parked", "done"),
     [
-        (1, {}, 0, [], Written(set(), {7}, T_MS, 0)),
-        (2, {BEN: [1]}, 1, [], Written(set(), {7}, T_MS, 0)),
-        (3, {BEN: [1]}, 2, [ANNA], Written(set(), {7}, T_MS + 3, 1)),
-        (4, {BEN: [1, 2], EVE: [3]}, 4, [ANNA], Written({7}, set(), T_MS + 3, 1)),
+        (1, {}, 0, [], WriteResult(set(), {7}, T_MS, 0)),
+        (2, {BEN: [1]}, 1, [], WriteResult(set(), {7}, T_MS, 0)),
+        (3, {BEN: [1]}, 2, [ANNA], WriteResult(set(), {7}, T_MS + 3, 1)),
+        (4, {BEN: [1, 2], EVE: [3]}, 4, [ANNA], WriteResult({7}, set(), T_MS + 3, 1)),
     ],
 )
 def test_a_race_that_is_lost_while_a_batch_is_taken_apart_ends_that_shard(
-    lost_at: int, stored: dict[str, Any], seq: int, parked: list[str], done: Written
+    lost_at: int, stored: dict[str, Any], seq: int, parked: list[str], done: WriteResult
 ) -> None:
     """What was won before is stored, and the worker's state is as of that fence."""
     setup = Setup()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import exp, hypot, sqrt
 from typing import NamedTuple
 
-from domain.features.speed.fixes import Fix, Reason, accuracy_m, eligible, on_plane, spaced_as_sent
+from domain.features.speed.fixes import Reason, SpeedFix, accuracy_m, eligible, on_plane, spaced_as_sent
 from domain.features.speed.outliers import without_detours, without_jumps
 from domain.features.speed.regression import MEMORY_S, MIN_FIXES_TO_WANDER, Motion
 from domain.features.speed.regression import motion as regression
@@ -37,7 +37,7 @@ class PingVerdict(NamedTuple):
 
 class _Estimate(NamedTuple):
     window: list[WindowPing]
-    fixes: list[Fix]
+    fixes: list[SpeedFix]
     rejected: dict[int, Reason]
     motion: Motion | None
 

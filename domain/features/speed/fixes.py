@@ -29,7 +29,7 @@ RADIUS_TO_SIGMA = 1.0 / 1.515
 """A 68 % radius is 1.515 standard deviations of one axis: 1 − exp(−r²/2) = 0.683."""
 
 
-class Fix(NamedTuple):
+class SpeedFix(NamedTuple):
     """One ping on the plane about the newest fix: its place in the window, seconds before that fix (≤ 0), metres to
     the east and north of it, and the variance of either in m²."""
 
@@ -101,7 +101,7 @@ def _same_position(a: WindowPing, b: WindowPing) -> bool:
     return a.latitude == b.latitude and a.longitude == b.longitude
 
 
-def on_plane(window: Sequence[WindowPing], indices: Sequence[int]) -> list[Fix]:
+def on_plane(window: Sequence[WindowPing], indices: Sequence[int]) -> list[SpeedFix]:
     """Stereographic projection about the newest fix (J. P. Snyder, *Map Projections*, 1987, §21).
 
     True to a millionth within kilometres, and without the seams of degrees at the antimeridian and the poles.
@@ -111,7 +111,7 @@ def on_plane(window: Sequence[WindowPing], indices: Sequence[int]) -> list[Fix]:
     origin = window[indices[-1]]
     phi0 = radians(origin.latitude)
     sin0, cos0 = sin(phi0), cos(phi0)
-    fixes: list[Fix] = []
+    fixes: list[SpeedFix] = []
     for index in indices:
         ping = window[index]
         phi, turn = radians(ping.latitude), radians(ping.longitude - origin.longitude)
@@ -121,5 +121,5 @@ def on_plane(window: Sequence[WindowPing], indices: Sequence[int]) -> list[Fix]:
         scale = 2.0 * EARTH_RADIUS_M / max(1.0 + sin0 * sin1 + cos0 * ahead, 1e-9)
         sigma = accuracy_m(ping) * RADIUS_TO_SIGMA
         x, y = scale * cos1 * sin(turn), scale * (cos0 * sin1 - sin0 * ahead)
-        fixes.append(Fix(index, (ping.t_ms - origin.t_ms) / 1000.0, x, y, sigma * sigma, ping))
+        fixes.append(SpeedFix(index, (ping.t_ms - origin.t_ms) / 1000.0, x, y, sigma * sigma, ping))
     return fixes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations, pairwise
 from math import fsum, hypot, sqrt
 
-from domain.features.speed.fixes import Fix, Reason
+from domain.features.speed.fixes import Reason, SpeedFix
 
 MAX_MPS = 50.0
 """Faster than any delivery vehicle in a city: of two fixes that need more, one is a jump."""
@@ -30,12 +30,12 @@ MAX_DETOURS = 3
 """Bounds the work; a window with more of them has no way to stray from."""
 
 
-def _reachable(a: Fix, b: Fix) -> bool:
+def _reachable(a: SpeedFix, b: SpeedFix) -> bool:
     beyond = hypot(a.x - b.x, a.y - b.y) - MAX_MPS * abs(a.t - b.t)
     return beyond <= 0.0 or beyond <= DETOUR_SIGMAS * sqrt(a.variance + b.variance)
 
 
-def without_jumps(fixes: list[Fix], rejected: dict[int, Reason]) -> list[Fix]:
+def without_jumps(fixes: list[SpeedFix], rejected: dict[int, Reason]) -> list[SpeedFix]:
     """Drops the fix that most others cannot be reached from, until no such pair is left.
 
     By votes and not step by step: the honest fix back from a jump needs the same impossible speed as the jump. Of
@@ -62,11 +62,11 @@ def without_jumps(fixes: list[Fix], rejected: dict[int, Reason]) -> list[Fix]:
     return [fixes[i] for i in conflicts]
 
 
-def _remoteness(fixes: Sequence[Fix], i: int) -> float:
+def _remoteness(fixes: Sequence[SpeedFix], i: int) -> float:
     return sum(hypot(fixes[i].x - other.x, fixes[i].y - other.y) for other in fixes)
 
 
-def without_detours(fixes: list[Fix], rejected: dict[int, Reason]) -> list[Fix]:
+def without_detours(fixes: list[SpeedFix], rejected: dict[int, Reason]) -> list[SpeedFix]:
     """Drops the fixes that leave the way between their neighbours by far more than the rest of the window does."""
     for _ in range(MAX_DETOURS):
         detours = _detours(fixes)
@@ -79,14 +79,14 @@ def without_detours(fixes: list[Fix], rejected: dict[int, Reason]) -> list[Fix]:
     return fixes
 
 
-def _roughness_without(fixes: list[Fix], detours: list[float], i: int) -> float:
+def _roughness_without(fixes: list[SpeedFix], detours: list[float], i: int) -> float:
     """Sum of the detours that remain without fix ``i``: only those of its two neighbours have to be measured anew."""
     after = detours[i + 1 :]
     # fsum, so that the order of the terms decides no tie.
     return fsum([*detours[: max(i - 2, 0)], *_detours([*fixes[max(i - 2, 0) : i], *fixes[i + 1 : i + 3]]), *after])
 
 
-def _detours(fixes: Sequence[Fix]) -> list[float]:
+def _detours(fixes: Sequence[SpeedFix]) -> list[float]:
     """Distance in metres of each inner fix from where its neighbours put it at its time."""
     detours: list[float] = []
     for before, fix, after in zip(fixes, fixes[1:], fixes[2:], strict=False):
@@ -98,7 +98,7 @@ def _detours(fixes: Sequence[Fix]) -> list[float]:
     return detours
 
 
-def _strays(fixes: Sequence[Fix], detours: Sequence[float]) -> bool:
+def _strays(fixes: Sequence[SpeedFix], detours: Sequence[float]) -> bool:
     """Whether some detour is beyond the window's own, beyond the accuracy and, at the ends, beyond any vehicle."""
     count = len(detours)
     rank = min(count // 2, count - 1 - SPOILT_DETOURS)

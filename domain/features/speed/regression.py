@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import exp
 from typing import NamedTuple
 
-from domain.features.speed.fixes import Fix
+from domain.features.speed.fixes import SpeedFix
 
 MEMORY_S = 8.0
 """A fix loses weight by e in so many seconds. With 10 and more, riders who turn or stop are slow to show it; with 4,
@@ -30,7 +30,7 @@ class Motion(NamedTuple):
     weights: list[float]
 
 
-def motion(fixes: Sequence[Fix]) -> Motion | None:
+def motion(fixes: Sequence[SpeedFix]) -> Motion | None:
     """The velocity now of fixes in time order; None below two, or with no time between them."""
     if len(fixes) < 2 or fixes[0].t == fixes[-1].t:
         return None
@@ -53,7 +53,7 @@ def motion(fixes: Sequence[Fix]) -> Motion | None:
     return Motion(east, north, bound, age, weights)
 
 
-def _wander_variance(fixes: Sequence[Fix], gains: Sequence[float], east: float, north: float) -> float:
+def _wander_variance(fixes: Sequence[SpeedFix], gains: Sequence[float], east: float, north: float) -> float:
     """Variance of the velocity if the errors were a random walk, whose steps are what the fit leaves of the steps seen.
 
     An upper bound for AR(1) errors of any size and ρ: those turn back to the truth, a random walk does not.

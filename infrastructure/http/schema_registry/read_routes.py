@@ -8,10 +8,10 @@ from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from infrastructure.http.schema_registry.requests import Asked, asked, version_number
+from infrastructure.http.schema_registry.requests import SchemaQuery, asked, version_number
 from infrastructure.http.schema_registry.responses import MEDIA_TYPE, reply
 from infrastructure.schema_registry.errors import unknown_schema, unknown_subject, unknown_version
-from infrastructure.schema_registry.queries import Registered, Show
+from infrastructure.schema_registry.queries import RegisteredSchema, Show
 from infrastructure.schema_registry.store import RegistryStore
 
 _READ: Final = {"role": "read"}
@@ -55,7 +55,7 @@ def schema_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
     return [everything, schema_by_id, only_schema_by_id, versions_of_id, subjects_of_id, types]
 
 
-def described(one: Registered) -> dict[str, Any]:
+def described(one: RegisteredSchema) -> dict[str, Any]:
     """A version, as Confluent's clients read it."""
     return {"subject": one.subject, "version": one.version, "id": one.schema_id, "schema": one.schema}
 
@@ -65,7 +65,7 @@ def _text(store: RegistryStore, schema_id: int) -> str:
     return _uses(store, schema_id, "all")[0].schema
 
 
-def _uses(store: RegistryStore, schema_id: int, show: Show) -> list[Registered]:
+def _uses(store: RegistryStore, schema_id: int, show: Show) -> list[RegisteredSchema]:
     # Ids are int4: asking Postgres for a larger one would be an error of the database.
     uses = store.uses(schema_id, show) if 0 < schema_id < 2**31 else []
     if not uses:
@@ -104,7 +104,7 @@ def subject_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
     return [subjects, versions, one_version, only_schema, referenced_by]
 
 
-def known_versions(store: RegistryStore, subject: str, show: Show = "live") -> list[Registered]:
+def known_versions(store: RegistryStore, subject: str, show: Show = "live") -> list[RegisteredSchema]:
     """Raises Refused 40401 if there is none to show."""
     known = store.versions(subject, show)
     if not known:
@@ -112,7 +112,7 @@ def known_versions(store: RegistryStore, subject: str, show: Show = "live") -> l
     return known
 
 
-def _one(store: RegistryStore, subject: str, version: str, query: Asked) -> Registered:
+def _one(store: RegistryStore, subject: str, version: str, query: SchemaQuery) -> RegisteredSchema:
     wanted = version_number(version)
     known = known_versions(store, subject, query.show)
     found = known[-1:] if wanted is None else [one for one in known if one.version == wanted]

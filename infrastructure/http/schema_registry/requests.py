@@ -14,7 +14,7 @@ from infrastructure.http.paging import whole_number
 from infrastructure.http.ping_body import SMALL_BODY_BYTES
 from infrastructure.http.request_body import decode_json, read_body
 from infrastructure.schema_registry.compatibility import InvalidSchema, Level
-from infrastructure.schema_registry.errors import Refused
+from infrastructure.schema_registry.errors import RegistryRefusal
 from infrastructure.schema_registry.queries import Show
 from infrastructure.schema_registry.subject_settings import Mode
 
@@ -64,9 +64,9 @@ async def candidate_schema(request: _Request) -> str:
     if candidate.schema_type not in {None, "AVRO"} or _has(candidate.references) or _has(candidate.metadata):
         raise InvalidSchema("this registry keeps Avro schemas, without references, metadata and rules")
     if _has(candidate.rule_set):
-        raise Refused(42210, "Invalid ruleset: this registry keeps Avro schemas, without rules")
+        raise RegistryRefusal(42210, "Invalid ruleset: this registry keeps Avro schemas, without rules")
     if _integer(candidate.id, "id") > 0 or _integer(candidate.version, "version") > 0:
-        raise Refused(42205, "ids and versions are numbered by this registry: it has no import mode")
+        raise RegistryRefusal(42205, "ids and versions are numbered by this registry: it has no import mode")
     return candidate.schema
 
 
@@ -87,10 +87,10 @@ async def level_asked(request: _Request) -> Level:
     name = body.get("compatibility", body.get("compatibilityLevel"))
     others = sorted(name for name, value in body.items() if value and name not in _HARMLESS)
     if others:
-        raise Refused(42205, f"this registry has the setting compatibility, not {', '.join(others)[:200]}")
+        raise RegistryRefusal(42205, f"this registry has the setting compatibility, not {', '.join(others)[:200]}")
     level = name.upper() if isinstance(name, str) else ""
     if level not in list(Level):
-        raise Refused(42203, f"Invalid compatibility level. Valid values are {', '.join(Level)}")
+        raise RegistryRefusal(42203, f"Invalid compatibility level. Valid values are {', '.join(Level)}")
     return Level(level)
 
 
@@ -101,8 +101,8 @@ async def mode_asked(request: _Request) -> Mode:
     if mode in list(Mode):
         return Mode(mode)
     if mode in _MODES_OF_OTHERS:
-        raise Refused(42205, f"mode {mode} is not supported: ids are given by this registry alone")
-    raise Refused(42204, f"Invalid mode. Valid values are {', '.join(Mode)}")
+        raise RegistryRefusal(42205, f"mode {mode} is not supported: ids are given by this registry alone")
+    raise RegistryRefusal(42204, f"Invalid mode. Valid values are {', '.join(Mode)}")
 
 
 async def _object(request: _Request) -> dict[str, Any]:
@@ -116,14 +116,14 @@ def version_number(text: str) -> int | None:
         return None
     if text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) < 2**31:
         return int(text)
-    raise Refused(42202, f"The specified version '{text[:64]}' is not a valid version id: 1, 2, … or latest")
+    raise RegistryRefusal(42202, f"The specified version '{text[:64]}' is not a valid version id: 1, 2, … or latest")
 
 
 async def check_subject(request: _Request) -> None:
     """Raises Refused 42208 for a subject that Postgres cannot hold (0x00) or no person can read."""
     subject = request.path_params.get("subject")
     if subject is not None and not (subject.isprintable() and len(subject) <= MAX_SUBJECT_CODE_POINTS):
-        raise Refused(42208, f"The specified subject '{subject[:64]!r}' is not a valid subject.")
+        raise RegistryRefusal(42208, f"The specified subject '{subject[:64]!r}' is not a valid subject.")
 
 
 T = TypeVar("T")
@@ -131,7 +131,7 @@ T = TypeVar("T")
 _ALL_CONTEXTS = ":*:"
 
 
-class Asked(NamedTuple):
+class SchemaQuery(NamedTuple):
     """The query of one request. ``limit`` None is without end."""
 
     show: Show
@@ -149,7 +149,7 @@ class Asked(NamedTuple):
         return list(items[self.offset : end])
 
 
-def asked(request: Request[Any, Any, Any]) -> Asked:
+def asked(request: Request[Any, Any, Any]) -> SchemaQuery:
     """Raises ApiError 400 for an offset or a limit that is no number."""
     query = request.query_params
 
@@ -160,7 +160,7 @@ def asked(request: Request[Any, Any, Any]) -> Asked:
     # Clients for Java spell it one way, those for Python the other.
     only = flag("deletedOnly", "deleted_only")
     limit = _number(request, "limit", -1)
-    return Asked(
+    return SchemaQuery(
         show="deleted" if only else "all" if flag("deleted") else "live",
         permanent=flag("permanent"),
         verbose=flag("verbose"),

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.http.errors import ApiError, headers_of
 from infrastructure.schema_registry.compatibility import InvalidSchema
-from infrastructure.schema_registry.errors import Incompatible, Refused
+from infrastructure.schema_registry.errors import Incompatible, RegistryRefusal
 
 log = logging.getLogger("ridelog.registry")
 
@@ -29,7 +29,7 @@ def _error(status: int, code: int, message: str, headers: dict[str, str] | None 
     return reply({"error_code": code, "message": message}, status, headers)
 
 
-def _on_registry_refusal(_request: _Request, error: Refused) -> Response[bytes]:
+def _on_registry_refusal(_request: _Request, error: RegistryRefusal) -> Response[bytes]:
     return _error(error.code // 100, error.code, str(error))
 
 
@@ -57,7 +57,7 @@ def _on_database_error(request: _Request, error: SQLAlchemyError) -> Response[by
 
 
 HANDLERS: dict[Any, Any] = {
-    Refused: _on_registry_refusal,
+    RegistryRefusal: _on_registry_refusal,
     InvalidSchema: _on_invalid,
     Incompatible: _on_incompatible,
     ApiError: _on_refused,

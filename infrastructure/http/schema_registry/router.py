@@ -15,7 +15,7 @@ from litestar.params import FromPath
 from infrastructure.http.schema_registry.read_routes import schema_routes, subject_routes
 from infrastructure.http.schema_registry.requests import check_subject
 from infrastructure.http.schema_registry.responses import HANDLERS, reply
-from infrastructure.http.schema_registry.serial_worker import Lane
+from infrastructure.http.schema_registry.serial_worker import SerialWorker
 from infrastructure.http.schema_registry.write_routes import (
     checking_routes,
     deleting_routes,
@@ -24,7 +24,7 @@ from infrastructure.http.schema_registry.write_routes import (
 )
 from infrastructure.schema_registry.check_process import CheckProcess
 from infrastructure.schema_registry.store import Deletion, RegistryStore
-from infrastructure.schema_registry.subject_settings import Preferences
+from infrastructure.schema_registry.subject_settings import SubjectSettings
 
 READ: Final[dict[str, Any]] = {"role": "read"}
 
@@ -36,10 +36,10 @@ def registry_router(store: RegistryStore) -> Router:
         route_handlers=[
             *schema_routes(store),
             *subject_routes(store),
-            *registering_routes(RegistryStore(store.engine, CheckProcess()), Lane()),
-            *checking_routes(RegistryStore(store.engine, CheckProcess()), Lane()),
+            *registering_routes(RegistryStore(store.engine, CheckProcess()), SerialWorker()),
+            *checking_routes(RegistryStore(store.engine, CheckProcess()), SerialWorker()),
             *deleting_routes(Deletion(store.engine)),
-            *settings_routes(Preferences(store.engine)),
+            *settings_routes(SubjectSettings(store.engine)),
             *_rest(),
         ],
         before_request=check_subject,

@@ -16,7 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Lane:
+class SerialWorker:
     """The threads that the rest of the API shares are never held by a check: it may take seconds."""
 
     def __init__(self, max_waiting: int = MAX_WAITING_REQUESTS, max_wait_s: float = MAX_WAIT_S) -> None:

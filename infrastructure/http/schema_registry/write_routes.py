@@ -18,7 +18,7 @@ from infrastructure.http.schema_registry.requests import (
     version_number,
 )
 from infrastructure.http.schema_registry.responses import reply
-from infrastructure.http.schema_registry.serial_worker import Lane
+from infrastructure.http.schema_registry.serial_worker import SerialWorker
 from infrastructure.schema_registry.compatibility import DEFAULT
 from infrastructure.schema_registry.errors import (
     no_level_of_its_own,
@@ -27,16 +27,16 @@ from infrastructure.schema_registry.errors import (
     unknown_subject,
     unknown_version,
 )
-from infrastructure.schema_registry.queries import Registered, Show
+from infrastructure.schema_registry.queries import RegisteredSchema, Show
 from infrastructure.schema_registry.store import Deletion, RegistryStore
-from infrastructure.schema_registry.subject_settings import EVERYWHERE, Mode, Name, Preferences
+from infrastructure.schema_registry.subject_settings import EVERYWHERE, Mode, Name, SubjectSettings
 
 _READ: Final = {"role": "read"}
 _ADMIN: Final = {"role": "admin"}
 _Request = Request[Any, Any, Any]
 
 
-def registering_routes(store: RegistryStore, lane: Lane) -> list[HTTPRouteHandler]:
+def registering_routes(store: RegistryStore, lane: SerialWorker) -> list[HTTPRouteHandler]:
     """``?normalize=`` is taken and changes nothing: texts of one schema are one schema here in any case.
 
     Registering has a lane and a process of its own: requests of the role read must not hold up those of admin.
@@ -51,7 +51,7 @@ def registering_routes(store: RegistryStore, lane: Lane) -> list[HTTPRouteHandle
     return [register]
 
 
-def checking_routes(store: RegistryStore, lane: Lane) -> list[HTTPRouteHandler]:
+def checking_routes(store: RegistryStore, lane: SerialWorker) -> list[HTTPRouteHandler]:
     """Looking up and checking: nothing is registered. Compatibility is by the level that is set for the subject."""
 
     @post("/subjects/{subject:str}", opt=_READ, status_code=200)
@@ -88,7 +88,7 @@ def deleting_routes(deletion: Deletion) -> list[HTTPRouteHandler]:
     return [subject_, version_]
 
 
-def _found(store: RegistryStore, subject: str, schema: str, show: Show) -> Registered:
+def _found(store: RegistryStore, subject: str, schema: str, show: Show) -> RegisteredSchema:
     known_versions(store, subject, show)
     found = store.find(subject, schema, show)
     if found is None:
@@ -115,7 +115,7 @@ _CONFIG: Final = ["/config", "/config/{subject:str}"]
 _MODE: Final = ["/mode", "/mode/{subject:str}"]
 
 
-def settings_routes(preferences: Preferences) -> list[HTTPRouteHandler]:
+def settings_routes(preferences: SubjectSettings) -> list[HTTPRouteHandler]:
     """Confluent answers a PUT with the key ``compatibility``, a GET and a DELETE with ``compatibilityLevel``."""
 
     @get(_CONFIG, opt=_READ)
@@ -161,7 +161,7 @@ def _subject(request: _Request) -> str:
     return str(request.path_params.get("subject", EVERYWHERE))
 
 
-def _in_force(preferences: Preferences, name: Name, request: _Request, default: str) -> str | None:
+def _in_force(preferences: SubjectSettings, name: Name, request: _Request, default: str) -> str | None:
     """None for a subject without a setting of its own, unless the request asks for what then holds."""
     subject = _subject(request)
     own = preferences.get(name, subject)
@@ -170,7 +170,7 @@ def _in_force(preferences: Preferences, name: Name, request: _Request, default: 
     return own
 
 
-def _reset(preferences: Preferences, name: Name, request: _Request, default: str) -> str:
+def _reset(preferences: SubjectSettings, name: Name, request: _Request, default: str) -> str:
     """Back to that for all; what was set. Raises Refused 40401 as Confluent's does where nothing was."""
     subject = _subject(request)
     before = preferences.put(name, subject, None)

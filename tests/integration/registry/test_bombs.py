@@ -17,7 +17,7 @@ from litestar.response import Stream
 from sqlalchemy import insert
 
 from infrastructure.http.errors import ApiError
-from infrastructure.http.schema_registry.serial_worker import Lane
+from infrastructure.http.schema_registry.serial_worker import SerialWorker
 from infrastructure.postgres.schema import schema_versions, schemas
 from infrastructure.schema_registry.canonical import fingerprint
 from infrastructure.schema_registry.client import (
@@ -124,7 +124,7 @@ def test_versions_that_are_registered_while_one_is_checked_are_not_passed_over(s
 
 def test_invariant_15_requests_that_wait_for_a_check_are_bounded_and_the_next_is_told_to_come_again() -> None:
     async def story() -> None:
-        lane, free = Lane(max_waiting=1, max_wait_s=60.0), threading.Event()
+        lane, free = SerialWorker(max_waiting=1, max_wait_s=60.0), threading.Event()
         first = asyncio.ensure_future(lane.run(free.wait, 30.0))
         while not lane._lock.locked():
             await asyncio.sleep(0)
@@ -136,7 +136,7 @@ def test_invariant_15_requests_that_wait_for_a_check_are_bounded_and_the_next_is
         free.set()
         assert await first
         assert await second == "done"
-        hurried, free = Lane(max_waiting=5, max_wait_s=0.01), threading.Event()
+        hurried, free = SerialWorker(max_waiting=5, max_wait_s=0.01), threading.Event()
         first = asyncio.ensure_future(hurried.run(free.wait, 30.0))
         while not hurried._lock.locked():
             await asyncio.sleep(0)

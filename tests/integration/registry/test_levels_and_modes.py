@@ -11,7 +11,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient, ServerConfig
 from confluent_kafka.schema_registry.common.schema_registry_client import ConfigCompatibilityLevel
 
 from infrastructure.schema_registry.client import EmbeddedRegistry, register_all
-from infrastructure.schema_registry.errors import Refused
+from infrastructure.schema_registry.errors import RegistryRefusal
 from infrastructure.schema_registry.store import RegistryStore
 from tests.integration.registry.asked import avro, code, read, refusal
 from tests.unit.test_registry_levels import ONE, OPTIONAL, REQUIRED
@@ -108,6 +108,6 @@ def test_read_only_refuses_whatever_would_change_versions(client: SchemaRegistry
     assert code(lambda: client.register_schema("t", avro(REQUIRED))) == 42205
     assert client.delete_mode("s") == "READWRITE"
     assert code(lambda: client.delete_mode("s")) == 40401
-    with pytest.raises(Refused):
+    with pytest.raises(RegistryRefusal):
         store.register("u", ONE)
     assert register_all(EmbeddedRegistry(store)), "no mode keeps a node from starting"

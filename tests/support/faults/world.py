@@ -15,7 +15,7 @@ import redis
 from sqlalchemy import Engine
 
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.embedded.process_identity import start_mark
+from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.embedded.server import EmbeddedServer
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
@@ -93,7 +93,7 @@ class World:
 def frozen(pids: Sequence[int]) -> Iterator[None]:
     """SIGSTOP of each and its descendants during the block."""
     tree = [process for pid in pids for process in _tree(pid)]
-    marks = {process.pid: start_mark(process.pid) for process in tree}
+    marks = {process.pid: process_start_id(process.pid) for process in tree}
     for process in tree:
         _send(process.pid, marks[process.pid], SIGSTOP)
     try:
@@ -156,5 +156,5 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 def _send(pid: int, mark: str | None, signal: int) -> None:
     # A process that was ended while it slept, or a stranger that has its number since, gets nothing.
-    if mark is not None and start_mark(pid) == mark:
+    if mark is not None and process_start_id(pid) == mark:
         os.kill(pid, signal)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
-from infrastructure.kafka.ports import OutRecord
-from projections.core.ports import Record
+from infrastructure.kafka.ports import ProducerRecord
+from projections.core.ports import ConsumerRecord
 
 
 class UnknownPartition(Exception):
@@ -18,7 +18,7 @@ class _Log:
 
     def __init__(self) -> None:
         self.start = 0
-        self.records: list[Record] = []
+        self.records: list[ConsumerRecord] = []
 
     @property
     def end(self) -> int:
@@ -84,7 +84,7 @@ class MemoryBroker:
         with self.changed:
             self._refusals.append(reason)
 
-    def append(self, record: OutRecord) -> str | None:
+    def append(self, record: ProducerRecord) -> str | None:
         """Store one record; why it was refused, else None."""
         with self.changed:
             if self._refusals:
@@ -94,7 +94,7 @@ class MemoryBroker:
             except UnknownPartition as error:
                 return str(error)
             topic, partition, key, value, headers = record
-            log.records.append(Record(topic, partition, log.end, key, value, tuple(headers)))
+            log.records.append(ConsumerRecord(topic, partition, log.end, key, value, tuple(headers)))
             self.changed.notify_all()
             return None
 
@@ -104,7 +104,7 @@ class MemoryBroker:
             log = self._log(topic, partition)
             return log.start, log.end
 
-    def read(self, topic: str, partition: int, offset: int, limit: int) -> list[Record]:
+    def read(self, topic: str, partition: int, offset: int, limit: int) -> list[ConsumerRecord]:
         """At most ``limit`` records from ``offset``, from the beginning if that is out of range.
 
         Raises UnknownPartition.
@@ -146,7 +146,7 @@ class MemoryBroker:
         with self.changed:
             return dict(self._group(topic, group).committed)
 
-    def records(self, topic: str) -> Sequence[Record]:
+    def records(self, topic: str) -> Sequence[ConsumerRecord]:
         """All records of a topic, partition after partition."""
         with self.changed:
             return [record for log in self._topics.get(topic, ()) for record in log.records]

@@ -6,8 +6,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from infrastructure.kafka.delivery_tracker import Token, Tokens
-from infrastructure.kafka.ports import OutRecord, PublishError
+from infrastructure.kafka.delivery_tracker import DeliveryTracker, PendingBatch
+from infrastructure.kafka.ports import ProducerRecord, PublishError
 from tests.support.ports_in_memory.kafka_broker import MemoryBroker
 
 
@@ -17,11 +17,11 @@ class MemoryPublisher:
     def __init__(self, broker: MemoryBroker, *, queue: int = 100_000) -> None:
         self._broker = broker
         self._queue = queue
-        self._tokens = Tokens()
-        self._unsent: deque[tuple[Token, OutRecord]] = deque()
-        self._reports: deque[tuple[Token, str | None]] = deque()
+        self._tokens = DeliveryTracker()
+        self._unsent: deque[tuple[PendingBatch, ProducerRecord]] = deque()
+        self._reports: deque[tuple[PendingBatch, str | None]] = deque()
 
-    def publish(self, token: int, records: Sequence[OutRecord]) -> int:
+    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
         self._raise_failure()
         entry = self._tokens.of(token)
         accepted = records[: max(0, self._queue - self._tokens.in_flight)]

@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 
 from infrastructure.kafka.partition_assignment import Assignment
-from projections.core.ports import Record, TopicUnavailable
+from projections.core.ports import ConsumerRecord, ConsumerUnusable
 from tests.support.ports_in_memory.kafka_broker import MemoryBroker, UnknownPartition
 
 
-class MemoryTopic:
+class MemoryConsumer:
     """``projections.core.ports.Topic``: one member of ``group``, from the construction until ``close``.
 
     It hears of a rebalance at its next poll, when another member may have read its partitions already: a fence has to
@@ -26,7 +26,7 @@ class MemoryTopic:
         self._positions: dict[int, int] = {}
         broker.join(topic, group, self)
 
-    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+    def poll(self, max_records: int, timeout_s: float) -> list[ConsumerRecord]:
         deadline = time.monotonic() + timeout_s
         with self._broker.changed:
             while True:
@@ -44,13 +44,13 @@ class MemoryTopic:
         try:
             ends = {partition: self._broker.bounds(self._topic, partition)[1] for partition in partitions}
         except UnknownPartition as error:
-            raise TopicUnavailable(str(error)) from error
+            raise ConsumerUnusable(str(error)) from error
         for partition, end in ends.items():
             self.seek(partition, end)
 
     def seek(self, partition: int, offset: int) -> None:
         if partition not in self._positions:
-            raise TopicUnavailable(f"partition {partition} of {self._topic} is not held")
+            raise ConsumerUnusable(f"partition {partition} of {self._topic} is not held")
         self._positions[partition] = offset
         self._assignment.sought(partition)
 
@@ -61,11 +61,11 @@ class MemoryTopic:
     def close(self) -> None:
         self._broker.leave(self._topic, self._group, self)
 
-    def _read(self, max_records: int) -> list[Record]:
+    def _read(self, max_records: int) -> list[ConsumerRecord]:
         if not self._broker.accepting:
             return []
         self._follow_group()
-        records: list[Record] = []
+        records: list[ConsumerRecord] = []
         for partition, position in self._positions.items():
             try:
                 found = self._broker.read(self._topic, partition, position, max_records - len(records))
@@ -89,4 +89,4 @@ class MemoryTopic:
 
     def _check_broker(self) -> None:
         if not self._broker.accepting:
-            raise TopicUnavailable("the broker is away")
+            raise ConsumerUnusable("the broker is away")
