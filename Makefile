@@ -28,7 +28,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Files side by side, each as a whole in one worker with servers of its own (tests/support/side_by_side.py); three, for they
+# Files side by side, each as a whole in one worker with servers of its own (tests/support/worlds/concurrent_runs.py); three, for they
 # wait more than they work. One test at a time, on a machine that has other things to do: make test WORKERS=0
 WORKERS ?= 3
 test: lint
@@ -42,7 +42,7 @@ prove: $(INSTALLED)
 # Apache Kafka from Maven Central on free ports, until Ctrl-C; three brokers: make kafka BROKERS=3
 BROKERS ?= 1
 kafka: $(INSTALLED)
-	$(BIN)/python -m tests.support.run_kafka --brokers $(BROKERS)
+	$(BIN)/python -m tests.support.servers.run_kafka --brokers $(BROKERS)
 
 # The faults alone, and their table in docs/guarantees.md. How many instants each: make faults INSTANTS=5
 INSTANTS ?= 20

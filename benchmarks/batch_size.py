@@ -23,8 +23,8 @@ from projections.catalogue import PROJECTIONS
 from projections.core.ports import LoggedEvent
 from projections.core.projection import Projection
 from projections.live.stream_follower import StreamFollower
-from tests.support.many_events import many_events
-from tests.support.memory_ports import MemoryLog, ScriptedTopic
+from tests.support.ports_in_memory.projection_ports import MemoryLog, ScriptedTopic
+from tests.support.postgres.many_events import many_events
 
 SIZES = (50, 100, 200, 500, 1_000, 4_000, 20_000)
 LARGE = 4_000

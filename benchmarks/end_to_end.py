@@ -25,10 +25,10 @@ from benchmarks.ping_load import probe, send
 from benchmarks.results import at_least, at_most, report
 from projections.catalogue import PROJECTIONS
 from projections.speed import SPEED
-from tests.support.apache_kafka import Cluster
-from tests.support.java import jars, missing
-from tests.support.ridelog import Ridelog, ridelog
-from tests.support.servers import running
+from tests.support.servers.apache_kafka import Cluster
+from tests.support.servers.java import jars, missing
+from tests.support.servers.servers import running
+from tests.support.worlds.ridelog import Ridelog, ridelog
 
 # A little more than the target: what is offered for 30 s is answered after a little more than that.
 RATE = 10_500

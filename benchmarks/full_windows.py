@@ -7,7 +7,7 @@ import time
 from benchmarks.folded import wait_folded
 from domain.features.speed.window import WINDOW_PINGS
 from projections.speed import SPEED
-from tests.support.ridelog import Ridelog
+from tests.support.worlds.ridelog import Ridelog
 
 BATCH = 2_000
 

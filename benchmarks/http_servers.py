@@ -1,6 +1,6 @@
 """Our HTTP server beside those of others: the same application, the same requests, in one run.
 
-First the requests of ``tests/support/wire_cases.py``, then 300 silent connections, a header of 69 MB and 1,100 open
+First the requests of ``tests/support/http/wire_cases.py``, then 300 silent connections, a header of 69 MB, 1,100 open
 connections while another client asks; then POST /pings of 200 pings and GET of a speed, in a closed loop over 32
 connections, the servers in turn. The peers come from PyPI into an environment made for this run; with ``--peers
 PYTHON`` those of that interpreter are used, and one that is not installed is skipped and named.
@@ -30,9 +30,9 @@ from benchmarks.cpu import seconds_of
 from benchmarks.open_loop import Pool, clients, spread
 from benchmarks.results import at_most, report
 from infrastructure.embedded.server import free_port
+from tests.support.http.wire import Wire
+from tests.support.http.wire_cases import CASES, JSON, LIVE, WireCase
 from tests.support.waiting import eventually
-from tests.support.wire import Wire
-from tests.support.wire_cases import CASES, JSON, LIVE, WireCase
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "ours"

@@ -21,7 +21,7 @@ from projections.core.ports import ShardWrite, Sink
 from projections.core.projection import Projection
 from projections.rebuild.catch_up import CHUNK_POSITIONS, CatchUp
 from projections.speed import SPEED
-from tests.support.memory_ports import MemorySink
+from tests.support.ports_in_memory.projection_ports import MemorySink
 
 EVENTS = 300_000
 

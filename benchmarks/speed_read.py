@@ -32,7 +32,7 @@ from infrastructure.replay.past_reads import PastKeys
 from projections.speed import SPEED
 from read_models.redis_keys import state_key
 from read_models.view import ViewLimits
-from tests.support.ridelog import Ridelog, ridelog
+from tests.support.worlds.ridelog import Ridelog, ridelog
 
 RIDERS = 10_000
 READS = 20_000

@@ -38,10 +38,10 @@ from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.migrations import upgrade
 from infrastructure.processes.runtime import tune_gc
 from infrastructure.settings.settings import Settings
-from tests.support import java
-from tests.support.apache_kafka import Cluster
-from tests.support.debezium import Connect, tcp_home
-from tests.support.servers import running
+from tests.support.kafka.debezium import Connect, tcp_home
+from tests.support.servers import java
+from tests.support.servers.apache_kafka import Cluster
+from tests.support.servers.servers import running
 from tests.support.waiting import eventually
 
 EVENTS = 1_000_000

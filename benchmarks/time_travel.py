@@ -29,10 +29,10 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
-from tests.support.ridelog import Ridelog
-from tests.support.ridelog import ridelog as running
-from tests.support.serving import ROOT
+from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running
 
 SIZES = (10_000, 100_000, 1_000_000)
 READS = 300

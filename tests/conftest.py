@@ -17,13 +17,20 @@ from infrastructure.embedded.server import free_port
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
 from infrastructure.settings.settings import Settings
-from tests.support import java, proof_report
-from tests.support.apache_kafka import Cluster
 from tests.support.faults.report import fault_runs
 from tests.support.faults.table import record
-from tests.support.proofs import whole
-from tests.support.servers import UNDURABLE, copy_prepared_postgres, fresh_database, make_template, running
-from tests.support.side_by_side import SideBySide, longest_first
+from tests.support.reports import proof_report
+from tests.support.reports.proofs import whole
+from tests.support.servers import java
+from tests.support.servers.apache_kafka import Cluster
+from tests.support.servers.servers import (
+    UNDURABLE,
+    copy_prepared_postgres,
+    fresh_database,
+    make_template,
+    running,
+)
+from tests.support.worlds.concurrent_runs import SideBySide, longest_first
 
 # Time decides no test: other processes of the suite share the machine.
 hypothesis_settings.register_profile("ridelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -44,7 +44,7 @@ def discard_unusable(engine: Engine) -> None:
     """From now on, after such an error the pool of ``engine`` replaces every connection it has.
 
     All of them, because a failover concerns all: a pool that keeps the others fails once for each. Without this, a
-    session that began read-only fails every append while the pool keeps it (tests/integration/test_failover.py).
+    session that began read-only fails every append while the pool keeps it (test_failover).
     """
 
     @event.listens_for(engine, "handle_error")

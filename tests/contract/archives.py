@@ -8,7 +8,7 @@ import pytest
 
 from projections.core.ports import LoggedEvent
 from projections.replay.as_of import Unresolvable
-from tests.support.archive_worlds import T0, Given
+from tests.support.worlds.archive_worlds import T0, Given
 
 FAR = 1 << 62
 """Past all that a timestamp of any store can hold."""

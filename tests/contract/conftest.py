@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.embedded.tansu import Tansu
-from tests.support.apache_kafka import MIN_SESSION_S, Cluster
-from tests.support.archive_worlds import MemoryWorld, PostgresWorld, World, postgres_world
-from tests.support.kafka_clients import (
+from tests.support.kafka.kafka_clients import (
     TANSU_SESSION_S,
     Clients,
     GatheringLibrary,
@@ -21,7 +19,9 @@ from tests.support.kafka_clients import (
     library,
 )
 from tests.support.ports_in_memory.kafka_broker import MemoryBroker
-from tests.support.servers import running
+from tests.support.servers.apache_kafka import MIN_SESSION_S, Cluster
+from tests.support.servers.servers import running
+from tests.support.worlds.archive_worlds import MemoryWorld, PostgresWorld, World, postgres_world
 
 LIBRARIES = ["confluent", "kafka-python"]
 BROKERS = {"kafka_bootstrap": TANSU_SESSION_S, "apache_bootstrap": MIN_SESSION_S}

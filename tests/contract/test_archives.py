@@ -16,7 +16,7 @@ from infrastructure.postgres.engine import reader_engine
 from projections.core.ports import LoggedEvent, PortUnavailable
 from projections.replay.as_of import AsOf
 from tests.contract.archives import FAR, anna, versions
-from tests.support.archive_worlds import T0, Given, PostgresWorld, World
+from tests.support.worlds.archive_worlds import T0, Given, PostgresWorld, World
 
 # --- ranges
 

@@ -19,7 +19,7 @@ from projections.core.snapshots import EventRange, ReplayStart, StateSnapshot, S
 from projections.digest.digest import fold_digest
 from projections.locations import LOCATIONS
 from projections.speed import SPEED
-from tests.support.archive_worlds import T0, Given, MemoryWorld, PostgresWorld, World
+from tests.support.worlds.archive_worlds import T0, Given, MemoryWorld, PostgresWorld, World
 
 _HELD = text("INSERT INTO checkpoints VALUES ('speed', :digest, :aggregate, :position, 5, 5, now(), now(), '', false)")
 OTHER_FOLD = replace(SPEED, fold_version=SPEED.fold_version + 1)

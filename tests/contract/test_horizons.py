@@ -15,7 +15,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from projections.core.ports import PortUnavailable
 from projections.replay.as_of import AsOf
 from tests.contract.archives import FAR, anna, refused
-from tests.support.archive_worlds import PARTITION, T0, Given, PostgresWorld, World
+from tests.support.worlds.archive_worlds import PARTITION, T0, Given, PostgresWorld, World
 
 
 def test_what_was_known_is_what_was_recorded_by_then_to_the_millisecond(world: World) -> None:

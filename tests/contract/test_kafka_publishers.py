@@ -8,7 +8,7 @@ from itertools import groupby
 import pytest
 
 from infrastructure.kafka.ports import ProducerRecord, Publisher, PublishError
-from tests.support.kafka_clients import Clients, hand_over, out_records, publish_all, read
+from tests.support.kafka.kafka_clients import Clients, hand_over, out_records, publish_all, read
 from tests.support.waiting import eventually
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from projections.core.ports import PortUnavailable, RecordConsumer
-from tests.support.kafka_clients import Clients, await_partitions, out_records, publish_all, read
+from tests.support.kafka.kafka_clients import Clients, await_partitions, out_records, publish_all, read
 from tests.support.waiting import eventually
 
 ALL = {0, 1, 2, 3}

@@ -16,7 +16,7 @@ from infrastructure.sinks.published_checkpoints import (
     checkpoint_key,
 )
 from projections.core.ports import Fence, PortUnavailable
-from tests.support.memory_publication import MemoryMarks
+from tests.support.ports_in_memory.published_topic import MemoryMarks
 
 ONE = PublishedCheckpoint(1, Fence("log", "one", 5, 50), "01a20821-edd6-7661-8432-308925e7977b")
 TWO = ONE._replace(fence=ONE.fence._replace(seq=6, position=60))

@@ -23,8 +23,8 @@ from infrastructure.event_store.aggregates import EventStoreFactory, LogEvent, S
 from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import writer_engine
-from tests.support.memory_event_store import MemoryEventStore
-from tests.unit.given import NOW_MS, a_ping
+from tests.support.ports_in_memory.event_store import MemoryEventStore
+from tests.unit.domain.given import NOW_MS, a_ping
 
 MakeRiders = Callable[..., Riders]
 CODEC = Codec(LocalSchemaIds())

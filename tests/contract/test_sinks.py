@@ -15,7 +15,7 @@ from infrastructure.redis.projection_sink import RedisSink
 from projections.core.ports import Fence, ParkedEvent, PortUnavailable, ShardDump, ShardWrite, Sink, SinkRejected
 from projections.speed import SPEED
 from read_models.redis_keys import fence_key, parked_key
-from tests.support.memory_ports import MemorySink
+from tests.support.ports_in_memory.projection_ports import MemorySink
 
 START = Fence("log-1", "one", 0, 0)
 PARKED = ParkedEvent(2, 20, 2, "GpsPing", "decode", "unreadable", 0)

@@ -14,12 +14,12 @@ from sqlalchemy import Connection, text
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import active
 from tests.e2e.test_real_tracks import as_ping
-from tests.support.analytics_sql import Rows, expected_by_sql
-from tests.support.proofs import whole
-from tests.support.ridelog import Ridelog
-from tests.support.ridelog import ridelog as running
-from tests.support.tracks import first_third, fixes, folder
+from tests.support.postgres.analytics_sql import Rows, expected_by_sql
+from tests.support.reports.proofs import whole
 from tests.support.waiting import eventually
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running
+from tests.support.worlds.tracks import first_third, fixes, folder
 
 FILES = ("mobilitynet_trips", "dublin_ebike_escooter")
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from projections.catalogue import PROJECTIONS
-from tests.support.poison import record_nameless
-from tests.support.ridelog import Ridelog
+from tests.support.postgres.poison import record_nameless
 from tests.support.waiting import eventually
+from tests.support.worlds.ridelog import Ridelog
 
 START_MS = time.time_ns() // 1_000_000 - 600_000
 

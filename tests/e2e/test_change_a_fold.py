@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.checkout import change, copy_checkout
-from tests.support.ridelog import Ridelog
-from tests.support.ridelog import ridelog as running
+from tests.support.worlds.checkout import change, copy_checkout
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running
 
 
 def command(folder: Path, ridelog: Ridelog, *arguments: str) -> tuple[int, dict[str, Any], str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.ridelog import Ridelog
 from tests.support.waiting import eventually
+from tests.support.worlds.ridelog import Ridelog
 
 AHEAD_MS = 240_000
 SPACING_MS = 100

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from infrastructure.embedded.pid_file import RecordedProcess
-from tests.support.ridelog import Ridelog
-from tests.support.serving import ROOT, all_gone
+from tests.support.servers.serving import ROOT, all_gone
 from tests.support.waiting import eventually
+from tests.support.worlds.ridelog import Ridelog
 
 
 def start_demo(data_dir: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from infrastructure.embedded.data_dir import read_run_info
-from tests.support.serving import ROOT
+from tests.support.servers.serving import ROOT
 
 
 @contextmanager

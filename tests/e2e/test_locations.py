@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e.test_speed import now_ms, track
-from tests.support.locations import read_locations
-from tests.support.ridelog import Ridelog
 from tests.support.waiting import eventually
+from tests.support.worlds.locations import read_locations
+from tests.support.worlds.ridelog import Ridelog
 
 
 def test_the_topic_alone_tells_the_latest_place_of_a_rider(ridelog: Ridelog, rider: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.described import undescribed
-from tests.support.ridelog import Ridelog
+from tests.support.reports.openapi_description import undescribed
+from tests.support.worlds.ridelog import Ridelog
 
 STRANGE = ("", "0", "-1", "null", "\0", "a b", "é", "🚲", "%", "'", '"', "9" * 30, "1e999", "2026-13-45", "x" * 300)
 

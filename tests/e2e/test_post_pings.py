@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.support.ridelog import Ridelog
+from tests.support.worlds.ridelog import Ridelog
 
 
 def now_ms() -> int:

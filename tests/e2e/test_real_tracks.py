@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.accounting import read_log
-from tests.support.ridelog import Ridelog
-from tests.support.ridelog import ridelog as running
-from tests.support.tracks import Fix, Window, event_id, fixes, folder, rows, windows
 from tests.support.waiting import eventually
+from tests.support.worlds.accounting import read_log
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running
+from tests.support.worlds.tracks import Fix, Window, event_id, fixes, folder, rows, windows
 
 FILES = ("mobilitynet_trips", "dublin_ebike_escooter", "teleports_labelled_case1")
 

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.ridelog import Ridelog
-from tests.support.serving import ROOT
+from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
+from tests.support.worlds.ridelog import Ridelog
 
 START_MS = time.time_ns() // 1_000_000 - 120_000
 

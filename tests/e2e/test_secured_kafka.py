@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tests.e2e.test_speed import now_ms, track
-from tests.support.ridelog import ridelog
-from tests.support.secured_kafka import PASSWORD, USER, SecuredNode
-from tests.support.servers import running
+from tests.support.servers.secured_kafka import PASSWORD, USER, SecuredNode
+from tests.support.servers.servers import running
+from tests.support.worlds.ridelog import ridelog
 
 
 def test_a_ping_goes_through_and_the_password_is_in_no_log(tmp_path: Path, kafka_jars: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.ridelog import Ridelog
+from tests.support.worlds.ridelog import Ridelog
 
 
 def track(rider: str, end_ms: int, count: int = 10, step_m: float = 20.0) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from tests.e2e.test_speed import now_ms, track
-from tests.support.ridelog import Ridelog
 from tests.support.waiting import eventually
+from tests.support.worlds.ridelog import Ridelog
 
 
 def test_status_of_a_running_ridelog(ridelog: Ridelog, rider: str) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ridelog import Ridelog
-from tests.support.ridelog import ridelog as running
-from tests.support.serving import ROOT
+from tests.support.servers.serving import ROOT
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running
 
 TOKENS = (
     "ingest=in-secret,read=out-secret,admin=root-secret,metrics=scrape-secret,"

@@ -11,9 +11,9 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from kafka.partitioner import murmur2
 
 from tests.e2e.test_speed import now_ms, track
-from tests.support.consumed import arrived
-from tests.support.ridelog import Ridelog
+from tests.support.kafka.consumer_probe import arrived
 from tests.support.waiting import eventually
+from tests.support.worlds.ridelog import Ridelog
 
 
 def records_of(ridelog: Ridelog, rider: str, count: int) -> list[Message]:

@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from tests.support.checkout import change, copy_checkout
-from tests.support.ridelog import ridelog as running
-from tests.support.serving import ROOT
+from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
+from tests.support.worlds.checkout import change, copy_checkout
+from tests.support.worlds.ridelog import ridelog as running
 
 PAGE = ROOT / "docs" / "write-a-projection.md"
 BLOCK = re.compile(r"```python\n# (?P<path>\S+)\n(?P<code>.*?)```", re.DOTALL)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.ridelog import Ridelog
-from tests.support.ridelog import ridelog as running
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support.accounting import account_for, last_seqs, missing_in_kafka
 from tests.support.faults.every import runs
 from tests.support.faults.fault import Fault
 from tests.support.faults.world import EMBEDDED, World, world
-from tests.support.load import Load
 from tests.support.waiting import eventually
+from tests.support.worlds.accounting import account_for, last_seqs, missing_in_kafka
+from tests.support.worlds.load import Load
 
 PACE_S = 0.05
 LAST_PINGS = 250

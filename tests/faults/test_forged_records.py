@@ -21,8 +21,8 @@ from infrastructure.redis.connection import connect
 from infrastructure.redis.projection_sink import RedisSink
 from projections.core.ports import Fence, LogHead
 from read_models.redis_keys import fence_key
-from tests.support.ridelog import Ridelog
 from tests.support.waiting import eventually
+from tests.support.worlds.ridelog import Ridelog
 
 PARTITIONS = 8
 

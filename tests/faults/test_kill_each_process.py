@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from tests.support.accounting import account_for, last_seqs, missing_in_kafka
-from tests.support.load import Load
-from tests.support.proofs import whole
-from tests.support.ridelog import Ridelog
+from tests.support.reports.proofs import whole
 from tests.support.waiting import eventually
+from tests.support.worlds.accounting import account_for, last_seqs, missing_in_kafka
+from tests.support.worlds.load import Load
+from tests.support.worlds.ridelog import Ridelog
 
 INSTANTS = 20 if whole() else 1
 PINGS = 1_500

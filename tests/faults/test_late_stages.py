@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from infrastructure.embedded.process_identity import process_start_id
-from tests.support.ridelog import Ridelog
-from tests.support.ridelog import ridelog as running
 from tests.support.waiting import eventually
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running
 
 TARGET_MS = 1_000
 

@@ -17,12 +17,12 @@ from infrastructure.postgres.engine import reader_engine
 from infrastructure.redis.connection import connect
 from read_models.redis_keys import state_key
 from tests.faults.test_rebuild_live import prefill, rebuild
-from tests.support.many_reads import ManyReads
-from tests.support.proofs import whole
-from tests.support.ridelog import Ridelog
-from tests.support.ridelog import ridelog as running
-from tests.support.steady import SteadyLoad
+from tests.support.postgres.many_reads import ManyReads
+from tests.support.reports.proofs import whole
 from tests.support.waiting import eventually
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running
+from tests.support.worlds.steady_load import SteadyLoad
 
 READS = 1_000_000 if whole() else 20_000
 RIDERS = 2_000 if whole() else 300

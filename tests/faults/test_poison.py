@@ -11,12 +11,12 @@ import pytest
 
 from projections.catalogue import PROJECTIONS
 from tests.faults.test_rebuild_live import prefill, rebuild
-from tests.support.accounting import account_for, differing_riders, read_log
-from tests.support.poison import Poison
-from tests.support.proofs import whole
-from tests.support.ridelog import Ridelog
-from tests.support.steady import SteadyLoad
+from tests.support.postgres.poison import Poison
+from tests.support.reports.proofs import whole
 from tests.support.waiting import eventually
+from tests.support.worlds.accounting import account_for, differing_riders, read_log
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.steady_load import SteadyLoad
 
 PINGS = 100_000 if whole() else 10_000
 

@@ -12,11 +12,11 @@ import pytest
 
 from infrastructure.redis.connection import connect
 from tests.faults.test_rebuild_live import prefill
-from tests.support.accounting import account_for
-from tests.support.proofs import whole
-from tests.support.ridelog import Ridelog
-from tests.support.serving import ROOT
-from tests.support.steady import SteadyLoad
+from tests.support.reports.proofs import whole
+from tests.support.servers.serving import ROOT
+from tests.support.worlds.accounting import account_for
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.steady_load import SteadyLoad
 
 PREFILL = 200_000 if whole() else 10_000
 INSTANTS = 10 if whole() else 1

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.accounting import account_for
-from tests.support.proofs import whole
-from tests.support.ridelog import Ridelog
-from tests.support.serving import ROOT
-from tests.support.steady import SteadyLoad, SteadyReader
+from tests.support.reports.proofs import whole
+from tests.support.servers.serving import ROOT
+from tests.support.worlds.accounting import account_for
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.steady_load import SteadyLoad, SteadyReader
 
 PREFILL = 2_000_000 if whole() else 20_000
 RIDERS = 2_000 if whole() else 200

@@ -14,11 +14,11 @@ from infrastructure.postgres.migrations import upgrade
 from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
 from infrastructure.status.lines import StatusLine
-from tests.support.accounting import account_for
-from tests.support.restorable import Restorable, identities, pings, restorable
-from tests.support.ridelog import Ridelog, ridelog
-from tests.support.serving import ROOT
+from tests.support.servers.restorable import Restorable, identities, pings, restorable
+from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
+from tests.support.worlds.accounting import account_for
+from tests.support.worlds.ridelog import Ridelog, ridelog
 
 
 @pytest.fixture

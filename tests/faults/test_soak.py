@@ -12,12 +12,12 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from tests.support.accounting import account_for, missing_in_kafka
 from tests.support.faults.processes import NAMES
 from tests.support.faults.world import APACHE, PROGRAMS, World, world
-from tests.support.load import Load
-from tests.support.proofs import whole
+from tests.support.reports.proofs import whole
 from tests.support.waiting import eventually
+from tests.support.worlds.accounting import account_for, missing_in_kafka
+from tests.support.worlds.load import Load
 
 RATE, KILLS, EVERY_S = (2_000, 30, 60.0) if whole() else (500, 2, 8.0)
 BATCH = 100

@@ -16,8 +16,8 @@ from infrastructure.observability.stage_reports import STANDBY, read_stages
 from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
 from tests.support.program_process import ProgramProcess, two_tailers, wait_marked
-from tests.support.relay_life import assert_whole
-from tests.support.relay_load import head_of, with_topics, writing
+from tests.support.relay.relay_life import assert_whole
+from tests.support.relay.relay_load import head_of, with_topics, writing
 from tests.support.waiting import eventually
 
 BOUND_S = 30.0

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from infrastructure.cdc.relay_checkpoint import RelayCheckpointStore
 from infrastructure.observability.stage_reports import STANDBY, instance_of, read_stages
 from infrastructure.settings.settings import Settings
-from tests.support.serving import ROOT
+from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
 
 

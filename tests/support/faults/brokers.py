@@ -10,9 +10,9 @@ from kafka import TopicPartition
 
 from infrastructure.kafka.admin import admin
 from infrastructure.kafka.topics import topics
-from tests.support.apache_kafka import Cluster
 from tests.support.faults.fault import Fault
 from tests.support.faults.world import APACHE, APACHE_3, EMBEDDED, World, frozen, pause
+from tests.support.servers.apache_kafka import Cluster
 from tests.support.waiting import eventually
 
 

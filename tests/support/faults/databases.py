@@ -20,8 +20,8 @@ from infrastructure.postgres.engine import reader_engine
 from infrastructure.schema_registry.client import schema_ids
 from tests.support.faults.fault import Fault
 from tests.support.faults.world import SLOT_KEEPS, World, frozen, pause
-from tests.support.many_events import many_events
-from tests.support.slots import drop_slot
+from tests.support.postgres.many_events import many_events
+from tests.support.servers.dropped_slots import drop_slot
 from tests.support.waiting import eventually
 
 LARGE = 100_000

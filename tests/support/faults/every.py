@@ -9,7 +9,7 @@ from tests.support.faults.databases import DATABASE_FAULTS
 from tests.support.faults.fault import Fault
 from tests.support.faults.processes import PROCESS_FAULTS
 from tests.support.faults.sinks import SINK_FAULTS
-from tests.support.proofs import whole
+from tests.support.reports.proofs import whole
 
 FAULTS: list[Fault] = [*PROCESS_FAULTS, *BROKER_FAULTS, *DATABASE_FAULTS, *SINK_FAULTS]
 INSTANTS = int(os.environ.get("RIDELOG_TEST_INSTANTS", "20" if whole() else "1"))

@@ -14,8 +14,8 @@ import msgspec
 
 from tests.support.faults.every import FAULTS
 from tests.support.faults.world import APACHE, APACHE_3, EMBEDDED
-from tests.support.proof_report import commit
-from tests.support.serving import ROOT
+from tests.support.reports.proof_report import commit
+from tests.support.servers.serving import ROOT
 
 RECORD = ROOT / "docs" / "proofs" / "faults.json"
 PAGE = ROOT / "docs" / "guarantees.md"

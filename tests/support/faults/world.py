@@ -23,10 +23,10 @@ from infrastructure.postgres.engine import sink_engine
 from infrastructure.postgres.migrations import upgrade
 from infrastructure.redis.connection import connect
 from infrastructure.settings.settings import Settings
-from tests.support.apache_kafka import Cluster
-from tests.support.ridelog import Ridelog
-from tests.support.ridelog import ridelog as running_ridelog
-from tests.support.servers import UNDURABLE, running
+from tests.support.servers.apache_kafka import Cluster
+from tests.support.servers.servers import UNDURABLE, running
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running_ridelog
 
 EMBEDDED, APACHE, APACHE_3 = "embedded broker", "Apache Kafka", "Apache Kafka, 3 brokers"
 PROGRAMS = ("api", "tailer", "projections")

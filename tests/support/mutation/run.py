@@ -24,7 +24,7 @@ from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, walk_mutatable_files
 
 from tests.support.mutation.words import wording_mutants
-from tests.support.servers import PREPARED_POSTGRES, prepare_postgres
+from tests.support.servers.servers import PREPARED_POSTGRES, prepare_postgres
 
 SAMPLED_ROOMS = ("infrastructure/event_store", "infrastructure/cdc")
 SEED = 28

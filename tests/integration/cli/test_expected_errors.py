@@ -1,0 +1,160 @@
+"""What a command may meet that no code can mend is one line with what to do next, and exit code 1."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import Engine, text
+
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.generations import PostgresGenerations
+from infrastructure.schema_registry.store import RegistryStore
+from projections.speed import SPEED
+from tests.support.worlds.command_line import run_here
+
+REBUILD = ("rebuild-projection", "speed")
+PARKED = ("parked", "list")
+REPLAY = ("replay", "speed", "--position", "0")
+DIFF = (*REPLAY, "--diff", "generation:1")
+HISTORY = ("feature-history", "speed", "--from", "0", "--to", "1000", "--out", "out.parquet")
+FOLDING = [REBUILD, ("rollback-projection", "speed"), PARKED, ("parked", "retry", "speed", "--all"), ("generations",)]
+"""They need Redis too."""
+READING = [REPLAY, HISTORY, ("verify-parity",)]
+ANOTHER = json.dumps(
+    {"type": "record", "name": "GpsPing", "namespace": "com.delivery.events", "fields": [{"name": "x", "type": "int"}]}
+)
+
+
+@pytest.fixture
+def urls(postgres_url: str, redis_url: str) -> dict[str, str]:
+    return {"RIDELOG_POSTGRES_URL": postgres_url, "RIDELOG_REDIS_URL": redis_url}
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    engine = reader_engine(postgres_url)
+    PostgresGenerations(engine).first(SPEED)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def evicting(redis_url: str) -> Iterator[None]:
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        yield
+        client.config_set("maxmemory-policy", "noeviction")
+
+
+def the_line(arguments: Sequence[str], urls: dict[str, str], cwd: Path) -> str:
+    """What the command ends with."""
+    done = run_here(arguments, urls, cwd)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    return told
+
+
+@pytest.mark.parametrize("arguments", [*FOLDING, ("restored",), *READING, ("schemas", "register")], ids=" ".join)
+def test_a_registry_that_is_away(
+    arguments: tuple[str, ...], urls: dict[str, str], engine: Engine, tmp_path: Path
+) -> None:
+    told = the_line(arguments, urls | {"RIDELOG_SCHEMA_REGISTRY_URL": "http://u:hunter2@127.0.0.1:1"}, tmp_path)
+    assert "the schema registry does not answer" in told
+    assert "RIDELOG_SCHEMA_REGISTRY_URL" in told
+    assert "hunter2" not in told
+
+
+def test_a_registry_url_that_is_none(urls: dict[str, str], tmp_path: Path) -> None:
+    for arguments in (PARKED, ("schemas", "check")):
+        told = the_line(arguments, urls | {"RIDELOG_SCHEMA_REGISTRY_URL": "http://u:hunter2@registry:x"}, tmp_path)
+        assert "RIDELOG_SCHEMA_REGISTRY_URL" in told
+        assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("arguments", [*FOLDING, ("restored",), *READING], ids=" ".join)
+def test_a_registry_that_refuses_our_contracts(
+    arguments: tuple[str, ...], urls: dict[str, str], engine: Engine, tmp_path: Path
+) -> None:
+    RegistryStore(engine).register("com.delivery.events.GpsPing", ANOTHER)
+    assert "`python app.py schemas check` shows what differs" in the_line(arguments, urls, tmp_path)
+
+
+@pytest.mark.usefixtures("evicting")
+@pytest.mark.parametrize("arguments", [*FOLDING, ("restored",), DIFF], ids=" ".join)
+def test_invariant_13_a_redis_that_may_evict(
+    arguments: tuple[str, ...], urls: dict[str, str], engine: Engine, tmp_path: Path
+) -> None:
+    assert "set `maxmemory-policy noeviction`" in the_line(arguments, urls, tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [PARKED, REBUILD], ids=" ".join)
+def test_a_redis_that_grants_too_little(
+    arguments: tuple[str, ...], urls: dict[str, str], engine: Engine, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(urls["RIDELOG_REDIS_URL"]) as client:
+        client.acl_setuser("reader", enabled=True, passwords=["+pw"], keys=["*"], commands=["+get", "+hgetall"])
+        narrow = urls["RIDELOG_REDIS_URL"].replace("://", "://reader:pw@")
+        told = the_line(arguments, urls | {"RIDELOG_REDIS_URL": narrow}, tmp_path)
+        client.acl_deluser("reader")
+    assert "no permissions" in told
+    assert "RIDELOG_REDIS_URL" in told
+
+
+@pytest.mark.parametrize("arguments", [PARKED, REBUILD, *READING, ("schemas", "register")], ids=" ".join)
+@pytest.mark.parametrize("url", ["hunter2", "postgresql://u:hunter2@db:x/ridelog"])
+def test_a_database_url_that_is_none(
+    arguments: tuple[str, ...], url: str, urls: dict[str, str], tmp_path: Path
+) -> None:
+    told = the_line(arguments, urls | {"RIDELOG_POSTGRES_URL": url}, tmp_path)
+    assert "RIDELOG_POSTGRES_URL" in told
+    assert "hunter2" not in told
+
+
+def test_a_redis_url_that_is_none(urls: dict[str, str], tmp_path: Path) -> None:
+    told = the_line(PARKED, urls | {"RIDELOG_REDIS_URL": "http://:hunter2@localhost"}, tmp_path)
+    assert "RIDELOG_REDIS_URL" in told
+    assert "hunter2" not in told
+
+
+def test_invariant_1_a_log_that_lacks_what_its_head_has_given_out(
+    urls: dict[str, str], engine: Engine, tmp_path: Path
+) -> None:
+    with engine.begin() as connection:
+        seqs = json.dumps({SPEED.stream: [1] + [0] * 63})
+        connection.execute(text("UPDATE log_numbers SET position = 1, seqs = :seqs"), {"seqs": seqs})
+    told = the_line(REBUILD, urls, tmp_path)
+    assert "fewer events in the log than its head says" in told
+    assert "docs/backup.md" in told
+
+
+@pytest.mark.parametrize("arguments", [REBUILD, ("restored",), *READING[:2]], ids=" ".join)
+def test_a_log_without_a_head(arguments: tuple[str, ...], urls: dict[str, str], engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM log_head"))
+    assert "table log_head or log_numbers is empty" in the_line(arguments, urls, tmp_path)
+
+
+def test_a_version_in_the_registry_that_is_no_avro(urls: dict[str, str], engine: Engine, tmp_path: Path) -> None:
+    store = RegistryStore(engine)
+    store.register("com.delivery.events.GpsPing", ANOTHER)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE schemas SET schema = 'syntax = \"proto3\";'"))
+    assert "docs/schemas.md" in the_line(("schemas", "check"), urls, tmp_path)
+
+
+def test_regression_what_a_command_silences_is_heard_again(
+    urls: dict[str, str], engine: Engine, evicting: None, tmp_path: Path
+) -> None:
+    """A rebuild lets only errors through; a later test of the same worker then found no warning in its log."""
+    log = logging.getLogger("ridelog")
+    before = log.level, logging.root.level, logging.root.handlers[:]
+    the_line(REBUILD, urls, tmp_path)
+    assert (log.level, logging.root.level, logging.root.handlers) == before

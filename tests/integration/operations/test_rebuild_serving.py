@@ -1,0 +1,78 @@
+"""Whom a rebuild takes for serving before it moves the readers: nobody may be switched to what stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Engine, event
+
+from infrastructure.errors import UserError
+from infrastructure.observability.stage_reports import StageProgress
+from infrastructure.operations.rebuild import ENDED_AFTER_S, wait_until_followed
+from infrastructure.postgres.engine import reader_engine
+from projections.digest.digest import fold_digest
+from projections.rebuild.generations import Generation
+from projections.speed import SPEED
+from tests.support.reports.dead_process import ended
+from tests.support.reports.reported_stages import insert_report
+
+FOLD = fold_digest(SPEED)
+NEW = Generation(SPEED.name, 2, SPEED.fold_version, FOLD, active=False, state="ready")
+ELSEWHERE = "another-host:1:2:3"
+BACKING_OFF_S = 9.0
+"""Age of the last report of a worker whose last attempt took 4 s and that waits 5 s for the next."""
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    engine = reader_engine(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+def reported(engine: Engine, age_s: float, instance: str = ELSEWHERE, stage: str = "speed@2", **detail: Any) -> None:
+    progress = StageProgress(state="running" if "shards" in detail else "ConsumerUnusable: away", detail=detail)
+    with engine.begin() as connection:
+        insert_report(connection, stage, instance, age_s, msgspec.json.encode(progress).decode())
+
+
+def test_regression_a_service_in_trouble_that_backs_off_still_serves(engine: Engine) -> None:
+    reported(engine, BACKING_OFF_S, generation=2, fold=FOLD)
+    looks = 0
+
+    def look(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal looks
+        if statement.startswith("SELECT") and "FROM stages" in statement:
+            looks += 1
+            if looks == 2:
+                reported(engine, 0, generation=2, fold=FOLD, shards=64)
+
+    event.listen(engine, "before_cursor_execute", look)
+    wait_until_followed(engine, NEW)
+    assert looks >= 2, "it was taken for nobody at the first look"
+
+
+def test_regression_a_service_in_trouble_with_other_code_is_not_passed_over(engine: Engine) -> None:
+    reported(engine, BACKING_OFF_S, generation=1, fold="of other code", stage="speed")
+    with pytest.raises(UserError, match="does not take up generation 2 of speed"):
+        wait_until_followed(engine, NEW)
+
+
+def test_what_a_worker_said_long_ago_does_not_show_that_it_follows(engine: Engine) -> None:
+    reported(engine, BACKING_OFF_S, generation=2, fold="", shards=64)
+    with pytest.raises(UserError):
+        wait_until_followed(engine, NEW)
+
+
+@pytest.mark.parametrize(("here", "age_s"), [(True, 0.0), (False, ENDED_AFTER_S)])
+def test_nobody_serves_who_has_ended_or_is_silent_for_long(engine: Engine, here: bool, age_s: float) -> None:
+    reported(engine, age_s, ended() if here else ELSEWHERE, generation=1, fold="of other code")
+    wait_until_followed(engine, NEW)
+
+
+def test_a_service_of_another_projection_is_not_waited_for(engine: Engine) -> None:
+    reported(engine, 0, stage="analytics", generation=1, fold="of other code")
+    wait_until_followed(engine, NEW)

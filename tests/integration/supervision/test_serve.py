@@ -1,0 +1,160 @@
+"""``serve`` as a whole: ready soon, stops whole, leaves nothing behind, brings back what dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg2
+import pytest
+import redis
+
+from infrastructure.embedded.data_dir import read_run_info
+from infrastructure.embedded.postgres_cluster import processes_in
+from infrastructure.embedded.service import Program, ServiceCommand, last_words
+from tests.support.reports.proofs import whole
+from tests.support.servers.serving import Serving, all_gone, serving
+from tests.support.waiting import eventually
+
+ALL = {"postgres", "redis", "kafka", "api", "tailer", "projections"}
+
+
+READY_S = 10.0 if whole() else 40.0
+"""Ten seconds is for a machine that nobody else uses, as in make prove; make test runs other tests beside this one."""
+
+
+@pytest.mark.proof
+def test_it_is_ready_within_seconds_on_a_new_data_directory(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    began = time.monotonic()
+    with serving(tmp_path / "new") as one:
+        took_s = time.monotonic() - began
+        record_property("ready after s", round(took_s, 1))
+        assert took_s < READY_S
+        assert set(one.running()) == ALL
+        info = read_run_info(one.data_dir)
+        assert info is not None
+        assert info.pid == one.process.pid
+        assert (one.data_dir / "run.json").stat().st_mode & 0o777 == 0o600
+        # As root PostgreSQL runs as another user, whose group alone may pass.
+        assert one.data_dir.stat().st_mode & 0o777 == (0o700 if os.geteuid() else 0o710)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stop_signal_stops_everything_and_succeeds(tmp_path: Path, number: signal.Signals) -> None:
+    with serving(tmp_path) as one:
+        entries = one.running()
+        one.process.send_signal(number)
+        assert one.process.wait(30) == 0
+        assert all_gone(entries)
+        assert processes_in(tmp_path / "postgres") == []
+        assert read_run_info(tmp_path) is None
+        assert not (tmp_path / "pids.json").exists()
+
+
+def test_after_kill_9_of_the_supervisor_nothing_is_left_and_the_next_start_works(tmp_path: Path) -> None:
+    with serving(tmp_path) as one:
+        entries = one.running()
+        one.process.kill()
+        one.process.wait(10)
+        eventually(lambda: all_gone(entries), what="every child is gone")
+        eventually(lambda: not processes_in(tmp_path / "postgres"), what="PostgreSQL's backends are gone")
+        assert read_run_info(tmp_path) is None
+    with serving(tmp_path) as again:
+        assert set(again.running()) == ALL
+
+
+def test_a_signal_while_it_starts_stops_what_has_started(tmp_path: Path) -> None:
+    one = Serving(tmp_path)
+    try:
+        eventually((tmp_path / "pids.json").exists, what="a first server runs")
+        one.process.terminate()
+        assert one.process.wait(30) == 0
+        assert processes_in(tmp_path / "postgres") == []
+    finally:
+        one.process.kill()
+        one.process.communicate()
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_what_is_killed_comes_back_at_the_same_address(tmp_path: Path, name: str) -> None:
+    with serving(tmp_path) as one:
+        victim = one.running()[name]
+        before = read_run_info(tmp_path)
+        assert before is not None
+        os.kill(victim.pid, signal.SIGKILL)
+        one.replacement(victim)
+        assert read_run_info(tmp_path) == before
+        if name == "kafka":
+            marks = tmp_path / "topics-made"
+            eventually(lambda: marks.read_text() == "xx", what="the broker that forgot its topics has them again")
+        if name == "redis":
+            with redis.Redis.from_url(before.redis_url) as client:
+                eventually(lambda: _pings(client), what="Valkey answers at the old address")
+        if name == "postgres":
+            eventually(lambda: _connects(before.postgres_url), what="PostgreSQL answers at the old address")
+
+
+def _pings(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.exceptions.ConnectionError:
+        return False
+
+
+def _connects(url: str) -> bool:
+    try:
+        psycopg2.connect(url).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
+def refusal(data_dir: Path, **settings: str) -> str:
+    """What a ``serve`` that must not start says."""
+    one = Serving(data_dir, **settings)
+    _, said = one.process.communicate(timeout=30)
+    assert one.process.returncode == 1
+    return said
+
+
+def test_a_second_serve_on_the_same_data_directory_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    with serving(tmp_path) as one:
+        said = refusal(tmp_path)
+        assert f"in use by pid {one.process.pid}" in said
+        assert "--data-dir" in said
+        assert not all_gone(one.running())
+
+
+def test_off_loopback_it_needs_tokens(tmp_path: Path) -> None:
+    said = refusal(tmp_path, host="0.0.0.0")
+    assert "RIDELOG_TOKENS" in said
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_a_taken_port_is_refused_before_any_server_starts(tmp_path: Path) -> None:
+    with serving(tmp_path / "one") as one:
+        info = read_run_info(one.data_dir)
+        assert info is not None
+        said = refusal(tmp_path / "two", port=info.http_url.rpartition(":")[2])
+        assert "choose another with --port" in said
+        assert not (tmp_path / "two" / "postgres").exists()
+
+
+def test_of_a_program_that_ended_only_its_own_words_are_quoted(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "unlucky.log").write_text("ERROR of yesterday\n")
+    command = ServiceCommand("unlucky", [sys.executable, "-c", "raise SystemExit('out of luck')"], dict(os.environ))
+    program = Program(command, tmp_path, tmp_path)
+    program.spawn()
+    try:
+        eventually(lambda: not program.is_alive(), what="it has ended")
+        assert last_words(program) == "out of luck"
+    finally:
+        program.stop()

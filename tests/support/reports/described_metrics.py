@@ -1,0 +1,73 @@
+"""Which metrics the rules and the dashboard name, and which ones there are."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from prometheus_client import Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+from infrastructure.observability import debezium_metrics as debezium
+from infrastructure.observability import metrics
+from tests.support.servers.serving import ROOT
+
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+GRAFANA = ROOT / "deploy" / "grafana"
+
+EXCEPTIONAL = {"ridelog_fence_distrusted_timestamp_seconds", "ridelog_rebuild_due"}
+"""Shown only once something has gone wrong: times of an event, and a gauge of a worker that may not run."""
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def dashboard() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((GRAFANA / "ridelog.json").read_text())
+    return found
+
+
+def panels() -> list[dict[str, Any]]:
+    """Of the dashboard, rows included."""
+    found: list[dict[str, Any]] = dashboard()["panels"]
+    return found
+
+
+def expressions() -> Iterator[str]:
+    """Of all rules and panels."""
+    yield from (rule["expr"] for rule in rules())
+    yield from (target["expr"] for panel in panels() for target in panel.get("targets", []))
+
+
+def named(text: str) -> set[str]:
+    """Names of samples in an expression or in words."""
+    return set(re.findall(r"\b(?:ridelog|debezium_metrics)_\w+", text))
+
+
+def named_in_deploy() -> set[str]:
+    return set().union(*map(named, expressions()))
+
+
+def declared() -> dict[str, set[str]]:
+    """Sample -> its labels."""
+    found: dict[str, set[str]] = {metrics.LOG.name: {metrics.LOG.label}}
+    for metric in (one for module in (metrics, debezium) for one in _metrics_of(module)):
+        labels = set(metric._labelnames)
+        if isinstance(metric, Histogram):
+            found |= {f"{metric._name}_{part}": labels for part in ("count", "sum")}
+            found[f"{metric._name}_bucket"] = labels | {"le"}
+        else:
+            found[f"{metric._name}_total" if metric._type == "counter" else metric._name] = labels
+    return found
+
+
+def _metrics_of(module: Any) -> Iterator[MetricWrapperBase]:
+    for value in vars(module).values():
+        for one in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(one, MetricWrapperBase):
+                yield one

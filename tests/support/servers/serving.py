@@ -1,0 +1,78 @@
+"""A supervisor in a process of its own, as a test sees it: its pids, its announcements, its end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from infrastructure.embedded.pid_file import RecordedProcess
+from infrastructure.embedded.process_identity import process_start_id
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Serving:
+    """One running ``serve`` with stand-in programs."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        self.data_dir = data_dir
+        env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
+        env |= {"RIDELOG_DATA_DIR": str(data_dir), "RIDELOG_PORT": "0"}
+        env |= {f"RIDELOG_{name.upper()}": value for name, value in settings.items()}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.servers.fake_serve"],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_ready(self) -> None:
+        """Wait until it says so; AssertionError with what it said instead."""
+        assert self.process.stdout is not None
+        if self.process.stdout.readline() != "ready\n":
+            raise AssertionError(self.process.communicate(timeout=30)[1])
+
+    def running(self) -> dict[str, RecordedProcess]:
+        """What it has recorded as its processes."""
+        entries = msgspec.json.decode((self.data_dir / "pids.json").read_bytes(), type=list[RecordedProcess])
+        return {entry.name: entry for entry in entries}
+
+    def replacement(self, of: RecordedProcess) -> RecordedProcess:
+        """The process that was started in place of ``of``."""
+
+        def found() -> RecordedProcess | None:
+            entry = self.running().get(of.name)
+            return None if entry == of else entry
+
+        entry = eventually(found, what=f"{of.name} is started again")
+        assert entry is not None
+        return entry
+
+
+@contextmanager
+def serving(data_dir: Path, **settings: str) -> Iterator[Serving]:
+    """A ``serve`` that is ready; ended at the end if the test has not done so."""
+    one = Serving(data_dir, **settings)
+    try:
+        one.wait_ready()
+        yield one
+    finally:
+        one.process.terminate()
+        try:
+            one.process.communicate(timeout=40)
+        finally:
+            one.process.kill()
+
+
+def all_gone(entries: dict[str, RecordedProcess]) -> bool:
+    """Whether none of these very processes runs any more."""
+    return all(process_start_id(entry.pid) != entry.mark for entry in entries.values())

@@ -1,0 +1,26 @@
+"""Start and stop the three embedded servers in this process's name, by ``-m``, and print who they run as."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import psutil
+
+from infrastructure.embedded.postgres import Postgres
+from infrastructure.embedded.tansu import Tansu
+from infrastructure.embedded.valkey import Valkey
+from tests.support.servers.servers import running
+
+
+def main(data_dir: Path) -> None:
+    """One line a server: its name and whether it runs as we do."""
+    for server in (Postgres(data_dir), Valkey(data_dir), Tansu(data_dir)):
+        with running(server):
+            same = psutil.Process(server.pid).uids().effective == os.geteuid() != 0
+            sys.stdout.write(f"{server.name} {'as we' if same else 'as another'}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,26 @@
+"""A copy of the checkout that a test may change, as a colleague with other code would."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.support.servers.serving import ROOT
+
+ROOMS = ("domain", "read_models", "projections", "infrastructure", "alembic", "tests")
+
+
+def copy_checkout(folder: Path) -> Path:
+    """``folder``, with everything that runs."""
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("app.py", "pyproject.toml", "alembic.ini"):
+        shutil.copy(ROOT / file, folder / file)
+    return folder
+
+
+def change(file: Path, old: str, new: str) -> None:
+    """Replace ``old`` in ``file``, which must be there."""
+    source = file.read_text()
+    assert old in source, f"{file} has no {old!r}"
+    file.write_text(source.replace(old, new))

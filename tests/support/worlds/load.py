@@ -1,0 +1,120 @@
+"""A client that keeps sending, whatever breaks, and remembers what was acknowledged."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+import uuid
+from typing import Any
+
+import httpx
+
+from tests.support.worlds.accounting import Identity
+from tests.support.worlds.ridelog import Ridelog
+
+
+class Load:
+    """Posts seeded pings of a few riders in batches; a batch is sent until it is acknowledged, one in ten once more.
+
+    Ends after ``pings``, or after those that ``finish`` asks for. ``pace_s``: a batch is due so often; late ones, as
+    after an outage, are sent at once.
+    """
+
+    def __init__(
+        self,
+        ridelog: Ridelog,
+        *,
+        seed: int,
+        pings: float = math.inf,
+        riders: int = 20,
+        batch: int = 25,
+        pace_s: float = 0.0,
+        began_s_ago: float = 10_000,
+    ) -> None:
+        """Event times are 200 ms apart from ``began_s_ago`` on: a long load must not reach the future."""
+        self._ridelog = ridelog
+        self._chance = random.Random(seed)
+        self._pings = pings
+        """Endless unless told: a load that ends by itself leaves the rest of the faults without one."""
+        self._batch = batch
+        self._pace_s = pace_s
+        mark = uuid.uuid4().hex[:6]
+        self._riders = [f"load-{mark}-{number}" for number in range(riders)]
+        self._start_ms = time.time_ns() // 1_000_000 - int(began_s_ago * 1_000)
+        self.acknowledged: set[Identity] = set()
+        self.retries = 0
+        self._reached = threading.Condition()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="load")
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._pings = 0
+        self._thread.join(timeout=180)
+        assert not self._thread.is_alive(), "the load did not come to an end"
+        if self._failure is not None:
+            raise self._failure
+
+    def wait_for(self, pings: int) -> None:
+        """Until so many pings are acknowledged."""
+        with self._reached:
+            assert self._reached.wait_for(lambda: len(self.acknowledged) >= pings or self._failure, timeout=120)
+
+    def finish(self, more: int) -> None:
+        """End once ``more`` pings than now are acknowledged."""
+        self._pings = len(self.acknowledged) + more
+
+    def _run(self) -> None:
+        pause, number, due = threading.Event(), 0, time.monotonic()
+        try:
+            with httpx.Client(timeout=10.0) as client:
+                while number < self._pings:
+                    pings = [self._ping(number + n) for n in range(self._batch)]
+                    self._send(client, pings)
+                    if self._chance.random() < 0.1:
+                        self._send(client, pings)
+                    number += self._batch
+                    due += self._pace_s
+                    pause.wait(max(0.0, due - time.monotonic()))
+        except BaseException as error:  # noqa: BLE001  (raised again where the test waits)
+            self._failure = error
+            with self._reached:
+                self._reached.notify_all()
+
+    def _ping(self, number: int) -> dict[str, Any]:
+        late_ms = self._chance.choice([0, 0, 0, 30_000])
+        return {
+            "rider_id": self._chance.choice(self._riders),
+            "latitude": 52.5 + self._chance.random() / 100,
+            "longitude": 13.4 + self._chance.random() / 100,
+            "event_timestamp_ms": self._start_ms + number * 200 - late_ms,
+            "accuracy_meters": 5,
+            "event_id": str(uuid.UUID(int=self._chance.getrandbits(128), version=4)),
+        }
+
+    def _send(self, client: httpx.Client, pings: list[dict[str, Any]]) -> None:
+        deadline = time.monotonic() + 120
+        pause = threading.Event()
+        while True:
+            try:
+                answer = client.post(f"{self._ridelog.info.http_url}/pings", json=pings)
+            except (httpx.HTTPError, AssertionError):
+                answer = None
+            if answer is not None and answer.status_code == 200:
+                break
+            # 503 while a server is away, no connection while the API is: anything else is a failure of its own.
+            assert answer is None or answer.status_code == 503, answer.text
+            assert time.monotonic() < deadline, "not acknowledged within two minutes"
+            self.retries += 1
+            pause.wait(0.1)
+        body = answer.json()
+        assert body["accepted"] + body["duplicates"] == len(pings), body
+        with self._reached:
+            self.acknowledged |= {(p["rider_id"], p["event_timestamp_ms"], p["event_id"]) for p in pings}
+            self._reached.notify_all()

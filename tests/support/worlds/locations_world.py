@@ -1,0 +1,123 @@
+"""Workers of the locations projection that come and go around a log, a sink and a topic in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from domain.features.keyed_event import KeyedEvent
+from domain.features.latest_location import LocationState, fold
+from projections.core.ports import LoggedEvent, Sink
+from projections.core.projection import Projection
+from projections.live.stream_follower import StreamFollower
+from projections.locations import LOCATIONS
+from read_models.locations.state import values
+from tests.support.ports_in_memory.projection_ports import Away, MemoryLog, MemorySink, ScriptedTopic
+from tests.support.ports_in_memory.published_topic import PARTITIONS, Published
+from tests.support.worlds.locations import compacted, highest
+from tests.support.worlds.speed_events import keyed, ping_data
+
+T_MS = 1_790_000_000_000
+HISTORY = [(f"rider-{number % 7}", number) for number in range(40)]
+"""(rider, second of the event)"""
+
+
+LEFT_OUT = frozenset({"rider-2", "rider-5"})
+
+
+def other_fold(state: LocationState, event: KeyedEvent) -> LocationState:
+    """Every place a degree to the north; of some riders none, as if their pings were not trusted."""
+    if event.key in LEFT_OUT:
+        return state._replace(version=event.version, position=event.position)
+    data = dict(event.data)
+    if event.event_type == "GpsPing":
+        data["latitude"] += 1.0
+    return fold(state, event._replace(data=data))
+
+
+OTHER = replace(LOCATIONS, fold=other_fold, fold_version=LOCATIONS.fold_version + 1)
+"""What another generation of the projection may fold."""
+
+
+class World:
+    """A log, a sink and a topic; workers are made, killed and made again around them."""
+
+    def __init__(self, history: Sequence[tuple[str, int]] = HISTORY) -> None:
+        self.log = MemoryLog()
+        self.sink = MemorySink()
+        self.published = Published()
+        self.ping(*history)
+
+    def ping(self, *history: tuple[str, int]) -> list[LoggedEvent]:
+        first = len(self.log.events)
+        return [
+            self.log.append(rider, "GpsPing", ping_data(rider, T_MS + second * 1000, number))
+            for number, (rider, second) in enumerate(history, start=first)
+        ]
+
+    def worker(self, **options: Any) -> Worker:
+        projection: Projection[Any] = options.get("projection", LOCATIONS)
+        return Worker(self, self.published.sink(options.pop("sink", self.sink), self.log, **options), projection)
+
+    def is_shown(self, projection: Projection[Any] = LOCATIONS) -> bool:
+        expected = folded(self.log.events, projection)
+        records = self.published.records()
+        return highest(records) == expected and highest(compacted(records)) == expected
+
+
+class Worker:
+    def __init__(self, world: World, sink: Sink, projection: Projection[Any] = LOCATIONS) -> None:
+        self.topic = ScriptedTopic(PARTITIONS)
+        self.runner: StreamFollower[Any] = StreamFollower(
+            projection, log_port=world.log, topic=self.topic, sink=sink, decode=json.loads, partitions=PARTITIONS
+        )
+
+    def reads(self, *events: LoggedEvent) -> None:
+        if events:
+            self.topic.deliver(events)
+        self.runner.step(0)
+
+
+def folded(events: Sequence[LoggedEvent], projection: Projection[Any] = LOCATIONS) -> dict[str, dict[str, Any]]:
+    """What the log says of every rider."""
+    states: dict[str, Any] = {}
+    for event in events:
+        states[event.key] = projection.fold(states.get(event.key, projection.initial), keyed(event))
+    told = {rider: values(rider, state) for rider, state in states.items()}
+    return {rider: dict(data) for rider, data in told.items() if data is not None}
+
+
+def at_call(number: int, act: Callable[[], None]) -> Callable[..., None]:
+    """A hook that acts once: at its call of that number, from 1; at 0 never."""
+    calls = 0
+
+    def hook(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            act()
+
+    return hook
+
+
+def dies_at(number: int) -> Callable[..., None]:
+    """The worker that calls this is dead, or believes that a server is away."""
+
+    def die() -> None:
+        raise Away("killed")
+
+    return at_call(number, die)
+
+
+def overtaken_by(successor: Worker, world: World, number: int = 1) -> Callable[..., None]:
+    """The worker that calls this stands still meanwhile: another one gets its shards, and goes on."""
+
+    def overtake() -> None:
+        news = world.ping(("rider-1", 70))
+        # The first reading may lose a race; the second opens the shards anew.
+        successor.reads(*news)
+        successor.reads(*news)
+
+    return at_call(number, overtake)

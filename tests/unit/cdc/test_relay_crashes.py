@@ -1,0 +1,78 @@
+"""Whatever dies and whenever: the topic holds every position, each first time in order."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.relay.relay_world import World
+
+ACTS = st.one_of(
+    st.tuples(st.just("write"), st.integers(1, 7)),
+    st.tuples(st.sampled_from(["step", "land"]), st.integers(1, 8)),
+    st.tuples(st.just("run"), st.integers(2, 12)),
+    st.tuples(st.sampled_from(["beat", "crash", "lose_slot"]), st.just(0)),
+    st.tuples(st.sampled_from(["wal", "polling"]), st.just(0)),
+)
+
+
+def act(world: World, what: str, number: int) -> None:
+    if what in ("wal", "polling"):
+        if world.relay is not None:
+            world.crash()
+        world.start(what)
+    elif what == "write":
+        world.write(number)
+    elif what == "land":
+        world.publisher.land(number)
+    elif what in ("step", "run"):
+        for _ in range(number):
+            if world.relay is not None:
+                world.relay.step(0)
+            if what == "run":
+                world.publisher.land(9)
+    else:
+        getattr(world, what)()
+    check(world)
+
+
+def check(world: World) -> None:
+    """No position lies before an earlier one of its partition; none lacks that the mark or the slot has passed."""
+    landed = {position for positions in world.topic.values() for position in positions}
+    assert landed >= set(range(1, (world.mark or 0) + 1))
+    assert landed >= world.confirmed()
+    for partition, positions in world.topic.items():
+        first_times = list(dict.fromkeys(positions))
+        due = [p for p in range(1, world.head + 1) if (p % 5) % 2 == partition]
+        assert first_times == due[: len(first_times)]
+
+
+def finish(world: World, kind: str) -> None:
+    act(world, kind, 0)
+    for _ in range(1_000):
+        act(world, "run", 1)
+        if world.mark == world.head:
+            return
+    raise AssertionError(f"stands at {world.mark} of {world.head}")
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 1 << 30), st.lists(ACTS, max_size=60), st.sampled_from(["wal", "polling"]))
+def test_invariant_2_the_topic_holds_every_position_in_order_whatever_dies(
+    seed: int, acts: list[tuple[str, int]], last: str
+) -> None:
+    world = World(seed)
+    for what, number in acts:
+        act(world, what, number)
+    finish(world, last)
+    assert {p for positions in world.topic.values() for p in positions} == set(range(1, world.head + 1))
+
+
+def test_a_slot_that_is_lost_when_nothing_is_recorded_any_more_leaves_no_gap() -> None:
+    world = World(1)
+    act(world, "wal", 0)
+    for number in (3, 4, 5):
+        act(world, "write", number)
+    act(world, "lose_slot", 0)
+    finish(world, "wal")
+    assert sorted(p for positions in world.topic.values() for p in positions) == list(range(1, 13))

@@ -1,0 +1,151 @@
+"""Invariant 8, for every projection of the catalogue: live = rebuilt = any batching, redelivery, split and crash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.features.keyed_event import KeyedEvent
+from domain.identifiers import SHARDS
+from projections.catalogue import PROJECTIONS
+from projections.core.ports import ShardWrite
+from projections.core.projection import Projection
+from projections.core.shard_processor import ProcessorLimits
+from projections.live.stream_follower import StreamFollower
+from projections.rebuild.catch_up import CatchUp
+from projections.rebuild.comparison import digest
+from read_models.rows import RowChange, merged
+from tests.support.ports_in_memory.projection_ports import Away, MemoryLog, MemorySink, ScriptedTopic
+from tests.support.worlds.rider_events import rider_histories
+
+History = list[tuple[str, str, dict[str, Any]]]
+every_projection = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda p: p.name)
+
+
+def a_log(history: History) -> MemoryLog:
+    log = MemoryLog()
+    for key, event_type, data in history:
+        log.append(key, event_type, data)
+    return log
+
+
+Rows = dict[tuple[int, str, tuple[Any, ...]], RowChange]
+
+
+def one_by_one(projection: Projection[Any], log: MemoryLog) -> tuple[dict[str, bytes], Rows]:
+    """States and rows by nothing but the fold, event after event."""
+    states: dict[str, Any] = {}
+    rows: list[tuple[int, RowChange]] = []
+    for e in log.events:
+        event = KeyedEvent(e.key, e.version, e.position, e.event_type, json.loads(e.payload))
+        # Through its bytes each time, as if every event met a worker that had just started.
+        before = states.get(e.key)
+        state = projection.initial if before is None else projection.decode(before)
+        state = projection.fold(state, event)
+        states[e.key] = projection.encode(state)
+        rows += [(e.shard, change) for change in projection.changes(e.key, state)]
+    whole = {
+        (shard, row.table, row.key): row
+        for shard in range(SHARDS)
+        for row in merged(change for s, change in rows if s == shard)
+    }
+    return states, whole
+
+
+def content(sink: MemorySink) -> list[str]:
+    return [digest(sink.snapshot(shard)) for shard in range(SHARDS)]
+
+
+def right(projection: Projection[Any], log: MemoryLog, sink: MemorySink) -> bool:
+    states, rows = one_by_one(projection, log)
+    return sink.all_states() == states and sink.all_rows() == rows
+
+
+@every_projection
+@settings(max_examples=60)
+@given(history=rider_histories, data=st.data())
+def test_invariant_8_live_is_the_fold_whatever_kafka_does(
+    projection: Projection[Any], history: History, data: st.DataObject
+) -> None:
+    log, topic, sink = MemoryLog(), ScriptedTopic(), MemorySink()
+    limits = ProcessorLimits(
+        fill_events=data.draw(st.integers(1, 20)), cached_states_per_shard=data.draw(st.integers(0, 2))
+    )
+    runner: StreamFollower[Any] = StreamFollower(
+        projection, log_port=log, topic=topic, sink=sink, decode=json.loads, partitions=8, limits=limits
+    )
+    runner.step(0)
+    for key, event_type, record in history:
+        log.append(key, event_type, record)
+    for _ in range(data.draw(st.integers(1, 4))):
+        topic.deliver(data.draw(st.lists(st.sampled_from(log.events), max_size=60)))
+    while topic.batches:
+        runner.step(0)
+    runner.idle_check()
+    runner.idle_check()
+    assert right(projection, log, sink)
+
+
+@every_projection
+@settings(max_examples=40)
+@given(history=rider_histories, cuts=st.lists(st.integers(0, 80), max_size=3))
+def test_invariant_8_a_rebuild_gives_the_same_bytes(
+    projection: Projection[Any], history: History, cuts: list[int]
+) -> None:
+    whole = a_log(history)
+    live, rebuilt = MemorySink(), MemorySink()
+    CatchUp(projection, whole, live, json.loads, range(SHARDS)).run()
+    # The same events in two halves of the shards, each broken off here and there and gone on with by another worker.
+    head = whole.head("Rider")
+    for half in (range(0, SHARDS, 2), range(1, SHARDS, 2)):
+        for cut in sorted(cuts):
+            targets = {shard: min(cut, head.seqs[shard]) for shard in half}
+            CatchUp(projection, whole, rebuilt, json.loads, half).run(targets)
+        CatchUp(projection, whole, rebuilt, json.loads, half, ProcessorLimits(cached_states_per_shard=1)).run()
+    assert right(projection, whole, live)
+    assert content(rebuilt) == content(live)
+
+
+@every_projection
+@settings(max_examples=40)
+@given(history=rider_histories, crashes=st.lists(st.booleans(), max_size=6))
+def test_invariant_8_workers_that_crash_and_change_places_give_the_same_bytes(
+    projection: Projection[Any], history: History, crashes: list[bool]
+) -> None:
+    log, sink = a_log(history), MemorySink()
+
+    def maybe_crash(writes: Sequence[ShardWrite]) -> None:
+        if crashes and crashes.pop():
+            sink.before_apply = lambda _: None
+            sink.apply(writes[:1])  # the first shard's write came through, the answer did not
+            sink.before_apply = maybe_crash
+            raise Away("killed")
+
+    sink.before_apply = maybe_crash
+    topics = [ScriptedTopic(), ScriptedTopic()]
+    topics[0].assigned, topics[1].assigned = dict.fromkeys(range(4), 1), dict.fromkeys(range(4, 8), 1)
+    turn = 0
+    while True:
+        workers: list[StreamFollower[Any]] = [
+            StreamFollower(projection, log_port=log, topic=t, sink=sink, decode=json.loads, partitions=8)
+            for t in topics
+        ]
+        try:
+            for worker, topic in zip(workers, topics, strict=True):
+                topic.deliver(log.events[turn % 2 :: 2])
+                while topic.batches:
+                    worker.step(0)
+        except Away:
+            # A rebalance: the partitions change hands in the middle.
+            turn += 1
+            topics[0].assigned, topics[1].assigned = topics[1].assigned, topics[0].assigned
+            for topic in topics:
+                topic.batches.clear()
+            continue
+        break
+    assert right(projection, log, sink)

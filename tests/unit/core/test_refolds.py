@@ -1,0 +1,357 @@
+"""A distrusted shard is refolded beside what is served: no reader misses a key, whatever dies on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.identifiers import shard_of
+from infrastructure.sinks.decorators import SnapshottingSink
+from projections.core import refolds
+from projections.core.ports import FenceConflict, LoggedEvent, PortUnavailable, ShardWrite, Sink
+from projections.core.shard_processor import ProcessorLimits
+from projections.live.stream_follower import StreamFollower
+from projections.replay.as_of import AsOf
+from projections.replay.key_replay import KeyReplay
+from projections.speed import SPEED
+from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
+from tests.support.ports_in_memory.projection_ports import Away, MemoryLog, MemorySink, ScriptedTopic
+from tests.support.worlds.locations_world import HISTORY as LOCATIONS
+from tests.support.worlds.locations_world import World as LocationsWorld
+from tests.support.worlds.speed_events import expected_states, histories, ping_data
+
+T_MS = 1_790_000_000_000
+HISTORY = [(f"rider-{number % 5}", number) for number in range(40)]
+SMALL = ProcessorLimits(fill_events=3)
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refold takes many steps, so that readers and workers come between them."""
+    monkeypatch.setattr(refolds, "MAX_EVENTS_A_STEP", 2)
+
+
+class World:
+    """Workers around a log that can be set back and a sink that can be spoiled."""
+
+    def __init__(self, history: Sequence[tuple[str, int]] = HISTORY) -> None:
+        self.log, self.sink = MemoryLog(), MemorySink()
+        self.record(history)
+        self.topic = ScriptedTopic()
+        self.runner = self.worker(self.topic)
+        self.settle(self.runner)
+
+    def worker(self, topic: ScriptedTopic | None = None, sink: Sink | None = None) -> StreamFollower[Any]:
+        return StreamFollower(
+            SPEED,
+            log_port=self.log,
+            topic=topic or ScriptedTopic(),
+            sink=sink or self.sink,
+            decode=json.loads,
+            partitions=8,
+            limits=SMALL,
+        )
+
+    def record(self, history: Sequence[tuple[str, int]], late_ms: int = 0) -> list[LoggedEvent]:
+        first = len(self.log.events)
+        return [
+            self.log.append(rider, "GpsPing", ping_data(rider, T_MS + second * 1000 + late_ms, first + number))
+            for number, (rider, second) in enumerate(history)
+        ]
+
+    def restore(self, position: int, then: Sequence[tuple[str, int]] = ()) -> list[LoggedEvent]:
+        older = self.log.restored_to(position)
+        self.log.events, self.log._seqs, self.log._versions = older.events, older._seqs, older._versions
+        return self.record(then, late_ms=7)
+
+    def spoil(self, rider: str) -> None:
+        """As if a forged record had been folded: another state, and another event at the fence."""
+        shard = shard_of(rider)
+        self.sink.states[shard][rider] = b"{}"
+        self.sink.held[shard] = self.sink.held[shard]._replace(event="forged")
+
+    def settle(self, runner: StreamFollower[Any]) -> None:
+        for _ in range(60):
+            runner.step(0)
+            runner.idle_check()
+
+    def is_right(self) -> bool:
+        return self.sink.all_states() == expected_states(self.log.events)
+
+    def leaves_nothing_beside(self) -> bool:
+        beside = self.sink.beside()
+        return not (beside.held or beside.all_states() or beside.all_parked())
+
+
+def test_regression_old_states_stay_readable_until_the_refold_is_whole() -> None:
+    world = World()
+    shard = shard_of("rider-1")
+    world.spoil("rider-1")
+    spoiled = dict(world.sink.states[shard])
+    steps = 0
+    world.runner.idle_check()
+    while world.sink.states[shard] == spoiled:
+        world.runner.step(0)
+        steps += 1
+        assert steps < 50
+    # Never something in between: the old states, then those of the log.
+    assert steps > 1
+    assert world.is_right()
+    assert world.leaves_nothing_beside()
+
+
+def test_the_other_shards_go_on_while_one_is_refolded() -> None:
+    world = World()
+    world.spoil("rider-1")
+    world.runner.idle_check()
+    other = next(rider for rider in ("rider-2", "rider-3", "rider-4") if shard_of(rider) != shard_of("rider-1"))
+    [news] = world.record([(other, 90)])
+    world.topic.deliver([news])
+    world.runner.step(0)
+    assert world.sink.held[news.shard].seq == news.seq
+    assert world.sink.held[shard_of("rider-1")].event == "forged"
+    world.settle(world.runner)
+    assert world.is_right()
+
+
+def test_what_comes_for_a_shard_during_its_refold_is_in_it_at_the_end() -> None:
+    world = World()
+    world.spoil("rider-1")
+    world.runner.idle_check()
+    world.topic.deliver(world.record([("rider-1", 90), ("rider-1", 91)]))
+    world.settle(world.runner)
+    assert world.is_right()
+
+
+def test_the_fence_of_a_shard_that_is_refolded_is_that_of_the_area_beside() -> None:
+    world = World()
+    shard, before = shard_of("rider-1"), world.runner.fences()
+    world.spoil("rider-1")
+    world.runner.idle_check()
+    during, beside = world.runner.fences(), world.sink.beside().held[shard]
+    assert 0 < beside.seq < before[shard].seq
+    assert during == before | {shard: beside}
+    world.settle(world.runner)
+    assert world.runner.fences() == before | {shard: world.sink.held[shard]}
+    assert world.sink.held[shard].seq == before[shard].seq
+
+
+def test_a_shard_that_is_trusted_again_leaves_no_refold_behind() -> None:
+    world = World()
+    shard, good = shard_of("rider-1"), world.sink.held[shard_of("rider-1")]
+    world.spoil("rider-1")
+    world.runner.idle_check()
+    assert world.sink.beside().held
+    world.sink.held[shard] = good
+    world.sink.states[shard]["rider-1"] = expected_states(world.log.events)["rider-1"]
+    world.settle(world.worker())
+    assert world.is_right()
+    assert world.leaves_nothing_beside()
+
+
+def test_a_refold_that_finds_less_than_the_head_says_keeps_serving_the_old_states() -> None:
+    world = World()
+    world.spoil("rider-1")
+    shard, spoiled = shard_of("rider-1"), dict(world.sink.states[shard_of("rider-1")])
+    # The first events of the log were detached.
+    first = next(event for event in world.log.events if event.shard == shard)
+    whole, world.log.events = world.log.events, [event for event in world.log.events if event != first]
+    world.settle(world.runner)
+    assert world.sink.states[shard] == spoiled
+    world.log.events = whole
+    world.settle(world.runner)
+    assert world.is_right()
+
+
+def test_a_zombie_that_still_writes_to_the_distrusted_shard_loses_nothing_and_wins_nothing() -> None:
+    world = World()
+    zombie_topic = ScriptedTopic()
+    zombie = world.worker(zombie_topic)
+    zombie.step(0)
+    news = world.restore(20, [("rider-1", 60 + number) for number in range(25)])
+    world.runner.idle_check()
+    zombie_topic.deliver(news[-3:])
+    zombie.step(0)
+    world.settle(world.runner)
+    assert world.is_right()
+
+
+def test_two_workers_that_meet_in_a_refold_do_it_together() -> None:
+    world = World()
+    world.restore(12, [("rider-2", 90)])
+    one, two = world.worker(), world.worker()
+    for _ in range(60):
+        for runner in (one, two):
+            runner.step(0)
+            runner.idle_check()
+    assert world.is_right()
+    assert world.leaves_nothing_beside()
+
+
+@given(histories, st.data())
+def test_invariant_4_a_crash_at_any_instant_of_a_refold_changes_nothing(
+    history: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    """Workers die before or after each step of each area, meet, and the log is restored again meanwhile."""
+    world = World(history)
+    states_ever = [expected_states(world.log.events)]
+    position = data.draw(st.integers(0, len(world.log.events)))
+    world.restore(position, data.draw(st.lists(st.tuples(st.sampled_from(["rider-1", "rider-2"]), st.integers(0, 99)))))
+    states_ever.append(expected_states(world.log.events))
+    deaths = data.draw(st.lists(st.sampled_from(["before", "after", ""]), max_size=12))
+    beside = world.sink.beside()
+
+    def dies(sink: MemorySink) -> Any:
+        def before_apply(writes: Sequence[ShardWrite]) -> None:
+            how = deaths.pop() if deaths else ""
+            if how == "after":
+                sink.before_apply = lambda _: None
+                sink.apply(writes)
+                sink.before_apply = before_apply
+            if how:
+                raise Away("killed")
+
+        return before_apply
+
+    def dies_promoting(shard: int) -> None:
+        if deaths and deaths.pop():
+            raise Away("killed")
+
+    world.sink.before_apply, beside.before_apply = dies(world.sink), dies(beside)
+    world.sink.before_promote = dies_promoting
+    restored_again = data.draw(st.booleans())
+    runners = [world.worker(), world.worker()]
+    for turn in range(80):
+        if turn == 3 and restored_again:
+            world.restore(data.draw(st.integers(0, len(world.log.events))), [("rider-1", 120)])
+            states_ever.append(expected_states(world.log.events))
+        at = data.draw(st.integers(0, 1)) if turn < 12 else turn % 2
+        try:
+            runners[at].step(0)
+            runners[at].idle_check()
+        except (PortUnavailable, FenceConflict):
+            runners[at] = world.worker()
+        if turn < 3:
+            # A key that every history has is never missing.
+            always = set.intersection(*(set(states) for states in states_ever))
+            assert always <= world.sink.all_states().keys()
+    deaths.clear()
+    world.settle(world.worker())
+    assert world.is_right()
+    assert world.leaves_nothing_beside()
+
+
+def test_regression_no_tombstone_storm_on_the_compacted_topic() -> None:
+    world = LocationsWorld()
+    worker = world.worker()
+    worker.reads()
+    shard = shard_of("rider-1")
+    # A forged record has been folded: one rider of the shard is elsewhere, at a position that the log gives another.
+    world.sink.held[shard] = world.sink.held[shard]._replace(event="forged")
+    before = world.published.records()
+    for _ in range(60):
+        worker.runner.idle_check()
+        worker.reads()
+    assert world.published.records() == before
+    assert world.is_shown()
+
+
+def test_after_a_restore_a_tombstone_and_its_record_follow_each_other() -> None:
+    world = LocationsWorld()
+    world.worker().reads()
+    world.log = world.log.restored_to(len(LOCATIONS) - 14)
+    worker = world.worker()
+    for _ in range(60):
+        worker.reads()
+        worker.runner.idle_check()
+    assert world.is_shown()
+    shown = [(key, bool(value)) for key, value in world.published.records()]
+    by_key = {key: [has for one, has in shown if one == key] for key, _ in shown}
+    assert all(seen == [True, False, True] for seen in by_key.values()), by_key
+
+
+KEY = "rider-1"
+
+
+def verified(log: MemoryArchive, every: int) -> MemoryCheckpoints:
+    kept = MemoryCheckpoints(log, every)
+    for key in {event.key for event in log.events}:
+        KeyReplay(SPEED, log, kept, json.loads, every=every).at(key, log.horizon(AsOf.at_position(len(log.events))))
+    assert all(one.verified for one in kept.kept.values())
+    return kept
+
+
+def an_archive(history: Sequence[tuple[str, int]]) -> MemoryArchive:
+    log = MemoryArchive(lambda: T_MS * 2)
+    for number, (rider, second) in enumerate(history):
+        log.append(rider, "GpsPing", ping_data(rider, T_MS + second * 1000, number), recorded_ms=T_MS + number)
+    return log
+
+
+@given(histories, st.integers(1, 9), st.data())
+def test_a_refold_begins_from_the_last_verified_checkpoint(
+    history: list[tuple[str, int]], every: int, data: st.DataObject
+) -> None:
+    log = an_archive(history)
+    kept = verified(log, every)
+    damaged = data.draw(st.booleans())
+    if kept.kept and damaged:
+        # One that cannot be read is passed over.
+        place: tuple[str, int] = data.draw(st.sampled_from(sorted(kept.kept)))
+        kept.kept[place] = kept.kept[place]._replace(state=b"\xff damaged")
+    inner = MemorySink()
+    decoded = 0
+
+    def decode(payload: bytes) -> Any:
+        nonlocal decoded
+        decoded += 1
+        return json.loads(payload)
+
+    def worker() -> StreamFollower[Any]:
+        sink = SnapshottingSink(inner, kept, SPEED)
+        return StreamFollower(
+            SPEED, log_port=log, topic=ScriptedTopic(), sink=sink, decode=decode, partitions=8, limits=SMALL
+        )
+
+    world = worker()
+    world.step(0)
+    decoded = 0
+    for shard, fence in inner.held.items():
+        inner.held[shard] = fence._replace(event="forged")
+    dies_at = data.draw(st.integers(1, 30))
+    for turn in range(80):
+        world.step(0)
+        world.idle_check()
+        if turn == dies_at:
+            world = worker()
+    assert inner.all_states() == expected_states(log.events)
+    assert not inner.beside().held
+    assert not inner.all_parked()
+    assert decoded <= len(log.events)
+
+
+def test_a_refold_from_a_checkpoint_folds_only_what_comes_after_it() -> None:
+    log = an_archive([(KEY, number) for number in range(25)])
+    inner, decoded = MemorySink(), [0]
+
+    def decode(payload: bytes) -> Any:
+        decoded[0] += 1
+        return json.loads(payload)
+
+    sink = SnapshottingSink(inner, verified(log, 10), SPEED)
+    runner: StreamFollower[Any] = StreamFollower(
+        SPEED, log_port=log, topic=ScriptedTopic(), sink=sink, decode=decode, partitions=8, limits=SMALL
+    )
+    runner.step(0)
+    inner.held[shard_of(KEY)] = inner.held[shard_of(KEY)]._replace(event="forged")
+    decoded[0] = 0
+    for _ in range(30):
+        runner.step(0)
+        runner.idle_check()
+    assert inner.all_states() == expected_states(log.events)
+    assert decoded[0] == 5

@@ -1,0 +1,63 @@
+"""No module asks whether a value is in a range: for all but plain integers that is a count, not a comparison."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+FOLDERS = ("alembic", "benchmarks", "domain", "infrastructure", "projections", "read_models", "tests")
+FILES = [ROOT / "app.py", *(file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.py")))]
+
+
+def _is_range(node: ast.expr | None) -> bool:
+    if isinstance(node, ast.Call):
+        node = node.func
+    return isinstance(node, ast.Name) and node.id == "range"
+
+
+def _names_of_ranges(tree: ast.AST) -> set[str]:
+    """Variables, attributes and parameters that are assigned a range or annotated as one."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign) and _is_range(node.value):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign) and (_is_range(node.value) or _is_range(node.annotation)):
+            targets = [node.target]
+        elif isinstance(node, ast.arg) and _is_range(node.annotation):
+            found.add(node.arg)
+        found |= {one.id for one in targets if isinstance(one, ast.Name)}
+        found |= {one.attr for one in targets if isinstance(one, ast.Attribute)}
+    return found
+
+
+def memberships(source: str, elsewhere: set[str]) -> Iterator[int]:
+    """Lines that look something up in a range; ``elsewhere``: constants of other modules that are ranges."""
+    tree = ast.parse(source)
+    names = _names_of_ranges(tree) | elsewhere
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Compare):
+            continue
+        for operator, right in zip(node.ops, node.comparators, strict=True):
+            if not isinstance(operator, (ast.In, ast.NotIn)):
+                continue
+            name = right.id if isinstance(right, ast.Name) else right.attr if isinstance(right, ast.Attribute) else ""
+            if _is_range(right) or name in names:
+                yield node.lineno
+
+
+def test_no_module_looks_a_value_up_in_a_range() -> None:
+    constants = {name for file in FILES for name in _names_of_ranges(ast.parse(file.read_text())) if name.isupper()}
+    found = [f"{file.relative_to(ROOT)}:{line}" for file in FILES for line in memberships(file.read_text(), constants)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source", ["x in range(5)", "R = range(5)\nx not in R", "def f(r: range): x in r", "class A:\n r: range\nx in a.r"]
+)
+def test_the_check_finds_what_it_looks_for(source: str) -> None:
+    assert list(memberships(source, set()))

@@ -1,0 +1,302 @@
+"""Invariant 8, of what was served: every answer is computed again from the events, and every fault is found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.features.keyed_event import KeyedEvent
+from domain.features.speed.window import SpeedState
+from projections.core.fold import Fold
+from projections.core.projection import Projection
+from projections.digest.digest import fold_digest, view_digest
+from projections.locations import LOCATIONS
+from projections.parity.audit import difference, wrong
+from projections.parity.checker import CheckedReads, ParityChecker
+from projections.parity.key_walk import WalkBudget
+from projections.parity.served_reads import LoggedRead, ServedRead, WrongSnapshot
+from projections.speed import SPEED
+from tests.support.ports_in_memory.parity_ports import LIMITS, KeptCheckpoints, KeyArchive, MemoryServedReads, served
+from tests.support.worlds.rider_events import START_MS, rider_histories
+from tests.support.worlds.same_digest import under_the_name_of
+from tests.support.worlds.speed_events import ping_data
+
+EVERY = 5
+
+
+def filled(history: Sequence[tuple[str, str, dict[str, Any]]]) -> KeyArchive:
+    archive = KeyArchive()
+    for key, event_type, data in history:
+        archive.append(key, event_type, data)
+    return archive
+
+
+def ride(pings: int, rider: str = "anna") -> KeyArchive:
+    return filled([(rider, "GpsPing", ping_data(rider, START_MS + n * 1_000, n)) for n in range(pings)])
+
+
+class Live:
+    """What serving does: folds in batches, answers after any event, leaves checkpoints. ``projection`` may be wrong."""
+
+    def __init__(self, archive: KeyArchive, projection: Projection[Any] = SPEED) -> None:
+        self.checkpoints = KeptCheckpoints()
+        self.reads: list[LoggedRead] = []
+        states: dict[str, Any] = {}
+        fold: Fold[Any] = Fold(projection, json.loads, lambda: 0, EVERY)
+        for number, event in enumerate(archive.events):
+            done = fold.run([event], states.get, (), archive.discarded(projection.name))
+            if event.key not in done.states:
+                continue
+            # Through its bytes, as the store gives it back.
+            states[event.key] = projection.decode(done.encoded[event.key])
+            self.checkpoints.keep(done.checkpoints, verified=False)
+            at_ms = START_MS + number * 997
+            self.reads.append(
+                served(projection, number, event, states[event.key], at_ms, allow_expired=number % 2 == 0)
+            )
+
+
+def check(
+    archive: KeyArchive,
+    live: Live,
+    reads: Sequence[LoggedRead] | None = None,
+    budget: WalkBudget | None = None,
+    found: Callable[[WrongSnapshot], None] | None = None,
+    batch: int = 3,
+) -> list[CheckedReads]:
+    def unexpected(wrong: WrongSnapshot) -> None:
+        raise AssertionError(wrong)
+
+    parity = ParityChecker(SPEED, archive, live.checkpoints, json.loads, found or unexpected, every=EVERY, batch=batch)
+    stored = MemoryServedReads(live.reads if reads is None else reads)
+    return list(parity.check(stored.scan(0), budget))
+
+
+def verdicts(found: Sequence[CheckedReads]) -> set[str]:
+    return {one.verdict for one in found}
+
+
+@given(history=rider_histories, data=st.data())
+def test_invariant_8_whatever_was_served_of_any_history_is_the_fold(
+    history: list[tuple[str, str, dict[str, Any]]], data: st.DataObject
+) -> None:
+    archive = filled(history)
+    archive.discards = data.draw(st.sets(st.integers(1, len(history)), max_size=3))
+    live = Live(archive)
+    chosen = data.draw(
+        st.lists(st.sampled_from(live.reads), unique_by=lambda one: one.id) if live.reads else st.just([])
+    )
+    first = check(archive, live, chosen, batch=data.draw(st.integers(1, 10)))
+    assert verdicts(first) <= {"equal"}
+    assert len(first) == len(chosen)
+    # Again, from the verified checkpoints that the first check has left.
+    again = check(archive, live, batch=data.draw(st.integers(1, 10)))
+    assert [one.verdict for one in again] == ["equal"] * len(live.reads)
+
+
+def one_more(state: SpeedState, event: KeyedEvent) -> SpeedState:
+    """A fold that is off by one unit of the last place kept, for one event in seven."""
+    new = SPEED.fold(state, event)
+    if event.version % 7:
+        return new
+    last = new.window[-1]
+    return new._replace(window=(*new.window[:-1], last._replace(t_ms=last.t_ms + 1)))
+
+
+def test_a_fold_that_was_off_by_one_unit_under_the_same_digest_is_found() -> None:
+    archive = ride(30)
+    mutated = replace(SPEED, fold=under_the_name_of(SPEED.fold, one_more))
+    assert fold_digest(mutated) == fold_digest(SPEED)
+    mended: list[WrongSnapshot] = []
+    live = Live(archive, mutated)
+    found = {one.logged.read.version: one for one in check(archive, live, found=mended.append)}
+    assert {found[version].verdict for version in range(1, 7)} == {"equal"}
+    # Among ten pings a millisecond shows in no rounded speed; as the newest one it does.
+    assert {found[version].verdict for version in (7, 14, 21, 28)} == {"different"}
+    # Its checkpoints are as wrong as its answers: had one been started from, both sides would have been equal.
+    assert [one.version for one in mended] == [10, 15, 20, 25, 30]
+    assert verdicts(check(archive, live)) == {"equal", "different"}
+
+
+def test_a_clock_that_is_read_inside_a_fold_is_found() -> None:
+    clock = count(1)
+
+    def late(state: SpeedState, event: KeyedEvent) -> SpeedState:
+        return SPEED.fold(state, event)._replace(too_late=next(clock))
+
+    def dated(state: SpeedState, event: KeyedEvent) -> SpeedState:
+        new = SPEED.fold(state, event)
+        return new._replace(window=tuple(p._replace(latitude=p.latitude + next(clock) / 1e9) for p in new.window))
+
+    archive = ride(12)
+    assert verdicts(
+        check(
+            archive, Live(archive, replace(SPEED, fold=under_the_name_of(SPEED.fold, dated))), found=lambda wrong: None
+        )
+    ) == {"different"}
+    # In a part of the state that no answer shows it is found by the checkpoints.
+    mended: list[WrongSnapshot] = []
+    shown = check(archive, Live(archive, replace(SPEED, fold=under_the_name_of(SPEED.fold, late))), found=mended.append)
+    assert (verdicts(shown), [one.version for one in mended]) == ({"equal"}, [5, 10])
+
+
+def test_a_wrong_live_checkpoint_is_found_and_mended_and_spoils_no_check() -> None:
+    archive = ride(20)
+    live = Live(archive)
+    kept = live.checkpoints.kept["anna", 10]
+    live.checkpoints.kept["anna", 10] = kept._replace(state=kept.state[:-1] + bytes([kept.state[-1] ^ 1]))
+    mended: list[WrongSnapshot] = []
+    assert verdicts(check(archive, live, found=mended.append)) == {"equal"}
+    assert [(one.version, one.position, one.generation) for one in mended] == [(10, 10, 1)]
+    assert "version 10" in wrong(mended[0])
+    assert live.checkpoints.kept["anna", 10] == kept._replace(verified=True)
+    assert verdicts(check(archive, live)) == {"equal"}
+
+
+def test_a_damaged_answer_is_told_field_by_field() -> None:
+    archive = ride(12)
+    live = Live(archive)
+    read = live.reads[9].read
+    body = json.loads(read.body) | {"latitude": 1.5}
+    damaged = live.reads[9]._replace(read=read._replace(body=json.dumps(body).encode()))
+    found = check(archive, live, [live.reads[8], damaged, live.reads[10]])
+    assert [one.verdict for one in found] == ["equal", "different", "equal"]
+    words = difference(found[1])
+    assert "latitude: served 1.5, recomputed 52.5" in words
+    assert "version 10, position 10, generation 1, read at 2026-" in words
+    assert "longitude" not in words
+
+
+def test_the_same_values_in_other_bytes_are_different() -> None:
+    archive = ride(3)
+    live = Live(archive)
+    read = live.reads[2].read
+    spaced = live.reads[2]._replace(read=read._replace(body=read.body.replace(b",", b", ")))
+    [found] = check(archive, live, [spaced])
+    assert found.verdict == "different"
+    assert "other bytes" in difference(found)
+
+
+def test_what_other_code_has_served_is_not_judged() -> None:
+    archive = ride(3)
+    live = Live(archive)
+    folded = [read._replace(fold_digest="another") for read in live.reads]
+    shown = [read._replace(view_digest="another") for read in live.reads]
+    assert verdicts(check(archive, live, folded)) == verdicts(check(archive, live, shown)) == {"other code"}
+
+
+def test_a_log_that_was_set_back_is_told_from_a_difference() -> None:
+    archive = ride(12)
+    live = Live(archive)
+    short = filled([(e.key, e.event_type, json.loads(e.payload)) for e in archive.events[:8]])
+    found = check(short, live, found=lambda wrong: None)
+    assert [one.verdict for one in found] == ["equal"] * 8 + ["log restored"] * 4
+    # It has grown again since, and otherwise: the event of that version lies elsewhere.
+    short.append("ben", "GpsPing", ping_data("ben", START_MS, 100))
+    for number in range(4):
+        short.append("anna", "GpsPing", ping_data("anna", START_MS + 60_000, 200 + number))
+    live.checkpoints = KeptCheckpoints()
+    assert [one.verdict for one in check(short, live)] == ["equal"] * 8 + ["log restored"] * 4
+
+
+def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differences_with_a_reason() -> None:
+    def failing(state: SpeedState, event: KeyedEvent) -> SpeedState:
+        if event.version == 3:
+            raise ArithmeticError("no")
+        return SPEED.fold(state, event)
+
+    archive = ride(4)
+    live = Live(archive)
+    broken: ParityChecker[SpeedState] = ParityChecker(
+        replace(SPEED, fold=under_the_name_of(SPEED.fold, failing)),
+        archive,
+        KeptCheckpoints(),
+        json.loads,
+        lambda wrong: None,
+    )
+    found = list(broken.check(live.reads))
+    assert [one.verdict for one in found] == ["equal", "equal", "different", "different"]
+    assert "the fold fails at version 3: ArithmeticError: no" in difference(found[3])
+
+    def unable(state: SpeedState) -> Any:
+        raise ValueError("cannot be shown")
+
+    assert SPEED.view is not None
+    blind = replace(SPEED, view=replace(SPEED.view, features=under_the_name_of(SPEED.view.features, unable)))
+    found = list(ParityChecker(blind, archive, KeptCheckpoints(), json.loads, lambda wrong: None).check(live.reads))
+    assert "ValueError: cannot be shown" in difference(found[0])
+
+
+def test_a_budget_leaves_a_long_key_at_a_checkpoint_and_folds_none_of_it_twice() -> None:
+    archive = filled(
+        [("anna", "GpsPing", ping_data("anna", START_MS + n * 1_000, n)) for n in range(200)]
+        + [("zoe", "GpsPing", ping_data("zoe", START_MS, n)) for n in range(3)]
+    )
+    live = Live(archive)
+    stored = MemoryServedReads([live.reads[198], live.reads[-1]])
+    rounds: list[list[str]] = []
+    while unchecked := stored.unchecked(10):
+        done = check(archive, live, unchecked, WalkBudget(50, per_key=30))
+        stored.record({"equal": [one.logged.id for one in done if one.verdict == "equal"]})
+        rounds.append([one.logged.read.key for one in done])
+    # The long key does not starve the short one behind it, and comes to its end itself.
+    assert rounds == [["zoe"], [], [], [], [], [], ["anna"]]
+    assert len(archive.read) == len(set(archive.read)) == 202
+
+
+def test_a_projection_without_a_view_has_nothing_to_compare() -> None:
+    with pytest.raises(ValueError, match="no view"):
+        ParityChecker(replace(LOCATIONS, view=None), KeyArchive(), KeptCheckpoints(), json.loads, lambda wrong: None)
+
+
+def missing(number: int, key: str, position: int) -> LoggedRead:
+    """The answer 404, of a shard that had folded all up to ``position``."""
+    read = ServedRead(key, 1, 0, position, START_MS, LIMITS, False, b"")
+    return LoggedRead(number, fold_digest(SPEED), view_digest(SPEED), None, read)
+
+
+def test_regression_an_answer_that_a_known_rider_is_unknown_is_different() -> None:
+    archive = ride(12)
+    live = Live(archive)
+    reads = [missing(100, "anna", 7), *live.reads, missing(101, "anna", 12)]
+    found = {one.logged.id: one for one in check(archive, live, reads)}
+    assert {number for number, one in found.items() if one.verdict == "different"} == {100, 101}
+    assert verdicts([one for number, one in found.items() if number < 100]) == {"equal"}
+    assert difference(found[100]).startswith("anna: answered as unknown, although the log has its version 7 by then")
+
+
+def test_an_answer_that_a_rider_is_unknown_is_right_where_nothing_of_him_is_folded() -> None:
+    archive = filled([("anna", "GpsPing", {}), ("anna", "GpsPing", ping_data("anna", START_MS, 1))])
+    live = Live(archive)
+    # The first event cannot be folded: the key is parked, and nothing of it is served.
+    assert [one.verdict for one in check(archive, live, [missing(1, "anna", 2)])] == ["equal"]
+    archive.discards = {1}
+    assert [one.verdict for one in check(archive, live, [missing(1, "anna", 1)])] == ["equal"]
+    assert [one.verdict for one in check(archive, live, [missing(1, "anna", 2)])] == ["different"]
+
+
+def test_a_rider_whom_a_restored_log_has_lost_was_unknown_to_it() -> None:
+    archive = ride(3)
+    assert [one.verdict for one in check(archive, Live(archive), [missing(1, "ben", 3)])] == ["log restored"]
+    other = missing(1, "anna", 3)._replace(fold_digest="another")
+    assert [one.verdict for one in check(archive, Live(archive), [other])] == ["other code"]
+
+
+def test_a_lost_long_key_is_audited_in_rounds_too() -> None:
+    archive = ride(100)
+    live = Live(archive)
+    stored = MemoryServedReads([missing(1, "anna", 98)])
+    rounds = 0
+    while unchecked := stored.unchecked(10):
+        done = check(archive, live, unchecked, WalkBudget(50, per_key=30))
+        stored.record({one.verdict: [one.logged.id] for one in done})
+        rounds += 1
+    assert rounds == 4
+    assert stored.reads[1].verdict == "different"

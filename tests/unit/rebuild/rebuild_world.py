@@ -1,0 +1,104 @@
+"""A log, its live generation and the tools of a rebuild, in memory; and folds that are not the live one."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from domain.features.keyed_event import KeyedEvent
+from domain.features.speed.window import SpeedState
+from domain.identifiers import SHARDS
+from projections.core.projection import Projection
+from projections.core.retry import RetryPolicy
+from projections.live.stream_follower import StreamFollower
+from projections.rebuild.catch_up import CatchUp
+from projections.rebuild.generations import Generation, active
+from projections.rebuild.rebuild import Rebuild, RebuildPorts
+from projections.speed import SPEED
+from tests.support.ports_in_memory.generations import MemoryGenerations
+from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic
+from tests.support.worlds.speed_events import ping_data
+
+
+def wrong_fold(state: SpeedState, event: KeyedEvent) -> SpeedState:
+    """A fold with a fault that only some keys show: it forgets to count a ping of every third rider."""
+    new = SPEED.fold(state, event)
+    return new._replace(pings=state.pings) if event.key.endswith(("0", "3", "6", "9")) else new
+
+
+WRONG = replace(SPEED, fold=wrong_fold)
+"""Other code under the same fold version: a refactoring that was none."""
+
+CHANGED = replace(WRONG, fold_version=SPEED.fold_version + 1)
+"""The same, admitted: a new fold version."""
+
+
+class World:
+    """A log with an active generation 1 of SPEED that a worker keeps up to date."""
+
+    def __init__(self, history: Sequence[tuple[str, int]]) -> None:
+        self.log = MemoryLog()
+        self.sinks: dict[int, MemorySink] = defaultdict(MemorySink)
+        self.generations = MemoryGenerations()
+        self.generations.first(SPEED)
+        self.append(history)
+        self.topic = ScriptedTopic()
+        self.worker: StreamFollower[Any] = StreamFollower(
+            SPEED, log_port=self.log, topic=self.topic, sink=self.sinks[1], decode=json.loads, partitions=8
+        )
+        self.worker.step(0)
+        self.said: list[str] = []
+        self.while_filling: Callable[[], None] = lambda: None
+
+    def append(self, history: Sequence[tuple[str, int]]) -> None:
+        for rider, second in history:
+            number = len(self.log.events)
+            self.log.append(rider, "GpsPing", ping_data(rider, second * 1000, number))
+
+    def live_load(self, history: Sequence[tuple[str, int]]) -> None:
+        """More pings, folded by the live worker."""
+        before = len(self.log.events)
+        self.append(history)
+        self.topic.deliver(self.log.events[before:])
+        self.worker.step(0)
+
+    def rebuild(self, projection: Projection[Any]) -> Rebuild:
+        patience = RetryPolicy(self.said.append, pause=lambda _: None)
+
+        def fill(generation: Generation, targets: Mapping[int, int]) -> None:
+            filler = CatchUp(projection, self.log, self.sinks[generation.number], json.loads, list(range(SHARDS)))
+
+            def attempt() -> None:
+                filler.open(targets)
+                while filler.step():
+                    pass
+                self.while_filling()
+
+            patience.call(attempt)
+
+        tools = RebuildPorts(
+            self.generations,
+            self.log,
+            lambda number: self.sinks[number],
+            json.loads,
+            fill,
+            lambda generation: None,
+            patience,
+            self.said.append,
+        )
+        return Rebuild(projection, tools)
+
+    @property
+    def serving(self) -> int:
+        found = active(self.generations.all("speed"))
+        assert found is not None
+        return found.number
+
+    def states(self) -> dict[str, bytes]:
+        return self.sinks[self.serving].all_states()
+
+
+HISTORY = [(f"rider-{number % 11}", number) for number in range(90)]

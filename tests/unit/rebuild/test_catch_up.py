@@ -1,0 +1,178 @@
+"""Filling a generation from the event store: to which seq, in which order, and what stops it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.identifiers import SHARDS, shard_of
+from projections.core.ports import LoggedEvent, LogHead, ShardWrite
+from projections.rebuild.catch_up import CHUNK_POSITIONS, CatchUp, LogHasHoles
+from projections.speed import SPEED
+from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink
+from tests.support.worlds.speed_events import expected_states, histories, ping_data
+
+HISTORY = [(f"rider-{number % 7}", number) for number in range(60)]
+ALL = list(range(SHARDS))
+MINE = sorted({shard_of(f"rider-{number}") for number in range(7)})
+
+
+def a_log(history: Sequence[tuple[str, int]] = HISTORY) -> MemoryLog:
+    log = MemoryLog()
+    append(log, history)
+    return log
+
+
+def append(log: MemoryLog, history: Sequence[tuple[str, int]]) -> None:
+    for rider, second in history:
+        log.append(rider, "GpsPing", ping_data(rider, second * 1000, len(log.events)))
+
+
+def a_filler(
+    log: MemoryLog, sink: MemorySink, shards: Sequence[int] = ALL, chunk_positions: int = CHUNK_POSITIONS
+) -> CatchUp[Any]:
+    return CatchUp(SPEED, log, sink, json.loads, shards, chunk_positions=chunk_positions)
+
+
+def upto(log: MemoryLog, targets: dict[int, int]) -> dict[str, bytes]:
+    return expected_states([event for event in log.events if event.seq <= targets.get(event.shard, 10**9)])
+
+
+def test_without_targets_every_shard_is_filled_to_the_head() -> None:
+    log, sink = a_log(), MemorySink()
+    filler = a_filler(log, sink)
+    filler.run()
+    assert sink.all_states() == expected_states(log.events)
+    assert filler.seqs() == dict(enumerate(log.head("Rider").seqs))
+    assert filler.counters.applied == len(HISTORY)
+
+
+@given(histories, st.data())
+def test_every_shard_is_filled_to_its_target_and_no_further(
+    history: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    log, sink = a_log(history), MemorySink()
+    targets = data.draw(st.dictionaries(st.sampled_from(MINE), st.integers(0, 80)))
+    filler = a_filler(log, sink)
+    filler.run(targets)
+    head = log.head("Rider").seqs
+    assert filler.seqs() == {shard: min(targets.get(shard, head[shard]), head[shard]) for shard in ALL}
+    assert sink.all_states() == upto(log, targets)
+
+
+def test_only_its_own_shards_are_filled() -> None:
+    log, sink = a_log(), MemorySink()
+    filler = a_filler(log, sink, MINE[:2])
+    filler.run({MINE[0]: 3, MINE[5]: 1})
+    assert filler.seqs() == {MINE[0]: 3, MINE[1]: log.head("Rider").seqs[MINE[1]]}
+    assert set(sink.held) == set(MINE[:2])
+
+
+def test_what_is_recorded_after_the_head_was_read_is_left() -> None:
+    log, sink = a_log(), MemorySink()
+    filler = a_filler(log, sink)
+    head = filler.open()
+    assert head == log.head("Rider")
+    append(log, HISTORY)
+    while filler.step():
+        pass
+    assert filler.seqs() == dict(enumerate(head.seqs))
+    assert sink.all_states() == expected_states(log.events[: len(HISTORY)])
+
+
+def test_a_chunk_is_a_range_of_positions() -> None:
+    log, sink = a_log(), MemorySink()
+    filler = a_filler(log, sink, chunk_positions=25)
+    filler.open()
+    applied = []
+    while filler.step():
+        applied.append(filler.counters.applied)
+    assert applied == [25, 50, 60]
+    assert not filler.step()
+
+
+class NotedLog(MemoryLog):
+    """Notes from where positions were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read_after: list[int] = []
+
+    def read_positions(self, stream: str, shards: Sequence[int], after: int, upto: int) -> list[LoggedEvent]:
+        self.read_after.append(after)
+        return super().read_positions(stream, shards, after, upto)
+
+
+def test_one_that_is_begun_again_starts_at_the_lowest_fence() -> None:
+    log, sink = NotedLog(), MemorySink()
+    append(log, HISTORY)
+    first = a_filler(log, sink, chunk_positions=10)
+    first.open()
+    first.step()
+    second = a_filler(log, sink, chunk_positions=10)
+    second.run()
+    # Seven riders in turn: of the one at position 4, the next ping is the first that the chunk up to 10 did not hold.
+    assert log.read_after[1] == 4
+    assert sink.all_states() == expected_states(log.events)
+    assert second.counters.applied == len(HISTORY) - 10
+
+
+def test_a_filler_that_is_opened_again_reads_everything_again() -> None:
+    log, sink = a_log(), MemorySink()
+    filler = a_filler(log, sink)
+    filler.run()
+    sink.drop()
+    append(log, HISTORY)
+    filler.run()
+    assert sink.all_states() == expected_states(log.events)
+
+
+def test_a_shard_that_was_lost_to_another_worker_goes_on_from_its_fence() -> None:
+    log, sink = a_log(), MemorySink()
+    filler, other = a_filler(log, sink), a_filler(log, sink)
+    filler.open({MINE[0]: 4, MINE[1]: 4})
+    other.run(dict.fromkeys(MINE[:2], 2))
+    steps = 0
+    while filler.step():
+        steps += 1
+    assert filler.counters.lost_races >= 2
+    assert {shard: filler.seqs()[shard] for shard in MINE[:2]} == {MINE[0]: 4, MINE[1]: 4}
+    assert sink.all_states() == upto(log, {MINE[0]: 4, MINE[1]: 4})
+
+
+def test_a_last_write_that_is_lost_is_not_the_end() -> None:
+    log, sink = a_log([("rider-1", 1)]), MemorySink()
+    other = a_filler(log, sink)
+    shard = shard_of("rider-1")
+    filler = a_filler(log, sink, [shard])
+    filler.open()
+
+    def quicker(writes: Sequence[ShardWrite]) -> None:
+        sink.before_apply = lambda _: None
+        other.run()
+
+    sink.before_apply = quicker
+    assert filler.step()
+    assert filler.seqs() == {}
+    assert not filler.step()
+    assert filler.seqs() == {shard: 1}
+
+
+class ShortLog(MemoryLog):
+    """Its last events are gone, and its head has given out their numbers."""
+
+    def head(self, stream: str) -> LogHead:
+        return super().head(stream)._replace(position=len(HISTORY))
+
+
+def test_a_log_that_lacks_what_its_head_has_given_out_is_an_error() -> None:
+    log = ShortLog()
+    append(log, HISTORY)
+    del log.events[-3:]
+    with pytest.raises(LogHasHoles, match="fewer events in the log than its head says"):
+        a_filler(log, MemorySink()).run()

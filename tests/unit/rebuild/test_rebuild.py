@@ -1,0 +1,229 @@
+"""Blue/green rebuild in memory: what may be switched to, what blocks, what a crash or a wipe in the middle changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.features.keyed_event import KeyedEvent
+from domain.features.speed.window import SpeedState
+from domain.identifiers import SHARDS
+from projections.core.ports import ShardWrite
+from projections.live.stream_follower import StreamFollower
+from projections.rebuild.catch_up import CatchUp
+from projections.rebuild.rebuild import DigestMismatch, NoGenerationToRollBackTo
+from projections.speed import SPEED
+from tests.support.ports_in_memory.projection_ports import Away
+from tests.support.worlds.speed_events import expected_states, histories
+from tests.unit.rebuild.rebuild_world import CHANGED, HISTORY, WRONG, World
+
+
+def test_a_rebuild_ends_equal_switched_and_right() -> None:
+    world = World(HISTORY)
+    outcome = world.rebuild(SPEED).run()
+    assert (outcome.verdict, world.serving) == ("switched", 2)
+    assert outcome.comparison is not None
+    assert (outcome.comparison.keys, outcome.comparison.differing) == (11, 0)
+    assert world.states() == expected_states(world.log.events)
+
+
+def test_events_that_come_during_the_rebuild_are_in_both_and_in_the_comparison() -> None:
+    world = World(HISTORY)
+    world.while_filling = lambda: world.live_load([("rider-3", 200), ("rider-99", 1)])
+    outcome = world.rebuild(SPEED).run()
+    assert outcome.verdict == "switched"
+    assert outcome.comparison is not None
+    assert sum(outcome.comparison.fences.values()) == len(HISTORY) + 2
+    assert world.states() == expected_states(world.log.events)
+
+
+def test_a_wrong_fold_of_the_same_version_is_caught_and_does_not_go_live() -> None:
+    world = World(HISTORY)
+    outcome = world.rebuild(WRONG).run()
+    assert (outcome.verdict, world.serving) == ("blocked", 1)
+    assert outcome.comparison is not None
+    assert outcome.comparison.differing == 5
+    words = [example.words for example in outcome.comparison.examples if example.name == "rider-3"]
+    assert words == ["pings: live 8, new 0"]
+    # Not by acceptance either: the same version must give the same result.
+    assert world.rebuild(WRONG).run(accept=outcome.comparison.digest).verdict == "blocked"
+    assert world.serving == 1
+
+
+def test_a_changed_fold_needs_the_acceptance_of_these_very_differences() -> None:
+    world = World(HISTORY)
+    shown = world.rebuild(CHANGED).run()
+    assert (shown.verdict, world.serving) == ("needs acceptance", 1)
+    assert shown.comparison is not None
+    with pytest.raises(DigestMismatch, match=shown.comparison.digest):
+        world.rebuild(CHANGED).run(accept="0123456789abcdef")
+    assert world.serving == 1
+    done = world.rebuild(CHANGED).run(accept=shown.comparison.digest)
+    assert (done.verdict, world.serving, done.new.number) == ("switched", 2, 2)
+
+
+def test_the_same_differences_have_the_same_digest() -> None:
+    def digest() -> str:
+        found = World(HISTORY).rebuild(CHANGED).run().comparison
+        assert found is not None
+        return found.digest
+
+    assert digest() == digest()
+
+
+def test_verify_only_switches_nothing_and_keeps_nothing() -> None:
+    world = World(HISTORY)
+    assert world.rebuild(SPEED).run(verify_only=True).verdict == "equal"
+    assert world.rebuild(WRONG).run(verify_only=True).verdict == "blocked" or world.serving == 1
+    assert [g.number for g in world.generations.all("speed")] == [1]
+    assert world.sinks[2].held == {}
+    assert world.sinks[3].held == {}
+
+
+def test_regression_a_ready_generation_that_was_compared_with_another_live_one_is_not_switched_to() -> None:
+    world = World(HISTORY)
+    assert world.rebuild(SPEED).run().verdict == "switched"
+    shown = world.rebuild(CHANGED).run()
+    # Accepted, but whoever serves has not the code: it stays ready. Then the old code goes back to generation 1.
+    ready = next(g for g in world.generations.all("speed") if g.number == shown.new.number)
+    world.generations.record(ready, "ready", shown.comparison.document() if shown.comparison else None)
+    assert world.rebuild(SPEED).roll_back().verdict == "switched"
+    again = world.rebuild(CHANGED).run()
+    assert (again.verdict, world.serving) == ("needs acceptance", 1)
+    assert again.new.number != shown.new.number
+
+
+def test_a_rollback_is_a_switch_back_and_forth() -> None:
+    world = World(HISTORY)
+    with pytest.raises(NoGenerationToRollBackTo, match="nothing to go back to"):
+        world.rebuild(SPEED).roll_back()
+    world.rebuild(SPEED).run()
+    world.live_load([("rider-3", 300)])
+    assert world.rebuild(SPEED).roll_back().verdict == "switched"
+    assert world.serving == 1
+    assert world.states() == expected_states(world.log.events)
+    world.rebuild(SPEED).roll_back()
+    assert world.serving == 2
+
+
+def test_a_rollback_to_a_generation_of_other_code_is_refused_in_words() -> None:
+    world = World(HISTORY)
+    shown = world.rebuild(CHANGED).run().comparison
+    assert shown is not None
+    world.rebuild(CHANGED).run(accept=shown.digest)
+    with pytest.raises(NoGenerationToRollBackTo, match="deploy that code"):
+        world.rebuild(CHANGED).roll_back()
+    # With its own code it can, and is first brought to where the other one stands.
+    world.append([("rider-1", 500)])
+    CatchUp(CHANGED, world.log, world.sinks[2], json.loads, list(range(SHARDS))).run()
+    world.rebuild(SPEED).roll_back()
+    assert world.serving == 1
+    assert world.states() == expected_states(world.log.events)
+
+
+def test_after_the_next_rebuild_only_two_generations_are_kept() -> None:
+    world = World(HISTORY)
+    for _ in range(3):
+        world.rebuild(SPEED).run()
+    assert [g.number for g in world.generations.all("speed")] == [3, 4]
+    assert world.sinks[1].held == world.sinks[2].held == {}
+
+
+def test_a_live_generation_that_is_damaged_is_not_switched_from_unseen() -> None:
+    world = World(HISTORY)
+    states = world.sinks[1].states[world.log.events[0].shard]
+    states["rider-0"] = states["rider-0"][:-1] + b"\xff"
+    outcome = world.rebuild(SPEED).run()
+    assert (outcome.verdict, world.serving) == ("blocked", 1)
+    assert outcome.comparison is not None
+    digest = outcome.comparison.digest
+    # Accepting differences is for another fold version; damage is another matter, and these very differences.
+    assert world.rebuild(SPEED).run(accept=digest).verdict == "blocked"
+    world.rebuild(SPEED).run()
+    with pytest.raises(DigestMismatch, match=digest):
+        world.rebuild(SPEED).run(live_is_damaged="0123456789abcdef")
+    assert world.rebuild(SPEED).run(live_is_damaged=digest).verdict == "switched"
+    assert world.states() == expected_states(world.log.events)
+
+
+def test_code_that_was_changed_under_the_same_version_does_not_pass_for_damage() -> None:
+    world = World(HISTORY)
+    found = world.rebuild(WRONG).run().comparison
+    assert found is not None
+    assert world.rebuild(WRONG).run(live_is_damaged=found.digest).verdict == "blocked"
+    assert world.serving == 1
+
+
+def test_a_parked_key_is_parked_in_both_and_listed() -> None:
+    def failing(state: SpeedState, event: KeyedEvent) -> SpeedState:
+        if event.position == 16:
+            raise ZeroDivisionError("a fault")
+        return SPEED.fold(state, event)
+
+    faulty = replace(SPEED, fold=failing)
+    world = World([])
+    world.worker = StreamFollower(
+        faulty, log_port=world.log, topic=world.topic, sink=world.sinks[1], decode=json.loads, partitions=8
+    )
+    world.worker.step(0)
+    world.live_load(HISTORY)
+    outcome = world.rebuild(faulty).run()
+    assert outcome.verdict == "switched"
+    assert [(one.key, one.mark.position) for one in outcome.parked] == [(world.log.events[15].key, 16)]
+
+
+def test_a_store_that_is_emptied_in_the_middle_is_filled_again() -> None:
+    world = World(HISTORY)
+    wiped: list[bool] = []
+
+    def wipe() -> None:
+        if not wiped:
+            wiped.append(True)
+            for number in (1, 2):
+                world.sinks[number].drop()
+            raise Away("restarted, empty")
+
+    world.while_filling = wipe
+    assert world.rebuild(SPEED).run().verdict == "switched"
+    assert world.states() == expected_states(world.log.events)
+    world.worker.idle_check()
+    assert world.sinks[1].all_states() == expected_states(world.log.events)
+
+
+class Killed(Exception):
+    """Plays a kill -9: nothing after it runs."""
+
+
+@settings(max_examples=30)
+@given(histories, st.lists(st.integers(0, 30), max_size=3), st.sets(st.integers(0, 30), max_size=5))
+def test_a_rebuild_that_is_killed_anywhere_and_begun_again_ends_right(
+    history: list[tuple[str, int]], kills: list[int], away: set[int]
+) -> None:
+    world = World(history)
+    writes_done = 0
+
+    def maybe_killed(writes: Sequence[ShardWrite]) -> None:
+        nonlocal writes_done
+        writes_done += 1
+        if kills and writes_done >= kills[-1]:
+            kills.pop()
+            raise Killed
+        if writes_done in away:
+            raise Away("for a moment")
+
+    for number in range(2, 8):
+        world.sinks[number].before_apply = maybe_killed
+    for _ in range(4):
+        try:
+            outcome = world.rebuild(SPEED).run()
+        except Killed:
+            world.live_load([("rider-1", writes_done)])
+            continue
+        break
+    assert (outcome.verdict, world.serving) == ("switched", 2)
+    assert world.states() == expected_states(world.log.events)

@@ -1,0 +1,242 @@
+"""Replay, case by case: where it starts, how far it goes, what it refuses and leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from domain.identifiers import SHARDS
+from infrastructure.sinks.decorators import SnapshottingSink
+from projections.core.ports import LoggedEvent
+from projections.core.shard_processor import ProcessorLimits
+from projections.core.snapshots import NoSnapshots, StateSnapshot
+from projections.rebuild.catch_up import CatchUp
+from projections.replay.as_of import AsOf, Unresolvable
+from projections.replay.diff import first_difference
+from projections.replay.explain import explain
+from projections.replay.key_replay import KeyReplay, TooLong, steps
+from projections.replay.shard_replay import replay_shard
+from projections.speed import SPEED
+from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
+from tests.support.ports_in_memory.projection_ports import Away, MemorySink
+from tests.support.worlds.replays import END_MS, LIMITS, decode, naive
+from tests.support.worlds.rider_events import START_MS
+from tests.support.worlds.speed_events import ping_data
+
+
+def a_stream(count: int, key: str = "anna") -> MemoryArchive:
+    log = MemoryArchive(lambda: END_MS)
+    for second in range(count):
+        data = ping_data(key, START_MS + second * 1_000, second)
+        log.append(key, "GpsPing", data, recorded_ms=START_MS + second * 1_000)
+    return log
+
+
+def states(log: MemoryArchive, upto: int) -> bytes | None:
+    return naive(SPEED, log.events[:upto]).state
+
+
+def test_a_replay_starts_at_the_checkpoint_before_and_folds_few_events() -> None:
+    log = a_stream(100)
+    kept = MemoryCheckpoints(log, 10)
+    replay = KeyReplay(SPEED, log, kept, decode, every=10)
+    first = replay.at("anna", log.horizon(AsOf.at_position(100)))
+    assert first is not None
+    assert (first.events, len(kept.kept)) == (100, 10)
+    for as_of in (AsOf.at_position(57), AsOf.known(START_MS + 56_000), AsOf.happened(START_MS + 56_999)):
+        again = replay.at("anna", log.horizon(as_of))
+        assert again is not None
+        assert again.state is not None
+        assert (again.events, SPEED.encode(again.state)) == (7, states(log, 57))
+
+
+@pytest.mark.parametrize("missing", [10, 50, 90])
+def test_a_checkpoint_that_is_missing_costs_one_reader_by_event_time_and_not_the_next(missing: int) -> None:
+    """Whoever dies between serving and keeping leaves one out: all that follows had to be folded again, every time."""
+    log = a_stream(100)
+    kept = MemoryCheckpoints(log, 10)
+    replay = KeyReplay(SPEED, log, kept, decode, every=10)
+    replay.at("anna", log.horizon(AsOf.at_position(100)))
+    was = kept.kept.pop(("anna", missing))
+    horizon = log.horizon(AsOf.happened(START_MS + 96_000))
+    first, again = replay.at("anna", horizon), replay.at("anna", horizon)
+    assert first is not None
+    assert again is not None
+    assert (first.events, again.events) == (97 - missing + 10, 7)
+    assert first.state == again.state
+    assert kept.kept["anna", missing] == was
+
+
+def test_a_reader_by_event_time_keeps_no_state_from_which_a_later_event_is_missing() -> None:
+    log = MemoryArchive(lambda: END_MS)
+    # The fifth of each ten happened an hour after the others.
+    for second in range(40):
+        ms = START_MS + second * 1_000 + (3_600_000 if second % 10 == 4 and second >= 10 else 0)
+        log.append("anna", "GpsPing", ping_data("anna", ms, second), recorded_ms=START_MS + second * 1_000)
+    kept = MemoryCheckpoints(log, 10)
+    KeyReplay(SPEED, log, kept, decode, every=10).at("anna", log.horizon(AsOf.happened(START_MS + 60_000)))
+    assert {place: one.state for place, one in kept.kept.items()} == {("anna", 10): states(log, 10)}
+
+
+@pytest.mark.parametrize("as_of", [AsOf.at_position(95), AsOf.happened(START_MS + 94_000)], ids=lambda a: a.axis)
+def test_too_many_events_are_refused_and_leave_what_was_done_to_the_next_who_asks(as_of: AsOf) -> None:
+    log = a_stream(100)
+    kept = MemoryCheckpoints(log, 10)
+    replay = KeyReplay(SPEED, log, kept, decode, most=40, every=10)
+    horizon = log.horizon(as_of)
+    for _ in range(2):
+        with pytest.raises(TooLong, match="40"):
+            replay.at("anna", horizon)
+    third = replay.at("anna", horizon)
+    assert third is not None
+    assert third.state is not None
+    assert SPEED.encode(third.state) == states(log, 95)
+    with pytest.raises(TooLong):
+        KeyReplay(SPEED, log, NoSnapshots(), decode, most=40, every=10).at(
+            "anna", log.horizon(AsOf.happened(START_MS + 90_000))
+        )
+
+
+class CountingArchive(MemoryArchive):
+    """Counts the ranges that are read."""
+
+    reads = 0
+
+    def key_range(
+        self, stream: str, key: str, after_version: int, upto_version: int, sent_by_ms: int | None
+    ) -> list[LoggedEvent]:
+        self.reads += 1
+        return super().key_range(stream, key, after_version, upto_version, sent_by_ms)
+
+
+@pytest.mark.parametrize("as_of", [AsOf.at_position(1_000), AsOf.happened(END_MS)], ids=lambda a: a.axis)
+def test_what_follows_a_parked_event_is_not_read(as_of: AsOf) -> None:
+    log = CountingArchive(lambda: END_MS)
+    for second in range(1_000):
+        log.append("anna", "GpsPing", ping_data("anna", START_MS + second, second), recorded_ms=START_MS)
+    log.damage(3)
+    found = KeyReplay(SPEED, log, NoSnapshots(), decode, every=10).at("anna", log.horizon(as_of))
+    assert found is not None
+    assert found.parked is not None
+    assert found.parked.position == 3
+    # On the axis event once more: what cannot be decoded has its time as sent, which only the archive knows.
+    assert log.reads <= 3
+
+
+@pytest.mark.parametrize("as_of", [AsOf.at_position(30), AsOf.happened(END_MS)], ids=lambda a: a.axis)
+@pytest.mark.parametrize("gone", [1, 4, 10, 15, 29])
+def test_a_stream_without_its_beginning_is_folded_from_a_checkpoint_or_not_at_all(as_of: AsOf, gone: int) -> None:
+    """The rest alone would give a state that the key never had."""
+    log = a_stream(30)
+    kept = MemoryCheckpoints(log, 10)
+    KeyReplay(SPEED, log, kept, decode, every=10).at("anna", log.horizon(AsOf.at_position(19)))
+    log.detach(gone)
+    horizon = log.horizon(as_of)
+    with pytest.raises(Unresolvable) as caught:
+        KeyReplay(SPEED, log, NoSnapshots(), decode, every=10).at("anna", horizon)
+    assert caught.value.code == "log_begins_later"
+    with pytest.raises(Unresolvable):
+        replay_shard(SPEED, log, decode, log.events[0].shard, horizon)
+    replay = KeyReplay(SPEED, log, kept, decode, every=10)
+    if gone > 10:
+        with pytest.raises(Unresolvable):
+            replay.at("anna", horizon)
+        return
+    found = replay.at("anna", horizon)
+    assert found is not None
+    assert found.state is not None
+    assert SPEED.encode(found.state) == states(log, 30)
+    assert replay.at("nobody", horizon) is None
+
+
+@pytest.mark.parametrize("gone", [1, 4, 15])
+def test_what_follows_a_key_event_by_event_begins_where_its_events_do_or_not_at_all(gone: int) -> None:
+    """A checkpoint behind what was detached gives the values at the end, but none on the way there."""
+    log = a_stream(30)
+    kept = MemoryCheckpoints(log)
+    kept.keep([StateSnapshot("anna", 20, 20, states(log, 20) or b"", log.events[19].payload)], verified=True)
+    log.detach(gone)
+    early, late = (log.horizon(AsOf.at_position(position)) for position in (22, 30))
+    of = (SPEED, log, kept, decode, "anna")
+    assert [step.version for step in steps(*of, late, 9, LIMITS)] == list(range(22, 31))
+    assert first_difference(*of, early, late) == (23, 23, "right")
+    with pytest.raises(Unresolvable, match="detached"):
+        list(steps(*of, late, 30, LIMITS))
+    with pytest.raises(Unresolvable, match="detached"):
+        explain(*of, late)
+    with pytest.raises(Unresolvable, match="detached"):
+        first_difference(*of, late, log.horizon(AsOf.happened(START_MS + 25_000)))
+
+
+def test_what_was_discarded_did_not_come_too_late() -> None:
+    log, frame = a_stream(30), b"\0\0\0\0\2"
+    log.events[:] = [event._replace(payload=frame + event.payload) for event in log.events]
+    log.discards.add(7)
+
+    def framed(payload: bytes) -> Any:
+        return decode(payload.removeprefix(frame))
+
+    found = explain(SPEED, log, NoSnapshots(), framed, "anna", log.horizon(AsOf.at_position(30)))
+    assert found is not None
+    assert ([entry["version"] for entry in found.window], found.too_late) == (list(range(21, 31)), [])
+
+
+def test_a_key_that_is_parked_on_both_sides_differs_in_nothing_that_came_later() -> None:
+    log = a_stream(30)
+    log.damage(5)
+    early, late = (log.horizon(AsOf.at_position(position)) for position in (20, 30))
+    assert first_difference(SPEED, log, NoSnapshots(), decode, "anna", early, late) is None
+
+
+class ReadOnly(MemoryCheckpoints):
+    """As on a standby."""
+
+    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
+        raise Away("read-only")
+
+
+def test_an_answer_does_not_hang_on_what_is_left_for_the_next() -> None:
+    log = a_stream(30)
+    found = KeyReplay(SPEED, log, ReadOnly(log, 10), decode, every=10).at("anna", log.horizon(AsOf.at_position(30)))
+    assert found is not None
+    assert found.state is not None
+    assert SPEED.encode(found.state) == states(log, 30)
+
+
+def test_serving_does_not_hang_on_checkpoints() -> None:
+    log, inner = a_stream(30), MemorySink()
+    sink = SnapshottingSink(inner, ReadOnly(log, 10), SPEED)
+    CatchUp(SPEED, log, sink, decode, range(SHARDS), ProcessorLimits(checkpoint_every=10)).run()
+    assert inner.all_states() == {"anna": states(log, 30)}
+
+
+def test_only_what_won_its_compare_and_set_leaves_checkpoints() -> None:
+    log = a_stream(30)
+    kept = MemoryCheckpoints(log, 10)
+    inner = MemorySink()
+    sink = SnapshottingSink(inner, kept, SPEED)
+
+    def lose(writes: Sequence[Any]) -> None:
+        inner.before_apply = lambda _: None
+        CatchUp(SPEED, log, inner, decode, range(SHARDS)).run()
+
+    inner.before_apply = lose
+    CatchUp(SPEED, log, sink, decode, range(SHARDS), ProcessorLimits(checkpoint_every=10)).run()
+    assert kept.kept == {}
+    assert inner.all_states() == {"anna": states(log, 30)}
+
+
+@pytest.mark.parametrize("start", [True, False], ids=["verified", "not verified"])
+@pytest.mark.parametrize("as_of", [AsOf.at_position(57), AsOf.happened(START_MS + 56_999)], ids=["known", "happened"])
+def test_a_checkpoint_is_verified_only_if_the_one_it_was_folded_from_is(start: bool, as_of: AsOf) -> None:
+    """Else an error of live folding would be compared with itself, and found equal, from the next checkpoint on."""
+    log = a_stream(60)
+    kept = MemoryCheckpoints(log, 10)
+    replay = KeyReplay(SPEED, log, kept, decode, every=10)
+    replay.at("anna", log.horizon(AsOf.at_position(20)))
+    for place, one in kept.kept.items():
+        kept.kept[place] = one._replace(verified=start)
+    replay.at("anna", log.horizon(as_of))
+    assert {one.version: one.verified for one in kept.kept.values()} == dict.fromkeys((10, 20, 30, 40, 50), start)
