@@ -1,4 +1,7 @@
-"""The composition root: hands over to the command line, which reads the settings and wires; decides nothing."""
+"""Entry point of every command and process: checks the Python and hands over to the command line.
+
+``infrastructure.cli`` reads the options and settings; ``infrastructure.backends`` builds the connections and adapters.
+"""
 
 import sys
 

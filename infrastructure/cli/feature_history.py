@@ -67,9 +67,9 @@ def feature_history(
     """
     import msgspec
 
+    from infrastructure.backends import EVENT_STORE_SETTINGS
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import servers_for
-    from infrastructure.replay.store import NEEDS
     from infrastructure.settings.settings import Settings
     from infrastructure.training_sets.manifest import manifest_path, read_manifest, what_differs
 
@@ -81,7 +81,7 @@ def feature_history(
     if manifest is not None and manifest.resolve() == manifest_path(out).resolve():
         # The rows to compare with would be gone before they are compared.
         raise typer.BadParameter(f"--out {out} is the file of that manifest: name another")
-    with expected_as_user_error(), servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings:
+    with expected_as_user_error(), servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings:
         if wanted is not None:
             request, horizon = _again(settings, wanted)
         else:

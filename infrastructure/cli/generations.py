@@ -26,7 +26,7 @@ def generations(
     """
     import msgspec
 
-    from infrastructure.backends import NEEDS, open_world, projection_named
+    from infrastructure.backends import FOLD_SETTINGS, open_backends, projection_named
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import servers_for
     from infrastructure.settings.settings import Settings
@@ -35,10 +35,10 @@ def generations(
     wanted = list(PROJECTIONS.values()) if projection is None else [projection_named(projection)]
     with (
         expected_as_user_error(),
-        servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
-        open_world(settings) as world,
+        servers_for(Settings.load({"data_dir": data_dir}), FOLD_SETTINGS) as settings,
+        open_backends(settings, FOLD_SETTINGS) as backends,
     ):
-        found = [(each, one) for each in wanted for one in world.generations.all(each.name)]
+        found = [(each, one) for each in wanted for one in backends.generations.all(each.name)]
     if as_json:
         echo(msgspec.json.encode([one._asdict() | {"ours": one.is_of(each)} for each, one in found]))
         return

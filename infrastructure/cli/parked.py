@@ -15,7 +15,7 @@ from infrastructure.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from infrastructure.backends import World
+    from infrastructure.backends import Backends
     from projections.core.parked_keys import RetryOutcome
 
 commands = typer.Typer(
@@ -42,8 +42,8 @@ def list_(
     from projections.catalogue import PROJECTIONS
 
     wanted = list(PROJECTIONS.values()) if projection is None else [projection_named(projection)]
-    with _world(data_dir) as world:
-        found = [one for each in wanted for one in parked_keys(world, each)]
+    with _world(data_dir) as backends:
+        found = [one for each in wanted for one in parked_keys(backends, each)]
     if as_json:
         _print_json([{**one._asdict(), "mark": one.mark._asdict()} for one in found])
         return
@@ -65,13 +65,13 @@ def show(
     from infrastructure.operations.parked_keys import parked_keys, waiting_events
 
     chosen = projection_named(projection)
-    with _world(data_dir) as world:
-        found = [one for one in parked_keys(world, chosen) if one.key == key]
+    with _world(data_dir) as backends:
+        found = [one for one in parked_keys(backends, chosen) if one.key == key]
         if not found:
             raise UserError(f"{key!r} is not parked in {projection}: see `parked list`")
         shown = []
         for one in found:
-            events = waiting_events(world, chosen, one)
+            events = waiting_events(backends, chosen, one)
             shown.append(
                 {
                     "projection": one.projection,
@@ -80,7 +80,7 @@ def show(
                     **one.mark._asdict(),
                     "waiting_events": len(events),
                     "payload": events[0].payload.hex() if events else None,
-                    "record": _readable(world, events[0].payload) if events else None,
+                    "record": _readable(backends, events[0].payload) if events else None,
                 }
             )
     if as_json:
@@ -110,9 +110,9 @@ def retry(
     if (key is None) != every:
         raise typer.BadParameter("name one key, or --all")
     chosen = projection_named(projection)
-    with _world(data_dir) as world:
-        keys = [key] if key is not None else retriable(world, chosen)
-        done = {one: retry_key(world, chosen, one) for one in keys}
+    with _world(data_dir) as backends:
+        keys = [key] if key is not None else retriable(backends, chosen)
+        done = {one: retry_key(backends, chosen, one) for one in keys}
     _tell(done, as_json)
 
 
@@ -136,8 +136,8 @@ def discard(
     if not why.strip():
         raise typer.BadParameter("--why must say something")
     chosen, decides = projection_named(projection), who or login_name()
-    with _world(data_dir) as world:
-        done = discard_event(world, chosen, key, decides, why)
+    with _world(data_dir) as backends:
+        done = discard_event(backends, chosen, key, decides, why)
     _tell({key: done}, as_json)
 
 
@@ -178,25 +178,25 @@ def _tell(done: dict[str, dict[int, RetryOutcome]], as_json: bool) -> None:
 
 
 @contextmanager
-def _world(data_dir: Path | None) -> Iterator[World]:
-    from infrastructure.backends import NEEDS, open_world
+def _world(data_dir: Path | None) -> Iterator[Backends]:
+    from infrastructure.backends import FOLD_SETTINGS, open_backends
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import servers_for
     from infrastructure.settings.settings import Settings
 
     with (
         expected_as_user_error(),
-        servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
-        open_world(settings) as world,
+        servers_for(Settings.load({"data_dir": data_dir}), FOLD_SETTINGS) as settings,
+        open_backends(settings, FOLD_SETTINGS) as backends,
     ):
-        yield world
+        yield backends
 
 
-def _readable(world: World, payload: bytes) -> Any:
+def _readable(backends: Backends, payload: bytes) -> Any:
     from domain.events.contracts import UndecodableError
 
     try:
-        return dict(world.decode(payload))
+        return dict(backends.decode(payload))
     except UndecodableError as error:
         return str(error)
 

@@ -24,7 +24,7 @@ def process(
 ) -> None:
     """Run one program in this process. Its settings are in the environment, the servers run already."""
     from infrastructure.observability.logging import configure
-    from infrastructure.observability.metrics import share_metrics
+    from infrastructure.observability.metrics_directory import share_metrics
     from infrastructure.settings.settings import Settings
     from infrastructure.supervision.readiness import MONITOR
 

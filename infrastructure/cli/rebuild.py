@@ -140,10 +140,9 @@ def _with_rebuild(
 ) -> None:
     import msgspec
 
-    from infrastructure.backends import NEEDS, projection_named
+    from infrastructure.backends import FOLD_SETTINGS, projection_named
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.cli.progress import Reporter
-    from infrastructure.cli.rebuild import document, lines
     from infrastructure.embedded.stack import servers_for
     from infrastructure.operations.rebuild import rebuilding
     from infrastructure.settings.settings import Settings
@@ -157,7 +156,7 @@ def _with_rebuild(
     try:
         with (
             expected_as_user_error(),
-            servers_for(settings, NEEDS) as served,
+            servers_for(settings, FOLD_SETTINGS) as served,
             Reporter(f"rebuild {name}", "events", 1.0) as shown,
         ):
 

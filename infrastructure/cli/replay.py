@@ -13,7 +13,7 @@ from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, Worke
 from infrastructure.cli.output import echo
 
 if TYPE_CHECKING:
-    from infrastructure.replay.store import Store
+    from infrastructure.backends import Backends
     from infrastructure.settings.settings import Settings
     from projections.replay.as_of import AsOf
 
@@ -90,8 +90,8 @@ def replay(
     _refuse_nonsense(key, explain, steps, diff, plot, out)
     chosen = projection_named(projection)
     as_of = _as_of(at, axis, position)
-    with _store(data_dir) as (settings, store):
-        asked = ReplayQuery(settings, store, chosen, as_of, allow_expired, workers, progress)
+    with _opened(data_dir) as (settings, backends):
+        asked = ReplayQuery(settings, backends, chosen, as_of, allow_expired, workers, progress)
         if explain:
             show.explained(asked.explain(_needed(key)), as_json)
         elif steps is not None:
@@ -140,15 +140,15 @@ def _as_of(at: str | None, axis: str, position: int | None) -> AsOf:
 
 
 @contextmanager
-def _store(data_dir: Path | None) -> Iterator[tuple[Settings, Store]]:
+def _opened(data_dir: Path | None) -> Iterator[tuple[Settings, Backends]]:
+    from infrastructure.backends import EVENT_STORE_SETTINGS, open_backends
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import servers_for
-    from infrastructure.replay.store import NEEDS, open_store
     from infrastructure.settings.settings import Settings
 
     with (
         expected_as_user_error(),
-        servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
-        open_store(settings) as store,
+        servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings,
+        open_backends(settings) as backends,
     ):
-        yield settings, store
+        yield settings, backends

@@ -30,7 +30,7 @@ def restored(
     """
     import msgspec
 
-    from infrastructure.backends import NEEDS, open_world
+    from infrastructure.backends import FOLD_SETTINGS, open_backends
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import servers_for
     from infrastructure.operations.restore_check import shards_of_another_log
@@ -39,14 +39,14 @@ def restored(
 
     with (
         expected_as_user_error(),
-        servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
-        open_world(settings) as world,
+        servers_for(Settings.load({"data_dir": data_dir}), FOLD_SETTINGS) as settings,
+        open_backends(settings, FOLD_SETTINGS) as backends,
     ):
-        left = shards_of_another_log(world)
-        with world.engine.connect() as connection:
+        left = shards_of_another_log(backends)
+        with backends.engine.connect() as connection:
             found = restores.read_findings(connection)
         if accept and not left:
-            restores.accept_findings(world.engine)
+            restores.accept_findings(backends.engine)
     if as_json:
         document = {
             "found": [one._asdict() for one in found],

@@ -86,12 +86,11 @@ def register_(data_dir: DataDirOption = None, as_json: JsonOption = False) -> No
 @contextmanager
 def _registry(settings: Settings, *, start: bool) -> Iterator[SchemaRegistry | None]:
     """None where no registry answers and none may be started. Raises UserError."""
-    from infrastructure.backends import refuse_other_revision
+    from infrastructure.backends import EVENT_STORE_SETTINGS, Backends, refuse_other_revision
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import attach, servers_for
-    from infrastructure.postgres.engine import reader_engine
     from infrastructure.postgres.errors import unavailable_as_port_error
-    from infrastructure.schema_registry.client import ExternalRegistry, registry_of
+    from infrastructure.schema_registry.client import ExternalRegistry
 
     with expected_as_user_error():
         if settings.schema_registry_url is not None:
@@ -102,14 +101,13 @@ def _registry(settings: Settings, *, start: bool) -> Iterator[SchemaRegistry | N
         if not start and settings.postgres_url is None and attach(settings) is None:
             yield None
             return
-        with servers_for(settings, ("postgres_url",)) as served, unavailable_as_port_error():
-            assert served.postgres_url is not None
-            refuse_other_revision(served.postgres_url)
-            engine = reader_engine(served.postgres_url)
-            try:
-                yield registry_of(served, engine)
-            finally:
-                engine.dispose()
+        with (
+            servers_for(settings, EVENT_STORE_SETTINGS) as served,
+            unavailable_as_port_error(),
+            Backends(served) as backends,
+        ):
+            refuse_other_revision(backends.postgres_url)
+            yield backends.registry
 
 
 def _show(findings: list[Finding]) -> None:

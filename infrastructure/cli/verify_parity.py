@@ -88,12 +88,12 @@ def verify_parity(
     """
     import msgspec
 
-    from infrastructure.backends import projection_named
+    from infrastructure.backends import EVENT_STORE_SETTINGS, projection_named
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.cli.progress import Reporter
     from infrastructure.cli.verify_parity import advice, document, lines
     from infrastructure.embedded.stack import servers_for
-    from infrastructure.operations.verify_parity import NEEDS, open_parity_evidence, verify
+    from infrastructure.operations.verify_parity import open_parity_evidence, verify
     from infrastructure.settings.settings import Settings
     from infrastructure.timestamps import time_or_ago_ms
 
@@ -109,7 +109,7 @@ def verify_parity(
     logging.getLogger("ridelog").setLevel(logging.ERROR)
     with (
         expected_as_user_error(),
-        servers_for(Settings.load({"data_dir": data_dir}), NEEDS) as settings,
+        servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings,
         open_parity_evidence(settings, projection) as here,
         Reporter(f"verify {name}", "reads", 1.0) as shown,
     ):

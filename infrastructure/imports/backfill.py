@@ -12,24 +12,18 @@ import msgspec
 from sqlalchemy import Engine
 
 from domain.errors import InvalidType, PingRejected, TimestampInFuture
-from domain.events.contracts import Codec
 from domain.gps_ping import GpsPing, parse_ping
 from domain.riders.application import Riders
 from domain.riders.ping_batch import PingOutcome
-from infrastructure.backends import refuse_other_revision
+from infrastructure.backends import EVENT_STORE_SETTINGS, open_backends
 from infrastructure.embedded.stack import attach, servers_for
 from infrastructure.errors import UserError
-from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
 from infrastructure.event_store.log_head import read_head
-from infrastructure.event_store.log_reader import PostgresHistory
-from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.imports.csv_reader import CsvSource, ImportRow, rows
 from infrastructure.imports.external_sort import ExternalSorter, SortEntry
 from infrastructure.imports.report import ImportReport
 from infrastructure.postgres import migrations
-from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.errors import unavailable_as_port_error
-from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
 
 _DECODER = msgspec.json.Decoder()
@@ -58,10 +52,6 @@ def _decoded(item: bytes) -> Any:
         return json.loads(item)
 
 
-NEEDS = ("postgres_url",)
-"""The setting of the one server that a backfill needs; a `serve` publishes what is recorded when it next runs."""
-
-
 class BackfillHistory(NamedTuple):
     """The commands on riders, and the log that they write to."""
 
@@ -81,33 +71,19 @@ class BackfillHistory(NamedTuple):
 
 @contextmanager
 def open_history(settings: Settings) -> Iterator[BackfillHistory]:
-    """Beside a running `serve`, or with a Postgres of its own time.
+    """Open the log next to a running `serve`, or with a Postgres that runs for as long as the import.
+
+    A `serve` publishes what is recorded when it next runs.
 
     Raises UserError, also for an external database at another revision; PortUnavailable.
     """
     ours = settings.postgres_url is None and attach(settings) is None
-    with servers_for(settings, NEEDS, make=True) as served:
+    with servers_for(settings, EVENT_STORE_SETTINGS, make=True) as served:
         assert served.postgres_url is not None
         if ours:
             migrations.upgrade(served.postgres_url)
-        else:
-            refuse_other_revision(served.postgres_url)
-        writer, reader = writer_engine(served.postgres_url), reader_engine(served.postgres_url)
-        try:
-            with unavailable_as_port_error():
-                codec = Codec(schema_ids(served, reader))
-            recorder = EventRecorder(writer, partition_rows=served.partition_rows)
-            riders = Riders(
-                EventStoreFactory(recorder, SnapshotRecorder(writer), codec),
-                PostgresHistory(reader),
-                cached_riders=served.rider_cache,
-                snapshot_every=served.snapshot_every,
-                restored=codec.forget,
-            )
-            yield BackfillHistory(riders, reader)
-        finally:
-            writer.dispose()
-            reader.dispose()
+        with open_backends(served) as backends:
+            yield BackfillHistory(backends.riders, backends.engine)
 
 
 Record = Callable[[Sequence[GpsPing]], list[PingOutcome]]

@@ -1,13 +1,11 @@
 """Every metric of ridelog, declared once. Processes share them through files, so that one ``/metrics`` shows all.
 
-``PROMETHEUS_MULTIPROC_DIR`` must be set before this module is imported (``share.share_metrics``).
+``PROMETHEUS_MULTIPROC_DIR`` must be set before this module is imported (``metrics_directory.share_metrics``).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -201,12 +199,3 @@ def exposition() -> bytes:
     MultiProcessCollector(registry)
     registry.register(LOG)
     return generate_latest(registry)
-
-
-VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-
-
-def share_metrics(directory: Path) -> None:
-    """Must run before anything imports ``infrastructure.observability.metrics``: the library looks once."""
-    directory.mkdir(parents=True, exist_ok=True)
-    os.environ[VARIABLE] = str(directory)

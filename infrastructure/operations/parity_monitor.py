@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from infrastructure.backends import Backends
 from infrastructure.observability import metrics
 from infrastructure.operations.verify_parity import ParityEvidence, parity_evidence
-from infrastructure.postgres.engine import reader_engine
 from infrastructure.processes.runtime import RESTART_DELAYS_S
 from infrastructure.schema_registry.client import RegistryUnavailable
 from infrastructure.settings.settings import Settings
@@ -32,11 +32,9 @@ class ParityMonitor:
     """Of one projection that has a view."""
 
     def __init__(self, settings: Settings, projection: Projection[Any], every_s: float = AUDIT_INTERVAL_S) -> None:
-        assert settings.postgres_url is not None
-        self._settings = settings
         self._projection = projection
         self._every_s = every_s
-        self._engine = reader_engine(settings.postgres_url, pool_size=1)
+        self._backends = Backends(settings, pool_size=1)
         self._evidence: ParityEvidence | None = None
         self._stop = threading.Event()
         # A daemon: a server that hangs must not keep the process from ending.
@@ -49,12 +47,12 @@ class ParityMonitor:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)
-        self._engine.dispose()
+        self._backends.close()
 
     def round(self) -> AuditFindings:
         """Check some of what is not checked yet. Raises PortUnavailable, RegistryUnavailable."""
         if self._evidence is None:
-            self._evidence = parity_evidence(self._settings, self._engine, self._projection)
+            self._evidence = parity_evidence(self._backends, self._projection)
         reads, audit = self._evidence
         found = audit.run(reads.unchecked(READS), WalkBudget(EVENTS, EVENTS_OF_A_KEY))
         name = self._projection.name

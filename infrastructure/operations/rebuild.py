@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from domain.identifiers import SHARDS
-from infrastructure.backends import World, open_world, projection_named
+from infrastructure.backends import FOLD_SETTINGS, Backends, open_backends, projection_named
 from infrastructure.errors import UserError
 from infrastructure.observability.stage_reports import StageReport, read_stages
 from infrastructure.observability.watchdog import STUCK_AFTER_S
@@ -138,9 +138,9 @@ def _work(
     targets: dict[int, int],
 ) -> None:
     projection = projection_named(name)
-    with open_world(settings) as world:
-        here = FoldHere(projection, world.log, world.decode, RetryPolicy(lambda words: None))
-        here.fill(world.stores.sink(projection, generation), shards, targets, alive)
+    with open_backends(settings, FOLD_SETTINGS) as backends:
+        here = FoldHere(projection, backends.log, backends.decode, RetryPolicy(lambda words: None))
+        here.fill(backends.stores.sink(projection, generation), shards, targets, alive)
 
 
 MIN_EVENTS_FOR_PROCESSES = 50_000
@@ -158,20 +158,20 @@ def rebuilding(
     patience = RetryPolicy(tell)
     # A server may be starting at this very moment: from here on every step waits for it, so this one does too.
     patience.call(lambda: _reach(settings))
-    with open_world(settings) as world, rebuild_lock(world.engine, projection.name):
+    with open_backends(settings, FOLD_SETTINGS) as backends, rebuild_lock(backends.engine, projection.name):
 
         def fill(generation: Generation, targets: Mapping[int, int]) -> None:
-            _fill(settings, world, projection, generation, targets, workers, show, patience, tell)
+            _fill(settings, backends, projection, generation, targets, workers, show, patience, tell)
 
         yield Rebuild(
             projection,
             RebuildPorts(
-                world.generations,
-                world.log,
-                lambda number: world.stores.sink(projection, number),
-                world.decode,
+                backends.generations,
+                backends.log,
+                lambda number: backends.stores.sink(projection, number),
+                backends.decode,
                 fill,
-                lambda generation: wait_until_followed(world.engine, generation),
+                lambda generation: wait_until_followed(backends.engine, generation),
                 patience,
                 tell,
             ),
@@ -179,13 +179,13 @@ def rebuilding(
 
 
 def _reach(settings: Settings) -> None:
-    with open_world(settings):
+    with open_backends(settings, FOLD_SETTINGS):
         pass
 
 
 def _fill(
     settings: Settings,
-    world: World,
+    backends: Backends,
     projection: Projection[Any],
     generation: Generation,
     targets: Mapping[int, int],
@@ -194,8 +194,8 @@ def _fill(
     patience: RetryPolicy,
     tell: Callable[[str], None],
 ) -> None:
-    sink = world.stores.sink(projection, generation.number)
-    head = patience.call(lambda: world.log.head(projection.stream))
+    sink = backends.stores.sink(projection, generation.number)
+    head = patience.call(lambda: backends.log.head(projection.stream))
     wanted = {shard: min(targets.get(shard, head.seqs[shard]), head.seqs[shard]) for shard in range(SHARDS)}
     told_at, began = 0.0, time.monotonic()
 
@@ -213,7 +213,7 @@ def _fill(
     if workers > 1 and sum(wanted.values()) > MIN_EVENTS_FOR_PROCESSES:
         FoldInProcesses(settings, projection, workers).fill(generation.number, wanted, look)
     else:
-        FoldHere(projection, world.log, world.decode, patience).fill(sink, list(wanted), wanted, look)
+        FoldHere(projection, backends.log, backends.decode, patience).fill(sink, list(wanted), wanted, look)
     told_at = 0.0
     look()
     seconds, events = time.monotonic() - began, sum(wanted.values())

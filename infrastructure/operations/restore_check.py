@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from domain.identifiers import SHARDS
-from infrastructure.backends import World
+from infrastructure.backends import Backends
 from projections.catalogue import PROJECTIONS
 from projections.core.fences import FenceMismatch, check_fences, fence_mismatch
 from projections.rebuild.generations import is_kept_up
@@ -19,16 +19,16 @@ class ShardsOfAnotherLog(NamedTuple):
     found: FenceMismatch
 
 
-def shards_of_another_log(world: World) -> list[ShardsOfAnotherLog]:
+def shards_of_another_log(backends: Backends) -> list[ShardsOfAnotherLog]:
     """Of the generations that are kept up to date. Raises PortUnavailable."""
     result = []
     for projection in PROJECTIONS.values():
-        for generation in world.generations.all(projection.name):
+        for generation in backends.generations.all(projection.name):
             if not is_kept_up(generation, projection):
                 continue
             shards = range(SHARDS)
-            fences = dict(zip(shards, world.stores.sink(projection, generation.number).fences(shards), strict=True))
-            found = fence_mismatch(check_fences(world.log, projection.stream, fences), fences)
+            fences = dict(zip(shards, backends.stores.sink(projection, generation.number).fences(shards), strict=True))
+            found = fence_mismatch(check_fences(backends.log, projection.stream, fences), fences)
             if found is not None:
                 result.append(ShardsOfAnotherLog(projection.name, generation.number, found))
     return result

@@ -11,23 +11,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine
-
-from domain.events.contracts import Codec
-from infrastructure.backends import projection_named, refuse_other_revision
-from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.postgres.engine import reader_engine
-from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.backends import Backends, open_backends, projection_named
 from infrastructure.postgres.served_reads import PostgresServedReads
-from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.process_pool import WorkerFailed
 from infrastructure.processes.runtime import tune_gc
-from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.parity.audit import Audit, AuditFindings
-
-NEEDS = ("postgres_url",)
 
 
 class ParityEvidence(NamedTuple):
@@ -37,15 +27,11 @@ class ParityEvidence(NamedTuple):
     audit: Audit[Any]
 
 
-def parity_evidence(
-    settings: Settings, engine: Engine, projection: Projection[Any], part: int = 0, parts: int = 1
-) -> ParityEvidence:
-    """On an open engine; of the keys of one part. Raises PortUnavailable, RegistryUnavailable."""
-    reads = PostgresServedReads(engine, projection.name, part, parts)
-    with unavailable_as_port_error():
-        decode = Codec(schema_ids(settings, engine)).decode
-    archive, checkpoints = PostgresArchive(engine), PostgresStateSnapshots(engine, projection)
-    return ParityEvidence(reads, Audit(projection, archive, checkpoints, decode, reads))
+def parity_evidence(backends: Backends, projection: Projection[Any], part: int = 0, parts: int = 1) -> ParityEvidence:
+    """The evidence on the keys of one part. Raises PortUnavailable, RegistryUnavailable."""
+    reads = PostgresServedReads(backends.engine, projection.name, part, parts)
+    snapshots = backends.snapshots(projection)
+    return ParityEvidence(reads, Audit(projection, backends.archive, snapshots, backends.decode, reads))
 
 
 @contextmanager
@@ -53,13 +39,8 @@ def open_parity_evidence(
     settings: Settings, projection: Projection[Any], part: int = 0, parts: int = 1
 ) -> Iterator[ParityEvidence]:
     """Raises UserError if the database is at another revision; PortUnavailable, RegistryUnavailable."""
-    assert settings.postgres_url is not None
-    refuse_other_revision(settings.postgres_url)
-    engine = reader_engine(settings.postgres_url)
-    try:
-        yield parity_evidence(settings, engine, projection, part, parts)
-    finally:
-        engine.dispose()
+    with open_backends(settings) as backends:
+        yield parity_evidence(backends, projection, part, parts)
 
 
 MIN_READS_FOR_PROCESSES = 50_000

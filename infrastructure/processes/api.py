@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from domain.events.contracts import Codec
-from domain.riders.application import Riders
-from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
-from infrastructure.event_store.log_reader import PostgresHistory
-from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.backends import Backends
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http.health import needed, ready_checks
@@ -18,13 +14,10 @@ from infrastructure.http_server.server import serve_http
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
 from infrastructure.operations.served_read_log import postgres_recorder
-from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.generations import active
 from infrastructure.processes.runtime import tune_gc
-from infrastructure.redis.connection import connect, connect_async
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_reads import PastKeys, PastRows
-from infrastructure.schema_registry.client import schema_ids
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
 from infrastructure.status.pipeline_monitor import PipelineMonitor
@@ -35,53 +28,48 @@ from read_models.speed import view as speed
 
 def main(settings: Settings) -> None:
     """Serve until SIGTERM; what is queued is committed and answered first."""
-    assert settings.postgres_url is not None
-    assert settings.redis_url is not None
-    writer, reader = writer_engine(settings.postgres_url), reader_engine(settings.postgres_url)
-    recorder = EventRecorder(writer, partition_rows=settings.partition_rows)
-    codec = Codec(schema_ids(settings, reader))
-    factory = EventStoreFactory(recorder, SnapshotRecorder(writer), codec)
-    riders = Riders(
-        factory,
-        PostgresHistory(reader),
-        cached_riders=settings.rider_cache,
-        snapshot_every=settings.snapshot_every,
-        restored=codec.forget,
-    )
+    with Backends(settings) as backends:
+        _serve(settings, backends)
+
+
+def _serve(settings: Settings, backends: Backends) -> None:
+    reader, decode = backends.engine, backends.decode
     commits = GroupCommit(
-        riders.record_pings,
+        backends.riders.record_pings,
         queue_pings=settings.ingest_queue_pings,
         batch_pings=settings.commit_batch_pings,
         observe=_observe_commit,
     )
     metrics.QUEUE_CAPACITY.set(settings.ingest_queue_pings)
     tune_gc()
-    client = connect(settings.redis_url)
     slot = None if settings.relay == "polling" else settings.slot_name
     stages = needed(settings)
-    watch = PipelineMonitor(reader, client, commits, settings.target_freshness_ms, slot, tailer="tailer" in stages)
+    watch = PipelineMonitor(
+        reader, backends.cache, commits, settings.target_freshness_ms, slot, tailer="tailer" in stages
+    )
     served = postgres_recorder(
         reader, SPEED, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
     )
     commits.start()
     watch.start()
     served.start()
-    cache = connect_async(settings.redis_url)
+    async_cache = backends.async_cache()
+    checks = ready_checks(reader, async_cache, stages, writer=backends.writer_engine, failed_append=commits.failure)
     application = build(
         settings,
         ApiParts(
             submit=commits.submit,
-            speed=StateReader(cache, speed.NAME, partial(active, reader, speed.NAME)),
-            past_speed=PastKeys(reader, SPEED, codec.decode, settings.replay_http_events),
+            speed=StateReader(async_cache, speed.NAME, partial(active, reader, speed.NAME)),
+            past_speed=PastKeys(reader, SPEED, decode, settings.replay_http_events),
             delay_ms=partial(watch.delay_ms, speed.NAME),
             served=served,
-            checks=ready_checks(reader, cache, stages, writer=writer, failed_append=commits.failure),
+            checks=checks,
             refresh_metrics=refresher(reader, settings.data_dir, stages, commits.queued),
             routers=[
-                analytics_router(reader, PastRows(reader, codec.decode, settings.replay_http_events)),
+                analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
             ],
-            on_shutdown=[cache.aclose],
+            on_shutdown=[async_cache.aclose],
         ),
     )
     try:
@@ -90,9 +78,6 @@ def main(settings: Settings) -> None:
         commits.stop()
         watch.stop()
         served.stop()
-        client.close()
-        for engine in (writer, reader):
-            engine.dispose()
 
 
 def _observe_commit(_requests: int, pings: int, seconds: float) -> None:

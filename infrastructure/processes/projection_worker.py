@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from prometheus_client import Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
-from domain.events.contracts import Codec
 from domain.identifiers import SHARDS
+from infrastructure.backends import Backends
 from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.kafka.clients import make_consumer
 from infrastructure.kafka.consumer_decorators import BatchingConsumer, TimedConsumer, TimedSink
@@ -19,15 +19,13 @@ from infrastructure.kafka.topics import topics
 from infrastructure.observability import metrics
 from infrastructure.observability.stage_reports import StageProgress, StageReporter, read_stages
 from infrastructure.observability.watchdog import WorkSample
-from infrastructure.postgres.engine import reader_engine, sink_engine
 from infrastructure.postgres.restore_findings import RestoreFinding, record_finding
 from infrastructure.processes.runtime import run_until_stopped
 from infrastructure.processes.worker_metrics import WorkerMetrics
-from infrastructure.redis.connection import check_never_evicts, connect
-from infrastructure.schema_registry.client import RegistryUnavailable, schema_ids
+from infrastructure.redis.connection import check_never_evicts
+from infrastructure.schema_registry.client import RegistryUnavailable
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.compacted_topic_factory import publishing
-from infrastructure.sinks.factory import Stores
 from projections.core.fences import FenceMismatch
 from projections.core.ports import ConsumerUnusable, FenceConflict, PortUnavailable, SinkRejected
 from projections.core.projection import Projection
@@ -109,15 +107,14 @@ class ProjectionWorker:
         is_active: Callable[[], bool],
         stop: threading.Event,
     ) -> None:
-        assert settings.postgres_url is not None
         self._settings = settings
         self._projection = projection
         self._generation = generation
         self._is_active = is_active
         self._stop = stop
         self._pace = HIGH_THROUGHPUT if projection.patient else LOW_LATENCY
-        self._engine = reader_engine(settings.postgres_url, pool_size=2)
-        self._sink_engine = sink_engine(settings.postgres_url)
+        self._backends = Backends(settings, pool_size=2)
+        self._engine = self._backends.engine
         self._topic: TimedConsumer | None = None
         self._held_at = 0.0
         self._rounds = 0
@@ -131,22 +128,16 @@ class ProjectionWorker:
             run_until_stopped(self._live, self._stop, _PASSING, self._told, self._projection.name)
         finally:
             self._close_topic()
-            self._engine.dispose()
-            self._sink_engine.dispose()
+            self._backends.close()
 
     def _told(self, reason: str) -> None:
         self._rounds += 1
-        self._drop_connections()
+        self._backends.drop_connections()
         try:
             detail = {"generation": self._generation, "fold": fold_digest(self._projection)}
             self._reporter().report(StageProgress(state=reason, detail=detail))
         except SQLAlchemyError:
             return  # Postgres itself is away: the silence of this stage says so
-
-    def _drop_connections(self) -> None:
-        # A session of a server that has become a standby answers reads for as long as it is kept.
-        for engine in (self._engine, self._sink_engine):
-            engine.dispose()
 
     def _tell_restored(self, found: FenceMismatch) -> None:
         """On record before it is mended: afterwards nothing would show that it ever happened."""
@@ -166,18 +157,17 @@ class ProjectionWorker:
 
     def _live(self) -> None:
         settings, projection = self._settings, self._projection
-        assert settings.redis_url is not None
-        redis = connect(settings.redis_url)
+        redis = self._backends.cache
         try:
             if projection.store == "redis":
                 check_never_evicts(redis)
-            log = PostgresLog(self._engine)
+            log = self._backends.log
             group = f"{projection.name}-{self._generation}"
             if self._topic is None:
                 topic = make_consumer(settings, topics(settings)[projection.stream], group)
                 topic = BatchingConsumer(topic) if self._pace.gathers else topic
                 self._topic = TimedConsumer(topic, self._of(metrics.BATCH_RECORDS), self._of(metrics.BATCH_SECONDS))
-            codec = Codec(schema_ids(settings, self._engine))
+            codec = self._backends.make_codec()
 
             def restored(found: FenceMismatch) -> None:
                 codec.forget()
@@ -187,7 +177,7 @@ class ProjectionWorker:
                 settings,
                 projection,
                 self._generation,
-                Stores(self._sink_engine, redis).sink(projection, self._generation),
+                self._backends.stores.sink(projection, self._generation),
                 client=redis,
                 log_port=log,
                 encode=codec.encode,
@@ -207,9 +197,7 @@ class ProjectionWorker:
         except (ConsumerUnusable, Stuck):
             self._close_topic()
             raise
-        finally:
-            # The consumer stays: to leave its group and join it again for a database that was away costs seconds.
-            redis.close()
+        # The consumer is kept: leaving its group and joining it again costs seconds, and only the database failed.
 
     def _of(self, histogram: Histogram) -> Callable[[float], None]:
         observe: Callable[[float], None] = histogram.labels(self._projection.name).observe

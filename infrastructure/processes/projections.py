@@ -11,17 +11,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from infrastructure.backends import Backends
 from infrastructure.observability import metrics
 from infrastructure.observability.stage_reports import StageProgress, StageReporter
 from infrastructure.observability.watchdog import Watchdog
 from infrastructure.operations.parity_monitor import ParityMonitor
-from infrastructure.postgres.engine import reader_engine
-from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.processes.projection_worker import ProjectionWorker, stage_name
 from infrastructure.processes.runtime import RESTART_DELAYS_S, stack_summary, stop_event, tune_gc
-from infrastructure.redis.connection import connect
 from infrastructure.settings.settings import Settings
-from infrastructure.sinks.factory import Stores
 from projections.catalogue import ANSWERING, PROJECTIONS, audited_by
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
@@ -59,12 +56,12 @@ class WorkerManager:
     """Starts and ends followers as generations come and go."""
 
     def __init__(self, settings: Settings, projections: Sequence[Projection[Any]], stop: threading.Event) -> None:
-        assert settings.postgres_url is not None
         self._settings = settings
         self._projections = projections
         self._stop = stop
-        self._engine = reader_engine(settings.postgres_url, pool_size=2)
-        self._generations = PostgresGenerations(self._engine)
+        self._backends = Backends(settings, pool_size=2)
+        self._engine = self._backends.engine
+        self._generations = self._backends.generations
         self._running: dict[tuple[str, int], _RunningWorker] = {}
         self._active: dict[str, int] = {}
         self._failures: list[BaseException] = []
@@ -101,7 +98,7 @@ class WorkerManager:
                 running.stop.set()
             for running in self._running.values():
                 running.thread.join()
-            self._engine.dispose()
+            self._backends.close()
         if self._failures:
             raise SystemExit(f"projections stopped: {self._failures[0]!r}")
 
@@ -130,12 +127,8 @@ class WorkerManager:
         self._watchdog.forget(f"{projection.name}@{number}")
         if not dropped:
             return
-        # Whoever dropped it cleared it while our worker could still write: what that wrote must not stay.
-        client = connect(self._settings.redis_url or "")
-        try:
-            Stores(self._engine, client).sink(projection, number).drop()
-        finally:
-            client.close()
+        # The generation was cleared while our worker could still write: what that wrote must not stay.
+        self._backends.stores.sink(projection, number).drop()
 
     def _start(self, projection: Projection[Any], number: int) -> None:
         stop = threading.Event()

@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.identifiers import SHARDS
-from infrastructure.backends import projection_named
+from infrastructure.backends import open_backends, projection_named
 from infrastructure.errors import UserError
-from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.process_pool import CONTEXT, in_processes
 from infrastructure.replay import parquet
 from infrastructure.replay.request import ReplayRequest, encode, values
-from infrastructure.replay.store import log_upto, open_store
 from infrastructure.settings.settings import Settings
+from projections.core.fences import digest_of
 from projections.core.fold import Decode
 from projections.core.projection import Projection
 from projections.replay.archive import Archive
@@ -53,6 +52,19 @@ def parts_of(out: Path) -> Iterator[Path]:
         raise UserError(f"another process is writing {out}: wait for it, or name another file") from error
     except OSError as error:
         raise UserError(f"cannot write {out}: {error}; what is done is kept, the same command goes on") from error
+
+
+def log_upto(settings: Settings, projection: str, position: int) -> dict[str, Any]:
+    """What parts depend on beside the question and the code, and may have changed since older ones were made.
+
+    ``last_event``: digest of the event at ``position``, "" if there is none: a log that was restored has another one
+    there (invariant 14). ``discarded``: the positions up to there that the projection passes over (invariant 10).
+    Raises as ``open_backends``.
+    """
+    with open_backends(settings) as backends:
+        log = backends.log
+        last = "".join(digest_of(event) for event in log.events_at([position]).values())
+        return {"last_event": last, "discarded": sorted(p for p in log.discarded(projection) if p <= position)}
 
 
 def keep_only(folder: Path, whose: bytes) -> None:
@@ -153,10 +165,10 @@ def _work(
             done.value += events
         alive()
 
-    with open_store(settings) as store:
-        archive = PostgresArchive(store.engine)
+    with open_backends(settings) as backends:
+        archive = backends.archive
         for shard in shards:
-            _part(projection, request, archive, store.decode, folder, shard, passed)
+            _part(projection, request, archive, backends.decode, folder, shard, passed)
 
 
 def _part(

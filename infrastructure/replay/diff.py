@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from domain.identifiers import SHARDS, shard_of
-from infrastructure.backends import World
+from infrastructure.backends import Backends
 from infrastructure.errors import UserError
-from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.replay.all_keys import merged_rows, replay_all
 from infrastructure.replay.other_checkout import OtherCheckout
 from infrastructure.replay.request import ReplayRequest, values
-from infrastructure.replay.store import Store
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.core.state_codec import BrokenState, decoded
@@ -45,7 +42,7 @@ class ReplayDiff:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        backends: Backends,
         projection: Projection[Any],
         request: ReplayRequest,
         key: str | None,
@@ -58,14 +55,14 @@ class ReplayDiff:
             )
         self._view = projection.view
         self._settings = settings
-        self._store = store
+        self._backends = backends
         self._projection = projection
         self._request = request
         self._key = key
         self._workers = workers
         self._show = show
-        self._archive = PostgresArchive(store.engine)
-        self._checkpoints = PostgresStateSnapshots(store.engine, projection)
+        self._archive = backends.archive
+        self._checkpoints = backends.snapshots(projection)
         self._words = in_words(request.horizon)
 
     def as_of(self, other: AsOf) -> DiffFindings:
@@ -74,7 +71,7 @@ class ReplayDiff:
         left = self._request.horizon
         theirs = self._request._replace(horizon=right)
         found = self._pairs(self._rows(self._request), self._rows(theirs))
-        ours = (self._projection, self._archive, self._checkpoints, self._store.decode)
+        ours = (self._projection, self._archive, self._checkpoints, self._backends.decode)
         first = {e.key: first_difference(*ours, e.key, left, right) for e in found.examples}
         return DiffFindings(self._words, in_words(right), found, first)
 
@@ -92,9 +89,9 @@ class ReplayDiff:
         first = {e.key: self._parting(other, e.key) for e in found.examples[:5]}
         return DiffFindings(f"this code, {self._words}", f"the code in {folder}, {self._words}", found, first)
 
-    def generation(self, world: World, number: int) -> DiffFindings:
+    def generation(self, backends: Backends, number: int) -> DiffFindings:
         """What a generation stores, against this code's fold of the same events: each shard at its fence."""
-        sink = world.stores.sink(self._projection, number)
+        sink = backends.stores.sink(self._projection, number)
         found = ReplayDifference()
         head = self._archive.horizon(AsOf.at_position(self._archive.head(self._projection.stream).position))
         at_ms = self._request.horizon.at_ms
@@ -104,7 +101,7 @@ class ReplayDiff:
             if stored.fence is not None and stored.fence.position > head.position:
                 # Beside a running service: what this shard has folded since must not pass for a difference.
                 head = self._archive.horizon(AsOf.at_position(stored.fence.position))
-            mine = replay_shard(self._projection, self._archive, self._store.decode, shard, head, upto_seq=seq)
+            mine = replay_shard(self._projection, self._archive, self._backends.decode, shard, head, upto_seq=seq)
             for key in sorted(stored.states.keys() | mine.states.keys()) if self._key is None else [self._key]:
                 ours = values(self._view, self._request, key, mine.states[key]) if key in mine.states else None
                 theirs = self._stored(key, stored.states.get(key), at_ms)
@@ -131,7 +128,7 @@ class ReplayDiff:
 
     def _rows(self, request: ReplayRequest) -> Iterator[tuple[Place, Row]]:
         if self._key is not None:
-            replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._store.decode)
+            replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._backends.decode)
             found = replay.at(self._key, request.horizon)
             if found is not None and found.state is not None:
                 mine = values(self._view, request, self._key, found.state)
@@ -155,7 +152,7 @@ class ReplayDiff:
 
     def _parting(self, other: OtherCheckout, key: str) -> DifferenceStart | None:
         horizon, name = self._request.horizon, self._projection.name
-        ours = (self._projection, self._archive, self._checkpoints, self._store.decode)
+        ours = (self._projection, self._archive, self._checkpoints, self._backends.decode)
         mine = {s.version: s for s in steps(*ours, key, horizon, STEPS, self._request.limits)}
         found: DifferenceStart | None = None
         for step in other.steps(name, key, horizon, STEPS):

@@ -8,17 +8,14 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from infrastructure.backends import NEEDS, open_world
+from infrastructure.backends import EVENT_STORE_SETTINGS, FOLD_SETTINGS, Backends, open_backends
 from infrastructure.embedded.stack import servers_for
 from infrastructure.errors import UserError
-from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.replay import parquet
 from infrastructure.replay.all_keys import FullReplay, parts_of, replay_all
 from infrastructure.replay.diff import DiffFindings, ReplayDiff
 from infrastructure.replay.request import ReplayRequest, limits_of, values
 from infrastructure.replay.series import column_series, plot
-from infrastructure.replay.store import Store
 from infrastructure.settings.settings import Settings
 from infrastructure.timestamps import time_ms
 from projections.core.projection import Projection
@@ -54,7 +51,7 @@ class ReplayQuery:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        backends: Backends,
         projection: Projection[Any],
         when: AsOf,
         allow_expired: bool,
@@ -62,18 +59,18 @@ class ReplayQuery:
         progress: Progress,
     ) -> None:
         self._settings = settings
-        self._store = store
+        self._backends = backends
         self._projection = projection
         self._workers = workers
         self._progress = progress
-        self._archive = PostgresArchive(store.engine)
-        self._checkpoints = PostgresStateSnapshots(store.engine, projection)
+        self._archive = backends.archive
+        self._checkpoints = backends.snapshots(projection)
         self._request = ReplayRequest(projection.name, self._archive.horizon(when), limits_of(settings), allow_expired)
         self.document = self._request.document(projection)
 
     def one(self, key: str) -> dict[str, Any]:
         """One key: its values, or its rows by table."""
-        replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._store.decode)
+        replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._backends.decode)
         found = replay.at(key, self._request.horizon)
         if found is None:
             raise _nothing_of(key)
@@ -115,7 +112,7 @@ class ReplayQuery:
         if view.explain is None:
             raise UserError(f"{self._projection.name} keeps nothing that could be explained: see --steps")
         found = explain(
-            self._projection, self._archive, self._checkpoints, self._store.decode, key, self._request.horizon
+            self._projection, self._archive, self._checkpoints, self._backends.decode, key, self._request.horizon
         )
         if found is None:
             raise _nothing_of(key)
@@ -132,7 +129,7 @@ class ReplayQuery:
     def steps(self, key: str, latest: int) -> dict[str, Any]:
         """One key's values after each of its latest events."""
         self._view("--steps")
-        of = (self._projection, self._archive, self._checkpoints, self._store.decode)
+        of = (self._projection, self._archive, self._checkpoints, self._backends.decode)
         made = [s._asdict() for s in steps(*of, key, self._request.horizon, latest, self._request.limits)]
         if not made and KeyReplay(*of).at(key, self._request.horizon) is None:
             raise _nothing_of(key)
@@ -142,12 +139,17 @@ class ReplayQuery:
         """Against ``other``, as the option spells it."""
         kind, _, value = other.partition(":")
         with self._progress("diff", "shards" if kind == "generation" else "events") as show:
-            differ = ReplayDiff(self._settings, self._store, self._projection, self._request, key, self._workers, show)
+            differ = ReplayDiff(
+                self._settings, self._backends, self._projection, self._request, key, self._workers, show
+            )
             if kind == "code":
                 return differ.code(Path(value))
             if kind == "generation":
-                with servers_for(self._settings, NEEDS) as settings, open_world(settings) as world:
-                    return differ.generation(world, _number(value, "generation"))
+                with (
+                    servers_for(self._settings, EVENT_STORE_SETTINGS) as settings,
+                    open_backends(settings, FOLD_SETTINGS) as backends,
+                ):
+                    return differ.generation(backends, _number(value, "generation"))
             return differ.as_of(_other(kind, value))
 
     def plot(self, other: str, key: str, minutes: int, path: Path) -> None:
@@ -161,7 +163,10 @@ class ReplayQuery:
         until = max(side.at_ms for side in sides)
         ticks = range(until - minutes * 60_000, until + 1, 1_000)
         series = [
-            (label(side), *column_series(self._store, self._projection, key, side, ticks, column, self._request.limits))
+            (
+                label(side),
+                *column_series(self._backends, self._projection, key, side, ticks, column, self._request.limits),
+            )
             for side in sides
         ]
         if not any(times for _, times, _ in series):

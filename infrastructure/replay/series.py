@@ -8,9 +8,7 @@ from typing import Any
 
 from domain.identifiers import shard_of
 from domain.timestamps import utc_datetime
-from infrastructure.event_store.archive import PostgresArchive
-from infrastructure.postgres.snapshots import PostgresStateSnapshots
-from infrastructure.replay.store import Store
+from infrastructure.backends import Backends
 from projections.core.fold import UNREACHED, Fold
 from projections.core.ports import ParkedEvent
 from projections.core.projection import Projection
@@ -22,7 +20,7 @@ from read_models.view import ViewLimits
 
 
 def states_of(
-    store: Store,
+    backends: Backends,
     projection: Projection[Any],
     key: str,
     events: Iterable[TimedEvent],
@@ -34,11 +32,11 @@ def states_of(
     """(tick, state) from the first tick at which there is one. ``events``: all of the key, as a walk on this axis
     gives them; on the axis position by the time of their recording. ``whole``: it is known that none was detached.
     Raises Unresolvable."""
-    archive, checkpoints = PostgresArchive(store.engine), PostgresStateSnapshots(store.engine, projection)
-    replay = KeyReplay(projection, archive, checkpoints, store.decode)
+    archive, checkpoints = backends.archive, backends.snapshots(projection)
+    replay = KeyReplay(projection, archive, checkpoints, backends.decode)
     if not whole:
         replay.refuse_detached(key, horizon)
-    fold = Fold(projection, store.decode, lambda: horizon.at_ms, UNREACHED)
+    fold = Fold(projection, backends.decode, lambda: horizon.at_ms, UNREACHED)
     if horizon.happened_by_ms is None:
         return known_states(fold, key, events, ticks, discarded)
 
@@ -50,19 +48,25 @@ def states_of(
 
 
 def column_series(
-    store: Store, projection: Projection[Any], key: str, horizon: Horizon, ticks: range, column: str, limits: ViewLimits
+    backends: Backends,
+    projection: Projection[Any],
+    key: str,
+    horizon: Horizon,
+    ticks: range,
+    column: str,
+    limits: ViewLimits,
 ) -> tuple[list[int], list[float | None]]:
     """Ticks (epoch ms) and the column's values there."""
     view = projection.view
     assert view is not None
-    archive = PostgresArchive(store.engine)
+    archive = backends.archive
     by_event_time = horizon.happened_by_ms is not None
     walk = archive.walk(projection.stream, [key], shard_of(key), horizon.position, by_event_time=by_event_time)
     discarded = archive.discarded(projection.name)
     times: list[int] = []
     values: list[float | None] = []
     state, features = None, None
-    for tick, now in states_of(store, projection, key, walk, horizon, ticks, discarded, whole=False):
+    for tick, now in states_of(backends, projection, key, walk, horizon, ticks, discarded, whole=False):
         if now is not state:
             state, features = now, view.features(now)
         times.append(tick)

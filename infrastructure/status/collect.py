@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from domain.events.contracts import Codec
+from infrastructure.backends import Backends
 from infrastructure.cdc.replication_slot import slot_state
 from infrastructure.errors import UserError
 from infrastructure.event_store.log_head import LogHeadRow, read_head
@@ -18,10 +18,7 @@ from infrastructure.observability.lag import ingest_delays
 from infrastructure.observability.stage_reports import StageReport, newest, read_stages
 from infrastructure.postgres import migrations
 from infrastructure.postgres import restore_findings as restores
-from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.served_reads import PostgresServedReads
-from infrastructure.redis.connection import connect
-from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.factory import Stores
 from infrastructure.status.lines import (
@@ -51,20 +48,20 @@ def collect(settings: Settings, *, served: bool = True, open_broker: bool = Fals
 
     Raises UserError when Postgres cannot be asked: without the head of the log nothing can be judged.
     """
-    assert settings.postgres_url is not None
-    engine = reader_engine(settings.postgres_url)
+    backends = Backends(settings)
     try:
-        revision = migrations.revision(settings.postgres_url)
+        revision = migrations.revision(backends.postgres_url)
         if not revision.is_current:
             raise UserError(f"the database is at revision {revision.current}: run `python app.py migrate`")
-        return _collect(settings, engine, served, open_broker)
+        return _collect(backends, served, open_broker)
     except (SQLAlchemyError, PortUnavailable, SinkRejected) as error:
         raise UserError(f"Postgres does not answer: {str(error).splitlines()[0]}") from error
     finally:
-        engine.dispose()
+        backends.close()
 
 
-def _collect(settings: Settings, engine: Engine, served: bool, open_broker: bool) -> StatusReport:
+def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusReport:
+    settings, engine = backends.settings, backends.engine
     now_ms = time.time_ns() // 1_000_000
     late_after_s = 2 * settings.target_freshness_ms / 1000
     every = read_stages(engine)
@@ -76,9 +73,9 @@ def _collect(settings: Settings, engine: Engine, served: bool, open_broker: bool
         found = read_head(connection)
         slot = slot_state(connection, settings.slot_name)
         found_restores = restores.read_findings(connection)
-        before = ingest_delays(connection, found.position, Codec(schema_ids(settings, engine)).decode)
+        before = ingest_delays(connection, found.position, backends.decode)
         behind = tailer_behind(connection, relayed, found)
-        owns = {p.name: _own(settings, engine, connection, p, found) for p in PROJECTIONS.values()}
+        owns = {p.name: _own(backends, connection, p, found) for p in PROJECTIONS.values()}
     head = IngestHead(str(found.log_id), found.position, found.recorded_at_ms, found.clock_ahead_ms)
     own = MeasuredStage(behind.events, behind.seconds) if behind is not None else None
     tailer = external_line() if external else stage_line("tailer", relayed, head, late_after_s, own, served=served)
@@ -120,22 +117,18 @@ def _kafka(settings: Settings, tailer: StageReport | None, delay_s: float | None
     return kafka_line(state, "", tailer, delay_s)
 
 
-def _own(
-    settings: Settings, engine: Engine, connection: Connection, projection: Projection[Any], head: LogHeadRow
-) -> MeasuredStage:
+def _own(backends: Backends, connection: Connection, projection: Projection[Any], head: LogHeadRow) -> MeasuredStage:
     """What the sink itself says of the generation that is served; nothing when it cannot be asked."""
-    live = served_generation(engine, projection)
-    if live is None or settings.redis_url is None:
+    live = served_generation(backends.engine, projection)
+    if live is None or backends.settings.redis_url is None:
         return MeasuredStage()
     due = not live.is_of(projection)
-    client = connect(settings.redis_url)
+    # Status only reads, so it also works on a standby that takes no writes.
+    stores = Stores(backends.engine, backends.cache)
     try:
-        stores = Stores(engine, client)
         behind = projection_behind(connection, stores, projection, live.number, head)
         shards = range(len(head.shards_of(projection.stream)))
         parked = sum(len(marks) for marks in stores.sink(projection, live.number).parked(shards).values())
     except (PortUnavailable, SinkRejected):
         return MeasuredStage(due=due)
-    finally:
-        client.close()
     return MeasuredStage(behind.events, behind.seconds, parked, due, behind.not_ours)

@@ -11,13 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from domain.identifiers import SHARDS, shard_of
-from infrastructure.backends import projection_named
-from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.backends import open_backends, projection_named
 from infrastructure.process_pool import CONTEXT, in_processes
 from infrastructure.replay import parquet
-from infrastructure.replay.all_keys import MIN_EVENTS_FOR_PROCESSES, keep_only, parts_of
+from infrastructure.replay.all_keys import MIN_EVENTS_FOR_PROCESSES, keep_only, log_upto, parts_of
 from infrastructure.replay.request import encode
-from infrastructure.replay.store import log_upto, open_store
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.history_shards import (
     HistoryPart,
@@ -36,8 +34,8 @@ _ONE_GROUP = 1 << 30
 
 def horizon_of(settings: Settings, axis: str, to_ms: int, position: int | None) -> Horizon:
     """How much of the log a history up to ``to_ms`` looks at. Raises Unresolvable, PortUnavailable."""
-    with open_store(settings) as store:
-        archive = PostgresArchive(store.engine)
+    with open_backends(settings) as backends:
+        archive = backends.archive
         if axis == "known":
             return archive.horizon(AsOf.known(to_ms))
         return archive.horizon(AsOf.happened(to_ms, position))

@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.identifiers import shard_of
-from infrastructure.backends import projection_named
-from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.backends import Backends, open_backends, projection_named
 from infrastructure.replay import parquet
 from infrastructure.replay.series import states_of
-from infrastructure.replay.store import Store, open_store
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
@@ -91,7 +89,7 @@ class _HistoryShard(NamedTuple):
 
     projection: Projection[Any]
     request: HistoryRequest
-    store: Store
+    backends: Backends
     discarded: frozenset[int]
     horizon: Horizon
     whole: bool
@@ -108,18 +106,23 @@ class _HistoryShard(NamedTuple):
             yield {TICK: tick, **view.row(key, features, tick, limits, request.allow_expired)}
 
     def _states(self, key: str, events: Iterable[TimedEvent]) -> Iterator[tuple[int, Any]]:
-        store, projection, horizon, ticks = self.store, self.projection, self.horizon, self.request.ticks
+        store, projection, horizon, ticks = self.backends, self.projection, self.horizon, self.request.ticks
         return states_of(store, projection, key, events, horizon, ticks, self.discarded, self.whole)
 
 
 def make_part(
-    store: Store, request: HistoryRequest, horizon: Horizon, folder: Path, shard: int, passed: Callable[[int], None]
+    backends: Backends,
+    request: HistoryRequest,
+    horizon: Horizon,
+    folder: Path,
+    shard: int,
+    passed: Callable[[int], None],
 ) -> None:
     """Write the rows of one shard, and then what they came to. Raises Unresolvable if events of it were detached."""
-    projection, archive = projection_named(request.projection), PostgresArchive(store.engine)
+    projection, archive = projection_named(request.projection), backends.archive
     mine = None if request.keys is None else [key for key in request.keys if shard_of(key) == shard]
     whole = bool(archive.shard_range(projection.stream, shard, 0, 1, None))
-    shard_rows = _HistoryShard(projection, request, store, archive.discarded(projection.name), horizon, whole)
+    shard_rows = _HistoryShard(projection, request, backends, archive.discarded(projection.name), horizon, whole)
     seen, digest = _SeenTicks(passed), hashlib.sha256()
 
     def rows() -> Iterator[parquet.Row]:
@@ -154,9 +157,9 @@ def make_parts(
             done.value += events
         alive()
 
-    with open_store(settings) as store:
+    with open_backends(settings) as backends:
         for shard in shards:
-            make_part(store, request, horizon, folder, shard, passed)
+            make_part(backends, request, horizon, folder, shard, passed)
 
 
 def part_file(folder: Path, shard: int) -> Path:

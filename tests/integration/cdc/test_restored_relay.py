@@ -17,7 +17,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.kafka.ports import LastRecord
 from infrastructure.postgres import restore_findings as restores
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.replay.store import log_upto
+from infrastructure.replay.all_keys import log_upto
 from infrastructure.settings.settings import Settings
 from tests.support.postgres.log_events import events_of
 from tests.support.relay.relay_life import Life, records_of

@@ -11,7 +11,7 @@ import pytest
 
 from domain.features.keyed_event import KeyedEvent
 from domain.features.speed.window import SpeedState
-from infrastructure.backends import World as Stores
+from infrastructure.backends import Backends as Stores
 from infrastructure.errors import UserError
 from infrastructure.operations.parked_keys import discard, parked_keys, retriable
 from projections.speed import SPEED
