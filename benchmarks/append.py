@@ -22,7 +22,8 @@ from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.append import COPY_SQL, HEADER, TRAILER, locked_part, pack
 from infrastructure.event_store.partitions import ensure_partitions
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.postgres.engine import sqlalchemy_url, writer_engine
+from infrastructure.postgres.engine import writer_engine
+from infrastructure.settings.postgres_url import sqlalchemy_url
 
 BATCH = 1_000
 ROUND = 60_000

@@ -16,7 +16,7 @@ from benchmarks.support import postgres, redis_server, report
 from domain.events.contracts import Codec, LocalSchemaIds
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.postgres.engine import sink_engine
-from infrastructure.processes.runtime import tune_gc
+from infrastructure.process_pool import tune_gc
 from infrastructure.redis.connection import connect
 from infrastructure.sinks.factory import Stores
 from projections.catalogue import PROJECTIONS

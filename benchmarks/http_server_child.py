@@ -19,7 +19,7 @@ from domain.gps_ping import GpsPing
 from domain.riders.application import PingOutcome
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http_server.server import serve_http
-from infrastructure.processes.runtime import tune_gc
+from infrastructure.process_pool import tune_gc
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.settings.settings import Settings
 from read_models.speed.state import encode

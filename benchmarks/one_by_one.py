@@ -31,7 +31,8 @@ from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRec
 from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.ingest.group_commit import GroupCommit
-from infrastructure.postgres.engine import reader_engine, sqlalchemy_url, writer_engine
+from infrastructure.postgres.engine import reader_engine, writer_engine
+from infrastructure.settings.postgres_url import sqlalchemy_url
 
 PHONES = (32, 256)
 """That send at once, each its next ping when the last one is answered."""

@@ -17,7 +17,7 @@ from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.served_reads import PostgresServedReads, add
 from infrastructure.postgres.snapshots import PostgresStateSnapshots
-from infrastructure.processes.runtime import tune_gc
+from infrastructure.process_pool import tune_gc
 from projections.core.fold import Fold
 from projections.digest.digest import view_digest
 from projections.parity.audit import Audit

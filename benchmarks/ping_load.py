@@ -14,7 +14,7 @@ import uvloop
 from benchmarks.cpu import seconds_of
 from benchmarks.open_loop import Pool, paced
 from domain.identifiers import shard_of
-from infrastructure.processes.runtime import tune_gc
+from infrastructure.process_pool import tune_gc
 from infrastructure.redis.connection import connect_async
 from projections.speed import SPEED
 from read_models.redis_keys import state_key

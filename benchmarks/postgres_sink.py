@@ -17,7 +17,7 @@ from domain.identifiers import SHARDS, shard_of
 from infrastructure.postgres.copy_text import copy_text
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.projection_sink import PostgresSink
-from infrastructure.processes.runtime import tune_gc
+from infrastructure.process_pool import tune_gc
 from projections.analytics import ANALYTICS
 from projections.core.fold import Fold
 from projections.core.ports import Fence, LoggedEvent, ShardWrite

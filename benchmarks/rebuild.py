@@ -13,7 +13,7 @@ from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.projection_sink import PostgresSink
-from infrastructure.processes.runtime import tune_gc
+from infrastructure.process_pool import tune_gc
 from infrastructure.redis.connection import connect
 from infrastructure.redis.projection_sink import RedisSink
 from projections.analytics import ANALYTICS

@@ -25,7 +25,7 @@ from benchmarks.results import at_most, report
 from domain.identifiers import shard_of
 from infrastructure.http.speed import speed_route
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.processes.runtime import tune_gc
+from infrastructure.process_pool import tune_gc
 from infrastructure.redis.connection import connect_async
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_reads import PastKeys

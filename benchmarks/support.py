@@ -16,8 +16,8 @@ from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
 from infrastructure.event_store.aggregates import LogEvent
-from infrastructure.postgres.engine import sqlalchemy_url
 from infrastructure.postgres.migrations import upgrade
+from infrastructure.settings.postgres_url import sqlalchemy_url
 
 __all__ = ["START_MS", "kafka", "postgres", "ready_events", "redis_server", "report", "server_of"]
 

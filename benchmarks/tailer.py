@@ -36,7 +36,7 @@ from infrastructure.kafka.admin import ensure_topics
 from infrastructure.kafka.topics import topics
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.migrations import upgrade
-from infrastructure.processes.runtime import tune_gc
+from infrastructure.process_pool import tune_gc
 from infrastructure.settings.settings import Settings
 from tests.support.kafka.debezium import Connect, tcp_home
 from tests.support.servers import java

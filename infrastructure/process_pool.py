@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -10,7 +11,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from infrastructure.processes.runtime import tune_gc
 from projections.rebuild.catch_up import LogHasHoles
 
 POLL_INTERVAL_S = 0.2
@@ -24,6 +24,14 @@ Look = Callable[[], None]
 
 Work = Callable[..., None]
 """A function of a module: ``work(alive, *arguments)``; it calls ``alive`` now and then."""
+
+
+def tune_gc() -> None:
+    """Run the cyclic collector rarely: a batch makes thousands of tuples and no cycles, and being looked through for
+    them costs more than decoding it (measured: 4 of 6 µs a consumed record)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)
 
 
 class WorkerFailed(Exception):

@@ -11,8 +11,9 @@ import psycopg2.errors
 from psycopg2.extras import LogicalReplicationConnection
 
 from infrastructure.cdc.replication_slot import DatabaseIdentity, SlotUnusable
-from infrastructure.postgres.engine import connect_args, libpq_parameters, sqlalchemy_url
+from infrastructure.postgres.engine import connect_args
 from infrastructure.postgres.session_settings import for_replication
+from infrastructure.settings.postgres_url import libpq_parameters, sqlalchemy_url
 
 FEEDBACK_INTERVAL_S = 1.0
 """Far below SENDER_TIMEOUT, so that a slow Kafka never costs the connection."""

@@ -39,7 +39,7 @@ def backfill(sources: Sequence[CsvSource], options: BackfillOptions) -> None:
     from infrastructure.cli.error_handling import interruptible
     from infrastructure.cli.import_report import finish
     from infrastructure.imports.report import ImportReport, RejectFile
-    from infrastructure.processes.runtime import tune_gc
+    from infrastructure.process_pool import tune_gc
     from infrastructure.schema_registry.client import RegistryUnavailable
     from projections.core.ports import PortUnavailable, SinkRejected
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from infrastructure.sinks.decorators import SinkDecorator
-from projections.core.ports import ConsumerRecord, RecordConsumer, ShardWrite, Sink
+from projections.core.ports import ConsumerRecord, RecordConsumer
 
 
 class ConsumerDecorator:
@@ -90,18 +89,3 @@ class TimedConsumer(ConsumerDecorator):
         self._seconds(took)
         self._came_at = None
         return self._came, took
-
-
-class TimedSink(SinkDecorator):
-    """``projections.core.ports.Sink`` that tells the seconds of each ``apply``, also of one that failed."""
-
-    def __init__(self, sink: Sink, seconds: Observe) -> None:
-        super().__init__(sink)
-        self._seconds = seconds
-
-    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
-        began = time.perf_counter()
-        try:
-            return super().apply(writes)
-        finally:
-            self._seconds(time.perf_counter() - began)

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from infrastructure.backends import Backends, open_backends, projection_named
 from infrastructure.postgres.served_reads import PostgresServedReads
-from infrastructure.process_pool import WorkerFailed
-from infrastructure.processes.runtime import tune_gc
+from infrastructure.process_pool import WorkerFailed, tune_gc
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.parity.audit import Audit, AuditFindings

@@ -4,49 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import quote
 
 import psycopg2
 from sqlalchemy import Engine, create_engine, exc, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
 
-from infrastructure.errors import UserError
 from infrastructure.postgres import session_settings as session
 from infrastructure.postgres.broken_connections import discard_unusable
-
-PORT = "5432"
-# libpq's form, a port with each host. SQLAlchemy reads several hosts with one port for all, and several in the query.
-_SERVERS = re.compile(r"(?P<head>[^:/?#]+://(?:.*@)?)(?P<servers>[^/?#@]*,[^/?#@]*)(?P<tail>[/?].*)?", re.DOTALL)
-_SERVER = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:]*))(?::(?P<port>\d*))?")
-
-
-def with_hosts_in_query(url: str) -> str:
-    """``…@h1:1,h2:2/db`` as ``…@/db?host=h1,h2&port=1,2``; any other URL as it is."""
-    found = _SERVERS.fullmatch(url)
-    if found is None:
-        return url
-    servers = [_SERVER.fullmatch(one) for one in found["servers"].split(",")]
-    known = [one for one in servers if one is not None]
-    if len(known) < len(servers) or (found["servers"].count(":") < 2 and "[" not in found["servers"]):
-        return url
-    hosts = ",".join(one["v6"] or one["name"] for one in known)
-    ports = ",".join(one["port"] or PORT for one in known)
-    tail = found["tail"] or "/"
-    tail = tail if tail.startswith("/") else f"/{tail}"
-    return f"{found['head']}{tail}{'&' if '?' in tail else '?'}host={quote(hosts, safe=',')}&port={ports}"
-
-
-def libpq_parameters(url: URL) -> dict[str, str]:
-    """What SQLAlchemy hands to libpq for ``url``, for a connection that is not of an engine.
-
-    Raises ArgumentError for hosts that do not fit their ports.
-    """
-    _, parameters = url.get_dialect()().create_connect_args(url)
-    return {name: str(value) for name, value in parameters.items()}
+from infrastructure.settings.postgres_url import libpq_parameters, sqlalchemy_url
 
 
 def preferred_server(url: URL) -> dict[str, str]:
@@ -116,22 +83,6 @@ WRITER_TIMEOUTS = {
     "idle_in_transaction_session_timeout": "10s",
     "lock_timeout": "20s",
 }
-
-
-def sqlalchemy_url(url: str, setting: str = "RIDELOG_POSTGRES_URL") -> URL:
-    """A libpq-style URL as SQLAlchemy wants it, always through psycopg2 (it speaks the replication protocol).
-
-    Raises UserError for a text that is no URL, naming the ``setting``.
-    """
-    try:
-        address = make_url(with_hosts_in_query(url)).set(drivername="postgresql+psycopg2")
-        libpq_parameters(address)
-        return address
-    except (ArgumentError, ValueError):
-        # Without its words, which may quote a password.
-        raise UserError(
-            f"{setting} is no URL of a database, such as postgresql://user:password@host:5432/name"
-        ) from None
 
 
 def connect_args(url: URL) -> dict[str, str]:

@@ -15,7 +15,7 @@ from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
 from infrastructure.operations.served_read_log import postgres_recorder
 from infrastructure.postgres.generations import active
-from infrastructure.processes.runtime import tune_gc
+from infrastructure.process_pool import tune_gc
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_reads import PastKeys, PastRows
 from infrastructure.schema_registry.store import RegistryStore

@@ -14,7 +14,7 @@ from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.kafka.clients import make_consumer
-from infrastructure.kafka.consumer_decorators import BatchingConsumer, TimedConsumer, TimedSink
+from infrastructure.kafka.consumer_decorators import BatchingConsumer, TimedConsumer
 from infrastructure.kafka.topics import topics
 from infrastructure.observability import metrics
 from infrastructure.observability.stage_reports import StageProgress, StageReporter, read_stages
@@ -26,6 +26,7 @@ from infrastructure.redis.connection import check_never_evicts
 from infrastructure.schema_registry.client import RegistryUnavailable
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.compacted_topic_factory import publishing
+from infrastructure.sinks.decorators import TimedSink
 from projections.core.fences import FenceMismatch
 from projections.core.ports import ConsumerUnusable, FenceConflict, PortUnavailable, SinkRejected
 from projections.core.projection import Projection

@@ -16,8 +16,9 @@ from infrastructure.observability import metrics
 from infrastructure.observability.stage_reports import StageProgress, StageReporter
 from infrastructure.observability.watchdog import Watchdog
 from infrastructure.operations.parity_monitor import ParityMonitor
+from infrastructure.process_pool import tune_gc
 from infrastructure.processes.projection_worker import ProjectionWorker, stage_name
-from infrastructure.processes.runtime import RESTART_DELAYS_S, stack_summary, stop_event, tune_gc
+from infrastructure.processes.runtime import RESTART_DELAYS_S, stack_summary, stop_event
 from infrastructure.settings.settings import Settings
 from projections.catalogue import ANSWERING, PROJECTIONS, audited_by
 from projections.core.ports import PortUnavailable, SinkRejected

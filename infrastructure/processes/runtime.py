@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import sys
@@ -20,14 +19,6 @@ RESTART_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 FRAMES = 6
 HEALTHY_AFTER_S = 30.0
 """An attempt that lasted so long ends as if it were the first to fail."""
-
-
-def tune_gc() -> None:
-    """Run the cyclic collector rarely: a batch makes thousands of tuples and no cycles, and being looked through for
-    them costs more than decoding it (measured: 4 of 6 µs a consumed record)."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
 
 
 def stop_event() -> threading.Event:

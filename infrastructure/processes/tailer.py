@@ -26,7 +26,8 @@ from infrastructure.kafka.topics import topics
 from infrastructure.observability import debezium_metrics as debezium
 from infrastructure.observability.stage_reports import STANDBY, StageProgress, StageReporter
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.processes.runtime import run_until_stopped, stop_event, tune_gc
+from infrastructure.process_pool import tune_gc
+from infrastructure.processes.runtime import run_until_stopped, stop_event
 from infrastructure.processes.tailer_metrics import TailerReport
 from infrastructure.settings.settings import Settings
 from projections.core.ports import PortUnavailable, SinkRejected

@@ -43,7 +43,7 @@ def postgres_address(url: str) -> Address:
     import psycopg2
 
     from infrastructure.errors import UserError
-    from infrastructure.postgres.engine import sqlalchemy_url
+    from infrastructure.settings.postgres_url import sqlalchemy_url
 
     wanted = f"write postgresql://user:password@host:5432/name; {ESCAPES}"
     if url.partition(":")[0].partition("+")[0].lower() not in {"postgresql", "postgres"}:

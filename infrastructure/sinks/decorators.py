@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -103,3 +104,18 @@ class _WithSnapshots(SnapshottingSink):
 
 def _ahead(one: ReplayStart) -> ParkedEvent:
     return ParkedEvent(one.seq, one.position, one.version, "", "ahead", "its state comes from a verified checkpoint", 0)
+
+
+class TimedSink(SinkDecorator):
+    """``projections.core.ports.Sink`` that tells the seconds of each ``apply``, also of one that failed."""
+
+    def __init__(self, sink: Sink, seconds: Callable[[float], None]) -> None:
+        super().__init__(sink)
+        self._seconds = seconds
+
+    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+        began = time.perf_counter()
+        try:
+            return super().apply(writes)
+        finally:
+            self._seconds(time.perf_counter() - began)

@@ -23,7 +23,7 @@ from infrastructure.cdc.replication_slot import SlotUnusable
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.embedded.server import free_port
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.postgres.engine import libpq_parameters, sqlalchemy_url
+from infrastructure.settings.postgres_url import libpq_parameters, sqlalchemy_url
 from infrastructure.settings.settings import Settings
 from tests.support.postgres.log_events import events_of
 from tests.support.relay.relay_life import Life, relay_of

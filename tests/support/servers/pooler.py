@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.engine import make_url
 
-from infrastructure.postgres.engine import libpq_parameters, sqlalchemy_url
+from infrastructure.settings.postgres_url import libpq_parameters, sqlalchemy_url
 
 SSL, GSS = 80877103, 80877104
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import create_engine, text
 
 from domain.events.contracts import Codec, LocalSchemaIds
-from infrastructure.postgres.engine import sqlalchemy_url
+from infrastructure.settings.postgres_url import sqlalchemy_url
 
 _EVENTS = text(
     "SELECT position, (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded_us, aggregate_key, version,"

@@ -14,10 +14,11 @@ from infrastructure.cdc.in_flight import WAITING_RECORDS, InFlightTransactions
 from infrastructure.http.application import refused_pings
 from infrastructure.http.errors import ApiError
 from infrastructure.http.time_travel import answering
-from infrastructure.kafka.consumer_decorators import TimedConsumer, TimedSink
+from infrastructure.kafka.consumer_decorators import TimedConsumer
 from infrastructure.kafka.ports import ProducerRecord, PublishError
 from infrastructure.observability import debezium_metrics as debezium
 from infrastructure.processes.runtime import HEALTHY_AFTER_S, RESTART_DELAYS_S, run_until_stopped, stack_summary
+from infrastructure.sinks.decorators import TimedSink
 from projections.core.ports import ConsumerRecord, PortUnavailable, RecordConsumer, ShardWrite, Sink
 
 RECORD = ProducerRecord("gps-pings", 0, b"anna", b"x", [])

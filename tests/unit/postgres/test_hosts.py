@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrastructure.errors import UserError
-from infrastructure.postgres.engine import connect_args, libpq_parameters, sqlalchemy_url, with_hosts_in_query
+from infrastructure.postgres.engine import connect_args
+from infrastructure.settings.postgres_url import libpq_parameters, sqlalchemy_url, with_hosts_in_query
 
 
 @pytest.mark.parametrize(
