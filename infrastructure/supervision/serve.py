@@ -53,7 +53,6 @@ def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = Fa
     warn_of_short_tokens(settings)
     check_open_broker(settings, allowed=allow_open_broker)
     refuse_lone_replication_url(settings)
-    log_external_servers(settings)
     with StopSignals() as signals, DataDir(settings.data_dir) as data_dir:
         pids = PidFile(data_dir.path)
         pids.end_stale()
@@ -97,6 +96,8 @@ def _prepare(settings: Settings, stack: Stack, pids: PidFile, data_dir: Path, pa
     prepare_database(ready.postgres_url, embedded="postgres_url" in stack.servers)
     ready = msgspec.structs.replace(ready, port=port, metrics_dir=metrics_dir, data_dir=data_dir)
     parts.ensure_topics(ready)
+    # Not before all of them answered: a start that fails prints one line, its error.
+    log_external_servers(settings)
     return ready
 
 
