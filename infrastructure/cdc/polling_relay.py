@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 
 from infrastructure.cdc.gap_fill import EventSource, EventsTable, publish_range
 from infrastructure.cdc.in_flight import InFlightTransactions
-from infrastructure.cdc.relay_checkpoint import CheckpointSaver, ForeignLog, Keeper, RelayCheckpointStore
+from infrastructure.cdc.relay_checkpoint import CheckpointSaver, ForeignLog, RelayCheckpointStore
 from infrastructure.cdc.wal_relay import start_position
 from infrastructure.event_store.log_head import read_head
 from infrastructure.kafka.clients import make_publisher
@@ -28,12 +28,16 @@ class Poller:
     """Drive it with ``step``. Any exception means: throw it away and start again from the mark."""
 
     def __init__(
-        self, out: InFlightTransactions, events: EventSource, keeper: Keeper, pause: Callable[[float], object]
+        self,
+        out: InFlightTransactions,
+        events: EventSource,
+        checkpoint_saver: CheckpointSaver,
+        pause: Callable[[float], object],
     ) -> None:
         """``pause`` waits for so many seconds, or less when there is a reason."""
         self.out = out
         self._events = events
-        self._keeper = keeper
+        self._checkpoint_saver = checkpoint_saver
         self._pause = pause
         self._last = out.progress.position or 0
 
@@ -48,7 +52,7 @@ class Poller:
             self._last = publish_range(self._events, self.out, before, TO_THE_END)
             moved = self.out.publish() or moved
         self.out.collect()
-        self._keeper.keep(self.out.progress.position, 0)
+        self._checkpoint_saver.save_if_due(self.out.progress.position, 0)
         if self._last == before and not moved:
             self._pause(min(timeout_s, 0.005 if self.out.unreported() else POLL_INTERVAL_S))
         return self._last - before

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -116,30 +116,30 @@ class RelayCheckpointStore:
         raise SQLAlchemyError(f"other processes save the mark of {self._name} all the time")
 
 
-class Keeper(Protocol):
-    """Where the mark is kept."""
-
-    def keep(self, position: int | None, lsn: int) -> int:
-        """Store both now or soon; the LSN that is stored, which is what may be confirmed."""
-        ...
-
-
 class CheckpointSaver:
-    """Stores the mark at most once in ``every_s`` seconds, by ``save``, and only if it or the LSN moved."""
+    """Saves the relay checkpoint at most once per ``interval_s`` seconds, and only if it or the LSN changed.
+
+    ``save`` stores a position and an LSN.
+    """
 
     def __init__(
-        self, save: Callable[[int, int], None], every_s: float = 1.0, clock: Callable[[], float] = time.monotonic
+        self, save: Callable[[int, int], None], interval_s: float = 1.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._save = save
-        self._every_s = every_s
+        self._interval_s = interval_s
         self._clock = clock
-        self._next = 0.0
-        self._stored = (-1, 0)
+        self._next_save = 0.0
+        self._saved = (-1, 0)
 
-    def keep(self, position: int | None, lsn: int) -> int:
-        """As ``Keeper``; a position that is not known is not stored, and then nothing is confirmed either."""
+    def save_if_due(self, position: int | None, lsn: int) -> int:
+        """Save the checkpoint if it changed and the interval has passed.
+
+        Returns the LSN of the last saved checkpoint. Only that LSN may be confirmed to the slot: a crash resumes from
+        the saved checkpoint, and the slot must still hold everything after it. While the position is None (unknown),
+        nothing is saved, so nothing new is confirmed either.
+        """
         now = self._clock()
-        if position is not None and now >= self._next and (position, lsn) != self._stored:
+        if position is not None and now >= self._next_save and (position, lsn) != self._saved:
             self._save(position, lsn)
-            self._next, self._stored = now + self._every_s, (position, lsn)
-        return self._stored[1]
+            self._next_save, self._saved = now + self._interval_s, (position, lsn)
+        return self._saved[1]

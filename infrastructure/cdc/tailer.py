@@ -16,7 +16,7 @@ from infrastructure.cdc.gap_fill import EventSource, log_missing, publish_range
 from infrastructure.cdc.heartbeat import Heartbeat
 from infrastructure.cdc.in_flight import InFlightTransactions
 from infrastructure.cdc.pgoutput import INSERT, Begin, Change, Commit, LogicalMessage, ProtocolError, Relation, parse
-from infrastructure.cdc.relay_checkpoint import Keeper
+from infrastructure.cdc.relay_checkpoint import CheckpointSaver
 from infrastructure.cdc.replication_stream import WalBatch
 from infrastructure.cdc.row_to_record import RowReader
 from infrastructure.cdc.wal_filter import ForeignRelation, WalFilter
@@ -71,7 +71,7 @@ class Tailer:
         stream: WalStream,
         out: InFlightTransactions,
         events: EventSource,
-        keeper: Keeper,
+        checkpoint_saver: CheckpointSaver,
         wal: WalFilter,
         on_beat: Callable[[Heartbeat], None] = lambda beat: None,
     ) -> None:
@@ -79,7 +79,7 @@ class Tailer:
         self._stream = stream
         self.out = out
         self._events = events
-        self._keeper = keeper
+        self._checkpoint_saver = checkpoint_saver
         self._wal = wal
         self._on_beat = on_beat
         self._readers: dict[bytes, RowReader] = {}
@@ -111,7 +111,7 @@ class Tailer:
         while self._beats and self._beats[0][0] <= self.out.passed:
             self._on_beat(self._beats.popleft()[1])
         # Stored before it is confirmed: what the slot has passed is never above the mark.
-        self._stream.confirm(self._keeper.keep(self.out.progress.position, self.out.confirmed))
+        self._stream.confirm(self._checkpoint_saver.save_if_due(self.out.progress.position, self.out.confirmed))
         if not rows and not moved and not self._held and self.out.has_room():
             # Acknowledgements do not wake the socket: look for them often while any is due.
             self._stream.wait(min(timeout_s, ACKNOWLEDGED_WITHIN_S) if self.out.unreported() else timeout_s)

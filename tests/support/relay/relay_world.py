@@ -57,11 +57,11 @@ class World:
     def start(self, kind: str) -> None:
         """A new life, after whatever there was before."""
         self.publisher = _Publisher(self)
-        out, keeper = InFlightTransactions(self.publisher, self.mark), CheckpointSaver(self._save, clock=self._clock)
+        out, saver = InFlightTransactions(self.publisher, self.mark), CheckpointSaver(self._save, clock=self._clock)
         if kind == "polling":
-            self.relay = Poller(out, self, keeper, lambda seconds: None)
+            self.relay = Poller(out, self, saver, lambda seconds: None)
         else:
-            self.relay = Tailer(_Stream(self), out, self, keeper, WalFilter(OURS, TOPICS, PARTITIONS))
+            self.relay = Tailer(_Stream(self), out, self, saver, WalFilter(OURS, TOPICS, PARTITIONS))
             self.beat()
 
     def crash(self) -> None:

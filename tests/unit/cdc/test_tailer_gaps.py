@@ -106,12 +106,12 @@ def test_events_that_the_table_does_not_have_any_more_are_told_and_hold_nothing_
 def test_the_mark_is_stored_before_the_slot_is_told_and_once_a_second() -> None:
     now = 100.0
     saved: list[tuple[int, int]] = []
-    keeper = CheckpointSaver(lambda position, lsn: saved.append((position, lsn)), clock=lambda: now)
-    assert keeper.keep(None, 50) == 0
-    assert keeper.keep(3, 50) == 50
-    assert keeper.keep(4, 60) == 50
+    saver = CheckpointSaver(lambda position, lsn: saved.append((position, lsn)), clock=lambda: now)
+    assert saver.save_if_due(None, 50) == 0
+    assert saver.save_if_due(3, 50) == 50
+    assert saver.save_if_due(4, 60) == 50
     now = 101.0
-    assert keeper.keep(4, 60) == 60
+    assert saver.save_if_due(4, 60) == 60
     now = 102.0
-    assert keeper.keep(4, 60) == 60
+    assert saver.save_if_due(4, 60) == 60
     assert saved == [(3, 50), (4, 60)]
