@@ -15,7 +15,7 @@ from infrastructure.kafka.ports import ProducerRecord
 
 log = logging.getLogger("ridelog.tailer")
 
-READ_ROWS = 2_000
+MAX_CHUNK_ROWS = 2_000
 """Events read and published under one token; the mark moves by so many."""
 
 # As the WAL's rows come: text, in the order of rows.COLUMNS. Sorted by the column, whose name the text bears too.
@@ -39,11 +39,11 @@ class EventSource(Protocol):
     """What a relay needs of the table."""
 
     def read(self, after: int, upto: int) -> EventChunk | None:
-        """The next events of (``after``, ``upto``], no more than READ_ROWS; None if there are none."""
+        """The next events of (``after``, ``upto``], no more than MAX_CHUNK_ROWS; None if there are none."""
         ...
 
     def head_position(self) -> int:
-        """The last position that the log has given out."""
+        """The last position that the log has given transactions."""
         ...
 
 
@@ -60,7 +60,7 @@ class EventsTable:
     def read(self, after: int, upto: int) -> EventChunk | None:
         """Raises SQLAlchemyError."""
         with self._engine.connect() as connection:
-            rows = connection.exec_driver_sql(_READ, (after, upto, READ_ROWS)).cursor.fetchall()
+            rows = connection.exec_driver_sql(_READ, (after, upto, MAX_CHUNK_ROWS)).cursor.fetchall()
         if not rows:
             return None
         converted = (self._convert([value.encode() for value in row[:9]]) for row in rows)
@@ -73,17 +73,18 @@ class EventsTable:
             return read_head(connection).position
 
 
-def publish_range(events: EventSource, out: InFlightTransactions, after: int, upto: int) -> int:
-    """Hand the next events of (``after``, ``upto``] to ``out``; the position passed, ``after`` if there are none."""
+def publish_range(events: EventSource, transactions: InFlightTransactions, after: int, upto: int) -> int:
+    """Hand the next events of (``after``, ``upto``] to ``transactions``; the position passed, ``after`` if there are
+    none."""
     chunk = events.read(after, upto)
     if chunk is None:
         return after
     if chunk.rows != chunk.last - after:
         log_missing(after + 1, chunk.last, chunk.rows)
-    out.open(chunk.recorded_ms)
-    out.add(chunk.records, chunk.rows, chunk.last)
-    out.close()
-    out.progress.skipped += chunk.rows - len(chunk.records)
+    transactions.open(chunk.recorded_ms)
+    transactions.add(chunk.records, chunk.rows, chunk.last)
+    transactions.close()
+    transactions.progress.skipped += chunk.rows - len(chunk.records)
     return chunk.last
 
 

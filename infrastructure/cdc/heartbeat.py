@@ -73,33 +73,34 @@ def parse_heartbeat(message: LogicalMessage, log_id: uuid.UUID) -> Heartbeat | N
 
 
 class HeartbeatSender:
-    """Sends a heartbeat every ``every_s`` seconds, the first at once, and tells how long its own took, in seconds."""
+    """Sends a heartbeat every ``interval_s`` seconds, the first at once, and tells how long its own on_round_trip, in
+    seconds."""
 
     def __init__(
         self,
         engine: Engine,
-        took: Callable[[float], None],
-        every_s: float = HEARTBEAT_INTERVAL_S,
+        on_round_trip: Callable[[float], None],
+        interval_s: float = HEARTBEAT_INTERVAL_S,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._took = took
-        self._every_ns = int(every_s * 1e9)
+        self._on_round_trip = on_round_trip
+        self._interval_ns = int(interval_s * 1e9)
         self._clock_ns = clock_ns
         self._sender = uuid.uuid4().hex
         self._next_ns = 0
 
-    def beat(self) -> None:
+    def send_if_due(self) -> None:
         """Send one if it is time. Raises SQLAlchemyError."""
         now = self._clock_ns()
         if now < self._next_ns:
             return
-        self._next_ns = now + self._every_ns
+        self._next_ns = now + self._interval_ns
         with self._engine.connect() as connection:
             connection.execute(_EMIT, {"prefix": PREFIX, "sender": self._sender, "sent_ns": now})
 
-    def arrived(self, beat: Heartbeat) -> None:
+    def acknowledged(self, heartbeat: Heartbeat) -> None:
         """Everything recorded before ``beat`` is acknowledged by Kafka."""
         # Another life's clock says nothing here.
-        if beat.sender == self._sender:
-            self._took((self._clock_ns() - beat.sent_ns) / 1e9)
+        if heartbeat.sender == self._sender:
+            self._on_round_trip((self._clock_ns() - heartbeat.sent_ns) / 1e9)

@@ -20,7 +20,7 @@ from infrastructure.kafka.topics import topics
 from infrastructure.postgres.advisory_locks import try_session_lock
 from infrastructure.settings.settings import Settings
 
-TO_THE_END = 2**63 - 1
+MAX_POSITION = 2**63 - 1
 POLL_INTERVAL_S = 0.05
 
 
@@ -29,17 +29,17 @@ class Poller:
 
     def __init__(
         self,
-        out: InFlightTransactions,
+        transactions: InFlightTransactions,
         events: EventSource,
         checkpoint_saver: CheckpointSaver,
-        pause: Callable[[float], object],
+        wait: Callable[[float], object],
     ) -> None:
-        """``pause`` waits for so many seconds, or less when there is a reason."""
-        self.out = out
+        """``wait`` waits for so many seconds, or less when there is a reason."""
+        self.transactions = transactions
         self._events = events
         self._checkpoint_saver = checkpoint_saver
-        self._pause = pause
-        self._last = out.progress.position or 0
+        self._wait = wait
+        self._last = transactions.progress.position or 0
 
     def step(self, timeout_s: float) -> int:
         """Read, publish, collect acknowledgements, store the mark; the number of events read.
@@ -47,14 +47,14 @@ class Poller:
         Raises PublishError, ForeignLog or SQLAlchemyError.
         """
         before = self._last
-        moved = self.out.publish()
-        if self.out.has_room():
-            self._last = publish_range(self._events, self.out, before, TO_THE_END)
-            moved = self.out.publish() or moved
-        self.out.collect()
-        self._checkpoint_saver.save_if_due(self.out.progress.position, 0)
+        moved = self.transactions.publish()
+        if self.transactions.has_capacity():
+            self._last = publish_range(self._events, self.transactions, before, MAX_POSITION)
+            moved = self.transactions.publish() or moved
+        self.transactions.collect()
+        self._checkpoint_saver.save_if_due(self.transactions.progress.position, 0)
         if self._last == before and not moved:
-            self._pause(min(timeout_s, 0.005 if self.out.unreported() else POLL_INTERVAL_S))
+            self._wait(min(timeout_s, 0.005 if self.transactions.handed_over_records() else POLL_INTERVAL_S))
         return self._last - before
 
 
@@ -81,7 +81,7 @@ class RelayLock:
         if not try_session_lock(connection, f"ridelog.relay.{name}"):
             raise RelayInUse(f"another polling relay holds the lock of {name}")
 
-    def hold(self, position: int) -> None:
+    def renew_if_due(self, position: int) -> None:
         """Show a sign of life if it is time. Raises SQLAlchemyError once the lock is lost.
 
         Raises ForeignLog if the log ends before ``position``: it was restored, and what it gets next would be passed.
@@ -98,36 +98,36 @@ class PollingRelay:
     def __init__(self, poller: Poller, lock: RelayLock) -> None:
         self._poller = poller
         self._lock = lock
-        self.out: InFlightTransactions = poller.out
+        self.transactions: InFlightTransactions = poller.transactions
 
     def step(self, timeout_s: float) -> int:
         """As ``Poller.step``. The lock first: one that was asleep finds out before it reads more."""
-        self._lock.hold(self.out.progress.position or 0)
+        self._lock.renew_if_due(self.transactions.progress.position or 0)
         return self._poller.step(timeout_s)
 
 
 @contextmanager
-def polling_relay(settings: Settings, engine: Engine, pause: Callable[[float], object]) -> Iterator[PollingRelay]:
+def polling_relay(settings: Settings, engine: Engine, wait: Callable[[float], object]) -> Iterator[PollingRelay]:
     """A relay that is the only one until the end of the block. Raises RelayInUse, PublishError, SQLAlchemyError."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         # Out of the pool: its time-out and its lock end with it.
         connection.detach()
         lock = RelayLock(connection, settings.slot_name)
-        marks = RelayCheckpointStore(engine, settings.slot_name)
+        checkpoints = RelayCheckpointStore(engine, settings.slot_name)
         with engine.connect() as reading:
             head = read_head(reading)
-        at = start_position(marks.read(), head.log_id, head.position)
-        if at.position is None or at.words:
-            marks.begin(head.log_id, at.position or 0)
-        if at.words:
-            log.warning("%s", at.words)
+        at = start_position(checkpoints.read(), head.log_id, head.position)
+        if at.position is None or at.message:
+            checkpoints.reset(head.log_id, at.position or 0)
+        if at.message:
+            log.warning("%s", at.message)
         publisher = make_publisher(settings)
         try:
             poller = Poller(
                 InFlightTransactions(publisher, at.position or 0),
                 EventsTable(engine, topics(settings), settings.topic_partitions),
-                CheckpointSaver(functools.partial(marks.keep, head.log_id)),
-                pause,
+                CheckpointSaver(functools.partial(checkpoints.advance, head.log_id)),
+                wait,
             )
             yield PollingRelay(poller, lock)
         finally:

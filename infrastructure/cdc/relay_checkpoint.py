@@ -22,34 +22,34 @@ STORED_CHECKPOINTS = 64
 MAX_ATTEMPTS = 10
 """Saves that may fail because another process saved the mark of the same relay at that very moment."""
 
-_MARK = (
+_NEWEST = (
     "SELECT log_id, position, confirmed_lsn, topics, number FROM relay_marks WHERE name = :name"
     " ORDER BY number DESC LIMIT 1"
 )
-_READ = text(_MARK)
+_READ = text(_NEWEST)
 _INSERT = "INSERT INTO relay_marks (name, number, log_id, position, confirmed_lsn, topics)"
 # The number is the one after the mark that this was computed from. Of two processes that save at once one gets no row.
-_ONCE = " ON CONFLICT DO NOTHING RETURNING number"
-_BEGIN = text(
+_UNLESS_TAKEN = " ON CONFLICT DO NOTHING RETURNING number"
+_RESET = text(
     f"{_INSERT} SELECT CAST(:name AS text), coalesce(m.number, 0) + 1, CAST(:log_id AS uuid),"  # noqa: S608
     " CAST(:position AS bigint), 0, coalesce(m.topics, '{}')"
-    f" FROM (SELECT) one LEFT JOIN ({_MARK}) m ON true{_ONCE}"
+    f" FROM (SELECT) one LEFT JOIN ({_NEWEST}) m ON true{_UNLESS_TAKEN}"
 )
 # Only upwards: the mark of a zombie is a fact about Kafka, and no newer than that of its successor.
-_KEEP = text(
+_ADVANCE = text(
     f"{_INSERT} SELECT CAST(:name AS text), coalesce(m.number, 0) + 1, h.log_id,"  # noqa: S608
     " greatest(m.position, CAST(:position AS bigint)), greatest(m.confirmed_lsn, CAST(:lsn AS bigint)),"
     " coalesce(m.topics, '{}')"
-    f" FROM log_head h CROSS JOIN LATERAL ({NEWEST_NUMBERS}) n LEFT JOIN ({_MARK}) m ON true"
+    f" FROM log_head h CROSS JOIN LATERAL ({NEWEST_NUMBERS}) n LEFT JOIN ({_NEWEST}) m ON true"
     # A log that ends before the mark is not the one whose events were published: it was restored under the relay.
-    f" WHERE h.log_id = :log_id AND n.position >= :position AND coalesce(m.log_id, h.log_id) = h.log_id{_ONCE}"
+    f" WHERE h.log_id = :log_id AND n.position >= :position AND coalesce(m.log_id, h.log_id) = h.log_id{_UNLESS_TAKEN}"
 )
-_TOPICS = text(
+_SAVE_TOPIC_IDS = text(
     f"{_INSERT} SELECT :name, m.number + 1, m.log_id, m.position, m.confirmed_lsn, CAST(:topics AS jsonb)"  # noqa: S608
-    f" FROM ({_MARK}) m{_ONCE}"
+    f" FROM ({_NEWEST}) m{_UNLESS_TAKEN}"
 )
-_KEEPS = text(
-    f"SELECT FROM log_head h CROSS JOIN LATERAL ({NEWEST_NUMBERS}) n LEFT JOIN ({_MARK}) m ON true"
+_ADVANCE_POSSIBLE = text(
+    f"SELECT FROM log_head h CROSS JOIN LATERAL ({NEWEST_NUMBERS}) n LEFT JOIN ({_NEWEST}) m ON true"
     " WHERE h.log_id = :log_id AND n.position >= :position AND coalesce(m.log_id, h.log_id) = h.log_id"
 )
 _ALWAYS = text("SELECT")
@@ -85,18 +85,18 @@ class RelayCheckpointStore:
             row = connection.execute(_READ, {"name": self._name}).one_or_none()
         return None if row is None else RelayCheckpoint(row.log_id, row.position, row.confirmed_lsn, row.topics)
 
-    def begin(self, log_id: UUID, position: int) -> None:
+    def reset(self, log_id: UUID, position: int) -> None:
         """Set the mark whatever it was, and forget the LSN: a slot that is made now stands anywhere."""
-        self._save(_BEGIN, {"log_id": log_id, "position": position}, _ALWAYS)
+        self._save(_RESET, {"log_id": log_id, "position": position}, _ALWAYS)
 
-    def keep(self, log_id: UUID, position: int, lsn: int) -> None:
+    def advance(self, log_id: UUID, position: int, lsn: int) -> None:
         """Move the mark of this log up. Raises ForeignLog if the log is another one by now, or ends before."""
-        if not self._save(_KEEP, {"log_id": log_id, "position": position, "lsn": lsn}, _KEEPS):
+        if not self._save(_ADVANCE, {"log_id": log_id, "position": position, "lsn": lsn}, _ADVANCE_POSSIBLE):
             raise ForeignLog("the log was restored or made anew beneath the relay: it begins by what is there now")
 
-    def note_topics(self, topics: dict[str, str]) -> None:
+    def save_topic_ids(self, topics: dict[str, str]) -> None:
         """Of no effect while there is no mark."""
-        self._save(_TOPICS, {"topics": msgspec.json.encode(topics).decode()}, _READ)
+        self._save(_SAVE_TOPIC_IDS, {"topics": msgspec.json.encode(topics).decode()}, _READ)
 
     def _save(self, statement: TextClause, values: Mapping[str, Any], possible: TextClause) -> bool:
         """Insert the next row. False if it cannot be: ``possible`` gives no row then."""

@@ -48,8 +48,8 @@ def has_gap(last: int | None, head: int) -> bool:
 
 log = logging.getLogger("ridelog.tailer")
 
-READ_MESSAGES = 2_000
-ACKNOWLEDGED_WITHIN_S = 0.005
+MAX_READ_MESSAGES = 2_000
+ACKNOWLEDGEMENT_POLL_INTERVAL_S = 0.005
 """Kafka is looked at again after this long while something waits for it."""
 
 
@@ -69,31 +69,31 @@ class Tailer:
     def __init__(
         self,
         stream: WalStream,
-        out: InFlightTransactions,
+        transactions: InFlightTransactions,
         events: EventSource,
         checkpoint_saver: CheckpointSaver,
         wal: WalFilter,
-        on_beat: Callable[[Heartbeat], None] = lambda beat: None,
+        on_heartbeat: Callable[[Heartbeat], None] = lambda heartbeat: None,
     ) -> None:
-        """``on_beat`` is called for each heartbeat once everything recorded before it is acknowledged."""
+        """``on_heartbeat`` is called for each heartbeat once everything recorded before it is acknowledged."""
         self._stream = stream
-        self.out = out
+        self.transactions = transactions
         self._events = events
         self._checkpoint_saver = checkpoint_saver
         self._wal = wal
-        self._on_beat = on_beat
+        self._on_heartbeat = on_heartbeat
         self._readers: dict[bytes, RowReader] = {}
         """By the id of the relation as it stands in the message of a row."""
         self._foreign: dict[bytes, ForeignRelation] = {}
         """The relations whose rows are passed over."""
         self._begin: Begin | None = None
-        self._last = out.progress.position
-        """All up to here is acknowledged, or handed to ``out`` in this life."""
+        self._last = transactions.progress.position
+        """All up to here is acknowledged, or handed to ``transactions`` in this life."""
         self._gap_upto = 0
         self._held: list[bytes] = []
         """Messages that wait until what lies before them is passed on from the table."""
-        self._beat: Heartbeat | None = None
-        self._beats: deque[tuple[int, Heartbeat]] = deque()
+        self._heartbeat: Heartbeat | None = None
+        self._heartbeats: deque[tuple[int, Heartbeat]] = deque()
 
     def step(self, timeout_s: float) -> int:
         """Read, publish, collect acknowledgements, confirm; the number of events read.
@@ -101,41 +101,47 @@ class Tailer:
         Raises ProtocolError, PublishError, StreamLost, ForeignLog or SQLAlchemyError.
         """
         rows = 0
-        moved = self.out.publish()
-        if self.out.has_room():
+        moved = self.transactions.publish()
+        if self.transactions.has_capacity():
             rows = self._fill() if has_gap(self._last, self._gap_upto) else self._read()
-            moved = self.out.publish() or moved
+            moved = self.transactions.publish() or moved
         # Without room nothing is read, so the socket stays readable, and to wait for it would burn a core while Kafka
         # is away: what is waited for is Kafka's.
-        self.out.collect(0.0 if moved or self.out.has_room() else ACKNOWLEDGED_WITHIN_S)
-        while self._beats and self._beats[0][0] <= self.out.passed:
-            self._on_beat(self._beats.popleft()[1])
+        self.transactions.collect(0.0 if moved or self.transactions.has_capacity() else ACKNOWLEDGEMENT_POLL_INTERVAL_S)
+        while self._heartbeats and self._heartbeats[0][0] <= self.transactions.last_passed_batch:
+            self._on_heartbeat(self._heartbeats.popleft()[1])
         # Stored before it is confirmed: what the slot has passed is never above the mark.
-        self._stream.confirm(self._checkpoint_saver.save_if_due(self.out.progress.position, self.out.confirmed))
-        if not rows and not moved and not self._held and self.out.has_room():
+        self._stream.confirm(
+            self._checkpoint_saver.save_if_due(self.transactions.progress.position, self.transactions.confirmed)
+        )
+        if not rows and not moved and not self._held and self.transactions.has_capacity():
             # Acknowledgements do not wake the socket: look for them often while any is due.
-            self._stream.wait(min(timeout_s, ACKNOWLEDGED_WITHIN_S) if self.out.unreported() else timeout_s)
+            self._stream.wait(
+                min(timeout_s, ACKNOWLEDGEMENT_POLL_INTERVAL_S)
+                if self.transactions.handed_over_records()
+                else timeout_s
+            )
         return rows
 
     def _fill(self) -> int:
         """The next events that the WAL did not bring. Their commits lie before what was read, so they are visible."""
         assert self._last is not None
         before = self._last
-        self._last = publish_range(self._events, self.out, before, self._gap_upto)
+        self._last = publish_range(self._events, self.transactions, before, self._gap_upto)
         if self._last == before:
             log_missing(before + 1, self._gap_upto)
             self._last = self._gap_upto
-        self.out.progress.filled += self._last - before
+        self.transactions.progress.filled += self._last - before
         return self._last - before
 
     def _read(self) -> int:
         if self._held:
             held, self._held = self._held, []
             return self._take(held)
-        batch = self._stream.read(READ_MESSAGES)
+        batch = self._stream.read(MAX_READ_MESSAGES)
         rows = self._take(batch.messages)
         if batch.drained and self._begin is None and not self._held:
-            self.out.idle(batch.wal_end)
+            self.transactions.confirm_idle_wal(batch.wal_end)
         return rows
 
     def _take(self, messages: list[bytes]) -> int:
@@ -147,7 +153,7 @@ class Tailer:
                 read = self._readers.get(data[1:5])
                 if read is None or self._begin is None:
                     if (foreign := self._foreign.get(data[1:5])) is not None:
-                        self._wal.pass_over(*foreign)
+                        self._wal.skip(*foreign)
                         rows -= 1
                         continue
                     number = int.from_bytes(data[1:5], "big")
@@ -155,18 +161,18 @@ class Tailer:
                 position, record = read(data)
                 verdict = classify_position(self._last, position)
                 if verdict is NEXT:
-                    if not self.out.is_open:
-                        self.out.open(self._begin.commit_ms)
+                    if not self.transactions.is_open:
+                        self.transactions.open(self._begin.commit_ms)
                     self._last = position
                     passed += 1
                     if record is not None:
                         records.append(record)
                     else:
-                        self.out.progress.skipped += 1
+                        self.transactions.progress.skipped += 1
                 elif verdict is REPEATED:
-                    self.out.progress.repeated += 1
+                    self.transactions.progress.repeated += 1
                 elif position > self._events.head_position():
-                    self._wal.pass_over("row", f"a row of events at position {position}, which is beyond the head")
+                    self._wal.skip("row", f"a row of events at position {position}, which is beyond the head")
                 else:
                     return self._hold(messages[at:], position - 1, rows - 1)
                 continue
@@ -180,17 +186,17 @@ class Tailer:
             elif isinstance(message, Relation):
                 self._describe(message)
             elif isinstance(message, LogicalMessage):
-                beat = self._wal.beat(message)
-                if beat is not None and beat.position > (self._last or 0):
+                heartbeat = self._wal.heartbeat(message)
+                if heartbeat is not None and heartbeat.position > (self._last or 0):
                     # Invariant 16: a position beyond the head would be stored as published, and end every life.
-                    if beat.position > self._events.head_position():
-                        self._wal.pass_over("beyond", "a heartbeat of a position beyond the head")
+                    if heartbeat.position > self._events.head_position():
+                        self._wal.skip("beyond", "a heartbeat of a position beyond the head")
                         continue
-                    if has_gap(self._last, beat.position):
-                        return self._hold(messages[at:], beat.position, rows)
-                self._beat = beat or self._beat
+                    if has_gap(self._last, heartbeat.position):
+                        return self._hold(messages[at:], heartbeat.position, rows)
+                self._heartbeat = heartbeat or self._heartbeat
             elif isinstance(message, Change):
-                self._wal.pass_over(message.kind, f"a message of kind {message.kind}: the publication has only inserts")
+                self._wal.skip(message.kind, f"a message of kind {message.kind}: the publication has only inserts")
         self._pass(records, passed)
         return rows
 
@@ -207,7 +213,7 @@ class Tailer:
 
     def _hold(self, messages: list[bytes], gap_upto: int, rows: int) -> int:
         """Keep ``messages`` back until all up to ``gap_upto`` is passed on."""
-        if self.out.is_open:
+        if self.transactions.is_open:
             raise ProtocolError(f"a transaction with a hole in its positions, behind {self._last}")
         assert self._last is not None
         log.warning(
@@ -221,17 +227,17 @@ class Tailer:
     def _pass(self, records: list[ProducerRecord], rows: int) -> None:
         if rows:
             assert self._last is not None
-            self.out.add(records, rows, self._last)
+            self.transactions.add(records, rows, self._last)
 
     def _commit(self, message: Commit) -> None:
-        if not self.out.is_open:
-            self.out.open(self._begin.commit_ms if self._begin is not None else 0)
-        if self._beat is not None:
+        if not self.transactions.is_open:
+            self.transactions.open(self._begin.commit_ms if self._begin is not None else 0)
+        if self._heartbeat is not None:
             # All up to its position has been read; so a place is known even if no event ever comes.
-            self._last = max(self._last or 0, self._beat.position)
+            self._last = max(self._last or 0, self._heartbeat.position)
         if self._last is not None:
-            self.out.add([], 0, self._last)
-        token = self.out.close(message.end_lsn)
-        if self._beat is not None:
-            self._beats.append((token, self._beat))
-        self._begin, self._beat = None, None
+            self.transactions.add([], 0, self._last)
+        batch_id = self.transactions.close(message.end_lsn)
+        if self._heartbeat is not None:
+            self._heartbeats.append((batch_id, self._heartbeat))
+        self._begin, self._heartbeat = None, None

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.cdc.relay_checkpoint import RelayCheckpointStore
-from infrastructure.cdc.wal_relay import beyond_this_log, known_ids, recreated_topics
+from infrastructure.cdc.wal_relay import highest_foreign_position, known_ids, recreated_topics
 from infrastructure.event_store.log_head import read_head
 from infrastructure.kafka.admin import TopicError, ensure_topics, last_records, topic_ids
 from infrastructure.kafka.clients import bootstrap
@@ -37,7 +37,7 @@ def check_topic(engine: Engine, bootstrap: str, topic: str, partitions: int) -> 
         rows = connection.execute(_IDS, {"positions": [record.position for record in last]}).all()
         # After the topic: whatever was on it then, if it is of this log, was committed before.
         head = read_head(connection)
-    beyond = beyond_this_log(last, {int(row[0]): str(row[1]) for row in rows}, head.position)
+    beyond = highest_foreign_position(last, {int(row[0]): str(row[1]) for row in rows}, head.position)
     if beyond is None:
         return
     words = (
@@ -52,35 +52,35 @@ TOPIC_CHECK_INTERVAL_S = 5.0
 
 
 class TopicMonitor:
-    """Of the topics of all streams, against the ids that the relay's mark has noted."""
+    """Of the topics of all streams, against the ids that the relay's checkpoint has noted."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
-        self._marks = RelayCheckpointStore(engine, settings.slot_name)
+        self._checkpoints = RelayCheckpointStore(engine, settings.slot_name)
         self._errors = ThrottledLogger(log, "the topics cannot be looked at")
-        self._noted: dict[str, str] | None = None
+        self._saved_ids: dict[str, str] | None = None
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Make the topics that are missing, and say which are not those that were published to before.
 
-        Those are not published anew from the start: the mark says what was published, not what Kafka still has.
+        Those are not published anew from the start: the checkpoint says what was published, not what Kafka still has.
         Raises TopicError, SQLAlchemyError.
         """
         names = list(topics(self._settings).values())
         ensure_topics(bootstrap(self._settings), names, self._settings.topic_partitions)
         found = known_ids(topic_ids(bootstrap(self._settings), names))
-        if found == self._noted:
+        if found == self._saved_ids:
             return
-        mark = self._marks.read()
-        if other := recreated_topics(mark, found):
+        checkpoint = self._checkpoints.read()
+        if other := recreated_topics(checkpoint, found):
             log.warning(
                 "topics %s were made anew: they go on behind position %d; projections take what is before from the "
                 "event store",
                 ", ".join(other),
-                mark.position if mark is not None else 0,
+                checkpoint.position if checkpoint is not None else 0,
             )
-        self._marks.note_topics(found)
-        self._noted = found
+        self._checkpoints.save_topic_ids(found)
+        self._saved_ids = found
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -97,6 +97,6 @@ class TopicMonitor:
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(TOPIC_CHECK_INTERVAL_S):
             try:
-                self.look()
+                self.check()
             except (TopicError, SQLAlchemyError) as error:
-                self._errors.warn("look", error)
+                self._errors.warn("check", error)

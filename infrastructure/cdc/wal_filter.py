@@ -38,20 +38,20 @@ class WalFilter:
     owns the publication, by a table of its own. Nothing of that may end the tailer or reach a topic.
     """
 
-    def __init__(self, ours: LogIdentity, topics: Mapping[str, str], partitions: int) -> None:
-        self._ours = ours
+    def __init__(self, own_log: LogIdentity, topics: Mapping[str, str], partitions: int) -> None:
+        self._own_log = own_log
         self._topics = topics
         self._partitions = partitions
         self._warnings = ThrottledLogger(
-            log, "the WAL has what is not of this log, it is passed over", every_s=WARNING_INTERVAL_S
+            log, "the WAL has what is not of this log, it is passed over", interval_s=WARNING_INTERVAL_S
         )
 
-    def beat(self, message: LogicalMessage) -> Heartbeat | None:
+    def heartbeat(self, message: LogicalMessage) -> Heartbeat | None:
         """The heartbeat of this log that a message is; None for any other message."""
         try:
-            return parse_heartbeat(message, self._ours.log_id)
+            return parse_heartbeat(message, self._own_log.log_id)
         except ForeignHeartbeat as error:
-            self.pass_over(f"heartbeat {error}", f"a heartbeat that is {error}, {len(message.content):,} bytes")
+            self.skip(f"heartbeat {error}", f"a heartbeat that is {error}, {len(message.content):,} bytes")
             return None
 
     def reader(self, relation: Relation, *, strict: bool) -> RowReader | ForeignRelation:
@@ -61,8 +61,10 @@ class WalFilter:
         with other columns are passed over too: the publication was changed for a while. The next event or heartbeat
         shows what lacks, and it comes from the table. Where ``strict``, other columns raise ProtocolError.
         """
-        if (relation.schema, relation.table) != (self._ours.schema, TABLE):
-            return ForeignRelation("table", f"rows of the table {_shown(relation.schema)}.{_shown(relation.table)}")
+        if (relation.schema, relation.table) != (self._own_log.schema, TABLE):
+            return ForeignRelation(
+                "table", f"rows of the table {_printable(relation.schema)}.{_printable(relation.table)}"
+            )
         try:
             return row_reader(relation, self._topics, self._partitions)
         except ProtocolError:
@@ -70,11 +72,11 @@ class WalFilter:
                 raise
             return ForeignRelation("columns", "rows of events with other columns; these events are read from the table")
 
-    def pass_over(self, kind: str, what: str) -> None:
+    def skip(self, kind: str, what: str) -> None:
         """Warn that ``what`` was passed over, once in WARNING_INTERVAL_S for each ``kind``."""
         self._warnings.warn(kind, what)
 
 
-def _shown(name: str) -> str:
+def _printable(name: str) -> str:
     """A name chosen by another role, safe in a log line."""
     return ascii(name)[1:-1][:80]

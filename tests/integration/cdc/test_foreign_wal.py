@@ -130,7 +130,7 @@ def test_regression_two_polling_relays_of_one_name_in_two_schemas_both_run(
         def both() -> bool:
             for relay in relays:
                 relay.step(0.01)
-            return [relay.out.progress.position for relay in relays] == [10, 20]
+            return [relay.transactions.progress.position for relay in relays] == [10, 20]
 
         eventually(both, within_s=60, every_s=0, what="both have published all")
 
