@@ -1,7 +1,7 @@
-"""The publishing half of every relay: records in, in the log's order; out, up to where Kafka has acknowledged all.
+"""The publishing half of every relay: takes records in log order, and knows up to where Kafka acknowledged all.
 
-The way of a transaction: it is opened under a batch_id → its records are handed to the publisher as they come → it is
-closed → Kafka acknowledges the batch_id → the watermark moves past it once all earlier ones are acknowledged too.
+A transaction is opened under a batch id → its records are handed to the publisher as they come → it is closed → Kafka
+acknowledges the batch → the watermark advances past it once all earlier batches are acknowledged too.
 """
 
 from __future__ import annotations
@@ -14,42 +14,43 @@ from infrastructure.kafka.ports import ProducerRecord, Publisher, PublishError
 
 
 class Watermark:
-    """Tokens are handed out in the log's order; acknowledgements may come in any order (invariant 2).
+    """The point up to which everything is acknowledged: a batch *and all earlier ones*. Pure (invariant 2).
 
-    Acks that overtook each other have moved confirmed LSNs past undelivered records elsewhere; here an LSN is
-    confirmed only from the front of the queue.
+    Batch ids are assigned in log order; acknowledgements may come in any order. In other systems, acknowledgements that
+    overtook each other have moved the confirmed LSN past undelivered records. Here an LSN is confirmed only from the
+    front of the queue.
     """
 
     def __init__(self, position: int | None = None) -> None:
         self._open: deque[tuple[int, int, int | None]] = deque()
         self._done: set[int] = set()
         self.confirmed = 0
-        """LSN before which everything is safe."""
+        """LSN before which everything is acknowledged."""
         self.position = position
-        """The mark: every event up to here is acknowledged; None while that is not known."""
+        """Every event up to here is acknowledged; None while that is unknown."""
         self.last_passed_batch = 0
-        """The last batch_id passed."""
+        """The last batch of which it and all earlier ones are acknowledged."""
 
     def committed(self, batch_id: int, end_lsn: int, position: int | None = None) -> None:
-        """The transaction of ``batch_id`` ends at ``end_lsn`` (0 if it was not read from the WAL) and at
-        ``position``."""
+        """Record that a batch ends at ``end_lsn`` (0 if it was not read from the WAL) and at ``position``."""
         self._open.append((batch_id, end_lsn, position))
         self._advance()
 
     def acknowledged(self, batch_id: int) -> None:
+        """Record that Kafka acknowledged every record of a batch."""
         self._done.add(batch_id)
         self._advance()
 
     def confirm_idle_wal(self, wal_end: int) -> None:
-        """The server says that it has sent all up to ``wal_end``, and we stand between transactions.
+        """Confirm ``wal_end`` if no batch is outstanding. The server has sent all up to it, and no transaction is open.
 
-        Without this an idle table would hold the server's WAL for ever.
+        Without this, an idle table would retain the server's WAL forever.
         """
         if not self._open:
             self.confirmed = max(self.confirmed, wal_end)
 
     def unacknowledged_transactions(self) -> int:
-        """Transactions that are not confirmed yet."""
+        """Number of transactions that are not confirmed yet."""
         return len(self._open)
 
     def _advance(self) -> None:
@@ -63,50 +64,54 @@ class Watermark:
 
 
 STALLED_AFTER_S = 30.0
-"""Seen: after a restart of Apache Kafka, which was back within seconds, librdkafka's producer acknowledged nothing for
-87 s, and would not have. With Kafka away a new producer fares no worse than the old one."""
+"""Observed: after a restart of Apache Kafka, which was back within seconds, librdkafka's producer acknowledged nothing
+for 87 s, and never would have. While Kafka is unavailable, a new producer does no worse than the old one."""
 MAX_COUNTED_INTERVAL_S = 1.0
-"""One look tells of no more time than this: whoever was stopped himself must not blame the producer."""
+"""Time counted per observation, at most. If this process itself was paused, the pause must not count as a stall of the
+producer."""
 
 
 class DeliveryStallDetector:
-    """Looked at in every round, with the records that are in flight."""
+    """Distinguishes a producer that has stopped making progress from a slow one. Pure: the caller passes the time."""
 
     def __init__(self) -> None:
         self._in_flight = 0
-        self._looked_at = 0.0
+        self._observed_at = 0.0
         self._seconds = 0.0
 
     def observe(self, in_flight: int, now: float) -> float:
-        """For how long, seconds, the same number of records has been in flight; 0.0 if none is. ``now``: monotonic."""
+        """Seconds for which the number of records in flight has not changed; 0.0 if none is. Call it in every round.
+
+        ``now``: seconds on a monotonic clock.
+        """
         moved = in_flight == 0 or in_flight != self._in_flight
-        self._seconds = 0.0 if moved else self._seconds + min(now - self._looked_at, MAX_COUNTED_INTERVAL_S)
-        self._in_flight, self._looked_at = in_flight, now
+        self._seconds = 0.0 if moved else self._seconds + min(now - self._observed_at, MAX_COUNTED_INTERVAL_S)
+        self._in_flight, self._observed_at = in_flight, now
         return self._seconds
 
 
 MAX_WAITING_RECORDS = 20_000
-"""Records read and not yet accepted by the publisher; past it nothing is read (invariant 15)."""
+"""Bound of the records read and not yet accepted by the publisher; above it nothing is read (invariant 15)."""
 
 
 @dataclass
 class RelayProgress:
-    """What a relay has done since it started. ``position``: all up to it is acknowledged; None while not known."""
+    """What a relay has done since it started. ``position``: all up to it is acknowledged; None while unknown."""
 
     published: int = 0
     acknowledged: int = 0
     skipped: int = 0
     """Events of streams that no topic carries."""
     repeated: int = 0
-    """Events that came again and had been passed."""
+    """Events that were delivered again after they had been handled."""
     filled: int = 0
-    """Events that the WAL did not bring and the table did."""
+    """Events that the WAL missed and that were read from the table."""
     transactions: int = 0
     position: int | None = None
     commit_ms: int = 0
     """Commit time of the last transaction acknowledged, epoch milliseconds."""
     behind_ms: int = -1
-    """How long the last transaction took from its commit until it was acknowledged; -1 before the first."""
+    """Milliseconds from the commit of the last transaction until its acknowledgement; -1 before the first."""
     event_ms: int = -1
     """When the last transaction that held an event was acknowledged, epoch milliseconds; -1 before the first."""
 
@@ -119,10 +124,13 @@ class _Transaction:
 
 
 class InFlightTransactions:
-    """One transaction is open at a time. Any exception means: throw it away and start again from the mark."""
+    """Transactions that are read and not acknowledged. One is open at a time.
+
+    After any exception, discard the object and restart from the saved checkpoint.
+    """
 
     def __init__(self, publisher: Publisher, position: int | None) -> None:
-        """``position``: the mark to start from, None if there is none."""
+        """``position``: the saved checkpoint to resume after, None if there is none."""
         self._publisher = publisher
         self._watermark = Watermark(position)
         self._transactions: dict[int, _Transaction] = {}
@@ -141,18 +149,18 @@ class InFlightTransactions:
 
     @property
     def last_passed_batch(self) -> int:
-        """The last batch_id of which it and all earlier ones are acknowledged."""
+        """The last batch of which it and all earlier ones are acknowledged."""
         return self._watermark.last_passed_batch
 
     def open(self, commit_ms: int) -> None:
-        """Begin a transaction that was committed at ``commit_ms``, epoch milliseconds."""
+        """Open a transaction that was committed at ``commit_ms``, epoch milliseconds."""
         assert not self.is_open
         self._batch_id += 1
         self.is_open = True
         self._transactions[self._batch_id] = _Transaction(commit_ms)
 
     def add(self, records: list[ProducerRecord], rows: int, position: int) -> None:
-        """``rows`` more of the open transaction up to ``position``, of which ``records`` go out."""
+        """Add ``rows`` events of the open transaction, up to ``position``; ``records`` are those to publish."""
         transaction = self._transactions[self._batch_id]
         transaction.rows += rows
         transaction.position = position
@@ -161,7 +169,7 @@ class InFlightTransactions:
             self._waiting_records += len(records)
 
     def close(self, end_lsn: int = 0) -> int:
-        """The open transaction is whole, and ends at ``end_lsn`` if it was read from the WAL; its batch_id."""
+        """Close the open transaction, which ends at ``end_lsn`` if it was read from the WAL. Returns its batch id."""
         self.is_open = False
         self._sealed.append((self._batch_id, end_lsn))
         return self._batch_id
@@ -171,33 +179,36 @@ class InFlightTransactions:
         return self._waiting_records < MAX_WAITING_RECORDS
 
     def free_capacity(self) -> int:
-        """How many more records may wait for the publisher; what was read at once may go beyond."""
+        """How many more records may wait for the publisher; a single read may exceed it."""
         return max(0, MAX_WAITING_RECORDS - self._waiting_records)
 
     def confirm_idle_wal(self, wal_end: int) -> None:
-        """All that the server has sent up to ``wal_end`` was read; confirmed if nothing of it is under way."""
+        """Confirm ``wal_end``, up to which all WAL was read, unless a transaction is still in flight."""
         if not self.is_open and not self._waiting and not self._sealed:
             self._watermark.confirm_idle_wal(wal_end)
 
     def unacknowledged_transactions(self) -> int:
-        """Transactions closed and not acknowledged."""
+        """Number of transactions closed and not acknowledged."""
         return self._watermark.unacknowledged_transactions()
 
     def unacknowledged_records(self) -> int:
-        """Records read and not acknowledged."""
+        """Number of records read and not acknowledged."""
         return self._waiting_records + self._publisher.in_flight()
 
     def handed_over_records(self) -> int:
-        """Records handed over and not acknowledged."""
+        """Number of records handed to the publisher and not acknowledged."""
         return self._publisher.in_flight()
 
     def oldest_commit_ms(self) -> int | None:
-        """Commit time of the oldest transaction that is read and not acknowledged, epoch milliseconds."""
+        """Commit time of the oldest transaction in flight, epoch milliseconds; None if there is none."""
         oldest = next(iter(self._transactions.values()), None)
         return None if oldest is None else oldest.commit_ms
 
     def publish(self) -> bool:
-        """Hand over what waits, in order, as far as the publisher takes it; whether anything moved."""
+        """Hand waiting records to the publisher, in order, until its queue is full.
+
+        Returns whether it accepted any.
+        """
         moved = False
         while self._waiting:
             batch_id, records = self._waiting[0]
@@ -214,7 +225,11 @@ class InFlightTransactions:
         return moved
 
     def collect(self, timeout_s: float = 0.0) -> None:
-        """Take the acknowledgements that have come, or come within ``timeout_s`` seconds. Raises PublishError."""
+        """Process the acknowledgements that arrive within ``timeout_s`` seconds.
+
+        Raises PublishError on a failed delivery, and when none of the records in flight was acknowledged for
+        STALLED_AFTER_S.
+        """
         for batch_id in self._publisher.acknowledged(timeout_s):
             self._watermark.acknowledged(batch_id)
             transaction = self._transactions.pop(batch_id)
@@ -230,11 +245,11 @@ class InFlightTransactions:
         if self._stall_detector.observe(in_flight, time.monotonic()) > STALLED_AFTER_S:
             raise PublishError(
                 f"Kafka has acknowledged none of {in_flight:,} records for {STALLED_AFTER_S:.0f} s: "
-                "they are sent again by a new producer"
+                "a new producer sends them again"
             )
 
     def _seal_before(self, batch_id: int) -> None:
-        """Seal closed transactions whose records have all been handed over."""
+        """Seal the closed transactions before ``batch_id``: all their records have been handed over."""
         while self._sealed and self._sealed[0][0] < batch_id:
             done, end_lsn = self._sealed.popleft()
             self._watermark.committed(done, end_lsn, self._transactions[done].position)

@@ -1,4 +1,9 @@
-"""The start of a polling relay's life: the only one, and its place in the log known."""
+"""The polling relay: publishes from the table by position, for databases without logical replication.
+
+Reading after the last position loses nothing: positions are contiguous and in commit order (invariant 1), so no event
+appears later below a position that was read. At its start the relay takes a lock, since only one may run, and finds the
+position to resume from.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +30,7 @@ POLL_INTERVAL_S = 0.05
 
 
 class Poller:
-    """Drive it with ``step``. Any exception means: throw it away and start again from the mark."""
+    """Call ``step`` in a loop. After any exception, discard the poller and restart from the saved checkpoint."""
 
     def __init__(
         self,
@@ -34,7 +39,7 @@ class Poller:
         checkpoint_saver: CheckpointSaver,
         wait: Callable[[float], object],
     ) -> None:
-        """``wait`` waits for so many seconds, or less when there is a reason."""
+        """``wait`` sleeps for at most the given number of seconds."""
         self.transactions = transactions
         self._events = events
         self._checkpoint_saver = checkpoint_saver
@@ -42,7 +47,7 @@ class Poller:
         self._last = transactions.progress.position or 0
 
     def step(self, timeout_s: float) -> int:
-        """Read, publish, collect acknowledgements, store the mark; the number of events read.
+        """Read, publish, collect acknowledgements, save the checkpoint. Returns the number of events read.
 
         Raises PublishError, ForeignLog or SQLAlchemyError.
         """
@@ -62,7 +67,7 @@ log = logging.getLogger("ridelog.tailer")
 
 LOCK_CHECK_INTERVAL_S = 1.0
 IDLE_TIMEOUT = "10s"
-"""How long a relay that was stopped, or whose machine is gone, keeps a standby waiting."""
+"""How long a relay that was paused, or whose machine was lost, keeps a standby waiting."""
 
 
 class RelayInUse(Exception):
@@ -70,10 +75,13 @@ class RelayInUse(Exception):
 
 
 class RelayLock:
-    """Held by a session, which the server ends when it hears nothing: a holder that was stopped loses the lock."""
+    """A session lock. The server ends an idle session, so a holder that is paused loses the lock."""
 
     def __init__(self, connection: Connection, name: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Takes the lock, or raises RelayInUse. The connection is its own, in autocommit, and thrown away later."""
+        """Take the lock. ``connection`` is in autocommit, used for nothing else, and discarded afterwards.
+
+        Raises RelayInUse.
+        """
         self._connection = connection
         self._clock = clock
         self._next = clock() + LOCK_CHECK_INTERVAL_S
@@ -82,13 +90,13 @@ class RelayLock:
             raise RelayInUse(f"another polling relay holds the lock of {name}")
 
     def renew_if_due(self, position: int) -> None:
-        """Show a sign of life if it is time. Raises SQLAlchemyError once the lock is lost.
+        """Keep the session alive if the interval has passed. Raises SQLAlchemyError once the lock is lost.
 
-        Raises ForeignLog if the log ends before ``position``: it was restored, and what it gets next would be passed.
+        Raises ForeignLog if the log ends before ``position``: it was restored, and its next events would be skipped.
         """
         if self._clock() >= self._next:
             if read_head(self._connection).position < position:
-                raise ForeignLog("the log was restored beneath the relay: it begins by what is there now")
+                raise ForeignLog("the log was restored while the relay ran: it restarts with the present log")
             self._next = self._clock() + LOCK_CHECK_INTERVAL_S
 
 
@@ -101,16 +109,19 @@ class PollingRelay:
         self.transactions: InFlightTransactions = poller.transactions
 
     def step(self, timeout_s: float) -> int:
-        """As ``Poller.step``. The lock first: one that was asleep finds out before it reads more."""
+        """Renew the lock, then run ``Poller.step``: a process that was paused detects a lost lock before it reads."""
         self._lock.renew_if_due(self.transactions.progress.position or 0)
         return self._poller.step(timeout_s)
 
 
 @contextmanager
 def polling_relay(settings: Settings, engine: Engine, wait: Callable[[float], object]) -> Iterator[PollingRelay]:
-    """A relay that is the only one until the end of the block. Raises RelayInUse, PublishError, SQLAlchemyError."""
+    """Yield the only relay of its name until the end of the block.
+
+    Raises RelayInUse, PublishError and SQLAlchemyError.
+    """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        # Out of the pool: its time-out and its lock end with it.
+        # Detached from the pool, so that its time-out and its lock end with the connection.
         connection.detach()
         lock = RelayLock(connection, settings.slot_name)
         checkpoints = RelayCheckpointStore(engine, settings.slot_name)

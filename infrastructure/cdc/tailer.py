@@ -1,7 +1,12 @@
-"""The CDC tailer: WAL in, Kafka out, and no LSN confirmed before its records are safe (invariant 2).
+"""The CDC tailer: reads the WAL, publishes to Kafka, and confirms no LSN before its records are acknowledged.
 
-What the WAL does not bring, since the slot is not the one that was left, comes from the table, in its place: the
-topic holds every position, in order, whatever becomes of the slot.
+That is invariant 2. Events that the WAL does not deliver, because the slot was lost or replaced, are read from the
+table and published in their place. The topic therefore holds every position, in order, whatever happens to the slot.
+
+The position alone decides what the tailer does with an event; it is the fence of the topic. Positions are contiguous
+and in commit order (invariant 1), so the next event to publish is the last one + 1. A lower position is a repetition.
+A higher one shows that the WAL misses the events in between: the slot was lost, dropped, recreated or advanced by
+another process. LSNs cannot show that: the rows of one transaction share one LSN, and row LSNs are not monotonic.
 """
 
 from __future__ import annotations
@@ -24,25 +29,28 @@ from infrastructure.kafka.ports import ProducerRecord
 
 
 class PositionVerdict(Enum):
-    """NEXT: publish it. REPEATED: drop it, it was passed. GAP: publish what lies before it first, from the table."""
+    """How the position of an event relates to the last position that was handled."""
 
     NEXT = "next"
+    """Publish it."""
     REPEATED = "repeated"
+    """Drop it: it was handled before."""
     GAP = "gap"
+    """Publish the missing events before it first, from the table."""
 
 
 NEXT, REPEATED, GAP = PositionVerdict
 
 
 def classify_position(last: int | None, position: int) -> PositionVerdict:
-    """Of the event at ``position`` when all up to ``last`` is passed; None: whatever comes first is the next one."""
+    """Classify the event at ``position`` when all up to ``last`` is handled. If ``last`` is None, any event is next."""
     if last is None or position == last + 1:
         return NEXT
     return REPEATED if position <= last else GAP
 
 
 def has_gap(last: int | None, head: int) -> bool:
-    """Whether something up to ``head`` has not been passed, though the WAL has been read beyond its commit."""
+    """Whether an event up to ``head`` is missing, although the WAL has been read beyond its commit."""
     return last is not None and head > last
 
 
@@ -50,11 +58,11 @@ log = logging.getLogger("ridelog.tailer")
 
 MAX_READ_MESSAGES = 2_000
 ACKNOWLEDGEMENT_POLL_INTERVAL_S = 0.005
-"""Kafka is looked at again after this long while something waits for it."""
+"""How often acknowledgements are polled while any is due."""
 
 
 class WalStream(Protocol):
-    """What the tailer needs of a replication connection."""
+    """The part of a replication connection that the tailer uses."""
 
     def read(self, limit: int) -> WalBatch: ...
 
@@ -64,7 +72,7 @@ class WalStream(Protocol):
 
 
 class Tailer:
-    """Drive it with ``step``. Any exception means: throw it away and start again from the mark."""
+    """Call ``step`` in a loop. After any exception, discard the tailer and restart from the saved checkpoint."""
 
     def __init__(
         self,
@@ -83,20 +91,20 @@ class Tailer:
         self._wal = wal
         self._on_heartbeat = on_heartbeat
         self._readers: dict[bytes, RowReader] = {}
-        """By the id of the relation as it stands in the message of a row."""
+        """By relation id, in the four bytes that a row's message has."""
         self._foreign: dict[bytes, ForeignRelation] = {}
-        """The relations whose rows are passed over."""
+        """Relations whose rows are skipped."""
         self._begin: Begin | None = None
         self._last = transactions.progress.position
-        """All up to here is acknowledged, or handed to ``transactions`` in this life."""
+        """Every event up to here is acknowledged, or was handed to ``transactions`` since the start."""
         self._gap_upto = 0
         self._held: list[bytes] = []
-        """Messages that wait until what lies before them is passed on from the table."""
+        """Messages that wait until the events before them are published from the table."""
         self._heartbeat: Heartbeat | None = None
         self._heartbeats: deque[tuple[int, Heartbeat]] = deque()
 
     def step(self, timeout_s: float) -> int:
-        """Read, publish, collect acknowledgements, confirm; the number of events read.
+        """Read, publish, collect acknowledgements, confirm. Returns the number of events read.
 
         Raises ProtocolError, PublishError, StreamLost, ForeignLog or SQLAlchemyError.
         """
@@ -105,17 +113,17 @@ class Tailer:
         if self.transactions.has_capacity():
             rows = self._fill() if has_gap(self._last, self._gap_upto) else self._read()
             moved = self.transactions.publish() or moved
-        # Without room nothing is read, so the socket stays readable, and to wait for it would burn a core while Kafka
-        # is away: what is waited for is Kafka's.
+        # Without capacity nothing is read and the socket stays readable; waiting on it would burn a core while Kafka is
+        # unavailable. So wait for Kafka's acknowledgements instead.
         self.transactions.collect(0.0 if moved or self.transactions.has_capacity() else ACKNOWLEDGEMENT_POLL_INTERVAL_S)
         while self._heartbeats and self._heartbeats[0][0] <= self.transactions.last_passed_batch:
             self._on_heartbeat(self._heartbeats.popleft()[1])
-        # Stored before it is confirmed: what the slot has passed is never above the mark.
+        # Save before confirming: the slot is never ahead of the saved checkpoint.
         self._stream.confirm(
             self._checkpoint_saver.save_if_due(self.transactions.progress.position, self.transactions.confirmed)
         )
         if not rows and not moved and not self._held and self.transactions.has_capacity():
-            # Acknowledgements do not wake the socket: look for them often while any is due.
+            # Acknowledgements do not wake the socket, so poll for them often while any is due.
             self._stream.wait(
                 min(timeout_s, ACKNOWLEDGEMENT_POLL_INTERVAL_S)
                 if self.transactions.handed_over_records()
@@ -124,7 +132,7 @@ class Tailer:
         return rows
 
     def _fill(self) -> int:
-        """The next events that the WAL did not bring. Their commits lie before what was read, so they are visible."""
+        """Publish the next events that the WAL missed. They committed before what was read, so they are visible."""
         assert self._last is not None
         before = self._last
         self._last = publish_range(self._events, self.transactions, before, self._gap_upto)
@@ -188,7 +196,7 @@ class Tailer:
             elif isinstance(message, LogicalMessage):
                 heartbeat = self._wal.heartbeat(message)
                 if heartbeat is not None and heartbeat.position > (self._last or 0):
-                    # Invariant 16: a position beyond the head would be stored as published, and end every life.
+                    # Invariant 16: a position beyond the head would be saved as published, and then end every restart.
                     if heartbeat.position > self._events.head_position():
                         self._wal.skip("beyond", "a heartbeat of a position beyond the head")
                         continue
@@ -204,7 +212,7 @@ class Tailer:
         relation = message.relation_id.to_bytes(4, "big")
         self._readers.pop(relation, None)
         self._foreign.pop(relation, None)
-        # Without a known position nothing would show what is passed over here.
+        # Without a known position nothing would later show the events that are skipped here.
         read = self._wal.reader(message, strict=self._last is None)
         if isinstance(read, ForeignRelation):
             self._foreign[relation] = read
@@ -212,12 +220,12 @@ class Tailer:
             self._readers[relation] = read
 
     def _hold(self, messages: list[bytes], gap_upto: int, rows: int) -> int:
-        """Keep ``messages`` back until all up to ``gap_upto`` is passed on."""
+        """Hold ``messages`` back until every event up to ``gap_upto`` is published."""
         if self.transactions.is_open:
-            raise ProtocolError(f"a transaction with a hole in its positions, behind {self._last}")
+            raise ProtocolError(f"a transaction with a gap in its positions, after {self._last}")
         assert self._last is not None
         log.warning(
-            "the slot did not bring positions %d to %d: they are published from the event store, then the WAL goes on",
+            "the slot did not deliver positions %d to %d: they are published from the event store before the WAL",
             self._last + 1,
             gap_upto,
         )
@@ -233,7 +241,7 @@ class Tailer:
         if not self.transactions.is_open:
             self.transactions.open(self._begin.commit_ms if self._begin is not None else 0)
         if self._heartbeat is not None:
-            # All up to its position has been read; so a place is known even if no event ever comes.
+            # Every event up to its position has been read, so a position is known even if no event ever comes.
             self._last = max(self._last or 0, self._heartbeat.position)
         if self._last is not None:
             self.transactions.add([], 0, self._last)
