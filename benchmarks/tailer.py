@@ -98,11 +98,11 @@ def ours(settings: Settings, events: int) -> Cost:
     with wal_relay(settings, engine) as relay:
 
         def until_acknowledged() -> None:
-            while (relay.out.progress.position or 0) < events:
+            while (relay.transactions.progress.position or 0) < events:
                 relay.step(0.1)
 
         cost = measured(events, own_cpu_s, until_acknowledged)
-        assert relay.out.progress.filled == 0, "the table was read, not the WAL"
+        assert relay.transactions.progress.filled == 0, "the table was read, not the WAL"
     engine.dispose()
     return cost
 

@@ -1,4 +1,4 @@
-"""Events by position from the table, for what the WAL did not bring and for databases without logical replication."""
+"""Reads events by position from the table: those that the WAL missed, and all of them for the polling relay."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from infrastructure.kafka.ports import ProducerRecord
 
 log = logging.getLogger("ridelog.tailer")
 
-READ_ROWS = 2_000
-"""Events read and published under one token; the mark moves by so many."""
+MAX_CHUNK_ROWS = 2_000
+"""Events read and published as one batch; the checkpoint advances by at most this many."""
 
-# As the WAL's rows come: text, in the order of rows.COLUMNS. Sorted by the column, whose name the text bears too.
+# The format of the WAL's rows: text, in the order of row_to_record.COLUMNS. Sorted by events.position, because the text
+# in the select list has the same name.
 _READ = (
     "SELECT position::text, stream, shard::text, seq::text, version::text, aggregate_key, event_type, event_id::text,"
     " '\\x' || encode(payload, 'hex'), (extract(epoch FROM recorded_at) * 1000)::bigint FROM events"
@@ -27,7 +28,10 @@ _READ = (
 
 
 class EventChunk(NamedTuple):
-    """``rows`` events in order up to position ``last``, of which ``records`` go out; ``recorded_ms`` is the last's."""
+    """``rows`` events in order up to position ``last``.
+
+    ``records``: those to publish. ``recorded_ms``: when the last event was recorded, epoch milliseconds.
+    """
 
     records: list[ProducerRecord]
     rows: int
@@ -36,21 +40,21 @@ class EventChunk(NamedTuple):
 
 
 class EventSource(Protocol):
-    """What a relay needs of the table."""
+    """The part of the table that a relay uses."""
 
     def read(self, after: int, upto: int) -> EventChunk | None:
-        """The next events of (``after``, ``upto``], no more than READ_ROWS; None if there are none."""
+        """The next events of (``after``, ``upto``], at most MAX_CHUNK_ROWS; None if there are none."""
         ...
 
     def head_position(self) -> int:
-        """The last position that the log has given out."""
+        """The last position that the log has assigned."""
         ...
 
 
 class EventsTable:
     """``EventSource`` in Postgres.
 
-    Committed events show no holes: the log's lock is freed after its holder is visible.
+    Committed events have no gaps: a writer releases the log's lock only after its events are visible.
     """
 
     def __init__(self, engine: Engine, topics: Mapping[str, str], partitions: int) -> None:
@@ -60,7 +64,7 @@ class EventsTable:
     def read(self, after: int, upto: int) -> EventChunk | None:
         """Raises SQLAlchemyError."""
         with self._engine.connect() as connection:
-            rows = connection.exec_driver_sql(_READ, (after, upto, READ_ROWS)).cursor.fetchall()
+            rows = connection.exec_driver_sql(_READ, (after, upto, MAX_CHUNK_ROWS)).cursor.fetchall()
         if not rows:
             return None
         converted = (self._convert([value.encode() for value in row[:9]]) for row in rows)
@@ -73,24 +77,27 @@ class EventsTable:
             return read_head(connection).position
 
 
-def publish_range(events: EventSource, out: InFlightTransactions, after: int, upto: int) -> int:
-    """Hand the next events of (``after``, ``upto``] to ``out``; the position passed, ``after`` if there are none."""
+def publish_range(events: EventSource, transactions: InFlightTransactions, after: int, upto: int) -> int:
+    """Hand the next events of (``after``, ``upto``] to ``transactions``.
+
+    Returns the last position handed over, ``after`` if there are none.
+    """
     chunk = events.read(after, upto)
     if chunk is None:
         return after
     if chunk.rows != chunk.last - after:
         log_missing(after + 1, chunk.last, chunk.rows)
-    out.open(chunk.recorded_ms)
-    out.add(chunk.records, chunk.rows, chunk.last)
-    out.close()
-    out.progress.skipped += chunk.rows - len(chunk.records)
+    transactions.open(chunk.recorded_ms)
+    transactions.add(chunk.records, chunk.rows, chunk.last)
+    transactions.close()
+    transactions.progress.skipped += chunk.rows - len(chunk.records)
     return chunk.last
 
 
 def log_missing(first: int, last: int, found: int = 0) -> None:
-    """Only detached partitions can lack events: there is nothing to wait for, and the rest must not wait either."""
+    """Log missing positions. Only detached partitions lack events, so waiting would hold up the rest for nothing."""
     log.error(
-        "of positions %d to %d only %d are in the table events (its old partitions were detached): the topic goes on "
+        "of positions %d to %d only %d are in the table events (its old partitions were detached): the topic continues "
         "without the others; attach the partitions and publish to a new topic if its readers need them",
         first,
         last,

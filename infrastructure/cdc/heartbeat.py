@@ -1,8 +1,8 @@
-"""Heartbeats through the WAL: they move an idle slot on, show what the WAL lacks, and measure the way to Kafka.
+"""Heartbeats through the WAL: they advance an idle slot, reveal missing events, and measure the delay to Kafka.
 
-A heartbeat is a logical message, no row: it comes through the slot in its place and is never published. Any role that
-may connect to the database can write one, and so does another installation in it: what a heartbeat says is believed
-only if it names this log, and its position is compared with the head (invariant 16).
+A heartbeat is a logical message, not a row: it arrives through the slot in WAL order and is never published. Any role
+that may connect to the database can write one, and so does another installation in it. So a heartbeat is accepted only
+if it names this log, and its position is compared with the head (invariant 16).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from infrastructure.event_store.log_head import NEWEST_NUMBERS
 PREFIX = "ridelog.heartbeat"
 HEARTBEAT_INTERVAL_S = 2.0
 MAX_CONTENT_BYTES = 512
-"""Ours have about 180. Longer content is not parsed."""
+"""Heartbeats of this program have about 180. Longer content is not parsed."""
 
-# One statement: the position is that of events whose commits lie before this message in the WAL.
+# One statement, so that the events up to this position committed before this message in the WAL.
 _EMIT = text(
     "SELECT pg_logical_emit_message(true, :prefix, json_build_object('log_id', log_id,"  # noqa: S608
     " 'position', position, 'sender', CAST(:sender AS text), 'sent_ns', CAST(:sent_ns AS bigint))::text)"
@@ -51,13 +51,13 @@ class _HeartbeatContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class ForeignHeartbeat(Exception):
-    """A message with the prefix of heartbeats that is none of this log; the text says why."""
+    """A message with the heartbeat prefix that is not a heartbeat of this log; the text says why."""
 
 
 def parse_heartbeat(message: LogicalMessage, log_id: uuid.UUID) -> Heartbeat | None:
-    """The heartbeat of the log ``log_id`` that a message is; None for a message with another prefix.
+    """Parse a heartbeat of the log ``log_id``. Returns None for a message with another prefix.
 
-    Raises ForeignHeartbeat for one that is malformed, or of another log. The position is not checked here.
+    Raises ForeignHeartbeat if it is malformed or of another log. The position is not checked here.
     """
     if message.prefix != PREFIX:
         return None
@@ -73,33 +73,36 @@ def parse_heartbeat(message: LogicalMessage, log_id: uuid.UUID) -> Heartbeat | N
 
 
 class HeartbeatSender:
-    """Sends a heartbeat every ``every_s`` seconds, the first at once, and tells how long its own took, in seconds."""
+    """Sends a heartbeat every ``interval_s`` seconds, the first at once.
+
+    ``on_round_trip`` gets the seconds that each of its own heartbeats took until it was acknowledged.
+    """
 
     def __init__(
         self,
         engine: Engine,
-        took: Callable[[float], None],
-        every_s: float = HEARTBEAT_INTERVAL_S,
+        on_round_trip: Callable[[float], None],
+        interval_s: float = HEARTBEAT_INTERVAL_S,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._took = took
-        self._every_ns = int(every_s * 1e9)
+        self._on_round_trip = on_round_trip
+        self._interval_ns = int(interval_s * 1e9)
         self._clock_ns = clock_ns
         self._sender = uuid.uuid4().hex
         self._next_ns = 0
 
-    def beat(self) -> None:
-        """Send one if it is time. Raises SQLAlchemyError."""
+    def send_if_due(self) -> None:
+        """Send a heartbeat if the interval has passed. Raises SQLAlchemyError."""
         now = self._clock_ns()
         if now < self._next_ns:
             return
-        self._next_ns = now + self._every_ns
+        self._next_ns = now + self._interval_ns
         with self._engine.connect() as connection:
             connection.execute(_EMIT, {"prefix": PREFIX, "sender": self._sender, "sent_ns": now})
 
-    def arrived(self, beat: Heartbeat) -> None:
-        """Everything recorded before ``beat`` is acknowledged by Kafka."""
-        # Another life's clock says nothing here.
-        if beat.sender == self._sender:
-            self._took((self._clock_ns() - beat.sent_ns) / 1e9)
+    def acknowledged(self, heartbeat: Heartbeat) -> None:
+        """Report the round trip of a heartbeat: Kafka has acknowledged everything recorded before it."""
+        # The monotonic clock of another process is not comparable.
+        if heartbeat.sender == self._sender:
+            self._on_round_trip((self._clock_ns() - heartbeat.sent_ns) / 1e9)

@@ -1,7 +1,7 @@
-"""The publishing half of every relay: records in, in the log's order; out, up to where Kafka has acknowledged all.
+"""The publishing half of every relay: takes records in log order, and knows up to where Kafka acknowledged all.
 
-The way of a transaction: it is opened under a token → its records are handed to the publisher as they come → it is
-closed → Kafka acknowledges the token → the watermark moves past it once all earlier ones are acknowledged too.
+A transaction is opened under a batch id → its records are handed to the publisher as they come → it is closed → Kafka
+acknowledges the batch → the watermark advances past it once all earlier batches are acknowledged too.
 """
 
 from __future__ import annotations
@@ -14,98 +14,104 @@ from infrastructure.kafka.ports import ProducerRecord, Publisher, PublishError
 
 
 class Watermark:
-    """Tokens are handed out in the log's order; acknowledgements may come in any order (invariant 2).
+    """The point up to which everything is acknowledged: a batch *and all earlier ones*. Pure (invariant 2).
 
-    Acks that overtook each other have moved confirmed LSNs past undelivered records elsewhere; here an LSN is
-    confirmed only from the front of the queue.
+    Batch ids are assigned in log order; acknowledgements may come in any order. In other systems, acknowledgements that
+    overtook each other have moved the confirmed LSN past undelivered records. Here an LSN is confirmed only from the
+    front of the queue.
     """
 
     def __init__(self, position: int | None = None) -> None:
         self._open: deque[tuple[int, int, int | None]] = deque()
         self._done: set[int] = set()
         self.confirmed = 0
-        """LSN before which everything is safe."""
+        """LSN before which everything is acknowledged."""
         self.position = position
-        """The mark: every event up to here is acknowledged; None while that is not known."""
-        self.passed = 0
-        """The last token passed."""
+        """Every event up to here is acknowledged; None while that is unknown."""
+        self.last_passed_batch = 0
+        """The last batch of which it and all earlier ones are acknowledged."""
 
-    def committed(self, token: int, end_lsn: int, position: int | None = None) -> None:
-        """The transaction of ``token`` ends at ``end_lsn`` (0 if it was not read from the WAL) and at ``position``."""
-        self._open.append((token, end_lsn, position))
+    def committed(self, batch_id: int, end_lsn: int, position: int | None = None) -> None:
+        """Record that a batch ends at ``end_lsn`` (0 if it was not read from the WAL) and at ``position``."""
+        self._open.append((batch_id, end_lsn, position))
         self._advance()
 
-    def acknowledged(self, token: int) -> None:
-        self._done.add(token)
+    def acknowledged(self, batch_id: int) -> None:
+        """Record that Kafka acknowledged every record of a batch."""
+        self._done.add(batch_id)
         self._advance()
 
-    def idle(self, wal_end: int) -> None:
-        """The server says that it has sent all up to ``wal_end``, and we stand between transactions.
+    def confirm_idle_wal(self, wal_end: int) -> None:
+        """Confirm ``wal_end`` if no batch is outstanding. The server has sent all up to it, and no transaction is open.
 
-        Without this an idle table would hold the server's WAL for ever.
+        Without this, an idle table would retain the server's WAL forever.
         """
         if not self._open:
             self.confirmed = max(self.confirmed, wal_end)
 
-    def outstanding(self) -> int:
-        """Transactions that are not confirmed yet."""
+    def unacknowledged_transactions(self) -> int:
+        """Number of transactions that are not confirmed yet."""
         return len(self._open)
 
     def _advance(self) -> None:
         while self._open and self._open[0][0] in self._done:
-            token, end_lsn, position = self._open.popleft()
-            self._done.discard(token)
+            batch_id, end_lsn, position = self._open.popleft()
+            self._done.discard(batch_id)
             self.confirmed = max(self.confirmed, end_lsn)
             if position is not None:
                 self.position = max(self.position or 0, position)
-            self.passed = token
+            self.last_passed_batch = batch_id
 
 
 STALLED_AFTER_S = 30.0
-"""Seen: after a restart of Apache Kafka, which was back within seconds, librdkafka's producer acknowledged nothing for
-87 s, and would not have. With Kafka away a new producer fares no worse than the old one."""
-UNSEEN_AFTER_S = 1.0
-"""One look tells of no more time than this: whoever was stopped himself must not blame the producer."""
+"""Observed: after a restart of Apache Kafka, which was back within seconds, librdkafka's producer acknowledged nothing
+for 87 s, and never would have. While Kafka is unavailable, a new producer does no worse than the old one."""
+MAX_COUNTED_INTERVAL_S = 1.0
+"""Time counted per observation, at most. If this process itself was paused, the pause must not count as a stall of the
+producer."""
 
 
 class DeliveryStallDetector:
-    """Looked at in every round, with the records that are in flight."""
+    """Distinguishes a producer that has stopped making progress from a slow one. Pure: the caller passes the time."""
 
     def __init__(self) -> None:
         self._in_flight = 0
-        self._looked_at = 0.0
+        self._observed_at = 0.0
         self._seconds = 0.0
 
-    def look(self, in_flight: int, now: float) -> float:
-        """For how long, seconds, the same number of records has been in flight; 0.0 if none is. ``now``: monotonic."""
+    def observe(self, in_flight: int, now: float) -> float:
+        """Seconds for which the number of records in flight has not changed; 0.0 if none is. Call it in every round.
+
+        ``now``: seconds on a monotonic clock.
+        """
         moved = in_flight == 0 or in_flight != self._in_flight
-        self._seconds = 0.0 if moved else self._seconds + min(now - self._looked_at, UNSEEN_AFTER_S)
-        self._in_flight, self._looked_at = in_flight, now
+        self._seconds = 0.0 if moved else self._seconds + min(now - self._observed_at, MAX_COUNTED_INTERVAL_S)
+        self._in_flight, self._observed_at = in_flight, now
         return self._seconds
 
 
-WAITING_RECORDS = 20_000
-"""Records read and not yet accepted by the publisher; past it nothing is read (invariant 15)."""
+MAX_WAITING_RECORDS = 20_000
+"""Bound of the records read and not yet accepted by the publisher; above it nothing is read (invariant 15)."""
 
 
 @dataclass
 class RelayProgress:
-    """What a relay has done since it started. ``position``: all up to it is acknowledged; None while not known."""
+    """What a relay has done since it started. ``position``: all up to it is acknowledged; None while unknown."""
 
     published: int = 0
     acknowledged: int = 0
     skipped: int = 0
     """Events of streams that no topic carries."""
     repeated: int = 0
-    """Events that came again and had been passed."""
+    """Events that were delivered again after they had been handled."""
     filled: int = 0
-    """Events that the WAL did not bring and the table did."""
+    """Events that the WAL missed and that were read from the table."""
     transactions: int = 0
     position: int | None = None
     commit_ms: int = 0
     """Commit time of the last transaction acknowledged, epoch milliseconds."""
     behind_ms: int = -1
-    """How long the last transaction took from its commit until it was acknowledged; -1 before the first."""
+    """Milliseconds from the commit of the last transaction until its acknowledgement; -1 before the first."""
     event_ms: int = -1
     """When the last transaction that held an event was acknowledged, epoch milliseconds; -1 before the first."""
 
@@ -118,18 +124,21 @@ class _Transaction:
 
 
 class InFlightTransactions:
-    """One transaction is open at a time. Any exception means: throw it away and start again from the mark."""
+    """Transactions that are read and not acknowledged. One is open at a time.
+
+    After any exception, discard the object and restart from the saved checkpoint.
+    """
 
     def __init__(self, publisher: Publisher, position: int | None) -> None:
-        """``position``: the mark to start from, None if there is none."""
+        """``position``: the saved checkpoint to resume after, None if there is none."""
         self._publisher = publisher
         self._watermark = Watermark(position)
         self._transactions: dict[int, _Transaction] = {}
         self._waiting: deque[tuple[int, list[ProducerRecord]]] = deque()
         self._waiting_records = 0
         self._sealed: deque[tuple[int, int]] = deque()
-        self._token = 0
-        self._stalled = DeliveryStallDetector()
+        self._batch_id = 0
+        self._stall_detector = DeliveryStallDetector()
         self.is_open = False
         self.progress = RelayProgress(position=position)
 
@@ -139,84 +148,91 @@ class InFlightTransactions:
         return self._watermark.confirmed
 
     @property
-    def passed(self) -> int:
-        """The last token of which it and all earlier ones are acknowledged."""
-        return self._watermark.passed
+    def last_passed_batch(self) -> int:
+        """The last batch of which it and all earlier ones are acknowledged."""
+        return self._watermark.last_passed_batch
 
     def open(self, commit_ms: int) -> None:
-        """Begin a transaction that was committed at ``commit_ms``, epoch milliseconds."""
+        """Open a transaction that was committed at ``commit_ms``, epoch milliseconds."""
         assert not self.is_open
-        self._token += 1
+        self._batch_id += 1
         self.is_open = True
-        self._transactions[self._token] = _Transaction(commit_ms)
+        self._transactions[self._batch_id] = _Transaction(commit_ms)
 
     def add(self, records: list[ProducerRecord], rows: int, position: int) -> None:
-        """``rows`` more of the open transaction up to ``position``, of which ``records`` go out."""
-        transaction = self._transactions[self._token]
+        """Add ``rows`` events of the open transaction, up to ``position``; ``records`` are those to publish."""
+        transaction = self._transactions[self._batch_id]
         transaction.rows += rows
         transaction.position = position
         if records:
-            self._waiting.append((self._token, records))
+            self._waiting.append((self._batch_id, records))
             self._waiting_records += len(records)
 
     def close(self, end_lsn: int = 0) -> int:
-        """The open transaction is whole, and ends at ``end_lsn`` if it was read from the WAL; its token."""
+        """Close the open transaction, which ends at ``end_lsn`` if it was read from the WAL. Returns its batch id."""
         self.is_open = False
-        self._sealed.append((self._token, end_lsn))
-        return self._token
+        self._sealed.append((self._batch_id, end_lsn))
+        return self._batch_id
 
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Whether more may be read."""
-        return self._waiting_records < WAITING_RECORDS
+        return self._waiting_records < MAX_WAITING_RECORDS
 
-    def room(self) -> int:
-        """How many more records may wait for the publisher; what was read at once may go beyond."""
-        return max(0, WAITING_RECORDS - self._waiting_records)
+    def free_capacity(self) -> int:
+        """How many more records may wait for the publisher; a single read may exceed it."""
+        return max(0, MAX_WAITING_RECORDS - self._waiting_records)
 
-    def idle(self, wal_end: int) -> None:
-        """All that the server has sent up to ``wal_end`` was read; confirmed if nothing of it is under way."""
+    def confirm_idle_wal(self, wal_end: int) -> None:
+        """Confirm ``wal_end``, up to which all WAL was read, unless a transaction is still in flight."""
         if not self.is_open and not self._waiting and not self._sealed:
-            self._watermark.idle(wal_end)
+            self._watermark.confirm_idle_wal(wal_end)
 
-    def outstanding(self) -> int:
-        """Transactions closed and not acknowledged."""
-        return self._watermark.outstanding()
+    def unacknowledged_transactions(self) -> int:
+        """Number of transactions closed and not acknowledged."""
+        return self._watermark.unacknowledged_transactions()
 
-    def in_flight(self) -> int:
-        """Records read and not acknowledged."""
+    def unacknowledged_records(self) -> int:
+        """Number of records read and not acknowledged."""
         return self._waiting_records + self._publisher.in_flight()
 
-    def unreported(self) -> int:
-        """Records handed over and not acknowledged."""
+    def handed_over_records(self) -> int:
+        """Number of records handed to the publisher and not acknowledged."""
         return self._publisher.in_flight()
 
-    def waits_since_ms(self) -> int | None:
-        """Commit time of the oldest transaction that is read and not acknowledged, epoch milliseconds."""
+    def oldest_commit_ms(self) -> int | None:
+        """Commit time of the oldest transaction in flight, epoch milliseconds; None if there is none."""
         oldest = next(iter(self._transactions.values()), None)
         return None if oldest is None else oldest.commit_ms
 
     def publish(self) -> bool:
-        """Hand over what waits, in order, as far as the publisher takes it; whether anything moved."""
+        """Hand waiting records to the publisher, in order, until its queue is full.
+
+        Returns whether it accepted any.
+        """
         moved = False
         while self._waiting:
-            token, records = self._waiting[0]
-            self._seal_before(token)
-            accepted = self._publisher.publish(token, records)
+            batch_id, records = self._waiting[0]
+            self._seal_before(batch_id)
+            accepted = self._publisher.publish(batch_id, records)
             self.progress.published += accepted
             self._waiting_records -= accepted
             moved = moved or accepted > 0
             if accepted < len(records):
-                self._waiting[0] = (token, records[accepted:])
+                self._waiting[0] = (batch_id, records[accepted:])
                 return moved
             self._waiting.popleft()
-        self._seal_before(self._token + 1)
+        self._seal_before(self._batch_id + 1)
         return moved
 
     def collect(self, timeout_s: float = 0.0) -> None:
-        """Take the acknowledgements that have come, or come within ``timeout_s`` seconds. Raises PublishError."""
-        for token in self._publisher.acknowledged(timeout_s):
-            self._watermark.acknowledged(token)
-            transaction = self._transactions.pop(token)
+        """Process the acknowledgements that arrive within ``timeout_s`` seconds.
+
+        Raises PublishError on a failed delivery, and when none of the records in flight was acknowledged for
+        STALLED_AFTER_S.
+        """
+        for batch_id in self._publisher.acknowledged(timeout_s):
+            self._watermark.acknowledged(batch_id)
+            transaction = self._transactions.pop(batch_id)
             self.progress.transactions += 1
             self.progress.acknowledged += transaction.rows
             self.progress.commit_ms = max(self.progress.commit_ms, transaction.commit_ms)
@@ -226,15 +242,15 @@ class InFlightTransactions:
                 self.progress.event_ms = now_ms
         self.progress.position = self._watermark.position
         in_flight = self._publisher.in_flight()
-        if self._stalled.look(in_flight, time.monotonic()) > STALLED_AFTER_S:
+        if self._stall_detector.observe(in_flight, time.monotonic()) > STALLED_AFTER_S:
             raise PublishError(
                 f"Kafka has acknowledged none of {in_flight:,} records for {STALLED_AFTER_S:.0f} s: "
-                "they are sent again by a new producer"
+                "a new producer sends them again"
             )
 
-    def _seal_before(self, token: int) -> None:
-        """Seal closed transactions whose records have all been handed over."""
-        while self._sealed and self._sealed[0][0] < token:
+    def _seal_before(self, batch_id: int) -> None:
+        """Seal the closed transactions before ``batch_id``: all their records have been handed over."""
+        while self._sealed and self._sealed[0][0] < batch_id:
             done, end_lsn = self._sealed.popleft()
             self._watermark.committed(done, end_lsn, self._transactions[done].position)
             self._publisher.seal(done)

@@ -1,4 +1,4 @@
-"""Parser of Postgres' pgoutput protocol, version 1, as far as an insert-only publication uses it. Pure: bytes in.
+"""Parser of Postgres' pgoutput protocol, version 1: the part that an insert-only publication uses. Pure.
 
 Format: https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
 """
@@ -20,18 +20,18 @@ _SIZED = frozenset(b"tb")
 
 
 class ProtocolError(Exception):
-    """Bytes that are no message of pgoutput version 1, or one that an insert-only publication never sends."""
+    """Bytes that are not a pgoutput version 1 message, or one that an insert-only publication never sends."""
 
 
 class Begin(NamedTuple):
-    """``final_lsn`` is where the transaction's commit record lies; ``commit_ms`` its time, epoch milliseconds."""
+    """``final_lsn``: LSN of the transaction's commit record. ``commit_ms``: its time, epoch milliseconds."""
 
     final_lsn: int
     commit_ms: int
 
 
 class Commit(NamedTuple):
-    """``end_lsn`` is the first byte after the commit: what may be confirmed once all its rows are safe."""
+    """``end_lsn``: the first byte after the commit; it may be confirmed once all rows are acknowledged."""
 
     end_lsn: int
 
@@ -44,14 +44,14 @@ class Relation(NamedTuple):
 
 
 class Insert(NamedTuple):
-    """Column values as they came: text, or binary under ``binary 'true'``; None for NULL."""
+    """Column values as received: text, or binary under ``binary 'true'``; None for NULL."""
 
     relation_id: int
     values: list[bytes | None]
 
 
 class LogicalMessage(NamedTuple):
-    """A message of pg_logical_emit_message; comes under ``messages 'true'``. Any role of the database can write one."""
+    """A message of pg_logical_emit_message, sent under ``messages 'true'``. Any role of the database can write one."""
 
     transactional: bool
     prefix: str
@@ -69,14 +69,14 @@ _CHANGES = {0x55: "update", 0x44: "delete", 0x54: "truncate"}
 
 
 def parse(data: bytes) -> Message:
-    """One message; None for those that carry nothing for us (origin, type).
+    """Parse one message. Returns None for kinds that the relay does not use (origin, type).
 
     Raises ProtocolError.
     """
     try:
         return _parse(data)
     except (struct.error, IndexError, ValueError) as error:
-        raise ProtocolError(f"half a pgoutput message of {len(data)} bytes: {error}") from error
+        raise ProtocolError(f"incomplete pgoutput message of {len(data)} bytes: {error}") from error
 
 
 def _parse(data: bytes) -> Message:
@@ -101,7 +101,7 @@ def _parse(data: bytes) -> Message:
 
 
 def insert_head(relation_id: int, columns: int) -> bytes:
-    """What the message of every row of that relation begins with."""
+    """The bytes that every row message of that relation starts with."""
     return _INSERT.pack(INSERT, relation_id, b"N", columns)
 
 
@@ -148,7 +148,7 @@ def _relation(data: bytes) -> Relation:
 
 def _logical_message(data: bytes) -> LogicalMessage:
     end = data.index(b"\0", 10)  # after the flags and the LSN
-    # Any role chooses the prefix: bytes that are no UTF-8 must not end the tailer.
+    # Any role can choose the prefix: bytes that are not UTF-8 must not end the tailer.
     prefix, at = data[10:end].decode(errors="replace"), end + 1
     (length,) = _UINT32.unpack_from(data, at)
     if at + 4 + length != len(data):

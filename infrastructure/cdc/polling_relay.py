@@ -1,4 +1,9 @@
-"""The start of a polling relay's life: the only one, and its place in the log known."""
+"""The polling relay: publishes from the table by position, for databases without logical replication.
+
+Reading after the last position loses nothing: positions are contiguous and in commit order (invariant 1), so no event
+appears later below a position that was read. At its start the relay takes a lock, since only one may run, and finds the
+position to resume from.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from sqlalchemy import Connection, Engine, text
 
 from infrastructure.cdc.gap_fill import EventSource, EventsTable, publish_range
 from infrastructure.cdc.in_flight import InFlightTransactions
-from infrastructure.cdc.relay_checkpoint import CheckpointSaver, ForeignLog, Keeper, RelayCheckpointStore
+from infrastructure.cdc.relay_checkpoint import CheckpointSaver, ForeignLog, RelayCheckpointStore
 from infrastructure.cdc.wal_relay import start_position
 from infrastructure.event_store.log_head import read_head
 from infrastructure.kafka.clients import make_publisher
@@ -20,37 +25,41 @@ from infrastructure.kafka.topics import topics
 from infrastructure.postgres.advisory_locks import try_session_lock
 from infrastructure.settings.settings import Settings
 
-TO_THE_END = 2**63 - 1
+MAX_POSITION = 2**63 - 1
 POLL_INTERVAL_S = 0.05
 
 
 class Poller:
-    """Drive it with ``step``. Any exception means: throw it away and start again from the mark."""
+    """Call ``step`` in a loop. After any exception, discard the poller and restart from the saved checkpoint."""
 
     def __init__(
-        self, out: InFlightTransactions, events: EventSource, keeper: Keeper, pause: Callable[[float], object]
+        self,
+        transactions: InFlightTransactions,
+        events: EventSource,
+        checkpoint_saver: CheckpointSaver,
+        wait: Callable[[float], object],
     ) -> None:
-        """``pause`` waits for so many seconds, or less when there is a reason."""
-        self.out = out
+        """``wait`` sleeps for at most the given number of seconds."""
+        self.transactions = transactions
         self._events = events
-        self._keeper = keeper
-        self._pause = pause
-        self._last = out.progress.position or 0
+        self._checkpoint_saver = checkpoint_saver
+        self._wait = wait
+        self._last = transactions.progress.position or 0
 
     def step(self, timeout_s: float) -> int:
-        """Read, publish, collect acknowledgements, store the mark; the number of events read.
+        """Read, publish, collect acknowledgements, save the checkpoint. Returns the number of events read.
 
         Raises PublishError, ForeignLog or SQLAlchemyError.
         """
         before = self._last
-        moved = self.out.publish()
-        if self.out.has_room():
-            self._last = publish_range(self._events, self.out, before, TO_THE_END)
-            moved = self.out.publish() or moved
-        self.out.collect()
-        self._keeper.keep(self.out.progress.position, 0)
+        moved = self.transactions.publish()
+        if self.transactions.has_capacity():
+            self._last = publish_range(self._events, self.transactions, before, MAX_POSITION)
+            moved = self.transactions.publish() or moved
+        self.transactions.collect()
+        self._checkpoint_saver.save_if_due(self.transactions.progress.position, 0)
         if self._last == before and not moved:
-            self._pause(min(timeout_s, 0.005 if self.out.unreported() else POLL_INTERVAL_S))
+            self._wait(min(timeout_s, 0.005 if self.transactions.handed_over_records() else POLL_INTERVAL_S))
         return self._last - before
 
 
@@ -58,7 +67,7 @@ log = logging.getLogger("ridelog.tailer")
 
 LOCK_CHECK_INTERVAL_S = 1.0
 IDLE_TIMEOUT = "10s"
-"""How long a relay that was stopped, or whose machine is gone, keeps a standby waiting."""
+"""How long a relay that was paused, or whose machine was lost, keeps a standby waiting."""
 
 
 class RelayInUse(Exception):
@@ -66,10 +75,13 @@ class RelayInUse(Exception):
 
 
 class RelayLock:
-    """Held by a session, which the server ends when it hears nothing: a holder that was stopped loses the lock."""
+    """A session lock. The server ends an idle session, so a holder that is paused loses the lock."""
 
     def __init__(self, connection: Connection, name: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Takes the lock, or raises RelayInUse. The connection is its own, in autocommit, and thrown away later."""
+        """Take the lock. ``connection`` is in autocommit, used for nothing else, and discarded afterwards.
+
+        Raises RelayInUse.
+        """
         self._connection = connection
         self._clock = clock
         self._next = clock() + LOCK_CHECK_INTERVAL_S
@@ -77,14 +89,14 @@ class RelayLock:
         if not try_session_lock(connection, f"ridelog.relay.{name}"):
             raise RelayInUse(f"another polling relay holds the lock of {name}")
 
-    def hold(self, position: int) -> None:
-        """Show a sign of life if it is time. Raises SQLAlchemyError once the lock is lost.
+    def renew_if_due(self, position: int) -> None:
+        """Keep the session alive if the interval has passed. Raises SQLAlchemyError once the lock is lost.
 
-        Raises ForeignLog if the log ends before ``position``: it was restored, and what it gets next would be passed.
+        Raises ForeignLog if the log ends before ``position``: it was restored, and its next events would be skipped.
         """
         if self._clock() >= self._next:
             if read_head(self._connection).position < position:
-                raise ForeignLog("the log was restored beneath the relay: it begins by what is there now")
+                raise ForeignLog("the log was restored while the relay ran: it restarts with the present log")
             self._next = self._clock() + LOCK_CHECK_INTERVAL_S
 
 
@@ -94,36 +106,39 @@ class PollingRelay:
     def __init__(self, poller: Poller, lock: RelayLock) -> None:
         self._poller = poller
         self._lock = lock
-        self.out: InFlightTransactions = poller.out
+        self.transactions: InFlightTransactions = poller.transactions
 
     def step(self, timeout_s: float) -> int:
-        """As ``Poller.step``. The lock first: one that was asleep finds out before it reads more."""
-        self._lock.hold(self.out.progress.position or 0)
+        """Renew the lock, then run ``Poller.step``: a process that was paused detects a lost lock before it reads."""
+        self._lock.renew_if_due(self.transactions.progress.position or 0)
         return self._poller.step(timeout_s)
 
 
 @contextmanager
-def polling_relay(settings: Settings, engine: Engine, pause: Callable[[float], object]) -> Iterator[PollingRelay]:
-    """A relay that is the only one until the end of the block. Raises RelayInUse, PublishError, SQLAlchemyError."""
+def polling_relay(settings: Settings, engine: Engine, wait: Callable[[float], object]) -> Iterator[PollingRelay]:
+    """Yield the only relay of its name until the end of the block.
+
+    Raises RelayInUse, PublishError and SQLAlchemyError.
+    """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        # Out of the pool: its time-out and its lock end with it.
+        # Detached from the pool, so that its time-out and its lock end with the connection.
         connection.detach()
         lock = RelayLock(connection, settings.slot_name)
-        marks = RelayCheckpointStore(engine, settings.slot_name)
+        checkpoints = RelayCheckpointStore(engine, settings.slot_name)
         with engine.connect() as reading:
             head = read_head(reading)
-        at = start_position(marks.read(), head.log_id, head.position)
-        if at.position is None or at.words:
-            marks.begin(head.log_id, at.position or 0)
-        if at.words:
-            log.warning("%s", at.words)
+        at = start_position(checkpoints.read(), head.log_id, head.position)
+        if at.position is None or at.message:
+            checkpoints.reset(head.log_id, at.position or 0)
+        if at.message:
+            log.warning("%s", at.message)
         publisher = make_publisher(settings)
         try:
             poller = Poller(
                 InFlightTransactions(publisher, at.position or 0),
                 EventsTable(engine, topics(settings), settings.topic_partitions),
-                CheckpointSaver(functools.partial(marks.keep, head.log_id)),
-                pause,
+                CheckpointSaver(functools.partial(checkpoints.advance, head.log_id)),
+                wait,
             )
             yield PollingRelay(poller, lock)
         finally:

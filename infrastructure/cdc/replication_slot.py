@@ -1,4 +1,4 @@
-"""The publication and the replication slot that the tailer reads from, as Postgres has them."""
+"""Creates, repairs and inspects the publication and the replication slot that the tailer reads from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SLOT = text(
     "SELECT active, wal_status, safe_wal_size, confirmed_flush_lsn - '0/0'::pg_lsn AS confirmed,"
     " pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS retained_bytes,"
     " pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint AS behind_bytes,"
-    # By way of JSON: servers before 17 have no such column.
+    # Through JSON: servers before 17 have no such column.
     " to_jsonb(s) ->> 'invalidation_reason' AS invalidation_reason"
     " FROM pg_replication_slots s WHERE slot_name = :slot AND database = current_database()"
 )
@@ -25,9 +25,9 @@ _PUBLICATION = text(
     "SELECT pubinsert AND NOT pubupdate AND NOT pubdelete AND NOT pubtruncate AND pubviaroot AS options, puballtables"
     " FROM pg_publication WHERE pubname = :name"
 )
-# Tables called events in any schema: another installation may have one.
+# Tables named events in any schema: another installation may have one.
 _PUBLISHED = text(
-    # A row filter would leave events out: its columns do not fit either, and so it is replaced.
+    # A row filter would leave events out. It counts as a mismatch of the columns, so it is replaced.
     "SELECT n.nspname AS schema, CASE WHEN r.prqual IS NULL THEN ARRAY(SELECT attname::text FROM pg_attribute"
     "  WHERE attrelid = c.oid AND attnum = ANY (r.prattrs::int2[])) ELSE '{}' END AS columns"
     " FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid"
@@ -55,11 +55,12 @@ class DatabaseIdentity(NamedTuple):
 
 
 class SlotState(NamedTuple):
-    """``behind_bytes`` of WAL are not confirmed yet; ``retained_bytes`` are kept on the server's disk for this slot.
+    """One row of pg_replication_slots.
 
-    ``confirmed``: LSN that the slot goes on from. ``safe_wal_size``: bytes of WAL that may still be written before it
-    is in danger, None where max_slot_wal_keep_size sets no limit. ``invalidation_reason``: why it is lost, if the
-    server says so.
+    ``confirmed``: LSN that the slot resumes from. ``behind_bytes``: WAL that is not confirmed yet. ``retained_bytes``:
+    WAL that the server keeps on disk for this slot. ``safe_wal_size``: bytes of WAL that may still be written before
+    the slot is in danger, None if max_slot_wal_keep_size sets no limit. ``invalidation_reason``: why it is lost, if the
+    server reports it.
     """
 
     active: bool
@@ -76,6 +77,7 @@ class SlotState(NamedTuple):
 
 
 def slot_state(connection: Connection, slot: str) -> SlotState | None:
+    """The state of a slot of this database; None if there is none. Raises SQLAlchemyError."""
     row = connection.execute(_SLOT, {"slot": slot}).one_or_none()
     if row is None:
         return None
@@ -91,7 +93,7 @@ def slot_state(connection: Connection, slot: str) -> SlotState | None:
 
 
 def database_identity(connection: Connection) -> DatabaseIdentity:
-    """Of the database of this connection. Raises SQLAlchemyError."""
+    """The identity of this connection's database. Raises SQLAlchemyError."""
     return DatabaseIdentity(*map(str, connection.execute(_IDENTITY).one()))
 
 
@@ -101,12 +103,15 @@ def events_schema(connection: Connection) -> str:
 
 
 def has_publication(connection: Connection, publication: str) -> bool:
-    """Whether there is one of that name. Raises SQLAlchemyError."""
+    """Whether a publication of that name exists. Raises SQLAlchemyError."""
     return connection.execute(_PUBLICATION, {"name": publication}).one_or_none() is not None
 
 
 def ensure_publication(engine: Engine, publication: str) -> None:
-    """Make or mend it. Raises SlotUnusable when the server has no logical replication."""
+    """Create or repair the publication.
+
+    Raises SlotUnusable when the server has no logical replication, or the publication belongs to another table.
+    """
     _check_name(publication)
     with engine.begin() as connection:
         level = connection.execute(text("SHOW wal_level")).scalar_one()
@@ -118,19 +123,19 @@ def ensure_publication(engine: Engine, publication: str) -> None:
 
 
 def drop_slot(engine: Engine, slot: str) -> None:
-    """Drop one that nobody reads from. Raises SQLAlchemyError, also when somebody does."""
+    """Drop a slot. Raises SQLAlchemyError, also when a process reads from it."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SELECT pg_drop_replication_slot(:slot)"), {"slot": slot})
 
 
 def create_slot(engine: Engine, slot: str) -> None:
-    """Make it. It begins at the end of the WAL, once all open transactions end.
+    """Create a slot. It starts at the end of the WAL, once all open transactions have ended.
 
     Raises SlotUnusable, or SQLAlchemyError when a transaction stays open for longer than half a minute.
     """
     _check_name(slot)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        # Out of the pool: its time-out ends with it.
+        # Detached from the pool, so that the time-out ends with the connection.
         connection.detach()
         connection.execute(text("SET statement_timeout = '30s'"))
         try:
@@ -138,16 +143,16 @@ def create_slot(engine: Engine, slot: str) -> None:
         except ProgrammingError as error:
             if not isinstance(error.orig, DuplicateObject):
                 raise
-            # Names are of the whole server: a database restored beside the old one finds that one's slot.
+            # Slot names are unique per server: a database restored next to the old one finds the slot of the old one.
             raise SlotUnusable(
-                f"another database of this server has a replication slot {slot}: if its tailer is gone for good, "
+                f"another database of this server has a replication slot {slot}: if its tailer no longer exists, "
                 f"run there SELECT pg_drop_replication_slot('{slot}'), else set RIDELOG_SLOT_NAME to another name here"
             ) from error
 
 
 def _ensure_publication(connection: Connection, name: str) -> None:
     row = connection.execute(_PUBLICATION, {"name": name}).one_or_none()
-    # Names are checked above and columns are constants: nothing of a user gets into this DDL.
+    # Names are validated and columns are constants: no user input gets into this DDL.
     table = f"events ({', '.join(COLUMNS)})"
     options = "publish = 'insert', publish_via_partition_root = true"
     if row is None:
@@ -156,7 +161,7 @@ def _ensure_publication(connection: Connection, name: str) -> None:
     published = {one.schema: set(one.columns) for one in connection.execute(_PUBLISHED, {"name": name})}
     schema = events_schema(connection)
     if row.puballtables or (published and schema not in published):
-        # To change it would take its table from another installation, whose topic would then get nothing.
+        # Changing it would remove the table of another installation, whose topic would then get no events.
         of = "all tables" if row.puballtables else f"the events of schema {', '.join(sorted(published))}"
         raise SlotUnusable(
             f"publication {name} is of {of}, not of schema {schema}: set RIDELOG_PUBLICATION_NAME to another name"

@@ -16,26 +16,29 @@ from infrastructure.postgres.session_settings import for_replication
 from infrastructure.settings.postgres_url import libpq_parameters, sqlalchemy_url
 
 FEEDBACK_INTERVAL_S = 1.0
-"""Far below SENDER_TIMEOUT, so that a slow Kafka never costs the connection."""
+"""Far below SENDER_TIMEOUT, so that a slow Kafka never ends the connection."""
 MAX_BATCH_BYTES = 16 * 1024 * 1024
-"""Bytes of messages held at once, but for the last one: any role can write logical messages of many megabytes."""
+"""Bytes of messages per read, not counting the last one: any role can write logical messages of many megabytes."""
 SENDER_TIMEOUT = "10s"
-"""How long a tailer that was stopped, or whose machine is gone, keeps a standby from the slot; 60 s by default."""
+"""How long a tailer that was paused, or whose machine was lost, keeps a standby from the slot; 60 s by default."""
 
 
 _POOLER = "unsupported startup parameter"
 
 
 class SlotInUse(Exception):
-    """Another tailer reads from this slot; there can be only one."""
+    """Another tailer reads from this slot; only one can."""
 
 
 class StreamLost(Exception):
-    """The replication connection ended; start again from the confirmed LSN."""
+    """The replication connection ended; restart from the confirmed LSN."""
 
 
 class WalBatch(NamedTuple):
-    """Raw messages in WAL order; ``wal_end`` is how far the server says it has sent once ``drained``."""
+    """Raw messages in WAL order.
+
+    ``drained``: nothing more has arrived. ``wal_end``: then the LSN up to which the server has sent everything.
+    """
 
     messages: list[bytes]
     wal_end: int
@@ -43,7 +46,7 @@ class WalBatch(NamedTuple):
 
 
 class ReplicationStream:
-    """Reads from the slot's confirmed LSN on. Raises SlotInUse at start, StreamLost later."""
+    """Reads a slot from its confirmed LSN on. Raises SlotInUse at the start, StreamLost later."""
 
     def __init__(
         self,
@@ -53,11 +56,13 @@ class ReplicationStream:
         setting: str = "RIDELOG_POSTGRES_URL",
         expected: DatabaseIdentity | None = None,
     ) -> None:
-        """``setting``: the one that ``url`` comes from. ``expected``: the database that it has to lead to, if known.
+        """Connect and start the replication.
 
-        Raises SlotUnusable if it leads to another one, UserError if it is no URL.
+        ``setting``: the name of the setting that ``url`` comes from. ``expected``: the database that it must lead to,
+        if known. Raises SlotUnusable if it leads to another database, UserError if it is not a URL, SlotInUse and
+        StreamLost.
         """
-        # As the engine reads it: libpq reads several hosts in a URL in another way.
+        # Parsed as the engine parses it: libpq treats several hosts in a URL differently.
         address = sqlalchemy_url(url, setting)
         parameters = libpq_parameters(address) | connect_args(address)
         self._last_feedback = 0.0
@@ -77,8 +82,8 @@ class ReplicationStream:
                 status_interval=FEEDBACK_INTERVAL_S,
             )
         except psycopg2.Error as error:
-            # A connection that was opened and cannot stream would keep one of the server's walsenders until it is
-            # collected.
+            # A connection that is open but cannot stream would occupy one of the server's walsenders until it is
+            # garbage-collected.
             if (opened := getattr(self, "_connection", None)) is not None:
                 opened.close()
             if isinstance(error, psycopg2.errors.ObjectInUse):
@@ -86,7 +91,7 @@ class ReplicationStream:
             raise StreamLost(_with_hint(error, setting)) from error
 
     def _check_identity(self, expected: DatabaseIdentity, setting: str) -> None:
-        """Invariant 14: the slot of another cluster may have the same name, and events of the same positions."""
+        """Invariant 14: a slot of another cluster may have the same name, and other events at the same positions."""
         self._cursor.execute("IDENTIFY_SYSTEM")
         system, _timeline, _lsn, database = self._cursor.fetchone() or ("", 0, "", "")
         if (str(system), str(database)) != expected:
@@ -97,7 +102,7 @@ class ReplicationStream:
             )
 
     def read(self, limit: int) -> WalBatch:
-        """What has arrived, at most ``limit`` messages and about MAX_BATCH_BYTES; does not wait."""
+        """Messages that have arrived, at most ``limit`` and about MAX_BATCH_BYTES. Does not wait. Raises StreamLost."""
         messages: list[bytes] = []
         read_message = self._cursor.read_message
         drained = False
@@ -116,13 +121,14 @@ class ReplicationStream:
         return WalBatch(messages, self._cursor.wal_end, drained)
 
     def wait(self, timeout_s: float) -> None:
-        """Until something arrives, at most ``timeout_s`` seconds."""
+        """Wait until something arrives, at most ``timeout_s`` seconds."""
         select.select([self._connection], [], [], timeout_s)
 
     def confirm(self, lsn: int) -> None:
-        """Tell the server that all before ``lsn`` is safe, once a second, moved or not.
+        """Confirm to the server that all before ``lsn`` is acknowledged, once a second, even if it has not changed.
 
-        Sent whether or not messages are read: a tailer that waits for Kafka must still answer keepalives.
+        Sent whether or not messages are read: a tailer that waits for Kafka must still answer keepalives. Raises
+        StreamLost.
         """
         now = time.monotonic()
         if now - self._last_feedback < FEEDBACK_INTERVAL_S:
@@ -141,9 +147,10 @@ class ReplicationStream:
 
 
 def _with_hint(error: psycopg2.Error, setting: str) -> str:
-    said = str(error).strip()
-    if _POOLER not in said:
-        return said
+    message = str(error).strip()
+    if _POOLER not in message:
+        return message
     return (
-        f"{said}; {setting} leads to a pooler without replication: let RIDELOG_POSTGRES_REPLICATION_URL name the server"
+        f"{message}; {setting} leads to a pooler without replication: "
+        "set RIDELOG_POSTGRES_REPLICATION_URL to the server itself"
     )

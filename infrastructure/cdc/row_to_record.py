@@ -1,4 +1,4 @@
-"""A row of ``events``, from the WAL or from the table, as the Kafka record that it becomes."""
+"""Converts a row of ``events``, from the WAL or from the table, into its Kafka record."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ COLUMNS = (
     "event_id",
     "payload",
 )
-"""Column list of the publication: nothing else leaves the database. The server sends them in the table's order."""
+"""Column list of the publication: no other column leaves the database. The server sends them in table order."""
 
 RowToRecord = Callable[[Sequence[bytes | None]], ProducerRecord | None]
 RowReader = Callable[[bytes], tuple[int, ProducerRecord | None]]
 
 _TEXT = b"t\0\0"
-"""Begins a column of less than 64 KiB; two bytes of length follow. Text holds no NUL, so it ends before the next."""
-_MOST = 0xFFFF
+"""Starts a column below 64 KiB; two bytes of length follow. Text has no NUL, so it ends before the next marker."""
+_MAX_SPLIT_BYTES = 0xFFFF
 
 
 def row_reader(relation: Relation, topics: Mapping[str, str], partitions: int) -> RowReader:
-    """A function from a row's pgoutput message to its position and its record; None: no topic carries its stream.
+    """A function from a row's pgoutput message to its position and its record (None if no topic carries its stream).
 
-    The hot path of the tailer: a row is cut at its markers in one call, in half the time that ``parse`` and
-    ``converter`` take for the same record. Those two read what is not cut so (a row of 64 KiB, a NULL).
+    The hot path of the tailer: one call splits a row at its markers, in half the time that ``parse`` and ``converter``
+    take for the same record. Those two read the rows that cannot be split (64 KiB or more, or a NULL).
 
-    Raises ProtocolError, at once for other columns than ours.
+    Raises ProtocolError, immediately if the columns are not COLUMNS.
     """
     if relation.columns != COLUMNS:
         raise ProtocolError(f"the publication of {relation.table} sends {relation.columns}, not {COLUMNS}")
     head = insert_head(relation.relation_id, len(COLUMNS))
     convert = converter(topics, partitions)
-    # With the length before it, as it stands in the message.
+    # Keyed by the length and the name, as the message has them.
     topic_of = {_with_length(stream.encode()): topic for stream, topic in topics.items()}
     new_tuple = tuple.__new__
 
@@ -51,14 +51,14 @@ def row_reader(relation: Relation, topics: Mapping[str, str], partitions: int) -
         return int(message.values[0] or b"0"), convert(message.values)
 
     def read(data: bytes) -> tuple[int, ProducerRecord | None]:
-        # A length above 64 KiB may itself look like the marker.
-        if len(data) > _MOST:
+        # The bytes of a length above 64 KiB may look like the marker.
+        if len(data) > _MAX_SPLIT_BYTES:
             return read_column_by_column(data)
         try:
             first, position, stream, shard, seq, version, key, event_type, event_id, payload = data.split(_TEXT)
         except ValueError:
             return read_column_by_column(data)
-        # The last column ends where the message does: its length tells a whole one.
+        # The last column ends with the message, so its length shows whether the message is complete.
         if first != head or payload[2:4] != b"\\x" or (payload[0] << 8) + payload[1] != len(payload) - 2:
             return read_column_by_column(data)
         topic = topic_of.get(stream)
@@ -92,10 +92,10 @@ def _with_length(value: bytes) -> bytes:
 
 
 def converter(topics: Mapping[str, str], partitions: int) -> RowToRecord:
-    """A function from a row's values (text format) to its record; None for a stream that no topic carries.
+    """A function from a row's values (text format) to its record (None for a stream that no topic carries).
 
-    Text, not binary: all but the payload goes out as text headers, so the server's formatting is used as it is. The
-    one way to a record: an event that is published twice, from the WAL and from the table, is the same bytes.
+    Text, not binary: everything except the payload becomes a text header, so the server's formatting is used unchanged.
+    Every record is built here, so an event that is published twice, from the WAL and from the table, has equal bytes.
     """
     topic_of = {stream.encode(): topic for stream, topic in topics.items()}
 

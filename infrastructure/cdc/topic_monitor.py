@@ -1,6 +1,8 @@
-"""Whether the topic ends with records of this log, or with what a restore has taken back (invariant 14).
+"""Checks that the topics exist, are the ones published to before, and end with records of this log (invariant 14).
 
-Projections need not care: they follow their fences. Other readers of the topics have read what is not true any more.
+No other process detects a deleted topic: projections wait for its partitions, and a publisher for its leaders, both
+forever. After a restore, the end of a topic may hold events that the log no longer has. Projections ignore those,
+because they follow their fences; other readers of the topics have read them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.cdc.relay_checkpoint import RelayCheckpointStore
-from infrastructure.cdc.wal_relay import beyond_this_log, known_ids, recreated_topics
+from infrastructure.cdc.wal_relay import highest_foreign_position, known_ids, recreated_topics
 from infrastructure.event_store.log_head import read_head
 from infrastructure.kafka.admin import TopicError, ensure_topics, last_records, topic_ids
 from infrastructure.kafka.clients import bootstrap
@@ -29,74 +31,77 @@ _IDS = text("SELECT position, event_id::text FROM events WHERE position = ANY(:p
 
 
 def check_topic(engine: Engine, bootstrap: str, topic: str, partitions: int) -> None:
-    """Put on record what the end of ``topic`` shows. Raises TopicError, SQLAlchemyError, PortUnavailable."""
+    """Compare the last records of ``topic`` with the log, and record a finding if some do not match.
+
+    Raises TopicError, SQLAlchemyError, PortUnavailable and SinkRejected.
+    """
     last = last_records(bootstrap, topic, partitions)
     if not last:
         return
     with engine.connect() as connection:
         rows = connection.execute(_IDS, {"positions": [record.position for record in last]}).all()
-        # After the topic: whatever was on it then, if it is of this log, was committed before.
+        # Read after the topic: every record of this log that was on it had been committed before.
         head = read_head(connection)
-    beyond = beyond_this_log(last, {int(row[0]): str(row[1]) for row in rows}, head.position)
+    beyond = highest_foreign_position(last, {int(row[0]): str(row[1]) for row in rows}, head.position)
     if beyond is None:
         return
-    words = (
-        f"it holds events up to position {beyond} that are not of this log, which ended at {head.position}: "
-        "projections pass them over, other readers have to be told"
+    message = (
+        f"it holds events up to position {beyond} that do not match this log, which ended at {head.position}: "
+        "projections skip them, other readers have to be notified"
     )
-    log.error("topic %s: %s; see docs/backup.md", topic, words)
-    record_finding(engine, RestoreFinding(f"topic {topic}", words, beyond, head.position))
+    log.error("topic %s: %s; see docs/backup.md", topic, message)
+    record_finding(engine, RestoreFinding(f"topic {topic}", message, beyond, head.position))
 
 
 TOPIC_CHECK_INTERVAL_S = 5.0
 
 
 class TopicMonitor:
-    """Of the topics of all streams, against the ids that the relay's mark has noted."""
+    """Compares the topics of all streams with the ids in the relay's checkpoint."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
-        self._marks = RelayCheckpointStore(engine, settings.slot_name)
-        self._errors = ThrottledLogger(log, "the topics cannot be looked at")
-        self._noted: dict[str, str] | None = None
+        self._checkpoints = RelayCheckpointStore(engine, settings.slot_name)
+        self._errors = ThrottledLogger(log, "the topics cannot be checked")
+        self._saved_ids: dict[str, str] | None = None
 
-    def look(self) -> None:
-        """Make the topics that are missing, and say which are not those that were published to before.
+    def check(self) -> None:
+        """Create missing topics, and log which ones are not those that were published to before.
 
-        Those are not published anew from the start: the mark says what was published, not what Kafka still has.
-        Raises TopicError, SQLAlchemyError.
+        Recreated topics are not published again from the start: the checkpoint records what was published, not what
+        Kafka still has. Raises TopicError, SQLAlchemyError.
         """
         names = list(topics(self._settings).values())
         ensure_topics(bootstrap(self._settings), names, self._settings.topic_partitions)
         found = known_ids(topic_ids(bootstrap(self._settings), names))
-        if found == self._noted:
+        if found == self._saved_ids:
             return
-        mark = self._marks.read()
-        if other := recreated_topics(mark, found):
+        checkpoint = self._checkpoints.read()
+        if other := recreated_topics(checkpoint, found):
             log.warning(
-                "topics %s were made anew: they go on behind position %d; projections take what is before from the "
+                "topics %s were recreated: they continue after position %d; projections read earlier events from the "
                 "event store",
                 ", ".join(other),
-                mark.position if mark is not None else 0,
+                checkpoint.position if checkpoint is not None else 0,
             )
-        self._marks.note_topics(found)
-        self._noted = found
+        self._checkpoints.save_topic_ids(found)
+        self._saved_ids = found
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Look every few seconds during the block, in a thread of its own: the relay must not wait for an answer."""
+        """Check every few seconds during the block, in a separate thread: the relay must not wait for the answers."""
         ended = threading.Event()
         thread = threading.Thread(target=self._watch, args=(ended,), name="topic-watch", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            # Not joined: a broker that is away would keep the next life waiting for its time-outs.
+            # Not joined: with an unavailable broker, the restart would wait for the time-outs of this thread.
             ended.set()
 
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(TOPIC_CHECK_INTERVAL_S):
             try:
-                self.look()
+                self.check()
             except (TopicError, SQLAlchemyError) as error:
-                self._errors.warn("look", error)
+                self._errors.warn("check", error)

@@ -1,4 +1,4 @@
-"""Decides which messages of the WAL stream belong to this log; the others are passed over with one warning."""
+"""Decides which messages of the WAL stream belong to this log; the others are skipped with one warning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infrastructure.kafka.throttled_log import ThrottledLogger
 log = logging.getLogger("ridelog.tailer")
 
 WARNING_INTERVAL_S = 3_600.0
-"""One warning of a kind in this time: another installation in the same database sends a heartbeat every 2 s."""
+"""At most one warning of a kind in this time: another installation in the database sends a heartbeat every 2 s."""
 TABLE = "events"
 
 
@@ -27,42 +27,46 @@ class LogIdentity(NamedTuple):
 
 
 class ForeignRelation(NamedTuple):
-    """Rows that are passed over: ``what`` they are, and the ``kind`` of the warning."""
+    """Rows that are skipped: ``what`` they are, and the ``kind`` of the warning."""
 
     kind: str
     what: str
 
 
 class WalFilter:
-    """Any role of the database can write into the stream (invariant 16): by ``pg_logical_emit_message``, or, where it
-    owns the publication, by a table of its own. Nothing of that may end the tailer or reach a topic.
+    """Separates the messages of this log from those of other writers (invariant 16).
+
+    Any role of the database can write into the stream: by ``pg_logical_emit_message`` or, if it owns the publication,
+    by adding a table. Nothing of that may end the tailer or reach a topic.
     """
 
-    def __init__(self, ours: LogIdentity, topics: Mapping[str, str], partitions: int) -> None:
-        self._ours = ours
+    def __init__(self, own_log: LogIdentity, topics: Mapping[str, str], partitions: int) -> None:
+        self._own_log = own_log
         self._topics = topics
         self._partitions = partitions
         self._warnings = ThrottledLogger(
-            log, "the WAL has what is not of this log, it is passed over", every_s=WARNING_INTERVAL_S
+            log, "the WAL has messages that are not of this log, they are skipped", interval_s=WARNING_INTERVAL_S
         )
 
-    def beat(self, message: LogicalMessage) -> Heartbeat | None:
-        """The heartbeat of this log that a message is; None for any other message."""
+    def heartbeat(self, message: LogicalMessage) -> Heartbeat | None:
+        """Parse a heartbeat of this log. Returns None for any other message."""
         try:
-            return parse_heartbeat(message, self._ours.log_id)
+            return parse_heartbeat(message, self._own_log.log_id)
         except ForeignHeartbeat as error:
-            self.pass_over(f"heartbeat {error}", f"a heartbeat that is {error}, {len(message.content):,} bytes")
+            self.skip(f"heartbeat {error}", f"a heartbeat that is {error}, {len(message.content):,} bytes")
             return None
 
     def reader(self, relation: Relation, *, strict: bool) -> RowReader | ForeignRelation:
-        """Reads the rows of a relation; Foreign if they are passed over, as those of other tables are.
+        """A reader for the rows of a relation, or ForeignRelation if they are skipped, as those of other tables are.
 
-        The server also describes the partition of each row of ours, and sends no row under its name. Rows of our table
-        with other columns are passed over too: the publication was changed for a while. The next event or heartbeat
-        shows what lacks, and it comes from the table. Where ``strict``, other columns raise ProtocolError.
+        The server also describes the partition of each row of our table, and sends no row under its name. Rows of our
+        table with other columns are skipped too: the publication was changed for a while. The next event or heartbeat
+        reveals the gap, and it is filled from the table. Where ``strict``, other columns raise ProtocolError.
         """
-        if (relation.schema, relation.table) != (self._ours.schema, TABLE):
-            return ForeignRelation("table", f"rows of the table {_shown(relation.schema)}.{_shown(relation.table)}")
+        if (relation.schema, relation.table) != (self._own_log.schema, TABLE):
+            return ForeignRelation(
+                "table", f"rows of the table {_printable(relation.schema)}.{_printable(relation.table)}"
+            )
         try:
             return row_reader(relation, self._topics, self._partitions)
         except ProtocolError:
@@ -70,11 +74,11 @@ class WalFilter:
                 raise
             return ForeignRelation("columns", "rows of events with other columns; these events are read from the table")
 
-    def pass_over(self, kind: str, what: str) -> None:
-        """Warn that ``what`` was passed over, once in WARNING_INTERVAL_S for each ``kind``."""
+    def skip(self, kind: str, what: str) -> None:
+        """Warn that ``what`` was skipped, once per WARNING_INTERVAL_S for each ``kind``."""
         self._warnings.warn(kind, what)
 
 
-def _shown(name: str) -> str:
+def _printable(name: str) -> str:
     """A name chosen by another role, safe in a log line."""
     return ascii(name)[1:-1][:80]

@@ -1,4 +1,7 @@
-"""The start of a tailer's life: its slot in order, and its own; its place in the log known."""
+"""Starts a tailer: verifies its replication slot, takes the slot, and finds the position to resume from.
+
+The checks of the saved checkpoint against the slot and the log are pure functions.
+"""
 
 from __future__ import annotations
 
@@ -38,68 +41,79 @@ from infrastructure.observability import metrics
 from infrastructure.settings.settings import Settings
 
 NO_ID = "00000000-0000-0000-0000-000000000000"
-"""What brokers before Kafka 2.8 give as every topic's id."""
+"""The topic id that brokers before Kafka 2.8 report for every topic."""
 
 
 class StartPosition(NamedTuple):
-    """``position``: the mark to go on from, None if only the slot knows; ``words``: what happened, "" if nothing."""
+    """Where the relay resumes.
+
+    ``position``: the position to resume after, None if only the slot knows it. ``message``: why this is not the saved
+    checkpoint, "" if it is.
+    """
 
     position: int | None
-    words: str = ""
+    message: str = ""
 
 
-def start_position(mark: RelayCheckpoint | None, log_id: UUID, head: int) -> StartPosition:
-    """Where the topic stands in the log that is in the database now (invariant 14)."""
-    if mark is None:
+def start_position(checkpoint: RelayCheckpoint | None, log_id: UUID, head: int) -> StartPosition:
+    """Map the saved checkpoint to the log that is in the database now (invariant 14). ``head``: its last position."""
+    if checkpoint is None:
         return StartPosition(None)
-    if mark.log_id != log_id:
+    if checkpoint.log_id != log_id:
         return StartPosition(
-            0, f"the log {mark.log_id} was replaced by {log_id}: the topic goes on with the new one's start"
+            0,
+            f"the log {checkpoint.log_id} was replaced by {log_id}: the topic continues with the new log's first event",
         )
-    if mark.position > head:
+    if checkpoint.position > head:
         return StartPosition(
             head,
-            f"the log ends at position {head}, before the mark {mark.position}: it was restored without its mark, "
-            "and the topic goes on from its end",
+            f"the log ends at position {head}, before the checkpoint {checkpoint.position}: it was restored "
+            "without its checkpoint, and the topic continues from its end",
         )
-    return StartPosition(mark.position)
+    return StartPosition(checkpoint.position)
 
 
-def slot_fault(state: SlotState | None, mark: RelayCheckpoint | None, slot: str, head: int) -> str:
-    """What befell the slot since it was left, "" if nothing. ``head``: the last position of the log.
+def slot_fault(state: SlotState | None, checkpoint: RelayCheckpoint | None, slot: str, head: int) -> str:
+    """Describe what happened to the slot since a relay last used it, "" if nothing. ``head``: the log's last position.
 
-    A slot that stands higher than was noted was made or moved by somebody else, and may miss events. Not so while the
-    log has none that the mark does not cover: the driver tells the server of a stretch of WAL without events by itself,
-    as in the last words of a server that is shut down, and nothing is noted of that.
+    A slot that is ahead of the saved LSN was created or advanced by another process, and may miss events. Exception: if
+    the checkpoint covers every event, the driver may confirm event-free WAL on its own (for example at server
+    shutdown). The slot is then ahead of the checkpoint and nothing is lost.
     """
     if state is None:
-        return f"replication slot {slot} is missing (dropped, or the database was restored)" if mark is not None else ""
+        return (
+            f"replication slot {slot} is missing (dropped, or the database was restored)"
+            if checkpoint is not None
+            else ""
+        )
     if state.is_lost:
         return f"replication slot {slot} lost its WAL ({state.invalidation_reason or 'max_slot_wal_keep_size'})"
-    if mark is not None and mark.position < head and 0 < mark.confirmed_lsn < state.confirmed:
-        return f"replication slot {slot} is not as it was left (made again, or moved on, by somebody else)"
+    if checkpoint is not None and checkpoint.position < head and 0 < checkpoint.confirmed_lsn < state.confirmed:
+        return f"replication slot {slot} is not where this relay left it (another process recreated or advanced it)"
     return ""
 
 
 def needs_creation(state: SlotState | None) -> bool:
+    """Whether the slot must be created: it is missing, or the server has discarded its WAL."""
     return state is None or state.is_lost
 
 
-def recreated_topics(mark: RelayCheckpoint | None, found: Mapping[str, str]) -> list[str]:
-    """Topics that bear an id other than the one noted: deleted and made again, or of another broker."""
-    known = mark.topics if mark is not None else {}
+def recreated_topics(checkpoint: RelayCheckpoint | None, found: Mapping[str, str]) -> list[str]:
+    """Topics whose id is not the saved one: deleted and recreated, or on another broker."""
+    known = checkpoint.topics if checkpoint is not None else {}
     return sorted(name for name, one in found.items() if known.get(name, one) != one)
 
 
 def known_ids(found: Mapping[str, str]) -> dict[str, str]:
-    """Without those that say nothing."""
+    """The topic ids without those that identify nothing (missing, or NO_ID)."""
     return {name: one for name, one in found.items() if one and one != NO_ID}
 
 
-def beyond_this_log(last: Sequence[LastRecord], ids: Mapping[int, str], head: int) -> int | None:
-    """The highest position of a record that is not of this log, None if all are.
+def highest_foreign_position(last: Sequence[LastRecord], ids: Mapping[int, str], head: int) -> int | None:
+    """The highest position of a record that does not match the log, None if all match.
 
-    ``ids``: position -> event id of the log; one that is missing below ``head`` was detached, and is believed.
+    ``ids``: position -> event id in the log. A position up to ``head`` that is missing in ``ids`` is in a detached
+    partition, and its record counts as a match.
     """
     return max(
         (r.position for r in last if r.position > head or ids.get(r.position, r.event_id) != r.event_id), default=None
@@ -110,21 +124,21 @@ log = logging.getLogger("ridelog.tailer")
 
 
 class WalRelay:
-    """A tailer with its heart, on a slot that no other has."""
+    """A tailer and its heartbeat sender, on a slot that no other process reads."""
 
-    def __init__(self, tailer: Tailer, heart: HeartbeatSender) -> None:
+    def __init__(self, tailer: Tailer, heartbeat_sender: HeartbeatSender) -> None:
         self._tailer = tailer
-        self._heart = heart
-        self.out: InFlightTransactions = tailer.out
+        self._heartbeat_sender = heartbeat_sender
+        self.transactions: InFlightTransactions = tailer.transactions
 
     def step(self, timeout_s: float) -> int:
-        """As ``Tailer.step``."""
-        self._heart.beat()
+        """Send a heartbeat if one is due, then run ``Tailer.step``."""
+        self._heartbeat_sender.send_if_due()
         return self._tailer.step(timeout_s)
 
 
 def ensure_slot(engine: Engine, settings: Settings) -> None:
-    """Publication and slot as they must be; a slot that is gone or lost is made again, and one line says so.
+    """Create or repair the publication and the slot. A missing or lost slot is recreated, with one log line.
 
     Raises SlotInUse when another tailer reads from it, SlotUnusable, SQLAlchemyError.
     """
@@ -132,42 +146,45 @@ def ensure_slot(engine: Engine, settings: Settings) -> None:
         head = read_head(connection)
         state = slot_state(connection, settings.slot_name)
         is_new = not has_publication(connection, settings.publication_name)
-    # After the slot: its owner stores before it confirms, so an older mark would look like a slot that was moved on.
-    marks = RelayCheckpointStore(engine, settings.slot_name)
-    mark = marks.read()
-    if state is not None and mark is None and (state.active or is_new):
-        # A tailer of this log makes its publication, stores its mark and then makes the slot. To wait for this slot
-        # would be to wait for ever, and to read it would take it from its owner.
+    # Read after the slot: its owner saves the checkpoint before it confirms. A checkpoint that is older than the slot
+    # state would look like a slot that another process advanced.
+    checkpoints = RelayCheckpointStore(engine, settings.slot_name)
+    checkpoint = checkpoints.read()
+    if state is not None and checkpoint is None and (state.active or is_new):
+        # A tailer of this log creates its publication, saves its checkpoint and then creates the slot. So this slot
+        # has another owner: waiting for it would never end, and reading it would take it from its owner.
         raise SlotUnusable(
-            f"replication slot {settings.slot_name} is of another log of this database, or of another program: set "
-            "RIDELOG_SLOT_NAME and RIDELOG_PUBLICATION_NAME to names of its own for each, or drop the slot"
+            f"replication slot {settings.slot_name} belongs to another log of this database, or to another program: "
+            "set RIDELOG_SLOT_NAME and RIDELOG_PUBLICATION_NAME to names that are unique for each, or drop the slot"
         )
     if state is not None and state.active:
         raise SlotInUse(f"replication slot {settings.slot_name} is active")
     ensure_publication(engine, settings.publication_name)
-    at = start_position(mark, head.log_id, head.position)
-    fault = slot_fault(state, mark, settings.slot_name, head.position)
-    # What a slot still holds of a log that was replaced or set back has the same positions, and other events.
-    made = needs_creation(state) or bool(at.words)
-    if made:
-        # Dropped, then marked, then made, so that a death in between is seen: a slot without a mark is taken for one
-        # that was always read, and a mark of this log for one whose slot holds this log.
+    at = start_position(checkpoint, head.log_id, head.position)
+    fault = slot_fault(state, checkpoint, settings.slot_name, head.position)
+    # If the log was replaced or restored, the slot's remaining WAL has the same positions with other events.
+    created = needs_creation(state) or bool(at.message)
+    if created:
+        # Drop the slot, save the checkpoint, create the slot, in this order: a crash in between is then detected. A
+        # slot without a checkpoint passes for one that was always read, and a checkpoint of this log for one whose slot
+        # holds this log.
         if state is not None:
             drop_slot(engine, settings.slot_name)
-        marks.begin(head.log_id, at.position or 0)
+        checkpoints.reset(head.log_id, at.position or 0)
         create_slot(engine, settings.slot_name)
-    if made or fault:
-        metrics.SLOT_MADE_AT.labels(_why(mark is None, state, bool(at.words))).set(time.time())
-    if fault or at.words:
+    if created or fault:
+        metrics.SLOT_MADE_AT.labels(_creation_reason(checkpoint is None, state, bool(at.message))).set(time.time())
+    if fault or at.message:
         log.warning(
-            "%s: %sthe topic goes on behind position %d, out of the event store where the slot lacks something",
-            "; ".join(filter(None, (fault, at.words))),
-            "it is made anew, " if made else "",
+            "%s: %sthe topic continues after position %d, from the event store where the slot misses events",
+            "; ".join(filter(None, (fault, at.message))),
+            "it is recreated, " if created else "",
             at.position or 0,
         )
 
 
-def _why(first: bool, state: SlotState | None, other_log: bool) -> str:
+def _creation_reason(first: bool, state: SlotState | None, other_log: bool) -> str:
+    """The value of the metric's label."""
     if first:
         return "first"
     if state is None:
@@ -178,7 +195,7 @@ def _why(first: bool, state: SlotState | None, other_log: bool) -> str:
 
 
 def _replication_stream(settings: Settings, engine: Engine) -> ReplicationStream:
-    """From the database's own URL, or the one of replication, if it leads to the same database.
+    """Connect by RIDELOG_POSTGRES_REPLICATION_URL if it is set and leads to the same database, else by the main URL.
 
     Raises SlotInUse, SlotUnusable, StreamLost, UserError, SQLAlchemyError.
     """
@@ -195,9 +212,11 @@ def _replication_stream(settings: Settings, engine: Engine) -> ReplicationStream
 
 @contextmanager
 def wal_relay(
-    settings: Settings, engine: Engine, took: Callable[[float], None] = metrics.HEARTBEAT_SECONDS.observe
+    settings: Settings, engine: Engine, on_round_trip: Callable[[float], None] = metrics.HEARTBEAT_SECONDS.observe
 ) -> Iterator[WalRelay]:
-    """A relay that owns the slot until the end of the block; ``took`` is told the seconds of each of its heartbeats.
+    """Yield a relay that owns the slot until the end of the block.
+
+    ``on_round_trip`` gets the seconds that each heartbeat took from Postgres until Kafka acknowledged all before it.
 
     Raises SlotInUse, SlotUnusable, StreamLost, PublishError and SQLAlchemyError.
     """
@@ -205,25 +224,25 @@ def wal_relay(
     ensure_slot(engine, settings)
     stream = _replication_stream(settings, engine)
     try:
-        # Read only now: the tailer before us moved it to its last moment.
-        marks = RelayCheckpointStore(engine, settings.slot_name)
-        mark = marks.read()
+        # Read only after the slot is ours: the previous tailer may have advanced the checkpoint until then.
+        checkpoints = RelayCheckpointStore(engine, settings.slot_name)
+        checkpoint = checkpoints.read()
         with engine.connect() as connection:
             head = read_head(connection)
             schema = events_schema(connection)
-        position = start_position(mark, head.log_id, head.position).position
+        position = start_position(checkpoint, head.log_id, head.position).position
         publisher = make_publisher(settings)
         try:
-            heart = HeartbeatSender(engine, took)
+            heartbeat_sender = HeartbeatSender(engine, on_round_trip)
             tailer = Tailer(
                 stream,
                 InFlightTransactions(publisher, position),
                 EventsTable(engine, topics(settings), settings.topic_partitions),
-                CheckpointSaver(functools.partial(marks.keep, head.log_id)),
+                CheckpointSaver(functools.partial(checkpoints.advance, head.log_id)),
                 WalFilter(LogIdentity(head.log_id, schema), topics(settings), settings.topic_partitions),
-                heart.arrived,
+                heartbeat_sender.acknowledged,
             )
-            yield WalRelay(tailer, heart)
+            yield WalRelay(tailer, heartbeat_sender)
         finally:
             publisher.close()
     finally:

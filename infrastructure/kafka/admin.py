@@ -24,7 +24,7 @@ TOPIC_SETTINGS: Mapping[str, str] = {
     # and keeps the producer's time all the same; it deletes nothing.)
     "message.timestamp.type": "LogAppendTime",
 }
-BROKERS_DEFAULT = -1
+BROKER_DEFAULT_REPLICATION = -1
 """Replication as the cluster's ``default.replication.factor`` says: we cannot know how many brokers there are to be."""
 COMPACTED: Mapping[str, str] = {"cleanup.policy": "compact"}
 
@@ -63,7 +63,7 @@ def ensure_topics(
     names: Sequence[str],
     partitions: int,
     *,
-    replication: int = BROKERS_DEFAULT,
+    replication: int = BROKER_DEFAULT_REPLICATION,
     settings: Mapping[str, str] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> None:

@@ -36,11 +36,11 @@ SETTINGS: Mapping[str, Any] = {
     # The rest comes through error_cb, where repetitions are left out.
     "log_level": 2,
 }
-OFFSETS_S = 5.0
+OFFSETS_TIMEOUT_S = 5.0
 """How long to wait for the broker when the ends of partitions are asked."""
-SEEK_S = 2.0
+SEEK_TIMEOUT_S = 2.0
 """How long a partition that was just assigned may take until librdkafka lets it be moved."""
-JOIN_S = 5.0
+JOIN_TIMEOUT_S = 5.0
 """How long closing waits for a join that is under way; the embedded broker takes half the session time-out for one."""
 LATEST = -1
 # The broker is away, or the topic is not there (yet, or any more): it comes back, and the log has what is missed.
@@ -121,7 +121,7 @@ class ConfluentConsumer:
         # Resolved here: a logical end would be resolved some time after this call, past records that came since.
         wanted = [TopicPartition(self._topic, partition, LATEST) for partition in partitions]
         try:
-            ends = self._consumer.offsets_for_times(wanted, OFFSETS_S)
+            ends = self._consumer.offsets_for_times(wanted, OFFSETS_TIMEOUT_S)
         except KafkaException as error:
             raise ConsumerUnusable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
         for end in ends:
@@ -131,7 +131,7 @@ class ConfluentConsumer:
             self.seek(end.partition, end.offset)
 
     def seek(self, partition: int, offset: int) -> None:
-        deadline = time.monotonic() + SEEK_S
+        deadline = time.monotonic() + SEEK_TIMEOUT_S
         pause = threading.Event()
         while True:
             try:
@@ -156,7 +156,7 @@ class ConfluentConsumer:
     def close(self) -> None:
         # Whoever leaves a group while it is still joining leaves the embedded broker with a group that hands out no
         # partitions any more, until it is restarted.
-        deadline = time.monotonic() + JOIN_S
+        deadline = time.monotonic() + JOIN_TIMEOUT_S
         while not self._joined and time.monotonic() < deadline:
             try:
                 self._consumer.poll(0.1)

@@ -70,17 +70,17 @@ class ConfluentPublisher:
 
     def __init__(self, bootstrap: str, overrides: Mapping[str, Any] | None = None) -> None:
         address = kafka_address(bootstrap)
-        self._tokens = DeliveryTracker()
-        watch = _WatchedProducer(self._tokens, ThrottledLogger(log, f"publishing to Kafka at {address}"))
+        self._tracker = DeliveryTracker()
+        watch = _WatchedProducer(self._tracker, ThrottledLogger(log, f"publishing to Kafka at {address}"))
         callbacks = {"error_cb": watch.on_error, "stats_cb": watch.on_statistics}
         self._producer = Producer(
             {**address.librdkafka(), **SETTINGS, **callbacks, **(overrides or {})},
             logger=logging.getLogger("ridelog.kafka.librdkafka"),
         )
 
-    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
+    def publish(self, batch_id: int, records: Sequence[ProducerRecord]) -> int:
         self._raise_failure()
-        entry = self._tokens.of(token)
+        entry = self._tracker.batch(batch_id)
         produce: Any = self._producer.produce
         delivered = entry.delivered
         accepted = 0
@@ -91,31 +91,31 @@ class ConfluentPublisher:
         except BufferError:
             pass  # the local queue is full: the caller hands over the rest later
         except KafkaException as error:
-            self._tokens.fail(str(error))
+            self._tracker.fail(str(error))
             self._raise_failure()
         finally:
             entry.sent(accepted)
         return accepted
 
-    def seal(self, token: int) -> None:
-        self._tokens.of(token).seal()
+    def seal(self, batch_id: int) -> None:
+        self._tracker.batch(batch_id).seal()
 
     def acknowledged(self, timeout_s: float) -> list[int]:
         try:
-            self._producer.poll(0.0 if self._tokens.any_finished() else timeout_s)
+            self._producer.poll(0.0 if self._tracker.any_finished() else timeout_s)
         except KafkaException as error:
             # A fatal error may be raised here before it is told to the callback: begin anew, as after any other.
-            self._tokens.fail(str(error))
+            self._tracker.fail(str(error))
         self._raise_failure()
-        return self._tokens.take()
+        return self._tracker.take()
 
     def in_flight(self) -> int:
-        return self._tokens.in_flight
+        return self._tracker.in_flight
 
     def close(self, timeout_s: float = 5.0) -> int:
-        if self._tokens.failure is None:
+        if self._tracker.failure is None:
             self._producer.flush(timeout_s)
-        left = self._tokens.in_flight
+        left = self._tracker.in_flight
         if left:
             # Whoever comes next publishes them again; here they would hold the process until the broker is back.
             self._producer.purge()
@@ -123,8 +123,8 @@ class ConfluentPublisher:
         return left
 
     def _raise_failure(self) -> None:
-        if self._tokens.failure is not None:
-            raise PublishError(self._tokens.failure)
+        if self._tracker.failure is not None:
+            raise PublishError(self._tracker.failure)
 
 
 class _WatchedProducer:
@@ -134,18 +134,18 @@ class _WatchedProducer:
     the last reference to the publisher, not with some later run of the garbage collector.
     """
 
-    def __init__(self, tokens: DeliveryTracker, errors: ThrottledLogger) -> None:
-        self._tokens = tokens
+    def __init__(self, tracker: DeliveryTracker, errors: ThrottledLogger) -> None:
+        self._tracker = tracker
         self._errors = errors
         self._identity = ForgottenProducerDetector()
 
     def on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._tokens.fail(str(error))
+            self._tracker.fail(str(error))
         else:
             self._errors.warn(error.name(), error.str())
 
     def on_statistics(self, text: str) -> None:
         epoch = json.loads(text)["eos"]["producer_epoch"]
-        if self._identity.is_forgotten(epoch, self._tokens.delivered):
-            self._tokens.fail(FORGOTTEN)
+        if self._identity.is_forgotten(epoch, self._tracker.delivered):
+            self._tracker.fail(FORGOTTEN)

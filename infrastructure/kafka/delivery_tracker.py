@@ -4,13 +4,13 @@ from __future__ import annotations
 
 
 class PendingBatch:
-    """Counts one token's records. ``delivered`` is the delivery callback: one a token, none made per record."""
+    """Counts one batch_id's records. ``delivered`` is the delivery callback: one a batch_id, none made per record."""
 
-    __slots__ = ("_number", "_owner", "_sealed", "_waiting")
+    __slots__ = ("_batch_id", "_owner", "_sealed", "_waiting")
 
-    def __init__(self, owner: DeliveryTracker, number: int) -> None:
+    def __init__(self, owner: DeliveryTracker, batch_id: int) -> None:
         self._owner = owner
-        self._number = number
+        self._batch_id = batch_id
         self._waiting = 0
         self._sealed = False
 
@@ -20,7 +20,7 @@ class PendingBatch:
         self._owner.in_flight += records
 
     def delivered(self, error: object, _message: object) -> None:
-        """One record of this token was acknowledged, or failed if ``error`` is not None."""
+        """One record of this batch_id was acknowledged, or failed if ``error`` is not None."""
         owner = self._owner
         if error is not None:
             owner.fail(str(error))
@@ -30,13 +30,13 @@ class PendingBatch:
         self._waiting -= 1
         # Sealed first: before that, zero waiting records only means that the next ones are not handed over yet.
         if self._sealed and not self._waiting:
-            owner.finish(self._number)
+            owner.finish(self._batch_id)
 
     def seal(self) -> None:
         """No more records will come."""
         self._sealed = True
         if not self._waiting:
-            self._owner.finish(self._number)
+            self._owner.finish(self._batch_id)
 
 
 class DeliveryTracker:
@@ -52,17 +52,17 @@ class DeliveryTracker:
         self.failure: str | None = None
         """Why the first failed delivery failed. There is no way back from it: what came after may be published."""
 
-    def of(self, number: int) -> PendingBatch:
-        """The token of that number, made on first use."""
-        token = self._open.get(number)
-        if token is None:
-            token = self._open[number] = PendingBatch(self, number)
-        return token
+    def batch(self, batch_id: int) -> PendingBatch:
+        """The batch_id of that batch_id, made on first use."""
+        batch = self._open.get(batch_id)
+        if batch is None:
+            batch = self._open[batch_id] = PendingBatch(self, batch_id)
+        return batch
 
-    def finish(self, number: int) -> None:
-        """Every record of a sealed token is acknowledged."""
-        del self._open[number]
-        self._finished.append(number)
+    def finish(self, batch_id: int) -> None:
+        """Every record of a sealed batch_id is acknowledged."""
+        del self._open[batch_id]
+        self._finished.append(batch_id)
 
     def fail(self, reason: str) -> None:
         """Remember the first failure."""

@@ -18,9 +18,9 @@ from projections.core.ports import ConsumerRecord, ConsumerUnusable
 
 log = logging.getLogger("ridelog.kafka")
 
-OFFSETS_MS = 5_000
+OFFSETS_TIMEOUT_MS = 5_000
 """How long to wait for the broker when the ends of partitions are asked."""
-COMMIT_MS = 2_000
+COMMIT_TIMEOUT_MS = 2_000
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -112,7 +112,7 @@ class KafkaPythonConsumer:
         # Resolved here: a logical end would be resolved at the next poll, past records that came since.
         wanted = [self._at(partition) for partition in partitions]
         try:
-            ends = self._consumer.end_offsets(wanted, timeout_ms=OFFSETS_MS)
+            ends = self._consumer.end_offsets(wanted, timeout_ms=OFFSETS_TIMEOUT_MS)
         except KafkaError as error:
             raise ConsumerUnusable(f"Kafka: the ends of {self._topic} are not known: {error}") from error
         for at, end in ends.items():
@@ -130,13 +130,13 @@ class KafkaPythonConsumer:
             return
         positions = {self._at(partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
         try:
-            self._consumer.commit(positions, timeout_ms=COMMIT_MS)
+            self._consumer.commit(positions, timeout_ms=COMMIT_TIMEOUT_MS)
         except KafkaError as error:
             # A hint is lost; the fences know better.
             self._errors.warn("commit", f"offsets not committed: {error}")
 
     def close(self) -> None:
-        self._consumer.close(autocommit=False, timeout_ms=COMMIT_MS)
+        self._consumer.close(autocommit=False, timeout_ms=COMMIT_TIMEOUT_MS)
 
     def _at(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)

@@ -30,7 +30,7 @@ def client_without_auto_create(**settings: Any) -> Any:
 
 MAX_IN_FLIGHT = 20_000
 """kafka-python's own buffer has no bound."""
-METADATA_S = 30.0
+METADATA_TIMEOUT_S = 30.0
 """How long a topic may be unknown before publishing to it fails, as with librdkafka."""
 
 
@@ -43,7 +43,7 @@ class KafkaPythonPublisher:
 
     def __init__(self, bootstrap: str, *, max_in_flight: int = MAX_IN_FLIGHT, start_timeout_s: float = 10.0) -> None:
         address = kafka_address(bootstrap)
-        self._tokens = DeliveryTracker()
+        self._tracker = DeliveryTracker()
         self._max_in_flight = max_in_flight
         self._unknown_since: float | None = None
         # Delivery reports come in the library's own thread; they are counted in the caller's.
@@ -67,10 +67,10 @@ class KafkaPythonPublisher:
         except KafkaError as error:
             raise PublishError(f"Kafka at {address} does not answer{address.hint}: {error}") from error
 
-    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
+    def publish(self, batch_id: int, records: Sequence[ProducerRecord]) -> int:
         self._raise_failure()
-        entry = self._tokens.of(token)
-        room = max(0, self._max_in_flight - self._tokens.in_flight)
+        entry = self._tracker.batch(batch_id)
+        room = max(0, self._max_in_flight - self._tracker.in_flight)
         accepted = 0
         try:
             for topic, partition, key, value, headers in records[:room]:
@@ -82,28 +82,28 @@ class KafkaPythonPublisher:
         except KafkaTimeoutError as error:
             self._wait_for_topic(error)
         except (KafkaError, ValueError) as error:
-            self._tokens.fail(f"{type(error).__name__}: {error}")
+            self._tracker.fail(f"{type(error).__name__}: {error}")
         finally:
             entry.sent(accepted)
         self._raise_failure()
         return accepted
 
-    def seal(self, token: int) -> None:
-        self._tokens.of(token).seal()
+    def seal(self, batch_id: int) -> None:
+        self._tracker.batch(batch_id).seal()
 
     def acknowledged(self, timeout_s: float) -> list[int]:
-        self._count(0.0 if self._tokens.any_finished() else timeout_s)
+        self._count(0.0 if self._tracker.any_finished() else timeout_s)
         self._raise_failure()
-        return self._tokens.take()
+        return self._tracker.take()
 
     def in_flight(self) -> int:
-        return self._tokens.in_flight
+        return self._tracker.in_flight
 
     def close(self, timeout_s: float = 5.0) -> int:
         deadline = time.monotonic() + timeout_s
-        while self._tokens.in_flight and self._tokens.failure is None and time.monotonic() < deadline:
+        while self._tracker.in_flight and self._tracker.failure is None and time.monotonic() < deadline:
             self._count(deadline - time.monotonic())
-        left = self._tokens.in_flight
+        left = self._tracker.in_flight
         try:
             self._producer.close(timeout=0)
         except KafkaTimeoutError:
@@ -129,9 +129,9 @@ class KafkaPythonPublisher:
     def _wait_for_topic(self, error: KafkaTimeoutError) -> None:
         now = time.monotonic()
         self._unknown_since = self._unknown_since or now
-        if now - self._unknown_since > METADATA_S:
-            self._tokens.fail(f"no metadata of the topic for {METADATA_S:.0f} s: {error}")
+        if now - self._unknown_since > METADATA_TIMEOUT_S:
+            self._tracker.fail(f"no metadata of the topic for {METADATA_TIMEOUT_S:.0f} s: {error}")
 
     def _raise_failure(self) -> None:
-        if self._tokens.failure is not None:
-            raise PublishError(self._tokens.failure)
+        if self._tracker.failure is not None:
+            raise PublishError(self._tracker.failure)

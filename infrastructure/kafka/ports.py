@@ -33,15 +33,15 @@ class PublishError(Exception):
 class Publisher(Protocol):
     """Publishes with acks=all, idempotently and without a message time-out; acknowledges whole tokens."""
 
-    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
-        """Hand over a prefix of ``records`` under ``token``; the number accepted, less when the queue is full.
+    def publish(self, batch_id: int, records: Sequence[ProducerRecord]) -> int:
+        """Hand over a prefix of ``records`` under ``batch_id``; the number accepted, less when the queue is full.
 
         Never blocks for longer than a few milliseconds, so that the caller can answer keepalives meanwhile.
         """
         ...
 
-    def seal(self, token: int) -> None:
-        """No more records will come for ``token``; one without records is acknowledged at once."""
+    def seal(self, batch_id: int) -> None:
+        """No more records will come for ``batch_id``; one without records is acknowledged at once."""
         ...
 
     def acknowledged(self, timeout_s: float) -> list[int]:

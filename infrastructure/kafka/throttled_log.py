@@ -20,12 +20,12 @@ class ThrottledLogger:
         log: logging.Logger,
         prefix: str,
         clock: Callable[[], float] = time.monotonic,
-        every_s: float = LOG_INTERVAL_S,
+        interval_s: float = LOG_INTERVAL_S,
     ) -> None:
         self._log = log
         self._prefix = prefix
         self._clock = clock
-        self._every_s = every_s
+        self._interval_s = interval_s
         self._next: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
@@ -35,7 +35,7 @@ class ThrottledLogger:
         if now < self._next.get(kind, now):
             self._left_out[kind] = self._left_out.get(kind, 0) + 1
             return
-        self._next[kind] = now + self._every_s
+        self._next[kind] = now + self._interval_s
         left_out = self._left_out.pop(kind, 0)
         more = f" ({left_out} more like it before)" if left_out else ""
         self._log.warning("%s: %s%s", self._prefix, text, more)

@@ -43,7 +43,7 @@ _PASSING = (StreamLost, PublishError, ProtocolError, TopicError, SlotUnusable, F
 class RelayProcess(Protocol):
     """What both kinds are to this program."""
 
-    out: InFlightTransactions
+    transactions: InFlightTransactions
 
     def step(self, timeout_s: float) -> int: ...
 
@@ -79,11 +79,11 @@ def run(settings: Settings, engine: Engine, reporter: StageReporter, stop: threa
                 if standby is not None:
                     log.warning("the tailer before this one has ended: this one goes on")
                     standby.retire()
-                topic_watch = TopicMonitor(settings, engine)
-                topic_watch.look()
+                topic_monitor = TopicMonitor(settings, engine)
+                topic_monitor.check()
                 _check_ends(settings, engine)
-                with topic_watch.watching():
-                    _drive(relay, TailerReport(settings, engine, relay.out, reporter), stop)
+                with topic_monitor.watching():
+                    _drive(relay, TailerReport(settings, engine, relay.transactions, reporter), stop)
         except (SlotInUse, RelayInUse) as error:
             if standby is None:
                 log.warning("%s: this tailer waits, and goes on when that one ends", error)

@@ -6,7 +6,7 @@ import time
 
 from sqlalchemy import Connection, Engine
 
-from infrastructure.cdc.in_flight import WAITING_RECORDS, InFlightTransactions
+from infrastructure.cdc.in_flight import MAX_WAITING_RECORDS, InFlightTransactions
 from infrastructure.cdc.replication_slot import slot_state
 from infrastructure.event_store.log_head import read_head
 from infrastructure.observability import debezium_metrics as debezium
@@ -46,7 +46,7 @@ class TailerReport:
             delay_s = self._waits_s() if placed is None else self._delay_s(connection, placed)
         progress = self._out.progress
         position = placed or 0
-        lag = self._out.in_flight() if placed is None else max(0, head.position - position)
+        lag = self._out.unacknowledged_records() if placed is None else max(0, head.position - position)
         newest_ms = max(progress.commit_ms, head.recorded_at_ms if placed == head.position else 0)
         self._reporter.report(
             StageProgress(
@@ -57,7 +57,7 @@ class TailerReport:
                 detail={
                     "relay": self._relay,
                     "slot": slot._asdict() if slot else None,
-                    "in_flight": self._out.in_flight(),
+                    "in_flight": self._out.unacknowledged_records(),
                     **({} if placed is None else {POSITIONED: True}),
                 },
             )
@@ -65,7 +65,7 @@ class TailerReport:
         self._records.is_now(progress.acknowledged)
         self._filled.is_now(progress.filled)
         self._repeated.is_now(progress.repeated)
-        metrics.TAILER_IN_FLIGHT.set(self._out.in_flight())
+        metrics.TAILER_IN_FLIGHT.set(self._out.unacknowledged_records())
         metrics.STAGE_DELAY.labels("tailer").set(delay_s)
         metrics.STAGE_LATE.labels("tailer").set(delay_s * 1000 > 2 * self._target_ms)
         metrics.STAGE_POSITION.labels("tailer").set(position)
@@ -84,8 +84,8 @@ class TailerReport:
             events=progress.acknowledged + progress.repeated,
             filtered=progress.skipped,
             transactions=progress.transactions,
-            queue_capacity=WAITING_RECORDS,
-            queue_room=self._out.room(),
+            queue_capacity=MAX_WAITING_RECORDS,
+            queue_room=self._out.free_capacity(),
         )
 
     def _delay_s(self, connection: Connection, placed: int) -> float:
@@ -93,5 +93,5 @@ class TailerReport:
 
     def _waits_s(self) -> float:
         """Of what this tailer has read itself, while it has no place in the log yet."""
-        since_ms = self._out.waits_since_ms()
+        since_ms = self._out.oldest_commit_ms()
         return 0.0 if since_ms is None else max(0.0, time.time() - since_ms / 1000)

@@ -1,12 +1,16 @@
 """A sink whose states are also on a compacted topic, whatever dies between the two.
 
-The compare-and-set comes first, then the record, then the mark of what the topic shows. What dies in between leaves a
-mark behind the fence, and whoever opens the shard next publishes what changed since. Published twice is harmless: a
+The compare-and-set comes first, then the record, then the checkpoint of what the topic shows. What dies in between
+leaves a
+checkpoint behind the fence, and whoever opens the shard next publishes what changed since. Published twice is
+harmless: a
 record is a whole state and carries its position, and readers keep the highest.
 
 Two workers of one shard (one of them a zombie) may publish an older state after a newer one; compaction would keep it.
-So a mark moves only by compare-and-set: they find each other there, the mark goes, and all of the shard is published
-again. That holds as long as the zombie lives to look at the mark; if it dies right after its record, that rider shows
+So a checkpoint moves only by compare-and-set: they find each other there, the checkpoint goes, and all of the shard is
+published
+again. That holds as long as the zombie lives to look at the checkpoint; if it dies right after its record, that rider
+shows
 an older place until his next event.
 """
 
@@ -28,17 +32,18 @@ MAX_EVENTS = 50_000
 """Past this, to publish the whole shard is less work than to read what happened in it."""
 
 
-def why_all(mark: PublishedCheckpoint | None, now: PublishedCheckpoint) -> str | None:
-    """Why nothing is known of what the topic shows; None: the mark is an earlier place of the same way to ``now``."""
-    if mark is None:
+def full_publish_reason(checkpoint: PublishedCheckpoint | None, now: PublishedCheckpoint) -> str | None:
+    """Why nothing is known of what the topic shows; None: the checkpoint is an earlier place of the same way to
+    ``now``."""
+    if checkpoint is None:
         return "the shard was never published as a whole, or two publishers met"
-    if mark.topic != now.topic:
+    if checkpoint.topic != now.topic:
         return "the topic was made again"
-    if mark.generation != now.generation:
-        return f"the topic shows generation {mark.generation}"
-    if (mark.fence.log_id, mark.fence.incarnation) != (now.fence.log_id, now.fence.incarnation):
+    if checkpoint.generation != now.generation:
+        return f"the topic shows generation {checkpoint.generation}"
+    if (checkpoint.fence.log_id, checkpoint.fence.incarnation) != (now.fence.log_id, now.fence.incarnation):
         return "the shard was folded anew or a key was unparked"
-    return "the shard was taken back" if mark.fence.seq > now.fence.seq else None
+    return "the shard was taken back" if checkpoint.fence.seq > now.fence.seq else None
 
 
 def changed_keys(log: EventLog, stream: str, shard: int, after: int, upto: int) -> list[str] | None:
@@ -55,20 +60,21 @@ def changed_keys(log: EventLog, stream: str, shard: int, after: int, upto: int) 
     return list(keys)
 
 
-def keys_of_other_shards(
+def keys_of_other_generations(
     log_port: EventLog,
     stream: str,
     shard: int,
-    mark: PublishedCheckpoint | None,
+    checkpoint: PublishedCheckpoint | None,
     now: PublishedCheckpoint,
     sink_of: Callable[[int], Sink],
 ) -> set[str]:
     """Keys that other generations may have left on the topic: of the one that it shows, and of both neighbours.
 
-    Without a mark two publishers met, which are neighbours. Of a generation that is gone, the log names the keys: all
+    Without a checkpoint two publishers met, which are neighbours. Of a generation that is gone, the log names the
+    keys: all
     that have an event up to ``now``. Raises PortUnavailable.
     """
-    shows = mark.generation if mark is not None and mark.topic == now.topic else now.generation
+    shows = checkpoint.generation if checkpoint is not None and checkpoint.topic == now.topic else now.generation
     keys: set[str] = set()
     for generation in {shows, now.generation - 1, now.generation + 1} - {0, now.generation}:
         dump = sink_of(generation).snapshot(shard)
@@ -105,7 +111,7 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
     ``sink_of`` gives the sink of another generation, whose keys may be on the topic and not in this one.
 
     Raises PortUnavailable also when the topic's broker is away: the shards wait, nothing is lost. ``drop`` leaves the
-    marks: they are not this generation's alone, and tell the next one that all has to be published anew.
+    checkpoints: they are not this generation's alone, and tell the next one that all has to be published anew.
     """
 
     def __init__(
@@ -116,8 +122,8 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         generation: int,
         log_port: EventLog,
         records: PublishedRecords[S],
-        outlet: SynchronousPublisher,
-        marks: PublishedCheckpointStore,
+        publisher: SynchronousPublisher,
+        checkpoints: PublishedCheckpointStore,
         active: Callable[[], bool],
         sink_of: Callable[[int], Sink],
     ) -> None:
@@ -126,8 +132,8 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         self._generation = generation
         self._log = log_port
         self._records = records
-        self._outlet = outlet
-        self._marks = marks
+        self._publisher = publisher
+        self._checkpoints = checkpoints
         self._active = active
         self._sink_of = sink_of
         self._topic = ""
@@ -148,7 +154,9 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
             # Made active a moment ago: the next ``fences`` publishes all of it.
             return done
         won = [write for write, ok in zip(writes, done, strict=True) if ok]
-        self._outlet.publish(record for write in won for record in self._records.of(write.shard, write.states))
+        self._publisher.publish(
+            record for write in won for record in self._records.to_records(write.shard, write.states)
+        )
         self._move(
             {
                 write.shard: CheckpointMove(
@@ -170,20 +178,21 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
             # Another worker has promoted the shard: nothing is beside it any more, and every key would seem gone.
             return False
         was_shown = self._topic != "" and self._is_shown(shard, expected)
-        # Without a mark all of the shard is published again: should the promotion be lost, or never come; and after it
+        # Without a checkpoint all of the shard is published again: should the promotion be lost, or never come; and
+        # after it
         # once more, should another worker have published and marked the shard meanwhile.
         self._shown.pop(shard, None)
-        self._marks.forget([shard])
-        self._outlet.publish(self._records.replacing(shard, served.states, beside.states))
+        self._checkpoints.forget([shard])
+        self._publisher.publish(self._records.replacing(shard, served.states, beside.states))
         done = self._sink.promote(shard, expected, refolded)
-        self._marks.forget([shard])
+        self._checkpoints.forget([shard])
         if done and was_shown:
             self._move({shard: CheckpointMove(None, PublishedCheckpoint(self._generation, refolded, self._topic))})
         return done
 
     def close(self) -> None:
         """Drop the connection to the broker."""
-        self._outlet.close()
+        self._publisher.close()
 
     def _publishes(self) -> bool:
         if self._active():
@@ -194,64 +203,66 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         return False
 
     def _catch_up(self, fences: Mapping[int, Fence | None]) -> None:
-        topic = self._outlet.identity()
+        topic = self._publisher.identity()
         if topic != self._topic:
             # A publisher of the old topic may be one that the broker has forgotten.
-            self._outlet.close()
+            self._publisher.close()
             self._topic = topic
-        marks = self._marks.read(list(fences))
+        checkpoints = self._checkpoints.read(list(fences))
         for shard, fence in fences.items():
             self._shown.pop(shard, None)
-            mark = marks.get(shard)
+            checkpoint = checkpoints.get(shard)
             if fence is None:
-                if mark is None:
+                if checkpoint is None:
                     self._shown[shard] = None
                 continue
             now = PublishedCheckpoint(self._generation, fence, topic)
-            if mark == now:
-                self._shown[shard] = mark
+            if checkpoint == now:
+                self._shown[shard] = checkpoint
             else:
-                self._publish_behind(shard, mark, now)
+                self._publish_behind(shard, checkpoint, now)
 
-    def _publish_behind(self, shard: int, mark: PublishedCheckpoint | None, now: PublishedCheckpoint) -> None:
-        why = why_all(mark, now)
+    def _publish_behind(self, shard: int, checkpoint: PublishedCheckpoint | None, now: PublishedCheckpoint) -> None:
+        why = full_publish_reason(checkpoint, now)
         keys = None
-        if mark is not None and why is None:
-            keys = changed_keys(self._log, self._stream, shard, mark.fence.seq, now.fence.seq)
-            why = f"published up to seq {mark.fence.seq} of {now.fence.seq}"
-        # States may be newer than the fence by now: then they are told once more than needed.
+        if checkpoint is not None and why is None:
+            keys = changed_keys(self._log, self._stream, shard, checkpoint.fence.seq, now.fence.seq)
+            why = f"published up to seq {checkpoint.fence.seq} of {now.fence.seq}"
+        # States may be newer than the fence by now: then they are published once more than needed.
         if keys is None:
-            told = self._publish_all(shard, mark, now)
+            published = self._publish_all(shard, checkpoint, now)
         else:
             parts = [keys[first : first + LOAD_KEYS] for first in range(0, len(keys), LOAD_KEYS)]
             loaded = (self._sink.load({shard: part}).get(shard, {}) for part in parts)
-            told = self._outlet.publish(record for states in loaded for record in self._records.of(shard, states))
-        log.info("published again", extra={"stream": self._stream, "shard": shard, "records": told, "why": why})
-        self._move({shard: CheckpointMove(mark, now)})
+            published = self._publisher.publish(
+                record for states in loaded for record in self._records.to_records(shard, states)
+            )
+        log.info("published again", extra={"stream": self._stream, "shard": shard, "records": published, "why": why})
+        self._move({shard: CheckpointMove(checkpoint, now)})
 
-    def _publish_all(self, shard: int, mark: PublishedCheckpoint | None, now: PublishedCheckpoint) -> int:
+    def _publish_all(self, shard: int, checkpoint: PublishedCheckpoint | None, now: PublishedCheckpoint) -> int:
         """Publish the whole shard. Returns the number of records.
 
         Readers keep the highest position, so a tombstone comes first for every key that another generation may show and
         this one does not show as of its latest event: one that its fold leaves out, or one that is parked here.
         """
         dump = self._sink.snapshot(shard)
-        records = list(self._records.of(shard, dump.states))
+        records = list(self._records.to_records(shard, dump.states))
         current = {record.key.decode() for record in records} - dump.parked.keys()
-        others = keys_of_other_shards(self._log, self._stream, shard, mark, now, self._sink_of)
+        others = keys_of_other_generations(self._log, self._stream, shard, checkpoint, now, self._sink_of)
         gone = self._records.tombstones(shard, sorted(others - current), now.fence.position)
-        return self._outlet.publish([*gone, *records])
+        return self._publisher.publish([*gone, *records])
 
     def _is_shown(self, shard: int, fence: Fence | None) -> bool:
         """Whether the topic showed the shard as it was at ``fence``; if not, the next ``fences`` publishes it."""
         if shard not in self._shown:
             return False
-        mark = self._shown[shard]
-        return (None if mark is None else mark.fence) == fence
+        checkpoint = self._shown[shard]
+        return (None if checkpoint is None else checkpoint.fence) == fence
 
     def _move(self, moves: Mapping[int, CheckpointMove]) -> None:
         lost = []
-        for shard, won in self._marks.move(moves).items():
+        for shard, won in self._checkpoints.move(moves).items():
             if won:
                 self._shown[shard] = moves[shard].new
             else:
@@ -259,4 +270,4 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
                 self._shown.pop(shard, None)
         if lost:
             log.warning("another worker published too, these shards are published again: %s", lost)
-            self._marks.forget(lost)
+            self._checkpoints.forget(lost)

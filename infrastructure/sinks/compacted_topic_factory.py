@@ -37,7 +37,7 @@ def publishing(
         return
     topic = published_topic(settings, projection.publication.topic)
     partitions = settings.topic_partitions
-    outlet = SynchronousPublisher(
+    publisher = SynchronousPublisher(
         lambda: make_publisher(settings), KafkaCompactedTopic(bootstrap(settings), topic, partitions).identity
     )
     try:
@@ -47,10 +47,10 @@ def publishing(
             generation=generation,
             log_port=log_port,
             records=PublishedRecords(projection, topic, partitions, encode),
-            outlet=outlet,
-            marks=RedisPublishedCheckpoints(client, projection.name),
+            publisher=publisher,
+            checkpoints=RedisPublishedCheckpoints(client, projection.name),
             active=active,
             sink_of=lambda other: RedisSink(client, projection.name, other),
         )
     finally:
-        outlet.close()
+        publisher.close()

@@ -25,14 +25,14 @@ class PublishedCheckpoint(NamedTuple):
 
 
 class CheckpointMove(NamedTuple):
-    """A mark's step, made only if the mark is still ``expected``."""
+    """A checkpoint's step, made only if the checkpoint is still ``expected``."""
 
     expected: PublishedCheckpoint | None
     new: PublishedCheckpoint
 
 
 class PublishedCheckpointStore(Protocol):
-    """One mark a shard for all generations of a projection: they publish to the same topic.
+    """One checkpoint a shard for all generations of a projection: they publish to the same topic.
 
     Every method raises PortUnavailable when the server is away.
     """
@@ -42,25 +42,25 @@ class PublishedCheckpointStore(Protocol):
         ...
 
     def move(self, moves: Mapping[int, CheckpointMove]) -> dict[int, bool]:
-        """Each by compare-and-set; False = somebody else has published meanwhile, the mark is as he left it."""
+        """Each by compare-and-set; False = somebody else has published meanwhile, the checkpoint is as he left it."""
         ...
 
     def forget(self, shards: Sequence[int]) -> None:
-        """Take the marks away, whatever they are: all of these shards has to be published again."""
+        """Take the checkpoints away, whatever they are: all of these shards has to be published again."""
         ...
 
 
-def encode_checkpoint(mark: PublishedCheckpoint | None) -> str:
-    if mark is None:
+def encode_checkpoint(checkpoint: PublishedCheckpoint | None) -> str:
+    if checkpoint is None:
         return ""
-    fence = mark.fence
-    # One word, so that the marks of older versions are read by the same rule.
+    fence = checkpoint.fence
+    # One word, so that the checkpoints of older versions are read by the same rule.
     place = f"{fence.position}/{fence.event}" if fence.event else str(fence.position)
-    return f"{mark.generation} {fence.log_id} {fence.incarnation} {fence.seq} {place} {mark.topic}"
+    return f"{checkpoint.generation} {fence.log_id} {fence.incarnation} {fence.seq} {place} {checkpoint.topic}"
 
 
 def decode_checkpoint(data: bytes) -> PublishedCheckpoint | None:
-    """None for bytes that are no mark: nothing is known then, and the shard is published again."""
+    """None for bytes that are no checkpoint: nothing is known then, and the shard is published again."""
     if len(data) > MAX_CHECKPOINT_BYTES:
         return None
     try:
@@ -99,8 +99,10 @@ class RedisPublishedCheckpoints:
             for shard in shards:
                 pipeline.get(checkpoint_key(self._projection, shard))
             found = pipeline.execute()
-        marks = {shard: decode_checkpoint(data) for shard, data in zip(shards, found, strict=True) if data is not None}
-        return {shard: mark for shard, mark in marks.items() if mark is not None}
+        checkpoints = {
+            shard: decode_checkpoint(data) for shard, data in zip(shards, found, strict=True) if data is not None
+        }
+        return {shard: checkpoint for shard, checkpoint in checkpoints.items() if checkpoint is not None}
 
     def move(self, moves: Mapping[int, CheckpointMove]) -> dict[int, bool]:
         if not moves:

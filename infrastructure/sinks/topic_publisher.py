@@ -18,7 +18,7 @@ log = logging.getLogger("ridelog.publication")
 
 BATCH_RECORDS = 2_000
 """Handed over, and waited for, at once (invariant 15)."""
-ACKNOWLEDGED_S = 10.0
+ACKNOWLEDGEMENT_TIMEOUT_S = 10.0
 """How long a batch may take; then the broker counts as away."""
 
 
@@ -31,17 +31,17 @@ class SynchronousPublisher:
         identity: Callable[[], str],
         *,
         batch_records: int = BATCH_RECORDS,
-        acknowledged_s: float = ACKNOWLEDGED_S,
+        acknowledgement_timeout_s: float = ACKNOWLEDGEMENT_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open = open_publisher
         self.identity = identity
         """Asks the broker which topic bears the name now; another one after it was made again."""
         self._batch = batch_records
-        self._acknowledged_s = acknowledged_s
+        self._acknowledged_s = acknowledgement_timeout_s
         self._clock = clock
         self._publisher: Publisher | None = None
-        self._tokens = itertools.count(1)
+        self._batch_ids = itertools.count(1)
 
     def publish(self, records: Iterable[ProducerRecord]) -> int:
         """Their number, when all are acknowledged.
@@ -72,16 +72,16 @@ class SynchronousPublisher:
     def _deliver(self, records: Sequence[ProducerRecord]) -> None:
         if self._publisher is None:
             self._publisher = self._open()
-        publisher, token = self._publisher, next(self._tokens)
+        publisher, batch_id = self._publisher, next(self._batch_ids)
         deadline = self._clock() + self._acknowledged_s
-        taken = publisher.publish(token, records)
+        taken = publisher.publish(batch_id, records)
         while taken < len(records):
             # A full queue, or a topic that is not known yet: reports are served, then the rest is handed over.
             self._in_time(deadline)
             publisher.acknowledged(0.01)
-            taken += publisher.publish(token, records[taken:])
-        publisher.seal(token)
-        while token not in publisher.acknowledged(0.1):
+            taken += publisher.publish(batch_id, records[taken:])
+        publisher.seal(batch_id)
+        while batch_id not in publisher.acknowledged(0.1):
             self._in_time(deadline)
 
     def _in_time(self, deadline: float) -> None:
@@ -166,7 +166,7 @@ class PublishedRecords(Generic[S]):
         self._partitions = partitions
         self._encode = encode
 
-    def of(self, shard: int, states: Mapping[str, bytes]) -> Iterator[ProducerRecord]:
+    def to_records(self, shard: int, states: Mapping[str, bytes]) -> Iterator[ProducerRecord]:
         """Stored states as records; a key of which there is nothing to tell yet gives none."""
         for key, state in states.items():
             values = self._values(key, state)

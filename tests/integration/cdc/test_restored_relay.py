@@ -12,7 +12,7 @@ from domain.identifiers import shard_of
 from infrastructure.cdc.relay_checkpoint import ForeignLog
 from infrastructure.cdc.replication_slot import SlotUnusable, create_slot
 from infrastructure.cdc.topic_monitor import check_topic
-from infrastructure.cdc.wal_relay import beyond_this_log, ensure_slot
+from infrastructure.cdc.wal_relay import ensure_slot, highest_foreign_position
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.kafka.ports import LastRecord
 from infrastructure.postgres import restore_findings as restores
@@ -80,10 +80,10 @@ def test_a_topic_that_ends_with_this_log_is_nothing_to_tell_of(settings: Setting
 
 def test_a_record_is_of_this_log_by_its_position_and_its_event() -> None:
     ids = {7: "a", 9: "b"}
-    assert beyond_this_log([LastRecord(7, "a"), LastRecord(9, "b"), LastRecord(3, "detached")], ids, 9) is None
-    assert beyond_this_log([LastRecord(7, "a"), LastRecord(9, "other")], ids, 99) == 9
-    assert beyond_this_log([LastRecord(10, "x"), LastRecord(12, "y")], ids, 9) == 12
-    assert beyond_this_log([], ids, 9) is None
+    assert highest_foreign_position([LastRecord(7, "a"), LastRecord(9, "b"), LastRecord(3, "detached")], ids, 9) is None
+    assert highest_foreign_position([LastRecord(7, "a"), LastRecord(9, "other")], ids, 99) == 9
+    assert highest_foreign_position([LastRecord(10, "x"), LastRecord(12, "y")], ids, 9) == 12
+    assert highest_foreign_position([], ids, 9) is None
 
 
 def test_the_slot_of_another_database_on_the_server_is_told(

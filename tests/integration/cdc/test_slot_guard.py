@@ -82,7 +82,7 @@ def test_a_slot_dropped_under_load_leaves_no_gap(
     assert_whole(settings, recorded())
     told = [record.message for record in caplog.records if settings.slot_name in record.message]
     assert len(told) == 1
-    assert ("somebody else" if made_again else "is missing") in told[0]
+    assert ("another process" if made_again else "is missing") in told[0]
     assert life.progress.filled > 0
 
 

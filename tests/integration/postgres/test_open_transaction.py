@@ -107,13 +107,13 @@ class Steps:
             read_head(connection)
 
     def beat(self, engine: Engine) -> None:
-        HeartbeatSender(engine, lambda seconds: None).beat()
+        HeartbeatSender(engine, lambda seconds: None).send_if_due()
 
     def keep_mark(self, engine: Engine) -> None:
         with engine.connect() as connection:
             log_id = read_head(connection).log_id
         marks = RelayCheckpointStore(engine, "ridelog")
-        marks.keep(log_id, self.version, self.version)
+        marks.advance(log_id, self.version, self.version)
         found = marks.read()
         assert found is not None
         assert found.position == self.version

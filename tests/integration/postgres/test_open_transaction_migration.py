@@ -63,7 +63,7 @@ def test_a_log_of_the_version_before_keeps_its_numbers(empty_postgres_url: str) 
 
     # It goes on where it was, and back again without a loss.
     assert EventRecorder(engine).insert_events(events_of("anna", 1, 1)) == [14113]
-    RelayCheckpointStore(engine, "ridelog").keep(mark.log_id, 14110, 99)
+    RelayCheckpointStore(engine, "ridelog").advance(mark.log_id, 14110, 99)
     moved = fence._replace(seq=36, position=14111)
     assert sink.apply([ShardWrite(5, fence, moved, {})]) == [True]
     engine.dispose()

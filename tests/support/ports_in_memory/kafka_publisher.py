@@ -23,7 +23,7 @@ class MemoryPublisher:
 
     def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
         self._raise_failure()
-        entry = self._tokens.of(token)
+        entry = self._tokens.batch(token)
         accepted = records[: max(0, self._queue - self._tokens.in_flight)]
         entry.sent(len(accepted))
         self._unsent.extend((entry, record) for record in accepted)
@@ -31,7 +31,7 @@ class MemoryPublisher:
         return len(accepted)
 
     def seal(self, token: int) -> None:
-        self._tokens.of(token).seal()
+        self._tokens.batch(token).seal()
 
     def acknowledged(self, timeout_s: float) -> list[int]:
         deadline = time.monotonic() + timeout_s

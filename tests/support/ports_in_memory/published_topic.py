@@ -107,13 +107,13 @@ class Published:
             generation=generation,
             log_port=log,
             records=PublishedRecords(projection, TOPIC, PARTITIONS, Codec(LocalSchemaIds()).encode),
-            outlet=SynchronousPublisher(
+            publisher=SynchronousPublisher(
                 lambda: HookedPublisher(self.broker, before, after),
                 self.identity,
                 batch_records=batch_records,
-                acknowledged_s=0.0,
+                acknowledgement_timeout_s=0.0,
             ),
-            marks=self.marks,
+            checkpoints=self.marks,
             active=active,
             sink_of=lambda other: self.sinks.get(other) or MemorySink(),
         )

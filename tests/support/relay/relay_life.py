@@ -48,7 +48,7 @@ class Life:
         relay = eventually(opened, what="the relay has its slot or its lock")
         assert relay is not None
         self.relay = relay
-        self.progress = relay.out.progress
+        self.progress = relay.transactions.progress
 
     def until(self, reached: Callable[[], bool], what: str) -> None:
         """Step until it is so."""

@@ -57,11 +57,11 @@ class World:
     def start(self, kind: str) -> None:
         """A new life, after whatever there was before."""
         self.publisher = _Publisher(self)
-        out, keeper = InFlightTransactions(self.publisher, self.mark), CheckpointSaver(self._save, clock=self._clock)
+        out, saver = InFlightTransactions(self.publisher, self.mark), CheckpointSaver(self._save, clock=self._clock)
         if kind == "polling":
-            self.relay = Poller(out, self, keeper, lambda seconds: None)
+            self.relay = Poller(out, self, saver, lambda seconds: None)
         else:
-            self.relay = Tailer(_Stream(self), out, self, keeper, WalFilter(OURS, TOPICS, PARTITIONS))
+            self.relay = Tailer(_Stream(self), out, self, saver, WalFilter(OURS, TOPICS, PARTITIONS))
             self.beat()
 
     def crash(self) -> None:
@@ -131,16 +131,16 @@ class _Publisher:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._tokens = DeliveryTracker()
+        self._tracker = DeliveryTracker()
         self._unlanded: dict[int, deque[tuple[PendingBatch, int]]] = defaultdict(deque)
 
-    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
+    def publish(self, batch_id: int, records: Sequence[ProducerRecord]) -> int:
         taken = records[: self._world.chance.randrange(1, 6)]
-        entry = self._tokens.of(token)
-        entry.sent(len(taken))
+        batch = self._tracker.batch(batch_id)
+        batch.sent(len(taken))
         for record in taken:
             position = int(dict(record.headers)["position"])
-            self._unlanded[record.partition].append((entry, position))
+            self._unlanded[record.partition].append((batch, position))
         return len(taken)
 
     def land(self, count: int) -> None:
@@ -149,18 +149,18 @@ class _Publisher:
             if not waiting:
                 return
             partition = self._world.chance.choice(waiting)
-            entry, position = self._unlanded[partition].popleft()
+            batch, position = self._unlanded[partition].popleft()
             self._world.topic[partition].append(position)
-            entry.delivered(None, None)
+            batch.delivered(None, None)
 
-    def seal(self, token: int) -> None:
-        self._tokens.of(token).seal()
+    def seal(self, batch_id: int) -> None:
+        self._tracker.batch(batch_id).seal()
 
     def acknowledged(self, timeout_s: float) -> list[int]:
-        return self._tokens.take()
+        return self._tracker.take()
 
     def in_flight(self) -> int:
-        return self._tokens.in_flight
+        return self._tracker.in_flight
 
     def close(self, timeout_s: float = 5.0) -> int:
-        return self._tokens.in_flight
+        return self._tracker.in_flight

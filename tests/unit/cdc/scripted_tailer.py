@@ -10,6 +10,7 @@ from uuid import UUID
 from infrastructure.cdc.gap_fill import EventChunk
 from infrastructure.cdc.heartbeat import PREFIX, Heartbeat
 from infrastructure.cdc.in_flight import InFlightTransactions
+from infrastructure.cdc.relay_checkpoint import CheckpointSaver
 from infrastructure.cdc.replication_stream import WalBatch
 from infrastructure.cdc.row_to_record import converter
 from infrastructure.cdc.tailer import Tailer
@@ -98,14 +99,14 @@ class ScriptedEvents:
         return self.head
 
 
-class AtOnce:
-    """Keeps every mark at once."""
+class ImmediateSaver(CheckpointSaver):
+    """Saves every checkpoint at once, and records the last one."""
 
     def __init__(self) -> None:
         self.position: int | None = None
         self.lsn = -1
 
-    def keep(self, position: int | None, lsn: int) -> int:
+    def save_if_due(self, position: int | None, lsn: int) -> int:
         self.position, self.lsn = position, lsn
         return lsn
 
@@ -135,7 +136,7 @@ def a_tailer(
     out = InFlightTransactions(publisher, mark)
     on_beat = (beats if beats is not None else []).append
     wal = WalFilter(OURS, {"Rider": "gps-pings"}, 8)
-    return Tailer(stream, out, events or ScriptedEvents(), AtOnce(), wal, on_beat)
+    return Tailer(stream, out, events or ScriptedEvents(), ImmediateSaver(), wal, on_beat)
 
 
 def positions_of(publisher: ScriptedPublisher) -> list[int]:

@@ -63,7 +63,11 @@ def test_regression_a_forged_heartbeat_is_passed_over_with_one_warning(
     tailer = a_tailer(stream, publisher, mark=mark, events=events)
     run_dry(tailer, publisher)
     assert positions_of(publisher) == [3, 4]
-    assert (tailer.out.progress.position, tailer.out.progress.filled, stream.confirmed[-1]) == (4, 0, 300)
+    assert (tailer.transactions.progress.position, tailer.transactions.progress.filled, stream.confirmed[-1]) == (
+        4,
+        0,
+        300,
+    )
     (warning,) = caplog.messages
     assert "heartbeat" in warning
     assert events.asked == []
@@ -74,7 +78,7 @@ def test_a_heartbeat_outside_a_transaction_is_passed_over(caplog: pytest.LogCapt
     stream = ScriptedStream([beat[:1] + b"\0" + beat[2:]])
     tailer = a_tailer(stream, ScriptedPublisher(), mark=2, events=ScriptedEvents(head=HEAD))
     tailer.step(0)
-    assert tailer.out.progress.position == 2
+    assert tailer.transactions.progress.position == 2
     assert len(caplog.messages) == 1
 
 
@@ -116,7 +120,7 @@ def test_regression_our_rows_with_other_columns_come_from_the_table(caplog: pyte
     stream, publisher = ScriptedStream(messages), ScriptedPublisher()
     tailer = a_tailer(stream, publisher, mark=2, events=ScriptedEvents(head=HEAD))
     run_dry(tailer, publisher)
-    assert (positions_of(publisher), stream.confirmed[-1], tailer.out.progress.filled) == ([3, 4], 200, 1)
+    assert (positions_of(publisher), stream.confirmed[-1], tailer.transactions.progress.filled) == ([3, 4], 200, 1)
     assert "other columns" in caplog.messages[0]
 
 
@@ -130,5 +134,5 @@ def test_a_row_beyond_the_head_is_passed_over(caplog: pytest.LogCaptureFixture) 
     publisher, events = ScriptedPublisher(), ScriptedEvents(head=HEAD)
     tailer = a_tailer(stream, publisher, mark=2, events=events)
     run_dry(tailer, publisher)
-    assert (positions_of(publisher), tailer.out.progress.position, stream.confirmed[-1]) == ([3], 3, 200)
+    assert (positions_of(publisher), tailer.transactions.progress.position, stream.confirmed[-1]) == ([3], 3, 200)
     assert len(caplog.messages) == 1

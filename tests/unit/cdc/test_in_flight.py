@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from infrastructure.cdc.in_flight import WAITING_RECORDS, InFlightTransactions
+from infrastructure.cdc.in_flight import MAX_WAITING_RECORDS, InFlightTransactions
 from infrastructure.cdc.row_to_record import converter
 from infrastructure.kafka.ports import ProducerRecord
 from tests.unit.cdc.scripted_tailer import ScriptedPublisher
@@ -35,8 +35,14 @@ def test_before_anything_all_is_where_it_was_left() -> None:
     out = InFlightTransactions(ScriptedPublisher(), 41)
     progress = out.progress
     assert (progress.position, progress.commit_ms, progress.behind_ms, progress.event_ms) == (41, 0, -1, -1)
-    assert (out.confirmed, out.passed, out.is_open, out.outstanding(), out.in_flight()) == (0, 0, False, 0, 0)
-    assert out.waits_since_ms() is None
+    assert (
+        out.confirmed,
+        out.last_passed_batch,
+        out.is_open,
+        out.unacknowledged_transactions(),
+        out.unacknowledged_records(),
+    ) == (0, 0, False, 0, 0)
+    assert out.oldest_commit_ms() is None
     assert out.publish() is False
     assert InFlightTransactions(ScriptedPublisher(), None).progress.position is None
 
@@ -55,7 +61,7 @@ def test_an_acknowledged_transaction_is_counted_with_its_rows_and_times() -> Non
     assert progress.commit_ms == began_ms - 5_000
     assert 5_000 <= progress.behind_ms <= ended_ms - began_ms + 5_000
     assert began_ms <= progress.event_ms <= ended_ms
-    assert (out.confirmed, out.passed) == (100, 1)
+    assert (out.confirmed, out.last_passed_batch) == (100, 1)
 
 
 def test_counts_add_up_over_transactions_and_the_newest_commit_is_shown() -> None:
@@ -68,7 +74,7 @@ def test_counts_add_up_over_transactions_and_the_newest_commit_is_shown() -> Non
     progress = out.progress
     assert (progress.published, progress.acknowledged, progress.transactions, progress.commit_ms) == (3, 3, 2, 9_000)
     assert progress.position == 3
-    assert out.waits_since_ms() is None
+    assert out.oldest_commit_ms() is None
 
 
 def test_a_commit_of_a_clock_that_is_ahead_is_no_negative_delay() -> None:
@@ -115,7 +121,7 @@ def test_what_the_publisher_does_not_take_waits_in_its_order() -> None:
     passed_on(out, 5_000, 1, 2, 3, end_lsn=100)
     passed_on(out, 6_000, 4, end_lsn=200)
     assert out.publish() is True
-    assert (out.in_flight(), out.unreported(), out.progress.published) == (4, 2, 2)
+    assert (out.unacknowledged_records(), out.handed_over_records(), out.progress.published) == (4, 2, 2)
     assert out.publish() is False
     assert publisher.sealed == []
     publisher.room = 10
@@ -123,45 +129,51 @@ def test_what_the_publisher_does_not_take_waits_in_its_order() -> None:
     assert publisher.sealed == [1, 2]
     positions = [dict(record.headers)["position"] for _, record in publisher.records]
     assert positions == [b"1", b"2", b"3", b"4"]
-    assert (out.outstanding(), out.waits_since_ms()) == (2, 5_000)
+    assert (out.unacknowledged_transactions(), out.oldest_commit_ms()) == (2, 5_000)
 
 
-@pytest.mark.parametrize(("waiting", "room"), [(0, WAITING_RECORDS), (WAITING_RECORDS - 1, 1), (WAITING_RECORDS, 0)])
+@pytest.mark.parametrize(
+    ("waiting", "room"), [(0, MAX_WAITING_RECORDS), (MAX_WAITING_RECORDS - 1, 1), (MAX_WAITING_RECORDS, 0)]
+)
 def test_room_is_what_may_still_wait(waiting: int, room: int) -> None:
     out = InFlightTransactions(ScriptedPublisher(room=0), 0)
     out.open(5_000)
     if waiting:
         out.add(records(1) * waiting, waiting, waiting)
-    assert (out.room(), out.has_room()) == (room, room > 0)
+    assert (out.free_capacity(), out.has_capacity()) == (room, room > 0)
 
 
 def test_what_was_read_beyond_the_room_leaves_none() -> None:
     out = InFlightTransactions(ScriptedPublisher(room=0), 0)
     out.open(5_000)
     for _ in range(2):
-        out.add(records(1) * WAITING_RECORDS, 1, 1)
-    assert (out.room(), out.has_room(), out.in_flight()) == (0, False, 2 * WAITING_RECORDS)
+        out.add(records(1) * MAX_WAITING_RECORDS, 1, 1)
+    assert (out.free_capacity(), out.has_capacity(), out.unacknowledged_records()) == (
+        0,
+        False,
+        2 * MAX_WAITING_RECORDS,
+    )
 
 
 def test_the_end_of_the_wal_is_confirmed_only_when_nothing_is_under_way() -> None:
     publisher = ScriptedPublisher(room=0)
     out = InFlightTransactions(publisher, 0)
-    out.idle(50)
+    out.confirm_idle_wal(50)
     assert out.confirmed == 50
     out.open(5_000)
-    out.idle(60)
+    out.confirm_idle_wal(60)
     assert out.confirmed == 50
     out.add(records(1), 1, 1)
     out.close(70)
-    out.idle(80)
+    out.confirm_idle_wal(80)
     assert out.confirmed == 50
     publisher.room = 1
     out.publish()
-    out.idle(90)
+    out.confirm_idle_wal(90)
     assert out.confirmed == 50
     acknowledge(out, publisher, 1)
     assert out.confirmed == 70
-    out.idle(90)
+    out.confirm_idle_wal(90)
     assert out.confirmed == 90
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from infrastructure.cdc.in_flight import InFlightTransactions
 from infrastructure.cdc.polling_relay import POLL_INTERVAL_S, Poller
-from tests.unit.cdc.scripted_tailer import AtOnce, ScriptedEvents, ScriptedPublisher, positions_of
+from tests.unit.cdc.scripted_tailer import ImmediateSaver, ScriptedEvents, ScriptedPublisher, positions_of
 
 UNLIMITED = 10**9
 
@@ -15,9 +15,9 @@ class Relay:
     """A poller, the table, Kafka and the mark as a test says, and the pauses that it made."""
 
     def __init__(self, head: int, mark: int | None = 0, room: int = UNLIMITED) -> None:
-        self.events, self.publisher, self.keeper = ScriptedEvents(head), ScriptedPublisher(room), AtOnce()
+        self.events, self.publisher, self.saver = ScriptedEvents(head), ScriptedPublisher(room), ImmediateSaver()
         self.pauses: list[float] = []
-        self.poller = Poller(InFlightTransactions(self.publisher, mark), self.events, self.keeper, self.pauses.append)
+        self.poller = Poller(InFlightTransactions(self.publisher, mark), self.events, self.saver, self.pauses.append)
 
     def acknowledge_all(self) -> None:
         self.publisher.acknowledge, self.publisher.sealed = self.publisher.sealed, []
@@ -41,14 +41,14 @@ def test_the_mark_moves_when_all_up_to_it_is_acknowledged_and_with_no_lsn() -> N
     relay = Relay(head=4)
     relay.poller.step(1.0)
     relay.poller.step(1.0)
-    assert relay.keeper.position == 0
+    assert relay.saver.position == 0
     relay.publisher.acknowledge = [2]
     relay.poller.step(1.0)
-    assert relay.keeper.position == 0
+    assert relay.saver.position == 0
     relay.publisher.acknowledge = [1]
     relay.poller.step(1.0)
-    assert relay.keeper.position == 4
-    assert relay.keeper.lsn == 0
+    assert relay.saver.position == 4
+    assert relay.saver.lsn == 0
 
 
 def test_nothing_is_read_while_kafka_takes_nothing() -> None:

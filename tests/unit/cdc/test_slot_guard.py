@@ -24,7 +24,7 @@ from infrastructure.status.lines import RETAINED_ALERT_BYTES, SAFE_ALERT_BYTES, 
 from infrastructure.status.pipeline_monitor import show_slot
 
 LOG, OTHER = UUID(int=1), UUID(int=2)
-MARK = RelayCheckpoint(LOG, 50, 1_000, {"gps-pings": "a"})
+CHECKPOINT = RelayCheckpoint(LOG, 50, 1_000, {"gps-pings": "a"})
 
 
 def slot(**values: object) -> SlotState:
@@ -53,39 +53,39 @@ def test_a_head_above_the_last_position_shows_that_something_lacks() -> None:
 
 
 def test_the_topic_goes_on_behind_the_mark_of_this_log() -> None:
-    assert start_position(MARK, LOG, 60) == StartPosition(50)
+    assert start_position(CHECKPOINT, LOG, 60) == StartPosition(50)
     assert start_position(None, LOG, 60) == StartPosition(None)
-    replaced = start_position(MARK, OTHER, 60)
+    replaced = start_position(CHECKPOINT, OTHER, 60)
     assert replaced.position == 0
-    assert "replaced" in replaced.words
-    shorter = start_position(MARK, LOG, 40)
+    assert "replaced" in replaced.message
+    shorter = start_position(CHECKPOINT, LOG, 40)
     assert shorter.position == 40
-    assert "restored" in shorter.words
+    assert "restored" in shorter.message
 
 
 def test_a_slot_as_it_was_left_has_no_fault_and_a_first_one_neither() -> None:
-    assert slot_fault(slot(), MARK, "s", 60) == ""
-    assert slot_fault(slot(confirmed=900), MARK, "s", 60) == ""
+    assert slot_fault(slot(), CHECKPOINT, "s", 60) == ""
+    assert slot_fault(slot(confirmed=900), CHECKPOINT, "s", 60) == ""
     assert slot_fault(None, None, "s", 60) == ""
     # A slot from before there were marks, and one that was just made.
     assert slot_fault(slot(confirmed=5_000), None, "s", 60) == ""
-    assert slot_fault(slot(confirmed=5_000), MARK._replace(confirmed_lsn=0), "s", 60) == ""
+    assert slot_fault(slot(confirmed=5_000), CHECKPOINT._replace(confirmed_lsn=0), "s", 60) == ""
 
 
 def test_regression_a_slot_that_the_driver_moved_past_wal_without_events_has_no_fault() -> None:
-    assert slot_fault(slot(confirmed=1_001), MARK, "s", head=MARK.position) == ""
+    assert slot_fault(slot(confirmed=1_001), CHECKPOINT, "s", head=CHECKPOINT.position) == ""
 
 
 def test_what_befell_a_slot_is_said() -> None:
-    assert "missing" in slot_fault(None, MARK, "s", 60)
-    assert "wal_removed" in slot_fault(slot(wal_status="lost", invalidation_reason="wal_removed"), MARK, "s", 60)
-    assert "somebody else" in slot_fault(slot(confirmed=1_001), MARK, "s", 60)
+    assert "missing" in slot_fault(None, CHECKPOINT, "s", 60)
+    assert "wal_removed" in slot_fault(slot(wal_status="lost", invalidation_reason="wal_removed"), CHECKPOINT, "s", 60)
+    assert "another process" in slot_fault(slot(confirmed=1_001), CHECKPOINT, "s", 60)
     assert [needs_creation(one) for one in (None, slot(), slot(wal_status="lost"))] == [True, False, True]
 
 
 def test_topics_that_were_made_anew_are_told_by_their_ids() -> None:
-    assert recreated_topics(MARK, {"gps-pings": "a", "deliveries": "b"}) == []
-    assert recreated_topics(MARK, {"gps-pings": "c"}) == ["gps-pings"]
+    assert recreated_topics(CHECKPOINT, {"gps-pings": "a", "deliveries": "b"}) == []
+    assert recreated_topics(CHECKPOINT, {"gps-pings": "c"}) == ["gps-pings"]
     assert recreated_topics(None, {"gps-pings": "c"}) == []
     assert known_ids({"x": NO_ID, "y": "", "z": "1"}) == {"z": "1"}
 

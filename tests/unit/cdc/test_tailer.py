@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from infrastructure.cdc.in_flight import WAITING_RECORDS
+from infrastructure.cdc.in_flight import MAX_WAITING_RECORDS
 from infrastructure.cdc.pgoutput import ProtocolError
-from infrastructure.cdc.tailer import ACKNOWLEDGED_WITHIN_S
+from infrastructure.cdc.tailer import ACKNOWLEDGEMENT_POLL_INTERVAL_S
 from tests.unit.cdc.scripted_tailer import (
     ScriptedPublisher,
     ScriptedStream,
@@ -30,23 +30,23 @@ def test_rows_are_published_in_order_and_confirmed_when_acknowledged() -> None:
     publisher.acknowledge = [1]
     tailer.step(0)
     assert stream.confirmed[-1] == 200
-    assert (tailer.out.progress.acknowledged, tailer.out.progress.position) == (3, 3)
+    assert (tailer.transactions.progress.acknowledged, tailer.transactions.progress.position) == (3, 3)
 
 
 def test_the_oldest_transaction_that_is_not_acknowledged_is_known_by_its_commit_time() -> None:
     later = [begin(200, 7_000_000), insert(row(position=2)), commit(200)]
     stream, publisher = ScriptedStream([relation(), *transaction(100, [1]), *later]), ScriptedPublisher()
     tailer = a_tailer(stream, publisher)
-    assert tailer.out.waits_since_ms() is None
+    assert tailer.transactions.oldest_commit_ms() is None
     tailer.step(0)
-    first_ms = tailer.out.waits_since_ms()
+    first_ms = tailer.transactions.oldest_commit_ms()
     assert first_ms is not None
     publisher.acknowledge = [1]
     tailer.step(0)
-    assert tailer.out.waits_since_ms() == first_ms + 7_000
+    assert tailer.transactions.oldest_commit_ms() == first_ms + 7_000
     publisher.acknowledge = [2]
     tailer.step(0)
-    assert tailer.out.waits_since_ms() is None
+    assert tailer.transactions.oldest_commit_ms() is None
 
 
 def test_a_transaction_is_sealed_only_when_its_commit_was_read_and_all_its_rows_were_taken() -> None:
@@ -66,13 +66,13 @@ def test_a_transaction_is_sealed_only_when_its_commit_was_read_and_all_its_rows_
 
 def test_a_slow_kafka_stops_the_reading_but_not_the_keepalives() -> None:
     stream = ScriptedStream([relation(), begin(100)])
-    stream.messages += [insert(row(position=p)) for p in range(1, 3 * WAITING_RECORDS)]
+    stream.messages += [insert(row(position=p)) for p in range(1, 3 * MAX_WAITING_RECORDS)]
     publisher = ScriptedPublisher(room=0)
     tailer = a_tailer(stream, publisher)
     for _ in range(60):
         tailer.step(0)
     reads = stream.reads
-    assert tailer.out.in_flight() <= WAITING_RECORDS + 2_000
+    assert tailer.transactions.unacknowledged_records() <= MAX_WAITING_RECORDS + 2_000
     for _ in range(5):
         tailer.step(0)
     assert stream.reads == reads
@@ -81,16 +81,16 @@ def test_a_slow_kafka_stops_the_reading_but_not_the_keepalives() -> None:
 
 def test_regression_a_tailer_without_room_waits_for_kafka_and_not_for_a_socket_that_is_always_readable() -> None:
     stream = ScriptedStream([relation(), begin(100)])
-    stream.messages += [insert(row(position=p)) for p in range(1, 3 * WAITING_RECORDS)]
+    stream.messages += [insert(row(position=p)) for p in range(1, 3 * MAX_WAITING_RECORDS)]
     publisher = ScriptedPublisher(room=0)
     tailer = a_tailer(stream, publisher)
-    while tailer.out.has_room():
+    while tailer.transactions.has_capacity():
         tailer.step(0)
     waits, publisher.waited_s = stream.waits, []
     for _ in range(5):
         tailer.step(10)
     assert stream.waits == waits
-    assert publisher.waited_s == [ACKNOWLEDGED_WITHIN_S] * 5
+    assert publisher.waited_s == [ACKNOWLEDGEMENT_POLL_INTERVAL_S] * 5
 
 
 def test_an_idle_stream_confirms_the_end_of_the_wal() -> None:
@@ -129,7 +129,7 @@ def test_rows_of_a_stream_without_a_topic_hold_nothing_up() -> None:
     tailer.step(0)
     assert publisher.records == []
     assert publisher.sealed == [1]
-    assert tailer.out.progress.skipped == 1
+    assert tailer.transactions.progress.skipped == 1
 
 
 def test_a_row_before_its_relation_is_a_protocol_error() -> None:

@@ -26,7 +26,11 @@ def test_what_the_slot_did_not_bring_comes_from_the_table_in_its_place() -> None
     run_dry(tailer, publisher)
     assert positions_of(publisher) == [3, 4, 5, 6, 7, 8, 9]
     assert events.asked == [(2, 7), (4, 7), (6, 7)]
-    assert (tailer.out.progress.position, tailer.out.progress.filled, stream.confirmed[-1]) == (9, 5, 100)
+    assert (tailer.transactions.progress.position, tailer.transactions.progress.filled, stream.confirmed[-1]) == (
+        9,
+        5,
+        100,
+    )
 
 
 def test_a_gap_is_not_passed_before_it_is_acknowledged() -> None:
@@ -35,13 +39,13 @@ def test_a_gap_is_not_passed_before_it_is_acknowledged() -> None:
     tailer = a_tailer(stream, publisher, mark=1, events=ScriptedEvents(head=4))
     for _ in range(5):
         tailer.step(0)
-    assert (positions_of(publisher), tailer.out.progress.position) == ([2, 3, 4], 1)
+    assert (positions_of(publisher), tailer.transactions.progress.position) == ([2, 3, 4], 1)
     publisher.acknowledge = publisher.sealed[1:]
     tailer.step(0)
-    assert (tailer.out.progress.position, stream.confirmed[-1]) == (1, 0)
+    assert (tailer.transactions.progress.position, stream.confirmed[-1]) == (1, 0)
     publisher.acknowledge = publisher.sealed[:1]
     tailer.step(0)
-    assert (tailer.out.progress.position, stream.confirmed[-1]) == (4, 100)
+    assert (tailer.transactions.progress.position, stream.confirmed[-1]) == (4, 100)
 
 
 def test_what_was_passed_before_is_dropped_and_confirmed() -> None:
@@ -49,7 +53,7 @@ def test_what_was_passed_before_is_dropped_and_confirmed() -> None:
     publisher = ScriptedPublisher()
     tailer = a_tailer(stream, publisher, mark=3)
     run_dry(tailer, publisher)
-    assert (positions_of(publisher), tailer.out.progress.repeated, stream.confirmed[-1]) == ([4], 3, 200)
+    assert (positions_of(publisher), tailer.transactions.progress.repeated, stream.confirmed[-1]) == ([4], 3, 200)
 
 
 def test_a_heartbeat_is_not_published_moves_the_slot_and_is_told_when_all_before_it_is_acknowledged() -> None:
@@ -70,27 +74,27 @@ def test_a_heartbeat_shows_what_the_slot_did_not_bring_although_nothing_is_recor
     stream, publisher = ScriptedStream(heartbeat(100, 5)), ScriptedPublisher()
     tailer = a_tailer(stream, publisher, mark=2, events=ScriptedEvents(head=5))
     run_dry(tailer, publisher)
-    assert (positions_of(publisher), tailer.out.progress.position, stream.confirmed[-1]) == ([3, 4, 5], 5, 100)
+    assert (positions_of(publisher), tailer.transactions.progress.position, stream.confirmed[-1]) == ([3, 4, 5], 5, 100)
 
 
 def test_messages_of_others_are_passed_over() -> None:
     stream, publisher = ScriptedStream(heartbeat(100, 5, prefix="theirs")), ScriptedPublisher()
     tailer = a_tailer(stream, publisher, mark=2)
     run_dry(tailer, publisher)
-    assert (positions_of(publisher), tailer.out.progress.position, stream.confirmed[-1]) == ([], 2, 100)
+    assert (positions_of(publisher), tailer.transactions.progress.position, stream.confirmed[-1]) == ([], 2, 100)
 
 
 def test_without_a_mark_the_first_event_or_heartbeat_of_a_slot_that_was_always_read_gives_it() -> None:
     publisher = ScriptedPublisher()
     tailer = a_tailer(ScriptedStream([relation(), *transaction(100, [7])]), publisher)
     run_dry(tailer, publisher)
-    assert (positions_of(publisher), tailer.out.progress.position) == ([7], 7)
+    assert (positions_of(publisher), tailer.transactions.progress.position) == ([7], 7)
     publisher = ScriptedPublisher()
     tailer = a_tailer(
         ScriptedStream([begin(50), commit(50), *heartbeat(100, 5)]), publisher, events=ScriptedEvents(head=5)
     )
     run_dry(tailer, publisher)
-    assert tailer.out.progress.position == 5
+    assert tailer.transactions.progress.position == 5
 
 
 def test_events_that_the_table_does_not_have_any_more_are_told_and_hold_nothing_up(
@@ -106,12 +110,12 @@ def test_events_that_the_table_does_not_have_any_more_are_told_and_hold_nothing_
 def test_the_mark_is_stored_before_the_slot_is_told_and_once_a_second() -> None:
     now = 100.0
     saved: list[tuple[int, int]] = []
-    keeper = CheckpointSaver(lambda position, lsn: saved.append((position, lsn)), clock=lambda: now)
-    assert keeper.keep(None, 50) == 0
-    assert keeper.keep(3, 50) == 50
-    assert keeper.keep(4, 60) == 50
+    saver = CheckpointSaver(lambda position, lsn: saved.append((position, lsn)), clock=lambda: now)
+    assert saver.save_if_due(None, 50) == 0
+    assert saver.save_if_due(3, 50) == 50
+    assert saver.save_if_due(4, 60) == 50
     now = 101.0
-    assert keeper.keep(4, 60) == 60
+    assert saver.save_if_due(4, 60) == 60
     now = 102.0
-    assert keeper.keep(4, 60) == 60
+    assert saver.save_if_due(4, 60) == 60
     assert saved == [(3, 50), (4, 60)]

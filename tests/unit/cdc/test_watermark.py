@@ -23,13 +23,13 @@ def test_invariant_2_the_watermark_never_passes_an_unacknowledged_transaction(or
 
 def test_the_watermark_of_an_idle_slot_advances() -> None:
     watermark = Watermark()
-    watermark.idle(500)
+    watermark.confirm_idle_wal(500)
     assert watermark.confirmed == 500
     watermark.committed(1, 600)
-    watermark.idle(700)
+    watermark.confirm_idle_wal(700)
     assert watermark.confirmed == 500
     watermark.acknowledged(1)
-    watermark.idle(700)
+    watermark.confirm_idle_wal(700)
     assert watermark.confirmed == 700
 
 
@@ -46,13 +46,13 @@ def test_the_mark_is_the_position_of_the_last_transaction_passed(order: list[int
     for token in range(1, 7):
         # Every third transaction holds no event of ours.
         watermark.committed(token, 0, None if token % 3 == 0 else begun + token)
-    assert watermark.outstanding() == 6
+    assert watermark.unacknowledged_transactions() == 6
     done: set[int] = set()
     for token in order:
         watermark.acknowledged(token)
         done.add(token)
         passed = next((t - 1 for t in range(1, 7) if t not in done), 6)
-        assert (watermark.passed, watermark.outstanding()) == (passed, 6 - passed)
+        assert (watermark.last_passed_batch, watermark.unacknowledged_transactions()) == (passed, 6 - passed)
         assert watermark.position == begun + max((t for t in range(1, passed + 1) if t % 3), default=0)
 
 
@@ -64,13 +64,13 @@ def test_a_mark_that_is_not_known_is_given_by_the_first_position_passed() -> Non
     watermark.committed(2, 200, 5)
     watermark.acknowledged(2)
     assert [*positions, watermark.position] == [None, 5]
-    assert watermark.passed == 2
+    assert watermark.last_passed_batch == 2
 
 
 def test_neither_the_mark_nor_the_confirmed_lsn_steps_back() -> None:
     watermark = Watermark(9)
-    watermark.idle(500)
-    watermark.idle(400)
+    watermark.confirm_idle_wal(500)
+    watermark.confirm_idle_wal(400)
     watermark.committed(1, 300, 4)
     watermark.acknowledged(1)
     assert (watermark.confirmed, watermark.position) == (500, 9)

@@ -10,7 +10,7 @@ import pytest
 
 from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import LocationState
-from infrastructure.sinks.compacted_topic import MAX_EVENTS, changed_keys, why_all
+from infrastructure.sinks.compacted_topic import MAX_EVENTS, changed_keys, full_publish_reason
 from infrastructure.sinks.published_checkpoints import PublishedCheckpoint
 from projections.core.parked_keys import ParkedKeys
 from projections.core.ports import Fence, PortUnavailable, ShardWrite
@@ -229,12 +229,12 @@ NOW = PublishedCheckpoint(2, Fence("log", "one", 9, 90), "topic")
 def test_all_of_a_shard_is_published_when_the_mark_does_not_tell_what_is_shown(
     mark: PublishedCheckpoint | None, why: str
 ) -> None:
-    assert why in (why_all(mark, NOW) or "")
+    assert why in (full_publish_reason(mark, NOW) or "")
 
 
 def test_otherwise_only_what_has_changed() -> None:
-    assert why_all(NOW, NOW) is None
-    assert why_all(NOW._replace(fence=NOW.fence._replace(seq=3, position=30)), NOW) is None
+    assert full_publish_reason(NOW, NOW) is None
+    assert full_publish_reason(NOW._replace(fence=NOW.fence._replace(seq=3, position=30)), NOW) is None
 
 
 def test_what_lies_too_far_back_or_is_not_in_the_log_is_not_looked_for() -> None:

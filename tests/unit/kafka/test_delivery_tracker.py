@@ -51,8 +51,8 @@ def test_an_offset_that_was_asked_for_starts_no_epoch(moved: Callable[[Assignmen
 def test_a_token_is_finished_once_when_sealed_and_delivered_in_either_order() -> None:
     tokens = DeliveryTracker()
     for number in (1, 2):
-        tokens.of(number).sent(2)
-    first, second = tokens.of(1), tokens.of(2)
+        tokens.batch(number).sent(2)
+    first, second = tokens.batch(1), tokens.batch(2)
     first.delivered(None, None)
     first.delivered(None, None)
     assert not tokens.any_finished()
@@ -68,7 +68,7 @@ def test_a_token_is_finished_once_when_sealed_and_delivered_in_either_order() ->
 
 def test_the_first_failure_is_kept_and_its_token_never_finishes() -> None:
     tokens = DeliveryTracker()
-    token = tokens.of(1)
+    token = tokens.batch(1)
     token.sent(2)
     token.seal()
     token.delivered("first", None)
@@ -93,7 +93,7 @@ def test_a_delivery_or_a_new_identity_starts_the_count_anew() -> None:
 
 def test_repeated_errors_are_counted_and_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    errors = ThrottledLogger(logging.getLogger("test"), "Kafka", clock=lambda: now[0], every_s=10.0)
+    errors = ThrottledLogger(logging.getLogger("test"), "Kafka", clock=lambda: now[0], interval_s=10.0)
     with caplog.at_level(logging.WARNING):
         for second in range(21):
             now[0] = float(second)

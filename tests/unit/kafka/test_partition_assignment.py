@@ -18,21 +18,21 @@ from infrastructure.kafka.throttled_log import ThrottledLogger
 def test_a_token_is_finished_when_sealed_and_delivered_whichever_comes_last() -> None:
     tokens = DeliveryTracker()
     for number in (1, 2):
-        tokens.of(number).sent(1)
-    tokens.of(1).delivered(None, None)
+        tokens.batch(number).sent(1)
+    tokens.batch(1).delivered(None, None)
     assert not tokens.any_finished()
-    tokens.of(1).seal()
+    tokens.batch(1).seal()
     assert tokens.take() == [1]
-    tokens.of(2).seal()
+    tokens.batch(2).seal()
     assert not tokens.any_finished()
-    tokens.of(2).delivered(None, None)
+    tokens.batch(2).delivered(None, None)
     assert tokens.take() == [2]
     assert tokens.in_flight == 0
 
 
 def test_the_first_failure_is_kept_and_its_token_is_never_finished() -> None:
     tokens = DeliveryTracker()
-    token = tokens.of(1)
+    token = tokens.batch(1)
     token.sent(2)
     token.seal()
     token.delivered("too large", None)
@@ -45,10 +45,10 @@ def test_the_first_failure_is_kept_and_its_token_is_never_finished() -> None:
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=20), st.randoms(use_true_random=False))
 def test_every_token_is_finished_once_in_any_order_of_delivery(sizes: list[int], random: Random) -> None:
     tokens = DeliveryTracker()
-    deliveries = [tokens.of(number).delivered for number, size in enumerate(sizes) for _ in range(size)]
+    deliveries = [tokens.batch(number).delivered for number, size in enumerate(sizes) for _ in range(size)]
     for number, size in enumerate(sizes):
-        tokens.of(number).sent(size)
-        tokens.of(number).seal()
+        tokens.batch(number).sent(size)
+        tokens.batch(number).seal()
     random.shuffle(deliveries)
     taken = tokens.take()
     for deliver in deliveries:
@@ -118,7 +118,7 @@ def test_a_new_identity_starts_with_a_low_epoch() -> None:
 
 def test_the_same_error_is_logged_once_in_a_while_with_a_count(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    errors = ThrottledLogger(logging.getLogger("test"), "Kafka", clock=lambda: now[0], every_s=10.0)
+    errors = ThrottledLogger(logging.getLogger("test"), "Kafka", clock=lambda: now[0], interval_s=10.0)
     with caplog.at_level(logging.WARNING, "test"):
         for _ in range(5):
             errors.warn("_TRANSPORT", "refused")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 import pytest
 from prometheus_client import REGISTRY
 
-from infrastructure.cdc.in_flight import WAITING_RECORDS, InFlightTransactions
+from infrastructure.cdc.in_flight import MAX_WAITING_RECORDS, InFlightTransactions
 from infrastructure.http.application import refused_pings
 from infrastructure.http.errors import ApiError
 from infrastructure.http.time_travel import answering
@@ -89,9 +89,9 @@ def test_the_room_of_a_relay_is_what_may_still_wait_for_the_client() -> None:
     out = InFlightTransactions(Broker(room=1), 0)
     out.open(commit_ms=1_000)
     out.add([RECORD] * 4, 4, 4)
-    assert out.room() == WAITING_RECORDS - 4
+    assert out.free_capacity() == MAX_WAITING_RECORDS - 4
     out.publish()
-    assert out.room() == WAITING_RECORDS - 3
+    assert out.free_capacity() == MAX_WAITING_RECORDS - 3
 
 
 def test_a_relay_that_waits_for_another_one_shows_no_number_that_an_alert_could_take_for_its_own() -> None:
