@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from infrastructure.embedded.child_process import until
-from infrastructure.embedded.service import Program, last_words
+from infrastructure.embedded.service import Program, last_errors
 from infrastructure.errors import UserError
 from infrastructure.settings.settings import Settings
 
@@ -77,7 +77,7 @@ def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float 
     while True:
         for program in programs:
             if not program.is_alive():
-                said = last_words(program)
+                said = last_errors(program)
                 raise UserError(
                     f"{program.name} ended while it started: {said or 'it gave no reason'}; see {program.log_path}"
                 )

@@ -80,7 +80,7 @@ def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = Fa
             stop_repeated = _is_stop_repeated(signals)
             stop_all(programs, stop_repeated)
             stack.stop(stop_repeated)
-            pids.forget()
+            pids.clear()
 
 
 def _prepare(settings: Settings, stack: Stack, pids: PidFile, data_dir: Path, parts: ServeParts) -> Settings:
@@ -133,7 +133,7 @@ def _run_info(ready: Settings, *, open_broker: bool) -> RunInfo:
     assert ready.kafka_bootstrap is not None
     return RunInfo(
         pid=os.getpid(),
-        mark=process_start_id(os.getpid()) or "",
+        start_id=process_start_id(os.getpid()) or "",
         started_at=time.time_ns() // 1_000_000,
         http_url=url,
         postgres_url=ready.postgres_url,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from infrastructure.embedded.pid_file import PidFile
-from infrastructure.embedded.service import Service, last_words
+from infrastructure.embedded.service import Service, last_errors
 from infrastructure.errors import UserError
 from infrastructure.supervision.signals import StopSignals
 from projections.core.retry import RetryDelays
@@ -116,7 +116,7 @@ class Supervisor:
             "%s ended (%s)%s; restarting it in %.1f s; if it keeps ending, see %s",
             service.name,
             _describe_exit(child.returncode if child is not None else None),
-            f": {said}" if (said := last_words(service)) else "",
+            f": {said}" if (said := last_errors(service)) else "",
             delay_s,
             service.log_path,
         )

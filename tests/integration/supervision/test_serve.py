@@ -15,7 +15,7 @@ import redis
 
 from infrastructure.embedded.data_dir import read_run_info
 from infrastructure.embedded.postgres_cluster import processes_in
-from infrastructure.embedded.service import Program, ServiceCommand, last_words
+from infrastructure.embedded.service import Program, ServiceCommand, last_errors
 from tests.support.reports.proofs import whole
 from tests.support.servers.serving import Serving, all_gone, serving
 from tests.support.waiting import eventually
@@ -155,6 +155,6 @@ def test_only_the_log_lines_of_the_ended_program_itself_are_quoted(tmp_path: Pat
     program.spawn()
     try:
         eventually(lambda: not program.is_alive(), what="it has ended")
-        assert last_words(program) == "out of luck"
+        assert last_errors(program) == "out of luck"
     finally:
         program.stop()
