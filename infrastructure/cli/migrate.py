@@ -25,7 +25,7 @@ def migrate(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None
     from infrastructure.postgres.suitability import refuse_unsuitable
     from infrastructure.settings.settings import Settings
 
-    with servers_for(Settings.load({"data_dir": data_dir}), ("postgres_url",), make=True) as settings:
+    with servers_for(Settings.load({"data_dir": data_dir}), ("postgres_url",), create=True) as settings:
         assert settings.postgres_url is not None
         refuse_unsuitable(settings.postgres_url)
         before = migrations.revision(settings.postgres_url).current

@@ -16,23 +16,23 @@ from typing import NamedTuple
 LAUNCHER = Path(__file__).with_name("launch.py")
 MAX_LOG_BYTES = 32 * 1024 * 1024
 TAIL_BYTES = 64 * 1024
-# What a program says of its usual work, in the two forms of our own logs; it tells nothing about an end.
-_USUAL = re.compile(r'\S+\s+(?:TRACE|DEBUG|INFO)\s|\{.*"level": "(?:debug|info)"')
+# Log lines below WARNING, in our two log formats. They say nothing about why a program ended.
+_ROUTINE_LINE = re.compile(r'\S+\s+(?:TRACE|DEBUG|INFO)\s|\{.*"level": "(?:debug|info)"')
 
-# Linux sends the parent-death signal when the *thread* that forked ends. Every child is therefore born in
-# this one thread, which lives as long as the process; one started by a short-lived worker would die with it.
-_nursery = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nursery")
+# Linux sends the parent-death signal when the *thread* that forked ends. One thread that lives as long as the process
+# therefore starts every child; a child that a short-lived worker thread started would be killed with that thread.
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
 class ProcessUser(NamedTuple):
-    """Whom a child runs as."""
+    """The user and group that a child runs as."""
 
     uid: int
     gid: int
 
 
 class ProcessSpec(NamedTuple):
-    """How to start a child. ``env`` is all of its environment; ``death_signal``: on our death."""
+    """How to start a child. ``env``: its whole environment. ``death_signal``: what it gets when this process ends."""
 
     name: str
     command: Sequence[str]
@@ -44,35 +44,35 @@ class ProcessSpec(NamedTuple):
 
 
 class ChildProcess:
-    """One running (or ended) process, started on construction. Raises OSError if it cannot be started.
+    """A process that is started on construction. Raises OSError if it cannot be started.
 
-    ``log_began``: where in its log file its own lines begin, after those of the processes before it.
+    ``log_start``: the byte of the log file at which its own lines begin, after those of earlier processes.
     """
 
     def __init__(self, spec: ProcessSpec) -> None:
         self.spec = spec
-        self._popen, self.log_began = _nursery.submit(_spawn, spec).result()
+        self._popen, self.log_start = _spawner.submit(_spawn, spec).result()
 
     @property
     def pid(self) -> int:
-        """The process id; it stays reserved until the end of the process has been seen here."""
+        """The process id. The kernel does not reuse it before this object has seen the end of the process."""
         return self._popen.pid
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs; negative: the signal that ended it."""
+        """None while the process runs; negative: the signal that ended it."""
         return self._popen.poll()
 
     def is_alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process still runs."""
         return self._popen.poll() is None
 
     def send(self, signal: Signals) -> None:
-        """Send a signal; nothing if it has ended."""
+        """Send a signal. Does nothing if the process has ended."""
         self._popen.send_signal(signal)
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it ended within ``timeout_s`` seconds."""
+        """Wait at most ``timeout_s`` seconds. Returns whether the process has ended."""
         try:
             self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -80,7 +80,7 @@ class ChildProcess:
         return True
 
     def stop(self, steps: Sequence[tuple[Signals, float]] = ((SIGTERM, 10.0),)) -> None:
-        """Send each signal in turn and wait its seconds; SIGKILL ends what is left. Bounded by their sum."""
+        """Send each signal and wait its seconds, then SIGKILL. Takes at most the sum of the seconds."""
         for signal, seconds in steps:
             self.send(signal)
             if self.wait(seconds):
@@ -90,25 +90,25 @@ class ChildProcess:
 
 
 def log_tail(path: Path, lines: int = 3, since: int = 0) -> str:
-    """The last lines from byte ``since`` on that say what went wrong, on one line, for an error message."""
+    """The last lines from byte ``since`` that say what went wrong, joined into one line for an error message."""
     try:
         with path.open("rb") as log:
             log.seek(max(since, path.stat().st_size - TAIL_BYTES))
             text = log.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
-    telling = [line.strip() for line in text.splitlines() if line.strip(" ^~\t") and not _USUAL.match(line)]
-    return " | ".join(telling[-lines:])
+    relevant = [line.strip() for line in text.splitlines() if line.strip(" ^~\t") and not _ROUTINE_LINE.match(line)]
+    return " | ".join(relevant[-lines:])
 
 
 def plain_environment() -> dict[str, str]:
-    """What a server needs of our environment, without what would reconfigure it (PG…, LISTENER_URL…)."""
+    """The part of our environment that a server needs, without variables that reconfigure it (PG…, LISTENER_URL…)."""
     kept = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {name: os.environ[name] for name in kept if name in os.environ}
 
 
 def until(deadline: float, every_s: float = 0.02) -> bool:
-    """Pause shortly; False once the monotonic ``deadline`` has passed. For polling a server that starts."""
+    """Sleep for ``every_s`` between two polls. Returns False once the monotonic ``deadline`` has passed."""
     if time.monotonic() >= deadline:
         return False
     time.sleep(every_s)
@@ -122,7 +122,7 @@ def _spawn(spec: ProcessSpec) -> tuple[subprocess.Popen[bytes], int]:
     spec.log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _rotate(spec.log_path)
     with spec.log_path.open("ab") as log:
-        began = log.tell()
+        log_start = log.tell()
         process = subprocess.Popen(  # noqa: S603 - programs of our own wheels, no shell
             launch,
             stdin=subprocess.DEVNULL,
@@ -130,11 +130,11 @@ def _spawn(spec: ProcessSpec) -> tuple[subprocess.Popen[bytes], int]:
             stderr=log,
             env=dict(spec.env),
             cwd=spec.cwd,
-            # Ctrl-C in a terminal goes to its whole foreground group: the supervisor alone decides the order.
+            # Ctrl-C in a terminal reaches its whole foreground group, but only the supervisor decides the stop order.
             start_new_session=True,
             umask=0o077,
         )
-    return process, began
+    return process, log_start
 
 
 def _rotate(log_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The data directory: one ``serve`` at a time, and where others learn what it runs."""
+"""The data directory: locked by one ``serve`` at a time, private to its user, and where ``run.json`` says what runs.
+
+Only their owner reads its files and directories. Files are replaced as a whole.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ from infrastructure.errors import UserError
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write the file 0600 so that a reader, or a crash, sees the old or the new content and never a part."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+    """Replace the file atomically, mode 0600: a reader, or a crash, sees the old or the new content, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
-    beside.replace(path)
+    temporary.replace(path)
 
 
 def check_owner(path: Path) -> None:
@@ -33,11 +36,11 @@ def check_owner(path: Path) -> None:
         raise PermissionError(f"it belongs to another user (uid {owner})")
 
 
-def close_directory(path: Path) -> None:
-    """Take all rights of other users from the directory and from what is directly in it, as far as it is ours."""
+def restrict_directory(path: Path) -> None:
+    """Remove all rights of other users from the directory and its direct entries, where this user owns them."""
     for entry in (path, *path.iterdir()):
         found = entry.lstat()
-        # Not through a link: its target is not a part of the directory. Not what the database's own user owns.
+        # Skip links, whose targets are outside the directory, and the files that the database's user owns.
         if found.st_uid == os.geteuid() and not stat.S_ISLNK(found.st_mode) and found.st_mode & 0o077:
             entry.chmod(found.st_mode & 0o700)
 
@@ -46,8 +49,8 @@ def read_trusted(directory: Path, name: str) -> bytes:
     """The content of a file that no other user can have written.
 
     Raises:
-        FileNotFoundError: there is none.
-        PermissionError: the directory or the file belongs to another user, or others may write it.
+        FileNotFoundError: the file does not exist.
+        PermissionError: the directory or the file belongs to another user, or other users may write it.
     """
     with (
         _opened(directory, os.O_DIRECTORY, None) as within,
@@ -61,7 +64,7 @@ def read_trusted(directory: Path, name: str) -> bytes:
 def _opened(path: Path, flags: int, within: int | None) -> Iterator[int]:
     handle = os.open(path, os.O_RDONLY | flags, dir_fd=within)
     try:
-        # Of the open file, so that it cannot be exchanged between the check and the reading.
+        # Check the open file, so that it cannot be exchanged between the check and the read.
         found = os.fstat(handle)
         if found.st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to another user (uid {found.st_uid})")
@@ -73,21 +76,22 @@ def _opened(path: Path, flags: int, within: int | None) -> Iterator[int]:
 
 
 def make_private_directory(path: Path) -> None:
-    """Make the directory and those above it that are missing, all 0700. Raises OSError if it cannot be made."""
-    # Not by parents=True, which gives those above the usual mode: .ridelog of .ridelog/demo would be open to all.
+    """Create the directory and its missing parents, all with mode 0700. Raises OSError if that fails."""
+    # parents=True would give the parents the default mode: .ridelog of .ridelog/demo would be open to all users.
     for missing in reversed([one for one in path.parents if not one.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
     path.mkdir(mode=0o700, exist_ok=True)
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running ``serve`` tells other commands in ``run.json``. ``started_at``: epoch milliseconds.
+    """What a running ``serve`` publishes in ``run.json`` for other commands.
 
-    ``open_broker``: HTTP wants tokens, and the embedded broker admits each local user.
+    ``start_id``: distinguishes the process from a later one with the same pid. ``started_at``: epoch milliseconds.
+    ``open_broker``: HTTP needs tokens, and the embedded broker admits each local user.
     """
 
     pid: int
-    mark: str
+    start_id: str = msgspec.field(name="mark")
     started_at: int
     http_url: str
     postgres_url: str
@@ -98,10 +102,10 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_run_info(path: Path) -> RunInfo | None:
-    """What runs on the data directory ``path``; None if nothing does, whatever a killed ``serve`` left.
+    """The ``serve`` that runs on the data directory ``path``; None if none does, also if a killed one left its file.
 
     Raises:
-        UserError: another user can have written it, and would get our token, our pings and our commands.
+        UserError: another user can have written the file, and would receive our token, pings and commands.
     """
     try:
         info = msgspec.json.decode(read_trusted(path, "run.json"), type=RunInfo)
@@ -112,13 +116,13 @@ def read_run_info(path: Path) -> RunInfo | None:
             f"what runs in the data directory {path} is not trusted: {error}; run the command as its user, "
             "or name the server (--url, RIDELOG_POSTGRES_URL, …) or another --data-dir"
         ) from error
-    return info if process_start_id(info.pid) == info.mark else None
+    return info if process_start_id(info.pid) == info.start_id else None
 
 
 class DataDir:
-    """An exclusively held data directory, closed to other users.
+    """A data directory that this process has locked, closed to other users.
 
-    Raises UserError if another process holds it, it is read-only or it belongs to another user.
+    Raises UserError if another process has locked it, it is read-only or it belongs to another user.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,11 +130,11 @@ class DataDir:
         self._lock = _lock(self.path)
 
     def write_run_info(self, info: RunInfo) -> None:
-        """Publish what runs here; 0600, for the URLs may carry passwords."""
+        """Publish what runs here. The file is 0600 because the URLs may carry passwords."""
         write_private(self.path / "run.json", msgspec.json.encode(info))
 
     def close(self) -> None:
-        """Give the directory free."""
+        """Release the directory."""
         if self._lock >= 0:
             (self.path / "run.json").unlink(missing_ok=True)
             os.close(self._lock)
@@ -153,7 +157,7 @@ def _lock(path: Path) -> int:
     except OSError as error:
         raise UserError(f"cannot use the data directory {path}: {error}; choose another with --data-dir") from error
     try:
-        # The kernel gives the lock free when we die, however we die; a pid file would outlive a kill -9.
+        # The kernel releases the lock whenever this process ends. A pid file would outlive a kill -9.
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
@@ -162,8 +166,8 @@ def _lock(path: Path) -> int:
             f"the data directory {path} is in use by pid {holder}; "
             f"stop it (kill {holder}), or choose another with --data-dir"
         ) from None
-    # Only now: a second `serve` must not close the passage that a running database needs.
-    close_directory(path)
+    # Only after the lock: a second `serve` must not remove rights that the running database needs.
+    restrict_directory(path)
     os.ftruncate(handle, 0)
     os.write(handle, f"{os.getpid()}\n".encode("ascii"))
     return handle

@@ -1,10 +1,10 @@
-"""Exec a program so that it dies with its parent and, for root, as another user. Run by path: stdlib only.
+"""Executes a program that ends with its parent and, for root, runs as another user. Run by path: stdlib only.
 
 ``python -I -S launch.py PARENT_PID DEATH_SIGNAL UID GID program [argument…]``; UID -1 keeps the user.
 
 PostgreSQL refuses uid 0. The program keeps no right of root if the other user can reach the program and the
-working directory. If one of them is below a closed directory, such as a 0700 home, CAP_DAC_READ_SEARCH alone is
-kept: the program then reads and traverses what root could, and writes only what its user may write.
+working directory. If one of them is below a closed directory, such as a 0700 home, the program keeps only
+CAP_DAC_READ_SEARCH: it reads and traverses what root could, and writes only what its user may write.
 Exit codes: 125 the parent has ended, 126 see the message.
 """
 
@@ -16,8 +16,8 @@ import sys
 
 PR_SET_PDEATHSIG, PR_SET_SECUREBITS = 1, 28
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
-# Without this bit access(2) ignores the capabilities of a non-root uid, and PostgreSQL asks access(2)
-# whether its own program may be read.
+# Without this bit access(2) ignores the capabilities of a non-root uid. PostgreSQL calls access(2) to check that its
+# own program can be read.
 SECBIT_NO_SETUID_FIXUP = 4
 CAP_DAC_READ_SEARCH = 2
 CAPABILITY_VERSION_3 = 0x20080522
@@ -37,10 +37,10 @@ def main(argv: list[str]) -> None:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    # A parent that died before prctl sends no signal any more.
+    # A parent that ended before prctl sends no death signal.
     if os.getppid() != parent:
         sys.exit(125)
-    # Python ignores these two; a server that inherits "ignore" cannot see a broken connection.
+    # Python ignores these two signals. A server that inherits "ignore" does not notice a broken connection.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
@@ -57,7 +57,7 @@ def _become(libc: ctypes.CDLL, uid: int, gid: int, needed: list[str]) -> None:
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
         if can_keep:
-            # Without effective capabilities first, so that access(2) answers for the plain user.
+            # First without effective capabilities, so that access(2) answers for the user without extra rights.
             mask = 1 << CAP_DAC_READ_SEARCH
             _set_capabilities(libc, 0, mask)
             if all(os.access(path, os.X_OK) for path in needed):

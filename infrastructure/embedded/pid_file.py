@@ -1,4 +1,4 @@
-"""Which processes we started, on disk, so that the next start ends what a killed supervisor left behind."""
+"""Records the started processes on disk, so that the next start ends what a killed supervisor left behind."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 
 class RecordedProcess(msgspec.Struct, frozen=True):
-    """One process of ours: ``mark`` tells it from a later owner of its pid, ``signal`` ends it in order."""
+    """One started process. ``start_id``: distinguishes it from a later one with the same pid; ``signal``: ends it."""
 
     name: str
     pid: int
-    mark: str
+    start_id: str = msgspec.field(name="mark")
     signal: int = int(SIGTERM)
 
 
@@ -33,22 +33,22 @@ class PidFile:
         self._written: list[RecordedProcess] = []
 
     def record(self, running: Mapping[str, tuple[int, Signals]]) -> None:
-        """Name -> (pid, signal that ends it) of all that runs now; written only when it has changed."""
+        """Save name -> (pid, signal that ends it) of all running processes. Writes only if that has changed."""
         entries = [
-            RecordedProcess(name, pid, mark, int(number))
+            RecordedProcess(name, pid, start_id, int(number))
             for name, (pid, number) in running.items()
-            if (mark := process_start_id(pid)) is not None
+            if (start_id := process_start_id(pid)) is not None
         ]
         if entries != self._written:
             write_private(self._path, msgspec.json.encode(entries))
             self._written = entries
 
-    def end_stale(self, patience_s: float = 10.0) -> list[str]:
-        """End what an earlier supervisor left; the names of that. Raises UserError if one does not end."""
+    def end_stale(self, timeout_s: float = 10.0) -> list[str]:
+        """End the processes that an earlier supervisor left. Returns their names. Raises UserError if one stays."""
         ended = []
         for entry in self._read():
             try:
-                if end_process(entry.pid, entry.mark, Signals(entry.signal), patience_s):
+                if end_process(entry.pid, entry.start_id, Signals(entry.signal), timeout_s):
                     log.warning("ended %s (pid %d), left by a killed serve", entry.name, entry.pid)
                     ended.append(entry.name)
             except (PermissionError, TimeoutError) as error:
@@ -56,11 +56,11 @@ class PidFile:
                     f"{entry.name} (pid {entry.pid}) of an earlier serve still runs and cannot be "
                     f"ended ({error}); stop it as its own user: kill {entry.pid}"
                 ) from error
-        self.forget()
+        self.clear()
         return ended
 
-    def forget(self) -> None:
-        """Nothing of ours runs any more."""
+    def clear(self) -> None:
+        """Delete the record: none of the processes runs any more."""
         self._path.unlink(missing_ok=True)
         self._written = []
 
@@ -70,5 +70,5 @@ class PidFile:
         except FileNotFoundError:
             return []
         except msgspec.DecodeError:
-            log.warning("%s is damaged and ignored; if a start fails, look for old processes", self._path)
+            log.warning("%s is damaged and ignored; if a start fails, check for old processes", self._path)
             return []

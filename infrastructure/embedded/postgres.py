@@ -20,8 +20,8 @@ OPTIONS = {
     "max_connections": "200",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
-    # A tailer that stays away must not fill a laptop's disk: past this its slot is invalidated, and what it
-    # missed is filled from the event store.
+    # A tailer that stays down must not fill the disk: beyond this size its slot is invalidated, and the tailer reads
+    # the events that it missed from the event store.
     "max_slot_wal_keep_size": "10GB",
     "log_replication_commands": "off",
     "log_timezone": "UTC",
@@ -34,8 +34,9 @@ OPTIONS = {
 class Postgres(EmbeddedServer):
     """One server with the database and the superuser ``ridelog``.
 
-    On a Unix socket in a 0700 directory, where the kernel vouches for the client's user (peer) and no
-    password exists that could leak; if the path is too long for a socket, on loopback with a generated one.
+    It listens on a Unix socket in a 0700 directory, where the kernel identifies the client's user (peer) and no
+    password exists that could leak. If the path is too long for a socket, it listens on loopback with a generated
+    password.
     """
 
     name = "postgres"
@@ -53,7 +54,7 @@ class Postgres(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """As libpq and SQLAlchemy read it."""
+        """The URL, in the form that libpq and SQLAlchemy read."""
         return self.database_url("ridelog")
 
     def database_url(self, database: str) -> str:
@@ -64,21 +65,21 @@ class Postgres(EmbeddedServer):
         return f"postgresql://ridelog:{self._password}@127.0.0.1:{self._port}/{database}"
 
     def wait_ready(self, timeout_s: float = 120.0) -> None:
-        """As for every server (recovery after a crash may take a while); then make the database."""
+        """Wait as for every server (recovery after a crash may take a while), then create the database."""
         super().wait_ready(timeout_s)
-        files.make_database(self.database_url("postgres"), "ridelog")
+        files.create_database(self.database_url("postgres"), "ridelog")
 
     def _prepare(self) -> ProcessSpec:
         try:
-            files.passage(self.data_dir, self._user)
-            home = files.make_cluster(self.data_dir, self._user, self.log_path)
-            files.passage(self._run_dir.parent, self._user)
+            files.traversable_directory(self.data_dir, self._user)
+            home = files.create_cluster(self.data_dir, self._user, self.log_path)
+            files.traversable_directory(self._run_dir.parent, self._user)
             files.private_directory(self._run_dir, self._user)
             files.write_access_rules(home, self._user, over_tcp=self._port is not None)
         except OSError as error:
-            # A root without the rights of root, as in some containers, cannot even give files away.
+            # In some containers root lacks rights of root and cannot change the owner of a file.
             raise ServerError(f"PostgreSQL's files cannot be prepared: {error}; {files.ADVICE}") from error
-        self._await_orphans(home)
+        self._wait_for_orphans(home)
         where = {"listen_addresses": "", "unix_socket_directories": str(self._run_dir), "port": "5432"}
         if self._port is not None:
             where = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": str(self._port)}
@@ -87,8 +88,8 @@ class Postgres(EmbeddedServer):
             command += ["-c", f"{name}={value}"]
         return files.spec(self.name, command, self.log_path, home, self._user)
 
-    def _await_orphans(self, home: Path) -> None:
-        # Backends of a killed postmaster leave by themselves within moments; until then a start fails.
+    def _wait_for_orphans(self, home: Path) -> None:
+        # Backends of a killed postmaster end on their own within moments. Until then a start fails.
         deadline = time.monotonic() + 10.0
         while orphans := files.processes_in(home):
             if not until(deadline):

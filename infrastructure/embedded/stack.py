@@ -1,4 +1,4 @@
-"""The servers that the settings leave to us: started together, stopped together."""
+"""Starts and stops together the embedded servers that stand in for external ones."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from infrastructure.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# The setting that names an external server, and what we start without it.
 EMBEDDED: dict[str, Callable[[Path], EmbeddedServer]] = {
     "postgres_url": Postgres,
     "redis_url": Valkey,
     "kafka_bootstrap": Tansu,
 }
+"""Setting that names an external server -> the embedded server that is started without it."""
 
 
 class Stack:
-    """Embedded servers for every setting in ``needs`` that names no external one."""
+    """The embedded servers for those settings in ``needs`` that name no external server."""
 
     def __init__(self, settings: Settings, data_dir: Path, needs: Collection[str] = tuple(EMBEDDED)) -> None:
         self._settings = settings
@@ -41,7 +41,7 @@ class Stack:
         }
 
     def start(self, pids: PidFile) -> Settings:
-        """Start them side by side; the settings with their addresses filled in. Raises UserError."""
+        """Start the servers in parallel. Returns the settings with their addresses filled in. Raises UserError."""
         for server in self.servers.values():
             server.spawn()
             pids.record(
@@ -53,9 +53,9 @@ class Stack:
             self._settings, **{setting: server.url for setting, server in self.servers.items()}
         )
 
-    def stop(self, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stop them side by side."""
-        stop_all(list(self.servers.values()), hurry)
+    def stop(self, is_urgent: Callable[[], bool] = lambda: False) -> None:
+        """Stop the servers in parallel."""
+        stop_all(list(self.servers.values()), is_urgent)
 
 
 def attach(settings: Settings) -> Settings | None:
@@ -68,19 +68,19 @@ def attach(settings: Settings) -> Settings | None:
 
 
 @contextmanager
-def servers_for(settings: Settings, needs: Collection[str], *, make: bool = False) -> Iterator[Settings]:
-    """Settings whose ``needs`` (names of URL settings) are served: by a running ``serve``, else by ourselves.
+def servers_for(settings: Settings, needs: Collection[str], *, create: bool = False) -> Iterator[Settings]:
+    """Settings in which each of ``needs`` (names of URL settings) has a server: of a running ``serve`` or started here.
 
-    What had to be started is stopped at the end. Raises UserError, also where nothing has ever run, unless
-    ``make``.
+    Servers that were started here are stopped at the end. Raises UserError, also if nothing has ever run in the data
+    directory, unless ``create``.
     """
     if all(getattr(settings, need) is not None for need in needs):
         yield settings
     elif (attached := attach(settings)) is not None:
         yield attached
     else:
-        if not make and settings.postgres_url is None and not (settings.data_dir / "postgres").exists():
-            # To look must not make anything: a database that was made by `status` would only puzzle.
+        if not create and settings.postgres_url is None and not (settings.data_dir / "postgres").exists():
+            # A command that only reads must not create anything: a database that `status` created would be confusing.
             raise UserError(
                 f"nothing has run in {settings.data_dir} yet: start `python app.py serve`, or name --data-dir"
             )
@@ -92,4 +92,4 @@ def servers_for(settings: Settings, needs: Collection[str], *, make: bool = Fals
                 yield stack.start(pids)
             finally:
                 stack.stop()
-                pids.forget()
+                pids.clear()

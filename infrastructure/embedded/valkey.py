@@ -1,4 +1,4 @@
-"""The embedded Valkey, which speaks Redis: append-only file, never evicts (invariant 13)."""
+"""The embedded Valkey, which speaks the Redis protocol: append-only file, no eviction (invariant 13)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infrastructure.embedded.server import EmbeddedServer, fits_socket, free_por
 
 
 class Valkey(EmbeddedServer):
-    """One server on a Unix socket in a 0700 directory; if the path is too long, loopback with a password."""
+    """One server on a Unix socket in a 0700 directory; if the path is too long, on loopback with a password."""
 
     name = "redis"
     setting = "RIDELOG_REDIS_URL"
@@ -29,7 +29,7 @@ class Valkey(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """As ``redis.from_url`` reads it."""
+        """The URL, in the form that ``redis.from_url`` reads."""
         if self._port:
             return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
         return f"unix://{quote(str(self.socket_path))}?db=0"
@@ -38,7 +38,7 @@ class Valkey(EmbeddedServer):
         self.socket_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         config = self.home / "valkey.conf"
-        # A file, not arguments: those are readable by every user of the machine, the password among them.
+        # A file, because every user of the machine can read arguments, and one of them would be the password.
         with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
             out.write("".join(f"{name} {value}\n" for name, value in self._options().items()))
         program = str(get_binary_path())
@@ -65,7 +65,7 @@ class Valkey(EmbeddedServer):
     def _is_ready(self) -> bool:
         client = redis.Redis.from_url(self.url, socket_timeout=2.0)
         try:
-            # Refused while the append-only file is being loaded.
+            # The server rejects this while it loads the append-only file.
             return bool(client.ping())
         except (redis.exceptions.ConnectionError, redis.exceptions.BusyLoadingError):
             return False

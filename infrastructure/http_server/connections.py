@@ -1,4 +1,4 @@
-"""The open connections of one HTTP server: which are idle, and what becomes of one too many."""
+"""Bounds the connections of one HTTP server: their number, and the bytes and time each may take (invariant 15)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple, Protocol
 from infrastructure.observability import metrics
 
 RESERVED_FILES: Final = 256
-"""Open files that are not connections: databases, logs, shared metrics, the event loop."""
+"""Open files that are no connections: databases, logs, shared metrics, the event loop."""
 
 OVERFLOW_CONNECTIONS: Final = 64
-"""Connections above the bound that are accepted to be answered with 503; any more are closed without an answer."""
+"""Connections above the bound that get a 503. More connections are closed without an answer."""
 
 
 class ConnectionLimits(NamedTuple):
@@ -25,12 +25,13 @@ class ConnectionLimits(NamedTuple):
     ``max_head_bytes``: request line and headers of a request, and trailers. Without this bound the parser copies an
     endless header again with each part that arrives: 69 MB stopped every other request for 38 s.
     ``head_timeout_s``: from the first byte of a head to its end, and from the connection to the first byte.
-    ``idle_timeout_s``: from a response to the next request. It does not count while a response is under way, so a
-    response that is a stream of events has no limit from it.
-    ``discard_timeout_s``: for the rest of a body that was answered before it was read.
-    ``stall_timeout_s``: a response of which the client takes nothing. The kernel reports progress only once it has sent
-    a third of its buffer of 4 MB, which takes a phone at 15 kB/s 90 s.
-    ``evict_after_s``: at ``max_connections`` a new one replaces the one that has been idle longest, if so long.
+    ``idle_timeout_s``: from a response to the next request. It does not run during a response, so it does not limit a
+    response that is a stream of events.
+    ``discard_timeout_s``: for the rest of a body whose request was answered before the body was read.
+    ``stall_timeout_s``: for a response of which the client reads nothing. The kernel reports progress only once it has
+    sent a third of its buffer of 4 MB, which takes a phone at 15 kB/s 90 s.
+    ``evict_after_s``: at ``max_connections`` a new connection replaces the one that has been idle longest, if it has
+    been idle for at least this time.
     """
 
     max_head_bytes: int = 64 * 1024
@@ -58,7 +59,7 @@ def raise_open_files(wanted: int) -> int:
 
 
 def connections_within(open_files: int, wanted: int) -> int:
-    """The bound on connections that ``open_files`` leaves room for, at most ``wanted``."""
+    """The bound on connections for which ``open_files`` suffices, at most ``wanted``."""
     return max(1, min(wanted, open_files - RESERVED_FILES - OVERFLOW_CONNECTIONS))
 
 
@@ -69,36 +70,36 @@ _LOG_INTERVAL_S: Final = 60.0
 
 class Evictable(Protocol):
     def evict(self) -> None:
-        """Close at once."""
+        """Close the connection at once."""
         ...
 
 
 class ConnectionSlot(Enum):
-    """What a new connection gets."""
+    """How a new connection is treated."""
 
-    SERVED = auto()
+    SERVED = auto()  # its requests reach the application
     REFUSED = auto()  # its first request is answered with 503
     NONE = auto()  # it is closed at once
 
 
 class Connections:
-    """Bounds their number. At the bound a new one replaces the one that has been idle longest, as nginx does it.
+    """Bounds the number of connections. At the bound a new one replaces the one idle longest, as in nginx.
 
-    Without that, a client could shut out all others with connections on which it sends nothing.
+    Otherwise a client could exclude all others with connections on which it sends nothing.
     """
 
     def __init__(self, limits: ConnectionLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        self._idle_since: dict[Evictable, float] = {}  # the longest idle first
+        self._idle_since: dict[Evictable, float] = {}  # the one that has been idle longest comes first
         self._logged_at = -_LOG_INTERVAL_S
 
     def enter(self, one: Evictable, open_now: int) -> ConnectionSlot:
-        """The place of a new connection; ``open_now`` counts it."""
-        place = self._place(open_now)
-        if place is ConnectionSlot.SERVED:
+        """Admit a new connection, or not. ``open_now`` includes it."""
+        slot = self._assign_slot(open_now)
+        if slot is ConnectionSlot.SERVED:
             self._idle_since[one] = self._clock()
-        return place
+        return slot
 
     def set_idle(self, one: Evictable) -> None:
         self._idle_since.pop(one, None)
@@ -107,7 +108,7 @@ class Connections:
     def set_busy(self, one: Evictable) -> None:
         self._idle_since.pop(one, None)
 
-    def _place(self, open_now: int) -> ConnectionSlot:
+    def _assign_slot(self, open_now: int) -> ConnectionSlot:
         if open_now <= self._limits.max_connections:
             return ConnectionSlot.SERVED
         now = self._clock()
@@ -129,14 +130,14 @@ class Connections:
 
 
 class Timer:
-    """At most one pending call."""
+    """Schedules at most one call at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._pending: asyncio.TimerHandle | None = None
 
     def start(self, seconds: float, call: Callable[[], Any]) -> None:
-        """Call ``call`` in ``seconds``, instead of what was pending."""
+        """Schedule ``call`` in ``seconds``, instead of the pending call."""
         self.cancel()
         self._pending = self._loop.call_later(seconds, call)
 

@@ -1,6 +1,6 @@
-"""The HTTP server's protocol: a bound on everything that a connection may hold, and on how long.
+"""The HTTP server's protocol: bounds everything that a connection may hold, and for how long.
 
-Uvicorn bounds no connections, and waits without end for a first request. docs/performance.md compares it with others.
+Uvicorn does not bound connections, and waits without limit for a first request. docs/performance.md compares servers.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from infrastructure.http_server.reader import StrictHttpReader
 from infrastructure.http_server.refusal import Refusal, head_too_slow, too_many_connections
 
 _REFUSED_HEAD_TIMEOUT_S: Final = 2.0
-"""For connections above the bound: they wait for a 503."""
+"""For connections above the bound, which get a 503."""
 
 _LINGER_S: Final = 2.0
-"""How long a refused client may go on sending. If the socket were closed at once, the client could lose the answer."""
+"""How long a refused client may go on sending. If the socket closed at once, the client could lose the answer."""
 
 
 class _Cycle(RequestResponseCycle):
@@ -27,13 +27,13 @@ class _Cycle(RequestResponseCycle):
 
     async def send(self, message: Any) -> None:
         if self.waiting_for_100_continue and not self.response_started:
-            # RFC 9110, 10.1.1: the client may now leave the body out. A next request could be taken for that body.
+            # RFC 9110, 10.1.1: the client may now omit the body. Its next request could be read as that body.
             self.keep_alive = False
         await super().send(message)
 
 
 class _LingeringTransport:
-    """What a cycle uses of its transport. ``close`` leaves the client time to read the response."""
+    """The part of a transport that a cycle uses. ``close`` leaves the client time to read the response."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.write = transport.write
@@ -47,10 +47,10 @@ class BoundedHttpProtocol(StrictHttpReader):
     def __init__(self, limits: ConnectionLimits, open_connections: Connections, **server: Any) -> None:
         super().__init__(limits, **server)
         self._open = open_connections
-        self._place = ConnectionSlot.NONE
+        self._slot = ConnectionSlot.NONE
         self._timer = Timer(self.loop)
         self._stall = Timer(self.loop)
-        self._discarding = False  # what still arrives is dropped
+        self._discarding = False  # data that still arrives is dropped
         self._ending = False  # the last response is written
 
     # The connection
@@ -58,8 +58,8 @@ class BoundedHttpProtocol(StrictHttpReader):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._lingering: Any = _LingeringTransport(transport, self._end)
-        self._place = self._open.enter(self, len(self.connections))
-        if self._place is ConnectionSlot.NONE:
+        self._slot = self._open.enter(self, len(self.connections))
+        if self._slot is ConnectionSlot.NONE:
             transport.abort()
         else:
             self._timer.start(self._head_timeout_s, self._close)
@@ -71,7 +71,7 @@ class BoundedHttpProtocol(StrictHttpReader):
         super().connection_lost(exc)
 
     def evict(self) -> None:
-        """Close at once; only while the connection is idle."""
+        """Close the connection at once. Call only while it is idle."""
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -101,7 +101,7 @@ class BoundedHttpProtocol(StrictHttpReader):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _begin_request(self, *, keep_alive: bool) -> None:
-        refused = self._place is ConnectionSlot.REFUSED
+        refused = self._slot is ConnectionSlot.REFUSED
         app = too_many_connections(self._limits.max_connections) if refused else self.app
         self._begin(app, keep_alive=keep_alive, waits=self._is_answering())
 
@@ -129,12 +129,12 @@ class BoundedHttpProtocol(StrictHttpReader):
             self._start_asgi_task(self.cycle, app)
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer ``refusal`` once all requests before it are answered; read nothing more."""
+        """Answer ``refusal`` after all earlier requests. Reads nothing more."""
         self._discarding = True
         self._timer.cancel()
         waits = self._is_answering()
         if waits and self.cycle.more_body:
-            # The error is in the body of this request, so the refusal is its answer.
+            # The error is in the body of this request, so the refusal answers this request.
             if self.pipeline and self.pipeline[0][0] is self.cycle:
                 self.pipeline.popleft()
             else:
@@ -163,10 +163,10 @@ class BoundedHttpProtocol(StrictHttpReader):
 
     @property
     def _head_timeout_s(self) -> float:
-        return _REFUSED_HEAD_TIMEOUT_S if self._place is ConnectionSlot.REFUSED else self._limits.head_timeout_s
+        return _REFUSED_HEAD_TIMEOUT_S if self._slot is ConnectionSlot.REFUSED else self._limits.head_timeout_s
 
     def _wait(self) -> None:
-        """Bound the time until the client's next step: no request is being answered."""
+        """Bound the time until the client's next step. Call when no request is being answered."""
         if self.cycle.more_body:
             self._timer.start(self._limits.discard_timeout_s, self._end)
         elif self._head_began:
@@ -180,7 +180,7 @@ class BoundedHttpProtocol(StrictHttpReader):
         self._timer.start(self._head_timeout_s, lambda: self._refuse(head_too_slow(self._head_timeout_s)))
 
     def _end(self) -> None:
-        """Close behind the last response."""
+        """Close after the last response."""
         self._ending = True
         if not (self._discarding or self.cycle.more_body):
             self._close()
@@ -196,7 +196,7 @@ class BoundedHttpProtocol(StrictHttpReader):
             self._abort_if_stalled()
 
     def _abort_if_stalled(self) -> None:
-        """Abort if the client takes nothing of what is written for ``stall_timeout_s``."""
+        """Abort if the client reads nothing of the response for ``stall_timeout_s``."""
         left = self.transport.get_write_buffer_size()
 
         def check() -> None:

@@ -1,4 +1,4 @@
-"""Answers of the HTTP server itself, to what does not reach the application."""
+"""The error responses of the HTTP server itself, for requests that do not reach the application."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CODES: Final = (
     "transfer_encoding_not_implemented",
     "too_many_connections",
 )
-"""Every ``code`` of a refusal. Their counters begin at 0: of one that begins at 1 Prometheus shows no increase."""
+"""Every ``code`` of a refusal. Their counters start at 0: Prometheus sees no increase in one that starts at 1."""
 
 
 class Refusal(NamedTuple):
-    """An error in the form of all others, ``{"code", "detail"}``. The connection ends with it."""
+    """An error response in the common form ``{"code", "detail"}``. It ends the connection."""
 
     status: int
     code: str
@@ -44,7 +44,7 @@ class Refusal(NamedTuple):
 
 
 class RequestRefused(Exception):
-    """Raised in a callback of the parser, which stops it there."""
+    """Raised in a callback of the parser to stop it."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.detail)

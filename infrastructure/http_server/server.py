@@ -1,4 +1,4 @@
-"""How the programs that speak HTTP serve it."""
+"""Runs the HTTP server of the programs that serve HTTP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger("ridelog.http")
 
 
 def serve_http(application: Litestar, settings: Settings) -> None:
-    """Serve until SIGTERM; requests that are under way are answered first. Raises SystemExit if it cannot start."""
+    """Serve until SIGTERM, then answer the requests in progress. Raises SystemExit if the server cannot start."""
     wanted = settings.max_connections
     open_files = raise_open_files(wanted + OVERFLOW_CONNECTIONS + RESERVED_FILES)
     limits = ConnectionLimits(max_connections=connections_within(open_files, wanted))
@@ -51,7 +51,7 @@ def serve_http(application: Litestar, settings: Settings) -> None:
 
 
 def server_config(application: Litestar, host: str, port: int, limits: ConnectionLimits) -> uvicorn.Config:
-    """The server of every program, and of the tests."""
+    """The configuration of the server, for every program and for the tests."""
     protocol = partial(BoundedHttpProtocol, limits, Connections(limits))
     return uvicorn.Config(
         application,
@@ -59,7 +59,7 @@ def server_config(application: Litestar, host: str, port: int, limits: Connectio
         port=port,
         loop="uvloop",
         http=cast("Any", protocol),
-        # An offer of WebSocket is ignored as any other: there is no route for it.
+        # An offer of WebSocket is ignored like any other: no route uses it.
         ws="none",
         log_config=None,
         access_log=False,

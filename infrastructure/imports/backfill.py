@@ -78,7 +78,7 @@ def open_history(settings: Settings) -> Iterator[BackfillHistory]:
     Raises UserError, also for an external database at another revision; PortUnavailable.
     """
     ours = settings.postgres_url is None and attach(settings) is None
-    with servers_for(settings, EVENT_STORE_SETTINGS, make=True) as served:
+    with servers_for(settings, EVENT_STORE_SETTINGS, create=True) as served:
         assert served.postgres_url is not None
         if ours:
             migrations.upgrade(served.postgres_url)

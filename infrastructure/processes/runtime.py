@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infrastructure.observability import metrics
+from projections.core.retry import RetryDelays
 
 log = logging.getLogger("ridelog.process")
 
@@ -52,19 +53,18 @@ def run_until_stopped(
     """
     # All of them at once: of a counter that begins at 1 Prometheus shows no increase.
     failed = {kind: metrics.STAGE_FAILURES.labels(stage, kind.__name__) for kind in passing}
-    failures = 0
+    delays = RetryDelays(RESTART_DELAYS_S)
     while not stop.is_set():
         began = clock()
         try:
             attempt()
         except passing as error:
-            # Trouble that is long past must not make this one slow.
-            failures = failures if clock() - began < HEALTHY_AFTER_S else 0
-            wait_s = RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S) - 1)]
+            if clock() - began >= HEALTHY_AFTER_S:
+                delays.reset()
+            wait_s = delays.next_s()
             log.warning("%s: trying again in %.1f s", error, wait_s)
             failed[next(kind for kind in passing if isinstance(error, kind))].inc()
             told(f"{type(error).__name__}: {error}")
             stop.wait(wait_s)
-            failures += 1
         else:
-            failures = 0
+            delays.reset()

@@ -1,7 +1,8 @@
-"""What may be shown of the settings that are addresses: host and database, as the library that connects reads them.
+"""Checks the settings that are addresses, and extracts the part that messages may show: host and database.
 
-An address that its own library misreads is refused without a word of it. The host of ``postgresql://u:pa@ss@h/db``
-would be ``ss@h``, which the error of the resolver shows.
+Each address is parsed as the library that connects parses it. An address that the library would misread is rejected by
+a message that quotes nothing of it: the host of ``postgresql://u:pa@ss@h/db`` would be ``ss@h``, and the error of the
+resolver would show that.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ _HARMLESS = {
     "db",
     "protocol",
 }
-"""Parameters of a URL whose values are no secrets."""
+"""Parameters of a URL whose values are not secret."""
 
 
 class Address(NamedTuple):
-    """``shown``: fit for every message. ``secrets``: what no message may hold."""
+    """``shown``: may appear in every message. ``secrets``: may appear in no message."""
 
     shown: str
     secrets: frozenset[str] = frozenset()
 
 
 def postgres_address(url: str) -> Address:
-    """Raises ValueError, in words that repeat nothing of ``url``."""
+    """The address of PostgreSQL. Raises ValueError, with a message that quotes nothing of ``url``."""
     import psycopg2
 
     from infrastructure.errors import UserError
@@ -50,7 +51,7 @@ def postgres_address(url: str) -> Address:
         raise ValueError(f"it is no URL of PostgreSQL; {wanted}")
     try:
         address = sqlalchemy_url(url)
-        # The names that SQLAlchemy passes on; libpq checks them.
+        # SQLAlchemy passes these names on; libpq checks them.
         psycopg2.extensions.make_dsn(**dict.fromkeys(address.query, ""))
     except (UserError, ValueError, TypeError, psycopg2.Error):
         raise ValueError(f"it cannot be read, or has a parameter that libpq does not know; {wanted}") from None
@@ -68,12 +69,12 @@ def postgres_address(url: str) -> Address:
 
 
 def redis_address(url: str) -> Address:
-    """Raises ValueError, in words that repeat nothing of ``url``."""
+    """The address of Redis. Raises ValueError, with a message that quotes nothing of ``url``."""
     import redis
 
     try:
         found = dict(redis.connection.parse_url(url))  # type: ignore[no-untyped-call]
-        # Parameters that no connection has would fail at the first use, by a TypeError.
+        # An unknown parameter would otherwise fail at the first use, with a TypeError.
         redis.ConnectionPool.from_url(url).make_connection()
     except (ValueError, TypeError, redis.RedisError):
         raise ValueError(f"it is no URL of Redis; write redis://user:password@host:6379/0; {ESCAPES}") from None
@@ -88,7 +89,7 @@ def redis_address(url: str) -> Address:
 
 
 def kafka_shown(bootstrap: str) -> Address:
-    """Raises ValueError, in words that repeat nothing secret."""
+    """The address of Kafka. Raises ValueError, with a message that quotes no secret."""
     from infrastructure.settings.kafka_address import kafka_address
 
     found = kafka_address(bootstrap)
@@ -97,7 +98,7 @@ def kafka_shown(bootstrap: str) -> Address:
 
 
 def http_address(url: str) -> Address:
-    """Of a server that speaks HTTP. Raises ValueError, in words that repeat nothing of ``url``."""
+    """The address of an HTTP server. Raises ValueError, with a message that quotes nothing of ``url``."""
     import httpx
 
     wanted = f"write http://host:port; {ESCAPES}"
@@ -120,14 +121,14 @@ ADDRESSES: dict[str, Callable[[str], Address]] = {
     "kafka_bootstrap": kafka_shown,
     "schema_registry_url": http_address,
 }
-"""The settings that are addresses, and how each is read."""
+"""The settings that are addresses -> how each is parsed."""
 
 
 def shown(setting: str, value: str) -> str:
-    """What a message may say of the ``value`` of an address. Raises ValueError if it is none."""
+    """What a message may show of the ``value`` of an address. Raises ValueError if it is not an address."""
     return ADDRESSES[setting](value).shown
 
 
 def _secrets(values: set[str]) -> frozenset[str]:
-    """As they are, and as a URL writes them."""
+    """The values as they are, and percent-encoded as in a URL."""
     return frozenset(form for value in values if value for form in (value, quote(value, safe="")))

@@ -1,4 +1,4 @@
-"""Where Kafka is and how one gets in: what ``RIDELOG_KAFKA_BOOTSTRAP`` says, in the words of both client libraries."""
+"""Parses ``RIDELOG_KAFKA_BOOTSTRAP`` into brokers and credentials, as settings of both Kafka client libraries."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 FILES = ("cafile", "certfile", "keyfile")
 FORMS = "host:port,… or [sasl_]ssl://[user:password@]host:port,…[?mechanism=…&cafile=…&certfile=…&keyfile=…]"
 
-# The whole authority is matched before anything is taken from it: what hides passwords ends it at the same characters.
+# Match the whole authority before its parts: the code that hides passwords ends it at the same characters.
 _AUTHORITY = re.compile(r"(?:(?P<user>[^/?#]*)@)?(?P<servers>[^/?#@]*)")
 _SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):(?P<port>[0-9]{1,5})")
 
 
 class KafkaAddress(NamedTuple):
-    """``servers``: host:port,…; as a string it is them alone, so that no message shows a password.
+    """``servers``: host:port,…. ``str()`` and ``repr()`` show only the servers, so that no message shows a password.
 
-    ``cafile``: PEM of who signed the brokers' certificates, the system's if empty; ``certfile`` and ``keyfile``: PEM
-    of our own, for brokers that ask for one.
+    ``cafile``: PEM of the authority that signed the brokers' certificates; if empty, the system's authorities.
+    ``certfile`` and ``keyfile``: PEM of the client's certificate and key, for brokers that require one.
     """
 
     servers: str
@@ -42,13 +42,13 @@ class KafkaAddress(NamedTuple):
 
     @property
     def hint(self) -> str:
-        """What else may be wrong than the network; brokers and libraries do not tell it from a broker that is away."""
+        """A further cause to name when a broker does not answer: libraries report wrong credentials in the same way."""
         if self.protocol == "plaintext":
             return ""
-        return " (or does not let us in: see protocol, user, password and files of RIDELOG_KAFKA_BOOTSTRAP)"
+        return " (or rejects the login: see protocol, user, password and files of RIDELOG_KAFKA_BOOTSTRAP)"
 
     def librdkafka(self) -> dict[str, Any]:
-        """Settings of confluent-kafka."""
+        """The settings of confluent-kafka."""
         return _given(
             {
                 "bootstrap.servers": self.servers,
@@ -63,7 +63,7 @@ class KafkaAddress(NamedTuple):
         )
 
     def kafka_python(self) -> dict[str, Any]:
-        """Settings of kafka-python."""
+        """The settings of kafka-python."""
         return _given(
             {
                 "bootstrap_servers": self.servers.split(","),
@@ -79,7 +79,7 @@ class KafkaAddress(NamedTuple):
 
 
 def kafka_address(bootstrap: str) -> KafkaAddress:
-    """Raises ValueError for what is none of ``FORMS``, in words that repeat nothing secret."""
+    """Parse one of ``FORMS``. Raises ValueError for anything else, with a message that quotes no secret."""
     protocol, rest = _protocol(bootstrap)
     rest, marked, query = rest.partition("?")
     authority = _AUTHORITY.fullmatch(rest)
@@ -121,7 +121,7 @@ def _options(query: str | None) -> dict[str, str]:
         name, _, value = option.partition("=")
         if name not in {"mechanism", *FILES}:
             raise ValueError(f"what follows the question mark is mechanism, cafile, certfile or keyfile; write {FORMS}")
-        # An empty one, of a variable that was not set, must not stand for the weaker default.
+        # An empty value, from a variable that is not set, must not mean the weaker default.
         if not value or name in options:
             raise ValueError(f"{name} is empty, or given twice")
         options[name] = unquote(value)
@@ -129,7 +129,7 @@ def _options(query: str | None) -> dict[str, str]:
 
 
 def check_files(address: KafkaAddress) -> None:
-    """Once, at the start: a client library would say that the broker does not answer. Raises ValueError."""
+    """Check the PEM files. Raises ValueError. A client library would only report that the broker does not answer."""
     given = {name: path for name in FILES if (path := getattr(address, name))}
     for name, path in given.items():
         if not os.path.isfile(path):
@@ -139,7 +139,7 @@ def check_files(address: KafkaAddress) -> None:
         if address.cafile:
             context.load_verify_locations(address.cafile)
         if address.certfile:
-            # A key under a password is refused: we would have to be told that too.
+            # A key that needs a password is rejected: no setting has that password.
             context.load_cert_chain(address.certfile, address.keyfile, password="")
     except (OSError, ValueError) as error:
         raise ValueError(f"{', '.join(given)}: no certificates and keys in PEM: {error}") from error

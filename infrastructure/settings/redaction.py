@@ -1,6 +1,6 @@
-"""The last guard of secrets: what a server or a library quotes of them is taken out of every message and log line.
+"""Removes known secrets from every message and log line, for servers and libraries that quote them.
 
-The first guard is that no message is made of a secret at all: see ``settings_urls``.
+This is the second guard. The first is that no message is built from a secret: see ``settings/addresses.py``.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _pattern: re.Pattern[str] | None = None
 
 
 def remember(secrets: Iterable[str]) -> None:
-    """From now on ``redact`` takes these out of any text of this process.
+    """From now on ``redact`` removes these secrets from every text of this process.
 
-    Not words and not short ones: with the password ``ridelog`` each line that names the program would be garbled.
+    Words and short secrets are exempt: with the password ``ridelog`` each line that names the program would be garbled.
     """
     global _pattern
     found = {one for one in secrets if len(one) >= MIN_SECRET_CHARS and not one.isalpha()}
     if found <= _known:
         return
     _known.update(found)
-    # The longest first: one secret can be a part of another.
+    # The longest first: one secret can be part of another.
     _pattern = re.compile("|".join(map(re.escape, sorted(_known, key=len, reverse=True))))
 
 

@@ -26,7 +26,7 @@ Positive = Annotated[int, Meta(ge=1)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """One immutable set of settings. A ``*_url`` of None means: start the embedded server."""
+    """One immutable set of settings. A ``*_url`` of None starts the embedded server."""
 
     data_dir: Annotated[Path, Meta(description="where the embedded servers keep data and logs")] = DEFAULT_DATA_DIR
     host: Annotated[str, Meta(min_length=1, description="address that HTTP binds; off loopback needs tokens")] = (
@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     postgres_url: Annotated[str | None, Meta(description="external PostgreSQL, else the embedded one")] = None
     postgres_replication_url: Annotated[
         str | None,
-        Meta(description="the same database for the tailer's replication connection, where a pooler takes none"),
+        Meta(description="the same database for the tailer's replication connection, if a pooler rejects replication"),
     ] = None
     redis_url: Annotated[str | None, Meta(description="external Redis or Valkey, else the embedded one")] = None
     kafka_bootstrap: Annotated[
@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     schema_registry_url: Annotated[str | None, Meta(description="external schema registry, else our own")] = None
     tokens: Annotated[
-        str | None, Meta(description="ingest=…,read+dispatch=…,metrics=…,admin=…; several of a role allowed")
+        str | None, Meta(description="ingest=…,read+dispatch=…,metrics=…,admin=…; a role may have several tokens")
     ] = None
     target_freshness_ms: Annotated[Positive, Meta(description="a speed older than twice this is stale")] = 15_000
     feature_ttl_ms: Annotated[Positive, Meta(description="a speed older than this is expired")] = 7_200_000
@@ -54,11 +54,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=1,
-            description="share of the served speeds that is kept, to be computed again from the events",
+            description="share of the served speeds that is recorded, to be recomputed from the events",
             extra={"expected": "a number from 0 to 1"},
         ),
     ] = 0.01
-    served_reads_keep: Annotated[Positive, Meta(description="served speeds that are kept, the newest")] = 1_000_000
+    served_reads_keep: Annotated[Positive, Meta(description="recorded speeds that are kept, the newest")] = (
+        1_000_000
+    )
     partition_rows: Annotated[Positive, Meta(description="positions in one partition of the events table")] = 10_000_000
     topic_partitions: Annotated[
         Literal[1, 2, 4, 8, 16, 32, 64], Meta(description="partitions of a topic, fixed for its life")
@@ -66,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     topic_prefix: Annotated[
         str,
         Meta(
-            description="put before every topic's name",
+            description="prefix of each topic's name",
             pattern=r"^[A-Za-z0-9._-]*$",
             extra={"expected": "letters, digits, '.', '_' and '-'"},
         ),
@@ -77,14 +79,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     relay: Annotated[
         Literal["wal", "polling", "external"],
         Meta(
-            description="how events get to Kafka: wal needs wal_level=logical, polling reads the table; "
-            "external: by another program, such as Debezium"
+            description="how events get to Kafka: wal needs wal_level=logical; polling reads the table; "
+            "external means another program, such as Debezium"
         ),
     ] = "wal"
     slot_name: Annotated[
         str,
         Meta(
-            description="replication slot of the tailer, and the name of its mark",
+            description="replication slot of the tailer, and the name of its checkpoint",
             pattern=r"^[a-z0-9_]{1,63}$",
             extra={"expected": "1 to 63 small letters, digits and '_'"},
         ),
@@ -94,16 +96,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="publication that the tailer reads",
             pattern=r"^[a-z_][a-z0-9_]{0,62}$",
-            extra={"expected": "1 to 63 small letters, digits and '_', the first no digit"},
+            extra={"expected": "1 to 63 small letters, digits and '_', the first not a digit"},
         ),
     ] = "ridelog"
-    consumer_group_prefix: Annotated[str, Meta(min_length=1, description="put before each consumer group")] = "ridelog"
+    consumer_group_prefix: Annotated[str, Meta(min_length=1, description="prefix of each consumer group")] = "ridelog"
     max_batch_items: Annotated[Positive, Meta(description="pings in one request")] = 10_000
     max_body_bytes: Annotated[Positive, Meta(description="bytes of one request's body")] = 8 * 1024 * 1024
     max_connections: Annotated[Positive, Meta(description="open HTTP connections, above which new ones get 503")] = (
         4_096
     )
-    ingest_queue_pings: Annotated[Positive, Meta(description="pings waiting for a commit before 503")] = 100_000
+    ingest_queue_pings: Annotated[
+        Positive, Meta(description="pings that may wait for a commit, above which requests get 503")
+    ] = 100_000
     commit_batch_pings: Annotated[Positive, Meta(description="pings in one transaction of the group commit")] = 5_000
     replay_http_events: Annotated[
         Positive, Meta(description="events that one HTTP request may fold to answer as of a past instant")
@@ -115,15 +119,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="records after which the in-memory embedded broker is drained and restarted"),
     ] = 5_000_000
     log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="least severe log line written")
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="least severe log line that is written")
     ] = "INFO"
     log_format: Annotated[Literal["text", "json"], Meta(description="form of a log line")] = "text"
     metrics_dir: Annotated[Path | None, Meta(description="where processes share their metrics")] = None
 
     def __post_init__(self) -> None:
-        """Reject malformed tokens at once: at the first request they would look like wrong passwords.
+        """Reject malformed tokens and addresses at the start.
 
-        And addresses that are none: a client would look for one for ever, and its errors would quote the password.
+        At the first request, malformed tokens would look like wrong passwords. With a malformed address a client would
+        retry for ever, and its errors would quote the password.
         """
         remember(self.parsed_tokens())
         for name, read in ADDRESSES.items():
@@ -144,9 +149,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         env: Mapping[str, str] | None = None,
         toml: Path | None = DEFAULT_TOML,
     ) -> Settings:
-        """The settings in force. A flag whose value is None was not given; a missing toml file is no error.
+        """The settings in force. A flag whose value is None was not given. A missing toml file is no error.
 
-        Raises SettingsError on an unknown name or a value that does not fit, naming where it came from.
+        Raises SettingsError, with the origin, for an unknown name or a value that does not fit.
         """
         kinds = {field.name: field.type for field in msgspec.structs.fields(cls)}
         values: dict[str, Any] = {"data_dir": DEFAULT_DATA_DIR.absolute()}
@@ -165,7 +170,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def on_loopback(self) -> bool:
-        """Whether HTTP is reachable from this machine alone."""
+        """Whether HTTP is reachable only from this machine."""
         return is_loopback(self.host)
 
     def environment(self) -> dict[str, str]:
@@ -177,7 +182,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def public(self) -> dict[str, object]:
-        """Name -> value, fit to be pasted into a report: no token, and of an address only host and database."""
+        """Name -> value, safe to paste into a report: no token, and only host and database of an address."""
         shown: dict[str, object] = {}
         for name, value in msgspec.structs.asdict(self).items():
             if name == "tokens" and value:

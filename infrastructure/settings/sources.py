@@ -1,4 +1,7 @@
-"""Where settings come from: flags, environment, ``ridelog.toml``; each value is checked with its origin."""
+"""Reads settings from flags, the environment and ``ridelog.toml``, and checks each value.
+
+Each error message names the origin of the value and describes what is expected instead.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,20 @@ from msgspec import inspect
 from infrastructure.errors import UserError
 
 HIDDEN = ("tokens", "_url", "_bootstrap")
-"""Settings, by the end of their names, whose values no message may show: they may carry a password."""
+"""Endings of the names of settings whose values no message may show, because they may contain a password."""
 
 
 def expected(kind: Any) -> str:
     """What a value of this annotated type must be: "a whole number from 0 to 65,535"."""
     info = inspect.type_info(kind)
-    words = None
+    given = None
     if isinstance(info, inspect.Metadata):
-        words = (info.extra or {}).get("expected")
+        given = (info.extra or {}).get("expected")
         info = info.type
     if isinstance(info, inspect.UnionType):
         info = next(one for one in info.types if not isinstance(one, inspect.NoneType))
-    if words is not None:
-        return str(words)
+    if given is not None:
+        return str(given)
     if isinstance(info, inspect.LiteralType):
         return f"one of {', '.join(map(str, info.values))}"
     if isinstance(info, inspect.IntType):
@@ -38,14 +41,14 @@ def expected(kind: Any) -> str:
 
 
 def description(kind: Any) -> str:
-    """What the setting of this annotated type is for."""
+    """The description of the setting that has this annotated type."""
     info = inspect.type_info(kind)
     schema = (info.extra_json_schema or {}) if isinstance(info, inspect.Metadata) else {}
     return str(schema.get("description", ""))
 
 
 def misfit(origin: str, name: str, value: object, kind: Any) -> str:
-    """Why a value from ``origin`` cannot be that of the setting ``name``."""
+    """The message for a ``value`` from ``origin`` that the setting ``name`` cannot have."""
     given = f'"{value}"' if isinstance(value, str) else str(value)
     fault = "does not fit" if name.endswith(HIDDEN) else f"is {given}"
     return f"{origin} {fault}: {expected(kind)} is expected"
@@ -58,18 +61,18 @@ def _bounds(least: int | None, most: int | None) -> str:
 
 
 PREFIX = "RIDELOG_"
-# Read by the tests and the benchmarks alone, never by ridelog itself.
 FOREIGN = (f"{PREFIX}GPS_DATA", f"{PREFIX}TEST_")
-# What a client shows to a server: an option of some commands and no setting of the server beside it.
+"""Variables that only the tests and benchmarks read."""
 CLIENT_TOKEN = f"{PREFIX}TOKEN"
+"""The token that a client sends: an option of some commands, and not a setting of the server."""
 
 
 class SettingsError(UserError, ValueError):
-    """A setting is unknown or does not fit; the message names it, its origin and what would be accepted."""
+    """A setting is unknown or does not fit. The message names the setting, its origin and what is accepted."""
 
 
 def read_environment(env: Mapping[str, str], kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings among the variables; an empty variable counts as not set."""
+    """The settings among the variables. An empty variable counts as not set."""
     found = {
         name: value
         for name, value in env.items()
@@ -79,7 +82,7 @@ def read_environment(env: Mapping[str, str], kinds: Mapping[str, Any]) -> dict[s
 
 
 def read_toml(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in the file, nothing if it does not exist; raises SettingsError if it cannot be read."""
+    """The settings in the file, none if it does not exist. Raises SettingsError if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -94,7 +97,7 @@ def read_toml(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_flags(flags: Mapping[str, object], kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that were given; None means that one was not."""
+    """The flags that were given. None means that a flag was not given."""
     given = {name: value for name, value in flags.items() if value is not None}
     return _checked({name: (f"--{name.replace('_', '-')}", value) for name, value in given.items()}, kinds)
 
@@ -108,7 +111,7 @@ def _convert(name: str, origin: str, value: object, kinds: Mapping[str, Any]) ->
         close = difflib.get_close_matches(name, kinds, n=1)
         hint = f"the closest known one is {_like(origin, close[0])}" if close else "no known one is like it"
         raise SettingsError(f"unknown setting {origin}; {hint}; `python app.py config show` shows them all")
-    # A literal of integers does not accept text even in lax mode, and text is all that an environment has.
+    # A literal of integers rejects text even in lax mode, and an environment has only text.
     matching = [choice for choice in _choices(kinds[name]) if str(choice) == str(value)]
     try:
         return msgspec.convert(matching[0] if matching else value, kinds[name], strict=False, dec_hook=_path)

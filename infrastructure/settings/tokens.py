@@ -1,4 +1,4 @@
-"""The list of tokens in the setting ``tokens``: its grammar, and what each token may do."""
+"""Parses the setting ``tokens``: the tokens of clients and their roles."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ Role = Literal["ingest", "dispatch", "read", "review", "metrics", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 MIN_TOKEN_CHARS: Final = 16
-"""Of a token that is not guessed. Shorter ones are warned of in this version."""
+"""A shorter token can be guessed. This version warns of it."""
 
 SHORT_TOKENS_REFUSED_FROM: Final = "0.2.0"
 
 MAX_TOKEN_CHARS: Final = 4_096
-"""A token comes in one header."""
+"""A token is sent in one header, whose size is limited."""
 
 _EXAMPLE: Final = "ingest=…,read+dispatch=…,metrics=…,admin=…"
-_SWALLOWED: Final = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(ROLES)})(?:\+[a-z]+)*=")
-"""Inside a token: the rest of a list whose separator is not a comma."""
+_NESTED_ITEM: Final = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(ROLES)})(?:\+[a-z]+)*=")
+"""Found inside a token if a list is separated by something else than a comma."""
 
 
 def parse_tokens(text: str) -> dict[str, frozenset[Role]]:
     """``ingest=a,read+dispatch=b`` -> {"a": {"ingest"}, "b": {"read", "dispatch"}}.
 
-    Raises SettingsError on everything else, also on blanks and empty items: a list that is read in another way than it
-    was meant opens a door or closes one. The message never shows a token.
+    Raises SettingsError for everything else, also for blanks and empty items: a list that is parsed differently from
+    what its author meant grants or denies access wrongly. The message never shows a token.
     """
     tokens: dict[str, frozenset[Role]] = {}
     for index, item in enumerate(text.split(","), start=1):
@@ -72,6 +72,6 @@ def _fault(item: str) -> str | None:
         return "names a role twice"
     if len(token) > MAX_TOKEN_CHARS:
         return f"has a token of more than {MAX_TOKEN_CHARS:,} characters"
-    if _SWALLOWED.search(token):
+    if _NESTED_ITEM.search(token):
         return "has another item in its token: items are separated by commas"
     return None

@@ -1,4 +1,4 @@
-"""Pure rules about the values of settings: which hosts are this machine."""
+"""Pure rules about the values of settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a host's name or address means this machine to everybody: no resolver is asked."""
+    """Whether a host name or address always means this machine. Does not ask a resolver."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""The embedded broker keeps its log in memory: past a limit it is drained and started again, empty."""
+"""Drains and restarts the embedded broker, which keeps its log in memory, once it holds too many records."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from infrastructure.kafka.throttled_log import silent_kafka_python
 log = logging.getLogger(__name__)
 
 COUNT_INTERVAL_S = 15.0
-# Time for the consumers to read what is there. What they do not read in it is lost in the broker and filled
-# from the event store (invariant 4), so this saves them work and nothing depends on it.
 DRAIN_S = 5.0
+"""Time for the consumers to read what the broker holds. The restart loses the records that they did not read, and they
+read those from the event store instead (invariant 4): this saves work, and correctness does not depend on it."""
 
 
 class Restarter(Protocol):
@@ -27,7 +27,7 @@ class Restarter(Protocol):
     def hold(self, name: str) -> None: ...
     def release(self, name: str) -> None: ...
     def restart(self, name: str) -> None: ...
-    def is_in_order(self, name: str) -> bool: ...
+    def is_repaired(self, name: str) -> bool: ...
 
 
 class BrokerMemoryLimit:
@@ -48,11 +48,11 @@ class BrokerMemoryLimit:
         self._drained_at: float | None = None
         self._restarting = False
 
-    def look(self) -> None:
-        """Take the next step if it is due; never waits."""
+    def check(self) -> None:
+        """Take the next step if it is due. Never waits."""
         now = self._clock()
         if self._restarting:
-            if self._supervisor.is_in_order("kafka"):
+            if self._supervisor.is_repaired("kafka"):
                 self._restarting = False
                 self._supervisor.release("tailer")
         elif self._drained_at is not None:
@@ -67,12 +67,12 @@ class BrokerMemoryLimit:
         try:
             records = self._count()
         except KafkaError as error:
-            log.warning("the embedded broker's records cannot be counted now (%s); trying again", error)
+            log.warning("the records of the embedded broker cannot be counted now (%s); retrying", error)
             return
         if records > self._max_records:
             log.warning(
-                "the embedded broker holds %d records in memory, more than %d: it is drained and restarted; "
-                "nothing is lost; to avoid the pause set RIDELOG_KAFKA_BOOTSTRAP to a Kafka of your own",
+                "the embedded broker holds %d records in memory, more than %d: it is drained and restarted. Nothing is "
+                "lost. To avoid the pause, set RIDELOG_KAFKA_BOOTSTRAP to a Kafka of your own",
                 records,
                 self._max_records,
             )
@@ -81,8 +81,10 @@ class BrokerMemoryLimit:
 
 
 def count_records(bootstrap: str, topic_prefix: str) -> int:
-    """Records that the broker holds in topics with the prefix, less those of the last batch of each partition
-    but one, which the embedded broker does not count. Raises KafkaError if it does not answer.
+    """The number of records that the broker holds in topics with the prefix.
+
+    Of the last batch of each partition only one record is counted: the embedded broker reports no more. Raises
+    KafkaError if the broker does not answer.
     """
     with (
         silent_kafka_python(),

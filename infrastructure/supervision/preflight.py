@@ -1,4 +1,4 @@
-"""What must hold before anything is started: no open door, a free port, a database this code understands."""
+"""Checks before anything starts: HTTP is not open to others, the port is free, the database fits this code."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from infrastructure.settings.tokens import short_tokens_warning
 log = logging.getLogger("ridelog.serve")
 
 
-def refuse_open_door(settings: Settings) -> None:
-    """Raises UserError if others could reach HTTP without a token."""
+def refuse_open_http(settings: Settings) -> None:
+    """Raises UserError if other machines could reach HTTP without a token."""
     if not settings.on_loopback and not settings.parsed_tokens():
         raise UserError(
             f"--host {settings.host} is reachable from other machines: set "
@@ -31,7 +31,7 @@ def refuse_open_door(settings: Settings) -> None:
 
 
 def warn_of_short_tokens(settings: Settings) -> None:
-    """Log one line if a token can be guessed."""
+    """Log one line if a token is short enough to be guessed."""
     if (warning := short_tokens_warning(settings.parsed_tokens())) is not None:
         log.warning(warning)
 
@@ -43,7 +43,7 @@ OPEN_BROKER = (
 
 
 def has_open_broker(settings: Settings) -> bool:
-    """Whether tokens guard HTTP while the embedded broker admits each local user."""
+    """Whether HTTP needs tokens while the embedded broker admits each local user."""
     return settings.kafka_bootstrap is None and bool(settings.parsed_tokens())
 
 
@@ -82,7 +82,7 @@ def refuse_lone_replication_url(settings: Settings) -> None:
 
 
 def refuse_taken_port(host: str, port: int) -> None:
-    """Raises UserError if HTTP could not be bound: before servers are started, not after."""
+    """Raises UserError if HTTP could not be bound. Checked before servers are started, not after."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -96,7 +96,7 @@ def refuse_taken_port(host: str, port: int) -> None:
         raise UserError(f"cannot listen on {host}:{port}: {error}; see --host and --port") from error
 
 
-def refuse_silent_redis(url: str) -> None:
+def refuse_unreachable_redis(url: str) -> None:
     """Raises UserError if the external Redis does not answer."""
     try:
         with redis.Redis.from_url(url, socket_timeout=5.0, socket_connect_timeout=5.0) as client:
@@ -109,13 +109,13 @@ def refuse_silent_redis(url: str) -> None:
 
 
 def prepare_database(url: str, *, embedded: bool) -> None:
-    """Migrate our own database, and forget what a `serve` before us said of its stages.
+    """Migrate the embedded database, and delete the stage reports that an earlier ``serve`` left.
 
     Raises UserError if an external one is unavailable, not at this code's revision, not UTF-8 or behind a pooler.
     """
     if embedded:
         migrations.upgrade(url)
-        _forget_reports(url)
+        _delete_old_reports(url)
         return
     try:
         refuse_unsuitable(url)
@@ -131,7 +131,7 @@ def prepare_database(url: str, *, embedded: bool) -> None:
             f"this version needs {found.needed}: run python app.py migrate"
         )
     try:
-        _forget_reports(url)
+        _delete_old_reports(url)
     except DBAPIError as error:
         raise UserError(
             f"the database {shown('postgres_url', url)} takes no writes: {error.orig}; if it is read-only or a standby "
@@ -139,7 +139,7 @@ def prepare_database(url: str, *, embedded: bool) -> None:
         ) from error
 
 
-def _forget_reports(url: str) -> None:
+def _delete_old_reports(url: str) -> None:
     engine = reader_engine(url)
     forget_host(engine)
     engine.dispose()

@@ -1,4 +1,4 @@
-"""When ``serve`` may say that it runs, and that it is ready."""
+"""Decides when ``serve`` may report that it runs, and that it is ready."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import httpx
 import msgspec
 
 from infrastructure.embedded.child_process import until
-from infrastructure.embedded.service import Program, last_words
+from infrastructure.embedded.service import Program, last_errors
 from infrastructure.errors import UserError
 from infrastructure.settings.settings import Settings
 
 API = "api"
 MONITOR = "monitor"
+PROJECTIONS = "projections"
 READINESS_POLL_INTERVAL_S = 0.5
 READY_WITHIN_S = 60.0
-PROJECTIONS = "projections"
-# Of the stages that /health/ready names, those that are no projection and the program that brings them in order;
-# the servers are everybody's.
+"""After so long ``serve`` reports once what is still missing, and goes on waiting."""
 STAGES = {"tailer": "tailer"}
+"""Stage of ``/health/ready`` -> the program that runs it. Every other stage is a server or a projection."""
 SERVERS = {"postgres", "redis"}
+"""Stages of ``/health/ready`` that every program needs."""
 
 
 def program_of(name: str) -> str:
@@ -34,32 +35,35 @@ class _NotReady(msgspec.Struct):
 
 
 class Readiness:
-    """Asks now and then whether everything is ready, and tells when it is; also, once, when it is not in time."""
+    """Polls whether everything is ready. Reports once when it is, and once when it is not ready in time."""
 
     def __init__(
-        self, ask: Callable[[], str], tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self,
+        find_missing: Callable[[], str],
+        on_report: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``ask`` says what is missing, "" if nothing is; ``tell`` is given the same."""
-        self._ask = ask
-        self._tell = tell
+        """``find_missing`` returns what is missing, "" if nothing is; ``on_report`` receives that text."""
+        self._find_missing = find_missing
+        self._on_report = on_report
         self._clock = clock
         self._next = clock()
         self._deadline = clock() + READY_WITHIN_S
 
-    def look(self) -> None:
-        """Ask if it is time; never waits for longer than one answer."""
+    def check(self) -> None:
+        """Poll if it is due. Never waits for longer than one answer."""
         now = self._clock()
         if now < self._next:
             return
-        missing = self._ask()
+        missing = self._find_missing()
         self._next = now + READINESS_POLL_INTERVAL_S if missing else float("inf")
         if not missing or now >= self._deadline:
             self._deadline = float("inf")
-            self._tell(missing)
+            self._on_report(missing)
 
 
 def http_url(settings: Settings) -> str:
-    """Where this machine reaches HTTP, also if it is bound to every address."""
+    """The URL at which this machine reaches HTTP, also if HTTP is bound to every address."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
@@ -67,13 +71,13 @@ def http_url(settings: Settings) -> str:
 def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float = 60.0) -> None:
     """Wait until HTTP answers ``/health/live``. Raises UserError if a program ends first or time is up.
 
-    A program that ends while everything starts is a fault of its set-up, which starting it again cannot cure.
+    A program that ends during the start has a faulty set-up, which a restart cannot cure.
     """
     deadline = time.monotonic() + timeout_s
     while True:
         for program in programs:
             if not program.is_alive():
-                said = last_words(program)
+                said = last_errors(program)
                 raise UserError(
                     f"{program.name} ended while it started: {said or 'it gave no reason'}; see {program.log_path}"
                 )
@@ -86,9 +90,9 @@ def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float 
 
 
 def missing_stages(url: str, running: Collection[str]) -> str:
-    """What ``/health/ready`` finds wrong with stages of the ``running`` programs, in words; "" if nothing.
+    """What ``/health/ready`` reports as wrong with the stages of the ``running`` programs; "" if nothing.
 
-    The stages of others (--only) are not waited for: nobody may have started them yet.
+    Stages of programs that run elsewhere (--only) are not waited for: they may not have been started yet.
     """
     try:
         answer = httpx.get(f"{url}/health/ready", timeout=1.0, trust_env=False)
@@ -97,8 +101,8 @@ def missing_stages(url: str, running: Collection[str]) -> str:
         stages = msgspec.json.decode(answer.content, type=_NotReady).stages
     except (httpx.TransportError, msgspec.DecodeError) as error:
         return f"{url}: {error}"
-    bad = {name: words for name, words in stages.items() if words != "ok" and _belongs(name, running)}
-    return "; ".join(f"{name}: {words}" for name, words in bad.items())
+    bad = {name: fault for name, fault in stages.items() if fault != "ok" and _belongs(name, running)}
+    return "; ".join(f"{name}: {fault}" for name, fault in bad.items())
 
 
 def _belongs(stage: str, running: Collection[str]) -> bool:

@@ -1,4 +1,4 @@
-"""``serve`` from beginning to end: servers, database, topics, programs, watching, stopping."""
+"""Runs ``serve``: starts servers, database, topics and programs, watches them, and stops them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from infrastructure.supervision.preflight import (
     log_external_servers,
     prepare_database,
     refuse_lone_replication_url,
-    refuse_open_door,
-    refuse_silent_redis,
+    refuse_open_http,
     refuse_taken_port,
+    refuse_unreachable_redis,
     warn_of_short_tokens,
 )
 from infrastructure.supervision.readiness import Readiness, http_url, missing_stages, program_of, wait_live
@@ -37,9 +37,9 @@ from infrastructure.supervision.supervisor import Supervisor
 
 
 class ServeParts(NamedTuple):
-    """What ``serve`` is given: the programs to run, how topics are made, whom to tell that it is ready.
+    """What ``serve`` is given: the programs to run, how to create the topics, and who announces readiness.
 
-    ``announce`` is also told what is missing: "" when everything is ready.
+    ``announce`` also receives what is missing: "" when everything is ready.
     """
 
     commands: Callable[[Settings], Sequence[ServiceCommand]]
@@ -49,7 +49,7 @@ class ServeParts(NamedTuple):
 
 def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = False) -> None:
     """Run until SIGINT or SIGTERM. Call in the main thread. Raises UserError if it cannot start."""
-    refuse_open_door(settings)
+    refuse_open_http(settings)
     warn_of_short_tokens(settings)
     check_open_broker(settings, allowed=allow_open_broker)
     refuse_lone_replication_url(settings)
@@ -63,7 +63,7 @@ def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = Fa
                 ready = _prepare(settings, stack, pids, data_dir.path, parts)
                 programs += [Program(one, data_dir.path, Path.cwd()) for one in parts.commands(ready)]
                 supervisor = _start(ready, stack, programs, pids, parts)
-                look_at_broker = _broker_limit(ready, stack, supervisor)
+                check_broker = _broker_limit(ready, stack, supervisor)
                 info = _run_info(ready, open_broker=has_open_broker(settings))
                 data_dir.write_run_info(info)
             services: list[Service] = [*stack.servers.values(), *programs]
@@ -71,25 +71,25 @@ def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = Fa
                 functools.partial(missing_stages, info.http_url, {program_of(program.name) for program in programs}),
                 functools.partial(parts.announce, info, services),
             )
-            supervisor.run(signals, look_at_broker, readiness.look)
+            supervisor.run(signals, check_broker, readiness.check)
         except StopRequested:
             pass
         finally:
-            # Programs first: a server that goes before its clients makes them fail instead of end.
-            asked_again = _more_requests_than(signals)
-            stop_all(programs, asked_again)
-            stack.stop(asked_again)
-            pids.forget()
+            # Programs first: a program whose server stops before it fails instead of ending.
+            stop_repeated = _is_stop_repeated(signals)
+            stop_all(programs, stop_repeated)
+            stack.stop(stop_repeated)
+            pids.clear()
 
 
 def _prepare(settings: Settings, stack: Stack, pids: PidFile, data_dir: Path, parts: ServeParts) -> Settings:
     port = settings.port or free_port()
     refuse_taken_port(settings.host, port)
     if settings.redis_url is not None:
-        refuse_silent_redis(settings.redis_url)
+        refuse_unreachable_redis(settings.redis_url)
     ready = stack.start(pids)
     metrics_dir = settings.metrics_dir or data_dir / "metrics"
-    # Files of processes that are gone would be summed into today's counters.
+    # Files of ended processes would be added to the counters of this run.
     shutil.rmtree(metrics_dir, ignore_errors=True)
     metrics_dir.mkdir(mode=0o700, parents=True)
     assert ready.postgres_url is not None
@@ -113,18 +113,18 @@ def _repairs(ready: Settings, stack: Stack, parts: ServeParts) -> dict[str, Call
     if (kafka := stack.servers.get("kafka_bootstrap")) is None:
         return {}
 
-    def make_topics_again() -> None:
+    def recreate_topics() -> None:
         kafka.wait_ready(5.0)
         parts.ensure_topics(ready)
 
-    return {kafka.name: make_topics_again}
+    return {kafka.name: recreate_topics}
 
 
 def _broker_limit(ready: Settings, stack: Stack, supervisor: Supervisor) -> Callable[[], None]:
     if (kafka := stack.servers.get("kafka_bootstrap")) is None:
         return lambda: None
     count = functools.partial(count_records, kafka.url, ready.topic_prefix)
-    return BrokerMemoryLimit(supervisor, count, ready.embedded_kafka_max_records).look
+    return BrokerMemoryLimit(supervisor, count, ready.embedded_kafka_max_records).check
 
 
 def _run_info(ready: Settings, *, open_broker: bool) -> RunInfo:
@@ -134,7 +134,7 @@ def _run_info(ready: Settings, *, open_broker: bool) -> RunInfo:
     assert ready.kafka_bootstrap is not None
     return RunInfo(
         pid=os.getpid(),
-        mark=process_start_id(os.getpid()) or "",
+        start_id=process_start_id(os.getpid()) or "",
         started_at=time.time_ns() // 1_000_000,
         http_url=url,
         postgres_url=ready.postgres_url,
@@ -145,6 +145,6 @@ def _run_info(ready: Settings, *, open_broker: bool) -> RunInfo:
     )
 
 
-def _more_requests_than(signals: StopSignals) -> Callable[[], bool]:
+def _is_stop_repeated(signals: StopSignals) -> Callable[[], bool]:
     before = signals.requests
     return lambda: signals.requests > before

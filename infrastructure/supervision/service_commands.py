@@ -1,4 +1,4 @@
-"""The command lines of ridelog's own programs."""
+"""Builds the command lines of ridelog's own programs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ APP = Path(__file__).resolve().parents[2] / "app.py"
 
 
 def commands_for(settings: Settings, names: Sequence[str]) -> list[ServiceCommand]:
-    """How to start each named program with these settings, whatever ridelog's own environment says.
+    """The commands that start each named program with these settings, not with those of this process's environment.
 
-    There is always one that serves ``/metrics`` and ``/health/…`` on the HTTP port: the API, or else a monitor. The
+    One of them always serves ``/metrics`` and ``/health/…`` on the HTTP port: the API, or else a monitor. The
     projections are several processes, each named after the program.
     """
     env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
@@ -35,6 +35,6 @@ def commands_for(settings: Settings, names: Sequence[str]) -> list[ServiceComman
         else:
             commands.append(command(name, name))
     if API not in names:
-        # Without it nobody here would show metrics and health of those that run.
+        # Without it nothing on this node would serve the metrics and the health of its programs.
         commands.append(command(MONITOR, MONITOR, names))
     return commands

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP as something to wait for, in the main thread."""
+"""Turns SIGINT, SIGTERM and SIGHUP into something that the main thread can wait for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Self
 
 
 class StopRequested(BaseException):
-    """Raised in the main thread on a stop signal while ``interrupting``; not an error of any step."""
+    """Raised in the main thread on a stop signal while ``interrupting``. It is not an error of any step."""
 
 
 class StopSignals:
@@ -29,7 +29,7 @@ class StopSignals:
         self._writer.setblocking(False)
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-            # nohup ignores SIGHUP on purpose; a shell's "&" ignores SIGINT, but there a kill -INT is meant.
+            # Keep SIGHUP ignored for nohup. A shell's "&" also ignores SIGINT, but there a kill -INT must work.
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
                 continue
             self._previous[number] = signal.signal(number, self._on_signal)
@@ -45,7 +45,7 @@ class StopSignals:
         self._writer.close()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for a signal for at most ``timeout_s`` seconds; whether a stop has been requested so far."""
+        """Wait for a signal for at most ``timeout_s`` seconds. Returns whether a stop has been requested so far."""
         ready, _, _ = select.select([self._reader], [], [], timeout_s)
         if ready:
             self._reader.recv(4096)
@@ -53,7 +53,7 @@ class StopSignals:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Within it a stop signal raises StopRequested at once, so that a slow start can be broken off."""
+        """Within it a stop signal raises StopRequested at once, so that a slow start can be aborted."""
         if self.requests:
             raise StopRequested
         self._interrupting = True

@@ -1,4 +1,4 @@
-"""Keeps services running until a stop is asked for."""
+"""Keeps services running until a stop signal: restarts a service that ends, later each time it keeps ending."""
 
 from __future__ import annotations
 
@@ -7,47 +7,44 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from infrastructure.embedded.pid_file import PidFile
-from infrastructure.embedded.service import Service, last_words
+from infrastructure.embedded.service import Service, last_errors
 from infrastructure.errors import UserError
 from infrastructure.supervision.signals import StopSignals
-
-FIRST_RESTART_DELAY_S = 0.2
-MAX_RESTART_DELAY_S = 5.0
-# A service that ran this long had started well: its next end is a new story, not a crash loop.
-HEALTHY_AFTER_S = 30.0
-
-
-class Backoff:
-    """The pause before the next start of one service. Times are monotonic seconds."""
-
-    def __init__(self) -> None:
-        self._failures = 0
-        self._started_at = float("-inf")
-
-    def started(self, now: float) -> None:
-        """It was started at ``now``."""
-        self._started_at = now
-
-    def pause(self, now: float) -> float:
-        """It was found ended at ``now``: seconds to wait before it is started again."""
-        self._failures = 0 if now - self._started_at >= HEALTHY_AFTER_S else self._failures
-        pause = min(MAX_RESTART_DELAY_S, FIRST_RESTART_DELAY_S * 2.0**self._failures)
-        # Bounded, so that a crash loop of months does not overflow the power.
-        self._failures = min(self._failures + 1, 16)
-        return pause
-
+from projections.core.retry import RetryDelays
 
 log = logging.getLogger(__name__)
 
+RESTART_DELAYS_S = (0.2, 0.4, 0.8, 1.6, 3.2, 5.0)
+"""The first restart is almost immediate; a crash loop restarts every five seconds at most."""
+HEALTHY_AFTER_S = 30.0
+"""A service that ran this long had started well: its next end starts a new back-off sequence and is no crash loop."""
 WATCH_INTERVAL_S = 0.2
 REPAIR_RETRY_INTERVAL_S = 1.0
 
 
-class Supervisor:
-    """Watches services that run already; one that ends is started again, after a pause if it keeps ending.
+class RestartBackoff:
+    """The delay before the next start of one service. Times are monotonic seconds."""
 
-    ``repairs``: by name, what must be done once a service runs again (the in-memory broker forgets its
-    topics); tried again until it succeeds.
+    def __init__(self, started_at: float) -> None:
+        self._delays = RetryDelays(RESTART_DELAYS_S)
+        self._started_at = started_at
+
+    def on_started(self, now: float) -> None:
+        """The service was started at ``now``."""
+        self._started_at = now
+
+    def delay_s(self, now: float) -> float:
+        """The service was found ended at ``now``. Returns the seconds to wait before it is restarted."""
+        if now - self._started_at >= HEALTHY_AFTER_S:
+            self._delays.reset()
+        return self._delays.next_s()
+
+
+class Supervisor:
+    """Watches services that are already running, and restarts a service that ends, after a back-off delay.
+
+    ``repairs``: service name -> what must be done after a restart (the in-memory broker loses its topics). A repair
+    is retried until it succeeds.
     """
 
     def __init__(
@@ -61,47 +58,45 @@ class Supervisor:
         self._pids = pids
         self._repairs = dict(repairs or {})
         self._clock = clock
-        self._backoff = {service.name: Backoff() for service in services}
+        self._backoff = {service.name: RestartBackoff(clock()) for service in services}
         self._start_at: dict[str, float] = {}
         self._repair_at: dict[str, float] = {}
         self._held: set[str] = set()
-        for backoff in self._backoff.values():
-            backoff.started(clock())
         self._record()
 
     def run(self, signals: StopSignals, *also: Callable[[], None]) -> None:
-        """Watch until a stop signal; each of ``also`` is called after each look."""
+        """Watch until a stop signal. Calls each of ``also`` after each check."""
         while not signals.wait(WATCH_INTERVAL_S):
-            self.look()
+            self.check()
             for act in also:
                 act()
 
     def hold(self, name: str) -> None:
-        """Stop the service and leave it stopped until ``release``; nothing if it is not one of ours."""
+        """Stop the service and leave it stopped until ``release``. Ignores a name that no service has."""
         for service in self._services:
             if service.name == name:
                 self._held.add(name)
                 service.stop()
 
     def release(self, name: str) -> None:
-        """Start a held service again."""
+        """Start a held service."""
         for service in self._services:
             if service.name in self._held and service.name == name:
                 self._held.remove(name)
                 self._start(service, self._clock())
 
     def restart(self, name: str) -> None:
-        """Stop the service and start it again, with the repair that follows; on purpose, so without a pause."""
+        """Stop and start the service, and repair it afterwards. The restart is intended, so there is no delay."""
         self.hold(name)
         self.release(name)
 
-    def is_in_order(self, name: str) -> bool:
-        """Whether the service runs and needs no repair any more."""
+    def is_repaired(self, name: str) -> bool:
+        """Whether the service runs and no repair of it is pending."""
         alive = any(service.name == name and service.is_alive() for service in self._services)
         return alive and name not in self._repair_at
 
-    def look(self) -> None:
-        """Look after every service once: notice an end, start what is due, repair what has come back."""
+    def check(self) -> None:
+        """Check every service once: note ends, start the services that are due, repair the restarted ones."""
         for service in self._services:
             name, now = service.name, self._clock()
             if name in self._held:
@@ -115,28 +110,28 @@ class Supervisor:
         self._record()
 
     def _note_end(self, service: Service, now: float) -> float:
-        pause = self._backoff[service.name].pause(now)
+        delay_s = self._backoff[service.name].delay_s(now)
         child = service.child
         log.error(
-            "%s ended (%s)%s; starting it again in %.1f s; if it keeps ending, see %s",
+            "%s ended (%s)%s; restarting it in %.1f s; if it keeps ending, see %s",
             service.name,
-            _how(child.returncode if child is not None else None),
-            f": {said}" if (said := last_words(service)) else "",
-            pause,
+            _describe_exit(child.returncode if child is not None else None),
+            f": {said}" if (said := last_errors(service)) else "",
+            delay_s,
             service.log_path,
         )
-        return pause
+        return delay_s
 
     def _start(self, service: Service, now: float) -> None:
         self._start_at.pop(service.name, None)
-        self._backoff[service.name].started(now)
+        self._backoff[service.name].on_started(now)
         try:
             service.spawn()
         except (UserError, OSError) as error:
-            log.error("%s cannot be started now (%s); trying again", service.name, error)
-            self._start_at[service.name] = now + self._backoff[service.name].pause(now)
+            log.error("%s cannot be started now (%s); retrying", service.name, error)
+            self._start_at[service.name] = now + self._backoff[service.name].delay_s(now)
             return
-        log.info("%s was started again", service.name)
+        log.info("%s was restarted", service.name)
         if service.name in self._repairs:
             self._repair_at[service.name] = now
 
@@ -145,8 +140,8 @@ class Supervisor:
             return
         try:
             self._repairs[name]()
-        except Exception as error:  # noqa: BLE001 - whatever a repair fails of, it is logged and tried again
-            log.warning("%s runs again but is not in order yet (%s); trying again", name, error)
+        except Exception as error:  # noqa: BLE001 - a repair that fails for any reason is logged and retried
+            log.warning("%s runs again but is not repaired yet (%s); retrying", name, error)
             self._repair_at[name] = now + REPAIR_RETRY_INTERVAL_S
         else:
             self._repair_at.pop(name)
@@ -160,11 +155,11 @@ class Supervisor:
         try:
             self._pids.record(running)
         except OSError as error:
-            # A full disk: what runs must not be stopped for it. Written at a later look.
-            log.error("the ids of the processes cannot be noted: %s", error)
+            # A full disk must not stop the services that run. A later check writes the file.
+            log.error("the process ids cannot be saved: %s; retrying", error)
 
 
-def _how(returncode: int | None) -> str:
+def _describe_exit(returncode: int | None) -> str:
     if returncode is None:
         return "never started"
     return f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"

@@ -1,9 +1,9 @@
-"""Waiting out a server that is away: for work that a person waits for, with an end."""
+"""How long to wait between attempts: one schedule for all retries, and a policy that gives up in the end."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from projections.core.ports import FenceConflict, PortUnavailable
@@ -12,22 +12,49 @@ T = TypeVar("T")
 
 RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 UNAVAILABLE_DELAY_S = 120.0
-"""A restart of a server takes seconds; after so long somebody should look at it."""
+"""A restart of a server takes seconds; a server that is unavailable for longer needs a person."""
 HEALTHY_AFTER_S = 5.0
-"""An attempt that took so long had its server for a while: what ended it is a new story."""
+"""An attempt that ran longer than this was healthy: its failure starts a new back-off sequence."""
+
+
+class RetryDelays:
+    """The delays after consecutive failures: each of ``delays_s`` once, then the last one again and again."""
+
+    def __init__(self, delays_s: Sequence[float]) -> None:
+        self._delays_s = delays_s
+        self._failures = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no attempt has failed since the start or the last ``reset``."""
+        return self._failures == 0
+
+    def next_s(self) -> float:
+        """Count a failure. Returns the seconds to wait before the next attempt."""
+        delay_s = self._delays_s[min(self._failures, len(self._delays_s) - 1)]
+        self._failures += 1
+        return delay_s
+
+    def reset(self) -> None:
+        """Start over: the last attempt was healthy, so an old fault must not slow down this retry."""
+        self._failures = 0
 
 
 class RetryPolicy:
-    """Calls again what failed because a server was away or another worker was quicker."""
+    """Retries a call that failed because a server was unavailable or another worker moved the fence first.
+
+    For work that a person waits for, so it gives up after UNAVAILABLE_DELAY_S. ``on_retry`` gets one message for each
+    back-off sequence.
+    """
 
     def __init__(
         self,
-        tell: Callable[[str], None],
-        pause: Callable[[float], None] = time.sleep,
+        on_retry: Callable[[str], None],
+        sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tell = tell
-        self._pause = pause
+        self._on_retry = on_retry
+        self._sleep = sleep
         self._clock = clock
 
     def call(self, attempt: Callable[[], T]) -> T:
@@ -36,17 +63,17 @@ class RetryPolicy:
         Raises its last PortUnavailable or FenceConflict after UNAVAILABLE_DELAY_S seconds of them.
         """
         failing_since = self._clock()
-        failures = 0
+        delays = RetryDelays(RETRY_DELAYS_S)
         while True:
             began = self._clock()
             try:
                 return attempt()
             except (PortUnavailable, FenceConflict) as error:
                 if self._clock() - began > HEALTHY_AFTER_S:
-                    failing_since, failures = self._clock(), 0
+                    failing_since = self._clock()
+                    delays.reset()
                 if self._clock() - failing_since > UNAVAILABLE_DELAY_S:
                     raise
-                if failures == 0:
-                    self._tell(f"{error}; trying again")
-                self._pause(RETRY_DELAYS_S[min(failures, len(RETRY_DELAYS_S) - 1)])
-                failures += 1
+                if delays.is_first:
+                    self._on_retry(f"{error}; trying again")
+                self._sleep(delays.next_s())

@@ -90,7 +90,7 @@ def test_invariant_14_restored_beneath_a_running_serve_and_overtaken_before_anyb
 
     # Another log, under the same Redis and the same topics.
     another = servers.settings | {"postgres_url": servers.postgres.database_url("another"), "slot_name": "another"}
-    servers.make_database("another")
+    servers.create_database("another")
     upgrade(another["postgres_url"])
     with ridelog(tmp_path / "data", ROOT, **another) as one:
         fresh = pings("another", 150, riders=30)

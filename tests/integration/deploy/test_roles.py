@@ -18,7 +18,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from infrastructure.cdc.replication_slot import create_slot, drop_slot, ensure_publication
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.embedded.postgres_cluster import make_database
+from infrastructure.embedded.postgres_cluster import create_database
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres import migrations
 from infrastructure.postgres.engine import reader_engine, writer_engine
@@ -34,7 +34,7 @@ class Deployed:
     def __init__(self, server: Postgres) -> None:
         self.name = f"deployed_{uuid.uuid4().hex[:12]}"
         self._server = server
-        make_database(server.url, self.name)
+        create_database(server.url, self.name)
         self.url = server.database_url(self.name)
         script = (ROOT / "deploy" / "postgres" / "roles.sql").read_text()
         script = re.sub(r"^\\set .*$", "", script, flags=re.MULTILINE)

@@ -64,7 +64,7 @@ def test_a_stale_process_that_ignores_the_gentle_signal_is_killed(tmp_path: Path
         assert deaf.stdout is not None
         deaf.stdout.readline()
         leave(tmp_path, RecordedProcess("api", deaf.pid, process_start_id(deaf.pid) or ""))
-        assert PidFile(tmp_path).end_stale(patience_s=0.2) == ["api"]
+        assert PidFile(tmp_path).end_stale(timeout_s=0.2) == ["api"]
         assert deaf.wait(5) == -9
     finally:
         deaf.kill()
@@ -93,7 +93,7 @@ def test_an_ended_process_has_no_mark_even_before_it_is_reaped(sleeper: subproce
 def info(pid: int, mark: str) -> RunInfo:
     return RunInfo(
         pid=pid,
-        mark=mark,
+        start_id=mark,
         started_at=1,
         http_url="x",
         postgres_url="x",

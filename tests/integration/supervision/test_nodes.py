@@ -1,4 +1,4 @@
-"""Ridelog in parts, each by ``serve --only`` on its own, as deploy/compose.yml runs it; and what its nodes export."""
+"""Ridelog as separate nodes, each a ``serve --only`` as in deploy/compose.yml, and the metrics that they export."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def running(settings: Settings, folder: Path) -> Iterator[Mapping[str, Node]]:
-    # Every answer is put on record, so that one is computed again at once.
+    # Every answer is recorded, so that the parity check recomputes one soon.
     with nodes(msgspec.structs.replace(settings, served_reads_share=1.0), folder, PARTS) as found:
         yield found
 
@@ -48,7 +48,7 @@ def test_the_parts_work_together_and_export_every_metric_that_rules_and_dashboar
     eventually(lambda: api.get("/riders/anna/speed").status_code == 200, within_s=60, what="the speed is served")
     assert api.get(f"/riders/anna/speed?position={posted.json()['position']}").status_code == 200
 
-    # Each node tells of itself, and only whoever has a token may read it.
+    # Each node exports its own metrics, and reading them needs a token.
     for node in running.values():
         assert node.get("/metrics", token="").status_code == 401
     assert running["tailer"].get("/health/ready", token="").json()["stages"] == {"postgres": "ok", "tailer": "ok"}
@@ -76,7 +76,7 @@ def test_the_parts_work_together_and_export_every_metric_that_rules_and_dashboar
     eventually(lambda: exported()["ridelog_tailer_records_total"] >= 1, what="the tailer shows what it published")
     assert 'ridelog_stage_connected{stage="tailer"}' in running["tailer"].samples()
     wanted = named_in_deploy() - EXCEPTIONAL
-    # The last to come: an answer that was computed again, every few seconds some.
+    # The last metric to appear: answers are recomputed every few seconds.
     eventually(lambda: "ridelog_parity_checked_total" in map(metric_of, exported()), within_s=60, what="parity")
     assert missing(wanted, exported()) == set()
     assert all("anna" not in sample for sample in exported())
@@ -86,11 +86,11 @@ def logs_shown(api: Node) -> list[str]:
     try:
         return [sample for sample in api.samples() if metric_of(sample) == "ridelog_log_info"]
     except httpx.HTTPError:
-        return []  # it has not begun to answer
+        return []  # the node does not answer yet
 
 
-def test_regression_a_log_that_was_replaced_is_shown_no_more(settings: Settings, folder: Path) -> None:
-    """Or RidelogLogReplaced, which looks for two logs within an hour, would not end before that process does."""
+def test_regression_metrics_stop_showing_a_log_that_was_replaced(settings: Settings, folder: Path) -> None:
+    """Otherwise the alert RidelogLogReplaced, which fires on two logs in an hour, would last until the process ends."""
     assert settings.postgres_url is not None
     engine = reader_engine(settings.postgres_url)
     api = Node("api", settings, folder / "replaced", RIDELOG_TOKENS=TOKENS)

@@ -1,4 +1,4 @@
-"""``serve`` as a whole: ready soon, stops whole, leaves nothing behind, brings back what dies."""
+"""``serve`` end to end: it is ready soon, stops everything, leaves nothing behind and restarts what ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import redis
 
 from infrastructure.embedded.data_dir import read_run_info
 from infrastructure.embedded.postgres_cluster import processes_in
-from infrastructure.embedded.service import Program, ServiceCommand, last_words
+from infrastructure.embedded.service import Program, ServiceCommand, last_errors
 from tests.support.reports.proofs import whole
 from tests.support.servers.serving import Serving, all_gone, serving
 from tests.support.waiting import eventually
@@ -24,7 +24,7 @@ ALL = {"postgres", "redis", "kafka", "api", "tailer", "projections"}
 
 
 READY_S = 10.0 if whole() else 40.0
-"""Ten seconds is for a machine that nobody else uses, as in make prove; make test runs other tests beside this one."""
+"""Ten seconds hold on an idle machine, as in make prove. make test runs other tests at the same time."""
 
 
 @pytest.mark.proof
@@ -41,7 +41,7 @@ def test_it_is_ready_within_seconds_on_a_new_data_directory(
         assert info is not None
         assert info.pid == one.process.pid
         assert (one.data_dir / "run.json").stat().st_mode & 0o777 == 0o600
-        # As root PostgreSQL runs as another user, whose group alone may pass.
+        # For root, PostgreSQL runs as another user, and only the group of that user may traverse the directory.
         assert one.data_dir.stat().st_mode & 0o777 == (0o700 if os.geteuid() else 0o710)
 
 
@@ -62,14 +62,14 @@ def test_after_kill_9_of_the_supervisor_nothing_is_left_and_the_next_start_works
         entries = one.running()
         one.process.kill()
         one.process.wait(10)
-        eventually(lambda: all_gone(entries), what="every child is gone")
-        eventually(lambda: not processes_in(tmp_path / "postgres"), what="PostgreSQL's backends are gone")
+        eventually(lambda: all_gone(entries), what="every child has ended")
+        eventually(lambda: not processes_in(tmp_path / "postgres"), what="PostgreSQL's backends have ended")
         assert read_run_info(tmp_path) is None
     with serving(tmp_path) as again:
         assert set(again.running()) == ALL
 
 
-def test_a_signal_while_it_starts_stops_what_has_started(tmp_path: Path) -> None:
+def test_a_signal_during_the_start_stops_what_has_started(tmp_path: Path) -> None:
     one = Serving(tmp_path)
     try:
         eventually((tmp_path / "pids.json").exists, what="a first server runs")
@@ -82,7 +82,7 @@ def test_a_signal_while_it_starts_stops_what_has_started(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
-def test_what_is_killed_comes_back_at_the_same_address(tmp_path: Path, name: str) -> None:
+def test_a_killed_process_is_restarted_at_the_same_address(tmp_path: Path, name: str) -> None:
     with serving(tmp_path) as one:
         victim = one.running()[name]
         before = read_run_info(tmp_path)
@@ -91,8 +91,8 @@ def test_what_is_killed_comes_back_at_the_same_address(tmp_path: Path, name: str
         one.replacement(victim)
         assert read_run_info(tmp_path) == before
         if name == "kafka":
-            marks = tmp_path / "topics-made"
-            eventually(lambda: marks.read_text() == "xx", what="the broker that forgot its topics has them again")
+            created = tmp_path / "topics-made"
+            eventually(lambda: created.read_text() == "xx", what="the topics of the restarted broker are recreated")
         if name == "redis":
             with redis.Redis.from_url(before.redis_url) as client:
                 eventually(lambda: _pings(client), what="Valkey answers at the old address")
@@ -123,7 +123,7 @@ def refusal(data_dir: Path, **settings: str) -> str:
     return said
 
 
-def test_a_second_serve_on_the_same_data_directory_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+def test_a_second_serve_on_the_same_data_directory_is_rejected_and_the_first_goes_on(tmp_path: Path) -> None:
     with serving(tmp_path) as one:
         said = refusal(tmp_path)
         assert f"in use by pid {one.process.pid}" in said
@@ -137,7 +137,7 @@ def test_off_loopback_it_needs_tokens(tmp_path: Path) -> None:
     assert not (tmp_path / "postgres").exists()
 
 
-def test_a_taken_port_is_refused_before_any_server_starts(tmp_path: Path) -> None:
+def test_a_taken_port_is_rejected_before_any_server_starts(tmp_path: Path) -> None:
     with serving(tmp_path / "one") as one:
         info = read_run_info(one.data_dir)
         assert info is not None
@@ -146,7 +146,7 @@ def test_a_taken_port_is_refused_before_any_server_starts(tmp_path: Path) -> Non
         assert not (tmp_path / "two" / "postgres").exists()
 
 
-def test_of_a_program_that_ended_only_its_own_words_are_quoted(tmp_path: Path) -> None:
+def test_only_the_log_lines_of_the_ended_program_itself_are_quoted(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
     (logs / "unlucky.log").write_text("ERROR of yesterday\n")
@@ -155,6 +155,6 @@ def test_of_a_program_that_ended_only_its_own_words_are_quoted(tmp_path: Path) -
     program.spawn()
     try:
         eventually(lambda: not program.is_alive(), what="it has ended")
-        assert last_words(program) == "out of luck"
+        assert last_errors(program) == "out of luck"
     finally:
         program.stop()

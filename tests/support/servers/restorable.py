@@ -18,7 +18,7 @@ from domain.events.contracts import Codec
 from domain.gps_ping import parse_ping
 from domain.riders.application import Riders
 from infrastructure.embedded.postgres import Postgres
-from infrastructure.embedded.postgres_cluster import make_database
+from infrastructure.embedded.postgres_cluster import create_database
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
 from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
@@ -66,8 +66,8 @@ class Restorable:
         assert all(outcome.is_new for outcome in outcomes)
         return identities(pings)
 
-    def make_database(self, name: str) -> None:
-        make_database(self.postgres.database_url("postgres"), name)
+    def create_database(self, name: str) -> None:
+        create_database(self.postgres.database_url("postgres"), name)
 
     def head(self) -> int:
         engine = reader_engine(self.postgres.url)

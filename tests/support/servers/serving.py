@@ -75,4 +75,4 @@ def serving(data_dir: Path, **settings: str) -> Iterator[Serving]:
 
 def all_gone(entries: dict[str, RecordedProcess]) -> bool:
     """Whether none of these very processes runs any more."""
-    return all(process_start_id(entry.pid) != entry.mark for entry in entries.values())
+    return all(process_start_id(entry.pid) != entry.start_id for entry in entries.values())

@@ -1,4 +1,4 @@
-"""What waits for a server that is unavailable, and for how long."""
+"""How long a call is retried while a server is unavailable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from projections.core.retry import HEALTHY_AFTER_S, RETRY_DELAYS_S, UNAVAILABLE_
 
 
 class Clock:
-    """Time passes only by what a test lets pass: a pause, or an attempt that takes long."""
+    """Time passes only when a test lets it pass: by a delay, or by an attempt that takes long."""
 
     def __init__(self) -> None:
         self.now_s = 1_000.0
@@ -22,7 +22,7 @@ class Clock:
         self.now_s += seconds
 
 
-def a_patience(clock: Clock) -> tuple[RetryPolicy, list[str]]:
+def a_policy(clock: Clock) -> tuple[RetryPolicy, list[str]]:
     said: list[str] = []
     return RetryPolicy(said.append, clock.pause, lambda: clock.now_s), said
 
@@ -42,34 +42,34 @@ def failing(clock: Clock, *took_s: float, error: type[Exception] = PortUnavailab
 
 def test_an_attempt_that_succeeds_is_called_once_and_nothing_is_said() -> None:
     clock = Clock()
-    patience, said = a_patience(clock)
-    assert patience.call(failing(clock)) == "answer"
+    policy, said = a_policy(clock)
+    assert policy.call(failing(clock)) == "answer"
     assert (clock.paused, said) == ([], [])
 
 
 @pytest.mark.parametrize("error", [PortUnavailable, ConsumerUnusable, FenceConflict])
 def test_what_passes_is_tried_again_with_growing_pauses_and_said_once(error: type[Exception]) -> None:
     clock = Clock()
-    patience, said = a_patience(clock)
-    assert patience.call(failing(clock, *[0.0] * 7, error=error)) == "answer"
+    policy, said = a_policy(clock)
+    assert policy.call(failing(clock, *[0.0] * 7, error=error)) == "answer"
     assert clock.paused == [*RETRY_DELAYS_S, RETRY_DELAYS_S[-1], RETRY_DELAYS_S[-1]]
     assert said == [f"{error.__name__} 1; trying again"]
 
 
 def test_any_other_error_ends_at_once() -> None:
     clock = Clock()
-    patience, said = a_patience(clock)
+    policy, said = a_policy(clock)
     with pytest.raises(ValueError, match="ValueError 1"):
-        patience.call(failing(clock, 0.0, error=ValueError))
+        policy.call(failing(clock, 0.0, error=ValueError))
     assert (clock.paused, said) == ([], [])
 
 
 def test_a_server_that_stays_unavailable_ends_it_with_the_last_error() -> None:
     clock = Clock()
-    patience, _ = a_patience(clock)
+    policy, _ = a_policy(clock)
     began_s = clock.now_s
     with pytest.raises(PortUnavailable, match="PortUnavailable 65"):
-        patience.call(failing(clock, *[0.0] * 100))
+        policy.call(failing(clock, *[0.0] * 100))
     # 1.8 s in the first four pauses, 120 s in the 60 after them.
     assert UNAVAILABLE_DELAY_S < clock.now_s - began_s <= UNAVAILABLE_DELAY_S + RETRY_DELAYS_S[-1]
 
@@ -77,21 +77,21 @@ def test_a_server_that_stays_unavailable_ends_it_with_the_last_error() -> None:
 @pytest.mark.parametrize(("waited_s", "ends"), [(UNAVAILABLE_DELAY_S, False), (UNAVAILABLE_DELAY_S + 0.5, True)])
 def test_the_limit_itself_is_still_waited_for(waited_s: float, ends: bool) -> None:
     clock = Clock()
-    patience = RetryPolicy(lambda _: None, lambda _: None, lambda: clock.now_s)
+    policy = RetryPolicy(lambda _: None, lambda _: None, lambda: clock.now_s)
     steps = [HEALTHY_AFTER_S] * int(waited_s / HEALTHY_AFTER_S) + [waited_s % HEALTHY_AFTER_S]
     if ends:
         with pytest.raises(PortUnavailable):
-            patience.call(failing(clock, *steps))
+            policy.call(failing(clock, *steps))
     else:
-        assert patience.call(failing(clock, *steps)) == "answer"
+        assert policy.call(failing(clock, *steps)) == "answer"
 
 
 def test_an_attempt_that_worked_for_a_while_starts_the_time_and_the_pauses_again() -> None:
     clock = Clock()
-    patience, said = a_patience(clock)
+    policy, said = a_policy(clock)
     long_s = HEALTHY_AFTER_S + 0.5
     attempts = [0.0, 0.0, long_s, 0.0, 0.0]
-    assert patience.call(failing(clock, *attempts)) == "answer"
+    assert policy.call(failing(clock, *attempts)) == "answer"
     assert clock.paused == [
         RETRY_DELAYS_S[0],
         RETRY_DELAYS_S[1],
@@ -104,13 +104,13 @@ def test_an_attempt_that_worked_for_a_while_starts_the_time_and_the_pauses_again
 
 def test_an_attempt_that_just_failed_slowly_does_not_start_them_again() -> None:
     clock = Clock()
-    patience, said = a_patience(clock)
-    assert patience.call(failing(clock, HEALTHY_AFTER_S, HEALTHY_AFTER_S, HEALTHY_AFTER_S)) == "answer"
+    policy, said = a_policy(clock)
+    assert policy.call(failing(clock, HEALTHY_AFTER_S, HEALTHY_AFTER_S, HEALTHY_AFTER_S)) == "answer"
     assert clock.paused == list(RETRY_DELAYS_S[:3])
     assert len(said) == 1
 
 
 def test_many_attempts_that_each_worked_for_a_while_never_end_it() -> None:
     clock = Clock()
-    patience, _ = a_patience(clock)
-    assert patience.call(failing(clock, *[UNAVAILABLE_DELAY_S] * 50)) == "answer"
+    policy, _ = a_policy(clock)
+    assert policy.call(failing(clock, *[UNAVAILABLE_DELAY_S] * 50)) == "answer"

@@ -66,7 +66,7 @@ class World:
         self.worker.step(0)
 
     def rebuild(self, projection: Projection[Any]) -> Rebuild:
-        patience = RetryPolicy(self.said.append, pause=lambda _: None)
+        patience = RetryPolicy(self.said.append, sleep=lambda _: None)
 
         def fill(generation: Generation, targets: Mapping[int, int]) -> None:
             filler = CatchUp(projection, self.log, self.sinks[generation.number], json.loads, list(range(SHARDS)))

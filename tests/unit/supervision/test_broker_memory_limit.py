@@ -1,4 +1,4 @@
-"""When the embedded broker is emptied, and in which order."""
+"""When the embedded broker is drained and restarted, and in which order."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from kafka.errors import KafkaError
 from infrastructure.supervision.broker_memory_limit import COUNT_INTERVAL_S, DRAIN_S, BrokerMemoryLimit
 
 
-class Calls:
-    """Remembers what the limit asked of the supervisor."""
+class RecordedCalls:
+    """Records what the limit asks of the supervisor."""
 
     def __init__(self) -> None:
         self.made: list[str] = []
-        self.in_order = False
+        self.repaired = False
         self.now = 0.0
 
     def hold(self, name: str) -> None:
@@ -24,39 +24,39 @@ class Calls:
     def restart(self, name: str) -> None:
         self.made.append(f"restart {name}")
 
-    def is_in_order(self, name: str) -> bool:
-        return self.in_order
+    def is_repaired(self, name: str) -> bool:
+        return self.repaired
 
 
 def test_below_the_limit_nothing_happens() -> None:
-    calls = Calls()
+    calls = RecordedCalls()
     limit = BrokerMemoryLimit(calls, lambda: 10, 10, lambda: calls.now)
     for _ in range(5):
         calls.now += COUNT_INTERVAL_S
-        limit.look()
+        limit.check()
     assert calls.made == []
 
 
 def test_past_the_limit_the_tailer_waits_until_the_empty_broker_has_its_topics() -> None:
-    calls = Calls()
+    calls = RecordedCalls()
     limit = BrokerMemoryLimit(calls, lambda: 11, 10, lambda: calls.now)
     calls.now += COUNT_INTERVAL_S
-    limit.look()
+    limit.check()
     assert calls.made == ["hold tailer"]
     calls.now += DRAIN_S * 0.9
-    limit.look()
+    limit.check()
     assert calls.made == ["hold tailer"]
     calls.now += DRAIN_S * 0.2
-    limit.look()
-    limit.look()
+    limit.check()
+    limit.check()
     assert calls.made == ["hold tailer", "restart kafka"]
-    calls.in_order = True
-    limit.look()
+    calls.repaired = True
+    limit.check()
     assert calls.made == ["hold tailer", "restart kafka", "release tailer"]
 
 
-def test_a_broker_that_cannot_be_counted_is_asked_again() -> None:
-    calls, asked = Calls(), []
+def test_a_broker_whose_records_cannot_be_counted_is_asked_again() -> None:
+    calls, asked = RecordedCalls(), []
 
     def count() -> int:
         asked.append(calls.now)
@@ -65,6 +65,6 @@ def test_a_broker_that_cannot_be_counted_is_asked_again() -> None:
     limit = BrokerMemoryLimit(calls, count, 10, lambda: calls.now)
     for _ in range(2):
         calls.now += COUNT_INTERVAL_S
-        limit.look()
+        limit.check()
     assert len(asked) == 2
     assert calls.made == []

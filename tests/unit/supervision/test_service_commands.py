@@ -1,4 +1,4 @@
-"""Which processes ``serve`` runs its programs in."""
+"""In which processes ``serve`` runs its programs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_process_bears_the_name_of_its_program() -> None:
     assert len({one.name for one in commands}) == len(commands)
 
 
-def test_without_the_api_a_monitor_shows_what_runs() -> None:
+def test_without_the_api_a_monitor_serves_metrics_and_health() -> None:
     (monitor,) = (one for one in commands_for(SETTINGS, ("projections",)) if one.name == "monitor")
     assert followed(list(monitor.argv)) == ["projections"]
 
@@ -55,7 +55,7 @@ def test_without_the_api_a_monitor_shows_what_runs() -> None:
     "arguments",
     [["projections", "--of", "speed,no-such"], ["projections", "--of", ""], ["tailer", "--of", "speed"], ["no-such"]],
 )
-def test_a_part_that_is_none_is_refused(arguments: list[str]) -> None:
+def test_an_unknown_program_or_projection_is_rejected(arguments: list[str]) -> None:
     app = typer.Typer()
     register(app)
     result = CliRunner().invoke(app, arguments)

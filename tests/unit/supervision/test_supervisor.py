@@ -1,4 +1,4 @@
-"""The supervisor's decisions, with a clock and services of the test's own."""
+"""The decisions of the supervisor, with a fake clock and fake services."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import pytest
 from infrastructure.embedded.pid_file import PidFile
 from infrastructure.errors import UserError
 from infrastructure.supervision.supervisor import (
-    FIRST_RESTART_DELAY_S,
     HEALTHY_AFTER_S,
-    MAX_RESTART_DELAY_S,
     REPAIR_RETRY_INTERVAL_S,
-    Backoff,
+    RESTART_DELAYS_S,
+    RestartBackoff,
     Supervisor,
 )
 
+FIRST_RESTART_DELAY_S, MAX_RESTART_DELAY_S = RESTART_DELAYS_S[0], RESTART_DELAYS_S[-1]
 
-class Fake:
+
+class FakeService:
     """A service that ends and starts as the test says."""
 
     stop_steps = ((SIGTERM, 1.0),)
@@ -55,80 +56,82 @@ class Clock:
         return self.now
 
 
-def supervise(fake: Fake, clock: Clock, repair: Callable[[], None] | None = None) -> Supervisor:
+def supervise(fake: FakeService, clock: Clock, repair: Callable[[], None] | None = None) -> Supervisor:
     repairs = {"fake": repair} if repair else {}
     return Supervisor([fake], PidFile(fake.log_path.parent), repairs, clock)
 
 
-def test_what_ends_is_started_again_after_the_pause_and_not_before(tmp_path: Path) -> None:
-    fake, clock = Fake(tmp_path), Clock()
+def test_a_service_that_ends_is_restarted_after_the_delay_and_not_before(tmp_path: Path) -> None:
+    fake, clock = FakeService(tmp_path), Clock()
     supervisor = supervise(fake, clock)
     fake.alive = False
-    supervisor.look()
+    supervisor.check()
     clock.now += FIRST_RESTART_DELAY_S * 0.9
-    supervisor.look()
+    supervisor.check()
     assert fake.starts == 0
     clock.now += FIRST_RESTART_DELAY_S * 0.2
-    supervisor.look()
+    supervisor.check()
     assert (fake.starts, fake.alive) == (1, True)
 
 
-def test_regression_a_full_disk_stops_nothing_that_runs(tmp_path: Path) -> None:
+def test_regression_a_full_disk_stops_no_running_service(tmp_path: Path) -> None:
     class FullDisk(PidFile):
         def record(self, running: Mapping[str, tuple[int, int]]) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    fake, clock = Fake(tmp_path), Clock()
+    fake, clock = FakeService(tmp_path), Clock()
     supervisor = Supervisor([fake], FullDisk(tmp_path), {}, clock)
     fake.alive = False
     for _ in range(2):
-        supervisor.look()
+        supervisor.check()
         clock.now += MAX_RESTART_DELAY_S
     assert fake.starts == 1
 
 
-def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:
-    fake, clock = Fake(tmp_path, failing_starts=2), Clock()
+def test_a_failed_start_is_retried(tmp_path: Path) -> None:
+    fake, clock = FakeService(tmp_path, failing_starts=2), Clock()
     supervisor = supervise(fake, clock)
     fake.alive = False
     for _ in range(8):
-        supervisor.look()
+        supervisor.check()
         clock.now += MAX_RESTART_DELAY_S
     assert fake.starts == 1
 
 
-def test_each_end_is_told_in_one_line_that_names_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    fake, clock = Fake(tmp_path), Clock()
+def test_each_end_is_logged_in_one_line_that_names_the_log_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake, clock = FakeService(tmp_path), Clock()
     fake.log_path.write_text("first\nout of luck\n")
     supervisor = supervise(fake, clock)
     fake.alive = False
-    supervisor.look()
-    supervisor.look()
-    (told,) = caplog.messages
-    assert "out of luck" in told
-    assert str(fake.log_path) in told
+    supervisor.check()
+    supervisor.check()
+    (message,) = caplog.messages
+    assert "out of luck" in message
+    assert str(fake.log_path) in message
 
 
 @pytest.mark.parametrize(
     "usual",
     ["2026-11-23T12:00:00.000+00:00 INFO    api: all is well", '{"at": "2026-11-23", "level": "info", "message": "x"}'],
 )
-def test_an_end_is_told_by_what_went_wrong_and_not_by_the_usual_lines_after_it(
+def test_an_end_is_logged_with_its_cause_and_not_with_the_usual_lines_after_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, usual: str
 ) -> None:
-    fake, clock = Fake(tmp_path), Clock()
+    fake, clock = FakeService(tmp_path), Clock()
     cause = "2026-11-23T12:00:00.000+00:00 ERROR   api: the disk is full"
     fake.log_path.write_text(f"{usual}\n{cause}\n" + f"{usual}\n" * 200)
     supervisor = supervise(fake, clock)
     fake.alive = False
-    supervisor.look()
-    (told,) = caplog.messages
-    assert "the disk is full" in told
-    assert "well" not in told
+    supervisor.check()
+    (message,) = caplog.messages
+    assert "the disk is full" in message
+    assert "well" not in message
 
 
-def test_a_repair_follows_a_restart_until_it_succeeds(tmp_path: Path) -> None:
-    fake, clock, tries = Fake(tmp_path), Clock(), []
+def test_a_repair_after_a_restart_is_retried_until_it_succeeds(tmp_path: Path) -> None:
+    fake, clock, tries = FakeService(tmp_path), Clock(), []
 
     def repair() -> None:
         tries.append(clock.now)
@@ -136,44 +139,44 @@ def test_a_repair_follows_a_restart_until_it_succeeds(tmp_path: Path) -> None:
             raise OSError("no topics yet")
 
     supervisor = supervise(fake, clock, repair)
-    supervisor.look()
+    supervisor.check()
     assert tries == []
     fake.alive = False
     for _ in range(8):
-        supervisor.look()
+        supervisor.check()
         clock.now += REPAIR_RETRY_INTERVAL_S
     assert len(tries) == 3
 
 
-def test_what_is_held_stays_stopped_until_it_is_released(tmp_path: Path) -> None:
-    fake, clock = Fake(tmp_path), Clock()
+def test_a_held_service_stays_stopped_until_it_is_released(tmp_path: Path) -> None:
+    fake, clock = FakeService(tmp_path), Clock()
     supervisor = supervise(fake, clock)
     supervisor.hold("fake")
     for _ in range(4):
         clock.now += MAX_RESTART_DELAY_S
-        supervisor.look()
+        supervisor.check()
     assert (fake.starts, fake.alive) == (0, False)
     supervisor.release("fake")
     assert (fake.starts, fake.alive) == (1, True)
 
 
-def test_a_restart_on_purpose_is_in_order_once_it_is_repaired(tmp_path: Path) -> None:
-    fake, clock, tries = Fake(tmp_path), Clock(), []
+def test_an_intended_restart_is_done_once_the_service_is_repaired(tmp_path: Path) -> None:
+    fake, clock, tries = FakeService(tmp_path), Clock(), []
     supervisor = supervise(fake, clock, lambda: tries.append(1))
     supervisor.restart("fake")
-    assert not supervisor.is_in_order("fake")
-    supervisor.look()
-    assert supervisor.is_in_order("fake")
+    assert not supervisor.is_repaired("fake")
+    supervisor.check()
+    assert supervisor.is_repaired("fake")
     assert (fake.starts, tries) == (1, [1])
 
 
-def test_the_pause_doubles_up_to_its_limit_and_starts_over_after_a_healthy_run() -> None:
-    backoff = Backoff()
-    now, pauses = 0.0, []
+def test_the_delay_doubles_up_to_its_limit_and_starts_over_after_a_healthy_run() -> None:
+    backoff = RestartBackoff(0.0)
+    now, delays = 0.0, []
     for _ in range(8):
-        backoff.started(now)
-        pauses.append(backoff.pause(now + 1.0))
+        backoff.on_started(now)
+        delays.append(backoff.delay_s(now + 1.0))
         now += 1.0
-    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, MAX_RESTART_DELAY_S, MAX_RESTART_DELAY_S, MAX_RESTART_DELAY_S]
-    backoff.started(now)
-    assert backoff.pause(now + HEALTHY_AFTER_S) == FIRST_RESTART_DELAY_S
+    assert delays == [0.2, 0.4, 0.8, 1.6, 3.2, MAX_RESTART_DELAY_S, MAX_RESTART_DELAY_S, MAX_RESTART_DELAY_S]
+    backoff.on_started(now)
+    assert backoff.delay_s(now + HEALTHY_AFTER_S) == FIRST_RESTART_DELAY_S
