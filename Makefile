@@ -34,7 +34,7 @@ WORKERS ?= 3
 test: lint
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=25 --durations-min=10
 
-# The long proofs whole; writes docs/proofs/ with commit and seed. Hours are fine.
+# The long proofs whole; writes proofs/ and docs/proofs.md with commit and seed. Hours are fine.
 UNBOUNDED = --timeout=0 --override-ini=faulthandler_timeout=0
 prove: $(INSTALLED)
 	RIDELOG_TEST_PROVE=1 $(BIN)/python -m pytest -m proof $(UNBOUNDED) --no-header -q
