@@ -1,7 +1,9 @@
 # Two commands do everything on a bare machine with Python 3.11–3.13 and make:
 #   make demo    servers, simulated riders and their speeds, live
 #   make test    lint, types, every tier of tests
-.PHONY: demo test lint prove faults bench kafka mutants install lock clean
+# While you work:
+#   make check   lint, types and the unit tests, within a minute on a quiet machine
+.PHONY: demo test check lint prove faults bench kafka mutants install lock clean
 
 # The first interpreter that fits and really runs; name another with `make PYTHON=… test`.
 FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
@@ -28,13 +30,18 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Files side by side, each as a whole in one worker with servers of its own (tests/support/worlds/concurrent_runs.py); three, for they
-# wait more than they work. One test at a time, on a machine that has other things to do: make test WORKERS=0
+# Lint, types and the tests that need no server, within a minute on a quiet machine.
+CHECK_WORKERS ?= 2
+check: lint
+	$(BIN)/python -m pytest tests/unit --numprocesses=$(CHECK_WORKERS) -q
+
+# Test files run in parallel, each file whole in one worker with servers of its own (tests/support/worlds/concurrent_runs.py).
+# Three workers, because tests wait more than they compute. One test at a time, on a busy machine: make test WORKERS=0
 WORKERS ?= 3
 test: lint
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=25 --durations-min=10
 
-# The long proofs whole; writes docs/proofs/ with commit and seed. Hours are fine.
+# The long proofs at full size; writes proofs/ and docs/proofs.md with commit and seed. Hours are fine.
 UNBOUNDED = --timeout=0 --override-ini=faulthandler_timeout=0
 prove: $(INSTALLED)
 	RIDELOG_TEST_PROVE=1 $(BIN)/python -m pytest -m proof $(UNBOUNDED) --no-header -q
@@ -44,14 +51,14 @@ BROKERS ?= 1
 kafka: $(INSTALLED)
 	$(BIN)/python -m tests.support.servers.run_kafka --brokers $(BROKERS)
 
-# The faults alone, and their table in docs/guarantees.md. How many instants each: make faults INSTANTS=5
+# Only the faults, and their table in docs/guarantees.md. How many instants each: make faults INSTANTS=5
 INSTANTS ?= 20
 faults: $(INSTALLED)
 	RIDELOG_TEST_PROVE=1 RIDELOG_TEST_INSTANTS=$(INSTANTS) $(BIN)/python -m pytest tests/faults/test_every_fault.py --no-header -q; \
 	code=$$?; $(BIN)/python -m tests.support.faults.table; exit $$code
 
 # Mutants of the core, and 300 each of the event store and of the relay: docs/mutation.md. About an hour on two idle cores.
-# Again what was not killed, after a test was added: make mutants MUTANTS=--again
+# After a test was added, run what was not killed again: make mutants MUTANTS=--again
 MUTMUT = mutmut==3.8.1
 MUTANTS ?=
 mutants: $(INSTALLED)
@@ -68,8 +75,8 @@ lock:
 	{ echo '# Exact versions; made by `make lock`.'; .lock-venv/bin/pip freeze --exclude-editable; } > requirements.lock
 	rm -rf .lock-venv
 
-# The data of a serve is nobody's rubbish: it stays, and that is said.
+# The data of `serve` and `demo` is kept, and reported.
 clean:
 	rm -rf .venv .lock-venv build mutants *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.ridelog/*' -prune -exec rm -rf {} +
-	@test ! -e .ridelog || echo "kept: .ridelog, the data of serve and demo; to begin anew: rm -r .ridelog"
+	@test ! -e .ridelog || echo "kept: .ridelog, the data of serve and demo; to start empty: rm -r .ridelog"

@@ -1,6 +1,6 @@
-"""The table of faults in docs/guarantees.md, made from what the runs of ``make prove`` have left in docs/proofs.
+"""The table of faults in docs/guarantees.md, made from what the runs of ``make prove`` record in proofs/.
 
-python -m tests.support.faults.table   writes it anew from what is on record.
+python -m tests.support.faults.table   writes the table from the record.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.faults.world import APACHE, APACHE_3, EMBEDDED
 from tests.support.reports.proof_report import commit
 from tests.support.servers.serving import ROOT
 
-RECORD = ROOT / "docs" / "proofs" / "faults.json"
+RECORD = ROOT / "proofs" / "faults.json"
 PAGE = ROOT / "docs" / "guarantees.md"
 BEGIN, END = "<!-- faults: made by `make faults`, do not edit -->", "<!-- end of faults -->"
 
@@ -119,7 +119,7 @@ def page_with(page: str, table: str) -> str:
 
 
 def write(page: Path = PAGE) -> None:
-    """Make the page's table anew."""
+    """Write the table into the page."""
     page.write_text(page_with(page.read_text(), rendered(on_record())))
 
 

@@ -1,4 +1,4 @@
-"""What ``make prove`` leaves behind: each proof's outcome with the commit it was run on, under docs/proofs/."""
+"""Records what ``make prove`` ran: each proof's outcome with its commit, in proofs/, and the summary docs/proofs.md."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[3] / "docs" / "proofs"
+from tests.support.reports import proof_summary
+from tests.support.reports.proof_summary import FOLDER
 
 
 def commit() -> str:
-    """The commit under test, marked if the checkout differs from it, but for what proofs leave behind."""
+    """The commit under test, marked if the checkout differs from it in more than what proofs record."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", *arguments], capture_output=True, text=True, check=True, cwd=FOLDER
         ).stdout.strip()
 
-    return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", ":/", ":!/docs/proofs") else "")
+    changed = git("status", "--porcelain", "--", ":/", ":!/proofs", ":!/docs/proofs.md")
+    return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
 
 
 def write(reports: Sequence[pytest.TestReport]) -> Path:
-    """One table a run; seeds are the parameters of the tests, so a row's name is enough to run it again."""
+    """Write one table a run and update the summary.
+
+    Seeds are the parameters of the tests, so a row's name is enough to run it again.
+    """
     done = time.strftime("%Y-%m-%d", time.gmtime())
     lines = [
         f"# Proofs of {done}",
@@ -40,4 +45,5 @@ def write(reports: Sequence[pytest.TestReport]) -> Path:
         lines.append(f"| `{report.nodeid}` | {report.outcome} | {report.duration:.1f} | {says} |")
     file = FOLDER / f"{done}.md"
     file.write_text("\n".join(lines) + "\n")
+    proof_summary.write()
     return file
