@@ -37,7 +37,7 @@ def states_of(
     archive, checkpoints = PostgresArchive(store.engine), PostgresStateSnapshots(store.engine, projection)
     replay = KeyReplay(projection, archive, checkpoints, store.decode)
     if not whole:
-        replay.refuse_detached(key, horizon)
+        replay.check_not_detached(key, horizon)
     fold = Fold(projection, store.decode, lambda: horizon.at_ms, UNREACHED)
     if horizon.happened_by_ms is None:
         return known_states(fold, key, events, ticks, discarded)
