@@ -21,7 +21,7 @@ from infrastructure.process_pool import tune_gc
 from projections.core.fold import Fold
 from projections.digest.digest import view_digest
 from projections.parity.audit import Audit
-from projections.parity.served_reads import ServedRead
+from projections.parity.served_reads import ReadVerdict, ServedRead
 from projections.speed import SPEED
 from read_models.speed.view import VIEW
 from read_models.view import ViewLimits, body_of
@@ -62,7 +62,7 @@ def rate(engine: Engine, reads: Sequence[ServedRead]) -> tuple[float, float]:
     began = time.perf_counter()
     found = audit.run(stored.scan(0))
     checked = len(reads) / (time.perf_counter() - began)
-    assert found.totals["equal"] == len(reads), found
+    assert found.totals[ReadVerdict.EQUAL] == len(reads), found
     return logged, checked
 
 

@@ -81,7 +81,7 @@ class EventStoreRecorder(Protocol):
         """Raises LogRestored, OrderBroken, ClockAhead; nothing of the batch is recorded then."""
         ...
 
-    def dated(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
+    def with_recorded_at(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
         """``event``, to be recorded as of that time (epoch milliseconds) and not of the clock; see OrderBroken."""
         ...
 

@@ -28,12 +28,12 @@ from domain.riders.ping_batch import (
     RecordedPing,
     apply_pings,
     assign_positions,
+    assign_positions_in_ping_order,
+    events_in_ping_order,
     events_in_rider_order,
     group_by_rider,
     identities_to_check,
-    in_order,
     outcomes,
-    place_in_order,
 )
 from domain.riders.rider import Leg, PingKey, Rider
 
@@ -65,7 +65,7 @@ class Riders(Application[UUID]):
         self._given_factory = factory
         super().__init__()
         self._append = cast("EventStoreRecorder", self.recorder).append
-        self._dated = cast("EventStoreRecorder", self.recorder).dated
+        self._with_recorded_at = cast("EventStoreRecorder", self.recorder).with_recorded_at
         self._history = history
         self._snapshot_every = snapshot_every
         self._cached_riders = cached_riders
@@ -96,10 +96,12 @@ class Riders(Application[UUID]):
         placed: list[PositionedPing] = []
 
         def arrange(decisions: Sequence[Decision]) -> list[StoredEvent]:
-            placed[:] = in_order(decisions)
-            return [self._dated(each.event, each.received_ms) for each in placed]
+            placed[:] = events_in_ping_order(decisions)
+            return [self._with_recorded_at(each.event, each.received_ms) for each in placed]
 
-        self._decide_and_append(decisions, self._decide_pings, arrange, lambda _, first: place_in_order(placed, first))
+        self._decide_and_append(
+            decisions, self._decide_pings, arrange, lambda _, first: assign_positions_in_ping_order(placed, first)
+        )
         return outcomes(decisions, len(pings))
 
     def start_shift(self, rider_id: str, at_ms: int) -> None:

@@ -48,7 +48,7 @@ class Decision:
         return self.rider
 
 
-def key_of(ping: GpsPing) -> PingKey:
+def ping_key(ping: GpsPing) -> PingKey:
     return (ping.event_timestamp_ms, ping.event_id)
 
 
@@ -87,8 +87,8 @@ def apply_pings(decision: Decision, recorded: Mapping[PingKey, RecordedPing]) ->
             decision.rejections[index] = rejection
             continue
         if is_new:
-            known[key_of(ping)] = ping
-            decision.recorded_as[key_of(ping)] = len(rider.pending_events) - 1
+            known[ping_key(ping)] = ping
+            decision.recorded_as[ping_key(ping)] = len(rider.pending_events) - 1
 
 
 def events_in_rider_order(decisions: Iterable[Decision]) -> list[StoredEvent]:
@@ -114,7 +114,7 @@ def outcomes(decisions: Iterable[Decision], count: int) -> list[PingOutcome]:
             if rejection is not None:
                 found[index] = PingOutcome(None, is_new=False, rejection=rejection)
                 continue
-            key = key_of(ping)
+            key = ping_key(ping)
             found[index] = PingOutcome(decision.known_at[key], is_new=key in first_of)
             first_of.discard(key)
     return [found[index] for index in range(count)]
@@ -138,13 +138,13 @@ class PositionedPing(NamedTuple):
         return self.decision.events[self.offset]
 
 
-def in_order(decisions: Iterable[Decision]) -> list[PositionedPing]:
+def events_in_ping_order(decisions: Iterable[Decision]) -> list[PositionedPing]:
     """Every event of a decided batch, in the order of its pings."""
     placed: list[PositionedPing] = []
     for decision in decisions:
         by_offset = {offset: key for key, offset in decision.recorded_as.items()}
         # Of repeats within the batch the first is the one that is recorded.
-        first = {key_of(ping): (nth, ping) for nth, ping in reversed(decision.pings)}
+        first = {ping_key(ping): (nth, ping) for nth, ping in reversed(decision.pings)}
         for offset in range(len(decision.events)):
             key = by_offset.get(offset)
             nth, ping = decision.pings[0] if key is None else first[key]
@@ -154,7 +154,7 @@ def in_order(decisions: Iterable[Decision]) -> list[PositionedPing]:
     return placed
 
 
-def place_in_order(placed: Iterable[PositionedPing], first_position: int) -> None:
+def assign_positions_in_ping_order(placed: Iterable[PositionedPing], first_position: int) -> None:
     """After the append: the batch was recorded from ``first_position`` on, in the order of ``placed``."""
     for position, each in enumerate(placed, start=first_position):
         if each.key is not None:

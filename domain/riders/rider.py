@@ -45,7 +45,7 @@ class Rider(Aggregate):
     """One rider; state is what its commands need to decide, and no more: features are folds over the log."""
 
     AGGREGATE_TYPE: ClassVar[str] = "Rider"
-    # Stored in every snapshot of an aggregate, so it does not follow the module when that moves (test_stored_names).
+    # Stored in every snapshot of an aggregate, so it does not follow the module when that moves (test_stored_bytes).
     TOPIC: ClassVar[str] = "domain.rider:Rider"
 
     class Event(Aggregate.Event):

@@ -13,6 +13,7 @@ from infrastructure.cli.options import DataDirOption, JsonOption
 from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
 from projections.parity.audit import AuditFindings
+from projections.parity.served_reads import ReadVerdict
 
 
 def lines(name: str, found: AuditFindings, seconds: float) -> list[str]:
@@ -22,16 +23,15 @@ def lines(name: str, found: AuditFindings, seconds: float) -> list[str]:
     totals = ", ".join(f"{count:,} {verdict}" for verdict, count in found.totals.items() if count)
     rate = f"{found.events:,} events folded in {seconds:.1f} s, {found.reads / max(seconds, 1e-3):,.0f} reads a second"
     told = [f"{found.reads:,} served reads of {name}: {totals}; {rate}"]
-    if found.wrong_checkpoints:
-        told.append(f"{found.wrong_checkpoints:,} checkpoints that live folding had left were wrong, and were replaced")
+    if found.wrong_snapshots:
+        told.append(f"{found.wrong_snapshots:,} checkpoints that live folding had left were wrong, and were replaced")
     return told + found.examples
 
 
 def advice(name: str, found: AuditFindings, generation: int | None, on_record: int) -> str:
     """One line that says what to do; "" if nothing is wrong. ``on_record``: mismatches of the active generation."""
-    what = (
-        f"{found.totals['different']:,} answers and {found.wrong_checkpoints:,} checkpoints were not what the log says"
-    )
+    different = found.totals[ReadVerdict.DIFFERENT]
+    what = f"{different:,} answers and {found.wrong_snapshots:,} checkpoints were not what the log says"
     if on_record:
         if not found.mismatches:
             what = f"{on_record:,} mismatches are on record"
@@ -51,7 +51,7 @@ def document(name: str, found: AuditFindings, seconds: float, generation: int | 
         "projection": name,
         "reads": found.reads,
         "verdicts": {verdict.replace(" ", "_"): count for verdict, count in found.totals.items()},
-        "wrong_checkpoints": found.wrong_checkpoints,
+        "wrong_checkpoints": found.wrong_snapshots,
         "events_folded": found.events,
         "seconds": round(seconds, 3),
         "reads_per_second": round(found.reads / max(seconds, 1e-3)),

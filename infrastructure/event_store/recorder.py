@@ -72,7 +72,7 @@ class EventRecorder(ApplicationRecorder):
 
         return RecordedRef(*self._append([classified(event) for event in events], again, plain=False))
 
-    def dated(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
+    def with_recorded_at(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
         return replace(classified(event), recorded_at_ms=recorded_at_ms)
 
     def _append(

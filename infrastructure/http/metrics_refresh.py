@@ -19,10 +19,10 @@ from infrastructure.observability.stage_reports import STANDBY, StageReport, new
 from infrastructure.postgres.generations import PostgresGenerations
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
-from projections.rebuild.generations import State
+from projections.rebuild.generations import GenerationState
 
 _SIZE = text("SELECT pg_database_size(current_database())")
-_STATES: tuple[State, ...] = tuple(state for state in get_args(State) if state != "dropped")
+_STATES: tuple[GenerationState, ...] = tuple(state for state in get_args(GenerationState) if state != "dropped")
 
 Refresh = Callable[[], Awaitable[None]]
 

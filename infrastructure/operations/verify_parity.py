@@ -61,7 +61,7 @@ def verify(
     """Check all ``reads`` since then. Raises WorkerFailed, PortUnavailable."""
     if workers == 1 or reads <= MIN_READS_FOR_PROCESSES:
         tune_gc()
-        return here.audit.run(here.reads.scan(since_ms), look=lambda found: show(found.reads))
+        return here.audit.run(here.reads.scan(since_ms), on_progress=lambda found: show(found.reads))
     context = multiprocessing.get_context("spawn")
     running: list[tuple[BaseProcess, Connection]] = []
     try:
@@ -118,7 +118,7 @@ def _work(pipe: Connection, parent: int, settings: Settings, name: str, since_ms
 
     try:
         with open_parity_evidence(settings, projection_named(name), part, parts) as mine:
-            pipe.send((mine.audit.run(mine.reads.scan(since_ms), look=look), True))
+            pipe.send((mine.audit.run(mine.reads.scan(since_ms), on_progress=look), True))
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}")
         raise SystemExit(1) from error

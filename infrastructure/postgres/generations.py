@@ -14,7 +14,7 @@ from infrastructure.postgres.schema import projection_generations, projection_sh
 from infrastructure.postgres.snapshots import sweep
 from projections.core.projection import Projection
 from projections.digest.digest import fold_digest
-from projections.rebuild.generations import Generation, NotSwitched, State
+from projections.rebuild.generations import Generation, GenerationState, NotSwitched
 
 c = projection_generations.c
 
@@ -52,7 +52,7 @@ class PostgresGenerations:
             projection.name, number, projection.fold_version, fold_digest(projection), active=False, state="filling"
         )
 
-    def record(self, generation: Generation, state: State, comparison: Mapping[str, Any] | None) -> None:
+    def record(self, generation: Generation, state: GenerationState, comparison: Mapping[str, Any] | None) -> None:
         with unavailable_as_port_error(), self._engine.begin() as connection:
             connection.execute(
                 update(projection_generations)
@@ -94,7 +94,7 @@ def _last(connection: Connection, projection: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _row(projection: Projection[Any], number: int, state: State, *, active: bool) -> Any:
+def _row(projection: Projection[Any], number: int, state: GenerationState, *, active: bool) -> Any:
     return insert(projection_generations).values(
         projection=projection.name,
         generation=number,

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from domain.identifiers import aggregate_id
 from infrastructure.postgres.errors import unavailable_as_port_error
-from projections.parity.served_reads import LoggedRead, ReadTally, ServedRead, Verdict, WrongSnapshot
+from projections.parity.served_reads import LoggedRead, ReadTally, ReadVerdict, ServedRead, WrongSnapshot
 from read_models.view import ViewLimits
 
 _COLUMNS = (
@@ -87,7 +87,7 @@ class PostgresServedReads:
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return list(map(_logged, connection.exec_driver_sql(_UNCHECKED, values).cursor.fetchall()))
 
-    def record(self, verdicts: Mapping[Verdict, Sequence[int]]) -> None:
+    def record(self, verdicts: Mapping[ReadVerdict, Sequence[int]]) -> None:
         with unavailable_as_port_error(), self._engine.begin() as connection:
             for verdict, ids in verdicts.items():
                 if ids:
@@ -120,7 +120,7 @@ def _logged(row: Any) -> LoggedRead:
     id_, fold, view, verdict, key, generation, version, position, read_ms, fresh_ms, ttl_ms, expired, body = row
     limits = ViewLimits(fresh_ms, ttl_ms)
     read = ServedRead(key, generation, version, position, read_ms, limits, expired, bytes(body))
-    return LoggedRead(id_, fold, view, verdict, read)
+    return LoggedRead(id_, fold, view, None if verdict is None else ReadVerdict(verdict), read)
 
 
 # The digest is the generation's own: whatever this process folds with, it has only read what that one had folded.

@@ -20,7 +20,7 @@ from infrastructure.process_pool import tune_gc
 from infrastructure.processes.projection_worker import ProjectionWorker, stage_name
 from infrastructure.processes.runtime import RESTART_DELAYS_S, stack_summary, stop_event
 from infrastructure.settings.settings import Settings
-from projections.catalogue import ANSWERING, PROJECTIONS, audited_by
+from projections.catalogue import POINT_READ, PROJECTIONS, audited_in
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
 from projections.digest.digest import fold_digest
@@ -42,7 +42,7 @@ def main(settings: Settings, names: Sequence[str] = tuple(PROJECTIONS)) -> None:
     stop = stop_event()
     tune_gc()
     followed = [PROJECTIONS[name] for name in names]
-    if not any(one in ANSWERING for one in followed):
+    if not any(one in POINT_READ for one in followed):
         os.nice(YIELDS)
     WorkerManager(settings, followed, stop).run()
 
@@ -70,7 +70,7 @@ class WorkerManager:
         self._watchdog = Watchdog()
         self._hanging: set[tuple[str, int]] = set()
         self._auditors = [
-            ParityMonitor(settings, one) for one in audited_by([projection.name for projection in projections])
+            ParityMonitor(settings, one) for one in audited_in([projection.name for projection in projections])
         ]
 
     def run(self) -> None:

@@ -180,7 +180,7 @@ def _part(
     shard: int,
     passed: Callable[[int], None],
 ) -> None:
-    found = replay_shard(projection, archive, decode, shard, request.horizon, passed=passed)
+    found = replay_shard(projection, archive, decode, shard, request.horizon, on_chunk=passed)
     for table, columns in tables_of(projection).items():
         parquet.write(_file(folder, table, shard), columns, _rows(projection, request, found, table))
     part = ReplayPart(shard, found.events, len(found.states), sorted(found.parked))

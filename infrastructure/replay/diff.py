@@ -17,7 +17,15 @@ from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.core.state_codec import BrokenState, decoded
 from projections.replay.as_of import AsOf, Horizon
-from projections.replay.diff import DifferenceStart, Place, ReplayDifference, Row, by_key, differing, first_difference
+from projections.replay.diff import (
+    DifferenceStart,
+    ReplayDifference,
+    Row,
+    ShardKey,
+    differing_columns,
+    first_difference,
+    pair_by_key,
+)
 from projections.replay.key_replay import KeyReplay, steps
 from projections.replay.shard_replay import replay_shard
 
@@ -126,7 +134,7 @@ class ReplayDiff:
             ) from error
         return values(self._view, self._request, key, found)
 
-    def _rows(self, request: ReplayRequest) -> Iterator[tuple[Place, Row]]:
+    def _rows(self, request: ReplayRequest) -> Iterator[tuple[ShardKey, Row]]:
         if self._key is not None:
             replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._backends.decode)
             found = replay.at(self._key, request.horizon)
@@ -139,9 +147,9 @@ class ReplayDiff:
             for row in merged_rows(self._projection, output, self._projection.name):
                 yield _place(row), row
 
-    def _pairs(self, left: Iterator[tuple[Place, Row]], right: Iterator[tuple[Place, Row]]) -> ReplayDifference:
+    def _pairs(self, left: Iterator[tuple[ShardKey, Row]], right: Iterator[tuple[ShardKey, Row]]) -> ReplayDifference:
         found = ReplayDifference()
-        for key, ours, theirs in by_key(left, right):
+        for key, ours, theirs in pair_by_key(left, right):
             found.take(key, ours, theirs, self._view.columns)
         if not found.compared and self._key is not None:
             raise self._nothing()
@@ -158,7 +166,7 @@ class ReplayDiff:
         for step in other.steps(name, key, horizon, STEPS):
             if step["version"] not in mine:
                 continue
-            if not differing(mine[step["version"]].row, step["row"], self._view.columns):
+            if not differing_columns(mine[step["version"]].row, step["row"], self._view.columns):
                 found = None
             elif found is None:
                 found = DifferenceStart(step["version"], step["position"], "both")
@@ -173,5 +181,5 @@ def in_words(horizon: Horizon) -> str:
     return f"{what} {horizon.at_ms} (position {horizon.position:,})"
 
 
-def _place(row: Row) -> Place:
+def _place(row: Row) -> ShardKey:
     return shard_of(row["rider_id"]), row["rider_id"]

@@ -38,7 +38,7 @@ class PastKeys(Generic[S]):
     def __init__(self, engine: Engine, projection: Projection[S], decode: Decode, most: int | None) -> None:
         self._archive = PostgresArchive(engine)
         checkpoints = PostgresStateSnapshots(engine, projection)
-        self._replay = KeyReplay(projection, self._archive, checkpoints, decode, most=most)
+        self._replay = KeyReplay(projection, self._archive, checkpoints, decode, max_events=most)
 
     def at(self, key: str, as_of: AsOf) -> PastReads[S]:
         """Raises Unresolvable, TooLong, PortUnavailable."""
@@ -79,7 +79,7 @@ class PastRows:
     def of_rider(self, rider_id: str, as_of: AsOf) -> PastAnalyticsReader:
         """The rows of one rider; the log may be of any length. Raises Unresolvable, TooLong, PortUnavailable."""
         horizon = self._archive.horizon(as_of)
-        replay = KeyReplay(ANALYTICS, self._archive, NoSnapshots(), self._decode, most=self._most)
+        replay = KeyReplay(ANALYTICS, self._archive, NoSnapshots(), self._decode, max_events=self._most)
         with self._turn:
             found = replay.at(rider_id, horizon)
         rows: Rows = {}

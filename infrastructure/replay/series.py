@@ -35,7 +35,7 @@ def states_of(
     archive, checkpoints = backends.archive, backends.snapshots(projection)
     replay = KeyReplay(projection, archive, checkpoints, backends.decode)
     if not whole:
-        replay.refuse_detached(key, horizon)
+        replay.check_not_detached(key, horizon)
     fold = Fold(projection, backends.decode, lambda: horizon.at_ms, UNREACHED)
     if horizon.happened_by_ms is None:
         return known_states(fold, key, events, ticks, discarded)

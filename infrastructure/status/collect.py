@@ -38,7 +38,7 @@ from infrastructure.status.lines import (
     whole,
 )
 from infrastructure.status.stage_lag import projection_behind, served_generation, tailer_behind
-from projections.catalogue import ANSWERING, PROJECTIONS
+from projections.catalogue import POINT_READ, PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
 
@@ -92,7 +92,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         *standby_lines(every if served else []),
         _kafka(settings, relayed if served else None, tailer.lag_seconds, open_broker),
         *projections,
-        *(parity_line(p.name, PostgresServedReads(engine, p.name).tally()) for p in ANSWERING),
+        *(parity_line(p.name, PostgresServedReads(engine, p.name).tally()) for p in POINT_READ),
     ]
     return whole(head.log_id, lines)
 

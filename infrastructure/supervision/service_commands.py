@@ -10,7 +10,7 @@ from pathlib import Path
 from infrastructure.embedded.service import ServiceCommand
 from infrastructure.settings.settings import Settings
 from infrastructure.supervision.readiness import API, MONITOR, PROJECTIONS
-from projections.catalogue import by_process
+from projections.catalogue import worker_groups
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -31,7 +31,7 @@ def commands_for(settings: Settings, names: Sequence[str]) -> list[ServiceComman
     commands: list[ServiceCommand] = []
     for name in names:
         if name == PROJECTIONS:
-            commands += [command(f"{name}-{part}", name, of) for part, of in by_process().items()]
+            commands += [command(f"{name}-{part}", name, of) for part, of in worker_groups().items()]
         else:
             commands.append(command(name, name))
     if API not in names:

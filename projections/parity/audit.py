@@ -12,15 +12,15 @@ from domain.timestamps import utc_datetime
 from projections.core.fold import Decode
 from projections.core.projection import Projection
 from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshots
-from projections.parity.checker import CheckedReads, ParityChecker
+from projections.parity.checker import CheckedRead, ParityChecker
 from projections.parity.key_walk import WalkBudget
-from projections.parity.served_reads import LoggedRead, ServedReads, Verdict, WrongSnapshot
+from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedReads, WrongSnapshot
 from projections.replay.archive import Archive
 
 _ABSENT = "nothing"
 
 
-def difference(checked: CheckedReads) -> str:
+def difference(checked: CheckedRead) -> str:
     """One line: what was served, what the log says, and where to look."""
     read = checked.logged.read
     found = list(fields(read.body, checked.recomputed)) if checked.recomputed else []
@@ -66,19 +66,20 @@ def _shown(side: dict[str, Any], name: str) -> str:
 
 S = TypeVar("S")
 
-RECORD_EVERY = 5_000
+MAX_WAITING_VERDICTS = 5_000
 """Verdicts that wait to be written; a check that is broken off does so many again."""
-EXAMPLES = 10
+MAX_EXAMPLES = 10
 
 
 @dataclass
 class AuditFindings:
-    """What was found so far. ``examples`` in words, at most EXAMPLES. ``generations``: of the answers that differ."""
+    """What was found so far.
 
-    totals: dict[Verdict, int] = field(
-        default_factory=lambda: {"equal": 0, "different": 0, "other code": 0, "log restored": 0}
-    )
-    wrong_checkpoints: int = 0
+    ``examples`` are texts, at most MAX_EXAMPLES. ``generations`` are those of the answers that differ.
+    """
+
+    totals: dict[ReadVerdict, int] = field(default_factory=lambda: dict.fromkeys(ReadVerdict, 0))
+    wrong_snapshots: int = 0
     events: int = 0
     examples: list[str] = field(default_factory=list)
     generations: set[int] = field(default_factory=set)
@@ -89,21 +90,21 @@ class AuditFindings:
 
     @property
     def mismatches(self) -> int:
-        return self.totals["different"] + self.wrong_checkpoints
+        return self.totals[ReadVerdict.DIFFERENT] + self.wrong_snapshots
 
-    def show(self, words: str) -> None:
-        if len(self.examples) < EXAMPLES:
+    def add_example(self, words: str) -> None:
+        if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(words)
 
     def add(self, other: AuditFindings) -> None:
         """Take in what another part of the reads has given."""
         for verdict, count in other.totals.items():
             self.totals[verdict] += count
-        self.wrong_checkpoints += other.wrong_checkpoints
+        self.wrong_snapshots += other.wrong_snapshots
         self.events += other.events
         self.generations |= other.generations
         for words in other.examples:
-            self.show(words)
+            self.add_example(words)
 
 
 class Audit(Generic[S]):
@@ -113,48 +114,50 @@ class Audit(Generic[S]):
         self,
         projection: Projection[S],
         archive: Archive,
-        checkpoints: StateSnapshots,
+        snapshots: StateSnapshots,
         decode: Decode,
         reads: ServedReads,
         *,
-        every: int = SNAPSHOT_INTERVAL,
+        snapshot_interval: int = SNAPSHOT_INTERVAL,
     ) -> None:
         self._reads = reads
-        self._parity = ParityChecker(projection, archive, checkpoints, decode, self._wrong, every=every)
+        self._parity = ParityChecker(
+            projection, archive, snapshots, decode, self._wrong, snapshot_interval=snapshot_interval
+        )
         self._found = AuditFindings()
 
     def run(
         self,
         source: Iterable[LoggedRead],
         budget: WalkBudget | None = None,
-        look: Callable[[AuditFindings], None] = lambda found: None,
+        on_progress: Callable[[AuditFindings], None] = lambda found: None,
     ) -> AuditFindings:
-        """Check ``source``, by key and version, as far as the budget goes. ``look`` is called now and then."""
+        """Check ``source``, by key and version, as far as the budget goes. ``on_progress`` is called now and then."""
         found = self._found = AuditFindings()
         folded = self._parity.events
-        news: dict[Verdict, list[int]] = {}
+        news: dict[ReadVerdict, list[int]] = {}
         waiting = 0
         for one in self._parity.check(source, budget):
             found.totals[one.verdict] += 1
-            if one.verdict == "different":
+            if one.verdict == ReadVerdict.DIFFERENT:
                 found.generations.add(one.logged.read.generation)
-                found.show(difference(one))
+                found.add_example(difference(one))
             if one.verdict != one.logged.verdict:
                 news.setdefault(one.verdict, []).append(one.logged.id)
                 waiting += 1
-            if waiting >= RECORD_EVERY:
+            if waiting >= MAX_WAITING_VERDICTS:
                 self._reads.record(news)
                 news, waiting = {}, 0
             if found.reads % 500 == 0:
                 found.events = self._parity.events - folded
-                look(found)
+                on_progress(found)
         self._reads.record(news)
         found.events = self._parity.events - folded
-        look(found)
+        on_progress(found)
         return found
 
     def _wrong(self, found: WrongSnapshot) -> None:
         self._reads.record_wrong(found)
-        self._found.wrong_checkpoints += 1
+        self._found.wrong_snapshots += 1
         self._found.generations.add(found.generation)
-        self._found.show(wrong(found))
+        self._found.add_example(wrong(found))

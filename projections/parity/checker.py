@@ -16,38 +16,41 @@ from projections.core.projection import Projection
 from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshot, StateSnapshots
 from projections.digest.digest import fold_digest, view_digest
 from projections.parity.key_walk import KeyWalk, WalkBudget
-from projections.parity.served_reads import LoggedRead, ServedRead, Verdict, WrongSnapshot
+from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedRead, WrongSnapshot
 from projections.replay.archive import Archive
 from read_models.view import body_of
 
 S = TypeVar("S")
 
-BATCH = 5_000
+MAX_BATCH_READS = 5_000
 """Reads that are held at once (invariant 15)."""
 
 
-class CheckedReads(NamedTuple):
+class CheckedRead(NamedTuple):
     """A read and what was found. Of a different one: ``recomputed``, or ``why`` nothing could be computed."""
 
     logged: LoggedRead
-    verdict: Verdict
+    verdict: ReadVerdict
     recomputed: bytes = b""
     why: str = ""
 
 
 class ParityChecker(Generic[S]):
-    """Checks reads of one projection that has a view. ``found_wrong`` is told of checkpoints that are not the log's."""
+    """Checks served reads of one projection that has a view.
+
+    ``on_wrong_snapshot`` is called with each stored snapshot that is not the fold of the events.
+    """
 
     def __init__(
         self,
         projection: Projection[S],
         archive: Archive,
-        checkpoints: StateSnapshots,
+        snapshots: StateSnapshots,
         decode: Decode,
-        found_wrong: Callable[[WrongSnapshot], None],
+        on_wrong_snapshot: Callable[[WrongSnapshot], None],
         *,
-        every: int = SNAPSHOT_INTERVAL,
-        batch: int = BATCH,
+        snapshot_interval: int = SNAPSHOT_INTERVAL,
+        batch_reads: int = MAX_BATCH_READS,
     ) -> None:
         if projection.view is None:
             raise ValueError(f"{projection.name} serves no view of a key: there is nothing to compare")
@@ -55,24 +58,24 @@ class ParityChecker(Generic[S]):
         self._view = projection.view
         self._digests = (fold_digest(projection), view_digest(projection))
         self._archive = archive
-        self._checkpoints = checkpoints
+        self._snapshots = snapshots
         # When a fold fails is no part of the answer.
-        self._fold = Fold(projection, decode, lambda: 0, every)
-        self._found_wrong = found_wrong
-        self._every = every
-        self._batch = batch
+        self._fold = Fold(projection, decode, lambda: 0, snapshot_interval)
+        self._on_wrong_snapshot = on_wrong_snapshot
+        self._snapshot_interval = snapshot_interval
+        self._batch_reads = batch_reads
         self._features: tuple[S | None, Any] = (None, None)
         self.events = 0
         """Events folded so far."""
 
-    def check(self, reads: Iterable[LoggedRead], budget: WalkBudget | None = None) -> Iterator[CheckedReads]:
+    def check(self, reads: Iterable[LoggedRead], budget: WalkBudget | None = None) -> Iterator[CheckedRead]:
         """What is found of ``reads``, which come by key and version; those that the budget does not reach are left out.
 
         Raises PortUnavailable, and what ``decode`` raises for a registry that is away.
         """
         walk: KeyWalk[S] | None = None
         source = iter(reads)
-        while batch := list(islice(source, self._batch)):
+        while batch := list(islice(source, self._batch_reads)):
             # Behind the reads: a discard that was made before one of them is known then.
             discarded = self._archive.discarded(self._projection.name)
             for key, group in groupby(batch, lambda logged: logged.read.key):
@@ -82,16 +85,18 @@ class ParityChecker(Generic[S]):
                 self._keep(walk)
 
     def _walk(self, key: str, discarded: frozenset[int]) -> KeyWalk[S]:
-        return KeyWalk(self._projection, self._fold, self._archive, self._checkpoints, key, discarded, self._every)
+        return KeyWalk(
+            self._projection, self._fold, self._archive, self._snapshots, key, discarded, self._snapshot_interval
+        )
 
-    def _of_key(self, walk: KeyWalk[S], reads: list[LoggedRead], budget: WalkBudget) -> Iterator[CheckedReads]:
+    def _of_key(self, walk: KeyWalk[S], reads: list[LoggedRead], budget: WalkBudget) -> Iterator[CheckedRead]:
         budget.next_key()
         yield from self._of_missing(walk, [logged for logged in reads if logged.read.is_missing], budget)
         reads = [logged for logged in reads if not logged.read.is_missing]
         last = reads[-1].read.version if reads else 0
         for logged in reads:
             if (logged.fold_digest, logged.view_digest) != self._digests:
-                yield CheckedReads(logged, "other code")
+                yield CheckedRead(logged, ReadVerdict.OTHER_CODE)
                 continue
             walk.generation = logged.read.generation
             before = walk.events
@@ -101,18 +106,18 @@ class ParityChecker(Generic[S]):
                 return
             yield self._judged(walk, logged)
 
-    def _of_missing(self, of: KeyWalk[S], reads: list[LoggedRead], budget: WalkBudget) -> Iterator[CheckedReads]:
+    def _of_missing(self, of: KeyWalk[S], reads: list[LoggedRead], budget: WalkBudget) -> Iterator[CheckedRead]:
         """Answers that the key is not known, by a walk of their own: they name a position and no version."""
         walk = self._walk(of.key, of.discarded)
         for logged in sorted(reads, key=lambda one: one.read.position):
             read = logged.read
             if (logged.fold_digest, logged.view_digest) != self._digests:
-                yield CheckedReads(logged, "other code")
+                yield CheckedRead(logged, ReadVerdict.OTHER_CODE)
                 continue
             version = self._archive.last_version(self._projection.stream, of.key, read.position)
             if version == 0:
                 # It was put on record because the log had the key.
-                yield CheckedReads(logged, "log restored")
+                yield CheckedRead(logged, ReadVerdict.LOG_RESTORED)
                 continue
             walk.generation = read.generation
             before = walk.events
@@ -123,23 +128,25 @@ class ParityChecker(Generic[S]):
             # Nothing is served either of a key whose first event is parked or discarded.
             lost = walk.run.state is not None
             why = f"answered as unknown, although the log has its version {version:,} by then" if lost else ""
-            yield CheckedReads(logged, "different" if lost else "equal", why=why)
+            yield CheckedRead(logged, ReadVerdict.DIFFERENT if lost else ReadVerdict.EQUAL, why=why)
         self._keep(walk)
 
-    def _judged(self, walk: KeyWalk[S], logged: LoggedRead) -> CheckedReads:
+    def _judged(self, walk: KeyWalk[S], logged: LoggedRead) -> CheckedRead:
         read = logged.read
         if (walk.version, walk.position) != (read.version, read.position):
-            return CheckedReads(logged, "log restored")
+            return CheckedRead(logged, ReadVerdict.LOG_RESTORED)
         if walk.run.state is None:
-            return CheckedReads(logged, "different", why=walk.held_back() or "nothing of the key can be folded")
+            return CheckedRead(
+                logged, ReadVerdict.DIFFERENT, why=walk.parked_reason() or "nothing of the key can be folded"
+            )
         try:
             body = self._body(walk.run.state, read)
         except Exception as error:  # noqa: BLE001  (whatever a view raises is the finding)
             # A state that is served and cannot be shown is the worst difference of all, and one of this key alone.
-            return CheckedReads(logged, "different", why=f"{type(error).__name__}: {error}")
+            return CheckedRead(logged, ReadVerdict.DIFFERENT, why=f"{type(error).__name__}: {error}")
         if body == read.body:
-            return CheckedReads(logged, "equal")
-        return CheckedReads(logged, "different", body, walk.held_back())
+            return CheckedRead(logged, ReadVerdict.EQUAL)
+        return CheckedRead(logged, ReadVerdict.DIFFERENT, body, walk.parked_reason())
 
     def _body(self, state: S, read: ServedRead) -> bytes:
         if self._features[0] is not state:
@@ -149,18 +156,18 @@ class ParityChecker(Generic[S]):
         return body_of(row | {"generation": read.generation})
 
     def _keep(self, walk: KeyWalk[S]) -> None:
-        """Compare the checkpoints passed with those that were there, and leave them as verified."""
+        """Compare the snapshots passed with those that were there, and leave them as verified."""
         fresh: list[StateSnapshot] = []
-        for made, generation in walk.take_checkpoints():
-            kept = self._checkpoints.at(made.key, made.position)
+        for made, generation in walk.take_snapshots():
+            kept = self._snapshots.at(made.key, made.position)
             if kept is not None and kept.version == made.version:
                 if kept.state != made.state:
                     # On record before it is mended: what is lost between the two is only found again.
-                    self._found_wrong(
+                    self._on_wrong_snapshot(
                         WrongSnapshot(made.key, generation, made.version, made.position, kept.state, made.state)
                     )
                 elif kept.verified:
                     continue
             fresh.append(made)
         if fresh:
-            self._checkpoints.keep(fresh, verified=True)
+            self._snapshots.keep(fresh, verified=True)

@@ -14,13 +14,13 @@ from projections.replay.key_replay import KeyRun
 
 S = TypeVar("S")
 
-ENDLESS = 1 << 62
+UNLIMITED = 1 << 62
 
 
 class WalkBudget:
     """Events that may be folded in one round, and of them for one key: a long key must not starve all behind it."""
 
-    def __init__(self, events: int = ENDLESS, per_key: int = ENDLESS) -> None:
+    def __init__(self, events: int = UNLIMITED, per_key: int = UNLIMITED) -> None:
         self._left = events
         self._per_key = per_key
         self._left_of_key = per_key
@@ -45,10 +45,10 @@ class KeyWalk(Generic[S]):
         projection: Projection[S],
         fold: Fold[S],
         archive: Archive,
-        checkpoints: StateSnapshots,
+        snapshots: StateSnapshots,
         key: str,
         discarded: frozenset[int],
-        every: int,
+        snapshot_interval: int,
     ) -> None:
         self.key = key
         self.discarded = discarded
@@ -56,12 +56,12 @@ class KeyWalk(Generic[S]):
         self.position = 0
         self.events = 0
         self.generation = 0
-        """Of the read that is walked to: whose checkpoints are passed is not written on them."""
+        """Of the read that is walked to: whose snapshots are passed is not written on them."""
         self._projection = projection
         self._fold = fold
         self._archive = archive
-        self._checkpoints = checkpoints
-        self._every = every
+        self._snapshots = snapshots
+        self._snapshot_interval = snapshot_interval
         self._ahead: list[LoggedEvent] = []
         self._made: list[tuple[StateSnapshot, int]] = []
         self.run: KeyRun[S] = KeyRun(fold, key, None, discarded)
@@ -71,11 +71,11 @@ class KeyWalk(Generic[S]):
 
         It is left at a checkpoint, which is kept: the next round folds none of these events again.
         """
-        if version - self.version > self._every:
+        if version - self.version > self._snapshot_interval:
             self._jump(version, position)
         while self.version < version:
             if not self._ahead:
-                if budget.spent and self.version % self._every == 0:
+                if budget.spent and self.version % self._snapshot_interval == 0:
                     return False
                 self._ahead = self._stretch(last)
                 if not self._ahead:
@@ -86,12 +86,12 @@ class KeyWalk(Generic[S]):
             self._ahead = self._ahead[count:]
         return True
 
-    def take_checkpoints(self) -> list[tuple[StateSnapshot, int]]:
+    def take_snapshots(self) -> list[tuple[StateSnapshot, int]]:
         """Those passed since they were taken last, with the generation of the read that was walked to."""
         made, self._made = self._made, []
         return made
 
-    def held_back(self) -> str:
+    def parked_reason(self) -> str:
         """In words, if an event of the key cannot be folded; "" if all can."""
         mark = self.run.parked
         return "" if mark is None else f"the fold fails at version {mark.version}: {mark.reason}"
@@ -103,12 +103,12 @@ class KeyWalk(Generic[S]):
 
     def _stretch(self, last: int) -> list[LoggedEvent]:
         """The next events, up to the next place of a checkpoint; none where the log ends, or has lost its beginning."""
-        upto = min(last, (self.version // self._every + 1) * self._every)
+        upto = min(last, (self.version // self._snapshot_interval + 1) * self._snapshot_interval)
         events = self._archive.key_range(self._projection.stream, self.key, self.version, upto, None)
         return events if events and events[0].version == self.version + 1 else []
 
     def _jump(self, version: int, position: int) -> None:
-        found = latest_snapshot(self._projection, self._checkpoints, self.key, position, verified=True)
+        found = latest_snapshot(self._projection, self._snapshots, self.key, position, verified=True)
         if found is None or not self.version < found[0].version <= version:
             return
         start, state = found

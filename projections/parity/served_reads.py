@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from enum import StrEnum
+from typing import NamedTuple, Protocol
 
 from read_models.view import ViewLimits
 
-Verdict = Literal["equal", "different", "other code", "log restored"]
-"""``equal`` and ``different``: byte for byte. ``other code``: another fold or view made the answer, so nothing can be
-said here. ``log restored``: the log has not the event that was the last one in it; it was set back since."""
+
+class ReadVerdict(StrEnum):
+    """The result of checking one answer; the values are stored and printed."""
+
+    EQUAL = "equal"
+    """The recomputed answer has the same bytes."""
+    DIFFERENT = "different"
+    """The recomputed answer has other bytes, or none could be computed."""
+    OTHER_CODE = "other code"
+    """Another fold or view made the answer, so this code cannot check it."""
+    LOG_RESTORED = "log restored"
+    """The log does not have the answer's last event: the log was restored to an older state since."""
 
 
 class ServedRead(NamedTuple):
-    """One answer, and all that it depends on besides the events: the one clock reading of its request (epoch ms), the
-    limits, and what was asked for. ``version`` and ``position`` are of the last event folded into it.
+    """One answer, and everything that it depends on besides the events.
 
-    The answer that there is nothing of the key has version 0 and no body. Its ``position`` is that of the fence: every
-    event of the key up to there had been folded.
+    That is the one clock reading of its request (epoch ms), the limits, and the request itself. ``version`` and
+    ``position`` are those of the last event folded into it.
+
+    An answer that the key is unknown has version 0 and no body. Its ``position`` is that of the fence: all events of
+    the key up to there had been folded.
     """
 
     key: str
@@ -41,12 +53,12 @@ class LoggedRead(NamedTuple):
     id: int
     fold_digest: str
     view_digest: str
-    verdict: Verdict | None
+    verdict: ReadVerdict | None
     read: ServedRead
 
 
 class ReadTally(NamedTuple):
-    """What is on record. ``mismatches``: of the generation that readers follow, wrong checkpoints included."""
+    """What is on record. ``mismatches``: of the generation that readers follow, wrong snapshots included."""
 
     checked: int
     unchecked: int
@@ -80,7 +92,7 @@ class ServedReads(Protocol):
         """At most so many without a verdict, by key and version: half of the oldest, half of the newest."""
         ...
 
-    def record(self, verdicts: Mapping[Verdict, Sequence[int]]) -> None:
+    def record(self, verdicts: Mapping[ReadVerdict, Sequence[int]]) -> None:
         """Verdicts on reads by their ids. ``other code`` never takes the place of another verdict: it knows less."""
         ...
 

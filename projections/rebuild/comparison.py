@@ -11,7 +11,7 @@ from projections.core.ports import ParkedEvent, ShardDump
 from projections.core.projection import Projection
 from projections.core.state_codec import BrokenState, decoded
 
-EXAMPLES = 20
+MAX_EXAMPLES = 20
 """Differences that are told in words; all of them are in the count and in the digest."""
 
 
@@ -85,7 +85,7 @@ class GenerationComparison:
 
     def _differ(self, shard: int, name: str, words: str, live: bytes, new: bytes) -> None:
         self.differing += 1
-        if len(self.examples) < EXAMPLES:
+        if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(GenerationDifference(shard, name, words))
         # Chained, so that it takes no memory a difference; shards come in order.
         link = hashlib.sha256(self.digest.encode())

@@ -9,12 +9,12 @@ from typing import Any, Literal, NamedTuple, Protocol
 from projections.core.projection import Projection
 from projections.digest.digest import fold_digest
 
-State = Literal["filling", "compared", "ready", "following", "dropped"]
+GenerationState = Literal["filling", "compared", "ready", "following", "dropped"]
 """``filling``: a rebuild writes it. ``compared``: differences wait for a person. ``ready``: it may be switched to.
 ``following``: it is or was active. ``dropped``: gone; its number is never used again. Ready and following ones are kept
 up to date by every process that has their fold."""
 
-KEPT_UP: frozenset[State] = frozenset({"ready", "following"})
+MAINTAINED_STATES: frozenset[GenerationState] = frozenset({"ready", "following"})
 
 
 class Generation(NamedTuple):
@@ -25,7 +25,7 @@ class Generation(NamedTuple):
     fold_version: int
     fold_digest: str
     active: bool
-    state: State
+    state: GenerationState
     comparison: Mapping[str, Any] | None = None
 
     def is_of(self, projection: Projection[Any]) -> bool:
@@ -52,7 +52,7 @@ class Generations(Protocol):
         """A new one in state ``filling``, with a number never used before."""
         ...
 
-    def record(self, generation: Generation, state: State, comparison: Mapping[str, Any] | None) -> None:
+    def record(self, generation: Generation, state: GenerationState, comparison: Mapping[str, Any] | None) -> None:
         """Its new state, and what the comparison found."""
         ...
 
@@ -69,4 +69,4 @@ def active(generations: list[Generation]) -> Generation | None:
 
 def is_kept_up(generation: Generation, projection: Projection[Any]) -> bool:
     """Whether a process with this code keeps the generation up to date."""
-    return generation.state in KEPT_UP and generation.is_of(projection)
+    return generation.state in MAINTAINED_STATES and generation.is_of(projection)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from domain.identifiers import SHARDS
 from projections.core.fences import FenceStatus, check_fences
@@ -20,8 +21,20 @@ from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.comparison import GenerationComparison
 from projections.rebuild.generations import Generation, Generations, active
 
-Verdict = Literal["switched", "equal", "differs", "blocked", "needs acceptance"]
-"""``equal`` and ``differs``: compared only. ``blocked``: the same fold gave another result, which nothing excuses."""
+
+class RebuildVerdict(StrEnum):
+    """How a rebuild or a rollback ended; the values are printed as JSON."""
+
+    SWITCHED = "switched"
+    """Readers follow the new generation."""
+    EQUAL = "equal"
+    """Compared only; the generations do not differ."""
+    DIFFERS = "differs"
+    """Compared only; the generations differ."""
+    BLOCKED = "blocked"
+    """The same fold version gave another result. Not switched: no change of the fold explains the differences."""
+    NEEDS_ACCEPTANCE = "needs acceptance"
+    """Another fold version gave another result. Not switched until a person accepts the differences by their digest."""
 
 
 class NoGenerationToRollBackTo(Exception):
@@ -43,7 +56,7 @@ class RebuildParkedKey(NamedTuple):
 class RebuildOutcome:
     """What became of a rebuild or of a rollback."""
 
-    verdict: Verdict
+    verdict: RebuildVerdict
     live: Generation
     new: Generation
     comparison: GenerationComparison | None = None
@@ -51,8 +64,8 @@ class RebuildOutcome:
 
 
 _ALL = range(SHARDS)
-_TRIES = 1_000
-LOOK_BACK = 5
+MAX_COMPARE_ATTEMPTS = 1_000
+MAX_LEFTOVER_GENERATIONS = 5
 """Generations whose remains are looked for after a rebuild."""
 
 
@@ -68,18 +81,18 @@ class RebuildPorts:
     sink_of: Callable[[int], Sink]
     decode: Decode
     fill: Callable[[Generation, Mapping[int, int]], None]
-    followed: Callable[[Generation], None]
-    patience: RetryPolicy
-    tell: Callable[[str], None]
+    wait_until_followed: Callable[[Generation], None]
+    retry_policy: RetryPolicy
+    on_progress: Callable[[str], None]
 
 
 class Rebuild:
     """One projection's rebuild; nobody else rebuilds it at the same time (the caller holds a lock)."""
 
-    def __init__(self, projection: Projection[Any], tools: RebuildPorts) -> None:
+    def __init__(self, projection: Projection[Any], ports: RebuildPorts) -> None:
         self._projection = projection
-        self._tools = tools
-        self._calmly = tools.patience.call
+        self._ports = ports
+        self._retrying = ports.retry_policy.call
 
     def run(
         self, *, accept: str | None = None, live_is_damaged: str | None = None, verify_only: bool = False
@@ -89,42 +102,46 @@ class Rebuild:
         ``accept``: the digest of differences that another fold version is meant to make. ``live_is_damaged``: of those
         that the same code makes, where a person has found that it is the live generation which is not the log's.
         """
-        tools = self._tools
-        self._calmly(lambda: tools.generations.first(self._projection))
+        ports = self._ports
+        self._retrying(lambda: ports.generations.first(self._projection))
         live = self._live()
-        new = self._begin(live, accept, live_is_damaged, verify_only)
+        new = self._resume_or_create(live, accept, live_is_damaged, verify_only)
         if new.state == "filling":
-            tools.tell(f"filling generation {new.number} from the event store, beside the live {live.number}")
-            targets = self._calmly(lambda: self._fences_of(live))
-            tools.fill(new, targets)
+            ports.on_progress(f"filling generation {new.number} from the event store, beside the live {live.number}")
+            targets = self._retrying(lambda: self._fences_of(live))
+            ports.fill(new, targets)
             comparison = self.compare(live, new)
             outcome = RebuildOutcome(
-                "equal" if comparison.clean else "differs", live, new, comparison, self._parked(new)
+                RebuildVerdict.EQUAL if comparison.clean else RebuildVerdict.DIFFERS,
+                live,
+                new,
+                comparison,
+                self._parked(new),
             )
             if verify_only:
                 self._drop(new)
                 return outcome
             if not comparison.clean and not self._accepted(comparison, accept, live_is_damaged, outcome):
-                self._calmly(lambda: tools.generations.record(new, "compared", comparison.document()))
+                self._retrying(lambda: ports.generations.record(new, "compared", comparison.document()))
                 return outcome
-            self._calmly(lambda: tools.generations.record(new, "ready", comparison.document()))
+            self._retrying(lambda: ports.generations.record(new, "ready", comparison.document()))
         else:
-            outcome = RebuildOutcome("equal", live, new, None, self._parked(new))
-            self._calmly(lambda: tools.generations.record(new, "ready", new.comparison))
+            outcome = RebuildOutcome(RebuildVerdict.EQUAL, live, new, None, self._parked(new))
+            self._retrying(lambda: ports.generations.record(new, "ready", new.comparison))
         self.switch(live, new)
-        outcome.verdict = "switched"
-        self._tidy(live, new)
+        outcome.verdict = RebuildVerdict.SWITCHED
+        self._drop_others(live, new)
         return outcome
 
-    def _tidy(self, live: Generation, new: Generation) -> None:
+    def _drop_others(self, live: Generation, new: Generation) -> None:
         """Keep these two. What a rebuild that was killed had dropped by half goes too."""
         kept = (live.number, new.number)
         for old in self._all():
             if old.number not in kept:
                 self._drop(old)
-        for number in range(max(1, new.number - LOOK_BACK), new.number):
+        for number in range(max(1, new.number - MAX_LEFTOVER_GENERATIONS), new.number):
             if number not in kept:
-                self._calmly(self._tools.sink_of(number).drop)
+                self._retrying(self._ports.sink_of(number).drop)
 
     def roll_back(self) -> RebuildOutcome:
         """Switch to the generation that is kept up to date beside the active one. Raises Nothing."""
@@ -141,24 +158,24 @@ class Rebuild:
                 f"({to.fold_digest}), which this code is not: deploy that code, and run rollback-projection there"
             )
         self.switch(live, to)
-        return RebuildOutcome("switched", live, to)
+        return RebuildOutcome(RebuildVerdict.SWITCHED, live, to)
 
     def compare(self, live: Generation, new: Generation) -> GenerationComparison:
         """Both, shard by shard, each pair at the same fence."""
-        self._tools.tell(f"comparing generation {new.number} with {live.number}")
+        self._ports.on_progress(f"comparing generation {new.number} with {live.number}")
         found = GenerationComparison(
             self._projection.name, live.number, new.number, live.fold_version, new.fold_version
         )
         for shard in _ALL:
-            self._calmly(lambda shard=shard: self._compare_shard(found, shard, live, new))  # type: ignore[misc]
+            self._retrying(lambda shard=shard: self._compare_shard(found, shard, live, new))  # type: ignore[misc]
         return found
 
     def _compare_shard(self, found: GenerationComparison, shard: int, live: Generation, new: Generation) -> None:
-        live_sink, new_sink = self._tools.sink_of(live.number), self._tools.sink_of(new.number)
+        live_sink, new_sink = self._ports.sink_of(live.number), self._ports.sink_of(new.number)
         if live.is_of(self._projection):
             # Judged as its own worker would: a fence of another log is no fence to compare at.
             self._fill_shard(live_sink, shard, 0)
-        for _ in range(_TRIES):
+        for _ in range(MAX_COMPARE_ATTEMPTS):
             before = live_sink.snapshot(shard)
             wanted = 0 if before.fence is None else before.fence.seq
             after_seq = self._fill_shard(new_sink, shard, wanted)
@@ -176,8 +193,8 @@ class Rebuild:
         )
 
     def _fill_shard(self, sink: Sink, shard: int, seq: int) -> int:
-        tools = self._tools
-        shards = ShardProcessor(self._projection, tools.log, sink, tools.decode, ProcessorLimits())
+        ports = self._ports
+        shards = ShardProcessor(self._projection, ports.log, sink, ports.decode, ProcessorLimits())
         shards.open([shard])
         shards.refolds.finish()
         shards.fill(shard, seq)
@@ -185,35 +202,35 @@ class Rebuild:
 
     def switch(self, live: Generation, to: Generation) -> None:
         """Readers follow ``to`` once all of its fences have reached those of ``live``."""
-        tools = self._tools
-        filler = CatchUp(self._projection, tools.log, tools.sink_of(to.number), tools.decode, list(_ALL))
+        ports = self._ports
+        catch_up = CatchUp(self._projection, ports.log, ports.sink_of(to.number), ports.decode, list(_ALL))
         if to.is_of(self._projection):
-            self._calmly(lambda: tools.followed(to))
+            self._retrying(lambda: ports.wait_until_followed(to))
 
-        def under_hold() -> None:
-            with tools.generations.switching(live, to):
-                filler.run(self._fences_of(live))
+        def catch_up_and_switch() -> None:
+            with ports.generations.switching(live, to):
+                catch_up.run(self._fences_of(live))
 
-        self._calmly(under_hold)
-        tools.tell(f"switched: readers follow generation {to.number} of {self._projection.name}")
+        self._retrying(catch_up_and_switch)
+        ports.on_progress(f"switched: readers follow generation {to.number} of {self._projection.name}")
 
-    def _begin(
+    def _resume_or_create(
         self, live: Generation, accept: str | None, live_is_damaged: str | None, verify_only: bool
     ) -> Generation:
         """The generation to go on with, or a new one."""
         for old in self._all():
             if old.active or old.state == "following":
                 continue
-            if old.is_of(self._projection) and self._goes_on(old, live, accept, live_is_damaged, verify_only):
-                self._tools.tell(f"going on with generation {old.number} ({old.state})")
+            if old.is_of(self._projection) and self._can_resume(old, live, accept, live_is_damaged, verify_only):
+                self._ports.on_progress(f"going on with generation {old.number} ({old.state})")
                 return old
             self._drop(old)
-        new = self._calmly(lambda: self._tools.generations.begin(self._projection))
+        new = self._retrying(lambda: self._ports.generations.begin(self._projection))
         # A log that was restored has forgotten which numbers were used: what is left there may be of another fold.
-        self._calmly(self._tools.sink_of(new.number).drop)
+        self._retrying(self._ports.sink_of(new.number).drop)
         return new
 
-    def _goes_on(
+    def _can_resume(
         self, old: Generation, live: Generation, accept: str | None, live_is_damaged: str | None, verify_only: bool
     ) -> bool:
         if old.state == "filling":
@@ -239,10 +256,10 @@ class Rebuild:
         self, comparison: GenerationComparison, accept: str | None, live_is_damaged: str | None, outcome: RebuildOutcome
     ) -> bool:
         if comparison.live_version == comparison.new_version:
-            outcome.verdict = "blocked"
+            outcome.verdict = RebuildVerdict.BLOCKED
             # The very same code, so that no changed fold goes live under the version of the old one.
             return outcome.live.fold_digest == outcome.new.fold_digest and live_is_damaged == comparison.digest
-        outcome.verdict = "needs acceptance"
+        outcome.verdict = RebuildVerdict.NEEDS_ACCEPTANCE
         return accept == comparison.digest
 
     def _live(self) -> Generation:
@@ -254,21 +271,21 @@ class Rebuild:
         return live
 
     def _all(self) -> list[Generation]:
-        return self._calmly(lambda: self._tools.generations.all(self._projection.name))
+        return self._retrying(lambda: self._ports.generations.all(self._projection.name))
 
     def _drop(self, old: Generation) -> None:
         # The state first: whoever keeps it up to date stops before its content goes.
-        self._calmly(lambda: self._tools.generations.record(old, "dropped", old.comparison))
-        self._calmly(self._tools.sink_of(old.number).drop)
+        self._retrying(lambda: self._ports.generations.record(old, "dropped", old.comparison))
+        self._retrying(self._ports.sink_of(old.number).drop)
 
     def _fences_of(self, live: Generation) -> dict[int, int]:
         """Seqs of the live fences that lie on this log; a shard without one is filled to the head."""
-        fences = dict(zip(_ALL, self._tools.sink_of(live.number).fences(list(_ALL)), strict=True))
-        trust = check_fences(self._tools.log, self._projection.stream, fences).trust
+        fences = dict(zip(_ALL, self._ports.sink_of(live.number).fences(list(_ALL)), strict=True))
+        trust = check_fences(self._ports.log, self._projection.stream, fences).trust
         return {s: fence.seq for s, fence in fences.items() if fence is not None and trust[s] is FenceStatus.GOOD}
 
     def _parked(self, new: Generation) -> list[RebuildParkedKey]:
-        found = self._calmly(lambda: self._tools.sink_of(new.number).parked(list(_ALL)))
+        found = self._retrying(lambda: self._ports.sink_of(new.number).parked(list(_ALL)))
         return sorted(RebuildParkedKey(key, mark) for marks in found.values() for key, mark in marks.items())
 
 

@@ -18,10 +18,10 @@ from read_models.view import Kind, ViewLimits
 
 Row = Mapping[str, Any]
 
-PLACES = frozenset({"rider_id", "version", "position", "age_ms", "status", "generation", "as_of_ms"})
+IDENTITY_COLUMNS = frozenset({"rider_id", "version", "position", "age_ms", "status", "generation", "as_of_ms"})
 """Columns that say whose, where and how old a value is; they are shown, and differ without the values differing."""
 
-EXAMPLES = 20
+MAX_EXAMPLES = 20
 
 
 class KeyDifference(NamedTuple):
@@ -46,13 +46,13 @@ class ValueSpread(NamedTuple):
 
 @dataclass
 class ReplayDifference:
-    """What was found. ``apart``: column -> |right - left| of each key that differs in it."""
+    """What was found. ``deviations``: column -> |right - left| of each key that differs in it."""
 
     compared: int = 0
     only_left: int = 0
     only_right: int = 0
     differing: int = 0
-    apart: dict[str, list[float]] = field(default_factory=dict)
+    deviations: dict[str, list[float]] = field(default_factory=dict)
     null_on_one_side: dict[str, int] = field(default_factory=dict)
     examples: list[KeyDifference] = field(default_factory=list)
 
@@ -61,14 +61,14 @@ class ReplayDifference:
         return not (self.differing or self.only_left or self.only_right)
 
     def spreads(self) -> dict[str, ValueSpread]:
-        return {name: _spread(sorted(values)) for name, values in sorted(self.apart.items()) if values}
+        return {name: _spread(sorted(values)) for name, values in sorted(self.deviations.items()) if values}
 
     def take(self, key: str, left: Row | None, right: Row | None, columns: Mapping[str, Kind]) -> None:
         """Add one key; the first that differ are the examples."""
         if left is None and right is None:
             return
         self.compared += 1
-        names = differing(left, right, columns)
+        names = differing_columns(left, right, columns)
         if left is None or right is None:
             self.only_left += right is None
             self.only_right += left is None
@@ -77,7 +77,7 @@ class ReplayDifference:
         else:
             self.differing += 1
             self._measure(left, right, names, columns)
-        if len(self.examples) < EXAMPLES:
+        if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(KeyDifference(key, left, right, names))
 
     def _measure(self, left: Row, right: Row, names: Iterable[str], columns: Mapping[str, Kind]) -> None:
@@ -86,23 +86,23 @@ class ReplayDifference:
             if a is None or b is None:
                 self.null_on_one_side[name] = self.null_on_one_side.get(name, 0) + 1
             elif columns[name] in {"float", "integer"}:
-                self.apart.setdefault(name, []).append(abs(b - a))
+                self.deviations.setdefault(name, []).append(abs(b - a))
 
 
-def differing(left: Row | None, right: Row | None, columns: Mapping[str, Kind]) -> list[str]:
+def differing_columns(left: Row | None, right: Row | None, columns: Mapping[str, Kind]) -> list[str]:
     """The columns in which two rows have other values; all of one that stands alone."""
-    values = [name for name in columns if name not in PLACES]
+    values = [name for name in columns if name not in IDENTITY_COLUMNS]
     if left is None or right is None:
         return values if left is not right else []
     return [name for name in values if left[name] != right[name]]
 
 
-Place = tuple[int, str]
+ShardKey = tuple[int, str]
 """Shard and key: the order in which a replay of all keys gives them."""
 
 
-def by_key(
-    left: Iterable[tuple[Place, Row]], right: Iterable[tuple[Place, Row]]
+def pair_by_key(
+    left: Iterable[tuple[ShardKey, Row]], right: Iterable[tuple[ShardKey, Row]]
 ) -> Iterator[tuple[str, Row | None, Row | None]]:
     """Pairs of rows by key, of two sequences that are in the order of their places; absent = None."""
     ours, theirs = iter(left), iter(right)
@@ -136,7 +136,7 @@ def _spread(values: list[float]) -> ValueSpread:
     return ValueSpread(len(values), sum(values) / len(values), at(0.5), at(0.9), at(0.99), values[-1])
 
 
-MAX_LISTED = 5_000
+MAX_COMPARED_EVENTS = 5_000
 """Events of one key that are folded twice to find it; a difference that is older is told as "before" them."""
 
 _LIMITS = ViewLimits()
@@ -145,7 +145,7 @@ _LIMITS = ViewLimits()
 def first_difference(
     projection: Projection[Any],
     archive: Archive,
-    checkpoints: StateSnapshots,
+    snapshots: StateSnapshots,
     decode: Decode,
     key: str,
     left: Horizon,
@@ -156,20 +156,20 @@ def first_difference(
     view = projection.view
     assert view is not None
     last = archive.last_version(projection.stream, key, max(left.position, right.position))
-    first = max(0, last - MAX_LISTED)
+    first = max(0, last - MAX_COMPARED_EVENTS)
     if left.happened_by_ms == right.happened_by_ms:
         # The same events up to the earlier of the two: only what lies between can differ.
         first = max(first, archive.last_version(projection.stream, key, min(left.position, right.position)))
     if first == last:
         return None
-    replay = KeyReplay(projection, archive, checkpoints, decode)
+    replay = KeyReplay(projection, archive, snapshots, decode)
     runs = [replay.run_from(key, first, side) for side in (left, right)]
     at_ms = max(left.at_ms, right.at_ms)
     happened = HappenedEvents(archive, decode)
 
     def differ() -> bool:
         rows = [None if r.state is None else view.row(key, view.features(r.state), at_ms, _LIMITS, True) for r in runs]
-        return bool(differing(rows[0], rows[1], view.columns))
+        return bool(differing_columns(rows[0], rows[1], view.columns))
 
     found = DifferenceStart(0, 0, "before") if differ() else None
     for after in range(first, last, SNAPSHOT_INTERVAL):

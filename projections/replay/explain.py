@@ -35,7 +35,7 @@ class Explained(NamedTuple):
 def explain(
     projection: Projection[Any],
     archive: Archive,
-    checkpoints: StateSnapshots,
+    snapshots: StateSnapshots,
     decode: Decode,
     key: str,
     horizon: Horizon,
@@ -45,7 +45,7 @@ def explain(
     view = projection.view
     assert view is not None
     assert view.explain is not None
-    replay = KeyReplay(projection, archive, checkpoints, decode)
+    replay = KeyReplay(projection, archive, snapshots, decode)
     found = replay.at(key, horizon)
     if found is None or found.state is None:
         return None if found is None else Explained(None, found.parked, [], [], 0)

@@ -53,7 +53,7 @@ class KeyRun(Generic[S]):
         self._discarded = discarded
 
     def take(self, events: Sequence[LoggedEvent]) -> Sequence[StateSnapshot]:
-        """Fold the next events of the key; the checkpoints passed."""
+        """Fold the next events of the key; the snapshots passed."""
         if self.parked is not None:
             return ()
         done = self._fold.run(events, lambda _: self.state, (), self._discarded)
@@ -68,31 +68,34 @@ class KeyRun(Generic[S]):
 
 
 class KeyReplay(Generic[S]):
-    """Replays single keys of one projection. ``most``: events that may be folded for one answer (invariant 15)."""
+    """Replays single keys of one projection.
+
+    ``max_events`` bounds the events folded for one answer (invariant 15).
+    """
 
     def __init__(
         self,
         projection: Projection[S],
         archive: Archive,
-        checkpoints: StateSnapshots,
+        snapshots: StateSnapshots,
         decode: Decode,
         *,
-        most: int | None = None,
-        every: int = SNAPSHOT_INTERVAL,
+        max_events: int | None = None,
+        snapshot_interval: int = SNAPSHOT_INTERVAL,
     ) -> None:
         self._projection = projection
         self._archive = archive
-        self._checkpoints = checkpoints
+        self._snapshots = snapshots
         self._events = HappenedEvents(archive, decode)
-        self._most = most
-        self._every = every
+        self._max_events = max_events
+        self._snapshot_interval = snapshot_interval
 
     def at(self, key: str, horizon: Horizon) -> Replayed[S] | None:
         """None: the key has no event within the horizon. Raises TooLong; Unresolvable if its events were detached."""
         run = self._known(key, horizon) if horizon.happened_by_ms is None else self._happened(key, horizon)
         return run.result() if run.events or run.state is not None else None
 
-    def refuse_detached(self, key: str, horizon: Horizon) -> None:
+    def check_not_detached(self, key: str, horizon: Horizon) -> None:
         """Raises Unresolvable if the key's first events were detached."""
         self._whole(key, 0, self._range(key, 0, 1, None), horizon)
 
@@ -112,8 +115,8 @@ class KeyReplay(Generic[S]):
 
     def _known(self, key: str, horizon: Horizon) -> KeyRun[S]:
         found = None
-        if self._has_checkpoints:
-            found = latest_snapshot(self._projection, self._checkpoints, key, horizon.position)
+        if self._has_snapshots:
+            found = latest_snapshot(self._projection, self._snapshots, key, horizon.position)
         start, state = found or (None, None)
         run = self._run(key, horizon, state)
         version = 0 if start is None else start.version
@@ -121,13 +124,13 @@ class KeyReplay(Generic[S]):
         more = True
         try:
             while more:
-                events = self._range(key, version, version + self._every, None)
+                events = self._range(key, version, version + self._snapshot_interval, None)
                 self._whole(key, version, events, horizon)
                 within, cut = upto(events, horizon.position)
                 made += run.take(within)
                 self._check(run)
-                version += self._every
-                more = len(events) == self._every and not cut and run.parked is None
+                version += self._snapshot_interval
+                more = len(events) == self._snapshot_interval and not cut and run.parked is None
         finally:
             # Whoever had to fold where none was leaves them behind for the next one; also for one who gives up here,
             # who then gets further each time.
@@ -138,10 +141,10 @@ class KeyReplay(Generic[S]):
         assert horizon.happened_by_ms is not None
         last = self._archive.last_version(self._projection.stream, key, horizon.position)
         decided: list[EventRange] = []
-        if self._has_checkpoints:
+        if self._has_snapshots:
             decided = self._decided(key, horizon.position, horizon.happened_by_ms)
         plan = plan_by_event_time(decided, last)
-        start = self._checkpoints.at(key, plan.position) if plan.version else None
+        start = self._snapshots.at(key, plan.position) if plan.version else None
         state = None if start is None else read_snapshot(self._projection, key, start)
         if plan.version and state is None:
             # Dropped between the two looks, or damaged: fold all of it.
@@ -154,7 +157,7 @@ class KeyReplay(Generic[S]):
         made: list[StateSnapshot] = []
         whole_upto = plan.version
         try:
-            for after, until in _steps(plan.ranges, self._every):
+            for after, until in _steps(plan.ranges, self._snapshot_interval):
                 events = self._range(key, after, until, horizon.happened_by_ms)
                 passed = run.take(events)
                 # As long as nothing is left out, the states are those of any horizon: where one was missing, or none
@@ -172,8 +175,8 @@ class KeyReplay(Generic[S]):
     def _decided(self, key: str, position: int, by_ms: int) -> list[EventRange]:
         """Where no event has to be looked at. Checkpoints know the times as sent: none of a range had happened by then
         only if no clock can have been so far ahead."""
-        happened = [one for one in self._checkpoints.decided(key, position, by_ms) if one.happened]
-        later = self._checkpoints.decided(key, position, by_ms + MAX_AHEAD_MS)
+        happened = [one for one in self._snapshots.decided(key, position, by_ms) if one.happened]
+        later = self._snapshots.decided(key, position, by_ms + MAX_AHEAD_MS)
         return sorted([*happened, *(one for one in later if not one.happened)])
 
     def _whole(self, key: str, after: int, events: Sequence[LoggedEvent], horizon: Horizon) -> None:
@@ -191,15 +194,15 @@ class KeyReplay(Generic[S]):
         # The answer stands without: a store that cannot be written to now, or never, must not cost it.
         with suppress(PortUnavailable, SinkRejected):
             if made:
-                self._checkpoints.keep(made, verified=verified)
+                self._snapshots.keep(made, verified=verified)
 
     @property
-    def _has_checkpoints(self) -> bool:
+    def _has_snapshots(self) -> bool:
         # Rows are sums over the whole stream, so their states alone are no place to start from.
         return not self._projection.tables
 
     def _run(self, key: str, horizon: Horizon, state: S | None) -> KeyRun[S]:
-        fold = Fold(self._projection, self._events.decode, lambda: horizon.at_ms, self._every)
+        fold = Fold(self._projection, self._events.decode, lambda: horizon.at_ms, self._snapshot_interval)
         discarded = self._archive.discarded(self._projection.name)
         return KeyRun(fold, key, state, discarded)
 
@@ -207,15 +210,15 @@ class KeyReplay(Generic[S]):
         return self._events.key_range(self._projection.stream, key, after, until, by_ms)
 
     def _check(self, run: KeyRun[S]) -> None:
-        if self._most is not None and run.events > self._most:
-            raise TooLong(f"more than {self._most:,} events of one key would have to be folded")
+        if self._max_events is not None and run.events > self._max_events:
+            raise TooLong(f"more than {self._max_events:,} events of one key would have to be folded")
 
 
-def _steps(ranges: Sequence[tuple[int, int]], every: int) -> Iterator[tuple[int, int]]:
-    """The ranges (after, upto] in parts of ``every`` versions."""
+def _steps(ranges: Sequence[tuple[int, int]], snapshot_interval: int) -> Iterator[tuple[int, int]]:
+    """The ranges (after, upto] in parts of ``snapshot_interval`` versions."""
     for start, end in ranges:
-        for after in range(start, end, every):
-            yield after, min(after + every, end)
+        for after in range(start, end, snapshot_interval):
+            yield after, min(after + snapshot_interval, end)
 
 
 class ReplayStep(NamedTuple):
@@ -229,7 +232,7 @@ class ReplayStep(NamedTuple):
 def steps(
     projection: Projection[Any],
     archive: Archive,
-    checkpoints: StateSnapshots,
+    snapshots: StateSnapshots,
     decode: Decode,
     key: str,
     horizon: Horizon,
@@ -239,7 +242,7 @@ def steps(
     """After each of the ``latest`` events within ``horizon``, in the order of the log. Raises Unresolvable."""
     view = projection.view
     assert view is not None
-    replay = KeyReplay(projection, archive, checkpoints, decode)
+    replay = KeyReplay(projection, archive, snapshots, decode)
     found = replay.at(key, horizon)
     if found is None or found.state is None:
         return

@@ -38,9 +38,9 @@ def replay_shard(
     horizon: Horizon,
     *,
     upto_seq: int | None = None,
-    passed: Callable[[int], None] = lambda events: None,
+    on_chunk: Callable[[int], None] = lambda events: None,
 ) -> ShardReplayed[S]:
-    """Fold the shard's events within ``horizon``, and no further than ``upto_seq``; ``passed`` hears of each chunk.
+    """Fold the shard's events within ``horizon``, and no further than ``upto_seq``; ``on_chunk`` hears of each chunk.
 
     Raises Unresolvable if the beginning of the shard was detached.
     """
@@ -63,7 +63,7 @@ def replay_shard(
         merge_into(rows, done.rows)
         events += len(within)
         seq = within[-1].seq if within else seq
-        passed(len(within))
+        on_chunk(len(within))
         if cut:
             break
     return found._replace(rows=list(rows.values()), events=events, seq=seq)

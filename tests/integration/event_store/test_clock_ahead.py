@@ -76,7 +76,7 @@ def test_five_minutes_ahead_are_borne_and_so_is_a_clock_that_is_behind(
 
 def test_history_that_names_its_times_is_recorded_whatever_the_clock_says(engine: Engine) -> None:
     recorder = EventRecorder(engine, clock=lambda: now_ms() + DAY_MS)
-    history = [recorder.dated(event, 1_700_000_000_000) for event in events_of("anna", 1, 3)]
+    history = [recorder.with_recorded_at(event, 1_700_000_000_000) for event in events_of("anna", 1, 3)]
     assert recorder.append(history, lambda stale: []).positions == range(1, 4)
     assert head_of(engine).recorded_at_ms == 1_700_000_000_000
 

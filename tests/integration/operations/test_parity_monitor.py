@@ -24,7 +24,7 @@ from infrastructure.settings.settings import Settings
 from projections.core.fold import Fold
 from projections.core.ports import PortUnavailable
 from projections.digest.digest import view_digest
-from projections.parity.served_reads import ServedRead
+from projections.parity.served_reads import ReadVerdict, ServedRead
 from projections.speed import SPEED
 from read_models.speed.view import VIEW
 from read_models.view import ViewLimits, body_of
@@ -72,7 +72,7 @@ def test_a_long_key_is_audited_in_rounds_and_none_of_its_events_is_folded_twice(
     ride(settings, engine, "zoe", 3)
     auditor = ParityMonitor(settings, SPEED)
     rounds = [auditor.round() for _ in range(4)]
-    assert [found.totals["equal"] for found in rounds] == [1, 0, 1, 0]
+    assert [found.totals[ReadVerdict.EQUAL] for found in rounds] == [1, 0, 1, 0]
     assert [found.events for found in rounds] == [EVENTS_OF_A_KEY + 3, EVENTS_OF_A_KEY, 700, 0]
     assert PostgresServedReads(engine, "speed").tally()[:3] == (2, 0, 0)
     auditor.stop()
@@ -103,7 +103,7 @@ def test_a_damaged_answer_stays_on_record_until_another_generation_is_served(
     auditor = ParityMonitor(settings, SPEED)
     found = auditor.round()
     auditor.stop()
-    assert (found.totals["different"], found.generations) == (1, {1})
+    assert (found.totals[ReadVerdict.DIFFERENT], found.generations) == (1, {1})
     assert PostgresServedReads(engine, "speed").mismatches() == (1, 1)
     generations = PostgresGenerations(engine)
     with generations.switching(generations.all("speed")[0], generations.begin(SPEED)):

@@ -12,7 +12,7 @@ from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.served_reads import PostgresServedReads, add, known, trim
 from projections.digest.digest import fold_digest
-from projections.parity.served_reads import ReadTally, ServedRead, WrongSnapshot
+from projections.parity.served_reads import ReadTally, ReadVerdict, ServedRead, WrongSnapshot
 from projections.speed import SPEED
 from read_models.view import ViewLimits
 from tests.support.postgres.log_events import events_of
@@ -56,10 +56,10 @@ def test_verdicts_are_put_on_record_and_other_code_never_takes_the_place_of_one_
     add(engine, "speed", "v", [read("anna", version) for version in range(1, 5)])
     reads = PostgresServedReads(engine, "speed")
     ids = [one.id for one in reads.scan(0)]
-    reads.record({"equal": ids[:1], "different": ids[1:2], "other code": ids[2:3]})
-    reads.record({"other code": ids})
+    reads.record({ReadVerdict.EQUAL: ids[:1], ReadVerdict.DIFFERENT: ids[1:2], ReadVerdict.OTHER_CODE: ids[2:3]})
+    reads.record({ReadVerdict.OTHER_CODE: ids})
     assert [one.verdict for one in reads.scan(0)] == ["equal", "different", "other code", "other code"]
-    reads.record({"equal": ids[2:]})
+    reads.record({ReadVerdict.EQUAL: ids[2:]})
     assert [one.verdict for one in reads.scan(0)] == ["equal", "different", "equal", "equal"]
     assert reads.tally() == ReadTally(checked=4, unchecked=0, mismatches=1, generation=1)
 
@@ -68,7 +68,7 @@ def test_unchecked_ones_are_half_of_the_oldest_and_half_of_the_newest(engine: En
     add(engine, "speed", "v", [read("anna", version) for version in range(1, 11)])
     reads = PostgresServedReads(engine, "speed")
     assert [one.read.version for one in reads.unchecked(5)] == [1, 2, 3, 9, 10]
-    reads.record({"equal": [one.id for one in reads.unchecked(8)]})
+    reads.record({ReadVerdict.EQUAL: [one.id for one in reads.unchecked(8)]})
     assert [one.read.version for one in reads.unchecked(8)] == [5, 6]
 
 
@@ -93,7 +93,7 @@ def test_a_wrong_checkpoint_stays_on_record_once_and_counts_for_what_is_served_o
 def test_the_newest_are_kept_and_differences_twice_as_long(engine: Engine) -> None:
     add(engine, "speed", "v", [read("anna", version) for version in range(1, 11)])
     reads = PostgresServedReads(engine, "speed")
-    reads.record({"different": [one.id for one in reads.scan(0)][:5]})
+    reads.record({ReadVerdict.DIFFERENT: [one.id for one in reads.scan(0)][:5]})
     trim(engine, 3)
     assert [one.read.version for one in reads.scan(0)] == [5, 8, 9, 10]
     with engine.connect() as connection:

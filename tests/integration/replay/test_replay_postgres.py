@@ -62,7 +62,9 @@ def test_the_speed_as_of_any_instant_is_what_the_reference_says(engine: Engine, 
     write(engine, raw, partition_rows=100)
     every = chance.randint(1, 7)
     archive = archive_of(engine)
-    replay = KeyReplay(SPEED, archive, PostgresStateSnapshots(engine, SPEED, every), CODEC.decode, every=every)
+    replay = KeyReplay(
+        SPEED, archive, PostgresStateSnapshots(engine, SPEED, every), CODEC.decode, snapshot_interval=every
+    )
     questions = asks(raw, chance, 150)
     for number, (key, as_of) in enumerate(questions):
         if number == 50:

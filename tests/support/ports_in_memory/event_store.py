@@ -36,7 +36,7 @@ class MemoryEventStore(POPOApplicationRecorder):
         first = len(self.log) - len(ids) + 1
         return RecordedRef(range(first, first + len(ids)), events)
 
-    def dated(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
+    def with_recorded_at(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
         return replace(classified(event), recorded_at_ms=recorded_at_ms)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from projections.core.projection import Projection
 from projections.digest.digest import fold_digest
-from projections.rebuild.generations import Generation, NotSwitched, State
+from projections.rebuild.generations import Generation, GenerationState, NotSwitched
 
 
 class MemoryGenerations:
@@ -27,7 +27,7 @@ class MemoryGenerations:
     def begin(self, projection: Projection[Any]) -> Generation:
         return self._add(projection, active=False, state="filling")
 
-    def record(self, generation: Generation, state: State, comparison: Mapping[str, Any] | None) -> None:
+    def record(self, generation: Generation, state: GenerationState, comparison: Mapping[str, Any] | None) -> None:
         kept = self._kept[generation.number]
         if not kept.active:
             self._kept[kept.number] = kept._replace(state=state, comparison=comparison)
@@ -43,7 +43,7 @@ class MemoryGenerations:
         self._kept[old.number] = old._replace(active=False, state="following")
         self._kept[new.number] = new._replace(active=True, state="following")
 
-    def _add(self, projection: Projection[Any], *, active: bool, state: State) -> Generation:
+    def _add(self, projection: Projection[Any], *, active: bool, state: GenerationState) -> Generation:
         number = len(self._kept) + 1
         made = Generation(projection.name, number, projection.fold_version, fold_digest(projection), active, state)
         self._kept[number] = made

@@ -9,7 +9,7 @@ from projections.core.ports import LoggedEvent
 from projections.core.projection import Projection
 from projections.core.snapshots import EventRange, ReplayStart, StateSnapshot, StoredSnapshot
 from projections.digest.digest import fold_digest, view_digest
-from projections.parity.served_reads import LoggedRead, ServedRead, Verdict, WrongSnapshot
+from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedRead, WrongSnapshot
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon
 from read_models.view import ViewLimits, body_of
@@ -94,7 +94,7 @@ class MemoryServedReads:
         newest = found[len(oldest) :][::-1][: limit // 2]
         return _sorted(oldest + newest)
 
-    def record(self, verdicts: Mapping[Verdict, Sequence[int]]) -> None:
+    def record(self, verdicts: Mapping[ReadVerdict, Sequence[int]]) -> None:
         for verdict, ids in verdicts.items():
             for number in ids:
                 self.reads[number] = self.reads[number]._replace(verdict=verdict)

@@ -6,7 +6,7 @@ import pytest
 
 from infrastructure.cli.verify_parity import advice, document, lines
 from infrastructure.timestamps import time_or_ago_ms
-from projections.parity.audit import EXAMPLES, AuditFindings
+from projections.parity.audit import MAX_EXAMPLES, AuditFindings
 
 NOW_MS = 1_790_000_000_000
 
@@ -42,11 +42,11 @@ def test_parts_add_up_and_examples_are_bounded() -> None:
     whole = AuditFindings()
     for _ in range(4):
         part = found(different=5)
-        part.wrong_checkpoints, part.events = 1, 10
-        for number in range(EXAMPLES):
-            part.show(str(number))
+        part.wrong_snapshots, part.events = 1, 10
+        for number in range(MAX_EXAMPLES):
+            part.add_example(str(number))
         whole.add(part)
-    assert (whole.reads, whole.mismatches, whole.events, len(whole.examples)) == (20, 24, 40, EXAMPLES)
+    assert (whole.reads, whole.mismatches, whole.events, len(whole.examples)) == (20, 24, 40, MAX_EXAMPLES)
     shown = document("speed", whole, 2.0, 2, 24)
     assert (shown["verdicts"]["log_restored"], shown["reads_per_second"]) == (0, 10)
 

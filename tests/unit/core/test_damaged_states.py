@@ -52,7 +52,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_kept_anew(damaged: set[int], as
         at_ms = START_MS + second * 1_000
         log.append(KEY, "GpsPing", ping_data(KEY, at_ms, second), recorded_ms=at_ms)
     checkpoints = MemoryCheckpoints(log, 10)
-    replay = KeyReplay(SPEED, log, checkpoints, decode, every=10)
+    replay = KeyReplay(SPEED, log, checkpoints, decode, snapshot_interval=10)
     replay.at(KEY, log.horizon(AsOf.at_position(30)))
     whole = dict(checkpoints.kept)
     for place, kept in whole.items():

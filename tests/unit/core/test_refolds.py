@@ -281,7 +281,9 @@ KEY = "rider-1"
 def verified(log: MemoryArchive, every: int) -> MemoryCheckpoints:
     kept = MemoryCheckpoints(log, every)
     for key in {event.key for event in log.events}:
-        KeyReplay(SPEED, log, kept, json.loads, every=every).at(key, log.horizon(AsOf.at_position(len(log.events))))
+        KeyReplay(SPEED, log, kept, json.loads, snapshot_interval=every).at(
+            key, log.horizon(AsOf.at_position(len(log.events)))
+        )
     assert all(one.verified for one in kept.kept.values())
     return kept
 

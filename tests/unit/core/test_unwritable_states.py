@@ -116,7 +116,7 @@ def test_serving_rebuild_and_replay_are_held_back_at_the_same_event(
     assert held({key: mark for shard in shards for key, mark in shard.parked.items()}) == expected
     assert {k: encode(s) for shard in shards for k, s in shard.states.items()} == live.all_states()
 
-    replay = KeyReplay(projection, log, MemoryCheckpoints(log, every), decode, every=every)
+    replay = KeyReplay(projection, log, MemoryCheckpoints(log, every), decode, snapshot_interval=every)
     keys = sorted({key for key, _ in history})
     found = {key: one for key in keys if (one := replay.at(key, horizon)) is not None}
     assert held({key: one.parked for key, one in found.items() if one.parked is not None}) == expected

@@ -19,9 +19,9 @@ from projections.core.projection import Projection
 from projections.digest.digest import fold_digest, view_digest
 from projections.locations import LOCATIONS
 from projections.parity.audit import difference, wrong
-from projections.parity.checker import CheckedReads, ParityChecker
+from projections.parity.checker import CheckedRead, ParityChecker
 from projections.parity.key_walk import WalkBudget
-from projections.parity.served_reads import LoggedRead, ServedRead, WrongSnapshot
+from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedRead, WrongSnapshot
 from projections.speed import SPEED
 from tests.support.ports_in_memory.parity_ports import LIMITS, KeptCheckpoints, KeyArchive, MemoryServedReads, served
 from tests.support.worlds.rider_events import START_MS, rider_histories
@@ -70,16 +70,18 @@ def check(
     budget: WalkBudget | None = None,
     found: Callable[[WrongSnapshot], None] | None = None,
     batch: int = 3,
-) -> list[CheckedReads]:
+) -> list[CheckedRead]:
     def unexpected(wrong: WrongSnapshot) -> None:
         raise AssertionError(wrong)
 
-    parity = ParityChecker(SPEED, archive, live.checkpoints, json.loads, found or unexpected, every=EVERY, batch=batch)
+    parity = ParityChecker(
+        SPEED, archive, live.checkpoints, json.loads, found or unexpected, snapshot_interval=EVERY, batch_reads=batch
+    )
     stored = MemoryServedReads(live.reads if reads is None else reads)
     return list(parity.check(stored.scan(0), budget))
 
 
-def verdicts(found: Sequence[CheckedReads]) -> set[str]:
+def verdicts(found: Sequence[CheckedRead]) -> set[str]:
     return {one.verdict for one in found}
 
 
@@ -244,7 +246,7 @@ def test_a_budget_leaves_a_long_key_at_a_checkpoint_and_folds_none_of_it_twice()
     rounds: list[list[str]] = []
     while unchecked := stored.unchecked(10):
         done = check(archive, live, unchecked, WalkBudget(50, per_key=30))
-        stored.record({"equal": [one.logged.id for one in done if one.verdict == "equal"]})
+        stored.record({ReadVerdict.EQUAL: [one.logged.id for one in done if one.verdict == ReadVerdict.EQUAL]})
         rounds.append([one.logged.read.key for one in done])
     # The long key does not starve the short one behind it, and comes to its end itself.
     assert rounds == [["zoe"], [], [], [], [], [], ["anna"]]

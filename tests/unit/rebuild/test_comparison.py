@@ -10,7 +10,7 @@ import pytest
 
 from projections.core.ports import Fence, ParkedEvent, ShardDump
 from projections.core.projection import Projection
-from projections.rebuild.comparison import EXAMPLES, GenerationComparison, digest
+from projections.rebuild.comparison import MAX_EXAMPLES, GenerationComparison, digest
 from projections.speed import SPEED
 
 
@@ -144,10 +144,10 @@ def test_long_values_are_cut(length: int, shown: str) -> None:
 
 
 def test_all_differences_are_counted_and_the_first_are_shown_by_name() -> None:
-    live = shard(states={f"{n:02}": b"1" for n in reversed(range(EXAMPLES + 5))})
+    live = shard(states={f"{n:02}": b"1" for n in reversed(range(MAX_EXAMPLES + 5))})
     found = compared((live, shard()))
-    assert found.differing == EXAMPLES + 5
-    assert [example.name for example in found.examples] == [f"{n:02}" for n in range(EXAMPLES)]
+    assert found.differing == MAX_EXAMPLES + 5
+    assert [example.name for example in found.examples] == [f"{n:02}" for n in range(MAX_EXAMPLES)]
 
 
 def test_the_digest_of_the_differences_is_that_of_every_one_of_them() -> None:
@@ -164,8 +164,8 @@ def test_the_digest_of_the_differences_is_that_of_every_one_of_them() -> None:
         found((one, other), (one, other)),
         found((shard(states={"ann": b"1"}), shard(states={"ann": b"2"}))),
         found((shard(rows={"anna": b"1"}), shard(rows={"anna": b"2"}))),
-        found((shard(states={f"{n:02}": b"1" for n in range(EXAMPLES + 1)}), shard())),
-        found((shard(states={f"{n:02}": b"1" for n in range(EXAMPLES)} | {"20": b"2"}), shard())),
+        found((shard(states={f"{n:02}": b"1" for n in range(MAX_EXAMPLES + 1)}), shard())),
+        found((shard(states={f"{n:02}": b"1" for n in range(MAX_EXAMPLES)} | {"20": b"2"}), shard())),
     ]
     assert len(set(digests)) == len(digests)
     assert found((one, other)) == digests[0]

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.replay.diff import ReplayDifference, by_key
+from projections.replay.diff import ReplayDifference, pair_by_key
 from read_models.speed.view import COLUMNS
 
 values = st.one_of(st.none(), st.integers(0, 50).map(float))
@@ -24,7 +24,7 @@ def test_every_key_of_either_side_comes_once_with_both_of_its_rows(left: Any, ri
     def rows(side: Any) -> list[tuple[tuple[int, str], dict[str, Any]]]:
         return [(place, row(str(place), side[place])) for place in sorted(side)]
 
-    found = list(by_key(iter(rows(left)), iter(rows(right))))
+    found = list(pair_by_key(iter(rows(left)), iter(rows(right))))
     assert len(found) == len(left.keys() | right.keys())
     assert [a["speed_mps"] for _, a, _ in found if a is not None] == [left[p] for p in sorted(left)]
     assert [b["speed_mps"] for _, _, b in found if b is not None] == [right[p] for p in sorted(right)]

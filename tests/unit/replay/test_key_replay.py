@@ -41,7 +41,7 @@ def states(log: MemoryArchive, upto: int) -> bytes | None:
 def test_a_replay_starts_at_the_checkpoint_before_and_folds_few_events() -> None:
     log = a_stream(100)
     kept = MemoryCheckpoints(log, 10)
-    replay = KeyReplay(SPEED, log, kept, decode, every=10)
+    replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
     first = replay.at("anna", log.horizon(AsOf.at_position(100)))
     assert first is not None
     assert (first.events, len(kept.kept)) == (100, 10)
@@ -57,7 +57,7 @@ def test_a_checkpoint_that_is_missing_costs_one_reader_by_event_time_and_not_the
     """Whoever dies between serving and keeping leaves one out: all that follows had to be folded again, every time."""
     log = a_stream(100)
     kept = MemoryCheckpoints(log, 10)
-    replay = KeyReplay(SPEED, log, kept, decode, every=10)
+    replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
     replay.at("anna", log.horizon(AsOf.at_position(100)))
     was = kept.kept.pop(("anna", missing))
     horizon = log.horizon(AsOf.happened(START_MS + 96_000))
@@ -76,7 +76,7 @@ def test_a_reader_by_event_time_keeps_no_state_from_which_a_later_event_is_missi
         ms = START_MS + second * 1_000 + (3_600_000 if second % 10 == 4 and second >= 10 else 0)
         log.append("anna", "GpsPing", ping_data("anna", ms, second), recorded_ms=START_MS + second * 1_000)
     kept = MemoryCheckpoints(log, 10)
-    KeyReplay(SPEED, log, kept, decode, every=10).at("anna", log.horizon(AsOf.happened(START_MS + 60_000)))
+    KeyReplay(SPEED, log, kept, decode, snapshot_interval=10).at("anna", log.horizon(AsOf.happened(START_MS + 60_000)))
     assert {place: one.state for place, one in kept.kept.items()} == {("anna", 10): states(log, 10)}
 
 
@@ -84,7 +84,7 @@ def test_a_reader_by_event_time_keeps_no_state_from_which_a_later_event_is_missi
 def test_too_many_events_are_refused_and_leave_what_was_done_to_the_next_who_asks(as_of: AsOf) -> None:
     log = a_stream(100)
     kept = MemoryCheckpoints(log, 10)
-    replay = KeyReplay(SPEED, log, kept, decode, most=40, every=10)
+    replay = KeyReplay(SPEED, log, kept, decode, max_events=40, snapshot_interval=10)
     horizon = log.horizon(as_of)
     for _ in range(2):
         with pytest.raises(TooLong, match="40"):
@@ -94,7 +94,7 @@ def test_too_many_events_are_refused_and_leave_what_was_done_to_the_next_who_ask
     assert third.state is not None
     assert SPEED.encode(third.state) == states(log, 95)
     with pytest.raises(TooLong):
-        KeyReplay(SPEED, log, NoSnapshots(), decode, most=40, every=10).at(
+        KeyReplay(SPEED, log, NoSnapshots(), decode, max_events=40, snapshot_interval=10).at(
             "anna", log.horizon(AsOf.happened(START_MS + 90_000))
         )
 
@@ -117,7 +117,7 @@ def test_what_follows_a_parked_event_is_not_read(as_of: AsOf) -> None:
     for second in range(1_000):
         log.append("anna", "GpsPing", ping_data("anna", START_MS + second, second), recorded_ms=START_MS)
     log.damage(3)
-    found = KeyReplay(SPEED, log, NoSnapshots(), decode, every=10).at("anna", log.horizon(as_of))
+    found = KeyReplay(SPEED, log, NoSnapshots(), decode, snapshot_interval=10).at("anna", log.horizon(as_of))
     assert found is not None
     assert found.parked is not None
     assert found.parked.position == 3
@@ -131,15 +131,15 @@ def test_a_stream_without_its_beginning_is_folded_from_a_checkpoint_or_not_at_al
     """The rest alone would give a state that the key never had."""
     log = a_stream(30)
     kept = MemoryCheckpoints(log, 10)
-    KeyReplay(SPEED, log, kept, decode, every=10).at("anna", log.horizon(AsOf.at_position(19)))
+    KeyReplay(SPEED, log, kept, decode, snapshot_interval=10).at("anna", log.horizon(AsOf.at_position(19)))
     log.detach(gone)
     horizon = log.horizon(as_of)
     with pytest.raises(Unresolvable) as caught:
-        KeyReplay(SPEED, log, NoSnapshots(), decode, every=10).at("anna", horizon)
+        KeyReplay(SPEED, log, NoSnapshots(), decode, snapshot_interval=10).at("anna", horizon)
     assert caught.value.code == "log_begins_later"
     with pytest.raises(Unresolvable):
         replay_shard(SPEED, log, decode, log.events[0].shard, horizon)
-    replay = KeyReplay(SPEED, log, kept, decode, every=10)
+    replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
     if gone > 10:
         with pytest.raises(Unresolvable):
             replay.at("anna", horizon)
@@ -199,7 +199,9 @@ class ReadOnly(MemoryCheckpoints):
 
 def test_an_answer_does_not_hang_on_what_is_left_for_the_next() -> None:
     log = a_stream(30)
-    found = KeyReplay(SPEED, log, ReadOnly(log, 10), decode, every=10).at("anna", log.horizon(AsOf.at_position(30)))
+    found = KeyReplay(SPEED, log, ReadOnly(log, 10), decode, snapshot_interval=10).at(
+        "anna", log.horizon(AsOf.at_position(30))
+    )
     assert found is not None
     assert found.state is not None
     assert SPEED.encode(found.state) == states(log, 30)
@@ -234,7 +236,7 @@ def test_a_checkpoint_is_verified_only_if_the_one_it_was_folded_from_is(start: b
     """Else an error of live folding would be compared with itself, and found equal, from the next checkpoint on."""
     log = a_stream(60)
     kept = MemoryCheckpoints(log, 10)
-    replay = KeyReplay(SPEED, log, kept, decode, every=10)
+    replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
     replay.at("anna", log.horizon(AsOf.at_position(20)))
     for place, one in kept.kept.items():
         kept.kept[place] = one._replace(verified=start)

@@ -74,7 +74,7 @@ def some_checkpoints(
             if chance.draw(st.booleans()):
                 del kept.kept[place]
     if how == "healed":
-        replay = KeyReplay(projection, log, kept, decode, every=every)
+        replay = KeyReplay(projection, log, kept, decode, snapshot_interval=every)
         for key in chance.draw(st.lists(st.sampled_from(RIDERS), max_size=4)):
             replay.at(key, log.horizon(AsOf.at_position(chance.draw(st.integers(0, len(log.events))))))
     return kept
@@ -85,7 +85,9 @@ def some_checkpoints(
 def test_the_speed_as_of_any_instant_is_what_the_reference_says(
     story: Story, every: int, chance: st.DataObject
 ) -> None:
-    replay = KeyReplay(SPEED, story.log, some_checkpoints(SPEED, story.log, every, chance), decode, every=every)
+    replay = KeyReplay(
+        SPEED, story.log, some_checkpoints(SPEED, story.log, every, chance), decode, snapshot_interval=every
+    )
     for key, as_of in asks(story.raw, chance.draw(seeds), 30):
         assert_speed(story.raw, story.log, replay, key, as_of)
 
@@ -102,7 +104,7 @@ def test_invariant_8_a_replay_is_the_fold_of_what_counts_with_parked_keys_and_di
     story.log.discards.update(chance.draw(places))
     kept = some_checkpoints(projection, story.log, every, chance)
     assert not (projection.tables and kept.kept)
-    replay = KeyReplay(projection, story.log, kept, decode, every=every)
+    replay = KeyReplay(projection, story.log, kept, decode, snapshot_interval=every)
     for key, as_of in asks(story.raw, chance.draw(seeds), 20):
         events = within(story, as_of, key)
         expected = naive(projection, events, story.log.discards) if events else None
@@ -118,7 +120,7 @@ def test_all_shards_are_all_keys_one_by_one(
     for position in chance.draw(st.lists(st.integers(1, len(story.raw)), max_size=2)):
         damage(story, position)
     kept = some_checkpoints(projection, story.log, every, chance)
-    replay = KeyReplay(projection, story.log, kept, decode, every=every)
+    replay = KeyReplay(projection, story.log, kept, decode, snapshot_interval=every)
     [(_, as_of)] = asks(story.raw, chance.draw(seeds), 1)
     horizon = story.log.horizon(as_of)
     found = [replay_shard(projection, story.log, decode, shard, horizon) for shard in range(SHARDS)]
@@ -167,6 +169,6 @@ def test_a_key_that_was_parked_and_retried_is_replayed_as_if_it_never_was(
     CatchUp(SPEED, story.log, sink, decode_then, range(SHARDS), limits).run()
     for key in inner.all_parked():
         ParkedKeys(SPEED, sink, story.log, decode, lambda: END_MS).retry(key)
-    replay = KeyReplay(SPEED, story.log, kept, decode, every=every)
+    replay = KeyReplay(SPEED, story.log, kept, decode, snapshot_interval=every)
     for key, as_of in asks(story.raw, chance.draw(seeds), 30):
         assert_speed(story.raw, story.log, replay, key, as_of)

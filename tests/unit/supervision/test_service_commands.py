@@ -13,7 +13,7 @@ from infrastructure.cli.process import register
 from infrastructure.settings.settings import Settings
 from infrastructure.supervision.readiness import program_of
 from infrastructure.supervision.service_commands import commands_for
-from projections.catalogue import ANSWERING, PROJECTIONS, audited_by, by_process
+from projections.catalogue import POINT_READ, PROJECTIONS, audited_in, worker_groups
 
 SETTINGS = Settings(data_dir=Path("data"))
 
@@ -29,15 +29,15 @@ def test_every_projection_is_followed_by_exactly_one_process() -> None:
 
 
 def test_a_projection_that_answers_shares_its_process_with_no_other() -> None:
-    for projection in ANSWERING:
-        assert by_process()[projection.name] == [projection.name]
+    for projection in POINT_READ:
+        assert worker_groups()[projection.name] == [projection.name]
 
 
 def test_what_is_answered_is_checked_once_and_not_by_the_process_that_answers() -> None:
-    checks = {name: audited_by(names) for name, names in by_process().items()}
-    assert [one for found in checks.values() for one in found] == list(ANSWERING)
-    assert not any(checks[projection.name] for projection in ANSWERING)
-    assert audited_by(list(PROJECTIONS)) == list(ANSWERING)
+    checks = {name: audited_in(names) for name, names in worker_groups().items()}
+    assert [one for found in checks.values() for one in found] == list(POINT_READ)
+    assert not any(checks[projection.name] for projection in POINT_READ)
+    assert audited_in(list(PROJECTIONS)) == list(POINT_READ)
 
 
 def test_a_process_bears_the_name_of_its_program() -> None:

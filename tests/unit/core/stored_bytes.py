@@ -1,0 +1,128 @@
+"""Bytes that commit 6bfbdcb stored, the last one before modules and classes were renamed, for ``test_stored_bytes``."""
+
+from __future__ import annotations
+
+from eventsourcing.persistence import StoredEvent
+
+from domain.identifiers import aggregate_id
+from projections.core.ports import Fence
+
+T_MS = 1_790_000_000_000
+RIDER_ID = aggregate_id("Rider", "anna")
+
+EVENTS: tuple[tuple[str, bytes], ...] = (
+    (
+        "RiderRegistered",
+        bytes.fromhex(
+            "000000000608616e6e6180b083c598684863616237393930382d373364342d353936382d613432612d643265303065323661393236"
+        ),
+    ),
+    (
+        "ShiftStarted",
+        bytes.fromhex(
+            "000000000808616e6e61d0bf83c598684831376130306531362d393230652d356365362d396632352d376431613565303231356133"
+        ),
+    ),
+    (
+        "GpsPing",
+        bytes.fromhex(
+            "000000000208616e6e610000000000404a40cdcccccccccc2a4090fe83c59868020000a04002000088400448306237653964"
+            "31632d336636612d346630652d386636352d303030303030303030303031e08d84c598680e756e6b6e6f776e"
+        ),
+    ),
+    (
+        "GpsPing",
+        bytes.fromhex(
+            "000000000208616e6e61f2d24d6210404a40931804560ecd2a40b09a85c598680000044830623765396431632d336636612d"
+            "346630652d386636352d30303030303030303030303298a285c598680e756e6b6e6f776e"
+        ),
+    ),
+    (
+        "GpsPing",
+        bytes.fromhex(
+            "000000000208616e6e619cbf098508404a40221add41eccc2a40a0cc84c59868020000084100044830623765396431632d33"
+            "6636612d346630652d386636352d303030303030303030303033809ab4c5986816636f75726965722d617070"
+        ),
+    ),
+    (
+        "LegStarted",
+        bytes.fromhex(
+            "000000000408616e6e61a0c985c598684839313235313765322d613436372d356231392d613837622d353739633666366266"
+            "3334660e6f726465722d371a746f5f72657374617572616e74e17a14ae47414a4052b81e85ebd12a40"
+        ),
+    ),
+    (
+        "GpsPing",
+        bytes.fromhex(
+            "000000000208616e6e61cdcccccccc4c4a400000000000002b40c0e885c59868020000a04200044830623765396431632d33"
+            "6636612d346630652d386636352d303030303030303030303034a8f085c598680e756e6b6e6f776e"
+        ),
+    ),
+    (
+        "GpsPing",
+        bytes.fromhex(
+            "000000000208616e6e61aa60545227404a4005c58f3177cd2a40b08b8ac59868020000c040020000b0400448306237653964"
+            "31632d336636612d346630652d386636352d303030303030303030303035e08487c598680e756e6b6e6f776e"
+        ),
+    ),
+)
+"""Event type and payload (framed Avro, ids of ``LocalSchemaIds``) of one rider, in the order of its stream."""
+
+STATES: dict[str, bytes] = {
+    "speed": bytes.fromhex(
+        "020000000000000008000000000000007a0000000000000005000000000000000005000001a0c4507f880b7e9d1c3f6a4f0e"
+        "8f65000000000001404a400000000000402acccccccccccd40a00000408800000000000000000000000001a0c45093100b7e"
+        "9d1c3f6a4f0e8f65000000000003404a40088509bf9c402accec41dd1a22410800007fc000000000000000000000000001a0"
+        "c450a6980b7e9d1c3f6a4f0e8f65000000000002404a4010624dd2f2402acd0e560418937fc000007fc00000000000000000"
+        "0000000001a0c450ba200b7e9d1c3f6a4f0e8f65000000000004404a4ccccccccccd402b00000000000042a000007fc00000"
+        "0000000000000000000001a0c450e1300b7e9d1c3f6a4f0e8f65000000000005404a4027525460aa402acd77318fc50540c0"
+        "000040b0000000000000000061a8"
+    ),
+    "locations": bytes.fromhex(
+        "020000000000000008000000000000007a000001a0c450e1300b7e9d1c3f6a4f0e8f65000000000005404a4027525460aa40"
+        "2acd77318fc50540c0000000000000000061a8"
+    ),
+    "analytics": bytes.fromhex(
+        "020000000000000008000000000000007a000000000000000000000000000000000000000000000000000000000007964600"
+        "000000000019e80000000000003a9804000001a0c4507f880b7e9d1c3f6a4f0e8f65000000000001404a400000000000402a"
+        "cccccccccccd00000000000000000000000000000000000001a0c45093100b7e9d1c3f6a4f0e8f65000000000003404a4008"
+        "8509bf9c402accec41dd1a22000000000000818b0000000000000000000001a0c450a6980b7e9d1c3f6a4f0e8f6500000000"
+        "0002404a4010624dd2f2402acd0e560418930000000000007ce00000000000000000000001a0c450e1300b7e9d1c3f6a4f0e"
+        "8f65000000000005404a4027525460aa402acd77318fc505000000000001726500000000000061a8"
+    ),
+}
+"""The state of ``EVENTS`` by projection."""
+
+PUBLISHED_LOCATION = bytes.fromhex(
+    "000000000508616e6e61aa60545227404a4005c58f3177cd2a40e08487c598684830623765396431632d336636612d346630"
+    "652d386636352d303030303030303030303035020000c04010f401"
+)
+
+SNAPSHOT = StoredEvent(
+    RIDER_ID,
+    8,
+    "eventsourcing.domain:Snapshot",
+    b'{"timestamp":{"_type_":"datetime_iso","_data_":"2026-11-29T17:17:01.037386+00:00"},'
+    b'"topic":"domain.rider:Rider","state":{'
+    b'"_created_on":{"_type_":"datetime_iso","_data_":"2026-09-21T14:13:20+00:00"},'
+    b'"_modified_on":{"_type_":"datetime_iso","_data_":"2026-09-21T14:13:50+00:00"},'
+    b'"rider_id":"anna","pings":5,"latest_ms":1790000055000,"on_shift":true,'
+    b'"current_leg":["order-7","to_restaurant"]}}',
+)
+
+BODIES = {
+    "speed": (
+        b'{"rider_id":"anna","speed_mps":5.5,"path_speed_mps":1034.7206,"pings_in_window":5,"window_ms":25000,'
+        b'"latitude":52.5012,"longitude":13.4013,"event_timestamp_ms":1790000030000,"version":8,"position":122,'
+        b'"age_ms":6789,"status":"fresh","generation":7}'
+    ),
+    "locations": (
+        b'{"rider_id":"anna","latitude":52.5012,"longitude":13.4013,"accuracy_meters":6.0,'
+        b'"event_timestamp_ms":1790000030000,"event_id":"0b7e9d1c-3f6a-4f0e-8f65-000000000005","version":8,'
+        b'"position":122,"age_ms":6789,"generation":7}'
+    ),
+}
+"""What is served of ``STATES`` at ``T_MS`` + 36,789 ms by generation 7, as the body of an answer."""
+
+FENCE = Fence("6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "9f86d081884c4d659a2feaa0c55ad015", 8, 122, "a1b2c3d4e5f60718")
+FENCE_BYTES = b"6f9619ff-8b86-4d01-b42d-00cf4fc964ff 9f86d081884c4d659a2feaa0c55ad015 8 122 a1b2c3d4e5f60718"
