@@ -15,8 +15,8 @@ if __name__ == "__main__":
     except ImportError as error:
         if (error.name or "").partition(".")[0] in OURS:
             raise
-        # The Python of the system, in a new clone: it lacks the packages, or is too old for the code.
+        # Usual cause: the system's Python in a new clone. It lacks the packages, or is too old for the code.
         sys.exit(
-            f"error: this Python ({sys.executable}, {sys.version.split()[0]}) lacks what ridelog needs ({error}): "
-            "run `make install` once, then `.venv/bin/python app.py …`"
+            f"error: this Python ({sys.executable}, {sys.version.split()[0]}) lacks a package that ridelog needs "
+            f"({error}): run `make install` once, then `.venv/bin/python app.py …`"
         )

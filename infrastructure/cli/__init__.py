@@ -1,4 +1,4 @@
-"""The command line: one module a command, each with ``register(app)``."""
+"""The command line: one module per command, each with a function ``register(app)``."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ Ridelog: the event log behind a delivery platform's ETA.
 
 2. in another terminal, [bold]simulate[/bold] or [bold]import-pings FILE[/bold] sends it pings;
 
-3. [bold]status[/bold] shows how far each stage is, and what to do.
+3. [bold]status[/bold] shows the position of each stage, and what to do if one is behind.
 
 Settings: flag > RIDELOG_<NAME> in the environment > ridelog.toml > default; see [bold]config show[/bold].
 """
 
 
 def build() -> typer.Typer:
-    """The application with every command whose module is installed."""
+    """Build the application with all commands."""
     app = typer.Typer(
         name="ridelog",
         cls=VisibleGroup,
@@ -55,25 +55,18 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for command in COMMANDS:
-        name = f"{__name__}.{command}"
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-            continue
-        module.register(app)
+        importlib.import_module(f"{__name__}.{command}").register(app)
     return app
 
 
 def main() -> None:
-    """Run the command line. Exit code 0, 1 for an error that is told in one line, 2 for wrong usage."""
+    """Run the command line. The exit code is 0, 1 for an error reported in one line, or 2 for wrong usage."""
     from infrastructure.cli.error_handling import expected_as_user_error
 
     try:
         with expected_as_user_error():
             build()()
     except UserError as error:
-        # One line, also where a library's message brings line breaks.
+        # A library's message may contain line breaks; the error must stay one line.
         echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""``import-pings --recorded-at``: history with its own times of reception, straight into an empty log."""
+"""``import-pings --recorded-at``: writes history, with its original reception times, directly to an empty log."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from infrastructure.imports.csv_reader import CsvSource
     from infrastructure.imports.report import ImportReport
 
-BATCH = 10_000
-"""Pings in one transaction: what it costs beside its rows is then nothing, and the log's lock is held for a moment."""
+BATCH_PINGS = 10_000
+"""Pings per transaction: enough to make the fixed cost of a transaction negligible, and few enough that the log's lock
+is held only briefly."""
 
 
 class BackfillOptions(NamedTuple):
-    """What the command line said."""
+    """The options of the command line."""
 
     data_dir: Path | None
     batch: int
@@ -32,7 +33,7 @@ class BackfillOptions(NamedTuple):
 
 
 def backfill(sources: Sequence[CsvSource], options: BackfillOptions) -> None:
-    """Sort all rows by reception and record them. Raises UserError, typer.Exit."""
+    """Sort all rows by reception time and record them. Raises UserError, typer.Exit."""
     from eventsourcing.persistence import PersistenceError
 
     from domain.event_store import OrderBroken
@@ -48,23 +49,23 @@ def backfill(sources: Sequence[CsvSource], options: BackfillOptions) -> None:
     tune_gc()
     with ExitStack() as stack:
         writer = stack.enter_context(RejectFile(options.rejects, sources)) if options.rejects else None
-        books = ImportReport(sources, writer)
+        report = ImportReport(sources, writer)
         try:
             with interruptible():
-                _run(sources, options, books)
+                _run(sources, options, report)
         except KeyboardInterrupt:
-            interrupted = "repeat the import with --resume to finish it, nothing is recorded twice"
+            interrupted = "repeat the import with --resume to finish it; nothing is recorded twice"
         except OrderBroken as error:
-            raise UserError(f"{_broken(error, options.resume)} {_so_far(books)}") from error
+            raise UserError(f"{_broken(error, options.resume)} {_so_far(report)}") from error
         except (PersistenceError, PortUnavailable, SinkRejected, RegistryUnavailable) as error:
             raise UserError(
-                f"the event store failed: {error}; repeat the import with --resume, nothing is recorded twice "
-                f"{_so_far(books)}"
+                f"the event store failed: {error}; repeat the import with --resume (nothing is recorded twice) "
+                f"{_so_far(report)}"
             ) from error
-    finish(books.tally, books.examples, time.monotonic() - began, options.as_json, interrupted)
+    finish(report.tally, report.examples, time.monotonic() - began, options.as_json, interrupted)
 
 
-def _run(sources: Sequence[CsvSource], options: BackfillOptions, books: ImportReport) -> None:
+def _run(sources: Sequence[CsvSource], options: BackfillOptions, report: ImportReport) -> None:
     from infrastructure.cli.progress import Reporter
     from infrastructure.event_store.recorder import now_ms
     from infrastructure.imports.backfill import open_history, record_sorted, sort_rows
@@ -76,39 +77,39 @@ def _run(sources: Sequence[CsvSource], options: BackfillOptions, books: ImportRe
         tempfile.TemporaryDirectory(prefix="ridelog-sort-") as directory,
     ):
         if not options.resume:
-            # Before the sorting, which may take long.
+            # Checked before sorting, because sorting may take long.
             history.refuse_unless_empty()
         sorter = ExternalSorter(Path(directory))
         try:
             with Reporter("sort", "rows", sum(source.path.stat().st_size for source in sources)) as shown:
                 try:
-                    rows = sort_rows(sources, sorter, books, now_ms(), shown.update)
+                    rows = sort_rows(sources, sorter, report, now_ms(), shown.update)
                 except UserError as error:
                     raise UserError(f"{error} (nothing was recorded)") from error
             with Reporter("record", "pings", sorter.count) as shown:
-                record_sorted(sorter.in_order(), options.batch, history.riders.backfill, books, shown.update)
+                record_sorted(sorter.in_order(), options.batch, history.riders.backfill, report, shown.update)
         except OSError as error:
             raise UserError(
-                f"cannot sort in {directory}: {error}; TMPDIR may name a larger place. Repeat the import with "
-                f"--resume {_so_far(books)}"
+                f"cannot sort in {directory}: {error}; set TMPDIR to a directory with more space and repeat the import "
+                f"with --resume {_so_far(report)}"
             ) from error
-    if rows != books.tally.rows:
-        raise UserError(f"{rows - books.tally.rows:,} rows are not accounted for; please report this")
+    if rows != report.tally.rows:
+        raise UserError(f"{rows - report.tally.rows:,} rows are not accounted for; this is a defect, please report it")
 
 
 def _broken(error: OrderBroken, resume: bool) -> str:
     given, earliest, latest = (_moment(ms) for ms in (error.given_ms, error.earliest_ms, error.latest_ms))
     if error.given_ms > error.latest_ms:
-        return f"the log's order would break: a ping was received at {given}, and the clock is at {latest} only."
-    who = (
-        "these files have pings that the import before had not, or others were recorded since by a running `serve`"
+        return f"the log's order would break: a ping was received at {given}, but the clock is only at {latest}."
+    cause = (
+        "these files have pings that the aborted import did not have, or a running `serve` has recorded others since"
         if resume
-        else "others were recorded since this import began, as by a running `serve` that gets live pings"
+        else "other pings were recorded since this import began, for example by a running `serve` that gets live pings"
     )
     return (
         f"the log's order would break: a ping received at {given} would come after position {error.position:,}, "
-        f"recorded at {earliest}: {who}. Nothing of its batch was recorded; begin anew with all files and a fresh "
-        "--data-dir or database, and without live pings until it is done."
+        f"recorded at {earliest}. Cause: {cause}. No ping of its batch was recorded. Start again with all files and a "
+        "fresh --data-dir or database, and send no live pings until it is done."
     )
 
 
@@ -116,7 +117,7 @@ def _moment(ms: int) -> str:
     return utc_datetime(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _so_far(books: ImportReport) -> str:
+def _so_far(report: ImportReport) -> str:
     from infrastructure.cli.import_report import counted
 
-    return f"(so far: {counted(books.tally)})"
+    return f"(so far: {counted(report.tally)})"

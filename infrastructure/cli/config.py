@@ -1,4 +1,4 @@
-"""``config show``: the settings in force."""
+"""``config show``: prints the settings in force."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(no_args_is_help=True)
     group.command("show")(show)
-    app.add_typer(group, name="config", help="Look at the settings.")
+    app.add_typer(group, name="config", help="Show the settings.")
 
 
 def show(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """Show every setting with the value in force and what it is for; passwords and tokens are hidden.
+    """Show every setting with its value and its purpose; passwords and tokens are hidden.
 
-    A URL that is not set means that serve starts an embedded server for it.
+    Where a URL is not set, serve starts an embedded server.
     """
     from infrastructure.settings.settings import Settings
 
@@ -31,7 +31,7 @@ def show(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
         echo_json(report)
         return
     shown = {name: "(not set)" if value is None else str(value) or "(empty)" for name, value in values.items()}
-    # A long value moves its own description to the right, not those of all the others.
+    # A long value moves only its own description to the right.
     names, width = max(map(len, shown)), min(MAX_WIDTH, max(map(len, shown.values())))
     for name, value in shown.items():
         echo(f"{name:<{names}}  {value:<{width}}  {described[name]}")

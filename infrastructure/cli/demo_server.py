@@ -1,4 +1,4 @@
-"""The ``serve`` of a demo: a process of its own, with servers of its own, that ends with the demo."""
+"""Runs the ``serve`` of a demo: a separate process with its own servers, which ends with the demo."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DemoServer:
     """A running ``serve`` on a free port; ``url`` is its address."""
 
     def __init__(self, data_dir: Path) -> None:
-        """Starts it. Raises UserError if the directory cannot be used."""
+        """Start it. Raises UserError if the directory cannot be used."""
         self._data_dir = data_dir.absolute()
         try:
             make_private_directory(self._data_dir)
@@ -43,17 +43,20 @@ class DemoServer:
                 "serve",
                 [*command, "--data-dir", str(self._data_dir)],
                 self.log_path,
-                # Neither the settings of the environment nor ridelog.toml: simulated riders have no business in
-                # the database that those may name.
+                # The demo ignores the environment's settings and ridelog.toml, so that simulated riders never get into
+                # a database that those name.
                 {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")},
                 cwd=self._data_dir,
-                # serve stops its servers on SIGTERM; so also a killed demo leaves nothing behind.
+                # serve stops its servers on SIGTERM. If the demo is killed, the kernel sends it: nothing stays behind.
                 death_signal=SIGTERM,
             )
         )
 
     def wait_ready(self, pause: Callable[[float], object], within_s: float = READY_WITHIN_S) -> None:
-        """Wait for /health/ready; ``pause`` waits some seconds. Raises UserError if it ends first or time is up."""
+        """Wait for /health/ready. ``pause`` sleeps for some seconds.
+
+        Raises UserError if ``serve`` ends first or is not ready within ``within_s``.
+        """
         every_s = 0.2
         for _ in range(round(within_s / every_s)):
             self.check()
@@ -63,7 +66,7 @@ class DemoServer:
         raise UserError(f"serve is not ready after {within_s:.0f} s; see {self.log_path}")
 
     def check(self) -> None:
-        """Raises UserError if it has ended."""
+        """Raises UserError if ``serve`` has ended."""
         if not self._child.is_alive():
             raise UserError(f"serve ended with exit code {self._child.returncode}; see {self.log_path}")
 
@@ -76,7 +79,7 @@ class DemoServer:
             return "\n".join(log.read().decode("utf-8", "replace").splitlines()[-TAIL_LINES:])
 
     def stop(self) -> None:
-        """SIGTERM, wait, then SIGKILL. Bounded."""
+        """Stop with SIGTERM, and with SIGKILL after STOP_WITHIN_S."""
         self._child.stop(((SIGTERM, STOP_WITHIN_S),))
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What commands that read or fold the log may meet, and what a person does about it."""
+"""Turns the errors that a command can meet into one line that says what to run, and Ctrl-C into a clean end."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from infrastructure.errors import UserError
 
 @contextmanager
 def expected_as_user_error() -> Iterator[None]:
-    """Turns errors of servers, of the registry and of the log into one line that says what to do next.
+    """Turn errors of the servers, the registry and the log into a UserError that says what to do next.
 
-    An error that ``advice`` does not name is a defect of the code, and keeps its traceback. Raises UserError.
+    An error that ``advice`` does not name is a defect of the code and keeps its traceback. Raises UserError.
     """
     try:
         yield
@@ -28,10 +28,11 @@ def expected_as_user_error() -> Iterator[None]:
 
 
 def advice(error: Exception) -> str | None:
-    """What happened and what to run, for an error that a command can meet; None for any other.
+    """Describe an error that a command can meet, and what to run; None for any other error.
 
-    The classes are imported here, after the failure. Imported earlier they would slow each start, and load the metrics
-    before ``process`` has named the directory that the processes share: ``/metrics`` would then be empty.
+    The classes are imported here, after the failure. Imported earlier they would slow down every start. They would
+    also load the metrics before ``process`` has set the directory that the processes share, and ``/metrics`` would be
+    empty.
     """
     import redis
     from alembic.util import CommandError
@@ -68,17 +69,15 @@ def advice(error: Exception) -> str | None:
         case Incompatible():
             return f"{error}; `python app.py schemas check` shows what differs"
         case InvalidSchema():
-            return f"{error}; docs/schemas.md says what a schema may be"
+            return f"{error}; docs/schemas.md says which schemas are valid"
         case LogHasHoles():
-            return (
-                f"{error}; attach the partitions of `events` that were detached, or restore a backup (docs/backup.md)"
-            )
+            return f"{error}; re-attach the detached partitions of `events`, or restore a backup (docs/backup.md)"
         case redis.ResponseError():
-            return f"Redis: {error}; see RIDELOG_REDIS_URL and the rights of its user"
+            return f"Redis rejected a command: {error}; see RIDELOG_REDIS_URL and the permissions of its user"
         case redis.RedisError():
             return f"Redis does not answer: {error}; see RIDELOG_REDIS_URL"
         case CommandError():
-            return f"the database is not this version's: {error}; run the version that migrated it"
+            return f"the database was migrated by another version of ridelog: {error}; run that version"
         case PersistenceError():
             return f"Postgres: {error}; see RIDELOG_POSTGRES_URL"
         case DBAPIError():
@@ -90,12 +89,15 @@ def advice(error: Exception) -> str | None:
 
 
 INTERRUPTED = 130
-"""The exit code of a command that was broken off, as shells have it for Ctrl-C."""
+"""Exit code of an interrupted command: what shells use for Ctrl-C."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it SIGTERM raises KeyboardInterrupt, as Ctrl-C does. In the main thread only."""
+    """Make SIGTERM raise KeyboardInterrupt, as Ctrl-C does, so that an aborted command still prints its report.
+
+    Works in the main thread only.
+    """
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield

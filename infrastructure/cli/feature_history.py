@@ -1,4 +1,4 @@
-"""``feature-history``: the values of a projection along time, for many keys at once; what training sets are made of."""
+"""``feature-history``: writes the values of a projection over time, for many keys, as a training set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from infrastructure.training_sets.manifest import Manifest
     from projections.replay.as_of import Horizon
 
-MOST_TICKS = 10_000_000
+MAX_TICKS = 10_000_000
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
@@ -29,41 +29,48 @@ def register(app: typer.Typer) -> None:
 
 
 def feature_history(
-    out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="Where the rows go; the manifest goes beside it.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE.parquet", help="File for the rows; the manifest is written next to it.")
+    ],
     projection: Annotated[str, typer.Argument(help="The projection.")] = "speed",
     keys: Annotated[str | None, typer.Option(help="Keys, separated by commas.  \\[default: all]")] = None,
-    keys_file: Annotated[Path | None, typer.Option(help="Keys, one a line, instead of --keys.")] = None,
+    keys_file: Annotated[Path | None, typer.Option(help="Instead of --keys: a file with one key per line.")] = None,
     since: Annotated[
         str | None, typer.Option("--from", help="First instant: epoch milliseconds, or RFC 3339 with zone.")
     ] = None,
     to: Annotated[str | None, typer.Option(help="Last instant, inclusive.")] = None,
-    every: Annotated[str, typer.Option(help="From one instant to the next: 500ms, 1s, 5m, 1h.")] = "1s",
+    every: Annotated[str, typer.Option(help="Interval between instants: 500ms, 1s, 5m, 1h.")] = "1s",
     axis: Annotated[
-        str, typer.Option(help="known: by the events recorded by each instant; event: by those that had happened.")
+        str,
+        typer.Option(
+            help="known: by the events recorded by each instant (transaction time); event: by those that had happened "
+            "(event time)."
+        ),
     ] = "known",
     position: Annotated[
-        int | None, typer.Option(min=0, help="With --axis event: the part of the log to look at.  \\[default: all]")
+        int | None, typer.Option(min=0, help="With --axis event: read the log up to here.  \\[default: all]")
     ] = None,
     allow_expired: Annotated[
         bool, typer.Option("--allow-expired", help="Keep the values of windows past their time to live.")
     ] = False,
     manifest: Annotated[
-        Path | None, typer.Option(help="Make the rows of this manifest again, and check that they are the same bytes.")
+        Path | None, typer.Option(help="Recreate the rows of this manifest, and check that the bytes are the same.")
     ] = None,
     workers: WorkersOption = WORKERS,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write what a projection served, or would have served, of many keys at every tick of a span.
+    """Write what a projection served, or would have served, for many keys at every tick of a time span.
 
-    One row a key and tick, from the first tick at which the key is known. On the axis known a row has only what was
-    recorded by its tick: no value leaks from the future. One pass over the events, in bounded memory; broken off, the
-    same command goes on. The manifest beside the file names all that its bytes depend on:
+    There is one row per key and tick, from the first tick at which the key is known. On the axis known, a row uses
+    only what was recorded by its tick: no value leaks from the future. The command reads the events once, in bounded
+    memory; after an abort, run it again and it continues. The manifest next to the file lists everything that its
+    bytes depend on:
 
       feature-history speed --from … --to … --out a.parquet
       feature-history --manifest a.parquet.manifest.json --out b.parquet
 
-    gives the same bytes, also on a log that has grown since.
+    gives the same bytes, even if the log has grown since.
     """
     import msgspec
 
@@ -77,27 +84,27 @@ def feature_history(
         raise typer.BadParameter(f"--out writes Parquet: {out.name}.parquet?")
     wanted = None if manifest is None else read_manifest(manifest)
     if wanted is not None and (keys or keys_file or since or to or position is not None):
-        raise typer.BadParameter("--manifest says what to make: give no keys, times or position beside it")
+        raise typer.BadParameter("--manifest says what to write: give no keys, times or position with it")
     if manifest is not None and manifest.resolve() == manifest_path(out).resolve():
-        # The rows to compare with would be gone before they are compared.
-        raise typer.BadParameter(f"--out {out} is the file of that manifest: name another")
+        # Writing would delete the rows to compare with.
+        raise typer.BadParameter(f"--out {out} is the file of that manifest: name another file")
     with expected_as_user_error(), servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings:
         if wanted is not None:
-            request, horizon = _again(settings, wanted)
+            request, horizon = _request_of(settings, wanted)
         else:
-            asked = (_keys(keys, keys_file), _time("--from", since), _time("--to", to), _every(every))
-            request, horizon = _request(settings, projection, *asked, axis, position, allow_expired)
+            given = (_keys(keys, keys_file), _time("--from", since), _time("--to", to), _every(every))
+            request, horizon = _request(settings, projection, *given, axis, position, allow_expired)
         made = _make(settings, request, horizon, out, workers)
     if as_json:
         echo(msgspec.json.encode(made))
     else:
-        echo(f"{made.rows:,} rows of {made.keys:,} keys and {made.events:,} events in {out}")
+        echo(f"{out}: {made.rows:,} rows from {made.keys:,} keys and {made.events:,} events")
         echo(f"manifest {manifest_path(out)}, data digest {made.data_digest[:16]}")
-    others = [] if wanted is None else what_differs(wanted, made)
-    if others:
-        raise UserError(f"not the bytes of {manifest}: {'; '.join(others)}")
+    differences = [] if wanted is None else what_differs(wanted, made)
+    if differences:
+        raise UserError(f"the bytes differ from those of {manifest}: {'; '.join(differences)}")
     if wanted is not None:
-        echo(f"the same bytes as those of {manifest}", err=True)
+        echo(f"the bytes are the same as those of {manifest}", err=True)
 
 
 def _make(settings: Settings, request: HistoryRequest, horizon: Horizon, out: Path, workers: int) -> Manifest:
@@ -129,13 +136,13 @@ def _request(
     if axis not in {"known", "event"}:
         raise typer.BadParameter(f"--axis is known or event, not {axis!r}")
     if axis == "known" and position is not None:
-        raise typer.BadParameter("--position goes with --axis event; on the axis known --to says it")
+        raise typer.BadParameter("--position needs --axis event; on the axis known, --to determines the position")
     if projection_named(name).view is None:
-        raise UserError(f"{name} is a table of rows; a history is of what is served of one key, for example speed")
+        raise UserError(f"{name} serves rows, not values of a key: name a projection with a view, for example speed")
     if to_ms < from_ms:
-        raise typer.BadParameter("--to lies before --from")
-    if (to_ms - from_ms) // every_ms >= MOST_TICKS:
-        raise typer.BadParameter(f"more than {MOST_TICKS:,} instants: give a longer --every, or a shorter span")
+        raise typer.BadParameter("--to is before --from")
+    if (to_ms - from_ms) // every_ms >= MAX_TICKS:
+        raise typer.BadParameter(f"more than {MAX_TICKS:,} instants: give a longer --every, or a shorter span")
     horizon = horizon_of(settings, axis, to_ms, position)
     limits = (settings.target_freshness_ms, settings.feature_ttl_ms)
     request = HistoryRequest(
@@ -144,7 +151,7 @@ def _request(
     return request, horizon
 
 
-def _again(settings: Settings, wanted: Manifest) -> tuple[HistoryRequest, Horizon]:
+def _request_of(settings: Settings, wanted: Manifest) -> tuple[HistoryRequest, Horizon]:
     from infrastructure.backends import projection_named
     from infrastructure.training_sets.feature_history import horizon_of
     from infrastructure.training_sets.manifest import refuse_other_code
@@ -155,8 +162,8 @@ def _again(settings: Settings, wanted: Manifest) -> tuple[HistoryRequest, Horizo
     horizon = horizon_of(settings, request.axis, request.to_ms, position)
     if str(horizon.log_id) != wanted.log_id or horizon.position != request.position:
         raise UserError(
-            f"that history is of the log {wanted.log_id} up to position {request.position:,}; this log is "
-            f"{horizon.log_id} and has {horizon.position:,} by then: is it another database, or an older backup?"
+            f"the manifest was made from log {wanted.log_id} up to position {request.position:,}; this log is "
+            f"{horizon.log_id} and is at {horizon.position:,} by then: is it another database, or an older backup?"
         )
     return request, horizon
 
@@ -175,8 +182,8 @@ def _keys(given: str | None, file: Path | None) -> list[str] | None:
     else:
         return None
     if not found:
-        # No key is not the same as all keys, and nobody wants a file of nothing.
-        raise typer.BadParameter("no key is named; for all keys leave --keys and --keys-file out")
+        # An empty list must not mean "all keys", and a file without rows is of no use.
+        raise typer.BadParameter("no key is named; for all keys omit --keys and --keys-file")
     return found
 
 
@@ -194,5 +201,5 @@ def _time(option: str, text: str | None) -> int:
 def _every(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,9})(ms|s|m|h)", text)
     if match is None or int(match[1]) == 0:
-        raise typer.BadParameter(f"--every is for example 500ms, 1s, 5m or 1h, not {text!r}")
+        raise typer.BadParameter(f"--every must be a duration such as 500ms, 1s, 5m or 1h, not {text!r}")
     return int(match[1]) * _UNITS[match[2]]

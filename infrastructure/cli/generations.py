@@ -1,4 +1,4 @@
-"""``generations``: the builds of each projection, and which one is served."""
+"""``generations``: lists the builds of each projection, and which one is served."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def generations(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the generations of every projection: which one readers follow, which are kept, by which fold.
+    """List the generations of every projection: which one is served, which are kept, and their fold versions.
 
-    rebuild-projection makes a new one, rollback-projection goes back to the one before.
+    rebuild-projection builds a new one; rollback-projection switches back to the previous one.
     """
     import msgspec
 
@@ -43,9 +43,9 @@ def generations(
         echo(msgspec.json.encode([one._asdict() | {"ours": one.is_of(each)} for each, one in found]))
         return
     for each, one in found:
-        words: list[str] = ["served" if one.active else one.state]
+        facts: list[str] = ["served" if one.active else one.state]
         if not one.is_of(each):
-            words.append("folded by other code: not written by this one")
+            facts.append("folded by other code: this version does not write to it")
         if one.comparison is not None:
-            words.append(f"{one.comparison['differing']:,} differences from generation {one.comparison['live']}")
-        echo(f"{one.projection}@{one.number}  fold version {one.fold_version}  {'; '.join(words)}")
+            facts.append(f"{one.comparison['differing']:,} differences from generation {one.comparison['live']}")
+        echo(f"{one.projection}@{one.number}  fold version {one.fold_version}  {'; '.join(facts)}")

@@ -1,4 +1,4 @@
-"""How an import ends: its books, a few rejected rows, and the exit code."""
+"""Ends an import: prints its counts and a few rejected rows, and sets the exit code."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 
 def finish(tally: ImportTally, examples: RejectExamples, seconds: float, as_json: bool, interrupted: str) -> None:
-    """Tell it all. ``interrupted`` says how to go on after an interrupt, "" if there was none.
+    """Print the report. ``interrupted`` says how to continue after an interrupt, "" if there was none.
 
-    Raises UserError if every row was rejected or one has no verdict, typer.Exit after an interrupt.
+    Raises UserError if every row was rejected or a row has no verdict, typer.Exit after an interrupt.
     """
-    _tell(tally, seconds, as_json)
+    _print_counts(tally, seconds, as_json)
     for line in examples.lines:
         echo(f"for example {line}", err=True)
     if interrupted:
         echo(f"interrupted; {interrupted}", err=True)
         raise typer.Exit(INTERRUPTED)
     if tally.unaccounted:
-        raise UserError(f"{tally.unaccounted:,} rows are not accounted for; please report this")
+        raise UserError(f"{tally.unaccounted:,} rows are not accounted for; this is a defect, please report it")
     hint = examples.hint
     if tally.rows and tally.rejected.total() == tally.rows:
-        raise UserError(f"none of {tally.rows:,} rows was recorded, all were rejected{f' ({hint})' if hint else ''}")
+        raise UserError(f"none of {tally.rows:,} rows was recorded; all were rejected{f' ({hint})' if hint else ''}")
     if hint:
         echo(f"hint: {hint}", err=True)
 
 
 def counted(tally: ImportTally) -> str:
-    """The books in a few words, for an error that comes in between."""
+    """The counts in one line, for an error in the middle of an import."""
     return f"{tally.accepted:,} accepted, {tally.duplicates:,} duplicates, {tally.rejected.total():,} rejected"
 
 
-def _tell(tally: ImportTally, seconds: float, as_json: bool) -> None:
+def _print_counts(tally: ImportTally, seconds: float, as_json: bool) -> None:
     rate = tally.rows / max(seconds, 1e-3)
     if as_json:
         echo(json.dumps(tally.summary() | {"seconds": round(seconds, 3), "rows_per_second": round(rate, 1)}))

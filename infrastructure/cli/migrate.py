@@ -1,4 +1,4 @@
-"""``migrate``: bring the database to the revision this version needs."""
+"""``migrate``: brings the database to the revision that this version needs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def register(app: typer.Typer) -> None:
 
 
 def migrate(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """Bring the database up to date.
+    """Migrate the database to the revision that this version needs.
 
-    Needed for an external one (RIDELOG_POSTGRES_URL); the embedded one is migrated by every serve.
+    An external database (RIDELOG_POSTGRES_URL) needs this command; serve migrates the embedded one at every start.
     """
     from infrastructure.embedded.stack import servers_for
     from infrastructure.postgres import migrations

@@ -21,11 +21,12 @@ DataDirOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 WorkersOption = Annotated[
-    int, typer.Option("--workers", min=1, max=64, help="Processes that fold, each with shards of its own.")
+    int, typer.Option("--workers", min=1, max=64, help="Number of processes that fold, each its own shards.")
 ]
 WORKERS = min(4, os.cpu_count() or 1)
 
-RETRY_NOTE_EVERY_S = 5.0
+RETRY_NOTE_INTERVAL_S = 5.0
+"""At most one line about retries in this time: a busy server can cause hundreds of retries a minute."""
 
 UrlOption = Annotated[
     str | None,
@@ -33,29 +34,34 @@ UrlOption = Annotated[
 ]
 TokenOption = Annotated[
     str | None,
-    typer.Option("--token", envvar="RIDELOG_TOKEN", show_envvar=True, help="Bearer token of role ingest, if needed."),
+    typer.Option("--token", envvar="RIDELOG_TOKEN", show_envvar=True, help="Bearer token with role ingest, if needed."),
 ]
 
 
-def connect(url: str | None, data_dir: Path | None, token: str | None, note: Callable[[str], None]) -> RidelogClient:
-    """A client of the server that the options mean; ``note`` hears, now and then, why it has to wait."""
+def connect(
+    url: str | None, data_dir: Path | None, token: str | None, on_retry: Callable[[str], None]
+) -> RidelogClient:
+    """Open a client for the server that the options name.
+
+    ``on_retry`` is called with a message, at most every RETRY_NOTE_INTERVAL_S, while requests are retried.
+    """
     from infrastructure.client.client import RidelogClient, server_url
     from infrastructure.settings.settings import Settings
 
     address = url or server_url(None, Settings.load({"data_dir": data_dir}).data_dir)
-    return RidelogClient(address, token, on_retry=_now_and_then(note))
+    return RidelogClient(address, token, on_retry=_throttled(on_retry))
 
 
-def _now_and_then(note: Callable[[str], None]) -> Callable[[str], None]:
+def _throttled(on_retry: Callable[[str], None]) -> Callable[[str], None]:
     lock = threading.Lock()
-    told = -RETRY_NOTE_EVERY_S
+    reported_at = -RETRY_NOTE_INTERVAL_S
 
-    def on_retry(reason: str) -> None:
-        nonlocal told
+    def throttled(reason: str) -> None:
+        nonlocal reported_at
         with lock:
-            if time.monotonic() - told < RETRY_NOTE_EVERY_S:
+            if time.monotonic() - reported_at < RETRY_NOTE_INTERVAL_S:
                 return
-            told = time.monotonic()
-        note(f"the server is busy or away, trying again ({reason})")
+            reported_at = time.monotonic()
+        on_retry(f"the server is busy or unavailable, retrying ({reason})")
 
-    return on_retry
+    return throttled

@@ -1,4 +1,4 @@
-"""How commands write to the terminal: nothing of a file, a server, an id or a path acts on it."""
+"""Writes to the terminal. Control characters in file contents, server answers, ids and paths are made visible."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def echo(text: object, *, err: bool = False) -> None:
-    """Write one line; bytes are UTF-8, such as JSON."""
+    """Write one line. Bytes are decoded as UTF-8, for example JSON."""
     line = text.decode() if isinstance(text, bytes) else str(text)
     typer.echo(visible(redact(line)), err=err)
 
 
 def echo_lines(lines: Iterable[object], *, err: bool = False) -> None:
-    """Write each of ``lines`` as a line of its own."""
+    """Write each of ``lines`` on its own line."""
     for line in lines:
         echo(line, err=err)
 
@@ -35,14 +35,14 @@ def echo_json(document: Any) -> None:
 
 
 def cell(value: object, style: str = "") -> Text:
-    """A cell of a table as it is: no markup, no emoji code and no control character in it means anything."""
+    """A table cell with literal text: markup, emoji codes and control characters in it have no effect."""
     from rich.text import Text
 
     return Text(visible_lines(redact(str(value))), style=style)
 
 
 class VisibleGroup(TyperGroup):
-    """Commands whose usage errors, which quote arguments, are written out too."""
+    """A command group whose usage errors are made safe to print too, because they quote arguments."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         with _visible_usage_errors():
@@ -58,7 +58,7 @@ def _visible_usage_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Typer's class of usage errors has no public name.
+        # Typer's usage error class has no public name, so the attributes identify it.
         if hasattr(error, "format_message") and isinstance(message := getattr(error, "message", None), str):
             vars(error)["message"] = visible_lines(redact(message))
         raise

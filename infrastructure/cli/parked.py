@@ -1,4 +1,4 @@
-"""``parked``: keys that are held back at an event which cannot be folded."""
+"""``parked``: lists, retries and discards keys that are parked at an event which cannot be folded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from projections.core.parked_keys import RetryOutcome
 
 commands = typer.Typer(
-    help="Keys that are held back at an event which cannot be folded; everything else goes on.", no_args_is_help=True
+    help="Keys that are parked at an event which cannot be folded; all other keys go on.", no_args_is_help=True
 )
 NameArgument = Annotated[str, typer.Argument(help="The projection, for example speed.")]
 KeyArgument = Annotated[str, typer.Argument(help="The key, for example a rider's id.")]
@@ -36,13 +36,13 @@ def list_(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List parked keys of every projection and generation, and why. Exits with 0 also when there are some."""
+    """List the parked keys of every projection and generation, with the reason. Exits with 0 even if there are some."""
     from infrastructure.backends import projection_named
     from infrastructure.operations.parked_keys import parked_keys
     from projections.catalogue import PROJECTIONS
 
     wanted = list(PROJECTIONS.values()) if projection is None else [projection_named(projection)]
-    with _world(data_dir) as backends:
+    with _opened(data_dir) as backends:
         found = [one for each in wanted for one in parked_keys(backends, each)]
     if as_json:
         _print_json([{**one._asdict(), "mark": one.mark._asdict()} for one in found])
@@ -53,19 +53,19 @@ def list_(
             f"{one.projection}@{one.generation}  {one.key}  position {mark.position}, version {mark.version}, "
             f"{mark.event_type}, {mark.kind}: {mark.reason}"
         )
-    echo(f"{len(found)} parked" + ("; mend the cause, then `parked retry`" if found else ""))
+    echo(f"{len(found)} parked" + ("; fix the cause, then run `parked retry`" if found else ""))
 
 
 @commands.command()
 def show(
     projection: NameArgument, key: KeyArgument, data_dir: DataDirOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show one parked key: the event that fails, as far as it can be read, and what waits behind it."""
+    """Show one parked key: the event that fails, as far as it can be decoded, and how many events wait behind it."""
     from infrastructure.backends import projection_named
     from infrastructure.operations.parked_keys import parked_keys, waiting_events
 
     chosen = projection_named(projection)
-    with _world(data_dir) as backends:
+    with _opened(data_dir) as backends:
         found = [one for one in parked_keys(backends, chosen) if one.key == key]
         if not found:
             raise UserError(f"{key!r} is not parked in {projection}: see `parked list`")
@@ -94,64 +94,67 @@ def show(
 @commands.command()
 def retry(
     projection: NameArgument,
-    key: Annotated[str | None, typer.Argument(help="The key; or --all.")] = None,
+    key: Annotated[str | None, typer.Argument(help="The key, unless --all is given.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every parked key of the projection.")] = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fold a parked key's events from the event store, in order, and take its mark off if all of them fold.
+    """Fold a parked key's events from the event store, in order, and unpark the key if all of them fold.
 
-    The state is then as if it had never failed. Exits with 1 if a key still fails.
+    Its state is then as if no event had ever failed. Exits with 1 if a key still fails.
     """
     from infrastructure.backends import projection_named
     from infrastructure.operations.parked_keys import retriable
     from infrastructure.operations.parked_keys import retry as retry_key
 
     if (key is None) != every:
-        raise typer.BadParameter("name one key, or --all")
+        raise typer.BadParameter("name one key, or give --all")
     chosen = projection_named(projection)
-    with _world(data_dir) as backends:
+    with _opened(data_dir) as backends:
         keys = [key] if key is not None else retriable(backends, chosen)
         done = {one: retry_key(backends, chosen, one) for one in keys}
-    _tell(done, as_json)
+    _print_outcomes(done, as_json)
 
 
 @commands.command()
 def discard(
     projection: NameArgument,
     key: KeyArgument,
-    why: Annotated[str, typer.Option(help="The reason, for those who ask later.")],
-    who: Annotated[str | None, typer.Option(help="Who decides this.  \\[default: your login name]")] = None,
+    why: Annotated[str, typer.Option(help="The reason, for the record.")],
+    who: Annotated[str | None, typer.Option(help="Who decided it.  \\[default: your login name]")] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Pass over the event at which a key is held back, for good, and fold on behind it.
+    """Skip the event at which a key is parked, permanently, and fold the events after it.
 
-    The discard is recorded with who, when and why; every rebuild and replay of this projection honours it. The event
-    itself stays in the log. It cannot be taken back.
+    The discard is recorded with who, when and why. Every rebuild and replay of this projection honours it. The event
+    itself stays in the log. A discard cannot be undone.
     """
     from infrastructure.backends import projection_named
     from infrastructure.operations.parked_keys import discard as discard_event
 
     if not why.strip():
-        raise typer.BadParameter("--why must say something")
+        raise typer.BadParameter("--why must not be empty")
     chosen, decides = projection_named(projection), who or login_name()
-    with _world(data_dir) as backends:
+    with _opened(data_dir) as backends:
         done = discard_event(backends, chosen, key, decides, why)
-    _tell({key: done}, as_json)
+    _print_outcomes({key: done}, as_json)
 
 
 def login_name(ask: Callable[[], str] | None = None) -> str:
-    """Of whoever runs this. Raises BadParameter (exit code 2) where the system has none for him, as in containers."""
+    """The login name of the user who runs the command.
+
+    Raises BadParameter (exit code 2) if the system has no name for the user id, as in some containers.
+    """
     import getpass
 
     try:
         return (ask or getpass.getuser)()
     except (KeyError, OSError) as error:
-        raise typer.BadParameter("--who must say who decides this: the system knows no name of this user") from error
+        raise typer.BadParameter("the system has no name for this user: say who decides with --who") from error
 
 
-def _tell(done: dict[str, dict[int, RetryOutcome]], as_json: bool) -> None:
+def _print_outcomes(done: dict[str, dict[int, RetryOutcome]], as_json: bool) -> None:
     if as_json:
         _print_json(
             [
@@ -178,7 +181,7 @@ def _tell(done: dict[str, dict[int, RetryOutcome]], as_json: bool) -> None:
 
 
 @contextmanager
-def _world(data_dir: Path | None) -> Iterator[Backends]:
+def _opened(data_dir: Path | None) -> Iterator[Backends]:
     from infrastructure.backends import FOLD_SETTINGS, open_backends
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import servers_for

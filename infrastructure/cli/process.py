@@ -1,4 +1,4 @@
-"""``process``: one of the programs that ``serve`` supervises; hidden, for it is started by ``serve``."""
+"""``process``: runs one of the programs that ``serve`` supervises. Hidden, because only ``serve`` starts it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def register(app: typer.Typer) -> None:
 def process(
     name: Annotated[str, typer.Argument(help="api, tailer, projections or monitor")],
     of: Annotated[
-        str | None, typer.Option(help="What the monitor shows, tailer and projections; which projections are followed.")
+        str | None,
+        typer.Option(help="For the monitor: the programs to report on. For projections: the projections to run."),
     ] = None,
 ) -> None:
-    """Run one program in this process. Its settings are in the environment, the servers run already."""
+    """Run one program in this process. Its settings are in the environment; the servers are running already."""
     from infrastructure.observability.logging import configure
     from infrastructure.observability.metrics_directory import share_metrics
     from infrastructure.settings.settings import Settings
@@ -30,7 +31,7 @@ def process(
 
     (program,) = (MONITOR,) if name == MONITOR else parse_only(name)
     parts = _parts(program, of)
-    # Without the file: the environment that serve gives is complete, and a value it leaves out is meant so.
+    # The settings file is not read: serve passes a complete environment, and a missing variable means "not set".
     settings = Settings.load(toml=None)
     if settings.metrics_dir is not None:
         share_metrics(settings.metrics_dir)
@@ -40,7 +41,7 @@ def process(
 
 
 def _parts(program: str, of: str | None) -> Sequence[str]:
-    """What ``--of`` names; empty: everything, of a program that has parts. Raises BadParameter."""
+    """The parts that ``--of`` names; empty means all of them. Raises BadParameter."""
     from infrastructure.supervision.readiness import MONITOR, PROJECTIONS
     from projections.catalogue import PROJECTIONS as KNOWN
 
@@ -50,5 +51,5 @@ def _parts(program: str, of: str | None) -> Sequence[str]:
         return ()
     names = of.split(",")
     if program != PROJECTIONS or not set(names) <= set(KNOWN):
-        raise typer.BadParameter(f"--of {of}: projections are {', '.join(KNOWN)}, and {program} is asked for")
+        raise typer.BadParameter(f"--of {of}: {program} was named; --of takes projections ({', '.join(KNOWN)})")
     return names

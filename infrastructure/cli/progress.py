@@ -1,4 +1,4 @@
-"""Progress of a long command on stderr: a bar on a terminal, now and then a plain line elsewhere."""
+"""Shows the progress of a long command on stderr: a bar on a terminal, else a plain line every few seconds."""
 
 from __future__ import annotations
 
@@ -14,49 +14,55 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from infrastructure.cli.output import cell, echo
 
-LINE_EVERY_S = 5.0
+LINE_INTERVAL_S = 5.0
 
 
 class Reporter:
-    """Shows how much of a ``total`` (in any unit; None: endless) is done, with a rate of ``what`` and the time left."""
+    """Shows the part of ``total`` that is done, the rate of ``what`` and the time left.
+
+    ``total`` is in any unit; None means that there is no end.
+    """
 
     def __init__(self, title: str, what: str, total: float | None) -> None:
         self._title = title
         self._what = what
         self._total = total
-        self._began = self._told = time.monotonic()
+        self._began = self._printed_at = time.monotonic()
         self._bar: Progress | None = None
         if sys.stderr.isatty():
             shown = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn()) if total else (TimeElapsedColumn(),)
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 *shown,
-                TextColumn("{task.fields[words]}", markup=False),
+                TextColumn("{task.fields[rate]}", markup=False),
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task(title, total=total, words="")
+            self._task = self._bar.add_task(title, total=total, rate="")
 
     def update(self, done: float, count: int, note: str = "") -> None:
-        """``done`` of the total, ``count`` things so far; at any rate, from one thread."""
+        """Show that ``done`` of the total and ``count`` items are finished.
+
+        May be called at any rate, but from one thread only.
+        """
         now = time.monotonic()
         elapsed = max(now - self._began, 1e-3)
-        words = f"{count:,} {self._what}, {count / elapsed:,.0f}/s" + (f", {note}" if note else "")
+        rate = f"{count:,} {self._what}, {count / elapsed:,.0f}/s" + (f", {note}" if note else "")
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, words=words)
-        elif now - self._told >= LINE_EVERY_S:
-            self._told = now
+            self._bar.update(self._task, completed=done, rate=rate)
+        elif now - self._printed_at >= LINE_INTERVAL_S:
+            self._printed_at = now
             if self._total and done:
                 left = elapsed * max(self._total - done, 0.0) / done
-                words += f", {100.0 * done / self._total:.0f} %, {left:.0f} s left"
-            echo(f"{self._title}: {words}", err=True)
+                rate += f", {100.0 * done / self._total:.0f} %, {left:.0f} s left"
+            echo(f"{self._title}: {rate}", err=True)
 
-    def note(self, words: str) -> None:
-        """A line of its own, for what the user should know."""
+    def note(self, message: str) -> None:
+        """Print a line of its own, above the bar."""
         if self._bar is not None:
-            self._bar.console.print(cell(words), highlight=False)
+            self._bar.console.print(cell(message), highlight=False)
         else:
-            echo(f"{self._title}: {words}", err=True)
+            echo(f"{self._title}: {message}", err=True)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -72,7 +78,7 @@ class Reporter:
 
 @contextmanager
 def progress(title: str, what: str) -> Iterator[Callable[[int, int], None]]:
-    """While the context is open, what it gives shows (done, of)."""
+    """Show progress while the context is open; the callback it yields takes (done, of)."""
     with Reporter(title, what, 1.0) as reporter:
 
         def show(done: int, of: int) -> None:

@@ -1,4 +1,4 @@
-"""``rebuild-projection`` and ``rollback-projection``: a new generation beside the live one, and back."""
+"""``rebuild-projection`` and ``rollback-projection``: build a new generation next to the live one, or switch back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN_PARKED = 50
 
 
 def document(outcome: RebuildOutcome) -> dict[str, Any]:
-    """As ``--json`` prints it."""
+    """The outcome as ``--json`` prints it."""
     return {
         "projection": outcome.live.projection,
         "verdict": outcome.verdict,
@@ -36,7 +36,7 @@ def document(outcome: RebuildOutcome) -> dict[str, Any]:
 
 
 def lines(outcome: RebuildOutcome) -> Iterator[str]:
-    """What a person reads, ending with what to do next."""
+    """The outcome for people; the last line says what to do next."""
     found = outcome.comparison
     if found is not None:
         events = sum(found.fences.values())
@@ -62,16 +62,17 @@ def _verdict(outcome: RebuildOutcome) -> str:
     name, new, live = outcome.live.projection, outcome.new.number, outcome.live.number
     digest = outcome.comparison.digest if outcome.comparison is not None else ""
     return {
-        "switched": f"readers follow generation {new}; {live} is kept up to date for `rollback-projection {name}`",
+        "switched": f"readers use generation {new}; {live} is kept up to date for `rollback-projection {name}`",
         "equal": f"generation {new} was equal to {live}; nothing was switched",
         "differs": f"generation {new} differed from {live}; nothing was switched",
         "blocked": (
             f"NOT switched: the same fold version must give the same result (generation {new} is kept).\n"
-            f"Which of the two is what the log says, `verify-parity {name}` tells; if the live one is damaged, run\n"
+            f"Run `verify-parity {name}` to find out which of the two agrees with the log. If the live one is damaged, "
+            f"run\n"
             f"  python app.py rebuild-projection {name} --live-is-damaged {digest}"
         ),
         "needs acceptance": (
-            f"NOT switched: if these differences are what the new fold is for, run\n"
+            f"NOT switched: if the new fold is meant to cause these differences, run\n"
             f"  python app.py rebuild-projection {name} --accept-differences {digest}"
         ),
     }[outcome.verdict]
@@ -90,31 +91,34 @@ def rebuild_projection(
     name: NameArgument,
     workers: WorkersOption = WORKERS,
     verify_only: Annotated[
-        bool, typer.Option("--verify-only", help="Fold everything anew and compare; switch nothing, keep nothing.")
+        bool, typer.Option("--verify-only", help="Fold everything again and compare; switch nothing, keep nothing.")
     ] = False,
     accept_differences: Annotated[
         str | None,
-        typer.Option(metavar="DIGEST", help="Switch although another fold version gives other results: these."),
+        typer.Option(
+            metavar="DIGEST",
+            help="Switch although the new fold version gives other results: the differences with this digest.",
+        ),
     ] = None,
     live_is_damaged: Annotated[
         str | None,
         typer.Option(
             metavar="DIGEST",
-            help="Switch although the same fold gives other results, these: verify-parity has shown that it is the "
-            "live generation which is not what the log says.",
+            help="Switch although the same fold version gives other results: the differences with this digest. Use it "
+            "when verify-parity has shown that the live generation disagrees with the log.",
         ),
     ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a projection anew from the event store, beside the live one, and switch to it.
+    """Rebuild a projection from the event store next to the live one, and switch to it.
 
-    Reads go on all the time. The new generation is compared with the live one at equal fences; with the same fold
-    version any difference blocks the switch, with another one you accept the differences by their digest. The old
-    generation is kept up to date: rollback-projection is instant. A broken-off rebuild goes on where it ended.
+    Reads continue all the time. The new generation is compared with the live one at equal fences. With the same fold
+    version any difference blocks the switch; with another version you accept the differences by their digest. The old
+    generation is kept up to date, so rollback-projection is instant. An aborted rebuild continues where it stopped.
 
-    Works beside a running `serve` or without one. Exits with 1 unless it switched (or, with --verify-only, found
-    both equal).
+    Works with or without a running `serve`. Exits with 1 unless it switched (or, with --verify-only, found both
+    equal).
     """
     from projections.rebuild.rebuild import DigestMismatch
 
@@ -128,9 +132,9 @@ def rebuild_projection(
 
 
 def rollback_projection(name: NameArgument, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """Switch back to the generation that was active before the last rebuild; it has been kept up to date.
+    """Switch back to the generation that was active before the last rebuild, which has been kept up to date.
 
-    Run again, it switches forward. Needs the code that folds that generation.
+    Run it again to switch forward. Needs the code that folds that generation.
     """
     _with_rebuild(name, data_dir, 1, as_json, lambda rebuild: rebuild.roll_back())
 
@@ -150,7 +154,7 @@ def _with_rebuild(
     from projections.rebuild.rebuild import NoGenerationToRollBackTo
 
     projection = projection_named(name)
-    # Races with the service's worker are lost and won by the dozen here, and say nothing to the person who looks on.
+    # A rebuild meets dozens of fence conflicts with the worker of `serve`. They are expected, so they are not shown.
     logging.getLogger("ridelog").setLevel(logging.ERROR)
     settings = Settings.load({"data_dir": data_dir})
     try:

@@ -1,4 +1,4 @@
-"""``replay``: a projection as of an instant; why a key has its values; how two replays differ."""
+"""``replay``: shows a projection as of an instant, why a key has its values, and how two replays differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from projections.replay.as_of import AsOf
 
 DIFF_HELP = (
-    "Hold it against another replay: known:T, event:T or position:P (the same code as of then), generation:N (what "
+    "Compare it with another replay: known:T, event:T or position:P (the same code as of then), generation:N (what "
     "that generation stores), code:DIR (the code of another checkout)."
 )
 
@@ -36,43 +36,45 @@ def replay(
     axis: Annotated[
         str,
         typer.Option(
-            help="What --at means: known, the events recorded by then; event, those that had happened by then, "
-            "whenever they were recorded."
+            help="What --at means. known: the events recorded by then (transaction time). event: the events that had "
+            "happened by then, whenever they were recorded (event time)."
         ),
     ] = "known",
     position: Annotated[
         int | None,
-        typer.Option(min=0, help="As of this position of the log; with --axis event, the part of the log to look at."),
+        typer.Option(min=0, help="As of this position of the log; with --axis event, read the log up to here."),
     ] = None,
     key: Annotated[str | None, typer.Option(help="Only this key, for example a rider's id.")] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Of one --key: which pings count, what each weighs, which came too late.")
+        bool,
+        typer.Option("--explain", help="For one --key: which pings count, their weights, and which came too late."),
     ] = False,
     steps: Annotated[
-        int | None, typer.Option(min=1, max=100_000, help="Of one --key: its values after each of its latest N events.")
+        int | None,
+        typer.Option(min=1, max=100_000, help="For one --key: its values after each of the latest N events."),
     ] = None,
     diff: Annotated[str | None, typer.Option(metavar="WITH", help=DIFF_HELP)] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="With --diff and --key: both sides' speed over time.")
+        Path | None, typer.Option(metavar="FILE.png", help="With --diff and --key: plot the speed of both sides.")
     ] = None,
     minutes: Annotated[int, typer.Option(min=1, max=1_440, help="Minutes before the instant that --plot shows.")] = 30,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.parquet", help="Write all rows here; broken off, it goes on there.")
+        Path | None, typer.Option(metavar="FILE.parquet", help="Write all rows to this file; an aborted run continues.")
     ] = None,
     allow_expired: Annotated[
-        bool, typer.Option("--allow-expired", help="Show the values of windows past their time to live too.")
+        bool, typer.Option("--allow-expired", help="Also show the values of windows past their time to live.")
     ] = False,
     workers: WorkersOption = WORKERS,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a projection as it stood at an instant, computed from the event store by the fold that serves it.
+    """Show a projection as of an instant, computed from the event store by the fold that serves it.
 
     For example, one rider's speed as it was known at noon, and why:
 
       replay speed --key anna --at 2026-11-23T12:00:00Z --explain
 
-    all riders, by what had really happened by then, as a file:
+    all riders, by the events that had happened by then, as a file:
 
       replay speed --at 2026-11-23T12:00:00Z --axis event --out noon.parquet
 
@@ -80,45 +82,45 @@ def replay(
 
       replay speed --at 2026-11-23T12:00:00Z --diff event:2026-11-23T12:00:00Z
 
-    Reads go on all the time; nothing that is served is touched. Works beside a running `serve` or without one.
+    Reads continue all the time, and what is served does not change. Works with or without a running `serve`.
     """
     from infrastructure.backends import projection_named
     from infrastructure.cli import replay_output as show
     from infrastructure.cli.progress import progress
     from infrastructure.replay.queries import ReplayQuery
 
-    _refuse_nonsense(key, explain, steps, diff, plot, out)
+    _check_options(key, explain, steps, diff, plot, out)
     chosen = projection_named(projection)
     as_of = _as_of(at, axis, position)
     with _opened(data_dir) as (settings, backends):
-        asked = ReplayQuery(settings, backends, chosen, as_of, allow_expired, workers, progress)
+        query = ReplayQuery(settings, backends, chosen, as_of, allow_expired, workers, progress)
         if explain:
-            show.explained(asked.explain(_needed(key)), as_json)
+            show.explained(query.explain(_needed(key)), as_json)
         elif steps is not None:
-            show.stepped(asked.steps(_needed(key), steps), as_json)
+            show.stepped(query.steps(_needed(key), steps), as_json)
         elif diff is not None:
-            found = asked.diff(diff, key)
+            found = query.diff(diff, key)
             if plot is not None:
-                asked.plot(diff, _needed(key), minutes, plot)
+                query.plot(diff, _needed(key), minutes, plot)
             show.differing(found, as_json)
             if plot is not None:
                 echo(f"plotted {plot}", err=True)
         elif key is not None:
-            show.one(asked.one(key), as_json)
+            show.one(query.one(key), as_json)
         else:
-            with asked.all(out) as everything:
+            with query.all(out) as everything:
                 show.everything(everything, as_json)
 
 
-def _refuse_nonsense(
+def _check_options(
     key: str | None, explain: bool, steps: int | None, diff: str | None, plot: Path | None, out: Path | None
 ) -> None:
     if sum((explain, steps is not None, diff is not None)) > 1:
-        raise typer.BadParameter("--explain, --steps and --diff are three questions: ask one at a time")
+        raise typer.BadParameter("--explain, --steps and --diff exclude each other: give one of them")
     if key is None and (explain or steps is not None or plot is not None):
-        raise typer.BadParameter("--explain, --steps and --plot are of one key: give --key")
+        raise typer.BadParameter("--explain, --steps and --plot need one key: give --key")
     if plot is not None and diff is None:
-        raise typer.BadParameter("--plot shows the two sides of a --diff")
+        raise typer.BadParameter("--plot shows the two sides of a --diff: give --diff")
     if out is not None and (key is not None or diff is not None):
         raise typer.BadParameter("--out is for all keys as of one instant; for one key or a --diff use --json")
     if out is not None and out.suffix != ".parquet":

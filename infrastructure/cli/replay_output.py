@@ -1,4 +1,4 @@
-"""What ``replay`` prints: tables for people, one JSON document for programs."""
+"""Prints what ``replay`` finds: tables for people, one JSON document for programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN = 50
 
 
 def one(document: dict[str, Any], as_json: bool) -> None:
-    """One key."""
+    """Print one key."""
     if as_json:
         _print_json(document)
         return
@@ -40,7 +40,7 @@ def one(document: dict[str, Any], as_json: bool) -> None:
 
 
 def everything(found: FullReplay, as_json: bool) -> None:
-    """All keys: the rows themselves, or where they were written."""
+    """Print all keys: the rows, or the files that they were written to."""
     if as_json:
         rows = {} if found.files else {name: list(found.rows(name)) for name in found.tables}
         _print_json(found.document | rows)
@@ -49,29 +49,29 @@ def everything(found: FullReplay, as_json: bool) -> None:
     if not found.files:
         for name in found.tables:
             _table(list(islice(found.rows(name), SHOWN)))
-    shown = f"{found.document['keys']:,} keys of {found.document['events_folded']:,} events"
+    shown = f"{found.document['keys']:,} keys, {found.document['events_folded']:,} events"
     parked = found.document["parked"]
     if parked:
         shown += f"; {len(parked):,} parked: {', '.join(parked[:5])}"
     written = ", ".join(map(str, found.files))
-    where = f"written to {written}" if written else f"the first {SHOWN} rows; all: --json, --out"
+    where = f"written to {written}" if written else f"shown are the first {SHOWN} rows; for all use --json or --out"
     echo(f"{shown}; {where}")
 
 
 def explained(document: dict[str, Any], as_json: bool) -> None:
-    """The window of a key."""
+    """Print the window of one key."""
     if as_json:
         _print_json(document)
         return
     _as_of(document)
-    echo("the events that count, in their order:")
+    echo("the events that count, in order:")
     names = [
         *("event_timestamp_ms", "version", "position", "schema_id", "received_late_ms", "latitude", "longitude"),
         *("accuracy_meters", "speed_mps", "weight", "rejected"),
     ]
     _table([{name: row.get(name) for name in names} for row in document["window"]])
     late = document["too_late"]
-    echo(f"came too late, of the latest {document['looked_at']:,} events: {len(late)}")
+    echo(f"too late, among the latest {document['looked_at']:,} events: {len(late)}")
     _table(late[-SHOWN:])
     if document["values"] is not None:
         echo("values:")
@@ -81,7 +81,7 @@ def explained(document: dict[str, Any], as_json: bool) -> None:
 
 
 def stepped(document: dict[str, Any], as_json: bool) -> None:
-    """Values after each event."""
+    """Print the values after each event."""
     if as_json:
         _print_json(document)
         return
@@ -97,7 +97,7 @@ def stepped(document: dict[str, Any], as_json: bool) -> None:
 
 
 def differing(found: DiffFindings, as_json: bool) -> None:
-    """The difference of two replays."""
+    """Print the difference of two replays."""
     difference = found.difference
     if as_json:
         _print_json(
@@ -121,16 +121,16 @@ def differing(found: DiffFindings, as_json: bool) -> None:
     echo(f"left:  {found.left}")
     echo(f"right: {found.right}")
     echo(
-        f"{difference.compared:,} keys compared: {difference.differing:,} differ, {difference.only_left:,} only left, "
-        f"{difference.only_right:,} only right"
+        f"{difference.compared:,} keys compared: {difference.differing:,} differ, {difference.only_left:,} are only in "
+        f"left, {difference.only_right:,} only in right"
     )
     _table([{"column": name} | spread._asdict() for name, spread in difference.spreads().items()])
     for name, count in difference.null_on_one_side.items():
-        echo(f"{name}: unknown on one side only of {count:,} keys")
+        echo(f"{name}: unknown on one side only, for {count:,} keys")
     for example in difference.examples:
-        words = [f"{name} {_side(example.left, name)} → {_side(example.right, name)}" for name in example.columns]
-        since = _since_words(found.first.get(example.key))
-        echo(f"  {example.key}: {'; '.join(words)}{since}")
+        changes = [f"{name} {_side(example.left, name)} → {_side(example.right, name)}" for name in example.columns]
+        since = _since_text(found.first.get(example.key))
+        echo(f"  {example.key}: {'; '.join(changes)}{since}")
 
 
 def _side(row: Mapping[str, Any] | None, name: str) -> str:
@@ -141,12 +141,12 @@ def _since_document(since: DifferenceStart | None) -> dict[str, Any] | None:
     return None if since is None else since._asdict()
 
 
-def _since_words(since: DifferenceStart | None) -> str:
+def _since_text(since: DifferenceStart | None) -> str:
     if since is None:
         return ""
     if since.side == "before":
         return " (since long before)"
-    where = {"left": ", which counts only left", "right": ", which counts only right"}.get(since.side, "")
+    where = {"left": ", which counts only in left", "right": ", which counts only in right"}.get(since.side, "")
     return f" (since version {since.version:,}, position {since.position:,}{where})"
 
 
@@ -170,14 +170,14 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> None:
     table = Table(*map(escape, listed[0]), box=None, pad_edge=False)
     for row in listed:
         table.add_row(*(cell("" if value is None else _cell(value)) for value in row.values()))
-    # Off a terminal nobody sees lines that are too long, but a program trips over cells that are wrapped.
+    # Off a terminal long lines do no harm, but wrapped cells break programs that read the output.
     Console(soft_wrap=True, width=None if sys.stdout.isatty() else 400).print(table)
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
-    # Seven decimals of a degree are a centimetre.
+    # Seven decimals of a degree are about a centimetre.
     return f"{value:.7f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""``restored``: what was found that is not of this log, whether it is mended, and the end of it."""
+"""``restored``: shows what does not match the log, whether it has been repaired, and accepts the result."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def register(app: typer.Typer) -> None:
 def restored(
     accept: Annotated[
         bool,
-        typer.Option("--accept", help="You have done what docs/backup.md says; `status` tells it no more."),
+        typer.Option("--accept", help="You have followed docs/backup.md: `status` stops reporting the restore."),
     ] = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what was found that is not of this log: it was restored to an older state, or replaced by another one.
+    """Show what does not match the log, because the log was restored to an older state or replaced by another log.
 
-    Projections fold anew by themselves what is not of this log; this command looks whether all of them have. Exits
-    with 1 while something is left to do: by `serve`, or by you (docs/backup.md); then run it with --accept.
+    Projections refold by themselves what does not match the log; this command checks whether all of them have. Exits
+    with 1 while something is left to do, by `serve` or by you (docs/backup.md). Then run it with --accept.
     """
     import msgspec
 
@@ -59,15 +59,15 @@ def restored(
             when = "" if one.first_at is None else f"{one.first_at:%Y-%m-%d %H:%M:%S %Z}  "
             echo(f"{when}{one.found_by}: {one.words}")
         for name, number, each in left:
-            echo(f"{name}@{number}: {each.shards} shards are not folded anew yet; run `serve`, which does it")
+            echo(f"{name}@{number}: {each.shards} shards are not refolded yet; run `serve`, which refolds them")
         if not left:
-            echo(_end(accept, bool(found)))
+            echo(_conclusion(accept, bool(found)))
     raise typer.Exit(1 if left or (found and not accept) else 0)
 
 
-def _end(accept: bool, found: bool) -> str:
+def _conclusion(accept: bool, found: bool) -> str:
     if not found:
-        return "nothing is known of a restore; all that is kept is of this log"
+        return "no restore was found: everything stored matches the log"
     if accept:
-        return "accepted: all that is kept is of this log, and `status` does not tell it any more"
-    return "all that is kept is of this log by now; do what docs/backup.md says, then: python app.py restored --accept"
+        return "accepted: everything stored matches the log, and `status` no longer reports the restore"
+    return "everything stored matches the log now; follow docs/backup.md, then run: python app.py restored --accept"

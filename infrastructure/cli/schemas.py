@@ -1,4 +1,4 @@
-"""``schemas check`` and ``schemas register``: the event contracts and the registry."""
+"""``schemas check`` and ``schemas register``: compares the event contracts with the registry and registers them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from infrastructure.settings.settings import Settings
 
 ADVICE = (
-    "a released contract never changes: put its file in domain/events back, and release the change as the next "
-    "version, with a default for each new field; docs/schemas.md says what may change"
+    "a released contract never changes: restore its file in domain/events and release the change as the next version, "
+    "with a default for each new field; docs/schemas.md says what may change"
 )
 
 
@@ -32,10 +32,10 @@ def register(app: typer.Typer) -> None:
 
 
 def check(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """Hold each released contract against the one before, and against a registry if there is one.
+    """Compare each released contract with the previous version, and with a registry if there is one.
 
-    The registry is the external one (RIDELOG_SCHEMA_REGISTRY_URL), else that of a running serve; without either only
-    the files in domain/events are compared. Exits with 1 on a break, and says what to do.
+    The registry is the external one (RIDELOG_SCHEMA_REGISTRY_URL), else that of a running serve. Without either, only
+    the files in domain/events are compared. On an incompatible change it exits with 1 and says what to do.
     """
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.schema_registry.release_check import check_registry, check_releases
@@ -58,16 +58,17 @@ def check(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     else:
         _show(findings)
         if registry is None:
-            echo("no registry is running or named: only the files in domain/events were compared")
+            echo("no registry is running or configured: only the files in domain/events were compared")
         if broken:
-            echo(f"broken: {ADVICE}", err=True)
+            echo(f"incompatible: {ADVICE}", err=True)
     raise typer.Exit(1 if broken else 0)
 
 
 def register_(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """Register every released contract in the registry of the settings; what is there already keeps its id.
+    """Register every released contract in the configured registry; a contract that is already there keeps its id.
 
-    serve does the same at every start; this is for an external registry that is filled before, or by other rights.
+    serve does the same at every start. Use this command to fill an external registry beforehand, or with other
+    credentials.
     """
     from infrastructure.schema_registry.client import register_each
     from infrastructure.settings.settings import Settings
@@ -85,7 +86,7 @@ def register_(data_dir: DataDirOption = None, as_json: JsonOption = False) -> No
 
 @contextmanager
 def _registry(settings: Settings, *, start: bool) -> Iterator[SchemaRegistry | None]:
-    """None where no registry answers and none may be started. Raises UserError."""
+    """Open the registry; None if none is running and none may be started. Raises UserError."""
     from infrastructure.backends import EVENT_STORE_SETTINGS, Backends, refuse_other_revision
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import attach, servers_for
@@ -114,8 +115,8 @@ def _show(findings: list[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("contract", "held against", "", "why", box=None, pad_edge=False)
+    table = Table("contract", "compared with", "", "why", box=None, pad_edge=False)
     for finding in findings:
         table.add_row(*map(cell, (finding.contract, finding.against, finding.says, "; ".join(finding.problems))))
-    # Off a terminal nobody sees lines that are too long, but a program trips over cells that are wrapped.
+    # Off a terminal long lines do no harm, but wrapped cells break programs that read the output.
     Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200).print(table)

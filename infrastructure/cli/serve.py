@@ -1,4 +1,4 @@
-"""``serve``: everything on this machine, until Ctrl-C."""
+"""``serve``: runs everything on this machine until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address of HTTP; off loopback needs RIDELOG_TOKENS.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of HTTP; 0 takes a free one.  \\[default: 8000]")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address that HTTP listens on; any other than loopback needs RIDELOG_TOKENS.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="HTTP port; 0 takes a free one.  \\[default: 8000]")] = None,
     data_dir: DataDirOption = None,
     only: Annotated[
         str | None, typer.Option(help="Run only these programs: a comma list of api, tailer, projections.")
@@ -34,7 +36,7 @@ def serve(
         bool,
         typer.Option(
             "--allow-open-broker",
-            help="Off loopback, accept that the embedded Kafka broker is open to each local user.",
+            help="With HTTP off loopback: accept that every local user can reach the embedded Kafka broker.",
         ),
     ] = False,
 ) -> None:
@@ -44,8 +46,9 @@ def serve(
 
     - RIDELOG_POSTGRES_URL, RIDELOG_REDIS_URL, RIDELOG_KAFKA_BOOTSTRAP name external servers.
 
-    Then the API, the tailer (not with RIDELOG_RELAY=external) and the projections. With --only and without the API, the
-    HTTP port serves /metrics and /health/ready of what runs. What ends is started again; logs are in <data-dir>/logs.
+    Then starts the API, the tailer (not with RIDELOG_RELAY=external) and the projections. With --only and without the
+    API, the HTTP port serves /metrics and /health/ready of the programs that run. A program that ends is restarted.
+    Logs are in <data-dir>/logs.
     """
     from infrastructure.kafka.topics import ensure_topics
     from infrastructure.observability.logging import configure
@@ -67,7 +70,10 @@ def serve(
 
 
 def parse_only(only: str | None) -> tuple[str, ...]:
-    """``api,tailer`` -> those programs, all for None. Raises BadParameter (exit code 2) on another name."""
+    """The programs named in a list such as ``api,tailer``; all for None.
+
+    Raises BadParameter (exit code 2) for an unknown name.
+    """
     if only is None:
         return PROGRAMS
     chosen = tuple(part.strip() for part in only.split(",") if part.strip())
@@ -78,18 +84,20 @@ def parse_only(only: str | None) -> tuple[str, ...]:
 
 
 def without_tailer(chosen: tuple[str, ...]) -> tuple[str, ...]:
-    """What is left of ``chosen`` where the relay is another program: two would publish everything twice.
+    """``chosen`` without the tailer, for an external relay: two relays would publish everything twice.
 
-    Raises BadParameter (exit code 2) if nothing is.
+    Raises BadParameter (exit code 2) if nothing is left.
     """
     left = tuple(name for name in chosen if name != "tailer")
     if not left:
-        raise typer.BadParameter("RIDELOG_RELAY=external: another program is the relay, and no tailer is started")
+        raise typer.BadParameter(
+            "RIDELOG_RELAY=external: another program is the relay and no tailer is started, so nothing is left to run"
+        )
     return left
 
 
 def announce(info: RunInfo, services: Sequence[Service], missing: str) -> None:
-    """Print what runs and where, and what is ``missing``."""
+    """Print what runs and where, and which parts are ``missing``, if any."""
     from infrastructure.settings.addresses import shown
     from infrastructure.supervision.readiness import program_of
 
@@ -97,11 +105,11 @@ def announce(info: RunInfo, services: Sequence[Service], missing: str) -> None:
     logs: Path = services[0].log_path.parent
     lines = ["ridelog is ready; stop it with Ctrl-C"]
     if missing:
-        lines = [f"ridelog runs and is not ready yet ({missing}); it goes on trying; stop it with Ctrl-C"]
+        lines = [f"ridelog runs and is not ready yet ({missing}); it keeps trying; stop it with Ctrl-C"]
     if "api" in running:
         lines.append(f"  http      {info.http_url}  (interface: {info.http_url}/schema)")
     else:
-        lines.append(f"  http      {info.http_url}  (/metrics and /health/ready of what runs here)")
+        lines.append(f"  http      {info.http_url}  (/metrics and /health/ready of the programs that run here)")
     for name, setting in (("postgres", "postgres_url"), ("redis", "redis_url"), ("kafka", "kafka_bootstrap")):
         url = shown(setting, getattr(info, setting))
         lines.append(f"  {name:<9} {url}  ({'embedded' if name in running else 'yours'})")

@@ -1,4 +1,4 @@
-"""``simulate``: riders on a street grid who send their pings."""
+"""``simulate``: sends the pings of simulated riders on a street grid."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    riders: Annotated[int, typer.Option(min=1, max=100_000, help="How many riders.")] = 20,
+    riders: Annotated[int, typer.Option(min=1, max=100_000, help="Number of riders.")] = 20,
     every: Annotated[
-        float | None, typer.Option(min=0.05, help="Seconds between two fixes of a rider.  \\[default: 1]")
+        float | None, typer.Option(min=0.05, help="Seconds between two GPS fixes of a rider.  \\[default: 1]")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Instead of --every: fixes a second of all riders together.")
+        float | None, typer.Option(min=0.001, help="Instead of --every: GPS fixes per second of all riders together.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same ways, noise and gaps.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same routes, noise and gaps.")] = 1,
     duration: Annotated[
-        float | None, typer.Option(min=0.0, help="Seconds.  \\[default: until Ctrl-C; with --fast 600]")
+        float | None, typer.Option(min=0.0, help="Seconds to simulate.  \\[default: until Ctrl-C; with --fast 600]")
     ] = None,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Send the past DURATION seconds as fast as the server takes them.")
+        bool, typer.Option("--fast", help="Send the last DURATION seconds as fast as the server accepts them.")
     ] = False,
     latitude: Annotated[float, typer.Option(min=-80.0, max=80.0, help="Centre of the city, WGS84.")] = 41.3917,
     longitude: Annotated[float, typer.Option(min=-179.0, max=179.0, help="Centre of the city, WGS84.")] = 2.1649,
@@ -47,7 +47,8 @@ def simulate(
 ) -> None:
     """Simulate riders who move through a street grid and send their pings to a running ridelog.
 
-    With GPS noise that is correlated in time, lost fixes, late flushes, requests sent twice, missing device speeds.
+    The pings have GPS noise that is correlated in time, lost fixes, late batches, repeated requests and missing device
+    speeds.
     """
     from infrastructure.cli.error_handling import interruptible
     from infrastructure.cli.progress import Reporter
@@ -60,7 +61,7 @@ def simulate(
     phone = PhoneModel(every_s=every or (riders / rate if rate else 1.0))
     seconds = duration if duration is not None or not fast else FAST_DURATION_S
     ends = math.inf if seconds is None else seconds
-    # A fast run ends now: pings of the future would be rejected.
+    # A fast run ends now: the server would reject pings from the future.
     start_ms = time.time_ns() // 1_000_000 - (round(ends * 1000) if fast else 0)
     uploads = fleet_uploads(riders, Day(str(seed), start_ms, ends, City(latitude, longitude), phone=phone))
     stop = threading.Event()
@@ -71,7 +72,7 @@ def simulate(
             reporter.update(simulated_s, totals.sent, f"{totals.accepted:,} accepted")
 
         runner = FleetRunner(client.post_pings, on_request)
-        # Ctrl-C is the usual end of a run without --duration: what was sent is told all the same.
+        # Ctrl-C is the usual end of a run without --duration. The report of what was sent is still printed.
         with suppress(KeyboardInterrupt), interruptible():
             try:
                 if fast:
@@ -79,13 +80,13 @@ def simulate(
                 else:
                     runner.real_time(uploads, stop, time.monotonic)
             except UserError as error:
-                raise UserError(f"{error} ({runner.totals.accepted:,} pings were accepted before)") from error
+                raise UserError(f"{error} ({runner.totals.accepted:,} pings were accepted before that)") from error
     report: dict[str, Any] = {"riders": riders, "seed": seed, **runner.totals.summary()}
     report["seconds"] = round(time.monotonic() - began, 3)
-    _tell(report, as_json)
+    _print_report(report, as_json)
 
 
-def _tell(report: dict[str, Any], as_json: bool) -> None:
+def _print_report(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         echo(json.dumps(report))
         return
@@ -94,4 +95,4 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
         f"{report['accepted']:,} accepted, {report['duplicates']:,} duplicates"
         + "".join(f", {count:,} rejected {code}" for code, count in report["rejected"].items())
     )
-    echo(f"{report['late']:,} of them came late after a time offline, {report['repeated']:,} were repeats")
+    echo(f"{report['late']:,} of them were sent late, after a time offline; {report['repeated']:,} were repeats")

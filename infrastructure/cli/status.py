@@ -1,4 +1,4 @@
-"""``status``: every stage with its position, how far it is behind, and what to do."""
+"""``status``: shows every stage with its position, its lag, and what to do."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def register(app: typer.Typer) -> None:
 
 def status(
     data_dir: DataDirOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
 ) -> None:
-    """Show where every stage stands: the log, the tailer, Kafka and each projection.
+    """Show the position and state of every stage: the log, the tailer, Kafka and each projection.
 
-    Exits with 1 when something is wrong, so that scripts can ask.
+    Exits with 1 if something is wrong, so that scripts can test it.
     """
     import msgspec
     from rich.console import Console
@@ -33,10 +33,10 @@ def status(
     from infrastructure.settings.settings import Settings
     from infrastructure.status.collect import collect
 
-    asked = Settings.load({"data_dir": data_dir})
-    info = read_run_info(asked.data_dir)
-    served = asked.postgres_url is not None or info is not None
-    with servers_for(asked, ("postgres_url", "redis_url")) as settings:
+    given = Settings.load({"data_dir": data_dir})
+    info = read_run_info(given.data_dir)
+    served = given.postgres_url is not None or info is not None
+    with servers_for(given, ("postgres_url", "redis_url")) as settings:
         found = collect(settings, served=served, open_broker=info is not None and info.open_broker)
     if as_json:
         echo(msgspec.json.encode(found))
@@ -48,6 +48,6 @@ def status(
             position = "" if line.position is None else f"{line.position:,}"
             row = (line.stage, line.state, position, behind, seconds, line.advice)
             table.add_row(*map(cell, row))
-        # Off a terminal nobody sees lines that are too long, but a program trips over cells that are wrapped.
+        # Off a terminal long lines do no harm, but wrapped cells break programs that read the output.
         Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200).print(table)
     raise typer.Exit(0 if found.good else 1)

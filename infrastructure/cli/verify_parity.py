@@ -1,37 +1,38 @@
-"""``verify-parity``: what was served, computed again from the event store."""
+"""``verify-parity``: recomputes served answers from the event store and compares them byte for byte."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption
 from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
-from projections.parity.audit import AuditFindings
 from projections.parity.served_reads import ReadVerdict
+
+if TYPE_CHECKING:
+    from projections.parity.audit import AuditFindings
 
 
 def lines(name: str, found: AuditFindings, seconds: float) -> list[str]:
-    """Totals by verdict, and examples of what differs."""
+    """The totals by verdict, and examples of differences."""
     if not found.reads:
-        return [f"nothing to check: no served reads of {name} are on record (settings served_reads_share, --since)"]
+        return [f"nothing to check: no served reads of {name} are recorded (see served_reads_share and --since)"]
     totals = ", ".join(f"{count:,} {verdict}" for verdict, count in found.totals.items() if count)
     rate = f"{found.events:,} events folded in {seconds:.1f} s, {found.reads / max(seconds, 1e-3):,.0f} reads a second"
-    told = [f"{found.reads:,} served reads of {name}: {totals}; {rate}"]
+    summary = [f"{found.reads:,} served reads of {name}: {totals}; {rate}"]
     if found.wrong_snapshots:
-        told.append(f"{found.wrong_snapshots:,} checkpoints that live folding had left were wrong, and were replaced")
-    return told + found.examples
+        summary.append(f"{found.wrong_snapshots:,} state snapshots were wrong and have been replaced")
+    return summary + found.examples
 
 
 def advice(name: str, found: AuditFindings, generation: int | None, on_record: int) -> str:
     """One line that says what to do; "" if nothing is wrong. ``on_record``: mismatches of the active generation."""
     different = found.totals[ReadVerdict.DIFFERENT]
-    what = f"{different:,} answers and {found.wrong_snapshots:,} checkpoints were not what the log says"
+    what = f"{different:,} answers and {found.wrong_snapshots:,} state snapshots disagree with the log"
     if on_record:
         if not found.mismatches:
             what = f"{on_record:,} mismatches are on record"
@@ -39,8 +40,8 @@ def advice(name: str, found: AuditFindings, generation: int | None, on_record: i
     if found.mismatches:
         old = ", ".join(map(str, sorted(found.generations)))
         return (
-            f"{what}, all of generation {old}, which is not served any more: look only at what was served since, "
-            "with --since, and do not roll back to it"
+            f"{what}, all of generation {old}, which is no longer served: check only later answers, with --since, "
+            "and do not roll back to it"
         )
     return ""
 
@@ -70,28 +71,29 @@ def verify_parity(
     name: Annotated[str, typer.Argument(metavar="[PROJECTION]", help="The projection.")] = "speed",
     since: Annotated[
         str | None,
-        typer.Option(metavar="T", help="Only what was served since: epoch ms, RFC 3339, or so long ago, as 1h."),
+        typer.Option(
+            metavar="T", help="Only answers served since T: epoch ms, RFC 3339, or a duration such as 1h ago."
+        ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that fold, each with keys of its own.")] = min(
-        4, os.cpu_count() or 1
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of processes that fold, each its own keys.")] = (
+        WORKERS
     ),
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute served answers again from the event store, and compare them byte for byte.
+    """Recompute served answers from the event store, and compare them byte for byte.
 
-    `serve` keeps a share of the answers that it gives (the setting served_reads_share). Each is folded again from the
-    rider's first event, or from a checkpoint that was itself folded so; what is found is put on record.
+    `serve` records a share of its answers (the setting served_reads_share). Each is folded again from the rider's
+    first event, or from a state snapshot that was itself folded that way. The findings are recorded.
 
-    Works beside a running `serve` or without one. Exits with 1 if an answer, or a checkpoint on the way, was not what
-    the log says.
+    Works with or without a running `serve`. Exits with 1 if an answer, or a state snapshot on the way, disagrees with
+    the log.
     """
     import msgspec
 
     from infrastructure.backends import EVENT_STORE_SETTINGS, projection_named
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.cli.progress import Reporter
-    from infrastructure.cli.verify_parity import advice, document, lines
     from infrastructure.embedded.stack import servers_for
     from infrastructure.operations.verify_parity import open_parity_evidence, verify
     from infrastructure.settings.settings import Settings
@@ -99,7 +101,7 @@ def verify_parity(
 
     projection = projection_named(name)
     if projection.view is None:
-        raise UserError(f"{name} serves rows and no view of a key: rebuild-projection {name} --verify-only compares it")
+        raise UserError(f"{name} serves rows, not values of a key: run rebuild-projection {name} --verify-only instead")
     try:
         since_ms = 0 if since is None else time_or_ago_ms(since, time.time_ns() // 1_000_000)
     except ValueError as error:
@@ -127,5 +129,5 @@ def verify_parity(
     else:
         for line in lines(name, found, seconds):
             echo(line)
-    if words := advice(name, found, generation, on_record):
-        raise UserError(words)
+    if message := advice(name, found, generation, on_record):
+        raise UserError(message)

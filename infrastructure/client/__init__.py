@@ -1,1 +1,1 @@
-"""A client of ridelog's own HTTP interface; it knows nothing of the server's code."""
+"""A client of ridelog's HTTP API. It does not depend on the server's code."""

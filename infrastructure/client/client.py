@@ -1,4 +1,7 @@
-"""The HTTP client: sends pings until the server has answered for each of them, and reads speeds."""
+"""The HTTP client: sends pings and repeats requests until the server has answered for each ping; reads speeds.
+
+Repeating a request is safe: a ping is recorded once, however often it is sent.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +33,17 @@ MAX_RETRY_AFTER_S = 30.0
 def retry_delay_s(attempt: int, retry_after: str | None, chance: float) -> float:
     """Seconds to wait after the failed ``attempt`` (from 0); ``chance`` in [0, 1) spreads clients that failed together.
 
-    What the server asks for in Retry-After (seconds) is honoured up to MAX_RETRY_AFTER_S; else the pause doubles
-    from FIRST_S to LONGEST_S.
+    A Retry-After header (seconds) is honoured up to MAX_RETRY_AFTER_S. Otherwise the delay doubles from
+    FIRST_RETRY_DELAY_S to MAX_RETRY_DELAY_S.
     """
-    asked = retry_after_s(retry_after)
-    if asked is not None:
-        return asked + FIRST_RETRY_DELAY_S * chance
+    requested_s = retry_after_s(retry_after)
+    if requested_s is not None:
+        return requested_s + FIRST_RETRY_DELAY_S * chance
     return float(min(MAX_RETRY_DELAY_S, FIRST_RETRY_DELAY_S * 2 ** min(attempt, 16))) * (0.5 + 0.5 * chance)
 
 
 def retry_after_s(retry_after: str | None) -> float | None:
-    """Seconds of a Retry-After header; None without one or in its other form, a date."""
+    """The seconds of a Retry-After header; None if it is missing or in its other form, a date."""
     try:
         seconds = float(retry_after or "")
     except ValueError:
@@ -52,18 +55,19 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def server_url(given: str | None, data_dir: Path) -> str:
-    """``given``, else that of the ``serve`` that runs on ``data_dir``, else the address ``serve`` has by default."""
+    """The URL to use: ``given``, else that of the ``serve`` that runs on ``data_dir``, else DEFAULT_URL."""
     if given is not None:
         return given
     info = read_run_info(data_dir)
     return DEFAULT_URL if info is None else info.http_url
 
 
-REQUEST_TIMEOUT_S = 60.0
-"""How long one request is sent again: longer than a restart of any part of ridelog takes."""
+RETRY_TIMEOUT_S = 60.0
+"""How long one request is retried: longer than a restart of any part of ridelog takes."""
 
-FIRST_CONNECT_TIMEOUT_S = 5.0
-"""The same before the server has ever answered: then the address is more likely wrong than the server busy."""
+CONNECT_TIMEOUT_S = 5.0
+"""How long the first request is retried. While the server has never answered, a wrong address is more likely than a
+busy server."""
 
 
 class RidelogClient:
@@ -74,29 +78,32 @@ class RidelogClient:
         url: str,
         token: str | None = None,
         *,
-        patience_s: float = REQUEST_TIMEOUT_S,
-        first_patience_s: float = FIRST_CONNECT_TIMEOUT_S,
+        retry_timeout_s: float = RETRY_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
         on_retry: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """``url`` such as http://127.0.0.1:8000; ``on_retry`` hears, in words, why a request is sent again."""
+        """``url`` is for example http://127.0.0.1:8000; ``on_retry`` is called with the reason before each retry.
+
+        Raises UserError for a malformed URL or token.
+        """
         try:
             self._shown, secrets = http_address(url)
         except ValueError as error:
             raise UserError(f"--url: {error}") from None
         if token and not (token.isascii() and token.isprintable()):
-            # The error of the HTTP library quotes the header, and with it the token.
-            raise UserError("--token (RIDELOG_TOKEN) has a character that no HTTP header carries")
+            # Checked here because the error of the HTTP library quotes the header, and with it the token.
+            raise UserError("--token (RIDELOG_TOKEN) has a character that is not allowed in an HTTP header")
         remember({*secrets, token or ""})
         self._url = url.rstrip("/")
-        self._patience_s = patience_s
-        self._first_patience_s = first_patience_s
+        self._retry_timeout_s = retry_timeout_s
+        self._connect_timeout_s = connect_timeout_s
         self._on_retry = on_retry
         self._answered = False
         self._closing = threading.Event()
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=httpx.Timeout(30.0, connect=5.0),
-            # A proxy of the environment would look for our loopback on its own machine.
+            # A proxy from the environment would resolve a loopback address to its own machine.
             trust_env=httpx.URL(url).host not in {"127.0.0.1", "::1", "localhost"},
         )
 
@@ -105,10 +112,10 @@ class RidelogClient:
         return self.post_encoded([encode(ping) for ping in pings])
 
     def post_encoded(self, items: Sequence[bytes]) -> PostReceipt:
-        """Record encoded pings, in as many requests as the limits ask for.
+        """Record encoded pings, in as many requests as the limits require.
 
-        Returns one receipt for all. Raises UserError if the server refuses or stays away: pings of this call may
-        then be recorded or not, and it is safe to send them again.
+        Returns one receipt for all. Raises UserError if the server refuses or stays unavailable. Pings of this call
+        may then be recorded or not; it is safe to send them again.
         """
         receipt, sent = PostReceipt(), 0
         for part in split(items):
@@ -117,7 +124,7 @@ class RidelogClient:
         return receipt
 
     def speed(self, rider_id: str, *, allow_expired: bool = False) -> SpeedAnswer | None:
-        """The rider's speed, None for an unknown rider. Raises UserError if the server refuses or stays away."""
+        """The rider's speed; None for an unknown rider. Raises UserError if the server refuses or stays unavailable."""
         query = "?allow_expired=true" if allow_expired else ""
         answer = self._send("GET", f"/riders/{quote(rider_id, safe='')}/speed{query}", None)
         if answer.status_code == httpx.codes.NOT_FOUND:
@@ -127,11 +134,11 @@ class RidelogClient:
         return read_speed(answer.content)
 
     def interrupt(self) -> None:
-        """End every wait for a next attempt, now and later; requests under way are still answered."""
+        """End every wait for a retry, now and later. Requests that are under way still get their answers."""
         self._closing.set()
 
     def close(self) -> None:
-        """Give the connections back and end every wait."""
+        """Close the connections and end every wait."""
         self.interrupt()
         self._http.close()
 
@@ -146,7 +153,7 @@ class RidelogClient:
     def _post_part(self, items: Sequence[bytes]) -> PostReceipt:
         answer = self._send("POST", "/pings", body(items))
         if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and len(items) > 1:
-            # This server's limits are set lower than the usual ones.
+            # This server has lower limits than the defaults.
             half = len(items) // 2
             return self._post_part(items[:half]).then(self._post_part(items[half:]), half)
         if answer.status_code != httpx.codes.OK:
@@ -165,30 +172,30 @@ class RidelogClient:
                 self._answered = True
                 if answer.status_code not in RETRIED:
                     return answer
-                reason = _words(answer)
+                reason = _status_text(answer)
                 retry_after = answer.headers.get("retry-after")
             except httpx.TransportError as error:
                 reason = str(error) or type(error).__name__
-            patience = self._patience_s if self._answered else self._first_patience_s
-            pause = retry_delay_s(attempt, retry_after, random.random())
-            tried = time.monotonic() - began
-            if tried + pause > patience:
+            timeout_s = self._retry_timeout_s if self._answered else self._connect_timeout_s
+            delay_s = retry_delay_s(attempt, retry_after, random.random())
+            tried_s = time.monotonic() - began
+            if tried_s + delay_s > timeout_s:
                 hint = "send again later, pings are recorded once" if self._answered else "is `serve` running there?"
-                raise UserError(f"{self._shown} is away ({reason}), gave up after {tried:.0f} s; {hint}")
+                raise UserError(f"{self._shown} is unavailable ({reason}), gave up after {tried_s:.0f} s; {hint}")
             self._on_retry(reason)
-            if self._closing.wait(pause):
-                raise UserError(f"interrupted while {self._shown} was away ({reason})")
+            if self._closing.wait(delay_s):
+                raise UserError(f"interrupted while {self._shown} was unavailable ({reason})")
             attempt += 1
 
     def _refused(self, answer: httpx.Response) -> NoReturn:
         hint = "; give --token or RIDELOG_TOKEN" if answer.status_code in {401, 403} else ""
-        raise UserError(f"{self._shown} refused: {_words(answer)}{hint}")
+        raise UserError(f"{self._shown} refused the request: {_status_text(answer)}{hint}")
 
 
-def _words(answer: httpx.Response) -> str:
+def _status_text(answer: httpx.Response) -> str:
     try:
-        told: Any = msgspec.json.decode(answer.content)
+        body: Any = msgspec.json.decode(answer.content)
     except msgspec.DecodeError:
-        told = None
-    detail = told.get("detail") if isinstance(told, dict) else None
+        body = None
+    detail = body.get("detail") if isinstance(body, dict) else None
     return f"{answer.status_code} {answer.reason_phrase}" + (f": {detail}" if detail else "")

@@ -1,4 +1,4 @@
-"""What the server says about the pings it was sent."""
+"""The JSON messages of the client: pings in requests within the limits of ``POST /pings``, and the server's answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """Why one ping was not recorded; ``index`` counts from 0 in what was sent."""
+    """Why one ping was not recorded. ``index`` is its place in the request, from 0."""
 
     index: int
     code: str
@@ -23,9 +23,9 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 class PostReceipt(msgspec.Struct, frozen=True):
-    """The answer to one batch: every ping of it is accepted, a duplicate or rejected.
+    """The answer to one batch: each of its pings is accepted, a duplicate or rejected.
 
-    ``position`` is the highest in the log of the accepted and the duplicates, None without any.
+    ``position`` is the highest log position of the accepted pings and the duplicates; None if there are none.
     """
 
     accepted: int = 0
@@ -34,7 +34,7 @@ class PostReceipt(msgspec.Struct, frozen=True):
     position: int | None = None
 
     def then(self, other: PostReceipt, offset: int) -> PostReceipt:
-        """One receipt for two consecutive parts of a batch; ``offset`` pings come before those of ``other``."""
+        """One receipt for two consecutive parts of a batch; ``offset`` is the number of pings before ``other``."""
         moved = [Rejection(item.index + offset, item.code, item.detail) for item in other.rejected]
         positions = [position for position in (self.position, other.position) if position is not None]
         return PostReceipt(
@@ -46,7 +46,7 @@ class PostReceipt(msgspec.Struct, frozen=True):
 
 
 class SpeedAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of ``GET /riders/{rider_id}/speed``; metres per second, degrees, milliseconds."""
+    """The answer of ``GET /riders/{rider_id}/speed``, in metres per second, degrees and milliseconds."""
 
     rider_id: str
     speed_mps: float | None
@@ -66,14 +66,14 @@ class SpeedAnswer(msgspec.Struct, frozen=True, kw_only=True):
 def read_receipt(body: bytes, sent: int) -> PostReceipt:
     """The receipt for ``sent`` pings. Raises UserError unless it accounts for each of them."""
     receipt = _read(body, PostReceipt)
-    told = receipt.accepted + receipt.duplicates + len(receipt.rejected)
-    if told != sent or any(not 0 <= item.index < sent for item in receipt.rejected):
-        raise UserError(f"the server accounts for {told} of {sent} pings; is --url that of ridelog?")
+    answered = receipt.accepted + receipt.duplicates + len(receipt.rejected)
+    if answered != sent or any(not 0 <= item.index < sent for item in receipt.rejected):
+        raise UserError(f"the server accounts for {answered} of {sent} pings; is --url that of ridelog?")
     return receipt
 
 
 def read_speed(body: bytes) -> SpeedAnswer:
-    """The speed. Raises UserError on an answer of another form."""
+    """The speed in an answer. Raises UserError if the answer has another form."""
     return _read(body, SpeedAnswer)
 
 
@@ -93,9 +93,9 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def encode(ping: Ping) -> bytes:
-    """One ping as JSON. Raises UnicodeEncodeError for a text that is no Unicode, OverflowError past 64 bits.
+    """One ping as JSON. NaN and infinity are written as such, not as null, so that the server can reject them by name.
 
-    NaN and infinity are written as such and not as null: the server names what is wrong with them.
+    Raises UnicodeEncodeError for text that is not valid Unicode, OverflowError for integers over 64 bits.
     """
     if any(type(value) is float and not math.isfinite(value) for value in ping.values()):
         return json.dumps(dict(ping)).encode()
@@ -110,7 +110,7 @@ def body(items: Sequence[bytes]) -> bytes:
 def split(
     items: Sequence[bytes], max_items: int = MAX_ITEMS, max_bytes: int = MAX_BODY_BYTES
 ) -> Iterator[Sequence[bytes]]:
-    """Consecutive parts whose bodies keep to both limits; an item over ``max_bytes`` alone is a part of its own."""
+    """Split into consecutive parts whose bodies are within both limits; an item over ``max_bytes`` is its own part."""
     begin, size = 0, 2
     for index, item in enumerate(items):
         needed = len(item) + 1

@@ -74,7 +74,7 @@ def test_invariant_9_a_changed_fold_is_compared_accepted_switched_to_and_rolled_
         assert (code, done.get("verdict")) == (0, "switched"), said
         listed = new_service.cli("generations", "--projection", "speed").stdout.splitlines()
         assert listed == [
-            "speed@1  fold version 2  following; folded by other code: not written by this one",
+            "speed@1  fold version 2  following; folded by other code: this version does not write to it",
             "speed@2  fold version 3  served; 1 differences from generation 1",
         ]
         position = new_service.post(pings(1))["position"]

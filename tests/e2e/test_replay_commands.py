@@ -100,7 +100,7 @@ def test_explain_shows_the_window_and_what_came_too_late(ridelog: Ridelog, rider
     assert (found["fold_version"], found["values"]["position"]) == (2, late)
     people = ridelog.ask("replay", "speed", "--key", rider, "--position", str(late), "--explain")
     assert "unreachable" in people.stdout
-    assert "came too late, of the latest 15 events: 1" in people.stdout
+    assert "too late, among the latest 15 events: 1" in people.stdout
 
 
 def test_diff_names_the_event_that_makes_the_difference(
@@ -196,7 +196,7 @@ def test_a_history_is_the_replay_at_every_tick_and_can_be_made_again_byte_for_by
         (("replay", "speed", "--key", "nobody", "--at", "1", "--diff", "event:1"), "no event of 'nobody'"),
         (("replay", "speed", "--key", "nobody", "--at", "1", "--diff", "generation:1"), "no event of 'nobody'"),
         (("feature-history", "analytics", "--from", "1", "--to", "2", "--out", "x.parquet"), "a table of rows"),
-        (("feature-history", "--from", "2", "--to", "1", "--out", "x.parquet"), "--to lies before"),
+        (("feature-history", "--from", "2", "--to", "1", "--out", "x.parquet"), "--to is before"),
         (("feature-history", "--manifest", "none.json", "--out", "x.parquet"), "no manifest"),
         (("feature-history", "--keys", ",", "--from", "1", "--to", "2", "--out", "x.parquet"), "no key is named"),
     ],

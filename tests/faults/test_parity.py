@@ -130,7 +130,7 @@ def test_a_flipped_bit_of_a_stored_state_is_found_and_red_until_it_is_folded_ane
     assert parity_line(recorded)["advice"] == ""
     code, found, said = verify(recorded)
     assert (code, found["mismatches_on_record"]) == (1, 0)
-    assert f"all of generation {generation}, which is not served any more" in said
+    assert f"all of generation {generation}, which is no longer served" in said
 
 
 def test_a_wrong_live_checkpoint_is_found_and_replaced(recorded: Ridelog) -> None:

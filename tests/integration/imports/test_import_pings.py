@@ -235,7 +235,7 @@ def test_an_import_of_which_every_row_was_rejected_fails_and_shows_examples(tmp_
     assert len(examples) == 3
     for number, line in enumerate(examples, start=2):
         assert line.startswith(f"for example {path}, line {number}: timestamp_too_old: ")
-    assert error == "error: none of 20 rows was recorded, all were rejected (seconds? milliseconds are expected)"
+    assert error == "error: none of 20 rows was recorded; all were rejected (seconds? milliseconds are expected)"
 
 
 def test_an_import_of_which_some_rows_were_rejected_succeeds_and_shows_them(tmp_path: Path) -> None:
@@ -291,7 +291,10 @@ def test_a_server_that_is_not_there_is_one_clear_line(track: Path, tmp_path: Pat
 
 
 def test_patience_ends() -> None:
-    with fake_api(*[Fault.BUSY] * 1000) as api, RidelogClient(api.url, patience_s=0.5, first_patience_s=0.5) as client:
+    with (
+        fake_api(*[Fault.BUSY] * 1000) as api,
+        RidelogClient(api.url, retry_timeout_s=0.5, connect_timeout_s=0.5) as client,
+    ):
         with pytest.raises(UserError, match="503"):
             client.post_pings([{"rider_id": "anna"}])
         assert len(api.requests) > 1

@@ -45,5 +45,5 @@ def test_a_worker_that_failed_says_why(kind: str, said: str) -> None:
 
 
 def test_regression_holes_of_the_log_that_a_worker_met_are_not_run_again() -> None:
-    with pytest.raises(UserError, match=r"fewer events .* attach the partitions"), expected_as_user_error():
+    with pytest.raises(UserError, match=r"fewer events .* re-attach the detached partitions"), expected_as_user_error():
         in_processes("test", fail, [("holes",)], lambda: None)

@@ -33,7 +33,7 @@ def test_totals_by_verdict_with_the_rate() -> None:
 def test_a_mismatch_of_what_is_served_and_one_of_the_past_say_what_to_do() -> None:
     wrong = found(equal=1, different=1)
     assert "run `rebuild-projection speed`" in advice("speed", wrong, 2, 1)
-    assert "generation 2, which is not served any more" in advice("speed", wrong, 3, 0)
+    assert "generation 2, which is no longer served" in advice("speed", wrong, 3, 0)
     # Found by the auditor, and mended since: on record all the same.
     assert advice("speed", found(equal=1), 2, 4).startswith("4 mismatches are on record; generation 2")
 
