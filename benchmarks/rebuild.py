@@ -17,7 +17,7 @@ from infrastructure.process_pool import tune_gc
 from infrastructure.redis.connection import connect
 from infrastructure.redis.projection_sink import RedisSink
 from projections.analytics import ANALYTICS
-from projections.core.ports import ShardWrite, Sink
+from projections.core.ports import ApplyOutcome, ShardWrite, Sink
 from projections.core.projection import Projection
 from projections.rebuild.catch_up import CHUNK_POSITIONS, CatchUp
 from projections.speed import SPEED
@@ -29,9 +29,9 @@ EVENTS = 300_000
 class Forgetful(MemorySink):
     """A sink that keeps fences only: what is left is reading, decoding, folding, encoding."""
 
-    def _one(self, write: ShardWrite) -> bool:
+    def _one(self, write: ShardWrite) -> ApplyOutcome:
         self.held[write.shard] = write.new
-        return True
+        return ApplyOutcome.APPLIED
 
 
 def rate(work: Callable[[], None]) -> float:

@@ -19,7 +19,7 @@ from infrastructure.postgres.copy_text import copy_text
 from infrastructure.postgres.engine import is_lock_timeout, terminate_overdue_backends
 from infrastructure.postgres.errors import rejected_or_unavailable, sink_errors
 from projections.core.parked_keys import encode_parked_event
-from projections.core.ports import Fence, ParkedEvent, ShardDump, ShardWrite
+from projections.core.ports import ApplyOutcome, Fence, ParkedEvent, ShardDump, ShardWrite
 from projections.core.projection import Projection
 
 
@@ -61,7 +61,7 @@ class PostgresSink:
         with self._transaction() as cursor:
             return self._read_parked(cursor, shards)
 
-    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+    def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         if not writes:
             return []
         with self._transaction() as cursor:
@@ -72,7 +72,7 @@ class PostgresSink:
             self._put_states(cursor, kept)
             self._put_rows(cursor, kept)
             self._put_marks(cursor, kept)
-        return [write.shard in won for write in writes]
+        return [ApplyOutcome.APPLIED if write.shard in won else ApplyOutcome.FENCE_CONFLICT for write in writes]
 
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
         with self._transaction() as cursor:

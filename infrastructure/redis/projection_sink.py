@@ -11,7 +11,7 @@ import redis
 from domain.identifiers import SHARDS
 from infrastructure.redis.connection import unavailable_as_port_error
 from projections.core.parked_keys import decode_parked_event, encode_parked_event
-from projections.core.ports import Fence, ParkedEvent, ShardDump, ShardWrite
+from projections.core.ports import ApplyOutcome, Fence, ParkedEvent, ShardDump, ShardWrite
 from read_models.redis_keys import REFOLD, REFOLDING_FIELD, fence_key, parked_key, state_key
 
 _LUA = (Path(__file__).parent / "apply.lua").read_text()
@@ -90,8 +90,9 @@ class RedisSink:
             found = pipeline.execute()
         return {shard: _marks(marks) for shard, marks in zip(shards, found, strict=True) if marks}
 
-    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
-        return self._run([(write, "apply") for write in writes])
+    def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
+        done = self._run([(write, "apply") for write in writes])
+        return [ApplyOutcome.APPLIED if moved else ApplyOutcome.FENCE_CONFLICT for moved in done]
 
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
         return self._run([(ShardWrite(shard, expected, new, {}), "reset")])[0]

@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 from infrastructure.sinks.decorators import SinkDecorator
 from infrastructure.sinks.published_checkpoints import CheckpointMove, PublishedCheckpoint, PublishedCheckpointStore
 from infrastructure.sinks.topic_publisher import PublishedRecords, SynchronousPublisher
-from projections.core.ports import EventLog, Fence, ShardWrite, Sink
+from projections.core.ports import ApplyOutcome, EventLog, Fence, ShardWrite, Sink
 
 log = logging.getLogger("ridelog.publication")
 
@@ -148,12 +148,12 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
             self._catch_up(dict(zip(shards, fences, strict=True)))
         return fences
 
-    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+    def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         done = self._sink.apply(writes)
         if not self._publishes() or not self._topic:
             # Made active a moment ago: the next ``fences`` publishes all of it.
             return done
-        won = [write for write, ok in zip(writes, done, strict=True) if ok]
+        won = [write for write, outcome in zip(writes, done, strict=True) if outcome is ApplyOutcome.APPLIED]
         self._publisher.publish(
             record for write in won for record in self._records.to_records(write.shard, write.states)
         )

@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from projections.core.ports import Fence, ParkedEvent, PortUnavailable, ShardDump, ShardWrite, Sink, SinkRejected
+from projections.core.ports import (
+    ApplyOutcome,
+    Fence,
+    ParkedEvent,
+    PortUnavailable,
+    ShardDump,
+    ShardWrite,
+    Sink,
+    SinkRejected,
+)
 from projections.core.projection import Projection
 from projections.core.snapshots import ReplayStart, StateSnapshots, StoredSnapshot
 from projections.core.state_codec import read_snapshot
@@ -20,7 +29,7 @@ class SinkDecorator:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+    def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         return self._sink.apply(writes)
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]:
@@ -69,9 +78,10 @@ class SnapshottingSink(SinkDecorator):
     def beside(self) -> Sink:
         return _WithSnapshots(self._sink.beside(), self._checkpoints, self._projection)
 
-    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+    def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         done = super().apply(writes)
-        made = [one for write, won in zip(writes, done, strict=True) if won for one in write.checkpoints]
+        won = [write for write, outcome in zip(writes, done, strict=True) if outcome is ApplyOutcome.APPLIED]
+        made = [one for write in won for one in write.checkpoints]
         if made:
             try:
                 self._checkpoints.keep(made, verified=False)
@@ -113,7 +123,7 @@ class TimedSink(SinkDecorator):
         super().__init__(sink)
         self._seconds = seconds
 
-    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+    def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         began = time.perf_counter()
         try:
             return super().apply(writes)

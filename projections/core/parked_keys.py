@@ -10,6 +10,7 @@ from uuid import uuid4
 from domain.identifiers import shard_of
 from projections.core.fold import Decode, Fold, FoldedShard
 from projections.core.ports import (
+    ApplyOutcome,
     EventLog,
     Fence,
     FenceConflict,
@@ -110,7 +111,7 @@ class ParkedKeys:
         write = ShardWrite(shard, fence, new, {}, parked={key: mark})
         if done is not None:
             write = write._replace(states=done.encoded, rows=done.rows, checkpoints=done.checkpoints)
-        return self._sink.apply([write])[0]
+        return self._sink.apply([write]) == [ApplyOutcome.APPLIED]
 
 
 class _PartRejected(Exception):

@@ -1,11 +1,12 @@
-"""What a projection needs of the world, as small protocols: a Log to read, a Topic to follow, a Sink to write.
+"""The ports of a projection: an EventLog to read, a RecordConsumer to follow and a Sink to write.
 
-Adapters live in ``infrastructure``; each port has one contract suite that every adapter passes.
+Adapters are in ``infrastructure``. Each port has one contract suite that every adapter passes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum, auto
 from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
@@ -15,29 +16,23 @@ from read_models.rows import RowChange
 
 
 class PortUnavailable(Exception):
-    """A server behind a port is away or was replaced: try again later, and trust nothing read before."""
+    """A server behind a port is unavailable or was replaced: discard what was read from it, and retry later."""
 
 
 class ConsumerUnusable(PortUnavailable):
-    """It is the topic itself: this consumer is worth nothing any more, and another one must be made."""
+    """The topic itself has changed: this consumer can no longer be used; open another one."""
 
 
 class SinkRejected(Exception):
-    """A server is well and refuses the data it was given: to try again would not help (invariant 16).
-
-    A sink raises it for a value that does not fit; a log raises it for a number that it cannot hold.
-    """
+    """A healthy server rejects a value, or a number that it cannot store: a retry cannot succeed (invariant 16)."""
 
 
 class FenceConflict(Exception):
-    """Another worker acted on the same shard at the same time; forget all that was read, and go on."""
+    """Another worker changed the same shard at the same time: discard what was read of it, and go on."""
 
 
 class LoggedEvent(NamedTuple):
-    """One event as both the event store and Kafka can give it: nothing here is known to only one of them.
-
-    That is what makes a replay from the table and the live stream the same sequence (invariant 8).
-    """
+    """One event, with only the fields that both store and Kafka carry: so a replay equals the stream (invariant 8)."""
 
     position: int
     shard: int
@@ -49,7 +44,7 @@ class LoggedEvent(NamedTuple):
 
 
 class ConsumerRecord(NamedTuple):
-    """One Kafka record as polled: raw bytes, headers as a list of (name, UTF-8 text as bytes)."""
+    """One Kafka record as polled: raw bytes, headers as (name, UTF-8 text as bytes)."""
 
     topic: str
     partition: int
@@ -60,7 +55,7 @@ class ConsumerRecord(NamedTuple):
 
 
 class LogHead(NamedTuple):
-    """The head of the log as one consistent reading: ``seqs[shard]`` is the last seq of that shard, 0 if none."""
+    """The head of the log, read consistently: ``seqs[shard]`` is the last seq of that shard, 0 if it has none."""
 
     log_id: UUID
     position: int
@@ -68,16 +63,16 @@ class LogHead(NamedTuple):
 
 
 class EventLog(Protocol):
-    """The event store, read side. What is read is committed, contiguous and in order."""
+    """The read side of the event store. It returns committed events only, contiguous and in order."""
 
     def head(self, stream: str) -> LogHead: ...
 
     def read_shard(self, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:
-        """At most ``limit`` events of one shard with seq > ``after_seq``, by seq, without holes."""
+        """At most ``limit`` events of one shard with seq > ``after_seq``, by seq, without gaps."""
         ...
 
     def read_positions(self, stream: str, shards: Sequence[int], after: int, upto: int) -> list[LoggedEvent]:
-        """Events of these shards with ``after`` < position <= ``upto``, by position: how a rebuild reads."""
+        """Events of these shards with ``after`` < position <= ``upto``, by position (for rebuilds)."""
         ...
 
     def read_key(
@@ -87,46 +82,46 @@ class EventLog(Protocol):
         ...
 
     def discarded(self, projection: str) -> frozenset[int]:
-        """Positions of events that a person has discarded for this projection: every fold of it passes them over."""
+        """Positions of the events that an operator discarded for this projection: every fold of it skips them."""
         ...
 
     def events_at(self, positions: Sequence[int]) -> dict[int, LoggedEvent]:
-        """The events at these positions, of any stream. Absent: the log ends before, or its beginning was detached."""
+        """The events at these positions, of any stream. Absent if beyond the head or in a detached partition."""
         ...
 
 
 class RecordConsumer(Protocol):
-    """One subscribed consumer of one topic in a group. Committed offsets are only a hint: fences decide."""
+    """One consumer of one topic in a consumer group. Fences decide what was applied; committed offsets are a hint."""
 
     def poll(self, max_records: int, timeout_s: float) -> list[ConsumerRecord]:
-        """Records in offset order within each partition; empty after ``timeout_s`` seconds without any."""
+        """Records in offset order within each partition; empty if none arrives in ``timeout_s`` seconds."""
         ...
 
     def assignment(self) -> Mapping[int, int]:
-        """Partitions held now -> the assignment's epoch, which grows whenever a partition is (re)assigned.
+        """Assigned partitions -> epoch of the assignment, which grows with each (re)assignment.
 
-        A partition whose epoch changed was away, however briefly: its shards are caught up from the log.
+        A changed epoch means that the partition was revoked meanwhile: catch its shards up from the log.
         """
         ...
 
     def seek_to_end(self, partitions: Sequence[int]) -> None:
-        """The next poll of these partitions starts at their end as it is when this call returns, or before."""
+        """Continue these partitions at their end as of the return of this call, or before it."""
         ...
 
     def seek(self, partition: int, offset: int) -> None: ...
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """Next offsets to read by partition; losing a commit costs duplicates, never events."""
+        """Commit the next offset to read by partition. A lost commit causes duplicates, never a loss of events."""
         ...
 
     def close(self) -> None: ...
 
 
 class Fence(NamedTuple):
-    """What a sink has applied in one shard of one generation.
+    """The transactional checkpoint of one shard of one generation: the last event that the sink has applied.
 
-    ``incarnation`` is new whenever the shard was changed otherwise than by folding its next events: it was started
-    empty, or a key was unparked. So whoever holds what was read before loses the next compare-and-set.
+    ``incarnation`` changes whenever the shard changes other than by folding its next events: it was started empty, or a
+    key was unparked. A worker with an older copy of the shard therefore loses its next compare-and-set.
 
     ``event`` is the digest of the event at ``position`` (``fences.digest_of``): a log that was restored to an older
     state gives the same numbers to other events (invariant 14). Empty at seq 0, and in fences of older versions.
@@ -140,13 +135,12 @@ class Fence(NamedTuple):
 
 
 class ParkedEvent(NamedTuple):
-    """Why a key is held back: its first event that could not be folded. What follows is in the log already.
+    """The first event of a key that could not be folded. The log holds this event and all later ones of the key.
 
-    ``kind``: its bytes cannot be decoded, the fold raised, or the result was refused: its read model cannot encode it,
-    or the sink's server does not take it.
-
-    ``ahead`` is no failure: while a shard is refolded, the key's state comes from a verified checkpoint and holds the
-    events up to ``version`` already; they are passed over. The mark goes when the fold reaches that version.
+    ``kind``: ``decode``: the bytes cannot be decoded. ``fold``: the fold raised. ``refused``: the read model cannot
+    encode the result, or the sink's server rejects it. ``ahead`` is no failure: while a shard is refolded, the key's
+    state comes from a verified snapshot that includes the events up to ``version``. The fold skips these events, and
+    removes the entry when it reaches that version.
     """
 
     seq: int
@@ -159,13 +153,13 @@ class ParkedEvent(NamedTuple):
 
 
 class ShardWrite(NamedTuple):
-    """One shard's step to a new fence, applied only if the fence is still ``expected``.
+    """The step of one shard to a new fence, applied only if the fence is still ``expected``.
 
-    ``expected`` None: the shard is new, and what lies in it without a fence goes.
+    ``expected`` None: the shard is new; data that it holds without a fence is deleted.
 
-    ``states`` replace; ``rows`` are merged into the read model's tables by their rule (sinks without tables get none);
-    ``parked`` marks keys, None takes the mark off. ``checkpoints`` lie on the way to this fence; they are no part of
-    the atomic step, and a store that keeps none leaves them.
+    ``states`` replace older ones; ``rows`` are merged into the read model's tables by the rule of each table;
+    ``parked`` parks keys, None unparks one. ``checkpoints`` are state snapshots before this fence. They are not part of
+    the atomic step; a sink without a snapshot store ignores them.
     """
 
     shard: int
@@ -177,8 +171,15 @@ class ShardWrite(NamedTuple):
     checkpoints: Sequence[StateSnapshot] = ()
 
 
+class ApplyOutcome(Enum):
+    """The outcome of one write of ``Sink.apply``."""
+
+    APPLIED = auto()  # states, rows, parked events and fence were written atomically
+    FENCE_CONFLICT = auto()  # the fence was not ``expected``; nothing was written: reload the shard
+
+
 class ShardDump(NamedTuple):
-    """A shard as it was at one instant, fence included. ``rows``: one text a row that names and shows it -> values."""
+    """The content of a shard at one instant, with its fence. ``rows``: table and key as text -> values as text."""
 
     fence: Fence | None
     states: Mapping[str, bytes]
@@ -187,75 +188,73 @@ class ShardDump(NamedTuple):
 
 
 class Sink(Protocol):
-    """Where one generation of a projection keeps state and fences, shard by shard (invariant 4).
+    """Stores the states and fences of one generation of a projection, by shard (invariant 4).
 
-    Every method raises PortUnavailable when the server is away; ``apply`` raises Refused, and then nothing is applied.
+    Every method raises PortUnavailable. ``apply`` raises SinkRejected too; then nothing is applied.
 
-    Each shard has two areas. Readers see the first one only. The second one, ``beside``, is empty unless the shard is
-    distrusted: then it is folded there again from the log, and ``promote`` puts it in the place of the first.
+    Each shard has two areas. Readers see the served area. The staging area is empty unless the fence of the shard does
+    not match the log: then the shard is refolded there, and ``promote`` replaces the served area by it.
     """
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]: ...
 
     def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
-        """States of the given keys by shard; a key without state is absent."""
+        """States of these keys by shard; a key without a state is absent."""
         ...
 
     def parked(self, shards: Sequence[int]) -> dict[int, dict[str, ParkedEvent]]:
         """Parked keys by shard; a shard without any may be absent. Read the fences first, then these."""
         ...
 
-    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
-        """Each write is atomic; False = the fence was not ``expected``, nothing of that write was applied."""
+    def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
+        """Apply each write atomically by compare-and-set on its fence. Returns one outcome per write."""
         ...
 
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
-        """Drop all that a shard holds and start it at ``new`` (seq 0), by the same compare-and-set.
+        """Delete the content of a shard and start it at ``new`` (seq 0), by the same compare-and-set.
 
-        Only for an area beside: in the first area, keys would be missing until they are folded again.
+        Only for a staging area: in the served area, keys would be missing until they are refolded.
         """
         ...
 
     def beside(self) -> Sink:
-        """The area of the same shards that no reader sees."""
+        """The staging area of the same shards, which no reader sees."""
         ...
 
     def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
-        """Put what lies beside the shard in its place, in one atomic step, and leave nothing beside it.
+        """Replace the served area of the shard by its staging area, and empty the latter, in one atomic step.
 
-        False: the fence is not ``expected`` any more, or the one beside is not ``refolded``; nothing has changed then.
+        False if the served fence is not ``expected`` or the staged one is not ``refolded``; then nothing changes.
         """
         ...
 
     def abandon(self, shards: Sequence[int]) -> None:
-        """Drop what lies beside these shards."""
+        """Empty the staging areas of these shards."""
         ...
 
     def snapshot(self, shard: int) -> ShardDump:
-        """All of one shard, consistent with its fence whatever is written meanwhile."""
+        """The content of one shard, consistent with its fence under concurrent writes."""
         ...
 
     def drop(self) -> None:
-        """Remove everything of this generation, fences and what lies beside included."""
+        """Delete everything of this generation, with fences and staging areas."""
         ...
 
 
 MAX_NUMBER = 2**63 - 1
-"""Positions, seqs and versions are int64: what is larger cannot be stored, and cannot be of a log."""
+"""Positions, seqs and versions are int64: a larger number cannot be stored, and belongs to no log."""
 MAX_DIGITS = 19
 MAX_EVENT_TYPE_CHARS = 128
 MAX_ERROR_CHARS = 200
 
 
 class ForeignRecord(Exception):
-    """A record on our topic that no tailer of ours wrote: a header is missing, or says what cannot be."""
+    """A record on the topic that no tailer of this log wrote: a header is missing or impossible."""
 
 
 def header_number(text: bytes) -> int:
-    """A position, seq or version as it stands in a header: from 1 to MAX_NUMBER, in ASCII digits.
-
-    Raises ValueError. The length is checked first, because to read a number of megabytes would stall the worker.
-    """
+    """Parse a position, seq or version of a header: 1 to MAX_NUMBER, in ASCII digits. Raises ValueError."""
+    # The length first: to parse megabytes of digits would stall the worker.
     if not 0 < len(text) <= MAX_DIGITS or not text.isdigit():
         raise ValueError(f"{text[:MAX_DIGITS]!r} is no number of 1 to {MAX_DIGITS} digits")
     number = int(text)
@@ -265,24 +264,24 @@ def header_number(text: bytes) -> int:
 
 
 def logged_event(record: ConsumerRecord, partitions: int) -> LoggedEvent:
-    """The event of a record on a topic of ``partitions`` partitions.
+    """Convert a record of a topic with ``partitions`` partitions. Every field is bounded before it is used.
 
-    Raises ForeignRecord when a header is missing or out of bounds, when the key cannot be an id, and when the record is
-    not in the partition of its key.
+    Raises ForeignRecord if a header is missing or out of bounds, if the key cannot be an id, or if the record is not in
+    the partition of its key.
     """
     headers = dict(record.headers)
     try:
-        # Every record of every projection passes here: locals, and no call for each number.
+        # Hot path of every record of every projection: local names, and no function call per number.
         key, event_type = record.key.decode(), headers["eventType"].decode()
         p, s, v = headers["position"], headers["seq"], headers["version"]
-        # int() alone reads signs, spaces and underscores too; of more than 4,300 digits it reads nothing.
+        # int() accepts signs, spaces and underscores too, and raises for more than 4,300 digits.
         if not (p.isdigit() and s.isdigit() and v.isdigit()):
             raise _foreign(record, "a number of its headers is not written in digits")
         position, seq, version = int(p), int(s), int(v)
     except (KeyError, ValueError, AttributeError) as error:
         raise _foreign(record, repr(error)[:MAX_ERROR_CHARS]) from error
     shard = shard_of(key)
-    # Each number counts a part of what the next one counts.
+    # The versions of a key are a part of the seqs of its shard, and those a part of the positions.
     if not 0 < version <= seq <= position <= MAX_NUMBER:
         raise _foreign(record, "its version, seq and position are out of bounds, or contradict each other")
     if record.partition != shard % partitions:

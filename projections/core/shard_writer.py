@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from projections.core.fences import digest_of
 from projections.core.fold import Decode, Fold, FoldedShard
-from projections.core.ports import Fence, LoggedEvent, ParkedEvent, ShardWrite, Sink, SinkRejected
+from projections.core.ports import ApplyOutcome, Fence, LoggedEvent, ParkedEvent, ShardWrite, Sink, SinkRejected
 from projections.core.projection import Projection
 from projections.core.snapshots import SNAPSHOT_INTERVAL
 from projections.core.state_codec import read_state
@@ -134,8 +134,8 @@ class ShardWriter(Generic[S]):
         writes = [_write(shard, shards[shard], ready[shard], done) for shard, done in folded.items()]
         won: set[int] = set()
         parked = 0
-        for write, ok in zip(writes, self._sink.apply(writes), strict=True):
-            if ok:
+        for write, outcome in zip(writes, self._sink.apply(writes), strict=True):
+            if outcome is ApplyOutcome.APPLIED:
                 won.add(write.shard)
                 parked += self._stored(shards[write.shard], write, folded[write.shard])
         return WriteResult(won, ready.keys() - won, max(done.newest_ms for done in folded.values()), parked)
@@ -158,7 +158,7 @@ class ShardWriter(Generic[S]):
         done: FoldedShard[S] = FoldedShard({}, {}, (), marks, 0)
         self._check(shard, state, done)
         write = _write(shard, state, [event], done)
-        if not self._sink.apply([write])[0]:
+        if self._sink.apply([write]) != [ApplyOutcome.APPLIED]:
             return WriteResult(set(), {shard}, 0, 0)
         return WriteResult({shard}, set(), 0, self._stored(state, write, done))
 

@@ -12,11 +12,21 @@ from infrastructure.postgres.projection_sink import PostgresSink
 from infrastructure.postgres.schema import projection_fences
 from infrastructure.redis.connection import EvictingRedis, check_never_evicts, connect
 from infrastructure.redis.projection_sink import RedisSink
-from projections.core.ports import Fence, ParkedEvent, PortUnavailable, ShardDump, ShardWrite, Sink, SinkRejected
+from projections.core.ports import (
+    ApplyOutcome,
+    Fence,
+    ParkedEvent,
+    PortUnavailable,
+    ShardDump,
+    ShardWrite,
+    Sink,
+    SinkRejected,
+)
 from projections.speed import SPEED
 from read_models.redis_keys import fence_key, parked_key
 from tests.support.ports_in_memory.projection_ports import MemorySink
 
+APPLIED, FENCE_CONFLICT = ApplyOutcome.APPLIED, ApplyOutcome.FENCE_CONFLICT
 START = Fence("log-1", "one", 0, 0)
 PARKED = ParkedEvent(2, 20, 2, "GpsPing", "decode", "unreadable", 0)
 
@@ -60,7 +70,7 @@ def test_a_new_sink_has_no_fences_and_no_states(sink: Sink) -> None:
 
 
 def test_states_and_fence_move_together(sink: Sink) -> None:
-    assert sink.apply([ShardWrite(3, None, at(2), {"a": b"\x00A\xff", "ü b": b"B"})]) == [True]
+    assert sink.apply([ShardWrite(3, None, at(2), {"a": b"\x00A\xff", "ü b": b"B"})]) == [APPLIED]
     assert sink.fences([2, 3]) == [None, at(2)]
     assert sink.load({3: ["a", "ü b", "c"]}) == {3: {"a": b"\x00A\xff", "ü b": b"B"}}
 
@@ -68,10 +78,10 @@ def test_states_and_fence_move_together(sink: Sink) -> None:
 def test_invariant_4_only_the_expected_fence_is_replaced(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old"})])
     for wrong in (None, at(1), at(3), at(2)._replace(log_id="log-2"), at(2)._replace(incarnation="two")):
-        assert sink.apply([ShardWrite(3, wrong, at(4), {"a": b"new"})]) == [False]
+        assert sink.apply([ShardWrite(3, wrong, at(4), {"a": b"new"})]) == [FENCE_CONFLICT]
     assert sink.load({3: ["a"]}) == {3: {"a": b"old"}}
     assert sink.fences([3]) == [at(2)]
-    assert sink.apply([ShardWrite(3, at(2), at(4), {"a": b"new"})]) == [True]
+    assert sink.apply([ShardWrite(3, at(2), at(4), {"a": b"new"})]) == [APPLIED]
     assert sink.load({3: ["a"]}) == {3: {"a": b"new"}}
 
 
@@ -81,7 +91,7 @@ def test_a_first_write_leaves_nothing_of_before_its_fence(sink: Sink) -> None:
     )
     lose_fence(sink, 3)
     assert sink.fences([3, 4]) == [None, at(2)]
-    assert sink.apply([ShardWrite(3, None, at(1), {"n": b"new"})]) == [True]
+    assert sink.apply([ShardWrite(3, None, at(1), {"n": b"new"})]) == [APPLIED]
     found = sink.snapshot(3)
     assert (found.states, found.parked) == ({"n": b"new"}, {})
     assert sink.snapshot(4).states == {"c": b"c"}
@@ -90,18 +100,18 @@ def test_a_first_write_leaves_nothing_of_before_its_fence(sink: Sink) -> None:
 def test_the_shards_of_one_call_win_or_lose_each_for_itself(sink: Sink) -> None:
     sink.apply([ShardWrite(1, None, at(1), {"a": b"1"})])
     writes = [ShardWrite(0, None, at(5), {"x": b"0"}), ShardWrite(1, None, at(5), {"a": b"2"})]
-    assert sink.apply(writes) == [True, False]
+    assert sink.apply(writes) == [APPLIED, FENCE_CONFLICT]
     assert sink.load({0: ["x"], 1: ["a"]}) == {0: {"x": b"0"}, 1: {"a": b"1"}}
 
 
 def test_a_write_without_states_moves_the_fence(sink: Sink) -> None:
-    assert sink.apply([ShardWrite(0, None, at(5), {})]) == [True]
+    assert sink.apply([ShardWrite(0, None, at(5), {})]) == [APPLIED]
     assert sink.fences([0]) == [at(5)]
 
 
 def test_a_large_write_is_one_step(sink: Sink) -> None:
     states = {f"rider-{number}": b"x" * 600 for number in range(5_000)}
-    assert sink.apply([ShardWrite(9, None, at(5_000), states)]) == [True]
+    assert sink.apply([ShardWrite(9, None, at(5_000), states)]) == [APPLIED]
     assert sink.load({9: list(states)}) == {9: states}
 
 
@@ -123,15 +133,15 @@ def test_a_mark_moves_with_the_fence_and_goes_with_it(sink: Sink) -> None:
     assert sink.parked([3, 4]).get(3) == {"ü b": MARK}
     assert not sink.parked([4]).get(4)
     unparked = ShardWrite(3, at(3), at(3)._replace(incarnation="two"), {"ü b": b"A"}, parked={"ü b": None})
-    assert sink.apply([unparked]) == [True]
+    assert sink.apply([unparked]) == [APPLIED]
     assert not sink.parked([3]).get(3)
     # Whoever holds what was read before has lost.
-    assert sink.apply([ShardWrite(3, at(3), at(4), {})]) == [False]
+    assert sink.apply([ShardWrite(3, at(3), at(4), {})]) == [FENCE_CONFLICT]
 
 
 def test_a_lost_write_parks_nothing(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(3), {})])
-    assert sink.apply([ShardWrite(3, at(2), at(4), {}, parked={"a": MARK})]) == [False]
+    assert sink.apply([ShardWrite(3, at(2), at(4), {}, parked={"a": MARK})]) == [FENCE_CONFLICT]
     assert not sink.parked([3]).get(3)
 
 
@@ -156,7 +166,7 @@ def refolded(sink: Sink, shard: int, upto: Fence, states: dict[str, bytes], park
     beside = sink.beside()
     assert beside.reset(shard, None, BEGUN)
     new = upto._replace(incarnation=BEGUN.incarnation)
-    assert beside.apply([ShardWrite(shard, BEGUN, new, states, parked=dict(parked))]) == [True]
+    assert beside.apply([ShardWrite(shard, BEGUN, new, states, parked=dict(parked))]) == [APPLIED]
     return new
 
 
@@ -171,8 +181,8 @@ def test_what_lies_beside_is_seen_only_after_its_promotion(sink: Sink) -> None:
     assert sink.snapshot(4) == ShardDump(at(7), {"d": b"D"}, {}, {})
     assert sink.beside().snapshot(3) == ShardDump(None, {}, {}, {})
     # It goes on from there by the usual rule, and a worker that holds the old fence has lost.
-    assert sink.apply([ShardWrite(3, at(2), at(3), {})]) == [False]
-    assert sink.apply([ShardWrite(3, new, at(3)._replace(incarnation="refold"), {"a": b"A3"})]) == [True]
+    assert sink.apply([ShardWrite(3, at(2), at(3), {})]) == [FENCE_CONFLICT]
+    assert sink.apply([ShardWrite(3, new, at(3)._replace(incarnation="refold"), {"a": b"A3"})]) == [APPLIED]
 
 
 def test_invariant_4_a_promotion_needs_both_fences_as_they_were(sink: Sink) -> None:

@@ -21,7 +21,7 @@ from infrastructure.observability.dead_rows import show_dead_rows
 from infrastructure.observability.stage_reports import StageProgress, StageReporter, read_stages
 from infrastructure.postgres.engine import reader_engine, sink_engine, writer_engine
 from infrastructure.postgres.projection_sink import PostgresSink
-from projections.core.ports import Fence, ShardWrite
+from projections.core.ports import ApplyOutcome, Fence, ShardWrite
 from projections.speed import SPEED
 from read_models.analytics import queries as analytics_queries
 from tests.support.postgres.log_events import events_of
@@ -124,7 +124,7 @@ class Steps:
         expected = None if self.seq < 0 else fence(self.seq)
         writes = [ShardWrite(shard, expected, fence(self.seq + 1), {}) for shard in shards]
         assert sink.fences(shards) == [expected] * len(shards)
-        assert all(sink.apply(writes))
+        assert sink.apply(writes) == [ApplyOutcome.APPLIED] * len(writes)
         self.seq += 1
 
     def read_fences(self, engine: Engine) -> None:

@@ -12,7 +12,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres import migrations
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.projection_sink import PostgresSink
-from projections.core.ports import Fence, ShardWrite
+from projections.core.ports import ApplyOutcome, Fence, ShardWrite
 from projections.speed import SPEED
 from tests.support.postgres.log_events import events_of
 
@@ -65,7 +65,7 @@ def test_a_log_of_the_version_before_keeps_its_numbers(empty_postgres_url: str) 
     assert EventRecorder(engine).insert_events(events_of("anna", 1, 1)) == [14113]
     RelayCheckpointStore(engine, "ridelog").advance(mark.log_id, 14110, 99)
     moved = fence._replace(seq=36, position=14111)
-    assert sink.apply([ShardWrite(5, fence, moved, {})]) == [True]
+    assert sink.apply([ShardWrite(5, fence, moved, {})]) == [ApplyOutcome.APPLIED]
     engine.dispose()
     migrations.downgrade(empty_postgres_url, "0008")
     old = reader_engine(empty_postgres_url)

@@ -13,7 +13,15 @@ from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.postgres.engine import reader_engine, sink_engine
 from infrastructure.postgres.projection_sink import PostgresSink
 from infrastructure.postgres.sink_statements import LOCK_SHARDS
-from projections.core.ports import Fence, LoggedEvent, PortUnavailable, ShardDump, ShardWrite, SinkRejected
+from projections.core.ports import (
+    ApplyOutcome,
+    Fence,
+    LoggedEvent,
+    PortUnavailable,
+    ShardDump,
+    ShardWrite,
+    SinkRejected,
+)
 from projections.live.stream_follower import StreamFollower
 from read_models.rows import RowChange
 from tests.support.ports_in_memory.projection_ports import MemoryLog, ScriptedTopic
@@ -21,6 +29,7 @@ from tests.support.servers.stopped_writer import QUICK, stopped_in_copy
 from tests.support.waiting import eventually
 from tests.support.worlds.counting_projection import COUNTED, counted, metadata
 
+APPLIED, FENCE_CONFLICT = ApplyOutcome.APPLIED, ApplyOutcome.FENCE_CONFLICT
 START = Fence("log-1", "one", 0, 0)
 
 
@@ -57,7 +66,7 @@ def test_rows_are_added_and_the_latest_value_stands(engine: Engine) -> None:
 def test_a_lost_compare_and_set_adds_nothing(engine: Engine) -> None:
     sink = PostgresSink(engine, COUNTED, 1)
     sink.apply([ShardWrite(3, None, at(2), {}, [row("a", 1, 5)])])
-    assert sink.apply([ShardWrite(3, at(1), at(4), {}, [row("a", 1, 5)])]) == [False]
+    assert sink.apply([ShardWrite(3, at(1), at(4), {}, [row("a", 1, 5)])]) == [FENCE_CONFLICT]
     assert stored(engine) == [(1, 3, "a", 1, 5, 0, None)]
 
 
@@ -68,7 +77,7 @@ def test_refused_content_leaves_nothing_of_the_call_behind(engine: Engine, bad: 
         sink.apply([ShardWrite(3, None, at(2), {"a": b"A"}, [row("a", 1, 5)]), ShardWrite(4, None, at(1), {}, [bad])])
     assert sink.fences([3, 4]) == [None, None]
     assert stored(engine) == []
-    assert sink.apply([ShardWrite(3, None, at(2), {"a": b"A"}, [row("a", 1, 5)])]) == [True]
+    assert sink.apply([ShardWrite(3, None, at(2), {"a": b"A"}, [row("a", 1, 5)])]) == [APPLIED]
 
 
 def test_invariant_10_a_refused_row_parks_its_key_on_a_real_server(engine: Engine) -> None:
@@ -99,7 +108,7 @@ def test_workers_that_meet_in_several_shards_wait_for_each_other(engine: Engine)
                 ShardWrite(s, fences[s], at((fences[s] or START).seq + 1), {"k": b"%d" % number}, [row("k", s, 1)])
                 for s in shards
             ]
-            won[number] += sum(sink.apply(writes))
+            won[number] += sink.apply(writes).count(APPLIED)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -190,7 +199,7 @@ def test_a_connection_that_died_is_a_port_error_once_and_replaced(engine: Engine
 
     with pytest.raises(PortUnavailable):
         die([])
-    assert sink.apply([ShardWrite(3, None, at(2), {"a": b"A"}, [row("a", 1, 5)])]) == [True]
+    assert sink.apply([ShardWrite(3, None, at(2), {"a": b"A"}, [row("a", 1, 5)])]) == [APPLIED]
 
 
 def test_regression_a_worker_stopped_inside_its_transaction_does_not_hold_its_shards_for_ever(
@@ -200,7 +209,7 @@ def test_regression_a_worker_stopped_inside_its_transaction_does_not_hold_its_sh
     stopped, successor = sink_engine(postgres_url), sink_engine(postgres_url)
     with stopped.connect() as zombie:
         zombie.execute(text("SELECT * FROM projection_shards FOR UPDATE"))  # and then nothing: SIGSTOP
-        assert PostgresSink(successor, COUNTED, 1).apply([ShardWrite(3, at(1), at(2), {"k": b"2"})]) == [True]
+        assert PostgresSink(successor, COUNTED, 1).apply([ShardWrite(3, at(1), at(2), {"k": b"2"})]) == [APPLIED]
         zombie.invalidate()
     for one in (stopped, successor):
         one.dispose()
@@ -216,7 +225,7 @@ def test_regression_a_worker_stopped_in_the_middle_of_a_copy_does_not_hold_its_s
 
     def applied() -> bool:
         try:
-            return sink.apply([ShardWrite(3, at(1), at(2), {"k": b"2"})]) == [True]
+            return sink.apply([ShardWrite(3, at(1), at(2), {"k": b"2"})]) == [APPLIED]
         except PortUnavailable:
             return False
 
@@ -268,7 +277,9 @@ def test_rows_do_not_vanish_during_a_refold_and_are_replaced_in_one_step(engine:
     beside, begun = sink.beside(), START._replace(incarnation="refold")
     assert beside.reset(3, None, begun)
     new = at(4)._replace(incarnation="refold")
-    assert beside.apply([ShardWrite(3, begun, new, {"a": b"new"}, [row("a", 1, 2, 0, 60), row("a", 2, 1)])]) == [True]
+    assert beside.apply([ShardWrite(3, begun, new, {"a": b"new"}, [row("a", 1, 2, 0, 60), row("a", 2, 1)])]) == [
+        APPLIED
+    ]
     with engine.connect() as connection:
         of_readers = [tuple(r) for r in connection.execute(select(*counted.c).where(counted.c.generation == 1))]
     assert sorted(of_readers) == sorted(served)
@@ -279,7 +290,7 @@ def test_rows_do_not_vanish_during_a_refold_and_are_replaced_in_one_step(engine:
         (1, 4, "b", 1, 7, 0, None),
     ]
     # A row that is there is merged into by the usual rule.
-    assert sink.apply([ShardWrite(3, new, new._replace(seq=5, position=50), {}, [row("a", 1, 1)])]) == [True]
+    assert sink.apply([ShardWrite(3, new, new._replace(seq=5, position=50), {}, [row("a", 1, 1)])]) == [APPLIED]
     assert stored(engine)[0] == (1, 3, "a", 1, 3, 0, 60)
 
 

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.projection_sink import PostgresSink
-from projections.core.ports import Fence, ShardWrite, SinkRejected
+from projections.core.ports import ApplyOutcome, Fence, ShardWrite, SinkRejected
 from read_models.rows import RowChange, RowTable
 from tests.support.worlds.counting_projection import COUNTED
 
@@ -91,5 +91,5 @@ def test_what_cannot_be_stored_is_refused_and_leaves_nothing(engine: Engine, bad
     with pytest.raises(SinkRejected):
         sink.apply([good, ShardWrite(4, None, FENCE, {}, [bad])])
     assert sink.fences([3, 4]) == [None, None]
-    assert sink.apply([good]) == [True]
+    assert sink.apply([good]) == [ApplyOutcome.APPLIED]
     assert list(sink.snapshot(3).rows.values()) == [b"1 null null"]

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from domain.identifiers import SHARDS, shard_of
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import (
+    ApplyOutcome,
     ConsumerRecord,
     Fence,
     LoggedEvent,
@@ -111,7 +112,7 @@ class MemorySink:
     def parked(self, shards: Sequence[int]) -> dict[int, dict[str, ParkedEvent]]:
         return {shard: dict(self.marks[shard]) for shard in shards}
 
-    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+    def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         self.before_apply(writes)
         return [self._one(write) for write in writes]
 
@@ -156,9 +157,9 @@ class MemorySink:
             kept.clear()
         self._beside = None
 
-    def _one(self, write: ShardWrite) -> bool:
+    def _one(self, write: ShardWrite) -> ApplyOutcome:
         if self.held.get(write.shard) != write.expected:
-            return False
+            return ApplyOutcome.FENCE_CONFLICT
         if write.expected is None:
             for kept in (self.states, self.rows, self.marks):
                 kept.pop(write.shard, None)
@@ -172,7 +173,7 @@ class MemorySink:
             else:
                 self.marks[write.shard][key] = mark
         self.held[write.shard] = write.new
-        return True
+        return ApplyOutcome.APPLIED
 
     def all_states(self) -> dict[str, bytes]:
         return {key: state for states in self.states.values() for key, state in states.items()}

@@ -13,7 +13,7 @@ from domain.features.latest_location import LocationState
 from infrastructure.sinks.compacted_topic import MAX_EVENTS, changed_keys, full_publish_reason
 from infrastructure.sinks.published_checkpoints import PublishedCheckpoint
 from projections.core.parked_keys import ParkedKeys
-from projections.core.ports import Fence, PortUnavailable, ShardWrite
+from projections.core.ports import ApplyOutcome, Fence, PortUnavailable, ShardWrite
 from projections.core.projection import Projection
 from projections.locations import LOCATIONS
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink
@@ -208,7 +208,7 @@ def test_a_mark_is_not_moved_over_a_step_that_was_not_published() -> None:
     (state,) = world.sink.all_states().values()
     with pytest.raises(PortUnavailable):
         sink.apply([ShardWrite(shard, steps[0], steps[1], {"rider-1": state})])
-    assert sink.apply([ShardWrite(shard, steps[1], steps[2], {})]) == [True]
+    assert sink.apply([ShardWrite(shard, steps[1], steps[2], {})]) == [ApplyOutcome.APPLIED]
     assert world.published.marks.held[shard].fence == fence
 
 

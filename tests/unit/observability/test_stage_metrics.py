@@ -19,7 +19,7 @@ from infrastructure.kafka.ports import ProducerRecord, PublishError
 from infrastructure.observability import debezium_metrics as debezium
 from infrastructure.processes.runtime import HEALTHY_AFTER_S, RESTART_DELAYS_S, run_until_stopped, stack_summary
 from infrastructure.sinks.decorators import TimedSink
-from projections.core.ports import ConsumerRecord, PortUnavailable, RecordConsumer, ShardWrite, Sink
+from projections.core.ports import ApplyOutcome, ConsumerRecord, PortUnavailable, RecordConsumer, ShardWrite, Sink
 
 RECORD = ProducerRecord("gps-pings", 0, b"anna", b"x", [])
 NAME = {"context": "streaming", "plugin": "postgres", "name": "a_slot"}
@@ -197,7 +197,7 @@ def test_a_batch_is_timed_once_and_an_empty_poll_not_at_all() -> None:
 
 
 class Away:
-    def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
+    def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         raise PortUnavailable("away")
 
     def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
