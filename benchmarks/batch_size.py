@@ -86,7 +86,9 @@ def cost(
     """CPU seconds a ping, of this process and the servers."""
     topic = ScriptedTopic()
     sink = stores.sink(projection, generation)
-    runner = StreamFollower(projection, log_port=MemoryLog(), topic=topic, sink=sink, decode=codec.decode, partitions=8)
+    runner = StreamFollower(
+        projection, log_port=MemoryLog(), consumer=topic, sink=sink, decode=codec.decode, partitions=8
+    )
     runner.step(0)
     measured = min(len(events) // 2, size * BATCHES)
     topic.deliver(events[:-measured])

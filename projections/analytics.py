@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.features import rider_hours
-from projections.core.projection import Projection
+from projections.core.projection import Batching, Projection
 from read_models.analytics import rows as analytics_rows
 from read_models.analytics import state as analytics_state
 from read_models.analytics import tables as analytics
@@ -20,5 +20,5 @@ ANALYTICS = Projection(
     tables=analytics.TABLES,
     changes=analytics_rows.changes,
     # A rider's hour is written once a batch, however many of its pings are in it.
-    patient=True,
+    batching=Batching.HIGH_THROUGHPUT,
 )

@@ -163,7 +163,7 @@ def _print_outcomes(done: dict[str, dict[int, RetryOutcome]], as_json: bool) -> 
                     "generation": number,
                     "verdict": result.verdict,
                     "events": result.events,
-                    "mark": None if result.mark is None else result.mark._asdict(),
+                    "mark": None if result.parked is None else result.parked._asdict(),
                 }
                 for key, by_generation in done.items()
                 for number, result in by_generation.items()
@@ -172,11 +172,11 @@ def _print_outcomes(done: dict[str, dict[int, RetryOutcome]], as_json: bool) -> 
     else:
         for key, by_generation in done.items():
             for number, result in by_generation.items():
-                if result.mark is None:
+                if result.parked is None:
                     echo(f"{key} @{number}: unparked, {result.events} events folded")
                 else:
-                    echo(f"{key} @{number}: still parked at version {result.mark.version}: {result.mark.reason}")
-    failed = any(result.mark is not None for by in done.values() for result in by.values())
+                    echo(f"{key} @{number}: still parked at version {result.parked.version}: {result.parked.reason}")
+    failed = any(result.parked is not None for by in done.values() for result in by.values())
     raise typer.Exit(1 if failed else 0)
 
 

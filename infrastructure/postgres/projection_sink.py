@@ -81,29 +81,29 @@ class PostgresSink:
             self._clear(cursor, [shard])
         return True
 
-    def beside(self) -> PostgresSink:
+    def staging(self) -> PostgresSink:
         return PostgresSink(self._engine, self._projection, -self._generation)
 
     def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
-        beside = self.beside()
+        staging = self.staging()
         with self._transaction() as cursor:
             # The served fence first, as everywhere: so two workers wait for each other and do not lock each other out.
-            for area, wanted in ((self, expected), (beside, refolded)):
+            for area, wanted in ((self, expected), (staging, refolded)):
                 held, _ = area._lock_fences(cursor, [shard])
                 if held != {shard: wanted}:
                     return False
             self._clear(cursor, [shard], sql.OF_SHARDS)
             for table in sql.OF_SHARDS:
-                cursor.execute(sql.MOVE_SHARD.format(table=table), (self._generation, *beside._of, shard))
+                cursor.execute(sql.MOVE_SHARD.format(table=table), (self._generation, *staging._of, shard))
             for rows in self._tables.values():
-                cursor.execute(rows.move_shard, (self._generation, beside._generation, shard))
+                cursor.execute(rows.move_shard, (self._generation, staging._generation, shard))
         return True
 
     def abandon(self, shards: Sequence[int]) -> None:
-        beside = self.beside()
+        staging = self.staging()
         with self._transaction() as cursor:
-            cursor.execute(sql.LOCK_SHARDS, (*beside._of, list(shards)))
-            beside._clear(cursor, shards, sql.OF_SHARDS)
+            cursor.execute(sql.LOCK_SHARDS, (*staging._of, list(shards)))
+            staging._clear(cursor, shards, sql.OF_SHARDS)
 
     def _clear(self, cursor: Any, shards: Sequence[int], tables: Sequence[str] = sql.OF_SHARDS[1:]) -> None:
         """Without the fences, unless ``tables`` names theirs too."""
@@ -140,7 +140,7 @@ class PostgresSink:
         with self._transaction() as cursor:
             # Fences before what they stand for, as every writer does: else the two lock each other out, and what a
             # writer has begun stays behind.
-            for area in (self, self.beside()):
+            for area in (self, self.staging()):
                 cursor.execute(sql.LOCK_SHARDS, (*area._of, list(range(SHARDS))))
                 for table in (*sql.OF_SHARDS, "projection_shards"):
                     cursor.execute(f"DELETE FROM {table} WHERE projection = %s AND generation = %s", area._of)  # noqa: S608

@@ -90,18 +90,18 @@ class PostgresStateSnapshots:
         self._mine = (c.projection == projection.name) & (c.fold_digest == self._of["digest"])
         self._every = every
 
-    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
-        if not checkpoints:
+    def save(self, snapshots: Sequence[StateSnapshot], *, verified: bool) -> None:
+        if not snapshots:
             return
         values = {
             **self._of,
             "verified": verified,
             "every": self._every,
-            "aggregates": [str(aggregate_id(self._stream, one.key)) for one in checkpoints],
-            "positions": [one.position for one in checkpoints],
-            "versions": [one.version for one in checkpoints],
-            "states": [one.state for one in checkpoints],
-            "payloads": [one.payload for one in checkpoints],
+            "aggregates": [str(aggregate_id(self._stream, one.key)) for one in snapshots],
+            "positions": [one.position for one in snapshots],
+            "versions": [one.version for one in snapshots],
+            "states": [one.state for one in snapshots],
+            "payloads": [one.payload for one in snapshots],
         }
         with unavailable_as_port_error(), self._engine.begin() as connection:
             connection.execute(_KEEP, values)

@@ -29,7 +29,7 @@ from infrastructure.sinks.compacted_topic_factory import publishing
 from infrastructure.sinks.decorators import TimedSink
 from projections.core.fences import FenceMismatch
 from projections.core.ports import ConsumerUnusable, FenceConflict, PortUnavailable, SinkRejected
-from projections.core.projection import Projection
+from projections.core.projection import Batching, Projection
 from projections.core.shard_processor import ProcessorLimits
 from projections.core.shard_writer import BrokenFold
 from projections.core.state_codec import BrokenState
@@ -113,7 +113,7 @@ class ProjectionWorker:
         self._generation = generation
         self._is_active = is_active
         self._stop = stop
-        self._pace = HIGH_THROUGHPUT if projection.patient else LOW_LATENCY
+        self._pace = HIGH_THROUGHPUT if projection.batching is Batching.HIGH_THROUGHPUT else LOW_LATENCY
         self._backends = Backends(settings, pool_size=2)
         self._engine = self._backends.engine
         self._topic: TimedConsumer | None = None
@@ -187,12 +187,12 @@ class ProjectionWorker:
                 runner = StreamFollower(
                     projection,
                     log_port=log,
-                    topic=self._topic,
+                    consumer=self._topic,
                     sink=TimedSink(sink, self._of(metrics.SINK_SECONDS)),
                     decode=codec.decode,
                     partitions=settings.topic_partitions,
                     limits=ProcessorLimits(poll_records=self._pace.at_most),
-                    tell=restored,
+                    on_fence_mismatch=restored,
                 )
                 self._follow(runner, self._topic, self._observer(runner, log))
         except (ConsumerUnusable, Stuck):

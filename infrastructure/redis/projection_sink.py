@@ -97,14 +97,14 @@ class RedisSink:
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
         return self._run([(ShardWrite(shard, expected, new, {}), "reset")])[0]
 
-    def beside(self) -> RedisSink:
+    def staging(self) -> RedisSink:
         return RedisSink(self._client, self._projection, self._generation, REFOLD)
 
     def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
         with unavailable_as_port_error():
             return bool(
                 self._promote(
-                    keys=[*self._keys(shard), *self.beside()._keys(shard)],
+                    keys=[*self._keys(shard), *self.staging()._keys(shard)],
                     args=[encode_fence(expected), encode_fence(refolded)],
                 )
             )
@@ -112,7 +112,7 @@ class RedisSink:
     def abandon(self, shards: Sequence[int]) -> None:
         with unavailable_as_port_error():
             for shard in shards:
-                self._abandon(keys=[*self.beside()._keys(shard), state_key(*self._of(shard))], args=[REFOLDING_FIELD])
+                self._abandon(keys=[*self.staging()._keys(shard), state_key(*self._of(shard))], args=[REFOLDING_FIELD])
 
     def snapshot(self, shard: int) -> ShardDump:
         # One MULTI: nothing is written between the fence and what it stands for.
@@ -129,7 +129,7 @@ class RedisSink:
     def drop(self) -> None:
         with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
             for shard in range(SHARDS):
-                for key in (*self._keys(shard), *self.beside()._keys(shard)):
+                for key in (*self._keys(shard), *self.staging()._keys(shard)):
                     pipeline.unlink(key)
             pipeline.execute()
 

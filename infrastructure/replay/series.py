@@ -9,7 +9,7 @@ from typing import Any
 from domain.identifiers import shard_of
 from domain.timestamps import utc_datetime
 from infrastructure.backends import Backends
-from projections.core.fold import UNREACHED, Fold
+from projections.core.fold import NO_SNAPSHOTS, Fold
 from projections.core.ports import ParkedEvent
 from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
@@ -36,7 +36,7 @@ def states_of(
     replay = KeyReplay(projection, archive, checkpoints, backends.decode)
     if not whole:
         replay.check_not_detached(key, horizon)
-    fold = Fold(projection, backends.decode, lambda: horizon.at_ms, UNREACHED)
+    fold = Fold(projection, backends.decode, lambda: horizon.at_ms, NO_SNAPSHOTS)
     if horizon.happened_by_ms is None:
         return known_states(fold, key, events, ticks, discarded)
 

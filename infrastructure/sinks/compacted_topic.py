@@ -173,8 +173,8 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         is taken off the topic and shown again in the same breath. Keys that are as they were are not touched."""
         if not self._publishes():
             return self._sink.promote(shard, expected, refolded)
-        served, beside = self._sink.snapshot(shard), self._sink.beside().snapshot(shard)
-        if (served.fence, beside.fence) != (expected, refolded):
+        served, staging = self._sink.snapshot(shard), self._sink.staging().snapshot(shard)
+        if (served.fence, staging.fence) != (expected, refolded):
             # Another worker has promoted the shard: nothing is beside it any more, and every key would seem gone.
             return False
         was_shown = self._topic != "" and self._is_shown(shard, expected)
@@ -183,7 +183,7 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         # once more, should another worker have published and marked the shard meanwhile.
         self._shown.pop(shard, None)
         self._checkpoints.forget([shard])
-        self._publisher.publish(self._records.replacing(shard, served.states, beside.states))
+        self._publisher.publish(self._records.replacing(shard, served.states, staging.states))
         done = self._sink.promote(shard, expected, refolded)
         self._checkpoints.forget([shard])
         if done and was_shown:

@@ -44,8 +44,8 @@ class SinkDecorator:
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
         return self._sink.reset(shard, expected, new)
 
-    def beside(self) -> Sink:
-        return self._sink.beside()
+    def staging(self) -> Sink:
+        return self._sink.staging()
 
     def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
         return self._sink.promote(shard, expected, refolded)
@@ -75,16 +75,16 @@ class SnapshottingSink(SinkDecorator):
         self._checkpoints = checkpoints
         self._projection = projection
 
-    def beside(self) -> Sink:
-        return _WithSnapshots(self._sink.beside(), self._checkpoints, self._projection)
+    def staging(self) -> Sink:
+        return _WithSnapshots(self._sink.staging(), self._checkpoints, self._projection)
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         done = super().apply(writes)
         won = [write for write, outcome in zip(writes, done, strict=True) if outcome is ApplyOutcome.APPLIED]
-        made = [one for write in won for one in write.checkpoints]
+        made = [one for write in won for one in write.snapshots]
         if made:
             try:
-                self._checkpoints.keep(made, verified=False)
+                self._checkpoints.save(made, verified=False)
             except (PortUnavailable, SinkRejected) as error:
                 log.warning("%d checkpoints are left out, a replay will make up for them: %s", len(made), error)
         return done

@@ -48,7 +48,7 @@ def projection_behind(
     """By the fences in its sink: what is folded and not stored has not been passed. Raises PortUnavailable."""
     seqs = head.shards_of(projection.stream)
     fences = stores.sink(projection, generation).fences(range(len(seqs)))
-    not_ours = check_fences(PostgresLog(stores.engine), projection.stream, dict(enumerate(fences))).distrusted
+    not_ours = check_fences(PostgresLog(stores.engine), projection.stream, dict(enumerate(fences))).mismatched
     # What is not of this log has passed nothing of it.
     applied = {shard: fence if fence and shard not in not_ours else _NOTHING for shard, fence in enumerate(fences)}
     events = sum(max(0, seqs[shard] - fence.seq) for shard, fence in applied.items())

@@ -1,4 +1,7 @@
-"""The rule of the fence: a record is applied only if its seq is the next one (invariant 4). Pure."""
+"""The rules of the fence (invariants 4 and 14). Pure, but for ``check_fences``, which reads the log.
+
+A record is applied only if its seq is the next one. A shard whose fence does not match the log is never folded on.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,30 @@ from projections.core.ports import MAX_NUMBER, EventLog, Fence, LoggedEvent, Log
 
 
 class FenceStatus(Enum):
-    """How a stored fence stands to the log as it is now."""
+    """How a stored fence matches the current log."""
 
-    NEW = "the sink has nothing of this shard"
-    GOOD = "the fence lies on this log"
+    NEW = "the sink has no data of this shard"
+    GOOD = "the fence matches the log"
     FOREIGN = "the fence belongs to another log"
-    AHEAD = "the fence lies beyond the head: the log was restored to an older state"
-    IMPOSSIBLE = "the fence cannot be: its numbers are of no log"
+    AHEAD = "the fence is beyond the head: the log was restored to an older state"
+    IMPOSSIBLE = "the fence is invalid: no log has its numbers"
     REWRITTEN = "another event is at the fence: the log was restored to an older state, and has gone on since"
 
 
 def digest_of(event: LoggedEvent) -> str:
-    """By what an event is known again: its place and its bytes, which hold when its ping was received.
+    """A digest of the position and bytes of an event, which include the time at which its ping was received.
 
-    A log that was restored gives the same position and seq to another event; not to another event with these bytes.
+    A restored log may give the same position and seq to another event, but not to one with the same bytes.
     """
     place = f"{event.position} {event.shard} {event.seq} {event.version} {event.key} {event.event_type} "
     return blake2b(place.encode() + event.payload, digest_size=8).hexdigest()
 
 
 def classify_fence(fence: Fence | None, shard: int, head: LogHead, found: LoggedEvent | None) -> FenceStatus:
-    """``found`` is the log's event at the fence's position, None if it has none there.
+    """Compare a fence with the log. ``found`` is the event at the position of the fence, None if the log has none.
 
-    ``head`` must have been read after the fence, or a fence that moved meanwhile looks ahead. An event that is missing
-    below the head was detached: then the numbers alone decide.
+    ``head`` must be read after the fence; otherwise a fence that moves meanwhile appears to be AHEAD. An event that is
+    missing below the head is in a detached partition: then only the numbers are compared.
     """
     if fence is None:
         return FenceStatus.NEW
@@ -50,52 +53,53 @@ def classify_fence(fence: Fence | None, shard: int, head: LogHead, found: Logged
 
 
 class SplitBatch(NamedTuple):
-    """``ready`` can be applied at once; ``gap`` is the first record that cannot, ``rest`` what follows it.
+    """``ready`` can be applied at once; ``gap`` is the first record after a gap, and ``rest`` follows it.
 
-    ``contradicts``: two records of one seq are not the same event, so one of them is of no log, or of an older state
-    of it; which one, only the event store can say.
+    ``conflicts``: two records of one seq are different events. One of them belongs to another log, or to an older state
+    of this log; only the event store can decide which.
     """
 
     ready: Sequence[LoggedEvent]
     duplicates: int
     gap: LoggedEvent | None
     rest: Sequence[LoggedEvent]
-    contradicts: bool = False
+    conflicts: bool = False
 
 
 def split_at_gap(applied_seq: int, events: Sequence[LoggedEvent]) -> SplitBatch:
-    """Walk records of one shard in the order they came, up to the first hole."""
+    """Split the records of one shard, in the order of arrival, at the first gap."""
     ready: list[LoggedEvent] = []
     duplicates, first = 0, applied_seq + 1
-    contradicts = False
+    conflicts = False
     for index, event in enumerate(events):
         if event.seq <= applied_seq:
             duplicates += 1
-            contradicts = contradicts or (event.seq >= first and ready[event.seq - first] != event)
+            conflicts = conflicts or (event.seq >= first and ready[event.seq - first] != event)
         elif event.seq == applied_seq + 1:
             ready.append(event)
             applied_seq += 1
         else:
-            return SplitBatch(ready, duplicates, event, events[index + 1 :], contradicts)
-    return SplitBatch(ready, duplicates, None, (), contradicts)
+            return SplitBatch(ready, duplicates, event, events[index + 1 :], conflicts)
+    return SplitBatch(ready, duplicates, None, (), conflicts)
 
 
 class FenceCheck(NamedTuple):
-    """``trust`` by shard, and the head that the fences were judged by."""
+    """The status of each shard's fence, and the head of the log that was used for the comparison."""
 
     head: LogHead
-    trust: Mapping[int, FenceStatus]
+    statuses: Mapping[int, FenceStatus]
 
     @property
-    def distrusted(self) -> dict[int, FenceStatus]:
-        """Shards whose content is not of this log."""
-        return {shard: trust for shard, trust in self.trust.items() if trust not in (FenceStatus.NEW, FenceStatus.GOOD)}
+    def mismatched(self) -> dict[int, FenceStatus]:
+        """Shards whose fences do not match the log."""
+        matching = (FenceStatus.NEW, FenceStatus.GOOD)
+        return {shard: status for shard, status in self.statuses.items() if status not in matching}
 
 
 class FenceMismatch(NamedTuple):
-    """What a worker has found, once for all shards that it opened together.
+    """Report on the fences that do not match the log, one for all shards that a worker opened together.
 
-    ``beyond``: the highest position of a fence that is not of this log; ``head``: where the log ended then.
+    ``shards``: how many. ``beyond``: the highest position of such a fence. ``head``: the head of the log at that time.
     """
 
     shards: int
@@ -105,14 +109,14 @@ class FenceMismatch(NamedTuple):
 
 
 def check_fences(log: EventLog, stream: str, fences: Mapping[int, Fence | None]) -> FenceCheck:
-    """Judge fences that were read just now. Raises PortUnavailable.
+    """Compare fences with the log; read them directly before. Raises PortUnavailable.
 
-    The log is asked only for positions up to its head: a stored fence may hold any number, and one that Postgres cannot
-    hold would make every look fail.
+    The log is queried only for positions up to its head: a damaged fence may hold any number, and one that Postgres
+    cannot store would make every check fail.
     """
     head = log.head(stream)
-    asked = [f.position for f in fences.values() if f is not None and f.event and 0 < f.position <= head.position]
-    found = log.events_at(asked)
+    positions = [f.position for f in fences.values() if f is not None and f.event and 0 < f.position <= head.position]
+    found = log.events_at(positions)
     return FenceCheck(
         head,
         {
@@ -122,11 +126,11 @@ def check_fences(log: EventLog, stream: str, fences: Mapping[int, Fence | None])
     )
 
 
-def fence_mismatch(judged: FenceCheck, fences: Mapping[int, Fence | None]) -> FenceMismatch | None:
-    """In one value what is wrong with ``fences``; None if nothing is."""
-    bad = judged.distrusted
+def fence_mismatch(check: FenceCheck, fences: Mapping[int, Fence | None]) -> FenceMismatch | None:
+    """Summarize the mismatches of ``fences``; None if all of them match."""
+    bad = check.mismatched
     if not bad:
         return None
-    # Bounded, because it is put on record in a column of int64.
+    # Bounded, because it is stored in a column of int64.
     beyond = max(min(fence.position, MAX_NUMBER) for shard in bad if (fence := fences[shard]) is not None)
-    return FenceMismatch(len(bad), next(iter(bad.values())), beyond, judged.head.position)
+    return FenceMismatch(len(bad), next(iter(bad.values())), beyond, check.head.position)

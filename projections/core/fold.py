@@ -1,6 +1,6 @@
-"""Folds the events of one shard, key by key; an event that fails parks its key and stops nothing else (invariant 10).
+"""Folds the events of one shard by key. An event that fails parks its key and stops no other key (invariant 10).
 
-Pure but for ``decode``, which may ask the registry for a schema that it has not seen.
+Pure, except for ``decode``, which may query the registry for an unknown schema.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from read_models.rows import RowChange, merged
 S = TypeVar("S")
 Kind = Literal["decode", "fold", "refused"]
 Decode = Callable[[bytes], Mapping[str, Any]]
-"""Payload -> record. Raises UndecodableError for bytes that nobody can read; anything else passes by itself."""
+"""Payload -> record. Raises UndecodableError for bytes that no schema can read; any other error is transient."""
 
 REASON_CHARS = 500
-UNREACHED = 1 << 62
-"""As the distance between checkpoints: none is made."""
+NO_SNAPSHOTS = 1 << 62
+"""A snapshot interval that no version reaches, so that no snapshot is made."""
 
 
 class FoldedShard(NamedTuple, Generic[S]):
-    """``states`` of the keys that changed, also ``encoded``; ``newest_ms`` is the newest effective time among them.
+    """The new ``states`` of the keys that changed, also ``encoded``; ``newest_ms`` is their newest effective time.
 
-    ``checkpoints``: states on the way, at every EVERYth version of a key.
+    ``snapshots``: the states at every SNAPSHOT_INTERVALth version of a key.
     """
 
     states: Mapping[str, S]
@@ -38,11 +38,11 @@ class FoldedShard(NamedTuple, Generic[S]):
     rows: Sequence[RowChange]
     parked: Mapping[str, ParkedEvent]
     newest_ms: int
-    checkpoints: Sequence[StateSnapshot] = ()
+    snapshots: Sequence[StateSnapshot] = ()
 
 
 class Fold(Generic[S]):
-    """A projection's fold, with what is needed to run it over the log."""
+    """Runs the fold of a projection over events of the log."""
 
     def __init__(
         self, projection: Projection[S], decode: Decode, now_ms: Callable[[], int], every: int = SNAPSHOT_INTERVAL
@@ -50,8 +50,8 @@ class Fold(Generic[S]):
         self.projection = projection
         self._decode = decode
         self._now_ms = now_ms
-        # Rows are sums over the whole stream: a state alone is no place to start them from.
-        self._every = every if not projection.tables else UNREACHED
+        # Rows are sums over the whole stream: they cannot be resumed from a state alone.
+        self._every = every if not projection.tables else NO_SNAPSHOTS
 
     def run(
         self,
@@ -60,19 +60,19 @@ class Fold(Generic[S]):
         parked_before: Container[str],
         discarded: Container[int],
     ) -> FoldedShard[S]:
-        """Fold ``events`` in their order onto the states that ``get`` has (None: the key is new).
+        """Fold ``events`` in order onto the states that ``get`` returns (None: the key is new).
 
-        A key is parked at its first event that cannot be decoded or folded, or that leads to a state which cannot be
-        encoded. Keys in ``parked_before`` and ``discarded`` positions are passed over. Raises what ``decode`` raises
-        for a registry that is away: that passes, and parks nobody.
+        A key is parked at its first event that cannot be decoded or folded, or whose state cannot be encoded. Keys in
+        ``parked_before`` and positions in ``discarded`` are skipped. Raises what ``decode`` raises if the registry is
+        unavailable: that is transient, and parks no key.
         """
         try:
-            return self._pass(events, get, parked_before, discarded, encode_each=False)
+            return self._fold_all(events, get, parked_before, discarded, encode_each=False)
         except _UnwritableState:
-            # Which event it was shows only event by event; every batch that way would cost half as much again.
-            return self._pass(events, get, parked_before, discarded, encode_each=True)
+            # Encode after each event to find the one that fails. Doing so for every batch would cost 50 % more.
+            return self._fold_all(events, get, parked_before, discarded, encode_each=True)
 
-    def _pass(
+    def _fold_all(
         self,
         events: Sequence[LoggedEvent],
         get: Callable[[str], S | None],
@@ -81,14 +81,14 @@ class Fold(Generic[S]):
         *,
         encode_each: bool,
     ) -> FoldedShard[S]:
-        """All of ``events``. Raises _Unwritable, unless each state is encoded and its event told by that."""
+        """Fold all of ``events``. Raises _UnwritableState, unless ``encode_each`` shows which event is the cause."""
         projection, decode, fold, changes = self.projection, self._decode, self.projection.fold, self.projection.changes
-        encode, initial, rows_are_kept = projection.encode, projection.initial, bool(projection.tables)
+        encode, initial, has_rows = projection.encode, projection.initial, bool(projection.tables)
         states: dict[str, S] = {}
         rows: dict[str, list[RowChange]] = {}
         parked: dict[str, ParkedEvent] = {}
         newest_ms, every = 0, self._every
-        checkpoints: list[StateSnapshot] = []
+        snapshots: list[StateSnapshot] = []
         for event in events:
             position, _, _, key, version, event_type, payload = event
             if key in parked or key in parked_before or position in discarded:
@@ -103,7 +103,7 @@ class Fold(Generic[S]):
                     if old is None:
                         old = initial
                 new = fold(old, KeyedEvent(key, version, position, event_type, data))
-                made = changes(key, new) if rows_are_kept else ()
+                new_rows = changes(key, new) if has_rows else ()
                 kind = "refused"
                 written = encode(new) if encode_each or version % every == 0 else b""
             except Exception as error:
@@ -114,10 +114,10 @@ class Fold(Generic[S]):
                 parked[key] = parked_event(event, kind, error, self._now_ms())
                 continue
             states[key] = new
-            if rows_are_kept:
-                rows.setdefault(key, []).extend(made)
+            if has_rows:
+                rows.setdefault(key, []).extend(new_rows)
             elif version % every == 0:
-                checkpoints.append(StateSnapshot(key, version, position, written, payload))
+                snapshots.append(StateSnapshot(key, version, position, written, payload))
             at_ms = effective_time_ms(data) if "event_timestamp_ms" in data else 0
             if at_ms > newest_ms:  # noqa: PLR1730 (max() costs twice as much, and this runs for every event)
                 newest_ms = at_ms
@@ -125,28 +125,29 @@ class Fold(Generic[S]):
             encoded = {key: encode(state) for key, state in states.items()}
         except Exception as error:
             raise _UnwritableState from error
-        changed = merged(change for kept in rows.values() for change in kept)
-        return FoldedShard(states, encoded, changed, parked, newest_ms, checkpoints)
+        changed = merged(change for of_key in rows.values() for change in of_key)
+        return FoldedShard(states, encoded, changed, parked, newest_ms, snapshots)
 
     def effective_time_ms(self, event: LoggedEvent, sent_ms: int) -> int:
-        """When ``event`` happened; as it was sent, if it cannot be decoded. Raises what ``decode`` raises otherwise."""
+        """The effective time of ``event``; ``sent_ms`` if it cannot be decoded. Raises other errors of ``decode``."""
         try:
             return effective_time_ms(self._decode(event.payload))
         except (UndecodableError, KeyError):
             return sent_ms
 
-    def refused(self, event: LoggedEvent, error: Exception) -> ParkedEvent:
-        """The mark for an event whose result the sink's server refuses."""
+    def rejected(self, event: LoggedEvent, error: Exception) -> ParkedEvent:
+        """The parked event for an event whose result the sink's server rejects."""
         return parked_event(event, "refused", error, self._now_ms())
 
 
 class _UnwritableState(Exception):
-    """Some key comes to a state that its read model cannot write down."""
+    """The read model cannot encode the state of some key."""
 
 
 def parked_event(event: LoggedEvent, kind: Kind, error: Exception, now_ms: int) -> ParkedEvent:
+    """Describe why ``event`` could not be folded; the reason names the line of a fold that raised."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {frames[-1].name}:{frames[-1].lineno}" if frames and kind == "fold" else ""
-    # NUL cannot be stored by Postgres, and an error may quote the very bytes that could not be read.
+    # Postgres cannot store NUL, and an error may quote the bytes that could not be decoded.
     reason = f"{type(error).__name__}: {error}{where}".replace("\0", "\\0")[:REASON_CHARS]
     return ParkedEvent(event.seq, event.position, event.version, event.event_type, kind, reason, now_ms)

@@ -1,8 +1,8 @@
-"""How far the log reaches: no record is applied whose numbers lie beyond the head (invariant 16).
+"""Applies no record whose position or seq is beyond the head of the log (invariant 16).
 
-A record with position = head + 1 and a fitting seq would pass for the next event of its shard, and one for each shard
-would spoil them all. A true record is recorded before it is published. So the head is read again whenever a record
-lies beyond the head as it was last read, once a poll at most.
+A forged record with position = head + 1 and a matching seq would be taken for the next event of its shard; one record
+per shard would corrupt all of them. A true record is in the log before it is published. So the head is read again
+whenever a record is beyond the last known head, at most once per poll.
 """
 
 from __future__ import annotations
@@ -15,30 +15,33 @@ from domain.identifiers import SHARDS
 from projections.core.ports import EventLog, LoggedEvent, LogHead
 
 MAX_EARLY = 1_000
-"""Records that are remembered until the head reaches them; the rest of a flood is taken for foreign at once."""
+"""Early records that are remembered until the head reaches them. Any further one counts as foreign at once, so that a
+flood cannot fill the memory."""
 IDLE_CHECKS = 2
-"""So many idle checks (some seconds) after it came, a record that still lies beyond the head is foreign."""
+"""After so many idle checks (a few seconds), a record that is still beyond the head is foreign."""
 
 
 _NONE = (0,) * SHARDS
 
 
-class _EarlyRecords(NamedTuple):
+class _EarlyRecord(NamedTuple):
+    """A record beyond the head; ``since``: number of idle checks before it was polled."""
+
     event: LoggedEvent
     since: int
 
 
 class ReachResult(NamedTuple):
-    """``due``: shards to be filled from the log up to these seqs; ``foreign``: records that are not of this log."""
+    """``due``: shards to fill from the log -> up to which seq. ``foreign``: number of records not in the log."""
 
     due: Mapping[int, int]
     foreign: int
 
 
 class HeadReach:
-    """Of one stream. Raises PortUnavailable.
+    """Compares records of one stream with the head of the log. Raises PortUnavailable.
 
-    Postgres may hand a commit to logical decoding an instant before others see it, so a record beyond the head is not
+    Postgres may pass a commit to logical decoding just before other sessions see it, so a record beyond the head is not
     foreign yet. It is never applied either: once the head has reached it, its shard is filled from the log.
     """
 
@@ -48,25 +51,29 @@ class HeadReach:
         self._position = 0
         self._seqs: Sequence[int] = _NONE
         self._fresh = False
-        self._early: list[_EarlyRecords] = []
+        self._early: list[_EarlyRecord] = []
         self._idle_checks = 0
 
     def forget(self) -> None:
+        """Discard the known head and the early records."""
         self._position, self._seqs = 0, _NONE
         self._fresh = False
         self._early.clear()
 
-    def seen(self, head: LogHead) -> None:
-        """A head that was read for another purpose, by an idle check."""
+    def on_idle_check(self, head: LogHead) -> None:
+        """Use the head that an idle check has read, and count the check."""
         self._position, self._seqs = head.position, head.seqs
         self._idle_checks += 1
 
-    def polled(self) -> None:
-        """What follows was polled just now: the head may be read once for it."""
+    def on_poll(self) -> None:
+        """Records were polled: the head may be read once for them."""
         self._fresh = False
 
     def holds(self, event: LoggedEvent) -> bool:
-        """Whether the log reaches ``event``; if not, ``reached`` says later what became of it."""
+        """Whether the log includes ``event``. If not, it is remembered, and ``reached`` reports on it later.
+
+        Raises BeyondHead if too many records are remembered already.
+        """
         if event.position <= self._position and event.seq <= self._seqs[event.shard]:
             return True
         if not self._fresh:
@@ -74,12 +81,12 @@ class HeadReach:
             if self._within(event):
                 return True
         if len(self._early) < MAX_EARLY:
-            self._early.append(_EarlyRecords(event, self._idle_checks))
+            self._early.append(_EarlyRecord(event, self._idle_checks))
             return False
-        raise BeyondHead(f"position {event.position} lies beyond the log, and {MAX_EARLY} others do")
+        raise BeyondHead(f"position {event.position} is beyond the head of the log, like {MAX_EARLY} other records")
 
     def reached(self) -> ReachResult:
-        """What became of the records that came too early."""
+        """Check the early records again: which shards to fill, and how many records are foreign."""
         if not self._early:
             return ReachResult({}, 0)
         if not self._fresh:
@@ -106,4 +113,4 @@ class HeadReach:
 
 
 class BeyondHead(Exception):
-    """A record that lies beyond the log, one of so many that it is not remembered."""
+    """A record beyond the head of the log that is not remembered, because too many are already."""

@@ -1,4 +1,4 @@
-"""Parked keys: folding on from where a key was held back, and passing over an event for good (invariant 10)."""
+"""Retries parked keys from their first failed event on, and encodes parked events for all stores (invariant 10)."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ from projections.core.ports import (
 from projections.core.projection import Projection
 from projections.core.state_codec import read_state
 
-TRIES = 200
-"""A retry races with the worker of the shard, which moves its fence with every batch; each try takes milliseconds."""
-EVENTS_A_TRY = 1_000
-"""However long a key has been parked: more at once would lose every race, and fill the memory."""
+MAX_FENCE_CONFLICTS = 200
+"""Attempts at one part. A retry races with the worker of the shard, which moves its fence with every batch; an attempt
+takes milliseconds."""
+MAX_EVENTS_PER_ATTEMPT = 1_000
+"""Bounds memory and the time of an attempt: a longer one would lose every race for the fence."""
 
 
 class RetryOutcome(NamedTuple):
-    """``unparked``: all of the key's events are folded. ``still``: it fails, at ``mark``. ``none``: not parked.
+    """``unparked``: all events of the key are folded. ``still``: it fails at ``parked``. ``none``: it is not parked.
 
-    ``part``: some are folded, and the mark stands at the next one.
+    ``part``: some events are folded, and the key is parked at the next one.
     """
 
     verdict: Literal["unparked", "still", "none", "part"]
     events: int = 0
-    mark: ParkedEvent | None = None
+    parked: ParkedEvent | None = None
 
 
 class ParkedKeys:
-    """Works on one generation, beside the worker that keeps it up to date."""
+    """Retries parked keys of one generation, concurrently with the worker that follows it."""
 
     def __init__(
         self, projection: Projection[Any], sink: Sink, log: EventLog, decode: Decode, now_ms: Callable[[], int]
@@ -52,52 +53,54 @@ class ParkedKeys:
         self._fold = Fold(projection, decode, now_ms)
 
     def retry(self, key: str) -> RetryOutcome:
-        """Fold what the log has of ``key`` from its parked event up to the shard's fence, and take the mark off.
+        """Fold the events of ``key`` from its parked event up to the fence of its shard, and unpark it.
 
-        State, mark and fence change by one compare-and-set under a new incarnation: the worker, which passes the key
-        over as long as it believes it parked, loses its next one, reads anew and folds the key on from there. A long
-        history is folded part by part, and what is folded stays so. A part that the sink refuses is halved until it is
-        one event: there the key is held back now. Raises FenceConflict if the fence moved in each try
-        at one part.
+        State, parked event and fence change by one compare-and-set under a new incarnation. The worker skips a parked
+        key; after a retry its next compare-and-set fails, it reloads the shard and resumes the key. A long history is
+        folded in parts, each of which is stored. A part that the sink rejects is halved until one event is left: the
+        key is then parked at that event. Raises FenceConflict if the fence moved at every attempt at one part.
         """
-        folded, lost = 0, 0
-        suspects = 0  # so many events, the next ones of the key, have the refused one among them
-        while lost < TRIES:
+        folded, conflicts = 0, 0
+        suspects = 0  # number of next events of the key, one of which the sink rejects
+        while conflicts < MAX_FENCE_CONFLICTS:
             try:
-                done = self._once(key, max(1, suspects // 2) if suspects else EVENTS_A_TRY)
-            except _PartRejected as refused:
-                suspects = refused.events
+                done = self._attempt(key, max(1, suspects // 2) if suspects else MAX_EVENTS_PER_ATTEMPT)
+            except _PartRejected as rejected:
+                suspects = rejected.events
                 continue
             if done is None:
-                lost += 1
+                conflicts += 1
                 continue
-            folded, lost, suspects = folded + done.events, 0, max(0, suspects - done.events)
+            folded, conflicts, suspects = folded + done.events, 0, max(0, suspects - done.events)
             if done.verdict != "part":
                 return done._replace(events=folded)
-        raise FenceConflict(f"the fence of {key}'s shard moved at every one of {TRIES} tries; try again")
+        raise FenceConflict(f"the fence of {key}'s shard moved in all {MAX_FENCE_CONFLICTS} attempts; try again")
 
-    def _once(self, key: str, most: int) -> RetryOutcome | None:
-        """Fold ``most`` events; None for a race that was lost. Raises _PartRejected for more than one of them."""
+    def _attempt(self, key: str, max_events: int) -> RetryOutcome | None:
+        """Fold ``max_events`` events. None after a fence conflict.
+
+        Raises _PartRejected if the sink rejects the result of more than one event.
+        """
         shard = shard_of(key)
         fence = self._sink.fences([shard])[0]
-        mark = self._sink.parked([shard]).get(shard, {}).get(key)
-        if fence is None or mark is None:
+        parked = self._sink.parked([shard]).get(shard, {}).get(key)
+        if fence is None or parked is None:
             return RetryOutcome("none")
         stored = self._sink.load({shard: [key]}).get(shard, {}).get(key)
         old = None if stored is None else read_state(self._projection, key, stored)
-        events = self._log.read_key(self._projection.stream, key, mark.version, fence.seq, most + 1)
+        events = self._log.read_key(self._projection.stream, key, parked.version, fence.seq, max_events + 1)
         discarded = self._log.discarded(self._projection.name)
-        part, following = events[:most], events[most:]
+        part, following = events[:max_events], events[max_events:]
         new_fence = fence._replace(incarnation=uuid4().hex)
         try:
             done = self._fold.run(part, lambda _: old, (), discarded)
             failed = done.parked.get(key)
-            left = failed or (_moved(mark, following[0]) if following else None)
+            left = failed or (_parked_at(parked, following[0]) if following else None)
             won = self._write(shard, fence, new_fence, key, done, left)
         except SinkRejected as error:
             if len(part) > 1:
                 raise _PartRejected(len(part)) from error
-            failed = self._fold.refused(part[0], error)
+            failed = self._fold.rejected(part[0], error)
             won = self._write(shard, fence, new_fence, key, None, failed)
         if not won:
             return None
@@ -106,26 +109,26 @@ class ParkedKeys:
         return RetryOutcome("part" if following else "unparked", len(part))
 
     def _write(
-        self, shard: int, fence: Fence, new: Fence, key: str, done: FoldedShard[Any] | None, mark: ParkedEvent | None
+        self, shard: int, fence: Fence, new: Fence, key: str, done: FoldedShard[Any] | None, parked: ParkedEvent | None
     ) -> bool:
-        write = ShardWrite(shard, fence, new, {}, parked={key: mark})
+        write = ShardWrite(shard, fence, new, {}, parked={key: parked})
         if done is not None:
-            write = write._replace(states=done.encoded, rows=done.rows, checkpoints=done.checkpoints)
+            write = write._replace(states=done.encoded, rows=done.rows, snapshots=done.snapshots)
         return self._sink.apply([write]) == [ApplyOutcome.APPLIED]
 
 
 class _PartRejected(Exception):
-    """The sink refuses what these ``events`` come to."""
+    """The sink rejects the result of these ``events``."""
 
     def __init__(self, events: int) -> None:
-        super().__init__(f"{events} events are refused together")
+        super().__init__(f"the sink rejects the result of {events} events")
         self.events = events
 
 
-def _moved(mark: ParkedEvent, event: LoggedEvent) -> ParkedEvent:
-    """The mark of a key that is folded up to ``event``, for whoever finds it when the retry was broken off here."""
-    reason = "folded up to here by a retry that was broken off: `parked retry` goes on"
-    return mark._replace(
+def _parked_at(parked: ParkedEvent, event: LoggedEvent) -> ParkedEvent:
+    """The parked event of a key that is folded up to ``event``; it remains if the retry is aborted here."""
+    reason = "folded up to here by a retry that was aborted: run `parked retry` to continue"
+    return parked._replace(
         seq=event.seq, position=event.position, version=event.version, event_type=event.event_type, reason=reason
     )
 
@@ -134,12 +137,13 @@ MAX_ERROR_CHARS = 200
 
 
 def encode_parked_event(parked: ParkedEvent) -> str:
+    """A parked event as JSON, the same in every store."""
     return json.dumps(parked._asdict(), separators=(",", ":"))
 
 
 def decode_parked_event(text: str | bytes) -> ParkedEvent:
-    """Raises Refused for a text that is no mark: one damaged mark must not end the process of all projections."""
+    """Raises SinkRejected for any other text: one damaged entry must not end the process of all projections."""
     try:
         return ParkedEvent(**json.loads(text))
     except (ValueError, TypeError) as error:
-        raise SinkRejected(f"the stored mark of a parked key cannot be read: {str(error)[:MAX_ERROR_CHARS]}") from error
+        raise SinkRejected(f"a stored parked event cannot be read: {str(error)[:MAX_ERROR_CHARS]}") from error

@@ -158,7 +158,7 @@ class ShardWrite(NamedTuple):
     ``expected`` None: the shard is new; data that it holds without a fence is deleted.
 
     ``states`` replace older ones; ``rows`` are merged into the read model's tables by the rule of each table;
-    ``parked`` parks keys, None unparks one. ``checkpoints`` are state snapshots before this fence. They are not part of
+    ``parked`` parks keys, None unparks one. ``snapshots`` are state snapshots before this fence. They are not part of
     the atomic step; a sink without a snapshot store ignores them.
     """
 
@@ -168,7 +168,7 @@ class ShardWrite(NamedTuple):
     states: Mapping[str, bytes]
     rows: Sequence[RowChange] = ()
     parked: Mapping[str, ParkedEvent | None] = {}
-    checkpoints: Sequence[StateSnapshot] = ()
+    snapshots: Sequence[StateSnapshot] = ()
 
 
 class ApplyOutcome(Enum):
@@ -217,7 +217,7 @@ class Sink(Protocol):
         """
         ...
 
-    def beside(self) -> Sink:
+    def staging(self) -> Sink:
         """The staging area of the same shards, which no reader sees."""
         ...
 

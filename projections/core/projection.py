@@ -1,9 +1,10 @@
-"""What makes a projection: a fold over one keyed stream, and how its state is kept. Everything else is generic."""
+"""The declaration of a projection: a fold over one keyed stream, and how its state is stored. The rest is generic."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Generic, Literal, TypeVar
 
 from domain.features.keyed_event import KeyedEvent
@@ -13,16 +14,24 @@ from read_models.view import View
 S = TypeVar("S")
 
 
+class Batching(Enum):
+    """How a worker batches the events of a projection under load."""
+
+    LOW_LATENCY = auto()  # small batches: point reads are served from this projection
+    HIGH_THROUGHPUT = auto()  # large batches: its readers accept a delay of two seconds
+
+
 def no_changes(_key: str, _state: Any) -> Sequence[RowChange]:
+    """The ``changes`` of a projection without tables."""
     return ()
 
 
 @dataclass(frozen=True)
 class Publication(Generic[S]):
-    """The latest state of every key on a compacted topic, as the record ``record`` of ``domain/events``.
+    """Publishes the latest state of every key to a compacted topic, as the record ``record`` of ``domain/events``.
 
-    ``values(key, state)`` is that record; it must carry ``position``, by which readers keep the highest. None: nothing
-    to tell of this key yet.
+    ``values(key, state)`` returns the fields of that record, or None if there is nothing to publish for the key yet. It
+    must include ``position``: readers keep the record with the highest one.
     """
 
     topic: str
@@ -38,12 +47,10 @@ class Projection(Generic[S]):
     when a generation is created; code with another digest may not write to it (invariant 9). So each of them is a
     function with a name in a module.
 
-    ``store`` says where: "redis" for point reads, "postgres" for tables. There, ``changes(key, state)`` is what the
-    event that led to ``state`` changes in ``tables``; the state carries it, ``encode`` leaves it out.
+    ``store`` is the sink: "redis" for point reads, "postgres" for tables. With tables, ``changes(key, state)`` returns
+    the row changes of the event that led to ``state``; the state carries them, and ``encode`` omits them.
 
-    ``view`` is what is served of one key's state; None where only rows are.
-
-    ``patient``: whoever reads it does not mind two seconds, for which its events may come together under load.
+    ``view`` makes the served row of one key's state; None if only table rows are served.
     """
 
     name: str
@@ -58,4 +65,4 @@ class Projection(Generic[S]):
     changes: Callable[[str, S], Sequence[RowChange]] = no_changes
     publication: Publication[S] | None = None
     view: View[S] | None = None
-    patient: bool = False
+    batching: Batching = Batching.LOW_LATENCY

@@ -1,7 +1,7 @@
-"""Distrusted shards: each is folded again from the log beside what is served, and then replaces it in one step.
+"""Refolds shards whose fences do not match the log: from the log into the staging area, then promoted in one step.
 
-Until then readers see the old states. Killed at any instant, the refold goes on where the fence beside it stands; two
-workers that do it at once meet in the compare-and-sets on that fence, as they do in the first area.
+Readers see the old states until the promotion. After a crash the refold resumes from the fence of the staging area. Two
+workers that refold the same shard compete by compare-and-set on that fence, as in the served area.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
-MAX_EVENTS_A_STEP = 20_000
-"""Events that are refolded between two polls, over all shards: the shards that are well must stay fresh."""
+MAX_EVENTS_PER_STEP = 20_000
+"""Events that are refolded between two polls, over all shards. Bounds the delay of the healthy shards."""
 
 
-_NOTHING = Fence("", "", 0, 0)
+_EMPTY_FENCE = Fence("", "", 0, 0)
 
 
 class Refolding(NamedTuple):
-    """``expected``: the distrusted fence that is served; ``target``: the seq from which the refold may replace it.
+    """``expected``: the served fence that does not match the log. ``target``: the seq at which to promote the refold.
 
-    The target is the log's head when the fence was judged: so no answer after the promotion is older than one before
-    it, as far as that one was of this log.
+    The target is the head of the log at the fence check: so no answer after the promotion is older than an answer of
+    before it that came from this log.
     """
 
     expected: Fence
@@ -39,86 +39,87 @@ class Refolds(Generic[S]):
 
     def __init__(self, served: ShardProcessor[S]) -> None:
         self._served = served
-        self._beside: ShardProcessor[S] | None = None
+        self._staging: ShardProcessor[S] | None = None
         self._refolding: dict[int, Refolding] = {}
         self._stuck: set[int] = set()
 
     def __bool__(self) -> bool:
-        """Whether ``step`` has something to do."""
+        """Whether ``step`` has work to do."""
         return bool(self._refolding)
 
-    def add(self, shard: int, one: Refolding) -> None:
-        self._refolding[shard] = one
+    def add(self, shard: int, refolding: Refolding) -> None:
+        """Start the refold of a shard at the next ``step``."""
+        self._refolding[shard] = refolding
 
     def shards(self) -> list[int]:
-        """Those being refolded, and those that are stuck."""
+        """Shards that are being refolded or are stuck."""
         return [*self._refolding, *self._stuck]
 
     def stuck(self) -> list[int]:
-        """Shards for which the log has fewer events than its head says: to be opened again after a while."""
+        """Shards for which the log returned fewer events than its head promises: reopen them at the next idle check."""
         return sorted(self._stuck)
 
     def fences(self) -> dict[int, Fence]:
-        """Where the refolds stand; a shard that has not begun has applied nothing of this log."""
-        begun = {} if self._beside is None else {s: state.fence for s, state in self._beside.states.items()}
-        return {shard: begun.get(shard, _NOTHING) for shard in self.shards()}
+        """The staging fences of the refolds; a shard that has not started has applied no event of this log."""
+        started = {} if self._staging is None else {s: state.fence for s, state in self._staging.states.items()}
+        return {shard: started.get(shard, _EMPTY_FENCE) for shard in self.shards()}
 
     def release(self, shards: Sequence[int]) -> None:
-        """Have nothing to do with ``shards`` any more."""
+        """Stop the refolds of ``shards``."""
         for shard in shards:
             self._refolding.pop(shard, None)
             self._stuck.discard(shard)
-        if self._beside is not None:
-            self._beside.release(shards)
+        if self._staging is not None:
+            self._staging.release(shards)
 
     def step(self) -> None:
-        """Fold at most MAX_EVENTS_A_STEP events, and promote the shards that are done.
+        """Fold at most MAX_EVENTS_PER_STEP events, and promote the shards that are complete.
 
-        A shard that was lost to another worker, or promoted by it, is among ``ShardProcessor.lost`` afterwards.
+        A shard that another worker refolds or has promoted is in ``ShardProcessor.lost`` afterwards.
         Raises PortUnavailable, BrokenFold.
         """
         if not self._refolding:
             return
-        if self._beside is None:
-            self._beside = self._served.beside()
-        beside, left = self._beside, MAX_EVENTS_A_STEP
-        beside.open([shard for shard in self._refolding if shard not in beside.states])
+        if self._staging is None:
+            self._staging = self._served.staging()
+        staging, left = self._staging, MAX_EVENTS_PER_STEP
+        staging.open([shard for shard in self._refolding if shard not in staging.states])
         for shard in list(self._refolding):
             before = self._served.counters.applied
-            self._forward(beside, shard, left)
+            self._refold(staging, shard, left)
             left -= self._served.counters.applied - before
             if left <= 0:
                 return
 
-    def _forward(self, beside: ShardProcessor[S], shard: int, most: int) -> None:
+    def _refold(self, staging: ShardProcessor[S], shard: int, max_events: int) -> None:
         expected, target = self._refolding[shard]
-        state = beside.states.get(shard)
+        state = staging.states.get(shard)
         if state is None:
-            return self._judge_again(shard)
-        # A state that is ahead of the fence must not be served before the fence has reached it.
-        target = max([target, *(mark.seq for mark in state.ahead.values())])
+            return self._reopen(shard)
+        # A state from a snapshot may be ahead of the fence: it must not be served before the fence reaches it.
+        target = max([target, *(ahead.seq for ahead in state.ahead.values())])
         before = state.fence.seq
-        beside.fill(shard, min(target, before + most))
-        if shard not in beside.states:
-            return self._judge_again(shard)
+        staging.fill(shard, min(target, before + max_events))
+        if shard not in staging.states:
+            return self._reopen(shard)
         if state.fence.seq >= target:
             self.release([shard])
             if not self._served.promote(shard, expected, state):
-                self._judge_again(shard)
+                self._reopen(shard)
         elif state.fence.seq == before:
             self.release([shard])
             self._stuck.add(shard)
         return None
 
-    def _judge_again(self, shard: int) -> None:
-        """By its served fence: another worker may have promoted it."""
+    def _reopen(self, shard: int) -> None:
+        """Reopen the shard by its served fence: another worker may have promoted it."""
         self.release([shard])
         self._served.lost.add(shard)
 
     def finish(self) -> None:
-        """Refold to the end, where nothing else waits meanwhile.
+        """Refold all shards to the end, for a caller without other work to interleave.
 
-        Raises FenceConflict when another worker was quicker, or when the log lacks what its head says.
+        Raises FenceConflict if another worker refolds the same shards, or if the log lacks events below its head.
         """
         while self._refolding:
             self.step()

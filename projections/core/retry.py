@@ -11,7 +11,8 @@ from projections.core.ports import FenceConflict, PortUnavailable
 T = TypeVar("T")
 
 RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
-UNAVAILABLE_DELAY_S = 120.0
+"""The delays of a RetryPolicy after consecutive failures."""
+MAX_UNAVAILABLE_S = 120.0
 """A restart of a server takes seconds; a server that is unavailable for longer needs a person."""
 HEALTHY_AFTER_S = 5.0
 """An attempt that ran longer than this was healthy: its failure starts a new back-off sequence."""
@@ -43,7 +44,7 @@ class RetryDelays:
 class RetryPolicy:
     """Retries a call that failed because a server was unavailable or another worker moved the fence first.
 
-    For work that a person waits for, so it gives up after UNAVAILABLE_DELAY_S. ``on_retry`` gets one message for each
+    For work that a person waits for, so it gives up after MAX_UNAVAILABLE_S. ``on_retry`` gets one message for each
     back-off sequence.
     """
 
@@ -60,19 +61,19 @@ class RetryPolicy:
     def call(self, attempt: Callable[[], T]) -> T:
         """Call ``attempt`` until it succeeds and return its result.
 
-        Raises its last PortUnavailable or FenceConflict after UNAVAILABLE_DELAY_S seconds of them.
+        Raises the last PortUnavailable or FenceConflict once they have lasted longer than MAX_UNAVAILABLE_S seconds.
         """
         failing_since = self._clock()
         delays = RetryDelays(RETRY_DELAYS_S)
         while True:
-            began = self._clock()
+            started = self._clock()
             try:
                 return attempt()
             except (PortUnavailable, FenceConflict) as error:
-                if self._clock() - began > HEALTHY_AFTER_S:
+                if self._clock() - started > HEALTHY_AFTER_S:
                     failing_since = self._clock()
                     delays.reset()
-                if self._clock() - failing_since > UNAVAILABLE_DELAY_S:
+                if self._clock() - failing_since > MAX_UNAVAILABLE_S:
                     raise
                 if delays.is_first:
                     self._on_retry(f"{error}; trying again")

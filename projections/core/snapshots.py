@@ -1,7 +1,7 @@
-"""States of a key kept along its stream, so that any past one is a few hundred events away. Port and pure rules.
+"""State snapshots of a key along its stream: any past state is a few hundred events away. Port and pure rules.
 
-A checkpoint is a cache of the fold and never a source: it may be missing anywhere (the fold then starts earlier), and
-whether it says what the log says is checked by folding (``projections.parity``), which alone may call it verified.
+A snapshot is a cache of the fold and never a source. Any snapshot may be missing: the fold then starts earlier. Only
+folding the log again (``projections.parity``) may mark a snapshot as verified.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 SNAPSHOT_INTERVAL = 500
-"""Versions between two checkpoints of a key: 500 events are read and folded in ~5 ms; a checkpoint of a speed window
-is ~600 bytes, so ~1 byte an event."""
+"""Versions between two snapshots of a key: 500 events are read and folded in ~5 ms. A snapshot of a speed window has
+~600 bytes, so this costs ~1 byte an event."""
 
 
 class StateSnapshot(NamedTuple):
-    """The state after the key's event at ``version``. ``payload`` is that event's, by which the store knows that it is
-    of this very log: a worker may for a moment still fold what a restore has taken back (invariant 14)."""
+    """The state of a key after its event at ``version``.
+
+    ``payload`` is that event's: the store compares it with the log, since after a restore of the log a worker may
+    briefly fold events that the restore removed (invariant 14).
+    """
 
     key: str
     version: int
@@ -26,7 +29,7 @@ class StateSnapshot(NamedTuple):
 
 
 class StoredSnapshot(NamedTuple):
-    """A checkpoint as it was kept; ``verified``: it has been folded from the log by who kept it."""
+    """A snapshot as stored; ``verified``: the process that saved it had folded it from the log."""
 
     version: int
     position: int
@@ -35,7 +38,7 @@ class StoredSnapshot(NamedTuple):
 
 
 class ReplayStart(NamedTuple):
-    """A verified checkpoint to begin a refold from; ``seq``: of its event, within the shard."""
+    """A verified snapshot from which a refold starts; ``seq`` is that of its event within the shard."""
 
     key: str
     seq: int
@@ -45,12 +48,16 @@ class ReplayStart(NamedTuple):
 
 
 MAX_STARTS = 10_000
-"""Checkpoints that one refold of a shard begins from: they are read and written at once. The rest is folded whole."""
+"""Snapshots from which one refold of a shard starts. Bounds memory: they are read and written in one batch. All other
+keys are folded from their first event."""
 
 
 class EventRange(NamedTuple):
-    """The versions (``after``, ``upto``] of a key, from checkpoint to checkpoint, of which an instant need not look at
-    the events: all of them had happened by then, or none. ``position``: of the event at ``upto``."""
+    """A range of versions (``after``, ``upto``] of a key, between two snapshots, that a replay need not read.
+
+    ``happened``: all of its events had happened by the instant of the replay; otherwise none had. ``position`` is that
+    of the event at ``upto``.
+    """
 
     after: int
     upto: int
@@ -59,39 +66,39 @@ class EventRange(NamedTuple):
 
 
 class StateSnapshots(Protocol):
-    """Those of one projection under one digest of its fold. Raises PortUnavailable."""
+    """The state snapshots of one projection under one digest of its fold. Every method raises PortUnavailable."""
 
-    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
-        """Verified ones replace others; others replace none."""
+    def save(self, snapshots: Sequence[StateSnapshot], *, verified: bool) -> None:
+        """Save snapshots. A verified one replaces an existing one; an unverified one never does."""
         ...
 
     def latest(self, key: str, position: int, *, verified: bool = False) -> StoredSnapshot | None:
-        """The last one at ``position`` or before; of the verified ones only, if asked."""
+        """The last snapshot at ``position`` or before; with ``verified``, the last verified one."""
         ...
 
     def at(self, key: str, position: int) -> StoredSnapshot | None:
-        """The one at this very position."""
+        """The snapshot at exactly this position."""
         ...
 
     def starts(self, shard: int) -> list[ReplayStart]:
-        """The last verified one of each key of a shard; those of the highest versions, MAX_STARTS at most.
+        """The last verified snapshot of each key of a shard: at most MAX_STARTS, those of the highest versions.
 
-        Each is of an event that the log holds now, at this very position.
+        Each belongs to an event that the log holds now at exactly that position.
         """
         ...
 
     def decided(self, key: str, position: int, sent_by_ms: int) -> list[EventRange]:
-        """Where all events were sent as of ``sent_by_ms`` or before, or none was; up to ``position``, by version.
+        """The ranges up to ``position`` of which all events were sent by ``sent_by_ms``, or none, by version.
 
-        Neighbours of one kind are one stretch: a few, however many checkpoints the key has.
+        Adjacent ranges of one kind are merged, so there are few, however many snapshots the key has.
         """
         ...
 
 
 class NoSnapshots:
-    """Keeps nothing: every fold starts at the key's first event."""
+    """StateSnapshots that stores nothing: every fold starts at the key's first event."""
 
-    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
+    def save(self, snapshots: Sequence[StateSnapshot], *, verified: bool) -> None:
         return
 
     def latest(self, key: str, position: int, *, verified: bool = False) -> StoredSnapshot | None:
@@ -108,8 +115,7 @@ class NoSnapshots:
 
 
 class ReplayPlan(NamedTuple):
-    """Where to start (``version`` and ``position`` of a checkpoint, 0: at the beginning) and which ranges (after, upto]
-    to read."""
+    """The snapshot to start from (its ``version`` and ``position``; 0: none) and the ranges (after, upto] to read."""
 
     version: int
     position: int
@@ -117,18 +123,18 @@ class ReplayPlan(NamedTuple):
 
 
 def plan_by_event_time(decided: Sequence[EventRange], last_version: int) -> ReplayPlan:
-    """How to find what had happened by an instant without reading what came later.
+    """Plan how to read what had happened by an instant without reading all later events.
 
-    A checkpoint can be started from if everything before it had happened by then. Behind it lie the events of that
-    time and, anywhere, those that were recorded late: all is read but the stretches of which nothing had happened.
-    A stretch of which nothing was decided is read, since nobody knows what lies in it.
+    The replay starts from a snapshot if everything before it had happened by then. After the snapshot come the events
+    of that time, and late-recorded ones anywhere: so every range is read, except those of which nothing had happened.
+    A range that is not in ``decided`` is read too, since it may hold either.
     """
     start = EventRange(0, 0, 0, True)
     if decided and decided[0].after == 0 and decided[0].happened:
         start = decided[0]
     ranges: list[tuple[int, int]] = []
     read_upto = start.upto
-    # The end of the stream ends the last range, as a stretch without events would.
+    # The end of the stream closes the last range, like a range without events.
     for after, upto in [*((one.after, one.upto) for one in decided if not one.happened), (last_version, last_version)]:
         if read_upto < min(after, last_version):
             ranges.append((read_upto, min(after, last_version)))

@@ -1,4 +1,4 @@
-"""States as they are stored, read by the code that is here now."""
+"""Decodes stored states and snapshots with the current code of a projection."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ log = logging.getLogger("ridelog.projections")
 
 
 class BrokenState(Exception):
-    """Bytes of a store that are no state of this fold: nobody can fold on from there, nor say what they were."""
+    """Stored bytes that are no state of this fold: they can be neither folded on nor interpreted."""
 
 
 def decoded(projection: Projection[S], data: bytes) -> S:
-    """What ``projection.encode`` was given. Raises BrokenState, with the decoder's words."""
+    """Decode ``data``, the output of ``projection.encode``. Raises BrokenState with the message of the decoder."""
     try:
         return projection.decode(data)
-    except Exception as error:  # a projection's own decoder, on bytes that may be anybody's
+    except Exception as error:  # a projection's own decoder, on arbitrary bytes
         raise BrokenState(str(error)) from error
 
 
 def read_state(projection: Projection[S], key: str, data: bytes) -> S:
-    """What a sink has for ``key``. Raises BrokenState, with what to do next."""
+    """Decode the state that a sink stores for ``key``. Raises BrokenState, with the command to run next."""
     try:
         return decoded(projection, data)
     except BrokenState as error:
         raise BrokenState(
-            f"what {projection.name} has stored for {key!r} cannot be read ({error}): it is damaged, or other code "
-            f"wrote it; `python app.py rebuild-projection {projection.name}` makes all of it anew from the log"
+            f"the state that {projection.name} stores for {key!r} cannot be read ({error}): it is damaged, or other "
+            f"code wrote it; run `python app.py rebuild-projection {projection.name}` to rebuild it from the log"
         ) from error
 
 
-def read_snapshot(projection: Projection[S], key: str, kept: StoredSnapshot) -> S | None:
-    """The state at a checkpoint; None if it cannot be read: it is a cache, and what it lacks is folded from the log."""
+def read_snapshot(projection: Projection[S], key: str, stored: StoredSnapshot) -> S | None:
+    """The state of a snapshot, or None if it cannot be read: it is a cache, and the log is folded instead."""
     try:
-        return decoded(projection, kept.state)
+        return decoded(projection, stored.state)
     except BrokenState as error:
         log.warning(
-            "the checkpoint of %s for %r at version %d is passed over, it cannot be read: %s",
+            "the snapshot of %s for %r at version %d cannot be read and is skipped: %s",
             projection.name,
             key,
-            kept.version,
+            stored.version,
             error,
         )
         return None
 
 
 def latest_snapshot(
-    projection: Projection[S], checkpoints: StateSnapshots, key: str, position: int, *, verified: bool = False
+    projection: Projection[S], snapshots: StateSnapshots, key: str, position: int, *, verified: bool = False
 ) -> tuple[StoredSnapshot, S] | None:
-    """The last one at ``position`` or before that can be read, with its state; as ``Checkpoints.latest``."""
-    while (kept := checkpoints.latest(key, position, verified=verified)) is not None:
-        state = read_snapshot(projection, key, kept)
+    """The last readable snapshot at ``position`` or before, with its state; see ``StateSnapshots.latest``."""
+    while (stored := snapshots.latest(key, position, verified=verified)) is not None:
+        state = read_snapshot(projection, key, stored)
         if state is not None:
-            return kept, state
-        position = kept.position - 1
+            return stored, state
+        position = stored.position - 1
     return None

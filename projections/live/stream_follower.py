@@ -1,7 +1,8 @@
-"""Follows one stream for one generation: Kafka says what is new, the event store says what is.
+"""Follows one stream for one generation: Kafka announces new events, the event store is the authority.
 
-The way of a batch: poll → by shard → up to the first hole (``fences.sort_out``) → holes filled from the log → fold →
-one compare-and-set a shard. Whatever is lost, doubled or reordered on the way, the fence tells (invariant 4).
+A batch is polled, grouped by shard, and split at the first gap (``fences.split_at_gap``). Gaps are filled from the log.
+The events are folded, and each shard is stored by one compare-and-set. The fence detects records that were lost,
+duplicated or reordered on the way (invariant 4).
 """
 
 from __future__ import annotations
@@ -38,28 +39,28 @@ log = logging.getLogger("ridelog.projections")
 
 
 class StreamFollower(Generic[S]):
-    """Drive it with ``step``; after any error every shard starts again from its fence."""
+    """Call ``step`` in a loop. After any error every shard resumes from its fence."""
 
     def __init__(
         self,
         projection: Projection[S],
         *,
         log_port: EventLog,
-        topic: RecordConsumer,
+        consumer: RecordConsumer,
         sink: Sink,
         decode: Decode,
         partitions: int,
         limits: ProcessorLimits | None = None,
-        tell: Callable[[FenceMismatch], None] = lambda found: None,
+        on_fence_mismatch: Callable[[FenceMismatch], None] = lambda mismatch: None,
     ) -> None:
-        """``tell`` hears of fences that are not of this log, before their shards are folded anew."""
+        """``on_fence_mismatch`` is called for fences that do not match the log, before their shards are refolded."""
         self._projection = projection
         self._log = log_port
-        self._topic = topic
+        self._consumer = consumer
         self._sink = sink
         self._partitions = partitions
         self._limits = limits or ProcessorLimits()
-        self._shards = ShardProcessor(projection, log_port, sink, decode, self._limits, tell)
+        self._shards = ShardProcessor(projection, log_port, sink, decode, self._limits, on_fence_mismatch)
         self._reach = HeadReach(log_port, projection.stream)
         self._epochs: dict[int, int] = {}
         self._next_offsets: dict[int, int] = {}
@@ -67,14 +68,14 @@ class StreamFollower(Generic[S]):
         self.counters = self._shards.counters
 
     def step(self, timeout_s: float) -> int:
-        """Poll once and apply what came; the number of events applied.
+        """Poll once and apply the records. Returns the number of events applied.
 
-        Raises PortUnavailable when a server is away; nothing is lost by that.
+        Raises PortUnavailable if a server is unavailable; no event is lost.
         """
         before = self.counters.applied
         records: Sequence[ConsumerRecord] = ()
         try:
-            records = self._topic.poll(self._limits.poll_records, 0 if self._shards.refolds else timeout_s)
+            records = self._consumer.poll(self._limits.poll_records, 0 if self._shards.refolds else timeout_s)
             self._polled_all = len(records) < self._limits.poll_records
             fresh = self._follow_assignment()
             self._apply(records, fresh)
@@ -83,7 +84,7 @@ class StreamFollower(Generic[S]):
             if not records:
                 self.forget()
                 raise
-            self._pass_over(records, error)
+            self._skip(records, error)
         except BaseException:
             self.forget()
             raise
@@ -92,21 +93,21 @@ class StreamFollower(Generic[S]):
         return self.counters.applied - before
 
     def _apply(self, records: Sequence[ConsumerRecord], fresh: Collection[int]) -> None:
-        self._reach.polled()
+        self._reach.on_poll()
         by_shard = self._by_shard(records, fresh)
-        came = self._reach.reached()
+        early = self._reach.reached()
         self._shards.apply(by_shard)
-        self._count_foreign(came.foreign, "the log has another event there, or does not reach it")
-        for shard, seq in came.due.items():
+        self._count_foreign(early.foreign, "the log has another event at that position, or ends before it")
+        for shard, seq in early.due.items():
             self._shards.fill(shard, seq)
 
-    def _pass_over(self, records: Sequence[ConsumerRecord], error: SinkRejected) -> None:
-        """A server refuses a number or a text of these records: what is true of them is read from the log.
+    def _skip(self, records: Sequence[ConsumerRecord], error: SinkRejected) -> None:
+        """A server rejects a number or text of these records: skip them, and read their events from the log.
 
-        Without this, one such record would stop all shards for ever, because it would be polled in every life.
+        Otherwise one such record would stop all shards permanently, because every restart polls it again.
         """
         log.error(
-            "record skipped, one of %d, and the log is read instead: %s",
+            "record skipped, one of %d; the log is read instead: %s",
             len(records),
             error,
             extra={"projection": self._projection.name},
@@ -115,21 +116,21 @@ class StreamFollower(Generic[S]):
         self.forget()
 
     def _count_foreign(self, count: int, why: str) -> None:
-        """One line a poll, however many records a flood brings."""
+        """Log one line per poll, however many foreign records a flood contains."""
         if count:
             self.counters.foreign += count
             log.error("record skipped, one of %d: %s", count, why, extra={"projection": self._projection.name})
 
     def idle_check(self) -> int:
-        """Look at shards that stand still; call every few seconds.
+        """Check shards that do not move. Call it every few seconds.
 
-        A lost *last* record shows no gap, a sink that was emptied or rewound shows nothing at all, and neither does a
-        log that was restored beneath a worker that lives on.
+        A lost *last* record leaves no gap. A sink that was emptied or rewound, and a log that was restored under a
+        running worker, have no symptom in the records at all.
         """
         before = self.counters.applied
         try:
             self._check_sink()
-            self._open(self._shards.distrusted(list(self._shards.states)))
+            self._open(self._shards.mismatched(list(self._shards.states)))
             self._open(self._shards.refolds.stuck())
             self._shards.refolds.step()
             self._check_head()
@@ -147,45 +148,45 @@ class StreamFollower(Generic[S]):
         ]
         if moved:
             log.warning(
-                "fences are not where they were left; reading them anew",
+                "fences have changed since they were written; reading them again",
                 extra={"projection": self._projection.name, "shards": len(moved)},
             )
             self._open(moved)
 
     def _check_head(self) -> None:
         head = self._log.head(self._projection.stream)
-        self._reach.seen(head)
+        self._reach.on_idle_check(head)
         for shard, state in list(self._shards.states.items()):
-            # While more waits on the topic than is polled at once, a shard that stands still may just not have had its
-            # turn: read from the log, one by one, all of them would make a late worker later.
+            # While more records wait on the topic than one poll returns, an idle shard may only be waiting for its
+            # turn. To read all of these shards from the log, one by one, would delay a late worker further.
             behind = self._polled_all and state.fence.seq < head.seqs[shard]
             if behind and state.seen_idle_at == state.fence.seq:
                 self._shards.fill(shard, head.seqs[shard])
             state.seen_idle_at = state.fence.seq if behind else None
 
     def commit(self) -> None:
-        """Tell Kafka how far it was read: a hint for people and lag tools, never what decides."""
+        """Commit the offsets to Kafka: a hint for operators and lag tools. The fences decide."""
         if self._next_offsets:
-            self._topic.commit(self._next_offsets)
+            self._consumer.commit(self._next_offsets)
             self._next_offsets = {}
 
     def forget(self) -> None:
-        """Trust nothing that was read before; the next step reads all fences again and fills from the log."""
+        """Discard all that was read before. The next step rereads all fences and fills from the log."""
         self._shards.forget()
         self._reach.forget()
         self._epochs.clear()
         self._next_offsets.clear()
 
     def lag(self, head: LogHead) -> int:
-        """Events of this worker's shards that are recorded and not applied yet."""
+        """Number of events of this worker's shards that are recorded and not applied yet."""
         return sum(max(0, head.seqs[shard] - fence.seq) for shard, fence in self.fences().items())
 
     def fences(self) -> dict[int, Fence]:
-        """Where this worker's shards stand; of one that is refolded, where the refold stands."""
+        """The fences of this worker's shards; of a shard that is refolded, the staging fence."""
         return self._shards.fences()
 
     def parked(self) -> int:
-        """Keys of this worker's shards that are held back now."""
+        """Number of keys of this worker's shards that are parked now."""
         return sum(len(state.parked) for state in self._shards.states.values())
 
     def _by_shard(self, records: Sequence[ConsumerRecord], fresh: Collection[int]) -> dict[int, list[LoggedEvent]]:
@@ -194,30 +195,30 @@ class StreamFollower(Generic[S]):
         for record in records:
             try:
                 event = logged_event(record, self._partitions)
-                # A partition that was revoked while its records were on the way belongs to another worker now. What
-                # was polled of a fresh one lies before its end, so it has been read from the log; on the topic it may
-                # be another log's, or what a restore has taken back, and its seq would fit just as well.
+                # A partition that was revoked while its records were in flight belongs to another worker now. Records
+                # of a newly assigned partition precede its end, so their events were read from the log already. On the
+                # topic they may belong to another log, or to events that a restore removed, with a matching seq.
                 if event.shard not in self._shards.states or record.partition in fresh:
                     continue
                 if self._reach.holds(event):
                     by_shard[event.shard].append(event)
             except (ForeignRecord, BeyondHead) as error:
-                # Not of this log: it has no seq to apply. Were it one of ours, damaged, its gap would show.
+                # Not of this log, so there is nothing to apply. A damaged record of this log would leave a gap.
                 foreign, why = foreign + 1, str(error)
         self._count_foreign(foreign, why)
         return by_shard
 
     def _follow_assignment(self) -> Collection[int]:
-        """Open what was assigned since the last call; those partitions."""
+        """Open the shards of newly assigned partitions. Returns these partitions."""
         self._open([shard for shard in sorted(self._shards.lost) if shard % self._partitions in self._epochs])
-        assignment = dict(self._topic.assignment())
+        assignment = dict(self._consumer.assignment())
         if assignment == self._epochs:
             return ()
-        held = [*self._shards.states, *self._shards.refolds.shards(), *self._shards.lost]
-        self._shards.release([shard for shard in held if shard % self._partitions not in assignment])
+        known = [*self._shards.states, *self._shards.refolds.shards(), *self._shards.lost]
+        self._shards.release([shard for shard in known if shard % self._partitions not in assignment])
         fresh = [p for p, epoch in assignment.items() if self._epochs.get(p) != epoch]
-        # From the end first: what is recorded after this is seen in Kafka, what was before is read from the log.
-        self._topic.seek_to_end(fresh)
+        # Seek first: events recorded after this arrive from Kafka; earlier ones are read from the log.
+        self._consumer.seek_to_end(fresh)
         self._open([shard for shard in range(SHARDS) if shard % self._partitions in fresh])
         self._epochs = assignment
         return fresh

@@ -170,4 +170,4 @@ class ParityChecker(Generic[S]):
                     continue
             fresh.append(made)
         if fresh:
-            self._snapshots.keep(fresh, verified=True)
+            self._snapshots.save(fresh, verified=True)

@@ -281,8 +281,8 @@ class Rebuild:
     def _fences_of(self, live: Generation) -> dict[int, int]:
         """Seqs of the live fences that lie on this log; a shard without one is filled to the head."""
         fences = dict(zip(_ALL, self._ports.sink_of(live.number).fences(list(_ALL)), strict=True))
-        trust = check_fences(self._ports.log, self._projection.stream, fences).trust
-        return {s: fence.seq for s, fence in fences.items() if fence is not None and trust[s] is FenceStatus.GOOD}
+        statuses = check_fences(self._ports.log, self._projection.stream, fences).statuses
+        return {s: fence.seq for s, fence in fences.items() if fence is not None and statuses[s] is FenceStatus.GOOD}
 
     def _parked(self, new: Generation) -> list[RebuildParkedKey]:
         found = self._retrying(lambda: self._ports.sink_of(new.number).parked(list(_ALL)))

@@ -61,7 +61,7 @@ class KeyRun(Generic[S]):
         self.parked = done.parked.get(self._key)
         self.events += len(events)
         merge_into(self.rows, done.rows)
-        return done.checkpoints
+        return done.snapshots
 
     def result(self) -> Replayed[S]:
         return Replayed(self.state, list(self.rows.values()), self.parked, self.events)
@@ -194,7 +194,7 @@ class KeyReplay(Generic[S]):
         # The answer stands without: a store that cannot be written to now, or never, must not cost it.
         with suppress(PortUnavailable, SinkRejected):
             if made:
-                self._snapshots.keep(made, verified=verified)
+                self._snapshots.save(made, verified=verified)
 
     @property
     def _has_snapshots(self) -> bool:

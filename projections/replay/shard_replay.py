@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
-from projections.core.fold import UNREACHED, Decode, Fold
+from projections.core.fold import NO_SNAPSHOTS, Decode, Fold
 from projections.core.ports import ParkedEvent
 from projections.core.projection import Projection
 from projections.replay.archive import Archive
@@ -49,7 +49,7 @@ def replay_shard(
     if last and not archive.shard_range(projection.stream, shard, 0, 1, None):
         raise Unresolvable("log_begins_later", f"a part of the log with events of shard {shard} was detached")
     happened = HappenedEvents(archive, decode)
-    fold = Fold(projection, happened.decode, lambda: horizon.at_ms, UNREACHED)
+    fold = Fold(projection, happened.decode, lambda: horizon.at_ms, NO_SNAPSHOTS)
     discarded = archive.discarded(projection.name)
     found: ShardReplayed[S] = ShardReplayed(shard, {}, [], {}, 0, 0)
     rows: Rows = {}

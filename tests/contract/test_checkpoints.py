@@ -50,7 +50,7 @@ def of(event: LoggedEvent, state: bytes = b"state") -> StateSnapshot:
 def test_where_none_was_kept_there_is_none(world: World) -> None:
     recorded(world, "anna", 1, 2)
     kept = world.checkpoints(2)
-    kept.keep([], verified=False)
+    kept.save([], verified=False)
     assert kept.latest("anna", END) is None
     assert kept.at("anna", 2) is None
     assert kept.decided("anna", END, FAR) == []
@@ -61,7 +61,7 @@ def test_the_latest_is_the_last_one_at_a_position(world: World) -> None:
     events = recorded(world, "anna", 1, 2, 3, 4, 5)
     kept = world.checkpoints(2)
     states = {2: b"\x00two\xff", 4: b""}
-    kept.keep([of(events[v - 1], states[v]) for v in states], verified=False)
+    kept.save([of(events[v - 1], states[v]) for v in states], verified=False)
     two, four = StoredSnapshot(2, 3, states[2], False), StoredSnapshot(4, 5, states[4], False)
     assert [kept.latest("anna", position) for position in range(8)] == [None, None, None, two, two, four, four, four]
     assert [kept.at("anna", position) for position in range(7)] == [None, None, None, two, None, four, None]
@@ -71,7 +71,7 @@ def test_the_latest_is_the_last_one_at_a_position(world: World) -> None:
 def test_a_stretch_is_decided_where_all_or_none_of_it_had_happened(world: World) -> None:
     events = recorded(world, "anna", 50, 20, 40, 10, 60, 30, 5)
     kept = world.checkpoints(3)
-    kept.keep([of(events[2]), of(events[5])], verified=False)
+    kept.save([of(events[2]), of(events[5])], verified=False)
 
     def at(ms: int, position: int = END) -> list[EventRange]:
         return kept.decided("anna", position, T0 + ms)
@@ -91,7 +91,7 @@ def test_a_stretch_is_decided_where_all_or_none_of_it_had_happened(world: World)
 def test_others_decide_nothing_of_a_stretch(world: World) -> None:
     world.record([Given("ben", T0 - 99), Given("anna", T0), Given("ben", T0 + 99), Given("anna", T0 + 1)], T0)
     kept = world.checkpoints(2)
-    kept.keep([of(world.archive.key_range("Rider", "anna", 1, 2, None)[0])], verified=True)
+    kept.save([of(world.archive.key_range("Rider", "anna", 1, 2, None)[0])], verified=True)
     found = [kept.decided("anna", END, T0 + ms) for ms in (-1, 0, 1)]
     assert found == [[EventRange(0, 2, 4, False)], [], [EventRange(0, 2, 4, True)]]
 
@@ -100,7 +100,7 @@ def test_neighbours_of_one_kind_are_one_stretch_and_no_others(world: World) -> N
     # Two by two: before, before, after, none kept, after, before, both, before, before, after.
     events = recorded(world, "anna", 1, 2, 3, 1, 8, 9, 8, 8, 9, 9, 2, 1, 1, 9, 1, 1, 2, 2, 7, 9)
     kept = world.checkpoints(2)
-    kept.keep([of(event) for event in events if event.version % 2 == 0 and event.version != 8], verified=False)
+    kept.save([of(event) for event in events if event.version % 2 == 0 and event.version != 8], verified=False)
     assert kept.decided("anna", END, T0 + 5) == [
         EventRange(0, 4, 4, True),
         EventRange(4, 6, 6, False),
@@ -126,7 +126,7 @@ def test_what_is_decided_is_what_the_events_say(postgres: PostgresWorld) -> None
         for world, kept in zip(worlds, both, strict=True):
             events = world.archive.key_range("Rider", "anna", 0, END, None)
             which = random.Random(every)
-            kept.keep([of(e) for e in events if e.version % every == 0 and which.random() < 0.9], verified=True)
+            kept.save([of(e) for e in events if e.version % every == 0 and which.random() < 0.9], verified=True)
         for _ in range(60):
             position, at_ms = chance.randrange(130), T0 + chance.randrange(-160, 370)
             found = [kept.decided("anna", position, at_ms) for kept in both]
@@ -147,7 +147,7 @@ def test_what_this_log_does_not_hold_is_not_kept(world: World) -> None:
     ]
     kept = world.checkpoints(2)
     for verified in (False, True):
-        kept.keep([*wrong, of(four)], verified=verified)
+        kept.save([*wrong, of(four)], verified=verified)
         assert versions(kept, "anna") == [4]
         assert versions(kept, "ben") == versions(kept, "nobody") == []
 
@@ -155,14 +155,14 @@ def test_what_this_log_does_not_hold_is_not_kept(world: World) -> None:
 def test_only_what_is_verified_replaces(world: World) -> None:
     events = recorded(world, "anna", 1, 2, 3, 4)
     kept = world.checkpoints(2)
-    kept.keep([of(events[1], b"live")], verified=False)
-    kept.keep([of(events[1], b"other")], verified=False)
+    kept.save([of(events[1], b"live")], verified=False)
+    kept.save([of(events[1], b"other")], verified=False)
     assert kept.at("anna", 2) == StoredSnapshot(2, 2, b"live", False)
-    kept.keep([of(events[1], b"folded")], verified=True)
+    kept.save([of(events[1], b"folded")], verified=True)
     assert kept.at("anna", 2) == StoredSnapshot(2, 2, b"folded", True)
-    kept.keep([of(events[1], b"live"), of(events[3], b"live")], verified=False)
+    kept.save([of(events[1], b"live"), of(events[3], b"live")], verified=False)
     assert kept.at("anna", 2) == StoredSnapshot(2, 2, b"folded", True)
-    kept.keep([of(events[1], b"again")], verified=True)
+    kept.save([of(events[1], b"again")], verified=True)
     assert kept.latest("anna", 3) == StoredSnapshot(2, 2, b"again", True)
     # The later one is live folding's word alone.
     assert kept.latest("anna", END) == StoredSnapshot(4, 4, b"live", False)
@@ -173,7 +173,7 @@ def test_only_what_is_verified_replaces(world: World) -> None:
 def test_the_same_one_twice_in_a_call_is_kept_once(world: World, verified: bool) -> None:
     events = recorded(world, "anna", 1, 2)
     kept = world.checkpoints(2)
-    kept.keep([of(events[1]), of(events[1])], verified=verified)
+    kept.save([of(events[1]), of(events[1])], verified=verified)
     assert kept.latest("anna", END) == StoredSnapshot(2, 2, b"state", verified)
 
 
@@ -181,7 +181,7 @@ def test_many_are_kept_at_once(world: World) -> None:
     keys = [f"rider-{number}" for number in range(200)]
     world.record([Given(key, T0) for key in keys], T0)
     kept = world.checkpoints(1)
-    kept.keep([of(world.archive.key_range("Rider", key, 0, 1, None)[0], b"x" * 600) for key in keys], verified=False)
+    kept.save([of(world.archive.key_range("Rider", key, 0, 1, None)[0], b"x" * 600) for key in keys], verified=False)
     assert all(kept.at(key, position) is not None for position, key in enumerate(keys, start=1))
 
 
@@ -193,23 +193,23 @@ def test_folds_and_projections_have_each_their_own(postgres: PostgresWorld) -> N
     mine, other_fold, other_model = (
         PostgresStateSnapshots(postgres.reader, projection, 2) for projection in (SPEED, OTHER_FOLD, LOCATIONS)
     )
-    mine.keep([of(events[1], b"mine")], verified=True)
+    mine.save([of(events[1], b"mine")], verified=True)
     for other in (other_fold, other_model):
         assert other.latest("anna", END) is other.at("anna", 2) is None
         assert versions(other, "anna") == []
-        other.keep([of(events[1], b"other")], verified=False)
+        other.save([of(events[1], b"other")], verified=False)
     assert mine.at("anna", 2) == StoredSnapshot(2, 2, b"mine", True)
 
 
 def test_a_checkpoint_of_another_grid_decides_nothing_on_this_one(postgres: PostgresWorld) -> None:
     """It speaks of the versions since *its* grid's last one: read on a wider grid, late events would be passed over."""
     events = recorded(postgres, "anna", 1, 2, 3, 4)
-    PostgresStateSnapshots(postgres.reader, SPEED, 2).keep([of(events[1]), of(events[3])], verified=False)
+    PostgresStateSnapshots(postgres.reader, SPEED, 2).save([of(events[1]), of(events[3])], verified=False)
     wider = PostgresStateSnapshots(postgres.reader, SPEED, 4)
     assert wider.decided("anna", END, FAR) == []
     # The state itself is as good on any grid.
     assert wider.latest("anna", END) == StoredSnapshot(4, 4, b"state", False)
-    wider.keep([of(events[3])], verified=True)
+    wider.save([of(events[3])], verified=True)
     assert wider.decided("anna", END, FAR) == [EventRange(0, 4, 4, True)]
 
 
@@ -223,7 +223,7 @@ def test_keepers_that_meet_do_not_throw_each_other_out(postgres: PostgresWorld) 
 
     def keeping(order: list[str]) -> None:
         try:
-            postgres.checkpoints(5).keep([of(events[key][4]) for key in order], verified=True)
+            postgres.checkpoints(5).save([of(events[key][4]) for key in order], verified=True)
         except Exception as error:  # noqa: BLE001 (told by the test)
             failures.append(error)
 
@@ -250,7 +250,7 @@ def test_a_discarded_event_takes_away_what_has_folded_it_under_any_fold(postgres
         PostgresStateSnapshots(postgres.reader, projection, 1) for projection in (SPEED, OTHER_FOLD, LOCATIONS)
     )
     for kept in (own, other_fold, other_model):
-        kept.keep([of(event) for event in anna + ben], verified=True)
+        kept.save([of(event) for event in anna + ben], verified=True)
     forget_from(postgres.reader, SPEED, "anna", anna[1].position)
     for kept in (own, other_fold):
         assert versions(kept, "anna") == [1]
@@ -266,7 +266,7 @@ def test_those_of_a_fold_go_with_its_last_generation(postgres: PostgresWorld) ->
     rebuilt = [generations.begin(OTHER_FOLD), generations.begin(OTHER_FOLD)]
     kept = [PostgresStateSnapshots(postgres.reader, projection, 1) for projection in (SPEED, OTHER_FOLD, LOCATIONS)]
     for one in kept:
-        one.keep([of(event)], verified=True)
+        one.save([of(event)], verified=True)
 
     def left() -> list[bool]:
         return [one.at("anna", event.position) is not None for one in kept]
@@ -283,7 +283,7 @@ def test_a_server_that_is_away_is_a_port_error() -> None:
     engine = reader_engine("postgresql://nobody@127.0.0.1:1/nothing")
     kept = PostgresStateSnapshots(engine, SPEED)
     for act in (
-        lambda: kept.keep([StateSnapshot("anna", 1, 1, b"", b"")], verified=False),
+        lambda: kept.save([StateSnapshot("anna", 1, 1, b"", b"")], verified=False),
         lambda: kept.latest("anna", 1),
         lambda: kept.at("anna", 1),
         lambda: kept.decided("anna", 1, 1),
@@ -302,6 +302,6 @@ def test_a_refold_starts_at_the_last_verified_one_of_each_key_of_the_shard(world
     others, far = recorded(world, other, 1, 2), recorded(world, elsewhere, 1, 2)
     kept = world.checkpoints(2)
     assert kept.starts(shard) == []
-    kept.keep([of(events[1], b"2"), of(events[3], b"4"), of(others[1], b"o"), of(far[1], b"f")], verified=True)
-    kept.keep([of(events[5], b"6")], verified=False)
+    kept.save([of(events[1], b"2"), of(events[3], b"4"), of(others[1], b"o"), of(far[1], b"f")], verified=True)
+    kept.save([of(events[5], b"6")], verified=False)
     assert kept.starts(shard) == [ReplayStart("anna", 4, 4, 4, b"4"), ReplayStart(other, 8, 2, 8, b"o")]

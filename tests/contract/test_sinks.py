@@ -163,10 +163,10 @@ BEGUN = Fence("log-1", "refold", 0, 0)
 
 def refolded(sink: Sink, shard: int, upto: Fence, states: dict[str, bytes], parked: dict[str, ParkedEvent]) -> Fence:
     """Refold beside: begun, and brought to ``upto``."""
-    beside = sink.beside()
-    assert beside.reset(shard, None, BEGUN)
+    staging = sink.staging()
+    assert staging.reset(shard, None, BEGUN)
     new = upto._replace(incarnation=BEGUN.incarnation)
-    assert beside.apply([ShardWrite(shard, BEGUN, new, states, parked=dict(parked))]) == [APPLIED]
+    assert staging.apply([ShardWrite(shard, BEGUN, new, states, parked=dict(parked))]) == [APPLIED]
     return new
 
 
@@ -175,11 +175,11 @@ def test_what_lies_beside_is_seen_only_after_its_promotion(sink: Sink) -> None:
     sink.apply([ShardWrite(4, None, at(7), {"d": b"D"})])
     new = refolded(sink, 3, at(1), {"a": b"new", "b": b"B"}, {"c": MARK})
     assert sink.snapshot(3) == ShardDump(at(2), {"a": b"old", "gone": b"G"}, {}, {"p": MARK})
-    assert sink.beside().snapshot(3) == ShardDump(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
+    assert sink.staging().snapshot(3) == ShardDump(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
     assert sink.promote(3, at(2), new)
     assert sink.snapshot(3) == ShardDump(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
     assert sink.snapshot(4) == ShardDump(at(7), {"d": b"D"}, {}, {})
-    assert sink.beside().snapshot(3) == ShardDump(None, {}, {}, {})
+    assert sink.staging().snapshot(3) == ShardDump(None, {}, {}, {})
     # It goes on from there by the usual rule, and a worker that holds the old fence has lost.
     assert sink.apply([ShardWrite(3, at(2), at(3), {})]) == [FENCE_CONFLICT]
     assert sink.apply([ShardWrite(3, new, at(3)._replace(incarnation="refold"), {"a": b"A3"})]) == [APPLIED]
@@ -189,8 +189,8 @@ def test_invariant_4_a_promotion_needs_both_fences_as_they_were(sink: Sink) -> N
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old"})])
     assert not sink.promote(3, at(2), BEGUN)
     new = refolded(sink, 3, at(1), {"a": b"new"}, {})
-    for expected, beside in ((at(1), new), (at(2)._replace(event="x"), new), (at(2), BEGUN), (new, at(2))):
-        assert not sink.promote(3, expected, beside)
+    for expected, staged in ((at(1), new), (at(2)._replace(event="x"), new), (at(2), BEGUN), (new, at(2))):
+        assert not sink.promote(3, expected, staged)
     assert sink.snapshot(3) == ShardDump(at(2), {"a": b"old"}, {}, {})
     assert sink.promote(3, at(2), new)
     assert not sink.promote(3, at(2), new)
@@ -199,19 +199,19 @@ def test_invariant_4_a_promotion_needs_both_fences_as_they_were(sink: Sink) -> N
 
 def test_an_empty_refold_is_promoted_too(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old"}, parked={"p": MARK})])
-    assert sink.beside().reset(3, None, BEGUN)
+    assert sink.staging().reset(3, None, BEGUN)
     assert sink.promote(3, at(2), BEGUN)
     assert sink.snapshot(3) == ShardDump(BEGUN, {}, {}, {})
 
 
-def test_a_refold_that_is_abandoned_leaves_nothing_beside(sink: Sink) -> None:
+def test_a_refold_that_is_abandoned_leaves_nothing_staged(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old"})])
     refolded(sink, 3, at(1), {"a": b"new"}, {"c": MARK})
     new = refolded(sink, 4, at(1), {"x": b"new"}, {})
     sink.abandon([3])
     assert sink.snapshot(3) == ShardDump(at(2), {"a": b"old"}, {}, {})
-    assert sink.beside().snapshot(3) == ShardDump(None, {}, {}, {})
-    assert sink.beside().fences([3, 4]) == [None, new]
+    assert sink.staging().snapshot(3) == ShardDump(None, {}, {}, {})
+    assert sink.staging().fences([3, 4]) == [None, new]
 
 
 def test_drop_takes_what_lies_beside(sink: Sink) -> None:
@@ -219,7 +219,7 @@ def test_drop_takes_what_lies_beside(sink: Sink) -> None:
     refolded(sink, 3, at(1), {"a": b"new"}, {"c": MARK})
     sink.drop()
     assert sink.snapshot(3) == ShardDump(None, {}, {}, {})
-    assert sink.beside().snapshot(3) == ShardDump(None, {}, {}, {})
+    assert sink.staging().snapshot(3) == ShardDump(None, {}, {}, {})
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_regression_a_fence_in_redis_that_is_garbled_is_one_of_no_log_and_can_be
     [fence] = sink.fences([3])
     assert fence is not None
     assert fence.seq == fence.position == 0
-    assert sink.beside().reset(3, None, BEGUN)
+    assert sink.staging().reset(3, None, BEGUN)
     assert sink.promote(3, fence, BEGUN)
     assert sink.fences([3]) == [BEGUN]
     client.close()

@@ -132,7 +132,7 @@ def test_regression_a_fence_that_cannot_be_is_replaced_while_the_old_speed_is_se
         bad = f"{good.log_id} {good.incarnation} {good.seq} {10**30} {good.event}"
         client.set(fence_key("speed", 1, shard), bad)
         # As the worker that finds it begins, and gets no further yet.
-        assert sink.beside().reset(shard, None, Fence(good.log_id, uuid.uuid4().hex, 0, 0))
+        assert sink.staging().reset(shard, None, Fence(good.log_id, uuid.uuid4().hex, 0, 0))
         answer = read(ridelog, rider)
         assert (answer.status_code, answer.headers["ridelog-refolding"]) == (200, "true")
         assert answer.json()["version"] == before["version"]
@@ -149,7 +149,7 @@ def test_regression_a_fence_that_cannot_be_is_replaced_while_the_old_speed_is_se
     assert "ridelog-refolding" not in answer.headers
     assert answer.json()["version"] == before["version"]
     assert read(ridelog, stranger).status_code == 404
-    assert sink.beside().fences([shard]) == [None]
+    assert sink.staging().fences([shard]) == [None]
     client.close()
 
 

@@ -79,7 +79,7 @@ class Workers:
 
     def runner(self, topic: ScriptedTopic, sink: Sink, projection: Projection[Any] = LOCATIONS) -> StreamFollower[Any]:
         return StreamFollower(
-            projection, log_port=self.log, topic=topic, sink=sink, decode=json.loads, partitions=PARTITIONS
+            projection, log_port=self.log, consumer=topic, sink=sink, decode=json.loads, partitions=PARTITIONS
         )
 
     def shown(self) -> dict[str, dict[str, Any]]:

@@ -83,7 +83,7 @@ def record(engine: Engine, first: int, count: int, payload: bytes = b"x") -> Fen
 
 
 def trust(engine: Engine, fence: Fence, shard: int) -> FenceStatus:
-    return check_fences(PostgresLog(engine), "Rider", {shard: fence}).trust[shard]
+    return check_fences(PostgresLog(engine), "Rider", {shard: fence}).statuses[shard]
 
 
 @pytest.mark.parametrize("way", ["pg_dump", "pg_basebackup"])

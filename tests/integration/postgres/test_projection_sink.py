@@ -85,7 +85,7 @@ def test_invariant_10_a_refused_row_parks_its_key_on_a_real_server(engine: Engin
     for number in range(40):
         small = 40_000 if number == 17 else 1
         log.append(f"rider-{number % 5}", "GpsPing", {"event_timestamp_ms": number, "small": small})
-    runner = StreamFollower(COUNTED, log_port=log, topic=ScriptedTopic(), sink=sink, decode=json.loads, partitions=8)
+    runner = StreamFollower(COUNTED, log_port=log, consumer=ScriptedTopic(), sink=sink, decode=json.loads, partitions=8)
     runner.step(0)
     marks = {key: mark for found in sink.parked(range(64)).values() for key, mark in found.items()}
     assert [(key, mark.position, mark.kind) for key, mark in marks.items()] == [("rider-2", 18, "refused")]
@@ -244,7 +244,7 @@ def test_a_server_that_is_away_is_a_port_error() -> None:
 
 def test_live_rows_and_a_rebuild_have_one_result(engine: Engine) -> None:
     log, topic, sink = MemoryLog(), ScriptedTopic(), PostgresSink(engine, COUNTED, 1)
-    runner = StreamFollower(COUNTED, log_port=log, topic=topic, sink=sink, decode=json.loads, partitions=8)
+    runner = StreamFollower(COUNTED, log_port=log, consumer=topic, sink=sink, decode=json.loads, partitions=8)
     runner.step(0)
     events: list[LoggedEvent] = [
         log.append(f"rider-{n % 7}", "GpsPing", {"event_timestamp_ms": n * 400_000}) for n in range(90)
@@ -257,7 +257,9 @@ def test_live_rows_and_a_rebuild_have_one_result(engine: Engine) -> None:
     runner.idle_check()
     runner.idle_check()
     rebuilt = PostgresSink(engine, COUNTED, 2)
-    StreamFollower(COUNTED, log_port=log, topic=ScriptedTopic(), sink=rebuilt, decode=json.loads, partitions=8).step(0)
+    StreamFollower(COUNTED, log_port=log, consumer=ScriptedTopic(), sink=rebuilt, decode=json.loads, partitions=8).step(
+        0
+    )
     for shard in range(64):
         live, other = sink.snapshot(shard), rebuilt.snapshot(shard)
         assert (live.states, live.rows) == (other.states, other.rows)
@@ -274,10 +276,10 @@ def test_rows_do_not_vanish_during_a_refold_and_are_replaced_in_one_step(engine:
         ]
     )
     served = stored(engine)
-    beside, begun = sink.beside(), START._replace(incarnation="refold")
-    assert beside.reset(3, None, begun)
+    staging, begun = sink.staging(), START._replace(incarnation="refold")
+    assert staging.reset(3, None, begun)
     new = at(4)._replace(incarnation="refold")
-    assert beside.apply([ShardWrite(3, begun, new, {"a": b"new"}, [row("a", 1, 2, 0, 60), row("a", 2, 1)])]) == [
+    assert staging.apply([ShardWrite(3, begun, new, {"a": b"new"}, [row("a", 1, 2, 0, 60), row("a", 2, 1)])]) == [
         APPLIED
     ]
     with engine.connect() as connection:
@@ -296,10 +298,10 @@ def test_rows_do_not_vanish_during_a_refold_and_are_replaced_in_one_step(engine:
 
 def test_drop_takes_the_rows_beside_too(engine: Engine) -> None:
     sink = PostgresSink(engine, COUNTED, 1)
-    sink.beside().apply([ShardWrite(3, None, at(2), {"a": b"a"}, [row("a", 1, 5)])])
+    sink.staging().apply([ShardWrite(3, None, at(2), {"a": b"a"}, [row("a", 1, 5)])])
     sink.drop()
     assert stored(engine) == []
-    assert sink.beside().fences([3]) == [None]
+    assert sink.staging().fences([3]) == [None]
 
 
 def test_regression_a_number_that_postgres_cannot_hold_is_no_server_that_is_away(engine: Engine) -> None:

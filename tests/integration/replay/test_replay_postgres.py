@@ -48,7 +48,9 @@ def archive_of(engine: Engine) -> PostgresArchive:
 def fold_live(engine: Engine, every: int) -> None:
     """What a worker leaves beside the events."""
     sink = SnapshottingSink(MemorySink(), PostgresStateSnapshots(engine, SPEED, every), SPEED)
-    CatchUp(SPEED, archive_of(engine), sink, CODEC.decode, range(SHARDS), ProcessorLimits(checkpoint_every=every)).run()
+    CatchUp(
+        SPEED, archive_of(engine), sink, CODEC.decode, range(SHARDS), ProcessorLimits(snapshot_interval=every)
+    ).run()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -142,7 +144,7 @@ def test_one_of_many_events_is_a_few_hundred_events_away(
             assert replay.at("in-order", archive.horizon(as_of)) is not None
         [last] = archive.key_range("Rider", "in-order", PINGS - SNAPSHOT_INTERVAL - 1, PINGS - SNAPSHOT_INTERVAL, None)
         made = StateSnapshot(last.key, last.version, last.position, b"", last.payload)
-        PostgresStateSnapshots(engine, SPEED).keep([made], verified=False)
+        PostgresStateSnapshots(engine, SPEED).save([made], verified=False)
     assert [one for one in seen if one.read > SNAPSHOT_INTERVAL + 50] == []
     # Both ends of what had happened and of what had not, however many checkpoints lie between.
     # Asked twice: what had happened as sent, and what no clock ahead can have sent by then.

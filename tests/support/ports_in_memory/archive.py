@@ -125,8 +125,8 @@ class MemoryCheckpoints:
         self._every = every
         self.kept: dict[tuple[str, int], StoredSnapshot] = {}
 
-    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
-        for one in checkpoints:
+    def save(self, snapshots: Sequence[StateSnapshot], *, verified: bool) -> None:
+        for one in snapshots:
             place = (one.key, one.position)
             if self._log.holds(one.key, one.version, one.position, one.payload) and (
                 verified or place not in self.kept

@@ -56,8 +56,8 @@ class KeptCheckpoints:
     def __init__(self) -> None:
         self.kept: dict[tuple[str, int], StoredSnapshot] = {}
 
-    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
-        for one in checkpoints:
+    def save(self, snapshots: Sequence[StateSnapshot], *, verified: bool) -> None:
+        for one in snapshots:
             if verified or (one.key, one.position) not in self.kept:
                 self.kept[one.key, one.position] = StoredSnapshot(one.version, one.position, one.state, verified)
 

@@ -98,7 +98,7 @@ class MemorySink:
         self.held: dict[int, Fence] = {}
         self.before_apply: Callable[[Sequence[ShardWrite]], None] = lambda writes: None
         self.before_promote: Callable[[int], None] = lambda shard: None
-        self._beside: MemorySink | None = None
+        self._staging: MemorySink | None = None
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]:
         return [self.held.get(shard) for shard in shards]
@@ -124,17 +124,17 @@ class MemorySink:
         self.held[shard] = new
         return True
 
-    def beside(self) -> MemorySink:
-        if self._beside is None:
-            self._beside = MemorySink()
-        return self._beside
+    def staging(self) -> MemorySink:
+        if self._staging is None:
+            self._staging = MemorySink()
+        return self._staging
 
     def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
         self.before_promote(shard)
-        beside = self.beside()
-        if self.held.get(shard) != expected or beside.held.get(shard) != refolded:
+        staging = self.staging()
+        if self.held.get(shard) != expected or staging.held.get(shard) != refolded:
             return False
-        for mine, other in zip(self._kept(), beside._kept(), strict=True):
+        for mine, other in zip(self._kept(), staging._kept(), strict=True):
             mine.pop(shard, None)
             if shard in other:
                 mine[shard] = other.pop(shard)
@@ -142,7 +142,7 @@ class MemorySink:
 
     def abandon(self, shards: Sequence[int]) -> None:
         for shard in shards:
-            for kept in self.beside()._kept():
+            for kept in self.staging()._kept():
                 kept.pop(shard, None)
 
     def _kept(self) -> tuple[dict[int, Any], ...]:
@@ -155,7 +155,7 @@ class MemorySink:
     def drop(self) -> None:
         for kept in self._kept():
             kept.clear()
-        self._beside = None
+        self._staging = None
 
     def _one(self, write: ShardWrite) -> ApplyOutcome:
         if self.held.get(write.shard) != write.expected:

@@ -71,7 +71,7 @@ class Worker:
     def __init__(self, world: World, sink: Sink, projection: Projection[Any] = LOCATIONS) -> None:
         self.topic = ScriptedTopic(PARTITIONS)
         self.runner: StreamFollower[Any] = StreamFollower(
-            projection, log_port=world.log, topic=self.topic, sink=sink, decode=json.loads, partitions=PARTITIONS
+            projection, log_port=world.log, consumer=self.topic, sink=sink, decode=json.loads, partitions=PARTITIONS
         )
 
     def reads(self, *events: LoggedEvent) -> None:

@@ -30,7 +30,7 @@ class Projected:
         self.runner: StreamFollower[Any] = StreamFollower(
             SPEED,
             log_port=PostgresLog(self._engine),
-            topic=self._topic,
+            consumer=self._topic,
             sink=self.sink,
             decode=CODEC.decode,
             partitions=settings.topic_partitions,

@@ -39,7 +39,9 @@ def a_log(history: Sequence[tuple[str, int]]) -> MemoryLog:
 def a_runner(
     log: MemoryLog, sink: MemorySink, decode: Decode, topic: ScriptedTopic | None = None
 ) -> StreamFollower[Any]:
-    return StreamFollower(SPEED, log_port=log, topic=topic or ScriptedTopic(), sink=sink, decode=decode, partitions=8)
+    return StreamFollower(
+        SPEED, log_port=log, consumer=topic or ScriptedTopic(), sink=sink, decode=decode, partitions=8
+    )
 
 
 def parking(log: MemoryLog, sink: MemorySink, decode: Decode) -> ParkedKeys:

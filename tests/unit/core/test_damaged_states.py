@@ -29,7 +29,7 @@ def test_a_worker_does_not_fold_on_from_a_damaged_state() -> None:
     sink.states[shard_of(KEY)][KEY] = DAMAGED
     fences = dict(sink.held)
     topic.deliver([log.append(KEY, "GpsPing", ping_data(KEY, 99_000, 20, serial=20))])
-    with pytest.raises(BrokenState, match=r"speed has stored for 'rider-1' cannot be read .*rebuild-projection speed"):
+    with pytest.raises(BrokenState, match=r"speed stores for 'rider-1' cannot be read .*rebuild-projection speed"):
         a_runner(log, sink, registry.decode, topic).step(0)
     assert (sink.held, sink.states[shard_of(KEY)][KEY]) == (fences, DAMAGED)
 

@@ -77,7 +77,7 @@ def test_invariant_8_live_is_the_fold_whatever_kafka_does(
         fill_events=data.draw(st.integers(1, 20)), cached_states_per_shard=data.draw(st.integers(0, 2))
     )
     runner: StreamFollower[Any] = StreamFollower(
-        projection, log_port=log, topic=topic, sink=sink, decode=json.loads, partitions=8, limits=limits
+        projection, log_port=log, consumer=topic, sink=sink, decode=json.loads, partitions=8, limits=limits
     )
     runner.step(0)
     for key, event_type, record in history:
@@ -132,7 +132,7 @@ def test_invariant_8_workers_that_crash_and_change_places_give_the_same_bytes(
     turn = 0
     while True:
         workers: list[StreamFollower[Any]] = [
-            StreamFollower(projection, log_port=log, topic=t, sink=sink, decode=json.loads, partitions=8)
+            StreamFollower(projection, log_port=log, consumer=t, sink=sink, decode=json.loads, partitions=8)
             for t in topics
         ]
         try:

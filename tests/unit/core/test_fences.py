@@ -42,7 +42,7 @@ def test_records_are_ready_up_to_the_first_hole(
 ) -> None:
     found = split_at_gap(applied, [at(seq) for seq in came])
     assert seqs(found) == (ready, duplicates, gap, rest)
-    assert not found.contradicts
+    assert not found.conflicts
 
 
 @given(st.integers(0, 5), st.lists(st.integers(1, 12), max_size=12))
@@ -62,14 +62,14 @@ def test_every_record_is_ready_a_duplicate_the_gap_or_behind_it(applied: int, ca
 def test_another_event_of_a_seq_that_is_ready_contradicts_it(seq: int) -> None:
     ready = [at(5), at(6), at(7)]
     for gap in ([], [at(99)]):
-        assert not split_at_gap(4, [*ready, at(seq), *gap]).contradicts
-        assert split_at_gap(4, [*ready, at(seq, b"others"), *gap]).contradicts
-        assert split_at_gap(4, [*ready, at(seq, b"others"), at(seq), *gap]).contradicts
+        assert not split_at_gap(4, [*ready, at(seq), *gap]).conflicts
+        assert split_at_gap(4, [*ready, at(seq, b"others"), *gap]).conflicts
+        assert split_at_gap(4, [*ready, at(seq, b"others"), at(seq), *gap]).conflicts
 
 
 def test_a_duplicate_of_what_was_applied_before_is_compared_with_nothing() -> None:
     """Only the event store can say what was at that seq."""
-    assert not split_at_gap(4, [at(5), at(4, b"others"), at(1, b"others")]).contradicts
+    assert not split_at_gap(4, [at(5), at(4, b"others"), at(1, b"others")]).conflicts
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_each_key_is_folded_from_its_own_state_in_the_order_of_the_log() -> None
         "ben": (("ben", 0, 0, "", 0), ("ben", 1, 11, "GpsPing", 2)),
     }
     assert done.encoded == {key: encode(state) for key, state in done.states.items()}
-    assert (done.parked, list(done.rows), list(done.checkpoints)) == ({}, [], [])
+    assert (done.parked, list(done.rows), list(done.snapshots)) == ({}, [], [])
 
 
 def test_nothing_comes_of_nothing() -> None:
@@ -137,7 +137,7 @@ def test_a_checkpoint_is_made_of_every_version_that_the_distance_divides() -> No
     batch = events(*(("anna", {"n": n}) for n in range(1, 8)), ("ben", {"n": 1}))
     done = run(batch, every=3)
     states = [done.states["anna"][:version] for version in (3, 6)]
-    assert list(done.checkpoints) == [
+    assert list(done.snapshots) == [
         StateSnapshot("anna", version, 9 + version, encode(state), batch[version - 1].payload)
         for version, state in zip((3, 6), states, strict=True)
     ]
@@ -145,16 +145,16 @@ def test_a_checkpoint_is_made_of_every_version_that_the_distance_divides() -> No
 
 def test_a_checkpoint_is_the_same_when_the_batch_is_folded_event_by_event() -> None:
     batch = events(*(("anna", {"n": n}) for n in range(1, 5)), ("ben", {"n": "too large"}))
-    assert [one.version for one in run(batch, every=2).checkpoints] == [2, 4]
-    assert run(batch, every=2).checkpoints == run(batch[:4], every=2).checkpoints
+    assert [one.version for one in run(batch, every=2).snapshots] == [2, 4]
+    assert run(batch, every=2).snapshots == run(batch[:4], every=2).snapshots
 
 
 def test_no_checkpoint_is_made_of_a_key_that_is_held_back_there() -> None:
     batch = events(("anna", {"n": 1}), ("anna", {"n": 2, "poison": "a fault"}))
-    assert list(run(batch, every=2).checkpoints) == []
+    assert list(run(batch, every=2).snapshots) == []
     unwritable = events(("anna", {"n": 1}), ("anna", {"n": "too large"}))
     done = run(unwritable, every=2)
-    assert list(done.checkpoints) == []
+    assert list(done.snapshots) == []
     assert (values(done), done.parked["anna"].kind) == ({"anna": [1]}, "refused")
 
 
@@ -165,7 +165,7 @@ def test_a_projection_with_tables_makes_merged_rows_and_no_checkpoints() -> None
     tabled = replace(LISTED, tables=ANALYTICS.tables, changes=changes)
     batch = events(("anna", {"n": 1}), ("ben", {"n": 2}), ("anna", {"n": 3, "poison": "a fault"}), ("ben", {"n": 4}))
     done = Fold(tabled, decode, lambda: NOW_MS, 1).run(batch, lambda _: None, (), ())
-    assert list(done.checkpoints) == []
+    assert list(done.snapshots) == []
     assert sorted(done.rows) == [RowChange("sums", ("anna",), (1,), (1,)), RowChange("sums", ("ben",), (6,), (2,))]
     assert run(batch).rows == []
 
@@ -181,5 +181,5 @@ def test_a_reason_is_cut_and_holds_no_nul() -> None:
 
 def test_what_a_sink_refuses_is_marked_with_the_servers_words() -> None:
     event = events(("anna", {"n": 1}))[0]
-    found = Fold(LISTED, decode, lambda: NOW_MS).refused(event, OverflowError("numeric field overflow"))
+    found = Fold(LISTED, decode, lambda: NOW_MS).rejected(event, OverflowError("numeric field overflow"))
     assert found == ParkedEvent(5, 10, 1, "GpsPing", "refused", "OverflowError: numeric field overflow", NOW_MS)

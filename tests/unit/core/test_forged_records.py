@@ -55,11 +55,11 @@ class World:
         self.runner: StreamFollower[Any] = StreamFollower(
             SPEED,
             log_port=self.log,
-            topic=self.topic,
+            consumer=self.topic,
             sink=self.sink,
             decode=json.loads,
             partitions=8,
-            tell=self.found.append,
+            on_fence_mismatch=self.found.append,
         )
         self.runner.step(0)
 

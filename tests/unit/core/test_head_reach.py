@@ -40,8 +40,8 @@ class GrowingLog(MemoryLog):
 
 
 def idle_check(log: GrowingLog, reach: HeadReach) -> None:
-    reach.seen(log.head(STREAM))
-    reach.polled()
+    reach.on_idle_check(log.head(STREAM))
+    reach.on_poll()
 
 
 def test_a_record_at_the_head_is_held_and_reads_the_head_once() -> None:
@@ -69,7 +69,7 @@ def test_the_head_is_read_once_a_poll_for_records_beyond_it() -> None:
     assert log.heads_read == 1
     log.events.append(event(2))
     assert not reach.holds(event(2))
-    reach.polled()
+    reach.on_poll()
     assert reach.holds(event(2))
     assert log.heads_read == 2
 
@@ -79,7 +79,7 @@ def test_a_shard_is_due_up_to_the_head_once_the_head_has_reached_an_early_record
     reach = HeadReach(log, STREAM)
     assert not reach.holds(event(2))
     log.events += [event(2), event(3)]
-    reach.polled()
+    reach.on_poll()
     assert reach.reached() == ReachResult({3: 3}, 0)
     assert reach.reached() == ReachResult({}, 0)
 
@@ -89,7 +89,7 @@ def test_an_early_record_that_the_log_holds_otherwise_is_foreign_and_its_shard_i
     reach = HeadReach(log, STREAM)
     assert not reach.holds(event(2, payload=b"forged"))
     log.events.append(event(2))
-    reach.polled()
+    reach.on_poll()
     assert reach.reached() == ReachResult({3: 2}, 1)
 
 
@@ -109,7 +109,7 @@ def test_a_flood_of_records_beyond_the_head_is_remembered_up_to_a_bound() -> Non
     reach = HeadReach(GrowingLog(event(1)), STREAM)
     for seq in range(2, MAX_EARLY + 2):
         assert not reach.holds(event(seq))
-    with pytest.raises(BeyondHead, match="position 99990 lies beyond the log, and 1000 others do"):
+    with pytest.raises(BeyondHead, match="position 99990 is beyond the head of the log, like 1000 other records"):
         reach.holds(event(9_999))
     assert reach.holds(event(1))
 

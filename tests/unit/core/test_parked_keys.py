@@ -17,7 +17,7 @@ from domain.features.speed.window import SpeedState
 from domain.identifiers import shard_of
 from projections.core.ports import PortUnavailable, ShardWrite, SinkRejected
 from projections.core.shard_processor import ProcessorLimits
-from projections.core.shard_writer import PARKED_PER_SHARD, BrokenFold
+from projections.core.shard_writer import MAX_PARKED_PER_SHARD, BrokenFold
 from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic
@@ -50,7 +50,7 @@ def a_log(history: Sequence[tuple[str, int]], poison: set[int] = frozenset()) ->
 
 
 def a_runner(log: MemoryLog, topic: ScriptedTopic, sink: MemorySink, projection: Any = FAULTY) -> StreamFollower[Any]:
-    return StreamFollower(projection, log_port=log, topic=topic, sink=sink, decode=decode, partitions=8)
+    return StreamFollower(projection, log_port=log, consumer=topic, sink=sink, decode=decode, partitions=8)
 
 
 def before_the_first_failure(log: MemoryLog, bad: set[int]) -> dict[str, bytes]:
@@ -128,7 +128,7 @@ def test_a_registry_that_is_away_parks_nobody() -> None:
 
     log, sink = a_log(HISTORY), MemorySink()
     runner: StreamFollower[Any] = StreamFollower(
-        FAULTY, log_port=log, topic=ScriptedTopic(), sink=sink, decode=away, partitions=8
+        FAULTY, log_port=log, consumer=ScriptedTopic(), sink=sink, decode=away, partitions=8
     )
     with pytest.raises(PortUnavailable):
         runner.step(0)
@@ -157,7 +157,7 @@ def test_a_fold_that_fails_everywhere_stops_the_projection() -> None:
     log, sink = MemoryLog(), MemorySink()
     shard = log.append("rider-0", "GpsPing", ping_data("rider-0", 1, poison=True)).shard
     number = 0
-    while log.head("Rider").seqs[shard] <= PARKED_PER_SHARD:
+    while log.head("Rider").seqs[shard] <= MAX_PARKED_PER_SHARD:
         number += 1
         log.append(f"rider-{number}", "GpsPing", ping_data(f"rider-{number}", 1, poison=True))
     runner = a_runner(log, ScriptedTopic(), sink)
@@ -168,7 +168,7 @@ def test_a_fold_that_fails_everywhere_stops_the_projection() -> None:
         counts.add(len(sink.all_parked()))
     # However often it is tried: no further batch is parked.
     assert len(counts) == 1
-    assert max(counts) <= PARKED_PER_SHARD
+    assert max(counts) <= MAX_PARKED_PER_SHARD
 
 
 def test_regression_a_refused_batch_drops_no_state_that_it_has_loaded() -> None:
@@ -177,7 +177,7 @@ def test_regression_a_refused_batch_drops_no_state_that_it_has_loaded() -> None:
     for number, key in enumerate(keys):
         log.append(key, "GpsPing", ping_data(key, number * 1000, number))
     limits = ProcessorLimits(cached_states_per_shard=2)
-    runner = StreamFollower(SPEED, log_port=log, topic=topic, sink=sink, decode=decode, partitions=8, limits=limits)
+    runner = StreamFollower(SPEED, log_port=log, consumer=topic, sink=sink, decode=decode, partitions=8, limits=limits)
     runner.step(0)
     recorded = len(log.events)
     for number, key in enumerate(keys):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.core.parked_keys import EVENTS_A_TRY, TRIES
+from projections.core.parked_keys import MAX_EVENTS_PER_ATTEMPT, MAX_FENCE_CONFLICTS
 from projections.core.ports import FenceConflict, ShardWrite
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.worlds.retries import Registry, a_log, a_runner, parking
@@ -110,12 +110,12 @@ def test_a_retry_that_always_loses_ends_with_an_error() -> None:
     sink.before_apply = always_quicker
     with pytest.raises(FenceConflict):
         parking(log, sink, registry.decode).retry("rider-1")
-    assert tries == TRIES
+    assert tries == MAX_FENCE_CONFLICTS
 
 
 def test_regression_a_key_that_has_waited_long_is_folded_part_by_part() -> None:
     """All at once, it was overtaken by the next batch of its shard under every try."""
-    history = [("rider-1", second) for second in range(3 * EVENTS_A_TRY)]
+    history = [("rider-1", second) for second in range(3 * MAX_EVENTS_PER_ATTEMPT)]
     log, sink, registry, topic = a_log(history), MemorySink(), Registry({0}), ScriptedTopic()
     runner = a_runner(log, sink, registry.decode, topic)
     runner.step(0)
@@ -129,7 +129,7 @@ def test_regression_a_key_that_has_waited_long_is_folded_part_by_part() -> None:
 
     def batches_come_all_the_time(writes: Sequence[ShardWrite]) -> None:
         nonlocal folded
-        if "rider-1" in writes[0].parked and folded > EVENTS_A_TRY:
+        if "rider-1" in writes[0].parked and folded > MAX_EVENTS_PER_ATTEMPT:
             serial = len(log.events)
             topic.deliver([log.append("rider-1", "GpsPing", ping_data("rider-1", 0, serial, serial=serial))])
             runner.step(0)
@@ -143,7 +143,7 @@ def test_regression_a_key_that_has_waited_long_is_folded_part_by_part() -> None:
 
 def test_a_retry_that_is_broken_off_goes_on_where_it_stood() -> None:
     log, sink, registry = (
-        a_log([("rider-1", second) for second in range(2 * EVENTS_A_TRY + 5)]),
+        a_log([("rider-1", second) for second in range(2 * MAX_EVENTS_PER_ATTEMPT + 5)]),
         MemorySink(),
         Registry({0}),
     )
@@ -161,10 +161,10 @@ def test_a_retry_that_is_broken_off_goes_on_where_it_stood() -> None:
     with pytest.raises(KeyboardInterrupt):
         parking(log, sink, registry.decode).retry("rider-1")
     mark = sink.all_parked()["rider-1"]
-    assert (mark.version, mark.position) == (EVENTS_A_TRY + 1, EVENTS_A_TRY + 1)
+    assert (mark.version, mark.position) == (MAX_EVENTS_PER_ATTEMPT + 1, MAX_EVENTS_PER_ATTEMPT + 1)
     assert "parked retry" in mark.reason
     done = parking(log, sink, registry.decode).retry("rider-1")
-    assert (done.verdict, done.events) == ("unparked", EVENTS_A_TRY + 5)
+    assert (done.verdict, done.events) == ("unparked", MAX_EVENTS_PER_ATTEMPT + 5)
     assert sink.all_states() == expected_states(log.events)
 
 

@@ -104,7 +104,7 @@ def test_a_refold_of_another_log_that_was_left_is_replaced_by_its_own_fence() ->
     """The compare-and-set of the new refold names the fence that was left, and not an empty area."""
     served = Served()
     left = Fence("00000000-0000-0000-0000-000000000001", "left", 4, 4)
-    beside = served.sink.beside()
+    beside = served.sink.staging()
     beside.held[SHARD] = left
     beside.states[SHARD]["someone-else"] = b"{}"
     worker = served.distrusting()

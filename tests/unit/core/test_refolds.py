@@ -33,7 +33,7 @@ SMALL = ProcessorLimits(fill_events=3)
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refold takes many steps, so that readers and workers come between them."""
-    monkeypatch.setattr(refolds, "MAX_EVENTS_A_STEP", 2)
+    monkeypatch.setattr(refolds, "MAX_EVENTS_PER_STEP", 2)
 
 
 class World:
@@ -50,7 +50,7 @@ class World:
         return StreamFollower(
             SPEED,
             log_port=self.log,
-            topic=topic or ScriptedTopic(),
+            consumer=topic or ScriptedTopic(),
             sink=sink or self.sink,
             decode=json.loads,
             partitions=8,
@@ -83,9 +83,9 @@ class World:
     def is_right(self) -> bool:
         return self.sink.all_states() == expected_states(self.log.events)
 
-    def leaves_nothing_beside(self) -> bool:
-        beside = self.sink.beside()
-        return not (beside.held or beside.all_states() or beside.all_parked())
+    def leaves_nothing_staged(self) -> bool:
+        staging = self.sink.staging()
+        return not (staging.held or staging.all_states() or staging.all_parked())
 
 
 def test_regression_old_states_stay_readable_until_the_refold_is_whole() -> None:
@@ -102,7 +102,7 @@ def test_regression_old_states_stay_readable_until_the_refold_is_whole() -> None
     # Never something in between: the old states, then those of the log.
     assert steps > 1
     assert world.is_right()
-    assert world.leaves_nothing_beside()
+    assert world.leaves_nothing_staged()
 
 
 def test_the_other_shards_go_on_while_one_is_refolded() -> None:
@@ -133,9 +133,9 @@ def test_the_fence_of_a_shard_that_is_refolded_is_that_of_the_area_beside() -> N
     shard, before = shard_of("rider-1"), world.runner.fences()
     world.spoil("rider-1")
     world.runner.idle_check()
-    during, beside = world.runner.fences(), world.sink.beside().held[shard]
-    assert 0 < beside.seq < before[shard].seq
-    assert during == before | {shard: beside}
+    during, staging = world.runner.fences(), world.sink.staging().held[shard]
+    assert 0 < staging.seq < before[shard].seq
+    assert during == before | {shard: staging}
     world.settle(world.runner)
     assert world.runner.fences() == before | {shard: world.sink.held[shard]}
     assert world.sink.held[shard].seq == before[shard].seq
@@ -146,12 +146,12 @@ def test_a_shard_that_is_trusted_again_leaves_no_refold_behind() -> None:
     shard, good = shard_of("rider-1"), world.sink.held[shard_of("rider-1")]
     world.spoil("rider-1")
     world.runner.idle_check()
-    assert world.sink.beside().held
+    assert world.sink.staging().held
     world.sink.held[shard] = good
     world.sink.states[shard]["rider-1"] = expected_states(world.log.events)["rider-1"]
     world.settle(world.worker())
     assert world.is_right()
-    assert world.leaves_nothing_beside()
+    assert world.leaves_nothing_staged()
 
 
 def test_a_refold_that_finds_less_than_the_head_says_keeps_serving_the_old_states() -> None:
@@ -190,7 +190,7 @@ def test_two_workers_that_meet_in_a_refold_do_it_together() -> None:
             runner.step(0)
             runner.idle_check()
     assert world.is_right()
-    assert world.leaves_nothing_beside()
+    assert world.leaves_nothing_staged()
 
 
 @given(histories, st.data())
@@ -204,7 +204,7 @@ def test_invariant_4_a_crash_at_any_instant_of_a_refold_changes_nothing(
     world.restore(position, data.draw(st.lists(st.tuples(st.sampled_from(["rider-1", "rider-2"]), st.integers(0, 99)))))
     states_ever.append(expected_states(world.log.events))
     deaths = data.draw(st.lists(st.sampled_from(["before", "after", ""]), max_size=12))
-    beside = world.sink.beside()
+    staging = world.sink.staging()
 
     def dies(sink: MemorySink) -> Any:
         def before_apply(writes: Sequence[ShardWrite]) -> None:
@@ -222,7 +222,7 @@ def test_invariant_4_a_crash_at_any_instant_of_a_refold_changes_nothing(
         if deaths and deaths.pop():
             raise Away("killed")
 
-    world.sink.before_apply, beside.before_apply = dies(world.sink), dies(beside)
+    world.sink.before_apply, staging.before_apply = dies(world.sink), dies(staging)
     world.sink.before_promote = dies_promoting
     restored_again = data.draw(st.booleans())
     runners = [world.worker(), world.worker()]
@@ -243,7 +243,7 @@ def test_invariant_4_a_crash_at_any_instant_of_a_refold_changes_nothing(
     deaths.clear()
     world.settle(world.worker())
     assert world.is_right()
-    assert world.leaves_nothing_beside()
+    assert world.leaves_nothing_staged()
 
 
 def test_regression_no_tombstone_storm_on_the_compacted_topic() -> None:
@@ -317,7 +317,7 @@ def test_a_refold_begins_from_the_last_verified_checkpoint(
     def worker() -> StreamFollower[Any]:
         sink = SnapshottingSink(inner, kept, SPEED)
         return StreamFollower(
-            SPEED, log_port=log, topic=ScriptedTopic(), sink=sink, decode=decode, partitions=8, limits=SMALL
+            SPEED, log_port=log, consumer=ScriptedTopic(), sink=sink, decode=decode, partitions=8, limits=SMALL
         )
 
     world = worker()
@@ -332,7 +332,7 @@ def test_a_refold_begins_from_the_last_verified_checkpoint(
         if turn == dies_at:
             world = worker()
     assert inner.all_states() == expected_states(log.events)
-    assert not inner.beside().held
+    assert not inner.staging().held
     assert not inner.all_parked()
     assert decoded <= len(log.events)
 
@@ -347,7 +347,7 @@ def test_a_refold_from_a_checkpoint_folds_only_what_comes_after_it() -> None:
 
     sink = SnapshottingSink(inner, verified(log, 10), SPEED)
     runner: StreamFollower[Any] = StreamFollower(
-        SPEED, log_port=log, topic=ScriptedTopic(), sink=sink, decode=decode, partitions=8, limits=SMALL
+        SPEED, log_port=log, consumer=ScriptedTopic(), sink=sink, decode=decode, partitions=8, limits=SMALL
     )
     runner.step(0)
     inner.held[shard_of(KEY)] = inner.held[shard_of(KEY)]._replace(event="forged")

@@ -11,14 +11,14 @@ import pytest
 
 from domain.features.speed.window import SpeedState
 from domain.identifiers import shard_of
-from projections.core.parked_keys import EVENTS_A_TRY, ParkedKeys
+from projections.core.parked_keys import MAX_EVENTS_PER_ATTEMPT, ParkedKeys
 from projections.core.ports import ShardWrite, SinkRejected
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.worlds.retries import Registry, a_log, a_runner, parking
 from tests.support.worlds.speed_events import expected_states, ping_data
 
-LONG = [("rider-1", second) for second in range(2 * EVENTS_A_TRY + 500)]
+LONG = [("rider-1", second) for second in range(2 * MAX_EVENTS_PER_ATTEMPT + 500)]
 """Of one key, waiting in three parts."""
 
 
@@ -41,7 +41,7 @@ def refuses_from(version: int) -> Callable[[Sequence[ShardWrite]], None]:
     return refuse
 
 
-@pytest.mark.parametrize("version", [1, 2, 777, EVENTS_A_TRY, EVENTS_A_TRY + 1, 1_777, len(LONG)])
+@pytest.mark.parametrize("version", [1, 2, 777, MAX_EVENTS_PER_ATTEMPT, MAX_EVENTS_PER_ATTEMPT + 1, 1_777, len(LONG)])
 def test_regression_a_retry_that_the_sink_refuses_parks_the_key_at_the_event_that_is_refused(version: int) -> None:
     """The mark stayed at the event that had failed before: a discard would have passed over that one, for good."""
     registry = Registry({0})
@@ -51,7 +51,7 @@ def test_regression_a_retry_that_the_sink_refuses_parks_the_key_at_the_event_tha
     mark = sink.all_parked()["rider-1"]
     assert (mark.version, mark.position, mark.seq, mark.kind) == (version, version, version, "refused")
     assert mark.reason == "SinkRejected: numeric field overflow (22003)"
-    assert (done.verdict, done.events, done.mark) == ("still", version - 1, mark)
+    assert (done.verdict, done.events, done.parked) == ("still", version - 1, mark)
     assert sink.all_states() == expected_states(log.events[: version - 1])
 
     sink.before_apply = lambda writes: None
@@ -70,8 +70,8 @@ def test_regression_a_discard_after_a_refused_retry_passes_over_the_refused_even
 
     sink.before_apply = refuse
     done = parking(log, sink, registry.decode).retry("rider-1")
-    assert done.mark is not None
-    log.discards = {done.mark.position}
+    assert done.parked is not None
+    log.discards = {done.parked.position}
     assert parking(log, sink, registry.decode).retry("rider-1").verdict == "unparked"
     assert sink.all_states() == expected_states([event for event in log.events if event.position != 7])
 

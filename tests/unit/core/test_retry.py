@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from projections.core.ports import ConsumerUnusable, FenceConflict, PortUnavailable
-from projections.core.retry import HEALTHY_AFTER_S, RETRY_DELAYS_S, UNAVAILABLE_DELAY_S, RetryPolicy
+from projections.core.retry import HEALTHY_AFTER_S, MAX_UNAVAILABLE_S, RETRY_DELAYS_S, RetryPolicy
 
 
 class Clock:
@@ -71,10 +71,10 @@ def test_a_server_that_stays_unavailable_ends_it_with_the_last_error() -> None:
     with pytest.raises(PortUnavailable, match="PortUnavailable 65"):
         policy.call(failing(clock, *[0.0] * 100))
     # 1.8 s in the first four pauses, 120 s in the 60 after them.
-    assert UNAVAILABLE_DELAY_S < clock.now_s - began_s <= UNAVAILABLE_DELAY_S + RETRY_DELAYS_S[-1]
+    assert MAX_UNAVAILABLE_S < clock.now_s - began_s <= MAX_UNAVAILABLE_S + RETRY_DELAYS_S[-1]
 
 
-@pytest.mark.parametrize(("waited_s", "ends"), [(UNAVAILABLE_DELAY_S, False), (UNAVAILABLE_DELAY_S + 0.5, True)])
+@pytest.mark.parametrize(("waited_s", "ends"), [(MAX_UNAVAILABLE_S, False), (MAX_UNAVAILABLE_S + 0.5, True)])
 def test_the_limit_itself_is_still_waited_for(waited_s: float, ends: bool) -> None:
     clock = Clock()
     policy = RetryPolicy(lambda _: None, lambda _: None, lambda: clock.now_s)
@@ -113,4 +113,4 @@ def test_an_attempt_that_just_failed_slowly_does_not_start_them_again() -> None:
 def test_many_attempts_that_each_worked_for_a_while_never_end_it() -> None:
     clock = Clock()
     policy, _ = a_policy(clock)
-    assert policy.call(failing(clock, *[UNAVAILABLE_DELAY_S] * 50)) == "answer"
+    assert policy.call(failing(clock, *[MAX_UNAVAILABLE_S] * 50)) == "answer"

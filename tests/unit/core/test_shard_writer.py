@@ -16,7 +16,7 @@ from projections.analytics import ANALYTICS
 from projections.core.fences import digest_of
 from projections.core.ports import Fence, LoggedEvent, ShardWrite, SinkRejected
 from projections.core.projection import Projection
-from projections.core.shard_writer import PARKED_PER_SHARD, BrokenFold, ShardState, ShardWriter, WriteResult
+from projections.core.shard_writer import MAX_PARKED_PER_SHARD, BrokenFold, ShardState, ShardWriter, WriteResult
 from read_models.rows import RowChange
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink
 
@@ -32,7 +32,7 @@ def fold(state: list[Any], event: KeyedEvent) -> list[Any]:
 
 LISTED: Projection[Any] = Projection("speed", "Rider", 1, [], fold, lambda s: json.dumps(s).encode(), json.loads)
 KEYS = [key for key in (f"rider-{n}" for n in range(70_000)) if shard_of(key) == 7]
-assert len(KEYS) > PARKED_PER_SHARD
+assert len(KEYS) > MAX_PARKED_PER_SHARD
 ANNA, BEN, EVE = KEYS[:3]
 OTHER = next(key for key in (f"rider-{n}" for n in range(100)) if shard_of(key) == 8)
 BEGUN = Fence("a log", "one", 0, 0)
@@ -215,12 +215,12 @@ def test_what_lies_in_a_shard_without_a_fence_is_not_read() -> None:
 @pytest.mark.parametrize("more", [0, 1])
 def test_so_many_parked_keys_are_taken_and_no_more(more: int) -> None:
     setup = Setup()
-    keys = KEYS[: PARKED_PER_SHARD + more]
+    keys = KEYS[: MAX_PARKED_PER_SHARD + more]
     half = len(keys) // 2
     setup.write(*((key, "poison") for key in keys[:half]))
     if not more:
         assert setup.write(*((key, "poison") for key in keys[half:])).parked == len(keys) - half
-        assert len(setup.sink.all_parked()) == PARKED_PER_SHARD
+        assert len(setup.sink.all_parked()) == MAX_PARKED_PER_SHARD
         # Others go on.
         assert setup.write((OTHER, 1)).won == {8}
         return
@@ -232,11 +232,11 @@ def test_so_many_parked_keys_are_taken_and_no_more(more: int) -> None:
 
 def test_a_checkpoint_goes_with_the_write_that_passes_it() -> None:
     setup = Setup()
-    setup.writer = ShardWriter(LISTED, setup.sink, json.loads, 100, lambda: NOW_MS, checkpoint_every=2)
+    setup.writer = ShardWriter(LISTED, setup.sink, json.loads, 100, lambda: NOW_MS, snapshot_interval=2)
     seen: list[tuple[str, int]] = []
 
     def note(writes: Sequence[ShardWrite]) -> None:
-        seen.extend((one.key, one.version) for write in writes for one in write.checkpoints)
+        seen.extend((one.key, one.version) for write in writes for one in write.snapshots)
 
     setup.sink.before_apply = note
     setup.write(*((ANNA, n) for n in range(5)), (OTHER, 1))

@@ -59,7 +59,7 @@ def followed(projection: Projection[Any], log: MemoryArchive, cuts: Iterable[int
     """What a worker has made of the log that was there as it came: up to each of ``cuts`` in one batch."""
     sink, topic, seen = MemorySink(), ScriptedTopic(), MemoryArchive(lambda: END_MS)
     runner: StreamFollower[Any] = StreamFollower(
-        projection, log_port=seen, topic=topic, sink=sink, decode=decode, partitions=8
+        projection, log_port=seen, consumer=topic, sink=sink, decode=decode, partitions=8
     )
     runner.step(0)
     for cut in cuts:
@@ -91,9 +91,9 @@ def test_a_retry_stops_at_that_event_too() -> None:
     sink = followed(projection, log, [30])
     assert sink.all_parked()["anna"].version == 6
     again = ParkedKeys(projection, sink, log, decode, lambda: END_MS).retry("anna")
-    assert (again.verdict, again.mark and again.mark.version) == ("still", 6)
+    assert (again.verdict, again.parked and again.parked.version) == ("still", 6)
     later = ParkedKeys(unwritable_from(SPEED, 20), sink, log, decode, lambda: END_MS).retry("anna")
-    assert (later.verdict, later.mark and later.mark.version) == ("still", 20)
+    assert (later.verdict, later.parked and later.parked.version) == ("still", 20)
 
 
 @every_projection

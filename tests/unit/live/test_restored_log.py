@@ -37,11 +37,11 @@ class World:
         return StreamFollower(
             SPEED,
             log_port=self.log,
-            topic=self.topic,
+            consumer=self.topic,
             sink=self.sink,
             decode=json.loads,
             partitions=8,
-            tell=self.found.append,
+            on_fence_mismatch=self.found.append,
         )
 
     def record(self, history: Sequence[tuple[str, int]], late_ms: int = 0) -> list[LoggedEvent]:
@@ -103,9 +103,9 @@ def test_a_fence_is_judged_by_the_event_that_it_stands_at(
 
 def test_two_records_of_one_seq_that_are_not_the_same_event_contradict() -> None:
     one, same, other = an_event(seq=5), an_event(seq=5), an_event(seq=5, payload=b"others")
-    assert not split_at_gap(4, [one, same]).contradicts
-    assert split_at_gap(4, [one, other]).contradicts
-    assert split_at_gap(4, [one, an_event(seq=6), other, an_event(seq=9)]).contradicts
+    assert not split_at_gap(4, [one, same]).conflicts
+    assert split_at_gap(4, [one, other]).conflicts
+    assert split_at_gap(4, [one, an_event(seq=6), other, an_event(seq=9)]).conflicts
 
 
 @pytest.mark.parametrize("restored_to", [0, 1, 17, 29])

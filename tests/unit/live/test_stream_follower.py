@@ -27,7 +27,13 @@ def a_log(history: Sequence[tuple[str, int]]) -> MemoryLog:
 
 def a_runner(log: MemoryLog, topic: ScriptedTopic, sink: MemorySink, **limits: int) -> StreamFollower[Any]:
     return StreamFollower(
-        SPEED, log_port=log, topic=topic, sink=sink, decode=json.loads, partitions=8, limits=ProcessorLimits(**limits)
+        SPEED,
+        log_port=log,
+        consumer=topic,
+        sink=sink,
+        decode=json.loads,
+        partitions=8,
+        limits=ProcessorLimits(**limits),
     )
 
 

@@ -56,7 +56,7 @@ class Live:
                 continue
             # Through its bytes, as the store gives it back.
             states[event.key] = projection.decode(done.encoded[event.key])
-            self.checkpoints.keep(done.checkpoints, verified=False)
+            self.checkpoints.save(done.snapshots, verified=False)
             at_ms = START_MS + number * 997
             self.reads.append(
                 served(projection, number, event, states[event.key], at_ms, allow_expired=number % 2 == 0)

@@ -47,7 +47,7 @@ class World:
         self.append(history)
         self.topic = ScriptedTopic()
         self.worker: StreamFollower[Any] = StreamFollower(
-            SPEED, log_port=self.log, topic=self.topic, sink=self.sinks[1], decode=json.loads, partitions=8
+            SPEED, log_port=self.log, consumer=self.topic, sink=self.sinks[1], decode=json.loads, partitions=8
         )
         self.worker.step(0)
         self.said: list[str] = []

@@ -168,7 +168,7 @@ def test_a_parked_key_is_parked_in_both_and_listed() -> None:
     faulty = replace(SPEED, fold=failing)
     world = World([])
     world.worker = StreamFollower(
-        faulty, log_port=world.log, topic=world.topic, sink=world.sinks[1], decode=json.loads, partitions=8
+        faulty, log_port=world.log, consumer=world.topic, sink=world.sinks[1], decode=json.loads, partitions=8
     )
     world.worker.step(0)
     world.live_load(HISTORY)

@@ -156,7 +156,7 @@ def test_what_follows_a_key_event_by_event_begins_where_its_events_do_or_not_at_
     """A checkpoint behind what was detached gives the values at the end, but none on the way there."""
     log = a_stream(30)
     kept = MemoryCheckpoints(log)
-    kept.keep([StateSnapshot("anna", 20, 20, states(log, 20) or b"", log.events[19].payload)], verified=True)
+    kept.save([StateSnapshot("anna", 20, 20, states(log, 20) or b"", log.events[19].payload)], verified=True)
     log.detach(gone)
     early, late = (log.horizon(AsOf.at_position(position)) for position in (22, 30))
     of = (SPEED, log, kept, decode, "anna")
@@ -210,7 +210,7 @@ def test_an_answer_does_not_hang_on_what_is_left_for_the_next() -> None:
 def test_serving_does_not_hang_on_checkpoints() -> None:
     log, inner = a_stream(30), MemorySink()
     sink = SnapshottingSink(inner, ReadOnly(log, 10), SPEED)
-    CatchUp(SPEED, log, sink, decode, range(SHARDS), ProcessorLimits(checkpoint_every=10)).run()
+    CatchUp(SPEED, log, sink, decode, range(SHARDS), ProcessorLimits(snapshot_interval=10)).run()
     assert inner.all_states() == {"anna": states(log, 30)}
 
 
@@ -225,7 +225,7 @@ def test_only_what_won_its_compare_and_set_leaves_checkpoints() -> None:
         CatchUp(SPEED, log, inner, decode, range(SHARDS)).run()
 
     inner.before_apply = lose
-    CatchUp(SPEED, log, sink, decode, range(SHARDS), ProcessorLimits(checkpoint_every=10)).run()
+    CatchUp(SPEED, log, sink, decode, range(SHARDS), ProcessorLimits(snapshot_interval=10)).run()
     assert kept.kept == {}
     assert inner.all_states() == {"anna": states(log, 30)}
 

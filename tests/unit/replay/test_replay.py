@@ -47,14 +47,14 @@ def filled(projection: Projection[Any], log: MemoryArchive, every: int, chance: 
     kept = MemoryCheckpoints(log, every)
     sink = SnapshottingSink(MemorySink(), kept, projection)
     limits = ProcessorLimits(
-        fill_events=chance.draw(st.integers(1, 9)), cached_states_per_shard=1, checkpoint_every=every
+        fill_events=chance.draw(st.integers(1, 9)), cached_states_per_shard=1, snapshot_interval=every
     )
     if chance.draw(st.booleans()):
         CatchUp(projection, log, sink, decode, range(SHARDS), limits).run()
         return kept
     topic = ScriptedTopic()
     runner: StreamFollower[Any] = StreamFollower(
-        projection, log_port=log, topic=topic, sink=sink, decode=decode, partitions=8, limits=limits
+        projection, log_port=log, consumer=topic, sink=sink, decode=decode, partitions=8, limits=limits
     )
     for cut in range(0, len(log.events), 7):
         topic.deliver(log.events[cut : cut + 9])
@@ -165,7 +165,7 @@ def test_a_key_that_was_parked_and_retried_is_replayed_as_if_it_never_was(
     kept = MemoryCheckpoints(story.log, every)
     inner = MemorySink()
     sink = SnapshottingSink(inner, kept, SPEED)
-    limits = ProcessorLimits(checkpoint_every=every)
+    limits = ProcessorLimits(snapshot_interval=every)
     CatchUp(SPEED, story.log, sink, decode_then, range(SHARDS), limits).run()
     for key in inner.all_parked():
         ParkedKeys(SPEED, sink, story.log, decode, lambda: END_MS).retry(key)
