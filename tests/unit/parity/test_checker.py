@@ -18,7 +18,7 @@ from projections.core.fold import Fold
 from projections.core.projection import Projection
 from projections.digest.digest import fold_digest, view_digest
 from projections.locations import LOCATIONS
-from projections.parity.audit import difference, wrong
+from projections.parity.audit import describe_difference, describe_wrong_snapshot
 from projections.parity.checker import CheckedRead, ParityChecker
 from projections.parity.key_walk import WalkBudget
 from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedRead, WrongSnapshot
@@ -157,7 +157,7 @@ def test_a_wrong_live_checkpoint_is_found_and_mended_and_spoils_no_check() -> No
     mended: list[WrongSnapshot] = []
     assert verdicts(check(archive, live, found=mended.append)) == {"equal"}
     assert [(one.version, one.position, one.generation) for one in mended] == [(10, 10, 1)]
-    assert "version 10" in wrong(mended[0])
+    assert "version 10" in describe_wrong_snapshot(mended[0])
     assert live.checkpoints.kept["anna", 10] == kept._replace(verified=True)
     assert verdicts(check(archive, live)) == {"equal"}
 
@@ -170,7 +170,7 @@ def test_a_damaged_answer_is_told_field_by_field() -> None:
     damaged = live.reads[9]._replace(read=read._replace(body=json.dumps(body).encode()))
     found = check(archive, live, [live.reads[8], damaged, live.reads[10]])
     assert [one.verdict for one in found] == ["equal", "different", "equal"]
-    words = difference(found[1])
+    words = describe_difference(found[1])
     assert "latitude: served 1.5, recomputed 52.5" in words
     assert "version 10, position 10, generation 1, read at 2026-" in words
     assert "longitude" not in words
@@ -183,7 +183,7 @@ def test_the_same_values_in_other_bytes_are_different() -> None:
     spaced = live.reads[2]._replace(read=read._replace(body=read.body.replace(b",", b", ")))
     [found] = check(archive, live, [spaced])
     assert found.verdict == "different"
-    assert "other bytes" in difference(found)
+    assert "other bytes" in describe_difference(found)
 
 
 def test_what_other_code_has_served_is_not_judged() -> None:
@@ -225,7 +225,7 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
     )
     found = list(broken.check(live.reads))
     assert [one.verdict for one in found] == ["equal", "equal", "different", "different"]
-    assert "the fold fails at version 3: ArithmeticError: no" in difference(found[3])
+    assert "the fold fails at version 3: ArithmeticError: no" in describe_difference(found[3])
 
     def unable(state: SpeedState) -> Any:
         raise ValueError("cannot be shown")
@@ -233,7 +233,7 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
     assert SPEED.view is not None
     blind = replace(SPEED, view=replace(SPEED.view, features=under_the_name_of(SPEED.view.features, unable)))
     found = list(ParityChecker(blind, archive, KeptCheckpoints(), json.loads, lambda wrong: None).check(live.reads))
-    assert "ValueError: cannot be shown" in difference(found[0])
+    assert "ValueError: cannot be shown" in describe_difference(found[0])
 
 
 def test_a_budget_leaves_a_long_key_at_a_checkpoint_and_folds_none_of_it_twice() -> None:
@@ -271,7 +271,9 @@ def test_regression_an_answer_that_a_known_rider_is_unknown_is_different() -> No
     found = {one.logged.id: one for one in check(archive, live, reads)}
     assert {number for number, one in found.items() if one.verdict == "different"} == {100, 101}
     assert verdicts([one for number, one in found.items() if number < 100]) == {"equal"}
-    assert difference(found[100]).startswith("anna: answered as unknown, although the log has its version 7 by then")
+    assert describe_difference(found[100]).startswith(
+        "anna: answered as unknown, although the log had version 7 of it by then"
+    )
 
 
 def test_an_answer_that_a_rider_is_unknown_is_right_where_nothing_of_him_is_folded() -> None:

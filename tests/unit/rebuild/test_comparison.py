@@ -41,7 +41,7 @@ def shard(seq: int | None = 7, **content: Any) -> ShardDump:
 def compared(*pairs: tuple[ShardDump, ShardDump]) -> GenerationComparison:
     found = GenerationComparison("speed", 1, 2, 3, 4)
     for number, (live, new) in enumerate(pairs):
-        found.take(COUNTED, number, live, new)
+        found.add_shard(COUNTED, number, live, new)
     return found
 
 
@@ -73,8 +73,8 @@ def test_counts_are_of_the_new_generation_over_all_shards() -> None:
 
 def test_a_shard_that_was_never_written_is_at_seq_0() -> None:
     assert compared((shard(None), shard(0))).clean
-    assert words(shard(None), shard(2)) == [(0, "fence", "live stands at 0, new at 2")]
-    assert words(shard(2), shard(None)) == [(0, "fence", "live stands at 2, new at 0")]
+    assert words(shard(None), shard(2)) == [(0, "fence", "live is at 0, new at 2")]
+    assert words(shard(2), shard(None)) == [(0, "fence", "live is at 2, new at 0")]
 
 
 def test_neither_the_incarnation_nor_the_time_and_words_of_parking_make_a_difference() -> None:
