@@ -67,7 +67,7 @@ def test_bytes_left_over_are_undecodable() -> None:
 @pytest.mark.parametrize("event_id", ["none", "0" * 32, "{0b7e9d1c-3f6a-4f0e-8f65-2b1f9a8d7c6e}", " "])
 def test_a_ping_whose_event_id_is_no_uuid_is_undecodable(event_id: str) -> None:
     """Some folds would take it, and stand at another event by how their batches were cut."""
-    with pytest.raises(UndecodableError, match="event_id is no UUID"):
+    with pytest.raises(UndecodableError, match="event_id is not a UUID"):
         codec().decode(codec().encode("GpsPing", PING | {"event_id": event_id}))
 
 
