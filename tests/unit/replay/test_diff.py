@@ -1,4 +1,4 @@
-"""How two replays differ: pairs by key, columns, spreads."""
+"""Differences of two replays: pairs by key, columns, spreads."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def test_every_key_of_either_side_comes_once_with_both_of_its_rows(left: Any, ri
     assert all(a is None or b is None or a["rider_id"] == b["rider_id"] for _, a, b in found)
 
 
-def test_another_version_or_age_is_no_other_value() -> None:
+def test_another_version_or_age_is_not_a_difference() -> None:
     found = ReplayDifference()
     found.add("anna", row("anna", 4.0), row("anna", 4.0, version=9, age_ms=100), COLUMNS)
     assert found.same
     assert found.compared == 1
 
 
-def test_the_spread_is_of_what_differs() -> None:
+def test_the_spread_covers_the_keys_that_differ() -> None:
     found = ReplayDifference()
     for number in range(100):
         found.add(str(number), row(str(number), 0.0), row(str(number), float(number)), COLUMNS)
