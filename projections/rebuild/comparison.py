@@ -87,7 +87,7 @@ class GenerationComparison:
         self.differing += 1
         if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(GenerationDifference(shard, name, words))
-        # Chained, so that a difference takes no memory. Shards come in order.
+        # Chained, so that the digest takes constant memory. Shards come in order.
         link = hashlib.sha256(self.digest.encode())
         for part in (str(shard).encode(), name.encode(), live, new):
             link.update(len(part).to_bytes(8, "big") + part)

@@ -49,7 +49,7 @@ class RebuildParkedKey(NamedTuple):
     """A key whose event could not be folded, and that event."""
 
     key: str
-    mark: ParkedEvent
+    event: ParkedEvent
 
 
 @dataclass
@@ -285,7 +285,7 @@ class Rebuild:
 
     def _parked(self, new: Generation) -> list[RebuildParkedKey]:
         found = self._retrying(lambda: self._ports.sink_of(new.number).parked(list(_ALL)))
-        return sorted(RebuildParkedKey(key, mark) for marks in found.values() for key, mark in marks.items())
+        return sorted(RebuildParkedKey(key, event) for events in found.values() for key, event in events.items())
 
 
 def _seq(fence: Fence | None) -> int:

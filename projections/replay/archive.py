@@ -47,7 +47,7 @@ class Archive(Protocol):
     def shard_range(
         self, stream: str, shard: int, after_seq: int, upto_seq: int, sent_by_ms: int | None
     ) -> list[LoggedEvent]:
-        """The same by seq, of one shard."""
+        """Events of one shard with ``after_seq`` < seq <= ``upto_seq``, by seq; limited by ``sent_by_ms`` likewise."""
         ...
 
     def walk(

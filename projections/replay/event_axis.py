@@ -43,7 +43,7 @@ class HappenedEvents:
     def shard_range(
         self, stream: str, shard: int, after_seq: int, upto_seq: int, happened_by_ms: int | None
     ) -> list[LoggedEvent]:
-        """The same by seq, of one shard."""
+        """``Archive.shard_range`` by the effective time. Raises as ``key_range`` does."""
         if happened_by_ms is None:
             return self._archive.shard_range(stream, shard, after_seq, upto_seq, None)
         sent_by_ms = happened_by_ms + MAX_AHEAD_MS

@@ -55,7 +55,7 @@ def happened_states(
     from_log: Callable[[int], tuple[S | None, ParkedEvent | None]],
     cached_states: int = CACHED_STATES,
 ) -> Iterator[tuple[int, S]]:
-    """The same by effective time. ``events`` come by (time as sent, version).
+    """The state of ``key`` at each tick by effective time. ``events`` come by (time as sent, version).
 
     An event that was sent as of later than a tick may have happened before it, so it waits here for its effective time.
     ``from_log(tick)`` refolds the key as of a tick and returns its state and its parked event. It is called if an event

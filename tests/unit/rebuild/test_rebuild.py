@@ -174,7 +174,7 @@ def test_a_parked_key_is_parked_in_both_and_listed() -> None:
     world.live_load(HISTORY)
     outcome = world.rebuild(faulty).run()
     assert outcome.verdict == "switched"
-    assert [(one.key, one.mark.position) for one in outcome.parked] == [(world.log.events[15].key, 16)]
+    assert [(one.key, one.event.position) for one in outcome.parked] == [(world.log.events[15].key, 16)]
 
 
 def test_a_store_emptied_during_the_rebuild_is_refilled() -> None:
