@@ -1,4 +1,4 @@
-"""Named refusals of the domain. ``code`` is part of the HTTP contract and never changes its meaning."""
+"""Named errors of the domain. ``code`` is part of the HTTP contract and never changes its meaning."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import ClassVar
 
 
 class DomainError(Exception):
-    """A command was refused; nothing was recorded for it. The message is fit for the client."""
+    """A command was rejected and nothing was recorded for it. The message may be shown to the client."""
 
     code: ClassVar[str] = "domain_error"
 
 
 class PingRejected(DomainError):
-    """A ping that is not recorded. Each subclass is one rejection code of ``POST /pings``."""
+    """A ping was not recorded. Each subclass is one rejection code of ``POST /pings``."""
 
 
 class InvalidType(PingRejected):

@@ -1,4 +1,4 @@
-"""What the commands need of an event store beyond the library's recorder, as ports and named values."""
+"""The port of the event store: what commands need beyond the library's recorder, with its named values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEv
 
 
 class PingIdentity(NamedTuple):
-    """What makes a ping the same one: rider, event time, event id (invariant 3)."""
+    """The identity of a ping: rider, event time, event id (invariant 3)."""
 
     aggregate_id: UUID
     event_timestamp_ms: int
@@ -18,7 +18,7 @@ class PingIdentity(NamedTuple):
 
 
 class RecordedPayload(NamedTuple):
-    """Where a recorded event stands in the log, and its framed bytes."""
+    """The position of a recorded event in the log, and its framed bytes."""
 
     position: int
     payload: bytes
@@ -32,10 +32,10 @@ class RecordedRef(NamedTuple):
 
 
 class OrderBroken(IntegrityError):
-    """An event named a time of recording that the log's order does not allow; nothing of its batch was recorded.
+    """An event has a time of recording that the log's order does not allow; nothing of its batch was recorded.
 
-    ``given_ms`` must lie from ``earliest_ms`` (the event before it) to ``latest_ms`` (the clock); epoch milliseconds.
-    ``position`` is the last one in the log.
+    ``given_ms`` must be between ``earliest_ms`` (of the event before it) and ``latest_ms`` (the clock), in epoch
+    milliseconds. ``position`` is the last one in the log.
     """
 
     def __init__(self, given_ms: int, earliest_ms: int, latest_ms: int, position: int) -> None:
@@ -46,7 +46,7 @@ class OrderBroken(IntegrityError):
             else f"ahead of the clock, {latest_ms}"
         )
         super().__init__(
-            f"the log's order would break: an event to be recorded as of {given_ms} lies {wrong}"
+            f"the log's order would break: an event to be recorded as of {given_ms} is {wrong}"
             f" (epoch milliseconds; the log ends at position {position})"
         )
 
@@ -63,31 +63,31 @@ class ClockAhead(PersistenceError):
 
 
 class LogRestored(PersistenceError):
-    """The log is not the one that this writer has seen: it was set back, or replaced. Nothing was recorded.
+    """The log is not the one that this writer has seen: it was restored or replaced. Nothing was recorded.
 
-    Whatever was decided or cached by what it held is worth nothing (invariant 14); from here on the writer knows the
-    log as it is, and the batch may be decided anew.
+    All decisions and caches based on the previous log are invalid (invariant 14). The writer has adopted the log as it
+    is now, so the batch may be decided again.
     """
 
 
 Redecide = Callable[[set[UUID]], Sequence[StoredEvent]]
-"""Called inside the log's lock with the aggregates that changed under the batch; returns the whole batch anew."""
+"""Called inside the log's lock with the aggregates that another writer changed; returns the re-decided whole batch."""
 
 
 class EventStoreRecorder(Protocol):
     """The event store as the Riders application sees it."""
 
     def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> RecordedRef:
-        """Raises LogRestored, OrderBroken, ClockAhead; nothing of the batch is recorded then."""
+        """Append a batch atomically. Raises LogRestored, OrderBroken, ClockAhead; nothing is recorded then."""
         ...
 
     def with_recorded_at(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
-        """``event``, to be recorded as of that time (epoch milliseconds) and not of the clock; see OrderBroken."""
+        """``event`` with an explicit time of recording (epoch milliseconds) instead of the clock; see OrderBroken."""
         ...
 
 
 class EventHistory(Protocol):
-    """Looks back into the log for commands that need more than an aggregate's own state."""
+    """Reads the log for commands that need more than an aggregate's own state."""
 
     def find_pings(self, identities: Sequence[PingIdentity]) -> dict[PingIdentity, RecordedPayload]: ...
 

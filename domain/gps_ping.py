@@ -1,4 +1,4 @@
-"""A GPS ping as a value: what may be recorded, and when two pings are the same one."""
+"""A GPS ping as a value: the rules for recording one, and when two pings are the same."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from domain.identifiers import check_rider_id, derive_event_id, is_event_id
 from domain.timestamps import json_integer, rfc3339_ms
 
 OLDEST_MS = 946_684_800_000
-"""2000-01-01T00:00:00Z: the clock of a phone that says an earlier time is lost."""
+"""2000-01-01T00:00:00Z. A phone that reports an earlier time has lost its clock."""
 
 GPS_ROLLOVER_MS = 1024 * 7 * 24 * 3_600_000
-"""GPS counts weeks modulo 1,024: a receiver with old firmware is late by a multiple of these 19.6 years."""
+"""GPS counts weeks modulo 1,024. A receiver with old firmware is late by a multiple of these 19.6 years."""
 
 GPS_ROLLOVER_TOLERANCE_MS = 3_600_000
-"""How far from an exact multiple an instant is still a roll-over: a phone uploads within the hour."""
+"""Distance from an exact multiple within which an instant is a roll-over: a phone uploads within the hour."""
 
 FUTURE_TOLERANCE_MS = 5 * 60 * 1000
-"""How far a phone's clock may run ahead of ours; more would let one phone pin its window to the future."""
+"""How far a phone's clock may be ahead of the server's. More would let a phone pin its window to the future."""
 
 MAX_SOURCE_CODE_POINTS = 128
 
-# No younger ping is a roll-over, so that almost every ping costs one comparison.
+# No younger ping is a roll-over, so almost every ping costs one comparison only.
 _SHORTEST_ROLLOVER_MS = GPS_ROLLOVER_MS - GPS_ROLLOVER_TOLERANCE_MS - 1
 
 _FLOAT32 = struct.Struct("<f")
@@ -62,7 +62,7 @@ class GpsPing(NamedTuple):
         return (self.rider_id, self.event_timestamp_ms, self.event_id)
 
     def same_content(self, other: GpsPing) -> bool:
-        """Whether a repeat says the same as the first; how and when it reached us is not content."""
+        """Whether a repeat has the content of the first. Reception time and source service are not content."""
         return self[:7] == other[:7]
 
 
@@ -80,16 +80,16 @@ def parse_ping(item: object, received_ms: int) -> GpsPing:
     latitude = _number(item, "latitude")
     longitude = _number(item, "longitude")
     if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
-        raise InvalidCoordinates("latitude must lie within ±90 and longitude within ±180 degrees, both finite")
+        raise InvalidCoordinates("latitude must be within ±90 and longitude within ±180 degrees, both finite")
     event_ms = _event_time(item)
     if latitude == 0.0 and longitude == 0.0:
         raise NullIsland("0° N 0° E is what a phone without a fix reports")
     if event_ms < OLDEST_MS:
-        raise TimestampTooOld("event_timestamp_ms lies before 2000-01-01")
+        raise TimestampTooOld("event_timestamp_ms is before 2000-01-01")
     if event_ms < received_ms - _SHORTEST_ROLLOVER_MS and _is_rollover(received_ms - event_ms):
         raise GpsWeekRollover("event_timestamp_ms is a multiple of 1,024 weeks before reception: a GPS week roll-over")
     if event_ms > received_ms + FUTURE_TOLERANCE_MS:
-        raise TimestampInFuture("event_timestamp_ms lies more than 5 minutes after reception")
+        raise TimestampInFuture("event_timestamp_ms is more than 5 minutes after reception")
     return GpsPing(
         rider_id,
         latitude,
@@ -184,7 +184,7 @@ def _speed(item: dict[str, Any]) -> float | None:
     if item.get("speed_mps") is None:
         return None
     value = _number(item, "speed_mps")
-    # A negative device speed means unknown; so does one that is no finite 32-bit number.
+    # A negative device speed means unknown, and so does one that is not a finite 32-bit number.
     return _to_float32(value) if 0.0 <= value <= _FLOAT32_MAX else None
 
 

@@ -14,16 +14,16 @@ SHARDS = 64
 MAX_ID_CODE_POINTS = 128
 
 NAMESPACE = UUID("8a1fb4e4-6f0d-5f0e-9a53-3d1c2d1f7b10")
-"""Never change: every aggregate id and every derived event id in every log hangs on it."""
+"""Must never change: every aggregate id and every derived event id in every log depends on it."""
 
 _PING_IDENTITY = struct.Struct(">qdd")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _CACHED_KEYS = 65_536
-"""Bounds what hostile keys can make us remember: 128 code points of 4 bytes each, in three caches."""
+"""Bounds the memory that hostile keys can take: 128 code points of 4 bytes each, in three caches."""
 
 
 # Unicode's property Default_Ignorable_Code_Point (DerivedCoreProperties.txt, the same in versions 10 to 16), and the
-# code points besides that show nothing: U+2800, a Braille pattern without dots, and the space.
+# further code points that show nothing: U+2800, a Braille pattern without dots, and the space.
 _INVISIBLE_RANGES = (
     (0x20, 0x20),
     (0xAD, 0xAD),
@@ -51,7 +51,7 @@ _VISIBLE = re.compile("[^" + "".join(f"{chr(first)}-{chr(last)}" for first, last
 def check_rider_id(rider_id: str) -> str:
     """The id as given, compared code point by code point (no normalisation).
 
-    An id that an older version recorded is still read: only what is to be recorded is checked.
+    Only ids that are to be recorded are checked: an id that an older version recorded can still be read.
 
     Raises:
         InvalidRiderId: unless it has 1 to 128 printable code points, at least one of them visible, no '/', no
@@ -61,7 +61,7 @@ def check_rider_id(rider_id: str) -> str:
         raise InvalidRiderId(f"rider_id must have 1 to {MAX_ID_CODE_POINTS} characters, not {len(rider_id)}")
     if not rider_id.isprintable() or "/" in rider_id or rider_id[0] == " " or rider_id[-1] == " ":
         raise InvalidRiderId("rider_id must be printable, without '/' and without leading or trailing space")
-    # HTTP clients fold these two out of a path, so that no request could name the rider.
+    # HTTP clients remove these two from a path, so no request could name the rider.
     if rider_id in {".", ".."}:
         raise InvalidRiderId("rider_id must not be '.' or '..'")
     if not rider_id.isascii() and _VISIBLE.search(rider_id) is None:
@@ -76,7 +76,7 @@ def aggregate_id(aggregate_type: str, key: str) -> UUID:
 
 
 def is_event_id(text: str) -> bool:
-    """By its form: UUID() alone reads much else, and two ids that were sent would become one."""
+    """Whether the text has the form of a UUID. UUID() reads more forms, and would merge two different sent ids."""
     return _UUID.fullmatch(text) is not None
 
 

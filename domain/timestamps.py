@@ -1,6 +1,6 @@
 """Exact instants and integers: RFC 3339 times, JSON numbers and decimal text as whole epoch milliseconds.
 
-No conversion here goes through a float, so no instant is rounded: what is finer than a millisecond is cut towards
+No conversion here goes through a float, so no instant is rounded. Digits finer than a millisecond are cut towards
 the past. An instant is therefore never later than what was sent, and one fix sent in milliseconds and in
 microseconds is one ping.
 """
@@ -16,7 +16,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
 
 MAX_TEXT_CHARACTERS: Final = 64
-"""Bounds the text of one instant or integer: a hostile one must not cost more than a real one."""
+"""Bounds the text of one instant or integer, so that a hostile one costs no more than a real one."""
 
 EXACT_FLOAT_LIMIT: Final = 2.0**53
 """From here on neighbouring doubles are 2 apart, so a double does not name the one integer that was meant."""

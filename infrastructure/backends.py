@@ -167,7 +167,7 @@ class Backends:
             PostgresHistory(self.engine),
             cached_riders=self.settings.rider_cache,
             snapshot_every=self.settings.snapshot_every,
-            restored=codec.forget,
+            on_log_restored=codec.forget,
         )
 
 

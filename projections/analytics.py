@@ -19,6 +19,6 @@ ANALYTICS = Projection(
     store="postgres",
     tables=analytics.TABLES,
     changes=analytics_rows.changes,
-    # A rider's hour is written once a batch, however many of its pings are in it.
+    # A batch writes each rider hour once, however many of its pings the batch has.
     batching=Batching.HIGH_THROUGHPUT,
 )

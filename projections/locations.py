@@ -1,4 +1,4 @@
-"""The locations projection: where each rider was last, for anybody to follow on a compacted topic."""
+"""The locations projection: the latest location of each rider, published on a compacted topic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The speed projection: the rolling window of each rider, for the ETA model to read in a millisecond."""
+"""The speed projection: the rolling window of each rider, which the ETA model reads in a millisecond."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Redis keys of a projection's state. The hash tag is the unit of atomicity: one slot of a Redis Cluster.
 
-``area`` is "" for what readers see, REFOLD for what is folded again beside it.
+``area`` is "" for what readers see, and REFOLD for the area next to it in which a shard is refolded.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 REFOLD = "refold:"
 
 REFOLDING_FIELD = ""
-"""In the hash of states that is served: there while the shard is refolded. No aggregate has an empty key."""
+"""A field in the served hash of states, present while the shard is refolded. No aggregate has an empty key."""
 
 
 def state_key(projection: str, generation: int, shard: int, area: str = "") -> str:
@@ -17,10 +17,10 @@ def state_key(projection: str, generation: int, shard: int, area: str = "") -> s
 
 
 def fence_key(projection: str, generation: int, shard: int, area: str = "") -> str:
-    """A string: what has been applied to the hash beside it."""
+    """A string: the fence, which says what has been applied to the hash next to it."""
     return f"{{{projection}@{generation}:{shard}}}:{area}fence"
 
 
 def parked_key(projection: str, generation: int, shard: int, area: str = "") -> str:
-    """A hash: aggregate key -> why it is held back."""
+    """A hash: aggregate key -> its parked event."""
     return f"{{{projection}@{generation}:{shard}}}:{area}parked"

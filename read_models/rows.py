@@ -1,4 +1,7 @@
-"""Rows that a fold changes: sums and latest values, merged the same way in a batch, in a table and in a test."""
+"""Rows that a fold changes: sums and latest values, merged in the same way in a batch, in a table and in a test.
+
+``metadata`` is that of all read models that are tables; its naming convention is that of the whole database.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from sqlalchemy import MetaData, Table
 
 @dataclass(frozen=True)
 class RowTable:
-    """A table that a sink keeps, generation by generation and shard by shard.
+    """A table that a sink maintains, by generation and shard.
 
     Its columns are ``generation``, ``shard``, then ``key`` (with the first two, unique), then ``add`` (integers, the
     sum of all changes) and ``latest`` (the value of the last change that gives one).
@@ -25,7 +28,7 @@ class RowTable:
 
 
 class RowChange(NamedTuple):
-    """What one event changes in one row. ``latest`` is None to leave those columns as they are."""
+    """What one event changes in one row. ``latest`` is None if those columns stay unchanged."""
 
     table: str
     key: tuple[Any, ...]
@@ -34,18 +37,18 @@ class RowChange(NamedTuple):
 
 
 Rows = dict[tuple[str, tuple[Any, ...]], RowChange]
-"""(table, key) -> all that was changed in that row."""
+"""(table, key) -> all changes of that row, merged."""
 
 
 def merged(changes: Iterable[RowChange]) -> list[RowChange]:
-    """One change a row that does what all of ``changes`` do in their order."""
+    """One change per row, with the effect of all ``changes`` in their order."""
     rows: Rows = {}
     merge_into(rows, changes)
     return list(rows.values())
 
 
 def merge_into(rows: Rows, changes: Iterable[RowChange]) -> None:
-    """The same, onto rows that have been merged before."""
+    """Merge ``changes`` into ``rows``."""
     for change in changes:
         place = (change.table, change.key)
         before = rows.get(place)
@@ -53,7 +56,7 @@ def merge_into(rows: Rows, changes: Iterable[RowChange]) -> None:
 
 
 def _after(before: RowChange, change: RowChange) -> RowChange:
-    # Runs twice for every ping that analytics folds; a generator here costs three times as much.
+    # Runs twice for every ping that analytics folds. A generator here would take three times as long.
     sums = tuple(map(add, before.add, change.add))
     latest = before.latest if change.latest is None else change.latest
     return RowChange(change.table, change.key, sums, latest)

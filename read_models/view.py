@@ -1,4 +1,4 @@
-"""What is served of one key's state: the values that are computed of it, and the row that they are at an instant."""
+"""The view of one key's state: the values computed from it, and the served row at an instant."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class ViewLimits(NamedTuple):
 
 @dataclass(frozen=True)
 class View(Generic[S]):
-    """The values of one key, the same in a live answer, a replay and a training set.
+    """Computes the values of one key, identically for a live answer, a replay and a training set.
 
-    ``features(state)`` is pure and costs most; ``row(key, features, at_ms, limits, allow_expired)`` makes the row of it
-    at an instant (epoch ms), which is where ages come in. ``columns`` are the row's, in order. The digest of
-    ``features`` and ``row`` covers all that they call: a row is only compared with one of the same digest.
-    ``explain(state)`` gives the weight of each event that the state keeps, on request.
+    ``features(state)`` is pure and the most expensive part. ``row(key, features, at_ms, limits, allow_expired)`` makes
+    the row at an instant (epoch ms), and with it the ages. ``columns`` are those of the row, in order. The digest of
+    ``features`` and ``row`` covers all code that they call; a row is only compared with one of the same digest.
+    ``explain(state)`` gives the weight of each event in the state, on request.
     """
 
     columns: Mapping[str, Kind]
@@ -38,6 +38,5 @@ class View(Generic[S]):
 
 
 def body_of(answer: Mapping[str, Any]) -> bytes:
-    """The body of an answer: made here and nowhere else, since what was sent is compared byte for byte with what the
-    log says should have been."""
+    """The body of an answer. Encoded only here, because parity compares the sent bytes with the recomputed ones."""
     return msgspec.json.encode(answer)

@@ -1,4 +1,4 @@
-"""The Avro contracts of all events, and the codec: encoded once by the command side, readable for ever.
+"""The Avro contracts of all events, and the codec. The command side encodes once; every version stays readable.
 
 Framing is Confluent's: 0x00, the schema's id in the registry as 4 bytes big-endian, the Avro body.
 """
@@ -39,26 +39,26 @@ class Contract(NamedTuple):
 
 
 class FrameError(ValueError):
-    """Bytes that are no whole frame of ours."""
+    """Bytes that are not a whole frame of this format."""
 
 
 class UndecodableError(ValueError):
-    """A frame whose body no contract reads: unknown schema, cut short, bytes left over, broken text."""
+    """A frame whose body no contract can decode: unknown schema, truncated, trailing bytes, broken text."""
 
 
 class SchemaIds(Protocol):
-    """The registry, as the codec sees it."""
+    """The schema registry, as the codec uses it."""
 
     def id_of(self, record: str) -> int:
         """Id of the current contract of ``record``."""
         ...
 
     def schema_of(self, schema_id: int) -> dict[str, Any]:
-        """The writer schema of an id as parsed JSON; LookupError for one that the registry does not know."""
+        """The writer schema of an id as parsed JSON. Raises LookupError for an id that the registry does not know."""
         ...
 
     def forget(self) -> None:
-        """Ask anew before the next id is given: the registry may be an older one. Raises nothing."""
+        """Drop cached ids, since the registry may have been restored to an older state. Raises nothing."""
         ...
 
 
@@ -97,18 +97,18 @@ def split_frame(payload: bytes) -> tuple[int, bytes]:
 
 
 def _derived(data: Mapping[str, Any]) -> str:
-    """The event id of a ping of contract 1, which had none, as ingest derives it for a phone that sends none.
+    """Derive the event id of a ping of contract 1, which had none, as ingest does for a phone that sends none.
 
-    Raises ValueError for an id that is no UUID: only some folds would notice, and each at another event.
+    Raises ValueError for an id that is not a UUID: otherwise only some folds would fail, each at another event.
     """
     if data["event_id"]:
-        raise ValueError("event_id is no UUID")
+        raise ValueError("event_id is not a UUID")
     return derive_event_id(data["rider_id"], data["event_timestamp_ms"], data["latitude"], data["longitude"])
 
 
 def _schema_id(payload: bytes) -> int:
     if len(payload) < _FRAME.size:
-        raise FrameError(f"{len(payload)} bytes are no frame")
+        raise FrameError(f"{len(payload)} bytes are not a frame")
     magic, schema_id = _FRAME.unpack_from(payload)
     if magic != MAGIC:
         raise FrameError(f"a frame starts with 0x00, not 0x{magic:02x}")
@@ -129,13 +129,13 @@ class LocalSchemaIds:
         return self._schemas[schema_id].schema
 
     def forget(self) -> None:
-        """Nothing: these come from the code."""
+        """Does nothing: these ids come from the code."""
 
 
 class _Reader(NamedTuple):
     record: str
     writer: Schema
-    # None when the writer wrote under today's contract: resolving it against itself costs 1.4 µs a ping.
+    # None if the writer used the current contract: resolving it against itself costs 1.4 µs a ping.
     reader: Schema | None
 
 
@@ -148,11 +148,11 @@ _UNREADABLE = (
     fastavro.schema.SchemaParseException,
     fastavro.read.SchemaResolutionError,
 )
-"""What fastavro is known to raise for bytes or schemas that it cannot read; not a registry that is away."""
+"""What fastavro is known to raise for bytes or schemas that it cannot read; not an unavailable registry."""
 
 
 class Codec:
-    """Encodes under the current contracts, decodes what any registered one wrote (invariant 12)."""
+    """Encodes under the current contracts and decodes payloads of every registered one (invariant 12)."""
 
     def __init__(self, ids: SchemaIds) -> None:
         self._ids = ids
@@ -160,17 +160,19 @@ class Codec:
         self._readers: dict[int, _Reader] = {}
 
     def forget(self) -> None:
-        """The log was restored, and with it the registry: an id may have gone from it, or name another schema now.
+        """Drop all cached ids, because the log was restored, and with it the registry.
 
-        What is written under such an id nobody reads again. Raises nothing; ids are asked for when one is needed.
+        An id may be missing from the registry now, or name another schema: payloads under such an id would be
+        unreadable. Ids are requested again when one is needed. Raises nothing.
         """
         self._ids.forget()
         self._writers, self._readers = {}, {}
 
     def encode(self, record: str, data: Mapping[str, Any]) -> bytes:
-        """The framed record; ValueError, TypeError or OverflowError when ``data`` does not fit the contract.
+        """The framed record.
 
-        What ``SchemaIds`` raises when it is away passes through.
+        Raises ValueError, TypeError or OverflowError if ``data`` does not fit the contract, and what ``SchemaIds``
+        raises while the registry is unavailable.
         """
         writer = self._writers.get(record)
         if writer is None:
@@ -182,9 +184,10 @@ class Codec:
         return out.getvalue()
 
     def decode(self, payload: bytes) -> dict[str, Any]:
-        """The record as today's contract reads it.
+        """The record, resolved to the current contract.
 
-        Raises UndecodableError, whatever the bytes; what ``SchemaIds`` raises when it is away passes through.
+        Raises UndecodableError for bytes that cannot be decoded, whatever they are, and what ``SchemaIds`` raises while
+        the registry is unavailable.
         """
         try:
             schema_id = _schema_id(payload)
@@ -196,11 +199,11 @@ class Codec:
             if reader.record == "GpsPing" and not is_event_id(data["event_id"]):
                 data["event_id"] = _derived(data)
         except _UNREADABLE as error:
-            # Not its repr: that of a UnicodeDecodeError holds the bytes, and a rider's place with them.
-            words = f"{type(error).__name__}: {error}"
-            raise UndecodableError(f"undecodable payload of {len(payload)} bytes: {words}") from error
+            # Not its repr: that of a UnicodeDecodeError has the bytes, and with them a rider's location.
+            reason = f"{type(error).__name__}: {error}"
+            raise UndecodableError(f"undecodable payload of {len(payload)} bytes: {reason}") from error
         if body.tell() != len(payload):
-            # fastavro reads what it needs: a frame of another contract would pass for one of ours.
+            # fastavro stops when it has all fields: a frame of another contract would be accepted as one of ours.
             raise UndecodableError(f"{len(payload) - body.tell()} bytes are left over after the record")
         return data
 

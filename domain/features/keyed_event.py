@@ -1,4 +1,4 @@
-"""What a fold is given: one decoded event of one key, with its place in the log."""
+"""The input of a fold: one decoded event of one key, with its place in the log."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 
 
 class KeyedEvent(NamedTuple):
-    """``data`` is the record under the current contract. There is no clock here, and no recorded_at: a fold that
-    used either would differ between the live stream and a replay (invariant 5)."""
+    """One event; ``data`` is the record under the current contract.
+
+    It has no clock and no ``recorded_at``: a fold that used either would differ between the live stream and a replay
+    (invariant 5).
+    """
 
     key: str
     version: int

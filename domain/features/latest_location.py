@@ -1,4 +1,4 @@
-"""The latest location of a rider: a fold that keeps one ping, whatever the order of arrival."""
+"""The fold of a rider's latest location. It keeps one ping, independent of the order of arrival."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from domain.features.keyed_event import KeyedEvent
 class LocationFix(NamedTuple):
     """One accepted ping; ordered by ``order``.
 
-    ``t_ms`` is its effective time, ``ahead_ms`` how much later it was sent to be: 0 unless the phone's clock is ahead.
+    ``t_ms`` is its effective time. ``ahead_ms`` is how much later the time as sent is: 0 unless the clock is ahead.
     ``event_id`` is the UUID as 32 hex digits, which sort as the UUID does. Degrees, metres (68 % radius).
     """
 
@@ -25,12 +25,12 @@ class LocationFix(NamedTuple):
 
     @property
     def order(self) -> tuple[int, int, str]:
-        """By effective time; pings of one reception by the time as sent."""
+        """By effective time; pings with the same reception by the time as sent."""
         return self.t_ms, self.ahead_ms, self.event_id
 
 
 class LocationState(NamedTuple):
-    """``version`` and ``position`` are of the last event folded, also where it did not change ``latest``."""
+    """``version`` and ``position`` are those of the last event folded, even if it did not change ``latest``."""
 
     version: int
     position: int

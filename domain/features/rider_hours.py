@@ -1,8 +1,9 @@
-"""What a rider did, by hour and by minute: a fold whose every event changes sums, exactly, also when it comes late.
+"""The fold of a rider's hours and minutes: each event changes sums exactly, even if it comes late.
 
-The state is the 10 latest fixes and the maxima that they may still lower. Sums are not in it: each event says what it
-adds to which hour and minute (``RiderHours.hours`` and ``.minutes``), and takes back what an earlier one added if it
-falls between two fixes. So whatever the order of arrival within the window, the sums are those of the sorted track.
+The state has the rider's 10 latest fixes in order, and the maxima of the steps between them that a late fix may still
+change. Sums are not in it: each event says what it adds to which hour and minute (``RiderHours.hours`` and
+``.minutes``). An event that falls between two fixes subtracts what the step between them had added. So the sums are
+those of the sorted track, whatever the order of arrival within the window.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from domain.features.geo import haversine_mm
 from domain.features.keyed_event import KeyedEvent
 
 KEPT = 10
-"""Fixes that are kept; one that comes when so many later ones are known is too late."""
+"""Number of fixes in the window. A fix that comes when so many later ones are known is too late."""
 
 FASTEST_MM_PER_MS = 60
-"""Above 60 m/s (216 km/h) a step is no movement of a rider: a teleport, or a fix that is far off."""
+"""Above 60 m/s (216 km/h) a step is not a movement of a rider, but a jump to or from a wrong fix."""
 
 SLOWEST_MM_PER_S = 500
 """Below 0.5 m/s a step is a phone at rest, with its noise."""
 
 LONGEST_MOVE_MS = 300_000
-"""Whoever is not heard of for five minutes may have stood still: the way counts, the time does not count as moving."""
+"""A rider without pings for five minutes may have stood still: the distance counts, the time is not moving time."""
 
 
 class TrackFix(NamedTuple):
-    """One accepted fix; ordered by ``order``. ``mm``: way from the fix before it, 0 for the very first.
+    """One accepted fix; ordered by ``order``. ``mm`` is the distance from the fix before it, 0 for the first.
 
-    ``t_ms`` is its effective time, ``ahead_ms`` how much later it was sent to be: 0 unless the phone's clock is ahead.
+    ``t_ms`` is its effective time. ``ahead_ms`` is how much later the time as sent is: 0 unless the clock is ahead.
     ``event_id`` is the UUID's 16 bytes, which sort as the UUID does; degrees WGS84.
     """
 
@@ -44,12 +45,12 @@ class TrackFix(NamedTuple):
 
     @property
     def order(self) -> tuple[int, int, bytes]:
-        """By effective time; fixes of one reception by the time as sent."""
+        """By effective time; fixes with the same reception by the time as sent."""
         return self.t_ms, self.ahead_ms, self.event_id
 
 
 class MovementStep(NamedTuple):
-    """What one step adds: it belongs to the time of its later fix. Integers: sums do not depend on their order."""
+    """What one step adds, at the time of its later fix. All integers, so sums do not depend on their order."""
 
     impossible: int
     distance_mm: int
@@ -64,7 +65,7 @@ NO_STEP = MovementStep(0, 0, 0, 0, 0, 0)
 
 
 def step(mm: int, ms: int) -> MovementStep:
-    """The step of ``mm`` whole millimetres in ``ms`` milliseconds; two fixes of one instant are no step at all."""
+    """The step of ``mm`` whole millimetres in ``ms`` milliseconds. Two fixes of one instant make no step."""
     if ms == 0:
         return NO_STEP
     if mm > FASTEST_MM_PER_MS * ms:
@@ -81,7 +82,7 @@ def way_mm(a: TrackFix, b: TrackFix) -> int:
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
 WORST_ACCURACY_M = 50.0
-"""A fix that may be further off says nothing about the way (the gate that Namma Yatri uses)."""
+"""A fix that is less accurate is not used for distances (the limit that Namma Yatri uses)."""
 
 _LATE_MS = (60_000, 300_000, 900_000, 3_600_000)
 
@@ -111,9 +112,12 @@ class Maxima(NamedTuple):
 
 
 class RiderHours(NamedTuple):
-    """``window``: the latest fixes, sorted. ``settled``: maxima of the hour of the window's first fix over the
-    steps that no late fix can change any more; ``newest``: maxima of the newest hour over all its steps. ``hours`` and
-    ``minutes``: what the last event changed; they are no part of what is stored."""
+    """The state of one rider.
+
+    ``window`` has the latest fixes, sorted. ``settled`` has the maxima of the hour of the window's first fix, over the
+    steps that no late fix can change any more. ``newest`` has the maxima of the newest hour over all its steps.
+    ``hours`` and ``minutes`` are what the last event changed; they are not stored.
+    """
 
     version: int
     position: int
@@ -146,14 +150,14 @@ def fold(state: RiderHours, event: KeyedEvent) -> RiderHours:
 
 
 def _counted(state: RiderHours, event: KeyedEvent, t_ms: int, *, rejected: int, too_late: int) -> RiderHours:
-    """A ping that counts as a ping and says nothing about the way."""
+    """A ping that is counted and not used for distances."""
     hour = HourChange(t_ms // HOUR_MS, (1, rejected, too_late, *_lateness(event.data), 0, 0, 0, 0), None)
     minute = MinuteChange(t_ms // MINUTE_MS, (0, 1, rejected, too_late, 0, 0, 0, 0))
     return state._replace(version=event.version, position=event.position, hours=(hour,), minutes=(minute,))
 
 
 def _appended(state: RiderHours, event: KeyedEvent, fix: TrackFix) -> RiderHours:
-    """The way of almost all: a fix later than all others."""
+    """The usual case: a fix later than all others."""
     window, t_ms = state.window, fix.t_ms
     hour, minute = t_ms // HOUR_MS, t_ms // MINUTE_MS
     seen, mm, made = 1, 0, NO_STEP
@@ -177,7 +181,7 @@ def _appended(state: RiderHours, event: KeyedEvent, fix: TrackFix) -> RiderHours
 
 
 def _inserted(state: RiderHours, event: KeyedEvent, fix: TrackFix) -> RiderHours:
-    """A fix before others that are kept: the step that it falls into is taken back, the two that it makes are added."""
+    """A fix before others in the window: the step that it splits is subtracted, the two new steps are added."""
     window = state.window
     at = sum(kept.order < fix.order for kept in window)
     after = window[at]
@@ -216,18 +220,18 @@ def _inserted(state: RiderHours, event: KeyedEvent, fix: TrackFix) -> RiderHours
 
 
 def _trimmed(window: tuple[TrackFix, ...], settled: Maxima) -> tuple[tuple[TrackFix, ...], Maxima]:
-    """The window within its bound; the step out of a fix that leaves it can change no more, and is settled."""
+    """Drop the oldest fix if the window is too long. The step after it can no longer change, and is settled."""
     if len(window) <= KEPT:
         return window, settled
     first, second = window[0], window[1]
     left = step(second.mm, second.t_ms - first.t_ms)
     hour = second.t_ms // HOUR_MS
-    # An hour before the window's first fix is over: no fix that is in time can fall into it.
+    # An hour before the window's first fix is complete: only fixes that are too late could belong to it.
     return window[1:], _higher(settled if settled.hour == hour else Maxima(hour, 0, 0), left)
 
 
 def _maxima(hour: int, window: tuple[TrackFix, ...], settled: Maxima) -> Maxima:
-    """Of all steps of one hour that the window reaches into."""
+    """The maxima over all steps of one hour that the window reaches into."""
     found = settled if settled.hour == hour else Maxima(hour, 0, 0)
     for a, b in pairwise(window):
         if b.t_ms // HOUR_MS == hour:
@@ -242,7 +246,7 @@ def _higher(maxima: Maxima, made: MovementStep) -> Maxima:
 
 
 def _lateness(data: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    """By how many minutes the ping was received after its event: at least 1, 5, 15 or 60; none of them if unknown."""
+    """One-hot: received at least 1, 5, 15 or 60 minutes after the event; all 0 if less, or if it is unknown."""
     received = data["received_timestamp_ms"]
     late = received - data["event_timestamp_ms"] if received else 0
     if late < _LATE_MS[0]:

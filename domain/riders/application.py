@@ -1,4 +1,4 @@
-"""The command side: the library's Application for riders, with a batch path for pings."""
+"""The application service for riders: the library's Application, with a batch path for pings."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ PositionAssigner = Callable[[Sequence[Decision], int], None]
 
 
 class Riders(Application[UUID]):
-    """Commands on riders. One instance per process; not thread-safe: one writer at a time uses it.
+    """Commands on riders. One instance per process; not thread-safe, so one writer at a time uses it.
 
-    ``factory`` gives the recorder, which must also be a ``domain.event_store.Recorder``, the mapper and the snapshots;
-    the rest of the library's Application (repository, notification log) works as usual on them. ``restored`` is called
-    when the log turns out to be another one, or an older state of it, before anything is decided anew: whoever keeps
-    something of the log forgets it then.
+    ``factory`` gives the mapper, the snapshots and the recorder, which must also be an
+    ``domain.event_store.EventStoreRecorder``; the rest of the library's Application (repository, notification log)
+    works as usual on them. ``on_log_restored`` is called when the log turns out to be another one, or an older state of
+    it, before anything is decided again: whatever is cached of the log must be dropped then.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Riders(Application[UUID]):
         *,
         cached_riders: int = 100_000,
         snapshot_every: int = 1000,
-        restored: Callable[[], None] = lambda: None,
+        on_log_restored: Callable[[], None] = lambda: None,
     ) -> None:
         self._given_factory = factory
         super().__init__()
@@ -69,38 +69,38 @@ class Riders(Application[UUID]):
         self._history = history
         self._snapshot_every = snapshot_every
         self._cached_riders = cached_riders
-        self._restored = restored
+        self._on_log_restored = on_log_restored
         self._live: LRUCache[str, Rider] = LRUCache(cached_riders)
 
     def construct_factory(self, env: Environment) -> InfrastructureFactory[TrackingRecorder]:
         return self._given_factory
 
     def record_pings(self, pings: Sequence[GpsPing]) -> list[PingOutcome]:
-        """Record a batch in one transaction; one outcome a ping, in order.
+        """Record a batch in one transaction. Returns one outcome per ping, in order.
 
-        Raises the library's PersistenceError when nothing could be recorded; then no rider of the batch stays
-        cached, since nobody knows whether the commit came through. A ping may be sent again at any time.
+        Raises the library's PersistenceError if the batch could not be recorded. Then no rider of the batch stays
+        cached, since it is unknown whether the commit succeeded. A ping may be sent again at any time.
         """
         decisions = group_by_rider(pings)
         self._decide_and_append(decisions, self._decide_pings)
         return outcomes(decisions, len(pings))
 
     def backfill(self, pings: Sequence[GpsPing]) -> list[PingOutcome]:
-        """Record history in one transaction, each event as of the reception of its ping; one outcome a ping, in order.
+        """Record history in one transaction, each event as of its ping's reception. Returns one outcome per ping.
 
-        ``pings`` must be in the order of their reception, from batch to batch too. Raises OrderBroken where they are
-        not, or where another writer has recorded something later meanwhile, and PersistenceError as ``record_pings``
-        does; nothing of the batch is recorded then.
+        ``pings`` must be in the order of their reception, across batches too. Raises OrderBroken if they are not, or if
+        another writer has recorded something later meanwhile, and PersistenceError as ``record_pings`` does. Nothing of
+        the batch is recorded then.
         """
         decisions = group_by_rider(pings)
-        placed: list[PositionedPing] = []
+        positioned: list[PositionedPing] = []
 
         def arrange(decisions: Sequence[Decision]) -> list[StoredEvent]:
-            placed[:] = events_in_ping_order(decisions)
-            return [self._with_recorded_at(each.event, each.received_ms) for each in placed]
+            positioned[:] = events_in_ping_order(decisions)
+            return [self._with_recorded_at(each.event, each.received_ms) for each in positioned]
 
         self._decide_and_append(
-            decisions, self._decide_pings, arrange, lambda _, first: assign_positions_in_ping_order(placed, first)
+            decisions, self._decide_pings, arrange, lambda _, first: assign_positions_in_ping_order(positioned, first)
         )
         return outcomes(decisions, len(pings))
 
@@ -139,11 +139,11 @@ class Riders(Application[UUID]):
         decisions: Sequence[Decision],
         decide_all: Decide,
         arrange: Arrange = events_in_rider_order,
-        put: PositionAssigner = assign_positions,
+        set_positions: PositionAssigner = assign_positions,
     ) -> None:
-        """Decide, append, and decide anew inside the lock whatever another writer changed meanwhile.
+        """Decide and append; inside the lock, decide again on riders that another writer changed meanwhile.
 
-        ``arrange`` gives the events their order in the log, ``put`` the pings their positions by the same order.
+        ``arrange`` gives the events their order in the log. ``set_positions`` sets the pings' positions in that order.
         """
         by_aggregate = {aggregate_id(Rider.AGGREGATE_TYPE, d.rider_id): d for d in decisions}
 
@@ -159,17 +159,17 @@ class Riders(Application[UUID]):
             try:
                 recorded = self._append(arrange(decisions), redecide)
             except LogRestored as error:
-                # Every cached rider may know of events that are not in the log, and not of others that are.
-                log.error("%s: all riders are loaded anew", error)
+                # Every cached rider may have events that are not in the log, and lack others that are.
+                log.error("%s: all riders are reloaded", error)
                 self._live = LRUCache(self._cached_riders)
-                self._restored()
+                self._on_log_restored()
                 decide_all(decisions)
                 recorded = self._append(arrange(decisions), redecide)
         except BaseException:
             for decision in decisions:
                 self._forget(decision.rider_id)
             raise
-        put(decisions, recorded.positions.start)
+        set_positions(decisions, recorded.positions.start)
         for decision in decisions:
             self._live.put(decision.rider_id, decision.loaded)
             self._snapshot(decision.loaded, len(decision.events))
@@ -180,19 +180,19 @@ class Riders(Application[UUID]):
             decision.rider = riders[decision.rider_id] or Rider.register(
                 decision.rider_id, decision.pings[0][1].received_timestamp_ms
             )
-        recorded = self._look_back(decisions)
+        recorded = self._find_recorded(decisions)
         for decision in decisions:
             apply_pings(decision, recorded.get(decision.rider_id, {}))
             decision.events = self._collect(decision.loaded)
 
-    def _look_back(self, decisions: Sequence[Decision]) -> dict[str, dict[PingKey, RecordedPing]]:
+    def _find_recorded(self, decisions: Sequence[Decision]) -> dict[str, dict[PingKey, RecordedPing]]:
         """Recorded pings with the identity of one in the batch, by rider.
 
-        Asked after the riders are loaded: had another writer recorded one since, the version check would tell.
+        Read after the riders are loaded: if another writer has recorded one since, the version check detects it.
         """
-        asked = identities_to_check(decisions)
+        to_check = identities_to_check(decisions)
         found: dict[str, dict[PingKey, RecordedPing]] = {}
-        for identity, (position, payload) in self._history.find_pings(list(asked)).items():
+        for identity, (position, payload) in self._history.find_pings(list(to_check)).items():
             stored = StoredEvent(identity.aggregate_id, 0, Rider.PingRecorded.RECORD, payload)
             try:
                 ping = cast("Rider.PingRecorded", self.mapper.to_domain_event(stored)).ping
@@ -200,11 +200,11 @@ class Riders(Application[UUID]):
                 log.error("a recorded ping at position %d cannot be read: %s", position, error)
                 ping = None
             key = (identity.event_timestamp_ms, identity.event_id)
-            found.setdefault(asked[identity], {})[key] = RecordedPing(position, ping)
+            found.setdefault(to_check[identity], {})[key] = RecordedPing(position, ping)
         return found
 
     def _load(self, rider_ids: Iterable[str]) -> dict[str, Rider | None]:
-        """Riders from the cache, the others from the log in one go; None = not registered yet."""
+        """Riders from the cache, the others from the log in one query; None = not registered yet."""
         riders: dict[str, Rider | None] = {}
         missing: dict[UUID, str] = {}
         for rider_id in rider_ids:
@@ -225,7 +225,7 @@ class Riders(Application[UUID]):
                 rider = cast("Any", self.mapper.to_domain_event(event)).mutate(rider)
             except MapperDeserialisationError as error:
                 # One bad event must not stop the rider's pings, nor the batches that they are in.
-                log.error("an event cannot be read and is passed over by commands: %s", error)
+                log.error("an event cannot be read and is skipped by commands: %s", error)
                 rider = Rider.with_unreadable(rider, rider_id, event.originator_version)
         return rider
 
@@ -246,7 +246,7 @@ class Riders(Application[UUID]):
             try:
                 self.snapshots.put([Snapshot.take(rider)])
             except PersistenceError as error:
-                # The events are recorded and must be acknowledged: a snapshot missing is a slower load, no more.
+                # The events are recorded and must be acknowledged. A missing snapshot only makes loading slower.
                 log.warning("no snapshot of rider %s: %s", rider.rider_id, error)
 
 

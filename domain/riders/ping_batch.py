@@ -1,4 +1,8 @@
-"""Deciding a batch of pings, rider by rider; pure, so that it can be done again inside the log's lock."""
+"""Decides a batch of pings rider by rider. Pure, so that it can be repeated inside the log's lock.
+
+A live batch is recorded rider by rider. A batch of history is recorded ping by ping, in the order in which its pings
+were received.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from domain.riders.rider import PingKey, Rider
 
 
 class PingOutcome(NamedTuple):
-    """What became of one ping. ``position`` is where it is recorded, None if it was rejected."""
+    """The result for one ping. ``position`` is where it is recorded, None if it was rejected."""
 
     position: int | None
     is_new: bool
@@ -23,7 +27,7 @@ class PingOutcome(NamedTuple):
 
 
 class RecordedPing(NamedTuple):
-    """A ping found in the log; None if its bytes cannot be read."""
+    """A ping found in the log; ``ping`` is None if its bytes cannot be decoded."""
 
     position: int
     ping: GpsPing | None
@@ -31,14 +35,14 @@ class RecordedPing(NamedTuple):
 
 @dataclass
 class Decision:
-    """One rider's part of a batch: its pings with their place in the batch, and what was decided on them."""
+    """One rider's part of a batch: its pings with their indices in the batch, and the decisions on them."""
 
     rider_id: str
     pings: list[tuple[int, GpsPing]] = field(default_factory=list)
     rider: Rider | None = None
     events: list[StoredEvent] = field(default_factory=list)
     recorded_as: dict[PingKey, int] = field(default_factory=dict)
-    """Which of ``events`` records a ping that is new in this batch."""
+    """Index in ``events`` of each ping that is new in this batch."""
     known_at: dict[PingKey, int] = field(default_factory=dict)
     rejections: dict[int, PingRejected] = field(default_factory=dict)
 
@@ -53,7 +57,7 @@ def ping_key(ping: GpsPing) -> PingKey:
 
 
 def group_by_rider(pings: Sequence[GpsPing]) -> list[Decision]:
-    """One undecided part a rider, in the order in which riders first appear."""
+    """One undecided part per rider, in the order in which riders first appear."""
     by_rider: dict[str, Decision] = {}
     for index, ping in enumerate(pings):
         decision = by_rider.get(ping.rider_id)
@@ -64,18 +68,18 @@ def group_by_rider(pings: Sequence[GpsPing]) -> list[Decision]:
 
 
 def identities_to_check(decisions: Iterable[Decision]) -> dict[PingIdentity, str]:
-    """Identities that the log must be asked for, with their riders: only pings no later than what is recorded."""
-    asked: dict[PingIdentity, str] = {}
+    """Identities to look up in the log, with their riders: those of pings no later than the latest recorded one."""
+    to_check: dict[PingIdentity, str] = {}
     for decision in decisions:
         rider = decision.loaded
         for _, ping in decision.pings:
             if rider.may_have_recorded(ping):
-                asked[PingIdentity(rider.id, ping.event_timestamp_ms, ping.event_id)] = decision.rider_id
-    return asked
+                to_check[PingIdentity(rider.id, ping.event_timestamp_ms, ping.event_id)] = decision.rider_id
+    return to_check
 
 
 def apply_pings(decision: Decision, recorded: Mapping[PingKey, RecordedPing]) -> None:
-    """Run the pings through their rider, whose pending events then say what is to be recorded."""
+    """Apply the pings to their rider; its pending events are then what is to be recorded."""
     rider = decision.loaded
     known = {key: found.ping for key, found in recorded.items()}
     decision.known_at = {key: found.position for key, found in recorded.items()}
@@ -97,7 +101,7 @@ def events_in_rider_order(decisions: Iterable[Decision]) -> list[StoredEvent]:
 
 
 def assign_positions(decisions: Iterable[Decision], first_position: int) -> None:
-    """After the append: the batch was recorded from ``first_position`` on, in the order of ``decisions``."""
+    """Set the positions after the append: the batch starts at ``first_position``, in the order of ``decisions``."""
     for decision in decisions:
         for key, offset in decision.recorded_as.items():
             decision.known_at[key] = first_position + offset
@@ -105,7 +109,7 @@ def assign_positions(decisions: Iterable[Decision], first_position: int) -> None
 
 
 def outcomes(decisions: Iterable[Decision], count: int) -> list[PingOutcome]:
-    """One outcome a ping, in the order of the batch; of repeats within it the first is the new one."""
+    """One outcome per ping, in the order of the batch. Of repeats within the batch, the first is new."""
     found: dict[int, PingOutcome] = {}
     for decision in decisions:
         first_of = set(decision.recorded_as)
@@ -121,10 +125,10 @@ def outcomes(decisions: Iterable[Decision], count: int) -> list[PingOutcome]:
 
 
 class PositionedPing(NamedTuple):
-    """An event of a batch: brought by its ``nth`` ping, and at ``offset`` in its decision.
+    """An event of a batch: caused by the ``nth`` ping, at ``offset`` in its decision.
 
-    ``received_ms`` is that ping's reception in epoch milliseconds; ``key`` is None for an event that is no ping: the
-    registration, which its rider's first ping brings.
+    ``received_ms`` is that ping's reception in epoch milliseconds. ``key`` is None for an event that is not a ping: the
+    registration, which the rider's first ping causes.
     """
 
     nth: int
@@ -140,22 +144,22 @@ class PositionedPing(NamedTuple):
 
 def events_in_ping_order(decisions: Iterable[Decision]) -> list[PositionedPing]:
     """Every event of a decided batch, in the order of its pings."""
-    placed: list[PositionedPing] = []
+    positioned: list[PositionedPing] = []
     for decision in decisions:
         by_offset = {offset: key for key, offset in decision.recorded_as.items()}
-        # Of repeats within the batch the first is the one that is recorded.
+        # Of repeats within the batch, the first is recorded.
         first = {ping_key(ping): (nth, ping) for nth, ping in reversed(decision.pings)}
         for offset in range(len(decision.events)):
             key = by_offset.get(offset)
             nth, ping = decision.pings[0] if key is None else first[key]
-            placed.append(PositionedPing(nth, offset, decision, ping.received_timestamp_ms, key))
-    # A ping belongs to one rider, so that nth and offset decide before a decision would be compared.
-    placed.sort()
-    return placed
+            positioned.append(PositionedPing(nth, offset, decision, ping.received_timestamp_ms, key))
+    # A ping belongs to one rider, so nth and offset are unique and a decision is never compared.
+    positioned.sort()
+    return positioned
 
 
-def assign_positions_in_ping_order(placed: Iterable[PositionedPing], first_position: int) -> None:
-    """After the append: the batch was recorded from ``first_position`` on, in the order of ``placed``."""
-    for position, each in enumerate(placed, start=first_position):
+def assign_positions_in_ping_order(positioned: Iterable[PositionedPing], first_position: int) -> None:
+    """Set the positions after the append: the batch starts at ``first_position``, in the order of ``positioned``."""
+    for position, each in enumerate(positioned, start=first_position):
         if each.key is not None:
             each.decision.known_at[each.key] = position

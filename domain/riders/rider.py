@@ -1,4 +1,4 @@
-"""The Rider aggregate: everything that one rider's stream in the log may say, and what it refuses."""
+"""The Rider aggregate: the events of one rider's stream, and the rules by which its commands are rejected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PingKey = tuple[int, str]
 
 
 class Leg(NamedTuple):
-    """One part of a delivery that the rider is on, for example ``to_restaurant``; the target in WGS84 degrees."""
+    """One leg of a delivery that the rider is on, for example ``to_restaurant``; the target in WGS84 degrees."""
 
     order_id: str
     leg: str
@@ -34,7 +34,7 @@ class Leg(NamedTuple):
 
 
 UNKNOWN_LATEST_MS = 1 << 62
-"""Later than any ping: may_have_recorded is then always True."""
+"""Later than any ping, so that may_have_recorded is always True."""
 
 
 def instant(ms: int) -> datetime:
@@ -42,7 +42,7 @@ def instant(ms: int) -> datetime:
 
 
 class Rider(Aggregate):
-    """One rider; state is what its commands need to decide, and no more: features are folds over the log."""
+    """One rider. Its state is only what commands need for their decisions; features are folds over the log."""
 
     AGGREGATE_TYPE: ClassVar[str] = "Rider"
     # Stored in every snapshot of an aggregate, so it does not follow the module when that moves (test_stored_bytes).
@@ -55,7 +55,7 @@ class Rider(Aggregate):
         TOPIC: ClassVar[str] = "domain.rider:Rider.Event"
 
         def __init_subclass__(cls, **kwargs: Any) -> None:
-            # The library wants an explicit topic of each event class where the aggregate has one.
+            # The library requires an explicit topic of each event class if the aggregate has one.
             cls.TOPIC = f"domain.rider:Rider.{cls.__name__}"
             super().__init_subclass__(**kwargs)
 
@@ -69,7 +69,7 @@ class Rider(Aggregate):
 
         @classmethod
         def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-            """The constructor's own arguments from a decoded record, beside rider_id and event_timestamp_ms."""
+            """The constructor's own arguments from a decoded record, in addition to rider_id and event_timestamp_ms."""
             return {}
 
         rider_id: str
@@ -170,13 +170,13 @@ class Rider(Aggregate):
 
     @classmethod
     def with_unreadable(cls, before: Rider | None, rider_id: str, version: int) -> Rider:
-        """The rider after an event of that version which nobody can read: what it said is not known.
+        """The rider after an event of ``version`` that cannot be decoded, so its content is unknown.
 
-        The log is asked about every ping from now on, since the unreadable one may have been the latest.
+        From now on every ping is looked up in the log, since the unreadable event may be the latest ping.
         """
         rider = before
         if rider is None:
-            # Unchecked: the log has this id, from a version that accepted more ids than this one.
+            # Unchecked: the log has this id, from a version that accepted more ids than this one does.
             rider = cls._opened(rider_id, 0)
             rider._pending_events.clear()
         rider.version = version
@@ -184,15 +184,15 @@ class Rider(Aggregate):
         return rider
 
     def may_have_recorded(self, ping: GpsPing) -> bool:
-        """False only if ``ping`` is later than all that is recorded, so that the log need not be asked."""
+        """False only if ``ping`` is later than all recorded ones, so that no lookup in the log is needed."""
         return ping.event_timestamp_ms <= self.latest_ms
 
     def record_ping(self, ping: GpsPing, recorded: Mapping[PingKey, GpsPing | None]) -> bool:
-        """Record ``ping`` unless it is recorded already; whether it was new.
+        """Record ``ping`` unless it is recorded already. Returns whether it was new.
 
-        ``recorded`` holds every recorded ping with the identity of one that ``may_have_recorded``, so that a ping
-        sent again, however late, is recorded once (invariant 3); None stands for one that cannot be read any more.
-        Raises EventIdConflict if it says otherwise, or nobody can tell.
+        ``recorded`` has every recorded ping with the identity of a ping that ``may_have_recorded`` is True for, so a
+        ping sent again, however late, is recorded once (invariant 3). None stands for one that cannot be decoded.
+        Raises EventIdConflict if the recorded ping has other content, or its content is unknown.
         """
         if self.may_have_recorded(ping):
             key = (ping.event_timestamp_ms, ping.event_id)
@@ -200,7 +200,7 @@ class Rider(Aggregate):
                 first = recorded[key]
                 if first is not None and first.same_content(ping):
                     return False
-                raise EventIdConflict("another ping with this event_id and time says something else")
+                raise EventIdConflict("another ping with this event_id and time has other content")
         self._happened(self.PingRecorded, ping.event_timestamp_ms, instant(ping.received_timestamp_ms), ping=ping)
         return True
 
@@ -248,7 +248,7 @@ RIDER_EVENTS: dict[str, type[Rider.Event]] = {
 
 
 def event_of(record: str, aggregate: UUID, version: int, data: Mapping[str, Any]) -> Rider.Event:
-    """The event that a decoded record stands for; KeyError for a record that is none of the rider's."""
+    """The event of a decoded record. Raises KeyError for a record that is not one of the rider's."""
     event_class: Any = RIDER_EVENTS[record]
     at_ms = data.get("received_timestamp_ms") or data["event_timestamp_ms"]
     event: Rider.Event = event_class(

@@ -31,7 +31,7 @@ def document(outcome: RebuildOutcome) -> dict[str, Any]:
         "new_generation": outcome.new.number,
         "fold_versions": {"live": outcome.live.fold_version, "new": outcome.new.fold_version},
         "comparison": None if outcome.comparison is None else outcome.comparison.document(),
-        "parked": [{"key": one.key, **one.mark._asdict()} for one in outcome.parked],
+        "parked": [{"key": one.key, **one.event._asdict()} for one in outcome.parked],
     }
 
 
@@ -55,7 +55,8 @@ def lines(outcome: RebuildOutcome) -> Iterator[str]:
 
 
 def _parked(one: RebuildParkedKey) -> str:
-    return f"  {one.key}: position {one.mark.position}, version {one.mark.version}, {one.mark.kind}: {one.mark.reason}"
+    event = one.event
+    return f"  {one.key}: position {event.position}, version {event.version}, {event.kind}: {event.reason}"
 
 
 def _verdict(outcome: RebuildOutcome) -> str:

@@ -113,7 +113,7 @@ class ReplayDiff:
             for key in sorted(stored.states.keys() | mine.states.keys()) if self._key is None else [self._key]:
                 ours = values(self._view, self._request, key, mine.states[key]) if key in mine.states else None
                 theirs = self._stored(key, stored.states.get(key), at_ms)
-                found.take(key, ours, theirs, self._view.columns)
+                found.add(key, ours, theirs, self._view.columns)
             self._show(shard + 1, SHARDS)
         if not found.compared and self._key is not None:
             raise self._nothing()
@@ -150,7 +150,7 @@ class ReplayDiff:
     def _pairs(self, left: Iterator[tuple[ShardKey, Row]], right: Iterator[tuple[ShardKey, Row]]) -> ReplayDifference:
         found = ReplayDifference()
         for key, ours, theirs in pair_by_key(left, right):
-            found.take(key, ours, theirs, self._view.columns)
+            found.add(key, ours, theirs, self._view.columns)
         if not found.compared and self._key is not None:
             raise self._nothing()
         return found

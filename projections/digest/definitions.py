@@ -1,4 +1,4 @@
-"""Finds the definitions that compute a function, as tokens that do not depend on names and files."""
+"""Finds the definitions that a function is computed by, as tokens that do not depend on names and files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Tracer:
             return target.name
         if not is_project(target.name):
             return self._reference(ForeignName(target.name))
-        # A whole module as a value: everything in it may be used.
+        # A whole module as a value: any of its definitions may be used.
         return " ".join(self._reference(resolved(Definition(target.name, each))) for each in bindings(target.name))
 
     def _tokens(self, definition: Definition) -> Iterator[str]:
@@ -80,7 +80,7 @@ class Tracer:
             # The type of a constant computes nothing.
             yield from self._node(node.value, definition.module, scopes) if node.value else ()
         else:
-            # Binds several names at once: which of them is meant is part of the definition.
+            # The statement binds several names at once, so the name is part of the definition.
             yield definition.name
             yield from self._node(node, definition.module, [{definition.name: LOCAL}])
 
@@ -90,10 +90,10 @@ class Tracer:
             if target is not None:
                 yield self._reference(target)
                 return
-        # Brackets: without them a statement moved out of its block, or an argument into another call, would not show.
+        # With brackets, so that moving a statement out of its block, or an argument to another call, changes tokens.
         yield f"({type(node).__name__}"
         for name, value in ast.iter_fields(node):
-            # Empty and absent fields are left out: Python versions differ in which of them a node has.
+            # Empty and absent fields are left out, because Python versions differ in which of them a node has.
             if value is None or value == [] or name in _NO_TOKENS or (name == "name" and not named):
                 continue
             yield f"{name}["
@@ -108,7 +108,7 @@ class Tracer:
 
 
 def _is_docstring(node: ast.AST) -> bool:
-    # A bare string is a docstring or a note on the name above it; neither computes anything.
+    # A bare string is a docstring, or documents the name above it; neither computes anything.
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
@@ -116,6 +116,6 @@ def _definition_of(function: Callable[..., Any]) -> Definition:
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     outermost = name.split(".")[0]
     if not inspect.isfunction(function) or not module or outermost not in bindings(module):
-        raise UntraceableDefinition(f"{function!r} is no function with a name in a module: its code cannot be pinned")
-    # Of a nested function the outermost one: it decides what the inner one closes over.
+        raise UntraceableDefinition(f"{function!r} is not a named function of a module: its code cannot be pinned")
+    # For a nested function the outermost one, which decides what the inner one closes over.
     return Definition(module, outermost)

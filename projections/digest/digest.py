@@ -1,4 +1,4 @@
-"""The digest of a fold: changes when its code does, not when a comment, a name, a file or the layout does."""
+"""Computes the digest of a fold. It changes with the code, not with comments, names of definitions, files or layout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fold_digest(projection: Projection[Any]) -> str:
 
 
 def view_digest(projection: Projection[Any]) -> str:
-    """32 hex digits over all code that makes the served row of a state; "" of a projection that serves none.
+    """32 hex digits over all code that computes the served row of a state; "" for a projection without a view.
 
     Raises UntraceableDefinition.
     """
@@ -31,7 +31,7 @@ def view_digest(projection: Projection[Any]) -> str:
 
 
 def fold_functions(projection: Projection[Any]) -> _Functions:
-    """The functions that decide what is stored and published; what they call is found from them."""
+    """The functions that decide what is stored and published. Their callees are traced from them."""
     rows = () if projection.changes is no_changes else (projection.changes,)
     published = (projection.publication.values,) if projection.publication else ()
     return (projection.fold, projection.encode, projection.decode, *rows, *published)

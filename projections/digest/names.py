@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class UntraceableDefinition(Exception):
-    """A definition whose code cannot be found in a source file, so that a change of it would go unseen."""
+    """The code of a definition cannot be found in a source file, so a change of it would go unnoticed."""
 
 
 class Definition(NamedTuple):
@@ -41,7 +41,7 @@ class ForeignName:
 
 @dataclass(frozen=True)
 class ImportedName:
-    """A name that a module takes from another one. Followed when it is used, since modules may import each other."""
+    """A name that a module imports from another one. Resolved on use, since modules may import each other."""
 
     module: str
     name: str
@@ -50,7 +50,7 @@ class ImportedName:
 Target = Definition | ImportedModule | ForeignName
 Bound = Target | ImportedName
 LOCAL = None
-"""What a scope binds a name to that is a variable of the function."""
+"""The target of a name that is a local variable of a function."""
 Scope = Mapping[str, Bound | None]
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -111,8 +111,7 @@ def is_project(module: str) -> bool:
 
 @cache
 def _source(module: str) -> ast.Module:
-    # Once in the life of a process: the files of a running service may be replaced under it, and what it folds with is
-    # the code that it has loaded.
+    # Read once per process: the files of a running service may be replaced, but it folds with the code that it loaded.
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise UntraceableDefinition(f"{module} has no source file: its code cannot be pinned")

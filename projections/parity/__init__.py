@@ -1,1 +1,1 @@
-"""Parity: answers that were served, computed again from the events alone."""
+"""Parity: served answers are recomputed from the events alone and compared byte for byte."""

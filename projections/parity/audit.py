@@ -1,4 +1,7 @@
-"""Checks reads and puts on record what was found; the same for the command and for the auditor beside the service."""
+"""Checks served reads and records the verdicts, for ``verify-parity`` and for the audit next to the service.
+
+Differences are described field by field, for the person who looks for the cause.
+"""
 
 from __future__ import annotations
 
@@ -20,30 +23,30 @@ from projections.replay.archive import Archive
 _ABSENT = "nothing"
 
 
-def difference(checked: CheckedRead) -> str:
-    """One line: what was served, what the log says, and where to look."""
+def describe_difference(checked: CheckedRead) -> str:
+    """One line: the served values, the recomputed ones, and the place in the log."""
     read = checked.logged.read
-    found = list(fields(read.body, checked.recomputed)) if checked.recomputed else []
+    found = list(differing_fields(read.body, checked.recomputed)) if checked.recomputed else []
     said = "; ".join(f"{name}: served {served}, recomputed {again}" for name, served, again in found)
     if checked.recomputed and not found:
         said = f"the same values in other bytes: served {read.body!r}, recomputed {checked.recomputed!r}"
-    words = "; ".join(part for part in (said, checked.why) if part)
+    message = "; ".join(part for part in (said, checked.why) if part)
     at = utc_datetime(read.read_ms).isoformat(timespec="milliseconds")
     return (
-        f"{read.key}: {words} (version {read.version:,}, position {read.position:,}, "
+        f"{read.key}: {message} (version {read.version:,}, position {read.position:,}, "
         f"generation {read.generation}, read at {at})"
     )
 
 
-def wrong(found: WrongSnapshot) -> str:
-    """The same of a checkpoint."""
+def describe_wrong_snapshot(found: WrongSnapshot) -> str:
+    """One line: which state snapshot was wrong, and that it was replaced."""
     return (
-        f"{found.key}: the checkpoint that live folding left at version {found.version:,} (position "
-        f"{found.position:,}, generation {found.generation}) is not the fold of the events; it was replaced"
+        f"{found.key}: the state snapshot of live folding at version {found.version:,} (position "
+        f"{found.position:,}, generation {found.generation}) is not the fold of the events; it has been replaced"
     )
 
 
-def fields(served: bytes, recomputed: bytes) -> Iterator[tuple[str, str, str]]:
+def differing_fields(served: bytes, recomputed: bytes) -> Iterator[tuple[str, str, str]]:
     """(name, served, recomputed) of each field that differs, as JSON."""
     try:
         one, other = _object(served), _object(recomputed)
@@ -67,15 +70,16 @@ def _shown(side: dict[str, Any], name: str) -> str:
 S = TypeVar("S")
 
 MAX_WAITING_VERDICTS = 5_000
-"""Verdicts that wait to be written; a check that is broken off does so many again."""
+"""Verdicts that wait to be written. An aborted check repeats at most so many reads."""
 MAX_EXAMPLES = 10
+"""Descriptions of differences that are kept; all differences are counted."""
 
 
 @dataclass
 class AuditFindings:
-    """What was found so far.
+    """The findings so far.
 
-    ``examples`` are texts, at most MAX_EXAMPLES. ``generations`` are those of the answers that differ.
+    ``examples`` are descriptions, at most MAX_EXAMPLES. ``generations`` are those of the answers that differ.
     """
 
     totals: dict[ReadVerdict, int] = field(default_factory=lambda: dict.fromkeys(ReadVerdict, 0))
@@ -92,23 +96,27 @@ class AuditFindings:
     def mismatches(self) -> int:
         return self.totals[ReadVerdict.DIFFERENT] + self.wrong_snapshots
 
-    def add_example(self, words: str) -> None:
+    def add_example(self, description: str) -> None:
         if len(self.examples) < MAX_EXAMPLES:
-            self.examples.append(words)
+            self.examples.append(description)
 
     def add(self, other: AuditFindings) -> None:
-        """Take in what another part of the reads has given."""
+        """Add the findings of another part of the reads."""
         for verdict, count in other.totals.items():
             self.totals[verdict] += count
         self.wrong_snapshots += other.wrong_snapshots
         self.events += other.events
         self.generations |= other.generations
-        for words in other.examples:
-            self.add_example(words)
+        for description in other.examples:
+            self.add_example(description)
 
 
 class Audit(Generic[S]):
-    """Raises PortUnavailable, and what ``decode`` raises for a registry that is away; verdicts given stay recorded."""
+    """Checks the served reads of one projection and records the verdicts.
+
+    Raises PortUnavailable, and what ``decode`` raises while the schema registry is unavailable. Verdicts recorded
+    before that stay recorded.
+    """
 
     def __init__(
         self,
@@ -121,8 +129,8 @@ class Audit(Generic[S]):
         snapshot_interval: int = SNAPSHOT_INTERVAL,
     ) -> None:
         self._reads = reads
-        self._parity = ParityChecker(
-            projection, archive, snapshots, decode, self._wrong, snapshot_interval=snapshot_interval
+        self._checker = ParityChecker(
+            projection, archive, snapshots, decode, self._on_wrong_snapshot, snapshot_interval=snapshot_interval
         )
         self._found = AuditFindings()
 
@@ -132,32 +140,35 @@ class Audit(Generic[S]):
         budget: WalkBudget | None = None,
         on_progress: Callable[[AuditFindings], None] = lambda found: None,
     ) -> AuditFindings:
-        """Check ``source``, by key and version, as far as the budget goes. ``on_progress`` is called now and then."""
+        """Check ``source``, by key and version, within the budget.
+
+        ``on_progress`` is called every 500 reads and at the end.
+        """
         found = self._found = AuditFindings()
-        folded = self._parity.events
-        news: dict[ReadVerdict, list[int]] = {}
+        folded = self._checker.events
+        changed: dict[ReadVerdict, list[int]] = {}
         waiting = 0
-        for one in self._parity.check(source, budget):
+        for one in self._checker.check(source, budget):
             found.totals[one.verdict] += 1
             if one.verdict == ReadVerdict.DIFFERENT:
                 found.generations.add(one.logged.read.generation)
-                found.add_example(difference(one))
+                found.add_example(describe_difference(one))
             if one.verdict != one.logged.verdict:
-                news.setdefault(one.verdict, []).append(one.logged.id)
+                changed.setdefault(one.verdict, []).append(one.logged.id)
                 waiting += 1
             if waiting >= MAX_WAITING_VERDICTS:
-                self._reads.record(news)
-                news, waiting = {}, 0
+                self._reads.record(changed)
+                changed, waiting = {}, 0
             if found.reads % 500 == 0:
-                found.events = self._parity.events - folded
+                found.events = self._checker.events - folded
                 on_progress(found)
-        self._reads.record(news)
-        found.events = self._parity.events - folded
+        self._reads.record(changed)
+        found.events = self._checker.events - folded
         on_progress(found)
         return found
 
-    def _wrong(self, found: WrongSnapshot) -> None:
+    def _on_wrong_snapshot(self, found: WrongSnapshot) -> None:
         self._reads.record_wrong(found)
         self._found.wrong_snapshots += 1
         self._found.generations.add(found.generation)
-        self._found.add_example(wrong(found))
+        self._found.add_example(describe_wrong_snapshot(found))

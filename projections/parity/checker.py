@@ -1,8 +1,8 @@
-"""Parity: every answer that was served is what the event store says, byte for byte (invariant 8).
+"""Checks that every served answer equals a fold of the event store, byte for byte (invariant 8).
 
-An answer is computed again from the events alone: by folding its key from the first one, or from a checkpoint that was
-itself folded so. A checkpoint that live folding has left is no place to start from, since its fault would be found on
-both sides and compare equal; it is compared on the way like an answer, and only then taken for verified.
+An answer is recomputed from the events alone: by folding its key from the first event, or from a verified state
+snapshot, which was folded in the same way. A snapshot of live folding is not a valid start: its fault would be on both
+sides and compare equal. It is compared on the way like an answer, and counts as verified only after that.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from read_models.view import body_of
 S = TypeVar("S")
 
 MAX_BATCH_READS = 5_000
-"""Reads that are held at once (invariant 15)."""
+"""Reads held in memory at once (invariant 15)."""
 
 
 class CheckedRead(NamedTuple):
-    """A read and what was found. Of a different one: ``recomputed``, or ``why`` nothing could be computed."""
+    """A read and its verdict. For DIFFERENT: the ``recomputed`` body, or ``why`` none could be computed."""
 
     logged: LoggedRead
     verdict: ReadVerdict
@@ -59,7 +59,7 @@ class ParityChecker(Generic[S]):
         self._digests = (fold_digest(projection), view_digest(projection))
         self._archive = archive
         self._snapshots = snapshots
-        # When a fold fails is no part of the answer.
+        # The clock only dates parked events, which are not part of the answer.
         self._fold = Fold(projection, decode, lambda: 0, snapshot_interval)
         self._on_wrong_snapshot = on_wrong_snapshot
         self._snapshot_interval = snapshot_interval
@@ -69,29 +69,29 @@ class ParityChecker(Generic[S]):
         """Events folded so far."""
 
     def check(self, reads: Iterable[LoggedRead], budget: WalkBudget | None = None) -> Iterator[CheckedRead]:
-        """What is found of ``reads``, which come by key and version; those that the budget does not reach are left out.
+        """Check ``reads``, which come by key and version. Reads that the budget does not reach are left out.
 
-        Raises PortUnavailable, and what ``decode`` raises for a registry that is away.
+        Raises PortUnavailable, and what ``decode`` raises while the schema registry is unavailable.
         """
         walk: KeyWalk[S] | None = None
         source = iter(reads)
         while batch := list(islice(source, self._batch_reads)):
-            # Behind the reads: a discard that was made before one of them is known then.
+            # Read after the served reads, so that every discard that preceded one of them is known.
             discarded = self._archive.discarded(self._projection.name)
             for key, group in groupby(batch, lambda logged: logged.read.key):
                 if walk is None or walk.key != key or walk.discarded != discarded:
                     walk = self._walk(key, discarded)
-                yield from self._of_key(walk, list(group), budget or WalkBudget())
-                self._keep(walk)
+                yield from self._check_key(walk, list(group), budget or WalkBudget())
+                self._save_verified(walk)
 
     def _walk(self, key: str, discarded: frozenset[int]) -> KeyWalk[S]:
         return KeyWalk(
             self._projection, self._fold, self._archive, self._snapshots, key, discarded, self._snapshot_interval
         )
 
-    def _of_key(self, walk: KeyWalk[S], reads: list[LoggedRead], budget: WalkBudget) -> Iterator[CheckedRead]:
+    def _check_key(self, walk: KeyWalk[S], reads: list[LoggedRead], budget: WalkBudget) -> Iterator[CheckedRead]:
         budget.next_key()
-        yield from self._of_missing(walk, [logged for logged in reads if logged.read.is_missing], budget)
+        yield from self._check_missing(walk, [logged for logged in reads if logged.read.is_missing], budget)
         reads = [logged for logged in reads if not logged.read.is_missing]
         last = reads[-1].read.version if reads else 0
         for logged in reads:
@@ -100,14 +100,14 @@ class ParityChecker(Generic[S]):
                 continue
             walk.generation = logged.read.generation
             before = walk.events
-            reached = walk.reach(logged.read.version, logged.read.position, last, budget)
+            reached = walk.walk_to(logged.read.version, logged.read.position, last, budget)
             self.events += walk.events - before
             if not reached:
                 return
-            yield self._judged(walk, logged)
+            yield self._check_read(walk, logged)
 
-    def _of_missing(self, of: KeyWalk[S], reads: list[LoggedRead], budget: WalkBudget) -> Iterator[CheckedRead]:
-        """Answers that the key is not known, by a walk of their own: they name a position and no version."""
+    def _check_missing(self, of: KeyWalk[S], reads: list[LoggedRead], budget: WalkBudget) -> Iterator[CheckedRead]:
+        """Check answers that the key is unknown, with a walk of their own: they name a position and no version."""
         walk = self._walk(of.key, of.discarded)
         for logged in sorted(reads, key=lambda one: one.read.position):
             read = logged.read
@@ -116,22 +116,22 @@ class ParityChecker(Generic[S]):
                 continue
             version = self._archive.last_version(self._projection.stream, of.key, read.position)
             if version == 0:
-                # It was put on record because the log had the key.
+                # The answer was recorded because the log had the key then.
                 yield CheckedRead(logged, ReadVerdict.LOG_RESTORED)
                 continue
             walk.generation = read.generation
             before = walk.events
-            reached = walk.reach(version, read.position, version, budget)
+            reached = walk.walk_to(version, read.position, version, budget)
             self.events += walk.events - before
             if not reached:
                 break
-            # Nothing is served either of a key whose first event is parked or discarded.
+            # A key whose first event is parked or discarded has no state, and is answered as unknown too.
             lost = walk.run.state is not None
-            why = f"answered as unknown, although the log has its version {version:,} by then" if lost else ""
+            why = f"answered as unknown, although the log had version {version:,} of it by then" if lost else ""
             yield CheckedRead(logged, ReadVerdict.DIFFERENT if lost else ReadVerdict.EQUAL, why=why)
-        self._keep(walk)
+        self._save_verified(walk)
 
-    def _judged(self, walk: KeyWalk[S], logged: LoggedRead) -> CheckedRead:
+    def _check_read(self, walk: KeyWalk[S], logged: LoggedRead) -> CheckedRead:
         read = logged.read
         if (walk.version, walk.position) != (read.version, read.position):
             return CheckedRead(logged, ReadVerdict.LOG_RESTORED)
@@ -141,8 +141,8 @@ class ParityChecker(Generic[S]):
             )
         try:
             body = self._body(walk.run.state, read)
-        except Exception as error:  # noqa: BLE001  (whatever a view raises is the finding)
-            # A state that is served and cannot be shown is the worst difference of all, and one of this key alone.
+        except Exception as error:  # noqa: BLE001  (any error of a view is a finding)
+            # A served state whose row cannot be computed is a difference, and must not stop the check of other keys.
             return CheckedRead(logged, ReadVerdict.DIFFERENT, why=f"{type(error).__name__}: {error}")
         if body == read.body:
             return CheckedRead(logged, ReadVerdict.EQUAL)
@@ -150,19 +150,19 @@ class ParityChecker(Generic[S]):
 
     def _body(self, state: S, read: ServedRead) -> bytes:
         if self._features[0] is not state:
-            # They cost most, and depend on the state alone: reads of one version differ in their ages.
+            # Features cost most and depend on the state alone; reads of one version differ only in age.
             self._features = (state, self._view.features(state))
         row = self._view.row(read.key, self._features[1], read.read_ms, read.limits, read.allow_expired)
         return body_of(row | {"generation": read.generation})
 
-    def _keep(self, walk: KeyWalk[S]) -> None:
-        """Compare the snapshots passed with those that were there, and leave them as verified."""
+    def _save_verified(self, walk: KeyWalk[S]) -> None:
+        """Compare the snapshots passed with the stored ones, and save them as verified."""
         fresh: list[StateSnapshot] = []
         for made, generation in walk.take_snapshots():
             kept = self._snapshots.at(made.key, made.position)
             if kept is not None and kept.version == made.version:
                 if kept.state != made.state:
-                    # On record before it is mended: what is lost between the two is only found again.
+                    # Recorded before it is repaired: a crash between the two only finds it once more.
                     self._on_wrong_snapshot(
                         WrongSnapshot(made.key, generation, made.version, made.position, kept.state, made.state)
                     )

@@ -1,4 +1,4 @@
-"""One key folded forward from read to read, for ``projections.parity.checker``; in stretches, within a budget."""
+"""Folds one key forward from read to read, range by range and within a budget, for ``projections.parity.checker``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNLIMITED = 1 << 62
 
 
 class WalkBudget:
-    """Events that may be folded in one round, and of them for one key: a long key must not starve all behind it."""
+    """Bounds the events folded in one round, and those of one key: a long key must not starve the keys after it."""
 
     def __init__(self, events: int = UNLIMITED, per_key: int = UNLIMITED) -> None:
         self._left = events
@@ -38,7 +38,7 @@ class WalkBudget:
 
 
 class KeyWalk(Generic[S]):
-    """``version`` and ``position`` are of the last event passed, which a discarded one is too."""
+    """Folds one key. ``version`` and ``position`` are those of the last event passed, which may be a discarded one."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class KeyWalk(Generic[S]):
         self.position = 0
         self.events = 0
         self.generation = 0
-        """Of the read that is walked to: whose snapshots are passed is not written on them."""
+        """That of the read that is walked to. Stored snapshots do not name the generation that wrote them."""
         self._projection = projection
         self._fold = fold
         self._archive = archive
@@ -66,48 +66,48 @@ class KeyWalk(Generic[S]):
         self._made: list[tuple[StateSnapshot, int]] = []
         self.run: KeyRun[S] = KeyRun(fold, key, None, discarded)
 
-    def reach(self, version: int, position: int, last: int, budget: WalkBudget) -> bool:
-        """Fold up to ``version``, or as far as the log goes; reads ahead up to ``last``. False: the budget is spent.
+    def walk_to(self, version: int, position: int, last: int, budget: WalkBudget) -> bool:
+        """Fold up to ``version``, or to the end of the log; reads ahead up to ``last``. False: the budget is spent.
 
-        It is left at a checkpoint, which is kept: the next round folds none of these events again.
+        The walk stops at a version of a snapshot, which is saved, so the next round does not fold these events again.
         """
         if version - self.version > self._snapshot_interval:
-            self._jump(version, position)
+            self._skip_to_snapshot(version, position)
         while self.version < version:
             if not self._ahead:
                 if budget.spent and self.version % self._snapshot_interval == 0:
                     return False
-                self._ahead = self._stretch(last)
+                self._ahead = self._next_range(last)
                 if not self._ahead:
                     return True
             count = version - self.version
-            self._pass(self._ahead[:count])
+            self._fold_events(self._ahead[:count])
             budget.spend(min(count, len(self._ahead)))
             self._ahead = self._ahead[count:]
         return True
 
     def take_snapshots(self) -> list[tuple[StateSnapshot, int]]:
-        """Those passed since they were taken last, with the generation of the read that was walked to."""
+        """Snapshots passed since the last call, each with the generation of the read that was walked to."""
         made, self._made = self._made, []
         return made
 
     def parked_reason(self) -> str:
-        """In words, if an event of the key cannot be folded; "" if all can."""
-        mark = self.run.parked
-        return "" if mark is None else f"the fold fails at version {mark.version}: {mark.reason}"
+        """Why the key is parked; "" if it is not."""
+        parked = self.run.parked
+        return "" if parked is None else f"the fold fails at version {parked.version}: {parked.reason}"
 
-    def _pass(self, events: list[LoggedEvent]) -> None:
-        self._made += [(one, self.generation) for one in self.run.take(events)]
+    def _fold_events(self, events: list[LoggedEvent]) -> None:
+        self._made += [(one, self.generation) for one in self.run.fold(events)]
         self.events += len(events)
         self.version, self.position = events[-1].version, events[-1].position
 
-    def _stretch(self, last: int) -> list[LoggedEvent]:
-        """The next events, up to the next place of a checkpoint; none where the log ends, or has lost its beginning."""
+    def _next_range(self, last: int) -> list[LoggedEvent]:
+        """The next events, up to the next version of a snapshot. None at the end of the log or if detached."""
         upto = min(last, (self.version // self._snapshot_interval + 1) * self._snapshot_interval)
         events = self._archive.key_range(self._projection.stream, self.key, self.version, upto, None)
         return events if events and events[0].version == self.version + 1 else []
 
-    def _jump(self, version: int, position: int) -> None:
+    def _skip_to_snapshot(self, version: int, position: int) -> None:
         found = latest_snapshot(self._projection, self._snapshots, self.key, position, verified=True)
         if found is None or not self.version < found[0].version <= version:
             return

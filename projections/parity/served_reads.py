@@ -1,4 +1,4 @@
-"""Answers that were given, as they are kept to be computed again. Port and records."""
+"""Served answers, recorded so that they can be recomputed. Port and records."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ServedRead(NamedTuple):
 
 
 class LoggedRead(NamedTuple):
-    """A read as it was kept, with the digests of the code that made it, and the verdict on record."""
+    """A recorded read, with the digests of the code that made it, and its verdict, None if it is unchecked."""
 
     id: int
     fold_digest: str
@@ -58,7 +58,7 @@ class LoggedRead(NamedTuple):
 
 
 class ReadTally(NamedTuple):
-    """What is on record. ``mismatches``: of the generation that readers follow, wrong snapshots included."""
+    """Counts of recorded reads. ``mismatches`` are those of the active generation, including wrong snapshots."""
 
     checked: int
     unchecked: int
@@ -67,7 +67,7 @@ class ReadTally(NamedTuple):
 
 
 class WrongSnapshot(NamedTuple):
-    """A checkpoint that live folding had left, which is not what the log says. It is replaced by what the log says."""
+    """A state snapshot of live folding that is not the fold of the events (``kept``); it is replaced by ``folded``."""
 
     key: str
     generation: int
@@ -78,24 +78,24 @@ class WrongSnapshot(NamedTuple):
 
 
 class ServedReads(Protocol):
-    """The kept reads of one projection. Raises PortUnavailable."""
+    """The recorded reads of one projection. Raises PortUnavailable."""
 
     def count(self, since_ms: int) -> int:
         """Reads at ``since_ms`` (epoch ms) or later."""
         ...
 
     def scan(self, since_ms: int) -> Iterator[LoggedRead]:
-        """The same by key (in code point order) and version, as they are at one instant, in bounded memory."""
+        """Those reads by key (in code point order) and version, as of one instant, in bounded memory."""
         ...
 
     def unchecked(self, limit: int) -> list[LoggedRead]:
-        """At most so many without a verdict, by key and version: half of the oldest, half of the newest."""
+        """At most ``limit`` reads without a verdict, by key and version: half the oldest, half the newest."""
         ...
 
     def record(self, verdicts: Mapping[ReadVerdict, Sequence[int]]) -> None:
-        """Verdicts on reads by their ids. ``other code`` never takes the place of another verdict: it knows less."""
+        """Record verdicts by the ids of their reads. OTHER_CODE never replaces another verdict: it says less."""
         ...
 
     def record_wrong(self, wrong: WrongSnapshot) -> None:
-        """Put a wrong checkpoint on record, once."""
+        """Record a wrong snapshot, once."""
         ...

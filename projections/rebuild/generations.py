@@ -10,15 +10,15 @@ from projections.core.projection import Projection
 from projections.digest.digest import fold_digest
 
 GenerationState = Literal["filling", "compared", "ready", "following", "dropped"]
-"""``filling``: a rebuild writes it. ``compared``: differences wait for a person. ``ready``: it may be switched to.
-``following``: it is or was active. ``dropped``: gone; its number is never used again. Ready and following ones are kept
-up to date by every process that has their fold."""
+"""``filling``: a rebuild writes it. ``compared``: its differences wait for a person. ``ready``: readers may be switched
+to it. ``following``: it is or was active. ``dropped``: its content is deleted, and its number is never used again.
+Every process that has the fold keeps ready and following generations up to date."""
 
 MAINTAINED_STATES: frozenset[GenerationState] = frozenset({"ready", "following"})
 
 
 class Generation(NamedTuple):
-    """One generation; ``comparison`` is what was found when it was held against the live one, None before."""
+    """One generation. ``comparison`` is the result of comparing it with the live one, None before that."""
 
     projection: str
     number: int
@@ -29,41 +29,44 @@ class Generation(NamedTuple):
     comparison: Mapping[str, Any] | None = None
 
     def is_of(self, projection: Projection[Any]) -> bool:
-        """Whether this code may write to it."""
+        """Whether this code may write to it: fold version and digest are the same."""
         return (self.fold_version, self.fold_digest) == (projection.fold_version, fold_digest(projection))
 
 
 class NotSwitched(Exception):
-    """The pointer was not moved: another generation is active than the one that was compared with."""
+    """Readers were not switched: the active generation is not the one that was compared with."""
 
 
 class Generations(Protocol):
-    """Where generations are recorded. Raises PortUnavailable."""
+    """Stores the generations. Raises PortUnavailable."""
 
     def all(self, projection: str) -> list[Generation]:
-        """Those not dropped, by number."""
+        """Generations that are not dropped, by number."""
         ...
 
     def first(self, projection: Projection[Any]) -> None:
-        """Make generation 1, active, unless the projection has ever had one."""
+        """Create generation 1 as the active one, unless the projection has ever had a generation."""
         ...
 
     def begin(self, projection: Projection[Any]) -> Generation:
-        """A new one in state ``filling``, with a number never used before."""
+        """Create a generation in state ``filling``, with a number never used before."""
         ...
 
     def record(self, generation: Generation, state: GenerationState, comparison: Mapping[str, Any] | None) -> None:
-        """Its new state, and what the comparison found."""
+        """Store its new state and the result of the comparison."""
         ...
 
     def switching(self, live: Generation, to: Generation) -> AbstractContextManager[None]:
-        """While the context is open nobody writes to ``live``, where the store can hold it; at its end, in the same
-        atomic step, readers follow ``to``. An exception inside leaves everything as it was. Raises NotSwitched."""
+        """Switch readers to ``to`` at the end of the context, in one atomic step.
+
+        While the context is open, the store blocks writes to ``live`` if it can. An exception inside leaves
+        everything as it was. Raises NotSwitched.
+        """
         ...
 
 
 def active(generations: list[Generation]) -> Generation | None:
-    """The one that readers follow."""
+    """The generation that readers follow."""
     return next((g for g in generations if g.active), None)
 
 

@@ -1,6 +1,6 @@
-"""Blue/green rebuild: a new generation is filled beside the live one, held against it, and only then switched to.
+"""Blue/green rebuild: fills a new generation next to the live one, compares the two, and only then switches readers.
 
-Every step can be broken off and begun again: what is stored is the fences in the sink and the generation's state.
+Every step can be aborted and resumed: the fences in the sink and the generation's state are all that is stored.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ class RebuildVerdict(StrEnum):
 
 
 class NoGenerationToRollBackTo(Exception):
-    """There is no generation to go to."""
+    """No generation can be switched to, or the projection has no active one."""
 
 
 class DigestMismatch(Exception):
-    """Other differences were accepted than those that were found."""
+    """The accepted digest is not that of the differences that were found."""
 
 
 class RebuildParkedKey(NamedTuple):
-    """An event that could not be folded, and its key."""
+    """A key whose event could not be folded, and that event."""
 
     key: str
-    mark: ParkedEvent
+    event: ParkedEvent
 
 
 @dataclass
 class RebuildOutcome:
-    """What became of a rebuild or of a rollback."""
+    """The result of a rebuild or of a rollback."""
 
     verdict: RebuildVerdict
     live: Generation
@@ -66,14 +66,15 @@ class RebuildOutcome:
 _ALL = range(SHARDS)
 MAX_COMPARE_ATTEMPTS = 1_000
 MAX_LEFTOVER_GENERATIONS = 5
-"""Generations whose remains are looked for after a rebuild."""
+"""Numbers below the new generation that are dropped again after a rebuild, in case a killed one dropped only a part."""
 
 
 @dataclass(frozen=True)
 class RebuildPorts:
-    """What a rebuild works with. ``fill(generation, targets)`` brings every shard to its target seq, or to the head.
+    """The ports and callbacks of a rebuild.
 
-    ``followed(generation)`` returns once whoever serves keeps that generation up to date, at once if nobody serves.
+    ``fill(generation, targets)`` folds every shard up to its target seq, or to the head. ``wait_until_followed``
+    returns once the serving processes keep that generation up to date, and immediately if none is serving.
     """
 
     generations: Generations
@@ -87,7 +88,7 @@ class RebuildPorts:
 
 
 class Rebuild:
-    """One projection's rebuild; nobody else rebuilds it at the same time (the caller holds a lock)."""
+    """Rebuilds one projection. The caller holds a lock, so that no other process rebuilds it at the same time."""
 
     def __init__(self, projection: Projection[Any], ports: RebuildPorts) -> None:
         self._projection = projection
@@ -97,17 +98,17 @@ class Rebuild:
     def run(
         self, *, accept: str | None = None, live_is_damaged: str | None = None, verify_only: bool = False
     ) -> RebuildOutcome:
-        """Fill, compare, switch. Raises what does not pass by itself; nothing is switched then.
+        """Fill, compare, switch. Raises DigestMismatch and permanent errors; nothing is switched then.
 
-        ``accept``: the digest of differences that another fold version is meant to make. ``live_is_damaged``: of those
-        that the same code makes, where a person has found that it is the live generation which is not the log's.
+        ``accept`` is the digest of the differences that a new fold version is meant to make. ``live_is_damaged`` is the
+        digest of the differences that the same code makes, if a person has found that the live generation is wrong.
         """
         ports = self._ports
         self._retrying(lambda: ports.generations.first(self._projection))
         live = self._live()
         new = self._resume_or_create(live, accept, live_is_damaged, verify_only)
         if new.state == "filling":
-            ports.on_progress(f"filling generation {new.number} from the event store, beside the live {live.number}")
+            ports.on_progress(f"filling generation {new.number} from the event store, next to the live {live.number}")
             targets = self._retrying(lambda: self._fences_of(live))
             ports.fill(new, targets)
             comparison = self.compare(live, new)
@@ -134,7 +135,7 @@ class Rebuild:
         return outcome
 
     def _drop_others(self, live: Generation, new: Generation) -> None:
-        """Keep these two. What a rebuild that was killed had dropped by half goes too."""
+        """Drop all generations but these two, also those that a killed rebuild has dropped only in part."""
         kept = (live.number, new.number)
         for old in self._all():
             if old.number not in kept:
@@ -144,7 +145,7 @@ class Rebuild:
                 self._retrying(self._ports.sink_of(number).drop)
 
     def roll_back(self) -> RebuildOutcome:
-        """Switch to the generation that is kept up to date beside the active one. Raises Nothing."""
+        """Switch to the generation that is kept up to date next to the active one. Raises NoGenerationToRollBackTo."""
         live = self._live()
         kept = [g for g in self._all() if g.state == "following" and not g.active]
         if not kept:
@@ -161,7 +162,7 @@ class Rebuild:
         return RebuildOutcome(RebuildVerdict.SWITCHED, live, to)
 
     def compare(self, live: Generation, new: Generation) -> GenerationComparison:
-        """Both, shard by shard, each pair at the same fence."""
+        """Compare the two shard by shard, each pair at the same fence. Raises FenceConflict."""
         self._ports.on_progress(f"comparing generation {new.number} with {live.number}")
         found = GenerationComparison(
             self._projection.name, live.number, new.number, live.fold_version, new.fold_version
@@ -173,24 +174,22 @@ class Rebuild:
     def _compare_shard(self, found: GenerationComparison, shard: int, live: Generation, new: Generation) -> None:
         live_sink, new_sink = self._ports.sink_of(live.number), self._ports.sink_of(new.number)
         if live.is_of(self._projection):
-            # Judged as its own worker would: a fence of another log is no fence to compare at.
+            # Check it as its own worker would: a fence of another log cannot be compared at.
             self._fill_shard(live_sink, shard, 0)
         for _ in range(MAX_COMPARE_ATTEMPTS):
             before = live_sink.snapshot(shard)
             wanted = 0 if before.fence is None else before.fence.seq
             after_seq = self._fill_shard(new_sink, shard, wanted)
             if after_seq > wanted and live.is_of(self._projection):
-                # The live one fell back (its store was emptied): whoever has its fold may bring it forward.
+                # The live generation fell back (its store was emptied). This code has its fold and may fill it.
                 self._fill_shard(live_sink, shard, after_seq)
                 continue
             after = new_sink.snapshot(shard)
             if _seq(after.fence) != after_seq:
                 continue
-            found.take(self._projection, shard, before, after)
+            found.add_shard(self._projection, shard, before, after)
             return
-        raise FenceConflict(
-            f"shard {shard} of {self._projection.name} does not hold still; is another rebuild running?"
-        )
+        raise FenceConflict(f"shard {shard} of {self._projection.name} keeps changing; is another rebuild running?")
 
     def _fill_shard(self, sink: Sink, shard: int, seq: int) -> int:
         ports = self._ports
@@ -217,16 +216,16 @@ class Rebuild:
     def _resume_or_create(
         self, live: Generation, accept: str | None, live_is_damaged: str | None, verify_only: bool
     ) -> Generation:
-        """The generation to go on with, or a new one."""
+        """The generation of an aborted rebuild that can be resumed, or a new one."""
         for old in self._all():
             if old.active or old.state == "following":
                 continue
             if old.is_of(self._projection) and self._can_resume(old, live, accept, live_is_damaged, verify_only):
-                self._ports.on_progress(f"going on with generation {old.number} ({old.state})")
+                self._ports.on_progress(f"resuming with generation {old.number} ({old.state})")
                 return old
             self._drop(old)
         new = self._retrying(lambda: self._ports.generations.begin(self._projection))
-        # A log that was restored has forgotten which numbers were used: what is left there may be of another fold.
+        # A restored log has forgotten which numbers were used: content under this number may be of another fold.
         self._retrying(self._ports.sink_of(new.number).drop)
         return new
 
@@ -239,7 +238,7 @@ class Rebuild:
             return False
         found = old.comparison or {}
         if old.state == "ready":
-            # What it was compared with may not be what is served any more.
+            # Readers may follow another generation by now than the one that it was compared with.
             return bool(found.get("live") == live.number)
         same = live.fold_version == old.fold_version
         given = live_is_damaged if same else accept
@@ -248,7 +247,7 @@ class Rebuild:
         if found.get("digest") != given:
             raise DigestMismatch(
                 f"the differences that were found have the digest {found.get('digest')}, not {given}: "
-                "look at them again (the same command without the digest)"
+                "run the same command without the digest to see them"
             )
         return True
 
@@ -257,7 +256,7 @@ class Rebuild:
     ) -> bool:
         if comparison.live_version == comparison.new_version:
             outcome.verdict = RebuildVerdict.BLOCKED
-            # The very same code, so that no changed fold goes live under the version of the old one.
+            # Only for the same digest: a changed fold must not go live under the version of the old one.
             return outcome.live.fold_digest == outcome.new.fold_digest and live_is_damaged == comparison.digest
         outcome.verdict = RebuildVerdict.NEEDS_ACCEPTANCE
         return accept == comparison.digest
@@ -274,19 +273,19 @@ class Rebuild:
         return self._retrying(lambda: self._ports.generations.all(self._projection.name))
 
     def _drop(self, old: Generation) -> None:
-        # The state first: whoever keeps it up to date stops before its content goes.
+        # The state first: workers stop to update the generation before its content is deleted.
         self._retrying(lambda: self._ports.generations.record(old, "dropped", old.comparison))
         self._retrying(self._ports.sink_of(old.number).drop)
 
     def _fences_of(self, live: Generation) -> dict[int, int]:
-        """Seqs of the live fences that lie on this log; a shard without one is filled to the head."""
+        """Seqs of the live fences that match the log. A shard without one is filled to the head."""
         fences = dict(zip(_ALL, self._ports.sink_of(live.number).fences(list(_ALL)), strict=True))
         statuses = check_fences(self._ports.log, self._projection.stream, fences).statuses
         return {s: fence.seq for s, fence in fences.items() if fence is not None and statuses[s] is FenceStatus.GOOD}
 
     def _parked(self, new: Generation) -> list[RebuildParkedKey]:
         found = self._retrying(lambda: self._ports.sink_of(new.number).parked(list(_ALL)))
-        return sorted(RebuildParkedKey(key, mark) for marks in found.values() for key, mark in marks.items())
+        return sorted(RebuildParkedKey(key, event) for events in found.values() for key, event in events.items())
 
 
 def _seq(fence: Fence | None) -> int:

@@ -1,1 +1,2 @@
-"""Time travel: a projection as of an instant, along time, and how two of them differ."""
+"""Time travel: a projection as of an instant and along time, and how two replays differ. Pure; infrastructure/replay
+has the queries and files."""

@@ -1,4 +1,4 @@
-"""The ways to say "as of", and what they come down to: which events count, and when it was. Pure."""
+"""As-of requests, and the horizons that they resolve to: which events count, and the instant for ages. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from uuid import UUID
 from projections.core.ports import LoggedEvent
 
 Axis = Literal["known", "event", "position"]
-"""``known``: the events recorded by then. ``event``: those that had happened by then, whenever they were recorded.
-``position``: the log up to there, which is what a serving that names the position had applied."""
+"""``known`` (transaction time): the events recorded by then. ``event`` (valid time): the events that had happened by
+then, whenever they were recorded. ``position``: the log up to there, which is what an answer that names the position
+had applied."""
 
 
 class AsOf(NamedTuple):
-    """What somebody asks for. ``at_ms`` (epoch milliseconds, inclusive) on the axes known and event; ``position`` on
-    the axis position, and on the axis event the part of the log to look at (None: all that is recorded now)."""
+    """An as-of request.
+
+    ``at_ms`` (epoch milliseconds, inclusive) is set on the axes known and event. ``position`` is set on the axis
+    position; on the axis event it limits the part of the log that is read (None: everything recorded now).
+    """
 
     axis: Axis
     at_ms: int | None = None
@@ -34,9 +38,11 @@ class AsOf(NamedTuple):
 
 
 class Horizon(NamedTuple):
-    """An AsOf resolved on one log, for ever: an event counts if it lies at ``position`` or before and, on the event
-    axis, happened by ``happened_by_ms``. Ages are relative to ``at_ms``; on the axis position that is the time at which
-    the event there was recorded."""
+    """An AsOf resolved on one log; it never changes.
+
+    An event counts if it is at or before ``position`` and, on the axis event, happened by ``happened_by_ms``. Ages are
+    relative to ``at_ms``; on the axis position that is the time at which the event there was recorded.
+    """
 
     log_id: UUID
     axis: Axis
@@ -46,15 +52,15 @@ class Horizon(NamedTuple):
 
 
 class Unresolvable(Exception):
-    """There is no such instant on this log; ``code`` is stable, the text says what to ask for instead."""
+    """The log has no such instant. ``code`` is stable; the message says what to request instead."""
 
-    def __init__(self, code: str, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
         self.code = code
 
 
 def upto(events: list[LoggedEvent], position: int) -> tuple[list[LoggedEvent], bool]:
-    """The events at ``position`` or before, of events in the order of the log; and whether that was not all."""
+    """The events at or before ``position``, of events in log order; and whether later ones were cut off."""
     if not events or events[-1].position <= position:
         return events, False
     return [event for event in events if event.position <= position], True

@@ -1,4 +1,7 @@
-"""How two replays differ: which keys, by how much, and from which event on. Pure."""
+"""Compares two replays: which keys differ, by how much, and from which event on. Pure.
+
+To find that event, ``first_difference`` folds both horizons of the key side by side.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ from read_models.view import Kind, ViewLimits
 Row = Mapping[str, Any]
 
 IDENTITY_COLUMNS = frozenset({"rider_id", "version", "position", "age_ms", "status", "generation", "as_of_ms"})
-"""Columns that say whose, where and how old a value is; they are shown, and differ without the values differing."""
+"""Columns that name a value's key, place in the log and age. They are shown, and never count as a difference."""
 
 MAX_EXAMPLES = 20
 
 
 class KeyDifference(NamedTuple):
-    """One key that is not the same on both sides; a side is None where the key has nothing."""
+    """One key that differs; a side is None where the key has no row."""
 
     key: str
     left: Row | None
@@ -34,7 +37,7 @@ class KeyDifference(NamedTuple):
 
 
 class ValueSpread(NamedTuple):
-    """Of |right - left| in one column, over the keys that have a number on both sides and differ."""
+    """The distribution of |right - left| in one column, over the keys with two different numbers."""
 
     keys: int
     mean: float
@@ -46,7 +49,7 @@ class ValueSpread(NamedTuple):
 
 @dataclass
 class ReplayDifference:
-    """What was found. ``deviations``: column -> |right - left| of each key that differs in it."""
+    """The differences found. ``deviations``: column -> |right - left| of each key that differs in it."""
 
     compared: int = 0
     only_left: int = 0
@@ -63,8 +66,8 @@ class ReplayDifference:
     def spreads(self) -> dict[str, ValueSpread]:
         return {name: _spread(sorted(values)) for name, values in sorted(self.deviations.items()) if values}
 
-    def take(self, key: str, left: Row | None, right: Row | None, columns: Mapping[str, Kind]) -> None:
-        """Add one key; the first that differ are the examples."""
+    def add(self, key: str, left: Row | None, right: Row | None, columns: Mapping[str, Kind]) -> None:
+        """Compare one key. The first keys that differ become the examples."""
         if left is None and right is None:
             return
         self.compared += 1
@@ -90,7 +93,7 @@ class ReplayDifference:
 
 
 def differing_columns(left: Row | None, right: Row | None, columns: Mapping[str, Kind]) -> list[str]:
-    """The columns in which two rows have other values; all of one that stands alone."""
+    """The columns in which two rows have different values; all of them if only one row exists."""
     values = [name for name in columns if name not in IDENTITY_COLUMNS]
     if left is None or right is None:
         return values if left is not right else []
@@ -98,13 +101,13 @@ def differing_columns(left: Row | None, right: Row | None, columns: Mapping[str,
 
 
 ShardKey = tuple[int, str]
-"""Shard and key: the order in which a replay of all keys gives them."""
+"""(shard, key): the order in which a replay of all keys yields them."""
 
 
 def pair_by_key(
     left: Iterable[tuple[ShardKey, Row]], right: Iterable[tuple[ShardKey, Row]]
 ) -> Iterator[tuple[str, Row | None, Row | None]]:
-    """Pairs of rows by key, of two sequences that are in the order of their places; absent = None."""
+    """Pair the rows of two sequences, both in the order of ``ShardKey``; None where a side lacks the key."""
     ours, theirs = iter(left), iter(right)
     a, b = next(ours, None), next(theirs, None)
     while a is not None or b is not None:
@@ -121,8 +124,11 @@ def pair_by_key(
 
 
 class DifferenceStart(NamedTuple):
-    """The event from which on two folds of one key differ to the end; ``side``: left, right or both, where it counts.
-    Version 0, ``before``: it lies before all that was looked at."""
+    """The event from which on two folds of one key differ to the end.
+
+    ``side`` says where the event counts: left, right or both. Version 0 with side ``before``: the difference is older
+    than all events that were compared.
+    """
 
     version: int
     position: int
@@ -137,7 +143,7 @@ def _spread(values: list[float]) -> ValueSpread:
 
 
 MAX_COMPARED_EVENTS = 5_000
-"""Events of one key that are folded twice to find it; a difference that is older is told as "before" them."""
+"""Events of one key that are folded on both sides to find it; an older difference is reported as ``before``."""
 
 _LIMITS = ViewLimits()
 
@@ -151,14 +157,16 @@ def first_difference(
     left: Horizon,
     right: Horizon,
 ) -> DifferenceStart | None:
-    """From which event on the values of the two differ to the end; None if they do not. Version 0: before all that
-    was looked at. Raises Unresolvable if events that are needed were detached."""
+    """Find the event from which on the values of the two horizons differ to the end; None if they do not differ.
+
+    Raises Unresolvable if events that are needed were detached.
+    """
     view = projection.view
     assert view is not None
     last = archive.last_version(projection.stream, key, max(left.position, right.position))
     first = max(0, last - MAX_COMPARED_EVENTS)
     if left.happened_by_ms == right.happened_by_ms:
-        # The same events up to the earlier of the two: only what lies between can differ.
+        # Both have the same events up to the earlier position: only the events in between can make a difference.
         first = max(first, archive.last_version(projection.stream, key, min(left.position, right.position)))
     if first == last:
         return None
@@ -182,7 +190,7 @@ def first_difference(
             counts = [version in chunk for chunk in chunks]
             for run, counted in zip(runs, counts, strict=True):
                 if counted:
-                    run.take([event])
+                    run.fold([event])
             if not differ():
                 found = None
             elif found is None:
@@ -195,6 +203,6 @@ def first_difference(
 def _counting(
     projection: Projection[Any], happened: HappenedEvents, key: str, side: Horizon, after: int, until: int
 ) -> dict[int, LoggedEvent]:
-    """The events of a range that count on one side, by version."""
+    """The events of a range of versions that count on one side, by version."""
     events, _ = upto(happened.key_range(projection.stream, key, after, until, side.happened_by_ms), side.position)
     return {event.version: event for event in events}

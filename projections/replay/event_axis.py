@@ -1,4 +1,4 @@
-"""Reads of an archive on the axis event: the events that had happened by an instant, by their effective time."""
+"""Reads an archive on the axis event: the events that had happened by an instant, by their effective time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from projections.replay.archive import Archive
 
 
 class HappenedEvents:
-    """An archive searches by the time as sent; what a clock ahead has sent happened earlier (invariant 6).
+    """Reads events by effective time from an archive that searches by the time as sent (invariant 6).
 
-    So the search goes on ``MAX_AHEAD_MS`` beyond the instant, and the records decide. An event that cannot be decoded
-    has its time as sent. Fold what was read with this ``decode``: it has the records of the latest range already.
+    A ping from a clock that is ahead happened earlier than it was sent to be. The search therefore extends
+    ``MAX_AHEAD_MS`` beyond the instant, and the decoded records decide. An event that cannot be decoded has its time as
+    sent. Fold the events with this object's ``decode``: it caches the records of the latest range.
     """
 
     def __init__(self, archive: Archive, decode: Decode) -> None:
@@ -25,7 +26,7 @@ class HappenedEvents:
         self._records: Mapping[bytes, Mapping[str, Any]] = {}
 
     def decode(self, payload: bytes) -> Mapping[str, Any]:
-        """The record of a payload. Raises as the ``decode`` that it was given."""
+        """The record of a payload. Raises what the given ``decode`` raises."""
         record = self._records.get(payload)
         return self._decode(payload) if record is None else record
 
@@ -42,7 +43,7 @@ class HappenedEvents:
     def shard_range(
         self, stream: str, shard: int, after_seq: int, upto_seq: int, happened_by_ms: int | None
     ) -> list[LoggedEvent]:
-        """The same by seq, of one shard."""
+        """``Archive.shard_range`` by the effective time. Raises as ``key_range`` does."""
         if happened_by_ms is None:
             return self._archive.shard_range(stream, shard, after_seq, upto_seq, None)
         sent_by_ms = happened_by_ms + MAX_AHEAD_MS

@@ -1,4 +1,4 @@
-"""Why a key has the values that it has: the events that count, what each weighed, and those that came too late."""
+"""Explains the values of a key: the events that count, the weight of each, and those that came too late."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ ID = "event_id"
 
 
 class Explained(NamedTuple):
-    """``window``: the events that the state keeps, in its order, each with its weight or why it was rejected, and its
-    place in the log. ``too_late``: events among the latest ``looked_at`` that changed nothing, since later ones were
-    known already. ``state`` is None if nothing could be folded."""
+    """The explanation of one key.
+
+    ``window`` has the events that the state holds, in its order: each with its weight or the reason of its rejection,
+    and its place in the log. ``too_late`` has those among the latest ``looked_at`` events that changed nothing, because
+    later ones were known already. ``state`` is None if nothing could be folded.
+    """
 
     state: Any
     parked: ParkedEvent | None
@@ -40,8 +43,11 @@ def explain(
     key: str,
     horizon: Horizon,
 ) -> Explained | None:
-    """The key as of ``horizon``; None if no event of it counts. Looks at its latest SNAPSHOT_INTERVAL events one by
-    one, past those that were discarded. Raises Unresolvable if the first of them were detached."""
+    """Explain the key as of ``horizon``; None if no event of it counts.
+
+    Folds its latest SNAPSHOT_INTERVAL events one by one, without the discarded ones. Raises Unresolvable if the first
+    of them were detached.
+    """
     view = projection.view
     assert view is not None
     assert view.explain is not None
@@ -60,32 +66,32 @@ def explain(
     for event in events:
         if event.position in discarded:
             continue
-        run.take([event])
-        told = _told(event, decode)
-        name = str(told.get(ID, "")).replace("-", "")
+        run.fold([event])
+        described = _described(event, decode)
+        name = str(described.get(ID, "")).replace("-", "")
         if not name or run.state is None or event.event_type != "GpsPing":
             continue
-        placed[name] = told
+        placed[name] = described
         if name not in {entry[ID] for entry in view.explain(run.state)}:
-            late.append(told)
+            late.append(described)
     window = [_entry(entry, placed.get(entry[ID], {})) for entry in view.explain(found.state)]
     return Explained(found.state, found.parked, window, late, len(events))
 
 
-def _told(event: LoggedEvent, decode: Decode) -> dict[str, Any]:
-    """Where an event lies in the log, and what it says of itself as far as it can be read."""
-    told: dict[str, Any] = {"version": event.version, "position": event.position}
+def _described(event: LoggedEvent, decode: Decode) -> dict[str, Any]:
+    """The event's place in the log, and its own fields as far as it can be decoded."""
+    described: dict[str, Any] = {"version": event.version, "position": event.position}
     try:
-        told["schema_id"] = split_frame(event.payload)[0]
+        described["schema_id"] = split_frame(event.payload)[0]
         data = decode(event.payload)
     except (FrameError, UndecodableError) as error:
-        return told | {"unreadable": str(error)}
+        return described | {"unreadable": str(error)}
     received = data.get("received_timestamp_ms") or None
     t_ms = data.get("event_timestamp_ms")
     late_ms = received - t_ms if received is not None and t_ms is not None else None
-    return told | {ID: data.get(ID), "event_timestamp_ms": t_ms, "received_late_ms": late_ms}
+    return described | {ID: data.get(ID), "event_timestamp_ms": t_ms, "received_late_ms": late_ms}
 
 
-def _entry(entry: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(entry: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
     names = ("version", "position", "schema_id", "received_late_ms")
-    return {**entry, **{name: told.get(name) for name in names}}
+    return {**entry, **{name: described.get(name) for name in names}}

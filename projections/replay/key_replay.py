@@ -1,6 +1,7 @@
-"""Replay of one key: the state that serving had, or would have had, as of a horizon; by the very fold that serves.
+"""Replays one key: the state that serving had, or would have had, as of a horizon, by the same fold that serves.
 
-It starts at a checkpoint and folds the few hundred events behind it, however long the key's stream is.
+A replay starts at a state snapshot and folds the few hundred events after it, however long the key's stream is.
+``steps`` yields the values after each of the latest events, to follow them or to compare them with another fold.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ S = TypeVar("S")
 
 
 class TooLong(Exception):
-    """More events would have to be folded than the caller allows; nothing is wrong with them."""
+    """More events would have to be folded than the caller allows. Nothing is wrong with the events."""
 
 
 class Replayed(NamedTuple, Generic[S]):
-    """A key as of a horizon: its state (None: nothing of it could be folded); its rows, of a projection with tables.
+    """A key as of a horizon: its state, None if nothing could be folded; and its rows, of a projection with tables.
 
-    ``parked``: it is held back at that event, and the state is the one before it. ``events``: how many were folded.
+    ``parked`` is the event at which the key is parked; the state is the one before it. ``events`` is the number folded.
     """
 
     state: S | None
@@ -41,7 +42,7 @@ class Replayed(NamedTuple, Generic[S]):
 
 
 class KeyRun(Generic[S]):
-    """Folds one key on and on; once parked it stands, as the live one does."""
+    """Folds one key incrementally. Once parked it no longer changes, as in live folding."""
 
     def __init__(self, fold: Fold[S], key: str, state: S | None, discarded: frozenset[int]) -> None:
         self.state = state
@@ -52,8 +53,8 @@ class KeyRun(Generic[S]):
         self._key = key
         self._discarded = discarded
 
-    def take(self, events: Sequence[LoggedEvent]) -> Sequence[StateSnapshot]:
-        """Fold the next events of the key; the snapshots passed."""
+    def fold(self, events: Sequence[LoggedEvent]) -> Sequence[StateSnapshot]:
+        """Fold the next events of the key. Returns the state snapshots at the versions passed."""
         if self.parked is not None:
             return ()
         done = self._fold.run(events, lambda _: self.state, (), self._discarded)
@@ -91,21 +92,26 @@ class KeyReplay(Generic[S]):
         self._snapshot_interval = snapshot_interval
 
     def at(self, key: str, horizon: Horizon) -> Replayed[S] | None:
-        """None: the key has no event within the horizon. Raises TooLong; Unresolvable if its events were detached."""
-        run = self._known(key, horizon) if horizon.happened_by_ms is None else self._happened(key, horizon)
+        """Replay ``key`` as of ``horizon``; None if it has no event within the horizon.
+
+        Raises TooLong; Unresolvable if its events were detached.
+        """
+        run = (
+            self._replay_known(key, horizon) if horizon.happened_by_ms is None else self._replay_happened(key, horizon)
+        )
         return run.result() if run.events or run.state is not None else None
 
     def check_not_detached(self, key: str, horizon: Horizon) -> None:
         """Raises Unresolvable if the key's first events were detached."""
-        self._whole(key, 0, self._range(key, 0, 1, None), horizon)
+        self._require_attached(key, 0, self._range(key, 0, 1, None), horizon)
 
     def run_from(self, key: str, version: int, horizon: Horizon) -> KeyRun[S]:
-        """What folds on behind ``version``, of which the key has more: it holds all that counts up to there.
+        """A run that has folded all events that count up to ``version``; the key has later events.
 
-        Raises Unresolvable if the next event was detached: from nothing, the rest would give states it never had.
+        Raises Unresolvable if the next event was detached: the rest alone would give states that the key never had.
         """
         following = self._range(key, version, version + 1, None)
-        self._whole(key, version, following, horizon)
+        self._require_attached(key, version, following, horizon)
         run = self._run(key, horizon, None)
         if version and following:
             before = self.at(key, horizon._replace(position=min(horizon.position, following[0].position - 1)))
@@ -113,7 +119,7 @@ class KeyReplay(Generic[S]):
                 run.state, run.parked = before.state, before.parked
         return run
 
-    def _known(self, key: str, horizon: Horizon) -> KeyRun[S]:
+    def _replay_known(self, key: str, horizon: Horizon) -> KeyRun[S]:
         found = None
         if self._has_snapshots:
             found = latest_snapshot(self._projection, self._snapshots, key, horizon.position)
@@ -125,19 +131,19 @@ class KeyReplay(Generic[S]):
         try:
             while more:
                 events = self._range(key, version, version + self._snapshot_interval, None)
-                self._whole(key, version, events, horizon)
+                self._require_attached(key, version, events, horizon)
                 within, cut = upto(events, horizon.position)
-                made += run.take(within)
-                self._check(run)
+                made += run.fold(within)
+                self._check_length(run)
                 version += self._snapshot_interval
                 more = len(events) == self._snapshot_interval and not cut and run.parked is None
         finally:
-            # Whoever had to fold where none was leaves them behind for the next one; also for one who gives up here,
-            # who then gets further each time.
-            self._leave(made, verified=start is None or start.verified)
+            # Save the snapshots made on the way, so that the next replay starts later. This also holds if the replay
+            # gives up here (TooLong): each further attempt gets further.
+            self._save_snapshots(made, verified=start is None or start.verified)
         return run
 
-    def _happened(self, key: str, horizon: Horizon) -> KeyRun[S]:
+    def _replay_happened(self, key: str, horizon: Horizon) -> KeyRun[S]:
         assert horizon.happened_by_ms is not None
         last = self._archive.last_version(self._projection.stream, key, horizon.position)
         decided: list[EventRange] = []
@@ -147,40 +153,43 @@ class KeyReplay(Generic[S]):
         start = self._snapshots.at(key, plan.position) if plan.version else None
         state = None if start is None else read_snapshot(self._projection, key, start)
         if plan.version and state is None:
-            # Dropped between the two looks, or damaged: fold all of it.
+            # Dropped between the two queries, or damaged: fold everything.
             start, plan = None, plan_by_event_time([], last)
         run = self._run(key, horizon, state)
         if plan.ranges:
-            # Only the beginning of a log is ever detached: if the first is there, all are.
+            # Only the beginning of a log is ever detached: if the first event exists, all later ones do.
             first = plan.ranges[0][0]
-            self._whole(key, first, self._range(key, first, first + 1, None), horizon)
+            self._require_attached(key, first, self._range(key, first, first + 1, None), horizon)
         made: list[StateSnapshot] = []
         whole_upto = plan.version
         try:
-            for after, until in _steps(plan.ranges, self._snapshot_interval):
+            for after, until in _chunks(plan.ranges, self._snapshot_interval):
                 events = self._range(key, after, until, horizon.happened_by_ms)
-                passed = run.take(events)
-                # As long as nothing is left out, the states are those of any horizon: where one was missing, or none
-                # was ever left, the next read does not fold all this again.
+                passed = run.fold(events)
+                # As long as no event is left out, the states are those of every horizon. They are saved, so that the
+                # next replay does not fold these events again.
                 if after == whole_upto and len(events) == until - after:
                     made += passed
                     whole_upto = until
-                self._check(run)
+                self._check_length(run)
                 if run.parked is not None:
                     break
         finally:
-            self._leave(made, verified=start is None or start.verified)
+            self._save_snapshots(made, verified=start is None or start.verified)
         return run
 
     def _decided(self, key: str, position: int, by_ms: int) -> list[EventRange]:
-        """Where no event has to be looked at. Checkpoints know the times as sent: none of a range had happened by then
-        only if no clock can have been so far ahead."""
+        """Ranges of versions whose events need not be read.
+
+        Snapshots know the times as sent. So no event of a range had happened by then only if all were sent as of more
+        than ``MAX_AHEAD_MS`` later: no accepted clock is further ahead.
+        """
         happened = [one for one in self._snapshots.decided(key, position, by_ms) if one.happened]
         later = self._snapshots.decided(key, position, by_ms + MAX_AHEAD_MS)
         return sorted([*happened, *(one for one in later if not one.happened)])
 
-    def _whole(self, key: str, after: int, events: Sequence[LoggedEvent], horizon: Horizon) -> None:
-        """Raises Unresolvable if the key's next events were detached: a fold of the rest would be no state it had."""
+    def _require_attached(self, key: str, after: int, events: Sequence[LoggedEvent], horizon: Horizon) -> None:
+        """Raises Unresolvable if the key's next events were detached: the rest alone gives states that it never had."""
         stream = self._projection.stream
         missing = (
             events[0].version != after + 1
@@ -190,15 +199,15 @@ class KeyReplay(Generic[S]):
         if missing:
             raise Unresolvable("log_begins_later", f"a part of the log with events of {key} was detached")
 
-    def _leave(self, made: Sequence[StateSnapshot], *, verified: bool) -> None:
-        # The answer stands without: a store that cannot be written to now, or never, must not cost it.
+    def _save_snapshots(self, made: Sequence[StateSnapshot], *, verified: bool) -> None:
+        # The replay does not depend on them: a snapshot store that is unavailable or read-only must not fail it.
         with suppress(PortUnavailable, SinkRejected):
             if made:
                 self._snapshots.save(made, verified=verified)
 
     @property
     def _has_snapshots(self) -> bool:
-        # Rows are sums over the whole stream, so their states alone are no place to start from.
+        # Rows are sums over the whole stream, so a replay of a projection with tables cannot start at a state.
         return not self._projection.tables
 
     def _run(self, key: str, horizon: Horizon, state: S | None) -> KeyRun[S]:
@@ -209,20 +218,20 @@ class KeyReplay(Generic[S]):
     def _range(self, key: str, after: int, until: int, by_ms: int | None) -> list[LoggedEvent]:
         return self._events.key_range(self._projection.stream, key, after, until, by_ms)
 
-    def _check(self, run: KeyRun[S]) -> None:
+    def _check_length(self, run: KeyRun[S]) -> None:
         if self._max_events is not None and run.events > self._max_events:
             raise TooLong(f"more than {self._max_events:,} events of one key would have to be folded")
 
 
-def _steps(ranges: Sequence[tuple[int, int]], snapshot_interval: int) -> Iterator[tuple[int, int]]:
-    """The ranges (after, upto] in parts of ``snapshot_interval`` versions."""
+def _chunks(ranges: Sequence[tuple[int, int]], snapshot_interval: int) -> Iterator[tuple[int, int]]:
+    """Split the ranges (after, upto] into parts of at most ``snapshot_interval`` versions."""
     for start, end in ranges:
         for after in range(start, end, snapshot_interval):
             yield after, min(after + snapshot_interval, end)
 
 
 class ReplayStep(NamedTuple):
-    """An event of the key, and its row right after it (ages relative to the horizon)."""
+    """An event of the key, and its row directly after it (ages relative to the horizon)."""
 
     version: int
     position: int
@@ -239,7 +248,7 @@ def steps(
     latest: int,
     limits: ViewLimits,
 ) -> Iterator[ReplayStep]:
-    """After each of the ``latest`` events within ``horizon``, in the order of the log. Raises Unresolvable."""
+    """The row after each of the ``latest`` events within ``horizon``, in log order. Raises Unresolvable."""
     view = projection.view
     assert view is not None
     replay = KeyReplay(projection, archive, snapshots, decode)
@@ -255,7 +264,7 @@ def steps(
             projection.stream, key, after, min(after + SNAPSHOT_INTERVAL, last), horizon.happened_by_ms
         )
         for event in upto(chunk, horizon.position)[0]:
-            run.take([event])
+            run.fold([event])
             if run.state is not None:
                 row = view.row(key, view.features(run.state), horizon.at_ms, limits, True)
                 yield ReplayStep(event.version, event.position, row)

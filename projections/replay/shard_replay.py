@@ -1,4 +1,4 @@
-"""Replay of all keys, shard by shard from the beginning: memory holds one shard's states and rows, and no more."""
+"""Replays all keys, shard by shard from the beginning; memory holds the states and rows of one shard at a time."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from read_models.rows import RowChange, Rows, merge_into
 
 S = TypeVar("S")
 
-CHUNK = 5_000
-"""Seqs that are read at once: bounds the memory of a shard's replay beside its states."""
+CHUNK_SEQS = 5_000
+"""Seqs read at once. Bounds the memory of a shard's replay in addition to its states."""
 
 
 class ShardReplayed(NamedTuple, Generic[S]):
-    """All keys of one shard as of a horizon. ``events``: how many were folded; ``seq``: the last one's."""
+    """All keys of one shard as of a horizon. ``events``: the number folded; ``seq``: that of the last one."""
 
     shard: int
     states: dict[str, S]
@@ -40,7 +40,7 @@ def replay_shard(
     upto_seq: int | None = None,
     on_chunk: Callable[[int], None] = lambda events: None,
 ) -> ShardReplayed[S]:
-    """Fold the shard's events within ``horizon``, and no further than ``upto_seq``; ``on_chunk`` hears of each chunk.
+    """Fold the shard's events within ``horizon``, up to ``upto_seq``. ``on_chunk`` gets the event count of each chunk.
 
     Raises Unresolvable if the beginning of the shard was detached.
     """
@@ -54,8 +54,10 @@ def replay_shard(
     found: ShardReplayed[S] = ShardReplayed(shard, {}, [], {}, 0, 0)
     rows: Rows = {}
     events, seq = 0, 0
-    for after in range(0, last, CHUNK):
-        chunk = happened.shard_range(projection.stream, shard, after, min(after + CHUNK, last), horizon.happened_by_ms)
+    for after in range(0, last, CHUNK_SEQS):
+        chunk = happened.shard_range(
+            projection.stream, shard, after, min(after + CHUNK_SEQS, last), horizon.happened_by_ms
+        )
         within, cut = upto(chunk, horizon.position)
         done = fold.run(within, found.states.get, found.parked, discarded)
         found.states.update(done.states)

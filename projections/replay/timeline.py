@@ -1,8 +1,8 @@
 """A key along time: its state at each tick, from one pass over its events.
 
-On the axis known, events come as they were recorded. On the axis event, they come as they happened; one that was
-recorded before others that happened earlier is put in its place in the order of the log, and what follows it there is
-folded again: so each tick has exactly the state that a replay as of that instant gives.
+On the axis known, events come in the order of recording. On the axis event, they come in the order in which they
+happened. Each is inserted in log order, and the events after it are refolded. Each tick therefore equals a replay as of
+that instant.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from projections.replay.key_replay import KeyRun
 S = TypeVar("S")
 
 CACHED_STATES = 1_000
-"""Latest events of a key, with the states after them, that an event may be put between without asking the log."""
+"""Latest events of a key that are cached with the states after them; among those an event is inserted without a read
+of the log."""
 
 
 def known_states(
     fold: Fold[S], key: str, events: Iterable[TimedEvent], ticks: Iterable[int], discarded: frozenset[int]
 ) -> Iterator[tuple[int, S]]:
-    """States of ``key``, whose events come by version, at each tick from the first at which there is one."""
+    """The state of ``key`` at each tick, from the first tick that has one. ``events`` come by version."""
     run: KeyRun[S] = KeyRun(fold, key, None, discarded)
     coming = iter(events)
     following = next(coming, None)
@@ -36,11 +37,11 @@ def known_states(
         while following is not None and following.recorded_ms <= tick:
             batch.append(following.event)
             if len(batch) == CACHED_STATES:
-                run.take(batch)
+                run.fold(batch)
                 batch = []
             following = next(coming, None)
         if batch:
-            run.take(batch)
+            run.fold(batch)
         if run.state is not None:
             yield tick, run.state
 
@@ -52,15 +53,15 @@ def happened_states(
     ticks: Iterable[int],
     discarded: frozenset[int],
     from_log: Callable[[int], tuple[S | None, ParkedEvent | None]],
-    kept: int = CACHED_STATES,
+    cached_states: int = CACHED_STATES,
 ) -> Iterator[tuple[int, S]]:
-    """The same by effective time: ``events`` come by (time as sent, version).
+    """The state of ``key`` at each tick by effective time. ``events`` come by (time as sent, version).
 
-    An event that was sent as of later than a tick may have happened by then: it waits here until its time has come.
-    ``from_log(tick)`` folds the key anew as of a tick (its state, and where it is parked): for an event that belongs
-    before all that are kept here.
+    An event that was sent as of later than a tick may have happened before it, so it waits here for its effective time.
+    ``from_log(tick)`` refolds the key as of a tick and returns its state and its parked event. It is called if an event
+    belongs before all cached ones.
     """
-    run: _PlacedEvent[S] = _PlacedEvent(fold, key, discarded, kept)
+    run: _EventTimeline[S] = _EventTimeline(fold, key, discarded, cached_states)
     coming = iter(events)
     following = next(coming, None)
     waiting: list[tuple[int, int, LoggedEvent]] = []
@@ -71,66 +72,67 @@ def happened_states(
             heappush(waiting, (happened_ms, event.version, event))
             following = next(coming, None)
         while waiting and waiting[0][0] <= tick:
-            run.put(heappop(waiting)[2])
+            run.insert(heappop(waiting)[2])
         if run.too_early:
             run.restart(*from_log(tick))
         if run.state is not None:
             yield tick, run.state
 
 
-class _After(NamedTuple, Generic[S]):
+class _FoldedState(NamedTuple, Generic[S]):
     state: S | None
     parked: ParkedEvent | None
 
 
-class _PlacedEvent(Generic[S]):
-    """Events of a key put into the order of the log one by one, with the state after each."""
+class _EventTimeline(Generic[S]):
+    """Events of a key, inserted one by one in log order, with the state after each."""
 
-    def __init__(self, fold: Fold[S], key: str, discarded: frozenset[int], kept: int) -> None:
-        self._kept = kept
+    def __init__(self, fold: Fold[S], key: str, discarded: frozenset[int], cached_states: int) -> None:
+        self._cached_states = cached_states
         self._fold = fold
         self._key = key
         self._discarded = discarded
         self._events: list[LoggedEvent] = []
-        self._after: list[_After[S]] = []
-        self._before: _After[S] = _After(None, None)
-        """What all events before the kept ones made."""
+        self._after: list[_FoldedState[S]] = []
+        self._before: _FoldedState[S] = _FoldedState(None, None)
+        """The state after all events before the cached ones."""
         self._first = 0
-        """Versions up to here are in ``_before``, or were when it was folded."""
+        """The highest version of the events that ``_before`` holds."""
         self.too_early = False
 
     @property
     def state(self) -> S | None:
         return self._after[-1].state if self._after else self._before.state
 
-    def put(self, event: LoggedEvent) -> None:
+    def insert(self, event: LoggedEvent) -> None:
+        """Insert the next event. ``too_early`` is set if it belongs before all cached ones; ``restart`` clears it."""
         if event.version <= self._first:
             self.too_early = True
         if self.too_early:
-            # All is folded anew at the tick; until then it only matters how far the log is covered.
+            # The key is refolded at the tick; until then only the highest version matters.
             self._first = max(self._first, event.version)
             return
-        place = bisect(self._events, event.version, key=lambda kept: kept.version)
+        place = bisect(self._events, event.version, key=lambda cached: cached.version)
         self._events.insert(place, event)
         del self._after[place:]
-        for again in self._events[place:]:
-            self._after.append(self._folded(again))
-        if len(self._events) > 2 * self._kept:
-            out = len(self._events) - self._kept
+        for later in self._events[place:]:
+            self._after.append(self._folded(later))
+        if len(self._events) > 2 * self._cached_states:
+            out = len(self._events) - self._cached_states
             self._before, self._first = self._after[out - 1], self._events[out - 1].version
             del self._events[:out], self._after[:out]
 
     def restart(self, state: S | None, parked: ParkedEvent | None) -> None:
-        """Go on from a state that holds every event put so far."""
+        """Continue from a state that holds every event inserted so far."""
         self._first = max([self._first, *(e.version for e in self._events)])
-        self._before, self.too_early = _After(state, parked), False
+        self._before, self.too_early = _FoldedState(state, parked), False
         self._events.clear()
         self._after.clear()
 
-    def _folded(self, event: LoggedEvent) -> _After[S]:
+    def _folded(self, event: LoggedEvent) -> _FoldedState[S]:
         last = self._after[-1] if self._after else self._before
         if last.parked is not None:
             return last
         run = KeyRun(self._fold, self._key, last.state, self._discarded)
-        run.take([event])
-        return _After(run.state, run.parked)
+        run.fold([event])
+        return _FoldedState(run.state, run.parked)

@@ -1,4 +1,4 @@
-"""The questions of ``analytics_queries`` put to rows in memory: of a past instant, no table has them."""
+"""The queries of ``analytics.queries`` on rows in memory: no table has the rows of a past instant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 class AnalyticsRows:
-    """All rows as of an instant, merged; answers are rows as the statements give them, in the same order."""
+    """All rows as of an instant, merged. Results are the rows that the SQL statements give, in the same order."""
 
     def __init__(self, rows: Iterable[RowChange]) -> None:
         self._hours: dict[str, dict[datetime, RowChange]] = defaultdict(dict)

@@ -1,4 +1,4 @@
-"""What analysts ask of the analytics tables, each as one statement that reads the generation which is active."""
+"""The queries on the analytics tables, each one statement that reads the active generation."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _fences = table(
 )
 
 BY_INDEX = text("SET LOCAL enable_seqscan = off")
-"""Goes before the queries of a page: in the order of an index it ends when the page is full, whereas the planner, who
-takes a filter on sums for unselective, would read and sort the whole table for every page."""
+"""Run before a page query. The planner assumes that a filter on sums is unselective and would read and sort the whole
+table for every page; an index scan stops when the page is full."""
 
 h, m = rider_hours.c, fleet_minutes.c
 
 
 def active_generation() -> ScalarSelect[Any]:
-    """Inside each statement, so that a switch between two of them is never seen by half."""
+    """A subquery for each statement, so that a switch of generations cannot happen in the middle of one."""
     g = _generations.c
     return select(g.generation).where(g.projection == NAME, g.active).scalar_subquery()
 
 
 def fences() -> Select[Any]:
-    """(shard, seq, position) of what the rows of the active generation hold: the vector of their fences."""
+    """(generation, shard, seq, position): the fences of the active generation, which say what its rows hold."""
     s, f = _shards.c, _fences.c
     of_shard = (f.projection == s.projection) & (f.generation == s.generation) & (f.shard == s.shard)
-    # The newest row of each shard is its fence.
+    # The newest row of each shard is its current fence.
     newest = select(f.seq, f.position).where(of_shard).order_by(f.number.desc()).limit(1).lateral("fence")
     return (
         select(s.generation, s.shard, newest.c.seq, newest.c.position)
@@ -50,7 +50,7 @@ def fences() -> Select[Any]:
 
 
 def riders(since: datetime, until: datetime, above_mps: float | None, after: str | None, limit: int) -> Select[Any]:
-    """Sums of each rider over the hours in [since, until), by rider; those whose mean speed is above a limit."""
+    """Sums of each rider over the hours in [since, until), by rider; of riders whose mean speed is above the limit."""
     sums = {name: func.sum(h[name]) for name in HOUR_SUMS}
     maxima = [func.max(h[name]).label(name) for name in HOUR_MAXIMA]
     query = (
@@ -61,7 +61,7 @@ def riders(since: datetime, until: datetime, above_mps: float | None, after: str
         .limit(limit)
     )
     if above_mps is not None:
-        # mm / ms = m / s; multiplied out, since a rider who never moved has no mean.
+        # mm / ms = m / s. Multiplied out, since a rider who never moved has no mean.
         query = query.having(sums["moving_mm"] > above_mps * sums["moving_ms"])
     return query if after is None else query.where(h.rider_id > after)
 
@@ -69,7 +69,7 @@ def riders(since: datetime, until: datetime, above_mps: float | None, after: str
 def hours_of(
     rider_id: str, since: datetime | None, until: datetime | None, after: datetime | None, limit: int
 ) -> Select[Any]:
-    """One rider's hours in [since, until), in their order."""
+    """One rider's hours in [since, until), in order."""
     query = (
         select(h.hour, *(h[name] for name in (*HOUR_SUMS, *HOUR_MAXIMA)))
         .where(h.generation == active_generation(), h.rider_id == rider_id)
@@ -84,7 +84,7 @@ def hours_of(
 
 
 def latest_hour_of(rider_id: str) -> Select[Any]:
-    """The newest hour of a rider, no row for one who is not known."""
+    """The newest hour of a rider; no row if the rider is unknown."""
     return (
         select(h.hour)
         .where(h.generation == active_generation(), h.rider_id == rider_id)
@@ -94,7 +94,7 @@ def latest_hour_of(rider_id: str) -> Select[Any]:
 
 
 def fleet(since: datetime, until: datetime, after: datetime | None, limit: int) -> Select[Any]:
-    """The minutes in [since, until), each the sum of its shards' partials."""
+    """The minutes in [since, until), each the sum of its partials by shard."""
     query = (
         select(m.minute, *(cast(func.sum(m[name]), BigInteger).label(name) for name in MINUTE_SUMS))
         .where(m.generation == active_generation(), m.minute >= since, m.minute < until)

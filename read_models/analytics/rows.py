@@ -1,4 +1,4 @@
-"""Which rows an event of a rider changes, and by how much."""
+"""Computes which rows a rider's event changes, and by how much."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MINUTE_SUMS = ("riders", "pings", "rejected_fixes", "too_late", *_STEPS)
 
 
 def changes(key: str, state: RiderHours) -> Sequence[RowChange]:
-    """What the last event of the rider ``key`` adds to which rows."""
+    """The changes that the last event of the rider ``key`` makes, by row."""
     return [RowChange("rider_hours", (key, _instant(c.hour, HOUR_MS)), c.add, c.latest) for c in state.hours] + [
         RowChange("fleet_minutes", (_instant(c.minute, MINUTE_MS),), c.add) for c in state.minutes
     ]

@@ -1,4 +1,4 @@
-"""The bytes that are kept for a rider between two events; the sums themselves are in the rows."""
+"""Encodes the analytics state of a rider; the sums themselves are in the rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FIX = struct.Struct(">q16sddqq")
 
 
 class UnreadableAnalyticsState(Exception):
-    """Bytes that this version of the read model did not write."""
+    """The bytes were not written by this version of the read model."""
 
 
 @cache
@@ -23,14 +23,14 @@ def _fixes(count: int) -> struct.Struct:
 
 
 def encode(state: RiderHours) -> bytes:
-    """66 bytes of head and 56 a fix, big-endian; equal states give equal bytes (invariant 8)."""
+    """A head of 66 bytes and 56 bytes per fix, big-endian; equal states give equal bytes (invariant 8)."""
     window = state.window
     head = _HEAD.pack(_FORMAT, state.version, state.position, *state.settled, *state.newest, len(window))
     return head + _fixes(len(window)).pack(*chain.from_iterable(window))
 
 
 def decode(data: bytes) -> RiderHours:
-    """The state that ``encode`` was given, with no changes left to tell. Raises UnreadableState."""
+    """The state that ``encode`` was given, without its row changes. Raises UnreadableAnalyticsState."""
     if len(data) < _HEAD.size or data[0] != _FORMAT:
         raise UnreadableAnalyticsState(f"{len(data)} bytes that are no analytics state of format {_FORMAT}")
     _, version, position, *maxima, count = _HEAD.unpack_from(data)

@@ -1,4 +1,4 @@
-"""The location read model: the bytes that are kept for a rider, and the record that is published of them."""
+"""The location read model: the stored bytes of a rider's state, and the record published from it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _FIX = struct.Struct(">q16sddfq")
 
 
 class UnreadableLocationState(Exception):
-    """Bytes that this version of the read model did not write."""
+    """The bytes were not written by this version of the read model."""
 
 
 def encode(state: LocationState) -> bytes:
-    """17 bytes of head and 52 of the latest ping, big-endian; equal states give equal bytes (invariant 8).
+    """A head of 17 bytes and 52 bytes for the latest ping, big-endian; equal states give equal bytes (invariant 8).
 
-    An unknown accuracy is kept as NaN, which no accepted ping carries.
+    An unknown accuracy is stored as NaN, which no accepted ping has.
     """
     head = _HEAD.pack(_FORMAT, state.version, state.position)
     fix = state.latest
@@ -36,7 +36,7 @@ def encode(state: LocationState) -> bytes:
 
 
 def decode(data: bytes) -> LocationState:
-    """The state that ``encode`` was given. Raises UnreadableState."""
+    """The state that ``encode`` was given. Raises UnreadableLocationState."""
     if len(data) not in {_HEAD.size, _HEAD.size + _FIX.size} or data[0] != _FORMAT:
         raise UnreadableLocationState(f"{len(data)} bytes that are no location of format {_FORMAT}")
     _, version, position = _HEAD.unpack_from(data)
@@ -51,7 +51,7 @@ def decode(data: bytes) -> LocationState:
 
 
 def values(key: str, state: LocationState) -> Mapping[str, Any] | None:
-    """The rider's record RiderLocation; None before the first ping."""
+    """The rider's ``RiderLocation`` record; None before the first ping."""
     fix = state.latest
     if fix is None:
         return None

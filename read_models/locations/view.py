@@ -1,4 +1,4 @@
-"""What is served of a rider's latest location; apart from ``location``, whose digest pins what is kept."""
+"""The view of a rider's latest location. Apart from ``state``, which the fold's digest pins."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ COLUMNS: dict[str, Kind] = {
 
 
 def features(state: LocationState) -> LocationState:
-    """Nothing is computed beyond the state."""
+    """The state itself: nothing further is computed."""
     return state
 
 
 def row(rider_id: str, state: LocationState, at_ms: int, _limits: ViewLimits, _allow_expired: bool) -> dict[str, Any]:
-    """The latest place and its age at ``at_ms``, under COLUMNS; a place does not expire, its reader sees the age."""
+    """The latest location and its age at ``at_ms``, under COLUMNS. It does not expire; readers see its age."""
     found = values(rider_id, state) or {"version": state.version, "position": state.position}
     t_ms = found.get("event_timestamp_ms")
     every = {**found, "rider_id": rider_id, "age_ms": None if t_ms is None else max(0, at_ms - t_ms)}

@@ -1,4 +1,4 @@
-"""The bytes that are kept for a rider's speed window."""
+"""Encodes the state of a rider's speed window."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PING = struct.Struct(">q16sddffq")
 
 
 class UnreadableSpeedState(Exception):
-    """Bytes that this version of the read model did not write."""
+    """The bytes were not written by this version of the read model."""
 
 
 def encode(state: SpeedState) -> bytes:
-    """34 bytes of head and 56 a ping, big-endian; equal states give equal bytes (invariant 8).
+    """A head of 34 bytes and 56 bytes per ping, big-endian; equal states give equal bytes (invariant 8).
 
-    An unknown accuracy or speed is kept as NaN, which no accepted ping carries.
+    An unknown accuracy or speed is stored as NaN, which no accepted ping has.
     """
     parts = [_HEAD.pack(_FORMAT, state.version, state.position, state.pings, state.too_late, len(state.window))]
     parts += [
@@ -38,7 +38,7 @@ def encode(state: SpeedState) -> bytes:
 
 
 def decode(data: bytes) -> SpeedState:
-    """The state that ``encode`` was given. Raises UnreadableState."""
+    """The state that ``encode`` was given. Raises UnreadableSpeedState."""
     if len(data) < _HEAD.size or data[0] != _FORMAT:
         raise UnreadableSpeedState(f"{len(data)} bytes that are no speed state of format {_FORMAT}")
     _, version, position, pings, too_late, count = _HEAD.unpack_from(data)

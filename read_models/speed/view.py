@@ -1,4 +1,4 @@
-"""The speed read model: the answer that is made of a rider's kept state at a given instant."""
+"""The view of a rider's speed window: the answer at a given instant."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COLUMNS: dict[str, Kind] = {
 
 
 class SpeedFeatures(NamedTuple):
-    """All that is computed of a window. Speeds in m/s; ``newest`` None: there is no ping."""
+    """All values computed from a window. Speeds in m/s; ``newest`` is None if there is no ping."""
 
     speed_mps: float | None
     path_speed_mps: float | None
@@ -65,8 +65,8 @@ def features(state: SpeedState) -> SpeedFeatures:
 def row(rider_id: str, found: SpeedFeatures, at_ms: int, limits: ViewLimits, allow_expired: bool) -> dict[str, Any]:
     """The values at ``at_ms``, under COLUMNS.
 
-    Expiry is judged here, from the age, never by the store (invariant 13): values of an expired state are null
-    unless ``allow_expired``. A rider without pings has nothing to be fresh, and is expired.
+    Expiry is decided here, from the age, never by the store (invariant 13): values of an expired state are null
+    unless ``allow_expired``. A rider without pings counts as expired.
     """
     last = found.newest
     age_ms = None if last is None else max(0, at_ms - last.t_ms)
@@ -103,7 +103,7 @@ def answer(
 
 
 def explained(state: SpeedState) -> list[dict[str, Any]]:
-    """Each ping of the window in its order: where and when it was, what it weighed, or why it was rejected."""
+    """Each ping of the window in order: its location and time, and its weight or the reason of its rejection."""
     return [
         {
             "event_id": ping.event_id,

@@ -1,4 +1,4 @@
-"""The robust speed of a rider's window: about zero for a phone at rest, the current speed for one that moves."""
+"""Estimates a rider's speed robustly: about zero for a phone at rest, the current speed for a moving one."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from domain.features.speed.regression import motion as regression
 from domain.features.speed.window import WindowPing
 
 REST_SIGMAS = 3.0
-"""A velocity within so many standard deviations of zero is rest: noise alone passes in exp(-9/2) = 1.1 % of windows."""
+"""A velocity within so many standard deviations of zero is rest. Noise exceeds it in exp(-9/2) = 1.1 % of windows."""
 
 SLOW_RIDE_MPS = 3.0
-"""Where repeats leave few fixes, rest is shown only if a rider this fast would hardly ever look as slow. Two fixes of
-10 m cannot tell a car at 8 m/s from a parked phone, and 0 would claim that they do."""
+"""Where repeats leave few fixes, rest is reported only if a rider at this speed would hardly ever look as slow. Two
+fixes of 10 m cannot distinguish a car at 8 m/s from a parked phone, and 0 would claim that they can."""
 
 DEVICE_MAX_ACCURACY_M = 20.0
-"""Beyond it the sky is not clear, and the Doppler speed is as doubtful as the position."""
+"""Beyond it the view of the sky is obstructed, and the Doppler speed is as uncertain as the position."""
 
 DEVICE_ACCELERATION = 1.0
-"""m/s². The device measures now, the fixes a few seconds ago: disagreement that this does not explain is a device that
-claims motion without moving, or the reverse."""
+"""m/s². The device measures now, the fixes a few seconds ago. If this does not explain a disagreement, the device
+reports motion without moving, or the reverse."""
 
 
 class PingVerdict(NamedTuple):
@@ -45,32 +45,32 @@ class _Estimate(NamedTuple):
 def robust_speed_mps(pings: Sequence[WindowPing]) -> float | None:
     """The current speed in m/s, 3 decimals; None if fewer than two pings are usable or there is no time between them.
 
-    1. Pings that are repeated, stale, imprecise, unreachable or detours are dropped (``speed_fixes``,
-       ``speed_outliers``).
+    1. Pings that are repeated, stale, imprecise, unreachable or detours are dropped (``speed.fixes``,
+       ``speed.outliers``).
     2. v, the velocity, is the slope of position on time by discounted least squares (R. G. Brown, *Smoothing,
        Forecasting and Prediction*, 1963): weight = exp(-age ÷ 8 s) ÷ σ², σ = accuracy ÷ 1.515 on either axis.
     3. V, its variance, is the smaller of two upper bounds: what errors of the reported size do to the slope at their
-       worst correlation, and what errors that walk at random with the steps seen would do. The first takes the phone's
-       word; the second does not, and is far the tighter for a smooth ride at 1 Hz.
+       worst correlation, and what errors that walk at random with the steps seen would do. The first trusts the
+       phone; the second does not, and is much tighter for a smooth ride at 1 Hz.
     4. speed = |v|·√(1 - (9 V ÷ |v|²)²), and 0 where |v|² ≤ 9 V: continuous, like the non-negative garrote
-       |v|·(1 - 9 V ÷ |v|²) (L. Breiman, *Technometrics* 37, 1995), but takes less from those who clearly move.
-    5. The device's own speed, measured by Doppler and without lag, replaces it if it is the newest fix's, from a
-       precise fix, and compatible with 4. Exactly 0 is no measurement: some Android phones report it all the way. With
-       fewer than 6 fixes and no motion in 4, every claim would be compatible: it is not believed.
-    6. A phone that repeats positions gives less evidence than it sends. Then the speed is None where 4 says 0 by fewer
-       than 6 fixes that do not show rest, and where the newest fix is more than 8 s older than the newest ping.
+       |v|·(1 - 9 V ÷ |v|²) (L. Breiman, *Technometrics* 37, 1995), but with less shrinkage of clear motion.
+    5. The device's own speed, measured by Doppler and without lag, replaces it if it is that of the newest fix,
+       which is precise, and compatible with 4. Exactly 0 is not a measurement: some Android phones always report it.
+       With fewer than 6 fixes and no motion in 4, every value would be compatible, so it is not used.
+    6. A phone that repeats positions gives less evidence than it sends. Then the speed is None if 4 gives 0 from fewer
+       than 6 fixes that do not show rest, and if the newest fix is more than 8 s older than the newest ping.
 
-    None means unknown, 0 that no motion can be told from noise. That hides the slowest: with true errors of 10 m, most
-    of those at 1 m/s at 5 to 15 s a ping; at 1 Hz, where nine seconds are all there is to see, half of those at 3 m/s
-    and a third of those at 4. On real bicycles the gate makes the mean 0.1 m/s too low at 3 s a ping, 0.2 at 15 s.
-    Pure; neither the order of ``pings`` nor a ping given twice matters.
+    None means unknown; 0 means that motion cannot be distinguished from noise. That hides the slowest riders: with true
+    errors of 10 m, most of those at 1 m/s at 5 to 15 s a ping; at 1 Hz, where a window spans only nine seconds, half of
+    those at 3 m/s and a third of those at 4. On real bicycles the threshold makes the mean 0.1 m/s too low at 3 s a
+    ping, 0.2 at 15 s. Pure; neither the order of ``pings`` nor a ping given twice matters.
     """
     speed = _speed(_estimate(pings))
     return None if speed is None else round(speed, 3)
 
 
 def explain(pings: Sequence[WindowPing]) -> list[PingVerdict]:
-    """What each ping weighed in ``robust_speed_mps``, in the window's order; all weights are 0 where that is None."""
+    """The weight of each ping in ``robust_speed_mps``, in the window's order; all weights are 0 if that is None."""
     estimate = _estimate(pings)
     weights = [] if estimate.motion is None or _speed(estimate) is None else estimate.motion.weights
     shares = {fix.place: weight / sum(weights) for fix, weight in zip(estimate.fixes, weights, strict=False)}
@@ -84,7 +84,7 @@ def _estimate(pings: Sequence[WindowPing]) -> _Estimate:
     fixes = on_plane(window, eligible(window, rejected))
     kept = without_jumps(fixes, rejected)
     if kept and kept[-1] is not fixes[-1]:
-        # Seen from a jump of thousands of kilometres, the plane stretches the others' metres.
+        # The plane about a fix that jumped thousands of kilometres distorts the distances between the others.
         kept = on_plane(window, [fix.place for fix in kept])
     kept = without_detours(kept, rejected)
     return _Estimate(window, kept, rejected, regression(kept))
@@ -136,7 +136,7 @@ def _shrunk_speed(motion: Motion) -> float:
 
 
 def _device_speed(estimate: _Estimate) -> float | None:
-    """The device's speed in m/s with the newest fix, if that fix is precise, fits the window and was only repeated."""
+    """The device's speed in m/s at the newest fix, if that fix is precise and all later pings only repeat it."""
     newest = estimate.fixes[-1]
     speed = newest.ping.speed_mps
     if speed is None or not speed > 0.0 or accuracy_m(newest.ping) > DEVICE_MAX_ACCURACY_M:

@@ -1,4 +1,4 @@
-"""The fixes of a window that may speak about the current speed, on a plane in metres."""
+"""Selects the fixes of a window that may be used for the current speed, and projects them on a plane in metres."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from domain.features.speed.window import WINDOW_PINGS, WindowPing
 Reason = Literal["duplicate", "repeated", "stale", "inaccurate", "unreachable", "detour"]
 
 STALE_MS = 180_000
-"""Older than this before the newest ping is another ride: a burst flushed after a gap must not dilute the present."""
+"""A ping that is older than the newest by more than this is another ride: an upload after a gap must not dilute the
+current speed."""
 
 MAX_ACCURACY_M = 50.0
 """Beyond it a fix is a cell tower or a wall, and its error is no longer bell-shaped: the share of honest steps over
 50 m/s rises from 0.1 % to 2.9 % (MobilityNet). Namma Yatri cuts at the same radius."""
 
 MIN_ACCURACY_M = 3.0
-"""Phones claim 0.1 m; without a floor one boast outweighs the other nine fixes."""
+"""Some phones report 0.1 m. Without this minimum one such fix would outweigh the other nine."""
 
 DEFAULT_ACCURACY_M = 10.0
-"""Assumed where a phone reports none (null, or 0 as Android does): a usual radius outdoors. Narrower, a parked phone
-that says nothing moves; wider, riders are hidden: 15 m takes 0.1 m/s more from Dublin's scooters at 3 s a ping."""
+"""Assumed if a phone reports none (null, or 0 as Android does): a usual radius outdoors. With a smaller one, a parked
+phone without accuracy moves; with a larger one, riders are hidden: 15 m lowers Dublin's scooters by another 0.1 m/s at
+3 s a ping."""
 
 RADIUS_TO_SIGMA = 1.0 / 1.515
 """A 68 % radius is 1.515 standard deviations of one axis: 1 − exp(−r²/2) = 0.683."""
@@ -42,7 +44,7 @@ class SpeedFix(NamedTuple):
 
 
 def accuracy_m(ping: WindowPing) -> float:
-    """The 68 % radius to work with, in metres."""
+    """The 68 % radius that is used, in metres."""
     reported = ping.accuracy_m
     if reported is None or not reported > 0.0:
         return DEFAULT_ACCURACY_M
@@ -50,10 +52,11 @@ def accuracy_m(ping: WindowPing) -> float:
 
 
 def spaced_as_sent(window: Sequence[WindowPing]) -> list[WindowPing]:
-    """The window, with the pings of one reception as far apart as they were sent to be.
+    """The window, with the pings of one reception spaced by their times as sent.
 
-    A clock that is ahead is wrong about now and right about seconds. Pings that it sent in one request share their
-    reception; all at one instant, they would have no speed. The latest of them keeps its time; order never changes.
+    A clock that is ahead has a wrong offset and right intervals. Pings that it sent in one request share their
+    effective time, the reception, so they would have no speed. The latest of them keeps its time; the order never
+    changes.
     """
     latest_ahead_ms: dict[int, int] = {}
     for ping in window:
@@ -69,10 +72,10 @@ def spaced_as_sent(window: Sequence[WindowPing]) -> list[WindowPing]:
 def eligible(window: Sequence[WindowPing], rejected: dict[int, Reason]) -> list[int]:
     """Indices of the pings that are new, precise and recent.
 
-    A position that equals the one before to the last bit was not measured again: a fused provider or a fast log tick
-    sent it under a new time. Its first sending alone dates it. The first sending of the oldest position may have left a
-    full window; if the phone repeats positions, that one has no date and is rejected too. Dated by a late repeat, a
-    step of ten seconds would count as one of a second, and the rider as ten times as fast.
+    A position that equals the one before to the last bit was not measured again: a fused provider or a fast log
+    tick sent it with a new time. Only its first sending has the right time. The first sending of the oldest position
+    may have left a full window; if the phone repeats positions, the oldest one has no reliable time and is rejected
+    too. With the time of a late repeat, a step of ten seconds would count as one, and the rider as ten times as fast.
     """
     oldest_ms = window[-1].t_ms - STALE_MS if window else 0
     indices: list[int] = []
@@ -104,7 +107,8 @@ def _same_position(a: WindowPing, b: WindowPing) -> bool:
 def on_plane(window: Sequence[WindowPing], indices: Sequence[int]) -> list[SpeedFix]:
     """Stereographic projection about the newest fix (J. P. Snyder, *Map Projections*, 1987, §21).
 
-    True to a millionth within kilometres, and without the seams of degrees at the antimeridian and the poles.
+    Accurate to a millionth within kilometres, and without the discontinuities of degrees at the antimeridian and the
+    poles.
     """
     if not indices:
         return []
@@ -117,7 +121,7 @@ def on_plane(window: Sequence[WindowPing], indices: Sequence[int]) -> list[Speed
         phi, turn = radians(ping.latitude), radians(ping.longitude - origin.longitude)
         sin1, cos1 = sin(phi), cos(phi)
         ahead = cos1 * cos(turn)
-        # The antipode lies at infinity; held finite, it is merely unreachable.
+        # The antipode is at infinity. Kept finite, it is merely unreachable.
         scale = 2.0 * EARTH_RADIUS_M / max(1.0 + sin0 * sin1 + cos0 * ahead, 1e-9)
         sigma = accuracy_m(ping) * RADIUS_TO_SIGMA
         x, y = scale * cos1 * sin(turn), scale * (cos0 * sin1 - sin0 * ahead)

@@ -1,4 +1,4 @@
-"""Fixes that contradict the rest of their window: jumps that no vehicle makes, detours that the rest does not show."""
+"""Rejects fixes that contradict the rest of their window: jumps that no vehicle makes, and detours."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ MAX_MPS = 50.0
 
 MAX_ACCELERATION = 3.0
 MAX_SPEED_CHANGE_MPS = 15.0
-"""What a vehicle can do between two pings (m/s², and in all). Allowed at the ends of the window only, where no further
-fix tells a rider who starts from a fix that jumps: without it the first metres of every ride would be thrown away."""
+"""What a vehicle can do between two pings (m/s², and in total). Allowed at the ends of the window only, where no
+further fix distinguishes a rider who starts from a fix that jumps. Without it the first metres of every ride would be
+rejected."""
 
 DETOUR_SIGMAS = 4.0
-"""Detours within the phones' own accuracy are noise; rejecting them would make the rest look better than it is."""
+"""Detours within the reported accuracy are noise. Rejecting them would make the rest look better than it is."""
 
 DETOUR_MADS = 3.0 * 1.4826
-"""Three standard deviations by the median absolute deviation: what the whole window does (curves,
-stops) is no outlier."""
+"""Three standard deviations by the median absolute deviation: what the whole window does (curves, stops) is not an
+outlier."""
 
 SPOILT_DETOURS = 3
-"""One jump bends the way through itself and through both its neighbours; the typical detour is read below those."""
+"""One jump causes a detour of itself and of both its neighbours. The typical detour is read below those three."""
 
 MAX_DETOURS = 3
-"""Bounds the work; a window with more of them has no way to stray from."""
+"""Bounds the work. A window with more of them has no consistent path to deviate from."""
 
 
 def _reachable(a: SpeedFix, b: SpeedFix) -> bool:
@@ -36,10 +37,10 @@ def _reachable(a: SpeedFix, b: SpeedFix) -> bool:
 
 
 def without_jumps(fixes: list[SpeedFix], rejected: dict[int, Reason]) -> list[SpeedFix]:
-    """Drops the fix that most others cannot be reached from, until no such pair is left.
+    """Drops the fix from which most others cannot be reached, until no unreachable pair is left.
 
-    By votes and not step by step: the honest fix back from a jump needs the same impossible speed as the jump. Of
-    equals, the older goes; of two that exclude no other than each other, the one that lies farther from the rest.
+    By votes and not step by step: the correct fix after a jump needs the same impossible speed as the jump. Of equal
+    votes, the older fix is dropped; of two that conflict only with each other, the one farther from the rest.
     """
     if all(_reachable(a, b) for a, b in pairwise(fixes)):
         return fixes
@@ -67,12 +68,12 @@ def _remoteness(fixes: Sequence[SpeedFix], i: int) -> float:
 
 
 def without_detours(fixes: list[SpeedFix], rejected: dict[int, Reason]) -> list[SpeedFix]:
-    """Drops the fixes that leave the way between their neighbours by far more than the rest of the window does."""
+    """Drops the fixes that deviate from the line between their neighbours by far more than the rest of the window."""
     for _ in range(MAX_DETOURS):
         detours = _detours(fixes)
         if len(detours) < 2 or not _strays(fixes, detours):
             break
-        # The fix to blame is the one without which the rest is smoothest: its neighbours stray only because of it.
+        # The fix without which the rest is smoothest is dropped: its neighbours deviate only because of it.
         blamed = min(range(len(fixes)), key=lambda i: (_roughness_without(fixes, detours, i), -i))
         rejected[fixes[blamed].place] = "detour"
         fixes = fixes[:blamed] + fixes[blamed + 1 :]
@@ -80,14 +81,14 @@ def without_detours(fixes: list[SpeedFix], rejected: dict[int, Reason]) -> list[
 
 
 def _roughness_without(fixes: list[SpeedFix], detours: list[float], i: int) -> float:
-    """Sum of the detours that remain without fix ``i``: only those of its two neighbours have to be measured anew."""
+    """Sum of the detours that remain without fix ``i``: only those of its two neighbours are recomputed."""
     after = detours[i + 1 :]
-    # fsum, so that the order of the terms decides no tie.
+    # fsum, so that the order of the terms cannot decide a tie.
     return fsum([*detours[: max(i - 2, 0)], *_detours([*fixes[max(i - 2, 0) : i], *fixes[i + 1 : i + 3]]), *after])
 
 
 def _detours(fixes: Sequence[SpeedFix]) -> list[float]:
-    """Distance in metres of each inner fix from where its neighbours put it at its time."""
+    """Distance in metres of each inner fix from the interpolation of its neighbours at its time."""
     detours: list[float] = []
     for before, fix, after in zip(fixes, fixes[1:], fixes[2:], strict=False):
         span = after.t - before.t

@@ -1,4 +1,4 @@
-"""Speed along the path through the window, exactly as the contract defines it."""
+"""The speed along the path through the window, exactly as the contract defines it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def window_ms(window: Sequence[WindowPing]) -> int | None:
 def path_speed_mps(window: Sequence[WindowPing]) -> float | None:
     """Path length over time, mm ÷ ms; None below two pings or over no time.
 
-    It counts all noise as movement: a parked phone has a path speed of metres a second.
+    All noise counts as movement: a parked phone has a path speed of metres per second.
     """
     span_ms = window_ms(window)
     if len(window) < 2 or not span_ms:

@@ -1,4 +1,4 @@
-"""Velocity by weighted regression of position on time, and how much of it can be error."""
+"""Computes the velocity by weighted regression of position on time, and the variance of its error."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import NamedTuple
 from domain.features.speed.fixes import SpeedFix
 
 MEMORY_S = 8.0
-"""A fix loses weight by e in so many seconds. With 10 and more, riders who turn or stop are slow to show it; with 4,
-slow riders drown in noise."""
+"""The weight of a fix falls by a factor of e in so many seconds. With 10 and more, turns and stops appear late; with 4,
+noise hides slow riders."""
 
 CORRELATION_INFLATION = 2.1
-"""How much more a slope varies when the errors of consecutive fixes are alike (AR(1), 0 ≤ ρ ≤ 0.9) than when they are
-independent: 2.06 at the worst, ten fixes at 1 Hz and ρ = 0.7. Without it a parked phone whose error wanders walks."""
+"""How much more a slope varies if the errors of consecutive fixes are correlated (AR(1), 0 ≤ ρ ≤ 0.9) than if they are
+independent: at most 2.06, for ten fixes at 1 Hz and ρ = 0.7. Without it a parked phone with a drifting error moves."""
 
 MIN_FIXES_TO_WANDER = 6
-"""With fewer, some windows of a parked phone have steps so alike by chance that they pass for a steady ride."""
+"""With fewer, some windows of a parked phone have steps so similar by chance that they look like a steady ride."""
 
 
 class Motion(NamedTuple):
@@ -31,7 +31,7 @@ class Motion(NamedTuple):
 
 
 def motion(fixes: Sequence[SpeedFix]) -> Motion | None:
-    """The velocity now of fixes in time order; None below two, or with no time between them."""
+    """The current velocity from fixes in time order; None for fewer than two, or with no time between them."""
     if len(fixes) < 2 or fixes[0].t == fixes[-1].t:
         return None
     weights = [exp(fix.t / MEMORY_S) / fix.variance for fix in fixes]
@@ -45,7 +45,7 @@ def motion(fixes: Sequence[SpeedFix]) -> Motion | None:
         east += gain * x
         north += gain * y
         accuracy += gain * gain * variance
-        # What the slope makes of t²/2, whose slope now is 0, is by how much it lags.
+        # The lag is the slope that the regression gives for t²/2, whose slope at t = 0 is 0.
         age -= gain * t * t / 2.0
     bound = CORRELATION_INFLATION * accuracy
     if len(fixes) >= MIN_FIXES_TO_WANDER:
@@ -54,9 +54,9 @@ def motion(fixes: Sequence[SpeedFix]) -> Motion | None:
 
 
 def _wander_variance(fixes: Sequence[SpeedFix], gains: Sequence[float], east: float, north: float) -> float:
-    """Variance of the velocity if the errors were a random walk, whose steps are what the fit leaves of the steps seen.
+    """Variance of the velocity if the errors were a random walk, with the residuals of the observed steps as its steps.
 
-    An upper bound for AR(1) errors of any size and ρ: those turn back to the truth, a random walk does not.
+    An upper bound for AR(1) errors of any size and ρ: those return to the true position, a random walk does not.
     """
     squares = levers = gain_after = 0.0
     for i in range(len(fixes) - 1, 0, -1):

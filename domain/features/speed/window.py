@@ -1,4 +1,4 @@
-"""The speed window of a rider: a fold that keeps the 10 latest pings. What is served from it is computed at read."""
+"""The fold of a rider's speed window: it keeps the 10 latest pings. The served values are computed at read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WINDOW_PINGS = 10
 class WindowPing(NamedTuple):
     """One accepted ping inside the window; ordered by ``order``.
 
-    ``t_ms`` is its effective time, ``ahead_ms`` how much later it was sent to be: 0 unless the phone's clock is ahead.
+    ``t_ms`` is its effective time. ``ahead_ms`` is how much later the time as sent is: 0 unless the clock is ahead.
     ``event_id`` is the UUID as 32 hex digits, which sort as the UUID does. Degrees, metres (68 % radius), m/s.
     """
 
@@ -28,15 +28,15 @@ class WindowPing(NamedTuple):
 
     @property
     def order(self) -> tuple[int, int, str]:
-        """By effective time; pings of one reception by the time as sent. No two pings of a rider have the same."""
+        """By effective time; pings with the same reception by the time as sent. Unique among the pings of a rider."""
         return self.t_ms, self.ahead_ms, self.event_id
 
 
 class SpeedState(NamedTuple):
     """``window`` is sorted and depends on the set of pings alone, not on the order of their arrival (invariant 6).
 
-    ``version`` and ``position`` are of the last event folded; ``pings`` counts all of them, ``too_late`` those that
-    were older than a full window when they came: they are counted, not used.
+    ``version`` and ``position`` are those of the last event folded. ``pings`` counts all pings. ``too_late`` counts
+    those that were older than a full window when they came; they are not used.
     """
 
     version: int
@@ -73,7 +73,7 @@ def window_ping(data: Mapping[str, Any]) -> WindowPing:
 
 
 def insert(window: tuple[WindowPing, ...], ping: WindowPing) -> tuple[WindowPing, ...]:
-    """The window with ``ping`` in its place; the very same object if it does not enter."""
+    """The window with ``ping`` inserted in order; the same object if it is a duplicate or too late."""
     index, order = len(window), ping.order
     while index and window[index - 1].order > order:
         index -= 1

@@ -1,4 +1,4 @@
-"""The robust speed on real rides, the device's own speed withheld from it and held against it.
+"""The robust speed on real rides, computed without the device's own speed and compared with it.
 
 MobilityNet has no labelled scooter, and its 73 e-bike fixes come every 32 s from a phone that reported speed 0 all
 along; so the scooters are Dublin's, whose phones reported no accuracy.
@@ -25,7 +25,7 @@ HELD_OUT_FROM_MS = 1_564_351_200_000
 the same ride, and one track has pieces of two rides."""
 
 NEVER_STILL = "ucb-sdb-android-2"
-"""A phone that reports speed 0 while it rides; what it says of rest is no truth to be held to (see the first test)."""
+"""A phone that reports speed 0 while it rides, so its rest is not used as truth (see the first test)."""
 
 Record = Callable[[str, object], None]
 
@@ -62,7 +62,7 @@ def rides(file: str, column: str, value: str) -> list[Track]:
 
 
 def windows(tracks: Iterable[Track], every_ms: int = 0) -> Iterator[list[WindowPing]]:
-    """Each run of ten pings of a track, one at most in every ``every_ms``."""
+    """Every ten consecutive pings of a track, with at most one ping per ``every_ms``."""
     for track in tracks:
         spaced = [next(few) for _, few in groupby(track.pings, key=lambda ping: ping.t_ms // max(every_ms, 1))]
         for end in range(WINDOW_PINGS, len(spaced) + 1):
@@ -80,7 +80,7 @@ def estimate(window: Iterable[WindowPing]) -> float | None:
 
 
 def score(found: Iterable[list[WindowPing]]) -> Score:
-    """Over the windows whose device measured its speed; rest counts, except for the phone that makes it up."""
+    """Errors over the windows whose device measured its speed; rest counts, except for the phone with false zeros."""
     latest, average = [], []
     for window in found:
         measured = [ping.speed_mps for ping in window if ping.speed_mps is not None and ping.speed_mps >= 0]
@@ -131,7 +131,7 @@ def test_one_phone_reports_rest_while_it_rides_and_the_others_do_not(bicycles: l
     assert median(net[False]) < 0.3
 
 
-def test_a_device_speed_of_zero_is_not_believed(bicycles: list[Track]) -> None:
+def test_a_device_speed_of_zero_is_not_used(bicycles: list[Track]) -> None:
     phone = [track for track in bicycles if track.device == NEVER_STILL]
     claimed_still = [window for window in windows(phone) if not any(ping.speed_mps for ping in window)]
     assert median(filter(None, map(estimate, claimed_still))) > 3.0

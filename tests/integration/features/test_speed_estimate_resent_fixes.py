@@ -1,4 +1,4 @@
-"""The robust speed of phones that send their last fix again: unknown or the real one, never a rest that is not shown.
+"""The robust speed of phones that send their last fix again: unknown or the real one, never an unproven rest.
 
 The traces are real rides of MobilityNet by car, bus and train, with repeats injected; the device's own speed is
 withheld. The truth is the displacement of the ride as it was, without the repeats.

@@ -1,4 +1,4 @@
-"""Invariant 9: a digest changes with the code that a fold is computed by, and with nothing else."""
+"""Invariant 9: a digest changes with the code that computes a fold, and with nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUMBERS = count()
 
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Modules:
-    """Writes modules into a package of their own and imports them: ``written(name=source)`` gives the first."""
+    """Writes modules into a package of their own and imports them; ``written(name=source)`` returns the first."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def write(**sources: str) -> Any:
@@ -78,7 +78,7 @@ def test_moving_merging_and_renaming_change_nothing(written: Modules, sources: d
         "def min(n, m):\n    return m\n" + HELPER,
     ],
 )
-def test_a_change_in_a_helper_shows(written: Modules, helper: str) -> None:
+def test_a_change_in_a_helper_changes_the_digest(written: Modules, helper: str) -> None:
     assert tokens([written(a=FOLD, helper=helper).fold]) != tokens([written(a=FOLD, helper=HELPER).fold])
 
 
@@ -136,7 +136,7 @@ def test_a_variable_hides_the_name_of_the_module_only_where_it_is_bound(written:
     assert tokens([written(a=declared.format(n=1)).fold]) != tokens([written(a=declared.format(n=2)).fold])
 
 
-def test_modules_that_import_each_other_end(written: Modules) -> None:
+def test_modules_that_import_each_other_do_not_loop(written: Modules) -> None:
     helper = "from PACKAGE.a import START\n\ndef kept(n):\n    return n - START\n"
     fold = "START = {n}\n\ndef fold(a):\n    from PACKAGE.helper import kept\n    return kept(a)\n"
     assert tokens([written(a=fold.format(n=1), helper=helper).fold]) != tokens(
@@ -144,7 +144,7 @@ def test_modules_that_import_each_other_end(written: Modules) -> None:
     )
 
 
-def test_definitions_that_call_each_other_end(written: Modules) -> None:
+def test_definitions_that_call_each_other_do_not_loop(written: Modules) -> None:
     source = "def fold(a):\n    return odd(a)\n\ndef odd(a):\n    return fold(a - {n})\n"
     assert tokens([written(a=source.format(n=1)).fold]) != tokens([written(a=source.format(n=2)).fold])
 
@@ -159,7 +159,7 @@ def test_a_nested_function_counts_with_what_it_closes_over(written: Modules) -> 
     assert tokens([written(a=source.format(n=1)).made()]) != tokens([written(a=source.format(n=2)).made()])
 
 
-def test_a_function_without_a_name_is_refused(written: Modules) -> None:
+def test_a_function_without_a_name_is_rejected(written: Modules) -> None:
     module = written(
         a="class Fold:\n    def __call__(self, a):\n        return a\n\nfold = Fold()\nshort = lambda a: a\n"
     )
@@ -168,12 +168,12 @@ def test_a_function_without_a_name_is_refused(written: Modules) -> None:
             tokens([function])
 
 
-def test_a_star_import_of_project_code_is_refused(written: Modules) -> None:
+def test_a_star_import_of_project_code_is_rejected(written: Modules) -> None:
     with pytest.raises(UntraceableDefinition, match="name what is imported"):
         tokens([written(a="from PACKAGE.helper import *\n\ndef fold(a):\n    return kept(a)\n", helper=HELPER).fold])
 
 
-def test_what_is_foreign_is_known(written: Modules) -> None:
+def test_foreign_names_are_listed(written: Modules) -> None:
     tracer = Tracer()
     list(tracer.trace(written(a=FOLD, helper="import time\n\ndef kept(n):\n    return time.time()\n").fold))
     assert "time.time" in tracer.foreign

@@ -1,4 +1,4 @@
-"""Folds and features are pure: what they could be impure with is not even imported."""
+"""Folds and features are pure: they reach no clock, I/O or randomness."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HARMLESS = {
     "typing",
 }
 CLOCKS = {"now", "today", "utcnow"}
-"""What makes of datetime, which turns numbers into instants, a clock."""
+"""The attributes of datetime that read a clock; the others only convert numbers into instants."""
 FORBIDDEN = {f"builtins.{name}" for name in ("open", "input", "eval", "exec", "id", "hash", "globals", "print")}
 FEATURES = sorted(Path(inspect.getfile(domain.features)).parent.glob("*.py"))
 every_projection = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda p: p.name)

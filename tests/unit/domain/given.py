@@ -1,4 +1,4 @@
-"""given/when/then for the Rider: what happened, what is asked, what follows."""
+"""given/when/then for the Rider: past events, a command, new events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def a_ping(rider_id: str = "anna", t_ms: int = NOW_MS, **fields: Any) -> GpsPing
 
 
 class Given:
-    """A registered rider to whom ``past`` commands have happened."""
+    """A registered rider after the ``past`` commands."""
 
     def __init__(self, *past: Callable[[Rider], object]) -> None:
         self._rider = Rider.register("anna", NOW_MS)
@@ -47,7 +47,7 @@ class Then:
         self._error = error
 
     def then(self, *expected: type[Rider.Event]) -> Then:
-        """Exactly these events followed, numbered on from the version before."""
+        """Exactly these events followed, with consecutive versions."""
         if self._error is not None:
             raise self._error
         events = self.rider.collect_events()
@@ -57,7 +57,7 @@ class Then:
         return self
 
     def then_refused(self, error: type[DomainError]) -> None:
-        """The command was refused with this error, and nothing happened."""
+        """The command was rejected with this error, and there is no event."""
         if self._error is None:
             pytest.fail(f"not refused; expected {error.__name__}")
         assert type(self._error) is error

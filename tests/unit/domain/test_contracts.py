@@ -1,4 +1,4 @@
-"""Invariant 12: an old event is readable for ever, and what no contract reads is one named error."""
+"""Invariant 12: an old event stays readable, and an undecodable payload is one named error."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_released_contract_never_changes() -> None:
     assert digests == RELEASED
 
 
-def test_gps_ping_is_what_the_design_says() -> None:
+def test_gps_ping_has_the_fields_of_the_design() -> None:
     first = [
         ("rider_id", "string", "none"),
         ("latitude", "double", "none"),
@@ -110,7 +110,7 @@ def test_every_event_names_its_rider_its_time_and_its_id() -> None:
         "ShiftEnded",
         "ShiftStarted",
     }
-    # What projections publish has contracts too, and is no event: no aggregate writes it, none can be made of it.
+    # Published records have contracts too, but are not events: no aggregate writes them or can be built from them.
     assert {contract.record for contract in contracts()} == set(RIDER_EVENTS) | {"RiderLocation"}
     for contract in {contract.record: contract for contract in contracts()}.values():
         kinds = {field["name"]: field["type"] for field in contract.schema["fields"]}
@@ -119,7 +119,7 @@ def test_every_event_names_its_rider_its_time_and_its_id() -> None:
 
 
 @pytest.mark.parametrize("record", sorted({contract.record for contract in contracts()}))
-def test_what_is_encoded_is_what_is_decoded(record: str) -> None:
+def test_decoding_inverts_encoding(record: str) -> None:
     both = codec()
 
     @given(values_of(current(record).schema), st.just("") | st.uuids().map(str))

@@ -46,7 +46,7 @@ def test_invariant_6_an_event_time_after_its_reception(sent: int, received: int 
     assert effective_time_ms({"event_timestamp_ms": sent}) == sent
 
 
-def test_a_search_looks_as_far_ahead_as_ingest_lets_clocks_be() -> None:
+def test_a_search_extends_as_far_ahead_as_ingest_lets_clocks_be() -> None:
     assert MAX_AHEAD_MS == FUTURE_TOLERANCE_MS
 
 
@@ -59,7 +59,7 @@ def test_the_effective_time_is_never_later_than_the_one_sent_nor_than_the_recept
     if received:
         assert effective <= received + MAX_CLOCK_SKEW_MS
     if sent <= received + FUTURE_TOLERANCE_MS:
-        # What ingest lets in: a search by the time as sent has to look no farther ahead.
+        # What ingest accepts: a search by the time as sent need not extend farther.
         assert sent - effective <= MAX_AHEAD_MS
 
 
@@ -86,8 +86,8 @@ def a_minute(ahead_ms: int, first: int = 0) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("ahead_ms", [2_001, 60_000, AHEAD_MS, 300_000])
-def test_a_clock_ahead_does_not_blind_its_rider(ahead_ms: int) -> None:
-    """Issue 13, number 16: the phone gets the right time after a minute, and the rider goes on being seen."""
+def test_a_clock_ahead_does_not_hide_its_rider(ahead_ms: int) -> None:
+    """Issue 13, number 16: the phone gets the right time after a minute, and the rider stays visible."""
     records = [*a_minute(ahead_ms), *a_minute(0, first=12)]
     for count in range(10, len(records) + 1):
         state = folded(SPEED, records[:count])
@@ -137,7 +137,7 @@ def test_invariant_6_neither_arrival_nor_repeats_nor_splits_change_what_is_kept_
 ) -> None:
     records = [data for _, kind, data in history if kind == "GpsPing"]
     distinct = {(data["event_timestamp_ms"], data["event_id"]): data for data in records}
-    # Within the window nothing comes too late.
+    # Within the window no ping is too late.
     records = list(distinct.values())[:10]
     shuffled = [*records, *(chance.choice(records) for _ in range(3) if records)]
     chance.shuffle(shuffled)

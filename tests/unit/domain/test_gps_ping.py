@@ -1,4 +1,4 @@
-"""What a ping may be, rule by rule."""
+"""The rules for pings, one by one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_good_ping() -> None:
 
 
 @pytest.mark.parametrize("item", [None, 5, "ping", [], True, 1.5])
-def test_what_is_no_object_is_of_the_wrong_type(item: object) -> None:
+def test_a_value_that_is_not_an_object_has_the_wrong_type(item: object) -> None:
     assert refused(item) == "invalid_type"
 
 
@@ -89,7 +89,7 @@ def test_required_fields_of_the_wrong_type(field: str, value: object) -> None:
         ({"speed_mps": "fast"}, "invalid_type"),
         ({"event_id": "not-a-uuid"}, "invalid_type"),
         ({"event_id": 5}, "invalid_type"),
-        # What UUID() reads, and would make one identity of two.
+        # UUID() reads these, and would make one identity of two.
         ({"event_id": " b7e9d1c3f6a4f0e8f652b1f9a8d7c6 ----"}, "invalid_type"),
         ({"event_id": "urn:0b7e9d1c3f6a4f0e8f652b1f9a8d7c6e"}, "invalid_type"),
         ({"event_id": "\u0660b7e9d1c-3f6a-4f0e-8f65-2b1f9a8d7c6e"}, "invalid_type"),
@@ -168,7 +168,7 @@ def test_without_an_event_id_the_same_fix_is_the_same_ping() -> None:
         max_size=8,
     )
 )
-def test_whatever_comes_is_a_ping_or_a_named_rejection(item: dict[str, Any]) -> None:
+def test_any_value_is_a_ping_or_a_named_rejection(item: dict[str, Any]) -> None:
     try:
         ping = parse_ping({**GOOD, **item}, NOW_MS)
     except PingRejected as error:

@@ -1,4 +1,4 @@
-"""Identities and the hash that spreads them: fixed for the life of every log."""
+"""Identities and the hash that spreads them over shards: fixed for the life of every log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_partition_is_the_one_that_kafkas_default_partitioner_gives(key: str
 
 
 def test_ids_are_pinned() -> None:
-    # Every log hangs on these: another value would make all riders strangers to their own past.
+    # Every log depends on these: another value would separate all riders from their recorded events.
     assert str(aggregate_id("Rider", "anna")) == "71efb14e-18d8-5631-97b3-9f981ed8410b"
     assert derive_event_id("anna", 1_790_000_000_000, 52.5, 13.4) == "ea4d1166-89b3-5807-a5ee-d1a770c17abe"
     assert shard_of("anna") == 23
@@ -63,7 +63,7 @@ def test_ids_that_are_fine(rider_id: str) -> None:
 @pytest.mark.parametrize(
     "rider_id", ["", "x" * 129, "x" * 10_000, "a/b", " a", "a ", "\t", "a\x00", "\u200b", "\ud800", ".", ".."]
 )
-def test_ids_that_are_refused(rider_id: str) -> None:
+def test_ids_that_are_rejected(rider_id: str) -> None:
     with pytest.raises(InvalidRiderId):
         check_rider_id(rider_id)
 
@@ -72,7 +72,7 @@ INVISIBLE = ["\u115f", "\u1160", "\u2800", "\u3164", "\uffa0", "\u034f", "\u17b4
 
 
 @pytest.mark.parametrize("rider_id", [*INVISIBLE, "".join(INVISIBLE), "\u2800 \u3164"])
-def test_an_id_that_shows_nothing_is_refused_and_one_visible_code_point_is_enough(rider_id: str) -> None:
+def test_an_invisible_id_is_rejected_and_one_visible_code_point_is_enough(rider_id: str) -> None:
     with pytest.raises(InvalidRiderId, match="visible"):
         check_rider_id(rider_id)
     assert check_rider_id(f"{rider_id}x") == f"{rider_id}x"

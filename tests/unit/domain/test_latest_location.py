@@ -1,4 +1,4 @@
-"""The latest location as a fold, the bytes that are kept of it, and the record that is published."""
+"""The fold of the latest location, its stored bytes, and the published record."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_late_ping_moves_version_and_position_and_not_the_rider() -> None:
     assert after == LocationState(2, 102, before.latest)
 
 
-def test_a_rider_without_pings_is_nowhere_and_not_published() -> None:
+def test_a_rider_without_pings_has_no_location_and_is_not_published() -> None:
     state = fold(EMPTY, KeyedEvent("anna", 1, 41, "RiderRegistered", {"event_timestamp_ms": T_MS}))
     assert state == LocationState(1, 41, None)
     assert decode(encode(state)) == state
@@ -87,6 +87,6 @@ def test_a_rider_without_pings_is_nowhere_and_not_published() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x02", b"\x01" + bytes(16), b"\x02" + bytes(17), b"\x02" + bytes(69)])
-def test_other_bytes_are_no_location(data: bytes) -> None:
+def test_other_bytes_are_not_a_location(data: bytes) -> None:
     with pytest.raises(UnreadableLocationState):
         decode(data)

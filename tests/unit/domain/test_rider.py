@@ -43,7 +43,7 @@ def test_a_new_rider_is_registered_under_an_id_derived_from_the_key() -> None:
 
 
 @pytest.mark.parametrize("rider_id", ["", "x" * 129, "x" * 10_000, "a/b", " a", "a ", "a\nb", "\ud800"])
-def test_a_rider_with_an_invalid_id_is_refused(rider_id: str) -> None:
+def test_a_rider_with_an_invalid_id_is_rejected(rider_id: str) -> None:
     with pytest.raises(InvalidRiderId):
         Rider.register(rider_id, NOW_MS)
 
@@ -55,7 +55,7 @@ def test_a_ping_is_recorded() -> None:
     assert then.rider.latest_ms == NOW_MS
 
 
-def test_a_later_ping_needs_no_look_back() -> None:
+def test_a_later_ping_needs_no_lookup_in_the_log() -> None:
     rider = Given(pinged(a_ping())).when(lambda rider: None).rider
     assert not rider.may_have_recorded(a_ping(t_ms=NOW_MS + 1))
     assert rider.may_have_recorded(a_ping(t_ms=NOW_MS))

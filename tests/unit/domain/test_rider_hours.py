@@ -1,4 +1,4 @@
-"""What a rider did by hour and minute: the sums are those of the sorted track, in whatever order it came."""
+"""A rider's hours and minutes: the sums are those of the sorted track, in any order of arrival."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_rider_who_moves() -> None:
     }
 
 
-def test_a_phone_at_rest_has_a_way_and_does_not_move() -> None:
+def test_a_phone_at_rest_has_a_distance_and_does_not_move() -> None:
     assert hours([ping(0, 0), ping(10_000, 4)]) == {0: {"pings": 2, "distance_mm": 4_000, "longest_silence_ms": 10_000}}
 
 
@@ -83,13 +83,13 @@ def test_a_step_belongs_to_the_hour_of_its_later_fix() -> None:
     assert found[1]["distance_mm"] == 20_000
 
 
-def test_a_teleport_is_no_movement() -> None:
+def test_a_jump_is_not_a_movement() -> None:
     found = hours([ping(0, 0), ping(1_000, 5_000), ping(61_000, 5_030)])
     assert found[0]["impossible_steps"] == 1
     assert found[0]["distance_mm"] == 30_000
 
 
-def test_after_a_long_silence_the_way_counts_and_the_time_does_not() -> None:
+def test_after_a_long_silence_the_distance_counts_and_the_time_does_not() -> None:
     found = hours([ping(0, 0), ping(400_000, 1_000)])[0]
     assert found == {"pings": 2, "distance_mm": 1_000_000, "longest_silence_ms": 400_000}
 
@@ -106,14 +106,14 @@ def test_late_pings_by_minutes() -> None:
     assert [found[f"late_{m}_min"] for m in (1, 5, 15, 60)] == [2, 2, 2, 2]
 
 
-def test_what_comes_too_late_is_counted_and_not_used() -> None:
+def test_a_ping_that_is_too_late_is_counted_and_not_used() -> None:
     pings = [ping(n * 1_000, n, n) for n in range(KEPT)]
     found = hours([*pings, ping(-500, 77), ping(KEPT * 1_000, KEPT, KEPT)])
     assert found[-1] == {"pings": 1, "too_late": 1}
     assert found[0]["distance_mm"] == KEPT * 1_000
 
 
-def test_a_late_fix_takes_the_maximum_of_its_hour_back() -> None:
+def test_a_late_fix_lowers_the_maximum_of_its_hour() -> None:
     assert hours([ping(0, 0), ping(100_000, 0)])[0]["longest_silence_ms"] == 100_000
     assert hours([ping(0, 0), ping(100_000, 0), ping(50_000, 0, 1)])[0]["longest_silence_ms"] == 50_000
 
@@ -171,7 +171,7 @@ def identity(data: Ping) -> tuple[int, int, str]:
 
 
 def distance_mm(a: Ping, b: Ping) -> int:
-    """By the spherical law on a meridian: all pings of these tests lie on one."""
+    """By the spherical law on a meridian: all pings of these tests are on one."""
     return round(6_371_008_800.0 * abs(math.radians(b["latitude"]) - math.radians(a["latitude"])))
 
 
@@ -188,7 +188,7 @@ def as_naive(rows: dict[tuple[str, Any], RowChange]) -> dict[tuple[str, int], di
 
 
 @given(tracks)
-def test_every_row_is_what_the_sorted_track_says(pings: list[Ping]) -> None:
+def test_every_row_is_that_of_the_sorted_track(pings: list[Ping]) -> None:
     _, rows = folded(pings)
     assert as_naive(rows) == naive(pings)
 
@@ -204,13 +204,13 @@ def test_invariant_6_within_the_window_the_order_of_arrival_changes_nothing(ping
 
 
 @given(tracks)
-def test_invariant_8_a_state_read_back_goes_on_as_if_it_had_never_been_written(pings: list[Ping]) -> None:
+def test_invariant_8_a_decoded_state_folds_on_like_the_original(pings: list[Ping]) -> None:
     (state, rows), (other, others) = folded(pings), folded(pings, through_bytes=True)
     assert encode(state) == encode(other)
     assert rows == others
 
 
-def test_an_event_that_is_no_ping_changes_no_row() -> None:
+def test_an_event_that_is_not_a_ping_changes_no_row() -> None:
     state, _ = folded([ping(0)])
     after = fold(state, KeyedEvent("anna", 2, 9, "ShiftStarted", {"event_timestamp_ms": START_MS}))
     assert (after.version, after.position, after.window) == (2, 9, state.window)

@@ -1,4 +1,4 @@
-"""The robust speed: about zero at rest, the current speed in motion, and nothing that one bad fix can change."""
+"""The robust speed: about zero at rest, the current speed in motion, and robust against one bad fix."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ride(
     latitude: float = 0.0,
     longitude: float = 0.0,
 ) -> list[WindowPing]:
-    """One ping every ``interval_s``, so far to the east of the first place, without any error."""
+    """One ping every ``interval_s``, at these distances to the east of the first, without any error."""
     scale = METRES_PER_DEGREE * math.cos(math.radians(latitude))
     return [
         WindowPing(
@@ -111,7 +111,7 @@ def test_the_speed_is_the_current_one_of_a_rider_who_starts_or_stops() -> None:
 
 
 def test_the_inflation_covers_the_worst_correlation() -> None:
-    """Exact, from the very gains of the regression: the velocity of a unit move of each fix."""
+    """Exact, from the gains of the regression itself: the velocity of a unit move of each fix."""
     worst = 0.0
     for interval_s in (1, 2, 3, 5, 10, 15):
         for count in range(2, 11):
@@ -156,7 +156,7 @@ def test_of_two_places_that_exclude_each_other_the_newer_counts() -> None:
     assert robust_speed_mps(there_and_back) == pytest.approx(6.0, abs=0.1)
 
 
-def test_imprecise_fixes_alone_tell_nothing() -> None:
+def test_imprecise_fixes_alone_give_no_speed() -> None:
     assert robust_speed_mps(ride([30.0 * i for i in range(10)], accuracy_m=51.0)) is None
 
 
@@ -213,7 +213,7 @@ def test_a_good_device_speed_replaces_the_lagging_one() -> None:
 
 
 @pytest.mark.parametrize("claim", [0.0, 30.0, math.inf, math.nan, -1.0])
-def test_a_device_that_contradicts_its_own_fixes_is_not_believed(claim: float) -> None:
+def test_a_device_speed_that_contradicts_the_fixes_is_not_used(claim: float) -> None:
     window = ride([30.0 * i for i in range(10)])
     assert robust_speed_mps([*window[:-1], window[-1]._replace(speed_mps=claim)]) == 6.0
 
@@ -241,7 +241,7 @@ def test_a_repeated_fix_is_dated_by_its_first_sending(speed_mps: float, repeats:
 
 
 def test_the_oldest_position_of_a_full_window_has_no_date_if_the_phone_repeats() -> None:
-    """Its first sending has left the window: dated by its last, 40 m in 4 s would be 40 m in 1 s."""
+    """Its first sending has left the window: with the time of the last one, 40 m in 4 s would be 40 m in 1 s."""
     cut = ride([0.0] + [40.0] * 4 + [80.0] * 4 + [120.0], 1, accuracy_m=3.0)
     assert robust_speed_mps(cut) == pytest.approx(10.0, abs=0.3)
     assert explain(cut)[0].rejected == "repeated"
@@ -265,7 +265,7 @@ def test_rest_is_served_where_the_few_fixes_between_repeats_show_it() -> None:
 @pytest.mark.parametrize("fresh", [1, 2, 5])
 @pytest.mark.parametrize("claim", [0.65, 1.82])
 def test_a_phone_that_wakes_up_is_not_served_its_own_speed(claim: float, fresh: int) -> None:
-    """Issue 13, number 18: after hours of rest, a few fixes cannot contradict what the phone says of its speed."""
+    """Issue 13, number 18: after hours of rest, a few fixes cannot contradict the speed that the phone reports."""
     asleep = ride([0.5 * i for i in range(10 - fresh)], 30, accuracy_m=10.0)
     awake = ride([10.0 + i % 2 for i in range(fresh)], 1, accuracy_m=10.0, speed_mps=claim)
     hours_ms = 3 * 3_600_000
@@ -319,7 +319,7 @@ def test_any_window_has_a_finite_speed_that_neither_order_nor_repetition_changes
 
 
 @given(any_window)
-def test_the_explanation_is_of_that_very_speed(window: list[WindowPing]) -> None:
+def test_the_explanation_belongs_to_the_same_speed(window: list[WindowPing]) -> None:
     verdicts = explain(window)
     in_order = sorted(window, key=lambda ping: ping.order)
     assert [verdict.event_id for verdict in verdicts] == [ping.event_id for ping in in_order]

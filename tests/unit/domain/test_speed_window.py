@@ -1,4 +1,4 @@
-"""The speed window as a fold: what it keeps, and what cannot change it."""
+"""The fold of the speed window: what it keeps, and what cannot change it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_any_split_of_a_batch_gives_the_same_bytes(items: list[dict[str, Any]], 
 
 
 @given(pings)
-def test_what_comes_too_late_is_counted_not_used(items: list[dict[str, Any]]) -> None:
+def test_a_ping_that_is_too_late_is_counted_not_used(items: list[dict[str, Any]]) -> None:
     late = 0
     for number, data in enumerate(items):
         before = sorted(items[:number], key=order)[-WINDOW_PINGS:]
@@ -92,7 +92,7 @@ def test_invariant_8_state_survives_its_bytes(items: list[dict[str, Any]]) -> No
     assert decode(encode(state)) == state
 
 
-def test_events_that_are_no_pings_move_version_and_position_only() -> None:
+def test_events_that_are_not_pings_change_version_and_position_only() -> None:
     before = folded([ping_data("anna", 1_790_000_000_000)])
     after = fold(before, KeyedEvent("anna", 2, 77, "ShiftStarted", {"event_timestamp_ms": 1}))
     assert after == before._replace(version=2, position=77)

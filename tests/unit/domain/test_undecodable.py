@@ -1,4 +1,4 @@
-"""What no contract reads is one named error, whatever the bytes; a newer or foreign writer is judged by his schema."""
+"""An undecodable payload is one named error, whatever its bytes; newer and foreign writers are read by their schema."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.domain.test_contracts import PING, codec
 
 
 class Ids:
-    """A registry that knows the schemas it is given, for writers that ``domain/events`` does not hold."""
+    """A registry with the given schemas, for writers that ``domain/events`` does not have."""
 
     def __init__(self, schemas: dict[int, dict[str, Any]]) -> None:
         self._schemas = schemas
@@ -36,7 +36,7 @@ class Ids:
         return self._schemas[schema_id]
 
     def forget(self) -> None:
-        """Nothing is remembered."""
+        """Nothing is cached."""
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x00", b"\x00\x00\x00\x01", b"\x01\x00\x00\x00\x01x", b'{"a": 1}'])
@@ -65,9 +65,9 @@ def test_bytes_left_over_are_undecodable() -> None:
 
 
 @pytest.mark.parametrize("event_id", ["none", "0" * 32, "{0b7e9d1c-3f6a-4f0e-8f65-2b1f9a8d7c6e}", " "])
-def test_a_ping_whose_event_id_is_no_uuid_is_undecodable(event_id: str) -> None:
-    """Some folds would take it, and stand at another event by how their batches were cut."""
-    with pytest.raises(UndecodableError, match="event_id is no UUID"):
+def test_a_ping_whose_event_id_is_not_a_uuid_is_undecodable(event_id: str) -> None:
+    """Some folds would accept it, and where the others park the key would depend on how batches were cut."""
+    with pytest.raises(UndecodableError, match="event_id is not a UUID"):
         codec().decode(codec().encode("GpsPing", PING | {"event_id": event_id}))
 
 
@@ -78,8 +78,8 @@ def test_broken_text_is_undecodable() -> None:
 
 
 @given(st.data())
-def test_regression_what_is_said_of_a_damaged_frame_holds_nothing_of_what_is_in_it(data: st.DataObject) -> None:
-    # A string that is said to be longer than it is runs over the coordinates behind it.
+def test_regression_the_error_of_a_damaged_frame_has_nothing_of_its_content(data: st.DataObject) -> None:
+    # A string with too large a length runs over the coordinates after it.
     payload = bytearray(codec().encode("GpsPing", PING))
     for at in data.draw(st.lists(st.integers(5, len(payload) - 1), min_size=1, max_size=5)):
         payload[at] = data.draw(st.integers(0, 255))
@@ -133,16 +133,16 @@ def test_a_newer_contract_than_todays_is_read_by_todays_code() -> None:
     assert Codec(Ids({7: newer})).decode(payload) == PING
 
 
-def test_a_registry_that_is_away_is_no_fault_of_the_payload() -> None:
+def test_an_unavailable_registry_is_not_an_error_of_the_payload() -> None:
     class Away(Ids):
         def schema_of(self, schema_id: int) -> dict[str, Any]:
-            raise ConnectionError("the registry is away")
+            raise ConnectionError("the registry is unavailable")
 
     with pytest.raises(ConnectionError):
         Codec(Away({})).decode(frame(1, b""))
 
 
-def test_data_that_do_not_fit_are_refused_before_they_are_written() -> None:
+def test_data_that_do_not_fit_are_rejected_before_they_are_written() -> None:
     for broken in ({"rider_id": None}, {"rider_id": "\ud800"}, {"latitude": "x"}, {"event_timestamp_ms": 2**63}):
         with pytest.raises((TypeError, ValueError, OverflowError)):
             codec().encode("GpsPing", {**PING, **broken})

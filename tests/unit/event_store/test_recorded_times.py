@@ -36,10 +36,10 @@ def test_history_keeps_its_times() -> None:
 @pytest.mark.parametrize(
     ("times", "told"),
     [
-        ((49,), "49 lies before the event that precedes it, of 50"),
-        ((52, 51), "51 lies before the event that precedes it, of 52"),
-        ((0, 59), "59 lies before the event that precedes it, of 60"),
-        ((61,), "61 lies ahead of the clock, 60"),
+        ((49,), "49 is before the event that precedes it, of 50"),
+        ((52, 51), "51 is before the event that precedes it, of 52"),
+        ((0, 59), "59 is before the event that precedes it, of 60"),
+        ((61,), "61 is ahead of the clock, 60"),
     ],
 )
 def test_a_time_that_would_break_the_order_is_refused(times: tuple[int, ...], told: str) -> None:

@@ -86,7 +86,7 @@ def test_a_gps_week_rollover_is_counted_from_the_reception_that_the_row_says() -
         ({"seen": "2026-09-21T16:13:20"}, InvalidType, "reception is neither"),
         ({"latitude": "x"}, InvalidType, "latitude is no number"),
         ({"latitude": "0", "longitude": "0"}, NullIsland, "without a fix"),
-        ({"latitude": "nan"}, PingRejected, "latitude must lie within"),
+        ({"latitude": "nan"}, PingRejected, "latitude must be within"),
         ({"seen": str(NOW_MS + 1001)}, TimestampInFuture, "reception lies after the clock"),
         ({"seen": str(NOW_MS - FUTURE_TOLERANCE_MS - 1)}, TimestampInFuture, "5 minutes after reception"),
     ],

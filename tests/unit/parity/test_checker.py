@@ -1,4 +1,4 @@
-"""Invariant 8, of what was served: every answer is computed again from the events, and every fault is found."""
+"""Invariant 8 for served answers: every answer is recomputed from the events, and every error is found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from projections.core.fold import Fold
 from projections.core.projection import Projection
 from projections.digest.digest import fold_digest, view_digest
 from projections.locations import LOCATIONS
-from projections.parity.audit import difference, wrong
+from projections.parity.audit import describe_difference, describe_wrong_snapshot
 from projections.parity.checker import CheckedRead, ParityChecker
 from projections.parity.key_walk import WalkBudget
 from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedRead, WrongSnapshot
@@ -43,7 +43,7 @@ def ride(pings: int, rider: str = "anna") -> KeyArchive:
 
 
 class Live:
-    """What serving does: folds in batches, answers after any event, leaves checkpoints. ``projection`` may be wrong."""
+    """Serving: folds in batches, answers after any event, saves snapshots. ``projection`` may be wrong."""
 
     def __init__(self, archive: KeyArchive, projection: Projection[Any] = SPEED) -> None:
         self.checkpoints = KeptCheckpoints()
@@ -54,7 +54,7 @@ class Live:
             done = fold.run([event], states.get, (), archive.discarded(projection.name))
             if event.key not in done.states:
                 continue
-            # Through its bytes, as the store gives it back.
+            # Through its bytes, as a store returns it.
             states[event.key] = projection.decode(done.encoded[event.key])
             self.checkpoints.save(done.snapshots, verified=False)
             at_ms = START_MS + number * 997
@@ -86,7 +86,7 @@ def verdicts(found: Sequence[CheckedRead]) -> set[str]:
 
 
 @given(history=rider_histories, data=st.data())
-def test_invariant_8_whatever_was_served_of_any_history_is_the_fold(
+def test_invariant_8_every_served_answer_of_any_history_is_the_fold(
     history: list[tuple[str, str, dict[str, Any]]], data: st.DataObject
 ) -> None:
     archive = filled(history)
@@ -98,13 +98,13 @@ def test_invariant_8_whatever_was_served_of_any_history_is_the_fold(
     first = check(archive, live, chosen, batch=data.draw(st.integers(1, 10)))
     assert verdicts(first) <= {"equal"}
     assert len(first) == len(chosen)
-    # Again, from the verified checkpoints that the first check has left.
+    # Again, from the verified snapshots of the first check.
     again = check(archive, live, batch=data.draw(st.integers(1, 10)))
     assert [one.verdict for one in again] == ["equal"] * len(live.reads)
 
 
 def one_more(state: SpeedState, event: KeyedEvent) -> SpeedState:
-    """A fold that is off by one unit of the last place kept, for one event in seven."""
+    """A fold that is off by one unit of the last stored place, for one event in seven."""
     new = SPEED.fold(state, event)
     if event.version % 7:
         return new
@@ -112,18 +112,18 @@ def one_more(state: SpeedState, event: KeyedEvent) -> SpeedState:
     return new._replace(window=(*new.window[:-1], last._replace(t_ms=last.t_ms + 1)))
 
 
-def test_a_fold_that_was_off_by_one_unit_under_the_same_digest_is_found() -> None:
+def test_a_fold_off_by_one_unit_under_the_same_digest_is_found() -> None:
     archive = ride(30)
     mutated = replace(SPEED, fold=under_the_name_of(SPEED.fold, one_more))
     assert fold_digest(mutated) == fold_digest(SPEED)
-    mended: list[WrongSnapshot] = []
+    repaired: list[WrongSnapshot] = []
     live = Live(archive, mutated)
-    found = {one.logged.read.version: one for one in check(archive, live, found=mended.append)}
+    found = {one.logged.read.version: one for one in check(archive, live, found=repaired.append)}
     assert {found[version].verdict for version in range(1, 7)} == {"equal"}
-    # Among ten pings a millisecond shows in no rounded speed; as the newest one it does.
+    # A millisecond of one ping among ten does not change the rounded speed; that of the newest one does.
     assert {found[version].verdict for version in (7, 14, 21, 28)} == {"different"}
-    # Its checkpoints are as wrong as its answers: had one been started from, both sides would have been equal.
-    assert [one.version for one in mended] == [10, 15, 20, 25, 30]
+    # Its snapshots are as wrong as its answers: a check that started from one would have found both sides equal.
+    assert [one.version for one in repaired] == [10, 15, 20, 25, 30]
     assert verdicts(check(archive, live)) == {"equal", "different"}
 
 
@@ -143,26 +143,28 @@ def test_a_clock_that_is_read_inside_a_fold_is_found() -> None:
             archive, Live(archive, replace(SPEED, fold=under_the_name_of(SPEED.fold, dated))), found=lambda wrong: None
         )
     ) == {"different"}
-    # In a part of the state that no answer shows it is found by the checkpoints.
-    mended: list[WrongSnapshot] = []
-    shown = check(archive, Live(archive, replace(SPEED, fold=under_the_name_of(SPEED.fold, late))), found=mended.append)
-    assert (verdicts(shown), [one.version for one in mended]) == ({"equal"}, [5, 10])
+    # In a part of the state that no answer shows, it is found through the snapshots.
+    repaired: list[WrongSnapshot] = []
+    shown = check(
+        archive, Live(archive, replace(SPEED, fold=under_the_name_of(SPEED.fold, late))), found=repaired.append
+    )
+    assert (verdicts(shown), [one.version for one in repaired]) == ({"equal"}, [5, 10])
 
 
-def test_a_wrong_live_checkpoint_is_found_and_mended_and_spoils_no_check() -> None:
+def test_a_wrong_live_snapshot_is_found_and_repaired_and_affects_no_check() -> None:
     archive = ride(20)
     live = Live(archive)
     kept = live.checkpoints.kept["anna", 10]
     live.checkpoints.kept["anna", 10] = kept._replace(state=kept.state[:-1] + bytes([kept.state[-1] ^ 1]))
-    mended: list[WrongSnapshot] = []
-    assert verdicts(check(archive, live, found=mended.append)) == {"equal"}
-    assert [(one.version, one.position, one.generation) for one in mended] == [(10, 10, 1)]
-    assert "version 10" in wrong(mended[0])
+    repaired: list[WrongSnapshot] = []
+    assert verdicts(check(archive, live, found=repaired.append)) == {"equal"}
+    assert [(one.version, one.position, one.generation) for one in repaired] == [(10, 10, 1)]
+    assert "version 10" in describe_wrong_snapshot(repaired[0])
     assert live.checkpoints.kept["anna", 10] == kept._replace(verified=True)
     assert verdicts(check(archive, live)) == {"equal"}
 
 
-def test_a_damaged_answer_is_told_field_by_field() -> None:
+def test_a_damaged_answer_is_reported_field_by_field() -> None:
     archive = ride(12)
     live = Live(archive)
     read = live.reads[9].read
@@ -170,7 +172,7 @@ def test_a_damaged_answer_is_told_field_by_field() -> None:
     damaged = live.reads[9]._replace(read=read._replace(body=json.dumps(body).encode()))
     found = check(archive, live, [live.reads[8], damaged, live.reads[10]])
     assert [one.verdict for one in found] == ["equal", "different", "equal"]
-    words = difference(found[1])
+    words = describe_difference(found[1])
     assert "latitude: served 1.5, recomputed 52.5" in words
     assert "version 10, position 10, generation 1, read at 2026-" in words
     assert "longitude" not in words
@@ -183,10 +185,10 @@ def test_the_same_values_in_other_bytes_are_different() -> None:
     spaced = live.reads[2]._replace(read=read._replace(body=read.body.replace(b",", b", ")))
     [found] = check(archive, live, [spaced])
     assert found.verdict == "different"
-    assert "other bytes" in difference(found)
+    assert "other bytes" in describe_difference(found)
 
 
-def test_what_other_code_has_served_is_not_judged() -> None:
+def test_answers_of_other_code_are_not_checked() -> None:
     archive = ride(3)
     live = Live(archive)
     folded = [read._replace(fold_digest="another") for read in live.reads]
@@ -194,13 +196,13 @@ def test_what_other_code_has_served_is_not_judged() -> None:
     assert verdicts(check(archive, live, folded)) == verdicts(check(archive, live, shown)) == {"other code"}
 
 
-def test_a_log_that_was_set_back_is_told_from_a_difference() -> None:
+def test_a_restored_log_is_distinguished_from_a_difference() -> None:
     archive = ride(12)
     live = Live(archive)
     short = filled([(e.key, e.event_type, json.loads(e.payload)) for e in archive.events[:8]])
     found = check(short, live, found=lambda wrong: None)
     assert [one.verdict for one in found] == ["equal"] * 8 + ["log restored"] * 4
-    # It has grown again since, and otherwise: the event of that version lies elsewhere.
+    # It has grown again since, with other events: the event of that version is at another position.
     short.append("ben", "GpsPing", ping_data("ben", START_MS, 100))
     for number in range(4):
         short.append("anna", "GpsPing", ping_data("anna", START_MS + 60_000, 200 + number))
@@ -225,7 +227,7 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
     )
     found = list(broken.check(live.reads))
     assert [one.verdict for one in found] == ["equal", "equal", "different", "different"]
-    assert "the fold fails at version 3: ArithmeticError: no" in difference(found[3])
+    assert "the fold fails at version 3: ArithmeticError: no" in describe_difference(found[3])
 
     def unable(state: SpeedState) -> Any:
         raise ValueError("cannot be shown")
@@ -233,10 +235,10 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
     assert SPEED.view is not None
     blind = replace(SPEED, view=replace(SPEED.view, features=under_the_name_of(SPEED.view.features, unable)))
     found = list(ParityChecker(blind, archive, KeptCheckpoints(), json.loads, lambda wrong: None).check(live.reads))
-    assert "ValueError: cannot be shown" in difference(found[0])
+    assert "ValueError: cannot be shown" in describe_difference(found[0])
 
 
-def test_a_budget_leaves_a_long_key_at_a_checkpoint_and_folds_none_of_it_twice() -> None:
+def test_a_spent_budget_stops_a_long_key_at_a_snapshot_and_folds_no_event_twice() -> None:
     archive = filled(
         [("anna", "GpsPing", ping_data("anna", START_MS + n * 1_000, n)) for n in range(200)]
         + [("zoe", "GpsPing", ping_data("zoe", START_MS, n)) for n in range(3)]
@@ -248,7 +250,7 @@ def test_a_budget_leaves_a_long_key_at_a_checkpoint_and_folds_none_of_it_twice()
         done = check(archive, live, unchecked, WalkBudget(50, per_key=30))
         stored.record({ReadVerdict.EQUAL: [one.logged.id for one in done if one.verdict == ReadVerdict.EQUAL]})
         rounds.append([one.logged.read.key for one in done])
-    # The long key does not starve the short one behind it, and comes to its end itself.
+    # The long key does not starve the short one after it, and is completed itself.
     assert rounds == [["zoe"], [], [], [], [], [], ["anna"]]
     assert len(archive.read) == len(set(archive.read)) == 202
 
@@ -259,7 +261,7 @@ def test_a_projection_without_a_view_has_nothing_to_compare() -> None:
 
 
 def missing(number: int, key: str, position: int) -> LoggedRead:
-    """The answer 404, of a shard that had folded all up to ``position``."""
+    """The answer 404 of a shard that had folded all events up to ``position``."""
     read = ServedRead(key, 1, 0, position, START_MS, LIMITS, False, b"")
     return LoggedRead(number, fold_digest(SPEED), view_digest(SPEED), None, read)
 
@@ -271,20 +273,22 @@ def test_regression_an_answer_that_a_known_rider_is_unknown_is_different() -> No
     found = {one.logged.id: one for one in check(archive, live, reads)}
     assert {number for number, one in found.items() if one.verdict == "different"} == {100, 101}
     assert verdicts([one for number, one in found.items() if number < 100]) == {"equal"}
-    assert difference(found[100]).startswith("anna: answered as unknown, although the log has its version 7 by then")
+    assert describe_difference(found[100]).startswith(
+        "anna: answered as unknown, although the log had version 7 of it by then"
+    )
 
 
-def test_an_answer_that_a_rider_is_unknown_is_right_where_nothing_of_him_is_folded() -> None:
+def test_an_answer_that_a_rider_is_unknown_is_correct_if_nothing_of_it_is_folded() -> None:
     archive = filled([("anna", "GpsPing", {}), ("anna", "GpsPing", ping_data("anna", START_MS, 1))])
     live = Live(archive)
-    # The first event cannot be folded: the key is parked, and nothing of it is served.
+    # The first event cannot be folded: the key is parked, and it has no state to serve.
     assert [one.verdict for one in check(archive, live, [missing(1, "anna", 2)])] == ["equal"]
     archive.discards = {1}
     assert [one.verdict for one in check(archive, live, [missing(1, "anna", 1)])] == ["equal"]
     assert [one.verdict for one in check(archive, live, [missing(1, "anna", 2)])] == ["different"]
 
 
-def test_a_rider_whom_a_restored_log_has_lost_was_unknown_to_it() -> None:
+def test_a_rider_that_a_restored_log_has_lost_is_reported_as_log_restored() -> None:
     archive = ride(3)
     assert [one.verdict for one in check(archive, Live(archive), [missing(1, "ben", 3)])] == ["log restored"]
     other = missing(1, "anna", 3)._replace(fold_digest="another")

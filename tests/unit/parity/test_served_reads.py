@@ -1,4 +1,4 @@
-"""Answers are put on record beside the requests: a share of them, never more than there is room for."""
+"""Answers are recorded next to the requests: a share of them, within a limit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def read(number: int) -> ServedRead:
 class Store:
     def __init__(self) -> None:
         self.kept: list[ServedRead] = []
-        self.away = False
+        self.unavailable = False
 
     def write(self, reads: Sequence[ServedRead]) -> int:
-        if self.away:
-            raise PortUnavailable("Postgres: away")
+        if self.unavailable:
+            raise PortUnavailable("Postgres: unavailable")
         self.kept += reads
         return len(reads)
 
@@ -37,7 +37,7 @@ def recorder(store: Store, share: float = 1.0, most: int = 100, chance: float = 
     return ServedReadRecorder(share, store.write, lambda: None, most_waiting=most, chance=lambda: chance)
 
 
-def test_a_share_is_kept() -> None:
+def test_a_share_is_recorded() -> None:
     store = Store()
     for share, kept in ((0.0, 0), (0.49, 0), (0.51, 1), (1.0, 1)):
         store.kept.clear()
@@ -47,7 +47,7 @@ def test_a_share_is_kept() -> None:
         assert len(store.kept) == kept, share
 
 
-def test_none_is_kept_of_nothing_even_if_chance_says_zero() -> None:
+def test_a_share_of_zero_records_nothing_even_if_chance_gives_zero() -> None:
     store = Store()
     one = recorder(store, share=0.0, chance=0.0)
     one(read(1))
@@ -55,7 +55,7 @@ def test_none_is_kept_of_nothing_even_if_chance_says_zero() -> None:
     assert store.kept == []
 
 
-def test_what_there_is_no_room_for_is_counted_and_not_kept() -> None:
+def test_reads_beyond_the_limit_are_counted_and_dropped() -> None:
     store, before = Store(), dropped()
     one = recorder(store, most=3)
     for number in range(5):
@@ -65,20 +65,20 @@ def test_what_there_is_no_room_for_is_counted_and_not_kept() -> None:
     assert dropped() - before == 2
 
 
-def test_a_database_that_is_away_costs_reads_on_record_and_no_request() -> None:
+def test_an_unavailable_database_loses_recorded_reads_and_fails_no_request() -> None:
     store, before = Store(), dropped()
     one = recorder(store)
-    store.away = True
+    store.unavailable = True
     one(read(1))
     one.flush()
-    store.away = False
+    store.unavailable = False
     one(read(2))
     one.flush()
     assert [kept.version for kept in store.kept] == [2]
     assert dropped() - before == 1
 
 
-def test_the_thread_writes_once_a_second_and_what_waits_at_the_end() -> None:
+def test_the_thread_writes_once_a_second_and_at_the_end() -> None:
     store = Store()
     one = recorder(store)
     one.start()
@@ -93,7 +93,7 @@ def missing(key: str) -> ServedRead:
     return ServedRead(key, 1, 0, 50, 0, ViewLimits(), True, b"")
 
 
-def test_every_404_of_a_known_key_is_kept_whatever_the_share_and_none_of_another() -> None:
+def test_every_404_of_a_known_key_is_recorded_whatever_the_share_and_no_other() -> None:
     store = Store()
     one = ServedReadRecorder(
         0.01,
@@ -108,12 +108,12 @@ def test_every_404_of_a_known_key_is_kept_whatever_the_share_and_none_of_another
             one(missing(key))
         one(read(1))
         one.flush()
-    # Each key once a minute: a client that asks for it all the time fills no table.
+    # Each key once a minute, so a client that requests it all the time does not fill the table.
     assert [kept.key for kept in store.kept] == ["known-a", "known-b"]
     assert dropped() == before
 
 
-def test_invariant_15_keys_that_a_client_makes_up_are_bounded_in_number() -> None:
+def test_invariant_15_invented_keys_are_bounded_in_number() -> None:
     asked: list[int] = []
 
     def known(reads: Sequence[ServedRead]) -> Sequence[ServedRead]:
@@ -127,7 +127,7 @@ def test_invariant_15_keys_that_a_client_makes_up_are_bounded_in_number() -> Non
     assert asked == [MAX_MISSING_KEYS]
 
 
-def test_a_share_of_none_keeps_no_404_either() -> None:
+def test_a_share_of_zero_records_no_404_either() -> None:
     store = Store()
     one = recorder(store, share=0.0)
     one(missing("anna"))

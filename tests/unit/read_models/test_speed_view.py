@@ -1,4 +1,4 @@
-"""The answer that is made of a rider's state at a given instant."""
+"""The answer computed from a rider's state at a given instant."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_status_by_age(age_ms: int, expected: str) -> None:
     assert status(age_ms, LIMITS) == expected
 
 
-def test_an_answer_names_what_it_was_made_of() -> None:
+def test_an_answer_names_its_position_and_generation() -> None:
     found = served(state_of(T_MS, T_MS + 5_000), T_MS + 6_000)
     assert (found["version"], found["position"], found["generation"]) == (3, 43, 3)
     assert (found["pings_in_window"], found["window_ms"], found["age_ms"]) == (2, 5_000, 1_000)
@@ -60,7 +60,7 @@ def test_values_of_an_expired_state_are_null_unless_asked_for() -> None:
     assert None not in {shown[name] for name in values}
 
 
-def test_a_rider_without_pings_has_nothing_to_be_fresh() -> None:
+def test_a_rider_without_pings_is_expired() -> None:
     state = fold(EMPTY, KeyedEvent("anna", 1, 41, "RiderRegistered", {"event_timestamp_ms": T_MS}))
     found = served(state, T_MS)
     assert (found["status"], found["pings_in_window"], found["age_ms"], found["version"]) == ("expired", 0, None, 1)
@@ -69,6 +69,6 @@ def test_a_rider_without_pings_has_nothing_to_be_fresh() -> None:
 @pytest.mark.parametrize(
     "damage", [lambda b: b[:-1], lambda b: b + b"x", lambda b: b"\x09" + b[1:], lambda b: b"", lambda b: b[:20]]
 )
-def test_bytes_that_are_no_state_are_refused(damage: Any) -> None:
+def test_bytes_that_are_not_a_state_are_rejected(damage: Any) -> None:
     with pytest.raises(UnreadableSpeedState):
         decode(damage(encode(state_of(T_MS))))

@@ -1,4 +1,4 @@
-"""A log, its live generation and the tools of a rebuild, in memory; and folds that are not the live one."""
+"""A log, its live generation and the ports of a rebuild, in memory; and folds that differ from the live one."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tests.support.worlds.speed_events import ping_data
 
 
 def wrong_fold(state: SpeedState, event: KeyedEvent) -> SpeedState:
-    """A fold with a fault that only some keys show: it forgets to count a ping of every third rider."""
+    """A fold with an error that only some keys show: it does not count the pings of some riders."""
     new = SPEED.fold(state, event)
     return new._replace(pings=state.pings) if event.key.endswith(("0", "3", "6", "9")) else new
 
 
 WRONG = replace(SPEED, fold=wrong_fold)
-"""Other code under the same fold version: a refactoring that was none."""
+"""Other code under the same fold version, like a refactoring that changed results."""
 
 CHANGED = replace(WRONG, fold_version=SPEED.fold_version + 1)
-"""The same, admitted: a new fold version."""
+"""The same code under a new fold version."""
 
 
 class World:
@@ -66,30 +66,30 @@ class World:
         self.worker.step(0)
 
     def rebuild(self, projection: Projection[Any]) -> Rebuild:
-        patience = RetryPolicy(self.said.append, sleep=lambda _: None)
+        retry_policy = RetryPolicy(self.said.append, sleep=lambda _: None)
 
         def fill(generation: Generation, targets: Mapping[int, int]) -> None:
-            filler = CatchUp(projection, self.log, self.sinks[generation.number], json.loads, list(range(SHARDS)))
+            catch_up = CatchUp(projection, self.log, self.sinks[generation.number], json.loads, list(range(SHARDS)))
 
             def attempt() -> None:
-                filler.open(targets)
-                while filler.step():
+                catch_up.open(targets)
+                while catch_up.step():
                     pass
                 self.while_filling()
 
-            patience.call(attempt)
+            retry_policy.call(attempt)
 
-        tools = RebuildPorts(
+        ports = RebuildPorts(
             self.generations,
             self.log,
             lambda number: self.sinks[number],
             json.loads,
             fill,
             lambda generation: None,
-            patience,
+            retry_policy,
             self.said.append,
         )
-        return Rebuild(projection, tools)
+        return Rebuild(projection, ports)
 
     @property
     def serving(self) -> int:

@@ -33,7 +33,7 @@ def append(log: MemoryLog, history: Sequence[tuple[str, int]]) -> None:
         log.append(rider, "GpsPing", ping_data(rider, second * 1000, len(log.events)))
 
 
-def a_filler(
+def a_catch_up(
     log: MemoryLog, sink: MemorySink, shards: Sequence[int] = ALL, chunk_positions: int = CHUNK_POSITIONS
 ) -> CatchUp[Any]:
     return CatchUp(SPEED, log, sink, json.loads, shards, chunk_positions=chunk_positions)
@@ -45,11 +45,11 @@ def upto(log: MemoryLog, targets: dict[int, int]) -> dict[str, bytes]:
 
 def test_without_targets_every_shard_is_filled_to_the_head() -> None:
     log, sink = a_log(), MemorySink()
-    filler = a_filler(log, sink)
-    filler.run()
+    catch_up = a_catch_up(log, sink)
+    catch_up.run()
     assert sink.all_states() == expected_states(log.events)
-    assert filler.seqs() == dict(enumerate(log.head("Rider").seqs))
-    assert filler.counters.applied == len(HISTORY)
+    assert catch_up.seqs() == dict(enumerate(log.head("Rider").seqs))
+    assert catch_up.counters.applied == len(HISTORY)
 
 
 @given(histories, st.data())
@@ -58,46 +58,46 @@ def test_every_shard_is_filled_to_its_target_and_no_further(
 ) -> None:
     log, sink = a_log(history), MemorySink()
     targets = data.draw(st.dictionaries(st.sampled_from(MINE), st.integers(0, 80)))
-    filler = a_filler(log, sink)
-    filler.run(targets)
+    catch_up = a_catch_up(log, sink)
+    catch_up.run(targets)
     head = log.head("Rider").seqs
-    assert filler.seqs() == {shard: min(targets.get(shard, head[shard]), head[shard]) for shard in ALL}
+    assert catch_up.seqs() == {shard: min(targets.get(shard, head[shard]), head[shard]) for shard in ALL}
     assert sink.all_states() == upto(log, targets)
 
 
 def test_only_its_own_shards_are_filled() -> None:
     log, sink = a_log(), MemorySink()
-    filler = a_filler(log, sink, MINE[:2])
-    filler.run({MINE[0]: 3, MINE[5]: 1})
-    assert filler.seqs() == {MINE[0]: 3, MINE[1]: log.head("Rider").seqs[MINE[1]]}
+    catch_up = a_catch_up(log, sink, MINE[:2])
+    catch_up.run({MINE[0]: 3, MINE[5]: 1})
+    assert catch_up.seqs() == {MINE[0]: 3, MINE[1]: log.head("Rider").seqs[MINE[1]]}
     assert set(sink.held) == set(MINE[:2])
 
 
-def test_what_is_recorded_after_the_head_was_read_is_left() -> None:
+def test_events_recorded_after_the_head_was_read_are_not_folded() -> None:
     log, sink = a_log(), MemorySink()
-    filler = a_filler(log, sink)
-    head = filler.open()
+    catch_up = a_catch_up(log, sink)
+    head = catch_up.open()
     assert head == log.head("Rider")
     append(log, HISTORY)
-    while filler.step():
+    while catch_up.step():
         pass
-    assert filler.seqs() == dict(enumerate(head.seqs))
+    assert catch_up.seqs() == dict(enumerate(head.seqs))
     assert sink.all_states() == expected_states(log.events[: len(HISTORY)])
 
 
 def test_a_chunk_is_a_range_of_positions() -> None:
     log, sink = a_log(), MemorySink()
-    filler = a_filler(log, sink, chunk_positions=25)
-    filler.open()
+    catch_up = a_catch_up(log, sink, chunk_positions=25)
+    catch_up.open()
     applied = []
-    while filler.step():
-        applied.append(filler.counters.applied)
+    while catch_up.step():
+        applied.append(catch_up.counters.applied)
     assert applied == [25, 50, 60]
-    assert not filler.step()
+    assert not catch_up.step()
 
 
 class NotedLog(MemoryLog):
-    """Notes from where positions were read."""
+    """Records the positions from which it is read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,71 +108,71 @@ class NotedLog(MemoryLog):
         return super().read_positions(stream, shards, after, upto)
 
 
-def test_one_that_is_begun_again_starts_at_the_lowest_fence() -> None:
+def test_a_restarted_catch_up_starts_at_the_lowest_fence() -> None:
     log, sink = NotedLog(), MemorySink()
     append(log, HISTORY)
-    first = a_filler(log, sink, chunk_positions=10)
+    first = a_catch_up(log, sink, chunk_positions=10)
     first.open()
     first.step()
-    second = a_filler(log, sink, chunk_positions=10)
+    second = a_catch_up(log, sink, chunk_positions=10)
     second.run()
-    # Seven riders in turn: of the one at position 4, the next ping is the first that the chunk up to 10 did not hold.
+    # Seven riders in turn: the next ping of the rider at position 4 is the first one after the chunk up to 10.
     assert log.read_after[1] == 4
     assert sink.all_states() == expected_states(log.events)
     assert second.counters.applied == len(HISTORY) - 10
 
 
-def test_a_filler_that_is_opened_again_reads_everything_again() -> None:
+def test_a_reopened_catch_up_rereads_its_fences() -> None:
     log, sink = a_log(), MemorySink()
-    filler = a_filler(log, sink)
-    filler.run()
+    catch_up = a_catch_up(log, sink)
+    catch_up.run()
     sink.drop()
     append(log, HISTORY)
-    filler.run()
+    catch_up.run()
     assert sink.all_states() == expected_states(log.events)
 
 
-def test_a_shard_that_was_lost_to_another_worker_goes_on_from_its_fence() -> None:
+def test_a_shard_lost_to_another_worker_resumes_from_its_fence() -> None:
     log, sink = a_log(), MemorySink()
-    filler, other = a_filler(log, sink), a_filler(log, sink)
-    filler.open({MINE[0]: 4, MINE[1]: 4})
+    catch_up, other = a_catch_up(log, sink), a_catch_up(log, sink)
+    catch_up.open({MINE[0]: 4, MINE[1]: 4})
     other.run(dict.fromkeys(MINE[:2], 2))
     steps = 0
-    while filler.step():
+    while catch_up.step():
         steps += 1
-    assert filler.counters.lost_races >= 2
-    assert {shard: filler.seqs()[shard] for shard in MINE[:2]} == {MINE[0]: 4, MINE[1]: 4}
+    assert catch_up.counters.lost_races >= 2
+    assert {shard: catch_up.seqs()[shard] for shard in MINE[:2]} == {MINE[0]: 4, MINE[1]: 4}
     assert sink.all_states() == upto(log, {MINE[0]: 4, MINE[1]: 4})
 
 
-def test_a_last_write_that_is_lost_is_not_the_end() -> None:
+def test_a_fence_conflict_at_the_last_write_is_not_the_end() -> None:
     log, sink = a_log([("rider-1", 1)]), MemorySink()
-    other = a_filler(log, sink)
+    other = a_catch_up(log, sink)
     shard = shard_of("rider-1")
-    filler = a_filler(log, sink, [shard])
-    filler.open()
+    catch_up = a_catch_up(log, sink, [shard])
+    catch_up.open()
 
     def quicker(writes: Sequence[ShardWrite]) -> None:
         sink.before_apply = lambda _: None
         other.run()
 
     sink.before_apply = quicker
-    assert filler.step()
-    assert filler.seqs() == {}
-    assert not filler.step()
-    assert filler.seqs() == {shard: 1}
+    assert catch_up.step()
+    assert catch_up.seqs() == {}
+    assert not catch_up.step()
+    assert catch_up.seqs() == {shard: 1}
 
 
 class ShortLog(MemoryLog):
-    """Its last events are gone, and its head has given out their numbers."""
+    """A log whose head counts events that it no longer has."""
 
     def head(self, stream: str) -> LogHead:
         return super().head(stream)._replace(position=len(HISTORY))
 
 
-def test_a_log_that_lacks_what_its_head_has_given_out_is_an_error() -> None:
+def test_a_log_that_lacks_events_below_its_head_is_an_error() -> None:
     log = ShortLog()
     append(log, HISTORY)
     del log.events[-3:]
     with pytest.raises(LogHasHoles, match="fewer events in the log than its head says"):
-        a_filler(log, MemorySink()).run()
+        a_catch_up(log, MemorySink()).run()

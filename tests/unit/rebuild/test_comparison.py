@@ -41,7 +41,7 @@ def shard(seq: int | None = 7, **content: Any) -> ShardDump:
 def compared(*pairs: tuple[ShardDump, ShardDump]) -> GenerationComparison:
     found = GenerationComparison("speed", 1, 2, 3, 4)
     for number, (live, new) in enumerate(pairs):
-        found.take(COUNTED, number, live, new)
+        found.add_shard(COUNTED, number, live, new)
     return found
 
 
@@ -73,11 +73,11 @@ def test_counts_are_of_the_new_generation_over_all_shards() -> None:
 
 def test_a_shard_that_was_never_written_is_at_seq_0() -> None:
     assert compared((shard(None), shard(0))).clean
-    assert words(shard(None), shard(2)) == [(0, "fence", "live stands at 0, new at 2")]
-    assert words(shard(2), shard(None)) == [(0, "fence", "live stands at 2, new at 0")]
+    assert words(shard(None), shard(2)) == [(0, "fence", "live is at 0, new at 2")]
+    assert words(shard(2), shard(None)) == [(0, "fence", "live is at 2, new at 0")]
 
 
-def test_neither_the_incarnation_nor_the_time_and_words_of_parking_make_a_difference() -> None:
+def test_incarnation_and_time_and_reason_of_parking_make_no_difference() -> None:
     later = MARK._replace(parked_at_ms=1, reason="the same fault, in other words")
     live = ShardDump(fence(7, "one"), {}, {}, {"eve": MARK})
     assert compared((live, ShardDump(fence(7, "another"), {}, {}, {"eve": later}))).clean
@@ -86,7 +86,7 @@ def test_neither_the_incarnation_nor_the_time_and_words_of_parking_make_a_differ
 @pytest.mark.parametrize(
     "change", [{"seq": 4}, {"position": 17}, {"version": 3}, {"event_type": "ShiftStarted"}, {"kind": "decode"}]
 )
-def test_another_event_that_holds_a_key_back_is_a_difference(change: dict[str, Any]) -> None:
+def test_another_parked_event_is_a_difference(change: dict[str, Any]) -> None:
     assert compared((shard(parked={"eve": MARK}), shard(parked={"eve": MARK._replace(**change)}))).differing == 1
 
 
@@ -103,7 +103,7 @@ def test_states_that_have_no_common_fields_are_shown_whole() -> None:
     assert mixed == [(0, "a", "live 1, new Counted(pings=2, place='y')")]
 
 
-def test_other_bytes_of_the_same_value_are_a_difference_and_called_so() -> None:
+def test_other_bytes_of_the_same_value_are_reported_as_a_difference() -> None:
     assert words(shard(states={"a": b'[1, "x"]'}), shard(states={"a": b'[1,"x"]'})) == [
         (0, "a", "the bytes differ, the values do not (8 and 7 bytes)")
     ]
@@ -115,7 +115,7 @@ def test_bytes_that_this_code_cannot_read_are_still_compared() -> None:
     assert said.startswith("live has 8 bytes, new 1; not both are readable here (")
 
 
-def test_what_one_side_lacks_is_told_by_the_side_that_has_it() -> None:
+def test_a_key_of_one_side_is_reported_with_that_side() -> None:
     live = shard(states={"anna": b"1"}, rows={"r": b"1"}, parked={"eve": MARK})
     assert words(live, shard()) == [
         (0, "anna", "only in the live one"),
@@ -129,7 +129,7 @@ def test_what_one_side_lacks_is_told_by_the_side_that_has_it() -> None:
     ]
 
 
-def test_rows_and_marks_that_differ_are_shown_with_both_sides() -> None:
+def test_rows_and_parked_events_that_differ_are_shown_with_both_sides() -> None:
     live = shard(rows={"r": b"1"}, parked={"eve": MARK})
     new = shard(rows={"r": b"2"}, parked={"eve": MARK._replace(version=5, kind="refused")})
     assert words(live, new) == [
@@ -150,7 +150,7 @@ def test_all_differences_are_counted_and_the_first_are_shown_by_name() -> None:
     assert [example.name for example in found.examples] == [f"{n:02}" for n in range(MAX_EXAMPLES)]
 
 
-def test_the_digest_of_the_differences_is_that_of_every_one_of_them() -> None:
+def test_the_digest_covers_every_difference() -> None:
     def found(*pairs: tuple[ShardDump, ShardDump]) -> str:
         return compared(*pairs).digest
 
@@ -172,13 +172,13 @@ def test_the_digest_of_the_differences_is_that_of_every_one_of_them() -> None:
 
 
 def test_a_digest_that_a_person_was_shown_is_known_by_later_releases() -> None:
-    """It is given back to ``rebuild-projection --accept DIGEST``, and pinned in the generation's record."""
+    """It is passed to ``rebuild-projection --accept DIGEST``, and stored in the generation's record."""
     found = compared((shard(7, **FULL), shard(8, states={"anna": b'[1, "x"]'}, parked={"eve": MARK})))
     assert found.digest == "564fc20d5d814771"
     assert found.digests == {0: ("47bb15ddb95d5f92", "ae79b6ea19d8c9e0")}
 
 
-def test_the_digest_of_a_shard_tells_names_values_and_kinds_apart() -> None:
+def test_the_digest_of_a_shard_distinguishes_names_values_and_kinds() -> None:
     contents: list[dict[str, Any]] = [
         {},
         {"states": {"a": b"bc"}},
@@ -195,7 +195,7 @@ def test_the_digest_of_a_shard_tells_names_values_and_kinds_apart() -> None:
     assert {len(one) for one in digests} == {16}
 
 
-def test_a_comparison_is_kept_as_json_with_all_that_it_found() -> None:
+def test_a_comparison_is_stored_as_json_with_all_findings() -> None:
     found = compared((shard(7, **FULL), shard(7, **FULL | {"rows": {"r": b"2"}})))
     kept = json.loads(json.dumps(found.document()))
     assert kept == {

@@ -23,7 +23,7 @@ from tests.support.worlds.speed_events import expected_states, histories
 from tests.unit.rebuild.rebuild_world import CHANGED, HISTORY, WRONG, World
 
 
-def test_a_rebuild_ends_equal_switched_and_right() -> None:
+def test_a_rebuild_ends_equal_switched_and_correct() -> None:
     world = World(HISTORY)
     outcome = world.rebuild(SPEED).run()
     assert (outcome.verdict, world.serving) == ("switched", 2)
@@ -50,12 +50,12 @@ def test_a_wrong_fold_of_the_same_version_is_caught_and_does_not_go_live() -> No
     assert outcome.comparison.differing == 5
     words = [example.words for example in outcome.comparison.examples if example.name == "rider-3"]
     assert words == ["pings: live 8, new 0"]
-    # Not by acceptance either: the same version must give the same result.
+    # Acceptance does not help: the same version must give the same result.
     assert world.rebuild(WRONG).run(accept=outcome.comparison.digest).verdict == "blocked"
     assert world.serving == 1
 
 
-def test_a_changed_fold_needs_the_acceptance_of_these_very_differences() -> None:
+def test_a_changed_fold_needs_acceptance_of_exactly_these_differences() -> None:
     world = World(HISTORY)
     shown = world.rebuild(CHANGED).run()
     assert (shown.verdict, world.serving) == ("needs acceptance", 1)
@@ -89,7 +89,7 @@ def test_regression_a_ready_generation_that_was_compared_with_another_live_one_i
     world = World(HISTORY)
     assert world.rebuild(SPEED).run().verdict == "switched"
     shown = world.rebuild(CHANGED).run()
-    # Accepted, but whoever serves has not the code: it stays ready. Then the old code goes back to generation 1.
+    # Accepted, but the serving process lacks the code: it stays ready. Then the old code rolls back to generation 1.
     ready = next(g for g in world.generations.all("speed") if g.number == shown.new.number)
     world.generations.record(ready, "ready", shown.comparison.document() if shown.comparison else None)
     assert world.rebuild(SPEED).roll_back().verdict == "switched"
@@ -111,14 +111,14 @@ def test_a_rollback_is_a_switch_back_and_forth() -> None:
     assert world.serving == 2
 
 
-def test_a_rollback_to_a_generation_of_other_code_is_refused_in_words() -> None:
+def test_a_rollback_to_a_generation_of_other_code_is_rejected_with_a_reason() -> None:
     world = World(HISTORY)
     shown = world.rebuild(CHANGED).run().comparison
     assert shown is not None
     world.rebuild(CHANGED).run(accept=shown.digest)
     with pytest.raises(NoGenerationToRollBackTo, match="deploy that code"):
         world.rebuild(CHANGED).roll_back()
-    # With its own code it can, and is first brought to where the other one stands.
+    # With its own code it can, and is first caught up with the other one.
     world.append([("rider-1", 500)])
     CatchUp(CHANGED, world.log, world.sinks[2], json.loads, list(range(SHARDS))).run()
     world.rebuild(SPEED).roll_back()
@@ -134,7 +134,7 @@ def test_after_the_next_rebuild_only_two_generations_are_kept() -> None:
     assert world.sinks[1].held == world.sinks[2].held == {}
 
 
-def test_a_live_generation_that_is_damaged_is_not_switched_from_unseen() -> None:
+def test_a_damaged_live_generation_is_not_replaced_without_acceptance() -> None:
     world = World(HISTORY)
     states = world.sinks[1].states[world.log.events[0].shard]
     states["rider-0"] = states["rider-0"][:-1] + b"\xff"
@@ -142,7 +142,7 @@ def test_a_live_generation_that_is_damaged_is_not_switched_from_unseen() -> None
     assert (outcome.verdict, world.serving) == ("blocked", 1)
     assert outcome.comparison is not None
     digest = outcome.comparison.digest
-    # Accepting differences is for another fold version; damage is another matter, and these very differences.
+    # --accept is for another fold version. Damage needs its own option, with the digest of exactly these differences.
     assert world.rebuild(SPEED).run(accept=digest).verdict == "blocked"
     world.rebuild(SPEED).run()
     with pytest.raises(DigestMismatch, match=digest):
@@ -151,7 +151,7 @@ def test_a_live_generation_that_is_damaged_is_not_switched_from_unseen() -> None
     assert world.states() == expected_states(world.log.events)
 
 
-def test_code_that_was_changed_under_the_same_version_does_not_pass_for_damage() -> None:
+def test_code_changed_under_the_same_version_is_not_accepted_as_damage() -> None:
     world = World(HISTORY)
     found = world.rebuild(WRONG).run().comparison
     assert found is not None
@@ -174,10 +174,10 @@ def test_a_parked_key_is_parked_in_both_and_listed() -> None:
     world.live_load(HISTORY)
     outcome = world.rebuild(faulty).run()
     assert outcome.verdict == "switched"
-    assert [(one.key, one.mark.position) for one in outcome.parked] == [(world.log.events[15].key, 16)]
+    assert [(one.key, one.event.position) for one in outcome.parked] == [(world.log.events[15].key, 16)]
 
 
-def test_a_store_that_is_emptied_in_the_middle_is_filled_again() -> None:
+def test_a_store_emptied_during_the_rebuild_is_refilled() -> None:
     world = World(HISTORY)
     wiped: list[bool] = []
 
@@ -196,13 +196,13 @@ def test_a_store_that_is_emptied_in_the_middle_is_filled_again() -> None:
 
 
 class Killed(Exception):
-    """Plays a kill -9: nothing after it runs."""
+    """Simulates a kill -9: nothing after it runs."""
 
 
 @settings(max_examples=30)
 @given(histories, st.lists(st.integers(0, 30), max_size=3), st.sets(st.integers(0, 30), max_size=5))
-def test_a_rebuild_that_is_killed_anywhere_and_begun_again_ends_right(
-    history: list[tuple[str, int]], kills: list[int], away: set[int]
+def test_a_rebuild_killed_anywhere_and_restarted_ends_correct(
+    history: list[tuple[str, int]], kills: list[int], unavailable: set[int]
 ) -> None:
     world = World(history)
     writes_done = 0
@@ -213,7 +213,7 @@ def test_a_rebuild_that_is_killed_anywhere_and_begun_again_ends_right(
         if kills and writes_done >= kills[-1]:
             kills.pop()
             raise Killed
-        if writes_done in away:
+        if writes_done in unavailable:
             raise Away("for a moment")
 
     for number in range(2, 8):

@@ -1,4 +1,4 @@
-"""How two replays differ: pairs by key, columns, spreads."""
+"""Differences of two replays: pairs by key, columns, spreads."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def test_every_key_of_either_side_comes_once_with_both_of_its_rows(left: Any, ri
     assert all(a is None or b is None or a["rider_id"] == b["rider_id"] for _, a, b in found)
 
 
-def test_another_version_or_age_is_no_other_value() -> None:
+def test_another_version_or_age_is_not_a_difference() -> None:
     found = ReplayDifference()
-    found.take("anna", row("anna", 4.0), row("anna", 4.0, version=9, age_ms=100), COLUMNS)
+    found.add("anna", row("anna", 4.0), row("anna", 4.0, version=9, age_ms=100), COLUMNS)
     assert found.same
     assert found.compared == 1
 
 
-def test_the_spread_is_of_what_differs() -> None:
+def test_the_spread_covers_the_keys_that_differ() -> None:
     found = ReplayDifference()
     for number in range(100):
-        found.take(str(number), row(str(number), 0.0), row(str(number), float(number)), COLUMNS)
+        found.add(str(number), row(str(number), 0.0), row(str(number), float(number)), COLUMNS)
     spread = found.spreads()["speed_mps"]
     assert (spread.keys, spread.p50, spread.p90, spread.largest) == (99, 50.0, 90.0, 99.0)
     assert found.differing == 99
@@ -50,9 +50,9 @@ def test_the_spread_is_of_what_differs() -> None:
 
 def test_unknown_on_one_side_is_a_difference_without_a_distance() -> None:
     found = ReplayDifference()
-    found.take("anna", row("anna", None), row("anna", 3.0), COLUMNS)
-    found.take("bo", row("bo", 1.0), None, COLUMNS)
-    found.take("cy", None, row("cy", 1.0), COLUMNS)
+    found.add("anna", row("anna", None), row("anna", 3.0), COLUMNS)
+    found.add("bo", row("bo", 1.0), None, COLUMNS)
+    found.add("cy", None, row("cy", 1.0), COLUMNS)
     assert (found.differing, found.only_left, found.only_right) == (1, 1, 1)
     assert found.null_on_one_side == {"speed_mps": 1}
     assert found.spreads() == {}

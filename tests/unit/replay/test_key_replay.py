@@ -1,4 +1,4 @@
-"""Replay, case by case: where it starts, how far it goes, what it refuses and leaves behind."""
+"""Replay of a key: where it starts, how far it reads, what it rejects and which snapshots it saves."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def states(log: MemoryArchive, upto: int) -> bytes | None:
     return naive(SPEED, log.events[:upto]).state
 
 
-def test_a_replay_starts_at_the_checkpoint_before_and_folds_few_events() -> None:
+def test_a_replay_starts_at_the_snapshot_before_and_folds_few_events() -> None:
     log = a_stream(100)
     kept = MemoryCheckpoints(log, 10)
     replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
@@ -53,8 +53,8 @@ def test_a_replay_starts_at_the_checkpoint_before_and_folds_few_events() -> None
 
 
 @pytest.mark.parametrize("missing", [10, 50, 90])
-def test_a_checkpoint_that_is_missing_costs_one_reader_by_event_time_and_not_the_next(missing: int) -> None:
-    """Whoever dies between serving and keeping leaves one out: all that follows had to be folded again, every time."""
+def test_a_missing_snapshot_costs_one_replay_by_event_time_and_not_the_next(missing: int) -> None:
+    """A crash between serving and saving loses a snapshot. Unrepaired, every replay would fold the rest again."""
     log = a_stream(100)
     kept = MemoryCheckpoints(log, 10)
     replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
@@ -69,7 +69,7 @@ def test_a_checkpoint_that_is_missing_costs_one_reader_by_event_time_and_not_the
     assert kept.kept["anna", missing] == was
 
 
-def test_a_reader_by_event_time_keeps_no_state_from_which_a_later_event_is_missing() -> None:
+def test_a_replay_by_event_time_saves_no_state_that_lacks_a_later_event() -> None:
     log = MemoryArchive(lambda: END_MS)
     # The fifth of each ten happened an hour after the others.
     for second in range(40):
@@ -81,7 +81,7 @@ def test_a_reader_by_event_time_keeps_no_state_from_which_a_later_event_is_missi
 
 
 @pytest.mark.parametrize("as_of", [AsOf.at_position(95), AsOf.happened(START_MS + 94_000)], ids=lambda a: a.axis)
-def test_too_many_events_are_refused_and_leave_what_was_done_to_the_next_who_asks(as_of: AsOf) -> None:
+def test_too_many_events_are_rejected_and_the_snapshots_made_are_saved(as_of: AsOf) -> None:
     log = a_stream(100)
     kept = MemoryCheckpoints(log, 10)
     replay = KeyReplay(SPEED, log, kept, decode, max_events=40, snapshot_interval=10)
@@ -112,7 +112,7 @@ class CountingArchive(MemoryArchive):
 
 
 @pytest.mark.parametrize("as_of", [AsOf.at_position(1_000), AsOf.happened(END_MS)], ids=lambda a: a.axis)
-def test_what_follows_a_parked_event_is_not_read(as_of: AsOf) -> None:
+def test_events_after_a_parked_event_are_not_read(as_of: AsOf) -> None:
     log = CountingArchive(lambda: END_MS)
     for second in range(1_000):
         log.append("anna", "GpsPing", ping_data("anna", START_MS + second, second), recorded_ms=START_MS)
@@ -121,13 +121,13 @@ def test_what_follows_a_parked_event_is_not_read(as_of: AsOf) -> None:
     assert found is not None
     assert found.parked is not None
     assert found.parked.position == 3
-    # On the axis event once more: what cannot be decoded has its time as sent, which only the archive knows.
+    # Again on the axis event: an event that cannot be decoded has its time as sent, which only the archive knows.
     assert log.reads <= 3
 
 
 @pytest.mark.parametrize("as_of", [AsOf.at_position(30), AsOf.happened(END_MS)], ids=lambda a: a.axis)
 @pytest.mark.parametrize("gone", [1, 4, 10, 15, 29])
-def test_a_stream_without_its_beginning_is_folded_from_a_checkpoint_or_not_at_all(as_of: AsOf, gone: int) -> None:
+def test_a_stream_without_its_beginning_is_folded_from_a_snapshot_or_not_at_all(as_of: AsOf, gone: int) -> None:
     """The rest alone would give a state that the key never had."""
     log = a_stream(30)
     kept = MemoryCheckpoints(log, 10)
@@ -148,12 +148,12 @@ def test_a_stream_without_its_beginning_is_folded_from_a_checkpoint_or_not_at_al
     assert found is not None
     assert found.state is not None
     assert SPEED.encode(found.state) == states(log, 30)
-    assert replay.at("nobody", horizon) is None
+    assert replay.at("unknown", horizon) is None
 
 
 @pytest.mark.parametrize("gone", [1, 4, 15])
-def test_what_follows_a_key_event_by_event_begins_where_its_events_do_or_not_at_all(gone: int) -> None:
-    """A checkpoint behind what was detached gives the values at the end, but none on the way there."""
+def test_steps_of_a_key_need_all_events_on_the_way(gone: int) -> None:
+    """A snapshot after the detached events gives the values at the end, but not those before it."""
     log = a_stream(30)
     kept = MemoryCheckpoints(log)
     kept.save([StateSnapshot("anna", 20, 20, states(log, 20) or b"", log.events[19].payload)], verified=True)
@@ -170,7 +170,7 @@ def test_what_follows_a_key_event_by_event_begins_where_its_events_do_or_not_at_
         first_difference(*of, late, log.horizon(AsOf.happened(START_MS + 25_000)))
 
 
-def test_what_was_discarded_did_not_come_too_late() -> None:
+def test_a_discarded_event_is_not_listed_as_too_late() -> None:
     log, frame = a_stream(30), b"\0\0\0\0\2"
     log.events[:] = [event._replace(payload=frame + event.payload) for event in log.events]
     log.discards.add(7)
@@ -183,7 +183,7 @@ def test_what_was_discarded_did_not_come_too_late() -> None:
     assert ([entry["version"] for entry in found.window], found.too_late) == (list(range(21, 31)), [])
 
 
-def test_a_key_that_is_parked_on_both_sides_differs_in_nothing_that_came_later() -> None:
+def test_a_key_parked_on_both_sides_has_no_difference_after_that() -> None:
     log = a_stream(30)
     log.damage(5)
     early, late = (log.horizon(AsOf.at_position(position)) for position in (20, 30))
@@ -191,13 +191,13 @@ def test_a_key_that_is_parked_on_both_sides_differs_in_nothing_that_came_later()
 
 
 class ReadOnly(MemoryCheckpoints):
-    """As on a standby."""
+    """A snapshot store that cannot be written to, as on a standby."""
 
     def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
         raise Away("read-only")
 
 
-def test_an_answer_does_not_hang_on_what_is_left_for_the_next() -> None:
+def test_a_replay_does_not_depend_on_saving_snapshots() -> None:
     log = a_stream(30)
     found = KeyReplay(SPEED, log, ReadOnly(log, 10), decode, snapshot_interval=10).at(
         "anna", log.horizon(AsOf.at_position(30))
@@ -207,14 +207,14 @@ def test_an_answer_does_not_hang_on_what_is_left_for_the_next() -> None:
     assert SPEED.encode(found.state) == states(log, 30)
 
 
-def test_serving_does_not_hang_on_checkpoints() -> None:
+def test_serving_does_not_depend_on_snapshots() -> None:
     log, inner = a_stream(30), MemorySink()
     sink = SnapshottingSink(inner, ReadOnly(log, 10), SPEED)
     CatchUp(SPEED, log, sink, decode, range(SHARDS), ProcessorLimits(snapshot_interval=10)).run()
     assert inner.all_states() == {"anna": states(log, 30)}
 
 
-def test_only_what_won_its_compare_and_set_leaves_checkpoints() -> None:
+def test_only_a_write_that_won_its_compare_and_set_saves_snapshots() -> None:
     log = a_stream(30)
     kept = MemoryCheckpoints(log, 10)
     inner = MemorySink()
@@ -232,8 +232,8 @@ def test_only_what_won_its_compare_and_set_leaves_checkpoints() -> None:
 
 @pytest.mark.parametrize("start", [True, False], ids=["verified", "not verified"])
 @pytest.mark.parametrize("as_of", [AsOf.at_position(57), AsOf.happened(START_MS + 56_999)], ids=["known", "happened"])
-def test_a_checkpoint_is_verified_only_if_the_one_it_was_folded_from_is(start: bool, as_of: AsOf) -> None:
-    """Else an error of live folding would be compared with itself, and found equal, from the next checkpoint on."""
+def test_a_snapshot_is_verified_only_if_its_start_is(start: bool, as_of: AsOf) -> None:
+    """Otherwise an error of live folding would be compared with itself, and found equal, from the next snapshot on."""
     log = a_stream(60)
     kept = MemoryCheckpoints(log, 10)
     replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)

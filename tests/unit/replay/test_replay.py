@@ -1,4 +1,4 @@
-"""Replay: whatever was asked for, and wherever it started, it is the fold of the events that count."""
+"""Every replay, from any start, is the fold of the events that count."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ seeds = st.integers(0, 1 << 32).map(random.Random)
 
 
 def damage(story: Story, position: int) -> None:
-    """Make the payload there one that nothing can decode; what it said of its reception is lost with it."""
+    """Make the payload undecodable; its reception time is lost with it."""
     story.log.damage(position)
     story.raw[position - 1]["unreadable"] = True
 
 
 def filled(projection: Projection[Any], log: MemoryArchive, every: int, chance: st.DataObject) -> MemoryCheckpoints:
-    """What live folding leaves behind, by a worker that fills from the log or one that follows Kafka."""
+    """The snapshots of live folding, by a worker that fills from the log or one that follows Kafka."""
     kept = MemoryCheckpoints(log, every)
     sink = SnapshottingSink(MemorySink(), kept, projection)
     limits = ProcessorLimits(
@@ -63,10 +63,10 @@ def filled(projection: Projection[Any], log: MemoryArchive, every: int, chance: 
     return kept
 
 
-def some_checkpoints(
+def some_snapshots(
     projection: Projection[Any], log: MemoryArchive, every: int, chance: st.DataObject
 ) -> MemoryCheckpoints:
-    """None, all of live folding, some of them, or what replays have left."""
+    """No snapshots, all or some of live folding, or those of earlier replays."""
     how = chance.draw(st.sampled_from(["none", "all", "some", "healed"]))
     kept = MemoryCheckpoints(log, every) if how in {"none", "healed"} else filled(projection, log, every, chance)
     if how == "some":
@@ -82,11 +82,9 @@ def some_checkpoints(
 
 @settings(max_examples=150)
 @given(story=stories(), every=grids, chance=st.data())
-def test_the_speed_as_of_any_instant_is_what_the_reference_says(
-    story: Story, every: int, chance: st.DataObject
-) -> None:
+def test_the_speed_as_of_any_instant_equals_the_reference(story: Story, every: int, chance: st.DataObject) -> None:
     replay = KeyReplay(
-        SPEED, story.log, some_checkpoints(SPEED, story.log, every, chance), decode, snapshot_interval=every
+        SPEED, story.log, some_snapshots(SPEED, story.log, every, chance), decode, snapshot_interval=every
     )
     for key, as_of in asks(story.raw, chance.draw(seeds), 30):
         assert_speed(story.raw, story.log, replay, key, as_of)
@@ -95,14 +93,14 @@ def test_the_speed_as_of_any_instant_is_what_the_reference_says(
 @every_projection
 @settings(max_examples=80)
 @given(story=stories(), every=grids, chance=st.data())
-def test_invariant_8_a_replay_is_the_fold_of_what_counts_with_parked_keys_and_discarded_events(
+def test_invariant_8_a_replay_is_the_fold_of_the_events_that_count_with_parked_keys_and_discards(
     projection: Projection[Any], story: Story, every: int, chance: st.DataObject
 ) -> None:
     places = st.lists(st.integers(1, len(story.raw)), max_size=3, unique=True)
     for position in chance.draw(places):
         damage(story, position)
     story.log.discards.update(chance.draw(places))
-    kept = some_checkpoints(projection, story.log, every, chance)
+    kept = some_snapshots(projection, story.log, every, chance)
     assert not (projection.tables and kept.kept)
     replay = KeyReplay(projection, story.log, kept, decode, snapshot_interval=every)
     for key, as_of in asks(story.raw, chance.draw(seeds), 20):
@@ -119,7 +117,7 @@ def test_all_shards_are_all_keys_one_by_one(
 ) -> None:
     for position in chance.draw(st.lists(st.integers(1, len(story.raw)), max_size=2)):
         damage(story, position)
-    kept = some_checkpoints(projection, story.log, every, chance)
+    kept = some_snapshots(projection, story.log, every, chance)
     replay = KeyReplay(projection, story.log, kept, decode, snapshot_interval=every)
     [(_, as_of)] = asks(story.raw, chance.draw(seeds), 1)
     horizon = story.log.horizon(as_of)
@@ -153,10 +151,10 @@ def by_place(rows: Sequence[RowChange]) -> dict[tuple[str, tuple[Any, ...]], Row
 
 @settings(max_examples=50)
 @given(story=stories(), every=grids, chance=st.data())
-def test_a_key_that_was_parked_and_retried_is_replayed_as_if_it_never_was(
+def test_a_key_that_was_parked_and_retried_is_replayed_as_if_never_parked(
     story: Story, every: int, chance: st.DataObject
 ) -> None:
-    """The registry did not know a schema for a while: what was left out then is folded, checkpoints included."""
+    """The registry did not know a schema for a while. The events skipped then are folded, also into snapshots."""
     bad = {story.log.events[p - 1].payload for p in chance.draw(st.lists(st.integers(1, len(story.raw)), max_size=3))}
 
     def decode_then(payload: bytes) -> Any:

@@ -40,12 +40,12 @@ def timed_events(history: list[tuple[str, str, dict[str, Any]]], steps_ms: list[
 def decode_or_not(payload: bytes) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(payload)
     if data.get("accuracy_meters") == 80.0:
-        raise UndecodableError("nobody can read an accuracy of 80 metres here")
+        raise UndecodableError("an accuracy of 80 metres is unreadable here")
     return data
 
 
 def happened_ms(timed: TimedEvent, decode: Any) -> int:
-    """Invariant 6; as sent, if it cannot be decoded."""
+    """The effective time (invariant 6); the time as sent if the event cannot be decoded."""
     try:
         return effective_ms(decode(timed.event.payload))
     except UndecodableError:
@@ -61,7 +61,7 @@ def folded(projection: Projection[Any], events: list[LoggedEvent], decode: Any, 
 @every_projection
 @settings(max_examples=60)
 @given(history=rider_histories, steps=delays, unreadable=st.booleans(), data=st.data())
-def test_on_the_axis_known_a_tick_has_what_was_recorded_by_then(
+def test_on_the_axis_known_a_tick_has_the_events_recorded_by_then(
     projection: Projection[Any], history: Any, steps: list[int], unreadable: bool, data: st.DataObject
 ) -> None:
     events = timed_events(history, steps)
@@ -83,7 +83,7 @@ def test_on_the_axis_known_a_tick_has_what_was_recorded_by_then(
     kept=st.sampled_from([1, 2, 5, 1_000]),
     data=st.data(),
 )
-def test_on_the_axis_event_a_tick_has_what_had_happened_by_then_in_the_order_of_the_log(
+def test_on_the_axis_event_a_tick_has_the_events_that_had_happened_by_then_in_log_order(
     projection: Projection[Any], history: Any, steps: list[int], unreadable: bool, kept: int, data: st.DataObject
 ) -> None:
     events = timed_events(history, steps)
