@@ -1,4 +1,4 @@
-"""Whatever dies and whenever: the topic holds every position, each first time in order."""
+"""After any crash at any time, the topic holds every position, and first occurrences are in order."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ def act(world: World, what: str, number: int) -> None:
 
 
 def check(world: World) -> None:
-    """No position lies before an earlier one of its partition; none lacks that the mark or the slot has passed."""
+    """First occurrences are in order in each partition, and every position up to the checkpoint or the slot is
+    present."""
     landed = {position for positions in world.topic.values() for position in positions}
-    assert landed >= set(range(1, (world.mark or 0) + 1))
+    assert landed >= set(range(1, (world.checkpoint or 0) + 1))
     assert landed >= world.confirmed()
     for partition, positions in world.topic.items():
         first_times = list(dict.fromkeys(positions))
@@ -51,14 +52,14 @@ def finish(world: World, kind: str) -> None:
     act(world, kind, 0)
     for _ in range(1_000):
         act(world, "run", 1)
-        if world.mark == world.head:
+        if world.checkpoint == world.head:
             return
-    raise AssertionError(f"stands at {world.mark} of {world.head}")
+    raise AssertionError(f"the relay is at {world.checkpoint} of {world.head}")
 
 
 @settings(max_examples=200)
 @given(st.integers(0, 1 << 30), st.lists(ACTS, max_size=60), st.sampled_from(["wal", "polling"]))
-def test_invariant_2_the_topic_holds_every_position_in_order_whatever_dies(
+def test_invariant_2_the_topic_holds_every_position_in_order_after_any_crash(
     seed: int, acts: list[tuple[str, int]], last: str
 ) -> None:
     world = World(seed)
@@ -68,7 +69,7 @@ def test_invariant_2_the_topic_holds_every_position_in_order_whatever_dies(
     assert {p for positions in world.topic.values() for p in positions} == set(range(1, world.head + 1))
 
 
-def test_a_slot_that_is_lost_when_nothing_is_recorded_any_more_leaves_no_gap() -> None:
+def test_a_slot_lost_after_the_last_event_leaves_no_gap() -> None:
     world = World(1)
     act(world, "wal", 0)
     for number in (3, 4, 5):
