@@ -111,13 +111,13 @@ def _parked_ahead(one: ReplayStart) -> ParkedEvent:
 class TimedSink(SinkDecorator):
     """Measures the seconds of each ``apply``, also of one that fails."""
 
-    def __init__(self, sink: Sink, seconds: Callable[[float], None]) -> None:
+    def __init__(self, sink: Sink, on_seconds: Callable[[float], None]) -> None:
         super().__init__(sink)
-        self._seconds = seconds
+        self._on_seconds = on_seconds
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[bool]:
-        began = time.perf_counter()
+        started = time.perf_counter()
         try:
             return super().apply(writes)
         finally:
-            self._seconds(time.perf_counter() - began)
+            self._on_seconds(time.perf_counter() - started)

@@ -23,7 +23,7 @@ TOPICS = {"Rider": "gps-pings"}
 PARTITIONS = 2
 
 
-class World:
+class RelayWorld:
     """``topic``: partition -> the positions published there, in order."""
 
     def __init__(self, seed: int) -> None:
@@ -109,7 +109,7 @@ class World:
 class _Stream:
     """Reads from the slot's position at the start."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: RelayWorld) -> None:
         self._world = world
         self._next = next((n for n, (end, _) in enumerate(world.wal) if end > world.slot), len(world.wal))
         self._messages = deque([relation()])
@@ -132,7 +132,7 @@ class _Stream:
 class _Publisher:
     """Accepts some records and lands some: in order within a partition, in any order between partitions."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: RelayWorld) -> None:
         self._world = world
         self._tracker = DeliveryTracker()
         self._unlanded: dict[int, deque[tuple[PendingBatch, int]]] = defaultdict(deque)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.relay.relay_world import World
+from tests.support.relay.relay_world import RelayWorld
 
 ACTS = st.one_of(
     st.tuples(st.just("write"), st.integers(1, 7)),
@@ -16,7 +16,7 @@ ACTS = st.one_of(
 )
 
 
-def act(world: World, what: str, number: int) -> None:
+def act(world: RelayWorld, what: str, number: int) -> None:
     if what in ("wal", "polling"):
         if world.relay is not None:
             world.crash()
@@ -36,7 +36,7 @@ def act(world: World, what: str, number: int) -> None:
     check(world)
 
 
-def check(world: World) -> None:
+def check(world: RelayWorld) -> None:
     """First occurrences are in order in each partition, and every position up to the checkpoint or the slot is
     present."""
     landed = {position for positions in world.topic.values() for position in positions}
@@ -48,7 +48,7 @@ def check(world: World) -> None:
         assert first_times == due[: len(first_times)]
 
 
-def finish(world: World, kind: str) -> None:
+def finish(world: RelayWorld, kind: str) -> None:
     act(world, kind, 0)
     for _ in range(1_000):
         act(world, "run", 1)
@@ -62,7 +62,7 @@ def finish(world: World, kind: str) -> None:
 def test_invariant_2_the_topic_holds_every_position_in_order_after_any_crash(
     seed: int, acts: list[tuple[str, int]], last: str
 ) -> None:
-    world = World(seed)
+    world = RelayWorld(seed)
     for what, number in acts:
         act(world, what, number)
     finish(world, last)
@@ -70,7 +70,7 @@ def test_invariant_2_the_topic_holds_every_position_in_order_after_any_crash(
 
 
 def test_a_slot_lost_after_the_last_event_leaves_no_gap() -> None:
-    world = World(1)
+    world = RelayWorld(1)
     act(world, "wal", 0)
     for number in (3, 4, 5):
         act(world, "write", number)
