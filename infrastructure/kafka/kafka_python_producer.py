@@ -92,7 +92,7 @@ class KafkaPythonPublisher:
         self._tracker.batch(batch_id).seal()
 
     def acknowledged(self, timeout_s: float) -> list[int]:
-        self._count(0.0 if self._tracker.any_finished() else timeout_s)
+        self._count_reports(0.0 if self._tracker.any_finished() else timeout_s)
         self._raise_failure()
         return self._tracker.take()
 
@@ -102,7 +102,7 @@ class KafkaPythonPublisher:
     def close(self, timeout_s: float = 5.0) -> int:
         deadline = time.monotonic() + timeout_s
         while self._tracker.in_flight and self._tracker.failure is None and time.monotonic() < deadline:
-            self._count(deadline - time.monotonic())
+            self._count_reports(deadline - time.monotonic())
         left = self._tracker.in_flight
         try:
             self._producer.close(timeout=0)
@@ -117,7 +117,7 @@ class KafkaPythonPublisher:
     def _report(self, entry: PendingBatch, error: BaseException | None, _metadata: object = None) -> None:
         self._reports.put((entry, error))
 
-    def _count(self, timeout_s: float) -> None:
+    def _count_reports(self, timeout_s: float) -> None:
         try:
             entry, error = self._reports.get(timeout=timeout_s) if timeout_s > 0 else self._reports.get_nowait()
             while True:

@@ -160,7 +160,7 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         self._publisher.publish(
             record for write in won for record in self._records.to_records(write.shard, write.states)
         )
-        self._move(
+        self._move_checkpoints(
             {
                 write.shard: CheckpointMove(
                     self._shown[write.shard], PublishedCheckpoint(self._generation, write.new, self._topic)
@@ -192,7 +192,9 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         done = self._sink.promote(shard, expected, refolded)
         self._checkpoints.forget([shard])
         if done and was_shown:
-            self._move({shard: CheckpointMove(None, PublishedCheckpoint(self._generation, refolded, self._topic))})
+            self._move_checkpoints(
+                {shard: CheckpointMove(None, PublishedCheckpoint(self._generation, refolded, self._topic))}
+            )
         return done
 
     def close(self) -> None:
@@ -225,9 +227,9 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
             if checkpoint == now:
                 self._shown[shard] = checkpoint
             else:
-                self._publish_behind(shard, checkpoint, now)
+                self._publish_unshown(shard, checkpoint, now)
 
-    def _publish_behind(self, shard: int, checkpoint: PublishedCheckpoint | None, now: PublishedCheckpoint) -> None:
+    def _publish_unshown(self, shard: int, checkpoint: PublishedCheckpoint | None, now: PublishedCheckpoint) -> None:
         why = full_publish_reason(checkpoint, now)
         keys = None
         if checkpoint is not None and why is None:
@@ -243,7 +245,7 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
                 record for states in loaded for record in self._records.to_records(shard, states)
             )
         log.info("published again", extra={"stream": self._stream, "shard": shard, "records": published, "why": why})
-        self._move({shard: CheckpointMove(checkpoint, now)})
+        self._move_checkpoints({shard: CheckpointMove(checkpoint, now)})
 
     def _publish_all(self, shard: int, checkpoint: PublishedCheckpoint | None, now: PublishedCheckpoint) -> int:
         """Publish the whole shard. Returns the number of records.
@@ -265,7 +267,7 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         checkpoint = self._shown[shard]
         return (None if checkpoint is None else checkpoint.fence) == fence
 
-    def _move(self, moves: Mapping[int, CheckpointMove]) -> None:
+    def _move_checkpoints(self, moves: Mapping[int, CheckpointMove]) -> None:
         lost = []
         for shard, won in self._checkpoints.move(moves).items():
             if won:

@@ -38,7 +38,7 @@ class PublishedCheckpointStore(Protocol):
     """
 
     def read(self, shards: Sequence[int]) -> dict[int, PublishedCheckpoint]:
-        """Marks by shard; a shard without one is absent."""
+        """Checkpoints by shard; a shard without one is absent."""
         ...
 
     def move(self, moves: Mapping[int, CheckpointMove]) -> dict[int, bool]:

@@ -67,9 +67,9 @@ def test_everything_is_ready_and_good_without_our_tailer(node: Node, external: S
     assert "WAL kept" in lines["slot"]["state"]
     assert found.returncode == 0, lines
 
-    told = [sample for sample in node.samples() if 'stage="tailer"' in sample]
+    tailer_samples = [sample for sample in node.samples() if 'stage="tailer"' in sample]
     # A process that might run a tailer counts its failures from 0; no gauge reports a stage that is not ours.
-    assert {metric_of(sample) for sample in told} <= {"ridelog_stage_failures_total"}
+    assert {metric_of(sample) for sample in tailer_samples} <= {"ridelog_stage_failures_total"}
     assert node.samples()['ridelog_slot_status{status="reserved"}'] == 1
 
 

@@ -76,7 +76,7 @@ def test_regression_a_slot_that_the_driver_moved_past_wal_without_events_has_no_
     assert slot_fault(slot(confirmed=1_001), CHECKPOINT, "s", head=CHECKPOINT.position) == ""
 
 
-def test_what_befell_a_slot_is_said() -> None:
+def test_slot_faults_are_described() -> None:
     assert "missing" in slot_fault(None, CHECKPOINT, "s", 60)
     assert "wal_removed" in slot_fault(slot(wal_status="lost", invalidation_reason="wal_removed"), CHECKPOINT, "s", 60)
     assert "another process" in slot_fault(slot(confirmed=1_001), CHECKPOINT, "s", 60)
