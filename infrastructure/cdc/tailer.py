@@ -111,7 +111,7 @@ class Tailer:
         rows = 0
         moved = self.transactions.publish()
         if self.transactions.has_capacity():
-            rows = self._fill() if has_gap(self._last, self._gap_upto) else self._read()
+            rows = self._fill_gap() if has_gap(self._last, self._gap_upto) else self._read()
             moved = self.transactions.publish() or moved
         # Without capacity nothing is read and the socket stays readable; waiting on it would burn a core while Kafka is
         # unavailable. So wait for Kafka's acknowledgements instead.
@@ -131,7 +131,7 @@ class Tailer:
             )
         return rows
 
-    def _fill(self) -> int:
+    def _fill_gap(self) -> int:
         """Publish the next events that the WAL missed. They committed before what was read, so they are visible."""
         assert self._last is not None
         before = self._last
@@ -145,14 +145,14 @@ class Tailer:
     def _read(self) -> int:
         if self._held:
             held, self._held = self._held, []
-            return self._take(held)
+            return self._process(held)
         batch = self._stream.read(MAX_READ_MESSAGES)
-        rows = self._take(batch.messages)
+        rows = self._process(batch.messages)
         if batch.drained and self._begin is None and not self._held:
             self.transactions.confirm_idle_wal(batch.wal_end)
         return rows
 
-    def _take(self, messages: list[bytes]) -> int:
+    def _process(self, messages: list[bytes]) -> int:
         rows = passed = 0
         records: list[ProducerRecord] = []
         for at, data in enumerate(messages):
@@ -188,11 +188,11 @@ class Tailer:
             if isinstance(message, Begin):
                 self._begin = message
             elif isinstance(message, Commit):
-                self._pass(records, passed)
+                self._add_rows(records, passed)
                 records, passed = [], 0
                 self._commit(message)
             elif isinstance(message, Relation):
-                self._describe(message)
+                self._register_relation(message)
             elif isinstance(message, LogicalMessage):
                 heartbeat = self._wal.heartbeat(message)
                 if heartbeat is not None and heartbeat.position > (self._last or 0):
@@ -205,10 +205,10 @@ class Tailer:
                 self._heartbeat = heartbeat or self._heartbeat
             elif isinstance(message, Change):
                 self._wal.skip(message.kind, f"a message of kind {message.kind}: the publication has only inserts")
-        self._pass(records, passed)
+        self._add_rows(records, passed)
         return rows
 
-    def _describe(self, message: Relation) -> None:
+    def _register_relation(self, message: Relation) -> None:
         relation = message.relation_id.to_bytes(4, "big")
         self._readers.pop(relation, None)
         self._foreign.pop(relation, None)
@@ -232,7 +232,7 @@ class Tailer:
         self._held, self._gap_upto = messages, gap_upto
         return rows
 
-    def _pass(self, records: list[ProducerRecord], rows: int) -> None:
+    def _add_rows(self, records: list[ProducerRecord], rows: int) -> None:
         if rows:
             assert self._last is not None
             self.transactions.add(records, rows, self._last)

@@ -1,4 +1,4 @@
-"""The control plane of Kafka, through kafka-python: topics made and checked."""
+"""The control plane of Kafka: creates and checks topics, and reads their last records."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ TIMEOUT_S = 10.0
 MAX_PARTITIONS = 64
 """The number of shards: partition = shard modulo the number of partitions."""
 TOPIC_SETTINGS: Mapping[str, str] = {
-    # No phone's clock may make the broker refuse a record or delete a segment. (The embedded broker takes the setting
-    # and keeps the producer's time all the same; it deletes nothing.)
+    # A phone's clock must not make the broker reject a record or delete a segment. (The embedded broker accepts the
+    # setting but keeps the producer's time; it deletes nothing.)
     "message.timestamp.type": "LogAppendTime",
 }
 BROKER_DEFAULT_REPLICATION = -1
-"""Replication as the cluster's ``default.replication.factor`` says: we cannot know how many brokers there are to be."""
+"""The cluster's ``default.replication.factor``: the number of brokers is unknown here."""
 COMPACTED: Mapping[str, str] = {"cleanup.policy": "compact"}
 
 
 class TopicError(Exception):
-    """Kafka is away, or a topic is not as it must be; the message says what to do."""
+    """Kafka is unavailable, or a topic has wrong properties; the message says what to do."""
 
 
 @contextmanager
 def admin(bootstrap: str, timeout_s: float = TIMEOUT_S) -> Iterator[Any]:
-    """An admin client, closed at the end. Raises TopicError when the broker is away or refuses a request."""
+    """Yield an admin client and close it. Raises TopicError when the broker is unavailable or rejects a request."""
     timeout_ms, address = int(timeout_s * 1000), kafka_address(bootstrap)
-    # While a broker is away the library writes two lines an attempt; the error that is raised says it once.
+    # While a broker is unavailable, the library logs two lines per attempt; the raised error reports it once.
     with silent_kafka_python():
         try:
             client = KafkaAdminClient(
@@ -67,10 +67,10 @@ def ensure_topics(
     settings: Mapping[str, str] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> None:
-    """Make the topics that are missing, with ``settings`` besides TOPIC_SETTINGS, and wait until each has its leaders.
+    """Create missing topics, with ``settings`` in addition to TOPIC_SETTINGS, and wait until each has its leaders.
 
-    Raises TopicError when Kafka is away, and when a topic exists with another number of partitions: that number is
-    fixed for a topic's life, since the partition of a rider is its shard modulo that number.
+    Raises TopicError when Kafka is unavailable, and when a topic exists with another number of partitions. That number
+    cannot change during a topic's life, because the partition of a rider is its shard modulo that number.
     """
     if not 1 <= partitions <= MAX_PARTITIONS or partitions & (partitions - 1):
         raise TopicError(f"a topic has 1, 2, 4, … or {MAX_PARTITIONS} partitions, not {partitions}")
@@ -84,7 +84,7 @@ def ensure_topics(
         _check(existing, partitions)
         for name in names:
             if name not in existing:
-                # Another process may be faster; whether it agrees with us is checked after.
+                # Another process may create it first; its number of partitions is checked below.
                 with suppress(TopicAlreadyExistsError):
                     client.create_topics({name: wanted}, timeout_ms=int(timeout_s * 1000))
         client.wait_for_topics(names, timeout_ms=int(timeout_s * 1000))
@@ -92,13 +92,13 @@ def ensure_topics(
 
 
 def partition_counts(client: Any, names: Sequence[str]) -> dict[str, int]:
-    """Number of partitions of those topics that exist; asking does not make them."""
+    """Number of partitions of those topics that exist. The request does not create them."""
     described = client.describe_topics(list(names))
     return {topic["name"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
 
 
 def topic_ids(bootstrap: str, names: Sequence[str], timeout_s: float = TIMEOUT_S) -> dict[str, str]:
-    """Ids of those topics that exist, as the broker gives them. Raises TopicError."""
+    """Ids of those topics that exist, as the broker reports them. Raises TopicError."""
     with admin(bootstrap, timeout_s) as client:
         described = client.describe_topics(list(names))
     return {topic["name"]: str(topic.get("topic_id") or "") for topic in described if not topic["error_code"]}
@@ -109,7 +109,7 @@ def _check(counts: Mapping[str, int], partitions: int) -> None:
     if wrong:
         raise TopicError(
             f"topics {wrong} have another number of partitions than RIDELOG_TOPIC_PARTITIONS={partitions}: "
-            "set it to theirs, or name new topics by RIDELOG_TOPIC_PREFIX"
+            "set it to theirs, or use new topics with another RIDELOG_TOPIC_PREFIX"
         )
 
 
@@ -119,8 +119,11 @@ LAST_RECORDS_TIMEOUT_S = 5.0
 def last_records(
     bootstrap: str, topic: str, partitions: int, timeout_s: float = LAST_RECORDS_TIMEOUT_S
 ) -> list[LastRecord]:
-    """From the last offset of each partition as the broker tells it, up to its end: the embedded broker tells that of
-    its last batch. Records without our headers are passed over. Raises TopicError."""
+    """The last records of a topic; they show which log they are from.
+
+    Reads each partition from the last offset that the broker reports up to its end; the embedded broker reports the
+    start of its last batch. Records without the relay's headers are skipped. Raises TopicError.
+    """
     own = {"group.id": uuid.uuid4().hex, "enable.auto.commit": False}
     consumer = Consumer({**kafka_address(bootstrap).librdkafka(), **own})
     found: list[LastRecord] = []
@@ -132,13 +135,13 @@ def last_records(
                 starts.append(TopicPartition(topic, partition, high - 1))
         consumer.assign(starts)
         left = {start.partition for start in starts}
-        # A topic that is written to has no end: what is its last record now is enough.
+        # A topic that is written to has no fixed end: one record per partition is enough.
         while left and (messages := consumer.consume(1_000, timeout_s)):
             for message in messages:
                 if message.error() is not None:
                     raise TopicError(f"{topic} cannot be read: {message.error()}")
                 left.discard(message.partition())
-                found.extend(_of(message.headers()))
+                found.extend(_last_record(message.headers()))
     except KafkaException as error:
         raise TopicError(f"{topic} cannot be read: {error}") from error
     finally:
@@ -146,10 +149,10 @@ def last_records(
     return found
 
 
-def _of(headers: object) -> list[LastRecord]:
+def _last_record(headers: object) -> list[LastRecord]:
     known = dict(headers) if isinstance(headers, list) else {}
     try:
-        # Bounded: the database is asked for this position, and could not be asked for a larger one.
+        # Bounded: the position becomes a query parameter, and the database rejects a larger one.
         return [LastRecord(header_number(known["position"]), known["id"].decode("ascii"))]
     except (KeyError, ValueError, AttributeError, TypeError):
         return []

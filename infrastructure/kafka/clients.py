@@ -1,4 +1,4 @@
-"""The data plane by the name of its library."""
+"""Creates producers and consumers with the client library that the settings name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from projections.core.ports import RecordConsumer
 
 
 def make_publisher(settings: Settings) -> Publisher:
-    """Of the library that ``RIDELOG_KAFKA_CLIENT`` names."""
+    """A publisher of the library that ``RIDELOG_KAFKA_CLIENT`` names. Raises PublishError as ``publisher`` does."""
     return publisher(settings.kafka_client, bootstrap(settings))
 
 
@@ -22,16 +22,17 @@ def make_consumer(settings: Settings, topic: str, group: str) -> RecordConsumer:
 
 
 def publisher(library: str, bootstrap: str) -> Publisher:
-    """Of "confluent" or "kafka-python". Raises PublishError if kafka-python finds no broker."""
+    """``library``: "confluent" or "kafka-python". Raises PublishError if kafka-python finds no broker."""
     return KafkaPythonPublisher(bootstrap) if library == "kafka-python" else ConfluentPublisher(bootstrap)
 
 
 def consumer(library: str, bootstrap: str, topic: str, group: str) -> RecordConsumer:
-    """Of "confluent" or "kafka-python". Raises PortUnavailable if kafka-python finds no broker."""
-    made = KafkaPythonConsumer if library == "kafka-python" else ConfluentConsumer
-    return made(bootstrap, topic, group)
+    """``library``: "confluent" or "kafka-python". Raises PortUnavailable if kafka-python finds no broker."""
+    consumer_class = KafkaPythonConsumer if library == "kafka-python" else ConfluentConsumer
+    return consumer_class(bootstrap, topic, group)
 
 
 def bootstrap(settings: Settings) -> str:
+    """The broker's address; the supervisor has set it if the broker is embedded."""
     assert settings.kafka_bootstrap is not None, "the supervisor fills in the embedded broker's address"
     return settings.kafka_bootstrap

@@ -1,4 +1,4 @@
-"""Consuming through librdkafka."""
+"""A consumer on librdkafka."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ log = logging.getLogger("ridelog.kafka")
 
 SETTINGS: Mapping[str, Any] = {
     "enable.auto.commit": False,
-    # Also after a wipe or a truncation: to start too early costs duplicates, too late costs a look into the log.
+    # Also after a wipe or a truncation: starting too early costs duplicates, too late costs a read of the event store.
     "auto.offset.reset": "earliest",
-    # Otherwise a consumer would create a missing topic, with the wrong number of partitions for good.
+    # Otherwise a consumer would create a missing topic, permanently with the wrong number of partitions.
     "allow.auto.create.topics": False,
-    # A topic that was made again is noticed after this time, not after 5 minutes.
+    # A recreated topic is detected after this time, not after 5 minutes.
     "topic.metadata.refresh.interval.ms": 5_000,
     "reconnect.backoff.max.ms": 1_000,
-    # A broker answers one request of a connection at a time: a look-up of offsets waits behind a fetch.
+    # A broker answers one request per connection at a time: a request for offsets waits behind a fetch.
     "fetch.wait.max.ms": 100,
-    # A partition is fetched again when ``poll`` has emptied its queue, and at once: with more in front of ``poll`` a
-    # broker would be asked without a pause for the few records that have come since it was asked last.
+    # A partition is fetched again when ``poll`` has emptied its queue, and immediately. With a longer queue, the client
+    # would fetch in a busy loop, each time for the few records since the last fetch.
     "queued.min.messages": 1,
     "queued.max.messages.kbytes": 16_384,
     "fetch.queue.backoff.ms": 10,
-    # The rest comes through error_cb, where repetitions are left out.
+    # Other errors arrive through error_cb, which throttles repetitions.
     "log_level": 2,
 }
 OFFSETS_TIMEOUT_S = 5.0
-"""How long to wait for the broker when the ends of partitions are asked."""
+"""How long to wait for the broker to report the ends of partitions."""
 SEEK_TIMEOUT_S = 2.0
-"""How long a partition that was just assigned may take until librdkafka lets it be moved."""
+"""How long librdkafka may take until it accepts a seek on a newly assigned partition."""
 JOIN_TIMEOUT_S = 5.0
-"""How long closing waits for a join that is under way; the embedded broker takes half the session time-out for one."""
+"""How long closing waits for a join in progress; on the embedded broker a join takes half the session time-out."""
 LATEST = -1
-# The broker is away, or the topic is not there (yet, or any more): it comes back, and the log has what is missed.
-_PASSING = frozenset(
+# Transient: the broker is unavailable or the topic does not exist at present. The log has the events missed meanwhile.
+_TRANSIENT_ERRORS = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError.UNKNOWN_TOPIC_ID,
@@ -61,13 +61,13 @@ _PASSING = frozenset(
 
 
 class ConfluentConsumer:
-    """``projections.core.ports.Topic`` on confluent-kafka. One thread uses it.
+    """``projections.core.ports.RecordConsumer`` on confluent-kafka. One thread uses it.
 
-    Raises ConsumerUnusable on errors that do not pass by themselves (no permission, a fenced member, …), and from the
-    seeks when the broker is away; ``poll`` just stays empty meanwhile.
+    Raises ConsumerUnusable on permanent errors (no permission, a fenced member, …), and from the seeks when the broker
+    is unavailable; ``poll`` returns nothing meanwhile.
 
-    A consumer that is killed, stopped or cut off is replaced after ``session_timeout_s``; one that does not poll for
-    ``max_poll_interval_s``, though it lives, too.
+    The group replaces a consumer that is killed, paused or disconnected after ``session_timeout_s``, and one that runs
+    but does not poll after ``max_poll_interval_s``.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ConfluentConsumer:
 
     def poll(self, max_records: int, timeout_s: float) -> list[ConsumerRecord]:
         try:
-            # ``consume`` alone would wait for max_records or the whole time-out, whichever comes first.
+            # ``consume`` alone would wait for max_records records or the whole time-out.
             first = self._consumer.poll(timeout_s)
             if first is None:
                 return []
@@ -118,7 +118,7 @@ class ConfluentConsumer:
     def seek_to_end(self, partitions: Sequence[int]) -> None:
         if not partitions:
             return
-        # Resolved here: a logical end would be resolved some time after this call, past records that came since.
+        # Resolved now: a logical end would be resolved later, and skip the records that arrive meanwhile.
         wanted = [TopicPartition(self._topic, partition, LATEST) for partition in partitions]
         try:
             ends = self._consumer.offsets_for_times(wanted, OFFSETS_TIMEOUT_S)
@@ -132,7 +132,7 @@ class ConfluentConsumer:
 
     def seek(self, partition: int, offset: int) -> None:
         deadline = time.monotonic() + SEEK_TIMEOUT_S
-        pause = threading.Event()
+        sleeper = threading.Event()
         while True:
             try:
                 self._consumer.seek(TopicPartition(self._topic, partition, offset))
@@ -140,8 +140,8 @@ class ConfluentConsumer:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
                     raise ConsumerUnusable(f"Kafka: seek in {self._topic}[{partition}]: {error}") from error
-            # Its fetcher is still starting.
-            pause.wait(0.005)
+            # The partition's fetcher is still starting.
+            sleeper.wait(0.005)
         self._assignment.sought(partition)
 
     def commit(self, offsets: Mapping[int, int]) -> None:
@@ -154,14 +154,14 @@ class ConfluentConsumer:
             self._on_commit(error.args[0], positions)
 
     def close(self) -> None:
-        # Whoever leaves a group while it is still joining leaves the embedded broker with a group that hands out no
-        # partitions any more, until it is restarted.
+        # If a member leaves a group while it is still joining, the embedded broker assigns no partitions in that group
+        # any more until it restarts.
         deadline = time.monotonic() + JOIN_TIMEOUT_S
         while not self._joined and time.monotonic() < deadline:
             try:
                 self._consumer.poll(0.1)
             except KafkaException as error:
-                log.warning("%s is closed while it joins its group: %s", self._topic, error)
+                log.warning("the consumer of %s is closed while it joins its group: %s", self._topic, error)
                 break
         self._consumer.close()
 
@@ -171,7 +171,7 @@ class ConfluentConsumer:
         for message in messages:
             error = message.error()
             if error is not None:
-                self._judge(error)
+                self._raise_if_permanent(error)
                 continue
             partition, offset = message.partition(), message.offset()
             assert partition is not None
@@ -184,8 +184,8 @@ class ConfluentConsumer:
             )
         return records
 
-    def _judge(self, error: KafkaError) -> None:
-        if error.fatal() or (error.code() not in _PASSING and not error.retriable()):
+    def _raise_if_permanent(self, error: KafkaError) -> None:
+        if error.fatal() or (error.code() not in _TRANSIENT_ERRORS and not error.retriable()):
             raise ConsumerUnusable(f"Kafka: {self._topic}: {error}")
         self._on_error(error)
 
@@ -199,7 +199,7 @@ class ConfluentConsumer:
 
     def _on_commit(self, error: KafkaError | None, _partitions: list[TopicPartition]) -> None:
         if error is not None:
-            # A hint is lost; the fences know better.
+            # Committed offsets are only a hint; the fences decide.
             self._errors.warn("commit", f"offsets not committed: {error.str()}")
 
     def _on_error(self, error: KafkaError) -> None:

@@ -1,4 +1,4 @@
-"""Publishing through librdkafka."""
+"""A publisher on librdkafka."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from infrastructure.kafka.throttled_log import ThrottledLogger
 from infrastructure.settings.kafka_address import kafka_address
 
 MAX_EPOCHS_WITHOUT_DELIVERY = 10
-"""A broker that only lost a connection or a leader costs one or two; a forgotten producer burns about 75 a second."""
+"""A lost connection or leader costs one or two epochs; a forgotten producer uses about 75 a second."""
 
 
 class ForgottenProducerDetector:
-    """Fed with the producer's epoch and its count of delivered records, in any rhythm."""
+    """Detects that a broker has permanently forgotten an idempotent producer.
+
+    A broker that restarts without its log (the embedded one always does) answers every batch with UNKNOWN_PRODUCER_ID.
+    librdkafka then requests a higher epoch of the same id and sends again, forever and without an error: nothing would
+    be acknowledged, and no error reported. Call ``is_forgotten`` at any interval.
+    """
 
     def __init__(self) -> None:
         self._delivered = 0
         self._epoch_then = 0
 
     def is_forgotten(self, epoch: int, delivered: int) -> bool:
-        """Whether the epoch keeps growing while nothing is delivered."""
+        """Whether the epoch keeps growing while nothing is delivered. ``delivered``: total of delivered records."""
         if delivered != self._delivered or epoch < self._epoch_then:
             self._delivered = delivered
             self._epoch_then = epoch
@@ -38,25 +43,25 @@ log = logging.getLogger("ridelog.kafka")
 SETTINGS: Mapping[str, Any] = {
     "acks": "all",
     "enable.idempotence": True,
-    # A record waits for the broker for as long as it takes: giving up would tear a hole (invariant 2).
+    # A record waits for the broker indefinitely: giving up would leave a gap (invariant 2).
     "message.timeout.ms": 0,
-    # Java's hash, should anyone publish without naming the partition; librdkafka's own default differs.
+    # Java's hash, for records published without a partition; librdkafka's own default differs.
     "partitioner": "murmur2_random",
     # A producer's metadata requests create missing topics by default, with the broker's number of partitions: after
-    # a wipe that would be the wrong one, for good.
+    # a wipe that would be permanently the wrong number.
     "allow.auto.create.topics": False,
     "queue.buffering.max.messages": 100_000,
     "queue.buffering.max.kbytes": 65_536,
     "linger.ms": 5,
     "compression.type": "lz4",
-    # Up to 10 s otherwise, in which a broker that is back again is not noticed.
+    # Otherwise up to 10 s, during which a recovered broker is not detected.
     "reconnect.backoff.max.ms": 1_000,
     "statistics.interval.ms": 1_000,
-    # The rest comes through error_cb, where repetitions are left out.
+    # Other errors arrive through error_cb, which throttles repetitions.
     "log_level": 2,
 }
 FORGOTTEN = (
-    "the broker does not know this producer any more (it came back without its log): "
+    "the broker does not know this producer any more (it restarted without its log): "
     "publish again, from the confirmed position, with a new one"
 )
 
@@ -64,8 +69,8 @@ FORGOTTEN = (
 class ConfluentPublisher:
     """``infrastructure.kafka.ports.Publisher`` on confluent-kafka. One thread uses it.
 
-    Raises PublishError when a delivery fails for good: an unknown topic (after 30 s) or partition, a record too large,
-    a broker that has forgotten this producer (within about 2 s). A broker that is away is waited for.
+    Raises PublishError when a delivery fails permanently: an unknown topic (after 30 s) or partition, a record that is
+    too large, a broker that has forgotten this producer (within about 2 s). It waits for an unavailable broker.
     """
 
     def __init__(self, bootstrap: str, overrides: Mapping[str, Any] | None = None) -> None:
@@ -104,7 +109,7 @@ class ConfluentPublisher:
         try:
             self._producer.poll(0.0 if self._tracker.any_finished() else timeout_s)
         except KafkaException as error:
-            # A fatal error may be raised here before it is told to the callback: begin anew, as after any other.
+            # A fatal error may be raised here before the callback gets it. It is permanent, like any other failure.
             self._tracker.fail(str(error))
         self._raise_failure()
         return self._tracker.take()
@@ -117,7 +122,7 @@ class ConfluentPublisher:
             self._producer.flush(timeout_s)
         left = self._tracker.in_flight
         if left:
-            # Whoever comes next publishes them again; here they would hold the process until the broker is back.
+            # The next publisher sends them again; waiting here would block the process until the broker is back.
             self._producer.purge()
             self._producer.flush(1.0)
         return left
@@ -128,16 +133,16 @@ class ConfluentPublisher:
 
 
 class _WatchedProducer:
-    """What librdkafka tells besides deliveries.
+    """Receives errors and statistics from librdkafka.
 
-    It does not know the producer: without a cycle between them, the producer's threads and its connection end with
-    the last reference to the publisher, not with some later run of the garbage collector.
+    It has no reference to the producer. Without a reference cycle, the producer's threads and connection end with the
+    last reference to the publisher, not at some later run of the garbage collector.
     """
 
     def __init__(self, tracker: DeliveryTracker, errors: ThrottledLogger) -> None:
         self._tracker = tracker
         self._errors = errors
-        self._identity = ForgottenProducerDetector()
+        self._detector = ForgottenProducerDetector()
 
     def on_error(self, error: KafkaError) -> None:
         if error.fatal():
@@ -147,5 +152,5 @@ class _WatchedProducer:
 
     def on_statistics(self, text: str) -> None:
         epoch = json.loads(text)["eos"]["producer_epoch"]
-        if self._identity.is_forgotten(epoch, self._tracker.delivered):
+        if self._detector.is_forgotten(epoch, self._tracker.delivered):
             self._tracker.fail(FORGOTTEN)

@@ -1,4 +1,4 @@
-"""A topic that is another one, but for what a subclass does besides."""
+"""Consumer decorators: the base class, one that batches fetches, and one that measures times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from projections.core.ports import ConsumerRecord, RecordConsumer
 
 
 class ConsumerDecorator:
-    """``projections.core.ports.Topic``: every call is that of the topic within."""
+    """Base class of consumer decorators: forwards every call of ``RecordConsumer`` to the wrapped consumer."""
 
     def __init__(self, consumer: RecordConsumer) -> None:
         self._consumer = consumer
@@ -34,15 +34,15 @@ class ConsumerDecorator:
 
 
 NEXT_FETCH_TIMEOUT_S = 0.05
-"""A broker that has more answers a fetch within this."""
+"""A broker that has more records answers a fetch within this time."""
 MAX_BATCH_DURATION_S = 0.5
-"""A stream that never pauses for that long would hold the first record until the batch is full."""
+"""Without this bound, a stream that never pauses would delay the first record until the batch is full."""
 
 
 class BatchingConsumer(ConsumerDecorator):
-    """``projections.core.ports.Topic``.
+    """Returns all the records that the broker has, not only those that the client has fetched already.
 
-    A batch ends when it is full, when nothing more comes for NEXT_FETCH_TIMEOUT_S, or MAX_BATCH_DURATION_S after its
+    A batch ends when it is full, when nothing more arrives for NEXT_FETCH_TIMEOUT_S, or MAX_BATCH_DURATION_S after its
     first record.
     """
 
@@ -63,10 +63,13 @@ Observe = Callable[[float], None]
 
 
 class TimedConsumer(ConsumerDecorator):
-    """``projections.core.ports.Topic``. ``applied`` is to be called once what was polled is folded and stored."""
+    """Measures the size of each batch, and the time until it is applied. One clock reading per batch.
+
+    Call ``applied`` once the polled records are folded and stored.
+    """
 
     def __init__(self, consumer: RecordConsumer, on_records: Observe, on_seconds: Observe) -> None:
-        """Told of each batch that is not empty: how many records it had, and the seconds until ``applied``."""
+        """For each batch that is not empty: ``on_records`` gets its size, ``on_seconds`` the time until ``applied``."""
         super().__init__(consumer)
         self._on_records = on_records
         self._on_seconds = on_seconds
@@ -83,7 +86,7 @@ class TimedConsumer(ConsumerDecorator):
         return found
 
     def applied(self) -> tuple[int, float]:
-        """Records of the last poll, and the seconds since; nothing came: 0, 0.0."""
+        """The number of records of the last poll, and the seconds since; 0, 0.0 if it was empty."""
         if self._polled_at is None:
             return 0, 0.0
         took = time.perf_counter() - self._polled_at

@@ -1,10 +1,10 @@
-"""Which tokens are acknowledged: the counting that every publisher shares. Not thread-safe: one thread calls it."""
+"""Tracks which batches are acknowledged; every publisher uses it. Not thread-safe: one thread calls it."""
 
 from __future__ import annotations
 
 
 class PendingBatch:
-    """Counts one batch_id's records. ``delivered`` is the delivery callback: one a batch_id, none made per record."""
+    """Counts the records of one batch. ``delivered`` is its delivery callback: one per batch, not one per record."""
 
     __slots__ = ("_batch_id", "_owner", "_sealed", "_waiting")
 
@@ -15,7 +15,7 @@ class PendingBatch:
         self._sealed = False
 
     def sent(self, records: int) -> None:
-        """``records`` more were handed over."""
+        """Count ``records`` more that were handed over."""
         self._waiting += records
         self._owner.in_flight += records
 
@@ -28,19 +28,19 @@ class PendingBatch:
         owner.in_flight -= 1
         owner.delivered += 1
         self._waiting -= 1
-        # Sealed first: before that, zero waiting records only means that the next ones are not handed over yet.
+        # Only if sealed: before that, zero waiting records can mean that the next ones are not handed over yet.
         if self._sealed and not self._waiting:
             owner.finish(self._batch_id)
 
     def seal(self) -> None:
-        """No more records will come."""
+        """Declare that no more records follow."""
         self._sealed = True
         if not self._waiting:
             self._owner.finish(self._batch_id)
 
 
 class DeliveryTracker:
-    """The tokens of one publisher that are not acknowledged yet, and those that are and were not taken."""
+    """The batches of one publisher: those in flight, and the acknowledged ones that the caller has not taken yet."""
 
     def __init__(self) -> None:
         self._open: dict[int, PendingBatch] = {}
@@ -50,7 +50,7 @@ class DeliveryTracker:
         self.delivered = 0
         """Records acknowledged since the start."""
         self.failure: str | None = None
-        """Why the first failed delivery failed. There is no way back from it: what came after may be published."""
+        """Why the first failed delivery failed. It is permanent: records after the failed one may be published."""
 
     def batch(self, batch_id: int) -> PendingBatch:
         """The batch_id of that batch_id, made on first use."""
@@ -60,7 +60,7 @@ class DeliveryTracker:
         return batch
 
     def finish(self, batch_id: int) -> None:
-        """Every record of a sealed batch_id is acknowledged."""
+        """Record that every record of a sealed batch is acknowledged."""
         del self._open[batch_id]
         self._finished.append(batch_id)
 
@@ -73,6 +73,6 @@ class DeliveryTracker:
         return bool(self._finished)
 
     def take(self) -> list[int]:
-        """Acknowledged tokens, each once."""
+        """Return the acknowledged batches, each once."""
         taken, self._finished = self._finished, []
         return taken

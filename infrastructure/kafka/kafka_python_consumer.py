@@ -1,4 +1,4 @@
-"""Consuming through kafka-python."""
+"""A consumer on kafka-python."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from projections.core.ports import ConsumerRecord, ConsumerUnusable
 log = logging.getLogger("ridelog.kafka")
 
 OFFSETS_TIMEOUT_MS = 5_000
-"""How long to wait for the broker when the ends of partitions are asked."""
+"""How long to wait for the broker to report the ends of partitions."""
 COMMIT_TIMEOUT_MS = 2_000
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Called in the library's own thread: keeps what it hears for the thread that polls."""
+    """Called in the library's thread: queues the events for the thread that polls."""
 
     def __init__(self) -> None:
-        self.heard: deque[tuple[bool, list[int]]] = deque()
+        self.queued: deque[tuple[bool, list[int]]] = deque()
 
     def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
-        self.heard.append((True, [p.partition for p in assigned]))
+        self.queued.append((True, [p.partition for p in assigned]))
 
     def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
-        self.heard.append((False, [p.partition for p in revoked]))
+        self.queued.append((False, [p.partition for p in revoked]))
 
     def on_partitions_lost(self, lost: Iterable[Any]) -> None:
         self.on_partitions_revoked(lost)
 
 
 class KafkaPythonConsumer:
-    """``projections.core.ports.Topic`` on kafka-python. One thread uses it. Raises ConsumerUnusable."""
+    """``projections.core.ports.RecordConsumer`` on kafka-python. One thread uses it. Raises ConsumerUnusable."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class KafkaPythonConsumer:
             "bootstrap_timeout_ms": int(start_timeout_s * 1000),
             "group_id": group,
             "enable_auto_commit": False,
-            # Also after a wipe or a truncation: to start too early costs duplicates, too late a look into the log.
+            # Also after a wipe: starting too early costs duplicates, too late costs a read of the event store.
             "auto_offset_reset": "earliest",
             "kafka_client": client_without_auto_create,
             "metadata_max_age_ms": 5_000,
@@ -89,7 +89,7 @@ class KafkaPythonConsumer:
         except KafkaError as error:
             if not error.retriable:
                 raise ConsumerUnusable(f"Kafka: {self._topic}: {error}") from error
-            # A coordinator or leader that is away comes back, or another takes its place; the library looks for it.
+            # An unavailable coordinator or leader comes back or is replaced; the library finds it.
             self._errors.warn("poll", error)
             batches = {}
         finally:
@@ -109,7 +109,7 @@ class KafkaPythonConsumer:
     def seek_to_end(self, partitions: Sequence[int]) -> None:
         if not partitions:
             return
-        # Resolved here: a logical end would be resolved at the next poll, past records that came since.
+        # Resolved now: a logical end would be resolved at the next poll, and skip the records that arrive meanwhile.
         wanted = [self._at(partition) for partition in partitions]
         try:
             ends = self._consumer.end_offsets(wanted, timeout_ms=OFFSETS_TIMEOUT_MS)
@@ -132,7 +132,7 @@ class KafkaPythonConsumer:
         try:
             self._consumer.commit(positions, timeout_ms=COMMIT_TIMEOUT_MS)
         except KafkaError as error:
-            # A hint is lost; the fences know better.
+            # Committed offsets are only a hint; the fences decide.
             self._errors.warn("commit", f"offsets not committed: {error}")
 
     def close(self) -> None:
@@ -142,18 +142,18 @@ class KafkaPythonConsumer:
         return TopicPartition(self._topic, partition)
 
     def _keep_joining(self) -> None:
-        """A join that outlasts one poll is waited for in the next.
+        """Continue a join that outlasts one poll in the next poll.
 
-        kafka-python 3.0 forgets it when it was begun because the topic had changed (as KAFKA-9815): the member would
-        hold nothing from then on, and send no heartbeat.
+        kafka-python 3.0 forgets a join that started because the topic had changed (as KAFKA-9815): the member would
+        then hold no partitions any more, and send no heartbeats.
         """
         coordinator = self._consumer._coordinator
         if coordinator.rejoining:
             coordinator.request_rejoin()
 
     def _follow_rebalances(self) -> None:
-        while self._rebalances.heard:
-            held, partitions = self._rebalances.heard.popleft()
+        while self._rebalances.queued:
+            held, partitions = self._rebalances.queued.popleft()
             if held:
                 self._assignment.assigned(partitions)
                 log.info("%s: partitions held: %s", self._topic, sorted(self._assignment.epochs))

@@ -1,4 +1,4 @@
-"""Publishing through kafka-python: the same guarantees as librdkafka, at about fifteen times the CPU a record."""
+"""A publisher on kafka-python: the same guarantees as librdkafka, at about fifteen times the CPU per record."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from infrastructure.settings.kafka_address import kafka_address
 
 
 def client_without_auto_create(**settings: Any) -> Any:
-    """For the ``kafka_client`` setting of a producer or consumer.
+    """A client for the ``kafka_client`` setting of a producer or consumer.
 
-    kafka-python 3.0 takes ``allow_auto_create_topics=False`` and does not hand it on: its metadata requests create
-    missing topics with the broker's number of partitions, which is the wrong one for the topic's whole life.
+    kafka-python 3.0 accepts ``allow_auto_create_topics=False`` but ignores it: its metadata requests create missing
+    topics with the broker's number of partitions, which is then permanently the wrong number.
     """
     client = KafkaNetClient(**settings)
     client.cluster.config["allow_auto_create_topics"] = False
@@ -29,7 +29,7 @@ def client_without_auto_create(**settings: Any) -> Any:
 
 
 MAX_IN_FLIGHT = 20_000
-"""kafka-python's own buffer has no bound."""
+"""Records. kafka-python's own buffer has no bound (invariant 15)."""
 METADATA_TIMEOUT_S = 30.0
 """How long a topic may be unknown before publishing to it fails, as with librdkafka."""
 
@@ -37,8 +37,8 @@ METADATA_TIMEOUT_S = 30.0
 class KafkaPythonPublisher:
     """``infrastructure.kafka.ports.Publisher`` on kafka-python. One thread uses it.
 
-    Its producer is idempotent and keeps one batch of a partition on the way at a time, so a retry keeps the order.
-    Raises PublishError when the broker does not answer at the start, and when a delivery fails for good.
+    Its producer is idempotent and sends one batch of a partition at a time, so a retry keeps the order. Raises
+    PublishError when the broker does not answer at the start, and when a delivery fails permanently.
     """
 
     def __init__(self, bootstrap: str, *, max_in_flight: int = MAX_IN_FLIGHT, start_timeout_s: float = 10.0) -> None:
@@ -46,7 +46,7 @@ class KafkaPythonPublisher:
         self._tracker = DeliveryTracker()
         self._max_in_flight = max_in_flight
         self._unknown_since: float | None = None
-        # Delivery reports come in the library's own thread; they are counted in the caller's.
+        # Delivery reports arrive in the library's thread; they are counted in the caller's thread.
         self._reports: queue.SimpleQueue[tuple[PendingBatch, BaseException | None]] = queue.SimpleQueue()
         try:
             self._producer = KafkaProducer(
@@ -54,12 +54,12 @@ class KafkaPythonPublisher:
                 bootstrap_timeout_ms=int(start_timeout_s * 1000),
                 acks="all",
                 enable_idempotence=True,
-                # A record waits for the broker for as long as it takes (invariant 2).
+                # A record waits for the broker indefinitely (invariant 2).
                 delivery_timeout_ms=float("inf"),
                 kafka_client=client_without_auto_create,
                 linger_ms=5,
                 batch_size=65_536,
-                # ``send`` blocks while it does not know the topic.
+                # ``send`` blocks while the topic's metadata is unknown.
                 max_block_ms=5,
                 reconnect_backoff_max_ms=1_000,
                 metrics_enabled=False,
@@ -92,7 +92,7 @@ class KafkaPythonPublisher:
         self._tracker.batch(batch_id).seal()
 
     def acknowledged(self, timeout_s: float) -> list[int]:
-        self._count(0.0 if self._tracker.any_finished() else timeout_s)
+        self._count_reports(0.0 if self._tracker.any_finished() else timeout_s)
         self._raise_failure()
         return self._tracker.take()
 
@@ -102,13 +102,13 @@ class KafkaPythonPublisher:
     def close(self, timeout_s: float = 5.0) -> int:
         deadline = time.monotonic() + timeout_s
         while self._tracker.in_flight and self._tracker.failure is None and time.monotonic() < deadline:
-            self._count(deadline - time.monotonic())
+            self._count_reports(deadline - time.monotonic())
         left = self._tracker.in_flight
         try:
             self._producer.close(timeout=0)
         except KafkaTimeoutError:
-            # It refuses to be closed over records on their way, and has no public way to drop them. They are counted
-            # here, and whoever comes next sends them.
+            # The library refuses to close with records in flight, and has no public way to drop them. They are counted
+            # here, and the next publisher sends them.
             self._producer._sender.force_close()
             self._producer._sender.join(1.0)
             self._producer.close(timeout=0)
@@ -117,14 +117,14 @@ class KafkaPythonPublisher:
     def _report(self, entry: PendingBatch, error: BaseException | None, _metadata: object = None) -> None:
         self._reports.put((entry, error))
 
-    def _count(self, timeout_s: float) -> None:
+    def _count_reports(self, timeout_s: float) -> None:
         try:
             entry, error = self._reports.get(timeout=timeout_s) if timeout_s > 0 else self._reports.get_nowait()
             while True:
                 entry.delivered(error, None)
                 entry, error = self._reports.get_nowait()
         except queue.Empty:
-            return  # all that came is counted
+            return  # every queued report is counted
 
     def _wait_for_topic(self, error: KafkaTimeoutError) -> None:
         now = time.monotonic()

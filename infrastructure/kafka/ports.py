@@ -1,4 +1,4 @@
-"""The publishing half of the Kafka data plane; the consuming half is ``projections.core.ports.Topic``."""
+"""The publishing half of the Kafka data plane; the consuming half is ``projections.core.ports.RecordConsumer``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class LastRecord(NamedTuple):
 
 
 class ProducerRecord(NamedTuple):
-    """One record to publish. ``partition`` is explicit: shard mod P, never left to a client's partitioner.
+    """One record to publish. ``partition`` is explicit: shard mod P, never chosen by a client's partitioner.
 
-    An empty ``value`` is published as none at all: on a compacted topic, a tombstone. It reads as empty again.
+    An empty ``value`` is published as null, which is a tombstone on a compacted topic. A consumer returns it as empty.
     """
 
     topic: str
@@ -27,34 +27,37 @@ class ProducerRecord(NamedTuple):
 
 
 class PublishError(Exception):
-    """A delivery failed for good; the tailer must stop and start again from the confirmed LSN (invariant 2)."""
+    """A delivery failed permanently; the relay must stop and restart from its checkpoint (invariant 2)."""
 
 
 class Publisher(Protocol):
-    """Publishes with acks=all, idempotently and without a message time-out; acknowledges whole tokens."""
+    """Publishes with acks=all, idempotently and without a message time-out; acknowledges whole batches."""
 
     def publish(self, batch_id: int, records: Sequence[ProducerRecord]) -> int:
-        """Hand over a prefix of ``records`` under ``batch_id``; the number accepted, less when the queue is full.
+        """Hand over a prefix of ``records`` of a batch. Returns the number accepted, fewer if the queue is full.
 
-        Never blocks for longer than a few milliseconds, so that the caller can answer keepalives meanwhile.
+        Never blocks for longer than a few milliseconds, so that the caller can answer keepalives meanwhile. Raises
+        PublishError.
         """
         ...
 
     def seal(self, batch_id: int) -> None:
-        """No more records will come for ``batch_id``; one without records is acknowledged at once."""
+        """Declare that the batch gets no more records. A batch without records is acknowledged at once."""
         ...
 
     def acknowledged(self, timeout_s: float) -> list[int]:
-        """Sealed tokens whose every record is acknowledged, each reported once, in any order.
+        """Sealed batches of which every record is acknowledged, each returned once, in any order.
+
+        Waits at most ``timeout_s`` seconds for the first one.
 
         Raises PublishError on any failed delivery.
         """
         ...
 
     def in_flight(self) -> int:
-        """Records handed over and not yet acknowledged."""
+        """Number of records handed over and not yet acknowledged."""
         ...
 
     def close(self, timeout_s: float = 5.0) -> int:
-        """Flush for at most ``timeout_s`` seconds; the number of records left unacknowledged."""
+        """Flush for at most ``timeout_s`` seconds. Returns the number of records left unacknowledged."""
         ...

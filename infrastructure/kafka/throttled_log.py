@@ -1,4 +1,4 @@
-"""Log what a client library reports again and again once in a while: a broker that is away fails 20 times a second."""
+"""Throttles log lines that repeat: with an unavailable broker, a client library reports 20 failures a second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KAFKA_PYTHON = logging.getLogger("kafka")
 
 
 class ThrottledLogger:
-    """One line of a kind in ``LOG_INTERVAL_S`` seconds, with the number of those left out."""
+    """Logs one line of a kind per ``interval_s`` seconds, with the number of those suppressed."""
 
     def __init__(
         self,
@@ -27,22 +27,22 @@ class ThrottledLogger:
         self._clock = clock
         self._interval_s = interval_s
         self._next: dict[str, float] = {}
-        self._left_out: dict[str, int] = {}
+        self._suppressed: dict[str, int] = {}
 
     def warn(self, kind: str, text: object) -> None:
-        """``kind`` decides which lines count as the same."""
+        """Log a warning, unless one of the same ``kind`` was logged within the interval."""
         now = self._clock()
         if now < self._next.get(kind, now):
-            self._left_out[kind] = self._left_out.get(kind, 0) + 1
+            self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
             return
         self._next[kind] = now + self._interval_s
-        left_out = self._left_out.pop(kind, 0)
-        more = f" ({left_out} more like it before)" if left_out else ""
+        suppressed = self._suppressed.pop(kind, 0)
+        more = f" ({suppressed} more like it before)" if suppressed else ""
         self._log.warning("%s: %s%s", self._prefix, text, more)
 
 
 class _Silence:
-    """Who asks for silence now. Two may at once: the level goes back when the last one has ended, to what it was."""
+    """Counts the active users of ``silent_kafka_python``. When the last one ends, the previous level is restored."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -55,7 +55,7 @@ _silence = _Silence()
 
 @contextmanager
 def silent_kafka_python() -> Iterator[None]:
-    """Within it kafka-python logs nothing: for calls whose failure is raised, and told once, by our own words."""
+    """Silence kafka-python during the block, for calls whose failure is raised and reported once by the caller."""
     with _silence.lock:
         if not _silence.users:
             _silence.level = KAFKA_PYTHON.level

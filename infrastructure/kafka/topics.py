@@ -1,4 +1,4 @@
-"""Which stream goes to which topic."""
+"""Maps streams to topics, and creates the topics that must exist before relays publish and projections subscribe."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def topics(settings: Settings) -> dict[str, str]:
 
 
 def published_topic(settings: Settings, name: str) -> str:
-    """The full name of a topic that a projection publishes to. Its publisher makes it, compacted."""
+    """The full name of a topic that a projection publishes to. Its publisher creates it, compacted."""
     return settings.topic_prefix + name
 
 
 def ensure_topics(settings: Settings) -> None:
-    """Make the streams' topics that are missing. Raises UserError if Kafka refuses or one does not fit."""
+    """Create the streams' missing topics. Raises UserError if Kafka rejects that, or a topic has wrong properties."""
     assert settings.kafka_bootstrap is not None
     names = list(topics(settings).values())
     try:

@@ -1,17 +1,13 @@
-"""A sink whose states are also on a compacted topic, whatever dies between the two.
+"""A sink whose states are also published to a compacted topic, consistently across crashes.
 
-The compare-and-set comes first, then the record, then the checkpoint of what the topic shows. What dies in between
-leaves a
-checkpoint behind the fence, and whoever opens the shard next publishes what changed since. Published twice is
-harmless: a
-record is a whole state and carries its position, and readers keep the highest.
+A write has three steps: the compare-and-set in the sink, the record on the topic, and the published checkpoint. A crash
+in between leaves the checkpoint behind the fence, and the next worker of the shard publishes what changed since.
+Publishing twice is harmless: a record is a complete state with its position, and readers keep the highest position.
 
-Two workers of one shard (one of them a zombie) may publish an older state after a newer one; compaction would keep it.
-So a checkpoint moves only by compare-and-set: they find each other there, the checkpoint goes, and all of the shard is
-published
-again. That holds as long as the zombie lives to look at the checkpoint; if it dies right after its record, that rider
-shows
-an older place until his next event.
+Two workers of one shard (one of them a zombie) may publish an older state after a newer one, and compaction would keep
+the older one. Therefore a checkpoint moves only by compare-and-set: the workers conflict there, the checkpoint is
+deleted, and the whole shard is published again. That holds if the zombie lives until it moves the checkpoint. If it
+crashes right after its record, the topic shows an older state of that key until the key's next event.
 """
 
 from __future__ import annotations
@@ -29,25 +25,30 @@ log = logging.getLogger("ridelog.publication")
 
 READ_EVENTS = 5_000
 MAX_EVENTS = 50_000
-"""Past this, to publish the whole shard is less work than to read what happened in it."""
+"""Above this, publishing the whole shard is less work than reading its events."""
 
 
 def full_publish_reason(checkpoint: PublishedCheckpoint | None, now: PublishedCheckpoint) -> str | None:
-    """Why nothing is known of what the topic shows; None: the checkpoint is an earlier place of the same way to
-    ``now``."""
+    """Why the whole shard must be published.
+
+    None if the checkpoint is an earlier state of the same generation, log and topic as ``now``.
+    """
     if checkpoint is None:
-        return "the shard was never published as a whole, or two publishers met"
+        return "the shard was never published completely, or two publishers conflicted"
     if checkpoint.topic != now.topic:
-        return "the topic was made again"
+        return "the topic was recreated"
     if checkpoint.generation != now.generation:
         return f"the topic shows generation {checkpoint.generation}"
     if (checkpoint.fence.log_id, checkpoint.fence.incarnation) != (now.fence.log_id, now.fence.incarnation):
-        return "the shard was folded anew or a key was unparked"
-    return "the shard was taken back" if checkpoint.fence.seq > now.fence.seq else None
+        return "the shard was refolded or a key was unparked"
+    return "the shard was set back" if checkpoint.fence.seq > now.fence.seq else None
 
 
 def changed_keys(log: EventLog, stream: str, shard: int, after: int, upto: int) -> list[str] | None:
-    """Keys with an event in (``after``, ``upto``]; None if there are too many events, or the log has not all."""
+    """Keys whose published value is out of date: those with an event in (``after``, ``upto``].
+
+    None if there are more than MAX_EVENTS events, or the log does not have all of them.
+    """
     if upto - after > MAX_EVENTS:
         return None
     keys: dict[str, None] = {}
@@ -68,11 +69,10 @@ def keys_of_other_generations(
     now: PublishedCheckpoint,
     sink_of: Callable[[int], Sink],
 ) -> set[str]:
-    """Keys that other generations may have left on the topic: of the one that it shows, and of both neighbours.
+    """Keys that other generations may have published: the generation that the topic shows, and both neighbours.
 
-    Without a checkpoint two publishers met, which are neighbours. Of a generation that is gone, the log names the
-    keys: all
-    that have an event up to ``now``. Raises PortUnavailable.
+    Without a checkpoint, two publishers conflicted, and their generations are neighbours. If the generation that the
+    topic shows was dropped, its keys come from the log: all with an event up to ``now``. Raises PortUnavailable.
     """
     shows = checkpoint.generation if checkpoint is not None and checkpoint.topic == now.topic else now.generation
     keys: set[str] = set()
@@ -90,8 +90,8 @@ def _every_key(log_port: EventLog, stream: str, shard: int, upto: int) -> set[st
     while after < upto and (events := log_port.read_shard(stream, shard, after, min(READ_EVENTS, upto - after))):
         if after == 0 and events[0].seq > 1:
             log.warning(
-                "the first events of %s shard %d were detached: a key that only they have stays on the topic if the "
-                "new generation lacks it; delete the topic, it is made and filled again",
+                "the first events of %s shard %d were detached: a key that occurs only in them stays on the topic, if "
+                "the new generation does not have it; delete the topic, it is recreated and filled",
                 stream,
                 shard,
             )
@@ -103,15 +103,18 @@ def _every_key(log_port: EventLog, stream: str, shard: int, upto: int) -> set[st
 S = TypeVar("S")
 
 LOAD_KEYS = 1_000
+"""Keys whose states are loaded from the sink at once."""
 
 
 class CompactedTopicSink(SinkDecorator, Generic[S]):
-    """``projections.core.ports.Sink`` around another one. Only the ``active`` generation publishes; one thread uses it.
+    """Publishes the states that the wrapped sink has applied. Only the active generation publishes. One thread uses it.
 
-    ``sink_of`` gives the sink of another generation, whose keys may be on the topic and not in this one.
+    ``active``: whether this generation is the active one. ``sink_of``: the sink of another generation, whose keys may
+    be on the topic but not in this generation.
 
-    Raises PortUnavailable also when the topic's broker is away: the shards wait, nothing is lost. ``drop`` leaves the
-    checkpoints: they are not this generation's alone, and tell the next one that all has to be published anew.
+    Raises PortUnavailable also when the topic's broker is unavailable: the shards wait, and nothing is lost. ``drop``
+    keeps the published checkpoints: other generations share them, and the next one detects by them that it must publish
+    everything.
     """
 
     def __init__(
@@ -137,12 +140,12 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         self._active = active
         self._sink_of = sink_of
         self._topic = ""
-        """Identity of the topic as it was last asked for; empty: not yet."""
+        """The identity that the broker last reported; empty before the first request."""
         self._shown: dict[int, PublishedCheckpoint | None] = {}
-        """Marks as this worker left them, of shards that are shown as they are; None: of an empty shard."""
+        """Checkpoints as this worker saved them, of shards that the topic shows completely; None for an empty shard."""
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]:
-        """And publish what the topic does not show of these shards."""
+        """Return the fences, and publish the states of these shards that the topic does not show."""
         fences = self._sink.fences(shards)
         if self._publishes() and shards:
             self._catch_up(dict(zip(shards, fences, strict=True)))
@@ -151,13 +154,13 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
     def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         done = self._sink.apply(writes)
         if not self._publishes() or not self._topic:
-            # Made active a moment ago: the next ``fences`` publishes all of it.
+            # Activated a moment ago: the next ``fences`` publishes the whole shard.
             return done
         won = [write for write, outcome in zip(writes, done, strict=True) if outcome is ApplyOutcome.APPLIED]
         self._publisher.publish(
             record for write in won for record in self._records.to_records(write.shard, write.states)
         )
-        self._move(
+        self._move_checkpoints(
             {
                 write.shard: CheckpointMove(
                     self._shown[write.shard], PublishedCheckpoint(self._generation, write.new, self._topic)
@@ -169,35 +172,39 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         return done
 
     def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
-        """What was refolded may end below the positions that are shown, where readers keep the higher one: such a key
-        is taken off the topic and shown again in the same breath. Keys that are as they were are not touched."""
+        """Promote the refolded shard in the sink and on the topic.
+
+        A refolded key may end below its published position, and readers keep the highest position. Such a key gets a
+        tombstone, followed by its new state. Unchanged keys are not published.
+        """
         if not self._publishes():
             return self._sink.promote(shard, expected, refolded)
-        served, staging = self._sink.snapshot(shard), self._sink.staging().snapshot(shard)
-        if (served.fence, staging.fence) != (expected, refolded):
-            # Another worker has promoted the shard: nothing is beside it any more, and every key would seem gone.
+        served, refold = self._sink.snapshot(shard), self._sink.staging().snapshot(shard)
+        if (served.fence, refold.fence) != (expected, refolded):
+            # Another worker has promoted the shard: the refold area is empty, and every key would seem deleted.
             return False
         was_shown = self._topic != "" and self._is_shown(shard, expected)
-        # Without a checkpoint all of the shard is published again: should the promotion be lost, or never come; and
-        # after it
-        # once more, should another worker have published and marked the shard meanwhile.
+        # Without a checkpoint the whole shard is published again, also if the promotion fails or never happens. Delete
+        # it once more after the promotion, in case another worker has published the shard and saved one meanwhile.
         self._shown.pop(shard, None)
         self._checkpoints.forget([shard])
-        self._publisher.publish(self._records.replacing(shard, served.states, staging.states))
+        self._publisher.publish(self._records.replacing(shard, served.states, refold.states))
         done = self._sink.promote(shard, expected, refolded)
         self._checkpoints.forget([shard])
         if done and was_shown:
-            self._move({shard: CheckpointMove(None, PublishedCheckpoint(self._generation, refolded, self._topic))})
+            self._move_checkpoints(
+                {shard: CheckpointMove(None, PublishedCheckpoint(self._generation, refolded, self._topic))}
+            )
         return done
 
     def close(self) -> None:
-        """Drop the connection to the broker."""
+        """Close the connection to the broker."""
         self._publisher.close()
 
     def _publishes(self) -> bool:
         if self._active():
             return True
-        # Whatever it knew of the topic, another generation publishes there now.
+        # What this worker knew of the topic is out of date: another generation publishes there now.
         self._topic = ""
         self._shown.clear()
         return False
@@ -205,7 +212,7 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
     def _catch_up(self, fences: Mapping[int, Fence | None]) -> None:
         topic = self._publisher.identity()
         if topic != self._topic:
-            # A publisher of the old topic may be one that the broker has forgotten.
+            # The broker may have forgotten the producer that published to the old topic.
             self._publisher.close()
             self._topic = topic
         checkpoints = self._checkpoints.read(list(fences))
@@ -220,15 +227,15 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
             if checkpoint == now:
                 self._shown[shard] = checkpoint
             else:
-                self._publish_behind(shard, checkpoint, now)
+                self._publish_unshown(shard, checkpoint, now)
 
-    def _publish_behind(self, shard: int, checkpoint: PublishedCheckpoint | None, now: PublishedCheckpoint) -> None:
+    def _publish_unshown(self, shard: int, checkpoint: PublishedCheckpoint | None, now: PublishedCheckpoint) -> None:
         why = full_publish_reason(checkpoint, now)
         keys = None
         if checkpoint is not None and why is None:
             keys = changed_keys(self._log, self._stream, shard, checkpoint.fence.seq, now.fence.seq)
             why = f"published up to seq {checkpoint.fence.seq} of {now.fence.seq}"
-        # States may be newer than the fence by now: then they are published once more than needed.
+        # States may be newer than the fence by now; then they are published once more than necessary.
         if keys is None:
             published = self._publish_all(shard, checkpoint, now)
         else:
@@ -238,7 +245,7 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
                 record for states in loaded for record in self._records.to_records(shard, states)
             )
         log.info("published again", extra={"stream": self._stream, "shard": shard, "records": published, "why": why})
-        self._move({shard: CheckpointMove(checkpoint, now)})
+        self._move_checkpoints({shard: CheckpointMove(checkpoint, now)})
 
     def _publish_all(self, shard: int, checkpoint: PublishedCheckpoint | None, now: PublishedCheckpoint) -> int:
         """Publish the whole shard. Returns the number of records.
@@ -250,17 +257,17 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         records = list(self._records.to_records(shard, dump.states))
         current = {record.key.decode() for record in records} - dump.parked.keys()
         others = keys_of_other_generations(self._log, self._stream, shard, checkpoint, now, self._sink_of)
-        gone = self._records.tombstones(shard, sorted(others - current), now.fence.position)
-        return self._publisher.publish([*gone, *records])
+        tombstones = self._records.tombstones(shard, sorted(others - current), now.fence.position)
+        return self._publisher.publish([*tombstones, *records])
 
     def _is_shown(self, shard: int, fence: Fence | None) -> bool:
-        """Whether the topic showed the shard as it was at ``fence``; if not, the next ``fences`` publishes it."""
+        """Whether the topic shows the shard as it was at ``fence``; if not, the next ``fences`` publishes it."""
         if shard not in self._shown:
             return False
         checkpoint = self._shown[shard]
         return (None if checkpoint is None else checkpoint.fence) == fence
 
-    def _move(self, moves: Mapping[int, CheckpointMove]) -> None:
+    def _move_checkpoints(self, moves: Mapping[int, CheckpointMove]) -> None:
         lost = []
         for shard, won in self._checkpoints.move(moves).items():
             if won:
@@ -269,5 +276,5 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
                 lost.append(shard)
                 self._shown.pop(shard, None)
         if lost:
-            log.warning("another worker published too, these shards are published again: %s", lost)
+            log.warning("another worker published to the same shards; they are published again completely: %s", lost)
             self._checkpoints.forget(lost)

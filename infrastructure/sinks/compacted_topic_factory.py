@@ -1,4 +1,4 @@
-"""A projection's sink, publishing if the projection says so."""
+"""Wraps a projection's sink so that it publishes to a compacted topic, if the projection declares one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ def publishing(
     encode: Encode,
     active: Callable[[], bool],
 ) -> Iterator[Sink]:
-    """``sink`` itself for a projection that publishes nothing. No broker is asked before the generation is active."""
+    """Yield the publishing sink, or ``sink`` itself if the projection publishes nothing.
+
+    No broker is contacted before the generation is active.
+    """
     if projection.publication is None:
         yield sink
         return

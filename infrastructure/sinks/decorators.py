@@ -1,4 +1,4 @@
-"""A sink that is another one, but for what a subclass does besides."""
+"""Sink decorators: the base class, one that stores state snapshots and refolds from them, and one that measures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from projections.core.state_codec import read_snapshot
 
 
 class SinkDecorator:
-    """``projections.core.ports.Sink``: every call is that of the sink within."""
+    """Base class for sink decorators: forwards every call of ``Sink`` to the wrapped sink."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -64,10 +64,10 @@ log = logging.getLogger("ridelog.projections")
 
 
 class SnapshottingSink(SinkDecorator):
-    """``projections.core.ports.Sink`` around another one. Only what has won its compare-and-set is kept.
+    """Stores the state snapshots of each write that wins its compare-and-set.
 
-    What dies between the two leaves a checkpoint out, which a later replay makes up for. So does a store of checkpoints
-    that cannot be reached: it must not hold up serving, whose own store is well.
+    A crash between the two writes loses one snapshot; the next replay recreates it. If the snapshot store is
+    unavailable, snapshots are dropped so that serving continues.
     """
 
     def __init__(self, sink: Sink, checkpoints: StateSnapshots, projection: Projection[Any]) -> None:
@@ -76,7 +76,7 @@ class SnapshottingSink(SinkDecorator):
         self._projection = projection
 
     def staging(self) -> Sink:
-        return _WithSnapshots(self._sink.staging(), self._checkpoints, self._projection)
+        return _SnapshottingRefoldArea(self._sink.staging(), self._checkpoints, self._projection)
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         done = super().apply(writes)
@@ -86,12 +86,12 @@ class SnapshottingSink(SinkDecorator):
             try:
                 self._checkpoints.save(made, verified=False)
             except (PortUnavailable, SinkRejected) as error:
-                log.warning("%d checkpoints are left out, a replay will make up for them: %s", len(made), error)
+                log.warning("%d state snapshots are not stored, the next replay recreates them: %s", len(made), error)
         return done
 
 
-class _WithSnapshots(SnapshottingSink):
-    """The area beside: a refold that begins there begins from the last verified checkpoint of each key that has one."""
+class _SnapshottingRefoldArea(SnapshottingSink):
+    """The refold area: a refold starts from the last verified snapshot of each key that has one."""
 
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
         if not super().reset(shard, expected, new):
@@ -99,33 +99,35 @@ class _WithSnapshots(SnapshottingSink):
         try:
             starts = [one for one in self._checkpoints.starts(shard) if self._is_readable(one)]
             if starts:
-                # Another incarnation: a worker that has read the empty shard must not fold these keys from nothing.
-                begun = new._replace(incarnation=uuid4().hex)
-                marks = {one.key: _ahead(one) for one in starts}
-                self._sink.apply([ShardWrite(shard, new, begun, {one.key: one.state for one in starts}, parked=marks)])
+                # A new incarnation: a worker that has read the empty shard must not fold these keys from the start.
+                started = new._replace(incarnation=uuid4().hex)
+                parked = {one.key: _parked_ahead(one) for one in starts}
+                self._sink.apply(
+                    [ShardWrite(shard, new, started, {one.key: one.state for one in starts}, parked=parked)]
+                )
         except (PortUnavailable, SinkRejected) as error:
-            log.warning("the refold of shard %d begins from the first event: %s", shard, error)
+            log.warning("the refold of shard %d starts from the first event: %s", shard, error)
         return True
 
     def _is_readable(self, one: ReplayStart) -> bool:
-        kept = StoredSnapshot(one.version, one.position, one.state, verified=True)
-        return read_snapshot(self._projection, one.key, kept) is not None
+        stored = StoredSnapshot(one.version, one.position, one.state, verified=True)
+        return read_snapshot(self._projection, one.key, stored) is not None
 
 
-def _ahead(one: ReplayStart) -> ParkedEvent:
+def _parked_ahead(one: ReplayStart) -> ParkedEvent:
     return ParkedEvent(one.seq, one.position, one.version, "", "ahead", "its state comes from a verified checkpoint", 0)
 
 
 class TimedSink(SinkDecorator):
-    """``projections.core.ports.Sink`` that tells the seconds of each ``apply``, also of one that failed."""
+    """Measures the seconds of each ``apply``, also of one that fails."""
 
-    def __init__(self, sink: Sink, seconds: Callable[[float], None]) -> None:
+    def __init__(self, sink: Sink, on_seconds: Callable[[float], None]) -> None:
         super().__init__(sink)
-        self._seconds = seconds
+        self._on_seconds = on_seconds
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
-        began = time.perf_counter()
+        started = time.perf_counter()
         try:
             return super().apply(writes)
         finally:
-            self._seconds(time.perf_counter() - began)
+            self._on_seconds(time.perf_counter() - started)

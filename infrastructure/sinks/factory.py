@@ -1,4 +1,4 @@
-"""The sink of a projection's generation, by the store that the projection names."""
+"""Creates the sink of a projection's generation in the store that the projection names."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from projections.core.projection import Projection
 
 
 class Stores:
-    """The servers that sinks are on."""
+    """The servers that hold the sinks."""
 
     def __init__(self, engine: Engine, client: redis.Redis) -> None:
         self.engine = engine
         self.redis = client
 
     def sink(self, projection: Projection[Any], generation: int) -> Sink:
-        """Where that generation of the projection keeps state and fences; checkpoints go beside the events."""
+        """The sink of one generation. A Redis sink also stores state snapshots, in Postgres next to the events."""
         if projection.store == "postgres":
             return PostgresSink(self.engine, projection, generation)
         sink = RedisSink(self.redis, projection.name, generation)

@@ -1,4 +1,4 @@
-"""What a compacted topic shows of a shard, noted beside the state: by it, what was not published is known."""
+"""Stores what a compacted topic shows of each shard, in Redis next to the states; it reveals unpublished changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_CHECKPOINT_BYTES = 1_000
 class PublishedCheckpoint(NamedTuple):
     """The topic ``topic`` (its identity, not its name) shows the shard as ``generation`` had it at ``fence``, or newer.
 
-    Another fence's log or incarnation, another generation or a topic that was made again: nothing is known then.
+    If the log or incarnation of the fence, the generation or the topic differs, the checkpoint says nothing.
     """
 
     generation: int
@@ -25,28 +25,28 @@ class PublishedCheckpoint(NamedTuple):
 
 
 class CheckpointMove(NamedTuple):
-    """A checkpoint's step, made only if the checkpoint is still ``expected``."""
+    """A compare-and-set: the checkpoint becomes ``new`` only if it is still ``expected``."""
 
     expected: PublishedCheckpoint | None
     new: PublishedCheckpoint
 
 
 class PublishedCheckpointStore(Protocol):
-    """One checkpoint a shard for all generations of a projection: they publish to the same topic.
+    """One checkpoint per shard for all generations of a projection, because they publish to the same topic.
 
-    Every method raises PortUnavailable when the server is away.
+    Every method raises PortUnavailable when the server is unavailable.
     """
 
     def read(self, shards: Sequence[int]) -> dict[int, PublishedCheckpoint]:
-        """Marks by shard; a shard without one is absent."""
+        """Checkpoints by shard; a shard without one is absent."""
         ...
 
     def move(self, moves: Mapping[int, CheckpointMove]) -> dict[int, bool]:
-        """Each by compare-and-set; False = somebody else has published meanwhile, the checkpoint is as he left it."""
+        """Apply each move by compare-and-set. False: another worker has published meanwhile; nothing was changed."""
         ...
 
     def forget(self, shards: Sequence[int]) -> None:
-        """Take the checkpoints away, whatever they are: all of these shards has to be published again."""
+        """Delete the checkpoints unconditionally: these shards must be published again completely."""
         ...
 
 
@@ -54,13 +54,13 @@ def encode_checkpoint(checkpoint: PublishedCheckpoint | None) -> str:
     if checkpoint is None:
         return ""
     fence = checkpoint.fence
-    # One word, so that the checkpoints of older versions are read by the same rule.
+    # Without a blank, so that the checkpoints of older versions are parsed by the same rule.
     place = f"{fence.position}/{fence.event}" if fence.event else str(fence.position)
     return f"{checkpoint.generation} {fence.log_id} {fence.incarnation} {fence.seq} {place} {checkpoint.topic}"
 
 
 def decode_checkpoint(data: bytes) -> PublishedCheckpoint | None:
-    """None for bytes that are no checkpoint: nothing is known then, and the shard is published again."""
+    """Parse a checkpoint. Returns None for other bytes: nothing is known then, and the shard is published again."""
     if len(data) > MAX_CHECKPOINT_BYTES:
         return None
     try:
@@ -85,7 +85,7 @@ return 1
 
 
 class RedisPublishedCheckpoints:
-    """``infrastructure.sinks.published_checkpoints.Marks`` on Redis or Valkey: one string a shard."""
+    """``PublishedCheckpointStore`` on Redis or Valkey: one string per shard."""
 
     def __init__(self, client: redis.Redis, projection: str) -> None:
         self._client = client
@@ -127,5 +127,5 @@ class RedisPublishedCheckpoints:
 
 
 def checkpoint_key(projection: str, shard: int) -> str:
-    """A string, without a generation in its name: it tells which one the topic shows."""
+    """The key of the string. It has no generation in its name, because its value names the one that the topic shows."""
     return f"{{{projection}:{shard}}}:published"

@@ -1,4 +1,4 @@
-"""Publishing with an answer: what this returns from is on the topic."""
+"""Publishes to a compacted topic and waits for the acknowledgements; creates the topic; builds its records."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from projections.core.projection import Projection
 log = logging.getLogger("ridelog.publication")
 
 BATCH_RECORDS = 2_000
-"""Handed over, and waited for, at once (invariant 15)."""
+"""Records that are handed over and awaited together (invariant 15)."""
 ACKNOWLEDGEMENT_TIMEOUT_S = 10.0
-"""How long a batch may take; then the broker counts as away."""
+"""How long a batch may take; after that the broker counts as unavailable."""
 
 
 class SynchronousPublisher:
-    """One topic. Opens its publisher when there is something to publish, and anew after every failure."""
+    """Publishes to one topic and returns once everything is acknowledged.
+
+    Opens a publisher at the first record, and a new one after every failure.
+    """
 
     def __init__(
         self,
@@ -36,17 +39,17 @@ class SynchronousPublisher:
     ) -> None:
         self._open = open_publisher
         self.identity = identity
-        """Asks the broker which topic bears the name now; another one after it was made again."""
+        """Requests the topic's id from the broker; a recreated topic has another id."""
         self._batch = batch_records
-        self._acknowledged_s = acknowledgement_timeout_s
+        self._acknowledgement_timeout_s = acknowledgement_timeout_s
         self._clock = clock
         self._publisher: Publisher | None = None
         self._batch_ids = itertools.count(1)
 
     def publish(self, records: Iterable[ProducerRecord]) -> int:
-        """Their number, when all are acknowledged.
+        """Publish the records. Returns their number once all are acknowledged.
 
-        Raises PortUnavailable; then any of them may be published, now or a little later, or none.
+        Raises PortUnavailable; then any of them may be published, now or shortly after, or none.
         """
         left, published = iter(records), 0
         while batch := list(itertools.islice(left, self._batch)):
@@ -62,7 +65,7 @@ class SynchronousPublisher:
         return published
 
     def close(self) -> None:
-        """Drop what is under way: after a failure it is published again, by another publisher."""
+        """Drop the records in flight. After a failure, the caller publishes them again with a new publisher."""
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             left = publisher.close(0.0)
@@ -73,20 +76,20 @@ class SynchronousPublisher:
         if self._publisher is None:
             self._publisher = self._open()
         publisher, batch_id = self._publisher, next(self._batch_ids)
-        deadline = self._clock() + self._acknowledged_s
+        deadline = self._clock() + self._acknowledgement_timeout_s
         taken = publisher.publish(batch_id, records)
         while taken < len(records):
-            # A full queue, or a topic that is not known yet: reports are served, then the rest is handed over.
-            self._in_time(deadline)
+            # The queue is full, or the topic is not known yet: process delivery reports, then hand over the rest.
+            self._check_deadline(deadline)
             publisher.acknowledged(0.01)
             taken += publisher.publish(batch_id, records[taken:])
         publisher.seal(batch_id)
         while batch_id not in publisher.acknowledged(0.1):
-            self._in_time(deadline)
+            self._check_deadline(deadline)
 
-    def _in_time(self, deadline: float) -> None:
+    def _check_deadline(self, deadline: float) -> None:
         if self._clock() > deadline:
-            raise PortUnavailable(f"Kafka: {self._acknowledged_s:.0f} s without acknowledgement")
+            raise PortUnavailable(f"Kafka: {self._acknowledgement_timeout_s:.0f} s without acknowledgement")
 
 
 TIMEOUT_S = 5.0
@@ -94,44 +97,44 @@ WITHOUT_ID = "no-id"
 
 
 class KafkaCompactedTopic:
-    """One topic of a broker."""
+    """The compacted topic itself: creates it if it is missing, and distinguishes it from a recreated one by its id."""
 
     def __init__(self, bootstrap: str, name: str, partitions: int, timeout_s: float = TIMEOUT_S) -> None:
         self._bootstrap = bootstrap
         self._name = name
         self._partitions = partitions
         self._timeout_s = timeout_s
-        self._told = False
+        self._warned = False
 
     def identity(self) -> str:
-        """The id that the broker gave to the topic when it was made; a missing topic is made.
+        """The id that the broker assigned to the topic at its creation. A missing topic is created.
 
-        So it may be wiped at any time: it comes back under another id, and all is published again. Raises
-        PortUnavailable when the broker is away and when the topic has another number of partitions.
+        The topic may therefore be wiped at any time: it gets another id, and everything is published again. Raises
+        PortUnavailable when the broker is unavailable, and when the topic has another number of partitions.
         """
         try:
-            found = self._ask()
+            found = self._request_id()
             if found is None:
                 ensure_topics(
                     self._bootstrap, [self._name], self._partitions, settings=COMPACTED, timeout_s=self._timeout_s
                 )
-                log.info("the compacted topic was made", extra={"topic": self._name})
-                found = self._ask()
+                log.info("the compacted topic was created", extra={"topic": self._name})
+                found = self._request_id()
         except TopicError as error:
             raise PortUnavailable(str(error)) from error
         if found is None:
-            raise PortUnavailable(f"Kafka: the topic {self._name} went away while it was made")
-        if found == WITHOUT_ID and not self._told:
-            self._told = True
+            raise PortUnavailable(f"Kafka: the topic {self._name} was deleted during its creation")
+        if found == WITHOUT_ID and not self._warned:
+            self._warned = True
             log.warning(
-                "this broker gives topics no ids: should %s be deleted and made again, nobody would notice; "
+                "this broker has no topic ids: if %s is deleted and recreated, that is not detected; "
                 "use a broker with topic ids (Apache Kafka 2.8 or later)",
                 self._name,
             )
         return found
 
-    def _ask(self) -> str | None:
-        """None if there is no such topic."""
+    def _request_id(self) -> str | None:
+        """Request the topic's id. Returns None if there is no such topic. Raises TopicError."""
         with admin(self._bootstrap, self._timeout_s) as client:
             (topic,) = client.describe_topics([self._name])
         if topic["error_code"]:
@@ -139,12 +142,12 @@ class KafkaCompactedTopic:
         if len(topic["partitions"]) != self._partitions:
             raise TopicError(
                 f"the topic {self._name} has {len(topic['partitions'])} partitions, not {self._partitions}: "
-                "delete it, it is made and filled again, or set RIDELOG_TOPIC_PARTITIONS"
+                "delete it, it is recreated and filled, or set RIDELOG_TOPIC_PARTITIONS"
             )
-        return _text(topic.get("topic_id"))
+        return _id_text(topic.get("topic_id"))
 
 
-def _text(topic_id: object) -> str:
+def _id_text(topic_id: object) -> str:
     if not topic_id or UUID(str(topic_id)).int == 0:
         return WITHOUT_ID
     return str(topic_id)
@@ -156,7 +159,10 @@ Encode = Callable[[str, Mapping[str, Any]], bytes]
 
 
 class PublishedRecords(Generic[S]):
-    """``topic`` is the full name; a key goes to the partition of its shard, as on the topic of the events."""
+    """Converts a key's state to the record on its compacted topic.
+
+    ``topic`` is the full name. A key goes to the partition of its shard, as on the topic of the events.
+    """
 
     def __init__(self, projection: Projection[S], topic: str, partitions: int, encode: Encode) -> None:
         assert projection.publication is not None
@@ -167,7 +173,7 @@ class PublishedRecords(Generic[S]):
         self._encode = encode
 
     def to_records(self, shard: int, states: Mapping[str, bytes]) -> Iterator[ProducerRecord]:
-        """Stored states as records; a key of which there is nothing to tell yet gives none."""
+        """The records of stored states. A key that has nothing to publish yet gives none."""
         for key, state in states.items():
             values = self._values(key, state)
             if values is not None:
@@ -175,14 +181,15 @@ class PublishedRecords(Generic[S]):
                 yield self._record(shard, key, value, values["position"])
 
     def tombstones(self, shard: int, keys: Iterable[str], position: int) -> Iterator[ProducerRecord]:
-        """Records that take the keys off the topic."""
+        """Records that delete the keys from the topic."""
         for key in keys:
             yield self._record(shard, key, b"", position)
 
     def replacing(self, shard: int, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterator[ProducerRecord]:
-        """Records that lead a reader of ``old`` to ``new``: of the keys that differ, one after the other.
+        """Records that change a reader's state from ``old`` to ``new``, for the keys that differ.
 
-        A key whose position steps back, or that is gone, is first taken off: a reader keeps the highest position.
+        A key whose position steps back, or that does not exist any more, first gets a tombstone, because a reader keeps
+        the highest position.
         """
         for key in old.keys() | new.keys():
             if old.get(key) == new.get(key):

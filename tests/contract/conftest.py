@@ -11,8 +11,8 @@ import pytest
 from infrastructure.embedded.tansu import Tansu
 from tests.support.kafka.kafka_clients import (
     TANSU_SESSION_S,
+    BatchingLibrary,
     Clients,
-    GatheringLibrary,
     Library,
     MemoryLibrary,
     clients,
@@ -27,7 +27,7 @@ LIBRARIES = ["confluent", "kafka-python"]
 BROKERS = {"kafka_bootstrap": TANSU_SESSION_S, "apache_bootstrap": MIN_SESSION_S}
 """Fixture that gives a bootstrap address -> the shortest session that its broker takes well."""
 MEMORY, GATHERED = ("memory", "in process"), ("gathered", "in process")
-IN_PROCESS = {MEMORY: MemoryLibrary, GATHERED: GatheringLibrary}
+IN_PROCESS = {MEMORY: MemoryLibrary, GATHERED: BatchingLibrary}
 
 
 @pytest.fixture(params=[*IN_PROCESS, *product(LIBRARIES, BROKERS)], ids="-".join)

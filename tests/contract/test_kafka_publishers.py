@@ -16,7 +16,7 @@ def test_keeps_the_order_within_each_partition(kafka: Clients) -> None:
     topic, publisher = kafka.new_topic(), kafka.publisher()
     for token in range(20):
         publish_all(publisher, token, out_records(topic, 50, first=50 * token))
-    records = sorted(read(kafka.topic(topic, "g"), 1_000), key=lambda r: (r.partition, r.offset))
+    records = sorted(read(kafka.consumer(topic, "g"), 1_000), key=lambda r: (r.partition, r.offset))
     for partition, found in groupby(records, key=lambda r: r.partition):
         assert [int(r.value) for r in found] == list(range(partition, 1_000, 4))
 
@@ -26,7 +26,7 @@ def test_brings_key_value_and_headers_byte_for_byte(kafka: Clients) -> None:
     every_byte = bytes(range(256))
     headers = [("id", every_byte), ("empty", b""), ("twice", b"1"), ("twice", b"2"), ("höhe", "grüße".encode())]
     publish_all(kafka.publisher(), 1, [ProducerRecord(topic, 0, every_byte, every_byte * 40, headers)])
-    (record,) = read(kafka.topic(topic, "g"), 1)
+    (record,) = read(kafka.consumer(topic, "g"), 1)
     assert (record.topic, record.partition, record.offset) == (topic, 0, 0)
     assert (record.key, record.value, list(record.headers)) == (every_byte, every_byte * 40, headers)
 
@@ -76,7 +76,7 @@ def test_takes_a_prefix_when_its_queue_is_full_and_does_not_wait(kafka: Clients)
     assert 0 < accepted <= 10
     assert publisher.in_flight() == accepted
     publish_all(publisher, 1, records[accepted:])
-    values = [int(r.value) for r in read(kafka.topic(topic, "g"), 1_004) if r.partition == 1]
+    values = [int(r.value) for r in read(kafka.consumer(topic, "g"), 1_004) if r.partition == 1]
     assert values == [1, *range(1, 1_000, 4)]
 
 
@@ -95,7 +95,7 @@ def test_closes_with_nothing_left_when_all_is_acknowledged(kafka: Clients) -> No
     topic, publisher = kafka.new_topic(), kafka.publisher()
     hand_over(publisher, 1, out_records(topic, 100))
     assert publisher.close(20.0) == 0
-    assert len(read(kafka.topic(topic, "g"), 100)) == 100
+    assert len(read(kafka.consumer(topic, "g"), 100)) == 100
 
 
 def test_closes_in_time_and_tells_what_is_left_when_the_broker_is_away(own_kafka: Clients) -> None:

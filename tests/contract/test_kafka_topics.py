@@ -19,7 +19,7 @@ ALL = {0, 1, 2, 3}
 def test_polls_in_offset_order_within_each_partition_without_holes(kafka: Clients) -> None:
     name = kafka.new_topic()
     publish_all(kafka.publisher(), 1, out_records(name, 400))
-    records = read(kafka.topic(name, "g"), 400)
+    records = read(kafka.consumer(name, "g"), 400)
     for partition in ALL:
         assert [r.offset for r in records if r.partition == partition] == list(range(100))
         assert [int(r.value) for r in records if r.partition == partition] == list(range(partition, 400, 4))
@@ -28,7 +28,7 @@ def test_polls_in_offset_order_within_each_partition_without_holes(kafka: Client
 def test_polls_at_most_as_many_as_asked(kafka: Clients) -> None:
     name, sizes = kafka.new_topic(), list[int]()
     publish_all(kafka.publisher(), 1, out_records(name, 100))
-    topic = kafka.topic(name, "g")
+    topic = kafka.consumer(name, "g")
 
     def all_read() -> bool:
         sizes.append(len(topic.poll(7, 0.1)))
@@ -40,7 +40,7 @@ def test_polls_at_most_as_many_as_asked(kafka: Clients) -> None:
 
 def test_returns_at_once_with_what_there_is_and_empty_after_the_time_out(kafka: Clients) -> None:
     name = kafka.new_topic()
-    topic, publisher = kafka.topic(name, "g"), kafka.publisher()
+    topic, publisher = kafka.consumer(name, "g"), kafka.publisher()
     await_partitions(topic, 4)
     started = time.monotonic()
     assert topic.poll(10, 0.2) == []
@@ -54,7 +54,7 @@ def test_returns_at_once_with_what_there_is_and_empty_after_the_time_out(kafka: 
 def test_reads_again_from_where_it_was_sought(kafka: Clients) -> None:
     name = kafka.new_topic()
     publish_all(kafka.publisher(), 1, out_records(name, 40))
-    topic = kafka.topic(name, "g")
+    topic = kafka.consumer(name, "g")
     read(topic, 40)
     topic.seek(2, 6)
     assert [(r.partition, r.offset) for r in read(topic, 4)] == [(2, 6), (2, 7), (2, 8), (2, 9)]
@@ -64,7 +64,7 @@ def test_reads_again_from_where_it_was_sought(kafka: Clients) -> None:
 def test_a_seek_does_not_change_the_epoch(kafka: Clients) -> None:
     name = kafka.new_topic()
     publish_all(kafka.publisher(), 1, out_records(name, 40))
-    topic = kafka.topic(name, "g")
+    topic = kafka.consumer(name, "g")
     read(topic, 40)
     before = dict(topic.assignment())
     topic.seek(2, 0)
@@ -77,7 +77,7 @@ def test_starts_at_the_end_as_it_is_when_it_is_sought(kafka: Clients) -> None:
     for token in range(40):
         # One batch each: the embedded broker reports the end as one past the beginning of its last batch.
         publish_all(publisher, token, out_records(name, 4))
-    topic = kafka.topic(name, "g")
+    topic = kafka.consumer(name, "g")
     read(topic, 160)
     for partition in ALL:
         topic.seek(partition, 0)
@@ -89,7 +89,7 @@ def test_starts_at_the_end_as_it_is_when_it_is_sought(kafka: Clients) -> None:
 
 def test_refuses_to_seek_in_a_partition_that_it_does_not_hold(kafka: Clients) -> None:
     name = kafka.new_topic()
-    topic = kafka.topic(name, "g")
+    topic = kafka.consumer(name, "g")
     await_partitions(topic, 4)
     with pytest.raises(PortUnavailable):
         topic.seek(4, 0)
@@ -98,25 +98,25 @@ def test_refuses_to_seek_in_a_partition_that_it_does_not_hold(kafka: Clients) ->
 def test_a_new_consumer_of_the_group_resumes_at_the_commit(kafka: Clients) -> None:
     name = kafka.new_topic()
     publish_all(kafka.publisher(), 1, out_records(name, 400))
-    first = kafka.topic(name, "g")
+    first = kafka.consumer(name, "g")
     read(first, 400)
     first.commit({0: 90, 1: 100, 2: 99, 3: 100})
     first.close()
-    found = read(kafka.topic(name, "g"), 11)
+    found = read(kafka.consumer(name, "g"), 11)
     assert sorted((r.partition, r.offset) for r in found) == [*((0, n) for n in range(90, 100)), (2, 99)]
 
 
 def test_a_group_without_commits_starts_at_the_beginning(kafka: Clients) -> None:
     name = kafka.new_topic()
     publish_all(kafka.publisher(), 1, out_records(name, 4))
-    first = kafka.topic(name, "one")
+    first = kafka.consumer(name, "one")
     read(first, 4)
     first.commit(dict.fromkeys(ALL, 1))
-    read(kafka.topic(name, "other"), 4)
+    read(kafka.consumer(name, "other"), 4)
 
 
 def test_holds_every_partition_of_a_topic_under_an_epoch(kafka: Clients) -> None:
-    topic = kafka.topic(kafka.new_topic(), "g")
+    topic = kafka.consumer(kafka.new_topic(), "g")
     assert topic.assignment() == {}
     await_partitions(topic, 4)
     assert set(topic.assignment()) == ALL
@@ -124,10 +124,10 @@ def test_holds_every_partition_of_a_topic_under_an_epoch(kafka: Clients) -> None
 
 def test_two_consumers_of_a_group_share_the_partitions_and_epochs_grow(kafka: Clients) -> None:
     name = kafka.new_topic()
-    first = kafka.topic(name, "g")
+    first = kafka.consumer(name, "g")
     await_partitions(first, 4)
     alone = dict(first.assignment())
-    second = kafka.topic(name, "g")
+    second = kafka.consumer(name, "g")
     with polled(first), polled(second):
         eventually(lambda: _shared(first, second), within_s=40, what="both hold two partitions")
     assert set(first.assignment()) | set(second.assignment()) == ALL
@@ -143,12 +143,12 @@ def test_two_consumers_of_a_group_share_the_partitions_and_epochs_grow(kafka: Cl
 
 
 def test_seeking_to_the_end_of_nothing_is_nothing(kafka: Clients) -> None:
-    kafka.topic(kafka.new_topic(), "g").seek_to_end([])
+    kafka.consumer(kafka.new_topic(), "g").seek_to_end([])
 
 
 def test_stays_empty_and_refuses_to_seek_to_the_end_while_the_broker_is_away(own_kafka: Clients) -> None:
     name = own_kafka.new_topic()
-    topic = own_kafka.topic(name, "g")
+    topic = own_kafka.consumer(name, "g")
     await_partitions(topic, 4)
     own_kafka.stop_broker()
     assert topic.poll(10, 0.3) == []

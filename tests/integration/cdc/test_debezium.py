@@ -1,4 +1,4 @@
-"""Debezium in the tailer's place: the same records, and from one to the other and back without a gap."""
+"""Debezium replaces the tailer: the same records, and a switch in both directions without a gap."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PINGS = 2_000
 
 @pytest.fixture(scope="module")
 def tcp_postgres(servers_dir: Path) -> Iterator[Postgres]:
-    """A PostgreSQL on TCP: Debezium knows no Unix sockets."""
+    """A PostgreSQL on TCP: Debezium does not support Unix sockets."""
     server = Postgres(tcp_home(servers_dir), UNDURABLE)
     with running(server):
         make_template(server)
@@ -47,15 +47,15 @@ def tcp_postgres(servers_dir: Path) -> Iterator[Postgres]:
 
 def settings_of(folder: Path, postgres_url: str, bootstrap: str) -> Settings:
     """With names that no other test uses."""
-    mark = f"t{uuid.uuid4().hex[:8]}"
+    checkpoint = f"t{uuid.uuid4().hex[:8]}"
     return Settings(
         data_dir=folder,
         postgres_url=postgres_url,
         kafka_bootstrap=bootstrap,
-        topic_prefix=f"{mark}.",
-        slot_name=mark,
-        publication_name=mark,
-        consumer_group_prefix=mark,
+        topic_prefix=f"{checkpoint}.",
+        slot_name=checkpoint,
+        publication_name=checkpoint,
+        consumer_group_prefix=checkpoint,
     )
 
 
@@ -63,7 +63,7 @@ def settings_of(folder: Path, postgres_url: str, bootstrap: str) -> Settings:
 def debezium_settings(
     kafka_jars: Path, tcp_postgres: Postgres, apache_server: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
-    """What the worker has in its environment."""
+    """The worker's environment."""
     apache_server.start()
     with fresh_database(tcp_postgres) as url:
         yield settings_of(tmp_path_factory.mktemp("debezium"), url, apache_server.url)
@@ -78,13 +78,13 @@ def connect_worker(debezium_settings: Settings) -> Iterator[Connect]:
 
 @pytest.fixture
 def own_settings(tcp_postgres: Postgres, apache_bootstrap: str, tmp_path: Path) -> Iterator[Settings]:
-    """A log of the test's own."""
+    """A log that only this test uses."""
     with fresh_database(tcp_postgres) as url:
         yield settings_of(tmp_path, url, apache_bootstrap)
 
 
 def pings(riders: tuple[str, ...], count: int) -> list[dict[str, Any]]:
-    """Of ``riders`` in turn, fifty in a transaction."""
+    """Pings of ``riders`` in turn, fifty per transaction."""
     return [
         ping_data(riders[n % len(riders)], START_MS + n * 200, n)
         | {"event_type": "GpsPing", "recorded_ms": START_MS + n // 50}
@@ -93,7 +93,7 @@ def pings(riders: tuple[str, ...], count: int) -> list[dict[str, Any]]:
 
 
 def by_partition(records: list[Published]) -> dict[int, list[Published]]:
-    """With their headers as a set: a client asks for them by name."""
+    """Records by partition, with their headers as a set, because a client looks them up by name."""
     alike = [record._replace(headers=tuple(sorted(record.headers))) for record in records]
     return {p: list(of) for p, of in groupby(sorted(alike, key=lambda r: r.partition), lambda r: r.partition)}
 
@@ -101,10 +101,12 @@ def by_partition(records: list[Published]) -> dict[int, list[Published]]:
 def test_the_same_records_and_the_projection_runs_unchanged(
     debezium_settings: Settings, connect_worker: Connect, redis_url: str
 ) -> None:
-    """Key, value, headers, partition and order; what was written before Debezium's start, and what after."""
+    """Key, value, headers, partition and order match, for events written before and after Debezium's start."""
     theirs = debezium_settings
-    mark = f"{theirs.slot_name}o"
-    ours = msgspec.structs.replace(theirs, topic_prefix=f"{mark}.", slot_name=mark, consumer_group_prefix=mark)
+    checkpoint = f"{theirs.slot_name}o"
+    ours = msgspec.structs.replace(
+        theirs, topic_prefix=f"{checkpoint}.", slot_name=checkpoint, consumer_group_prefix=checkpoint
+    )
     with with_topics(theirs) as engine, with_topics(ours):
         for one in (theirs, ours):
             ensure_slot(engine, one)
@@ -116,7 +118,7 @@ def test_the_same_records_and_the_projection_runs_unchanged(
         projected = [Projected(one, client, generation) for generation, one in enumerate((theirs, ours), start=1)]
         for projection in projected:
             projection.until_applied(PINGS)
-        # From here on nothing but the topic tells them what is new.
+        # From here on, only the topic notifies the projections of new events.
         write(engine, pings(RIDERS, PINGS), partition_rows=500)
         placed = replace(events_of("order", 1, 1)[0], aggregate_type="Delivery", topic="Placed")
         odd = replace(events_of("odd", 1, 1)[0], aggregate_type="Unclassified")
@@ -135,11 +137,11 @@ def test_the_same_records_and_the_projection_runs_unchanged(
         assert sum(map(len, published.values())) == count
 
 
-@pytest.mark.parametrize("forget_mark", [False, True])
+@pytest.mark.parametrize("delete_checkpoint", [False, True])
 def test_from_the_tailer_to_debezium_and_back_leaves_no_gap(
-    own_settings: Settings, connect_worker: Connect, forget_mark: bool
+    own_settings: Settings, connect_worker: Connect, delete_checkpoint: bool
 ) -> None:
-    """As docs/debezium.md says; the mark that was left, if it is kept, only costs repetitions."""
+    """As in docs/debezium.md. A checkpoint that was left behind costs only repetitions."""
     with with_topics(own_settings) as engine:
         recorder = EventRecorder(engine)
         recorder.insert_events(events_of("anna", 1, 300))
@@ -151,19 +153,17 @@ def test_from_the_tailer_to_debezium_and_back_leaves_no_gap(
         eventually(beyond, within_s=60, what="the slot has passed what Debezium published")
         connect_worker.halt(own_settings.slot_name)
         recorder.insert_events(events_of("anna", 601, 300))
-        if forget_mark:
+        if delete_checkpoint:
             with engine.begin() as connection:
                 connection.execute(text("DELETE FROM relay_marks WHERE name = :name"), {"name": own_settings.slot_name})
         tail(own_settings, engine, 900)
-        assert assert_whole(own_settings, 900) == (0 if forget_mark else 300)
+        assert assert_whole(own_settings, 900) == (0 if delete_checkpoint else 300)
 
 
-def test_debezium_that_comes_back_goes_on_where_the_slot_stands(
-    own_settings: Settings, connect_worker: Connect
-) -> None:
-    """Its own offsets are older, for our tailer has moved the slot meanwhile: kept, they would be refused now and then.
+def test_debezium_that_returns_resumes_at_the_slot(own_settings: Settings, connect_worker: Connect) -> None:
+    """Its own offsets are older, because our tailer has advanced the slot meanwhile. If kept, they sometimes fail.
 
-    Debezium fails on them once the slot's restart_lsn has passed them too, which Postgres decides.
+    Debezium rejects them once the slot's restart_lsn has passed them too, and Postgres decides when that happens.
     """
     name = own_settings.slot_name
     with with_topics(own_settings) as engine:
@@ -180,28 +180,28 @@ def test_debezium_that_comes_back_goes_on_where_the_slot_stands(
         connect_worker.forget(name)
         connect_worker.resume(name)
         records_of(own_settings, at_least=400)
-        # The tailer kept a mark at 0 and so has repeated what Debezium had published; Debezium repeats what the tailer
-        # had not confirmed to the slot yet when it ended: none of it or all.
+        # The tailer's checkpoint was at 0, so it repeated what Debezium had published. Debezium repeats what the tailer
+        # had not confirmed to the slot when it ended: nothing or everything.
         assert assert_whole(own_settings, 300) in (100, 200)
         connect_worker.halt(name)
 
 
 def tail(settings: Settings, engine: Engine, position: int) -> None:
-    """Our tailer publishes up to there, keeps that, confirms it to the slot, and ends."""
+    """Run our tailer until it has published up to ``position``, saved that and confirmed it to the slot."""
     life = Life(settings, engine)
     life.until_acknowledged(position)
-    life.until(lambda: marked(settings, engine) == position, f"the mark is {position}")
+    life.until(lambda: saved_position(settings, engine) == position, f"the checkpoint is {position}")
     life.end()
 
 
-def marked(settings: Settings, engine: Engine) -> int:
-    """The mark, once the slot was told something too; else 0."""
-    mark = RelayCheckpointStore(engine, settings.slot_name).read()
-    return mark.position if mark is not None and mark.confirmed_lsn else 0
+def saved_position(settings: Settings, engine: Engine) -> int:
+    """The checkpoint's position, once an LSN was confirmed too; else 0."""
+    checkpoint = RelayCheckpointStore(engine, settings.slot_name).read()
+    return checkpoint.position if checkpoint is not None and checkpoint.confirmed_lsn else 0
 
 
 def slot_passes_the_end(settings: Settings, engine: Engine) -> Callable[[], bool]:
-    """A probe: whether the slot is confirmed beyond where the WAL ends now."""
+    """A probe: whether the slot is confirmed beyond the present end of the WAL."""
     with engine.connect() as connection:
         end = int(connection.execute(text("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")).scalar_one())
 

@@ -1,4 +1,4 @@
-"""``RIDELOG_RELAY=external``: somebody else's program takes the tailer's place, and none of ours is missed."""
+"""``RIDELOG_RELAY=external``: another program replaces the tailer, and no missing tailer is reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def external(settings: Settings) -> Settings:
 
 @pytest.fixture
 def engine(external: Settings) -> Iterator[Engine]:
-    """With the slot that the other program reads, and the last words of the tailer that it took the place of."""
+    """With the slot that the other program reads, and the last report of the tailer that it replaces."""
     assert external.postgres_url is not None
     engine = reader_engine(external.postgres_url)
     last_words = {"state": "stuck: events wait", "position": 1, "lag_events": 7, "detail": {"placed": True}}
@@ -48,7 +48,7 @@ def node(external: Settings, engine: Engine, tmp_path: Path) -> Iterator[Node]:
     node.stop()
 
 
-def test_everything_is_ready_and_good_without_a_tailer_of_ours(node: Node, external: Settings, tmp_path: Path) -> None:
+def test_everything_is_ready_and_good_without_our_tailer(node: Node, external: Settings, tmp_path: Path) -> None:
     eventually(node.is_ready, within_s=60, what="everything but the relay is ready")
     stages = node.get("/health/ready").json()["stages"]
     assert set(stages) == {"postgres", "redis", "speed", "analytics", "locations"}
@@ -56,7 +56,7 @@ def test_everything_is_ready_and_good_without_a_tailer_of_ours(node: Node, exter
 
     ping = {"rider_id": "anna", "latitude": 52.52, "longitude": 13.405, "event_timestamp_ms": int(time.time() * 1000)}
     assert node.post("/pings", [ping]).json()["accepted"] == 1
-    # The other program does nothing here: what Kafka does not bring, the event store does.
+    # The other program does nothing here: projections read from the event store what Kafka does not deliver.
     eventually(lambda: node.get("/riders/anna/speed").status_code == 200, within_s=60, what="the speed is served")
 
     found = run_here(["status", "--json"], external.environment(), tmp_path)
@@ -67,13 +67,13 @@ def test_everything_is_ready_and_good_without_a_tailer_of_ours(node: Node, exter
     assert "WAL kept" in lines["slot"]["state"]
     assert found.returncode == 0, lines
 
-    told = [sample for sample in node.samples() if 'stage="tailer"' in sample]
-    # A process that might run one counts its failures from 0; no gauge says anything of a stage that is not ours.
-    assert {metric_of(sample) for sample in told} <= {"ridelog_stage_failures_total"}
+    tailer_samples = [sample for sample in node.samples() if 'stage="tailer"' in sample]
+    # A process that might run a tailer counts its failures from 0; no gauge reports a stage that is not ours.
+    assert {metric_of(sample) for sample in tailer_samples} <= {"ridelog_stage_failures_total"}
     assert node.samples()['ridelog_slot_status{status="reserved"}'] == 1
 
 
-def test_a_node_for_a_tailer_alone_is_refused(external: Settings, tmp_path: Path) -> None:
+def test_a_node_for_a_tailer_alone_is_rejected(external: Settings, tmp_path: Path) -> None:
     refused = run_here(["serve", "--only", "tailer"], external.environment(), tmp_path)
     assert refused.returncode == 2
     assert "RIDELOG_RELAY=external" in refused.stderr

@@ -28,7 +28,7 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def two(settings: Settings, empty_postgres_url: str) -> Iterator[list[tuple[Settings, Engine]]]:
-    """Two installations in one database, each with its writers' engine."""
+    """Two installations in one database, each with a writer engine."""
     there = msgspec.structs.replace(settings, postgres_url=empty_postgres_url)
     with ExitStack() as stack:
         found = [installation(there, schema) for schema in ("a", "b")]
@@ -50,8 +50,8 @@ def test_regression_a_role_that_may_only_connect_cannot_stop_the_tailer(
         forged = '{"log_id": "00000000-0000-0000-0000-000000000001", "position": 1000000, "sender": "x", "sent_ns": 1}'
     recorder = EventRecorder(engine)
     recorder.insert_events(events_of("anna", 1, 50))
-    took: list[float] = []
-    life = Life(settings, engine, took.append)
+    round_trips_s: list[float] = []
+    life = Life(settings, engine, round_trips_s.append)
     role = settings.slot_name
     with engine.begin() as connection:
         connection.execute(text(f"CREATE ROLE {role}"))
@@ -61,8 +61,10 @@ def test_regression_a_role_that_may_only_connect_cannot_stop_the_tailer(
     recorder.insert_events(events_of("anna", 51, 50))
     with caplog.at_level(logging.WARNING, "ridelog.tailer"):
         life.until_acknowledged(100)
-        before, beats = confirmed(settings, engine), len(took)
-        life.until(lambda: len(took) > beats and confirmed(settings, engine) > before, "the slot moves on")
+        before, heartbeats = confirmed(settings, engine), len(round_trips_s)
+        life.until(
+            lambda: len(round_trips_s) > heartbeats and confirmed(settings, engine) > before, "the slot advances"
+        )
     life.end()
     with engine.begin() as connection:
         connection.execute(text(f"DROP ROLE {role}"))
@@ -74,10 +76,10 @@ def test_regression_a_role_that_may_only_connect_cannot_stop_the_tailer(
 def test_regression_two_installations_in_one_database_do_not_disturb_each_other(
     two: list[tuple[Settings, Engine]],
 ) -> None:
-    """The heartbeats of the longer log put the tailer of the shorter one out of action, in each of its lives."""
+    """The heartbeats of the longer log ended the tailer of the shorter one after each restart."""
     (a, a_engine), (b, b_engine) = two
-    beats: dict[str, list[float]] = {"a": [], "b": []}
-    lives = [Life(a, a_engine, beats["a"].append), Life(b, b_engine, beats["b"].append)]
+    heartbeats: dict[str, list[float]] = {"a": [], "b": []}
+    lives = [Life(a, a_engine, heartbeats["a"].append), Life(b, b_engine, heartbeats["b"].append)]
     EventRecorder(a_engine).insert_events(events_of("anna", 1, 600))
     EventRecorder(b_engine).insert_events(events_of("berta", 1, 3))
 
@@ -85,9 +87,9 @@ def test_regression_two_installations_in_one_database_do_not_disturb_each_other(
         for life in lives:
             life.relay.step(0.01)
         published = [life.progress.position for life in lives] == [600, 3]
-        return published and min(map(len, beats.values())) >= 3
+        return published and min(map(len, heartbeats.values())) >= 3
 
-    eventually(both, within_s=120, every_s=0, what="both have published all, and their heartbeats come")
+    eventually(both, within_s=120, every_s=0, what="both have published everything, and their heartbeats arrive")
     for life in lives:
         life.end()
     assert (assert_whole(a, 600), assert_whole(b, 3)) == (0, 0)
@@ -95,10 +97,10 @@ def test_regression_two_installations_in_one_database_do_not_disturb_each_other(
     assert [(life.progress.filled, life.progress.repeated) for life in lives] == [(0, 0), (0, 0)]
 
 
-def test_regression_two_installations_with_one_slot_or_publication_are_told_so(
+def test_regression_two_installations_with_one_slot_or_publication_get_an_error(
     two: list[tuple[Settings, Engine]],
 ) -> None:
-    """The second waited for ever for the first one's slot, or took its publication's table away."""
+    """The second waited forever for the slot of the first, or removed the table from its publication."""
     (a, a_engine), (b, b_engine) = two
     life = Life(a, a_engine)
     same_slot = msgspec.structs.replace(b, slot_name=a.slot_name)
@@ -120,7 +122,7 @@ def test_regression_two_installations_with_one_slot_or_publication_are_told_so(
 def test_regression_two_polling_relays_of_one_name_in_two_schemas_both_run(
     two: list[tuple[Settings, Engine]],
 ) -> None:
-    """The lock was of the whole database: the second one waited for ever."""
+    """The lock covered the whole database, so the second relay waited forever."""
     polling = [(msgspec.structs.replace(one, relay="polling", slot_name="polled"), engine) for one, engine in two]
     with ExitStack() as stack:
         relays = [stack.enter_context(relay_of(one, engine)) for one, engine in polling]
@@ -132,13 +134,13 @@ def test_regression_two_polling_relays_of_one_name_in_two_schemas_both_run(
                 relay.step(0.01)
             return [relay.transactions.progress.position for relay in relays] == [10, 20]
 
-        eventually(both, within_s=60, every_s=0, what="both have published all")
+        eventually(both, within_s=60, every_s=0, what="both have published everything")
 
 
-def test_regression_a_publication_that_was_changed_for_a_while_costs_nothing(
+def test_regression_a_temporarily_changed_publication_loses_nothing(
     settings: Settings, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each life of the tailer ended at what the publication had sent in that time."""
+    """The tailer ended, after each restart, at the messages that the publication had sent in that time."""
     recorder = EventRecorder(engine)
     recorder.insert_events(events_of("anna", 1, 10))
     life = Life(settings, engine)
@@ -164,7 +166,7 @@ def test_regression_a_publication_that_was_changed_for_a_while_costs_nothing(
     assert "rows of the table public.orders" in caplog.text
 
 
-def test_many_large_messages_of_others_are_read_in_bounded_memory(settings: Settings, engine: Engine) -> None:
+def test_many_large_messages_of_other_programs_are_read_in_bounded_memory(settings: Settings, engine: Engine) -> None:
     life = Life(settings, engine)
     with engine.begin() as connection:
         emit = "SELECT pg_logical_emit_message(true, 'theirs', repeat('x', 5000000)) FROM generate_series(1, 20)"

@@ -1,4 +1,4 @@
-"""The polling relay publishes what the tailer publishes, on databases that have no logical replication too."""
+"""The polling relay publishes the same records as the tailer, also on databases without logical replication."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.servers.servers import UNDURABLE, fresh_database, make_templa
 
 @pytest.fixture
 def polling(settings: Settings) -> Settings:
-    """``settings`` with the polling relay, which publishes to topics of its own."""
+    """``settings`` with the polling relay, which publishes to separate topics."""
     return msgspec.structs.replace(
         settings, relay="polling", topic_prefix=f"{settings.topic_prefix}polled.", slot_name=f"{settings.slot_name}_p"
     )
@@ -73,8 +73,8 @@ def test_the_same_records_headers_partitions_and_order_as_the_tailer(
         assert sum(map(len, polled.values())) == count
 
 
-def test_it_goes_on_behind_its_mark_and_the_tailer_behind_it(polling: Settings, engine: Engine) -> None:
-    """The two share the mark of their name: one may be exchanged for the other."""
+def test_it_resumes_after_its_checkpoint_and_the_tailer_after_it(polling: Settings, engine: Engine) -> None:
+    """The two relays share the checkpoint of their name, so one can replace the other."""
     recorder = EventRecorder(engine)
     for part, relay in enumerate(["polling", "wal", "polling"]):
         recorder.insert_events(events_of("anna", 1 + part * 100, 100))
@@ -84,7 +84,7 @@ def test_it_goes_on_behind_its_mark_and_the_tailer_behind_it(polling: Settings, 
     assert assert_whole(polling, 300) == 0
 
 
-def test_a_second_polling_relay_of_the_same_name_is_refused(polling: Settings, engine: Engine) -> None:
+def test_a_second_polling_relay_of_the_same_name_is_rejected(polling: Settings, engine: Engine) -> None:
     life = Life(polling, engine)
     with pytest.raises(RelayInUse), relay_of(polling, engine):
         pass

@@ -1,4 +1,4 @@
-"""Relays and topics beneath which the log is set back."""
+"""Relays and topics whose log is restored to an older state."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 
 def set_back(engine: Engine, position: int) -> None:
-    """As a restore of an older state does it; of a log of anna's alone, without ending any session."""
+    """As a restore of an older state does, for a log with events of anna only, and without ending any session."""
     seqs = f'{{"Rider": {[position if s == shard_of("anna") else 0 for s in range(64)]}}}'
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM events WHERE position > :p"), {"p": position})
@@ -42,7 +42,7 @@ def set_back(engine: Engine, position: int) -> None:
 
 
 @pytest.mark.parametrize("relay", ["wal", "polling"])
-def test_invariant_14_a_log_set_back_beneath_a_relay_is_published_from_where_it_ends(
+def test_invariant_14_a_log_restored_under_a_running_relay_is_published_from_its_end(
     settings: Settings, engine: Engine, relay: str
 ) -> None:
     one = msgspec.structs.replace(settings, relay=relay)
@@ -66,7 +66,7 @@ def test_invariant_14_a_log_set_back_beneath_a_relay_is_published_from_where_it_
     assert (found.found_by, found.beyond, found.head) == (f"topic {topic}", 50, 20)
 
 
-def test_a_topic_that_ends_with_this_log_is_nothing_to_tell_of(settings: Settings, engine: Engine) -> None:
+def test_a_topic_that_matches_the_log_gives_no_finding(settings: Settings, engine: Engine) -> None:
     EventRecorder(engine).insert_events(events_of("anna", 1, 50))
     topic = f"{settings.topic_prefix}gps-pings"
     check_topic(engine, settings.kafka_bootstrap or "", topic, settings.topic_partitions)
@@ -78,7 +78,7 @@ def test_a_topic_that_ends_with_this_log_is_nothing_to_tell_of(settings: Setting
         assert restores.read_findings(connection) == []
 
 
-def test_a_record_is_of_this_log_by_its_position_and_its_event() -> None:
+def test_a_record_matches_the_log_by_its_position_and_its_event() -> None:
     ids = {7: "a", 9: "b"}
     assert highest_foreign_position([LastRecord(7, "a"), LastRecord(9, "b"), LastRecord(3, "detached")], ids, 9) is None
     assert highest_foreign_position([LastRecord(7, "a"), LastRecord(9, "other")], ids, 99) == 9
@@ -86,15 +86,15 @@ def test_a_record_is_of_this_log_by_its_position_and_its_event() -> None:
     assert highest_foreign_position([], ids, 9) is None
 
 
-def test_the_slot_of_another_database_on_the_server_is_told(
+def test_a_slot_of_another_database_on_the_server_is_reported(
     settings: Settings, engine: Engine, empty_postgres_url: str
 ) -> None:
-    """As where a backup was restored into a new database beside the old one."""
+    """As when a backup was restored into a new database next to the old one."""
     ensure_slot(engine, settings)
-    beside = reader_engine(empty_postgres_url)
+    other_database = reader_engine(empty_postgres_url)
     with pytest.raises(SlotUnusable, match="pg_drop_replication_slot"):
-        create_slot(beside, settings.slot_name)
-    beside.dispose()
+        create_slot(other_database, settings.slot_name)
+    other_database.dispose()
 
 
 def test_parts_of_a_replay_are_of_one_history(settings: Settings, engine: Engine) -> None:

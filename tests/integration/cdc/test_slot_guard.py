@@ -1,4 +1,4 @@
-"""Whatever becomes of the slot, the topic goes on without a gap."""
+"""Whatever happens to the slot, the topic continues without a gap."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def small_slots(settings: Settings, servers_dir: Path) -> Iterator[Settings]:
-    """``settings`` with a database on a server of its own, whose slots lose their WAL soon."""
+    """``settings`` with a database on a separate server, whose slots lose their WAL quickly."""
     limits = {"max_slot_wal_keep_size": "1MB", "max_wal_size": "64MB", "min_wal_size": "32MB"}
     server = Postgres(servers_dir / "small", {**UNDURABLE, **limits})
     with running(server):
@@ -43,11 +43,11 @@ def small_slots(settings: Settings, servers_dir: Path) -> Iterator[Settings]:
             yield msgspec.structs.replace(settings, postgres_url=url)
 
 
-def mark_of(settings: Settings, engine: Engine) -> int:
-    """The mark, once the slot was told something too; else 0."""
-    mark = RelayCheckpointStore(engine, settings.slot_name).read()
-    assert mark is not None
-    return mark.position if mark.confirmed_lsn else 0
+def checkpoint_of(settings: Settings, engine: Engine) -> int:
+    """The checkpoint's position, once an LSN was confirmed too; else 0."""
+    checkpoint = RelayCheckpointStore(engine, settings.slot_name).read()
+    assert checkpoint is not None
+    return checkpoint.position if checkpoint.confirmed_lsn else 0
 
 
 def test_the_first_slot_of_a_log_with_history_publishes_it_from_the_start(settings: Settings, engine: Engine) -> None:
@@ -59,18 +59,18 @@ def test_the_first_slot_of_a_log_with_history_publishes_it_from_the_start(settin
     assert life.progress.filled == 5_000
 
 
-@pytest.mark.parametrize("made_again", [False, True])
+@pytest.mark.parametrize("recreated", [False, True])
 def test_a_slot_dropped_under_load_leaves_no_gap(
-    settings: Settings, engine: Engine, made_again: bool, caplog: pytest.LogCaptureFixture
+    settings: Settings, engine: Engine, recreated: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also one that somebody makes again himself: the name is the same, and what it lacks is not."""
+    """Also if another process recreates it: the slot has the same name, but misses events."""
     with writing(settings) as recorded:
         life = Life(settings, engine)
-        life.until(lambda: mark_of(settings, engine) > 0, "a mark is stored")
-        drop_slot(engine, settings.slot_name, make=made_again)
+        life.until(lambda: checkpoint_of(settings, engine) > 0, "a checkpoint is stored")
+        drop_slot(engine, settings.slot_name, make=recreated)
         reached = recorded()
 
-        life.until_raises(StreamLost, "the tailer finds out")
+        life.until_raises(StreamLost, "the tailer loses its stream")
         life.end()
         eventually(lambda: recorded() > reached + 500, what="more is recorded while no tailer runs")
         with caplog.at_level(logging.WARNING, "ridelog.tailer"):
@@ -80,13 +80,13 @@ def test_a_slot_dropped_under_load_leaves_no_gap(
     life.end()
     assert recorded() > reached + 500
     assert_whole(settings, recorded())
-    told = [record.message for record in caplog.records if settings.slot_name in record.message]
-    assert len(told) == 1
-    assert ("another process" if made_again else "is missing") in told[0]
+    warnings = [record.message for record in caplog.records if settings.slot_name in record.message]
+    assert len(warnings) == 1
+    assert ("another process" if recreated else "is missing") in warnings[0]
     assert life.progress.filled > 0
 
 
-def test_a_slot_that_was_invalidated_is_made_anew_and_leaves_no_gap(
+def test_an_invalidated_slot_is_recreated_and_leaves_no_gap(
     small_slots: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     with with_topics(small_slots) as engine:
@@ -94,7 +94,7 @@ def test_a_slot_that_was_invalidated_is_made_anew_and_leaves_no_gap(
         recorder.insert_events(events_of("anna", 1, 100))
         life = Life(small_slots, engine)
         life.until_acknowledged(100)
-        life.until(lambda: mark_of(small_slots, engine) == 100, "the mark is stored")
+        life.until(lambda: checkpoint_of(small_slots, engine) == 100, "the checkpoint is stored")
         life.end()
         recorder.insert_events(events_of("anna", 101, 2_000))
 
@@ -117,7 +117,7 @@ def test_a_slot_that_was_invalidated_is_made_anew_and_leaves_no_gap(
     assert "lost its WAL (wal_removed)" in caplog.text
 
 
-def test_a_restored_database_has_no_slot_and_an_older_mark(settings: Settings, engine: Engine) -> None:
+def test_a_restored_database_has_no_slot_and_an_older_checkpoint(settings: Settings, engine: Engine) -> None:
     recorder = EventRecorder(engine)
     recorder.insert_events(events_of("anna", 1, 300))
     life = Life(settings, engine)
@@ -159,10 +159,8 @@ def test_another_log_in_the_same_database_is_published_from_its_start(settings: 
         assert RelayCheckpointStore(engine, settings.slot_name).read().log_id == read_head(connection).log_id  # type: ignore[union-attr]
 
 
-def test_regression_what_the_slot_holds_of_a_log_that_was_replaced_is_not_published_as_the_new_ones(
-    settings: Settings, engine: Engine
-) -> None:
-    """The old log's events came first, under the new one's positions: the new ones were dropped as repetitions."""
+def test_regression_wal_of_a_replaced_log_is_not_published_as_the_new_log(settings: Settings, engine: Engine) -> None:
+    """The old log's events came first, with the new log's positions: the new events were dropped as repetitions."""
     Life(settings, engine).end()
     EventRecorder(engine).insert_events(events_of("anna", 1, 50))
     replace_log(engine)
@@ -174,10 +172,10 @@ def test_regression_what_the_slot_holds_of_a_log_that_was_replaced_is_not_publis
     assert [(record.key, record.position) for record in found] == [(b"berta", n) for n in range(1, 21)]
 
 
-def test_an_idle_database_moves_the_slot_by_heartbeats_alone(settings: Settings, engine: Engine) -> None:
+def test_heartbeats_advance_the_slot_of_an_idle_database(settings: Settings, engine: Engine) -> None:
     EventRecorder(engine).insert_events(events_of("anna", 1, 10))
-    took: list[float] = []
-    life = Life(settings, engine, took=took.append)
+    round_trips_s: list[float] = []
+    life = Life(settings, engine, on_round_trip=round_trips_s.append)
     life.until_acknowledged(10)
 
     def confirmed() -> int:
@@ -188,13 +186,13 @@ def test_an_idle_database_moves_the_slot_by_heartbeats_alone(settings: Settings,
 
     before = confirmed()
 
-    life.until(lambda: len(took) >= 2 and confirmed() > before, "heartbeats move the slot")
+    life.until(lambda: len(round_trips_s) >= 2 and confirmed() > before, "heartbeats advance the slot")
     life.end()
-    assert all(0 < seconds < 60 for seconds in took)
+    assert all(0 < seconds < 60 for seconds in round_trips_s)
     assert len(records_of(settings)) == 10
 
 
-def test_a_tailer_that_waits_changes_nothing(settings: Settings, engine: Engine) -> None:
+def test_a_standby_tailer_changes_nothing(settings: Settings, engine: Engine) -> None:
     life = Life(settings, engine)
     with pytest.raises(SlotInUse):
         ensure_slot(engine, settings)

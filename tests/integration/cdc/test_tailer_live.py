@@ -32,7 +32,7 @@ def engine(settings: Settings) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_bytes_go_through_untouched_and_in_order(settings: Settings, engine: Engine) -> None:
+def test_bytes_arrive_unchanged_and_in_order(settings: Settings, engine: Engine) -> None:
     payloads = [bytes([n % 256]) * (n + 1) for n in range(300)]
     recorder = EventRecorder(engine, partition_rows=100)
     for version, payload in enumerate(payloads, start=1):
@@ -43,7 +43,7 @@ def test_bytes_go_through_untouched_and_in_order(settings: Settings, engine: Eng
     assert published(settings) == [(shard_of("anna"), n, payload) for n, payload in enumerate(payloads, start=1)]
 
 
-def test_a_tailer_that_died_goes_on_without_a_gap(settings: Settings, engine: Engine) -> None:
+def test_a_killed_tailer_resumes_without_a_gap(settings: Settings, engine: Engine) -> None:
     recorder = EventRecorder(engine)
     for part in range(3):
         recorder.insert_events(events_of("anna", 1 + part * 100, 100))
@@ -85,14 +85,14 @@ def test_an_idle_slot_advances(settings: Settings, engine: Engine) -> None:
     life.end()
 
 
-def test_a_second_tailer_of_the_same_slot_is_refused(settings: Settings, engine: Engine) -> None:
+def test_a_second_tailer_of_the_same_slot_is_rejected(settings: Settings, engine: Engine) -> None:
     life = Life(settings, engine)
     with pytest.raises(SlotInUse), relay_of(settings, engine):
         pass
     life.end()
 
 
-def test_publication_and_slot_are_made_once_and_repaired(settings: Settings, engine: Engine) -> None:
+def test_publication_and_slot_are_created_once_and_repaired(settings: Settings, engine: Engine) -> None:
     ensure_slot(engine, settings)
     with engine.begin() as connection:
         connection.execute(text(f"ALTER PUBLICATION {settings.publication_name} SET (publish = 'insert, update')"))
@@ -109,7 +109,7 @@ def test_publication_and_slot_are_made_once_and_repaired(settings: Settings, eng
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "a-b", "x; drop table events", "x" * 64])
-def test_names_that_are_no_identifiers_are_refused(settings: Settings, engine: Engine, name: str) -> None:
+def test_names_that_are_not_identifiers_are_rejected(settings: Settings, engine: Engine, name: str) -> None:
     with pytest.raises(SlotUnusable):
         ensure_publication(engine, name)
     with pytest.raises(SlotUnusable):

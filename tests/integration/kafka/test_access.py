@@ -1,4 +1,4 @@
-"""A Kafka that wants TLS and a name: both client libraries get in by its address alone, and nobody else does."""
+"""A Kafka with TLS and authentication: both client libraries connect by its address alone; others are rejected."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def by_certificate(node: SecuredNode) -> str:
     return f"ssl://{node.mutual}?cafile={files.authority}&certfile={files.certificate}&keyfile={files.key}"
 
 
-def there_and_back(bootstrap: str, library: str) -> None:
-    """A topic is made, a record published, read by a group and found as the last one."""
+def round_trip(bootstrap: str, library: str) -> None:
+    """Create a topic, publish a record, consume it in a group, and find it as the last record."""
     topic = f"t-{uuid.uuid4().hex}"
     ensure_topics(bootstrap, [topic], 1)
     event_id = str(uuid.uuid4())
     sent = ProducerRecord(topic, 0, b"anna", b"value", [("position", b"7"), ("id", event_id.encode())])
     deadline = time.monotonic() + 60
-    with closing(publisher(library, bootstrap)) as out:
-        taken = 0
-        while not taken and time.monotonic() < deadline:
-            taken = out.publish(1, [sent])
-        out.seal(1)
-        while time.monotonic() < deadline and not out.acknowledged(0.5):
+    with closing(publisher(library, bootstrap)) as producer:
+        accepted = 0
+        while not accepted and time.monotonic() < deadline:
+            accepted = producer.publish(1, [sent])
+        producer.seal(1)
+        while time.monotonic() < deadline and not producer.acknowledged(0.5):
             pass
-        assert out.in_flight() == 0
+        assert producer.in_flight() == 0
     got: list[ConsumerRecord] = []
-    with closing(consumer(library, bootstrap, topic, topic)) as coming:
+    with closing(consumer(library, bootstrap, topic, topic)) as reader:
         while not got and time.monotonic() < deadline:
-            got = coming.poll(10, 0.5)
+            got = reader.poll(10, 0.5)
     assert [(record.key, record.value) for record in got] == [(b"anna", b"value")]
     assert last_records(bootstrap, topic, 1) == [(7, event_id)]
 
@@ -64,21 +64,21 @@ def there_and_back(bootstrap: str, library: str) -> None:
 @LIBRARIES
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
 def test_by_a_password_over_tls(node: SecuredNode, library: str, mechanism: str) -> None:
-    there_and_back(by_password(node, mechanism), library)
+    round_trip(by_password(node, mechanism), library)
 
 
 @LIBRARIES
 def test_by_a_certificate_of_our_own(node: SecuredNode, library: str) -> None:
-    there_and_back(by_certificate(node), library)
+    round_trip(by_certificate(node), library)
 
 
-def test_a_wrong_password_is_told_and_not_shown(node: SecuredNode) -> None:
-    with pytest.raises(TopicError, match="rejects the login") as refused:
+def test_a_wrong_password_is_reported_and_not_shown(node: SecuredNode) -> None:
+    with pytest.raises(TopicError, match="rejects the login") as error:
         ensure_topics(by_password(node, "SCRAM-SHA-256", "wrong-pass-42"), ["t"], 1, timeout_s=5)
-    assert "wrong-pass-42" not in str(refused.value)
-    assert node.sasl in str(refused.value)
+    assert "wrong-pass-42" not in str(error.value)
+    assert node.sasl in str(error.value)
 
 
-def test_a_broker_that_nobody_we_trust_vouches_for_is_not_spoken_to(node: SecuredNode) -> None:
+def test_a_broker_without_a_trusted_certificate_is_rejected(node: SecuredNode) -> None:
     with pytest.raises(TopicError, match="rejects the login"):
         ensure_topics(f"sasl_ssl://{USER}:{quote(PASSWORD, safe='')}@{node.sasl}", ["t"], 1, timeout_s=5)

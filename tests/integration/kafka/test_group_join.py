@@ -1,4 +1,4 @@
-"""What a consumer that does not get to the end of its joining leaves behind."""
+"""A consumer whose join does not complete leaves a working group."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_regression_a_consumer_closed_while_it_joins_leaves_a_group_that_works(
 
 
 def test_regression_a_join_that_outlasts_a_poll_is_not_forgotten(apache_bootstrap: str, topic_prefix: str) -> None:
-    """kafka-python forgot it when it had been begun because the topic had changed, and never held anything again."""
+    """kafka-python forgot a join that started because the topic had changed, and then never held a partition."""
     topic = f"{topic_prefix}pings"
     ensure_topics(apache_bootstrap, [topic], 2)
     member = KafkaPythonConsumer(apache_bootstrap, topic, topic_prefix, overrides={"metadata_max_age_ms": 200})
@@ -44,9 +44,9 @@ def test_regression_a_join_that_outlasts_a_poll_is_not_forgotten(apache_bootstra
         eventually(lambda: held(0.1) == 2, what="both partitions are held")
         with admin(apache_bootstrap) as client:
             client.create_partitions({topic: 4})
-        eventually(lambda: held(0.001) == 0, what="it joins anew")
+        eventually(lambda: held(0.001) == 0, what="it rejoins")
         for _ in range(100):
             held(0.001)
-        eventually(lambda: held(0.1) == 4, what="the partitions that came later are held too")
+        eventually(lambda: held(0.1) == 4, what="the partitions that were added later are held too")
     finally:
         member.close()

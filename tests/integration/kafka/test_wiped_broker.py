@@ -1,4 +1,4 @@
-"""A broker that is killed and comes back at the same address without its log, as the embedded one always does."""
+"""A broker that is killed and restarts at the same address without its log, as the embedded one always does."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kafka(request: pytest.FixtureRequest, broker: Tansu) -> Iterator[Clients]:
         yield one
 
 
-def test_no_record_is_acknowledged_that_the_new_broker_does_not_hold(broker: Tansu, kafka: Clients) -> None:
+def test_no_record_is_acknowledged_that_the_new_broker_does_not_have(broker: Tansu, kafka: Clients) -> None:
     name, publisher = kafka.new_topic(), kafka.publisher()
     publish_all(publisher, 1, out_records(name, 100))
     broker.kill()
@@ -41,14 +41,14 @@ def test_no_record_is_acknowledged_that_the_new_broker_does_not_hold(broker: Tan
     assert publisher.acknowledged(0.3) == []
     broker.start()
     ensure_topics(broker.url, [name], 4)
-    # Either is right; to wait for ever, or to be told of records that nobody holds, is not.
+    # Both outcomes are correct. Waiting forever, or an acknowledgement of records that the broker lost, is not.
     if _outcome(publisher) == FAILED:
         publisher.close(0.5)
         publish_all(kafka.publisher(), 1, lost)
-    assert _values(kafka.topic(name, "later"), lost) >= {record.value for record in lost}
+    assert _values(kafka.consumer(name, "later"), lost) >= {record.value for record in lost}
 
 
-def test_a_publisher_that_outlived_an_idle_wipe_fails_or_goes_on(broker: Tansu, kafka: Clients) -> None:
+def test_a_publisher_after_an_idle_wipe_fails_or_continues(broker: Tansu, kafka: Clients) -> None:
     name, publisher = kafka.new_topic(), kafka.publisher()
     publish_all(publisher, 1, out_records(name, 100))
     broker.kill()
@@ -56,7 +56,7 @@ def test_a_publisher_that_outlived_an_idle_wipe_fails_or_goes_on(broker: Tansu, 
     ensure_topics(broker.url, [name], 4)
     records = out_records(name, 40, first=100)
     try:
-        # Not at once: a library that has just lost its broker may take none until it knows the topic anew.
+        # Not in one call: a library that has just lost its broker may accept none until it has new metadata.
         hand_over(publisher, 2, records)
         publisher.seal(2)
         outcome = _outcome(publisher)
@@ -64,58 +64,58 @@ def test_a_publisher_that_outlived_an_idle_wipe_fails_or_goes_on(broker: Tansu, 
         outcome = FAILED
     if outcome == FAILED:
         publish_all(kafka.publisher(), 2, records)
-    assert _values(kafka.topic(name, "later"), records) >= {record.value for record in records}
+    assert _values(kafka.consumer(name, "later"), records) >= {record.value for record in records}
 
 
-def test_no_client_makes_a_missing_topic_with_the_brokers_number_of_partitions(broker: Tansu, kafka: Clients) -> None:
+def test_no_client_creates_a_missing_topic_with_the_brokers_number_of_partitions(broker: Tansu, kafka: Clients) -> None:
     name, publisher = kafka.new_topic(8), kafka.publisher()
-    topic = kafka.topic(name, "g")
+    consumer = kafka.consumer(name, "g")
     publish_all(publisher, 1, out_records(name, 80, partitions=8))
-    read(topic, 80)
+    read(consumer, 80)
     broker.kill()
     broker.start()
     publisher.publish(2, out_records(name, 8, partitions=8))
     publisher.seal(2)
-    # Longer than either library takes to ask for the topic anew.
+    # Longer than either library takes to request the topic's metadata again.
     for _ in range(30):
-        assert topic.poll(10, 0.2) == []
+        assert consumer.poll(10, 0.2) == []
     with admin(broker.url) as client:
         assert partition_counts(client, [name]) == {}
 
 
-def test_a_consumer_goes_on_with_the_topic_made_again_under_new_epochs(broker: Tansu, kafka: Clients) -> None:
+def test_a_consumer_continues_with_the_recreated_topic_under_new_epochs(broker: Tansu, kafka: Clients) -> None:
     name, publisher = kafka.new_topic(), kafka.publisher()
-    topic = kafka.topic(name, "g")
+    consumer = kafka.consumer(name, "g")
     publish_all(publisher, 1, out_records(name, 400))
-    read(topic, 400)
-    topic.commit(dict.fromkeys(range(4), 100))
-    before = dict(topic.assignment())
+    read(consumer, 400)
+    consumer.commit(dict.fromkeys(range(4), 100))
+    before = dict(consumer.assignment())
     broker.kill()
-    assert topic.poll(10, 0.5) == []
+    assert consumer.poll(10, 0.5) == []
     broker.start()
     ensure_topics(broker.url, [name], 4)
     # Offsets start at 0 again, far below those that were read and committed.
     fresh = out_records(name, 40, first=1_000)
     publish_all(kafka.publisher(), 1, fresh)
-    found = _read_until(topic, {record.value for record in fresh})
+    found = _read_until(consumer, {record.value for record in fresh})
     assert min(record.offset for record in found) == 0
-    assert _all_newer(topic.assignment(), before)
-    # And it stays: the next ones come without another rebalance.
+    assert _all_newer(consumer.assignment(), before)
+    # The assignment is stable: the next records arrive without another rebalance.
     publish_all(kafka.publisher(), 2, out_records(name, 40, first=2_000))
-    _read_until(topic, {b"%d" % n for n in range(2_000, 2_040)})
+    _read_until(consumer, {b"%d" % n for n in range(2_000, 2_040)})
 
 
-def test_a_consumer_started_while_the_topic_is_missing_gets_it_when_it_is_made(broker: Tansu, kafka: Clients) -> None:
-    topic = kafka.topic("late", "g")
-    assert topic.poll(10, 0.5) == []
+def test_a_consumer_started_before_its_topic_exists_gets_it_when_it_is_created(broker: Tansu, kafka: Clients) -> None:
+    consumer = kafka.consumer("late", "g")
+    assert consumer.poll(10, 0.5) == []
     ensure_topics(broker.url, ["late"], 4)
     publish_all(kafka.publisher(), 1, out_records("late", 40))
-    _read_until(topic, {b"%d" % n for n in range(40)})
-    assert set(topic.assignment()) == {0, 1, 2, 3}
+    _read_until(consumer, {b"%d" % n for n in range(40)})
+    assert set(consumer.assignment()) == {0, 1, 2, 3}
 
 
 def _outcome(publisher: Publisher) -> str:
-    """Wait for the acknowledgement of token 2, or for the failure."""
+    """Wait for the acknowledgement of batch 2, or for the failure."""
 
     def settled() -> str | None:
         try:
@@ -126,16 +126,16 @@ def _outcome(publisher: Publisher) -> str:
     return eventually(settled, within_s=60, every_s=0.0, what="acknowledged or failed") or FAILED
 
 
-def _values(topic: RecordConsumer, records: list[ProducerRecord]) -> set[bytes]:
-    return {record.value for record in _read_until(topic, {record.value for record in records})}
+def _values(consumer: RecordConsumer, records: list[ProducerRecord]) -> set[bytes]:
+    return {record.value for record in _read_until(consumer, {record.value for record in records})}
 
 
-def _read_until(topic: RecordConsumer, values: set[bytes]) -> list[ConsumerRecord]:
-    """Records may come more than once after a wipe; every one of ``values`` must come."""
+def _read_until(consumer: RecordConsumer, values: set[bytes]) -> list[ConsumerRecord]:
+    """Read until every one of ``values`` has arrived. After a wipe, records may arrive more than once."""
     found: list[ConsumerRecord] = []
 
     def complete() -> bool:
-        found.extend(topic.poll(1_000, 0.1))
+        found.extend(consumer.poll(1_000, 0.1))
         return values <= {record.value for record in found}
 
     eventually(complete, within_s=60, every_s=0.0, what=f"all of {len(values)} values are read")

@@ -1,4 +1,4 @@
-"""Frames as another writer, or an older one of ours, would have written them."""
+"""Avro frames as another program, or an older version of this one, writes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from domain.events.contracts import Contract, contracts, frame
 
 
 def framed_under(contract: Contract, data: Mapping[str, Any], schema_id: int | None = None) -> bytes:
-    """``data`` under any version of a contract; the id is that of ``LocalSchemaIds`` unless given."""
+    """Frame ``data`` under any version of a contract. The default id is that of ``LocalSchemaIds``."""
     body = BytesIO()
     fastavro.schemaless_writer(body, fastavro.parse_schema(contract.schema), dict(data))
     return frame(contracts().index(contract) + 1 if schema_id is None else schema_id, body.getvalue())

@@ -1,4 +1,4 @@
-"""What a plain consumer finds on a topic, without waiting for more than there is."""
+"""Reads the available records of a topic with a plain consumer."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from confluent_kafka import Consumer, Message
 
 
 def arrived(consumer: Consumer, silence_s: float) -> list[Message]:
-    """Some records as soon as there are any; none after so long a silence.
+    """Return records as soon as there are any; none after ``silence_s`` seconds without a record.
 
-    ``consume`` alone waits out its whole time unless as many come as were asked for.
+    ``consume`` alone waits for its whole time-out unless the requested number arrives.
     """
     first = consumer.poll(silence_s)
     return [] if first is None else [first, *consumer.consume(5_000, 0)]

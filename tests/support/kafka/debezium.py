@@ -1,4 +1,4 @@
-"""Kafka Connect, standalone, with what deploy/debezium/ says; what is open there comes from the settings of a test."""
+"""Kafka Connect, standalone, configured by deploy/debezium/ and the settings of a test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
 
 HOME = ROOT / "deploy" / "debezium"
-# Small and quick to start; a benchmark gives its own.
+# Small and quick to start; a benchmark passes its own options.
 JAVA = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 LOG = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true")
 
@@ -42,20 +42,20 @@ class Connect(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """Of its REST interface."""
+        """The URL of its REST interface."""
         return f"http://127.0.0.1:{self._port}"
 
     def put(self, name: str, other: Mapping[str, str] | None = None) -> None:
         """Start the connector of deploy/debezium/connector.json as ``name`` and wait until its task runs.
 
-        ``other``: what is not as there. Raises AssertionError with the reason if the task fails.
+        ``other``: options that differ from the file. Raises AssertionError with the reason if the task fails.
         """
         config = json.loads((HOME / "connector.json").read_text()) | dict(other or {})
         self._request("PUT", f"{name}/config", config)
         self._await_task(name)
 
     def halt(self, name: str) -> None:
-        """Stop the connector; it is known, and where it stands."""
+        """Stop the connector; it keeps its configuration and offsets."""
         self._request("PUT", f"{name}/stop")
 
         def halted() -> bool:
@@ -65,11 +65,11 @@ class Connect(EmbeddedServer):
         eventually(halted, within_s=60.0, what=f"the connector {name} has stopped")
 
     def forget(self, name: str) -> None:
-        """After ``halt``: it knows no offsets any more, and begins where the slot stands."""
+        """After ``halt``: delete its offsets, so that it resumes at the slot."""
         self._request("DELETE", f"{name}/offsets")
 
     def resume(self, name: str) -> None:
-        """After ``halt``. Raises AssertionError with the reason if the task fails."""
+        """Resume after ``halt``. Raises AssertionError with the reason if the task fails."""
         self._request("PUT", f"{name}/resume")
         self._await_task(name)
 
@@ -112,7 +112,7 @@ class Connect(EmbeddedServer):
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What the files in deploy/debezium/ leave open. Debezium reaches Postgres on TCP only."""
+    """Values for the placeholders in deploy/debezium/. Debezium reaches Postgres on TCP only."""
     url = make_url(settings.postgres_url or "")
     assert url.host is not None, "Debezium needs Postgres on TCP"
     return {
@@ -134,7 +134,7 @@ def tcp_home(folder: Path) -> Path:
 
 
 def overrides(settings: Settings) -> dict[str, str]:
-    """For a connector that is not on the database and topics of its worker's environment."""
+    """Options of a connector that uses another database and other topics than its worker's environment."""
     values = environment(settings)
     text = (HOME / "connector.json").read_text()
     for key, value in values.items():

@@ -1,4 +1,4 @@
-"""One face for the contract suites over every library and every broker."""
+"""One interface to every client library and broker, for the contract suites."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from tests.support.waiting import eventually
 
 QUEUE = 100_000
 TANSU_SESSION_S = 3.0
-"""Its joins wait for half of it; Apache Kafka takes no less than 6 s unless it is told so."""
+"""A join takes half of it; Apache Kafka accepts less than 6 s only if configured so."""
 
 
 class Library(Protocol):
-    """Makes both halves of the data plane."""
+    """Creates publishers and consumers."""
 
     def create_topic(self, name: str, partitions: int) -> None: ...
 
     def publisher(self, queue: int) -> Publisher: ...
 
-    def topic(self, name: str, group: str) -> RecordConsumer: ...
+    def consumer(self, name: str, group: str) -> RecordConsumer: ...
 
 
 class MemoryLibrary:
@@ -45,15 +45,15 @@ class MemoryLibrary:
     def publisher(self, queue: int) -> Publisher:
         return MemoryPublisher(self._broker, queue=queue)
 
-    def topic(self, name: str, group: str) -> RecordConsumer:
+    def consumer(self, name: str, group: str) -> RecordConsumer:
         return MemoryConsumer(self._broker, name, group)
 
 
-class GatheringLibrary(MemoryLibrary):
-    """As those projections consume that can wait."""
+class BatchingLibrary(MemoryLibrary):
+    """Consumes as the projections without point reads do."""
 
-    def topic(self, name: str, group: str) -> RecordConsumer:
-        return BatchingConsumer(super().topic(name, group))
+    def consumer(self, name: str, group: str) -> RecordConsumer:
+        return BatchingConsumer(super().consumer(name, group))
 
 
 class ConfluentLibrary:
@@ -67,7 +67,7 @@ class ConfluentLibrary:
     def publisher(self, queue: int) -> Publisher:
         return ConfluentPublisher(self._bootstrap, {"queue.buffering.max.messages": queue})
 
-    def topic(self, name: str, group: str) -> RecordConsumer:
+    def consumer(self, name: str, group: str) -> RecordConsumer:
         return ConfluentConsumer(self._bootstrap, name, group, session_timeout_s=self._session_s)
 
 
@@ -75,36 +75,36 @@ class KafkaPythonLibrary(ConfluentLibrary):
     def publisher(self, queue: int) -> Publisher:
         return KafkaPythonPublisher(self._bootstrap, max_in_flight=queue)
 
-    def topic(self, name: str, group: str) -> RecordConsumer:
+    def consumer(self, name: str, group: str) -> RecordConsumer:
         return KafkaPythonConsumer(self._bootstrap, name, group, session_timeout_s=self._session_s)
 
 
 class Clients:
-    """Makes clients of one library on one broker and closes those that a test leaves open."""
+    """Creates clients of one library on one broker, and closes those that a test leaves open."""
 
     def __init__(self, library: Library, stack: ExitStack, topic_prefix: str, stop_broker: Callable[[], None]) -> None:
         self._library = library
         self._stack = stack
         self._prefix = topic_prefix
         self.stop_broker = stop_broker
-        """From now on nothing is acknowledged; only for brokers of the test's own."""
+        """Stops the broker, so that nothing is acknowledged any more; only for a broker that one test uses."""
 
     def new_topic(self, partitions: int = 4) -> str:
-        """Name of a topic that no other test knows."""
+        """Create a topic that no other test uses. Returns its name."""
         name = f"{self._prefix}{uuid.uuid4().hex[:8]}"
         self._library.create_topic(name, partitions)
         return name
 
     def publisher(self, queue: int = QUEUE) -> Publisher:
-        made = self._library.publisher(queue)
-        self._stack.callback(made.close, 0.5)
-        return made
+        client = self._library.publisher(queue)
+        self._stack.callback(client.close, 0.5)
+        return client
 
-    def topic(self, name: str, group: str) -> RecordConsumer:
-        # A group of the test's own: a member of another test that is still leaving would be given partitions.
-        made = self._library.topic(name, f"{self._prefix}{group}")
-        self._stack.callback(made.close)
-        return made
+    def consumer(self, name: str, group: str) -> RecordConsumer:
+        # A group that only this test uses: otherwise a member of another test that is still leaving gets partitions.
+        client = self._library.consumer(name, f"{self._prefix}{group}")
+        self._stack.callback(client.close)
+        return client
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def clients(library: Library, topic_prefix: str, stop_broker: Callable[[], None]
 
 
 def library(name: str, bootstrap: str, session_s: float = TANSU_SESSION_S) -> Library:
-    """By the name that RIDELOG_KAFKA_CLIENT would have."""
+    """The library with the given value of RIDELOG_KAFKA_CLIENT."""
     return {"confluent": ConfluentLibrary, "kafka-python": KafkaPythonLibrary}[name](bootstrap, session_s)
 
 
@@ -126,35 +126,35 @@ def out_records(topic: str, count: int, partitions: int = 4, first: int = 0) -> 
     ]
 
 
-def hand_over(publisher: Publisher, token: int, records: Sequence[ProducerRecord], *, serve: bool = False) -> None:
-    """Publish until all are taken: a library takes none before it knows the topic, and few into a full queue.
+def hand_over(publisher: Publisher, batch_id: int, records: Sequence[ProducerRecord], *, serve: bool = False) -> None:
+    """Publish until all are accepted: a library accepts none before it knows the topic, and few into a full queue.
 
-    ``serve``: count reports on the way, which empties the queue.
+    ``serve``: process delivery reports meanwhile, which empties the queue.
     """
     left = list(records)
 
     def handed_over() -> bool:
-        # The token is not sealed, so it cannot be among the acknowledged.
-        assert not serve or token not in publisher.acknowledged(0.0)
-        del left[: publisher.publish(token, left)]
+        # The batch is not sealed, so it cannot be acknowledged.
+        assert not serve or batch_id not in publisher.acknowledged(0.0)
+        del left[: publisher.publish(batch_id, left)]
         return not left
 
-    eventually(handed_over, every_s=0.002, what="all records are taken")
+    eventually(handed_over, every_s=0.002, what="all records are accepted")
 
 
-def publish_all(publisher: Publisher, token: int, records: Sequence[ProducerRecord]) -> None:
-    """Publish under one token and wait until it is acknowledged."""
-    hand_over(publisher, token, records, serve=True)
-    publisher.seal(token)
-    eventually(lambda: token in publisher.acknowledged(0.1), every_s=0.0, what=f"token {token} is acknowledged")
+def publish_all(publisher: Publisher, batch_id: int, records: Sequence[ProducerRecord]) -> None:
+    """Publish as one batch and wait until it is acknowledged."""
+    hand_over(publisher, batch_id, records, serve=True)
+    publisher.seal(batch_id)
+    eventually(lambda: batch_id in publisher.acknowledged(0.1), every_s=0.0, what=f"batch {batch_id} is acknowledged")
 
 
-def read(topic: RecordConsumer, count: int, within_s: float = 20.0) -> list[ConsumerRecord]:
-    """Poll until ``count`` records have come; AssertionError if they do not, or if more come with them."""
+def read(consumer: RecordConsumer, count: int, within_s: float = 20.0) -> list[ConsumerRecord]:
+    """Poll until ``count`` records have arrived. AssertionError if they do not, or if more arrive with them."""
     records: list[ConsumerRecord] = []
 
     def enough() -> bool:
-        records.extend(topic.poll(1_000, 0.1))
+        records.extend(consumer.poll(1_000, 0.1))
         return len(records) >= count
 
     eventually(enough, within_s=within_s, every_s=0.0, what=f"{count} records are read")
@@ -162,11 +162,11 @@ def read(topic: RecordConsumer, count: int, within_s: float = 20.0) -> list[Cons
     return records
 
 
-def await_partitions(topic: RecordConsumer, partitions: int, within_s: float = 20.0) -> None:
-    """Poll, for its effect on the group, until that many partitions are held. AssertionError if a record comes."""
+def await_partitions(consumer: RecordConsumer, partitions: int, within_s: float = 20.0) -> None:
+    """Poll until that many partitions are assigned. AssertionError if a record arrives."""
 
     def held() -> bool:
-        assert topic.poll(1, 0.05) == []
-        return len(topic.assignment()) == partitions
+        assert consumer.poll(1, 0.05) == []
+        return len(consumer.assignment()) == partitions
 
     eventually(held, within_s=within_s, every_s=0.0, what=f"{partitions} partitions are held")

@@ -11,7 +11,7 @@ from tests.support.ports_in_memory.kafka_broker import MemoryBroker, UnknownPart
 
 
 class MemoryConsumer:
-    """``projections.core.ports.Topic``: one member of ``group``, from the construction until ``close``.
+    """``projections.core.ports.RecordConsumer``: one member of ``group``, from the construction until ``close``.
 
     It hears of a rebalance at its next poll, when another member may have read its partitions already: a fence has to
     stand that.

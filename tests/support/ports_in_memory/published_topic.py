@@ -26,7 +26,7 @@ def nothing(*_: object) -> None:
 
 
 class MemoryMarks:
-    """``infrastructure.sinks.published_checkpoints.Marks``; the hooks may raise or interfere."""
+    """``infrastructure.sinks.published_checkpoints.PublishedCheckpointStore``; the hooks may raise or interfere."""
 
     def __init__(self) -> None:
         self.held: dict[int, PublishedCheckpoint] = {}

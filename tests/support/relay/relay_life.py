@@ -1,4 +1,4 @@
-"""Lives of relays against real servers, and what they have published."""
+"""Runs relays against real servers, and reads what they have published."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from tests.support.waiting import eventually
 
 
 def relay_of(
-    settings: Settings, engine: Engine, took: Callable[[float], None] = lambda seconds: None
+    settings: Settings, engine: Engine, on_round_trip: Callable[[float], None] = lambda seconds: None
 ) -> AbstractContextManager[WalRelay | PollingRelay]:
-    """The relay that the settings name. Raises SlotInUse, RelayInUse."""
+    """The relay that the settings select. Raises SlotInUse, RelayInUse."""
     if settings.relay == "polling":
         return polling_relay(settings, engine, lambda seconds: None)
-    return wal_relay(settings, engine, took)
+    return wal_relay(settings, engine, on_round_trip)
 
 
 class Life:
-    """One life of a relay, ended as abruptly as kill -9 would: nothing is confirmed on the way out."""
+    """One run of a relay. It ends as abruptly as by kill -9: nothing is confirmed at the end."""
 
     def __init__(
-        self, settings: Settings, engine: Engine, took: Callable[[float], None] = lambda seconds: None
+        self, settings: Settings, engine: Engine, on_round_trip: Callable[[float], None] = lambda seconds: None
     ) -> None:
-        """``took`` is told how long each heartbeat took, in seconds."""
+        """``on_round_trip`` gets the round trip of each heartbeat, in seconds."""
         self._stack = ExitStack()
-        self._marks = RelayCheckpointStore(engine, settings.slot_name)
+        self._checkpoints = RelayCheckpointStore(engine, settings.slot_name)
 
         def opened() -> WalRelay | PollingRelay | None:
             try:
-                return self._stack.enter_context(relay_of(settings, engine, took))
+                return self._stack.enter_context(relay_of(settings, engine, on_round_trip))
             except (SlotInUse, RelayInUse):
-                return None  # the server has not let go of the life before: waited for, as a standby does
+                return None  # the server has not released the previous relay's slot or lock: wait, as a standby does
 
         relay = eventually(opened, what="the relay has its slot or its lock")
         assert relay is not None
@@ -51,7 +51,7 @@ class Life:
         self.progress = relay.transactions.progress
 
     def until(self, reached: Callable[[], bool], what: str) -> None:
-        """Step until it is so."""
+        """Step until ``reached`` returns true."""
 
         def stepped() -> bool:
             self.relay.step(0.01)
@@ -63,14 +63,14 @@ class Life:
         self.until(lambda: (self.progress.position or 0) >= position, f"position {position} is acknowledged")
 
     def until_stored(self, position: int) -> None:
-        """Step until the mark in Postgres is at ``position``: the next life repeats nothing up to it.
+        """Step until the checkpoint in Postgres is at ``position``: the next relay repeats nothing up to it.
 
-        The mark is stored at most once a second, so an acknowledged position alone may be published once more.
+        The checkpoint is saved at most once a second, so an acknowledged position alone may be published once more.
         """
-        self.until(lambda: self._stored() >= position, f"the mark is stored at position {position}")
+        self.until(lambda: self._stored() >= position, f"the checkpoint is saved at position {position}")
 
     def until_raises(self, error: type[Exception], what: str) -> None:
-        """Step until that error comes."""
+        """Step until that error is raised."""
 
         def raised() -> bool:
             try:
@@ -85,12 +85,12 @@ class Life:
         self._stack.close()
 
     def _stored(self) -> int:
-        mark = self._marks.read()
-        return mark.position if mark is not None else 0
+        checkpoint = self._checkpoints.read()
+        return checkpoint.position if checkpoint is not None else 0
 
 
 class Published(NamedTuple):
-    """One record as a consumer gets it."""
+    """One record as a consumer receives it."""
 
     partition: int
     key: bytes
@@ -103,12 +103,12 @@ class Published(NamedTuple):
 
 
 def records_of(settings: Settings, stream: str = "Rider", at_least: int = 0) -> list[Published]:
-    """All records of the stream's topic, ``at_least`` so many, in the order of their partitions."""
+    """All records of the stream's topic, at least ``at_least``, in partition order."""
     consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "test"})
     topic = topics(settings)[stream]
     partitions = range(settings.topic_partitions)
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
-    # The end offsets of the embedded broker do not count the last batch: what lies behind them ends by silence.
+    # The embedded broker's end offsets do not count the last batch: reading ends when nothing more arrives.
     due = sum(consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20.0)[1] for p in partitions)
     found: list[Published] = []
 
@@ -125,7 +125,7 @@ def records_of(settings: Settings, stream: str = "Rider", at_least: int = 0) -> 
 
 
 def published(settings: Settings) -> list[tuple[int, int, bytes]]:
-    """(shard, seq, value) of all records, in the order of their partitions."""
+    """(shard, seq, value) of all records, in partition order."""
     return [
         (shard_of(record.key.decode()), int(dict(record.headers)["seq"]), record.value)
         for record in records_of(settings)
@@ -133,17 +133,20 @@ def published(settings: Settings) -> list[tuple[int, int, bytes]]:
 
 
 def assert_whole(settings: Settings, positions: int) -> int:
-    """Every position is in the topic, the first times in order, repetitions the same bytes; the number of these."""
+    """Assert that every position is in the topic, first occurrences are in order, and repetitions have equal bytes.
+
+    Returns the number of repetitions.
+    """
     records = records_of(settings, at_least=positions)
     first: dict[int, Published] = {}
     newest: dict[int, int] = {}
     for record in records:
         if record.position in first:
-            assert record == first[record.position], "a repetition that is not the same record"
+            assert record == first[record.position], "a repetition differs from the first record"
             continue
         first[record.position] = record
-        assert record.position > newest.get(record.partition, 0), "a record came before an earlier one"
+        assert record.position > newest.get(record.partition, 0), "a record is out of order"
         newest[record.partition] = record.position
-    lacking = set(range(1, positions + 1)) - first.keys()
-    assert not lacking, f"{len(lacking)} positions are not in the topic, the first {min(lacking)}"
+    missing = set(range(1, positions + 1)) - first.keys()
+    assert not missing, f"{len(missing)} positions are not in the topic, the first {min(missing)}"
     return len(records) - len(first)

@@ -1,4 +1,4 @@
-"""A database with topics, and a load of events in it, without the rest of ridelog."""
+"""A database with topics and a write load, without the other processes of ridelog."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def head_of(engine: Engine) -> int:
 
 @contextmanager
 def writing(settings: Settings) -> Iterator[Callable[[], int]]:
-    """A load of events during the block; a function that tells the position of the last one recorded."""
+    """Write events during the block. Yields a function that returns the position of the last recorded event."""
     assert settings.postgres_url is not None
     engine, stop = writer_engine(settings.postgres_url), threading.Event()
     recorder = EventRecorder(engine)

@@ -1,4 +1,4 @@
-"""A log, its WAL, a slot and a broker in memory, in which relays die at any instant."""
+"""A log, its WAL, a slot and a broker in memory, in which relays crash at any time."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ TOPICS = {"Rider": "gps-pings"}
 PARTITIONS = 2
 
 
-class World:
-    """``topic``: per partition the positions, as they came to lie there."""
+class RelayWorld:
+    """``topic``: partition -> the positions published there, in order."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -34,7 +34,7 @@ class World:
         self._positions: list[range] = []
         self.head = 0
         self.slot = 0
-        self.mark: int | None = 0
+        self.checkpoint: int | None = 0
         self.topic: dict[int, list[int]] = defaultdict(list)
         self.relay: Tailer | Poller | None = None
         self.publisher = _Publisher(self)
@@ -55,9 +55,12 @@ class World:
         self._positions.append(range(0))
 
     def start(self, kind: str) -> None:
-        """A new life, after whatever there was before."""
+        """Start a new relay; the one before it, if any, is dropped."""
         self.publisher = _Publisher(self)
-        out, saver = InFlightTransactions(self.publisher, self.mark), CheckpointSaver(self._save, clock=self._clock)
+        out, saver = (
+            InFlightTransactions(self.publisher, self.checkpoint),
+            CheckpointSaver(self._save, clock=self._clock),
+        )
         if kind == "polling":
             self.relay = Poller(out, self, saver, lambda seconds: None)
         else:
@@ -65,22 +68,22 @@ class World:
             self.beat()
 
     def crash(self) -> None:
-        """kill -9: of what was handed over, the broker got some, in order."""
+        """As kill -9: the broker received some of the records that were handed over, in order."""
         self.publisher.land(self.chance.randrange(10))
         self.relay = None
 
     def lose_slot(self) -> None:
-        """Dropped and made again by somebody who tells nobody: it begins at the end of the WAL."""
+        """Drop and recreate the slot without a notice, as another process would: it starts at the end of the WAL."""
         self.crash()
         self.slot = self._made_at = self._end() - 1
 
     def confirmed(self) -> set[int]:
-        """Positions of the transactions that the slot has passed since it was made: nobody gets them from it again."""
+        """Positions of the transactions that the slot has passed since it was created: it never delivers them again."""
         ends = [(number, 100 * (n + 1)) for n, numbers in enumerate(self._positions) for number in numbers]
         return {number for number, end in ends if self._made_at < end <= self.slot}
 
     def read(self, after: int, upto: int) -> EventChunk | None:
-        """The table, as ``Events``."""
+        """The table, as ``EventSource``."""
         positions = range(after + 1, min(after + 3, upto, self.head) + 1)
         convert = converter(TOPICS, PARTITIONS)
         records = [convert(row(position=p, shard=p % 5)) for p in positions]
@@ -92,21 +95,21 @@ class World:
         return self.head
 
     def _clock(self) -> float:
-        """The mark is stored now and then."""
+        """Advances by a random time, so that the checkpoint is saved only sometimes."""
         self._now += self.chance.random() * 4
         return self._now
 
     def _save(self, position: int, lsn: int) -> None:
-        self.mark = max(self.mark or 0, position)
+        self.checkpoint = max(self.checkpoint or 0, position)
 
     def _end(self) -> int:
         return 100 * (len(self.wal) + 1)
 
 
 class _Stream:
-    """Reads from where the slot stood at its start."""
+    """Reads from the slot's position at the start."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: RelayWorld) -> None:
         self._world = world
         self._next = next((n for n, (end, _) in enumerate(world.wal) if end > world.slot), len(world.wal))
         self._messages = deque([relation()])
@@ -127,9 +130,9 @@ class _Stream:
 
 
 class _Publisher:
-    """Takes some, lands some: in order in each partition, in any order between them."""
+    """Accepts some records and lands some: in order within a partition, in any order between partitions."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: RelayWorld) -> None:
         self._world = world
         self._tracker = DeliveryTracker()
         self._unlanded: dict[int, deque[tuple[PendingBatch, int]]] = defaultdict(deque)

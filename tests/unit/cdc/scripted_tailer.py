@@ -1,4 +1,4 @@
-"""A tailer of whom a test says what it reads, what Kafka takes and what lies in the table."""
+"""A tailer on a scripted WAL, publisher and event table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OURS = LogIdentity(LOG_ID, "public")
 
 
 class ScriptedStream:
-    """Gives the messages that a test puts in; remembers what was confirmed."""
+    """Returns the messages that a test adds; records confirmed LSNs."""
 
     def __init__(self, messages: Sequence[bytes] = ()) -> None:
         self.messages = list(messages)
@@ -45,7 +45,7 @@ class ScriptedStream:
 
 
 class ScriptedPublisher:
-    """Takes at most ``room`` records in all, acknowledges when told to."""
+    """Accepts at most ``room`` records in total; acknowledges the batches in ``acknowledge``."""
 
     def __init__(self, room: int = 10**9) -> None:
         self.room = room
@@ -54,14 +54,14 @@ class ScriptedPublisher:
         self.acknowledge: list[int] = []
         self.waited_s: list[float] = []
 
-    def publish(self, token: int, records: Sequence[ProducerRecord]) -> int:
+    def publish(self, batch_id: int, records: Sequence[ProducerRecord]) -> int:
         taken = records[: self.room]
         self.room -= len(taken)
-        self.records += [(token, record) for record in taken]
+        self.records += [(batch_id, record) for record in taken]
         return len(taken)
 
-    def seal(self, token: int) -> None:
-        self.sealed.append(token)
+    def seal(self, batch_id: int) -> None:
+        self.sealed.append(batch_id)
 
     def acknowledged(self, timeout_s: float) -> list[int]:
         self.waited_s.append(timeout_s)
@@ -76,7 +76,10 @@ class ScriptedPublisher:
 
 
 class ScriptedEvents:
-    """The table of a log that ends at ``head``: every event up to ``stored``, ``chunk`` at a time; what was asked."""
+    """The table of a log that ends at ``head``.
+
+    It has every event up to ``stored``, and returns ``chunk`` at a time. ``asked`` records the ranges that were read.
+    """
 
     def __init__(self, head: int = 0, chunk: int = 2, stored: int | None = None) -> None:
         self.head = head
@@ -117,7 +120,7 @@ def heartbeat(end_lsn: int, position: int, log_id: UUID = LOG_ID, prefix: str = 
 
 
 def message(end_lsn: int, content: bytes, prefix: str = PREFIX) -> list[bytes]:
-    """A transaction that holds one logical message."""
+    """A transaction with one logical message."""
     head = b"M" + struct.pack(">BQ", 1, end_lsn - 8) + prefix.encode() + b"\0"
     return [begin(end_lsn), head + struct.pack(">I", len(content)) + content, commit(end_lsn)]
 
@@ -129,14 +132,14 @@ def transaction(end_lsn: int, positions: Sequence[int], shard: int = 9) -> list[
 def a_tailer(
     stream: ScriptedStream,
     publisher: ScriptedPublisher,
-    mark: int | None = None,
+    checkpoint: int | None = None,
     events: ScriptedEvents | None = None,
-    beats: list[Heartbeat] | None = None,
+    heartbeats: list[Heartbeat] | None = None,
 ) -> Tailer:
-    out = InFlightTransactions(publisher, mark)
-    on_beat = (beats if beats is not None else []).append
+    out = InFlightTransactions(publisher, checkpoint)
+    on_heartbeat = (heartbeats if heartbeats is not None else []).append
     wal = WalFilter(OURS, {"Rider": "gps-pings"}, 8)
-    return Tailer(stream, out, events or ScriptedEvents(), ImmediateSaver(), wal, on_beat)
+    return Tailer(stream, out, events or ScriptedEvents(), ImmediateSaver(), wal, on_heartbeat)
 
 
 def positions_of(publisher: ScriptedPublisher) -> list[int]:
@@ -144,7 +147,7 @@ def positions_of(publisher: ScriptedPublisher) -> list[int]:
 
 
 def run_dry(tailer: Tailer, publisher: ScriptedPublisher, steps: int = 12) -> None:
-    """Step until nothing is left, with every sealed token acknowledged at once."""
+    """Step until nothing is left; every sealed batch is acknowledged at once."""
     done = 0
     for _ in range(steps):
         tailer.step(0)

@@ -1,4 +1,4 @@
-"""What any role, or another installation in the same database, can put into the WAL stream changes nothing."""
+"""Messages that any role, or another installation in the database, writes into the WAL stream change nothing."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ FORGED = {
 }
 
 
-@pytest.mark.parametrize("mark", [2, None])
+@pytest.mark.parametrize("checkpoint", [2, None])
 @pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED.keys())
-def test_regression_a_forged_heartbeat_is_passed_over_with_one_warning(
-    forged: bytes, mark: int | None, caplog: pytest.LogCaptureFixture
+def test_regression_a_forged_heartbeat_is_skipped_with_one_warning(
+    forged: bytes, checkpoint: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It ended the tailer in each of its lives, or had everything published again, and held the WAL."""
+    """It ended the tailer after each restart, or caused everything to be published again, and retained the WAL."""
     stream = ScriptedStream([relation(), *message(100, forged), *message(200, forged), *transaction(300, [3, 4])])
     publisher, events = ScriptedPublisher(), ScriptedEvents(head=HEAD)
-    tailer = a_tailer(stream, publisher, mark=mark, events=events)
+    tailer = a_tailer(stream, publisher, checkpoint=checkpoint, events=events)
     run_dry(tailer, publisher)
     assert positions_of(publisher) == [3, 4]
     assert (tailer.transactions.progress.position, tailer.transactions.progress.filled, stream.confirmed[-1]) == (
@@ -73,29 +73,29 @@ def test_regression_a_forged_heartbeat_is_passed_over_with_one_warning(
     assert events.asked == []
 
 
-def test_a_heartbeat_outside_a_transaction_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_heartbeat_outside_a_transaction_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
     _, beat, _ = message(100, content())
     stream = ScriptedStream([beat[:1] + b"\0" + beat[2:]])
-    tailer = a_tailer(stream, ScriptedPublisher(), mark=2, events=ScriptedEvents(head=HEAD))
+    tailer = a_tailer(stream, ScriptedPublisher(), checkpoint=2, events=ScriptedEvents(head=HEAD))
     tailer.step(0)
     assert tailer.transactions.progress.position == 2
     assert len(caplog.messages) == 1
 
 
-def test_a_heartbeat_of_what_was_read_costs_no_question() -> None:
+def test_a_heartbeat_without_a_gap_costs_no_query() -> None:
     stream, publisher = ScriptedStream([relation(), *transaction(100, [3, 4]), *heartbeat(200, 4)]), ScriptedPublisher()
     events = ScriptedEvents(head=HEAD)
-    run_dry(a_tailer(stream, publisher, mark=2, events=events), publisher)
+    run_dry(a_tailer(stream, publisher, checkpoint=2, events=events), publisher)
     assert events.heads_read == 0
 
 
 @pytest.mark.parametrize("name", [b"theirs\0events", b"public\0orders", b"\0events", b"\xc3\xa4\n\x1b[31m\0events"])
-def test_rows_of_other_tables_are_passed_over_with_one_warning(name: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """Also of a table ``events`` in another schema, whose rows look like ours."""
+def test_rows_of_other_tables_are_skipped_with_one_warning(name: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Includes a table ``events`` in another schema, whose rows look like ours."""
     theirs = [begin(100), *(insert(row(position=p), 43) for p in (1, 3, 4, 900)), commit(100)]
     messages = [relation(), relation(COLUMNS, 43, name), *theirs, *transaction(200, [3])]
     stream, publisher = ScriptedStream(messages), ScriptedPublisher()
-    tailer = a_tailer(stream, publisher, mark=2, events=ScriptedEvents(head=HEAD))
+    tailer = a_tailer(stream, publisher, checkpoint=2, events=ScriptedEvents(head=HEAD))
     run_dry(tailer, publisher)
     assert (positions_of(publisher), stream.confirmed[-1]) == ([3], 200)
     (warning,) = caplog.messages
@@ -104,13 +104,11 @@ def test_rows_of_other_tables_are_passed_over_with_one_warning(name: bytes, capl
 
 
 @pytest.mark.parametrize("kind", [b"U", b"D", b"T"])
-def test_regression_updates_deletes_and_truncates_are_passed_over(
-    kind: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A publication that had been changed for a moment ended the tailer in each of its lives."""
+def test_regression_updates_deletes_and_truncates_are_skipped(kind: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A publication that had been changed for a moment ended the tailer after each restart."""
     change = [begin(100), kind + b"\0" * 20, kind + b"\0" * 20, commit(100)]
     stream, publisher = ScriptedStream([relation(), *change, *transaction(200, [3])]), ScriptedPublisher()
-    run_dry(a_tailer(stream, publisher, mark=2), publisher)
+    run_dry(a_tailer(stream, publisher, checkpoint=2), publisher)
     assert (positions_of(publisher), stream.confirmed[-1], len(caplog.messages)) == ([3], 200, 1)
 
 
@@ -118,21 +116,21 @@ def test_regression_our_rows_with_other_columns_come_from_the_table(caplog: pyte
     wide = [begin(100), insert([*row(position=3), b"more"]), commit(100)]
     messages = [relation((*COLUMNS, "more")), *wide, *heartbeat(150, 3), relation(), *transaction(200, [4])]
     stream, publisher = ScriptedStream(messages), ScriptedPublisher()
-    tailer = a_tailer(stream, publisher, mark=2, events=ScriptedEvents(head=HEAD))
+    tailer = a_tailer(stream, publisher, checkpoint=2, events=ScriptedEvents(head=HEAD))
     run_dry(tailer, publisher)
     assert (positions_of(publisher), stream.confirmed[-1], tailer.transactions.progress.filled) == ([3, 4], 200, 1)
     assert "other columns" in caplog.messages[0]
 
 
-def test_our_rows_with_other_columns_are_refused_where_nothing_would_show_that_they_lack() -> None:
+def test_our_rows_with_other_columns_are_rejected_while_no_position_is_known() -> None:
     with pytest.raises(ProtocolError):
         a_tailer(ScriptedStream([relation(COLUMNS[:-1])]), ScriptedPublisher()).step(0)
 
 
-def test_a_row_beyond_the_head_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_row_beyond_the_head_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
     stream = ScriptedStream([relation(), *transaction(100, [900]), *transaction(200, [3])])
     publisher, events = ScriptedPublisher(), ScriptedEvents(head=HEAD)
-    tailer = a_tailer(stream, publisher, mark=2, events=events)
+    tailer = a_tailer(stream, publisher, checkpoint=2, events=events)
     run_dry(tailer, publisher)
     assert (positions_of(publisher), tailer.transactions.progress.position, stream.confirmed[-1]) == ([3], 3, 200)
     assert len(caplog.messages) == 1

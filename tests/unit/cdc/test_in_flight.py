@@ -1,4 +1,4 @@
-"""What a relay counts and shows of the records that it hands to Kafka, and when it gives a producer up."""
+"""What a relay counts and reports of the records that it hands to Kafka."""
 
 from __future__ import annotations
 
@@ -19,167 +19,179 @@ def records(*positions: int) -> list[ProducerRecord]:
     return [record for record in found if record is not None]
 
 
-def passed_on(out: InFlightTransactions, commit_ms: int, *positions: int, end_lsn: int = 0) -> int:
-    """One transaction, opened, filled and closed; its token."""
-    out.open(commit_ms)
-    out.add(records(*positions), len(positions), positions[-1])
-    return out.close(end_lsn)
+def add_transaction(transactions: InFlightTransactions, commit_ms: int, *positions: int, end_lsn: int = 0) -> int:
+    """Open, fill and close one transaction. Returns its batch id."""
+    transactions.open(commit_ms)
+    transactions.add(records(*positions), len(positions), positions[-1])
+    return transactions.close(end_lsn)
 
 
-def acknowledge(out: InFlightTransactions, publisher: ScriptedPublisher, *tokens: int) -> None:
-    publisher.acknowledge = list(tokens)
-    out.collect()
+def acknowledge(transactions: InFlightTransactions, publisher: ScriptedPublisher, *batch_ids: int) -> None:
+    publisher.acknowledge = list(batch_ids)
+    transactions.collect()
 
 
-def test_before_anything_all_is_where_it_was_left() -> None:
-    out = InFlightTransactions(ScriptedPublisher(), 41)
-    progress = out.progress
+def test_a_new_relay_starts_at_its_checkpoint_with_nothing_in_flight() -> None:
+    transactions = InFlightTransactions(ScriptedPublisher(), 41)
+    progress = transactions.progress
     assert (progress.position, progress.commit_ms, progress.behind_ms, progress.event_ms) == (41, 0, -1, -1)
     assert (
-        out.confirmed,
-        out.last_passed_batch,
-        out.is_open,
-        out.unacknowledged_transactions(),
-        out.unacknowledged_records(),
+        transactions.confirmed,
+        transactions.last_passed_batch,
+        transactions.is_open,
+        transactions.unacknowledged_transactions(),
+        transactions.unacknowledged_records(),
     ) == (0, 0, False, 0, 0)
-    assert out.oldest_commit_ms() is None
-    assert out.publish() is False
+    assert transactions.oldest_commit_ms() is None
+    assert transactions.publish() is False
     assert InFlightTransactions(ScriptedPublisher(), None).progress.position is None
 
 
 def test_an_acknowledged_transaction_is_counted_with_its_rows_and_times() -> None:
     publisher = ScriptedPublisher()
-    out = InFlightTransactions(publisher, 0)
-    began_ms = time.time_ns() // 1_000_000
-    passed_on(out, began_ms - 5_000, 1, 2, end_lsn=100)
-    assert out.publish() is True
-    assert out.publish() is False
-    acknowledge(out, publisher, 1)
+    transactions = InFlightTransactions(publisher, 0)
+    started_ms = time.time_ns() // 1_000_000
+    add_transaction(transactions, started_ms - 5_000, 1, 2, end_lsn=100)
+    assert transactions.publish() is True
+    assert transactions.publish() is False
+    acknowledge(transactions, publisher, 1)
     ended_ms = time.time_ns() // 1_000_000
-    progress = out.progress
+    progress = transactions.progress
     assert (progress.published, progress.acknowledged, progress.transactions, progress.position) == (2, 2, 1, 2)
-    assert progress.commit_ms == began_ms - 5_000
-    assert 5_000 <= progress.behind_ms <= ended_ms - began_ms + 5_000
-    assert began_ms <= progress.event_ms <= ended_ms
-    assert (out.confirmed, out.last_passed_batch) == (100, 1)
+    assert progress.commit_ms == started_ms - 5_000
+    assert 5_000 <= progress.behind_ms <= ended_ms - started_ms + 5_000
+    assert started_ms <= progress.event_ms <= ended_ms
+    assert (transactions.confirmed, transactions.last_passed_batch) == (100, 1)
 
 
 def test_counts_add_up_over_transactions_and_the_newest_commit_is_shown() -> None:
     publisher = ScriptedPublisher()
-    out = InFlightTransactions(publisher, 0)
-    passed_on(out, 9_000, 1, 2)
-    passed_on(out, 7_000, 3)
-    out.publish()
-    acknowledge(out, publisher, 1, 2)
-    progress = out.progress
+    transactions = InFlightTransactions(publisher, 0)
+    add_transaction(transactions, 9_000, 1, 2)
+    add_transaction(transactions, 7_000, 3)
+    transactions.publish()
+    acknowledge(transactions, publisher, 1, 2)
+    progress = transactions.progress
     assert (progress.published, progress.acknowledged, progress.transactions, progress.commit_ms) == (3, 3, 2, 9_000)
     assert progress.position == 3
-    assert out.oldest_commit_ms() is None
+    assert transactions.oldest_commit_ms() is None
 
 
-def test_a_commit_of_a_clock_that_is_ahead_is_no_negative_delay() -> None:
+def test_a_commit_time_in_the_future_gives_no_negative_delay() -> None:
     publisher = ScriptedPublisher()
-    out = InFlightTransactions(publisher, 0)
-    passed_on(out, time.time_ns() // 1_000_000 + 3_600_000, 1)
-    out.publish()
-    acknowledge(out, publisher, 1)
-    assert out.progress.behind_ms == 0
+    transactions = InFlightTransactions(publisher, 0)
+    add_transaction(transactions, time.time_ns() // 1_000_000 + 3_600_000, 1)
+    transactions.publish()
+    acknowledge(transactions, publisher, 1)
+    assert transactions.progress.behind_ms == 0
 
 
-def test_a_transaction_without_events_is_none_in_which_an_event_was_acknowledged() -> None:
+def test_a_transaction_without_events_does_not_count_as_an_acknowledged_event() -> None:
     publisher = ScriptedPublisher()
-    out = InFlightTransactions(publisher, 7)
-    out.open(5_000)
-    out.close(100)
-    out.publish()
-    acknowledge(out, publisher, 1)
-    assert (out.progress.event_ms, out.progress.transactions, out.progress.acknowledged) == (-1, 1, 0)
-    assert (out.progress.position, out.confirmed) == (7, 100)
+    transactions = InFlightTransactions(publisher, 7)
+    transactions.open(5_000)
+    transactions.close(100)
+    transactions.publish()
+    acknowledge(transactions, publisher, 1)
+    assert (transactions.progress.event_ms, transactions.progress.transactions, transactions.progress.acknowledged) == (
+        -1,
+        1,
+        0,
+    )
+    assert (transactions.progress.position, transactions.confirmed) == (7, 100)
 
 
-def test_the_parts_of_a_transaction_are_one_token() -> None:
+def test_the_parts_of_a_transaction_are_one_batch() -> None:
     publisher = ScriptedPublisher()
-    out = InFlightTransactions(publisher, 0)
-    out.open(5_000)
-    opened = out.is_open
-    out.add(records(1, 2), 2, 2)
-    out.publish()
+    transactions = InFlightTransactions(publisher, 0)
+    transactions.open(5_000)
+    opened = transactions.is_open
+    transactions.add(records(1, 2), 2, 2)
+    transactions.publish()
     assert publisher.sealed == []
-    out.add(records(3), 2, 4)
-    assert out.close(100) == 1
-    assert (opened, out.is_open) == (True, False)
-    out.publish()
-    assert [token for token, _ in publisher.records] == [1, 1, 1]
+    transactions.add(records(3), 2, 4)
+    assert transactions.close(100) == 1
+    assert (opened, transactions.is_open) == (True, False)
+    transactions.publish()
+    assert [batch_id for batch_id, _ in publisher.records] == [1, 1, 1]
     assert publisher.sealed == [1]
-    acknowledge(out, publisher, 1)
-    assert (out.progress.acknowledged, out.progress.published, out.progress.position) == (4, 3, 4)
+    acknowledge(transactions, publisher, 1)
+    assert (transactions.progress.acknowledged, transactions.progress.published, transactions.progress.position) == (
+        4,
+        3,
+        4,
+    )
 
 
-def test_what_the_publisher_does_not_take_waits_in_its_order() -> None:
+def test_records_that_the_publisher_does_not_accept_wait_in_order() -> None:
     publisher = ScriptedPublisher(room=2)
-    out = InFlightTransactions(publisher, 0)
-    passed_on(out, 5_000, 1, 2, 3, end_lsn=100)
-    passed_on(out, 6_000, 4, end_lsn=200)
-    assert out.publish() is True
-    assert (out.unacknowledged_records(), out.handed_over_records(), out.progress.published) == (4, 2, 2)
-    assert out.publish() is False
+    transactions = InFlightTransactions(publisher, 0)
+    add_transaction(transactions, 5_000, 1, 2, 3, end_lsn=100)
+    add_transaction(transactions, 6_000, 4, end_lsn=200)
+    assert transactions.publish() is True
+    assert (
+        transactions.unacknowledged_records(),
+        transactions.handed_over_records(),
+        transactions.progress.published,
+    ) == (4, 2, 2)
+    assert transactions.publish() is False
     assert publisher.sealed == []
     publisher.room = 10
-    assert out.publish() is True
+    assert transactions.publish() is True
     assert publisher.sealed == [1, 2]
     positions = [dict(record.headers)["position"] for _, record in publisher.records]
     assert positions == [b"1", b"2", b"3", b"4"]
-    assert (out.unacknowledged_transactions(), out.oldest_commit_ms()) == (2, 5_000)
+    assert (transactions.unacknowledged_transactions(), transactions.oldest_commit_ms()) == (2, 5_000)
 
 
 @pytest.mark.parametrize(
     ("waiting", "room"), [(0, MAX_WAITING_RECORDS), (MAX_WAITING_RECORDS - 1, 1), (MAX_WAITING_RECORDS, 0)]
 )
-def test_room_is_what_may_still_wait(waiting: int, room: int) -> None:
-    out = InFlightTransactions(ScriptedPublisher(room=0), 0)
-    out.open(5_000)
+def test_free_capacity_is_the_number_of_records_that_may_still_wait(waiting: int, room: int) -> None:
+    transactions = InFlightTransactions(ScriptedPublisher(room=0), 0)
+    transactions.open(5_000)
     if waiting:
-        out.add(records(1) * waiting, waiting, waiting)
-    assert (out.free_capacity(), out.has_capacity()) == (room, room > 0)
+        transactions.add(records(1) * waiting, waiting, waiting)
+    assert (transactions.free_capacity(), transactions.has_capacity()) == (room, room > 0)
 
 
-def test_what_was_read_beyond_the_room_leaves_none() -> None:
-    out = InFlightTransactions(ScriptedPublisher(room=0), 0)
-    out.open(5_000)
+def test_a_read_beyond_the_capacity_leaves_none() -> None:
+    transactions = InFlightTransactions(ScriptedPublisher(room=0), 0)
+    transactions.open(5_000)
     for _ in range(2):
-        out.add(records(1) * MAX_WAITING_RECORDS, 1, 1)
-    assert (out.free_capacity(), out.has_capacity(), out.unacknowledged_records()) == (
+        transactions.add(records(1) * MAX_WAITING_RECORDS, 1, 1)
+    assert (transactions.free_capacity(), transactions.has_capacity(), transactions.unacknowledged_records()) == (
         0,
         False,
         2 * MAX_WAITING_RECORDS,
     )
 
 
-def test_the_end_of_the_wal_is_confirmed_only_when_nothing_is_under_way() -> None:
+def test_the_end_of_the_wal_is_confirmed_only_when_nothing_is_in_flight() -> None:
     publisher = ScriptedPublisher(room=0)
-    out = InFlightTransactions(publisher, 0)
-    out.confirm_idle_wal(50)
-    assert out.confirmed == 50
-    out.open(5_000)
-    out.confirm_idle_wal(60)
-    assert out.confirmed == 50
-    out.add(records(1), 1, 1)
-    out.close(70)
-    out.confirm_idle_wal(80)
-    assert out.confirmed == 50
+    transactions = InFlightTransactions(publisher, 0)
+    transactions.confirm_idle_wal(50)
+    assert transactions.confirmed == 50
+    transactions.open(5_000)
+    transactions.confirm_idle_wal(60)
+    assert transactions.confirmed == 50
+    transactions.add(records(1), 1, 1)
+    transactions.close(70)
+    transactions.confirm_idle_wal(80)
+    assert transactions.confirmed == 50
     publisher.room = 1
-    out.publish()
-    out.confirm_idle_wal(90)
-    assert out.confirmed == 50
-    acknowledge(out, publisher, 1)
-    assert out.confirmed == 70
-    out.confirm_idle_wal(90)
-    assert out.confirmed == 90
+    transactions.publish()
+    transactions.confirm_idle_wal(90)
+    assert transactions.confirmed == 50
+    acknowledge(transactions, publisher, 1)
+    assert transactions.confirmed == 70
+    transactions.confirm_idle_wal(90)
+    assert transactions.confirmed == 90
 
 
-def test_how_long_to_wait_for_acknowledgements_is_passed_on() -> None:
+def test_the_time_out_for_acknowledgements_reaches_the_publisher() -> None:
     publisher = ScriptedPublisher()
-    out = InFlightTransactions(publisher, 0)
-    out.collect()
-    out.collect(0.25)
+    transactions = InFlightTransactions(publisher, 0)
+    transactions.collect()
+    transactions.collect(0.25)
     assert publisher.waited_s == [0.0, 0.25]

@@ -1,4 +1,4 @@
-"""The pgoutput parser on bytes: whole messages, halves, and foreign ones."""
+"""The pgoutput parser on complete, incomplete and foreign messages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_insert_with_null_text_and_binary_values() -> None:
 
 
 @given(st.lists(st.none() | st.binary(max_size=300), max_size=20))
-def test_any_row_comes_back_as_it_was(values: list[bytes | None]) -> None:
+def test_any_row_round_trips(values: list[bytes | None]) -> None:
     assert parse(insert(values)) == Insert(42, values)
 
 
@@ -62,7 +62,7 @@ def test_a_logical_message() -> None:
 
 
 @pytest.mark.parametrize("kind", [b"O", b"Y"])
-def test_messages_without_rows_are_passed_over(kind: bytes) -> None:
+def test_messages_without_rows_are_skipped(kind: bytes) -> None:
     assert parse(kind + b"whatever") is None
 
 
@@ -72,25 +72,25 @@ def test_the_prefix_of_a_logical_message_may_be_any_bytes() -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), [(b"U", "update"), (b"D", "delete"), (b"T", "truncate")])
-def test_what_a_publication_of_more_than_inserts_sends_is_named(kind: bytes, name: str) -> None:
+def test_changes_other_than_inserts_are_named(kind: bytes, name: str) -> None:
     assert parse(kind + b"\0" * 20) == Change(name)
 
 
 @pytest.mark.parametrize("kind", [b"S", b"E", b"c", b"A", b"b", b"P", b"x"])
-def test_what_version_1_of_the_protocol_never_sends_is_refused(kind: bytes) -> None:
+def test_messages_that_protocol_version_1_never_sends_are_rejected(kind: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse(kind + b"\0" * 20)
 
 
 @pytest.mark.parametrize("message", [begin(1), commit(9), relation(), insert(row())])
-def test_half_a_message_is_refused(message: bytes) -> None:
+def test_an_incomplete_message_is_rejected(message: bytes) -> None:
     for length in range(len(message)):
         with pytest.raises(ProtocolError):
             parse(message[:length])
 
 
 @given(st.binary(max_size=80))
-def test_junk_is_refused_and_nothing_else(data: bytes) -> None:
+def test_random_bytes_raise_only_a_protocol_error(data: bytes) -> None:
     try:
         parse(data)
     except ProtocolError:

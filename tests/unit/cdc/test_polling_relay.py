@@ -1,4 +1,4 @@
-"""The polling relay's loop: from the table by position, and the mark only behind what Kafka has acknowledged."""
+"""The polling relay's loop: reads the table by position, and saves only positions that Kafka has acknowledged."""
 
 from __future__ import annotations
 
@@ -11,34 +11,36 @@ from tests.unit.cdc.scripted_tailer import ImmediateSaver, ScriptedEvents, Scrip
 UNLIMITED = 10**9
 
 
-class Relay:
-    """A poller, the table, Kafka and the mark as a test says, and the pauses that it made."""
+class ScriptedRelay:
+    """A poller on a scripted table, publisher and checkpoint; records its waits."""
 
-    def __init__(self, head: int, mark: int | None = 0, room: int = UNLIMITED) -> None:
+    def __init__(self, head: int, checkpoint: int | None = 0, room: int = UNLIMITED) -> None:
         self.events, self.publisher, self.saver = ScriptedEvents(head), ScriptedPublisher(room), ImmediateSaver()
-        self.pauses: list[float] = []
-        self.poller = Poller(InFlightTransactions(self.publisher, mark), self.events, self.saver, self.pauses.append)
+        self.waits_s: list[float] = []
+        self.poller = Poller(
+            InFlightTransactions(self.publisher, checkpoint), self.events, self.saver, self.waits_s.append
+        )
 
     def acknowledge_all(self) -> None:
         self.publisher.acknowledge, self.publisher.sealed = self.publisher.sealed, []
 
 
-@pytest.mark.parametrize("mark", [0, None])
-def test_events_are_read_from_the_mark_on_a_chunk_at_a_time(mark: int | None) -> None:
-    relay = Relay(head=5, mark=mark)
+@pytest.mark.parametrize("checkpoint", [0, None])
+def test_events_are_read_after_the_checkpoint_one_chunk_at_a_time(checkpoint: int | None) -> None:
+    relay = ScriptedRelay(head=5, checkpoint=checkpoint)
     assert [relay.poller.step(1.0) for _ in range(4)] == [2, 2, 1, 0]
     assert positions_of(relay.publisher) == [1, 2, 3, 4, 5]
     assert [after for after, _ in relay.events.asked] == [0, 2, 4, 5]
 
 
-def test_a_relay_goes_on_behind_its_mark() -> None:
-    relay = Relay(head=5, mark=3)
+def test_a_relay_resumes_after_its_checkpoint() -> None:
+    relay = ScriptedRelay(head=5, checkpoint=3)
     assert relay.poller.step(1.0) == 2
     assert positions_of(relay.publisher) == [4, 5]
 
 
-def test_the_mark_moves_when_all_up_to_it_is_acknowledged_and_with_no_lsn() -> None:
-    relay = Relay(head=4)
+def test_the_checkpoint_advances_when_all_up_to_it_is_acknowledged_and_has_no_lsn() -> None:
+    relay = ScriptedRelay(head=4)
     relay.poller.step(1.0)
     relay.poller.step(1.0)
     assert relay.saver.position == 0
@@ -51,8 +53,8 @@ def test_the_mark_moves_when_all_up_to_it_is_acknowledged_and_with_no_lsn() -> N
     assert relay.saver.lsn == 0
 
 
-def test_nothing_is_read_while_kafka_takes_nothing() -> None:
-    relay = Relay(head=100_000, room=0)
+def test_nothing_is_read_while_kafka_accepts_nothing() -> None:
+    relay = ScriptedRelay(head=100_000, room=0)
     relay.events.chunk = 30_000
     assert relay.poller.step(1.0) == 30_000
     assert relay.poller.step(1.0) == 0
@@ -62,27 +64,27 @@ def test_nothing_is_read_while_kafka_takes_nothing() -> None:
     assert positions_of(relay.publisher) == list(range(1, 60_001))
 
 
-@pytest.mark.parametrize(("timeout_s", "paused"), [(1.0, POLL_INTERVAL_S), (0.01, 0.01)])
-def test_a_relay_with_nothing_to_do_polls_again_soon(timeout_s: float, paused: float) -> None:
-    relay = Relay(head=0)
+@pytest.mark.parametrize(("timeout_s", "waited_s"), [(1.0, POLL_INTERVAL_S), (0.01, 0.01)])
+def test_a_relay_with_nothing_to_do_polls_again_soon(timeout_s: float, waited_s: float) -> None:
+    relay = ScriptedRelay(head=0)
     relay.poller.step(timeout_s)
-    assert relay.pauses == [paused]
+    assert relay.waits_s == [waited_s]
 
 
-@pytest.mark.parametrize(("timeout_s", "paused"), [(1.0, 0.005), (0.001, 0.001)])
-def test_a_relay_that_waits_for_kafka_asks_it_sooner(timeout_s: float, paused: float) -> None:
-    relay = Relay(head=1)
+@pytest.mark.parametrize(("timeout_s", "waited_s"), [(1.0, 0.005), (0.001, 0.001)])
+def test_a_relay_with_records_in_flight_polls_kafka_sooner(timeout_s: float, waited_s: float) -> None:
+    relay = ScriptedRelay(head=1)
     relay.poller.step(timeout_s)
-    assert relay.pauses == []
+    assert relay.waits_s == []
     relay.poller.step(timeout_s)
-    assert relay.pauses == [paused]
+    assert relay.waits_s == [waited_s]
 
 
-def test_a_relay_that_hands_over_what_waited_makes_no_pause() -> None:
-    relay = Relay(head=2, room=1)
+def test_a_relay_that_hands_over_waiting_records_does_not_wait() -> None:
+    relay = ScriptedRelay(head=2, room=1)
     relay.poller.step(1.0)
     relay.publisher.room = 1
     relay.poller.step(1.0)
-    assert relay.pauses == []
+    assert relay.waits_s == []
     relay.poller.step(1.0)
-    assert len(relay.pauses) == 1
+    assert len(relay.waits_s) == 1

@@ -1,11 +1,11 @@
-"""Whatever dies and whenever: the topic holds every position, each first time in order."""
+"""After any crash at any time, the topic holds every position, and first occurrences are in order."""
 
 from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.relay.relay_world import World
+from tests.support.relay.relay_world import RelayWorld
 
 ACTS = st.one_of(
     st.tuples(st.just("write"), st.integers(1, 7)),
@@ -16,7 +16,7 @@ ACTS = st.one_of(
 )
 
 
-def act(world: World, what: str, number: int) -> None:
+def act(world: RelayWorld, what: str, number: int) -> None:
     if what in ("wal", "polling"):
         if world.relay is not None:
             world.crash()
@@ -36,10 +36,11 @@ def act(world: World, what: str, number: int) -> None:
     check(world)
 
 
-def check(world: World) -> None:
-    """No position lies before an earlier one of its partition; none lacks that the mark or the slot has passed."""
+def check(world: RelayWorld) -> None:
+    """First occurrences are in order in each partition, and every position up to the checkpoint or the slot is
+    present."""
     landed = {position for positions in world.topic.values() for position in positions}
-    assert landed >= set(range(1, (world.mark or 0) + 1))
+    assert landed >= set(range(1, (world.checkpoint or 0) + 1))
     assert landed >= world.confirmed()
     for partition, positions in world.topic.items():
         first_times = list(dict.fromkeys(positions))
@@ -47,29 +48,29 @@ def check(world: World) -> None:
         assert first_times == due[: len(first_times)]
 
 
-def finish(world: World, kind: str) -> None:
+def finish(world: RelayWorld, kind: str) -> None:
     act(world, kind, 0)
     for _ in range(1_000):
         act(world, "run", 1)
-        if world.mark == world.head:
+        if world.checkpoint == world.head:
             return
-    raise AssertionError(f"stands at {world.mark} of {world.head}")
+    raise AssertionError(f"the relay is at {world.checkpoint} of {world.head}")
 
 
 @settings(max_examples=200)
 @given(st.integers(0, 1 << 30), st.lists(ACTS, max_size=60), st.sampled_from(["wal", "polling"]))
-def test_invariant_2_the_topic_holds_every_position_in_order_whatever_dies(
+def test_invariant_2_the_topic_holds_every_position_in_order_after_any_crash(
     seed: int, acts: list[tuple[str, int]], last: str
 ) -> None:
-    world = World(seed)
+    world = RelayWorld(seed)
     for what, number in acts:
         act(world, what, number)
     finish(world, last)
     assert {p for positions in world.topic.values() for p in positions} == set(range(1, world.head + 1))
 
 
-def test_a_slot_that_is_lost_when_nothing_is_recorded_any_more_leaves_no_gap() -> None:
-    world = World(1)
+def test_a_slot_lost_after_the_last_event_leaves_no_gap() -> None:
+    world = RelayWorld(1)
     act(world, "wal", 0)
     for number in (3, 4, 5):
         act(world, "write", number)

@@ -1,4 +1,4 @@
-"""A row of ``events`` as the record that it becomes, whichever way it is read."""
+"""A row of ``events`` becomes the same record, whether it is read from the WAL or from the table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.cdc.test_pgoutput import insert, row
 
 TOPICS = {"Rider": "gps-pings", "Größe": "sizes"}
 PARTITIONS = 8
-# Whatever Postgres' text can be, and what looks like the markers between columns; a NUL it cannot hold.
+# Any Postgres text (which has no NUL), and text that looks like the markers between columns.
 TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=300).map(str.encode)
 TRICKY = st.text("t\\xn\x01\x02", max_size=6).map(str.encode) | st.just(b"t" * 0x74) | st.just(b"t" * 0x7400)
 NUMBER = st.integers(1, 2**63 - 1).map(lambda number: str(number).encode())
@@ -59,8 +59,8 @@ def test_any_row_is_the_same_record_from_the_wal_as_from_the_table(
     assert a_reader()(insert(list(values))) == (int(position), converter(TOPICS, PARTITIONS)(values))
 
 
-def test_a_length_that_looks_like_a_marker_is_none() -> None:
-    """Of 0x740000 bytes: its own length bytes are t, NUL, NUL."""
+def test_a_length_that_looks_like_a_marker_is_not_one() -> None:
+    """A value of 0x740000 bytes: its length bytes are t, NUL, NUL."""
     values = row()
     values[COLUMNS.index("aggregate_key")] = b"k" * 0x740000
     position, record = a_reader()(insert(values))
@@ -72,20 +72,20 @@ def test_a_stream_without_a_topic_gives_no_record() -> None:
     assert a_reader()(insert(row(position=5, stream="Unclassified"))) == (5, None)
 
 
-def test_half_a_row_is_refused() -> None:
+def test_an_incomplete_row_is_rejected() -> None:
     message = insert(row())
     for length in range(len(message)):
         with pytest.raises(ProtocolError):
             a_reader()(message[:length])
 
 
-def test_a_row_without_its_key_is_refused() -> None:
+def test_a_row_without_its_key_is_rejected() -> None:
     values = row()
     values[COLUMNS.index("aggregate_key")] = None
     with pytest.raises(ProtocolError, match="without shard, key or payload"):
         a_reader()(insert(values))
 
 
-def test_a_publication_with_other_columns_is_refused() -> None:
+def test_a_publication_with_other_columns_is_rejected() -> None:
     with pytest.raises(ProtocolError, match="sends"):
         row_reader(Relation(42, "events", COLUMNS[:-1], "public"), {}, PARTITIONS)

@@ -1,4 +1,4 @@
-"""What a relay does at its start, by what was left and what is found; and what `status` says of it."""
+"""The start-up checks of a relay: checkpoint against slot and log; and the status lines of the slot."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def slot(**values: object) -> SlotState:
 @pytest.mark.parametrize(
     ("last", "position", "verdict"), [(None, 7, NEXT), (6, 7, NEXT), (7, 7, REPEATED), (8, 7, REPEATED), (5, 7, GAP)]
 )
-def test_the_next_position_is_the_last_one_and_one(last: int | None, position: int, verdict: PositionVerdict) -> None:
+def test_the_next_position_is_the_last_one_plus_one(last: int | None, position: int, verdict: PositionVerdict) -> None:
     assert classify_position(last, position) is verdict
 
 
-def test_a_head_above_the_last_position_shows_that_something_lacks() -> None:
+def test_a_head_above_the_last_position_reveals_a_gap() -> None:
     assert [has_gap(None, 5), has_gap(4, 5), has_gap(5, 5), has_gap(6, 5)] == [False, True, False, False]
 
 
-def test_the_topic_goes_on_behind_the_mark_of_this_log() -> None:
+def test_the_topic_resumes_after_the_checkpoint_of_this_log() -> None:
     assert start_position(CHECKPOINT, LOG, 60) == StartPosition(50)
     assert start_position(None, LOG, 60) == StartPosition(None)
     replaced = start_position(CHECKPOINT, OTHER, 60)
@@ -63,11 +63,11 @@ def test_the_topic_goes_on_behind_the_mark_of_this_log() -> None:
     assert "restored" in shorter.message
 
 
-def test_a_slot_as_it_was_left_has_no_fault_and_a_first_one_neither() -> None:
+def test_an_unchanged_slot_and_a_first_slot_have_no_fault() -> None:
     assert slot_fault(slot(), CHECKPOINT, "s", 60) == ""
     assert slot_fault(slot(confirmed=900), CHECKPOINT, "s", 60) == ""
     assert slot_fault(None, None, "s", 60) == ""
-    # A slot from before there were marks, and one that was just made.
+    # A slot from before checkpoints existed, and one that was just created.
     assert slot_fault(slot(confirmed=5_000), None, "s", 60) == ""
     assert slot_fault(slot(confirmed=5_000), CHECKPOINT._replace(confirmed_lsn=0), "s", 60) == ""
 
@@ -76,7 +76,7 @@ def test_regression_a_slot_that_the_driver_moved_past_wal_without_events_has_no_
     assert slot_fault(slot(confirmed=1_001), CHECKPOINT, "s", head=CHECKPOINT.position) == ""
 
 
-def test_what_befell_a_slot_is_said() -> None:
+def test_slot_faults_are_described() -> None:
     assert "missing" in slot_fault(None, CHECKPOINT, "s", 60)
     assert "wal_removed" in slot_fault(slot(wal_status="lost", invalidation_reason="wal_removed"), CHECKPOINT, "s", 60)
     assert "another process" in slot_fault(slot(confirmed=1_001), CHECKPOINT, "s", 60)
@@ -90,7 +90,7 @@ def test_topics_that_were_made_anew_are_told_by_their_ids() -> None:
     assert known_ids({"x": NO_ID, "y": "", "z": "1"}) == {"z": "1"}
 
 
-def test_the_slot_line_tells_of_the_disk_it_fills_and_of_its_danger() -> None:
+def test_the_slot_line_reports_disk_usage_and_danger() -> None:
     assert slot_line("s", slot(), "wal", 100).good
     assert "disk fills" in slot_line("s", slot(retained_bytes=RETAINED_ALERT_BYTES + 1), "wal", 100).advice
     danger = slot_line("s", slot(safe_wal_size=SAFE_ALERT_BYTES - 1), "wal", 100)
@@ -102,12 +102,12 @@ def test_the_slot_line_tells_of_the_disk_it_fills_and_of_its_danger() -> None:
     assert slot_line("s", None, "wal", 100).state == "missing"
 
 
-def test_with_the_polling_relay_a_slot_is_a_burden() -> None:
+def test_with_the_polling_relay_a_leftover_slot_is_reported() -> None:
     assert slot_line("s", None, "polling", 100).good
     assert "pg_drop_replication_slot('s')" in slot_line("s", slot(), "polling", 100).advice
 
 
-def test_with_an_external_relay_the_slot_is_looked_after_and_nobody_is_told_that_serve_makes_it() -> None:
+def test_with_an_external_relay_the_slot_is_monitored_without_advice_that_serve_creates_it() -> None:
     assert slot_line("s", slot(), "external", 100).good
     slow = slot_line("s", slot(retained_bytes=RETAINED_ALERT_BYTES + 1), "external", 100)
     assert "the relay does not keep up" in slow.advice

@@ -1,4 +1,4 @@
-"""The tailer: rows are published in order, and the slot is told only what Kafka has acknowledged."""
+"""The tailer publishes rows in order, and confirms to the slot only what Kafka has acknowledged."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_oldest_transaction_that_is_not_acknowledged_is_known_by_its_commit_
     assert tailer.transactions.oldest_commit_ms() is None
 
 
-def test_a_transaction_is_sealed_only_when_its_commit_was_read_and_all_its_rows_were_taken() -> None:
+def test_a_transaction_is_sealed_only_when_its_commit_was_read_and_all_its_rows_were_accepted() -> None:
     messages = [relation(), *transaction(100, [1, 2, 3])]
     stream, publisher = ScriptedStream(messages[:3]), ScriptedPublisher(room=1)
     tailer = a_tailer(stream, publisher)
@@ -79,7 +79,7 @@ def test_a_slow_kafka_stops_the_reading_but_not_the_keepalives() -> None:
     assert len(stream.confirmed) == 65
 
 
-def test_regression_a_tailer_without_room_waits_for_kafka_and_not_for_a_socket_that_is_always_readable() -> None:
+def test_regression_a_tailer_without_capacity_waits_for_kafka_and_not_for_the_readable_socket() -> None:
     stream = ScriptedStream([relation(), begin(100)])
     stream.messages += [insert(row(position=p)) for p in range(1, 3 * MAX_WAITING_RECORDS)]
     publisher = ScriptedPublisher(room=0)
@@ -110,7 +110,7 @@ def test_the_end_of_the_wal_is_not_confirmed_in_the_middle_of_a_transaction() ->
     assert stream.confirmed == [0]
 
 
-def test_regression_the_end_of_the_wal_is_not_confirmed_when_a_commit_comes_after_all_its_rows_were_taken() -> None:
+def test_regression_the_end_of_the_wal_is_not_confirmed_when_a_commit_comes_after_all_its_rows_were_accepted() -> None:
     messages = [relation(), *transaction(100, [1])]
     stream, publisher = ScriptedStream(messages[:-1]), ScriptedPublisher()
     stream.wal_end = 12345
@@ -122,7 +122,7 @@ def test_regression_the_end_of_the_wal_is_not_confirmed_when_a_commit_comes_afte
     assert stream.confirmed == [0, 0, 0]
 
 
-def test_rows_of_a_stream_without_a_topic_hold_nothing_up() -> None:
+def test_rows_of_a_stream_without_a_topic_do_not_block_the_rest() -> None:
     stream = ScriptedStream([relation(), begin(100), insert(row(stream="Unclassified")), commit(100)])
     publisher = ScriptedPublisher()
     tailer = a_tailer(stream, publisher)

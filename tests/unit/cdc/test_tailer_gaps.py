@@ -1,4 +1,4 @@
-"""What the slot did not bring: from the table in its place, shown by heartbeats, behind a mark."""
+"""Events that the slot misses are filled from the table; heartbeats and the checkpoint reveal them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.unit.cdc.scripted_tailer import (
 from tests.unit.cdc.test_pgoutput import begin, commit, relation
 
 
-def test_what_the_slot_did_not_bring_comes_from_the_table_in_its_place() -> None:
+def test_events_that_the_slot_misses_are_published_from_the_table_in_order() -> None:
     stream = ScriptedStream([relation(), *transaction(100, [8, 9])])
     publisher, events = ScriptedPublisher(), ScriptedEvents(head=9)
-    tailer = a_tailer(stream, publisher, mark=2, events=events)
+    tailer = a_tailer(stream, publisher, checkpoint=2, events=events)
     run_dry(tailer, publisher)
     assert positions_of(publisher) == [3, 4, 5, 6, 7, 8, 9]
     assert events.asked == [(2, 7), (4, 7), (6, 7)]
@@ -33,10 +33,10 @@ def test_what_the_slot_did_not_bring_comes_from_the_table_in_its_place() -> None
     )
 
 
-def test_a_gap_is_not_passed_before_it_is_acknowledged() -> None:
+def test_the_checkpoint_does_not_pass_a_gap_before_it_is_acknowledged() -> None:
     stream = ScriptedStream([relation(), *transaction(100, [4])])
     publisher = ScriptedPublisher()
-    tailer = a_tailer(stream, publisher, mark=1, events=ScriptedEvents(head=4))
+    tailer = a_tailer(stream, publisher, checkpoint=1, events=ScriptedEvents(head=4))
     for _ in range(5):
         tailer.step(0)
     assert (positions_of(publisher), tailer.transactions.progress.position) == ([2, 3, 4], 1)
@@ -48,43 +48,43 @@ def test_a_gap_is_not_passed_before_it_is_acknowledged() -> None:
     assert (tailer.transactions.progress.position, stream.confirmed[-1]) == (4, 100)
 
 
-def test_what_was_passed_before_is_dropped_and_confirmed() -> None:
+def test_repeated_events_are_dropped_and_confirmed() -> None:
     stream = ScriptedStream([relation(), *transaction(100, [1, 2]), *transaction(200, [3, 4])])
     publisher = ScriptedPublisher()
-    tailer = a_tailer(stream, publisher, mark=3)
+    tailer = a_tailer(stream, publisher, checkpoint=3)
     run_dry(tailer, publisher)
     assert (positions_of(publisher), tailer.transactions.progress.repeated, stream.confirmed[-1]) == ([4], 3, 200)
 
 
-def test_a_heartbeat_is_not_published_moves_the_slot_and_is_told_when_all_before_it_is_acknowledged() -> None:
-    beats: list[Heartbeat] = []
+def test_a_heartbeat_is_not_published_advances_the_slot_and_is_reported_once_all_before_it_is_acknowledged() -> None:
+    heartbeats: list[Heartbeat] = []
     stream = ScriptedStream([relation(), *transaction(100, [1]), *heartbeat(200, 1)])
     publisher = ScriptedPublisher()
-    tailer = a_tailer(stream, publisher, mark=0, beats=beats)
+    tailer = a_tailer(stream, publisher, checkpoint=0, heartbeats=heartbeats)
     tailer.step(0)
     publisher.acknowledge = [2]
     tailer.step(0)
-    assert (beats, stream.confirmed[-1]) == ([], 0)
+    assert (heartbeats, stream.confirmed[-1]) == ([], 0)
     publisher.acknowledge = [1]
     tailer.step(0)
-    assert (beats, stream.confirmed[-1], positions_of(publisher)) == ([Heartbeat(1, "me", 5)], 200, [1])
+    assert (heartbeats, stream.confirmed[-1], positions_of(publisher)) == ([Heartbeat(1, "me", 5)], 200, [1])
 
 
-def test_a_heartbeat_shows_what_the_slot_did_not_bring_although_nothing_is_recorded_any_more() -> None:
+def test_a_heartbeat_reveals_missing_events_without_new_events() -> None:
     stream, publisher = ScriptedStream(heartbeat(100, 5)), ScriptedPublisher()
-    tailer = a_tailer(stream, publisher, mark=2, events=ScriptedEvents(head=5))
+    tailer = a_tailer(stream, publisher, checkpoint=2, events=ScriptedEvents(head=5))
     run_dry(tailer, publisher)
     assert (positions_of(publisher), tailer.transactions.progress.position, stream.confirmed[-1]) == ([3, 4, 5], 5, 100)
 
 
-def test_messages_of_others_are_passed_over() -> None:
+def test_messages_of_other_programs_are_skipped() -> None:
     stream, publisher = ScriptedStream(heartbeat(100, 5, prefix="theirs")), ScriptedPublisher()
-    tailer = a_tailer(stream, publisher, mark=2)
+    tailer = a_tailer(stream, publisher, checkpoint=2)
     run_dry(tailer, publisher)
     assert (positions_of(publisher), tailer.transactions.progress.position, stream.confirmed[-1]) == ([], 2, 100)
 
 
-def test_without_a_mark_the_first_event_or_heartbeat_of_a_slot_that_was_always_read_gives_it() -> None:
+def test_without_a_checkpoint_the_first_event_or_heartbeat_of_the_slot_gives_the_position() -> None:
     publisher = ScriptedPublisher()
     tailer = a_tailer(ScriptedStream([relation(), *transaction(100, [7])]), publisher)
     run_dry(tailer, publisher)
@@ -97,17 +97,17 @@ def test_without_a_mark_the_first_event_or_heartbeat_of_a_slot_that_was_always_r
     assert tailer.transactions.progress.position == 5
 
 
-def test_events_that_the_table_does_not_have_any_more_are_told_and_hold_nothing_up(
+def test_events_missing_from_the_table_are_logged_and_do_not_block_the_rest(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stream, publisher = ScriptedStream([relation(), *transaction(100, [9])]), ScriptedPublisher()
-    tailer = a_tailer(stream, publisher, mark=0, events=ScriptedEvents(head=9, stored=0))
+    tailer = a_tailer(stream, publisher, checkpoint=0, events=ScriptedEvents(head=9, stored=0))
     run_dry(tailer, publisher)
     assert positions_of(publisher) == [9]
     assert "of positions 1 to 8 only 0 are in the table" in caplog.text
 
 
-def test_the_mark_is_stored_before_the_slot_is_told_and_once_a_second() -> None:
+def test_the_checkpoint_is_saved_once_a_second_and_before_its_lsn_is_confirmed() -> None:
     now = 100.0
     saved: list[tuple[int, int]] = []
     saver = CheckpointSaver(lambda position, lsn: saved.append((position, lsn)), clock=lambda: now)

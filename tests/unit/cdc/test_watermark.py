@@ -1,4 +1,4 @@
-"""The watermark: an LSN is confirmed only when all before it is safe."""
+"""The watermark: an LSN is confirmed only when everything before it is acknowledged."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from infrastructure.cdc.in_flight import Watermark
 @given(st.permutations(range(1, 9)))
 def test_invariant_2_the_watermark_never_passes_an_unacknowledged_transaction(order: list[int]) -> None:
     watermark = Watermark()
-    for token in range(1, 9):
-        watermark.committed(token, token * 100)
+    for batch_id in range(1, 9):
+        watermark.committed(batch_id, batch_id * 100)
     done: set[int] = set()
-    for token in order:
-        watermark.acknowledged(token)
-        done.add(token)
+    for batch_id in order:
+        watermark.acknowledged(batch_id)
+        done.add(batch_id)
         safe = next((t - 1 for t in range(1, 9) if t not in done), 8)
         assert watermark.confirmed == safe * 100
 
@@ -41,22 +41,22 @@ def test_an_acknowledgement_may_come_before_the_commit_is_read() -> None:
 
 
 @given(st.permutations(range(1, 7)), st.integers(0, 3))
-def test_the_mark_is_the_position_of_the_last_transaction_passed(order: list[int], begun: int) -> None:
+def test_the_position_is_that_of_the_last_passed_transaction(order: list[int], begun: int) -> None:
     watermark = Watermark(begun)
-    for token in range(1, 7):
-        # Every third transaction holds no event of ours.
-        watermark.committed(token, 0, None if token % 3 == 0 else begun + token)
+    for batch_id in range(1, 7):
+        # Every third transaction has no event of this log.
+        watermark.committed(batch_id, 0, None if batch_id % 3 == 0 else begun + batch_id)
     assert watermark.unacknowledged_transactions() == 6
     done: set[int] = set()
-    for token in order:
-        watermark.acknowledged(token)
-        done.add(token)
+    for batch_id in order:
+        watermark.acknowledged(batch_id)
+        done.add(batch_id)
         passed = next((t - 1 for t in range(1, 7) if t not in done), 6)
         assert (watermark.last_passed_batch, watermark.unacknowledged_transactions()) == (passed, 6 - passed)
         assert watermark.position == begun + max((t for t in range(1, passed + 1) if t % 3), default=0)
 
 
-def test_a_mark_that_is_not_known_is_given_by_the_first_position_passed() -> None:
+def test_an_unknown_position_is_set_by_the_first_passed_transaction_that_has_one() -> None:
     watermark = Watermark()
     watermark.committed(1, 100)
     watermark.acknowledged(1)
@@ -67,7 +67,7 @@ def test_a_mark_that_is_not_known_is_given_by_the_first_position_passed() -> Non
     assert watermark.last_passed_batch == 2
 
 
-def test_neither_the_mark_nor_the_confirmed_lsn_steps_back() -> None:
+def test_neither_the_position_nor_the_confirmed_lsn_steps_back() -> None:
     watermark = Watermark(9)
     watermark.confirm_idle_wal(500)
     watermark.confirm_idle_wal(400)

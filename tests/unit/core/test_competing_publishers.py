@@ -219,11 +219,11 @@ NOW = PublishedCheckpoint(2, Fence("log", "one", 9, 90), "topic")
     ("mark", "why"),
     [
         (None, "never published"),
-        (NOW._replace(topic="another"), "topic was made again"),
+        (NOW._replace(topic="another"), "topic was recreated"),
         (NOW._replace(generation=1), "generation 1"),
-        (NOW._replace(fence=NOW.fence._replace(log_id="another")), "folded anew"),
+        (NOW._replace(fence=NOW.fence._replace(log_id="another")), "refolded"),
         (NOW._replace(fence=NOW.fence._replace(incarnation="two")), "unparked"),
-        (NOW._replace(fence=NOW.fence._replace(seq=10)), "taken back"),
+        (NOW._replace(fence=NOW.fence._replace(seq=10)), "set back"),
     ],
 )
 def test_all_of_a_shard_is_published_when_the_mark_does_not_tell_what_is_shown(

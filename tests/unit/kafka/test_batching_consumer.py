@@ -1,4 +1,4 @@
-"""A consumer that gathers: what the broker has is one batch, though the client fetches it in pieces."""
+"""A batching consumer: all records that the broker has are one batch, although the client fetches them in pieces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def records(count: int, first: int = 0) -> list[ConsumerRecord]:
 
 
 class Pieces(ScriptedTopic):
-    """A client that hands out at most one piece a poll, as it was fetched."""
+    """A client that returns at most one fetched piece per poll."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         super().__init__()
@@ -32,19 +32,19 @@ class Pieces(ScriptedTopic):
         return [self._left.popleft() for _ in range(min(size, max_records))]
 
 
-def test_what_is_there_is_one_batch() -> None:
+def test_all_available_records_are_one_batch() -> None:
     assert BatchingConsumer(Pieces([3, 4, 5])).poll(100, 0.2) == records(12)
 
 
-def test_a_batch_is_never_larger_than_asked_and_what_is_left_comes_next() -> None:
-    topic = BatchingConsumer(Pieces([3, 4, 5]))
-    assert topic.poll(6, 0.2) == records(6)
-    assert topic.poll(100, 0.2) == records(6, first=6)
-    assert topic.poll(100, 0.2) == []
+def test_a_batch_is_never_larger_than_requested_and_the_rest_comes_next() -> None:
+    consumer = BatchingConsumer(Pieces([3, 4, 5]))
+    assert consumer.poll(6, 0.2) == records(6)
+    assert consumer.poll(100, 0.2) == records(6, first=6)
+    assert consumer.poll(100, 0.2) == []
 
 
-def test_a_stream_that_never_pauses_holds_no_record_back() -> None:
-    """A ping every 40 ms, and room for hours of them."""
+def test_a_stream_that_never_pauses_delays_no_record() -> None:
+    """A ping every 40 ms, and a batch size for hours of them."""
     now = 0.0
 
     class Steady(Pieces):
@@ -59,10 +59,10 @@ def test_a_stream_that_never_pauses_holds_no_record_back() -> None:
 
 
 @given(st.lists(st.integers(1, 9), max_size=12), st.integers(1, 20))
-def test_nothing_is_lost_doubled_or_reordered(sizes: list[int], at_most: int) -> None:
-    topic = BatchingConsumer(Pieces(sizes))
+def test_no_record_is_lost_duplicated_or_reordered(sizes: list[int], at_most: int) -> None:
+    consumer = BatchingConsumer(Pieces(sizes))
     found: list[ConsumerRecord] = []
-    while batch := topic.poll(at_most, 0.2):
+    while batch := consumer.poll(at_most, 0.2):
         assert len(batch) <= at_most
         found += batch
     assert found == records(sum(sizes))

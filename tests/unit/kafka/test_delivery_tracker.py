@@ -1,4 +1,4 @@
-"""The pure rules that the Kafka adapters share."""
+"""The pure rules of the Kafka adapters: assignments, batches, forgotten producers, repeated errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_offset_below_the_expected_one_starts_an_epoch_of_that_partition_only
 
 
 @pytest.mark.parametrize("moved", [lambda a: a.sought(0), lambda a: a.assigned([0])], ids=["sought", "assigned"])
-def test_an_offset_that_was_asked_for_starts_no_epoch(moved: Callable[[Assignment], None]) -> None:
+def test_a_requested_offset_starts_no_epoch(moved: Callable[[Assignment], None]) -> None:
     assignment = Assignment()
     assignment.assigned([0])
     assignment.read(0, 100)
@@ -48,66 +48,66 @@ def test_an_offset_that_was_asked_for_starts_no_epoch(moved: Callable[[Assignmen
     assert assignment.epochs == before
 
 
-def test_a_token_is_finished_once_when_sealed_and_delivered_in_either_order() -> None:
-    tokens = DeliveryTracker()
-    for number in (1, 2):
-        tokens.batch(number).sent(2)
-    first, second = tokens.batch(1), tokens.batch(2)
+def test_a_batch_finishes_once_when_sealed_and_delivered_in_either_order() -> None:
+    tracker = DeliveryTracker()
+    for batch_id in (1, 2):
+        tracker.batch(batch_id).sent(2)
+    first, second = tracker.batch(1), tracker.batch(2)
     first.delivered(None, None)
     first.delivered(None, None)
-    assert not tokens.any_finished()
+    assert not tracker.any_finished()
     first.seal()
     second.seal()
-    assert tokens.take() == [1]
+    assert tracker.take() == [1]
     second.delivered(None, None)
-    assert tokens.take() == []
+    assert tracker.take() == []
     second.delivered(None, None)
-    assert (tokens.take(), tokens.take()) == ([2], [])
-    assert (tokens.in_flight, tokens.delivered) == (0, 4)
+    assert (tracker.take(), tracker.take()) == ([2], [])
+    assert (tracker.in_flight, tracker.delivered) == (0, 4)
 
 
-def test_the_first_failure_is_kept_and_its_token_never_finishes() -> None:
-    tokens = DeliveryTracker()
-    token = tokens.batch(1)
-    token.sent(2)
-    token.seal()
-    token.delivered("first", None)
-    token.delivered("second", None)
-    assert (tokens.failure, tokens.take(), tokens.in_flight) == ("first", [], 2)
+def test_the_first_failure_is_kept_and_its_batch_never_finishes() -> None:
+    tracker = DeliveryTracker()
+    batch = tracker.batch(1)
+    batch.sent(2)
+    batch.seal()
+    batch.delivered("first", None)
+    batch.delivered("second", None)
+    assert (tracker.failure, tracker.take(), tracker.in_flight) == ("first", [], 2)
 
 
 def test_a_producer_is_forgotten_when_epochs_pass_without_a_delivery() -> None:
-    watch = ForgottenProducerDetector()
-    assert not watch.is_forgotten(0, 100)
-    assert not watch.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY, 100)
-    assert watch.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY + 1, 100)
+    detector = ForgottenProducerDetector()
+    assert not detector.is_forgotten(0, 100)
+    assert not detector.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY, 100)
+    assert detector.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY + 1, 100)
 
 
-def test_a_delivery_or_a_new_identity_starts_the_count_anew() -> None:
-    watch = ForgottenProducerDetector()
-    assert not watch.is_forgotten(0, 1)
-    assert not watch.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY + 1, 2)
-    assert not watch.is_forgotten(0, 2)
-    assert not watch.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY, 2)
+def test_a_delivery_or_a_new_identity_restarts_the_count() -> None:
+    detector = ForgottenProducerDetector()
+    assert not detector.is_forgotten(0, 1)
+    assert not detector.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY + 1, 2)
+    assert not detector.is_forgotten(0, 2)
+    assert not detector.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY, 2)
 
 
-def test_repeated_errors_are_counted_and_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+def test_repeated_errors_are_counted_and_logged_once_per_interval(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
     errors = ThrottledLogger(logging.getLogger("test"), "Kafka", clock=lambda: now[0], interval_s=10.0)
     with caplog.at_level(logging.WARNING):
         for second in range(21):
             now[0] = float(second)
-            errors.warn("down", "it is away")
+            errors.warn("down", "it is unavailable")
         errors.warn("other", "it is slow")
     assert caplog.messages == [
-        "Kafka: it is away",
-        "Kafka: it is away (9 more like it before)",
-        "Kafka: it is away (9 more like it before)",
+        "Kafka: it is unavailable",
+        "Kafka: it is unavailable (9 more like it before)",
+        "Kafka: it is unavailable (9 more like it before)",
         "Kafka: it is slow",
     ]
 
 
-def test_kafka_python_speaks_again_when_the_last_who_asked_for_silence_has_ended() -> None:
+def test_kafka_python_logs_again_when_the_last_silencing_block_has_ended() -> None:
     before = KAFKA_PYTHON.level
     with silent_kafka_python():
         with silent_kafka_python():

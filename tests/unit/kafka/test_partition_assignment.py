@@ -1,4 +1,4 @@
-"""The rules that the Kafka adapters share: tokens, assignments, forgotten producers, repeated errors."""
+"""The pure rules of the Kafka adapters, with random delivery orders and more edge cases."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from infrastructure.kafka.partition_assignment import Assignment
 from infrastructure.kafka.throttled_log import ThrottledLogger
 
 
-def test_a_token_is_finished_when_sealed_and_delivered_whichever_comes_last() -> None:
-    tokens = DeliveryTracker()
-    for number in (1, 2):
-        tokens.batch(number).sent(1)
-    tokens.batch(1).delivered(None, None)
-    assert not tokens.any_finished()
-    tokens.batch(1).seal()
-    assert tokens.take() == [1]
-    tokens.batch(2).seal()
-    assert not tokens.any_finished()
-    tokens.batch(2).delivered(None, None)
-    assert tokens.take() == [2]
-    assert tokens.in_flight == 0
+def test_a_batch_finishes_when_sealed_and_delivered_whichever_comes_last() -> None:
+    tracker = DeliveryTracker()
+    for batch_id in (1, 2):
+        tracker.batch(batch_id).sent(1)
+    tracker.batch(1).delivered(None, None)
+    assert not tracker.any_finished()
+    tracker.batch(1).seal()
+    assert tracker.take() == [1]
+    tracker.batch(2).seal()
+    assert not tracker.any_finished()
+    tracker.batch(2).delivered(None, None)
+    assert tracker.take() == [2]
+    assert tracker.in_flight == 0
 
 
-def test_the_first_failure_is_kept_and_its_token_is_never_finished() -> None:
-    tokens = DeliveryTracker()
-    token = tokens.batch(1)
-    token.sent(2)
-    token.seal()
-    token.delivered("too large", None)
-    token.delivered("the broker is away", None)
-    assert tokens.failure == "too large"
-    assert tokens.in_flight == 2
-    assert tokens.take() == []
+def test_the_first_failure_is_kept_and_its_batch_is_never_finished() -> None:
+    tracker = DeliveryTracker()
+    batch = tracker.batch(1)
+    batch.sent(2)
+    batch.seal()
+    batch.delivered("too large", None)
+    batch.delivered("the broker is unavailable", None)
+    assert tracker.failure == "too large"
+    assert tracker.in_flight == 2
+    assert tracker.take() == []
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=20), st.randoms(use_true_random=False))
-def test_every_token_is_finished_once_in_any_order_of_delivery(sizes: list[int], random: Random) -> None:
-    tokens = DeliveryTracker()
-    deliveries = [tokens.batch(number).delivered for number, size in enumerate(sizes) for _ in range(size)]
-    for number, size in enumerate(sizes):
-        tokens.batch(number).sent(size)
-        tokens.batch(number).seal()
+def test_every_batch_finishes_once_in_any_order_of_delivery(sizes: list[int], random: Random) -> None:
+    tracker = DeliveryTracker()
+    deliveries = [tracker.batch(batch_id).delivered for batch_id, size in enumerate(sizes) for _ in range(size)]
+    for batch_id, size in enumerate(sizes):
+        tracker.batch(batch_id).sent(size)
+        tracker.batch(batch_id).seal()
     random.shuffle(deliveries)
-    taken = tokens.take()
+    taken = tracker.take()
     for deliver in deliveries:
         deliver(None, None)
-        taken += tokens.take()
+        taken += tracker.take()
     assert sorted(taken) == list(range(len(sizes)))
-    assert tokens.in_flight == 0
+    assert tracker.in_flight == 0
 
 
 def test_an_epoch_is_new_whenever_a_partition_is_assigned() -> None:
@@ -98,25 +98,25 @@ def test_an_offset_may_go_back_after_a_seek_and_after_a_rebalance() -> None:
 
 
 def test_a_producer_is_forgotten_when_epochs_pass_and_nothing_is_delivered() -> None:
-    watch = ForgottenProducerDetector()
-    assert not watch.is_forgotten(0, 500)
-    assert not watch.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY, 500)
-    assert watch.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY + 1, 500)
+    detector = ForgottenProducerDetector()
+    assert not detector.is_forgotten(0, 500)
+    assert not detector.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY, 500)
+    assert detector.is_forgotten(MAX_EPOCHS_WITHOUT_DELIVERY + 1, 500)
 
 
 def test_a_producer_that_delivers_is_not_forgotten_however_many_epochs_it_needs() -> None:
-    watch = ForgottenProducerDetector()
-    assert not any(watch.is_forgotten(epoch, delivered=epoch) for epoch in range(0, 1_000, 9))
+    detector = ForgottenProducerDetector()
+    assert not any(detector.is_forgotten(epoch, delivered=epoch) for epoch in range(0, 1_000, 9))
 
 
 def test_a_new_identity_starts_with_a_low_epoch() -> None:
-    watch = ForgottenProducerDetector()
-    assert not watch.is_forgotten(30_000, 1)
-    assert not watch.is_forgotten(0, 1)
-    assert not watch.is_forgotten(5, 1)
+    detector = ForgottenProducerDetector()
+    assert not detector.is_forgotten(30_000, 1)
+    assert not detector.is_forgotten(0, 1)
+    assert not detector.is_forgotten(5, 1)
 
 
-def test_the_same_error_is_logged_once_in_a_while_with_a_count(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_same_error_is_logged_once_per_interval_with_a_count(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
     errors = ThrottledLogger(logging.getLogger("test"), "Kafka", clock=lambda: now[0], interval_s=10.0)
     with caplog.at_level(logging.WARNING, "test"):

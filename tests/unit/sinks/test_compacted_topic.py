@@ -1,4 +1,4 @@
-"""The compacted topic beside a sink in memory: whatever dies between the two, the topic alone gives the state."""
+"""The compacted topic of a sink in memory: after any crash between the two, the topic alone gives the state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.worlds.locations_world import HISTORY, T_MS, Worker, World, d
 from tests.support.worlds.speed_events import histories
 
 
-def test_every_state_that_is_won_is_published_with_its_position() -> None:
+def test_every_applied_state_is_published_with_its_position() -> None:
     world = World()
     worker = world.worker()
     worker.reads()
@@ -38,7 +38,7 @@ def test_a_late_ping_is_published_too_so_that_position_is_the_states() -> None:
     assert (shown["position"], shown["version"], shown["event_timestamp_ms"]) == (2, 2, T_MS + 50_000)
 
 
-def test_nothing_is_published_again_while_nothing_happens() -> None:
+def test_nothing_is_published_again_without_new_events() -> None:
     world = World()
     world.worker().reads()
     before = world.published.records()
@@ -48,73 +48,73 @@ def test_nothing_is_published_again_while_nothing_happens() -> None:
     assert world.published.records() == before
 
 
-DEATHS: dict[str, Callable[[World], Worker]] = {}
+CRASHES: dict[str, Callable[[World], Worker]] = {}
 
 
-def death(name: str) -> Callable[[Callable[[World], Worker]], None]:
+def crash(name: str) -> Callable[[Callable[[World], Worker]], None]:
     def register(make: Callable[[World], Worker]) -> None:
-        DEATHS[name] = make
+        CRASHES[name] = make
 
     return register
 
 
-@death("before the compare-and-set")
+@crash("before the compare-and-set")
 def _(world: World) -> Worker:
     world.sink.before_apply = dies_at(1)
     return world.worker()
 
 
-@death("after it, before the first record")
+@crash("after it, before the first record")
 def _(world: World) -> Worker:
     return world.worker(before=dies_at(1))
 
 
-@death("between two records")
+@crash("between two records")
 def _(world: World) -> Worker:
     return world.worker(before=dies_at(2))
 
 
-@death("between two batches of records")
+@crash("between two batches of records")
 def _(world: World) -> Worker:
     return world.worker(before=dies_at(2), batch_records=1)
 
 
-@death("before the acknowledgement")
+@crash("before the acknowledgement")
 def _(world: World) -> Worker:
     world.published.broker.acknowledging = False
     return world.worker()
 
 
-@death("before the mark")
+@crash("before the checkpoint")
 def _(world: World) -> Worker:
     world.published.marks.before_move = dies_at(1)
     return world.worker()
 
 
-@death("after the mark")
+@crash("after the checkpoint")
 def _(world: World) -> Worker:
     world.published.marks.after_move = dies_at(1)
     return world.worker()
 
 
-@pytest.mark.parametrize("worker_that_dies", DEATHS.values(), ids=DEATHS)
-@pytest.mark.parametrize("before", [[], HISTORY], ids=["of empty shards", "of shards with a mark"])
-@pytest.mark.parametrize("comes_back", [True, False], ids=["it goes on itself", "another one goes on"])
-def test_a_death_at_any_step_loses_nothing(
-    worker_that_dies: Callable[[World], Worker], before: list[tuple[str, int]], comes_back: bool
+@pytest.mark.parametrize("crashing_worker", CRASHES.values(), ids=CRASHES)
+@pytest.mark.parametrize("before", [[], HISTORY], ids=["of empty shards", "of shards with a checkpoint"])
+@pytest.mark.parametrize("same_worker", [True, False], ids=["the same worker continues", "another worker continues"])
+def test_a_crash_at_any_step_loses_nothing(
+    crashing_worker: Callable[[World], Worker], before: list[tuple[str, int]], same_worker: bool
 ) -> None:
     world = World(before)
     world.worker().reads()
-    worker = worker_that_dies(world)
+    worker = crashing_worker(world)
     news = world.ping(("rider-1", 60), ("rider-2", 61), ("rider-3", 62), ("rider-1", 63))
     with pytest.raises(PortUnavailable):
         worker.reads(*news)
     world.published.broker.acknowledging = True
-    (worker if comes_back else world.worker()).reads()
+    (worker if same_worker else world.worker()).reads()
     assert world.is_shown()
 
 
-def test_only_what_changed_since_the_mark_is_published_again() -> None:
+def test_only_changes_since_the_checkpoint_are_published_again() -> None:
     world = World()
     world.worker().reads()
     world.published.marks.before_move = dies_at(1)
@@ -126,7 +126,7 @@ def test_only_what_changed_since_the_mark_is_published_again() -> None:
     assert world.is_shown()
 
 
-def test_a_wiped_topic_is_filled_again_though_nothing_new_comes() -> None:
+def test_a_wiped_topic_is_filled_again_without_new_events() -> None:
     world = World()
     worker = world.worker()
     worker.reads()
@@ -136,7 +136,7 @@ def test_a_wiped_topic_is_filled_again_though_nothing_new_comes() -> None:
     assert world.is_shown()
 
 
-def test_a_topic_wiped_under_a_batch_is_filled_at_the_next_look() -> None:
+def test_a_topic_wiped_during_a_batch_is_filled_at_the_next_check() -> None:
     world = World()
     worker = world.worker()
     worker.reads()
@@ -148,7 +148,7 @@ def test_a_topic_wiped_under_a_batch_is_filled_at_the_next_look() -> None:
     assert world.is_shown()
 
 
-def test_a_broker_that_is_away_stops_the_shards_and_loses_nothing() -> None:
+def test_an_unavailable_broker_stops_the_shards_and_loses_nothing() -> None:
     world = World()
     worker = world.worker()
     worker.reads()
@@ -162,7 +162,7 @@ def test_a_broker_that_is_away_stops_the_shards_and_loses_nothing() -> None:
     assert world.is_shown()
 
 
-def test_a_record_that_the_broker_refuses_is_published_by_the_next_publisher() -> None:
+def test_a_record_that_the_broker_rejects_is_published_by_the_next_publisher() -> None:
     world = World()
     worker = world.worker()
     worker.reads()
@@ -173,7 +173,7 @@ def test_a_record_that_the_broker_refuses_is_published_by_the_next_publisher() -
     assert world.is_shown()
 
 
-def test_a_generation_that_is_not_active_publishes_nothing_and_asks_no_broker() -> None:
+def test_an_inactive_generation_publishes_nothing_and_contacts_no_broker() -> None:
     world = World()
     world.published.broker.accepting = False
     worker = world.worker(active=lambda: False)
@@ -184,12 +184,13 @@ def test_a_generation_that_is_not_active_publishes_nothing_and_asks_no_broker() 
     assert world.sink.held
 
 
-DISTURBANCES = ("none", "record", "before the mark", "after the mark", "wiped", "overtaken")
+DISTURBANCES = ("none", "record", "before the checkpoint", "after the checkpoint", "wiped", "overtaken")
 
 
 @given(histories, st.data())
 def test_invariant_8_the_topic_alone_gives_the_state(history: list[tuple[str, int]], data: st.DataObject) -> None:
-    """However often workers die, meet or lose the topic; compacted or not, doubled or in another order."""
+    """Holds however often workers crash, conflict or lose the topic, and with records compacted, repeated or
+    reordered."""
     world = World([])
     marks, workers = world.published.marks, [world.worker()]
     while history:
@@ -202,14 +203,14 @@ def test_invariant_8_the_topic_alone_gives_the_state(history: list[tuple[str, in
             world.published.broker.wipe()
         elif what == "overtaken":
             workers.append(world.worker(before=overtaken_by(world.worker(), world, data.draw(st.integers(1, 4)))))
-        marks.before_move = dies_at(1 if what == "before the mark" else 0)
-        marks.after_move = dies_at(1 if what == "after the mark" else 0)
+        marks.before_move = dies_at(1 if what == "before the checkpoint" else 0)
+        marks.after_move = dies_at(1 if what == "after the checkpoint" else 0)
         for worker in data.draw(st.permutations(workers)):
             try:
                 worker.reads(*data.draw(st.lists(st.sampled_from(news), max_size=20)))
                 worker.runner.idle_check()
             except PortUnavailable:
-                # Killed for good, or only to start again from the fences.
+                # Killed permanently, or restarted from the fences.
                 if data.draw(st.booleans()):
                     workers.remove(worker)
     marks.before_move = marks.after_move = dies_at(0)
