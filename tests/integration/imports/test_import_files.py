@@ -60,9 +60,8 @@ def test_control_characters_in_a_file_or_its_name_never_reach_the_terminal(tmp_p
         assert done.returncode == code, done.stderr
         output = done.stdout + done.stderr
         assert output
-        assert not [one for one in output if unicodedata.category(one) in {"Cc", "Cf", "Cs"} and one != "\n"], repr(
-            output
-        )
+        unsafe = [one for one in output if unicodedata.category(one) in {"Cc", "Cf", "Cs"} and one != "\n"]
+        assert not unsafe, repr(output)
     assert "\\u001b" in rejected.stderr
 
 

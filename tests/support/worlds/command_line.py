@@ -43,7 +43,7 @@ def _exit_code() -> int:
 
 @contextlib.contextmanager
 def _log_levels_restored() -> Iterator[None]:
-    """Restore the log levels: a command with a progress bar logs only errors until its process ends, and this one stays."""
+    """Restore the log levels. A command with a progress bar logs only errors until its process ends; this one stays."""
     root = logging.getLogger()
     handlers, levels = root.handlers[:], {one: one.level for one in _loggers()}
     try:
