@@ -1,11 +1,11 @@
-"""``make bench``: benchmarks in turn, each on servers of its own: python -m benchmarks [NAME …], all without a name."""
+"""Runs the named or all benchmarks, each on its own servers: python -m benchmarks [NAME …] (``make bench``)."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-EVERY = (
+BENCHMARKS = (
     "append",
     "open_transaction",
     "one_by_one",
@@ -24,14 +24,14 @@ EVERY = (
 
 
 def main(names: list[str]) -> int:
-    """Exit code 2, and nothing is run, for a name that is none."""
-    unknown = [name for name in names if name not in EVERY]
+    """Run the named benchmarks. For an unknown name the exit code is 2 and nothing runs."""
+    unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
-        sys.stderr.write(f"no benchmark: {', '.join(unknown)}; there are {', '.join(EVERY)}\n")
+        sys.stderr.write(f"unknown benchmark: {', '.join(unknown)}; known are {', '.join(BENCHMARKS)}\n")
         return 2
-    # Some take options of their own, which are not those of this command.
+    # Some benchmarks parse their own options; the arguments of this command are not theirs.
     del sys.argv[1:]
-    for name in names or EVERY:
+    for name in names or BENCHMARKS:
         importlib.import_module(f"benchmarks.{name}").main()
     return 0
 

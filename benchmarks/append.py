@@ -1,7 +1,7 @@
-"""Appending ready events in batches of 1,000: ours with all indexes on, beside the library's own recorder and raw COPY.
+"""Appends ready events in batches of 1,000: our recorder with all indexes, the library's recorder, and raw COPY.
 
-The payload bytes are the same. The library's recorder keeps four columns and two indexes of an event, ours thirteen
-and five; raw COPY writes our rows into our table, numbered without a lock, a check or a head.
+The payload bytes are the same. The library's recorder stores four columns and two indexes per event, ours thirteen
+and five. Raw COPY writes our rows into our table, numbered without a lock, a check or a head.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROUNDS = 3
 OURS, LIBRARY, FUNCTIONS, RAW = "ours", "the library's recorder", "the library's, by its function", "raw COPY"
 
 Append = Callable[[Sequence[LogEvent]], None]
-"""Record one batch, and return after its commit."""
+"""Records one batch and returns after its commit."""
 
 
 @contextmanager
@@ -49,9 +49,9 @@ def ours() -> Iterator[Append]:
 
 @contextmanager
 def library(by_function: bool) -> Iterator[Append]:
-    """The recorder that the eventsourcing library ships, as it is configured by default.
+    """The recorder of the eventsourcing library, with its default configuration.
 
-    ``by_function``: its option of one call to a function in the server, which takes no lock on the table, so that
+    ``by_function``: its option to insert by one call of a function in the server. That takes no lock on the table, so
     positions may become visible out of order.
     """
     with postgres() as url:
@@ -94,7 +94,7 @@ def raw_copy() -> Iterator[Append]:
 
 
 def measured(append: Append, events: Sequence[LogEvent]) -> tuple[float, float]:
-    """Events a second, and CPU microseconds an event of client and server together."""
+    """Events per second, and CPU microseconds per event of client and server together."""
     started, cpu = time.perf_counter(), here_and_below()
     for first in range(0, len(events), BATCH):
         append(events[first : first + BATCH])
@@ -112,7 +112,7 @@ def main() -> None:
             FUNCTIONS: stack.enter_context(library(by_function=True)),
             RAW: stack.enter_context(raw_copy()),
         }
-        # In turn, so that what else the machine does meets all of them.
+        # In turn, so that other load on the machine affects all of them.
         for first in range(0, len(events), ROUND):
             for name, append in ways.items():
                 found[name].append(measured(append, events[first : first + ROUND]))

@@ -1,9 +1,9 @@
-"""What a record costs by how many come at once: CPU of worker and servers, for every projection on real stores.
+"""The cost of a record by batch size: CPU of worker and servers, for every projection on real stores.
 
 python -m benchmarks.batch_size
 
-Beside each size: what a record costs in a batch of 4,000, where the fixed costs (a fence a shard, a round trip, a
-transaction) hardly count. infrastructure/processes/projection_worker.py is what follows from it.
+Each size is compared with the cost of a record in a batch of 4,000, where the fixed costs (a fence per shard, a round
+trip, a transaction) hardly count. The policies in infrastructure/processes/projection_worker.py follow from it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LARGE = 4_000
 RIDERS = 5_000
 PINGS = 120_000
 BATCHES = 60
-"""At most so many of a size: what comes before them is one batch that fills the windows."""
+"""Maximum number of measured batches per size. The events before them are one batch that fills the windows."""
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def logged(codec: Codec) -> list[LoggedEvent]:
-    """Pings of RIDERS in turn, as the topic brings them."""
+    """Pings of RIDERS in turn, as they arrive from the topic."""
     seqs = [0] * SHARDS
     events = []
     for position, event in enumerate(many_events(codec, PINGS, RIDERS), 1):
@@ -83,7 +83,7 @@ def cost(
     events: Sequence[LoggedEvent],
     size: int,
 ) -> float:
-    """CPU seconds a ping, of this process and the servers."""
+    """CPU seconds per ping of this process and the servers."""
     topic = ScriptedTopic()
     sink = stores.sink(projection, generation)
     runner = StreamFollower(

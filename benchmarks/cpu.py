@@ -1,4 +1,4 @@
-"""CPU time by process, as the kernel has counted it: the one figure that a busy machine hardly moves."""
+"""CPU time by process, as the kernel counts it: the only figure that a busy machine hardly changes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ PROGRAMS = ("api", "tailer", "projections")
 
 
 def seconds_of(processes: Iterable[psutil.Process]) -> float:
-    """User and system seconds of those that still live, and of the children that they have buried."""
+    """User and system seconds of the processes that are alive, and of their children that have ended."""
     total = 0.0
     for process in processes:
         try:
             times = process.cpu_times()
         except psutil.Error:
-            continue  # it has ended since it was listed
+            continue  # the process has ended since it was listed
         total += times.user + times.system + times.children_user + times.children_system
     return total
 
 
 def here_and_below() -> float:
-    """Seconds of this process and of all that it has started."""
+    """CPU seconds of this process and of all processes that it has started."""
     own = psutil.Process()
     return seconds_of([own, *own.children(recursive=True)])
 
 
 def by_program(root: psutil.Process, others: Mapping[str, Iterable[psutil.Process]]) -> dict[str, float]:
-    """Seconds of all below a ``serve``, by what they are; ``others``: servers that it did not start, by name."""
+    """CPU seconds of all processes of a ``serve``, by program. ``others``: servers that it did not start, by name."""
     groups: dict[str, list[psutil.Process]] = {name: list(found) for name, found in others.items()}
     for process in [root, *root.children(recursive=True)]:
         try:
@@ -47,7 +47,7 @@ def _program(is_root: bool, line: str) -> str:
 
 
 def a_ping(before: Mapping[str, float], after: Mapping[str, float], pings: int) -> dict[str, float]:
-    """Figures: CPU microseconds a ping, by program and in all."""
+    """Figures: CPU microseconds per ping, by program and in total."""
     spent = {name: (seconds - before.get(name, 0.0)) / pings * 1e6 for name, seconds in sorted(after.items())}
     return {f"CPU µs a ping, {name}": value for name, value in spent.items()} | {
         "CPU µs a ping, in all": sum(spent.values())

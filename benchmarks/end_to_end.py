@@ -1,9 +1,9 @@
-"""Pings over HTTP until their speeds are readable in Redis: rate, freshness, CPU a ping by process.
+"""Pings over HTTP until their speeds are readable in Redis: rate, freshness, CPU per ping by process.
 
 python -m benchmarks.end_to_end [--kafka embedded|apache] [--rate PINGS/S] [--seconds S]
 
-Freshness is measured by a probe of its own, from when its ping is due to be sent until its speed is read: the load's
-pings in front of it are what it waits for. Clients, servers and all three projections share the machine.
+A separate probe measures freshness, from the time at which its ping is due until its speed is read. Its ping waits
+behind the pings of the load. Clients, servers and all three projections share the machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.support.servers.java import jars, missing
 from tests.support.servers.servers import running
 from tests.support.worlds.ridelog import Ridelog, ridelog
 
-# A little more than the target: what is offered for 30 s is answered after a little more than that.
+# A little more than the target, because the load of 30 s takes a little more than 30 s to answer.
 RATE = 10_500
 SECONDS = 30
 WITHIN_S = 300.0
@@ -49,7 +49,7 @@ def measure(one: Ridelog, kafka: Kafka, rate: int, seconds: int) -> dict[str, An
         probed = probing.result(seconds + WITHIN_S)
     pings = sent.accepted + probed.accepted
     visible = max(stopped, wait_folded(info, SPEED, pings, WITHIN_S))
-    # The costs of a ping are those of all who fold it, and whoever could not keep up has to show it.
+    # The cost of a ping includes every projection that folds it, and a projection that cannot keep up must show.
     behind = {one.name: max(stopped, wait_folded(info, one, pings, WITHIN_S)) - stopped for one in PROJECTIONS.values()}
     spent, took = by_program(root, kafka), time.perf_counter() - started
     requests, fresh = spread(sent.took), spread(probed.fresh)
@@ -74,7 +74,7 @@ def measure(one: Ridelog, kafka: Kafka, rate: int, seconds: int) -> dict[str, An
 
 @contextmanager
 def apache(folder: Path) -> Iterator[tuple[dict[str, Any], Kafka]]:
-    """Settings that point to a broker of Apache Kafka, and its process."""
+    """Settings for a broker of Apache Kafka, and its process."""
     lacking = missing()
     if lacking is not None:
         raise SystemExit(lacking)

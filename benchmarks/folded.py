@@ -1,4 +1,4 @@
-"""How far projections are, by their fences: the word of the store that is read."""
+"""How far projections are, by their fences in the store that is read."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from projections.catalogue import PROJECTIONS
 from projections.core.ports import Sink
 from projections.core.projection import Projection
 
-LOOK_EVERY_S = 1.0
+POLL_INTERVAL_S = 1.0
 
 
 @contextmanager
 def farthest_behind(info: RunInfo) -> Iterator[dict[str, int]]:
-    """Events that each projection's generation 1 was behind the log at most, as looked at once a second."""
+    """The largest lag in events of each projection's generation 1 behind the log, sampled once a second."""
     client, engine = connect(info.redis_url), reader_engine(info.postgres_url, pool_size=1)
     stop, found = threading.Event(), dict.fromkeys(PROJECTIONS, 0)
     sinks = {name: Stores(engine, client).sink(one, 1) for name, one in PROJECTIONS.items()}
 
-    def look() -> None:
-        while not stop.wait(LOOK_EVERY_S):
+    def sample() -> None:
+        while not stop.wait(POLL_INTERVAL_S):
             for name, sink in sinks.items():
                 with engine.connect() as connection:
                     head = read_head(connection).position
                 found[name] = max(found[name], head - _applied(sink))
 
-    with ThreadPoolExecutor(1) as looking:
-        done = looking.submit(look)
+    with ThreadPoolExecutor(1) as sampler:
+        done = sampler.submit(sample)
         try:
             yield found
         finally:
@@ -48,9 +48,9 @@ def farthest_behind(info: RunInfo) -> Iterator[dict[str, int]]:
 
 
 def wait_folded(info: RunInfo, projection: Projection[Any], events: int, within_s: float) -> float:
-    """Wait until generation 1 has applied ``events`` events in all; the instant, on the clock of perf_counter.
+    """Wait until generation 1 has applied ``events`` events in total. Returns the time on the clock of perf_counter.
 
-    SystemExit when it has not within ``within_s``.
+    Raises SystemExit if that takes longer than ``within_s``.
     """
     client, engine = connect(info.redis_url), reader_engine(info.postgres_url, pool_size=1)
     sink = Stores(engine, client).sink(projection, 1)
@@ -61,7 +61,7 @@ def wait_folded(info: RunInfo, projection: Projection[Any], events: int, within_
                 return time.perf_counter()
             if time.monotonic() > deadline:
                 raise SystemExit(f"{projection.name} has not applied {events:,} events in {within_s:.0f} s")
-            time.sleep(0.01)  # looking often enough to time it
+            time.sleep(0.01)  # short enough to measure the time
     finally:
         client.close()
         engine.dispose()

@@ -1,4 +1,4 @@
-"""Riders with full windows, brought in through the front door."""
+"""Riders with full windows, sent through the HTTP API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def rider(number: int) -> str:
 
 
 def fill(one: Ridelog, riders: int) -> None:
-    """Post a window's pings of each rider, each going north at 5 m/s with GPS noise; wait until all are folded."""
+    """Post a full window of pings for each rider, who goes north at 5 m/s with GPS noise; wait until all are folded."""
     start_ms = time.time_ns() // 1_000_000 - WINDOW_PINGS * 1_000
     for turn in range(WINDOW_PINGS):
         for first in range(0, riders, BATCH):

@@ -1,7 +1,7 @@
-"""One HTTP server of ``http_servers``, in a process of its own: ``python -m benchmarks.http_server_child NAME PORT``.
+"""One HTTP server of ``http_servers`` in a separate process: ``python -m benchmarks.http_server_child NAME PORT``.
 
-All serve the same application: the routes of the API with the event store and Redis replaced by memory, so that what
-is measured is the server and the routes. Each peer has its own settings that come closest to our limits.
+All servers run the same application: the routes of the API, with memory in place of the event store and Redis, so that
+the server and the routes are measured. Each peer has the settings that come closest to our limits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_CONNECTIONS = 4096
 
 
 class _MemoryRedis:
-    """Answers every look-up with the state of one rider with a full window."""
+    """Answers every read with the state of a rider with a full window."""
 
     def __init__(self) -> None:
         start = time.time_ns() // 1_000_000
@@ -48,11 +48,11 @@ async def _submit(pings: Sequence[GpsPing]) -> list[PingOutcome]:
 
 
 async def _nothing() -> None:
-    """No gauge needs a refresh."""
+    """Does nothing, because no gauge needs a refresh."""
 
 
 def application() -> Litestar:
-    """The application that every server serves."""
+    """The application that every server runs."""
     tune_gc()
     reader = StateReader(cast("Any", _MemoryRedis()), "speed", lambda: 1)
     unused = cast("Any", None)
@@ -64,7 +64,7 @@ def ours(port: int) -> None:
 
 
 def plain_uvicorn(port: int, http: str) -> None:
-    """Uvicorn as it comes, with the settings that the API had before its own protocol."""
+    """Uvicorn without changes, with the settings that the API had before it got its own protocol."""
     import uvicorn
 
     uvicorn.run(
@@ -83,7 +83,7 @@ def plain_uvicorn(port: int, http: str) -> None:
 
 
 def granian(port: int) -> None:
-    """Its worker is a process below this one: it takes its application by name only."""
+    """Granian runs its worker in a child process and takes the application by name only."""
     from granian.constants import HTTPModes, Interfaces, Loops
     from granian.http import HTTP1Settings
     from granian.server import Server
@@ -105,7 +105,7 @@ def granian(port: int) -> None:
 
 
 def granian_embedded(port: int) -> None:
-    """Its server for a process that owns its event loop, which it calls experimental."""
+    """Granian's server for a process with its own event loop, which Granian calls experimental."""
     import uvloop
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings

@@ -1,9 +1,9 @@
-"""Our HTTP server beside those of others: the same application, the same requests, in one run.
+"""Compares our HTTP server with others: the same application and the same requests, in one run.
 
-First the requests of ``tests/support/http/wire_cases.py``, then 300 silent connections, a header of 69 MB, 1,100 open
-connections while another client asks; then POST /pings of 200 pings and GET of a speed, in a closed loop over 32
-connections, the servers in turn. The peers come from PyPI into an environment made for this run; with ``--peers
-PYTHON`` those of that interpreter are used, and one that is not installed is skipped and named.
+First the requests of ``tests/support/http/wire_cases.py``. Then 300 silent connections, a header of 69 MB and 1,100
+open connections, each while another client sends requests. Then POST /pings with 200 pings and GET of a speed, in a
+closed loop over 32 connections, the servers in turn. The peers are installed from PyPI into an environment created for
+this run. With ``--peers PYTHON`` those of that interpreter are used; a peer that is not installed is named and skipped.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GIVE_UP_S = 60.0
 
 
 def environment(folder: Path) -> str:
-    """The interpreter of a new environment that has the peers and, by a path file, all that this one has."""
+    """The interpreter of a new environment with the peers and, by a path file, all packages of this environment."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
     found = subprocess.run(
@@ -65,7 +65,7 @@ def environment(folder: Path) -> str:
 
 @contextmanager
 def serving(python: str, name: str) -> Iterator[tuple[str, psutil.Process] | None]:
-    """URL and process of one server; None if it does not start, as one that is not installed."""
+    """URL and process of one server; None if it does not start, for example because it is not installed."""
     port = free_port()
     command = [python, "-m", "benchmarks.http_server_child", name, str(port)]
     child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -91,7 +91,7 @@ def serving(python: str, name: str) -> Iterator[tuple[str, psutil.Process] | Non
 
 
 def verdict(url: str, case: WireCase) -> str:
-    """'' if the server answers ``case`` rightly, else what it did."""
+    """An empty string if the server answers ``case`` correctly, else what it did."""
     statuses: list[int] = []
     try:
         with Wire(url, timeout_s=2.0) as wire:
@@ -120,12 +120,12 @@ def verdict(url: str, case: WireCase) -> str:
 
 
 def wrong(url: str) -> dict[str, str]:
-    """What the server does of each case that it does not answer rightly."""
+    """The cases that the server answers wrongly, with what it did."""
     return {case.name: said for case in CASES if (said := verdict(url, case))}
 
 
 def slowest_get_ms(url: str, seconds: float) -> float:
-    """The slowest of GETs in turn, each on a connection of its own."""
+    """The slowest of consecutive GETs, each on its own connection."""
     slowest, until = 0.0, time.monotonic() + seconds
     while time.monotonic() < until:
         began = time.perf_counter()
@@ -138,8 +138,8 @@ def slowest_get_ms(url: str, seconds: float) -> float:
     return slowest
 
 
-def beside_large_header(url: str) -> float:
-    """Slowest GET in ms while another client sends a header of HEADER_BYTES."""
+def get_during_large_header(url: str) -> float:
+    """The slowest GET in ms while another client sends a header of HEADER_BYTES."""
     code = (
         "import socket,sys\n"
         "s=socket.create_connection(('127.0.0.1',int(sys.argv[1])),60)\n"
@@ -158,7 +158,7 @@ def beside_large_header(url: str) -> float:
 
 
 def still_open(url: str, count: int, seconds: float) -> tuple[int, float]:
-    """Of ``count`` silent connections those that are open after ``seconds``; slowest GET in ms beside them."""
+    """How many of ``count`` silent connections are open after ``seconds``, and the slowest GET in ms meanwhile."""
     port = int(url.rpartition(":")[2])
     with ExitStack() as stack:
         silent: list[socket.socket] = []
@@ -182,7 +182,10 @@ def still_open(url: str, count: int, seconds: float) -> tuple[int, float]:
 
 
 async def closed_loop(url: str, request: bytes, seconds: float) -> tuple[int, list[float], float]:
-    """CONNECTIONS clients that ask again as soon as they are answered: requests, their seconds, and all seconds."""
+    """CONNECTIONS clients that send the next request as soon as they have an answer.
+
+    Returns the number of requests, their durations and the total duration, in seconds.
+    """
     pool = Pool(url, CONNECTIONS)
     await pool.open()
     took: list[float] = []
@@ -215,7 +218,7 @@ async def closed_loop(url: str, request: bytes, seconds: float) -> tuple[int, li
     return len(took), took, time.perf_counter() - began
 
 
-def asked(url: str, request: bytes, seconds: float) -> tuple[int, list[float], float]:
+def run_closed_loop(url: str, request: bytes, seconds: float) -> tuple[int, list[float], float]:
     return uvloop.run(closed_loop(url, request, seconds))
 
 
@@ -239,7 +242,7 @@ def requests(url: str) -> dict[str, bytes]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--peers", help="an interpreter that has the peers; without it an environment is made")
+    parser.add_argument("--peers", help="an interpreter that has the peers; without it an environment is created")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--only", nargs="*", help="names of servers")
@@ -262,7 +265,7 @@ def main(arguments: list[str] | None = None) -> None:
                 figures[f"{name}: of {len(CASES)} requests answered wrongly"] = len(bad)
                 for case, said in bad.items():
                     print(f"  {name}: {case}: {said}")
-                figures[f"{name}: slowest GET beside a header of 69 MB, ms"] = beside_large_header(url)
+                figures[f"{name}: slowest GET beside a header of 69 MB, ms"] = get_during_large_header(url)
             for name, (url, _) in servers.items():
                 left, slowest = still_open(url, SILENT, 35.0)
                 figures[f"{name}: of {SILENT} silent connections open after 35 s"] = left
@@ -277,7 +280,9 @@ def main(arguments: list[str] | None = None) -> None:
                     for what, request in requests(url).items():
                         group = [process, *process.children(recursive=True)]
                         before = seconds_of(group)
-                        count, each, seconds = run.submit(asked, url, request, options.seconds).result(GIVE_UP_S)
+                        count, each, seconds = run.submit(run_closed_loop, url, request, options.seconds).result(
+                            GIVE_UP_S
+                        )
                         rates.setdefault((what, name), []).append(count / seconds)
                         took.setdefault((what, name), []).extend(each)
                         spent.setdefault((what, name), []).append((seconds_of(group) - before) / count * 1e6)

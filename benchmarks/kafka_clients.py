@@ -1,4 +1,4 @@
-"""The two Kafka libraries through our ports: records per second and CPU a record, published and consumed."""
+"""Compares the two Kafka libraries behind our ports: records per second and CPU per record, published and consumed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADERS = [
 
 
 def measured(work: Callable[[], None], records: int) -> tuple[float, float]:
-    """Records per second, and CPU microseconds of this process (all its threads) a record."""
+    """Records per second, and CPU microseconds of this process (all its threads) per record."""
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     work()
     seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
@@ -41,7 +41,7 @@ def batch_of(topic: str, value: bytes) -> list[ProducerRecord]:
 
 
 def publish(library: str, bootstrap: str, topic: str, records: int) -> tuple[float, float]:
-    """As the tailer does it: hand over, seal, collect acknowledgements, until all are acknowledged."""
+    """Publish as the tailer does: hand over, seal, and collect acknowledgements until all records are acknowledged."""
     made = publisher(library, bootstrap)
     batch = batch_of(topic, bytes(VALUE_BYTES))
     tokens = records // TOKEN_RECORDS
@@ -63,9 +63,9 @@ def publish(library: str, bootstrap: str, topic: str, records: int) -> tuple[flo
 
 
 def consume(library: str, bootstrap: str, topic: str, records: int) -> tuple[float, float]:
-    """From the first record on; joining the group is not counted."""
+    """Consume from the first record on; joining the group is not measured."""
     made = consumer(library, bootstrap, topic, f"bench-{library}")
-    # The very poll that brings the assignment may bring a record, too.
+    # The poll that brings the assignment may already bring a record.
     first = polled(made, 1)
 
     def work() -> None:
@@ -79,7 +79,7 @@ def consume(library: str, bootstrap: str, topic: str, records: int) -> tuple[flo
 
 
 def polled(topic: RecordConsumer, limit: int) -> int:
-    """How many records came; SystemExit when none come any more."""
+    """The number of records that one poll returned. Raises SystemExit if none arrive within STALLED_S."""
     deadline = time.monotonic() + STALLED_S
     while time.monotonic() < deadline:
         if count := len(topic.poll(limit, 0.1)):
@@ -88,7 +88,7 @@ def polled(topic: RecordConsumer, limit: int) -> int:
 
 
 def main() -> None:
-    # kafka-python tells at length of a broker that is stopped at the end.
+    # kafka-python logs a lot when the broker is stopped at the end.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     figures: dict[str, float] = {}
     with kafka() as bootstrap:

@@ -1,11 +1,11 @@
-"""A ping at a time, as phones send them, to its commit: our command side beside an Application of the library.
+"""One ping per request, as phones send them, until its commit: our command side and an Application of the library.
 
 python -m benchmarks.one_by_one
 
-Both decide by an aggregate that is kept in memory, write its event and answer after the commit; the library's with its
-own recorder, JSON and cache, a save a ping, which is how its users write, in as many threads as suit it best. Ours puts
-the pings of all who wait into one transaction (`infrastructure/ingest/group_commit.py`). In `append` both recorders get
-batches of 1,000 that are ready; this is where such batches come from.
+Both decide with an aggregate that is cached in memory, write its event and answer after the commit. The library uses
+its own recorder, JSON and cache, with one save per ping, as its users write it, and with the number of threads that
+suits it best. Ours puts all waiting pings into one transaction (`infrastructure/ingest/group_commit.py`). In `append`
+both recorders get ready batches of 1,000; this benchmark shows where such batches come from.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.settings.postgres_url import sqlalchemy_url
 
 PHONES = (32, 256)
-"""That send at once, each its next ping when the last one is answered."""
+"""Numbers of phones that send concurrently, each its next ping when the last one is answered."""
 PINGS = 9_984
-"""In all: a multiple of either number of phones."""
+"""The total number of pings: a multiple of each number of phones."""
 THREADS = (1, 4, 16)
-"""Of the library's Application; the best of them counts."""
+"""Numbers of threads of the library's Application; the best result counts."""
 
 
 class Cost(NamedTuple):
-    """Pings a second, and CPU microseconds a ping of client and server together."""
+    """Pings per second, and CPU microseconds per ping of client and server together."""
 
     rate: float
     cpu_us: float
 
 
 class Phone(Aggregate):
-    """What a ping is to a user of the library."""
+    """A rider as a user of the library would model it."""
 
     @event("Started")
     def __init__(self, rider_id: str) -> None:
@@ -63,7 +63,7 @@ class Phone(Aggregate):
 
 
 class Phones(Application[UUID]):
-    """Keeps aggregates in memory, as ours does, and does not look for others' events before each save."""
+    """Caches aggregates in memory, as ours does, and does not read others' events before each save."""
 
 
 def item_of(phone: int, number: int) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def item_of(phone: int, number: int) -> dict[str, Any]:
 
 @contextmanager
 def measured(found: list[Cost]) -> Iterator[None]:
-    """Of PINGS."""
+    """Measure the cost of PINGS pings."""
     started, cpu = time.perf_counter(), here_and_below()
     yield
     seconds, cpu = time.perf_counter() - started, here_and_below() - cpu

@@ -1,4 +1,4 @@
-"""An HTTP client that costs little, and an open loop: requests leave when due, however slow the answers are."""
+"""A cheap HTTP client and an open loop: requests are sent when they are due, however slow the answers are."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 Answered = Callable[[bytes], None]
-"""Told of the body of a 200; must not raise."""
+"""Callback for the body of a 200; must not raise."""
 
 
 def clients(count: int) -> ProcessPoolExecutor:
-    """``count`` client processes; an error in one of them comes with its result."""
+    """``count`` client processes; the result of a task raises the error of its process."""
     return ProcessPoolExecutor(count, multiprocessing.get_context("fork"))
 
 
 class HttpError(Exception):
-    """What came back is no answer, or none came: a benchmark of that server would measure nothing."""
+    """A malformed answer, or none: a benchmark of that server would measure nothing."""
 
 
 class Connection(asyncio.Protocol):
@@ -33,11 +33,11 @@ class Connection(asyncio.Protocol):
         self._answered: Answered | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's is one in all but name.
+        # uvloop's transport has the same interface without the base class.
         self._transport = cast(asyncio.Transport, transport)
 
     def send(self, request: bytes, answered: Answered) -> None:
-        """Only once the answer before has come."""
+        """Send a request; only after the previous answer has arrived."""
         assert self._answered is None
         self._answered = answered
         self._transport.write(request)
@@ -64,35 +64,35 @@ class Connection(asyncio.Protocol):
             self._lost(HttpError(f"the connection ended before the answer: {exc}"))
 
     def close(self) -> None:
-        """For one that waits for no answer."""
+        """Close a connection that waits for no answer."""
         self._transport.close()
 
 
 class Pool:
-    """``size`` connections to ``url``; a request that finds all of them busy waits, and its time runs."""
+    """``size`` connections to ``url``. A request waits while all of them are busy, and its wait is measured."""
 
     def __init__(self, url: str, size: int) -> None:
         address = urlsplit(url)
         self._host, self._port, self._size = address.hostname or "", address.port or 80, size
-        # In turn, since the server closes a connection that is idle or unused for long.
+        # Used in turn, because the server closes a connection that is idle for long.
         self._free: deque[Connection] = deque()
         self._waiting: deque[tuple[bytes, Answered]] = deque()
         self._failure: Exception | None = None
 
     @property
     def host(self) -> bytes:
-        """For the header Host."""
+        """The value of the header Host."""
         return f"{self._host}:{self._port}".encode()
 
     async def open(self) -> None:
-        """Raises OSError."""
+        """Open all connections. Raises OSError."""
         loop = asyncio.get_running_loop()
         for _ in range(self._size):
             _, connection = await loop.create_connection(lambda: Connection(self._fail), self._host, self._port)
             self._free.append(connection)
 
     def request(self, request: bytes, answered: Answered) -> None:
-        """Raises HttpError if an earlier one has failed."""
+        """Send a request, or queue it. Raises HttpError if an earlier request has failed."""
         self.check()
         if self._free:
             self._send(self._free.popleft(), request, answered)
@@ -100,7 +100,7 @@ class Pool:
             self._waiting.append((request, answered))
 
     async def drain(self, within_s: float) -> None:
-        """Until every request is answered. Raises HttpError, also when that takes too long."""
+        """Wait until every request is answered. Raises HttpError, also if that takes longer than ``within_s``."""
         deadline = time.monotonic() + within_s
         while len(self._free) < self._size:
             self.check()
@@ -110,7 +110,7 @@ class Pool:
             await asyncio.sleep(0.005)
 
     def check(self) -> None:
-        """Raises what has broken one of the connections."""
+        """Raises the error of a failed connection."""
         if self._failure is not None:
             raise self._failure
 
@@ -135,8 +135,8 @@ class Pool:
 async def paced(every_s: float, count: int, turn: Callable[[int, float], None]) -> None:
     """Call ``turn(number, due)`` ``count`` times, ``every_s`` apart; ``due`` is on the clock of perf_counter.
 
-    Turns that are late are made up at once, and keep the instant at which they were due: a pause of the server or of
-    this client counts for every request that it held up.
+    Late turns run at once and keep the time at which they were due, so a pause of the server or of this client counts
+    for every request that it delayed.
     """
     start = time.perf_counter() + 0.05
     number = 0
@@ -149,7 +149,7 @@ async def paced(every_s: float, count: int, turn: Callable[[int, float], None]) 
 
 
 class Spread(NamedTuple):
-    """Of latencies, in milliseconds."""
+    """Percentiles of latencies, in milliseconds."""
 
     p50: float
     p99: float
@@ -157,7 +157,7 @@ class Spread(NamedTuple):
 
 
 def spread(seconds: list[float]) -> Spread:
-    """Nearest rank, rounded up. Raises IndexError for none."""
+    """Percentiles by nearest rank, rounded up. Raises IndexError for an empty list."""
     ordered = sorted(seconds)
     ranks = [-(-len(ordered) * percent // 100) - 1 for percent in (50, 99, 100)]
     return Spread(*(ordered[rank] * 1e3 for rank in ranks))

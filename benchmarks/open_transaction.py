@@ -1,7 +1,7 @@
-"""Appending while another transaction stays open, against appending alone: python -m benchmarks.open_transaction.
+"""Compares appending with and without another open transaction: python -m benchmarks.open_transaction.
 
 Two servers take the same appends in turn. On one of them a REPEATABLE READ transaction is open from before the first
-append until after the last one, as of a pg_dump or of an analyst. What it costs shows at the end, when no dead row
+append until after the last one, like that of a pg_dump or an analyst. Its cost shows at the end, when no dead row
 version of all the appends could be removed.
 """
 
@@ -28,7 +28,7 @@ READS = 200
 
 
 class Appending:
-    """One server: its recorder, and what its rounds took."""
+    """One server: its recorder and the durations of its rounds."""
 
     def __init__(self, url: str) -> None:
         self._engine = writer_engine(url)
@@ -36,14 +36,14 @@ class Appending:
         self.append_ms: list[float] = []
 
     def run(self, appends: Sequence[Sequence[LogEvent]]) -> None:
-        """One round: each of ``appends`` is a transaction."""
+        """Run one round; each of ``appends`` is a transaction."""
         began = time.perf_counter()
         for events in appends:
             self._recorder.insert_events(events)
         self.append_ms.append((time.perf_counter() - began) * 1000 / len(appends))
 
     def head_ms(self) -> float:
-        """Milliseconds of one reading of the head, as the API, the projections and the tailer do it."""
+        """Milliseconds of one read of the head, as the API, the projections and the tailer do it."""
         with self._engine.connect() as connection:
             began = time.perf_counter()
             for _ in range(READS):
@@ -76,7 +76,7 @@ def main(commits: int = COMMITS, events_each: int = 1) -> None:
         batches = [events[first : first + events_each] for first in range(0, len(events), events_each)]
         for number, first in enumerate(range(0, commits, size)):
             appends = batches[first : first + size]
-            # The order alternates: what else the machine does meets both.
+            # The order alternates, so that other load on the machine affects both.
             for one in (beside, alone) if number % 2 else (alone, beside):
                 one.run(appends)
         reads = [one.head_ms() for one in (beside, alone)]

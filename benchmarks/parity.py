@@ -1,4 +1,4 @@
-"""Computing served speeds again from the event store, on one core; what it costs depends on how they lie in the log."""
+"""Recomputes served speeds from the event store on one core. The cost depends on how the reads spread over the log."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def reads_of(engine: Engine, every: int, times: int) -> list[ServedRead]:
 
 
 def rate(engine: Engine, reads: Sequence[ServedRead]) -> tuple[float, float]:
-    """Reads put on record a second, and checked a second, their verdicts on record."""
+    """Reads recorded per second, and reads checked per second, including recording their verdicts."""
     with engine.begin() as connection:
         connection.exec_driver_sql("TRUNCATE served_reads, checkpoints")
     began = time.perf_counter()

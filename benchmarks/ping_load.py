@@ -1,4 +1,4 @@
-"""The two clients of ``end_to_end``: one brings the load, the other asks how fresh what is read is."""
+"""The two clients of ``end_to_end``: one sends the load, the other measures how fresh reads are."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ BATCH = 200
 RIDERS = 5_000
 CONNECTIONS = 32
 PROBE = "the-probe"
-PROBE_EVERY_S = 0.05
-LOOK_EVERY_S = 0.002
+PROBE_INTERVAL_S = 0.05
+POLL_INTERVAL_S = 0.002
 GIVE_UP_S = 120.0
 
 
 class Sent(NamedTuple):
-    """``took``: seconds from when a request was due until it was answered. ``seconds``: until the last answer."""
+    """``took``: seconds from the due time of each request until its answer. ``seconds``: until the last answer."""
 
     accepted: int
     took: list[float]
@@ -40,7 +40,7 @@ class Sent(NamedTuple):
 
 
 class Probed(NamedTuple):
-    """``fresh``: seconds from when a ping was due to be sent until its speed was read from Redis."""
+    """``fresh``: seconds from the due time of each ping until its speed was read from Redis."""
 
     accepted: int
     fresh: list[float]
@@ -48,7 +48,7 @@ class Probed(NamedTuple):
 
 
 def ping(rider: str, number: int) -> dict[str, Any]:
-    """A ping of now; ``number`` tells its place from others."""
+    """A ping with the current time; ``number`` makes its place different from that of others."""
     return {
         "rider_id": rider,
         "latitude": 52.5,
@@ -65,7 +65,7 @@ def post(pool: Pool, pings: list[dict[str, Any]]) -> bytes:
 
 
 def send(url: str, rate: int, seconds: float) -> Sent:
-    """``rate`` pings a second in requests of BATCH, as an open loop, of RIDERS riders in turn."""
+    """Send ``rate`` pings per second in requests of BATCH, as an open loop, from RIDERS riders in turn."""
     tune_gc()
     before = seconds_of([psutil.Process()])
     found = uvloop.run(_send(url, rate, seconds))
@@ -99,7 +99,7 @@ async def _send(url: str, rate: int, seconds: float) -> Sent:
 
 
 def probe(url: str, redis_url: str, seconds: float) -> Probed:
-    """A ping of one rider every PROBE_EVERY_S, and a look at the rider's state every LOOK_EVERY_S."""
+    """Send a ping of one rider every PROBE_INTERVAL_S, and read the rider's state every POLL_INTERVAL_S."""
     tune_gc()
     before = seconds_of([psutil.Process()])
     found = uvloop.run(_probe(url, redis_url, seconds))
@@ -109,8 +109,8 @@ def probe(url: str, redis_url: str, seconds: float) -> Probed:
 async def _probe(url: str, redis_url: str, seconds: float) -> Probed:
     pool, redis = Pool(url, CONNECTIONS), connect_async(redis_url)
     await pool.open()
-    count = int(seconds / PROBE_EVERY_S)
-    # Commits of one rider come in order of their positions, but answers may overtake each other.
+    count = int(seconds / PROBE_INTERVAL_S)
+    # Commits of one rider are in order of position, but answers may overtake each other.
     awaited: deque[tuple[int, float]] = deque()
     fresh: list[float] = []
 
@@ -120,7 +120,7 @@ async def _probe(url: str, redis_url: str, seconds: float) -> Probed:
 
         pool.request(post(pool, [ping(PROBE, number)]), answered)
 
-    async def look() -> None:
+    async def poll() -> None:
         key, deadline = state_key(SPEED.name, 1, shard_of(PROBE)), time.monotonic() + seconds + GIVE_UP_S
         while len(fresh) < count:
             state = await redis.hget(key, PROBE)
@@ -134,10 +134,10 @@ async def _probe(url: str, redis_url: str, seconds: float) -> Probed:
                     awaited.append((position, due))
             pool.check()
             if time.monotonic() > deadline:
-                raise SystemExit(f"{count - len(fresh)} pings of the probe never came to be readable")
-            await asyncio.sleep(LOOK_EVERY_S)
+                raise SystemExit(f"{count - len(fresh)} pings of the probe never became readable")
+            await asyncio.sleep(POLL_INTERVAL_S)
 
-    await asyncio.gather(paced(PROBE_EVERY_S, count, turn), look())
+    await asyncio.gather(paced(PROBE_INTERVAL_S, count, turn), poll())
     pool.close()
     await redis.aclose()
     return Probed(count, fresh, 0.0)

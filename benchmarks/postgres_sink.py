@@ -1,6 +1,6 @@
-"""What the Postgres sink costs a batch: 5,000 pings of 1,000 riders, folded by ``analytics`` before the clock starts.
+"""The cost of the Postgres sink per batch: 5,000 pings of 1,000 riders, folded by ``analytics`` before the measurement.
 
-Beside it the limit: COPY of the same states and rows into tables without an index, a merge or a fence.
+It is compared with the limit: COPY of the same states and rows into tables without an index, a merge or a fence.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ BATCH = 5_000
 RIDERS = 1_000
 BATCHES = 48
 WARM_UP = 8
-PING_EVERY_MS = 180_000
-"""Seldom, so that a batch spans many minutes: with the riders' hours, about 2,000 rows."""
+PING_INTERVAL_MS = 180_000
+"""Long, so that a batch spans many minutes: together with the riders' hours, about 2,000 rows."""
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def seconds_of(work: Callable[[list[ShardWrite]], bool], batches: Sequence[list[ShardWrite]]) -> list[float]:
-    """Of each batch but the first ones, which find empty tables and a connection that has run nothing yet."""
+    """Seconds of each batch except the first ones, which find empty tables and an unused connection."""
     seconds = []
     for batch in batches:
         started = time.perf_counter()
@@ -67,7 +67,7 @@ def seconds_of(work: Callable[[list[ShardWrite]], bool], batches: Sequence[list[
 
 
 def folded() -> Iterator[list[ShardWrite]]:
-    """Batches as a worker of all shards hands them to its sink."""
+    """Batches as a worker with all shards writes them to its sink."""
     fold = Fold(ANALYTICS, record, lambda: START_MS)
     states: list[dict[str, Any]] = [{} for _ in range(SHARDS)]
     fences: list[Fence | None] = [None] * SHARDS
@@ -90,10 +90,10 @@ def folded() -> Iterator[list[ShardWrite]]:
 
 
 def record(payload: bytes) -> dict[str, Any]:
-    """A ping of a rider who goes north by 7.5 m/s or so."""
+    """A ping of a rider who goes north at about 7.5 m/s."""
     number = int(payload)
     turn, rider = divmod(number, RIDERS)
-    at_ms = START_MS + turn * PING_EVERY_MS + rider * 180
+    at_ms = START_MS + turn * PING_INTERVAL_MS + rider * 180
     return {
         "latitude": 48.0 + turn * 0.012 + number % 89 * 1e-5,
         "longitude": 13.4 + rider * 1e-4,
@@ -105,7 +105,7 @@ def record(payload: bytes) -> dict[str, Any]:
 
 
 def raw_copy(url: str, batches: Sequence[list[ShardWrite]]) -> list[float]:
-    """Seconds of COPY in one transaction a batch, formatted by the same code as the sink's."""
+    """Seconds of COPY in one transaction per batch, formatted by the same code as in the sink."""
     connection = psycopg2.connect(url)
     cursor = connection.cursor()
     cursor.execute("CREATE TABLE raw_states (shard smallint, key text, state bytea)")

@@ -1,4 +1,4 @@
-"""Filling a generation from the event store: reading, reading and folding, and with the sink, on one core."""
+"""Fills a generation from the event store on one core: reading only, reading and folding, and with the sink."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.support.ports_in_memory.projection_ports import MemorySink
 EVENTS = 300_000
 
 
-class Forgetful(MemorySink):
-    """A sink that keeps fences only: what is left is reading, decoding, folding, encoding."""
+class FenceOnlySink(MemorySink):
+    """A sink that stores only fences, so that reading, decoding, folding and encoding are measured."""
 
     def _one(self, write: ShardWrite) -> ApplyOutcome:
         self.held[write.shard] = write.new
@@ -61,9 +61,9 @@ def main() -> None:
         engine = reader_engine(url)
         log, client = PostgresLog(engine), connect(redis_url)
         reading = rate(lambda: read(log))
-        folding = rate(lambda: fill(log, SPEED, Forgetful()))
+        folding = rate(lambda: fill(log, SPEED, FenceOnlySink()))
         stored = rate(lambda: fill(log, SPEED, RedisSink(client, "speed", 1)))
-        analytics = rate(lambda: fill(log, ANALYTICS, Forgetful()))
+        analytics = rate(lambda: fill(log, ANALYTICS, FenceOnlySink()))
         analytics_stored = rate(lambda: fill(log, ANALYTICS, PostgresSink(engine, ANALYTICS, 1)))
         client.close()
         engine.dispose()

@@ -1,4 +1,4 @@
-"""What a benchmark found: printed for people, with the targets beside the figures, and written as JSON."""
+"""Reports the figures of a benchmark: printed with their targets for people, and written as JSON."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 FOLDER = Path(__file__).resolve().parent / "results"
-"""Not in git: a result is of one machine and one hour. What is worth telling is quoted in the documents."""
+"""Not in git: a result belongs to one machine and one hour. The documents quote the relevant ones."""
 
-# Before anything of ours runs: on a machine that is busy already, a rate says little.
+# Taken before the benchmark runs: on a machine that is already busy, a rate means little.
 _LOAD_BEFORE = os.getloadavg()[0]
 
 
 class Target(NamedTuple):
-    """What the project promises of a figure."""
+    """The bound that the project promises for a figure."""
 
     kind: Literal["at least", "at most"]
     value: float
@@ -29,8 +29,8 @@ class Target(NamedTuple):
         """A figure that equals the target meets it."""
         return figure >= self.value if self.kind == "at least" else figure <= self.value
 
-    def words(self, figure: float) -> str:
-        """The target beside its figure."""
+    def verdict(self, figure: float) -> str:
+        """The target, and whether ``figure`` meets it."""
         return f"target {self.kind} {self.value:,g}: {'met' if self.is_met(figure) else 'MISSED'}"
 
 
@@ -55,7 +55,7 @@ def report(
     print(f"\n{name}  (Python {platform.python_version()}, {platform.machine()}, load before {_LOAD_BEFORE:.1f})")
     for label, value in figures.items():
         target = (targets or {}).get(label)
-        print(f"  {label:<60} {_shown(value):>12}  {target.words(value) if target else ''}".rstrip())
+        print(f"  {label:<60} {_shown(value):>12}  {target.verdict(value) if target else ''}".rstrip())
     print(json.dumps({"benchmark": name, **figures}))
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{re.sub(r'[^a-z0-9]+', '_', name.lower())}.json"
@@ -75,7 +75,7 @@ def _verdict(target: Target, figure: float) -> dict[str, Any]:
 
 
 def _where() -> dict[str, Any]:
-    """The run that the figures are of."""
+    """The run that produced the figures."""
     return {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "commit": _commit(),

@@ -1,4 +1,4 @@
-"""The robust speed of a full window, which is computed at each read: microseconds a call."""
+"""The cost of the robust speed of a full window, which is computed at each read: microseconds per call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPEATS = 7
 
 
 def ride(speed_mps: float, accuracy_m: float = 10.0) -> list[WindowPing]:
-    """A full window of one ping in 5 s, due north, with independent errors."""
+    """A full window of one ping per 5 s, due north, with independent errors."""
     rng = random.Random(1)
     metre = 1 / 111_195
     sigma = accuracy_m / 1.515 * metre

@@ -1,7 +1,7 @@
-"""Reading a rider's speed: in process, from the state in Redis to the bytes of the body, and over HTTP in an open loop.
+"""Reads a rider's speed in process, from the state in Redis to the bytes of the body, and over HTTP in an open loop.
 
-10,000 riders with full windows, read at random, on a whole ``serve`` without other load. Beside it what Redis and its
-client take at least: HGET of the same states, and nothing done with them.
+10,000 riders with full windows are read at random, on a complete ``serve`` without other load. The result is compared
+with the minimum that Redis and its client need: HGET of the same states without any further work.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Read = Callable[[str], Awaitable[Any]]
 
 
 async def timed(read: Read, at_once: int) -> list[float]:
-    """Seconds of each of READS reads of random riders, ``at_once`` of them under way."""
+    """Seconds of each of READS reads of random riders, with ``at_once`` concurrent reads."""
     took: list[float] = []
 
     async def reads(seed: int) -> None:
@@ -62,12 +62,12 @@ async def timed(read: Read, at_once: int) -> list[float]:
 
 
 async def in_process(redis_url: str) -> dict[str, float]:
-    """With the objects of the API's process, by the very function that its route calls."""
+    """Measure with the objects of the API's process and the function that its route calls."""
     tune_gc()
     client = connect_async(redis_url)
     handler = speed_route(
         StateReader(client, SPEED.name, lambda: 1),
-        # For the past, which is not asked here.
+        # For reads of the past, which this benchmark does not make.
         PastKeys(reader_engine("postgresql://unused/"), SPEED, lambda _: {}, 1),
         ViewLimits(),
         lambda: 0,
@@ -94,7 +94,7 @@ async def in_process(redis_url: str) -> dict[str, float]:
 
 
 async def reading(url: str) -> tuple[list[float], list[float]]:
-    """Seconds from when each request was due until it was answered, and until it was sent."""
+    """Seconds from the due time of each request until its answer, and until it was sent."""
     pool, chance = Pool(url, CONNECTIONS), random.Random(1)
     await pool.open()
     took: list[float] = []
@@ -115,7 +115,7 @@ async def reading(url: str) -> tuple[list[float], list[float]]:
 
 
 def read_from_outside(url: str) -> tuple[list[float], list[float], float]:
-    """The client, in a process of its own: what ``reading`` returns, and the CPU seconds that it took."""
+    """The client in a separate process. Returns what ``reading`` returns, and the CPU seconds used."""
     tune_gc()
     before = seconds_of([psutil.Process()])
     took, late = uvloop.run(reading(url))

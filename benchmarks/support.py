@@ -1,4 +1,4 @@
-"""What the benchmarks share: servers of their own, and pings."""
+"""Helpers for the benchmarks: separate servers, and ready events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START_MS = 1_790_000_000_000
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """URL of a migrated database on a server of its own, with the settings that ``serve`` gives it."""
+    """URL of a migrated database on a separate server, with the settings that ``serve`` gives it."""
     with tempfile.TemporaryDirectory() as folder:
         server = Postgres(Path(folder))
         server.start()
@@ -46,7 +46,7 @@ def server_of(url: str) -> tuple[str, str]:
 
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """URL of an embedded Valkey of its own."""
+    """URL of a separate embedded Valkey."""
     with tempfile.TemporaryDirectory() as folder:
         server = Valkey(Path(folder))
         server.start()
@@ -58,7 +58,7 @@ def redis_server() -> Iterator[str]:
 
 @contextmanager
 def kafka() -> Iterator[str]:
-    """host:port of an embedded broker of its own."""
+    """host:port of a separate embedded broker."""
     with tempfile.TemporaryDirectory() as folder:
         server = Tansu(Path(folder))
         server.start()
@@ -69,9 +69,9 @@ def kafka() -> Iterator[str]:
 
 
 def ready_events(count: int, riders: int = 500, apart_ms: int = 1) -> list[LogEvent]:
-    """Pings of ``riders`` riders as events ready to be inserted, encoded as ingest encodes them.
+    """Pings of ``riders`` riders as events that are ready to be inserted, encoded as ingest encodes them.
 
-    All go north, 1.1 m from ping to ping: with 100 ms between those they ride at 11 m/s, with less they jump.
+    All go north, 1.1 m from ping to ping: with 100 ms between pings they ride at 11 m/s, with less they jump.
     """
     codec = Codec(LocalSchemaIds())
     events = []

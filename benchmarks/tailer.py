@@ -1,11 +1,11 @@
-"""The tailer on a backlog: WAL to an acknowledging broker; beside it Debezium, and reading the WAL and doing nothing.
+"""The tailer on a backlog, from the WAL to a broker that acknowledges; compared with Debezium and with only reading.
 
     python -m benchmarks.tailer [--events 1000000]
 
-All three read the same events, which are in the WAL before they start, each from a slot of its own, on one Postgres
-and, where Java and Maven are, one broker of Apache Kafka. CPU is that of the tailer alone: neither Postgres nor Kafka.
-It says more than the rate where other programs share the cores. Debezium's begins when its worker is up, and is told
-twice: of all events, and of the second half, when its compiler is warm.
+All three read the same events, which are in the WAL before they start, each from its own slot, on one Postgres and, if
+Java and Maven are installed, one broker of Apache Kafka. CPU is that of the tailer alone, without Postgres and Kafka;
+it is more reliable than the rate when other programs share the cores. Debezium is measured from when its worker is up,
+and reported twice: for all events, and for the second half, when its compiler is warm.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ EVENTS = 1_000_000
 BATCH = 1_000
 RATE_TARGET = 100_000
 RATIO_TARGET = 5
-# As one would run it: room, the machine's own choice of collector, both compilers.
+# As in production: enough memory, the default garbage collector, both compilers.
 JAVA = ("-Xms1g", "-Xmx2g")
 
 
 class Cost(NamedTuple):
-    """Of ``events``: wall and CPU seconds."""
+    """Wall and CPU seconds for ``events`` events."""
 
     events: int
     seconds: float
@@ -71,7 +71,7 @@ class Cost(NamedTuple):
 
 
 def own_cpu_s() -> float:
-    """CPU seconds of this process, all of its threads."""
+    """CPU seconds of this process, including all its threads."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
@@ -90,7 +90,7 @@ def measured(events: int, cpu_s: Callable[[], float], work: Callable[[], None]) 
 
 
 def ours(settings: Settings, events: int) -> Cost:
-    """To acknowledged, as the tailer's process does it: marks, heartbeats and all."""
+    """Relay until all is acknowledged, as the tailer's process does, including checkpoints and heartbeats."""
     assert settings.postgres_url is not None
     engine = reader_engine(settings.postgres_url)
     ensure_topics(settings.kafka_bootstrap or "", list(topics(settings).values()), settings.topic_partitions)
@@ -108,7 +108,7 @@ def ours(settings: Settings, events: int) -> Cost:
 
 
 def read_only(settings: Settings, events: int) -> Cost:
-    """Messages read from the WAL, nothing done with them."""
+    """Only read the messages from the WAL."""
     stream = ReplicationStream(settings.postgres_url or "", settings.slot_name, settings.publication_name)
 
     def until_read() -> None:
@@ -125,7 +125,7 @@ def read_only(settings: Settings, events: int) -> Cost:
 
 
 def debezium(settings: Settings, events: int, folder: Path) -> tuple[Cost, Cost]:
-    """By deploy/debezium/, to acknowledged: of all events, and of the second half."""
+    """Relay with deploy/debezium/ until all is acknowledged. Returns the cost of all events and of the second half."""
     topic = topics(settings)["Rider"]
     ensure_topics(settings.kafka_bootstrap or "", list(topics(settings).values()), settings.topic_partitions)
     partitions = [TopicPartition(topic, number) for number in range(settings.topic_partitions)]
@@ -154,10 +154,10 @@ def debezium(settings: Settings, events: int, folder: Path) -> tuple[Cost, Cost]
 
 @contextmanager
 def servers(lacking: str | None) -> Iterator[tuple[Path, str, str]]:
-    """A folder, the URL of a migrated database on TCP, which is all that Debezium speaks, and a broker's address."""
+    """A folder, the URL of a migrated database on TCP (Debezium supports nothing else), and a broker's address."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        # The server's own user has to get through.
+        # The server's own user needs access.
         folder.chmod(0o755)
         server = stack.enter_context(running(Postgres(tcp_home(folder))))
         broker = Tansu(folder) if lacking else Cluster(folder / "kafka", java.jars("kafka"))
@@ -167,7 +167,7 @@ def servers(lacking: str | None) -> Iterator[tuple[Path, str, str]]:
 
 
 def write(url: str, events: int) -> None:
-    """In transactions of BATCH."""
+    """Record ``events`` events in transactions of BATCH."""
     engine = writer_engine(url)
     recorder, ready = EventRecorder(engine), ready_events(events)
     for first in range(0, events, BATCH):

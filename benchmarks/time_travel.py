@@ -1,4 +1,4 @@
-"""The past of one rider over HTTP at 10,000, 100,000 and 1,000,000 pings a rider; a replay of 10,000,000 events.
+"""Reads the past of one rider over HTTP, at 10,000, 100,000 and 1,000,000 pings; replays 10,000,000 events.
 
 python -m benchmarks.time_travel [events of the replay, 0: none] [--sizes 10000,1000000]
 """
@@ -36,13 +36,13 @@ from tests.support.worlds.ridelog import ridelog as running
 
 SIZES = (10_000, 100_000, 1_000_000)
 READS = 300
-# No multiple of the versions between two checkpoints: else nothing would have to be folded on the axis known.
+# Not a multiple of the versions between two state snapshots: otherwise the axis known would have nothing to fold.
 BATCH = 1_900
 STEP_MS = 1_000
 
 
 class Writer:
-    """Appends pings straight to the event store, with a clock of their own: an hour of history takes seconds."""
+    """Appends pings directly to the event store, with a simulated clock: an hour of history takes seconds."""
 
     def __init__(self, postgres_url: str) -> None:
         self._engine = writer_engine(postgres_url)
@@ -53,7 +53,7 @@ class Writer:
         self._versions: dict[str, int] = {}
 
     def write(self, riders: list[str], pings: int) -> None:
-        """``pings`` in turn by riders, each rider one ping a second, one in a hundred a minute late."""
+        """Write ``pings`` of the riders in turn: one per rider and second, one in a hundred a minute late."""
         chance = random.Random(1)
         for first in range(0, pings, BATCH):
             events = [self._event(riders, first + n, chance) for n in range(min(BATCH, pings - first))]
@@ -80,13 +80,13 @@ class Writer:
 
 
 def caught_up(ridelog: Ridelog, pings: int) -> None:
-    """Three projections fold all of it in one process: minutes for the largest."""
+    """Wait until the speed is caught up. Three projections fold everything: minutes for the largest size."""
 
-    def there() -> bool:
+    def is_caught_up() -> bool:
         speed = ridelog.speed("anna", allow_expired=True)
         return speed is not None and speed["version"] >= pings
 
-    eventually(there, within_s=1_800, every_s=1.0, what="speed is caught up")
+    eventually(is_caught_up, within_s=1_800, every_s=1.0, what="speed is caught up")
 
 
 def timed_reads(url: str, rider: str, pings: int, query: str) -> list[float]:
@@ -99,7 +99,7 @@ def timed_reads(url: str, rider: str, pings: int, query: str) -> list[float]:
             began = time.perf_counter()
             answer = client.get(f"/riders/{rider}/speed?at={at_ms}&axis={query}&allow_expired=true")
             took.append((time.perf_counter() - began) * 1000)
-            # Nothing is known yet in the first two seconds.
+            # In the first two seconds no ping is known yet.
             assert answer.status_code in {200, 404}, answer.text
     return sorted(took)
 
@@ -120,7 +120,7 @@ def one_key(sizes: Sequence[int]) -> dict[str, Any]:
 
 
 def all_keys(events: int) -> dict[str, Any]:
-    """The command itself, watched from outside: its rate, and the most memory that its processes held together."""
+    """Run the command and observe it from outside: its rate, and the peak memory of all its processes together."""
     with tempfile.TemporaryDirectory() as folder, postgres() as url:
         Writer(url).write([f"rider-{n}" for n in range(10_000)], events)
         figures: dict[str, Any] = {}
@@ -137,7 +137,7 @@ def all_keys(events: int) -> dict[str, Any]:
             while process.poll() is None:
                 most = max(most, _memory(process))
                 cpu = max(cpu, _cpu(process))
-                time.sleep(0.5)  # between two looks at its memory
+                time.sleep(0.5)  # sampling interval of its memory
             assert process.returncode == 0
             seconds = time.perf_counter() - began
             name = f"replay of {events:,} events, {workers} worker(s)"
@@ -167,10 +167,10 @@ def _sizes(given: str) -> list[int]:
 
 
 def main(arguments: Sequence[str] = ()) -> None:
-    asked = argparse.ArgumentParser(prog="python -m benchmarks.time_travel")
-    asked.add_argument("events", nargs="?", type=int, default=10_000_000, help="of the replay of all keys; 0: none")
-    asked.add_argument("--sizes", type=_sizes, default=SIZES, help="pings of the one rider, as in 10000,1000000")
-    options = asked.parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.time_travel")
+    parser.add_argument("events", nargs="?", type=int, default=10_000_000, help="of the replay of all keys; 0: none")
+    parser.add_argument("--sizes", type=_sizes, default=SIZES, help="pings of the one rider, as in 10000,1000000")
+    options = parser.parse_args(arguments)
     figures = one_key(options.sizes)
     report("time travel", figures | (all_keys(options.events) if options.events else {}))
 

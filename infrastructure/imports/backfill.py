@@ -30,15 +30,15 @@ _DECODER = msgspec.json.Decoder()
 
 
 def validate_rows(row: ImportRow, file: int, now_ms: int) -> SortEntry:
-    """The row's ping, in the ``file``-th file, received when the row says; ``now_ms`` is the machine's clock.
+    """Check a row of the ``file``-th file by the rules of ``POST /pings`` as of the row's own reception time.
 
-    Raises one of the PingRejected errors.
+    ``now_ms`` is the machine's clock. Raises one of the PingRejected errors.
     """
     if row.item is None or row.received_ms is None:
         raise InvalidType(row.problem or "reception is missing")
     if row.received_ms > now_ms:
-        # recorded_at never lies ahead of the clock: all that is recorded live afterwards would have to be as late.
-        raise TimestampInFuture("its reception lies after the clock of this machine")
+        # recorded_at must never be ahead of the clock: every live event recorded later would get that time too.
+        raise TimestampInFuture("its reception time is later than the clock of this machine")
     ping = parse_ping(_decoded(row.item), row.received_ms)
     cells = tuple(cell.encode("utf-8", "surrogateescape") for cell in row.cells)
     return SortEntry(row.received_ms, file, row.line, ping, cells)
@@ -48,24 +48,24 @@ def _decoded(item: bytes) -> Any:
     try:
         return _DECODER.decode(item)
     except msgspec.DecodeError:
-        # NaN and Infinity, which are refused by name.
+        # NaN and Infinity, which are rejected by name.
         return json.loads(item)
 
 
 class BackfillHistory(NamedTuple):
-    """The commands on riders, and the log that they write to."""
+    """The commands on riders, and the database of the log that they write to."""
 
     riders: Riders
     engine: Engine
 
     def refuse_unless_empty(self) -> None:
-        """Raises UserError, PortUnavailable."""
+        """Raises UserError if the log has events, PortUnavailable."""
         with unavailable_as_port_error(), self.engine.connect() as connection:
             events = read_head(connection).position
         if events:
             raise UserError(
-                f"the log has {events:,} events already, and history would lie before them: name a fresh --data-dir "
-                "or database; or, if this very import was broken off, go on with --resume"
+                f"the log has {events:,} events already, and the history would have to come before them: name a fresh "
+                "--data-dir or database; if this import was aborted, continue it with --resume"
             )
 
 
@@ -88,17 +88,17 @@ def open_history(settings: Settings) -> Iterator[BackfillHistory]:
 
 Record = Callable[[Sequence[GpsPing]], list[PingOutcome]]
 Show = Callable[[int, int], None]
-"""Called with (bytes read, rows) while sorting, with (pings, pings) while recording."""
+"""Progress callback: takes (bytes read, rows) while sorting and (pings, pings) while recording."""
 
 PROGRESS_INTERVAL_ROWS = 1_000
 
 
 def sort_rows(
-    sources: Sequence[CsvSource], sorter: ExternalSorter, books: ImportReport, now_ms: int, show: Show
+    sources: Sequence[CsvSource], sorter: ExternalSorter, report: ImportReport, now_ms: int, show: Show
 ) -> int:
-    """Put every row into ``sorter`` or, refused, into ``books``; how many there were.
+    """Add every valid row to ``sorter`` and every rejected row to ``report``. Returns the number of rows.
 
-    Raises UserError when a file is broken, OSError when there is no room for sorting.
+    Raises UserError if a file is damaged, OSError if the disk has no space for sorting.
     """
     count = before = done = 0
 
@@ -112,21 +112,21 @@ def sort_rows(
             try:
                 sorter.add(validate_rows(row, file, now_ms))
             except PingRejected as error:
-                books.refused(row, error)
+                report.add_rejected(row, error)
             if count % PROGRESS_INTERVAL_ROWS == 0:
                 show(done, count)
         before += source.path.stat().st_size
     return count
 
 
-def record_sorted(entries: Iterable[SortEntry], batch: int, record: Record, books: ImportReport, show: Show) -> None:
-    """Record ``entries``, which are in order, ``batch`` pings a transaction. Raises what ``record`` raises.
+def record_sorted(entries: Iterable[SortEntry], batch: int, record: Record, report: ImportReport, show: Show) -> None:
+    """Record the sorted ``entries``, ``batch`` pings per transaction. Raises what ``record`` raises.
 
-    What is in the books then is recorded for good, and nothing of the batch that failed.
+    After an error, the batches that are in the report are committed, and nothing of the failed batch is.
     """
     rest = iter(entries)
     done = 0
     while part := list(islice(rest, batch)):
-        books.recorded(part, record([entry.ping for entry in part]))
+        report.add_recorded(part, record([entry.ping for entry in part]))
         done += len(part)
         show(done, done)

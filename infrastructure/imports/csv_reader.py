@@ -1,4 +1,4 @@
-"""Rows of CSV files, plain, gzip or zip, read as a stream."""
+"""Reads CSV files (plain, gzip or zip) as a stream of rows: finds the columns and converts the cells to pings."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "accuracy": ("accuracy_meters",),
     "speed": ("speed_mps",),
     "event-id": ("event_id",),
-    # No usual name: who did not ask for history must not get it for a column that happens to be there.
+    # No default name: a file that happens to have such a column must not become a backfill by accident.
     "recorded-at": (),
 }
 
 
 class CsvColumns(NamedTuple):
-    """Index of each column in a row; None: the file has no such column."""
+    """The index of each column in a row; None means that the file has no such column."""
 
     rider: int
     latitude: int
@@ -45,15 +45,15 @@ class CsvColumns(NamedTuple):
 
 
 def known_names(names: Mapping[str, str | None]) -> set[str]:
-    """What the columns may be called: the usual names, and what the user named."""
+    """The names that columns may have: the default names and those that the user gave."""
     usual = {name for each in (*REQUIRED.values(), *OPTIONAL.values()) for name in each}
     return usual | {name for name in names.values() if name}
 
 
 def find_columns(header: Sequence[str], names: Mapping[str, str | None], file: str) -> CsvColumns:
-    """The columns of ``file``. ``names`` holds what the user named, by the keys of REQUIRED and OPTIONAL.
+    """Find the columns of ``file``. ``names`` holds the user's column names, by the keys of REQUIRED and OPTIONAL.
 
-    Raises UserError naming the columns that are there and the option to use.
+    Raises UserError that lists the existing columns and names the option to use.
     """
     titles = [title.strip() for title in header]
     found = {
@@ -80,7 +80,7 @@ def _wanted(names: Mapping[str, str | None], what: str, usual: tuple[str, ...]) 
 def _index(titles: Sequence[str], wanted: tuple[str, ...], file: str) -> int | None:
     for name in wanted:
         if titles.count(name) > 1:
-            raise UserError(f"{file} has {titles.count(name)} columns {name}: which one is meant cannot be known")
+            raise UserError(f"{file} has {titles.count(name)} columns named {name}: rename all but one of them")
         if name in titles:
             return titles.index(name)
     return None
@@ -90,13 +90,13 @@ _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 
 
 class BadCell(ValueError):
-    """A row that cannot be sent, for a cell holds no value of the type it needs; the message names the cell."""
+    """A row cannot be sent because a cell has no value of the required type. The message names the cell."""
 
 
 def ping_of_cells(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any]:
-    """The ping of a row, ready for ``POST /pings``; whether it is a good one is for the server to say.
+    """The ping of a row, ready for ``POST /pings``. Only types are checked here; the server validates the values.
 
-    An empty optional cell is absent. Raises BadCell.
+    An empty optional cell is left out. Raises BadCell.
     """
     ping: dict[str, Any] = {
         "rider_id": _filled(cells, columns.rider, "rider"),
@@ -117,26 +117,26 @@ def ping_of_cells(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any]:
 
 
 def reception_ms(cells: Sequence[str], columns: CsvColumns) -> int | None:
-    """When the row's ping was received, epoch milliseconds; None if no column says so. Raises BadCell."""
+    """When the row's ping was received, in epoch milliseconds; None if there is no such column. Raises BadCell."""
     if columns.recorded_at is None:
         return None
     return _time_ms(_filled(cells, columns.recorded_at, "reception"), "reception")
 
 
 def number(cell: str, what: str) -> float:
-    """A decimal number; nan and inf are numbers here, which the server refuses by name. Raises BadCell."""
-    # float() alone would also take 5_3 and digits of other scripts, which no GPS logger writes on purpose.
+    """A decimal number. nan and inf are accepted here, because the server rejects them by name. Raises BadCell."""
+    # float() alone would also accept 5_3 and digits of other scripts, which no GPS logger writes on purpose.
     if cell.isascii() and "_" not in cell:
         try:
             return float(cell)
         except ValueError:
-            pass  # falls through to the one refusal below
+            pass  # falls through to the error below
     hint = " (a decimal comma? write a point)" if "," in cell else ""
-    raise BadCell(f"{what} is no number: {cell[:40]!r}{hint}")
+    raise BadCell(f"{what} is not a number: {cell[:40]!r}{hint}")
 
 
 def _time_ms(cell: str, what: str) -> int:
-    """Epoch milliseconds of an integer or of an RFC 3339 time with zone. Raises BadCell."""
+    """Epoch milliseconds from an integer or an RFC 3339 time with zone. Raises BadCell."""
     try:
         value = text_ms(cell)
     except ValueError as error:
@@ -151,18 +151,18 @@ def _cell(cells: Sequence[str], index: int | None) -> str:
 
 
 def _filled(cells: Sequence[str], index: int, what: str) -> str:
-    # The rider's id is compared as given: its spaces are the server's to refuse.
+    # The rider's id is compared as given: the server decides about its spaces.
     cell = cells[index] if index < len(cells) else ""
     if not cell.strip():
         raise BadCell(f"{what} is missing")
     return cell if what == "rider" else cell.strip()
 
 
-PROGRESS_EVERY_ROWS = 256
+PROGRESS_INTERVAL_RECORDS = 256
 
 
 class CsvSource(NamedTuple):
-    """One file whose columns are known."""
+    """A CSV file whose columns have been found."""
 
     path: Path
     header: tuple[str, ...]
@@ -170,10 +170,10 @@ class CsvSource(NamedTuple):
 
 
 class ImportRow(NamedTuple):
-    """One row. Either ``item``, the ping as JSON, or ``problem``: why it cannot be sent.
+    """One row. It has either ``item``, the ping as JSON, or ``problem``, the reason why it cannot be sent.
 
-    ``line`` is the last of the row's lines in the file, counted from 1; ``time_ms`` None: unknown;
-    ``received_ms`` None: unknown, or not asked for.
+    ``line`` is the last of the row's lines in the file, counted from 1. ``time_ms`` is None if unknown;
+    ``received_ms`` is None if unknown or not requested.
     """
 
     source: CsvSource
@@ -186,9 +186,9 @@ class ImportRow(NamedTuple):
 
 
 def open_source(path: Path, names: Mapping[str, str | None]) -> CsvSource:
-    """The file with its columns. Raises UserError if it cannot be read or lacks one."""
+    """Open a file and find its columns. Raises UserError if it cannot be read or a column is missing."""
     if not path.is_file():
-        raise UserError(f"{path} is no file" if path.exists() else f"{path} does not exist")
+        raise UserError(f"{path} is not a file" if path.exists() else f"{path} does not exist")
     with _reading(path, known_names(names)) as (records, _):
         header = _header(records)
     if header is None:
@@ -199,10 +199,10 @@ def open_source(path: Path, names: Mapping[str, str | None]) -> CsvSource:
 
 
 def rows(source: CsvSource, at_byte: Callable[[int], None] = lambda position: None) -> Iterator[ImportRow]:
-    """Every row below the header; empty lines are none. ``at_byte`` hears how far the file is read.
+    """Yield every row below the header; empty lines are skipped. ``at_byte`` is called with the bytes read so far.
 
-    A line that makes no row, as one with a quote that is never closed, is a row with a problem: it does not cost the
-    rest of the file. Raises UserError with the line when the file itself is broken.
+    A line that is not a valid row, for example with a quote that is never closed, becomes a row with a problem, and
+    the rest of the file is still read. Raises UserError with the line number if the file itself is damaged.
     """
     with _reading(source.path, source.header) as (records, raw):
         _header(records)
@@ -211,7 +211,7 @@ def rows(source: CsvSource, at_byte: Callable[[int], None] = lambda position: No
                 yield ImportRow(source, record.first_line, (), None, None, record.problem)
             elif record.cells:
                 yield to_row(source, record.last_line, record.cells)
-            if count % PROGRESS_EVERY_ROWS == 0:
+            if count % PROGRESS_INTERVAL_RECORDS == 0:
                 at_byte(raw.tell())
         at_byte(raw.tell())
 
@@ -221,10 +221,10 @@ def _header(records: CsvRecords) -> CsvRecord | None:
 
 
 def to_row(source: CsvSource, line: int, cells: Sequence[str]) -> ImportRow:
-    """The row of these cells."""
+    """The row with these cells."""
     try:
         if len(cells) > len(source.header):
-            # A comma in a number moves every later cell one column on: plausible values, in the wrong place.
+            # A comma in a number shifts every later cell by one column: plausible values in the wrong place.
             raise BadCell(f"the row has {len(cells)} cells, the header {len(source.header)}")
         ping = ping_of_cells(cells, source.columns)
         received_ms = reception_ms(cells, source.columns)

@@ -1,4 +1,4 @@
-"""Records of a CSV text: bounded, and a quote that is left open costs the line that opened it and no other."""
+"""Splits CSV text into records of bounded size. An unclosed quote loses only the line that opened it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_LINE_CHARS = 65_536
-"""Bounds the memory that a file without line breaks takes."""
+"""Bounds the memory for a file without line breaks."""
 MAX_RECORD_LINES = 100
-"""Lines that a quoted cell may span. Past it the quote is taken for one that was left open: else it would swallow the
+"""Maximum number of lines of a quoted cell. A longer one counts as an unclosed quote: otherwise it would swallow the
 rest of the file."""
 
 _SEPARATOR_LINE = re.compile(r'"?sep=(?P<delimiter>[^\r\n])"?\s*', re.IGNORECASE)
 
 
 class CsvRecord(NamedTuple):
-    """Cells, or the ``problem`` that keeps its first line from being a record. Lines count from 1."""
+    """The cells of a record, or the ``problem`` because of which its first line is not a record. Lines count from 1."""
 
     first_line: int
     last_line: int
@@ -36,29 +36,29 @@ class _TooManyLines(Exception):
 
 
 class CsvRecords:
-    """Iterates over the records of a text; the delimiter is that of its ``sep=`` line, else that of its header.
+    """Iterates over the records of a text. The ``sep=`` line determines the delimiter, else the header does.
 
-    The csv module's Sniffer is not asked: it guesses from the data, where a decimal comma outvotes the semicolon, and
-    its expressions take minutes on some files. The names of the columns are known, so the header decides.
+    The csv module's Sniffer is not used: it guesses from the data, where decimal commas outnumber semicolons, and its
+    regular expressions take minutes on some files. The column names are known, so the header decides.
     """
 
     def __init__(self, readline: Callable[[int], str], known_names: Collection[str]) -> None:
-        """``readline`` as that of a text file opened with ``newline=""``; ``known_names``: those of columns."""
+        """``readline`` is that of a text file opened with ``newline=""``; ``known_names`` are column names."""
         self._lines = _Lines(readline)
         self.delimiter = self._lines.delimiter(known_names)
-        # Strict: else the rest of the file would be one cell where the last quote is left open, without a word.
+        # Strict: otherwise an unclosed last quote would silently turn the rest of the file into one cell.
         self._reader = csv.reader(self._lines, delimiter=self.delimiter, strict=True)
 
     @property
     def line(self) -> int:
-        """The last line read."""
+        """The number of the last line read."""
         return self._lines.number
 
     def __iter__(self) -> Iterator[CsvRecord]:
         return self
 
     def __next__(self) -> CsvRecord:
-        """The next record, with no cells for an empty line. Raises StopIteration, and what ``readline`` raises."""
+        """The next record; an empty line has no cells. Raises StopIteration, and what ``readline`` raises."""
         lines = self._lines
         lines.of_record.clear()
         first = lines.number + 1
@@ -74,18 +74,18 @@ class CsvRecords:
             reason = "it is not closed before the end of the file" if lines.at_end else str(error)
         else:
             return CsvRecord(first, lines.number, cells)
-        lines.give_back_all_but_first()
+        lines.unread_all_but_first()
         return CsvRecord(
-            first, first, [], f"no row from line {first} on: a quote is wrong there or left open: {reason}"
+            first, first, [], f"no valid row at line {first}: a quote is misplaced or not closed: {reason}"
         )
 
 
 class _Lines:
-    """Physical lines, of which those of the record that is read are kept: they are read again if it is none."""
+    """Physical lines. Those of the current record are kept, so that they can be read again if it is not valid."""
 
     def __init__(self, readline: Callable[[int], str]) -> None:
         self._readline = readline
-        self._again: deque[str] = deque()
+        self._unread: deque[str] = deque()
         self.of_record: list[str] = []
         self.number = 0
         self.at_end = False
@@ -96,28 +96,28 @@ class _Lines:
     def __next__(self) -> str:
         if len(self.of_record) >= MAX_RECORD_LINES:
             raise _TooManyLines
-        again = bool(self._again)
-        line = self._again.popleft() if again else self._readline(MAX_LINE_CHARS + 1)
+        reread = bool(self._unread)
+        line = self._unread.popleft() if reread else self._readline(MAX_LINE_CHARS + 1)
         if not line:
             self.at_end = True
             raise StopIteration
         self.number += 1
         self.of_record.append(line)
         if len(line) > MAX_LINE_CHARS and not line.endswith(("\n", "\r")):
-            if not again:
+            if not reread:
                 self._skip_rest()
             raise _LineTooLong
         return line
 
-    def give_back_all_but_first(self) -> None:
-        """Read the lines after the first of this record again."""
+    def unread_all_but_first(self) -> None:
+        """Return all lines of this record but the first, so that they are read again."""
         rest = self.of_record[1:]
-        self._again.extendleft(reversed(rest))
+        self._unread.extendleft(reversed(rest))
         self.number -= len(rest)
         self.at_end = False
 
     def delimiter(self, known_names: Collection[str]) -> str:
-        """What separates cells; empty lines before the header and a ``sep=`` line are passed over."""
+        """The delimiter of the cells. Skips empty lines before the header, and a ``sep=`` line."""
         line = ""
         while not line.strip():
             self.of_record.clear()
@@ -129,17 +129,17 @@ class _Lines:
                 break
         if (named := _SEPARATOR_LINE.fullmatch(line)) is not None:
             return named["delimiter"]
-        self._again.appendleft(self.of_record[0])
+        self._unread.appendleft(self.of_record[0])
         self.number -= 1
         return max(DELIMITERS, key=lambda delimiter: _score(line, delimiter, known_names))
 
     def _skip_rest(self) -> None:
         while (part := self._readline(MAX_LINE_CHARS)) and not part.endswith(("\n", "\r")):
-            pass  # bounded by the file; nothing of it is kept
+            pass  # bounded by the file; the text is dropped
 
 
 def _score(header: str, delimiter: str, known_names: Collection[str]) -> tuple[int, int]:
-    """How many columns of a header are known with this delimiter, and how many there are."""
+    """How many column names of a header are known with this delimiter, and how many there are."""
     try:
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
     except csv.Error:

@@ -1,4 +1,4 @@
-"""The import itself: rows in batches, a few requests at a time, bounded memory."""
+"""Sends rows to a running ridelog: in batches, a few requests at a time, in bounded memory, optionally paced."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from infrastructure.imports.csv_reader import ImportRow
 from infrastructure.imports.report import UNSENDABLE, ImportTally, RejectExamples, RejectFile
 
 EARLY_S = 0.1
-"""Rows due within this are sent together: a request for each row would pace the network, not the riders."""
+"""Rows due within this time are sent together. One request per row would be limited by the network, not by the pace."""
 
 
 class Pacer:
-    """Says how long to wait before a row, so that event time runs ``speedup`` times as fast as the clock.
+    """Computes how long to wait before a row, so that event time runs ``speedup`` times as fast as the clock.
 
-    The first row starts the clock. Rows that go back in event time (another rider's track) are due at once, and so
-    are rows after ``latest_ms``: to wait for the 2099 of a broken clock would never end, and the server refuses it.
+    The first row starts the clock. Rows that go back in event time (another rider's track) are due at once. So are
+    rows after ``latest_ms``: waiting for the year 2099 of a broken clock would never end, and the server rejects it.
     """
 
     def __init__(self, speedup: float, clock: Callable[[], float], latest_ms: float = inf) -> None:
-        """``clock`` in seconds, monotonic; ``latest_ms`` an event time in epoch milliseconds."""
+        """``clock`` is monotonic, in seconds; ``latest_ms`` is an event time in epoch milliseconds."""
         self._latest_ms = latest_ms
         self._speedup = speedup
         self._clock = clock
@@ -32,7 +32,7 @@ class Pacer:
         self._began = 0.0
 
     def wait_s(self, event_ms: int | None) -> float:
-        """Seconds until a row of this event time is due; 0 if it is, or has no time."""
+        """Seconds until a row with this event time is due; 0 if it is due, or has no time."""
         if event_ms is None or event_ms > self._latest_ms:
             return 0.0
         if self._first_ms is None:
@@ -55,7 +55,7 @@ class ImportPlan(NamedTuple):
 
 
 class Importer:
-    """Sends rows and keeps the books. ``on_batch`` is called, in the calling thread, when a batch is accounted for."""
+    """Sends rows and accounts for each. ``on_batch`` is called, in the calling thread, after each batch."""
 
     def __init__(
         self,
@@ -75,9 +75,9 @@ class Importer:
         self._on_batch = on_batch
 
     def run(self, rows: Iterable[ImportRow], stop: Callable[[], None] = lambda: None) -> ImportTally:
-        """Send every row. Raises what ``post`` or ``rows`` raises, once what is on its way has been counted.
+        """Send every row. Raises what ``post`` or ``rows`` raises, after the requests under way have been counted.
 
-        ``stop`` is called first in that case: it ends the retries of requests that are still under way.
+        In that case ``stop`` is called first: it ends the retries of the requests under way.
         """
         waiting: deque[tuple[list[ImportRow], Future[PostReceipt]]] = deque()
         with ThreadPoolExecutor(self._plan.concurrency, thread_name_prefix="import") as pool:
@@ -85,7 +85,7 @@ class Importer:
                 for batch in self._batches(rows):
                     items = [row.item for row in batch if row.item is not None]
                     waiting.append((batch, pool.submit(self._post_some, items)))
-                    # Twice as many as are sent at a time: the next is ready, and memory is bounded.
+                    # Twice as many batches as concurrent requests: the next is always ready, and memory is bounded.
                     while waiting and (len(waiting) >= 2 * self._plan.concurrency or waiting[0][1].done()):
                         self._account(*waiting.popleft())
                 while waiting:
@@ -121,9 +121,9 @@ class Importer:
         receipt = future.result()
         self.tally.add(len(batch), receipt)
         sent = [row for row in batch if row.item is not None]
-        refused = [(sent[item.index], item.code, item.detail) for item in receipt.rejected]
-        refused += [(row, UNSENDABLE, row.problem) for row in batch if row.item is None]
-        for row, code, detail in sorted(refused, key=lambda each: each[0].line):
+        rejected = [(sent[item.index], item.code, item.detail) for item in receipt.rejected]
+        rejected += [(row, UNSENDABLE, row.problem) for row in batch if row.item is None]
+        for row, code, detail in sorted(rejected, key=lambda each: each[0].line):
             self.examples.add(row, code, detail)
             if self._rejects is not None:
                 self._rejects.add(row, code, detail)

@@ -1,4 +1,8 @@
-"""The books of an import: every row read is accepted, a duplicate or rejected for a reason."""
+"""Accounts for every row of an import: accepted, duplicate, or rejected with a reason.
+
+A rejected row is counted by its code, shown as one of a few examples, and written to the file of rejected rows, which
+can be corrected and imported again. In a backfill, each row gets exactly one verdict, in the phase that decides it.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,11 @@ from infrastructure.imports.csv_reader import CsvSource, ImportRow
 from infrastructure.imports.external_sort import SortEntry
 
 UNSENDABLE = "invalid_type"
-"""The code of rows that hold no ping at all, as the server would call them."""
+"""The code of rows that hold no valid ping: the code that the server would use."""
 
 
 class ImportTally:
-    """Counts of one import; one thread at a time."""
+    """The counts of one import. Not safe to share between threads."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -31,7 +35,7 @@ class ImportTally:
         self.position: int | None = None
 
     def add(self, rows: int, receipt: PostReceipt) -> None:
-        """``rows`` rows of which those in ``receipt`` were sent; the others count as UNSENDABLE."""
+        """Count ``rows`` rows. Those that ``receipt`` does not cover were not sent and count as UNSENDABLE."""
         self.rows += rows
         self.accepted += receipt.accepted
         self.duplicates += receipt.duplicates
@@ -44,11 +48,11 @@ class ImportTally:
 
     @property
     def unaccounted(self) -> int:
-        """Rows without a verdict; anything but 0 is a fault."""
+        """The number of rows without a verdict; anything but 0 is a defect."""
         return self.rows - self.accepted - self.duplicates - self.rejected.total()
 
     def summary(self) -> dict[str, Any]:
-        """For ``--json``. ``position``: the highest in the log of the pings recorded, None without any."""
+        """The counts for ``--json``. ``position`` is the highest log position of a recorded ping; None without any."""
         return {
             "rows": self.rows,
             "accepted": self.accepted,
@@ -60,18 +64,18 @@ class ImportTally:
 
 MAX_EXAMPLES = 3
 YEAR_2000_S, YEAR_2100_S = 946_684_800, 4_102_444_800
-"""Epoch seconds. Read as milliseconds they are January and February 1970, when no rider was recorded."""
+"""Epoch seconds. Read as milliseconds they mean January and February 1970, when no ping was recorded."""
 
 
 class RejectExamples:
-    """The first rejected rows, in words; ``hint`` is what they have in common, "" if nothing is known."""
+    """The first few rejected rows, as messages. ``hint`` names their likely common cause, "" if none is known."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.hint = ""
 
     def add(self, row: ImportRow, code: str, detail: str) -> None:
-        """One rejected row, of however many."""
+        """Add a rejected row. Only the first MAX_EXAMPLES become messages; all of them can set the hint."""
         if len(self.lines) < MAX_EXAMPLES:
             self.lines.append(f"{row.source.path}, line {row.line}: {code}: {detail}")
         if code == TimestampTooOld.code and _looks_like_seconds(row.time_ms):
@@ -81,8 +85,8 @@ class RejectExamples:
 
 
 def _looks_like_seconds(value: int | None) -> bool:
-    # Compared, not looked up in a range: for what is no plain int, such as None, `in range` counts through the whole
-    # range without a look at signals (test_a_ping_in_the_far_future_is_rejected_at_once).
+    # A comparison, not `in range(…)`: for a value that is not a plain int, such as None, `in range` iterates over the
+    # whole range and cannot be interrupted (test_a_ping_in_the_far_future_is_rejected_at_once).
     return value is not None and YEAR_2000_S <= value < YEAR_2100_S
 
 
@@ -90,13 +94,16 @@ REASON = ("file", "line", "code", "detail")
 
 
 class RejectFile:
-    """A CSV of REASON and then the columns of all sources by name. Raises UserError if it cannot be written."""
+    """A CSV file of rejected rows: the columns of REASON, then the columns of all sources by name.
+
+    Raises UserError if the file cannot be written, or is one of the imported files.
+    """
 
     def __init__(self, path: Path, sources: Sequence[CsvSource]) -> None:
         for source in sources:
             if path.exists() and path.samefile(source.path):
-                raise UserError(f"--rejects {path} would overwrite the file that is imported; name another")
-        # Columns called like ours are those of an earlier file of rejects.
+                raise UserError(f"--rejects {path} would overwrite an imported file; name another file")
+        # Columns with our names come from an earlier file of rejected rows that is imported again.
         self._titles = list(
             dict.fromkeys(title for source in sources for title in source.header if title not in REASON)
         )
@@ -108,7 +115,7 @@ class RejectFile:
         self._writer.writerow([*REASON, *self._titles])
 
     def add(self, row: ImportRow, code: str, detail: str) -> None:
-        """One rejected row; cells beyond the header follow at its end."""
+        """Write a rejected row; cells beyond the header follow at its end."""
         header = row.source.header
         cells = dict(zip(header, row.cells, strict=False))
         extra = row.cells[len(header) :]
@@ -126,7 +133,7 @@ class RejectFile:
 
 
 class ImportReport:
-    """Counts, a few examples, and the file of rejected rows if one is wanted."""
+    """The counts of a backfill, a few examples, and the file of rejected rows if one is wanted."""
 
     def __init__(self, sources: Sequence[CsvSource], rejects: RejectFile | None = None) -> None:
         self.tally = ImportTally()
@@ -134,13 +141,13 @@ class ImportReport:
         self._sources = sources
         self._rejects = rejects
 
-    def refused(self, row: ImportRow, error: PingRejected) -> None:
-        """A row that does not come as far as the log."""
+    def add_rejected(self, row: ImportRow, error: PingRejected) -> None:
+        """Account for a row that was rejected before it reached the log."""
         self.tally.add(1, PostReceipt(rejected=[Rejection(0, error.code, str(error))]))
         self._show(row, error)
 
-    def recorded(self, entries: Sequence[SortEntry], outcomes: Sequence[PingOutcome]) -> None:
-        """A batch and what the log made of it."""
+    def add_recorded(self, entries: Sequence[SortEntry], outcomes: Sequence[PingOutcome]) -> None:
+        """Account for a batch by the outcome of each of its pings."""
         rejected: list[Rejection] = []
         for index, (entry, outcome) in enumerate(zip(entries, outcomes, strict=True)):
             if (error := outcome.rejection) is not None:

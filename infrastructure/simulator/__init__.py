@@ -1,1 +1,1 @@
-"""Simulated riders with simulated phones: a client of the HTTP interface like any other."""
+"""Simulates riders and their phones. A client of the HTTP API like any other."""

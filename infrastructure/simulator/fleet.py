@@ -1,4 +1,7 @@
-"""All riders of a simulation. Deterministic: the same day gives the same uploads in the same order."""
+"""Sends what the phones of all simulated riders send, in real time or as fast as the server accepts it.
+
+Deterministic: the same day gives the same uploads in the same order.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def rider_ids(riders: int) -> list[str]:
 
 
 def fleet_uploads(riders: int, day: Day) -> Iterator[Upload]:
-    """What all phones send, by time of sending; a rider's does not depend on how many others there are."""
+    """The uploads of all phones, by time of sending. A rider's uploads do not depend on the number of riders."""
     return heapq.merge(*(uploads(rider_id, day) for rider_id in rider_ids(riders)), key=_when)
 
 
@@ -33,7 +36,7 @@ def _when(upload: Upload) -> tuple[float, str]:
 
 
 class FleetTotals:
-    """Counts of pings; written by one thread, read by any."""
+    """Counts of sent pings and of the server's answers. Written by one thread; any thread may read it."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -42,24 +45,24 @@ class FleetTotals:
         self.rejected: Counter[str] = Counter()
         self.kinds: Counter[Kind] = Counter()
         self.truths: dict[str, SimulatedRider] = {}
-        """How each rider truly was at the newest ping sent."""
+        """The true state of each rider at the newest ping sent."""
 
     def add(self, uploads: Iterable[Upload], receipt: PostReceipt) -> None:
-        """One answered request."""
+        """Count one answered request."""
         truths = dict(self.truths)
         for upload in uploads:
             self.sent += len(upload.fixes)
             self.kinds[upload.kind] += len(upload.fixes)
             if upload.kind is not Kind.REPEAT:
                 truths[upload.rider_id] = upload.fixes[-1].truth
-        # Replaced as a whole: the demo reads it from another thread.
+        # The dictionary is replaced, not changed, because the demo reads it from another thread.
         self.truths = truths
         self.accepted += receipt.accepted
         self.duplicates += receipt.duplicates
         self.rejected.update(item.code for item in receipt.rejected)
 
     def summary(self) -> dict[str, Any]:
-        """For ``--json``. ``late``: sent in a batch after a time offline; ``repeated``: sent a second time."""
+        """The counts for ``--json``. ``late``: sent in a batch after a time offline; ``repeated``: sent twice."""
         return {
             "sent": self.sent,
             "late": self.kinds[Kind.LATE],
@@ -71,11 +74,11 @@ class FleetTotals:
 
 
 TICK_S = 0.05
-"""In real time, uploads due within one tick share a request, as behind a gateway: 1,000 riders need no 1,000 requests
-a second."""
+"""In real time, uploads that are due within one tick share a request, as behind a gateway: 1,000 riders do not need
+1,000 requests per second."""
 
-MAX_TOGETHER = 2_000
-"""Pings after which a request is sent, due or not."""
+MAX_REQUEST_PINGS = 2_000
+"""A request with this many pings is sent even before its tick ends."""
 
 
 class PostUpload(Protocol):
@@ -83,26 +86,26 @@ class PostUpload(Protocol):
 
 
 class FleetRunner:
-    """One run. ``totals`` may be read, by any thread, while it lasts."""
+    """One simulation run. Any thread may read ``totals`` while it runs."""
 
     def __init__(self, post: PostUpload, on_request: Callable[[FleetTotals, float], None] = lambda *_: None) -> None:
-        """``on_request(totals, simulated seconds)`` is called after each answer, in the thread of the run."""
+        """``on_request(totals, simulated seconds)`` is called after each answer, in the thread that runs."""
         self.totals = FleetTotals()
         self._post = post
         self._on_request = on_request
 
     def real_time(self, uploads: Iterable[Upload], stop: threading.Event, clock: Callable[[], float]) -> FleetTotals:
-        """Send each upload when it is due, second 0 being now, until there are no more or ``stop`` is set.
+        """Send each upload when it is due, until there are no more or ``stop`` is set. Second 0 is now.
 
-        ``clock`` in seconds, monotonic. After a time in which the server was away, what is overdue follows at once.
-        Raises what ``post`` raises.
+        ``clock`` is monotonic, in seconds. After the server was unavailable, overdue uploads are sent at once. Raises
+        what ``post`` raises.
         """
         began = clock()
         due: list[Upload] = []
         size = 0
         for upload in uploads:
             at_s = math.ceil(upload.send_at_s / TICK_S) * TICK_S
-            if due and (at_s > clock() - began or size >= MAX_TOGETHER):
+            if due and (at_s > clock() - began or size >= MAX_REQUEST_PINGS):
                 self._send(due)
                 due, size = [], 0
             if stop.wait(max(0.0, began + at_s - clock())):
@@ -121,7 +124,7 @@ class FleetRunner:
                 return self.totals
             due.append(upload)
             size += len(upload.fixes)
-            if size >= MAX_TOGETHER:
+            if size >= MAX_REQUEST_PINGS:
                 self._send(due)
                 due, size = [], 0
         self._send(due)
@@ -134,12 +137,12 @@ class FleetRunner:
             self._on_request(self.totals, uploads[-1].send_at_s)
 
 
-JOIN_WITHIN_S = 35.0
-"""Longer than one request may take: the end of a run waits for the one that is under way."""
+JOIN_TIMEOUT_S = 35.0
+"""Longer than one request may take: the end of a run waits for the request that is under way."""
 
 
 class BackgroundFleet:
-    """Sends uploads in real time, in a thread, from enter to exit."""
+    """Sends uploads in real time in a thread, while the context is open."""
 
     def __init__(self, uploads: Iterable[Upload], client: RidelogClient) -> None:
         self.runner = FleetRunner(client.post_pings)
@@ -147,7 +150,7 @@ class BackgroundFleet:
         self._client = client
         self._stop = threading.Event()
         self._error: UserError | None = None
-        # A daemon, so that a server that never answers cannot keep the whole process.
+        # A daemon thread, so that a server that never answers cannot keep the process running.
         self._thread = threading.Thread(target=self._run, name="simulation", daemon=True)
 
     def check(self) -> None:
@@ -164,7 +167,7 @@ class BackgroundFleet:
     ) -> None:
         self._stop.set()
         self._client.interrupt()
-        self._thread.join(JOIN_WITHIN_S)
+        self._thread.join(JOIN_TIMEOUT_S)
 
     def _run(self) -> None:
         try:

@@ -1,31 +1,31 @@
-"""What GPS makes of the truth: errors that stay for a while, and the accuracy a phone claims for them.
+"""GPS noise: position errors that are correlated in time, and the accuracy that a phone claims for them.
 
 Errors of a stationary receiver are not white; an Ornstein-Uhlenbeck or autoregressive process describes them better
 ("Comparison of Enhanced Noise Model Performance Based on Analysis of Civilian GPS Data", Sensors 2020, 20(21), 6050,
-doi:10.3390/s20216050). Here each axis is one of first order, sampled exactly at any interval:
+doi:10.3390/s20216050). Here each axis is a process of first order, sampled exactly at any interval:
 e' = ρ·e + √(1 − ρ²)·w, ρ = exp(−Δt/τ), w standard normal.
 """
 
 from __future__ import annotations
 
-from math import exp, inf, log, sqrt
+from math import exp, log, sqrt
 from random import Random
 from typing import NamedTuple
 
 RADIUS_68 = sqrt(-2.0 * log(1.0 - 0.68))
-"""Radius of the circle that holds 68 % of a round two-dimensional normal, in σ of one axis (Rayleigh): 1.5096.
+"""Radius of the circle that holds 68 % of a circular two-dimensional normal, in σ of one axis (Rayleigh): 1.5096.
 
 Android's ``Location.getAccuracy`` is the radius of 68 % confidence, so σ = accuracy / RADIUS_68.
 """
 
 
 class NoiseModel(NamedTuple):
-    """How a phone errs; the defaults are measured on 41,945 fixes of MobilityNet (two Android phones, one iPhone).
+    """The errors of a phone. The defaults are measured on 41,945 fixes of MobilityNet (two Android phones, one iPhone).
 
     ``accuracy_m``: the median claimed accuracy (Android: 7.8 m). ``accuracy_spread``: standard deviation of its
-    logarithm between and within phones, in streets; the whole data set has 1.3, with cached fixes and basements.
+    logarithm between and within phones, in streets; the whole data set has 1.3, including cached fixes and basements.
     ``correlation_s``: τ of the position error; phones at rest have a lag-1 correlation of 0.89 at 1 s after the mean
-    of each short rest is taken out, which makes τ ≥ 9 s. ``accuracy_correlation_s``: τ of the claimed accuracy,
+    of each short rest is subtracted, which gives τ ≥ 9 s. ``accuracy_correlation_s``: τ of the claimed accuracy,
     whose logarithm has a lag-1 correlation of 0.974 at 1 s. ``speed_sigma_mps``: error of the Doppler speed.
     """
 
@@ -36,8 +36,8 @@ class NoiseModel(NamedTuple):
     speed_sigma_mps: float = 0.2
 
 
-class Error(NamedTuple):
-    """The error of one fix, metres east and north, and the accuracy (68 % radius, metres) that is claimed for it."""
+class FixError(NamedTuple):
+    """The error of one fix in metres east and north, and the accuracy that the phone claims (68 % radius, metres)."""
 
     east_m: float
     north_m: float
@@ -45,7 +45,7 @@ class Error(NamedTuple):
 
 
 class Ar1:
-    """A stationary process with mean 0 and standard deviation 1; its first value is drawn from that already."""
+    """A stationary process with mean 0 and standard deviation 1. Its first value has that distribution already."""
 
     def __init__(self, correlation_s: float, chance: Random) -> None:
         self._correlation_s = correlation_s
@@ -64,7 +64,7 @@ class Ar1:
 
 
 class GpsNoise:
-    """The errors of one phone's fixes, one after the other."""
+    """The errors of one phone's consecutive fixes."""
 
     def __init__(self, model: NoiseModel, chance: Random) -> None:
         self._model = model
@@ -72,18 +72,13 @@ class GpsNoise:
         self._north = Ar1(model.correlation_s, chance)
         self._accuracy = Ar1(model.accuracy_correlation_s, chance)
 
-    def after(self, seconds: float) -> Error:
-        """The error of the fix that is ``seconds`` later than the previous one."""
+    def after(self, seconds: float) -> FixError:
+        """The error of the fix ``seconds`` after the previous one."""
         accuracy_m = self._model.accuracy_m * exp(self._model.accuracy_spread * self._accuracy.after(seconds))
         sigma_m = accuracy_m / RADIUS_68
-        return Error(sigma_m * self._east.after(seconds), sigma_m * self._north.after(seconds), accuracy_m)
+        return FixError(sigma_m * self._east.after(seconds), sigma_m * self._north.after(seconds), accuracy_m)
 
 
 def rho_of(correlation_s: float, seconds: float) -> float:
     """Correlation of two values ``seconds`` apart; 0 for white noise (τ = 0)."""
     return exp(-seconds / correlation_s) if correlation_s > 0.0 else 0.0
-
-
-def correlation_for(rho: float, seconds: float) -> float:
-    """The τ that gives the correlation ``rho`` (0 ≤ ρ < 1) at ``seconds`` between fixes."""
-    return -seconds / log(rho) if 0.0 < rho < 1.0 else 0.0 if rho <= 0.0 else inf

@@ -1,4 +1,4 @@
-"""What a phone sends, and when: fixes that fail, an uplink that fails, and what is sent twice because of it."""
+"""Simulates what a phone sends and when: missing fixes, times offline, late batches and repeated requests."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SOURCE = "simulator"
 
 
 class PhoneModel(NamedTuple):
-    """How a phone behaves; durations in seconds as (shortest, longest), rates by the hour.
+    """How a phone behaves. Durations are in seconds, as (shortest, longest); rates are per hour.
 
-    ``no_speed_share``: phones report no speed for some fixes (11 % on MobilityNet's iPhone).
-    ``no_fix``: there is no position, as in a tunnel, and nothing is recorded.
-    ``offline``: fixes are kept and sent in one batch when the phone is back.
+    ``no_speed_share``: share of the fixes without a speed (11 % on MobilityNet's iPhone).
+    ``no_fix``: the phone has no position, as in a tunnel, and records nothing.
+    ``offline``: fixes are kept and sent in one batch when the phone is online again.
     ``repeat_share`` of the uploads are sent again ``repeat_after_s`` later, as after a lost answer.
     """
 
@@ -45,14 +45,14 @@ class Kind(Enum):
 
 
 class SimulatedFix(NamedTuple):
-    """A ping as it is posted, with what really was at its instant."""
+    """A ping as it is posted, and the rider's true state at its instant."""
 
     ping: dict[str, Any]
     truth: SimulatedRider
 
 
 class Upload(NamedTuple):
-    """One request of one phone, sent ``send_at_s`` seconds after the beginning."""
+    """One request of one phone, sent ``send_at_s`` seconds after the start."""
 
     send_at_s: float
     rider_id: str
@@ -61,7 +61,7 @@ class Upload(NamedTuple):
 
 
 class Day(NamedTuple):
-    """What all phones share. ``start_ms``: the instant of second 0 in epoch milliseconds; ``duration_s`` may be inf."""
+    """What all phones share. ``start_ms`` is second 0 in epoch milliseconds; ``duration_s`` may be inf."""
 
     seed: str
     start_ms: int
@@ -72,9 +72,9 @@ class Day(NamedTuple):
 
 
 def uploads(rider_id: str, day: Day) -> Iterator[Upload]:
-    """Everything the rider's phone sends, by time of sending; the same for the same arguments.
+    """Everything that the rider's phone sends, by time of sending. The same arguments give the same uploads.
 
-    At the end it sends what it still holds, offline or not, so that every fix has been sent.
+    At the end the phone sends the fixes that it still holds, offline or not, so that every fix is sent.
     """
     behaviour = Random(f"{day.seed}/{rider_id}/phone")
     waiting: list[tuple[float, int, Upload]] = []
@@ -95,7 +95,7 @@ def uploads(rider_id: str, day: Day) -> Iterator[Upload]:
 
     for at_s, fix in fixes_of(rider_id, day):
         now_s = at_s
-        # No later upload can be due before this instant: what is due by now goes out in order.
+        # No later upload can be due before this instant, so those due by now are sent in order.
         while waiting and waiting[0][0] <= now_s:
             yield heapq.heappop(waiting)[2]
         if fix is not None:
@@ -109,18 +109,18 @@ def uploads(rider_id: str, day: Day) -> Iterator[Upload]:
 
 
 def fixes_of(rider_id: str, day: Day) -> Iterator[tuple[float, SimulatedFix | None]]:
-    """Second and fix of every attempt at one, None where there was no position; event times strictly increase."""
-    way, phone, gps, names = (
+    """The second of every attempted fix and the fix, None if there was no position. Event times strictly increase."""
+    route, phone, gps, event_ids = (
         Random(f"{day.seed}/{rider_id}/{part}") for part in ("way", "fixes", "gps", f"ids/{day.start_ms}")
     )
-    rider, noise = new_rider(day.city, way), GpsNoise(day.noise, gps)
+    rider, noise = new_rider(day.city, route), GpsNoise(day.noise, gps)
     no_fix = Spells(day.phone.no_fix_per_hour, day.phone.no_fix_s, phone)
     every_s, jitter_s = day.phone.every_s, day.phone.every_s * day.phone.jitter_share
     now_s, due_s = 0.0, phone.uniform(0.0, every_s)
     while due_s < day.duration_s:
-        # Whole milliseconds, as the ping tells: the truth beside it is of that very instant.
+        # Whole milliseconds, as in the ping, so that the true state is that of exactly the same instant.
         at_s = round(due_s + phone.uniform(0.0, jitter_s), 3)
-        rider = advance(rider, at_s - now_s, day.city, way)
+        rider = advance(rider, at_s - now_s, day.city, route)
         error, speed = noise.after(at_s - now_s), _device_speed(rider, day, phone)
         now_s, due_s = at_s, max(due_s + every_s, at_s + 0.001)
         if no_fix.at(at_s):
@@ -133,7 +133,7 @@ def fixes_of(rider_id: str, day: Day) -> Iterator[tuple[float, SimulatedFix | No
             "longitude": round(longitude, 7),
             "event_timestamp_ms": day.start_ms + round(at_s * 1000),
             "accuracy_meters": round(error.accuracy_m, 2),
-            "event_id": str(UUID(int=names.getrandbits(128), version=4)),
+            "event_id": str(UUID(int=event_ids.getrandbits(128), version=4)),
             "source_service": SOURCE,
         }
         if speed is not None:
@@ -142,7 +142,7 @@ def fixes_of(rider_id: str, day: Day) -> Iterator[tuple[float, SimulatedFix | No
 
 
 class Spells:
-    """Times of something that comes and goes: begins so often an hour, lasts so long. Ask in order of time."""
+    """Random periods of a condition, with a rate per hour and a range of durations. Query them in order of time."""
 
     def __init__(self, per_hour: float, lasts_s: tuple[float, float], chance: Random) -> None:
         self._per_second = per_hour / 3600.0
@@ -151,7 +151,7 @@ class Spells:
         self._begins_s, self._ends_s = self._next(0.0)
 
     def at(self, now_s: float) -> bool:
-        """Whether it is so at ``now_s``."""
+        """Whether the condition holds at ``now_s``."""
         while now_s >= self._ends_s:
             self._begins_s, self._ends_s = self._next(self._ends_s)
         return now_s >= self._begins_s

@@ -1,4 +1,7 @@
-"""The truth: where riders really are. A state machine stepped in time; no clock, no I/O, chance only by argument."""
+"""Simulates the true movement of riders in a city of square blocks. A state machine that is stepped in time.
+
+It uses no clock and no I/O, and takes its random numbers as an argument.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from domain.features.geo import EARTH_RADIUS_M
 
 
 class City(NamedTuple):
-    """A grid of ``blocks`` × ``blocks`` blocks centred on a point in WGS84 degrees, a street every ``block_m`` metres.
+    """A grid of ``blocks`` × ``blocks`` blocks around a point in WGS84 degrees, with a street every ``block_m`` metres.
 
     The default is Barcelona's Eixample, whose streets are 133.3 m apart.
     """
@@ -22,28 +25,28 @@ class City(NamedTuple):
     blocks: int = 16
 
     def corner_m(self, column: int, row: int) -> tuple[float, float]:
-        """Metres east and north of the centre of the corner at ``column``, ``row``, each 0 to ``blocks``."""
+        """The corner at ``column``, ``row`` (each 0 to ``blocks``), in metres east and north of the centre."""
         half = self.blocks * self.block_m / 2
         return column * self.block_m - half, row * self.block_m - half
 
     def degrees_of(self, east_m: float, north_m: float) -> tuple[float, float]:
-        """Latitude and longitude of a point; on the sphere of ``haversine_mm``, flat over the size of a city."""
+        """Latitude and longitude of a point, on the sphere of ``haversine_mm``; a city is small enough to be flat."""
         latitude = self.latitude + degrees(north_m / EARTH_RADIUS_M)
         return latitude, self.longitude + degrees(east_m / (EARTH_RADIUS_M * cos(radians(self.latitude))))
 
 
 STEP_S = 0.5
-"""Longest single step: at 7 m/s a rider then turns a corner at most 3.5 m late, well below GPS noise."""
+"""Longest single step. At 7 m/s a rider then turns a corner at most 3.5 m late, well below GPS noise."""
 
 ACCELERATION_MPS2 = 1.0
 CREEP_MPS = 0.5
-"""Least speed of a rider under way: braking by the square root of the distance alone would never arrive."""
+"""Minimum speed of a moving rider: braking by the square root of the distance alone would never reach the corner."""
 
 RED_LIGHT_SHARE = 0.25
 RED_LIGHT_S = (5.0, 30.0)
 DWELL_S = {"restaurant": (60.0, 300.0), "customer": (30.0, 150.0)}
 CRUISE_MPS = (3.5, 5.5, 7.0)
-"""Slowest, mean and fastest: bicycles, and e-bikes that are capped at 25 km/h."""
+"""Slowest, mean and fastest: bicycles, and e-bikes that are limited to 25 km/h."""
 
 
 class Activity(Enum):
@@ -59,9 +62,9 @@ Corner = tuple[int, int]
 
 
 class SimulatedRider(NamedTuple):
-    """One rider's true state: metres east and north of the city's centre, m/s, metres ridden so far.
+    """One rider's true state: metres east and north of the city's centre, speed in m/s, metres ridden so far.
 
-    ``next_corner`` is where the current street segment ends, ``goal`` the corner of the restaurant or customer.
+    ``next_corner`` is the end of the current street segment, ``goal`` the corner of the restaurant or customer.
     """
 
     east_m: float
@@ -78,7 +81,7 @@ class SimulatedRider(NamedTuple):
 
 
 def new_rider(city: City, chance: Random) -> SimulatedRider:
-    """A rider standing at a corner or about to leave it."""
+    """A rider who waits at a corner or is about to leave it."""
     slowest, mean, fastest = CRUISE_MPS
     corner = _any_corner(city, chance)
     rider = SimulatedRider(
@@ -172,7 +175,7 @@ def _next_goal(rider: SimulatedRider, city: City, chance: Random) -> SimulatedRi
 
 
 def _next_corner(rider: SimulatedRider, chance: Random) -> SimulatedRider:
-    """From the corner just reached one block towards the goal, along either axis that brings it nearer."""
+    """Head for the next corner: one block towards the goal, along either axis that leads there."""
     column, row = rider.next_corner
     east, north = rider.goal[0] - column, rider.goal[1] - row
     goes_east = bool(east) and (not north or chance.random() < 0.5)

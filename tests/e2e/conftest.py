@@ -1,5 +1,7 @@
-"""One running ridelog for all end-to-end tests; each keeps to riders of its own. It ends with them, since also an idle
-one takes a tenth of a core from those that come after."""
+"""One running ridelog for all end-to-end tests; each test uses its own riders.
+
+It ends with them, because even an idle one uses a tenth of a core.
+"""
 
 from __future__ import annotations
 
@@ -20,5 +22,5 @@ def ridelog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
 
 @pytest.fixture
 def rider() -> str:
-    """A rider that no other test knows."""
+    """A rider that no other test uses."""
     return f"rider-{uuid.uuid4().hex[:10]}"

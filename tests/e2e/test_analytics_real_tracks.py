@@ -69,10 +69,10 @@ def differences(expected: Rows, found: Rows) -> list[str]:
 
 @pytest.fixture
 def imported(tmp_path: Path) -> Iterator[Ridelog]:
-    """Both files, of each device the first third in ``make test``, and some of their rows again for other riders, in
-    another order.
+    """A ridelog with both files (in ``make test`` the first third of each device), and some rows again for other riders
+    in another order.
 
-    In a ridelog of its own: other tests import the same files, and say how many of their rows are new.
+    A separate ridelog, because other tests import the same files and check how many rows are new.
     """
     paths = [folder() / f"{name}.csv.gz" for name in FILES]
     if not whole():
@@ -94,21 +94,24 @@ def send_mixed(ridelog: Ridelog, paths: Sequence[Path]) -> None:
         for accuracy in [chance.choice([None, 4, 12, 49, 50, 51, 300])]
         if chance.random() < 0.3
     ]
-    # Shuffled within reach of the window, so that some are late and some too late.
+    # Shuffled within the span of the window, so that some pings are late and some too late.
     mixed.sort(key=lambda ping: (ping["event_timestamp_ms"] // 60_000, chance.random()))
     for first in range(0, len(mixed), 4_000):
         assert ridelog.post(mixed[first : first + 4_000])["rejected"] == []
 
 
 @pytest.mark.proof
-def test_every_row_is_what_sql_says_of_the_events_and_a_rebuild_agrees(imported: Ridelog) -> None:
+def test_every_row_equals_sql_over_the_events_and_a_rebuild_agrees(imported: Ridelog) -> None:
     engine = reader_engine(imported.info.postgres_url)
     try:
         live = active(engine, "analytics")
         assert live is not None
         with engine.connect() as connection:
             eventually(
-                lambda: folded(connection, live) >= head(connection), within_s=90, every_s=0.5, what="all is folded"
+                lambda: folded(connection, live) >= head(connection),
+                within_s=90,
+                every_s=0.5,
+                what="everything is folded",
             )
         with engine.begin() as connection:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))

@@ -1,4 +1,4 @@
-"""Reads as of an instant, through the front door of a whole serve."""
+"""Reads as of an instant, over HTTP on a complete serve."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def served(ridelog: Ridelog, rider: str, **query: Any) -> httpx.Response:
 
 
 def after_ms(ridelog: Ridelog, pings: Any) -> tuple[int, int]:
-    """The position that a batch reached, and an instant after it and before all that is recorded later."""
+    """Post a batch. Returns its position, and an instant after it and before everything recorded later."""
     position = ridelog.post(pings)["position"]
     now_ms = time.time_ns() // 1_000_000
     eventually(lambda: time.time_ns() // 1_000_000 > now_ms, what="the next millisecond has begun")
@@ -42,7 +42,7 @@ def after_ms(ridelog: Ridelog, pings: Any) -> tuple[int, int]:
 def test_each_axis_answers_with_the_pings_that_count_on_it(ridelog: Ridelog, rider: str) -> None:
     first, then_ms = after_ms(ridelog, [ping(rider, n, n / 1e4) for n in range(5)])
     live = ridelog.speed_at(rider, first)
-    # One that happened long before, and is recorded only now; and one that is newer than all.
+    # One ping that happened earlier but is recorded only now, and one that is newer than all.
     last = ridelog.post([ping(rider, -1, 0.0), ping(rider, 30, 0.01)])["position"]
     now = ridelog.speed_at(rider, last)
     assert (live["pings_in_window"], now["pings_in_window"]) == (5, 7)
@@ -58,7 +58,7 @@ def test_each_axis_answers_with_the_pings_that_count_on_it(ridelog: Ridelog, rid
     assert known.json()["position"] == first <= int(known.headers["Ridelog-Position"])
     happened = served(ridelog, rider, at=START_MS + 4_000, axis="event").json()
     assert (happened["pings_in_window"], happened["age_ms"], happened["window_ms"]) == (6, 0, 5_000)
-    # The same question put to the log as it was before the late ping came.
+    # The same request for the log as it was before the late ping arrived.
     before = served(ridelog, rider, at=START_MS + 4_000, axis="event", position=first).json()
     assert before["pings_in_window"] == 5
 
@@ -92,14 +92,14 @@ def test_times_may_be_rfc_3339(ridelog: Ridelog, rider: str) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/riders/nobody/speed", "/analytics/fleet", "/analytics/riders/nobody"])
-def test_what_cannot_be_answered_is_refused_by_name(
+def test_what_cannot_be_answered_is_rejected_by_name(
     ridelog: Ridelog, path: str, query: dict[str, Any], code: str
 ) -> None:
     answer = ridelog.http.get(path, params=query)
     assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
-def test_before_his_first_ping_a_rider_is_unknown(ridelog: Ridelog, rider: str) -> None:
+def test_a_rider_is_unknown_before_the_first_ping(ridelog: Ridelog, rider: str) -> None:
     _, then_ms = after_ms(ridelog, ping("somebody-else", 0, 0.0))
     ridelog.post(ping(rider, 0, 0.0))
     ways: list[dict[str, Any]] = [{"at": then_ms}, {"position": 1}, {"position": 0}]
@@ -110,10 +110,10 @@ def test_before_his_first_ping_a_rider_is_unknown(ridelog: Ridelog, rider: str) 
         assert (hours.status_code, hours.json()) == (404, answer.json())
 
 
-def test_regression_the_past_of_a_key_with_a_ping_of_no_identity_is_what_was_served(
+def test_regression_the_past_of_a_key_with_a_ping_without_identity_equals_what_was_served(
     ridelog: Ridelog, rider: str
 ) -> None:
-    """It was answered by 500, and a replay of all riders by a traceback: for the others too."""
+    """The request once got a 500, and a replay of all riders a traceback, also for the other riders."""
     ridelog.post([ping(rider, n, n / 1e4) for n in range(4)])
     bad = record_nameless(ridelog.info.postgres_url, ping(rider, 4, 0.1), START_MS + 4_000)
 
@@ -137,13 +137,13 @@ def test_regression_the_past_of_a_key_with_a_ping_of_no_identity_is_what_was_ser
             one = json.loads(ridelog.ask("replay", name, "--key", rider, "--position", str(last), "--json").stdout)
             assert (one["parked"]["position"], one["parked"]["kind"]) == (bad, marks()[name]["kind"])
     finally:
-        # All that follows in this ridelog wants every stage to be well.
+        # Later tests in this ridelog need every stage to be healthy.
         for name in PROJECTIONS:
             ridelog.ask("parked", "discard", name, rider, "--why", "the test is over")
     assert marks() == {}
 
 
-def test_analytics_as_of_a_position_are_the_rows_as_they_were(ridelog: Ridelog, rider: str) -> None:
+def test_analytics_as_of_a_position_equal_the_rows_at_that_time(ridelog: Ridelog, rider: str) -> None:
     ridelog.post([ping(rider, n, n / 1e4) for n in range(5)])
 
     def rows(**query: Any) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def test_analytics_as_of_a_position_are_the_rows_as_they_were(ridelog: Ridelog, 
         lambda: rows().get("items") and sum(i["pings"] for i in rows()["items"]) == 5 and rows(),
         what="analytics has folded five pings",
     )
-    fleet = eventually(lambda: _settled(ridelog), what="the fleet's rows stand at the head of the log")
+    fleet = eventually(lambda: _settled(ridelog), what="the fleet's rows are at the head of the log")
     assert isinstance(live, dict)
     assert fleet is not None
     position = ridelog.http.get(f"/riders/{rider}/speed", params={"at": START_MS + 90_000, "axis": "event"}).headers
@@ -173,7 +173,7 @@ def test_analytics_as_of_a_position_are_the_rows_as_they_were(ridelog: Ridelog, 
 
 
 def _settled(ridelog: Ridelog) -> dict[str, Any] | None:
-    """The fleet's rows once everything that is recorded is in them."""
+    """The fleet's rows, once they contain everything recorded; None before."""
     span = {"since": START_MS - 3_600_000, "until": START_MS + 3_600_000, "limit": 1_000}
     now: dict[str, Any] = ridelog.http.get("/analytics/fleet", params=span).json()
     head = ridelog.http.get("/riders/nobody/speed", params={"at": 1, "axis": "event"}).headers["Ridelog-Position"]
@@ -181,7 +181,7 @@ def _settled(ridelog: Ridelog) -> dict[str, Any] | None:
     return now if now["fences"] == then["fences"] else None
 
 
-def test_an_instant_is_cut_so_that_the_next_millisecond_does_not_count(ridelog: Ridelog, rider: str) -> None:
+def test_an_instant_is_truncated_so_that_the_next_millisecond_does_not_count(ridelog: Ridelog, rider: str) -> None:
     base_s = START_MS // 1_000 - 60
     pings = [ping(rider, 0, n / 1e4) | {"event_timestamp_ms": (base_s + n) * 1_000} for n in range(3)]
     position = ridelog.post(pings)["position"]
@@ -196,13 +196,13 @@ def test_integers_of_the_query_are_read_by_one_rule(ridelog: Ridelog, rider: str
     ridelog.speed_at(rider, position)
     assert served(ridelog, rider, position=f"{position}.0").status_code == 200
     for wrong in ("1e1", "1.5", "-1", "\u0661", "one", "9007199254740993.5"):
-        refused = served(ridelog, rider, position=wrong)
-        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+        rejected = served(ridelog, rider, position=wrong)
+        assert (rejected.status_code, rejected.json()["code"]) == (400, "invalid_request")
         assert ridelog.http.get("/analytics/riders", params={"limit": wrong}).status_code == 400
     assert ridelog.http.get("/analytics/riders", params={"limit": "10.0"}).status_code == 200
 
 
 @pytest.mark.parametrize("day", ["2026-1-5", "\u0662\u0660\u0662\u0666-01-05", "20260105"])
 def test_a_day_is_written_in_full_in_ascii(ridelog: Ridelog, rider: str, day: str) -> None:
-    refused = ridelog.http.get(f"/analytics/riders/{rider}", params={"day": day})
-    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_time")
+    rejected = ridelog.http.get(f"/analytics/riders/{rider}", params={"day": day})
+    assert (rejected.status_code, rejected.json()["code"]) == (400, "invalid_time")

@@ -1,4 +1,4 @@
-"""A changed fold goes live without a moment's pause, and back: the steps of docs/rebuild.md, one by one."""
+"""A changed fold goes live without downtime, and back: the steps of docs/rebuild.md, one by one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.worlds.ridelog import ridelog as running
 
 
 def command(folder: Path, ridelog: Ridelog, *arguments: str) -> tuple[int, dict[str, Any], str]:
-    """A command of the code in ``folder`` beside a service of other code: exit code, JSON, what was said."""
+    """Run a command with the code in ``folder`` next to a service with other code: exit code, JSON and stderr."""
     done = subprocess.run(
         [sys.executable, "app.py", *arguments, "--json"],
         cwd=folder,
@@ -38,7 +38,7 @@ def pings(count: int) -> list[dict[str, Any]]:
 
 def test_invariant_9_a_changed_fold_is_compared_accepted_switched_to_and_rolled_back(tmp_path: Path) -> None:
     new = copy_checkout(tmp_path / "new code")
-    change(new / "domain" / "features" / "speed_window.py", "WINDOW_PINGS = 10", "WINDOW_PINGS = 6")
+    change(new / "domain" / "features" / "speed" / "window.py", "WINDOW_PINGS = 10", "WINDOW_PINGS = 6")
     change(new / "projections" / "speed.py", "fold_version=2", "fold_version=3")
     data = tmp_path / "data"
 
@@ -46,32 +46,32 @@ def test_invariant_9_a_changed_fold_is_compared_accepted_switched_to_and_rolled_
         position = old_service.post(pings(20))["position"]
         assert old_service.speed_at("anna", position)["pings_in_window"] == 10
         old = f"code:{old_service.folder}"
-        code, found, said = command(new, old_service, "replay", "speed", "--position", str(position), "--diff", old)
-        assert (code, found["compared"], found["differing"]) == (0, 1, 1), said
+        code, found, errors = command(new, old_service, "replay", "speed", "--position", str(position), "--diff", old)
+        assert (code, found["compared"], found["differing"]) == (0, 1, 1), errors
         (anna,) = found["examples"]
         assert (anna["left"]["pings_in_window"], anna["right"]["pings_in_window"]) == (6, 10)
-        # Pings came newest first: from the seventh on the two windows are not the same.
+        # The pings arrived newest first: from the seventh on the two windows differ.
         assert anna["first_event"]["version"] == 8
-        code, found, said = command(
+        code, found, errors = command(
             new, old_service, "replay", "speed", "--position", str(position), "--diff", "generation:1"
         )
-        assert (code, found["differing"]) == (0, 1), said
-        code, shown, said = command(new, old_service, "rebuild-projection", "speed")
-        assert (code, shown["verdict"], shown["comparison"]["differing"]) == (1, "needs acceptance", 1), said
+        assert (code, found["differing"]) == (0, 1), errors
+        code, shown, errors = command(new, old_service, "rebuild-projection", "speed")
+        assert (code, shown["verdict"], shown["comparison"]["differing"]) == (1, "needs acceptance", 1), errors
         digest = shown["comparison"]["digest"]
-        code, _, said = command(new, old_service, "rebuild-projection", "speed", "--accept-differences", digest)
+        code, _, errors = command(new, old_service, "rebuild-projection", "speed", "--accept-differences", digest)
         assert code == 1
-        assert "start `serve` with the code of this command" in said
+        assert "start `serve` with the code of this command" in errors
         assert old_service.speed_at("anna", position)["generation"] == 1
 
     with running(data, new) as new_service:
-        # Nothing is switched by itself, and what the old code has folded is served as it is.
+        # Nothing is switched automatically: the states that the old code folded are served unchanged.
         assert new_service.speed_at("anna", position)["pings_in_window"] == 10
         status = json.loads(new_service.cli("status", "--json").stdout)
         (line,) = (line for line in status["stages"] if line["stage"] == "speed")
         assert (status["good"], line["advice"]) == (False, "run rebuild-projection speed")
-        code, done, said = command(new, new_service, "rebuild-projection", "speed")
-        assert (code, done.get("verdict")) == (0, "switched"), said
+        code, done, errors = command(new, new_service, "rebuild-projection", "speed")
+        assert (code, done.get("verdict")) == (0, "switched"), errors
         listed = new_service.cli("generations", "--projection", "speed").stdout.splitlines()
         assert listed == [
             "speed@1  fold version 2  following; folded by other code: this version does not write to it",
@@ -80,12 +80,12 @@ def test_invariant_9_a_changed_fold_is_compared_accepted_switched_to_and_rolled_
         position = new_service.post(pings(1))["position"]
         speed = new_service.speed_at("anna", position)
         assert (speed["pings_in_window"], speed["generation"]) == (6, 2)
-        code, _, said = command(new, new_service, "rollback-projection", "speed")
+        code, _, errors = command(new, new_service, "rollback-projection", "speed")
         assert code == 1
-        assert "deploy that code" in said
+        assert "deploy that code" in errors
 
     with running(data) as old_service:
-        code, done, said = command(old_service.folder, old_service, "rollback-projection", "speed")
-        assert (code, done.get("verdict")) == (0, "switched"), said
+        code, done, errors = command(old_service.folder, old_service, "rollback-projection", "speed")
+        assert (code, done.get("verdict")) == (0, "switched"), errors
         speed = old_service.speed_at("anna", position)
         assert (speed["pings_in_window"], speed["generation"]) == (10, 1)

@@ -1,4 +1,4 @@
-"""A phone whose clock is four minutes ahead, through the front door: its rider is seen on every axis (issue 13, 16)."""
+"""A phone whose clock is four minutes ahead: its rider is visible on every axis over HTTP (issue 13, 16)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ping(rider: str, number: int, t_ms: int) -> dict[str, Any]:
 
 
 def ride(ridelog: Ridelog, rider: str, first: int, ahead_ms: int) -> list[tuple[int, int]]:
-    """Ten pings as they happen; (position, an instant at or after its reception and before the next) of each."""
+    """Send ten pings in real time. Returns each one's position and an instant before the next ping."""
     sent = []
     for number in range(first, first + 10):
         due_ms = now_ms() + SPACING_MS
@@ -53,7 +53,7 @@ def test_a_clock_four_minutes_ahead_does_not_blind_its_rider(ridelog: Ridelog, r
     assert seen["speed_mps"] is not None
     assert seen["latitude"] == ping(rider, 9, 0)["latitude"]
 
-    # The phone gets the time from the network: the next pings are the latest ones.
+    # The phone gets the time from the network, and the next pings are the latest ones.
     right = ride(ridelog, rider, 10, 0)
     seen = ridelog.speed_at(rider, right[-1][0])
     assert (seen["status"], seen["pings_in_window"]) == ("fresh", 10)
@@ -61,7 +61,7 @@ def test_a_clock_four_minutes_ahead_does_not_blind_its_rider(ridelog: Ridelog, r
     assert seen["speed_mps"] is not None
     assert seen["age_ms"] >= 0
 
-    # By event time, each ping counts from its reception: also those that were sent as of four minutes later.
+    # By event time, each ping counts from its reception, even those with a time four minutes later.
     sent = [*ahead, *right]
     for count in (1, 5, 10, 15, 20):
         position, then_ms = sent[count - 1]
@@ -78,5 +78,5 @@ def test_pings_of_one_request_by_a_clock_ahead_have_a_speed(ridelog: Ridelog, ri
     assert (seen["status"], seen["latitude"]) == ("fresh", pings[-1]["latitude"])
     assert seen["speed_mps"] == pytest.approx(10.0, abs=0.3)
     assert seen["age_ms"] >= 0
-    # The same again is recorded once: a ping's identity has the time as it was sent.
+    # Sent again, the pings are duplicates: a ping's identity contains the time as sent.
     assert ridelog.post(pings)["duplicates"] == 10

@@ -1,4 +1,4 @@
-"""``demo`` and ``simulate`` as a new user runs them."""
+"""``demo`` and ``simulate``, run as a new user runs them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def start_demo(data_dir: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(ROOT / "app.py"), "demo", "--data-dir", str(data_dir), *arguments],
         cwd=data_dir.parent,
-        # What the settings name must not matter: simulated riders stay out of a real database.
+        # The settings must have no effect: simulated riders stay out of a real database.
         env=env | {"RIDELOG_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/none"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -43,19 +43,19 @@ def wait_running(demo: subprocess.Popen[str], data_dir: Path) -> dict[str, Recor
 
 def test_without_a_terminal_it_prints_speeds_and_exits_0(tmp_path: Path) -> None:
     demo = start_demo(tmp_path / "demo", "--seconds", "10")
-    said, errors = demo.communicate(timeout=120)
+    output, errors = demo.communicate(timeout=120)
     assert demo.returncode == 0, errors
-    assert "/schema" in said
-    assert "/metrics" in said
-    assert said.count("path_speed_mps") == 2
-    assert "ends after 10 s" in said
-    assert "Ctrl-C" not in said, "there is no terminal to press it in"
-    assert "fresh" in said
+    assert "/schema" in output
+    assert "/metrics" in output
+    assert output.count("path_speed_mps") == 2
+    assert "ends after 10 s" in output
+    assert "Ctrl-C" not in output, "without a terminal nothing can be pressed"
+    assert "fresh" in output
     assert not (tmp_path / "demo" / "run.json").exists()
     assert not (tmp_path / "demo" / "pids.json").exists()
 
 
-def test_a_stop_signal_ends_it_and_all_it_has_started(tmp_path: Path) -> None:
+def test_a_stop_signal_ends_the_demo_and_all_that_it_started(tmp_path: Path) -> None:
     data_dir = tmp_path / "demo"
     demo = start_demo(data_dir)
     started = wait_running(demo, data_dir)
@@ -89,7 +89,7 @@ def test_a_failure_shows_the_log_and_exits_non_zero(tmp_path: Path) -> None:
         first.communicate(timeout=60)
 
 
-def test_simulate_finds_the_running_serve_and_its_books_balance(ridelog: Ridelog) -> None:
+def test_simulate_finds_the_running_serve_and_its_counts_add_up(ridelog: Ridelog) -> None:
     done = ridelog.cli("simulate", "--riders", "30", "--fast", "--duration", "300", "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)

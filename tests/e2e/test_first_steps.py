@@ -1,4 +1,4 @@
-"""What a new user sees of ``serve``, in the order in which it is seen."""
+"""What a new user sees of ``serve``, in order."""
 
 from __future__ import annotations
 
@@ -37,10 +37,8 @@ def serve(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.parametrize(
-    ("only", "ready"), [((), 200), (("--only", "api"), 503)], ids=["everything", "the API alone, whose others may come"]
-)
-def test_what_says_that_it_is_ready_is_ready(tmp_path: Path, only: tuple[str, ...], ready: int) -> None:
+@pytest.mark.parametrize(("only", "ready"), [((), 200), (("--only", "api"), 503)], ids=["everything", "the API alone"])
+def test_ridelog_is_ready_when_serve_prints_that_it_is(tmp_path: Path, only: tuple[str, ...], ready: int) -> None:
     with serve(tmp_path, *only) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ridelog is ready; stop it with Ctrl-C\n"

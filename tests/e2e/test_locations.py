@@ -1,4 +1,4 @@
-"""Whoever has nothing but the topic rider-locations knows where every rider is."""
+"""A consumer with only the topic rider-locations knows where every rider is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.support.worlds.locations import read_locations
 from tests.support.worlds.ridelog import Ridelog
 
 
-def test_the_topic_alone_tells_the_latest_place_of_a_rider(ridelog: Ridelog, rider: str) -> None:
+def test_the_topic_alone_has_the_latest_place_of_a_rider(ridelog: Ridelog, rider: str) -> None:
     start_ms = now_ms() - 60_000
     first = track(rider, start_ms)
     ridelog.post(first)
     late = {**first[0], "event_timestamp_ms": start_ms - 50_000, "latitude": 1.0}
-    position = ridelog.post(late)["position"]  # comes last, happened first
+    position = ridelog.post(late)["position"]  # recorded last, happened first
 
     def shown() -> dict[str, Any] | None:
         found = read_locations(ridelog.info.kafka_bootstrap, "rider-locations").get(rider)

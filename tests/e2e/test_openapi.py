@@ -1,4 +1,4 @@
-"""The OpenAPI description says every answer of every route: asked rightly, wrongly, and with rubbish."""
+"""The OpenAPI description covers every answer of every route, for valid, invalid and random requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check(description: dict[str, Any], method: str, template: str, answer: httpx
     assert undescribed(description, method, template, answer) == [], (method, str(answer.request.url), answer.text)
 
 
-def test_every_route_says_what_it_refuses_and_under_which_form(description: dict[str, Any]) -> None:
+def test_every_route_describes_its_errors_and_their_schema(description: dict[str, Any]) -> None:
     error = description["components"]["schemas"]["ErrorBody"]
     assert set(error["required"]) == {"code", "detail"}
     for template, operations in description["paths"].items():
@@ -53,7 +53,7 @@ def test_strange_parameters_are_answered_as_described(ridelog: Ridelog, descript
                 check(description, "get", template, ridelog.http.get(path, params={name: [strange, strange]}))
 
 
-def test_what_is_there_is_answered_as_described(ridelog: Ridelog, description: dict[str, Any], rider: str) -> None:
+def test_valid_requests_are_answered_as_described(ridelog: Ridelog, description: dict[str, Any], rider: str) -> None:
     ping = {"rider_id": rider, "latitude": 52.5, "longitude": 13.4, "event_timestamp_ms": 1_700_000_000_000}
     answer = ridelog.http.post("/pings", json=[ping, ping, {**ping, "latitude": 200}])
     assert answer.json()["accepted"] == 1
@@ -96,7 +96,7 @@ REGISTRY = (
 
 
 def test_regression_head_is_answered_wherever_get_is(ridelog: Ridelog, description: dict[str, Any], rider: str) -> None:
-    """It was 405 on all of them; RFC 9110, 9.3.2: the same status and headers, without the body."""
+    """HEAD once got 405 everywhere. RFC 9110, 9.3.2: the same status and headers as GET, without the body."""
     paths = [path.replace("{rider_id}", rider) for path, routes in description["paths"].items() if "get" in routes]
     ridelog.post([{"rider_id": rider, "latitude": 52.5, "longitude": 13.4, "event_timestamp_ms": 1_700_000_000_000}])
     for path in (*paths, *REGISTRY, "/schema", "/nowhere"):
@@ -105,6 +105,6 @@ def test_regression_head_is_answered_wherever_get_is(ridelog: Ridelog, descripti
         assert head.status_code != 405
         assert set(head.headers) == set(got.headers), path
         assert head.headers["content-type"] == got.headers["content-type"], path
-        if path != "/metrics":  # which has other numbers each time
+        if path != "/metrics":  # its numbers change with every request
             assert head.headers["content-length"] == got.headers["content-length"], path
     assert ridelog.http.head("/pings").status_code == 405

@@ -1,4 +1,4 @@
-"""``POST /pings`` to the letter of its contract, against everything real."""
+"""The contract of ``POST /pings``, on a complete ridelog."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_all_rejected_is_still_200_and_has_no_position(ridelog: Ridelog) -> None
     assert (answer["accepted"], answer["duplicates"], answer["position"]) == (0, 0, None)
 
 
-def test_items_are_judged_one_by_one(ridelog: Ridelog, rider: str) -> None:
+def test_items_are_validated_one_by_one(ridelog: Ridelog, rider: str) -> None:
     event_id = str(uuid.uuid4())
     good = ping(rider, event_id=event_id)
     answer = ridelog.post(
@@ -90,13 +90,13 @@ def test_items_are_judged_one_by_one(ridelog: Ridelog, rider: str) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[1,", b"nope", b"[]", b'"text"', b"5", b"null", b"\xff\xfe", b"[" * 100_000]
 )
-def test_what_is_no_batch_is_400(ridelog: Ridelog, body: bytes) -> None:
+def test_a_malformed_batch_is_400(ridelog: Ridelog, body: bytes) -> None:
     answer = ridelog.http.post("/pings", content=body)
     assert answer.status_code == 400
     assert set(answer.json()) == {"code", "detail"}
 
 
-def test_numbers_that_are_not_finite_cost_only_their_own_ping(ridelog: Ridelog, rider: str) -> None:
+def test_numbers_that_are_not_finite_reject_only_their_own_ping(ridelog: Ridelog, rider: str) -> None:
     good = json.dumps(ping(rider))
     bad = good.replace("52.5", "1e999")
     worse = good.replace("52.5", "NaN")
@@ -134,7 +134,7 @@ def test_an_endless_chunked_body_is_cut_off_at_8_mib(ridelog: Ridelog) -> None:
 @pytest.mark.parametrize(
     "strange", ["SELECT", "'; drop table events; --", "名前", "🛵", "a b", "x" * 128, "%2e", "o'b\"c\\d"]
 )
-def test_strange_rider_ids_come_back_as_they_were(ridelog: Ridelog, strange: str) -> None:
+def test_strange_rider_ids_are_returned_unchanged(ridelog: Ridelog, strange: str) -> None:
     answer = ridelog.post(ping(strange))
     assert ridelog.speed_at(quote(strange, safe=""), answer["position"])["rider_id"] == strange
 
@@ -188,7 +188,7 @@ def test_one_fix_in_milliseconds_and_in_microseconds_is_one_ping(ridelog: Ridelo
     assert (answer["accepted"], answer["duplicates"]) == (1, 2)
 
 
-def test_times_that_are_no_rfc_3339_are_rejected(ridelog: Ridelog, rider: str) -> None:
+def test_times_that_are_not_rfc_3339_are_rejected(ridelog: Ridelog, rider: str) -> None:
     forms = ["2026-11-20T09:00:00Z\0", "2026-11-20\xe909:00:00Z", "2026-W47-5T09:00:00Z", "20261120T090000Z"]
     forms += ["2026-11-20T24:00:00Z", "2026-324T09:00:00Z"]
     answer = ridelog.post([ping(rider, event_timestamp_ms=form) for form in forms])
@@ -206,6 +206,6 @@ def test_a_gps_week_rollover_is_rejected_by_name(ridelog: Ridelog, rider: str) -
     assert codes(answer) == [(0, "gps_week_rollover"), (1, "gps_week_rollover")]
 
 
-def test_riders_that_no_path_or_no_eye_could_name_are_rejected(ridelog: Ridelog) -> None:
+def test_rider_ids_that_no_path_can_contain_or_that_are_invisible_are_rejected(ridelog: Ridelog) -> None:
     answer = ridelog.post([ping(rider) for rider in (".", "..", "\u3164", "\u2800\ufe0f", "\u115f \u1160")])
     assert codes(answer) == [(index, "invalid_rider_id") for index in range(5)]

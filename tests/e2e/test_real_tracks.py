@@ -1,4 +1,4 @@
-"""Real tracks imported over HTTP: every row accounted for, every window as an independent computation has it."""
+"""Real tracks imported over HTTP: every row is accounted for, every window equals an independent computation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = ("mobilitynet_trips", "dublin_ebike_escooter", "teleports_labelled_case1
 
 @pytest.fixture(scope="module")
 def ridelog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
-    """One of its own: whoever replays all of the log that the others share would replay these tracks each time."""
+    """A separate ridelog: tests that replay the shared log would otherwise replay these tracks each time."""
     with running(tmp_path_factory.mktemp("tracks") / "data") as one:
         yield one
 
@@ -39,7 +39,9 @@ def assert_served(ridelog: Ridelog, expected: dict[str, Window]) -> None:
     def differing() -> list[str]:
         return [device for device, window in expected.items() if served(ridelog, device) != window]
 
-    eventually(lambda: not differing(), within_s=60, every_s=0.5, what="every window is as computed on its own")
+    eventually(
+        lambda: not differing(), within_s=60, every_s=0.5, what="every window equals its independent computation"
+    )
     assert differing() == []
 
 
@@ -57,7 +59,7 @@ def test_an_import_accounts_for_every_row_and_serves_every_window(ridelog: Ridel
     assert summary["rejected"].get("invalid_type", 0) == unreadable
     with rejects.open(newline="") as text:
         assert len(list(csv.DictReader(text))) == rejected
-    # Fixes that say the same place and time are one ping; whatever else they say, the first one stands.
+    # Fixes with the same place and time are one ping; of their other fields the first one counts.
     distinct = {(fix.device, fix.t_ms, event_id(fix)) for fix in readable}
     assert summary["accepted"] == len(distinct)
     again = ridelog.cli("import-pings", "--rider-column", "device_id", "--json", str(file))
@@ -65,7 +67,7 @@ def test_an_import_accounts_for_every_row_and_serves_every_window(ridelog: Ridel
     assert_served(ridelog, windows(readable))
 
 
-def test_whatever_the_order_the_repeats_and_the_requests(ridelog: Ridelog) -> None:
+def test_windows_do_not_depend_on_order_repeats_or_request_sizes(ridelog: Ridelog) -> None:
     chance = random.Random(20261123)
     found = [
         fix._replace(device=f"shuffled/{fix.device}".replace("/", ":"))

@@ -1,4 +1,4 @@
-"""``replay`` and ``feature-history`` beside a running serve: once each as a user runs them, else in this process."""
+"""``replay`` and ``feature-history`` next to a running serve: once each as a process, otherwise in this process."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def ping(rider: str, second: int, north: float) -> dict[str, Any]:
 
 
 def instant() -> int:
-    """An instant after all that was recorded, and before all that is recorded later."""
+    """An instant after everything recorded so far, and before everything recorded later."""
     now_ms = time.time_ns() // 1_000_000
     eventually(lambda: time.time_ns() // 1_000_000 > now_ms, what="the next millisecond has begun")
     return now_ms
 
 
-def asked(ridelog: Ridelog, *arguments: object) -> dict[str, Any]:
+def run_json(ridelog: Ridelog, *arguments: object) -> dict[str, Any]:
     done = ridelog.ask(*map(str, arguments), "--json")
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -42,8 +42,8 @@ def asked(ridelog: Ridelog, *arguments: object) -> dict[str, Any]:
 
 
 @pytest.fixture
-def told(ridelog: Ridelog, rider: str) -> tuple[int, int]:
-    """Twelve pings known at an instant, then one that is late; the instant, and the late ping's position."""
+def late_pings(ridelog: Ridelog, rider: str) -> tuple[int, int]:
+    """Record twelve pings, then two late ones. Returns an instant between them and the position of the last ping."""
     ridelog.post([ping(rider, n, n / 1e4) for n in range(12)])
     then_ms = instant()
     position = ridelog.post(ping(rider, -30, 0.5))["position"]
@@ -53,15 +53,17 @@ def told(ridelog: Ridelog, rider: str) -> tuple[int, int]:
     return then_ms, late
 
 
-def test_a_key_as_the_command_and_the_front_door_tell_it(ridelog: Ridelog, rider: str, told: tuple[int, int]) -> None:
-    then_ms, late = told
+def test_the_command_and_the_http_api_agree_about_a_key(
+    ridelog: Ridelog, rider: str, late_pings: tuple[int, int]
+) -> None:
+    then_ms, late = late_pings
     ways: list[tuple[tuple[object, ...], dict[str, int | str]]] = [
         (("--at", then_ms), {"at": then_ms}),
         (("--at", then_ms, "--axis", "event"), {"at": then_ms, "axis": "event"}),
         (("--position", late - 2), {"position": late - 2}),
     ]
     for options, query in ways:
-        found = asked(ridelog, "replay", "speed", "--key", rider, *options)["values"]
+        found = run_json(ridelog, "replay", "speed", "--key", rider, *options)["values"]
         answer: dict[str, Any] = ridelog.http.get(f"/riders/{rider}/speed", params=query).json()
         del answer["generation"]
         assert found == answer
@@ -69,29 +71,33 @@ def test_a_key_as_the_command_and_the_front_door_tell_it(ridelog: Ridelog, rider
     assert f"rider_id             {rider}" in people.stdout
 
 
-def test_all_keys_are_what_each_key_is(ridelog: Ridelog, rider: str, told: tuple[int, int], tmp_path: Path) -> None:
-    then_ms, _ = told
-    every = asked(ridelog, "replay", "speed", "--at", then_ms)
+def test_a_replay_of_all_keys_equals_that_of_each_key(
+    ridelog: Ridelog, rider: str, late_pings: tuple[int, int], tmp_path: Path
+) -> None:
+    then_ms, _ = late_pings
+    every = run_json(ridelog, "replay", "speed", "--at", then_ms)
     mine = [row for row in every["speed"] if row["rider_id"] == rider]
-    assert mine == [asked(ridelog, "replay", "speed", "--key", rider, "--at", then_ms)["values"]]
+    assert mine == [run_json(ridelog, "replay", "speed", "--key", rider, "--at", then_ms)["values"]]
     assert len(every["speed"]) == every["keys"]
     out = tmp_path / "then.parquet"
-    summary = asked(ridelog, "replay", "speed", "--at", then_ms, "--out", out)
+    summary = run_json(ridelog, "replay", "speed", "--at", then_ms, "--out", out)
     assert pq.read_table(out).to_pylist() == every["speed"]
     assert summary["position"] == every["position"]
     assert json.loads((tmp_path / "then.parquet.manifest.json").read_text())["fold_digest"] == every["fold_digest"]
     assert not (tmp_path / "then.parquet.parts").exists()
-    assert asked(ridelog, "replay", "analytics", "--at", then_ms, "--out", out)["keys"] == every["keys"]
+    assert run_json(ridelog, "replay", "analytics", "--at", then_ms, "--out", out)["keys"] == every["keys"]
     hours = pq.read_table(tmp_path / "then.rider_hours.parquet").to_pylist()
     assert sum(row["pings"] for row in hours if row["rider_id"] == rider) == 12
 
 
-def test_explain_shows_the_window_and_what_came_too_late(ridelog: Ridelog, rider: str, told: tuple[int, int]) -> None:
-    _, late = told
-    found = asked(ridelog, "replay", "speed", "--key", rider, "--position", late, "--explain")
+def test_explain_shows_the_window_and_the_pings_that_were_too_late(
+    ridelog: Ridelog, rider: str, late_pings: tuple[int, int]
+) -> None:
+    _, late = late_pings
+    found = run_json(ridelog, "replay", "speed", "--key", rider, "--position", late, "--explain")
     times = [entry["event_timestamp_ms"] - START_MS for entry in found["window"]]
     assert times == [3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 9_000, 10_000, 10_500, 11_000]
-    # What is eleven kilometres off within half a second weighs nothing, and is named.
+    # A fix eleven kilometres away within half a second has no weight, and is named.
     (jump,) = [entry for entry in found["window"] if entry["event_timestamp_ms"] == START_MS + 10_500]
     assert (jump["rejected"], jump["weight"], jump["position"]) == ("unreachable", 0.0, late)
     assert sum(entry["weight"] for entry in found["window"]) == pytest.approx(1.0, abs=1e-4)
@@ -104,11 +110,11 @@ def test_explain_shows_the_window_and_what_came_too_late(ridelog: Ridelog, rider
 
 
 def test_diff_names_the_event_that_makes_the_difference(
-    ridelog: Ridelog, rider: str, told: tuple[int, int], tmp_path: Path
+    ridelog: Ridelog, rider: str, late_pings: tuple[int, int], tmp_path: Path
 ) -> None:
-    then_ms, late = told
+    then_ms, late = late_pings
     picture = tmp_path / "both.png"
-    found = asked(
+    found = run_json(
         ridelog, "replay", "speed", "--key", rider, "--at", then_ms, "--diff", f"event:{then_ms}", "--plot", picture
     )
     (mine,) = found["examples"]
@@ -116,72 +122,72 @@ def test_diff_names_the_event_that_makes_the_difference(
     assert found["apart"]["path_speed_mps"]["keys"] == 1
     assert picture.read_bytes().startswith(b"\x89PNG")
     nowhere = tmp_path / "nowhere" / "both.png"
-    refused = ridelog.cli(
+    failed = ridelog.cli(
         *("replay", "speed", "--key", rider, "--at", str(then_ms)),
         *("--diff", f"event:{then_ms}", "--plot", str(nowhere)),
     )
-    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
-    same = asked(ridelog, "replay", "speed", "--key", rider, "--position", late, "--diff", f"position:{late}")
+    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1), failed.stderr
+    same = run_json(ridelog, "replay", "speed", "--key", rider, "--position", late, "--diff", f"position:{late}")
     assert same["same"] is True
-    every = asked(ridelog, "replay", "speed", "--position", late - 2, "--diff", f"position:{late}")
+    every = run_json(ridelog, "replay", "speed", "--position", late - 2, "--diff", f"position:{late}")
     assert [example["key"] for example in every["examples"]] == [rider]
-    stored = asked(ridelog, "replay", "speed", "--position", late, "--diff", "generation:1")
+    stored = run_json(ridelog, "replay", "speed", "--position", late, "--diff", "generation:1")
     assert stored["same"] is True
     assert stored["compared"] >= 1
 
 
-def test_the_same_code_differs_in_nothing_also_of_a_key_whose_values_have_expired(
-    ridelog: Ridelog, rider: str, told: tuple[int, int]
+def test_the_same_code_has_no_differences_even_for_a_key_with_expired_values(
+    ridelog: Ridelog, rider: str, late_pings: tuple[int, int]
 ) -> None:
     later = START_MS + 3 * 3_600_000
     asked_for = ("replay", "speed", "--key", rider, "--at", later, "--axis", "event")
-    assert asked(ridelog, *asked_for)["values"]["status"] == "expired"
-    found = asked(ridelog, *asked_for, "--diff", f"code:{ROOT}")
+    assert run_json(ridelog, *asked_for)["values"]["status"] == "expired"
+    found = run_json(ridelog, *asked_for, "--diff", f"code:{ROOT}")
     assert (found["same"], found["compared"]) == (True, 1)
 
 
-def test_steps_are_the_values_after_each_event(ridelog: Ridelog, rider: str, told: tuple[int, int]) -> None:
-    _, late = told
-    found = asked(ridelog, "replay", "speed", "--key", rider, "--position", late, "--steps", 5)["steps"]
+def test_steps_are_the_values_after_each_event(ridelog: Ridelog, rider: str, late_pings: tuple[int, int]) -> None:
+    _, late = late_pings
+    found = run_json(ridelog, "replay", "speed", "--key", rider, "--position", late, "--steps", 5)["steps"]
     assert [step["version"] for step in found] == [11, 12, 13, 14, 15]
     for step in found:
         assert step["row"]["position"] == step["position"]
-        at = asked(ridelog, "replay", "speed", "--key", rider, "--position", step["position"])["values"]
+        at = run_json(ridelog, "replay", "speed", "--key", rider, "--position", step["position"])["values"]
         assert {n: at[n] for n in at if n not in {"age_ms", "status"}} == {
             n: step["row"][n] for n in at if n not in {"age_ms", "status"}
         }
 
 
 @pytest.mark.parametrize("axis", ["known", "event"])
-def test_a_history_is_the_replay_at_every_tick_and_can_be_made_again_byte_for_byte(
-    ridelog: Ridelog, rider: str, told: tuple[int, int], tmp_path: Path, axis: str
+def test_a_history_is_the_replay_at_every_tick_and_can_be_recreated_byte_for_byte(
+    ridelog: Ridelog, rider: str, late_pings: tuple[int, int], tmp_path: Path, axis: str
 ) -> None:
-    then_ms, _ = told
+    then_ms, _ = late_pings
     to_ms = then_ms if axis == "event" else instant()
     first, again, grown = tmp_path / "a.parquet", tmp_path / "b.parquet", tmp_path / "c.parquet"
     span = ("--from", to_ms - 150_000, "--to", to_ms, "--every", "1500ms", "--axis", axis)
-    made = asked(ridelog, "feature-history", "speed", "--keys", f"{rider},nobody", *span, "--out", first)
+    made = run_json(ridelog, "feature-history", "speed", "--keys", f"{rider},nobody", *span, "--out", first)
     rows = pq.read_table(first).to_pylist()
     assert made["rows"] == len(rows) > 0
     for row in (rows[0], rows[-1], rows[len(rows) // 2]):
         position = ("--position", made["request"]["position"]) if axis == "event" else ()
-        at = asked(ridelog, "replay", "speed", "--key", rider, "--at", row["as_of_ms"], "--axis", axis, *position)[
+        at = run_json(ridelog, "replay", "speed", "--key", rider, "--at", row["as_of_ms"], "--axis", axis, *position)[
             "values"
         ]
         assert {name: row[name] for name in at} == at
     manifest = tmp_path / "a.parquet.manifest.json"
-    assert asked(ridelog, "feature-history", "--manifest", manifest, "--out", again) == made
+    assert run_json(ridelog, "feature-history", "--manifest", manifest, "--out", again) == made
     assert again.read_bytes() == first.read_bytes()
     over = ridelog.cli("feature-history", "--manifest", str(manifest), "--out", str(first))
     assert (over.returncode, "name another" in over.stderr) == (2, True)
-    # One more ping, of the past by its own time: it is known only now.
+    # One more ping with an event time in the past, which is known only from now on.
     ridelog.post({**ping(rider, 5, 0.0), "event_timestamp_ms": START_MS + 5_250})
-    asked(ridelog, "feature-history", "--manifest", manifest, "--out", grown)
+    run_json(ridelog, "feature-history", "--manifest", manifest, "--out", grown)
     assert grown.read_bytes() == first.read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (("replay", "speed"), "as of when?"),
         (("replay", "speed", "--at", "yesterday"), "Invalid"),
@@ -195,13 +201,18 @@ def test_a_history_is_the_replay_at_every_tick_and_can_be_made_again_byte_for_by
         (("replay", "speed", "--key", "nobody", "--at", "1", "--steps", "3"), "no event of 'nobody'"),
         (("replay", "speed", "--key", "nobody", "--at", "1", "--diff", "event:1"), "no event of 'nobody'"),
         (("replay", "speed", "--key", "nobody", "--at", "1", "--diff", "generation:1"), "no event of 'nobody'"),
-        (("feature-history", "analytics", "--from", "1", "--to", "2", "--out", "x.parquet"), "a table of rows"),
+        (
+            ("feature-history", "analytics", "--from", "1", "--to", "2", "--out", "x.parquet"),
+            "serves rows, not values of a key",
+        ),
         (("feature-history", "--from", "2", "--to", "1", "--out", "x.parquet"), "--to is before"),
         (("feature-history", "--manifest", "none.json", "--out", "x.parquet"), "no manifest"),
         (("feature-history", "--keys", ",", "--from", "1", "--to", "2", "--out", "x.parquet"), "no key is named"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_in_words(ridelog: Ridelog, arguments: tuple[str, ...], words: str) -> None:
+def test_invalid_requests_are_rejected_with_a_message(
+    ridelog: Ridelog, arguments: tuple[str, ...], message: str
+) -> None:
     done = ridelog.ask(*arguments)
     assert done.returncode in {1, 2}
-    assert words in " ".join(done.stderr.replace("│", " ").split())
+    assert message in " ".join(done.stderr.replace("│", " ").split())

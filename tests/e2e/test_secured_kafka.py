@@ -1,4 +1,4 @@
-"""The whole path over a Kafka that wants TLS and a password."""
+"""The complete path with a Kafka that requires TLS and a password."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def test_a_ping_goes_through_and_the_password_is_in_no_log(tmp_path: Path, kafka
             position = one.post(track("anna", now_ms()))["position"]
             assert one.speed_at("anna", position)["pings_in_window"] == 10
         logs = [*(tmp_path / "data" / "logs").iterdir(), tmp_path / "data.serve.log"]
-        said = "".join(log.read_text() for log in logs)
-    assert f"external server: sasl_ssl://{node.sasl}" in said
-    assert escaped not in said
-    assert PASSWORD not in said
+        output = "".join(log.read_text() for log in logs)
+    assert f"external server: sasl_ssl://{node.sasl}" in output
+    assert escaped not in output
+    assert PASSWORD not in output
 
 
-def test_an_open_broker_beside_tokens_is_said_at_the_start_and_in_status(tmp_path: Path) -> None:
+def test_an_open_broker_with_tokens_is_reported_at_the_start_and_in_status(tmp_path: Path) -> None:
     with ridelog(tmp_path / "data", tokens="admin=hunter2-hunter2-hunter2") as one:
         warned = (tmp_path / "data.serve.log").read_text().count("the embedded Kafka broker has no login")
         shown = json.loads(one.cli("status", "--json").stdout)

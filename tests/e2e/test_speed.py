@@ -1,4 +1,4 @@
-"""One ping, all the way: from POST /pings to the speed that a model reads."""
+"""The complete path of a ping: from POST /pings to the speed that a model reads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def test_the_whole_answer(ridelog: Ridelog, rider: str) -> None:
+def test_the_complete_answer(ridelog: Ridelog, rider: str) -> None:
     end_ms = now_ms() - 500
     pings = track(rider, end_ms)
     position = ridelog.post(pings)["position"]
@@ -65,7 +65,7 @@ def test_an_unknown_rider_is_404(ridelog: Ridelog) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_rider")
 
 
-def test_stale_and_expired_are_judged_by_age(ridelog: Ridelog, rider: str) -> None:
+def test_stale_and_expired_are_determined_by_age(ridelog: Ridelog, rider: str) -> None:
     position = ridelog.post(track(rider, now_ms() - 60_000))["position"]
     assert ridelog.speed_at(rider, position)["status"] == "stale"
     old = rider + "-old"
@@ -77,7 +77,7 @@ def test_stale_and_expired_are_judged_by_age(ridelog: Ridelog, rider: str) -> No
     assert shown["path_speed_mps"] == pytest.approx(4.0, abs=1e-3)
 
 
-def test_asking_for_the_past_is_not_answered_with_the_present(ridelog: Ridelog, rider: str) -> None:
+def test_a_request_for_the_past_is_not_answered_with_the_present(ridelog: Ridelog, rider: str) -> None:
     ridelog.speed_at(rider, ridelog.post(track(rider, now_ms()))["position"])
     for query in ({"at": "2026-01-01T00:00:00Z"}, {"position": "0"}):
         answer = ridelog.http.get(f"/riders/{rider}/speed", params=query)

@@ -1,4 +1,4 @@
-"""The command that tells where every stage stands."""
+"""The command that reports the position of every stage."""
 
 from __future__ import annotations
 

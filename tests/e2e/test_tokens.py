@@ -1,4 +1,4 @@
-"""Tokens and roles at the front door."""
+"""Tokens and roles of the HTTP API."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
         ("GET", "/health/ready", None, 200),
     ],
 )
-def test_each_role_opens_its_own_doors(
+def test_each_role_may_use_its_own_routes(
     guarded: Ridelog, method: str, path: str, token: str | None, status: int
 ) -> None:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}

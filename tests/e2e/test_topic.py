@@ -1,4 +1,4 @@
-"""The topic as somebody else's consumer sees it: keys, headers, partitions, and Avro read through our registry."""
+"""The topic as another team's consumer sees it: keys, headers, partitions, and Avro read through our registry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def records_of(ridelog: Ridelog, rider: str, count: int) -> list[Message]:
     return found
 
 
-def test_records_are_what_the_contract_says(ridelog: Ridelog, rider: str) -> None:
+def test_records_match_the_contract(ridelog: Ridelog, rider: str) -> None:
     pings = track(rider, now_ms())
     position = ridelog.post(pings)["position"]
     records = records_of(ridelog, rider, 11)

@@ -1,4 +1,4 @@
-"""docs/write-a-projection.md, done as a newcomer would: its blocks are put into a copy of the checkout and run."""
+"""Follows docs/write-a-projection.md as a newcomer would: puts its blocks into a copy of the checkout and runs them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOCK = re.compile(r"```python\n# (?P<path>\S+)\n(?P<code>.*?)```", re.DOTALL)
 
 
 def follow_the_page(folder: Path) -> Path:
-    """A copy of the checkout with the page's files, and its line in the catalogue."""
+    """Copy the checkout and add the page's files and its line in the catalogue."""
     copy_checkout(folder)
     blocks = {match["path"]: match["code"] for match in BLOCK.finditer(PAGE.read_text())}
     assert len(blocks) == 5
@@ -57,7 +57,7 @@ def test_the_page_makes_a_projection_that_runs(tmp_path: Path) -> None:
             what="the longest silence of anna is served",
         )
         assert "longest_silence" in ridelog.cli("status").stdout
-        # Section 6: another look-back is another fold; for so few pings it gives the same.
+        # Section 6: another number of kept pings is another fold; for so few pings the result is the same.
         change(folder / "domain" / "features" / "longest_silence.py", "KEPT = 20", "KEPT = 50")
         change(folder / "projections" / "longest_silence.py", "fold_version=1", "fold_version=2")
         changed = ridelog.cli("rebuild-projection", "longest_silence", "--verify-only")

@@ -1,4 +1,4 @@
-"""``import-pings`` and ``simulate`` as processes: broken off, they still tell what they have done."""
+"""``import-pings`` and ``simulate`` as processes: aborted, they still report what they have done."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def command(cwd: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=10)
 
 
-def broken_off(process: subprocess.Popen[str], api: FakeApi, by: Signals, *, requests: int = 1) -> tuple[str, str]:
-    """What the command says when it is ended after so many requests have been recorded."""
+def aborted(process: subprocess.Popen[str], api: FakeApi, by: Signals, *, requests: int = 1) -> tuple[str, str]:
+    """What the command prints when it is aborted after so many requests have been recorded."""
     eventually(lambda: api.pings and len(api.requests) >= requests, what="something is recorded")
     process.send_signal(by)
     return process.communicate(timeout=40)
 
 
 @pytest.mark.parametrize("by", [SIGINT, SIGTERM])
-def test_an_import_that_is_broken_off_tells_what_it_has_done(tmp_path: Path, by: Signals) -> None:
+def test_an_aborted_import_reports_what_it_has_done(tmp_path: Path, by: Signals) -> None:
     track = tmp_path / "track.csv"
     lines = [f"anna,53.5,-6.{n},{1_700_000_000_000 + n * 1000}" for n in range(1000)]
     track.write_text("\n".join(["rider_id,latitude,longitude,event_timestamp_ms", *lines]))
@@ -52,24 +52,24 @@ def test_an_import_that_is_broken_off_tells_what_it_has_done(tmp_path: Path, by:
         fake_api() as api,
         command(tmp_path, "import-pings", "--url", api.url, "--speedup", "1", "--json", str(track)) as importing,
     ):
-        told, errors = broken_off(importing, api, by)
+        output, errors = aborted(importing, api, by)
     assert importing.returncode == 130
-    summary = json.loads(told)
+    summary = json.loads(output)
     assert summary["rows"] == summary["accepted"] == len(api.pings) > 0
     assert "repeat the import" in errors
     assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("by", [SIGINT, SIGTERM])
-def test_a_simulation_without_end_is_ended_and_tells_what_it_sent(tmp_path: Path, by: Signals) -> None:
+def test_an_endless_simulation_reports_at_its_end_what_it_sent(tmp_path: Path, by: Signals) -> None:
     arguments = ("--url", "URL", "--riders", "4", "--rate", "40", "--latitude", "53.35", "--longitude=-6.26", "--json")
     with fake_api() as api:
         with command(tmp_path, "simulate", *(api.url if each == "URL" else each for each in arguments)) as simulating:
-            # At the second request the answer to the first one has been read: an answer that Ctrl-C cuts off counts
-            # for nothing, rightly.
-            told, errors = broken_off(simulating, api, by, requests=2)
+            # At the second request the answer to the first has been read. An answer that Ctrl-C interrupts is rightly
+            # not counted.
+            output, errors = aborted(simulating, api, by, requests=2)
         assert simulating.returncode == 0, errors
-        summary = json.loads(told)
+        summary = json.loads(output)
         assert summary["sent"] == summary["accepted"] + summary["duplicates"] > 0
         assert all(
             abs(ping.latitude - 53.35) < 0.05 and abs(ping.longitude + 6.26) < 0.05 for ping in api.pings.values()
@@ -80,10 +80,10 @@ def test_the_rate_is_that_of_all_riders_together(tmp_path: Path) -> None:
     with fake_api() as api:
         arguments = ("--url", api.url, "--fast", "--duration", "100", "--riders", "10", "--rate", "20", "--json")
         with command(tmp_path, "simulate", *arguments) as simulating:
-            told, errors = simulating.communicate(timeout=60)
+            output, errors = simulating.communicate(timeout=60)
         assert simulating.returncode == 0, errors
-        # 100 s of 20 a second, less what had no position.
-        assert 1_400 < json.loads(told)["accepted"] == len(api.pings) <= 2_010
+        # 100 s at 20 per second, minus the fixes without a position.
+        assert 1_400 < json.loads(output)["accepted"] == len(api.pings) <= 2_010
         with command(tmp_path, "simulate", "--every", "1", *arguments) as both:
             both.communicate(timeout=60)
         assert both.returncode == 2

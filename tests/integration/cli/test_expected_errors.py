@@ -1,4 +1,4 @@
-"""What a command may meet that no code can mend is one line with what to do next, and exit code 1."""
+"""An error that a command can meet and no code can repair is one line with what to do next, and exit code 1."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPLAY = ("replay", "speed", "--position", "0")
 DIFF = (*REPLAY, "--diff", "generation:1")
 HISTORY = ("feature-history", "speed", "--from", "0", "--to", "1000", "--out", "out.parquet")
 FOLDING = [REBUILD, ("rollback-projection", "speed"), PARKED, ("parked", "retry", "speed", "--all"), ("generations",)]
-"""They need Redis too."""
+"""Commands that need Redis too."""
 READING = [REPLAY, HISTORY, ("verify-parity",)]
 ANOTHER = json.dumps(
     {"type": "record", "name": "GpsPing", "namespace": "com.delivery.events", "fields": [{"name": "x", "type": "int"}]}
@@ -51,32 +51,32 @@ def evicting(redis_url: str) -> Iterator[None]:
         client.config_set("maxmemory-policy", "noeviction")
 
 
-def the_line(arguments: Sequence[str], urls: dict[str, str], cwd: Path) -> str:
-    """What the command ends with."""
+def error_line(arguments: Sequence[str], urls: dict[str, str], cwd: Path) -> str:
+    """The last line that the command prints."""
     done = run_here(arguments, urls, cwd)
     assert done.returncode == 1
     assert done.stdout == ""
-    told = done.stderr.splitlines()[-1]
-    assert told.startswith("error: ")
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("error: ")
     assert "Traceback" not in done.stderr
-    return told
+    return error
 
 
 @pytest.mark.parametrize("arguments", [*FOLDING, ("restored",), *READING, ("schemas", "register")], ids=" ".join)
-def test_a_registry_that_is_away(
+def test_a_registry_that_is_unavailable(
     arguments: tuple[str, ...], urls: dict[str, str], engine: Engine, tmp_path: Path
 ) -> None:
-    told = the_line(arguments, urls | {"RIDELOG_SCHEMA_REGISTRY_URL": "http://u:hunter2@127.0.0.1:1"}, tmp_path)
-    assert "the schema registry does not answer" in told
-    assert "RIDELOG_SCHEMA_REGISTRY_URL" in told
-    assert "hunter2" not in told
+    error = error_line(arguments, urls | {"RIDELOG_SCHEMA_REGISTRY_URL": "http://u:hunter2@127.0.0.1:1"}, tmp_path)
+    assert "the schema registry does not answer" in error
+    assert "RIDELOG_SCHEMA_REGISTRY_URL" in error
+    assert "hunter2" not in error
 
 
-def test_a_registry_url_that_is_none(urls: dict[str, str], tmp_path: Path) -> None:
+def test_a_malformed_registry_url(urls: dict[str, str], tmp_path: Path) -> None:
     for arguments in (PARKED, ("schemas", "check")):
-        told = the_line(arguments, urls | {"RIDELOG_SCHEMA_REGISTRY_URL": "http://u:hunter2@registry:x"}, tmp_path)
-        assert "RIDELOG_SCHEMA_REGISTRY_URL" in told
-        assert "hunter2" not in told
+        error = error_line(arguments, urls | {"RIDELOG_SCHEMA_REGISTRY_URL": "http://u:hunter2@registry:x"}, tmp_path)
+        assert "RIDELOG_SCHEMA_REGISTRY_URL" in error
+        assert "hunter2" not in error
 
 
 @pytest.mark.parametrize("arguments", [*FOLDING, ("restored",), *READING], ids=" ".join)
@@ -84,7 +84,7 @@ def test_a_registry_that_refuses_our_contracts(
     arguments: tuple[str, ...], urls: dict[str, str], engine: Engine, tmp_path: Path
 ) -> None:
     RegistryStore(engine).register("com.delivery.events.GpsPing", ANOTHER)
-    assert "`python app.py schemas check` shows what differs" in the_line(arguments, urls, tmp_path)
+    assert "`python app.py schemas check` shows what differs" in error_line(arguments, urls, tmp_path)
 
 
 @pytest.mark.usefixtures("evicting")
@@ -92,36 +92,34 @@ def test_a_registry_that_refuses_our_contracts(
 def test_invariant_13_a_redis_that_may_evict(
     arguments: tuple[str, ...], urls: dict[str, str], engine: Engine, tmp_path: Path
 ) -> None:
-    assert "set `maxmemory-policy noeviction`" in the_line(arguments, urls, tmp_path)
+    assert "set `maxmemory-policy noeviction`" in error_line(arguments, urls, tmp_path)
 
 
 @pytest.mark.parametrize("arguments", [PARKED, REBUILD], ids=" ".join)
-def test_a_redis_that_grants_too_little(
+def test_a_redis_user_without_permissions(
     arguments: tuple[str, ...], urls: dict[str, str], engine: Engine, tmp_path: Path
 ) -> None:
     with redis.Redis.from_url(urls["RIDELOG_REDIS_URL"]) as client:
         client.acl_setuser("reader", enabled=True, passwords=["+pw"], keys=["*"], commands=["+get", "+hgetall"])
         narrow = urls["RIDELOG_REDIS_URL"].replace("://", "://reader:pw@")
-        told = the_line(arguments, urls | {"RIDELOG_REDIS_URL": narrow}, tmp_path)
+        error = error_line(arguments, urls | {"RIDELOG_REDIS_URL": narrow}, tmp_path)
         client.acl_deluser("reader")
-    assert "no permissions" in told
-    assert "RIDELOG_REDIS_URL" in told
+    assert "no permissions" in error
+    assert "RIDELOG_REDIS_URL" in error
 
 
 @pytest.mark.parametrize("arguments", [PARKED, REBUILD, *READING, ("schemas", "register")], ids=" ".join)
 @pytest.mark.parametrize("url", ["hunter2", "postgresql://u:hunter2@db:x/ridelog"])
-def test_a_database_url_that_is_none(
-    arguments: tuple[str, ...], url: str, urls: dict[str, str], tmp_path: Path
-) -> None:
-    told = the_line(arguments, urls | {"RIDELOG_POSTGRES_URL": url}, tmp_path)
-    assert "RIDELOG_POSTGRES_URL" in told
-    assert "hunter2" not in told
+def test_a_malformed_database_url(arguments: tuple[str, ...], url: str, urls: dict[str, str], tmp_path: Path) -> None:
+    error = error_line(arguments, urls | {"RIDELOG_POSTGRES_URL": url}, tmp_path)
+    assert "RIDELOG_POSTGRES_URL" in error
+    assert "hunter2" not in error
 
 
-def test_a_redis_url_that_is_none(urls: dict[str, str], tmp_path: Path) -> None:
-    told = the_line(PARKED, urls | {"RIDELOG_REDIS_URL": "http://:hunter2@localhost"}, tmp_path)
-    assert "RIDELOG_REDIS_URL" in told
-    assert "hunter2" not in told
+def test_a_malformed_redis_url(urls: dict[str, str], tmp_path: Path) -> None:
+    error = error_line(PARKED, urls | {"RIDELOG_REDIS_URL": "http://:hunter2@localhost"}, tmp_path)
+    assert "RIDELOG_REDIS_URL" in error
+    assert "hunter2" not in error
 
 
 def test_invariant_1_a_log_that_lacks_what_its_head_has_given_out(
@@ -130,31 +128,31 @@ def test_invariant_1_a_log_that_lacks_what_its_head_has_given_out(
     with engine.begin() as connection:
         seqs = json.dumps({SPEED.stream: [1] + [0] * 63})
         connection.execute(text("UPDATE log_numbers SET position = 1, seqs = :seqs"), {"seqs": seqs})
-    told = the_line(REBUILD, urls, tmp_path)
-    assert "fewer events in the log than its head says" in told
-    assert "docs/backup.md" in told
+    error = error_line(REBUILD, urls, tmp_path)
+    assert "fewer events in the log than its head says" in error
+    assert "docs/backup.md" in error
 
 
 @pytest.mark.parametrize("arguments", [REBUILD, ("restored",), *READING[:2]], ids=" ".join)
 def test_a_log_without_a_head(arguments: tuple[str, ...], urls: dict[str, str], engine: Engine, tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM log_head"))
-    assert "table log_head or log_numbers is empty" in the_line(arguments, urls, tmp_path)
+    assert "table log_head or log_numbers is empty" in error_line(arguments, urls, tmp_path)
 
 
-def test_a_version_in_the_registry_that_is_no_avro(urls: dict[str, str], engine: Engine, tmp_path: Path) -> None:
+def test_a_schema_in_the_registry_that_is_not_avro(urls: dict[str, str], engine: Engine, tmp_path: Path) -> None:
     store = RegistryStore(engine)
     store.register("com.delivery.events.GpsPing", ANOTHER)
     with engine.begin() as connection:
         connection.execute(text("UPDATE schemas SET schema = 'syntax = \"proto3\";'"))
-    assert "docs/schemas.md" in the_line(("schemas", "check"), urls, tmp_path)
+    assert "docs/schemas.md" in error_line(("schemas", "check"), urls, tmp_path)
 
 
-def test_regression_what_a_command_silences_is_heard_again(
+def test_regression_a_command_restores_the_log_levels_that_it_changed(
     urls: dict[str, str], engine: Engine, evicting: None, tmp_path: Path
 ) -> None:
-    """A rebuild lets only errors through; a later test of the same worker then found no warning in its log."""
+    """A rebuild logs only errors. A later test in the same process then found no warnings in its log."""
     log = logging.getLogger("ridelog")
     before = log.level, logging.root.level, logging.root.handlers[:]
-    the_line(REBUILD, urls, tmp_path)
+    error_line(REBUILD, urls, tmp_path)
     assert (log.level, logging.root.level, logging.root.handlers) == before

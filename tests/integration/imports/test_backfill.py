@@ -1,4 +1,4 @@
-"""``import-pings --recorded-at`` on a real Postgres: history lies in the log as it was received."""
+"""``import-pings --recorded-at`` on a real Postgres: the log has the pings in the order in which they were received."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.unit.domain.given import a_ping
 HEADER = "rider_id,latitude,longitude,event_timestamp_ms,seen"
 NOON = 1_700_000_000_000
 Line = tuple[str, int, int]
-"""Rider, event time, reception."""
+"""Rider, event time, reception time."""
 
 
 def write(path: Path, lines: list[Line]) -> Path:
@@ -52,20 +52,20 @@ def environment(url: str | None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
     if url is not None:
         kept["RIDELOG_POSTGRES_URL"] = url
-    # A token in the environment is not one on the command line, and hinders nothing.
+    # A token in the environment is not an option on the command line, and is allowed.
     return kept | {"RIDELOG_TOKEN": "hunter2"}
 
 
 def run(url: str | None, cwd: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """In this process; without a database, for which it starts one, in a process of its own."""
+    """Run in this process; without a database, which the command then starts, in a separate process."""
     if url is not None:
         return run_here(arguments, environment(url), cwd)
-    process = started(url, cwd, arguments)
-    told, complaints = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(arguments, process.returncode, told, complaints)
+    process = start(url, cwd, arguments)
+    output, complaints = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(arguments, process.returncode, output, complaints)
 
 
-def started(url: str | None, cwd: Path, arguments: list[str]) -> subprocess.Popen[str]:
+def start(url: str | None, cwd: Path, arguments: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(ROOT / "app.py"), *arguments],
         cwd=cwd,
@@ -86,7 +86,7 @@ def backfilled(url: str | None, cwd: Path, *arguments: str | Path, column: str =
     return summary
 
 
-def refused(url: str | None, cwd: Path, *arguments: str | Path, code: int = 1) -> str:
+def failed(url: str | None, cwd: Path, *arguments: str | Path, code: int = 1) -> str:
     """The last line of a backfill that fails."""
     done = run(url, cwd, command(*arguments))
     complaints = done.stderr
@@ -97,11 +97,11 @@ def refused(url: str | None, cwd: Path, *arguments: str | Path, code: int = 1) -
 
 @contextmanager
 def recording(url: str, cwd: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
-    """A backfill that has recorded something and is not done."""
-    process = started(url, cwd, command(*arguments))
+    """A backfill that has recorded something and is not finished."""
+    process = start(url, cwd, command(*arguments))
 
     def recorded() -> bool:
-        # Else what it says is the answer, and not the time that has passed.
+        # If the process has ended, fail with its output instead of a timeout.
         assert process.poll() is None, process.communicate()
         return head_position(url) > 0
 
@@ -113,11 +113,11 @@ def recording(url: str, cwd: Path, *arguments: str | Path) -> Iterator[subproces
         process.wait()
 
 
-def test_files_lie_in_the_log_in_the_order_of_reception(postgres_url: str, tmp_path: Path) -> None:
+def test_the_log_has_all_files_in_the_order_of_reception(postgres_url: str, tmp_path: Path) -> None:
     one: list[Line] = [
         ("anna", NOON, NOON + 7_000),
         ("ben", NOON + 1, NOON + 7_000),
-        # Offline for ten days: received long after what was taken later.
+        # Offline for ten days: received long after pings that were taken later.
         ("anna", NOON - 864_000_000, NOON + 9_001),
         ("anna", NOON, NOON + 8_000),
     ]
@@ -176,30 +176,30 @@ def test_a_log_that_is_not_empty_is_refused_and_nothing_is_recorded(postgres_url
     path = write(tmp_path / "a.csv", [("anna", NOON, NOON + 1)])
     assert backfilled(postgres_url, tmp_path, path)["accepted"] == 1
     later = write(tmp_path / "b.csv", [("anna", NOON, NOON + 10)])
-    told = refused(postgres_url, tmp_path, later)
-    assert "the log has 2 events already" in told
-    assert "fresh --data-dir" in told
-    assert "--resume" in told
-    # With it, what is recorded already may lie before the end, and what is new may not.
+    message = failed(postgres_url, tmp_path, later)
+    assert "the log has 2 events already" in message
+    assert "fresh --data-dir" in message
+    assert "--resume" in message
+    # With --resume, recorded pings may come before the head of the log; new ones may not.
     assert backfilled(postgres_url, tmp_path, "--resume", path)["duplicates"] == 1
     earlier = write(tmp_path / "c.csv", [("anna", NOON, NOON + 1), ("anna", NOON - 5, NOON), ("ben", NOON, NOON + 20)])
-    told = refused(postgres_url, tmp_path, "--resume", earlier)
-    assert "the log's order would break: a ping received at 2023-11-14T22:13:20.000Z" in told
-    assert "after position 2, recorded at 2023-11-14T22:13:20.001Z" in told
-    assert "0 accepted, 0 duplicates, 0 rejected" in told
+    message = failed(postgres_url, tmp_path, "--resume", earlier)
+    assert "the log's order would break: a ping received at 2023-11-14T22:13:20.000Z" in message
+    assert "after position 2, recorded at 2023-11-14T22:13:20.001Z" in message
+    assert "0 accepted, 0 duplicates, 0 rejected" in message
     assert len(pings_in(postgres_url)) == 1
 
 
-def test_a_backfill_that_was_broken_off_is_resumed(postgres_url: str, tmp_path: Path) -> None:
+def test_an_aborted_backfill_is_resumed(postgres_url: str, tmp_path: Path) -> None:
     lines = many(30_000)
     path = write(tmp_path / "many.csv", lines)
     with recording(postgres_url, tmp_path, "--batch", "50", "--json", path) as process:
         process.send_signal(signal.SIGTERM)
-        told, complaints = process.communicate(timeout=60)
+        output, complaints = process.communicate(timeout=60)
     assert process.returncode == 130, complaints
     assert "--resume" in complaints
     before = pings_in(postgres_url)
-    assert json.loads(told)["accepted"] <= len(before) < len(lines)
+    assert json.loads(output)["accepted"] <= len(before) < len(lines)
     summary = backfilled(postgres_url, tmp_path, "--resume", path)
     after = pings_in(postgres_url)
     assert after[: len(before)] == before
@@ -211,7 +211,7 @@ def test_a_backfill_that_was_broken_off_is_resumed(postgres_url: str, tmp_path: 
     assert {(ping.rider_id, ping.event_ms): ping.recorded_ms for ping in after} == distinct
 
 
-def test_live_pings_meanwhile_break_the_order_and_are_named(postgres_url: str, tmp_path: Path) -> None:
+def test_live_pings_during_a_backfill_break_the_order_and_are_named(postgres_url: str, tmp_path: Path) -> None:
     path = write(tmp_path / "many.csv", many(30_000))
     with recording(postgres_url, tmp_path, "--batch", "50", path) as process:
         with open_history(Settings(data_dir=tmp_path, postgres_url=postgres_url)) as live:
@@ -219,15 +219,15 @@ def test_live_pings_meanwhile_break_the_order_and_are_named(postgres_url: str, t
             (outcome,) = live.riders.record_pings([a_ping("zoe", now_ms, received_ms=now_ms)])
         complaints = process.communicate(timeout=60)[1]
     assert process.returncode == 1
-    told = complaints.splitlines()[-1]
-    assert f"would come after position {outcome.position:,}" in told
-    assert "gets live pings" in told
-    assert "fresh --data-dir" in told
+    message = complaints.splitlines()[-1]
+    assert f"would come after position {outcome.position:,}" in message
+    assert "gets live pings" in message
+    assert "fresh --data-dir" in message
     assert outcome.position == head_position(postgres_url), "nothing was recorded after it"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--url", "http://127.0.0.1:1"), "--url is for pings that are sent"),
         (("--token", "x"), "--token is for pings that are sent"),
@@ -235,32 +235,32 @@ def test_live_pings_meanwhile_break_the_order_and_are_named(postgres_url: str, t
         (("--concurrency", "4"), "--concurrency is for pings that are sent"),
     ],
 )
-def test_options_that_would_be_ignored_are_refused(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_options_that_would_be_ignored_are_rejected(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     path = write(tmp_path / "a.csv", [("anna", NOON, NOON + 1)])
-    assert told in refused("postgresql://127.0.0.1:1/none", tmp_path, *arguments, path, code=2)
+    assert message in failed("postgresql://127.0.0.1:1/none", tmp_path, *arguments, path, code=2)
 
 
-def test_a_column_or_a_database_that_is_not_there_is_one_clear_line(empty_postgres_url: str, tmp_path: Path) -> None:
+def test_a_missing_column_or_database_is_one_clear_line(empty_postgres_url: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [("anna", NOON, NOON + 1)])
-    assert "run `python app.py migrate`" in refused(empty_postgres_url, tmp_path, path)
-    assert "--recorded-at" in refused(empty_postgres_url, tmp_path, "--recorded-at", "received", path)
-    assert "Postgres" in refused("postgresql://127.0.0.1:1/none", tmp_path, path)
+    assert "run `python app.py migrate`" in failed(empty_postgres_url, tmp_path, path)
+    assert "--recorded-at" in failed(empty_postgres_url, tmp_path, "--recorded-at", "received", path)
+    assert "Postgres" in failed("postgresql://127.0.0.1:1/none", tmp_path, path)
 
 
-def test_a_file_that_is_cut_off_costs_nothing_but_the_time(postgres_url: str, tmp_path: Path) -> None:
+def test_a_truncated_file_records_nothing(postgres_url: str, tmp_path: Path) -> None:
     cut = tmp_path / "cut.csv.gz"
     cut.write_bytes(gzip.compress(write(tmp_path / "many.csv", many(3_000)).read_bytes())[:-5_000])
-    told = refused(postgres_url, tmp_path, cut)
-    assert "cannot be read after line" in told
-    assert told.endswith("(nothing was recorded)")
+    message = failed(postgres_url, tmp_path, cut)
+    assert "cannot be read after line" in message
+    assert message.endswith("(nothing was recorded)")
     assert head_position(postgres_url) == 0
 
 
-def test_where_nothing_has_run_it_makes_the_log_that_a_later_serve_finds(tmp_path: Path) -> None:
+def test_where_nothing_has_run_the_backfill_creates_the_log_for_a_later_serve(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [("anna", NOON, NOON + 1)])
     assert backfilled(None, tmp_path, "--data-dir", tmp_path / "d", path)["accepted"] == 1
     assert not (tmp_path / "d" / "pids.json").exists(), "its Postgres is stopped"
-    assert "the log has 2 events already" in refused(None, tmp_path, "--data-dir", tmp_path / "d", path)
+    assert "the log has 2 events already" in failed(None, tmp_path, "--data-dir", tmp_path / "d", path)
 
 
 def test_real_tracks_are_recorded_when_they_were_received(postgres_url: str, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_real_tracks_are_recorded_when_they_were_received(postgres_url: str, tmp
         expected.setdefault((fix.device, fix.t_ms, tracks.event_id(fix)), int(float(row["received_timestamp_ms"])))
     assert (summary["accepted"], summary["duplicates"]) == (len(expected), 41_945 - len(expected))
     found = pings_in(postgres_url)
-    # In the file's own words: of a ping that came twice the first reception counts, and the order is that of reception.
+    # If a ping was received twice, the first reception counts; the order is that of reception.
     assert [(ping.rider_id, ping.event_ms, ping.recorded_ms) for ping in found] == [
         (device, event_ms, received_ms) for (device, event_ms, _), received_ms in expected.items()
     ]

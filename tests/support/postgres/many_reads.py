@@ -8,12 +8,12 @@ import threading
 from urllib.parse import urlsplit
 
 from tests.support.worlds.ridelog import Ridelog
-from tests.support.worlds.steady_load import Beside
+from tests.support.worlds.steady_load import BackgroundThread
 
 CONNECTIONS = 16
 
 
-class ManyReads(Beside):
+class ManyReads(BackgroundThread):
     """Keep-alive connections that read one after the other; ``answered`` counts those with 200."""
 
     def __init__(self, ridelog: Ridelog, riders: list[str], seed: int) -> None:

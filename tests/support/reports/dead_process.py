@@ -1,4 +1,4 @@
-"""A process that has ended, as its stage reports name it."""
+"""A process that has ended, with the name that its stage reports use."""
 
 from __future__ import annotations
 

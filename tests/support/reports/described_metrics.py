@@ -1,4 +1,4 @@
-"""Which metrics the rules and the dashboard name, and which ones there are."""
+"""The metrics that the rules and the dashboard name, and the metrics that are declared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROMETHEUS = ROOT / "deploy" / "prometheus"
 GRAFANA = ROOT / "deploy" / "grafana"
 
 EXCEPTIONAL = {"ridelog_fence_distrusted_timestamp_seconds", "ridelog_rebuild_due"}
-"""Shown only once something has gone wrong: times of an event, and a gauge of a worker that may not run."""
+"""Shown only after a failure: times of an event, and a gauge of a worker that may not run."""
 
 
 def rules() -> list[dict[str, Any]]:
@@ -33,19 +33,19 @@ def dashboard() -> dict[str, Any]:
 
 
 def panels() -> list[dict[str, Any]]:
-    """Of the dashboard, rows included."""
+    """The panels of the dashboard, including rows."""
     found: list[dict[str, Any]] = dashboard()["panels"]
     return found
 
 
 def expressions() -> Iterator[str]:
-    """Of all rules and panels."""
+    """The expressions of all rules and panels."""
     yield from (rule["expr"] for rule in rules())
     yield from (target["expr"] for panel in panels() for target in panel.get("targets", []))
 
 
 def named(text: str) -> set[str]:
-    """Names of samples in an expression or in words."""
+    """The names of samples in an expression or a text."""
     return set(re.findall(r"\b(?:ridelog|debezium_metrics)_\w+", text))
 
 

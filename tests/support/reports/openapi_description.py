@@ -1,4 +1,4 @@
-"""Whether an answer is one that the OpenAPI description promises: its status, its media type, its form."""
+"""Checks whether the OpenAPI description covers an answer: its status, its media type and its schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def undescribed(description: dict[str, Any], method: str, template: str, answer: httpx.Response) -> list[str]:
-    """In words, what the description does not say of this answer; empty = it says all of it."""
+    """The mismatches between an answer and the description, as messages; empty if there are none."""
     responses = description["paths"][template][method.lower()]["responses"]
     promised = responses.get(str(answer.status_code))
     if promised is None:
@@ -32,7 +32,7 @@ def undescribed(description: dict[str, Any], method: str, template: str, answer:
 
 
 def misfits(value: Any, schema: dict[str, Any], named: dict[str, Any], where: str = "body") -> list[str]:
-    """What of JSON Schema our description uses, and no more."""
+    """Check a value against a schema. Supports only the part of JSON Schema that our description uses."""
     if "$ref" in schema:
         return misfits(value, named[schema["$ref"].rpartition("/")[2]], named, where)
     for either in ("oneOf", "anyOf"):

@@ -1,4 +1,4 @@
-"""Proofs come in two sizes: small in ``make test``, whole in ``make prove``."""
+"""Proofs have two sizes: small in ``make test``, full in ``make prove``."""
 
 from __future__ import annotations
 

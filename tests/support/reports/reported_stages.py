@@ -1,4 +1,4 @@
-"""A report of a stage as another process left it."""
+"""Inserts a stage report as another process would write it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REPORT = text(
 def insert_report(
     connection: Connection, stage: str, instance: str, age_s: float = 0.0, progress: str = '{"state": "running"}'
 ) -> None:
-    """``age_s``: how long ago it was reported, seconds. ``progress``: JSON of a ``Progress``."""
+    """Insert a report that is ``age_s`` seconds old. ``progress`` is the JSON of a ``Progress``."""
     connection.execute(_STAGE, {"stage": stage, "instance": instance})
     values = {"stage": stage, "instance": instance, "age_s": age_s, "progress": progress}
     connection.execute(_REPORT, values)

@@ -1,4 +1,4 @@
-"""Accounts for every acknowledged ping: in the event store once, in Kafka or filled, in Redis exactly folded."""
+"""Accounts for every acknowledged ping: once in the event store, in Kafka or filled, and folded exactly in Redis."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ Identity = tuple[str, int, str]
 
 
 class Account(NamedTuple):
-    """``identities`` counts recorded pings; ``states`` is every rider's state by folding the log from the beginning."""
+    """``identities`` counts recorded pings; ``states`` has every rider's state, folded from the start of the log."""
 
     events: int
     identities: Counter[Identity]
     states: dict[str, bytes]
     seqs: dict[int, int]
     positions: dict[str, int]
-    """Of each rider's last event."""
+    """The position of each rider's last event."""
 
 
 def last_seqs(ridelog: Ridelog) -> dict[int, int]:
-    """Shard -> the last seq of it in the event store, 0 of an empty one."""
+    """Shard -> its last seq in the event store, 0 if it is empty."""
     engine = reader_engine(ridelog.info.postgres_url)
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT shard, max(seq) FROM events GROUP BY shard")).all()
@@ -51,7 +51,7 @@ def last_seqs(ridelog: Ridelog) -> dict[int, int]:
 
 
 def read_log(ridelog: Ridelog) -> Account:
-    """Read the whole event store; AssertionError if position, seq or version has a hole."""
+    """Read the whole event store. Raises AssertionError if position, seq or version has a gap."""
     engine = reader_engine(ridelog.info.postgres_url)
     decode = Codec(schema_ids(Settings(), engine)).decode
     identities: Counter[Identity] = Counter()
@@ -83,7 +83,7 @@ def read_log(ridelog: Ridelog) -> Account:
 
 
 def differing_riders(ridelog: Ridelog, account: Account) -> list[str]:
-    """Riders whose state in Redis is not, byte for byte, the fold of their events, in every generation kept up."""
+    """Riders whose state in Redis differs from the fold of their events, in any generation that is kept up to date."""
     engine, client = reader_engine(ridelog.info.postgres_url), connect(ridelog.info.redis_url)
     try:
         kept = [g.number for g in PostgresGenerations(engine).all("speed") if is_kept_up(g, SPEED)]
@@ -108,9 +108,9 @@ def _by_shard(account: Account) -> dict[int, list[str]]:
 
 
 def missing_in_kafka(ridelog: Ridelog, account: Account, since: Mapping[int, int]) -> list[tuple[int, int]]:
-    """(shard, seq) of events that the topic does not hold; AssertionError if a partition holds them out of order.
+    """(shard, seq) of events that are not on the topic. Raises AssertionError if a partition has them out of order.
 
-    ``since``: shard -> the last seq before; of what is older, a broker may have lost any part with its log.
+    ``since``: shard -> the last seq that is not checked, because a broker may have lost older records with its log.
     """
     consumer = Consumer({"bootstrap.servers": ridelog.info.kafka_bootstrap, "group.id": "accounting"})
     consumer.assign([TopicPartition("gps-pings", p, OFFSET_BEGINNING) for p in range(8)])
@@ -125,7 +125,7 @@ def missing_in_kafka(ridelog: Ridelog, account: Account, since: Mapping[int, int
                 assert message.error() is None, message.error()
                 headers = dict(message.headers() or ())
                 shard, seq = shard_of((message.key() or b"").decode()), int(headers["seq"] or b"")
-                # A record may come again after a restart of the tailer, but never before an earlier one.
+                # A record may be repeated after a restart of the tailer, but never arrives before an earlier one.
                 assert seq <= newest[shard] + 1
                 newest[shard] = max(newest[shard], seq)
                 wanted.discard((shard, seq))
@@ -135,10 +135,10 @@ def missing_in_kafka(ridelog: Ridelog, account: Account, since: Mapping[int, int
 
 
 def account_for(ridelog: Ridelog, acknowledged: set[Identity]) -> Account:
-    """Wait until all is folded, then check every acknowledged ping: none lost, none double, no state wrong.
+    """Wait until everything is folded, then check every acknowledged ping: none lost or duplicated, no wrong state.
 
-    In Redis every rider's bytes; in Postgres as many pings as were recorded, in every generation that is kept up; on
-    the topic of locations each rider at his last event.
+    Checks every rider's bytes in Redis, the number of pings in Postgres in every generation that is kept up to date,
+    and each rider's last event on the topic of locations.
     """
     account = read_log(ridelog)
     lost = [identity for identity in acknowledged if identity not in account.identities]
@@ -157,7 +157,7 @@ def account_for(ridelog: Ridelog, acknowledged: set[Identity]) -> Account:
 
 
 def wrong_locations(ridelog: Ridelog, account: Account) -> list[str]:
-    """Riders with a ping whom a reader of nothing but the topic rider-locations does not see at their last event."""
+    """Riders with a ping whose last event a reader of the topic rider-locations does not see."""
     shown = read_locations(ridelog.info.kafka_bootstrap, "rider-locations")
     with_pings = {rider for rider, _, _ in account.identities}
     return [
@@ -168,7 +168,7 @@ def wrong_locations(ridelog: Ridelog, account: Account) -> list[str]:
 
 
 def analytics_off_by(ridelog: Ridelog, account: Account) -> dict[str, int]:
-    """What is wrong with the number of pings in the analytics tables, by generation and table."""
+    """By how much the number of pings in the analytics tables is wrong, by generation and table."""
     recorded = sum(account.identities.values())
     engine = reader_engine(ridelog.info.postgres_url)
     off: dict[str, int] = {}

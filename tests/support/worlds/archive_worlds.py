@@ -23,16 +23,16 @@ from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoin
 from tests.support.waiting import eventually
 
 T0 = 1_700_000_000_000
-"""Where the clocks of a test start: long past, so that whatever reads the machine's own stands out."""
+"""Start time of a test's clocks: long past, so that a read of the machine's own clock stands out."""
 
 PARTITION = 10
-"""Positions in each part of the log that can be detached."""
+"""Positions per partition of the log."""
 
 _WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 
 
 class Given(NamedTuple):
-    """One event to record: whose, and when it happened."""
+    """One event to record: its key and its event time."""
 
     key: str
     event_ms: int
@@ -51,7 +51,7 @@ class World(Protocol):
     def record(self, events: Sequence[Given], recorded_ms: int) -> None: ...
 
     def detach(self) -> None:
-        """Take the first PARTITION positions away."""
+        """Detach the partition with the first PARTITION positions."""
         ...
 
     def checkpoints(self, every: int) -> StateSnapshots: ...
@@ -95,7 +95,7 @@ class PostgresWorld:
         return PostgresStateSnapshots(self.reader, SPEED, every)
 
     def until_waiting(self, count: int) -> None:
-        """Return once so many backends of this database wait for a lock."""
+        """Wait until ``count`` backends of this database wait for a lock."""
         eventually(lambda: self._waiting() >= count, what=f"{count} backends wait for a lock")
 
     def _waiting(self) -> int:
@@ -103,7 +103,7 @@ class PostgresWorld:
             return int(connection.execute(_WAITING).scalar_one())
 
     def event(self, given: Given) -> LogEvent:
-        """The next one of its key, to be recorded with any recorder."""
+        """The next event of its key, to be recorded with any recorder."""
         version = self._versions[given.key] = self._versions.get(given.key, 0) + 1
         payload = json.dumps(given.record()).encode()
         aggregate = aggregate_id("Rider", given.key)

@@ -1,4 +1,4 @@
-"""What a backfill left in the log, read by plain SQL, and the rules that hold for every log."""
+"""Reads what a backfill recorded with plain SQL, and checks the rules that hold for every log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LoggedPing(NamedTuple):
 
 
 def head_position(url: str) -> int:
-    """The last position given out."""
+    """The last assigned position."""
     engine = create_engine(sqlalchemy_url(url))
     with engine.connect() as connection:
         row = connection.execute(_HEAD).one()

@@ -1,4 +1,4 @@
-"""A copy of the checkout that a test may change, as a colleague with other code would."""
+"""A copy of the checkout that a test may change, for tests with other code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOMS = ("domain", "read_models", "projections", "infrastructure", "alembic", "t
 
 
 def copy_checkout(folder: Path) -> Path:
-    """``folder``, with everything that runs."""
+    """Copy everything that is needed to run into ``folder``."""
     for room in ROOMS:
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("app.py", "pyproject.toml", "alembic.ini"):
@@ -20,7 +20,7 @@ def copy_checkout(folder: Path) -> Path:
 
 
 def change(file: Path, old: str, new: str) -> None:
-    """Replace ``old`` in ``file``, which must be there."""
+    """Replace ``old``, which must occur, in ``file``."""
     source = file.read_text()
     assert old in source, f"{file} has no {old!r}"
     file.write_text(source.replace(old, new))

@@ -1,6 +1,6 @@
-"""The command line within the test's own process: a test that asks many questions pays once for all that is imported.
+"""Runs the command line in the test's own process, so that a test with many commands imports everything only once.
 
-What only a process of its own can show (signals, how it starts and ends) is asked of one, see ``Ridelog.cli``.
+Signals, starts and exits need a separate process, see ``Ridelog.cli``.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from typer.testing import CliRunner
 
 from infrastructure.cli import main
 
+EXTERNAL_SERVER = "INFO    serve: external server: "
+"""In the log lines that ``serve`` writes for its external servers before it connects to them."""
+
 
 def run_here(arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    """``python app.py ARGUMENTS`` with this environment and no other ``RIDELOG_…``: its exit code and what it said."""
-    ours = {name: None for name in os.environ if name.startswith("RIDELOG_")}
-    here, streams = contextlib.chdir(cwd), CliRunner().isolation(env={**ours, **env})
-    with here, streams as (said, errors, _), _argv(arguments), _logs_as_before():
+    """Run ``python app.py ARGUMENTS`` with this environment and no other ``RIDELOG_…``."""
+    unset = {name: None for name in os.environ if name.startswith("RIDELOG_")}
+    here, streams = contextlib.chdir(cwd), CliRunner().isolation(env={**unset, **env})
+    with here, streams as (output, errors, _), _argv(arguments), _log_levels_restored():
         code = _exit_code()
         sys.stdout.flush()
         sys.stderr.flush()
-        return subprocess.CompletedProcess(arguments, code, said.getvalue().decode(), errors.getvalue().decode())
+        return subprocess.CompletedProcess(arguments, code, output.getvalue().decode(), errors.getvalue().decode())
 
 
 def _exit_code() -> int:
@@ -39,8 +42,8 @@ def _exit_code() -> int:
 
 
 @contextlib.contextmanager
-def _logs_as_before() -> Iterator[None]:
-    """Commands that draw a progress bar let only errors through, for the life of their process, which this is not."""
+def _log_levels_restored() -> Iterator[None]:
+    """Restore the log levels. A command with a progress bar logs only errors until its process ends; this one stays."""
     root = logging.getLogger()
     handlers, levels = root.handlers[:], {one: one.level for one in _loggers()}
     try:

@@ -1,7 +1,7 @@
-"""Which tests run beside which, with more than one worker.
+"""Schedules which tests run concurrently when there is more than one worker.
 
-A fault is waited for more than it is worked at, so one at a time leaves room for the rest of the suite beside it; two
-at once make each other late.
+Fault tests mostly wait, so one of them at a time leaves capacity for the rest of the suite. Two at a time delay each
+other.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 ONE_BY_ONE = ("tests/faults/", "tests/e2e/")
-"""Rooms that one worker goes through alone, file by file."""
+"""Folders that one worker runs alone, file by file."""
 
 
 class SideBySide(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Files go to whichever worker is free; those of a room that is gone through one by one stay together."""
+    """Each file goes to a free worker. All files of a folder in ONE_BY_ONE go to the same worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         room = next((room for room in ONE_BY_ONE if nodeid.startswith(room)), None)
@@ -22,5 +22,5 @@ class SideBySide(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has 
 
 
 def longest_first(items: list[pytest.Item]) -> None:
-    """The rooms first: what is begun last should be short, or one worker waits for the other."""
+    """Start the folders of ONE_BY_ONE first. What starts last should be short, so that no worker waits for another."""
     items.sort(key=lambda item: not item.nodeid.startswith(ONE_BY_ONE))

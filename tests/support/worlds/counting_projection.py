@@ -1,4 +1,4 @@
-"""A projection with a table, for tests of sinks that keep rows: how often each key was seen in each hour."""
+"""A projection with a table, for tests of sinks with rows: how often each key was seen in each hour."""
 
 from __future__ import annotations
 

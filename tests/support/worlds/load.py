@@ -1,4 +1,4 @@
-"""A client that keeps sending, whatever breaks, and remembers what was acknowledged."""
+"""A client that keeps sending during all failures, and remembers what was acknowledged."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.support.worlds.ridelog import Ridelog
 
 
 class Load:
-    """Posts seeded pings of a few riders in batches; a batch is sent until it is acknowledged, one in ten once more.
+    """Posts seeded pings of a few riders in batches. A batch is sent until it is acknowledged; one in ten is repeated.
 
-    Ends after ``pings``, or after those that ``finish`` asks for. ``pace_s``: a batch is due so often; late ones, as
-    after an outage, are sent at once.
+    Ends after ``pings``, or after the number given to ``finish``. ``pace_s`` is the interval between batches; late
+    batches, for example after an outage, are sent at once.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class Load:
         pace_s: float = 0.0,
         began_s_ago: float = 10_000,
     ) -> None:
-        """Event times are 200 ms apart from ``began_s_ago`` on: a long load must not reach the future."""
+        """Event times start ``began_s_ago`` and are 200 ms apart: a long load must not reach the future."""
         self._ridelog = ridelog
         self._chance = random.Random(seed)
         self._pings = pings
-        """Endless unless told: a load that ends by itself leaves the rest of the faults without one."""
+        """Endless by default: a load that ends by itself would leave the remaining faults without load."""
         self._batch = batch
         self._pace_s = pace_s
         mark = uuid.uuid4().hex[:6]
@@ -62,12 +62,12 @@ class Load:
             raise self._failure
 
     def wait_for(self, pings: int) -> None:
-        """Until so many pings are acknowledged."""
+        """Wait until ``pings`` pings are acknowledged."""
         with self._reached:
             assert self._reached.wait_for(lambda: len(self.acknowledged) >= pings or self._failure, timeout=120)
 
     def finish(self, more: int) -> None:
-        """End once ``more`` pings than now are acknowledged."""
+        """End when ``more`` further pings are acknowledged."""
         self._pings = len(self.acknowledged) + more
 
     def _run(self) -> None:
@@ -82,7 +82,7 @@ class Load:
                     number += self._batch
                     due += self._pace_s
                     pause.wait(max(0.0, due - time.monotonic()))
-        except BaseException as error:  # noqa: BLE001  (raised again where the test waits)
+        except BaseException as error:  # noqa: BLE001  (re-raised where the test waits)
             self._failure = error
             with self._reached:
                 self._reached.notify_all()
@@ -108,7 +108,7 @@ class Load:
                 answer = None
             if answer is not None and answer.status_code == 200:
                 break
-            # 503 while a server is away, no connection while the API is: anything else is a failure of its own.
+            # 503 while a server is unavailable, no connection while the API is. Anything else is a failure.
             assert answer is None or answer.status_code == 503, answer.text
             assert time.monotonic() < deadline, "not acknowledged within two minutes"
             self.retries += 1

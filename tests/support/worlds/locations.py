@@ -1,4 +1,4 @@
-"""A consumer of ``rider-locations`` that has nothing but the topic and the contract."""
+"""A consumer of ``rider-locations`` that uses only the topic and the contract."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def location(value: bytes) -> dict[str, Any]:
 
 
 def highest(records: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, Any]]:
-    """What a reader of (key, value) knows in the end: of each rider the record with the highest position, the later
-    one of two with the same; an empty value takes the rider away, whatever was known of him."""
+    """What a reader of (key, value) knows at the end: for each rider the record with the highest position, and of two
+    with the same position the later one. An empty value removes the rider."""
     kept: dict[str, dict[str, Any]] = {}
     for key, value in records:
         rider = key.decode()
@@ -40,7 +40,7 @@ def highest(records: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, Any]]
 
 
 def compacted(records: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The last record of each key, as compaction leaves them."""
+    """The last record of each key, as after compaction."""
     last: dict[bytes, bytes] = {}
     for key, value in records:
         last.pop(key, None)
@@ -49,12 +49,12 @@ def compacted(records: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
 
 
 def read_locations(bootstrap: str, topic: str) -> dict[str, dict[str, Any]]:
-    """Rider -> values, keeping the highest position: all that is on the topic by now."""
+    """Rider -> values with the highest position, from all records that are on the topic now."""
     return highest(read_records(bootstrap, topic))
 
 
 def read_records(bootstrap: str, topic: str) -> list[tuple[bytes, bytes]]:
-    """Key and value of every record from the beginning to the end as it is now; a tombstone's value is empty."""
+    """Key and value of every record from the beginning to the current end; a tombstone has an empty value."""
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex, "allow.auto.create.topics": False}
     )
@@ -64,7 +64,7 @@ def read_records(bootstrap: str, topic: str) -> list[tuple[bytes, bytes]]:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
         left = {partition: end for partition, end in ends.items() if end}
         records: list[tuple[bytes, bytes]] = []
-        # The embedded broker counts the last batch of a partition as one record: one empty poll more is the end.
+        # The embedded broker counts the last batch of a partition as one record, so one more empty poll marks the end.
         while messages := arrived(consumer, 20.0 if left else 0.3):
             for message in messages:
                 error = message.error()

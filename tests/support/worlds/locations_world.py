@@ -1,4 +1,4 @@
-"""Workers of the locations projection that come and go around a log, a sink and a topic in memory."""
+"""Workers of the locations projection that start and end around a log, a sink and a topic in memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEFT_OUT = frozenset({"rider-2", "rider-5"})
 
 
 def other_fold(state: LocationState, event: KeyedEvent) -> LocationState:
-    """Every place a degree to the north; of some riders none, as if their pings were not trusted."""
+    """Fold every place one degree further north, and none for some riders, as if their pings were not trusted."""
     if event.key in LEFT_OUT:
         return state._replace(version=event.version, position=event.position)
     data = dict(event.data)
@@ -38,11 +38,11 @@ def other_fold(state: LocationState, event: KeyedEvent) -> LocationState:
 
 
 OTHER = replace(LOCATIONS, fold=other_fold, fold_version=LOCATIONS.fold_version + 1)
-"""What another generation of the projection may fold."""
+"""The projection with another fold, as a later generation may have."""
 
 
 class World:
-    """A log, a sink and a topic; workers are made, killed and made again around them."""
+    """A log, a sink and a topic. Workers are created, killed and recreated around them."""
 
     def __init__(self, history: Sequence[tuple[str, int]] = HISTORY) -> None:
         self.log = MemoryLog()
@@ -81,16 +81,16 @@ class Worker:
 
 
 def folded(events: Sequence[LoggedEvent], projection: Projection[Any] = LOCATIONS) -> dict[str, dict[str, Any]]:
-    """What the log says of every rider."""
+    """The values of every rider, folded from the log."""
     states: dict[str, Any] = {}
     for event in events:
         states[event.key] = projection.fold(states.get(event.key, projection.initial), keyed(event))
-    told = {rider: values(rider, state) for rider, state in states.items()}
-    return {rider: dict(data) for rider, data in told.items() if data is not None}
+    by_rider = {rider: values(rider, state) for rider, state in states.items()}
+    return {rider: dict(data) for rider, data in by_rider.items() if data is not None}
 
 
 def at_call(number: int, act: Callable[[], None]) -> Callable[..., None]:
-    """A hook that acts once: at its call of that number, from 1; at 0 never."""
+    """A hook that acts once, at its call with this ``number`` (from 1; 0 means never)."""
     calls = 0
 
     def hook(*_: object) -> None:
@@ -103,7 +103,7 @@ def at_call(number: int, act: Callable[[], None]) -> Callable[..., None]:
 
 
 def dies_at(number: int) -> Callable[..., None]:
-    """The worker that calls this is dead, or believes that a server is away."""
+    """A hook that makes its worker fail, as if it were killed or a server were unavailable."""
 
     def die() -> None:
         raise Away("killed")
@@ -112,11 +112,11 @@ def dies_at(number: int) -> Callable[..., None]:
 
 
 def overtaken_by(successor: Worker, world: World, number: int = 1) -> Callable[..., None]:
-    """The worker that calls this stands still meanwhile: another one gets its shards, and goes on."""
+    """A hook that pauses its worker while another one takes over its shards and continues."""
 
     def overtake() -> None:
         news = world.ping(("rider-1", 70))
-        # The first reading may lose a race; the second opens the shards anew.
+        # The first step may meet a fence conflict; the second reloads the shards.
         successor.reads(*news)
         successor.reads(*news)
 

@@ -1,4 +1,4 @@
-"""The speed projection on real servers, with every adapter that its worker has, driven by a test."""
+"""The speed projection on real servers, with all adapters of its worker, driven by a test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 
 
 class Projected:
-    """The speed projection as it follows a topic, in ``generation`` of its store."""
+    """The speed projection that follows a topic and writes to ``generation`` of its store."""
 
     def __init__(self, settings: Settings, client: redis.Redis, generation: int) -> None:
         assert settings.postgres_url is not None
@@ -44,7 +44,7 @@ class Projected:
         eventually(applied, within_s=60, every_s=0, what=f"{count} events are folded")
 
     def states(self) -> list[Any]:
-        """Of every shard: what it holds, and up to where; not by whom it was written."""
+        """The states and the fence of every shard, without the incarnation that wrote them."""
         found = [self.sink.snapshot(shard) for shard in range(SHARDS)]
         return [(one.states, one.fence and (one.fence.log_id, one.fence.seq, one.fence.position)) for one in found]
 

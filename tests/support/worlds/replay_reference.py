@@ -1,8 +1,8 @@
-"""What a replay must answer: plain Python over the raw events, none of ridelog's code.
+"""The reference for replays: plain Python over the raw events, without any of ridelog's code.
 
-An event is a dict: rider_id, event_type, recorded_ms, event_timestamp_ms, and of a ping event_id, latitude, longitude,
+An event is a dict: rider_id, event_type, recorded_ms, event_timestamp_ms, and for a ping event_id, latitude, longitude,
 accuracy_meters, speed_mps, received_timestamp_ms (0 or absent: unknown). ``unreadable``: its bytes cannot be decoded.
-Its place in the list is its place in the log.
+The index in the list is the place in the log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RADIUS_MM = 6_371_008_800.0
 KEPT = 10
 
 
-class Asked(NamedTuple):
+class AskedInstant(NamedTuple):
     """``axis``: known, event or position; ``position`` None: the whole log."""
 
     axis: str
@@ -26,7 +26,7 @@ class Asked(NamedTuple):
 
 
 class Counting(NamedTuple):
-    """An event that counts, with its place in the log and in its rider's stream, from 1."""
+    """An event that counts, with its position in the log and its version in the rider's stream, from 1."""
 
     position: int
     version: int
@@ -34,8 +34,8 @@ class Counting(NamedTuple):
 
 
 class Window(NamedTuple):
-    """``kept``: (effective time, event id without dashes, latitude, longitude, accuracy, speed, sent - effective), in
-    their order."""
+    """``kept``: (effective time, event id without dashes, latitude, longitude, accuracy, speed, sent - effective),
+    in order."""
 
     version: int
     position: int
@@ -44,8 +44,8 @@ class Window(NamedTuple):
     kept: list[tuple[Any, ...]]
 
 
-def at_ms(log: Sequence[Raw], asked: Asked) -> int:
-    """The instant that ages are relative to."""
+def at_ms(log: Sequence[Raw], asked: AskedInstant) -> int:
+    """The instant to which ages are relative."""
     if asked.at_ms is not None:
         return asked.at_ms
     assert asked.position is not None
@@ -53,15 +53,15 @@ def at_ms(log: Sequence[Raw], asked: Asked) -> int:
 
 
 def effective_ms(raw: Raw) -> int:
-    """Invariant 6: more than 2 s after its reception, an event counts as of its reception."""
+    """Invariant 6: an event time more than 2 s after its reception counts as the reception time."""
     sent, received = raw["event_timestamp_ms"], raw.get("received_timestamp_ms", 0)
     if raw.get("unreadable") or not received or sent <= received + 2_000:
         return int(sent)
     return int(received)
 
 
-def counts(raw: Raw, position: int, asked: Asked) -> bool:
-    """Whether an event is within what is asked for, which takes in both of its ends."""
+def counts(raw: Raw, position: int, asked: AskedInstant) -> bool:
+    """Whether an event is within the requested range, including both ends."""
     if asked.position is not None and position > asked.position:
         return False
     if asked.axis == "known":
@@ -69,7 +69,7 @@ def counts(raw: Raw, position: int, asked: Asked) -> bool:
     return asked.axis == "position" or (asked.at_ms is not None and effective_ms(raw) <= asked.at_ms)
 
 
-def counting(log: Sequence[Raw], rider: str, asked: Asked) -> list[Counting]:
+def counting(log: Sequence[Raw], rider: str, asked: AskedInstant) -> list[Counting]:
     """The rider's events that count, in the order of the log."""
     found, version = [], 0
     for position, raw in enumerate(log, start=1):
@@ -82,7 +82,7 @@ def counting(log: Sequence[Raw], rider: str, asked: Asked) -> list[Counting]:
 
 
 def window(events: Sequence[Counting]) -> Window:
-    """The ten latest distinct pings, and how many came when ten later ones were known."""
+    """The ten latest distinct pings, and the number of pings that arrived when ten later ones were known."""
     seen: dict[tuple[int, int, str], Raw] = {}
     pings = too_late = 0
     for _, _, raw in events:
@@ -104,7 +104,7 @@ def window(events: Sequence[Counting]) -> Window:
 def speed_row(
     rider: str, found: Window, now_ms: int, *, target_ms: int, ttl_ms: int, allow_expired: bool
 ) -> dict[str, Any]:
-    """The row of the speed read model, but for the robust speed."""
+    """The row of the speed read model without the robust speed."""
     kept = found.kept
     age = max(0, now_ms - kept[-1][0]) if kept else None
     expired = age is None or age > ttl_ms

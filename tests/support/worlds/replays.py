@@ -1,4 +1,4 @@
-"""Histories as both a log and the raw list of the reference, and the naive fold that every replay must equal."""
+"""Histories as a log and as the raw list of the reference, and the naive fold that every replay must equal."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.support.worlds.rider_events import RIDERS, START_MS, rider_histories
 from tests.support.worlds.speed_events import ping_data
 
 END_MS = START_MS + 100_000_000
-"""Later than all that happens in a history: the clock of whoever looks back."""
+"""Later than every event of a history: the clock of the reader."""
 
 LIMITS = ViewLimits(target_freshness_ms=30_000, feature_ttl_ms=1_800_000)
 
 
 class Story(NamedTuple):
-    """One log, twice. ``raw[i]`` is the event at position i + 1."""
+    """The same log twice. ``raw[i]`` is the event at position i + 1."""
 
     log: MemoryArchive
     raw: list[dict[str, Any]]
@@ -47,8 +47,8 @@ def decode(payload: bytes) -> Mapping[str, Any]:
 
 
 def drive(seed: int) -> list[tuple[str, str, dict[str, Any]]]:
-    """A few riders for a while, much as they are: pings mostly in order, some late, some of one millisecond, some
-    by a clock that is ahead."""
+    """A realistic drive of a few riders: pings mostly in order, some late, some in one millisecond, some with a
+    clock that is ahead."""
     chance = random.Random(seed)
     riders = RIDERS[: chance.randint(1, 3)]
     late = chance.choice([0.0, 0.1, 0.5])
@@ -68,7 +68,7 @@ def drive(seed: int) -> list[tuple[str, str, dict[str, Any]]]:
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
-    """Events late, of one time, out of order, recorded many in a millisecond or by a clock that steps back."""
+    """Events that are late, simultaneous, out of order, recorded in one millisecond, or by a clock that steps back."""
     log, raw = MemoryArchive(lambda: END_MS), []
     chance = random.Random(draw(st.integers(0, 1 << 32)))
     clock_ms = START_MS
@@ -80,7 +80,7 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 def asks(raw: Sequence[Mapping[str, Any]], chance: random.Random, count: int) -> list[tuple[str, AsOf]]:
-    """Whom and when to ask for: at, just before and just after the times of events, their own riders and others."""
+    """Keys and instants to replay: at, just before and just after the times of events, of these and other riders."""
     found = []
     for _ in range(count):
         one, other = chance.choice(raw), chance.choice(raw)
@@ -98,12 +98,12 @@ def asks(raw: Sequence[Mapping[str, Any]], chance: random.Random, count: int) ->
     return found
 
 
-def as_asked(as_of: AsOf) -> reference.Asked:
-    return reference.Asked(as_of.axis, as_of.at_ms, as_of.position)
+def as_asked(as_of: AsOf) -> reference.AskedInstant:
+    return reference.AskedInstant(as_of.axis, as_of.at_ms, as_of.position)
 
 
 class Naive(NamedTuple):
-    """``parked``: the position at which the key was held back; it stands there."""
+    """``parked``: the position at which the key is parked; later events are not folded."""
 
     state: bytes | None
     rows: list[RowChange]
@@ -116,7 +116,7 @@ def naive(
     discarded: Iterable[int] = (),
     read: Callable[[bytes], Mapping[str, Any]] = decode,
 ) -> Naive:
-    """Nothing but the fold, event after event, through its bytes each time."""
+    """Only the fold, event by event, with the state encoded and decoded each time."""
     data: bytes | None = None
     rows: list[RowChange] = []
     passed_over = set(discarded)
@@ -149,7 +149,7 @@ def answered(projection: Projection[Any], replay: KeyReplay[Any], key: str, hori
 def assert_speed(
     raw: list[dict[str, Any]], archive: Archive, replay: KeyReplay[Any], key: str, as_of: AsOf
 ) -> reference.Window | None:
-    """The speed of ``key`` as of then is what the reference says: the window that is kept, and the row of it."""
+    """Check the speed of ``key`` as of an instant against the reference: its window and its row."""
     horizon = archive.horizon(as_of)
     events = reference.counting(raw, key, as_asked(as_of))
     found = replay.at(key, horizon)

@@ -1,4 +1,4 @@
-"""Tracks of a phone that sends its last fix again under new times, made from real tracks."""
+"""Tracks of a phone that resends its last fix with new times, derived from real tracks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from domain.features.speed.window import WINDOW_PINGS, WindowPing
 
 TICK_MS = 1_000
 TRUTH_MS = 4_000
-"""The true speed at an instant is the displacement between the fixes so long before and after it, by the time."""
+"""The true speed at an instant is the displacement between the fixes this long before and after it, over time."""
 MAX_TRUTH_SPAN_MS = 4 * TRUTH_MS
 """Fixes farther apart than this do not say how fast the vehicle was between them."""
 
 
 def resend(pings: Sequence[WindowPing], counts: Sequence[int], rng: random.Random) -> list[WindowPing]:
-    """Each fix, then ``counts`` (drawn for each) repeats of it, one a tick; fixes of that time are not sent."""
+    """Each fix, then a random count (of ``counts``) of repeats, one per tick; fixes in that time are not sent."""
     sent: list[WindowPing] = []
     silent_until_ms = -1
     for ping in pings:

@@ -1,4 +1,4 @@
-"""A log whose events a registry may not know yet, a worker that parks their keys, and what retries them."""
+"""A log with events whose schema the registry may not know yet, a worker that parks their keys, and their retry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.worlds.speed_events import ping_data
 
 
 class Registry:
-    """Decodes JSON; events with a serial number in ``unknown`` have a schema that it does not know yet."""
+    """Decodes JSON; events whose serial number is in ``unknown`` have a schema that it does not know yet."""
 
     def __init__(self, unknown: set[int]) -> None:
         self.unknown = unknown

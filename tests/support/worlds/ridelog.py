@@ -1,4 +1,4 @@
-"""The whole of ridelog as a user runs it: `python app.py serve` in a process of its own."""
+"""The complete ridelog as a user runs it: `python app.py serve` in a separate process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.worlds.command_line import run_here
 
 
 class Ridelog:
-    """A running ``serve`` of the checkout ``folder``. ``http`` is a client of its interface; bounded by ``stop``."""
+    """A running ``serve`` of the checkout ``folder``. ``http`` is a client of its API until ``stop``."""
 
     def __init__(self, data_dir: Path, folder: Path = ROOT, **settings: str) -> None:
         self.data_dir = data_dir
@@ -40,7 +40,7 @@ class Ridelog:
         self.http = httpx.Client(timeout=30.0)
 
     def wait_ready(self, within_s: float = 60.0) -> None:
-        """Wait for /health/ready; AssertionError with what serve said instead."""
+        """Wait for /health/ready. Raises AssertionError with the output of ``serve`` if it ends first."""
 
         def is_ready() -> bool:
             if self.process.poll() is not None:
@@ -63,33 +63,33 @@ class Ridelog:
         return info
 
     def processes(self) -> dict[str, RecordedProcess]:
-        """What the supervisor has recorded as its processes, by name."""
+        """The processes that the supervisor has recorded, by name."""
         entries = msgspec.json.decode((self.data_dir / "pids.json").read_bytes(), type=list[RecordedProcess])
         return {entry.name: entry for entry in entries}
 
     def processes_of(self, program: str) -> dict[str, RecordedProcess]:
-        """Those of one program, by name: of projections there are several."""
+        """The processes of one program, by name; the projections have several."""
         return {name: entry for name, entry in self.processes().items() if program_of(name) == program}
 
     def kill(self, program: str) -> None:
-        """kill -9 of all that belongs to it; returns when ``serve`` has started that again."""
+        """Kill all processes of a program with SIGKILL; wait until ``serve`` has restarted them."""
         before = self.processes_of(program)
         for entry in before.values():
             os.kill(entry.pid, SIGKILL)
 
-        def back() -> bool:
+        def restarted() -> bool:
             now = self.processes_of(program)
             return all(now.get(name) not in (entry, None) for name, entry in before.items())
 
-        eventually(back, within_s=60, what=f"{program} is back")
+        eventually(restarted, within_s=60, what=f"{program} is restarted")
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run another command of the command line beside this ``serve``, in this process; for code of this checkout."""
+        """Run another command next to this ``serve``, in the test's process; only for code of this checkout."""
         assert self.folder == ROOT
         return run_here(arguments, self.env, self.folder)
 
     def cli(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
-        """Run another command of the command line beside this ``serve``, in a process of its own, as a user does."""
+        """Run another command next to this ``serve``, in a separate process, as a user does."""
         return subprocess.run(
             [sys.executable, "app.py", *arguments],
             cwd=self.folder,
@@ -101,7 +101,7 @@ class Ridelog:
         )
 
     def post(self, pings: Any, **options: Any) -> dict[str, Any]:
-        """``POST /pings`` that must be answered with 200."""
+        """``POST /pings``, which must be answered with 200."""
         answer = self.http.post("/pings", json=pings, **options)
         assert answer.status_code == 200, answer.text
         body = answer.json()
@@ -130,7 +130,7 @@ class Ridelog:
         return speed
 
     def stop(self) -> int:
-        """SIGTERM, as a service manager would; the exit code."""
+        """Stop with SIGTERM, as a service manager does. Returns the exit code."""
         self.http.close()
         self.process.terminate()
         try:

@@ -1,4 +1,4 @@
-"""Histories of riders' streams for properties that must hold for every projection."""
+"""Random histories of riders' streams, for properties that must hold for every projection."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _shift(rider: str, second: int, kind: str) -> tuple[str, str, dict[str, Any]
     return rider, kind, data
 
 
-# Seconds from a few minutes to some hours apart; identities differ, as ingest sees to it.
+# Seconds from a few minutes to some hours apart; identities are unique, as ingest ensures.
 _seconds = st.one_of(st.integers(0, 200), st.integers(3_400, 3_800), st.integers(0, 10_000))
 
 rider_histories = st.lists(

@@ -1,4 +1,4 @@
-"""Faults that a digest does not show: other behaviour under the name of the code that was pinned."""
+"""Simulates faults that a digest does not show: other behaviour under the name of the pinned code."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def under_the_name_of(pinned: Callable[..., Any], function: F) -> F:
-    """``function``, which a digest takes for ``pinned``: as if a compiler or the memory had changed what it does."""
+    """Make a digest take ``function`` for ``pinned``, as if a compiler or memory error had changed the behaviour."""
     update_wrapper(function, pinned)
     return function

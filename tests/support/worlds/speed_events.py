@@ -1,4 +1,4 @@
-"""Pings as a log of them holds them, for tests of the speed projection."""
+"""Pings as decoded from a log, for tests of the speed projection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from projections.speed import SPEED
 
 
 def ping_data(rider_id: str, t_ms: int, number: int = 0, **fields: Any) -> dict[str, Any]:
-    """The decoded record of a ping; ``number`` makes its event id."""
+    """The decoded record of a ping; ``number`` determines its event id."""
     return {
         "rider_id": rider_id,
         "latitude": 52.5 + (number % 97) / 1e4,
@@ -32,7 +32,7 @@ def keyed(event: LoggedEvent) -> KeyedEvent:
 
 
 def expected_states(events: list[LoggedEvent]) -> dict[str, bytes]:
-    """Every key's state by folding the log from its beginning, one event after the other."""
+    """Every key's state, by folding the log from the beginning, event by event."""
     states: dict[str, Any] = {}
     for event in events:
         states[event.key] = SPEED.fold(states.get(event.key, SPEED.initial), keyed(event))

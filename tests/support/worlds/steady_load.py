@@ -1,4 +1,4 @@
-"""A steady load and a steady reader beside what a test does: nothing that they see may show it."""
+"""A steady load and a steady reader that run during a test: they must not notice what the test does."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.support.worlds.accounting import Identity
 from tests.support.worlds.ridelog import Ridelog
 
 
-class Beside:
-    """A thread that works until the ``with`` ends; what it raised is raised there."""
+class BackgroundThread:
+    """A thread that runs until its ``with`` block ends, where its error is re-raised."""
 
     def __init__(self, name: str) -> None:
         self._stop = threading.Event()
@@ -29,7 +29,7 @@ class Beside:
     def _guarded(self) -> None:
         try:
             self.run()
-        except BaseException as error:  # noqa: BLE001  (raised again where the test waits)
+        except BaseException as error:  # noqa: BLE001  (re-raised where the test waits)
             self._failure = error
 
     @property
@@ -41,7 +41,7 @@ class Beside:
         return not self._thread.is_alive()
 
     def every(self, seconds: float) -> Any:
-        """Yields at a fixed rate, late ones at once, until the end."""
+        """Yield at a fixed rate until the end; late turns follow at once."""
         due = time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
             yield
@@ -61,8 +61,8 @@ class Beside:
             raise self._failure
 
 
-class SteadyLoad(Beside):
-    """``rate`` pings a second of the given riders, each now; remembers what was acknowledged."""
+class SteadyLoad(BackgroundThread):
+    """Sends ``rate`` pings per second of the given riders, with the current time; remembers what was acknowledged."""
 
     def __init__(self, ridelog: Ridelog, riders: list[str], rate: int, seed: int) -> None:
         super().__init__("steady load")
@@ -101,8 +101,8 @@ class SteadyLoad(Beside):
         }
 
 
-class SteadyReader(Beside):
-    """``rate`` reads a second of riders that are known to be served; notes every failed, empty or backward answer."""
+class SteadyReader(BackgroundThread):
+    """Makes ``rate`` reads per second of served riders; records every failed, empty or non-monotonic answer."""
 
     def __init__(self, ridelog: Ridelog, riders: list[str], rate: int, seed: int) -> None:
         super().__init__("steady reader")
@@ -117,7 +117,7 @@ class SteadyReader(Beside):
         self.wrong: list[str] = []
 
     def generations(self, projection: str) -> set[int]:
-        """Those that answers came from."""
+        """The generations that answers came from."""
         return self._generations[projection]
 
     def run(self) -> None:
@@ -125,7 +125,7 @@ class SteadyReader(Beside):
             for _ in self.every(self._every_s):
                 rider = self._chance.choice(self._riders)
                 self.reads += 1
-                # One read in ten is an analyst's, who costs the database much more.
+                # One read in ten is an analytics query, which costs the database much more.
                 if self.reads % 10:
                     self._speed(client, rider)
                 else:

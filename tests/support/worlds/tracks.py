@@ -1,4 +1,4 @@
-"""Real GPS tracks, and what the speed window must be over them: plain Python over the CSV, none of ridelog's code."""
+"""Real GPS tracks and their expected speed windows: plain Python over the CSV, without any of ridelog's code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Fix(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What the contract says of a device's ten latest fixes."""
+    """The values that the contract defines for a device's ten latest fixes."""
 
     pings_in_window: int
     window_ms: int
@@ -39,7 +39,7 @@ class Window(NamedTuple):
 
 
 def folder() -> Path:
-    """Where the tracks are; skips the test, saying so, where they are not."""
+    """The folder of the tracks; skips the test if there is none."""
     given = os.environ.get("RIDELOG_GPS_DATA")
     if not given:
         pytest.skip("RIDELOG_GPS_DATA does not name the folder of real GPS tracks")
@@ -52,7 +52,7 @@ def rows(file: Path) -> Iterator[dict[str, str]]:
 
 
 def first_third(file: Path, into: Path) -> Path:
-    """A file in ``into`` with the first third of each device's rows, as they are."""
+    """Write a file in ``into`` with the first third of each device's rows, unchanged."""
     count = Counter(row["device_id"] for row in rows(file))
     done: Counter[str] = Counter()
     part = into / file.name
@@ -67,7 +67,7 @@ def first_third(file: Path, into: Path) -> Path:
 
 
 def fixes(file: Path) -> Iterator[Fix]:
-    """Rows that a server can accept: with a position that can be read."""
+    """The rows that a server can accept: those with a readable position."""
     for row in rows(file):
         try:
             latitude, longitude = float(row["latitude"]), float(row["longitude"])

@@ -1,4 +1,4 @@
-"""What a benchmark says of itself: the figures, the targets, and the run that they are of."""
+"""The report of a benchmark: its figures, its targets and the run that produced them."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def test_figures_are_printed_with_their_targets_and_written_with_the_run(
     assert {"at", "commit", "python", "machine"} <= written.keys()
 
 
-def test_a_target_without_a_figure_is_no_target(tmp_path: Path) -> None:
+def test_a_target_without_a_figure_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         report("x", {"ours": 1.0}, {"theirs": at_least(1)}, tmp_path)
 
 
-def test_percentiles_are_of_what_was_measured_rounded_up() -> None:
+def test_percentiles_are_measured_values_rounded_up() -> None:
     assert spread([n / 1000 for n in range(1, 201)]) == pytest.approx((100, 198, 200))
     assert spread([0.003]) == pytest.approx((3, 3, 3))

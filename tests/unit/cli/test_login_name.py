@@ -1,4 +1,4 @@
-"""Who discards an event is on record for good, so it is asked for where the system does not know."""
+"""A discard records permanently who decided it. If the system has no name for the user, the command asks for one."""
 
 from __future__ import annotations
 

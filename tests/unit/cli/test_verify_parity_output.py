@@ -1,4 +1,4 @@
-"""What verify-parity says at its end, and the times that it takes."""
+"""The report of verify-parity, and the times that it accepts."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def test_totals_by_verdict_with_the_rate() -> None:
     assert advice("speed", found(equal=1_500, log_restored=2), 1, 0) == ""
 
 
-def test_a_mismatch_of_what_is_served_and_one_of_the_past_say_what_to_do() -> None:
+def test_advice_for_a_mismatch_of_the_served_generation_and_of_an_old_one() -> None:
     wrong = found(equal=1, different=1)
     assert "run `rebuild-projection speed`" in advice("speed", wrong, 2, 1)
     assert "generation 2, which is no longer served" in advice("speed", wrong, 3, 0)
-    # Found by the auditor, and mended since: on record all the same.
+    # The auditor found it and it has been repaired since: the mismatch stays on record.
     assert advice("speed", found(equal=1), 2, 4).startswith("4 mismatches are on record; generation 2")
 
 
@@ -61,5 +61,5 @@ def test_parts_add_up_and_examples_are_bounded() -> None:
         ("2026-09-21T15:46:40.5+02:00", 1_789_998_400_500),
     ],
 )
-def test_an_instant_is_epoch_ms_a_time_with_zone_or_so_long_ago(text: str, ms: int) -> None:
+def test_an_instant_is_epoch_ms_a_time_with_zone_or_a_duration_ago(text: str, ms: int) -> None:
     assert time_or_ago_ms(text, NOW_MS) == ms

@@ -1,4 +1,4 @@
-"""Cells, columns, pacing and the books of an import, without any server."""
+"""Cells, columns, pacing and the counts of an import, without any server."""
 
 from __future__ import annotations
 
@@ -49,23 +49,23 @@ def test_times_that_are_whole_milliseconds(cell: str, expected: int) -> None:
     "cell",
     ["1562345678901.5", "nan", "inf", "1e400", "1_562", "soon", "2019-07-05T16:54:38", "9" * 30, "9" * 5000, "١٢٣"],
 )
-def test_times_that_are_none(cell: str) -> None:
+def test_invalid_times_are_rejected(cell: str) -> None:
     with pytest.raises(BadCell, match="time"):
         ping_of_cells(("r", "0", "0", cell), SOURCE.columns)
 
 
-def test_a_time_that_a_spreadsheet_cut_says_so() -> None:
+def test_a_time_that_a_spreadsheet_shortened_is_recognised() -> None:
     with pytest.raises(BadCell, match=r"'1\.79594E\+12'.*a spreadsheet cut"):
         ping_of_cells(("xl", "52.5000", "13.4", "1.79594E+12"), SOURCE.columns)
 
 
 @pytest.mark.parametrize("cell", ["53.3x85817", "53,38", "5_3", "", "0x10", "٥"])
-def test_numbers_that_are_none(cell: str) -> None:
-    with pytest.raises(BadCell, match="latitude is no number"):
+def test_invalid_numbers_are_rejected(cell: str) -> None:
+    with pytest.raises(BadCell, match="latitude is not a number"):
         number(cell, "latitude")
 
 
-def test_a_row_with_everything_and_one_with_the_least() -> None:
+def test_a_row_with_all_cells_and_one_with_the_required_ones() -> None:
     event_id = "0b7e9d1c-3f6a-4f0e-8f65-2b1f9a8d7c6e"
     full = to_row(SOURCE, 2, ["anna", "53.5", "-6.25", "1562345678901", "5", "2.5", event_id])
     assert full.item is not None
@@ -89,51 +89,51 @@ def test_a_row_with_everything_and_one_with_the_least() -> None:
         (["anna", "", "", "1562345678901"], "latitude is missing"),
         (["anna", "53.5"], "longitude is missing"),
         (["", "53.5", "-6.25", "1562345678901"], "rider is missing"),
-        (["anna", "53.3x85817", "-6.25", "1562345678901"], "latitude is no number"),
-        (["anna", "53.5", "-6.25", "1562345678901", "wide"], "accuracy is no number"),
+        (["anna", "53.3x85817", "-6.25", "1562345678901"], "latitude is not a number"),
+        (["anna", "53.5", "-6.25", "1562345678901", "wide"], "accuracy is not a number"),
         (["anna", "53", "5", "-6", "25", "1562345678901", "", ""], "8 cells, the header 7"),
         (["an\udcffna", "53.5", "-6.25", "1562345678901"], "not UTF-8"),
     ],
 )
-def test_a_row_that_cannot_be_sent_says_why(cells: list[str], problem: str) -> None:
+def test_a_row_that_cannot_be_sent_has_a_reason(cells: list[str], problem: str) -> None:
     row = to_row(SOURCE, 2, cells)
     assert row.item is None
     assert problem in row.problem
 
 
-def test_a_quote_left_open_costs_one_row_and_says_where_it_began(tmp_path: Path) -> None:
+def test_an_unclosed_quote_loses_one_row_and_names_its_first_line(tmp_path: Path) -> None:
     path = tmp_path / "quote.csv"
     good = "anna,53.5,-6.25,1562345678901\n" * 20_000
     path.write_text(f'\n{",".join(HEADER[:4])}\n{good}anna,"53.5,-6.25,1562345678901\n{good}')
     read = list(rows(open_source(path, {})))
-    refused = [row for row in read if row.item is None]
-    assert [row.problem.split(":")[0] for row in refused] == ["no row from line 20003 on"]
+    rejected = [row for row in read if row.item is None]
+    assert [row.problem.split(":")[0] for row in rejected] == ["no valid row at line 20003"]
     assert sum(row.item is not None for row in read[:20_000]) == 20_000
     assert read[-1].item is not None, "what follows is read again"
     assert read[-1].line == 40_003
 
 
-def test_numbers_that_are_not_finite_are_for_the_server_to_name() -> None:
+def test_numbers_that_are_not_finite_are_left_to_the_server() -> None:
     row = to_row(SOURCE, 2, ["anna", "nan", "1e999", "1562345678901"])
     assert row.item is not None
     assert b"NaN" in row.item
     assert b"Infinity" in row.item
 
 
-def test_missing_columns_are_told_in_one_line_with_the_option_to_use() -> None:
-    with pytest.raises(UserError) as told:
+def test_missing_columns_are_reported_in_one_line_with_the_option_to_use() -> None:
+    with pytest.raises(UserError) as error:
         find_columns(("device_id", "latitude", "lon", "event_timestamp_ms"), {}, "a.csv")
-    message = str(told.value)
+    message = str(error.value)
     assert "rider_id or rider, longitude" in message
     assert "device_id, latitude, lon, event_timestamp_ms" in message
     assert "--rider-column, --longitude-column" in message
     with pytest.raises(UserError, match=r"no column hdop.*--accuracy-column"):
         find_columns(HEADER, {"accuracy": "hdop"}, "a.csv")
-    with pytest.raises(UserError, match="2 columns rider_id"):
+    with pytest.raises(UserError, match="2 columns named rider_id"):
         find_columns((*HEADER, "rider_id"), {}, "a.csv")
 
 
-def test_named_columns_go_before_usual_ones() -> None:
+def test_named_columns_take_precedence_over_default_ones() -> None:
     columns = find_columns(("device", *HEADER), {"rider": "device"}, "a.csv")
     assert columns.rider == 0
     assert columns.latitude == 2
@@ -158,22 +158,22 @@ def test_a_ping_is_encoded_as_json() -> None:
 
 
 @given(st.integers(0, 100), st.sampled_from([None, "", "0", "3", "nan", "-1", "1e9", "soon"]), st.floats(0.0, 0.99))
-def test_pauses_are_bounded_and_never_nothing_for_long(attempt: int, asked: str | None, chance: float) -> None:
-    pause = retry_delay_s(attempt, asked, chance)
-    assert 0.0 <= pause <= MAX_RETRY_AFTER_S + FIRST_RETRY_DELAY_S
-    if asked == "3":
-        assert pause >= 3.0
-    if asked is None:
-        assert FIRST_RETRY_DELAY_S / 2 <= pause <= MAX_RETRY_DELAY_S
+def test_retry_delays_are_bounded_and_never_zero(attempt: int, retry_after: str | None, chance: float) -> None:
+    delay_s = retry_delay_s(attempt, retry_after, chance)
+    assert 0.0 <= delay_s <= MAX_RETRY_AFTER_S + FIRST_RETRY_DELAY_S
+    if retry_after == "3":
+        assert delay_s >= 3.0
+    if retry_after is None:
+        assert FIRST_RETRY_DELAY_S / 2 <= delay_s <= MAX_RETRY_DELAY_S
 
 
-def test_event_time_runs_a_multiple_as_fast_as_the_clock() -> None:
+def test_event_time_runs_at_a_multiple_of_the_clock() -> None:
     now = 50.0
     pacer = Pacer(10.0, lambda: now)
     assert pacer.wait_s(1_000_000) == 0.0
     assert pacer.wait_s(1_020_000) == pytest.approx(2.0)
     assert pacer.wait_s(None) == 0.0
-    assert pacer.wait_s(900_000) == 0.0, "another rider's track begins again earlier"
+    assert pacer.wait_s(900_000) == 0.0, "another rider's track starts earlier"
     assert pacer.wait_s(1_000_000 + int(EARLY_S * 10_000) - 10) == 0.0
     now = 52.0
     assert pacer.wait_s(1_020_000) == 0.0
@@ -182,12 +182,12 @@ def test_event_time_runs_a_multiple_as_fast_as_the_clock() -> None:
 def test_a_row_of_the_far_future_is_not_waited_for() -> None:
     pacer = Pacer(1.0, lambda: 0.0, latest_ms=2_000_000)
     assert pacer.wait_s(4_102_444_800_000) == 0.0
-    assert pacer.wait_s(1_000_000) == 0.0, "it starts no clock either"
+    assert pacer.wait_s(1_000_000) == 0.0, "it does not start the clock either"
     assert pacer.wait_s(2_000_000) == pytest.approx(1000.0)
 
 
 def verdict(number: int) -> str:
-    """What the server of the property below says to a row of this number."""
+    """The verdict of the test's server about the row with this number."""
     return ("accepted", "accepted", "duplicate", "null_island", "unsendable")[number % 5]
 
 
@@ -198,7 +198,7 @@ def answer(items: list[bytes] | tuple[bytes, ...]) -> PostReceipt:
 
 
 @given(st.lists(st.integers(0, 99), max_size=200), st.integers(1, 20), st.integers(1, 4))
-def test_every_row_is_accounted_for_whatever_the_batches(numbers: list[int], batch: int, concurrency: int) -> None:
+def test_every_row_is_accounted_for_at_any_batch_size(numbers: list[int], batch: int, concurrency: int) -> None:
     given_rows = [
         ImportRow(SOURCE, line, [], None if verdict(each) == "unsendable" else str(each).encode(), None, "bad")
         for line, each in enumerate(numbers)

@@ -1,4 +1,4 @@
-"""CSV as spreadsheets, editors and archivers leave it: read where that is safe, else refused with words that help."""
+"""CSV as spreadsheets, editors and archivers write it: read if that is safe, else rejected with a useful message."""
 
 from __future__ import annotations
 
@@ -71,21 +71,21 @@ def test_what_can_be_read_safely_is_read(kind: str, tmp_path: Path) -> None:
 
 
 def locked_zip() -> bytes:
-    """One that says that its file is encrypted."""
+    """A zip archive whose file is marked as encrypted."""
     packed = bytearray(zipped({"track.csv": table().encode()}))
     for signature, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         packed[packed.index(signature) + at] |= 1
     return bytes(packed)
 
 
-REFUSED = {
+REJECTED = {
     "UTF-16 without a mark": (table().encode("utf-16-le"), "UTF-16 without a byte order mark"),
     "two files": (zipped({"a.csv": b"x", "b.csv": b"y"}), "2 files; unpack it"),
     "no file": (zipped({}), "0 files"),
     "xlsx": (zipped({"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"}), "save it as CSV"),
     "zip in zip": (zipped({"a.zip": zipped({"a.csv": b"x"})}), "unpack it"),
     "encrypted zip": (locked_zip(), "unpack it"),
-    "broken zip": (zipped({"a.csv": b"x"})[:-10], "broken zip"),
+    "broken zip": (zipped({"a.csv": b"x"})[:-10], "damaged zip"),
     "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "save it as CSV"),
     "bzip2": (bz2.compress(table().encode()), "bunzip2"),
     "xz": (lzma.compress(table().encode()), "unxz"),
@@ -97,50 +97,52 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
-def test_what_cannot_be_read_safely_is_refused_with_words_that_help(kind: str, tmp_path: Path) -> None:
-    data, told = REFUSED[kind]
+@pytest.mark.parametrize("kind", REJECTED)
+def test_what_cannot_be_read_safely_is_rejected_with_a_useful_message(kind: str, tmp_path: Path) -> None:
+    data, message = REJECTED[kind]
     path = tmp_path / "track.csv"
     path.write_bytes(data)
     with pytest.raises(UserError) as error:
         read(path)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert str(path) in str(error.value)
 
 
 @pytest.mark.parametrize("cut", [1, 3])
-def test_utf_16_that_is_cut_off_says_after_which_line(cut: int, tmp_path: Path) -> None:
+def test_truncated_utf_16_names_the_last_line_that_was_read(cut: int, tmp_path: Path) -> None:
     path = tmp_path / "track.csv"
     path.write_bytes(table().encode("utf-16") + b"\x00\xd8\x00"[:cut])
     with pytest.raises(UserError, match=r"cannot be read after line 31"):
         read(path)
 
 
-def test_a_decimal_comma_is_refused_with_a_hint(tmp_path: Path) -> None:
+def test_a_decimal_comma_is_rejected_with_a_hint(tmp_path: Path) -> None:
     path = tmp_path / "track.csv"
     path.write_text(table(";").replace("52.50", "52,50"))
-    assert {row.problem for row in read(path)} >= {"latitude is no number: '52,5001' (a decimal comma? write a point)"}
+    assert {row.problem for row in read(path)} >= {
+        "latitude is not a number: '52,5001' (a decimal comma? write a point)"
+    }
 
 
-def test_a_column_that_the_user_names_decides_on_the_delimiter(tmp_path: Path) -> None:
+def test_a_column_that_the_user_names_determines_the_delimiter(tmp_path: Path) -> None:
     path = tmp_path / "track.csv"
     path.write_text("who;lat, degrees;lon, degrees;when, ms\nanna;1;2;3\n")
     named = {"rider": "who", "latitude": "lat, degrees", "longitude": "lon, degrees", "time": "when, ms"}
     assert [row.problem for row in read(path, named)] == [""]
 
 
-def test_an_open_quote_costs_the_line_that_opened_it_and_no_other(tmp_path: Path) -> None:
+def test_an_unclosed_quote_loses_only_the_line_that_opened_it(tmp_path: Path) -> None:
     path = tmp_path / "track.csv"
     good = "".join(",".join(line) + "\n" for line in CELLS[:3])
     path.write_text(f'{",".join(NAMES)}\n{good}"{good}')
     found = read(path)
-    refused = [row for row in found if row.problem]
-    assert [(row.line, row.problem.split(":")[0]) for row in refused] == [(5, "no row from line 5 on")]
-    assert "before the end of the file" in refused[0].problem
+    rejected = [row for row in found if row.problem]
+    assert [(row.line, row.problem.split(":")[0]) for row in rejected] == [(5, "no valid row at line 5")]
+    assert "before the end of the file" in rejected[0].problem
     assert [row.line for row in found] == [2, 3, 4, 5, 6, 7]
 
 
-def test_several_open_quotes_cost_a_line_each(tmp_path: Path) -> None:
+def test_several_unclosed_quotes_lose_one_line_each(tmp_path: Path) -> None:
     path = tmp_path / "track.csv"
     good = "".join(",".join(line) + "\n" for line in CELLS)
     path.write_text(f"{','.join(NAMES)}\n" + "".join(f'anna,"5{good}' for _ in range(20)))
@@ -149,7 +151,7 @@ def test_several_open_quotes_cost_a_line_each(tmp_path: Path) -> None:
     assert sum(bool(row.problem) for row in found) == 20
 
 
-def test_a_quoted_cell_may_span_lines_and_no_more_than_the_bound(tmp_path: Path) -> None:
+def test_a_quoted_cell_may_span_up_to_the_maximum_of_lines(tmp_path: Path) -> None:
     path = tmp_path / "track.csv"
     for lines in (MAX_RECORD_LINES, MAX_RECORD_LINES + 1):
         note = "\n".join(["x"] * lines)
@@ -160,7 +162,7 @@ def test_a_quoted_cell_may_span_lines_and_no_more_than_the_bound(tmp_path: Path)
         assert (len(found) == 2) is (lines == MAX_RECORD_LINES)
 
 
-def test_a_line_without_end_is_one_problem_in_bounded_memory(tmp_path: Path) -> None:
+def test_an_endless_line_is_one_problem_in_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "track.csv"
     good = ",".join(CELLS[0])
     path.write_text(f'{",".join(NAMES)}\n"open\n{"y" * (5 * MAX_LINE_CHARS)}\n{good}\n')
@@ -170,7 +172,7 @@ def test_a_line_without_end_is_one_problem_in_bounded_memory(tmp_path: Path) -> 
 
 
 @given(st.lists(st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=1, max_size=4), max_size=12))
-def test_what_the_csv_module_writes_is_read_as_it_was(table: list[list[str]]) -> None:
+def test_what_the_csv_module_writes_is_read_back_unchanged(table: list[list[str]]) -> None:
     text = io.StringIO(newline="")
     csv.writer(text).writerows([["rider_id", "latitude"], *table])
     text.seek(0)

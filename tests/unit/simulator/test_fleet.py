@@ -1,4 +1,4 @@
-"""The runner: sends what is due, when it is due, and stops when it is told."""
+"""FleetRunner sends each upload when it is due, and stops when it is asked to."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infrastructure.client.messages import PostReceipt, Rejection
-from infrastructure.simulator.fleet import MAX_TOGETHER, FleetRunner, fleet_uploads
+from infrastructure.simulator.fleet import MAX_REQUEST_PINGS, FleetRunner, fleet_uploads
 from infrastructure.simulator.phone import Day, PhoneModel
 
 DAY = Day("1", 1_700_000_000_000, 60.0, phone=PhoneModel(every_s=1.0, repeat_share=0.1))
 
 
 class Server:
-    """Records identities; refuses what comes from rider-0002."""
+    """Records identities; rejects the pings of rider-0002."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -31,7 +31,7 @@ class Server:
 
 
 class Clock(threading.Event):
-    """Time that passes only while somebody waits."""
+    """Time that passes only during a wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Clock(threading.Event):
         return self.is_set()
 
 
-def test_a_fast_run_sends_everything_and_its_books_balance() -> None:
+def test_a_fast_run_sends_everything_and_its_counts_add_up() -> None:
     server = Server()
     totals = FleetRunner(server).fast(fleet_uploads(3, DAY), threading.Event())
     assert totals.sent == sum(server.requests)
@@ -53,7 +53,7 @@ def test_a_fast_run_sends_everything_and_its_books_balance() -> None:
     assert set(totals.truths) == {"rider-0001", "rider-0002", "rider-0003"}
 
 
-def test_in_real_time_nothing_is_sent_early_and_the_same_is_sent_in_the_end() -> None:
+def test_a_real_time_run_sends_nothing_early_and_the_same_uploads_in_total() -> None:
     clock, server = Clock(), Server()
     early: list[float] = []
 
@@ -69,7 +69,7 @@ def test_in_real_time_nothing_is_sent_early_and_the_same_is_sent_in_the_end() ->
     assert clock.now >= 100.0 + 55.0
 
 
-def test_after_an_outage_what_is_overdue_follows_in_few_requests() -> None:
+def test_after_an_outage_overdue_uploads_are_sent_in_few_requests() -> None:
     clock, server = Clock(), Server()
 
     def post(pings: Sequence[Mapping[str, Any]], /) -> PostReceipt:
@@ -95,4 +95,4 @@ def test_requests_are_bounded() -> None:
     server = Server()
     FleetRunner(server).fast(fleet_uploads(200, DAY._replace(duration_s=30.0)), threading.Event())
     longest = max(len(upload.fixes) for upload in fleet_uploads(200, DAY._replace(duration_s=30.0)))
-    assert max(server.requests) < MAX_TOGETHER + longest
+    assert max(server.requests) < MAX_REQUEST_PINGS + longest

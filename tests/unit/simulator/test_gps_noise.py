@@ -1,16 +1,21 @@
-"""GPS noise: as large as the claimed accuracy means, and as correlated as it is told."""
+"""GPS noise has the size that the claimed accuracy implies, and the configured correlation."""
 
 from __future__ import annotations
 
-from math import hypot, sqrt
+from math import hypot, inf, log, sqrt
 from random import Random
 from statistics import correlation, pstdev
 
 import pytest
 
-from infrastructure.simulator.gps_noise import RADIUS_68, GpsNoise, NoiseModel, correlation_for, rho_of
+from infrastructure.simulator.gps_noise import RADIUS_68, GpsNoise, NoiseModel, rho_of
 
 SAMPLES = 40_000
+
+
+def correlation_for(rho: float, seconds: float) -> float:
+    """The τ that gives the correlation ``rho`` (0 ≤ ρ < 1) at ``seconds`` between fixes."""
+    return -seconds / log(rho) if 0.0 < rho < 1.0 else 0.0 if rho <= 0.0 else inf
 
 
 def errors(rho: float, accuracy_m: float = 10.0, seconds: float = 1.0) -> list[tuple[float, float]]:
@@ -22,7 +27,7 @@ def errors(rho: float, accuracy_m: float = 10.0, seconds: float = 1.0) -> list[t
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
 def test_sigma_of_each_axis_and_lag_1_correlation(rho: float) -> None:
     east, north = zip(*errors(rho), strict=True)
-    # Correlated samples tell less: the standard error grows with (1 + ρ²) / (1 − ρ²).
+    # Correlated samples carry less information: the standard error grows with (1 + ρ²) / (1 − ρ²).
     tolerance = 5.0 * sqrt((1 + rho**2) / (1 - rho**2) / (2 * SAMPLES))
     for axis in (east, north):
         assert pstdev(axis) == pytest.approx(10.0 / RADIUS_68, rel=tolerance)
@@ -35,7 +40,7 @@ def test_the_accuracy_is_the_radius_that_holds_68_percent() -> None:
     assert within / SAMPLES == pytest.approx(0.68, abs=0.012)
 
 
-def test_the_first_fix_errs_as_much_as_later_ones() -> None:
+def test_the_first_fix_has_errors_as_large_as_later_ones() -> None:
     model = NoiseModel(accuracy_m=10.0, accuracy_spread=0.0, correlation_s=60.0)
     first = [GpsNoise(model, Random(seed)).after(1.0).east_m for seed in range(4_000)]
     assert pstdev(first) == pytest.approx(10.0 / RADIUS_68, rel=0.06)

@@ -1,4 +1,4 @@
-"""What phones send: reproducible, in order of sending, and every fix at least once."""
+"""Phones send reproducible uploads, in order of sending, with every fix at least once."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def day(seed: str = "1", duration_s: float = 600.0, phone: PhoneModel = BAD_DAY)
     return Day(seed, START_MS, duration_s, phone=phone)
 
 
-def test_the_seed_decides_everything_and_another_seed_is_another_day() -> None:
+def test_the_seed_determines_everything_and_another_seed_gives_another_day() -> None:
     assert list(fleet_uploads(5, day())) == list(fleet_uploads(5, day()))
     assert list(fleet_uploads(5, day())) != list(fleet_uploads(5, day("2")))
 
 
-def test_a_rider_does_not_depend_on_how_many_others_there_are() -> None:
+def test_a_rider_does_not_depend_on_the_number_of_riders() -> None:
     def third(riders: int) -> list[Upload]:
         return [upload for upload in fleet_uploads(riders, day()) if upload.rider_id == "rider-0003"]
 
@@ -34,7 +34,7 @@ def test_a_rider_does_not_depend_on_how_many_others_there_are() -> None:
 
 
 @given(st.integers(0, 1_000))
-def test_uploads_are_in_order_and_hold_every_fix_once_besides_repeats(seed: int) -> None:
+def test_uploads_are_in_order_and_contain_every_fix_once_except_repeats(seed: int) -> None:
     sent = list(uploads("rider-0001", day(str(seed))))
     assert all(before.send_at_s <= after.send_at_s for before, after in pairwise(sent))
     first = Counter(fix.ping["event_id"] for one in sent if one.kind is not Kind.REPEAT for fix in one.fixes)
@@ -52,7 +52,7 @@ def test_no_ping_is_sent_before_it_happened_and_each_is_valid() -> None:
             assert parse_ping(fix.ping, START_MS + 3_600_000).rider_id == upload.rider_id
 
 
-def test_a_bad_day_has_lost_fixes_late_flushes_repeats_and_missing_speeds() -> None:
+def test_a_bad_day_has_lost_fixes_late_batches_repeats_and_missing_speeds() -> None:
     sent = list(fleet_uploads(5, day()))
     assert {upload.kind for upload in sent} == set(Kind)
     assert any(len(upload.fixes) > 5 for upload in sent if upload.kind is Kind.LATE)
@@ -62,12 +62,12 @@ def test_a_bad_day_has_lost_fixes_late_flushes_repeats_and_missing_speeds() -> N
     assert not all(speeds)
 
 
-def test_a_day_without_end_can_be_taken_as_far_as_one_likes() -> None:
+def test_an_endless_day_can_be_read_to_any_length() -> None:
     endless = list(islice(fleet_uploads(3, day(duration_s=inf)), 200))
     assert len(endless) == 200
 
 
-def test_spells_come_as_often_and_last_as_long_as_they_should() -> None:
+def test_spells_have_the_configured_rate_and_duration() -> None:
     from random import Random
 
     spells = Spells(6.0, (10.0, 60.0), Random(1))
