@@ -1,4 +1,4 @@
-"""Work shared out to processes of this program, which end with the command that started them, however that ends."""
+"""Runs work in parallel processes of this program, which end with the command that started them, however that ends."""
 
 from __future__ import annotations
 
@@ -9,26 +9,39 @@ import os
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from projections.rebuild.catch_up import LogHasHoles
 
 POLL_INTERVAL_S = 0.2
 MAX_ERROR_CHARS = 8_000
-"""Of what a worker says of its end."""
+"""Longest error text that a worker sends."""
+ORPHAN_EXIT_CODE = 3
 
 CONTEXT = multiprocessing.get_context("spawn")
 
-Look = Callable[[], None]
-"""Called now and then while the work goes on, to show how far it is."""
+OnTick = Callable[[], None]
+"""Called at intervals while the work runs, to show progress."""
 
 Work = Callable[..., None]
-"""A function of a module: ``work(alive, *arguments)``; it calls ``alive`` now and then."""
+"""A module-level function, called as ``work(heartbeat, *arguments)``; it calls ``heartbeat`` at intervals."""
+
+OnMessage = Callable[[int, Any], None]
+"""Called with the number of a part and what its worker passed to ``heartbeat``, in the order of sending."""
+
+
+class Heartbeat(Protocol):
+    """Ends the worker if its command has ended; else sends ``message`` to the command, unless it is None."""
+
+    def __call__(self, message: object = None) -> None: ...
 
 
 def tune_gc() -> None:
-    """Run the cyclic collector rarely: a batch makes thousands of tuples and no cycles, and being looked through for
-    them costs more than decoding it (measured: 4 of 6 µs a consumed record)."""
+    """Run the cyclic garbage collector rarely.
+
+    A batch creates thousands of tuples and no cycles. Scanning them costs more than decoding the batch (measured: 4 of
+    the 6 µs of a consumed record).
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
@@ -38,54 +51,99 @@ class WorkerFailed(Exception):
     """A worker process ended before its part was done; the message says why. What it stored is kept."""
 
 
-def in_processes(name: str, work: Work, parts: Sequence[tuple[Any, ...]], look: Look) -> None:
-    """Run ``work`` on each of ``parts``, one process each. Raises WorkerFailed, LogHasHoles."""
-    running: list[tuple[BaseProcess, Connection]] = []
-    for number, arguments in enumerate(parts):
-        ours, theirs = CONTEXT.Pipe(duplex=False)
-        process: BaseProcess = CONTEXT.Process(
-            target=_in_worker, args=(theirs, os.getpid(), work, arguments), name=f"{name}-{number}", daemon=True
-        )
-        process.start()
-        theirs.close()
-        running.append((process, ours))
+class _Worker(NamedTuple):
+    process: BaseProcess
+    pipe: Connection
+
+
+class _Failure(NamedTuple):
+    """Last message of a worker that failed."""
+
+    reason: LogHasHoles | str
+
+
+def run_in_processes(
+    name: str,
+    work: Work,
+    parts: Sequence[tuple[Any, ...]],
+    on_tick: OnTick,
+    on_message: OnMessage = lambda part, message: None,
+) -> None:
+    """Run ``work`` on each of ``parts``, in one process each. Raises WorkerFailed, LogHasHoles."""
+    workers: list[_Worker] = []
     try:
-        while any(process.is_alive() for process, _ in running):
-            look()
-            _wait([process for process, _ in running])
-            _raise_failed(running)
-        _raise_failed(running)
+        for number, arguments in enumerate(parts):
+            workers.append(_start(f"{name}-{number}", work, arguments))
+        open_pipes = {worker.pipe: number for number, worker in enumerate(workers)}
+        failures: dict[int, _Failure] = {}
+        while True:
+            # Before the pipes are read: all that an ended process has sent is then in its pipe.
+            running = [worker.process.sentinel for worker in workers if worker.process.is_alive()]
+            for pipe, number in list(open_pipes.items()):
+                if not _receive(pipe, number, failures, on_message):
+                    del open_pipes[pipe]
+            _raise_failed(workers, failures)
+            if not running:
+                return
+            on_tick()
+            multiprocessing.connection.wait([*running, *open_pipes], POLL_INTERVAL_S)
     finally:
-        for process, pipe in running:
-            process.kill()
-            process.join()
-            pipe.close()
+        for worker in workers:
+            worker.process.kill()
+            worker.process.join()
+            worker.pipe.close()
 
 
-def _wait(processes: Sequence[BaseProcess]) -> None:
-    multiprocessing.connection.wait([process.sentinel for process in processes if process.is_alive()], POLL_INTERVAL_S)
+def _start(name: str, work: Work, arguments: tuple[Any, ...]) -> _Worker:
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    process: BaseProcess = CONTEXT.Process(
+        target=_run_worker, args=(theirs, os.getpid(), work, arguments), name=name, daemon=True
+    )
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
 
 
-def _raise_failed(running: Sequence[tuple[BaseProcess, Connection]]) -> None:
-    for process, pipe in running:
-        if process.exitcode not in (None, 0):
-            said = pipe.recv() if pipe.poll() else f"it ended with {process.exitcode}"
-            if isinstance(said, LogHasHoles):
-                raise said  # to run the same command again changes nothing
-            raise WorkerFailed(f"{process.name}: {said}; run the same command again: it goes on where this one ended")
+def _receive(pipe: Connection, number: int, failures: dict[int, _Failure], on_message: OnMessage) -> bool:
+    """Read all messages that are in the pipe; False once its worker has closed it."""
+    while True:
+        try:
+            if not pipe.poll():
+                return True
+            message = pipe.recv()
+        except (EOFError, OSError):
+            return False  # the worker has ended, perhaps in the middle of a message
+        if isinstance(message, _Failure):
+            failures[number] = message
+        else:
+            on_message(number, message)
 
 
-def _in_worker(pipe: Connection, parent: int, work: Work, arguments: tuple[Any, ...]) -> None:
+def _raise_failed(workers: Sequence[_Worker], failures: dict[int, _Failure]) -> None:
+    for number, (process, _) in enumerate(workers):
+        failure = failures.get(number)
+        if failure is None and process.exitcode in (None, 0):
+            continue
+        reason = f"it ended with {process.exitcode}" if failure is None else failure.reason
+        if isinstance(reason, LogHasHoles):
+            raise reason  # permanent: running the same command again would not help
+        raise WorkerFailed(f"{process.name}: {reason}; run the same command again: what is done is kept")
+
+
+def _run_worker(pipe: Connection, parent: int, work: Work, arguments: tuple[Any, ...]) -> None:
     tune_gc()
 
-    def alive() -> None:
-        # A command that was killed must not go on behind the back of the one that is started next.
+    def heartbeat(message: object = None) -> None:
+        # The workers of a killed command must not go on beside those of the next command.
         if os.getppid() != parent:
-            os._exit(3)
+            os._exit(ORPHAN_EXIT_CODE)
+        if message is not None:
+            pipe.send(message)
 
     try:
-        work(alive, *arguments)
+        work(heartbeat, *arguments)
     except Exception as error:
-        # Read once this process has ended: more than a pipe holds would let both wait for each other.
-        pipe.send(error if isinstance(error, LogHasHoles) else f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS])
+        # As text: an exception of any class may fail to pickle, or to unpickle in the command.
+        text = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
+        pipe.send(_Failure(error if isinstance(error, LogHasHoles) else text))
         raise SystemExit(1) from error

@@ -1,4 +1,4 @@
-"""Instants as people, files and requests write them; the grammar itself is in ``domain.timestamps``."""
+"""Parses instants as people, files and requests write them; the grammar itself is in ``domain.timestamps``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def text_ms(text: str) -> int:
 
 
 def time_ms(text: str) -> int:
-    """The same for a question about the log.
+    """The same, for a query about the log.
 
     Raises:
         ValueError: the text is no time, or the time is not in the years 1970 to 9999.
@@ -39,7 +39,7 @@ def time_ms(text: str) -> int:
 
 
 def time_or_ago_ms(text: str, now_ms: int) -> int:
-    """The same, or a duration such as ``90s``, ``5m``, ``1h`` or ``2d``: so long before ``now_ms``.
+    """The same, or a duration such as ``90s``, ``5m``, ``1h`` or ``2d``: that long before ``now_ms``.
 
     Raises:
         ValueError: the text is neither.

@@ -16,4 +16,5 @@ SPEED = Projection(
     encode=speed_state.encode,
     decode=speed_state.decode,
     view=speed.VIEW,
+    point_read=True,
 )

@@ -78,7 +78,7 @@ def feature_history(
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import servers_for
     from infrastructure.settings.settings import Settings
-    from infrastructure.training_sets.manifest import manifest_path, read_manifest, what_differs
+    from infrastructure.training_sets.manifest import differences, manifest_path, read_manifest
 
     if out.suffix != ".parquet":
         raise typer.BadParameter(f"--out writes Parquet: {out.name}.parquet?")
@@ -100,9 +100,9 @@ def feature_history(
     else:
         echo(f"{out}: {made.rows:,} rows from {made.keys:,} keys and {made.events:,} events")
         echo(f"manifest {manifest_path(out)}, data digest {made.data_digest[:16]}")
-    differences = [] if wanted is None else what_differs(wanted, made)
-    if differences:
-        raise UserError(f"the bytes differ from those of {manifest}: {'; '.join(differences)}")
+    different = [] if wanted is None else differences(wanted, made)
+    if different:
+        raise UserError(f"the bytes differ from those of {manifest}: {'; '.join(different)}")
     if wanted is not None:
         echo(f"the bytes are the same as those of {manifest}", err=True)
 
@@ -154,10 +154,10 @@ def _request(
 def _request_of(settings: Settings, wanted: Manifest) -> tuple[HistoryRequest, Horizon]:
     from infrastructure.backends import projection_named
     from infrastructure.training_sets.feature_history import horizon_of
-    from infrastructure.training_sets.manifest import refuse_other_code
+    from infrastructure.training_sets.manifest import require_same_code
 
     request = wanted.request
-    refuse_other_code(wanted, projection_named(request.projection))
+    require_same_code(wanted, projection_named(request.projection))
     position = request.position if request.axis == "event" else None
     horizon = horizon_of(settings, request.axis, request.to_ms, position)
     if str(horizon.log_id) != wanted.log_id or horizon.position != request.position:

@@ -168,7 +168,7 @@ def _with_rebuild(
             def show(done: int, of: int) -> None:
                 shown.update(done / max(of, 1), done, f"{of - done:,} to go")
 
-            with rebuilding(served, projection, workers=workers, show=show, tell=shown.note) as rebuild:
+            with rebuilding(served, projection, workers=workers, on_progress=show, on_note=shown.note) as rebuild:
                 outcome = act(rebuild)
     except (NoGenerationToRollBackTo, NotSwitched) as error:
         raise UserError(str(error)) from error

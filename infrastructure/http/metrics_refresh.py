@@ -81,7 +81,7 @@ def show_disk(folder: Path) -> None:
 def _show_log(connection: Connection) -> None:
     head = read_head(connection)
     metrics.LOG_POSITION.set(head.position)
-    metrics.LOG.is_now(str(head.log_id))
+    metrics.LOG.set_value(str(head.log_id))
     metrics.LOG_CLOCK_AHEAD.set(head.clock_ahead_ms / 1000)
     show_dead_rows(connection)
     metrics.DATABASE_BYTES.set(int(connection.execute(_SIZE).scalar_one()))

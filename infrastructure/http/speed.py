@@ -14,7 +14,7 @@ from domain.features.speed.window import SpeedState
 from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.pings import now_ms
 from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of
-from infrastructure.observability.lag import silent
+from infrastructure.observability.lag import silence_cause
 from infrastructure.redis.state_reader import FoundState, MissingState, ReadModelUnavailable, StateReader
 from infrastructure.replay.past_reads import PastKeys
 from projections.parity.served_reads import ServedRead
@@ -123,7 +123,7 @@ def speed_route(
 
 def _why(age_ms: int | None, late_ms: int | None, limits: ViewLimits) -> dict[str, str]:
     """The headers that tell a silent rider from a late pipeline."""
-    headers = {"Ridelog-Silent": silent(age_ms, late_ms, limits.target_freshness_ms)}
+    headers = {"Ridelog-Silent": silence_cause(age_ms, late_ms, limits.target_freshness_ms)}
     if late_ms is not None:
         headers["Ridelog-Pipeline-Delay-Ms"] = str(late_ms)
     return headers

@@ -1,7 +1,7 @@
-"""What open transactions keep in the database: dead row versions, and who keeps them.
+"""Metrics of dead row versions, and of the oldest open transaction, which prevents their removal.
 
-A row version that some open transaction may still see cannot be removed. A pg_dump, a long query or a forgotten session
-makes tables grow that are otherwise small.
+A row version that an open transaction may still see cannot be removed. So a pg_dump, a long query or a forgotten
+session makes otherwise small tables grow.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ WATCHED_TABLES = (
     "rider_hours",
     "fleet_minutes",
 )
-"""Tables whose rows are replaced all the time. ``events`` is not one of them: its rows only come."""
+"""Tables whose rows are replaced all the time. ``events`` is not one of them: its rows are only inserted."""
 
-# The transactions of other roles show their age only to a role that has pg_read_all_stats.
+# Only a role with pg_read_all_stats sees the age of other roles' transactions.
 _OLDEST = text(
     "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(xact_start)), 0) FROM pg_stat_activity"
     " WHERE datname = current_database() AND backend_type <> 'autovacuum worker'"

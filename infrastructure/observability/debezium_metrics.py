@@ -1,7 +1,7 @@
-"""The tailer's numbers by the names that Debezium's have once its JMX exporter has shown them.
+"""Metrics of the tailer under the names that Debezium's metrics have behind its JMX exporter.
 
-Only where the meaning is the same, so that dashboards and alerts made for Debezium work unchanged: the table is in
-docs/observability.md. No counter has the suffix ``_total``: JMX numbers bear none.
+Only metrics with the same meaning are included, so that dashboards and alerts made for Debezium work unchanged: the
+table is in docs/observability.md. No counter has the suffix ``_total``, because JMX metrics have none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LABELS = ("context", "plugin", "name")
 
 
 class DebeziumSample(NamedTuple):
-    """What a relay knows of itself. Times in milliseconds, -1 where there was no event; the rest since it started."""
+    """Measurements of a relay. Times in milliseconds, -1 if there was no event; the other values since it started."""
 
     behind_ms: float
     since_last_event_ms: float
@@ -30,14 +30,16 @@ CONNECTED = named_gauge("debezium_metrics_Connected", "1 while the relay is conn
 _GAUGES = {
     "behind_ms": named_gauge(
         "debezium_metrics_MilliSecondsBehindSource",
-        "From the commit of the last transaction until Kafka had acknowledged it, or longer if an older one waits",
+        "From the commit of the last transaction until Kafka acknowledged it, or longer if an older one waits",
         _LABELS,
     ),
     "since_last_event_ms": named_gauge(
-        "debezium_metrics_MilliSecondsSinceLastEvent", "Since Kafka acknowledged the last event; -1: none yet", _LABELS
+        "debezium_metrics_MilliSecondsSinceLastEvent",
+        "Time since Kafka acknowledged the last event; -1: none yet",
+        _LABELS,
     ),
     "events": named_gauge(
-        "debezium_metrics_TotalNumberOfEventsSeen", "Events read and dealt with since the relay started", _LABELS
+        "debezium_metrics_TotalNumberOfEventsSeen", "Events read and processed since the relay started", _LABELS
     ),
     "filtered": named_gauge(
         "debezium_metrics_NumberOfEventsFiltered", "Events of streams that no topic carries", _LABELS
@@ -52,14 +54,14 @@ _GAUGES = {
         "debezium_metrics_QueueRemainingCapacity", "How many more records may wait for the Kafka client", _LABELS
     ),
 }
-# An event is only ever inserted: every one that is seen is a creation.
+# Events are only inserted, so each one counts as a creation.
 _CREATED = named_gauge(
     "debezium_metrics_TotalNumberOfCreateEventsSeen", "As TotalNumberOfEventsSeen: events are only inserted", _LABELS
 )
 
 
 def show(name: str, seen: DebeziumSample) -> None:
-    """Of the relay that runs. ``name`` stands for Debezium's topic.prefix: the slot's name."""
+    """Set the metrics of the active relay. ``name``: the slot's name, in the place of Debezium's topic.prefix."""
     CONNECTED.labels("streaming", "postgres", name).set(1)
     for field, gauge in _GAUGES.items():
         gauge.labels("streaming", "postgres", name).set(getattr(seen, field))
@@ -67,11 +69,11 @@ def show(name: str, seen: DebeziumSample) -> None:
 
 
 def lost(name: str) -> None:
-    """The relay has lost a server, and tries again."""
+    """Set to unconnected: the relay lost a server and retries."""
     CONNECTED.labels("streaming", "postgres", name).set(0)
 
 
 def waiting(name: str) -> None:
-    """Another relay runs: nothing here is a number of this one, and no alert may fire for that."""
+    """Set all metrics to NaN: another relay is active, and no alert may fire for this one's values."""
     for gauge in (CONNECTED, *_GAUGES.values(), _CREATED):
         gauge.labels("streaming", "postgres", name).set(math.nan)

@@ -1,4 +1,4 @@
-"""Structured logs: one line an event, as JSON or for people, with the fields that a call adds by ``extra``."""
+"""Structured logs: one line per record, as JSON or as text, with the fields that a call adds by ``extra``."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{name}={value}" for name, value in _extra(record).items())
         text = f"{_instant(record)} {record.levelname:7} {self._process}: {record.getMessage()} {fields}".rstrip()
-        # What a client or a server sent must not begin a line of its own, nor act on the terminal that shows the log.
+        # Text from a client or a server must not start a line of its own, nor control the terminal that shows the log.
         text = visible(redact(text))
         return f"{text}\n{visible_lines(redact(self.formatException(record.exc_info)))}" if record.exc_info else text
 
 
 def configure(level: str, form: str, process: str) -> None:
-    """Send all logs of this process to standard error, where the supervisor keeps them in a file."""
+    """Send all logs of this process to standard error, which the supervisor redirects to a file."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(process) if form == "json" else TextFormatter(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # These say at INFO what each single request or connection does.
+    # At INFO these log each single request or connection.
     for noisy in ("httpx", "httpcore", "kafka", "uvicorn.access", "alembic"):
         logging.getLogger(noisy).setLevel("WARNING")
-    # Says at WARNING that a consumer without a group commits nothing, which is what one without a group is for.
+    # At WARNING it logs that a consumer without a group commits no offsets, which is intended.
     logging.getLogger("kafka.coordinator.consumer").setLevel("ERROR")

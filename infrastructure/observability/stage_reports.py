@@ -1,4 +1,4 @@
-"""What each stage of the pipeline says of itself, in Postgres, where every other process can read it."""
+"""Progress reports of the pipeline's stages, in Postgres, where every other process can read them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from infrastructure.embedded.process_identity import process_start_id
 
 REPORT_INTERVAL_S = 1.0
 SILENT_AFTER_S = 10.0
-"""A stage that has said nothing for so long is taken for dead."""
+"""A stage without a report for so long counts as dead."""
 
 STORED_REPORTS = 64
-"""Reports of a process between two prunings; a pruning deletes as many."""
+"""A process prunes its reports after so many; one pruning deletes as many."""
 
 _NUMBER = "SELECT number FROM stage_reports WHERE stage = :stage AND instance = :instance ORDER BY number DESC LIMIT 1"
-# A report is a new row, and the newest one counts. A row that is updated every second would be slower to find with
-# each second that any transaction stays open. Of two reports at once, of one process, one is enough.
+# Each report is a new row, and the newest one counts. A row that is updated every second leaves dead versions while any
+# transaction stays open, and finding it gets slower each second. Of two reports that a process writes at once, one is
+# enough.
 _REPORT = text(
     "WITH known AS (INSERT INTO stages (stage, instance) VALUES (:stage, :instance) ON CONFLICT DO NOTHING)"  # noqa: S608
     " INSERT INTO stage_reports (stage, instance, number, reported_at, progress)"
@@ -43,18 +44,19 @@ _FORGET_STAGES = text(f"DELETE FROM stages t {_GIVEN} WHERE t.stage = v.stage AN
 _FORGET_REPORTS = text(f"DELETE FROM stage_reports t {_GIVEN} WHERE t.stage = v.stage AND t.instance = v.instance")  # noqa: S608
 
 POSITIONED = "placed"
-"""In ``detail`` of a stage that was started anew and has found out again where in the log it stands."""
+"""Key in the ``detail`` of a tailer that has found its position in the log since it started."""
 
 STANDBY = "tailer-standby"
-"""Stage of a tailer that waits for the one that runs to end."""
+"""Stage of a tailer that waits until the active one ends."""
 
 
 class StageProgress(msgspec.Struct, kw_only=True):
-    """One stage's report. ``position``: highest passed; ``lag_events``: behind the stage before it, as it knows.
+    """Report of one stage.
 
-    ``delay_s``: since when the oldest event waits that it has not passed, seconds. ``newest_ms``: time of the newest
-    event passed, epoch milliseconds: event time for a projection, commit time for the tailer. ``state``: running, or
-    in words why not.
+    ``position``: highest position passed. ``lag_events``: events behind the previous stage, by the stage's own count.
+    ``delay_s``: seconds for which the oldest event that it has not passed has waited. ``newest_ms``: time of the newest
+    event passed, epoch milliseconds: event time for a projection, commit time for the tailer. ``state``: ``running``,
+    or the reason why it does not run.
     """
 
     state: str = "running"
@@ -66,9 +68,9 @@ class StageProgress(msgspec.Struct, kw_only=True):
 
 
 class StageReport(msgspec.Struct):
-    """A report as read back; ``age_s`` is by the database's clock.
+    """A stored report; ``age_s`` is by the database's clock.
 
-    ``alive``: False if its process is known to have ended; of one on another machine only its age tells.
+    ``alive``: False if its process is known to have ended. For a process on another machine only the age shows that.
     """
 
     stage: str
@@ -83,7 +85,7 @@ class StageReport(msgspec.Struct):
 
 
 class StageReporter:
-    """Writes at most one report a second, and one at once when the state changes."""
+    """Writes at most one report a second, except that a changed state is reported at once."""
 
     def __init__(self, engine: Engine, stage: str) -> None:
         self._engine = engine
@@ -95,9 +97,11 @@ class StageReporter:
         self._forget_dead()
 
     def due(self) -> bool:
+        """Whether REPORT_INTERVAL_S has passed since the last report."""
         return time.monotonic() - self._last_at >= REPORT_INTERVAL_S
 
     def report(self, progress: StageProgress) -> None:
+        """Store ``progress`` if a report is due or the state has changed. Raises SQLAlchemyError."""
         if not self.due() and progress.state == self._last_state:
             return
         self._last_at, self._last_state = time.monotonic(), progress.state
@@ -115,16 +119,18 @@ class StageReporter:
                 connection.execute(_PRUNE, {**of, "above": upto - STORED_REPORTS, "upto": upto})
 
     def retire(self) -> None:
-        """Take the report back: this process is not the stage, or not any more."""
+        """Delete the reports: this process is not the stage, or no longer."""
         self._last_at, self._last_state = 0.0, ""
         with self._engine.begin() as connection:
             _forget(connection, [(self.stage, self._instance)])
 
     def _forget_dead(self) -> None:
-        """Reports of processes that are gone: they would make a stage look twice as large as it is, and alive."""
+        """Delete reports of ended processes: with them a stage would look alive, and twice as large as it is."""
         with self._engine.begin() as connection:
             mine = [row for row in connection.execute(_NEWEST) if row.stage == self.stage]
-            dead = [row for row in mine if row.age_s is None or row.age_s > SILENT_AFTER_S or not lives(row.instance)]
+            dead = [
+                row for row in mine if row.age_s is None or row.age_s > SILENT_AFTER_S or not is_alive(row.instance)
+            ]
             _forget(connection, [(row.stage, row.instance) for row in dead])
 
 
@@ -132,32 +138,32 @@ def _forget(connection: Connection, reports: Sequence[tuple[str, str]]) -> None:
     if not reports:
         return
     values = {"stages": [stage for stage, _ in reports], "instances": [instance for _, instance in reports]}
-    # In this order, as reports are made: the two never wait for each other in a circle.
+    # The same order as in _REPORT, so that the two statements cannot deadlock.
     connection.execute(_FORGET_STAGES, values)
     connection.execute(_FORGET_REPORTS, values)
 
 
 def forget_host(engine: Engine) -> None:
-    """Forget what processes of this machine have reported: those that live report again within a second.
+    """Delete the reports of all processes of this machine; live ones report again within a second.
 
-    Called when a `serve` starts: the last words of one that was killed a moment ago must not pass for a stage that is
-    connected, or the node would be ready before anything runs.
+    Called when a `serve` starts. It deletes reports left by a killed `serve`, so that they are not shown as live and
+    the node is not ready before anything runs.
     """
     with engine.begin() as connection:
         _forget(connection, [(s, instance) for s, instance in connection.execute(_ALL) if instance.startswith(_here())])
 
 
 def instance_of(pid: int) -> str:
-    """Host, pid, whose pids they are, and a mark that no later process with this pid has."""
+    """Host, pid, PID namespace, and the start id of the process, which no later process with this pid has."""
     return f"{_here()}{pid}:{_pid_namespace()}:{process_start_id(pid) or ''}"
 
 
-def lives(instance: str) -> bool:
-    """False if the process that calls itself so has ended; True also where that cannot be seen from here."""
-    _, pid, namespace, mark = [*instance.split(":", 3), "", "", ""][:4]
-    if not instance.startswith(_here()) or namespace != _pid_namespace() or not mark:
+def is_alive(instance: str) -> bool:
+    """False if the process with this instance name has ended; True also if that cannot be seen from here."""
+    _, pid, namespace, start_id = [*instance.split(":", 3), "", "", ""][:4]
+    if not instance.startswith(_here()) or namespace != _pid_namespace() or not start_id:
         return True
-    return process_start_id(int(pid)) == mark
+    return process_start_id(int(pid)) == start_id
 
 
 def _here() -> str:
@@ -165,7 +171,7 @@ def _here() -> str:
 
 
 def _pid_namespace() -> str:
-    """Containers may share a host name, and then a pid of one means nothing in the other."""
+    """Id of the PID namespace. Containers may share a host name, but a pid of one has no meaning in the other."""
     try:
         return str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:
@@ -173,20 +179,24 @@ def _pid_namespace() -> str:
 
 
 def read_stages(engine: Engine) -> list[StageReport]:
-    """All reports, the newest of each stage first."""
+    """Latest report of each process, by stage and then by age, newest first. Raises SQLAlchemyError."""
     with engine.connect() as connection:
         rows = [row for row in connection.execute(_NEWEST) if row.age_s is not None]
     rows.sort(key=lambda row: (row.stage, row.age_s))
     return [
         StageReport(
-            row.stage, row.instance, float(row.age_s), msgspec.convert(row.progress, StageProgress), lives(row.instance)
+            row.stage,
+            row.instance,
+            float(row.age_s),
+            msgspec.convert(row.progress, StageProgress),
+            is_alive(row.instance),
         )
         for row in rows
     ]
 
 
 def newest(reports: list[StageReport]) -> dict[str, StageReport]:
-    """The latest report of each stage, of a process that lives if there is one."""
+    """The latest report of each stage, of a live process if there is one."""
     latest: dict[str, StageReport] = {}
     for report in sorted(reports, key=lambda report: not report.alive):
         latest.setdefault(report.stage, report)

@@ -1,4 +1,4 @@
-"""Text from outside as it may reach a terminal or a log: what would act on it, and not be seen, is written out."""
+"""Escapes control characters in text from outside before it reaches a terminal or a log."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import re
 import unicodedata
 
 _JOINERS = "\u200c\u200d"
-"""Parts of words and emoji in ids that people use; they move nothing."""
+"""Zero-width joiners are parts of words and emoji in real ids; they have no effect on a terminal."""
 _ACTING = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Categories of Unicode: controls (C0, DEL, C1), formats (bidi overrides, tags), surrogates, line separators."""
+"""Unicode categories: controls (C0, DEL, C1), formats (bidi overrides, tags), surrogates, line separators."""
 _SUSPECT = re.compile(r"[^ -~\u00a1-\u00ac\u00ae-\u05ff]")
-"""Characters that are looked up one by one; most text has none of them."""
+"""Characters whose category is looked up one by one; most text has none of them."""
 
 
 def visible(text: str) -> str:
-    """``text`` with each acting character as ``\\u001b``, in the form of JSON, in which it keeps its meaning.
+    """Return ``text`` with each control character as a JSON escape such as ``\\u001b``; JSON keeps its meaning.
 
-    ESC and C1 change colours, titles and answers of a terminal; bidi overrides show another order than that of the
-    text; a line break would make a line of its own in a log. Lone surrogates cannot be written at all.
+    ESC and C1 change colours, titles and answers of a terminal. Bidi overrides display the text in another order. A
+    line break would start a line of its own in a log. Lone surrogates cannot be encoded at all.
     """
-    return _SUSPECT.sub(_written_out, text)
+    return _SUSPECT.sub(_escape, text)
 
 
 def visible_lines(text: str) -> str:
-    """The same, with the line breaks ``\\n`` kept."""
+    """The same, but keeps the line breaks ``\\n``."""
     return "\n".join(map(visible, text.split("\n")))
 
 
-def _written_out(match: re.Match[str]) -> str:
+def _escape(match: re.Match[str]) -> str:
     character = match[0]
     if character in _JOINERS or unicodedata.category(character) not in _ACTING:
         return character

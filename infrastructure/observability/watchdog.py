@@ -1,25 +1,34 @@
-"""Tells a worker that is alive and does not move from one that has nothing to do. Pure: time is given."""
+"""Distinguishes a worker that is alive and makes no progress from an idle one. Pure: time is an argument."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from enum import Enum
+from typing import NamedTuple
 
 STUCK_AFTER_S = 30.0
 GIVE_UP_AFTER_S = 120.0
-"""A worker that is stuck for so long is started anew: nothing is lost by it, its fences are in the store."""
+"""A worker that is stuck for so long is restarted. Nothing is lost, because its fences are in the store."""
 END_AFTER_S = 60.0
-"""The same of one that hangs, by ending its process. Longer than any wait of its own: two time-outs of a lock are 40 s.
-Seen: after Apache Kafka had slept for 12 s, two of three consumers never came back from a call into librdkafka."""
+"""A process with a worker that hangs for so long ends. Longer than any wait of a worker: two lock time-outs are 40 s.
+Observed: after Apache Kafka had slept for 12 s, two of three consumers never returned from a call into librdkafka."""
 
-UNSEEN_AFTER_S = 10.0
-"""One look tells of no more time than this. A process that was stopped as a whole finds its workers as it left them,
-and must not end for the time in which nobody ran, the watchdog included."""
+MAX_OBSERVED_S = 10.0
+"""Time counted per observation, at most. If the whole process was paused, workers and watchdog alike, the pause must
+not count as a stall and end the process."""
+
+
+class WorkState(Enum):
+    """What a worker does."""
+
+    MOVING = "moving"  # applies events, or has none to apply
+    STUCK = "stuck"  # its loop runs, events wait, none is applied
+    HANGS = "hangs"  # its loop does not run
 
 
 class WorkSample(NamedTuple):
-    """What a worker shows of itself. ``beats`` grows with every round, ``applied`` with every event."""
+    """Progress of a worker. ``beats`` grows with every round of its loop, ``applied`` with every event."""
 
     beats: int
     applied: int
@@ -27,18 +36,21 @@ class WorkSample(NamedTuple):
 
 
 class WatchdogVerdict(NamedTuple):
-    """``stuck``: it goes round, events wait, none is applied. ``hangs``: it does not even go round."""
+    """State of a worker, and for how many seconds it has made no progress."""
 
-    state: Literal["moving", "stuck", "hangs"]
+    state: WorkState
     seconds: float
 
     @property
     def give_up(self) -> bool:
-        return self.seconds >= {"moving": math.inf, "stuck": GIVE_UP_AFTER_S, "hangs": END_AFTER_S}[self.state]
+        """Whether the worker must be restarted (stuck) or its process ended (hangs)."""
+        limits = {WorkState.MOVING: math.inf, WorkState.STUCK: GIVE_UP_AFTER_S, WorkState.HANGS: END_AFTER_S}
+        return self.seconds >= limits[self.state]
 
     @property
-    def words(self) -> str:
-        if self.state == "hangs":
+    def message(self) -> str:
+        """The state as the stage reports it."""
+        if self.state is WorkState.HANGS:
             return f"hangs: no sign of life for {self.seconds:.0f} s"
         return f"stuck: events wait, and none was applied for {self.seconds:.0f} s"
 
@@ -46,26 +58,27 @@ class WatchdogVerdict(NamedTuple):
 @dataclass
 class _SeenWork:
     sample: WorkSample
-    looked_at: float
+    observed_at: float
     round_at: float
     moved_at: float
 
 
 class Watchdog:
-    """Looks at samples of several workers, in any rhythm. Times are monotonic seconds."""
+    """Classifies samples of several workers, taken at any intervals. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _SeenWork] = {}
 
-    def look(self, name: str, sample: WorkSample, now: float) -> WatchdogVerdict:
+    def observe(self, name: str, sample: WorkSample, now: float) -> WatchdogVerdict:
+        """Take a sample of the worker ``name``, and classify what it does."""
         seen = self._seen.get(name)
         if seen is None:
             self._seen[name] = _SeenWork(sample, now, now, now)
-            return WatchdogVerdict("moving", 0.0)
-        unseen = max(0.0, now - seen.looked_at - UNSEEN_AFTER_S)
-        seen.looked_at = now
-        seen.round_at += unseen
-        seen.moved_at += unseen
+            return WatchdogVerdict(WorkState.MOVING, 0.0)
+        paused = max(0.0, now - seen.observed_at - MAX_OBSERVED_S)
+        seen.observed_at = now
+        seen.round_at += paused
+        seen.moved_at += paused
         applied = sample.applied != seen.sample.applied
         if applied or sample.beats != seen.sample.beats:
             seen.round_at = now
@@ -73,11 +86,11 @@ class Watchdog:
             seen.moved_at = now
         seen.sample = sample
         if now - seen.round_at >= STUCK_AFTER_S:
-            return WatchdogVerdict("hangs", now - seen.round_at)
+            return WatchdogVerdict(WorkState.HANGS, now - seen.round_at)
         if now - seen.moved_at >= STUCK_AFTER_S:
-            return WatchdogVerdict("stuck", now - seen.moved_at)
-        return WatchdogVerdict("moving", 0.0)
+            return WatchdogVerdict(WorkState.STUCK, now - seen.moved_at)
+        return WatchdogVerdict(WorkState.MOVING, 0.0)
 
     def forget(self, name: str) -> None:
-        """It was stopped on purpose."""
+        """Forget a worker that was stopped on purpose."""
         self._seen.pop(name, None)

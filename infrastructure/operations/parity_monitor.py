@@ -1,4 +1,4 @@
-"""Checks served reads all the time, a few a round, by a thread beside the projections that it must never disturb."""
+"""Audits served reads continuously, a few per round, in a thread that must never disturb the projections."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from projections.parity.key_walk import WalkBudget
 log = logging.getLogger("ridelog.parity")
 
 AUDIT_INTERVAL_S = 5.0
-READS = 200
-EVENTS = 10_000
-EVENTS_OF_A_KEY = 2_500
-"""Of one round: ~0.3 s of a core in 5 s at most. A longer key goes on in the next round where it was left."""
+MAX_ROUND_READS = 200
+MAX_ROUND_EVENTS = 10_000
+MAX_KEY_EVENTS = 2_500
+"""Limits of one round: at most ~0.3 s of a core in 5 s. The audit of a longer key resumes in the next round."""
 
 
 class ParityMonitor:
-    """Of one projection that has a view."""
+    """Audits the answers of one projection that has a view."""
 
-    def __init__(self, settings: Settings, projection: Projection[Any], every_s: float = AUDIT_INTERVAL_S) -> None:
+    def __init__(self, settings: Settings, projection: Projection[Any], interval_s: float = AUDIT_INTERVAL_S) -> None:
         self._projection = projection
-        self._every_s = every_s
+        self._interval_s = interval_s
         self._backends = Backends(settings, pool_size=1)
         self._evidence: ParityEvidence | None = None
         self._stop = threading.Event()
@@ -49,18 +49,18 @@ class ParityMonitor:
             self._thread.join(timeout=2.0)
         self._backends.close()
 
-    def round(self) -> AuditFindings:
-        """Check some of what is not checked yet. Raises PortUnavailable, RegistryUnavailable."""
+    def run_round(self) -> AuditFindings:
+        """Audit some of the unchecked reads. Raises PortUnavailable, RegistryUnavailable."""
         if self._evidence is None:
             self._evidence = parity_evidence(self._backends, self._projection)
         reads, audit = self._evidence
-        found = audit.run(reads.unchecked(READS), WalkBudget(EVENTS, EVENTS_OF_A_KEY))
+        found = audit.run(reads.unchecked(MAX_ROUND_READS), WalkBudget(MAX_ROUND_EVENTS, MAX_KEY_EVENTS))
         name = self._projection.name
         for verdict, count in found.totals.items():
             metrics.PARITY_CHECKED.labels(name, verdict).inc(count)
-        for words in found.examples:
-            log.error("not what the log says: %s; run verify-parity, then rebuild-projection %s", words, name)
-        # Asked of the record, since the command puts there what it has found.
+        for example in found.examples:
+            log.error("a read differs from the log: %s; run verify-parity, then rebuild-projection %s", example, name)
+        # Counted on record, because the command `verify-parity` stores its findings there too.
         metrics.PARITY_MISMATCHES.labels(name).set(reads.mismatches()[1])
         metrics.PARITY_UNCHECKED.labels(name).set(reads.waiting())
         return found
@@ -69,16 +69,16 @@ class ParityMonitor:
         failures = 0
         while not self._stop.is_set():
             try:
-                self.round()
+                self.run_round()
                 failures = 0
             except (PortUnavailable, SinkRejected, RegistryUnavailable, SQLAlchemyError) as error:
-                # Postgres is away: whoever serves says so, loud enough.
-                log.info("served reads are not checked for now: %s", error)
+                # At INFO only: the stages themselves already report the unavailable server.
+                log.info("served reads are not audited for now: %s", error)
                 failures += 1
             except Exception:
-                # Whatever it is, the projections go on.
-                log.exception("served reads cannot be checked")
+                # No error of the audit may stop the projections.
+                log.exception("served reads cannot be audited")
                 failures += 1
             self._stop.wait(
-                self._every_s + (RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S)) - 1] if failures else 0.0)
+                self._interval_s + (RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S)) - 1] if failures else 0.0)
             )

@@ -1,4 +1,4 @@
-"""Parked keys of every generation that this code keeps up to date."""
+"""Lists, retries and discards parked keys, for the command ``parked``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from projections.rebuild.generations import active, is_kept_up
 
 
 class ParkedKeyDetails(NamedTuple):
-    """One key of one generation, and the event at which it is held back."""
+    """A parked key of one generation. ``mark``, a key of the JSON output: the event at which it is parked."""
 
     projection: str
     generation: int
@@ -27,24 +27,27 @@ class ParkedKeyDetails(NamedTuple):
 
 
 def parked_keys(backends: Backends, projection: Projection[Any]) -> Iterator[ParkedKeyDetails]:
-    """By generation and key; also of generations that another fold keeps."""
+    """All parked keys, by generation and key; also of generations of another fold."""
     for generation in backends.generations.all(projection.name):
         found = backends.stores.sink(projection, generation.number).parked(range(SHARDS))
-        merged = {key: mark for marks in found.values() for key, mark in marks.items()}
-        for key, mark in sorted(merged.items()):
-            yield ParkedKeyDetails(projection.name, generation.number, key, mark)
+        merged = {key: event for events in found.values() for key, event in events.items()}
+        for key, event in sorted(merged.items()):
+            yield ParkedKeyDetails(projection.name, generation.number, key, event)
 
 
 def waiting_events(backends: Backends, projection: Projection[Any], one: ParkedKeyDetails) -> list[LoggedEvent]:
-    """The key's events from the failing one up to the shard's fence: what a retry will fold."""
+    """The key's events from the failing one up to the shard's fence, which a retry will fold."""
     shard = shard_of(one.key)
     fence = backends.stores.sink(projection, one.generation).fences([shard])[0]
     return [] if fence is None else backends.log.read_key(projection.stream, one.key, one.mark.version, fence.seq)
 
 
 def retry(backends: Backends, projection: Projection[Any], key: str) -> dict[int, RetryOutcome]:
-    """Generation -> what became of the key there. Raises UserError if it is parked in none."""
-    done = {
+    """Retry the key in each generation of this fold, and return the outcome by generation.
+
+    Raises UserError if the key is parked in none of them.
+    """
+    outcomes = {
         generation.number: ParkedKeys(
             projection,
             backends.stores.sink(projection, generation.number),
@@ -55,36 +58,39 @@ def retry(backends: Backends, projection: Projection[Any], key: str) -> dict[int
         for generation in backends.generations.all(projection.name)
         if is_kept_up(generation, projection)
     }
-    found = {number: result for number, result in done.items() if result.verdict != "none"}
+    found = {number: result for number, result in outcomes.items() if result.verdict != "none"}
     if not found:
         raise UserError(f"{key!r} is not parked in a generation of {projection.name} that this code may write to")
     return found
 
 
 def retriable(backends: Backends, projection: Projection[Any]) -> list[str]:
-    """Keys that are parked in a generation that this code may write to."""
-    mine = {g.number for g in backends.generations.all(projection.name) if is_kept_up(g, projection)}
-    return sorted({one.key for one in parked_keys(backends, projection) if one.generation in mine})
+    """Keys that are parked in a generation of this code's fold, which it may write to."""
+    writable = {g.number for g in backends.generations.all(projection.name) if is_kept_up(g, projection)}
+    return sorted({one.key for one in parked_keys(backends, projection) if one.generation in writable})
 
 
 def discard(backends: Backends, projection: Projection[Any], key: str, who: str, why: str) -> dict[int, RetryOutcome]:
-    """Pass over the event at which ``key`` is held back, for good, and fold on. Raises UserError."""
+    """Skip the event at which ``key`` is parked, permanently, and resume the key. Raises UserError."""
     positions = {one.generation: one.mark.position for one in parked_keys(backends, projection) if one.key == key}
     if not positions:
         raise UserError(f"{key!r} is not parked in {projection.name}: see `parked list`")
     live = active(backends.generations.all(projection.name))
-    # Before the fact is recorded, for good: what the served generation has folded would be missing in every rebuild.
+    # Check before the discard is recorded, because it is permanent: if the served generation has folded the event, its
+    # effect would be missing from every rebuild.
     if live is None or live.number not in positions:
         raise UserError(
             f"{key!r} is not parked in the generation of {projection.name} that is served: it has folded the event. "
-            "Mend the fold of the other generation instead"
+            "Repair the fold of the other generation instead"
         )
     if not is_kept_up(live, projection):
-        raise UserError(f"the served generation of {projection.name} is kept by other code: discard with that code")
-    # Where generations fail at different events, the one that is served decides; the other stays parked.
+        raise UserError(
+            f"the served generation of {projection.name} has the fold of other code: discard with that code"
+        )
+    # If generations fail at different events, the served one decides; the key stays parked in the other.
     position = positions[live.number]
-    # The fact first: a retry that is broken off finds it again, and so does every rebuild.
+    # Record the discard first: an aborted retry finds it again, and so does every rebuild.
     record_discard(backends.engine, Discard(projection.name, position, key, who, why))
-    # Another fold may have folded that event, and kept states on the way.
+    # Another fold may have folded the event, and stored snapshots after it.
     forget_from(backends.engine, projection, key, position)
     return retry(backends, projection, key)

@@ -1,11 +1,14 @@
-"""Runs a rebuild on real servers: ``projections.rebuild.rebuild`` with processes, progress and a lock."""
+"""Runs a rebuild on real servers: ``projections.rebuild.rebuild`` with processes, progress and a lock.
+
+Parallel processes fill a generation by shards. Progress is read from the fences, which are its checkpoints.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 
@@ -16,7 +19,7 @@ from infrastructure.observability.stage_reports import StageReport, read_stages
 from infrastructure.observability.watchdog import STUCK_AFTER_S
 from infrastructure.postgres.advisory_locks import try_session_lock
 from infrastructure.postgres.errors import unavailable_as_port_error
-from infrastructure.process_pool import Look, in_processes
+from infrastructure.process_pool import OnTick, run_in_processes
 from infrastructure.settings.settings import Settings
 from projections.core.fold import Decode
 from projections.core.ports import EventLog, PortUnavailable, Sink, SinkRejected
@@ -29,10 +32,10 @@ from projections.rebuild.rebuild import Rebuild, RebuildPorts
 
 @contextmanager
 def rebuild_lock(engine: Engine, projection: str) -> Iterator[None]:
-    """Held by the session, so that a killed rebuild frees it. Raises UserError if another one runs.
+    """Lock the rebuilds of a projection, by a lock of the session. Raises UserError if another one runs.
 
-    A restart of Postgres frees it too. Two rebuilds at once cost work and nothing else: every write is a
-    compare-and-set.
+    A killed rebuild or a restart of Postgres frees the lock. Two rebuilds at once would only waste work, because every
+    write is a compare-and-set.
     """
     with unavailable_as_port_error():
         connection = engine.connect()
@@ -45,27 +48,30 @@ def rebuild_lock(engine: Engine, projection: str) -> Iterator[None]:
         try:
             yield
         finally:
-            # With the connection goes the lock, also when the server has gone first.
+            # Closing the connection releases the lock, even if the server is unavailable.
             connection.invalidate()
 
 
-LOCK_WAIT_S = 60.0
+FOLLOW_TIMEOUT_S = 60.0
 FOLLOW_POLL_INTERVAL_S = 0.3
-FRESH_S = 5.0
+FRESH_REPORT_S = 5.0
 """A worker that follows reports every second: an older report does not show that it still does."""
 ENDED_AFTER_S = STUCK_AFTER_S + 10.0
-"""One in trouble reports only after each attempt, which may take long and begins up to 5 s after the one before; of one
-that hangs its process tells after STUCK_AFTER_S. Only who is silent for longer serves no more."""
+"""A worker silent for longer than this is not serving. A retrying worker reports after each attempt, which may take
+long and starts up to 5 s after the previous one; for a hung worker its process reports after STUCK_AFTER_S."""
 
 
 def wait_until_followed(engine: Engine, generation: Generation) -> None:
-    """Return once a running service keeps ``generation`` up to date, at once if no service runs.
+    """Return once a running service keeps ``generation`` up to date; at once if no service runs.
 
-    Else readers would be switched to a generation that stands still. Raises UserError if that service
-    has other code, or does not do so within a minute; PortUnavailable. Of a service on another machine that has just
-    ended only its silence tells, after ENDED_AFTER_S.
+    Otherwise readers would be switched to a generation that no longer advances. That a service on another machine has
+    ended shows only by its silence, after ENDED_AFTER_S.
+
+    Raises:
+        UserError: the service has other code, or does not follow the generation within a minute.
+        PortUnavailable: Postgres does not answer.
     """
-    deadline = time.monotonic() + LOCK_WAIT_S
+    deadline = time.monotonic() + FOLLOW_TIMEOUT_S
     while True:
         serving = _serving(generation.projection, engine)
         if not serving or any(_follows(report, generation.number) for report in serving):
@@ -82,55 +88,55 @@ def wait_until_followed(engine: Engine, generation: Generation) -> None:
 def _serving(projection: str, engine: Engine) -> list[StageReport]:
     with unavailable_as_port_error():
         reports = read_stages(engine)
-    of_it = [r for r in reports if r.stage.partition("@")[0] == projection]
-    return [r for r in of_it if r.alive and r.age_s < ENDED_AFTER_S]
+    matching = [r for r in reports if r.stage.partition("@")[0] == projection]
+    return [r for r in matching if r.alive and r.age_s < ENDED_AFTER_S]
 
 
 def _follows(report: StageReport, number: int) -> bool:
     detail = report.progress.detail
-    return report.age_s < FRESH_S and detail.get("generation") == number and detail.get("shards", 0) > 0
+    return report.age_s < FRESH_REPORT_S and detail.get("generation") == number and detail.get("shards", 0) > 0
 
 
 class FoldHere:
-    """Fills in this process, for small logs and for projections that the catalogue has not."""
+    """Fills a generation in this process, for small logs and for projections outside the catalogue."""
 
-    def __init__(self, projection: Projection[Any], log: EventLog, decode: Decode, patience: RetryPolicy) -> None:
+    def __init__(self, projection: Projection[Any], log: EventLog, decode: Decode, retry: RetryPolicy) -> None:
         self._projection = projection
         self._log = log
         self._decode = decode
-        self._patience = patience
+        self._retry = retry
 
-    def fill(self, sink: Sink, shards: Sequence[int], targets: Mapping[int, int], look: Look) -> None:
-        """Bring ``shards`` to their targets."""
-        filler = CatchUp(self._projection, self._log, sink, self._decode, shards)
+    def fill(self, sink: Sink, shards: Sequence[int], targets: Mapping[int, int], on_tick: OnTick) -> None:
+        """Bring ``shards`` to their targets. Raises LogHasHoles."""
+        catch_up = CatchUp(self._projection, self._log, sink, self._decode, shards)
 
         def attempt() -> None:
-            filler.open(targets)
-            while filler.step():
-                look()
+            catch_up.open(targets)
+            while catch_up.step():
+                on_tick()
 
-        self._patience.call(attempt)
+        self._retry.call(attempt)
 
 
 class FoldInProcesses:
-    """Fills by ``workers`` processes of this program, each with shards of its own."""
+    """Fills a generation by ``workers`` processes of this program, each with shards of its own."""
 
     def __init__(self, settings: Settings, projection: Projection[Any], workers: int) -> None:
         self._settings = settings
         self._name = projection.name
         self._workers = workers
 
-    def fill(self, generation: int, targets: Mapping[int, int], look: Look) -> None:
-        """Bring all shards to their targets. Raises WorkerFailed."""
+    def fill(self, generation: int, targets: Mapping[int, int], on_tick: OnTick) -> None:
+        """Bring all shards to their targets. Raises WorkerFailed, LogHasHoles."""
         parts = [
             (self._settings, self._name, generation, list(range(number, SHARDS, self._workers)), dict(targets))
             for number in range(self._workers)
         ]
-        in_processes("rebuild", _work, parts, look)
+        run_in_processes("rebuild", _fill_part, parts, on_tick)
 
 
-def _work(
-    alive: Callable[[], None],
+def _fill_part(
+    heartbeat: OnTick,
     settings: Settings,
     name: str,
     generation: int,
@@ -139,29 +145,36 @@ def _work(
 ) -> None:
     projection = projection_named(name)
     with open_backends(settings, FOLD_SETTINGS) as backends:
-        here = FoldHere(projection, backends.log, backends.decode, RetryPolicy(lambda words: None))
-        here.fill(backends.stores.sink(projection, generation), shards, targets, alive)
+        here = FoldHere(projection, backends.log, backends.decode, RetryPolicy(lambda reason: None))
+        here.fill(backends.stores.sink(projection, generation), shards, targets, heartbeat)
 
 
 MIN_EVENTS_FOR_PROCESSES = 50_000
-"""Below so many events, starting processes costs more than they save."""
+"""With fewer events, starting processes costs more than they save."""
+PROGRESS_INTERVAL_S = 0.2
 
-Show = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called with (events folded, events to fold) while a generation fills."""
 
 
 @contextmanager
 def rebuilding(
-    settings: Settings, projection: Projection[Any], *, workers: int, show: Show, tell: Callable[[str], None]
+    settings: Settings,
+    projection: Projection[Any],
+    *,
+    workers: int,
+    on_progress: OnProgress,
+    on_note: Callable[[str], None],
 ) -> Iterator[Rebuild]:
-    """A Rebuild with everything it needs. Raises UserError if another one runs."""
-    patience = RetryPolicy(tell)
-    # A server may be starting at this very moment: from here on every step waits for it, so this one does too.
-    patience.call(lambda: _reach(settings))
+    """Open a Rebuild with its ports. ``on_note`` gets lines for people. Raises UserError if another rebuild runs."""
+    retry = RetryPolicy(on_note)
+    # A server may still be starting: this step waits for it, like every later one.
+    retry.call(lambda: _check_reachable(settings))
     with open_backends(settings, FOLD_SETTINGS) as backends, rebuild_lock(backends.engine, projection.name):
+        context = _FillContext(backends, projection, workers, retry, on_progress, on_note)
 
         def fill(generation: Generation, targets: Mapping[int, int]) -> None:
-            _fill(settings, backends, projection, generation, targets, workers, show, patience, tell)
+            _fill(context, generation, targets)
 
         yield Rebuild(
             projection,
@@ -172,49 +185,53 @@ def rebuilding(
                 backends.decode,
                 fill,
                 lambda generation: wait_until_followed(backends.engine, generation),
-                patience,
-                tell,
+                retry,
+                on_note,
             ),
         )
 
 
-def _reach(settings: Settings) -> None:
+def _check_reachable(settings: Settings) -> None:
     with open_backends(settings, FOLD_SETTINGS):
         pass
 
 
-def _fill(
-    settings: Settings,
-    backends: Backends,
-    projection: Projection[Any],
-    generation: Generation,
-    targets: Mapping[int, int],
-    workers: int,
-    show: Show,
-    patience: RetryPolicy,
-    tell: Callable[[str], None],
-) -> None:
-    sink = backends.stores.sink(projection, generation.number)
-    head = patience.call(lambda: backends.log.head(projection.stream))
-    wanted = {shard: min(targets.get(shard, head.seqs[shard]), head.seqs[shard]) for shard in range(SHARDS)}
-    told_at, began = 0.0, time.monotonic()
+class _FillContext(NamedTuple):
+    """What filling needs, whatever generation is filled."""
 
-    def look() -> None:
-        nonlocal told_at
-        if time.monotonic() - told_at < 0.2:
+    backends: Backends
+    projection: Projection[Any]
+    workers: int
+    retry: RetryPolicy
+    on_progress: OnProgress
+    on_note: Callable[[str], None]
+
+
+def _fill(context: _FillContext, generation: Generation, targets: Mapping[int, int]) -> None:
+    backends, projection = context.backends, context.projection
+    sink = backends.stores.sink(projection, generation.number)
+    head = context.retry.call(lambda: backends.log.head(projection.stream))
+    wanted = {shard: min(targets.get(shard, head.seqs[shard]), head.seqs[shard]) for shard in range(SHARDS)}
+    shown_at, started = 0.0, time.monotonic()
+
+    def on_tick() -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at < PROGRESS_INTERVAL_S:
             return
-        told_at = time.monotonic()
+        shown_at = time.monotonic()
         try:
             fences = sink.fences(list(wanted))
         except (PortUnavailable, SinkRejected):
-            return  # shown again when the server is back; the workers wait for it themselves
-        show(sum(min(f.seq, wanted[s]) for s, f in enumerate(fences) if f is not None), sum(wanted.values()))
+            return  # shown again when the server is back; the workers themselves retry
+        context.on_progress(
+            sum(min(f.seq, wanted[s]) for s, f in enumerate(fences) if f is not None), sum(wanted.values())
+        )
 
-    if workers > 1 and sum(wanted.values()) > MIN_EVENTS_FOR_PROCESSES:
-        FoldInProcesses(settings, projection, workers).fill(generation.number, wanted, look)
+    if context.workers > 1 and sum(wanted.values()) > MIN_EVENTS_FOR_PROCESSES:
+        FoldInProcesses(backends.settings, projection, context.workers).fill(generation.number, wanted, on_tick)
     else:
-        FoldHere(projection, backends.log, backends.decode, patience).fill(sink, list(wanted), wanted, look)
-    told_at = 0.0
-    look()
-    seconds, events = time.monotonic() - began, sum(wanted.values())
-    tell(f"filled {events:,} events in {seconds:.1f} s ({events / max(seconds, 1e-3):,.0f} a second)")
+        FoldHere(projection, backends.log, backends.decode, context.retry).fill(sink, list(wanted), wanted, on_tick)
+    shown_at = 0.0
+    on_tick()
+    seconds, events = time.monotonic() - started, sum(wanted.values())
+    context.on_note(f"filled {events:,} events in {seconds:.1f} s ({events / max(seconds, 1e-3):,.0f} a second)")

@@ -1,4 +1,4 @@
-"""Whether all that is kept outside Postgres is of the log that is in it."""
+"""Checks that the state stored outside Postgres matches the log in Postgres (invariant 14)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from projections.rebuild.generations import is_kept_up
 
 
 class ShardsOfAnotherLog(NamedTuple):
-    """One generation with shards that hold what this log has not."""
+    """One generation with shards that do not match the log."""
 
     projection: str
     generation: int
@@ -20,7 +20,7 @@ class ShardsOfAnotherLog(NamedTuple):
 
 
 def shards_of_another_log(backends: Backends) -> list[ShardsOfAnotherLog]:
-    """Of the generations that are kept up to date. Raises PortUnavailable."""
+    """Check the fences of all generations that this code keeps up to date. Raises PortUnavailable."""
     result = []
     for projection in PROJECTIONS.values():
         for generation in backends.generations.all(projection.name):

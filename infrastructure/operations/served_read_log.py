@@ -1,4 +1,4 @@
-"""Puts a share of the answers on record, by a thread beside the requests: none of them waits for it, or fails by it."""
+"""Records a share of the answers in a thread of its own: no request waits for it, or fails because of it."""
 
 from __future__ import annotations
 
@@ -23,66 +23,64 @@ log = logging.getLogger("ridelog.served")
 WRITE_INTERVAL_S = 1.0
 TRIM_INTERVAL_S = 60.0
 MAX_WAITING_READS = 20_000
-"""Reads that wait to be written, ~500 bytes each; past it they are counted and not kept (invariant 15)."""
+"""Reads that wait to be written, ~500 bytes each. Further ones are counted and dropped (invariant 15)."""
 
 MAX_MISSING_KEYS = 1_000
-"""Keys of which nothing was found, that wait to be looked for in the log; and those that are remembered as looked for.
-They may be made up by a client."""
+"""Bounds the unknown keys that wait for a check in the log, and the remembered ones: a client may invent any number."""
 
 Write = Callable[[Sequence[ServedRead]], int]
-"""Keeps them all or raises PortUnavailable; how many were kept."""
-
+"""Stores all of them or raises PortUnavailable; returns how many were stored."""
 
 Known = Callable[[Sequence[ServedRead]], Sequence[ServedRead]]
-"""The reads whose key the log has at their position, or raises PortUnavailable."""
+"""Returns the reads whose key the log has at their position, or raises PortUnavailable."""
 
 
 class ServedReadRecorder:
-    """Called with every answer, in the request's thread; ``share`` (0..1) of them is kept, chosen by chance.
+    """Called with every answer, in the request's thread; stores a random ``share`` (0..1) of them.
 
-    Of the answers that a key is unknown all are kept whose key the log has, each key once in TRIM_INTERVAL_S: they are
-    rare, and each is a state that was lost. None with a share of 0.
+    An answer that a key is unknown is always stored if the log has the key, once per key in TRIM_INTERVAL_S: such
+    answers are rare, and each is a lost state. With a share of 0 nothing is stored.
     """
 
     def __init__(
         self,
         share: float,
         write: Write,
-        tidy: Callable[[], None],
+        trim: Callable[[], None],
         *,
         known: Known = lambda reads: reads,
-        most_waiting: int = MAX_WAITING_READS,
+        max_waiting: int = MAX_WAITING_READS,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._share = share
         self._write = write
-        self._tidy = tidy
+        self._trim = trim
         self._known = known
         self._missing: deque[ServedRead] = deque()
-        self._looked_for: set[str] = set()
-        self._most_waiting = most_waiting
+        self._checked_keys: set[str] = set()
+        self._max_waiting = max_waiting
         self._chance = chance
         self._waiting: deque[ServedRead] = deque()
-        self._tidied_at = time.monotonic()
+        self._trimmed_at = time.monotonic()
         self._stop = threading.Event()
         # A daemon: a server that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="served-reads", daemon=True)
 
     def __call__(self, read: ServedRead) -> None:
         if read.is_missing:
-            self._miss(read)
+            self._add_missing(read)
             return
         if self._chance() >= self._share:
             return
-        if len(self._waiting) >= self._most_waiting:
+        if len(self._waiting) >= self._max_waiting:
             metrics.SERVED_READS_DROPPED.inc()
             return
         self._waiting.append(read)
 
-    def _miss(self, read: ServedRead) -> None:
-        # A key past the room is looked for when it is asked for again.
-        if self._share > 0 and read.key not in self._looked_for and len(self._looked_for) < MAX_MISSING_KEYS:
-            self._looked_for.add(read.key)
+    def _add_missing(self, read: ServedRead) -> None:
+        # A key beyond the bound is checked at its next request.
+        if self._share > 0 and read.key not in self._checked_keys and len(self._checked_keys) < MAX_MISSING_KEYS:
+            self._checked_keys.add(read.key)
             self._missing.append(read)
 
     def start(self) -> None:
@@ -90,49 +88,49 @@ class ServedReadRecorder:
             self._thread.start()
 
     def stop(self) -> None:
-        """What waits is written, if the database answers at once."""
+        """Write the waiting reads if the database answers at once, and stop."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)
 
     def flush(self) -> None:
-        """Write all that waits now. What cannot be written is counted and forgotten: it was a sample."""
+        """Write all waiting reads. Those that cannot be written are counted and dropped: they are only a sample."""
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         missing = [self._missing.popleft() for _ in range(len(self._missing))]
         if not batch and not missing:
             return
-        kept = 0
+        stored = 0
         try:
             batch += self._known(missing)
-            kept = self._write(batch) if batch else 0
+            stored = self._write(batch) if batch else 0
         except (PortUnavailable, SinkRejected) as error:
-            log.warning("%s served reads are not put on record: %s", f"{len(batch):,}", error)
-        metrics.SERVED_READS.inc(kept)
-        metrics.SERVED_READS_DROPPED.inc(len(batch) - kept)
+            log.warning("%s served reads are not recorded: %s", f"{len(batch):,}", error)
+        metrics.SERVED_READS.inc(stored)
+        metrics.SERVED_READS_DROPPED.inc(len(batch) - stored)
 
     def _run(self) -> None:
         while not self._stop.wait(WRITE_INTERVAL_S):
-            self._round()
-        self._round()
+            self._run_round()
+        self._run_round()
 
-    def _round(self) -> None:
+    def _run_round(self) -> None:
         try:
             self.flush()
-            if time.monotonic() - self._tidied_at >= TRIM_INTERVAL_S:
-                self._tidied_at = time.monotonic()
-                self._looked_for.clear()
-                self._tidy()
+            if time.monotonic() - self._trimmed_at >= TRIM_INTERVAL_S:
+                self._trimmed_at = time.monotonic()
+                self._checked_keys.clear()
+                self._trim()
         except (PortUnavailable, SinkRejected) as error:
-            log.warning("old served reads stay for now: %s", error)
+            log.warning("old served reads are not deleted for now: %s", error)
         except Exception:
-            # Whatever it is, it must not end the record of all answers to come.
-            log.exception("served reads are not put on record")
+            # No error may end the recording of later answers.
+            log.exception("served reads are not recorded")
 
 
 def postgres_recorder(
     engine: Engine, projection: Projection[Any], view_digest: str, share: float, keep: int
 ) -> ServedReadRecorder:
-    """One that writes to Postgres."""
+    """A recorder that writes to Postgres."""
     return ServedReadRecorder(
         share,
         lambda reads: add(engine, projection.name, view_digest, reads),

@@ -1,26 +1,24 @@
-"""The whole check: here for a few reads, else by processes, each with keys of its own."""
+"""Audits all served reads: a few in this process, many in parallel processes, each with its own share of the keys.
+
+Needs Postgres, and the schema registry if it is an external one; no other server.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.connection
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from infrastructure.backends import Backends, open_backends, projection_named
 from infrastructure.postgres.served_reads import PostgresServedReads
-from infrastructure.process_pool import WorkerFailed, tune_gc
+from infrastructure.process_pool import Heartbeat, run_in_processes, tune_gc
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.parity.audit import Audit, AuditFindings
 
 
 class ParityEvidence(NamedTuple):
-    """The reads on record and the audit of them."""
+    """The recorded reads and their audit."""
 
     reads: PostgresServedReads
     audit: Audit[Any]
@@ -43,10 +41,13 @@ def open_parity_evidence(
 
 
 MIN_READS_FOR_PROCESSES = 50_000
-"""Below so many reads, starting processes costs more than they save."""
+"""With fewer reads, starting processes costs more than they save."""
 
-Show = Callable[[int], None]
-"""Called now and then with the number of reads checked."""
+MESSAGE_INTERVAL_READS = 5_000
+"""A worker sends its findings after so many reads."""
+
+OnProgress = Callable[[int], None]
+"""Called at intervals with the number of reads audited."""
 
 
 def verify(
@@ -56,69 +57,37 @@ def verify(
     since_ms: int,
     reads: int,
     workers: int,
-    show: Show,
+    on_progress: OnProgress,
 ) -> AuditFindings:
-    """Check all ``reads`` since then. Raises WorkerFailed, PortUnavailable."""
+    """Audit all ``reads`` since then. Raises WorkerFailed, PortUnavailable."""
     if workers == 1 or reads <= MIN_READS_FOR_PROCESSES:
         tune_gc()
-        return here.audit.run(here.reads.scan(since_ms), on_progress=lambda found: show(found.reads))
-    context = multiprocessing.get_context("spawn")
-    running: list[tuple[BaseProcess, Connection]] = []
-    try:
-        for part in range(workers):
-            ours, theirs = context.Pipe(duplex=False)
-            arguments = (theirs, os.getpid(), settings, projection.name, since_ms, part, workers)
-            process: BaseProcess = context.Process(target=_work, args=arguments, name=f"parity-{part}", daemon=True)
-            process.start()
-            theirs.close()
-            running.append((process, ours))
-        return _gather(running, show)
-    finally:
-        for process, pipe in running:
-            process.kill()
-            process.join()
-            pipe.close()
-
-
-def _gather(running: list[tuple[BaseProcess, Connection]], show: Show) -> AuditFindings:
-    names = {pipe: process.name for process, pipe in running}
-    latest: dict[Connection, AuditFindings] = {}
-    open_pipes = set(names)
-    while open_pipes:
-        for pipe in multiprocessing.connection.wait(list(open_pipes)):
-            assert isinstance(pipe, Connection)
-            try:
-                said = pipe.recv()
-            except EOFError:
-                raise WorkerFailed(f"{names[pipe]} ended before its reads were checked; run it again") from None
-            if isinstance(said, str):
-                raise WorkerFailed(f"{names[pipe]}: {said}")
-            latest[pipe], ended = said
-            if ended:
-                open_pipes.discard(pipe)
-        show(sum(found.reads for found in latest.values()))
-    whole = AuditFindings()
+        return here.audit.run(here.reads.scan(since_ms), on_progress=lambda found: on_progress(found.reads))
+    latest: dict[int, AuditFindings] = {}
+    parts = [(settings, projection.name, since_ms, part, workers) for part in range(workers)]
+    run_in_processes(
+        "parity",
+        _audit_part,
+        parts,
+        on_tick=lambda: on_progress(sum(found.reads for found in latest.values())),
+        on_message=latest.__setitem__,
+    )
+    total = AuditFindings()
     for found in latest.values():
-        whole.add(found)
-    return whole
+        total.add(found)
+    return total
 
 
-def _work(pipe: Connection, parent: int, settings: Settings, name: str, since_ms: int, part: int, parts: int) -> None:
-    """In the worker's process."""
-    tune_gc()
-    told = 0
+def _audit_part(heartbeat: Heartbeat, settings: Settings, name: str, since_ms: int, part: int, parts: int) -> None:
+    """Audit one part in a worker process. Each message has all findings so far; the last one is complete."""
+    sent_reads = 0
 
-    def look(found: AuditFindings) -> None:
-        nonlocal told
-        if os.getppid() != parent:
-            os._exit(3)
-        if found.reads - told >= 5_000:
-            told = found.reads
-            pipe.send((found, False))
+    def on_progress(found: AuditFindings) -> None:
+        nonlocal sent_reads
+        heartbeat()
+        if found.reads - sent_reads >= MESSAGE_INTERVAL_READS:
+            sent_reads = found.reads
+            heartbeat(found)
 
-    try:
-        with open_parity_evidence(settings, projection_named(name), part, parts) as mine:
-            pipe.send((mine.audit.run(mine.reads.scan(since_ms), on_progress=look), True))
-    except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
-        raise SystemExit(1) from error
+    with open_parity_evidence(settings, projection_named(name), part, parts) as evidence:
+        heartbeat(evidence.audit.run(evidence.reads.scan(since_ms), on_progress=on_progress))

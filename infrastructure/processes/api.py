@@ -1,4 +1,4 @@
-"""The API as a program: HTTP in, commands to the event store, reads from the read models."""
+"""The API process: takes HTTP requests, sends commands to the event store, and answers from the read models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from read_models.speed import view as speed
 
 
 def main(settings: Settings) -> None:
-    """Serve until SIGTERM; what is queued is committed and answered first."""
+    """Serve until SIGTERM; commit and answer what is queued before stopping."""
     with Backends(settings) as backends:
         _serve(settings, backends)
 
@@ -44,15 +44,15 @@ def _serve(settings: Settings, backends: Backends) -> None:
     tune_gc()
     slot = None if settings.relay == "polling" else settings.slot_name
     stages = needed(settings)
-    watch = PipelineMonitor(
+    monitor = PipelineMonitor(
         reader, backends.cache, commits, settings.target_freshness_ms, slot, tailer="tailer" in stages
     )
-    served = postgres_recorder(
+    served_reads = postgres_recorder(
         reader, SPEED, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
     )
     commits.start()
-    watch.start()
-    served.start()
+    monitor.start()
+    served_reads.start()
     async_cache = backends.async_cache()
     checks = ready_checks(reader, async_cache, stages, writer=backends.writer_engine, failed_append=commits.failure)
     application = build(
@@ -61,8 +61,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
             submit=commits.submit,
             speed=StateReader(async_cache, speed.NAME, partial(active, reader, speed.NAME)),
             past_speed=PastKeys(reader, SPEED, decode, settings.replay_http_events),
-            delay_ms=partial(watch.delay_ms, speed.NAME),
-            served=served,
+            delay_ms=partial(monitor.delay_ms, speed.NAME),
+            served=served_reads,
             checks=checks,
             refresh_metrics=refresher(reader, settings.data_dir, stages, commits.queued),
             routers=[
@@ -76,8 +76,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
         serve_http(application, settings)
     finally:
         commits.stop()
-        watch.stop()
-        served.stop()
+        monitor.stop()
+        served_reads.stop()
 
 
 def _observe_commit(_requests: int, pings: int, seconds: float) -> None:

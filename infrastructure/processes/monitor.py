@@ -1,4 +1,4 @@
-"""The monitor as a program: ``/metrics`` and ``/health/…`` of a node that has no API."""
+"""The monitor process: serves ``/metrics`` and ``/health/…`` on a node without an API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from projections.catalogue import PROJECTIONS
 
 
 def main(settings: Settings, watched: Sequence[str]) -> None:
-    """Serve until SIGTERM. ``watched``: the programs that run here, tailer and projections."""
+    """Serve until SIGTERM. ``watched``: the programs on this node, of tailer and projections."""
     stages = [*(["tailer"] if "tailer" in watched else []), *(PROJECTIONS if "projections" in watched else ())]
     with Backends(settings, pool_size=2) as backends:
         cache = backends.async_cache() if "projections" in watched else None

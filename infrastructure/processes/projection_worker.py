@@ -1,4 +1,4 @@
-"""One generation kept up to date: from connecting to the first error, again and again until it is told to stop."""
+"""Keeps one generation up to date: follows the stream, and reconnects after each transient error until stopped."""
 
 from __future__ import annotations
 
@@ -36,51 +36,53 @@ from projections.core.state_codec import BrokenState
 from projections.digest.digest import fold_digest
 from projections.live.stream_follower import StreamFollower
 
-SHARE = 3.0
+DELAY_PER_WORK = 3.0
+"""Longest delay after a small batch, as a multiple of the time that the batch took."""
 
 
 class BatchingPolicy(NamedTuple):
-    """``enough``: records of a batch above which its fixed costs (a fence a shard, a transaction) are small.
+    """How long a worker waits for more records before it polls again, and how many it takes at once."""
 
-    ``longest_s``: seconds that may be waited for more; ``at_most``: records of one batch. ``gathers``: what has come
-    to the broker meanwhile is fetched before the batch is begun, not only what the client has already.
+    target_records: int
+    """Records of a batch above which its fixed costs (a fence per shard, a transaction) are small."""
+    max_wait_s: float
+    """Longest wait for more records, in seconds."""
+    max_records: int
+    """Most records of one batch."""
+    prefetch: bool
+    """Fetch what has reached the broker meanwhile before the batch starts, not only what the client already has."""
+
+
+LOW_LATENCY = BatchingPolicy(target_records=1_000, max_wait_s=0.1, max_records=5_000, prefetch=False)
+"""For projections that serve point reads."""
+HIGH_THROUGHPUT = BatchingPolicy(target_records=20_000, max_wait_s=2.0, max_records=20_000, prefetch=True)
+"""Among 20,000 records many share a key, whose state and rows are written once: half the cost of batches of 5,000."""
+
+
+def poll_delay_s(policy: BatchingPolicy, records: int, took_s: float) -> float:
+    """Seconds to wait after a batch of ``records`` that took ``took_s`` seconds. Pure.
+
+    A record of a batch of 50 costs more than twice as much as one of a batch of 1,000 (benchmarks/batch_size.py). A
+    worker that takes whatever is there saturates a machine at half of the load that it could bear. A single ping is
+    processed in milliseconds, and so is the delay. A worker that is behind finds full batches and does not wait.
     """
-
-    enough: int
-    longest_s: float
-    at_most: int
-    gathers: bool
+    return min(policy.max_wait_s, DELAY_PER_WORK * took_s) if 0 < records < policy.target_records else 0.0
 
 
-LOW_LATENCY = BatchingPolicy(enough=1_000, longest_s=0.1, at_most=5_000, gathers=False)
-"""Somebody waits for the answer."""
-HIGH_THROUGHPUT = BatchingPolicy(enough=20_000, longest_s=2.0, at_most=20_000, gathers=True)
-"""Of 20,000 records many are of one key, whose state and rows are written once: half the cost of 5,000 each."""
-
-
-def poll_delay_s(pace: BatchingPolicy, records: int, took_s: float) -> float:
-    """Seconds to wait after a batch of ``records`` that was worked at for ``took_s`` seconds.
-
-    A batch of 50 costs more than twice as much a record as one of 1,000 (benchmarks/batch_size.py), so a worker that
-    takes whatever is there keeps a machine busy at a load that is half of what it could bear. Of one ping alone the
-    batch is done in milliseconds, and so is the pause; whoever is behind finds full batches, and does not pause.
-    """
-    return min(pace.longest_s, SHARE * took_s) if 0 < records < pace.enough else 0.0
-
-
-POLL_S = 0.2
+POLL_TIMEOUT_S = 0.2
 IDLE_CHECK_INTERVAL_S = 2.0
 COMMIT_INTERVAL_S = 5.0
-NO_PARTITIONS_S = 20.0
+NO_PARTITIONS_TIMEOUT_S = 20.0
+"""After so long without partitions, seconds, the worker rejoins its consumer group."""
 
 
 class Stuck(Exception):
-    """The watchdog's word: everything is dropped and begun anew."""
+    """The watchdog found the worker stuck: it drops all connections and reconnects."""
 
 
-# A server that refuses data is told in `status` too: the other projections must not go down with this one.
-# A broken fold is told in `status` and tried again: the others must not go down with it.
-_PASSING = (
+# A server that rejects data and a broken fold are retried and shown in `status`: the other projections of this process
+# must go on.
+_TRANSIENT_ERRORS = (
     PortUnavailable,
     SinkRejected,
     FenceConflict,
@@ -93,7 +95,7 @@ _PASSING = (
 
 
 def stage_name(projection: str, generation: int, *, is_active: bool) -> str:
-    """What the stage is called in ``status``: the active generation bears the projection's own name."""
+    """Name of the stage in ``status``: the active generation has the projection's own name."""
     return projection if is_active else f"{projection}@{generation}"
 
 
@@ -113,42 +115,43 @@ class ProjectionWorker:
         self._generation = generation
         self._is_active = is_active
         self._stop = stop
-        self._pace = HIGH_THROUGHPUT if projection.batching is Batching.HIGH_THROUGHPUT else LOW_LATENCY
+        self._batching = HIGH_THROUGHPUT if projection.batching is Batching.HIGH_THROUGHPUT else LOW_LATENCY
         self._backends = Backends(settings, pool_size=2)
         self._engine = self._backends.engine
-        self._topic: TimedConsumer | None = None
-        self._held_at = 0.0
+        self._consumer: TimedConsumer | None = None
+        self._assigned_at = 0.0  # when partitions were last assigned
         self._rounds = 0
-        self._living: tuple[StreamFollower[Any], WorkerMetrics] | None = None
-        self._start_anew = False
+        self._connected: tuple[StreamFollower[Any], WorkerMetrics] | None = None
+        self._must_restart = False
         self._reporters: dict[str, StageReporter] = {}
 
     def run(self) -> None:
-        """Until ``stop``; whatever server goes away, wait for it."""
+        """Run until ``stop``; wait for any server that becomes unavailable."""
         try:
-            run_until_stopped(self._live, self._stop, _PASSING, self._told, self._projection.name)
+            run_until_stopped(
+                self._connect_and_follow, self._stop, _TRANSIENT_ERRORS, self._on_failure, self._projection.name
+            )
         finally:
-            self._close_topic()
+            self._close_consumer()
             self._backends.close()
 
-    def _told(self, reason: str) -> None:
+    def _on_failure(self, reason: str) -> None:
         self._rounds += 1
         self._backends.drop_connections()
         try:
             detail = {"generation": self._generation, "fold": fold_digest(self._projection)}
             self._reporter().report(StageProgress(state=reason, detail=detail))
         except SQLAlchemyError:
-            return  # Postgres itself is away: the silence of this stage says so
+            return  # Postgres itself is unavailable: `status` shows this stage as silent
 
-    def _tell_restored(self, found: FenceMismatch) -> None:
-        """On record before it is mended: afterwards nothing would show that it ever happened."""
-        words = (
-            f"{found.shards} shards, up to position {found.beyond}, were not of this log, which ended at {found.head} "
-            f"({found.why.value}); they are folded anew"
+    def _record_restore(self, found: FenceMismatch) -> None:
+        """Record the finding before the shards are refolded: afterwards nothing would show that it happened."""
+        message = (
+            f"{found.shards} shards, up to position {found.beyond}, did not match this log, which ended at "
+            f"{found.head} ({found.why.value}); they are refolded"
         )
-        record_finding(
-            self._engine, RestoreFinding(f"{self._projection.name}@{self._generation}", words, found.beyond, found.head)
-        )
+        found_by = f"{self._projection.name}@{self._generation}"
+        record_finding(self._engine, RestoreFinding(found_by, message, found.beyond, found.head))
 
     def _reporter(self) -> StageReporter:
         name = stage_name(self._projection.name, self._generation, is_active=self._is_active())
@@ -156,7 +159,7 @@ class ProjectionWorker:
             self._reporters[name] = StageReporter(self._engine, name)
         return self._reporters[name]
 
-    def _live(self) -> None:
+    def _connect_and_follow(self) -> None:
         settings, projection = self._settings, self._projection
         redis = self._backends.cache
         try:
@@ -164,15 +167,17 @@ class ProjectionWorker:
                 check_never_evicts(redis)
             log = self._backends.log
             group = f"{projection.name}-{self._generation}"
-            if self._topic is None:
-                topic = make_consumer(settings, topics(settings)[projection.stream], group)
-                topic = BatchingConsumer(topic) if self._pace.gathers else topic
-                self._topic = TimedConsumer(topic, self._of(metrics.BATCH_RECORDS), self._of(metrics.BATCH_SECONDS))
+            if self._consumer is None:
+                consumer = make_consumer(settings, topics(settings)[projection.stream], group)
+                consumer = BatchingConsumer(consumer) if self._batching.prefetch else consumer
+                self._consumer = TimedConsumer(
+                    consumer, self._observe(metrics.BATCH_RECORDS), self._observe(metrics.BATCH_SECONDS)
+                )
             codec = self._backends.make_codec()
 
-            def restored(found: FenceMismatch) -> None:
+            def on_fence_mismatch(found: FenceMismatch) -> None:
                 codec.forget()
-                self._tell_restored(found)
+                self._record_restore(found)
 
             with publishing(
                 settings,
@@ -184,92 +189,92 @@ class ProjectionWorker:
                 encode=codec.encode,
                 active=self._is_active,
             ) as sink:
-                runner = StreamFollower(
+                follower = StreamFollower(
                     projection,
                     log_port=log,
-                    consumer=self._topic,
-                    sink=TimedSink(sink, self._of(metrics.SINK_SECONDS)),
+                    consumer=self._consumer,
+                    sink=TimedSink(sink, self._observe(metrics.SINK_SECONDS)),
                     decode=codec.decode,
                     partitions=settings.topic_partitions,
-                    limits=ProcessorLimits(poll_records=self._pace.at_most),
-                    on_fence_mismatch=restored,
+                    limits=ProcessorLimits(poll_records=self._batching.max_records),
+                    on_fence_mismatch=on_fence_mismatch,
                 )
-                self._follow(runner, self._topic, self._observer(runner, log))
+                self._follow(follower, self._consumer, self._worker_metrics(follower, log))
         except (ConsumerUnusable, Stuck):
-            self._close_topic()
+            self._close_consumer()
             raise
-        # The consumer is kept: leaving its group and joining it again costs seconds, and only the database failed.
+        # The consumer stays open: leaving and rejoining its group costs seconds, and only a database failed.
 
-    def _of(self, histogram: Histogram) -> Callable[[float], None]:
+    def _observe(self, histogram: Histogram) -> Callable[[float], None]:
         observe: Callable[[float], None] = histogram.labels(self._projection.name).observe
         return observe
 
-    def _close_topic(self) -> None:
-        if self._topic is not None:
-            self._topic.close()
-            self._topic = None
+    def _close_consumer(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
 
-    def _observer(self, runner: StreamFollower[Any], log: PostgresLog) -> WorkerMetrics:
+    def _worker_metrics(self, follower: StreamFollower[Any], log: PostgresLog) -> WorkerMetrics:
         target_ms = self._settings.target_freshness_ms
         return WorkerMetrics(
-            self._projection, self._generation, runner, log, self._reporter, engine=self._engine, target_ms=target_ms
+            self._projection, self._generation, follower, log, self._reporter, engine=self._engine, target_ms=target_ms
         )
 
     def sample(self) -> WorkSample:
-        """What the watchdog looks at, from any thread."""
-        living = self._living
-        if living is None:
+        """The worker's progress, for the watchdog; callable from any thread."""
+        connected = self._connected
+        if connected is None:
             return WorkSample(self._rounds, 0, 0)
-        runner, observer = living
-        return WorkSample(self._rounds, runner.counters.applied, observer.lag)
+        follower, worker_metrics = connected
+        return WorkSample(self._rounds, follower.counters.applied, worker_metrics.lag)
 
-    def warn(self, words: str, *, start_anew: bool) -> None:
-        """Tell in the stage's reports what the watchdog found; ``start_anew``: drop all connections, begin again."""
-        if self._living is not None:
-            self._living[1].trouble = words
-        self._start_anew = start_anew
+    def set_trouble(self, message: str, *, restart: bool) -> None:
+        """Show the watchdog's finding in the stage's reports; ``restart``: drop all connections and reconnect."""
+        if self._connected is not None:
+            self._connected[1].trouble = message
+        self._must_restart = restart
 
-    def _follow(self, runner: StreamFollower[Any], topic: TimedConsumer, observer: WorkerMetrics) -> None:
-        every_2s = _Every(IDLE_CHECK_INTERVAL_S, runner.idle_check)
-        every_5s = _Every(COMMIT_INTERVAL_S, runner.commit)
-        self._living, self._start_anew = (runner, observer), False
-        self._held_at = time.monotonic()
+    def _follow(self, follower: StreamFollower[Any], consumer: TimedConsumer, worker_metrics: WorkerMetrics) -> None:
+        idle_check = _Periodic(IDLE_CHECK_INTERVAL_S, follower.idle_check)
+        commit = _Periodic(COMMIT_INTERVAL_S, follower.commit)
+        self._connected, self._must_restart = (follower, worker_metrics), False
+        self._assigned_at = time.monotonic()
         while not self._stop.is_set():
             self._rounds += 1
-            if self._start_anew:
-                raise Stuck(observer.trouble)
-            runner.step(POLL_S)
-            records, took_s = topic.applied()
-            every_2s.tick()
-            every_5s.tick()
-            observer.look()
-            self._expect_partitions(runner)
-            self._stop.wait(poll_delay_s(self._pace, records, took_s))
-        runner.commit()
+            if self._must_restart:
+                raise Stuck(worker_metrics.trouble)
+            follower.step(POLL_TIMEOUT_S)
+            records, took_s = consumer.applied()
+            idle_check.run_if_due()
+            commit.run_if_due()
+            worker_metrics.report_if_due()
+            self._check_partitions(follower)
+            self._stop.wait(poll_delay_s(self._batching, records, took_s))
+        follower.commit()
 
-    def _expect_partitions(self, runner: StreamFollower[Any]) -> None:
-        """Join the group again if it hands out nothing, and nobody else has what is missing."""
+    def _check_partitions(self, follower: StreamFollower[Any]) -> None:
+        """Rejoin the group if it assigns no partitions to this worker while shards are left that no worker has."""
         now = time.monotonic()
-        if runner.fences():
-            self._held_at = now
-        elif now - self._held_at > NO_PARTITIONS_S:
-            self._held_at = now
+        if follower.fences():
+            self._assigned_at = now
+        elif now - self._assigned_at > NO_PARTITIONS_TIMEOUT_S:
+            self._assigned_at = now
             name = self._reporter().stage
             held = [
                 r.progress.detail.get("shards", 0) for r in read_stages(self._engine) if r.stage == name and r.connected
             ]
             if sum(held) < SHARDS:
-                raise ConsumerUnusable(f"Kafka handed out no partitions for {NO_PARTITIONS_S:.0f} s: joining again")
+                raise ConsumerUnusable(f"Kafka assigned no partitions for {NO_PARTITIONS_TIMEOUT_S:.0f} s: rejoining")
 
 
-class _Every:
-    def __init__(self, seconds: float, act: Callable[[], object]) -> None:
-        self._seconds = seconds
-        self._act = act
+class _Periodic:
+    def __init__(self, interval_s: float, action: Callable[[], object]) -> None:
+        self._interval_s = interval_s
+        self._action = action
         self._last = time.monotonic()
 
-    def tick(self) -> None:
+    def run_if_due(self) -> None:
         now = time.monotonic()
-        if now - self._last >= self._seconds:
+        if now - self._last >= self._interval_s:
             self._last = now
-            self._act()
+            self._action()

@@ -1,4 +1,4 @@
-"""What the long-running programs share: stopping by signal, waiting out a server that is away."""
+"""What the long-running processes share: stopping by signal, retrying while a server is unavailable."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from projections.core.retry import RetryDelays
 log = logging.getLogger("ridelog.process")
 
 RESTART_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-FRAMES = 6
+MAX_STACK_FRAMES = 6
 HEALTHY_AFTER_S = 30.0
-"""An attempt that lasted so long ends as if it were the first to fail."""
+"""An attempt that ran this long was healthy; its failure starts a new back-off sequence."""
 
 
 def stop_event() -> threading.Event:
@@ -31,40 +31,41 @@ def stop_event() -> threading.Event:
 
 
 def stack_summary(thread: threading.Thread) -> str:
-    """Where a thread is, innermost first: what is worth to be known of one that hangs, and gone with its process."""
+    """Stack of a thread, innermost frame first. Logged for hung threads, because it is lost when the process exits."""
     frame = sys._current_frames().get(thread.ident or 0)
     if frame is None:
         return "its end"
-    calls = traceback.extract_stack(frame)[-FRAMES:]
+    calls = traceback.extract_stack(frame)[-MAX_STACK_FRAMES:]
     return " < ".join(f"{call.name} ({Path(call.filename).name}:{call.lineno})" for call in reversed(calls))
 
 
 def run_until_stopped(
     attempt: Callable[[], None],
     stop: threading.Event,
-    passing: tuple[type[Exception], ...],
-    told: Callable[[str], None],
+    transient: tuple[type[Exception], ...],
+    on_failure: Callable[[str], None],
     stage: str,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Call ``attempt`` again after each error that passes by itself, ever more slowly; ``told`` gets the reason.
+    """Call ``attempt`` again after each transient error, with growing delays; ``on_failure`` gets the reason.
 
-    ``attempt`` returns when ``stop`` is set. Any other error ends the process, which its supervisor starts again.
+    ``attempt`` returns when ``stop`` is set. Any other error ends the process, which its supervisor restarts.
     """
-    # All of them at once: of a counter that begins at 1 Prometheus shows no increase.
-    failed = {kind: metrics.STAGE_FAILURES.labels(stage, kind.__name__) for kind in passing}
+    # Create all counters at the start: Prometheus shows no increase for a counter whose first value is 1.
+    failed = {kind: metrics.STAGE_FAILURES.labels(stage, kind.__name__) for kind in transient}
     delays = RetryDelays(RESTART_DELAYS_S)
     while not stop.is_set():
-        began = clock()
+        started = clock()
         try:
             attempt()
-        except passing as error:
-            if clock() - began >= HEALTHY_AFTER_S:
+        except transient as error:
+            # Failures before a healthy attempt must not lengthen the delay after it.
+            if clock() - started >= HEALTHY_AFTER_S:
                 delays.reset()
             wait_s = delays.next_s()
             log.warning("%s: trying again in %.1f s", error, wait_s)
-            failed[next(kind for kind in passing if isinstance(error, kind))].inc()
-            told(f"{type(error).__name__}: {error}")
+            failed[next(kind for kind in transient if isinstance(error, kind))].inc()
+            on_failure(f"{type(error).__name__}: {error}")
             stop.wait(wait_s)
         else:
             delays.reset()

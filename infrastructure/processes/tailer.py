@@ -1,4 +1,4 @@
-"""The tailer as a program: from the event store to Kafka, or in wait until the one that does it ends."""
+"""The tailer process: publishes the event store to Kafka, or waits as a standby while another tailer does."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from projections.core.ports import PortUnavailable, SinkRejected
 
 log = logging.getLogger("ridelog.tailer")
 
-IDLE_S = 0.2
+STEP_TIMEOUT_S = 0.2
 STANDBY_INTERVAL_S = 0.25
-"""How often a standby tries to take over: the time without a tailer is this, and the new one's start."""
-_PASSING = (StreamLost, PublishError, ProtocolError, TopicError, SlotUnusable, ForeignLog, SQLAlchemyError)
+"""How often a standby tries to take over. The time without a tailer is this interval plus the start of the new one."""
+_TRANSIENT_ERRORS = (StreamLost, PublishError, ProtocolError, TopicError, SlotUnusable, ForeignLog, SQLAlchemyError)
 
 
 class RelayProcess(Protocol):
-    """What both kinds are to this program."""
+    """What the process needs of both kinds of relay, WAL and polling."""
 
     transactions: InFlightTransactions
 
@@ -49,44 +49,44 @@ class RelayProcess(Protocol):
 
 
 def main(settings: Settings) -> None:
-    """Run until SIGTERM; after any error start again from the mark."""
+    """Run until SIGTERM; after any transient error restart from the relay checkpoint."""
     assert settings.postgres_url is not None
     stop = stop_event()
     tune_gc()
     engine = reader_engine(settings.postgres_url, pool_size=2)
     reporter = StageReporter(engine, "tailer")
 
-    def told(reason: str) -> None:
+    def on_failure(reason: str) -> None:
         debezium.lost(settings.slot_name)
-        # A session of a server that has become a standby answers reads for as long as it is kept: each life begins with
+        # A server that has become a standby still answers reads of an open session, with old data: each attempt opens
         # connections of its own.
         engine.dispose()
         try:
-            # What Kafka has acknowledged it has for good: the place is kept.
+            # Kafka keeps what it has acknowledged, so the last reported position stays valid.
             reporter.report(msgspec.structs.replace(reporter.last, state=reason))
         except SQLAlchemyError:
-            return  # Postgres itself is away: the silence of this stage says so
+            return  # Postgres itself is unavailable: `status` shows this stage as silent
 
-    run_until_stopped(lambda: run(settings, engine, reporter, stop), stop, _PASSING, told, "tailer")
+    run_until_stopped(lambda: run(settings, engine, reporter, stop), stop, _TRANSIENT_ERRORS, on_failure, "tailer")
 
 
 def run(settings: Settings, engine: Engine, reporter: StageReporter, stop: threading.Event) -> None:
-    """One life: in wait while another relay runs, then from connecting to the first error."""
+    """One attempt: wait while another relay runs, then connect and publish until the first error."""
     standby: StageReporter | None = None
     while not stop.is_set():
         try:
             with _relay(settings, engine, stop) as relay:
                 if standby is not None:
-                    log.warning("the tailer before this one has ended: this one goes on")
+                    log.warning("the active tailer has ended: this standby takes over")
                     standby.retire()
                 topic_monitor = TopicMonitor(settings, engine)
                 topic_monitor.check()
-                _check_ends(settings, engine)
+                _check_last_records(settings, engine)
                 with topic_monitor.watching():
                     _drive(relay, TailerReport(settings, engine, relay.transactions, reporter), stop)
         except (SlotInUse, RelayInUse) as error:
             if standby is None:
-                log.warning("%s: this tailer waits, and goes on when that one ends", error)
+                log.warning("%s: this tailer waits as a standby, and takes over when that one ends", error)
                 reporter.retire()
                 debezium.waiting(settings.slot_name)
                 standby = StageReporter(engine, STANDBY)
@@ -104,18 +104,21 @@ def _relay(settings: Settings, engine: Engine, stop: threading.Event) -> Abstrac
 
 def _drive(relay: RelayProcess, report: TailerReport, stop: threading.Event) -> None:
     while not stop.is_set():
-        relay.step(IDLE_S)
-        report.look()
+        relay.step(STEP_TIMEOUT_S)
+        report.report_if_due()
 
 
-def _check_ends(settings: Settings, engine: Engine) -> None:
-    """Beside the relay, which must not wait for it: a standby takes over within seconds."""
+def _check_last_records(settings: Settings, engine: Engine) -> None:
+    """Check in a thread that the last records of the topics are of this log.
+
+    The relay does not wait for the check: a standby must take over within seconds.
+    """
 
     def check() -> None:
         try:
             for name in topics(settings).values():
                 check_topic(engine, bootstrap(settings), name, settings.topic_partitions)
         except (TopicError, SQLAlchemyError, PortUnavailable, SinkRejected) as error:
-            log.warning("whose the last records of the topics are cannot be told: %s", error)
+            log.warning("the last records of the topics cannot be checked: %s", error)
 
     threading.Thread(target=check, name="topic-check", daemon=True).start()

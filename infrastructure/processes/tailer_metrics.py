@@ -1,4 +1,4 @@
-"""Tells the stage table and the metrics, once a second, how far the tailer is."""
+"""Reports the progress of the tailer to the stage table and the metrics, once a second."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from infrastructure.status.pipeline_monitor import show_slot
 
 
 class TailerReport:
-    """Of one life of a relay."""
+    """Measures one connected relay."""
 
     def __init__(self, settings: Settings, engine: Engine, out: InFlightTransactions, reporter: StageReporter) -> None:
         self._relay = settings.relay
@@ -32,22 +32,22 @@ class TailerReport:
         self._filled = metrics.CounterTotal(metrics.TAILER_FILLED)
         self._repeated = metrics.CounterTotal(metrics.TAILER_REPEATED)
 
-    def look(self) -> None:
-        """Report if it is time. Raises SQLAlchemyError."""
+    def report_if_due(self) -> None:
+        """Measure and report, at most once a second. Raises SQLAlchemyError."""
         if not self._reporter.due():
             return
         with self._engine.connect() as connection:
-            # In this order: what is recorded in between makes the tailer look late, never early.
+            # Head first: an event that is recorded in between makes the tailer look late, never early.
             head = read_head(connection)
-            self._heads.saw(head.position)
+            self._heads.observe(head.position)
             slot = slot_state(connection, self._slot_name) if self._relay == "wal" else None
-            placed = self._out.progress.position
-            # Without a mark, until the first heartbeat or event has come through: a second or so, once in a database.
-            delay_s = self._waits_s() if placed is None else self._delay_s(connection, placed)
+            passed = self._out.progress.position
+            # No position before the first heartbeat or event: about a second, once per database.
+            delay_s = self._waiting_s() if passed is None else self._delay_s(connection, passed)
         progress = self._out.progress
-        position = placed or 0
-        lag = self._out.unacknowledged_records() if placed is None else max(0, head.position - position)
-        newest_ms = max(progress.commit_ms, head.recorded_at_ms if placed == head.position else 0)
+        position = passed or 0
+        lag = self._out.unacknowledged_records() if passed is None else max(0, head.position - position)
+        newest_ms = max(progress.commit_ms, head.recorded_at_ms if passed == head.position else 0)
         self._reporter.report(
             StageProgress(
                 position=position,
@@ -58,13 +58,13 @@ class TailerReport:
                     "relay": self._relay,
                     "slot": slot._asdict() if slot else None,
                     "in_flight": self._out.unacknowledged_records(),
-                    **({} if placed is None else {POSITIONED: True}),
+                    **({} if passed is None else {POSITIONED: True}),
                 },
             )
         )
-        self._records.is_now(progress.acknowledged)
-        self._filled.is_now(progress.filled)
-        self._repeated.is_now(progress.repeated)
+        self._records.update(progress.acknowledged)
+        self._filled.update(progress.filled)
+        self._repeated.update(progress.repeated)
         metrics.TAILER_IN_FLIGHT.set(self._out.unacknowledged_records())
         metrics.STAGE_DELAY.labels("tailer").set(delay_s)
         metrics.STAGE_LATE.labels("tailer").set(delay_s * 1000 > 2 * self._target_ms)
@@ -74,9 +74,9 @@ class TailerReport:
             metrics.STAGE_FRESHNESS.labels("tailer").set(max(0.0, time.time() - newest_ms / 1000))
         if self._relay == "wal":
             show_slot(slot)
-        debezium.show(self._slot_name, self._seen(delay_s))
+        debezium.show(self._slot_name, self._debezium_sample(delay_s))
 
-    def _seen(self, delay_s: float) -> debezium.DebeziumSample:
+    def _debezium_sample(self, delay_s: float) -> debezium.DebeziumSample:
         progress, now_ms = self._out.progress, time.time_ns() // 1_000_000
         return debezium.DebeziumSample(
             behind_ms=max(progress.behind_ms, delay_s * 1000 or -1),
@@ -88,10 +88,10 @@ class TailerReport:
             queue_room=self._out.free_capacity(),
         )
 
-    def _delay_s(self, connection: Connection, placed: int) -> float:
-        return delay_of_position(connection, placed, self._heads) or 0.0
+    def _delay_s(self, connection: Connection, position: int) -> float:
+        return delay_of_position(connection, position, self._heads) or 0.0
 
-    def _waits_s(self) -> float:
-        """Of what this tailer has read itself, while it has no place in the log yet."""
+    def _waiting_s(self) -> float:
+        """Delay of what this tailer has read itself, while it does not know its position in the log yet."""
         since_ms = self._out.oldest_commit_ms()
         return 0.0 if since_ms is None else max(0.0, time.time() - since_ms / 1000)

@@ -1,4 +1,4 @@
-"""Tells the stage table and the metrics, once a second, how far one generation is."""
+"""Reports the progress of one generation to the stage table and the metrics, once a second."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ COUNTED = ("applied", "duplicates", "gaps", "filled", "lost_races", "resets", "f
 
 
 class WorkerMetrics:
-    """Looks at a runner from its own thread. ``reporter`` is asked each time: the active generation may change."""
+    """Measures a stream follower, in the follower's thread.
+
+    ``reporter`` is called for each report, because another generation may become the active one.
+    """
 
     def __init__(
         self,
         projection: Projection[Any],
         generation: int,
-        runner: StreamFollower[Any],
+        follower: StreamFollower[Any],
         log: PostgresLog,
         reporter: Callable[[], StageReporter],
         engine: Engine,
@@ -35,7 +38,7 @@ class WorkerMetrics:
     ) -> None:
         self._projection = projection
         self._generation = generation
-        self._runner = runner
+        self._follower = follower
         self._log = log
         self._reporter = reporter
         self._engine = engine
@@ -43,23 +46,24 @@ class WorkerMetrics:
         self._heads = HeadWatch()
         self.lag = 0
         self.trouble = ""
-        """What the watchdog says of this worker, empty if nothing."""
+        """The watchdog's finding about this worker; empty if there is none."""
         self._resets = 0
         self._fold = fold_digest(projection)
         self._totals = {
             what: metrics.CounterTotal(metrics.PROJECTION_EVENTS.labels(projection.name, what)) for what in COUNTED
         }
 
-    def look(self) -> None:
+    def report_if_due(self) -> None:
+        """Measure and report, at most once a second. Raises SQLAlchemyError."""
         reporter = self._reporter()
         if not reporter.due():
             return
-        runner, counters = self._runner, self._runner.counters
-        head, fences = self._log.head(self._projection.stream), runner.fences()
-        self._heads.saw(head.position)
-        lag = self.lag = runner.lag(head)
+        follower, counters = self._follower, self._follower.counters
+        head, fences = self._log.head(self._projection.stream), follower.fences()
+        self._heads.observe(head.position)
+        lag = self.lag = follower.lag(head)
         delay_s = self._delay(fences, head) if lag else 0.0
-        shards, parked = len(fences), runner.parked()
+        shards, parked = len(fences), follower.parked()
         reporter.report(
             StageProgress(
                 state=self.trouble or ("running" if shards else "waiting for Kafka to assign partitions"),
@@ -80,7 +84,7 @@ class WorkerMetrics:
             self._resets = counters.resets
             metrics.FENCE_MISMATCHES_AT.labels(self._projection.name).set(time.time())
         for what, total in self._totals.items():
-            total.is_now(getattr(counters, what))
+            total.update(getattr(counters, what))
         stage = reporter.stage
         metrics.STAGE_POSITION.labels(stage).set(counters.position)
         metrics.STAGE_LAG.labels(stage).set(lag)

@@ -1,1 +1,1 @@
-"""Time travel on real servers: a projection as of an instant, along time, and how two of them differ."""
+"""Time travel on real servers: a projection as of an instant, its series over time, and differences of two replays."""

@@ -1,4 +1,7 @@
-"""All keys of a projection as of a horizon: by shards in parallel processes, each shard a file, resumable by shard."""
+"""Replays all keys of a projection as of a horizon, by shards in parallel processes.
+
+Each shard is a file of its own next to the output until that is complete, so that an aborted replay resumes by shard.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ import msgspec
 from domain.identifiers import SHARDS
 from infrastructure.backends import open_backends, projection_named
 from infrastructure.errors import UserError
-from infrastructure.process_pool import CONTEXT, in_processes
+from infrastructure.process_pool import CONTEXT, run_in_processes
 from infrastructure.replay import parquet
 from infrastructure.replay.request import ReplayRequest, encode, values
 from infrastructure.settings.settings import Settings
@@ -33,16 +36,16 @@ _LOCK = "lock"
 
 @contextmanager
 def parts_of(out: Path) -> Iterator[Path]:
-    """The folder for the parts of ``out``, of one process at a time; it goes when the context ends with ``out`` whole.
+    """The folder for the parts of ``out``, locked by one process; deleted when the context ends without an error.
 
-    What the disk refuses within is a UserError.
+    Raises UserError if another process holds it, and for every OSError of the disk.
     """
     folder = out.with_name(f"{out.name}.parts")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            # Two that write one file would take each other's parts away.
+            # Two processes that write the same file would delete each other's parts.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield folder
             shutil.rmtree(folder)
@@ -51,7 +54,9 @@ def parts_of(out: Path) -> Iterator[Path]:
     except BlockingIOError as error:
         raise UserError(f"another process is writing {out}: wait for it, or name another file") from error
     except OSError as error:
-        raise UserError(f"cannot write {out}: {error}; what is done is kept, the same command goes on") from error
+        raise UserError(
+            f"cannot write {out}: {error}; what is done is kept, and the same command resumes it"
+        ) from error
 
 
 def log_upto(settings: Settings, projection: str, position: int) -> dict[str, Any]:
@@ -67,23 +72,26 @@ def log_upto(settings: Settings, projection: str, position: int) -> dict[str, An
         return {"last_event": last, "discarded": sorted(p for p in log.discarded(projection) if p <= position)}
 
 
-def keep_only(folder: Path, whose: bytes) -> None:
-    """Parts of another question, or made by other code or of another log, must not be mixed with these: they go."""
+def delete_foreign_parts(folder: Path, identity: bytes) -> None:
+    """Delete parts of another request, other code or another log, which must not mix with those of ``identity``."""
     request = folder / REQUEST
-    if request.exists() and request.read_bytes() == whose:
+    if request.exists() and request.read_bytes() == identity:
         return
     for old in folder.iterdir():
         if old.name != _LOCK:
             old.unlink()
-    request.write_bytes(whose)
+    request.write_bytes(identity)
 
 
 MIN_EVENTS_FOR_PROCESSES = 50_000
-"""Below so many events, starting processes costs more than they save."""
+"""With fewer events, starting processes costs more than they save."""
+
+OnProgress = Callable[[int, int], None]
+"""Called at intervals with (events folded, events to fold)."""
 
 
 class ReplayPart(msgspec.Struct, frozen=True):
-    """What one shard came to; written when its files are whole."""
+    """Result of one shard; written when its files are complete."""
 
     shard: int
     events: int
@@ -92,18 +100,22 @@ class ReplayPart(msgspec.Struct, frozen=True):
 
 
 class ReplayOutput(NamedTuple):
-    """The parts of a whole replay. ``tables``: name -> columns; a projection's keys are one table, named after it."""
+    """The parts of a complete replay.
+
+    ``tables``: name -> columns; the keys of a projection with a view are one table, named after the projection.
+    """
 
     folder: Path
     tables: dict[str, dict[str, Kind]]
     parts: list[ReplayPart]
 
     def files(self, table: str) -> list[Path]:
+        """The files of a table, one per shard."""
         return [_file(self.folder, table, part.shard) for part in self.parts]
 
 
 def tables_of(projection: Projection[Any]) -> dict[str, dict[str, Kind]]:
-    """What a replay of all keys gives: the rows of its tables, or one row a key."""
+    """Tables of a replay of all keys: one row per key, or the rows of the projection's tables."""
     if projection.view is not None:
         return {projection.name: dict(projection.view.columns)}
     return {table.table.name: parquet.row_columns(table) for table in projection.tables}
@@ -115,28 +127,27 @@ def replay_all(
     request: ReplayRequest,
     folder: Path,
     workers: int,
-    show: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> ReplayOutput:
-    """Fold every shard that ``folder`` has no part of yet; ``show`` hears (events folded, events to fold)."""
+    """Fold every shard that has no part in ``folder`` yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    keep_only(
-        folder, encode(request.document(projection) | log_upto(settings, projection.name, request.horizon.position))
-    )
+    log_state = log_upto(settings, projection.name, request.horizon.position)
+    delete_foreign_parts(folder, encode(request.document(projection) | log_state))
     missing = [shard for shard in range(SHARDS) if not _sidecar(folder, shard).exists()]
     total = request.horizon.position
     done = CONTEXT.Value("q", 0)
     if workers > 1 and total > MIN_EVENTS_FOR_PROCESSES and missing:
         shares = [(settings, request, folder, missing[number::workers], done) for number in range(workers)]
-        in_processes("replay", _work, shares, lambda: show(done.value, total))
+        run_in_processes("replay", _replay_shards, shares, lambda: on_progress(done.value, total))
     else:
-        _work(lambda: show(done.value, total), settings, request, folder, missing, done)
-    show(total, total)
+        _replay_shards(lambda: on_progress(done.value, total), settings, request, folder, missing, done)
+    on_progress(total, total)
     parts = [msgspec.json.decode(_sidecar(folder, shard).read_bytes(), type=ReplayPart) for shard in range(SHARDS)]
     return ReplayOutput(folder, tables_of(projection), parts)
 
 
 def merged_rows(projection: Projection[Any], output: ReplayOutput, table: str) -> Iterator[parquet.Row]:
-    """All rows of a table, in the order of shards; rows that several shards have a part of are summed, by key."""
+    """All rows of a table, in the order of shards; rows to which several shards contribute are summed by key."""
     declared = next((t for t in projection.tables if t.table.name == table), None)
     if declared is None or "rider_id" in declared.key:
         yield from parquet.read(output.files(table))
@@ -150,8 +161,8 @@ def merged_rows(projection: Projection[Any], output: ReplayOutput, table: str) -
         yield dict(zip((*declared.key, *declared.add), (*key, *sums[key]), strict=True))
 
 
-def _work(
-    alive: Callable[[], None],
+def _replay_shards(
+    heartbeat: Callable[[], None],
     settings: Settings,
     request: ReplayRequest,
     folder: Path,
@@ -160,33 +171,33 @@ def _work(
 ) -> None:
     projection = projection_named(request.projection)
 
-    def passed(events: int) -> None:
+    def on_events(events: int) -> None:
         with done.get_lock():
             done.value += events
-        alive()
+        heartbeat()
 
     with open_backends(settings) as backends:
         archive = backends.archive
         for shard in shards:
-            _part(projection, request, archive, backends.decode, folder, shard, passed)
+            _replay_part(projection, request, archive, backends.decode, folder, shard, on_events)
 
 
-def _part(
+def _replay_part(
     projection: Projection[Any],
     request: ReplayRequest,
     archive: Archive,
     decode: Decode,
     folder: Path,
     shard: int,
-    passed: Callable[[int], None],
+    on_events: Callable[[int], None],
 ) -> None:
-    found = replay_shard(projection, archive, decode, shard, request.horizon, on_chunk=passed)
+    found = replay_shard(projection, archive, decode, shard, request.horizon, on_chunk=on_events)
     for table, columns in tables_of(projection).items():
         parquet.write(_file(folder, table, shard), columns, _rows(projection, request, found, table))
     part = ReplayPart(shard, found.events, len(found.states), sorted(found.parked))
-    aside = _sidecar(folder, shard).with_suffix(".part")
-    aside.write_bytes(msgspec.json.encode(part))
-    aside.replace(_sidecar(folder, shard))
+    unfinished = _sidecar(folder, shard).with_suffix(".part")
+    unfinished.write_bytes(msgspec.json.encode(part))
+    unfinished.replace(_sidecar(folder, shard))
 
 
 def _rows(
@@ -210,12 +221,12 @@ def _sidecar(folder: Path, shard: int) -> Path:
 
 
 class FullReplay:
-    """``document``: what was asked, and what it came to. ``files``: where ``write`` has put the rows."""
+    """A complete replay. ``document``: the query and its totals. ``files``: the files that ``write`` has written."""
 
-    def __init__(self, asked: Mapping[str, Any], output: ReplayOutput, projection: Projection[Any]) -> None:
+    def __init__(self, query: Mapping[str, Any], output: ReplayOutput, projection: Projection[Any]) -> None:
         parts = output.parts
         self.document: dict[str, Any] = {
-            **asked,
+            **query,
             "events_folded": sum(part.events for part in parts),
             "keys": sum(part.keys for part in parts),
             "parked": sorted(key for part in parts for key in part.parked),
@@ -226,14 +237,15 @@ class FullReplay:
 
     @property
     def tables(self) -> list[str]:
+        """Names of its tables."""
         return list(self._output.tables)
 
     def rows(self, table: str) -> Iterator[parquet.Row]:
-        """In the order of shards, then of keys."""
+        """Rows of a table, in the order of shards, then of keys."""
         return merged_rows(self._projection, self._output, table)
 
     def write(self, out: Path) -> None:
-        """One file a table, named after ``out``, and a manifest beside them."""
+        """Write one file per table, named after ``out``, and a manifest next to them."""
         files = {}
         for name, columns in self._output.tables.items():
             path = out if len(self._output.tables) == 1 else out.with_name(f"{out.stem}.{name}.parquet")

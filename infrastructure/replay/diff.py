@@ -1,16 +1,16 @@
-"""Two replays held against each other: instants, axes, a generation that is stored, or another version of the code."""
+"""Compares a replay with that of another instant, axis or code version, or with a stored generation."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.backends import Backends
 from infrastructure.errors import UserError
-from infrastructure.replay.all_keys import merged_rows, replay_all
+from infrastructure.replay.all_keys import OnProgress, merged_rows, replay_all
 from infrastructure.replay.other_checkout import OtherCheckout
 from infrastructure.replay.request import ReplayRequest, values
 from infrastructure.settings.settings import Settings
@@ -29,14 +29,14 @@ from projections.replay.diff import (
 from projections.replay.key_replay import KeyReplay, steps
 from projections.replay.shard_replay import replay_shard
 
-Show = Callable[[int, int], None]
-
-STEPS = 1_000
-"""Events of a key that two versions of the code are followed over, to find where they part."""
+MAX_COMPARED_STEPS = 1_000
+"""Latest events of a key over which two versions of the code are compared, to find where they diverge."""
+MAX_EXPLAINED_KEYS = 5
+"""Keys for which that is done: it replays each of them by both versions."""
 
 
 class DiffFindings(NamedTuple):
-    """The difference, the sides in words, and from which event on each example differs."""
+    """The difference, a description of both sides, and the first event from which each example differs."""
 
     left: str
     right: str
@@ -45,7 +45,10 @@ class DiffFindings(NamedTuple):
 
 
 class ReplayDiff:
-    """``left`` is this code as of the request; each method is one kind of right side. ``key``: only that one."""
+    """Compares this code as of the request, the left side, with a right side; each method is one kind of right side.
+
+    ``key``: compare only that key; None: all.
+    """
 
     def __init__(
         self,
@@ -55,7 +58,7 @@ class ReplayDiff:
         request: ReplayRequest,
         key: str | None,
         workers: int,
-        show: Show,
+        on_progress: OnProgress,
     ) -> None:
         if projection.view is None:
             raise UserError(
@@ -68,37 +71,39 @@ class ReplayDiff:
         self._request = request
         self._key = key
         self._workers = workers
-        self._show = show
+        self._on_progress = on_progress
         self._archive = backends.archive
-        self._checkpoints = backends.snapshots(projection)
-        self._words = in_words(request.horizon)
+        self._snapshots = backends.snapshots(projection)
+        self._description = describe_horizon(request.horizon)
 
     def as_of(self, other: AsOf) -> DiffFindings:
-        """The same code as of another instant, axis or position. Raises Unresolvable."""
+        """Compare with the same code as of another instant, axis or position. Raises Unresolvable."""
         right = self._archive.horizon(other)
         left = self._request.horizon
         theirs = self._request._replace(horizon=right)
         found = self._pairs(self._rows(self._request), self._rows(theirs))
-        ours = (self._projection, self._archive, self._checkpoints, self._backends.decode)
+        ours = (self._projection, self._archive, self._snapshots, self._backends.decode)
         first = {e.key: first_difference(*ours, e.key, left, right) for e in found.examples}
-        return DiffFindings(self._words, in_words(right), found, first)
+        return DiffFindings(self._description, describe_horizon(right), found, first)
 
     def code(self, folder: Path) -> DiffFindings:
-        """The code of another checkout, as of the same horizon."""
+        """Compare with the code of another checkout, as of the same horizon."""
         other, mine = OtherCheckout(folder, self._settings), self._request
-        with tempfile.TemporaryDirectory() as aside:
+        with tempfile.TemporaryDirectory() as temporary:
             if self._key is None:
-                theirs = other.rows(mine, self._workers, Path(aside) / "other.parquet")
+                theirs = other.rows(mine, self._workers, Path(temporary) / "other.parquet")
             else:
-                # One key is not worth a replay of all. Steps hide no expired values, so neither must ours.
+                # For one key, steps are cheaper than a full replay. They show expired values, so this side must too.
                 mine = mine._replace(allow_expired=True)
                 theirs = iter(r["row"] for r in other.steps(mine.projection, self._key, mine.horizon, 1))
             found = self._pairs(self._rows(mine), ((_place(row), row) for row in theirs))
-        first = {e.key: self._parting(other, e.key) for e in found.examples[:5]}
-        return DiffFindings(f"this code, {self._words}", f"the code in {folder}, {self._words}", found, first)
+        first = {e.key: self._divergence(other, e.key) for e in found.examples[:MAX_EXPLAINED_KEYS]}
+        return DiffFindings(
+            f"this code, {self._description}", f"the code in {folder}, {self._description}", found, first
+        )
 
     def generation(self, backends: Backends, number: int) -> DiffFindings:
-        """What a generation stores, against this code's fold of the same events: each shard at its fence."""
+        """Compare with what a generation stores, each shard at its fence."""
         sink = backends.stores.sink(self._projection, number)
         found = ReplayDifference()
         head = self._archive.horizon(AsOf.at_position(self._archive.head(self._projection.stream).position))
@@ -107,14 +112,14 @@ class ReplayDiff:
             stored = sink.snapshot(shard)
             seq = 0 if stored.fence is None else stored.fence.seq
             if stored.fence is not None and stored.fence.position > head.position:
-                # Beside a running service: what this shard has folded since must not pass for a difference.
+                # A service is running: events that this shard has folded since are no difference.
                 head = self._archive.horizon(AsOf.at_position(stored.fence.position))
             mine = replay_shard(self._projection, self._archive, self._backends.decode, shard, head, upto_seq=seq)
             for key in sorted(stored.states.keys() | mine.states.keys()) if self._key is None else [self._key]:
                 ours = values(self._view, self._request, key, mine.states[key]) if key in mine.states else None
                 theirs = self._stored(key, stored.states.get(key), at_ms)
                 found.add(key, ours, theirs, self._view.columns)
-            self._show(shard + 1, SHARDS)
+            self._on_progress(shard + 1, SHARDS)
         if not found.compared and self._key is not None:
             raise self._nothing()
         if not found.compared:
@@ -136,14 +141,16 @@ class ReplayDiff:
 
     def _rows(self, request: ReplayRequest) -> Iterator[tuple[ShardKey, Row]]:
         if self._key is not None:
-            replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._backends.decode)
+            replay = KeyReplay(self._projection, self._archive, self._snapshots, self._backends.decode)
             found = replay.at(self._key, request.horizon)
             if found is not None and found.state is not None:
                 mine = values(self._view, request, self._key, found.state)
                 yield _place(mine), mine
             return
         with tempfile.TemporaryDirectory() as folder:
-            output = replay_all(self._settings, self._projection, request, Path(folder), self._workers, self._show)
+            output = replay_all(
+                self._settings, self._projection, request, Path(folder), self._workers, self._on_progress
+            )
             for row in merged_rows(self._projection, output, self._projection.name):
                 yield _place(row), row
 
@@ -158,12 +165,12 @@ class ReplayDiff:
     def _nothing(self) -> UserError:
         return UserError(f"no event of {self._key!r} counts on either side")
 
-    def _parting(self, other: OtherCheckout, key: str) -> DifferenceStart | None:
+    def _divergence(self, other: OtherCheckout, key: str) -> DifferenceStart | None:
         horizon, name = self._request.horizon, self._projection.name
-        ours = (self._projection, self._archive, self._checkpoints, self._backends.decode)
-        mine = {s.version: s for s in steps(*ours, key, horizon, STEPS, self._request.limits)}
+        ours = (self._projection, self._archive, self._snapshots, self._backends.decode)
+        mine = {s.version: s for s in steps(*ours, key, horizon, MAX_COMPARED_STEPS, self._request.limits)}
         found: DifferenceStart | None = None
-        for step in other.steps(name, key, horizon, STEPS):
+        for step in other.steps(name, key, horizon, MAX_COMPARED_STEPS):
             if step["version"] not in mine:
                 continue
             if not differing_columns(mine[step["version"]].row, step["row"], self._view.columns):
@@ -173,12 +180,12 @@ class ReplayDiff:
         return found
 
 
-def in_words(horizon: Horizon) -> str:
-    """The horizon for people."""
+def describe_horizon(horizon: Horizon) -> str:
+    """The horizon as text for people."""
     if horizon.axis == "position":
         return f"position {horizon.position:,}"
-    what = "known by" if horizon.axis == "known" else "happened by"
-    return f"{what} {horizon.at_ms} (position {horizon.position:,})"
+    bound = "known by" if horizon.axis == "known" else "happened by"
+    return f"{bound} {horizon.at_ms} (position {horizon.position:,})"
 
 
 def _place(row: Row) -> ShardKey:

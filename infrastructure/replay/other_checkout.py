@@ -1,4 +1,4 @@
-"""The same replay by the code of another checkout, in a process of its own: two versions of a fold cannot share one."""
+"""Replays by the code of another checkout, in a process of its own: one process cannot load two versions of a fold."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from infrastructure.settings.settings import Settings
 from projections.replay.as_of import Horizon
 
 TIMEOUT_S = 24 * 3600.0
-_PASSED = ("postgres_url", "schema_registry_url", "target_freshness_ms", "feature_ttl_ms")
+_PASSED_SETTINGS = ("postgres_url", "schema_registry_url", "target_freshness_ms", "feature_ttl_ms")
 
 
 class OtherCheckout:
-    """Commands of the checkout in ``folder``, on the same event store. Raises UserError."""
+    """Runs commands of the checkout in ``folder`` on the same event store. Raises UserError."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         if not (folder / "app.py").is_file():
             raise UserError(f"{folder} is no checkout of ridelog: it has no app.py")
         self._folder = folder
         mine = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
-        # Only what a replay depends on: another version may not know every setting of this one.
-        given = {f"RIDELOG_{n.upper()}": str(v) for n in _PASSED if (v := getattr(settings, n)) is not None}
+        # Pass only what a replay depends on: another version may not know every setting of this one.
+        given = {f"RIDELOG_{n.upper()}": str(v) for n in _PASSED_SETTINGS if (v := getattr(settings, n)) is not None}
         self._env = {**mine, **given}
 
     def rows(self, request: ReplayRequest, workers: int, out: Path) -> Iterator[dict[str, Any]]:
-        """All keys, as this code's ``replay_all`` gives them."""
+        """Rows of all keys, as ``replay_all`` of this code returns them."""
         shown = ["--allow-expired"] if request.allow_expired else []
         self._run(
             "replay", request.projection, *_as_of(request.horizon), "--workers", str(workers), "--out", out, *shown
@@ -48,7 +48,7 @@ class OtherCheckout:
         return found
 
     def _run(self, *arguments: object) -> bytes:
-        # The folder is the user's own, named on the command line; nothing passes through a shell.
+        # The user named the folder on the command line; no shell is involved.
         done = subprocess.run(
             [sys.executable, "app.py", *map(str, arguments)],
             cwd=self._folder,

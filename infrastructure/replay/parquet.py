@@ -1,4 +1,4 @@
-"""Rows as Parquet files: the same rows give the same bytes, with the same version of the library."""
+"""Writes and reads rows as Parquet files. The same rows give the same bytes, with the same version of the library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 
 
 def row_columns(table: RowTable) -> dict[str, Kind]:
-    """The columns of a read model's table: its key, then its sums and latest values, which are integers."""
+    """Columns of a read model's table: its key, then its sums and latest values, which are integers."""
     kinds: dict[str, Kind] = {
         name: "instant" if isinstance(table.table.c[name].type, TIMESTAMP) else "text" for name in table.key
     }
@@ -32,7 +32,7 @@ def row_columns(table: RowTable) -> dict[str, Kind]:
 
 
 def row_of(table: RowTable, change: RowChange) -> Row:
-    """One row under ``row_columns``."""
+    """One row with the columns of ``row_columns``."""
     latest = change.latest if change.latest is not None else (None,) * len(table.latest)
     names = (*table.key, *table.add, *table.latest)
     return dict(zip(names, (*change.key, *change.add, *latest), strict=True))
@@ -46,19 +46,19 @@ def schema(columns: Mapping[str, Kind]) -> pa.Schema:
 
 
 class ParquetWriter:
-    """Writes rows in groups of ROW_GROUP; the file has its name only when it is whole.
+    """Writes rows in groups of ROW_GROUP; the file gets its name only when it is complete.
 
-    ``add`` and ``close`` raise UserError for a value that is none of its column: an integer of more than 64 bits, say.
+    ``add`` and ``close`` raise UserError for a value that does not fit its column, such as an integer of over 64 bits.
     """
 
     def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
         import pyarrow.parquet as pq
 
         self._path = path
-        self._aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+        self._unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
         self._schema = schema(columns)
         self._columns: dict[str, list[Any]] = {name: [] for name in columns}
-        self._writer = pq.ParquetWriter(self._aside, self._schema, compression="zstd")
+        self._writer = pq.ParquetWriter(self._unfinished, self._schema, compression="zstd")
         self.rows = 0
 
     def add(self, row: Row) -> None:
@@ -71,14 +71,14 @@ class ParquetWriter:
     def close(self) -> None:
         self._flush()
         self._writer.close()
-        self._aside.replace(self._path)
+        self._unfinished.replace(self._path)
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
-        # A full disk refuses the end of the file as it did its middle.
+        """Delete the unfinished file."""
+        # On a full disk, closing the file fails like the write before.
         with suppress(OSError):
             self._writer.close()
-        self._aside.unlink(missing_ok=True)
+        self._unfinished.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         import pyarrow as pa
@@ -88,8 +88,8 @@ class ParquetWriter:
                 table = pa.table(self._columns, schema=self._schema)
             except (pa.ArrowException, ArithmeticError, ValueError, TypeError) as error:
                 raise UserError(
-                    f"a value does not fit its column in {self._path.name}: {error}; see `parked list`: what a store "
-                    "refuses holds its key back, and a replay does not know of it"
+                    f"a value does not fit its column in {self._path.name}: {error}; see `parked list`: a store parks "
+                    "the key of a rejected value, which a replay does not know"
                 ) from error
             self._writer.write_table(table)
         for values in self._columns.values():
@@ -97,7 +97,7 @@ class ParquetWriter:
 
 
 def write(path: Path, columns: Mapping[str, Kind], rows: Iterable[Row]) -> int:
-    """All of ``rows``; how many there were."""
+    """Write all ``rows``; return their number."""
     writer = ParquetWriter(path, columns)
     try:
         for row in rows:
@@ -110,7 +110,7 @@ def write(path: Path, columns: Mapping[str, Kind], rows: Iterable[Row]) -> int:
 
 
 def read(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """The rows of files, one after the other, a group at a time; times as epoch milliseconds."""
+    """Read the rows of the files in order, a group at a time; times as epoch milliseconds."""
     import pyarrow.parquet as pq
 
     for path in paths:

@@ -1,4 +1,4 @@
-"""Single keys of a projection as of an instant, for those who ask over HTTP: bounded, and safe to share."""
+"""Answers HTTP requests about the past, from the log: single keys and analytics rows; bounded, safe to share."""
 
 from __future__ import annotations
 
@@ -26,19 +26,22 @@ S = TypeVar("S")
 
 
 class PastReads(NamedTuple, Generic[S]):
-    """What a key was; ``found`` None: nothing of it counts within the horizon."""
+    """State of a key in the past; ``found`` None: none of its events counts within the horizon."""
 
     horizon: Horizon
     found: Replayed[S] | None
 
 
 class PastKeys(Generic[S]):
-    """``most``: events that one answer may fold; checkpoints keep it far below. Blocks: call it in a thread."""
+    """Reads single keys. Blocks: call it in a thread.
 
-    def __init__(self, engine: Engine, projection: Projection[S], decode: Decode, most: int | None) -> None:
+    ``max_events``: events that one answer may fold; with snapshots it folds far fewer.
+    """
+
+    def __init__(self, engine: Engine, projection: Projection[S], decode: Decode, max_events: int | None) -> None:
         self._archive = PostgresArchive(engine)
-        checkpoints = PostgresStateSnapshots(engine, projection)
-        self._replay = KeyReplay(projection, self._archive, checkpoints, decode, max_events=most)
+        snapshots = PostgresStateSnapshots(engine, projection)
+        self._replay = KeyReplay(projection, self._archive, snapshots, decode, max_events=max_events)
 
     def at(self, key: str, as_of: AsOf) -> PastReads[S]:
         """Raises Unresolvable, TooLong, PortUnavailable."""
@@ -48,27 +51,27 @@ class PastKeys(Generic[S]):
 
 AnyPastKeys = PastKeys[Any]
 
-AT_ONCE = 1
-"""Folding takes the interpreter from the requests beside it: whoever asks for the past of all waits for the others."""
+MAX_CONCURRENT_REPLAYS = 1
+"""Folding blocks the interpreter for other requests, so that replays of all keys wait for each other."""
 
 
 class PastRows:
-    """``most``: events that one answer may fold. Blocks: call it in a thread."""
+    """Folds analytics rows from the log. ``max_events``: that one answer may fold. Blocks: call it in a thread."""
 
-    def __init__(self, engine: Engine, decode: Decode, most: int) -> None:
+    def __init__(self, engine: Engine, decode: Decode, max_events: int) -> None:
         self._archive = PostgresArchive(engine)
         self._decode = decode
-        self._most = most
-        self._turn = threading.Semaphore(AT_ONCE)
+        self._max_events = max_events
+        self._replays = threading.Semaphore(MAX_CONCURRENT_REPLAYS)
 
     def at(self, as_of: AsOf) -> PastAnalyticsReader:
         """All rows. Raises Unresolvable, TooLong, PortUnavailable."""
         horizon = self._archive.horizon(as_of)
-        if horizon.position > self._most:
-            raise TooLong(f"{horizon.position:,} events would have to be folded, {self._most:,} are allowed")
+        if horizon.position > self._max_events:
+            raise TooLong(f"{horizon.position:,} events would have to be folded, {self._max_events:,} are allowed")
         rows: Rows = {}
         fences: dict[str, int] = {}
-        with self._turn:
+        with self._replays:
             for shard in range(SHARDS):
                 found = replay_shard(ANALYTICS, self._archive, self._decode, shard, horizon)
                 merge_into(rows, found.rows)
@@ -79,8 +82,8 @@ class PastRows:
     def of_rider(self, rider_id: str, as_of: AsOf) -> PastAnalyticsReader:
         """The rows of one rider; the log may be of any length. Raises Unresolvable, TooLong, PortUnavailable."""
         horizon = self._archive.horizon(as_of)
-        replay = KeyReplay(ANALYTICS, self._archive, NoSnapshots(), self._decode, max_events=self._most)
-        with self._turn:
+        replay = KeyReplay(ANALYTICS, self._archive, NoSnapshots(), self._decode, max_events=self._max_events)
+        with self._replays:
             found = replay.at(rider_id, horizon)
         rows: Rows = {}
         merge_into(rows, [] if found is None else found.rows)
@@ -88,7 +91,7 @@ class PastRows:
 
 
 class PastAnalyticsReader(AnalyticsRows):
-    """Rows with the place in the log up to which they were folded."""
+    """Rows with the position in the log up to which they were folded."""
 
     def __init__(self, rows: Rows, horizon: Horizon, fences: dict[str, int]) -> None:
         super().__init__(rows.values())
@@ -96,12 +99,13 @@ class PastAnalyticsReader(AnalyticsRows):
         self._fences = fences
 
     def moment(self) -> datetime:
-        """The instant that was asked about; of a position, when the event there was recorded."""
+        """The requested instant; for a position, the time when its event was recorded."""
         return utc_datetime(self._horizon.at_ms)
 
     def place(self) -> dict[str, Any]:
-        """No generation wrote these: they are of this code's fold, up to ``position``."""
+        """No generation: this code's fold made the rows, up to ``position``."""
         return {"generation": None, "position": self._horizon.position}
 
     def fences(self) -> dict[str, int]:
+        """Last seq folded, by shard."""
         return self._fences

@@ -1,4 +1,4 @@
-"""The questions of ``replay``, answered as documents: what the command line prints, and what a program reads."""
+"""Answers the queries of the command ``replay`` as documents, for the command line and for programs."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from projections.replay.key_replay import KeyReplay, steps
 from read_models.view import View
 
 Progress = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]
-"""Given a title and what is counted: shows (done, of) while the context is open."""
+"""Takes a title and a unit; while its context is open, shows the progress (done, total)."""
 
 
 def as_of(at: str | None, axis: str, position: int | None) -> AsOf:
-    """What the options mean. Raises ValueError."""
+    """The horizon that the options ask for. Raises ValueError."""
     if axis not in {"known", "event"}:
         raise ValueError(f"--axis is known or event, not {axis!r}; for a position give --position")
     if at is None:
         if position is None:
             raise ValueError("as of when? give --at, or --position")
         if axis == "event":
-            raise ValueError("--axis says what --at means: give --at too, or leave --axis away")
+            raise ValueError("--axis says what --at means: give --at too, or omit --axis")
         return AsOf.at_position(position)
     if axis == "event":
         return AsOf.happened(time_ms(at), position)
@@ -64,13 +64,13 @@ class ReplayQuery:
         self._workers = workers
         self._progress = progress
         self._archive = backends.archive
-        self._checkpoints = backends.snapshots(projection)
+        self._snapshots = backends.snapshots(projection)
         self._request = ReplayRequest(projection.name, self._archive.horizon(when), limits_of(settings), allow_expired)
         self.document = self._request.document(projection)
 
     def one(self, key: str) -> dict[str, Any]:
-        """One key: its values, or its rows by table."""
-        replay = KeyReplay(self._projection, self._archive, self._checkpoints, self._backends.decode)
+        """Replay one key: its values, or its rows by table."""
+        replay = KeyReplay(self._projection, self._archive, self._snapshots, self._backends.decode)
         found = replay.at(key, self._request.horizon)
         if found is None:
             raise _nothing_of(key)
@@ -86,33 +86,33 @@ class ReplayQuery:
         if found.state is None:
             if found.parked is None:
                 raise UserError(f"all events of {key!r} up to then were discarded")
-            raise UserError(f"{key!r} is held back at its first event: {found.parked.reason}; see `parked show`")
+            raise UserError(f"{key!r} is parked at its first event: {found.parked.reason}; see `parked show`")
         return shown | {"values": values(self._projection.view, self._request, key, found.state)}
 
     @contextmanager
     def all(self, out: Path | None) -> Iterator[FullReplay]:
-        """All keys, into ``out`` (its parts beside it until it is whole) or aside until the context ends."""
+        """Replay all keys into ``out``, with its parts next to it until complete; None: into a temporary folder."""
         if out is not None:
             with parts_of(out) as folder:
-                everything = self._everything(folder)
-                everything.write(out)
-            yield everything
+                replay = self._replay_all(folder)
+                replay.write(out)
+            yield replay
             return
-        with tempfile.TemporaryDirectory() as aside:
-            yield self._everything(Path(aside))
+        with tempfile.TemporaryDirectory() as folder_name:
+            yield self._replay_all(Path(folder_name))
 
-    def _everything(self, folder: Path) -> FullReplay:
-        with self._progress("replay", "events") as show:
-            output = replay_all(self._settings, self._projection, self._request, folder, self._workers, show)
+    def _replay_all(self, folder: Path) -> FullReplay:
+        with self._progress("replay", "events") as on_progress:
+            output = replay_all(self._settings, self._projection, self._request, folder, self._workers, on_progress)
         return FullReplay(self.document, output, self._projection)
 
     def explain(self, key: str) -> dict[str, Any]:
-        """One key's window, ping by ping."""
+        """Explain one key's window, ping by ping."""
         view = self._view("--explain")
         if view.explain is None:
-            raise UserError(f"{self._projection.name} keeps nothing that could be explained: see --steps")
+            raise UserError(f"{self._projection.name} stores nothing that could be explained: see --steps")
         found = explain(
-            self._projection, self._archive, self._checkpoints, self._backends.decode, key, self._request.horizon
+            self._projection, self._archive, self._snapshots, self._backends.decode, key, self._request.horizon
         )
         if found is None:
             raise _nothing_of(key)
@@ -129,18 +129,18 @@ class ReplayQuery:
     def steps(self, key: str, latest: int) -> dict[str, Any]:
         """One key's values after each of its latest events."""
         self._view("--steps")
-        of = (self._projection, self._archive, self._checkpoints, self._backends.decode)
-        made = [s._asdict() for s in steps(*of, key, self._request.horizon, latest, self._request.limits)]
-        if not made and KeyReplay(*of).at(key, self._request.horizon) is None:
+        ports = (self._projection, self._archive, self._snapshots, self._backends.decode)
+        made = [s._asdict() for s in steps(*ports, key, self._request.horizon, latest, self._request.limits)]
+        if not made and KeyReplay(*ports).at(key, self._request.horizon) is None:
             raise _nothing_of(key)
         return self.document | {"key": key, "steps": made}
 
     def diff(self, other: str, key: str | None) -> DiffFindings:
-        """Against ``other``, as the option spells it."""
+        """Compare with ``other``, in the syntax of the option."""
         kind, _, value = other.partition(":")
-        with self._progress("diff", "shards" if kind == "generation" else "events") as show:
+        with self._progress("diff", "shards" if kind == "generation" else "events") as on_progress:
             differ = ReplayDiff(
-                self._settings, self._backends, self._projection, self._request, key, self._workers, show
+                self._settings, self._backends, self._projection, self._request, key, self._workers, on_progress
             )
             if kind == "code":
                 return differ.code(Path(value))
@@ -153,7 +153,7 @@ class ReplayQuery:
             return differ.as_of(_other(kind, value))
 
     def plot(self, other: str, key: str, minutes: int, path: Path) -> None:
-        """The first float column of both sides over the minutes before the later instant."""
+        """Plot the first float column of both sides over the minutes before the later instant."""
         view = self._view("--plot")
         kind, _, value = other.partition(":")
         if kind in {"code", "generation"}:
@@ -178,7 +178,9 @@ class ReplayQuery:
 
     def _view(self, option: str) -> View[Any]:
         if self._projection.view is None:
-            raise UserError(f"{option} is of what is served of one key; {self._projection.name} is a table of rows")
+            raise UserError(
+                f"{option} needs a projection that serves single keys; {self._projection.name} is a table of rows"
+            )
         return self._projection.view
 
 
@@ -206,7 +208,7 @@ def _number(value: str, what: str) -> int:
 
 
 def label(horizon: Horizon) -> str:
-    """The side of a plot."""
+    """Label of one side of a plot."""
     if horizon.axis == "event":
         return "as it happened (event time)"
     return "as it was known (recorded)" if horizon.axis == "known" else f"as recorded up to {horizon.position:,}"

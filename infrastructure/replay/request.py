@@ -1,4 +1,4 @@
-"""What is replayed: a projection, as of a horizon, shown under limits; and how that is written down."""
+"""A replay request: a projection, as of a horizon, shown under limits; and its document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from read_models.view import View, ViewLimits
 
 
 class ReplayRequest(NamedTuple):
-    """All that the rows of a replay depend on beside the log and the code."""
+    """Everything that the rows of a replay depend on besides the log and the code."""
 
     projection: str
     horizon: Horizon
@@ -23,7 +23,7 @@ class ReplayRequest(NamedTuple):
     allow_expired: bool
 
     def document(self, projection: Projection[Any]) -> dict[str, Any]:
-        """For people, and to tell whether parts on the disk are parts of this very request."""
+        """Document of the request, for people, and to check whether parts on disk belong to the same request."""
         return {
             "projection": self.projection,
             "fold_version": projection.fold_version,
@@ -48,5 +48,5 @@ def values(view: View[Any], request: ReplayRequest, key: str, state: Any) -> dic
 
 
 def encode(document: Any) -> bytes:
-    """JSON whose bytes depend on nothing but the document: keys are sorted."""
+    """JSON with sorted keys, so that its bytes depend on the document alone."""
     return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=1) + b"\n"

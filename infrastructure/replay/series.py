@@ -1,4 +1,4 @@
-"""One key along time on either axis, from the event store."""
+"""Series of one key's states and values over time on either axis, from the event store; and a plot of two series."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ def states_of(
     discarded: frozenset[int],
     whole: bool,
 ) -> Iterator[tuple[int, Any]]:
-    """(tick, state) from the first tick at which there is one. ``events``: all of the key, as a walk on this axis
-    gives them; on the axis position by the time of their recording. ``whole``: it is known that none was detached.
-    Raises Unresolvable."""
-    archive, checkpoints = backends.archive, backends.snapshots(projection)
-    replay = KeyReplay(projection, archive, checkpoints, backends.decode)
+    """(tick, state) from the first tick that has a state.
+
+    ``events``: all events of the key, in the order of a walk on this axis; on the axis position, by recording time.
+    ``whole``: it is known that no event was detached. Raises Unresolvable.
+    """
+    archive, snapshots = backends.archive, backends.snapshots(projection)
+    replay = KeyReplay(projection, archive, snapshots, backends.decode)
     if not whole:
         replay.check_not_detached(key, horizon)
     fold = Fold(projection, backends.decode, lambda: horizon.at_ms, NO_SNAPSHOTS)
@@ -56,7 +58,7 @@ def column_series(
     column: str,
     limits: ViewLimits,
 ) -> tuple[list[int], list[float | None]]:
-    """Ticks (epoch ms) and the column's values there."""
+    """Ticks (epoch ms) and the values of the column at them. Raises Unresolvable."""
     view = projection.view
     assert view is not None
     archive = backends.archive
@@ -79,8 +81,8 @@ Series = tuple[str, Sequence[int], Sequence[float | None]]
 
 
 def plot(path: Path, title: str, unit: str, series: Sequence[Series]) -> None:
-    """Write a PNG. Where a value is unknown the line is broken."""
-    # Here, since it takes half a second: only who plots waits for it. Without a display, and without global state.
+    """Write a PNG. The line has a gap where a value is unknown. Raises OSError."""
+    # Imported here, because it takes half a second. This backend needs no display and has no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Gathers the facts that ``status`` shows, from the servers themselves."""
+"""Collects the facts that ``status`` shows from the servers themselves."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ from infrastructure.status.lines import (
     slot_line,
     stage_line,
     standby_lines,
-    whole,
+    status_report,
 )
 from infrastructure.status.stage_lag import projection_behind, served_generation, tailer_behind
-from projections.catalogue import POINT_READ, PROJECTIONS
+from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
 
 
 def collect(settings: Settings, *, served: bool = True, open_broker: bool = False) -> StatusReport:
-    """``served``: whether a `serve` is running; else its last reports are of the past. ``open_broker``: see RunInfo.
+    """Measure every stage.
 
-    Raises UserError when Postgres cannot be asked: without the head of the log nothing can be judged.
+    ``served``: whether a `serve` is running; if not, its last reports are outdated. ``open_broker``: see RunInfo.
+    Raises UserError if Postgres does not answer: without the head of the log no stage can be measured.
     """
     backends = Backends(settings)
     try:
@@ -67,7 +68,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
     every = read_stages(engine)
     reports = newest(every)
     external = settings.relay == "external"
-    # What a tailer of ours reported before another program took its place tells nothing of that one.
+    # A report of ridelog's tailer says nothing about another program that has replaced it.
     relayed = None if external else reports.get("tailer")
     with engine.connect() as connection:
         found = read_head(connection)
@@ -75,12 +76,13 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         found_restores = restores.read_findings(connection)
         before = ingest_delays(connection, found.position, backends.decode)
         behind = tailer_behind(connection, relayed, found)
-        owns = {p.name: _own(backends, connection, p, found) for p in PROJECTIONS.values()}
+        measured = {p.name: _measure(backends, connection, p, found) for p in PROJECTIONS.values()}
     head = IngestHead(str(found.log_id), found.position, found.recorded_at_ms, found.clock_ahead_ms)
-    own = MeasuredStage(behind.events, behind.seconds) if behind is not None else None
-    tailer = external_line() if external else stage_line("tailer", relayed, head, late_after_s, own, served=served)
+    relay = MeasuredStage(behind.events, behind.seconds) if behind is not None else None
+    tailer = external_line() if external else stage_line("tailer", relayed, head, late_after_s, relay, served=served)
     projections = [
-        stage_line(name, reports.get(name), head, late_after_s, own, served=served) for name, own in owns.items()
+        stage_line(name, reports.get(name), head, late_after_s, stage, served=served)
+        for name, stage in measured.items()
     ]
     ingest = ingest_line(before, [r for r in every if r.stage == "ingest"] if served else [], late_after_s)
     lines = [
@@ -92,13 +94,17 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         *standby_lines(every if served else []),
         _kafka(settings, relayed if served else None, tailer.lag_seconds, open_broker),
         *projections,
-        *(parity_line(p.name, PostgresServedReads(engine, p.name).tally()) for p in POINT_READ),
+        *(
+            parity_line(p.name, PostgresServedReads(engine, p.name).tally())
+            for p in PROJECTIONS.values()
+            if p.point_read
+        ),
     ]
-    return whole(head.log_id, lines)
+    return status_report(head.log_id, lines)
 
 
 def _relay(settings: Settings, tailer: StageReport | None) -> str:
-    """Which relay runs, as it says itself; before it has said so, as it is set here."""
+    """The kind of relay as the tailer reports it; before its first report, as the settings say."""
     return str(tailer.progress.detail.get("relay", settings.relay)) if tailer is not None else settings.relay
 
 
@@ -109,20 +115,22 @@ def _kafka(settings: Settings, tailer: StageReport | None, delay_s: float | None
     try:
         ensure_topics(settings.kafka_bootstrap, names, settings.topic_partitions)
     except TopicError as error:
-        return kafka_line(str(error), "start it; nothing is lost, the tailer waits for it", tailer, delay_s)
+        return kafka_line(str(error), "start it; nothing is lost, because the tailer waits for it", tailer, delay_s)
     state = f"{', '.join(names)} by {settings.topic_partitions} partitions"
     if open_broker:
-        # Part of the state and no advice, which would make `status` exit with 1 as long as it is so.
+        # Part of the state, not advice: advice would make `status` exit with 1 as long as it is so.
         state += "; open to each local user in spite of RIDELOG_TOKENS"
     return kafka_line(state, "", tailer, delay_s)
 
 
-def _own(backends: Backends, connection: Connection, projection: Projection[Any], head: LogHeadRow) -> MeasuredStage:
-    """What the sink itself says of the generation that is served; nothing when it cannot be asked."""
+def _measure(
+    backends: Backends, connection: Connection, projection: Projection[Any], head: LogHeadRow
+) -> MeasuredStage:
+    """Measure the served generation in its sink; an empty measurement if the sink does not answer."""
     live = served_generation(backends.engine, projection)
     if live is None or backends.settings.redis_url is None:
         return MeasuredStage()
-    due = not live.is_of(projection)
+    fold_changed = not live.is_of(projection)
     # Status only reads, so it also works on a standby that takes no writes.
     stores = Stores(backends.engine, backends.cache)
     try:
@@ -130,5 +138,5 @@ def _own(backends: Backends, connection: Connection, projection: Projection[Any]
         shards = range(len(head.shards_of(projection.stream)))
         parked = sum(len(marks) for marks in stores.sink(projection, live.number).parked(shards).values())
     except (PortUnavailable, SinkRejected):
-        return MeasuredStage(due=due)
-    return MeasuredStage(behind.events, behind.seconds, parked, due, behind.not_ours)
+        return MeasuredStage(fold_changed=fold_changed)
+    return MeasuredStage(behind.events, behind.seconds, parked, fold_changed, behind.foreign_shards)

@@ -1,4 +1,8 @@
-"""From facts about the stages to lines a person can act on. Pure."""
+"""Turns measurements of the stages into status lines with advice. Pure.
+
+One function per line: the stages that report themselves; phones, ingest and Kafka, which do not; the slot and the
+standby tailers; and the audit of served reads.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,12 @@ from projections.parity.served_reads import ReadTally
 
 
 class StatusLine(msgspec.Struct):
-    """One stage. ``lag_events`` and ``lag_seconds``: how many events it has not passed, and since when the oldest of
-    them waits; of ``device`` and ``ingest`` how long the latest pings took. None = cannot be known, or makes no sense
-    here. ``parked``: keys held back, of a projection."""
+    """The line of one stage.
+
+    ``lag_events`` and ``lag_seconds``: how many events it has not passed, and for how long the oldest of them has
+    waited; for ``device`` and ``ingest``, how long the latest pings took. None: unknown, or not applicable.
+    ``parked``: parked keys of a projection.
+    """
 
     stage: str
     state: str
@@ -40,7 +47,7 @@ class StatusReport(msgspec.Struct):
 
 
 class IngestHead(msgspec.Struct):
-    """The head of the log: ``position``, and when its last event was recorded (epoch milliseconds).
+    """The head of the log: its position, and when its last event was recorded (epoch milliseconds).
 
     ``clock_ahead_ms``: how far that is ahead of the database's clock, milliseconds.
     """
@@ -52,17 +59,17 @@ class IngestHead(msgspec.Struct):
 
 
 class MeasuredStage(msgspec.Struct):
-    """What the caller has found out itself of a stage, which is better than what the stage reported.
+    """What the caller has measured of a stage from outside; it takes precedence over the stage's report.
 
-    ``due``: the fold of this code is not the one that the served generation was written by. ``not_ours``: shards that
-    hold what this log has not.
+    ``fold_changed``: another fold than this code's has written the served generation. ``foreign_shards``: shards that
+    do not match the log.
     """
 
     lag_events: int | None = None
     delay_s: float | None = None
     parked: int = 0
-    due: bool = False
-    not_ours: int = 0
+    fold_changed: bool = False
+    foreign_shards: int = 0
 
 
 CLOCK_AHEAD_ALERT_MS = 10_000
@@ -70,18 +77,18 @@ CLOCK_AHEAD_ALERT_MS = 10_000
 
 
 def log_line(head: IngestHead, restores: Sequence[RestoreFinding] = ()) -> StatusLine:
-    """``restores``: what was found that is not of this log, and nobody has looked into."""
+    """The log itself. ``restores``: findings of another or an older log that no operator has accepted yet."""
     if not restores and head.clock_ahead_ms > CLOCK_AHEAD_ALERT_MS:
         state = f"log clock ahead by {head.clock_ahead_ms / 1000:,.0f} s"
-        advice = "a writer's clock was ahead: set the clocks (NTP). Until then `known` is not as of now"
+        advice = "a writer's clock was ahead: set the clocks (NTP). Until then `known` does not reach the present"
         return StatusLine("log", state, head.position, 0, advice=advice)
     if not restores:
         return StatusLine("log", "ok" if head.position else "empty", head.position, 0)
     beyond, ended = max(one.beyond for one in restores), min(one.head for one in restores)
     who = ", ".join(one.found_by for one in restores)
-    state = f"restored, or another one: it ended at {ended:,} where {beyond:,} was known (found by {who})"
+    state = f"restored or replaced: it ended at {ended:,}, but position {beyond:,} was known (found by {who})"
     return StatusLine(
-        "log", state, head.position, 0, advice="docs/backup.md says what is lost; then `restored --accept`"
+        "log", state, head.position, 0, advice="see docs/backup.md for what is lost; then run `restored --accept`"
     )
 
 
@@ -90,53 +97,58 @@ def stage_line(
     report: StageReport | None,
     head: IngestHead,
     late_after_s: float,
-    own: MeasuredStage | None = None,
+    measured: MeasuredStage | None = None,
     *,
     served: bool = True,
 ) -> StatusLine:
-    """A stage by its own report and by what the caller found. ``served``: whether a `serve` is running at all."""
-    own = own or MeasuredStage()
-    if own.not_ours:
-        state = f"{own.not_ours} shards hold what this log has not: it was restored, or is another one"
-        advice = f"`serve` folds them anew within seconds; if it stays, see its log, then rebuild-projection {name}"
-        return StatusLine(name, state, 0 if report is None else report.progress.position, own.lag_events, advice=advice)
+    """A stage by its own report and by the caller's measurement. ``served``: whether a `serve` is running at all."""
+    measured = measured or MeasuredStage()
+    if measured.foreign_shards:
+        state = f"{measured.foreign_shards} shards do not match the log: it was restored or replaced"
+        advice = (
+            f"`serve` refolds them within seconds; if this persists, see its log, then run rebuild-projection {name}"
+        )
+        return StatusLine(
+            name, state, 0 if report is None else report.progress.position, measured.lag_events, advice=advice
+        )
     if report is None or not served:
-        lag = own.lag_events if own.lag_events is not None else (head.position if report is None else None)
+        lag = measured.lag_events if measured.lag_events is not None else (head.position if report is None else None)
         state = "never ran" if report is None else "not running"
         position = 0 if report is None else report.progress.position
-        delay_s = own.delay_s if lag else 0.0
-        return StatusLine(name, state, position, lag, delay_s, "start `python app.py serve`", own.parked or None)
+        delay_s = measured.delay_s if lag else 0.0
+        return StatusLine(name, state, position, lag, delay_s, "start `python app.py serve`", measured.parked or None)
     progress = report.progress
-    behind, seconds = own.lag_events, own.delay_s
+    behind, seconds = measured.lag_events, measured.delay_s
     if behind is None and report.connected:
         behind, seconds = progress.lag_events, progress.delay_s
     if seconds is None and report.connected:
-        # Only who has watched the log knows it: the times of recording are ahead of the clock.
+        # The recording times are ahead of the clock: only the stage, which observed the log, knows the delay.
         seconds = progress.delay_s
     if behind == 0:
         seconds = 0.0
     state, advice = "running", ""
-    if own.due:
+    if measured.fold_changed:
         state, advice = "rebuild is due: it was folded by other code", f"run rebuild-projection {name}"
     elif progress.state.startswith(("stuck", "hangs")):
-        state, advice = progress.state, "it is started anew after one or two minutes; its log says what it waited for"
+        state, advice = progress.state, "it is restarted after one or two minutes; its log shows what it waited for"
     elif not report.alive:
-        state, advice = "its process has ended", "`serve` starts it again in a moment; if it stays, see its log"
+        state, advice = "its process has ended", "`serve` restarts it in a moment; if this persists, see its log"
     elif not report.connected and progress.state == "running":
         state, advice = f"silent for {report.age_s:.0f} s", "is `serve` running? see its log, and restart it"
     elif progress.state.startswith("waiting for Kafka"):
-        state, advice = progress.state, "a start takes some seconds; if it stays, see the broker"
+        state, advice = progress.state, "a start takes some seconds; if this persists, check the broker"
     elif not report.connected:
-        state, advice = progress.state, "it tries again by itself; check the server that it names"
+        state, advice = progress.state, "it retries; check the server that it names"
     elif (seconds or 0.0) > late_after_s:
-        state, advice = "late", "it catches up by itself; if the seconds grow, give it CPU"
-    if own.parked:
-        held = f"{own.parked:,} parked keys: `parked list`"
+        state, advice = "late", "it is catching up; if the delay grows, give it CPU"
+    if measured.parked:
+        held = f"{measured.parked:,} parked keys: `parked list`"
         advice = f"{advice}; {held}" if advice else held
-    return StatusLine(name, state, progress.position, behind, seconds, advice, own.parked)
+    return StatusLine(name, state, progress.position, behind, seconds, advice, measured.parked)
 
 
-def whole(log_id: str, stages: Sequence[StatusLine]) -> StatusReport:
+def status_report(log_id: str, stages: Sequence[StatusLine]) -> StatusReport:
+    """All lines together; good if every line is."""
     return StatusReport(all(line.good for line in stages), log_id, list(stages))
 
 
@@ -146,51 +158,51 @@ NOT_LATE = "the pipeline is not late"
 def device_line(
     before: IngestDelays | None, now_ms: int, late_after_s: float, pipeline: Sequence[StatusLine]
 ) -> StatusLine:
-    """The phones and their network: how long their pings take, and whether any comes at all.
+    """The phones and their network: how long their pings take, and whether any arrive.
 
-    Silence is no error: a fleet may sleep, and history may be imported. What must not happen is to blame the pipeline
-    for it, nor the phones for a pipeline that is late.
+    Silence is no error: a fleet may sleep, and history may be imported. The line must not blame the pipeline for silent
+    phones, nor the phones for a late pipeline.
     """
     if before is None:
         return StatusLine("device", "no ping yet", None)
     took_s = None if before.device is None else before.device.median
     age_s = max(0.0, (now_ms - before.newest_ms) / 1000)
-    words = _late_words(pipeline, late_after_s)
+    pipeline_state = _pipeline_state(pipeline, late_after_s)
     if age_s > late_after_s:
-        state = f"the phones are silent for {age_s:,.0f} s; {words}"
-    elif words == NOT_LATE:
+        state = f"the phones are silent for {age_s:,.0f} s; {pipeline_state}"
+    elif pipeline_state == NOT_LATE:
         state = "pings come"
     else:
-        state = f"pings come; {words}"
+        state = f"pings come; {pipeline_state}"
     return StatusLine("device", state, None, None, took_s)
 
 
-def _late_words(pipeline: Sequence[StatusLine], late_after_s: float) -> str:
+def _pipeline_state(pipeline: Sequence[StatusLine], late_after_s: float) -> str:
     late = [line.stage for line in pipeline if (line.lag_seconds or 0.0) > late_after_s]
     if late:
         return f"the pipeline is late: {', '.join(late)}"
     unknown = [line.stage for line in pipeline if line.lag_seconds is None]
-    return f"how late {', '.join(unknown)} is nobody knows" if unknown else NOT_LATE
+    return f"the delay of {', '.join(unknown)} is unknown" if unknown else NOT_LATE
 
 
 def ingest_line(before: IngestDelays | None, reports: Sequence[StageReport], late_after_s: float) -> StatusLine:
-    """From the reception of a ping to its commit: what waits in the APIs now, else how long the latest ones took."""
-    telling = [report.progress for report in reports if report.connected]
-    waiting = sum(progress.lag_events for progress in telling) if telling else None
+    """From reception to commit: the pings that wait in the APIs now, or else how long the latest ones took."""
+    reporting = [report.progress for report in reports if report.connected]
+    waiting = sum(progress.lag_events for progress in reporting) if reporting else None
     took = before.ingest if before is not None else None
-    seconds = max((progress.delay_s for progress in telling if progress.lag_events), default=None)
+    seconds = max((progress.delay_s for progress in reporting if progress.lag_events), default=None)
     if seconds is None and took is not None:
         seconds = took.median
     late = seconds is not None and seconds > late_after_s
-    state = "late" if late else "ok" if took is not None or telling else "no ping yet"
+    state = "late" if late else "ok" if took is not None or reporting else "no ping yet"
     if took is not None:
-        state += f", to commit at worst {took.worst:,.2f} s"
-    advice = "the database is slow or away; see its log and its disk" if late else ""
+        state += f", slowest commit {took.worst:,.2f} s"
+    advice = "the database is slow or unavailable; see its log and its disk" if late else ""
     return StatusLine("ingest", state, None, waiting, seconds, advice)
 
 
 def kafka_line(state: str, advice: str, tailer: StageReport | None, delay_s: float | None) -> StatusLine:
-    """What was handed to Kafka and is not acknowledged; its oldest is the oldest that the tailer has not passed."""
+    """Records sent to Kafka and not acknowledged; the oldest of them is the oldest that the tailer has not passed."""
     waiting = None
     if tailer is not None and tailer.connected:
         waiting = int(tailer.progress.detail.get("in_flight", 0))
@@ -199,30 +211,30 @@ def kafka_line(state: str, advice: str, tailer: StageReport | None, delay_s: flo
 
 
 RETAINED_ALERT_BYTES = 1 << 30
-"""WAL kept for the slot past which disk space is at stake: the tailer does not keep up, or does not run."""
+"""More WAL than this kept for the slot endangers disk space: the tailer does not keep up, or does not run."""
 SAFE_ALERT_BYTES = 1 << 30
-"""WAL that may still be written before the slot is in danger; less of it leaves no time to act."""
+"""WAL that may still be written before the slot is in danger. With less, no time is left to act."""
 _BY_A_TAILER = (
-    "end the relay; `RIDELOG_RELAY=wal python app.py serve --only tailer` makes it, fills the topic: docs/debezium.md"
+    "stop the relay; `RIDELOG_RELAY=wal python app.py serve --only tailer` creates, fills the topic: docs/debezium.md"
 )
 
 
 def external_line() -> StatusLine:
-    """In the tailer's place, where ``RIDELOG_RELAY=external`` leaves its work to another program."""
+    """Takes the tailer's place if ``RIDELOG_RELAY=external`` leaves its work to another program."""
     return StatusLine("tailer", "external: another program publishes, look there for how far it is", None)
 
 
 def slot_line(name: str, slot: SlotState | None, relay: str, position: int) -> StatusLine:
-    """The replication slot ``name``: what it keeps on the database's disk, and how safe it is there."""
+    """The replication slot ``name``: how much WAL it keeps on disk, and how close the slot is to being lost."""
     if relay == "polling":
         return _unused(name, slot, position)
     external = relay == "external"
     if slot is None:
-        advice = "the tailer makes it when it starts, and fills what the topic lacks: run `python app.py serve`"
+        advice = "the tailer creates it when it starts, and fills what the topic lacks: run `python app.py serve`"
         return StatusLine("slot", "missing", 0, advice=_BY_A_TAILER if external else advice)
     if slot.is_lost:
         why = slot.invalidation_reason or "max_slot_wal_keep_size"
-        advice = "the tailer makes it anew and fills the topic from the event store: run `python app.py serve`"
+        advice = "the tailer re-creates it and fills the topic from the event store: run `python app.py serve`"
         return StatusLine("slot", f"lost ({why})", position, advice=_BY_A_TAILER if external else advice)
     reader = "the relay" if external else "the tailer"
     state = f"{slot.wal_status}, {slot.retained_bytes / 1e6:,.1f} MB of WAL kept"
@@ -239,12 +251,12 @@ def slot_line(name: str, slot: SlotState | None, relay: str, position: int) -> S
 def _unused(name: str, slot: SlotState | None, position: int) -> StatusLine:
     if slot is None:
         return StatusLine("slot", "none: the polling relay reads the table", position)
-    advice = f"nobody reads it, and it keeps WAL for ever: SELECT pg_drop_replication_slot('{name}')"
+    advice = f"nothing reads it, and it keeps WAL for ever: SELECT pg_drop_replication_slot('{name}')"
     return StatusLine("slot", f"left over, {slot.retained_bytes / 1e6:,.1f} MB of WAL kept", position, advice=advice)
 
 
 def standby_lines(reports: Sequence[StageReport]) -> list[StatusLine]:
-    """One line if tailers wait to take over; none is no fault."""
+    """One line if tailers wait to take over; having none is no fault."""
     waiting = [report for report in reports if report.stage == STANDBY and report.connected]
     if not waiting:
         return []
@@ -253,12 +265,12 @@ def standby_lines(reports: Sequence[StageReport]) -> list[StatusLine]:
 
 
 def parity_line(projection: str, tally: ReadTally) -> StatusLine:
-    """Red while a mismatch is on record for the generation that readers follow: what they are given is wrong."""
+    """Red while a mismatch of the generation that readers follow is on record: its answers are wrong."""
     if not tally.checked and not tally.unchecked and not tally.mismatches:
         return StatusLine("parity", "no served reads on record", None)
     state = f"{tally.checked:,} checked, {tally.mismatches:,} different, {tally.unchecked:,} unchecked"
     advice = ""
     if tally.mismatches:
-        wrong = f"generation {tally.generation} is not what the log says"
-        advice = f"{wrong}: verify-parity, then rebuild-projection {projection}"
+        wrong = f"generation {tally.generation} differs from the log"
+        advice = f"{wrong}: run verify-parity, then rebuild-projection {projection}"
     return StatusLine("parity", state, None, advice=advice)

@@ -1,4 +1,4 @@
-"""The pipeline as the API sees it, once a second, by a thread beside the requests: for a header and for the metrics."""
+"""Measures the pipeline once a second in a thread of the API, for a response header and for the metrics."""
 
 from __future__ import annotations
 
@@ -33,18 +33,21 @@ from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.rebuild.generations import active
 
-STATUSES = ("reserved", "extended", "unreserved", "lost", "missing")
+SLOT_STATUSES = ("reserved", "extended", "unreserved", "lost", "missing")
 
 
 def show_slot(state: SlotState | None) -> None:
-    """None: there is no slot."""
+    """Export the slot's state as metrics; None: there is no slot.
+
+    The tailer and the API both export it, so that it is shown while the tailer is dead.
+    """
     status = "missing" if state is None else state.wal_status
-    for one in STATUSES:
+    for one in SLOT_STATUSES:
         metrics.SLOT_STATUS.labels(one).set(one == status)
     metrics.SLOT_RETAINED.set(0 if state is None else state.retained_bytes)
     metrics.SLOT_UNCONFIRMED.set(0 if state is None else state.behind_bytes)
     metrics.SLOT_ACTIVE.set(state is not None and state.active)
-    # Without a limit no WAL is ever taken from it.
+    # Without a limit the server never removes WAL that the slot needs.
     unlimited = state is None or (state.safe_wal_size is None and not state.is_lost)
     metrics.SLOT_SAFE.set(math.inf if unlimited or state is None else state.safe_wal_size or 0)
 
@@ -53,14 +56,14 @@ log = logging.getLogger("ridelog.watch")
 
 MONITOR_INTERVAL_S = 1.0
 KNOWN_FOR_S = 3.0
-"""What was seen longer ago is not known any more: the pipeline may have stopped since."""
+"""An older measurement no longer counts as known: the pipeline may have stopped since."""
 
 
 class PipelineMonitor:
-    """Measures every stage, and tells the stage table how many pings wait in this API.
+    """Measures every stage, and reports to the stage table how many pings wait in this API.
 
-    ``slot_name``: of the slot to look after too, None if the relay has none. ``tailer``: whether one of ours is to run;
-    else what one that ran here before has reported tells nothing.
+    ``slot_name``: the slot to measure too, None if the relay has none. ``tailer``: whether ridelog's own tailer is to
+    run; if not, the reports that one left before are ignored.
     """
 
     def __init__(
@@ -98,15 +101,15 @@ class PipelineMonitor:
         self._thread.join(timeout=2.0)
 
     def delay_ms(self, stage: str) -> int | None:
-        """How late the stage is, None while that is not known. Never waits: for every request."""
+        """Delay of the stage in milliseconds, None while it is not known. Never blocks, as every request calls it."""
         seen = self._seen.get(stage)
         if seen is None or self._clock() - self._seen_at > KNOWN_FOR_S:
             return None
         return None if seen.seconds is None else round(seen.seconds * 1000)
 
-    def look(self) -> None:
-        """Measure once. A stage whose store is away is not known."""
-        began = self._clock()
+    def measure(self) -> None:
+        """Measure all stages once. A stage whose store is unavailable has no known delay."""
+        started = self._clock()
         events, seconds = self._commits.waiting()
         self._show("ingest", StageBacklog(events, seconds))
         try:
@@ -116,24 +119,24 @@ class PipelineMonitor:
             seen = self._measure(reports)
             self._report_ingest(events, seconds)
         except (SQLAlchemyError, PortUnavailable, SinkRejected):
-            return  # Postgres is away: what was seen is soon too old, and every stage counts as not connected
+            return  # Postgres is unavailable: the last measurement expires, and every stage counts as not connected
         for stage, behind in seen.items():
             self._show(stage, behind)
         for stage, report in reports.items():
             metrics.STAGE_STUCK.labels(stage).set(report.progress.state.startswith(("stuck", "hangs")))
             if "@" in stage and report.age_s > SILENT_AFTER_S:
-                # A generation that is kept up no more, or bears the projection's name now: it must not alert for ever.
+                # No worker follows this generation under this name any more: it must not alert for ever.
                 self._show(stage, StageBacklog(0, 0.0))
-        self._seen, self._seen_at = seen, began
+        self._seen, self._seen_at = seen, started
 
     def _measure(self, reports: dict[str, StageReport]) -> dict[str, StageBacklog]:
         seen: dict[str, StageBacklog] = {}
         with self._engine.connect() as connection:
             head = read_head(connection)
-            self._heads.saw(head.position)
+            self._heads.observe(head.position)
             metrics.RESTORED.set(bool(restores.read_findings(connection)))
             if self._slot_name is not None:
-                # Here too: a slot fills the disk, or is lost, just while no tailer runs.
+                # Here too: a slot fills the disk, or is lost, exactly while no tailer runs.
                 show_slot(slot_state(connection, self._slot_name))
             tailer = tailer_behind(connection, reports.get("tailer"), head, self._heads)
             if tailer is not None:
@@ -146,7 +149,7 @@ class PipelineMonitor:
                 try:
                     seen[name] = projection_behind(connection, self._stores, projection, live.number, head, self._heads)
                 except (PortUnavailable, SinkRejected):
-                    continue  # its store is away, as its stage says: nobody knows how late it is
+                    continue  # its store is unavailable, as its stage reports: the delay is unknown
         return seen
 
     def _show(self, stage: str, behind: StageBacklog) -> None:
@@ -163,8 +166,8 @@ class PipelineMonitor:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.look()
+                self.measure()
             except Exception:
-                # Whatever it is, tomorrow's requests need the header and the metrics.
-                log.exception("the stages cannot be looked at")
+                # The thread must survive any error: later requests need the header and the metrics.
+                log.exception("the stages cannot be measured")
             self._stop.wait(MONITOR_INTERVAL_S)

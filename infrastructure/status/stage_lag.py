@@ -1,6 +1,7 @@
-"""How far stages are behind, asked of the stores: right also of a stage that is dead, hangs or tells nothing.
+"""Measures the backlog of stages in the stores, so that it is right even if a stage is dead, hangs or reports nothing.
 
-What a stage says of itself is true while it runs; when it is most worth to be known, nobody says it.
+A stage's own report is only available while it runs. When it is down, which is when it matters, we measure from
+outside.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from projections.rebuild.generations import Generation, active
 
 
 class StageBacklog(NamedTuple):
-    """Events that a stage has not passed, and since when the oldest of them waits; shards that are not of this log.
+    """Events that a stage has not passed, seconds for which the oldest has waited, and shards of another log.
 
-    ``seconds`` None: no clock can say, the events were recorded in the future of the database.
+    ``seconds`` is None if unknown: the events were recorded in the future of the database's clock.
     """
 
     events: int
     seconds: float | None
-    not_ours: int = 0
+    foreign_shards: int = 0
 
 
 def served_generation(engine: Engine, projection: Projection[Any]) -> Generation | None:
-    """What readers follow. Raises PortUnavailable."""
+    """The generation that readers follow. Raises PortUnavailable."""
     return active(PostgresGenerations(engine).all(projection.name))
 
 
@@ -45,20 +46,24 @@ def projection_behind(
     head: LogHeadRow,
     watch: HeadWatch | None = None,
 ) -> StageBacklog:
-    """By the fences in its sink: what is folded and not stored has not been passed. Raises PortUnavailable."""
+    """Measure by the fences in the sink: an event folded but not stored is not passed. Raises PortUnavailable."""
     seqs = head.shards_of(projection.stream)
     fences = stores.sink(projection, generation).fences(range(len(seqs)))
-    not_ours = check_fences(PostgresLog(stores.engine), projection.stream, dict(enumerate(fences))).mismatched
-    # What is not of this log has passed nothing of it.
-    applied = {shard: fence if fence and shard not in not_ours else _NOTHING for shard, fence in enumerate(fences)}
+    foreign_shards = check_fences(PostgresLog(stores.engine), projection.stream, dict(enumerate(fences))).mismatched
+    # A shard of another log has passed no event of this one.
+    applied = {
+        shard: fence if fence and shard not in foreign_shards else _NOTHING for shard, fence in enumerate(fences)
+    }
     events = sum(max(0, seqs[shard] - fence.seq) for shard, fence in applied.items())
-    return StageBacklog(events, delay_of_shards(connection, projection.stream, applied, seqs, watch), len(not_ours))
+    return StageBacklog(
+        events, delay_of_shards(connection, projection.stream, applied, seqs, watch), len(foreign_shards)
+    )
 
 
 def tailer_behind(
     connection: Connection, report: StageReport | None, head: LogHeadRow, watch: HeadWatch | None = None
 ) -> StageBacklog | None:
-    """By the last position that Kafka has acknowledged; None while the tailer does not know it."""
+    """Measure by the last position that Kafka has acknowledged; None while the tailer does not know it."""
     if report is None or POSITIONED not in report.progress.detail:
         return None
     position = report.progress.position

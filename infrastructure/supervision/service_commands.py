@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infrastructure.embedded.service import ServiceCommand
+from infrastructure.processes.worker_groups import worker_groups
 from infrastructure.settings.settings import Settings
 from infrastructure.supervision.readiness import API, MONITOR, PROJECTIONS
-from projections.catalogue import worker_groups
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 

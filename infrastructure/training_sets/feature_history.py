@@ -1,10 +1,10 @@
-"""The values of a projection along time, for many keys at once: parts by shard, one file, one manifest."""
+"""Writes the values of a projection over time, for many keys at once: parts by shard, one file, one manifest."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -12,9 +12,15 @@ import pyarrow.parquet as pq
 
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.backends import open_backends, projection_named
-from infrastructure.process_pool import CONTEXT, in_processes
+from infrastructure.process_pool import CONTEXT, run_in_processes
 from infrastructure.replay import parquet
-from infrastructure.replay.all_keys import MIN_EVENTS_FOR_PROCESSES, keep_only, log_upto, parts_of
+from infrastructure.replay.all_keys import (
+    MIN_EVENTS_FOR_PROCESSES,
+    OnProgress,
+    delete_foreign_parts,
+    log_upto,
+    parts_of,
+)
 from infrastructure.replay.request import encode
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.history_shards import (
@@ -28,12 +34,12 @@ from infrastructure.training_sets.history_shards import (
 from infrastructure.training_sets.manifest import Manifest, code_of, manifest, manifest_path, numeric_fingerprint
 from projections.replay.as_of import AsOf, Horizon
 
-WHOLE = "whole.part"
+UNFINISHED = "whole.part"
 _ONE_GROUP = 1 << 30
 
 
 def horizon_of(settings: Settings, axis: str, to_ms: int, position: int | None) -> Horizon:
-    """How much of the log a history up to ``to_ms`` looks at. Raises Unresolvable, PortUnavailable."""
+    """The horizon of a history up to ``to_ms``. Raises Unresolvable, PortUnavailable."""
     with open_backends(settings) as backends:
         archive = backends.archive
         if axis == "known":
@@ -47,11 +53,11 @@ def make_history(
     horizon: Horizon,
     out: Path,
     workers: int,
-    show: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> Manifest:
-    """Write ``out`` and its manifest beside it. Broken off and asked again, finished shards are kept."""
+    """Write ``out``, and its manifest next to it. After an abort, the same request keeps the finished shards."""
     with parts_of(out) as folder:
-        return _make_whole(settings, request, horizon, out, folder, workers, show)
+        return _make_whole(settings, request, horizon, out, folder, workers, on_progress)
 
 
 def _make_whole(
@@ -61,25 +67,25 @@ def _make_whole(
     out: Path,
     folder: Path,
     workers: int,
-    show: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> Manifest:
     projection = projection_named(request.projection)
-    # All that rows depend on: the manifest says of all of them what made the last ones.
-    whose = {"request": request, "log_id": horizon.log_id, "code": code_of(projection)}
-    whose |= log_upto(settings, projection.name, request.position)
-    keep_only(folder, encode(msgspec.to_builtins({**whose, "fingerprint": numeric_fingerprint()})))
+    # Everything that rows depend on: the one manifest must be true of the rows of all parts.
+    identity: dict[str, Any] = {"request": request, "log_id": horizon.log_id, "code": code_of(projection)}
+    identity |= log_upto(settings, projection.name, request.position)
+    delete_foreign_parts(folder, encode(msgspec.to_builtins({**identity, "fingerprint": numeric_fingerprint()})))
     shards = list(range(SHARDS)) if request.keys is None else sorted({shard_of(key) for key in request.keys})
     missing = [shard for shard in shards if not sidecar(folder, shard).exists()]
     done, total = CONTEXT.Value("q", 0), request.position
     if workers > 1 and total > MIN_EVENTS_FOR_PROCESSES and len(missing) > 1:
         shares = [(settings, request, horizon, folder, missing[n::workers], done) for n in range(workers)]
-        in_processes("history", make_parts, [s for s in shares if s[4]], lambda: show(done.value, total))
+        run_in_processes("history", make_parts, [s for s in shares if s[4]], lambda: on_progress(done.value, total))
     else:
-        make_parts(lambda: show(done.value, total), settings, request, horizon, folder, missing, done)
-    show(total, total)
+        make_parts(lambda: on_progress(done.value, total), settings, request, horizon, folder, missing, done)
+    on_progress(total, total)
     parts = [msgspec.json.decode(sidecar(folder, shard).read_bytes(), type=HistoryPart) for shard in shards]
     file_sha256 = _join(
-        [part_file(folder, shard) for shard in shards], folder / WHOLE, out, parquet.schema(columns(projection))
+        [part_file(folder, shard) for shard in shards], folder / UNFINISHED, out, parquet.schema(columns(projection))
     )
     whole = hashlib.sha256("".join(f"{part.shard} {part.digest}\n" for part in parts).encode()).hexdigest()
     made = manifest(request, str(horizon.log_id), projection, parts, whole, file_sha256, f"pyarrow {pa.__version__}")
@@ -87,9 +93,9 @@ def _make_whole(
     return made
 
 
-def _join(parts: list[Path], aside: Path, out: Path, schema: pa.Schema) -> str:
-    """All parts, in their order, as one file whose groups do not depend on the shards; its sha256."""
-    with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+def _join(parts: list[Path], unfinished: Path, out: Path, schema: pa.Schema) -> str:
+    """Join all parts in order into one file, whose row groups do not depend on the shards. Returns its sha256."""
+    with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
         waiting: list[pa.Table] = []
         for part in parts:
             with pq.ParquetFile(part) as file:
@@ -100,6 +106,6 @@ def _join(parts: list[Path], aside: Path, out: Path, schema: pa.Schema) -> str:
                         waiting.clear()
         if waiting:
             writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=_ONE_GROUP)
-    aside.replace(out)
+    unfinished.replace(out)
     with out.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

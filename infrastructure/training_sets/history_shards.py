@@ -1,4 +1,4 @@
-"""The rows of a feature history, shard by shard: one pass over the events, one key's state in memory."""
+"""Writes the rows of a feature history shard by shard, in one pass over the events, with one key's state in memory."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from projections.replay.as_of import Horizon
 from read_models.view import Kind, ViewLimits
 
 TICK = "as_of_ms"
-_TELL_EVERY = 2_000
+PROGRESS_INTERVAL_EVENTS = 2_000
 
 
 class HistoryRequest(msgspec.Struct, frozen=True):
-    """What is asked, resolved on one log. Times are epoch milliseconds; ``keys`` None: all. ``axis``: known or event;
-    ``position``: how much of the log is looked at."""
+    """A request resolved on one log. Times are epoch milliseconds.
+
+    ``keys`` None: all keys. ``axis``: known or event. ``position``: last position of the log that counts.
+    """
 
     projection: str
     keys: list[str] | None
@@ -46,7 +48,7 @@ class HistoryRequest(msgspec.Struct, frozen=True):
 
 
 class HistoryPart(msgspec.Struct, frozen=True):
-    """What one shard came to. ``digest``: sha256 over its rows; ``schema_ids``: of the events that were read."""
+    """Result of one shard. ``digest``: sha256 over its rows; ``schema_ids``: of the events that were read."""
 
     shard: int
     events: int
@@ -57,35 +59,37 @@ class HistoryPart(msgspec.Struct, frozen=True):
 
 
 def columns(projection: Projection[Any]) -> dict[str, Kind]:
-    """The instant first, then what is served of a key."""
+    """The instant, then the columns that are served of a key."""
     assert projection.view is not None
     return {TICK: "integer", **projection.view.columns}
 
 
-class _SeenTicks:
-    """What passes by while rows are made."""
+class _EventCounts:
+    """Counts the events and keys from which rows are made."""
 
-    def __init__(self, passed: Callable[[int], None]) -> None:
+    def __init__(self, on_events: Callable[[int], None]) -> None:
         self.events = self.keys = 0
         self.schema_ids: set[int] = set()
-        self._passed = passed
-        self._told = 0
+        self._on_events = on_events
+        self._reported = 0
 
-    def watch(self, events: Iterable[TimedEvent]) -> Iterator[TimedEvent]:
+    def counted(self, events: Iterable[TimedEvent]) -> Iterator[TimedEvent]:
+        """Yield and count ``events``."""
         for timed in events:
             self.events += 1
             self.schema_ids.add(int.from_bytes(timed.event.payload[1:5]))
-            if self.events - self._told >= _TELL_EVERY:
-                self.tell()
+            if self.events - self._reported >= PROGRESS_INTERVAL_EVENTS:
+                self.report()
             yield timed
 
-    def tell(self) -> None:
-        self._passed(self.events - self._told)
-        self._told = self.events
+    def report(self) -> None:
+        """Report the events since the last report."""
+        self._on_events(self.events - self._reported)
+        self._reported = self.events
 
 
 class _HistoryShard(NamedTuple):
-    """Everything that the rows of one key are made with."""
+    """Makes the rows of the keys of one shard."""
 
     projection: Projection[Any]
     request: HistoryRequest
@@ -93,7 +97,7 @@ class _HistoryShard(NamedTuple):
     discarded: frozenset[int]
     horizon: Horizon
     whole: bool
-    """Its first event is there, and so are all: only the beginning of a log is ever detached."""
+    """Its first event is in the database, and so are all: only the beginning of a log is ever detached."""
 
     def rows(self, key: str, events: Iterable[TimedEvent]) -> Iterator[parquet.Row]:
         view, request = self.projection.view, self.request
@@ -116,33 +120,33 @@ def make_part(
     horizon: Horizon,
     folder: Path,
     shard: int,
-    passed: Callable[[int], None],
+    on_events: Callable[[int], None],
 ) -> None:
-    """Write the rows of one shard, and then what they came to. Raises Unresolvable if events of it were detached."""
+    """Write the rows of one shard, then its HistoryPart. Raises Unresolvable if events of the shard were detached."""
     projection, archive = projection_named(request.projection), backends.archive
-    mine = None if request.keys is None else [key for key in request.keys if shard_of(key) == shard]
+    keys = None if request.keys is None else [key for key in request.keys if shard_of(key) == shard]
     whole = bool(archive.shard_range(projection.stream, shard, 0, 1, None))
     shard_rows = _HistoryShard(projection, request, backends, archive.discarded(projection.name), horizon, whole)
-    seen, digest = _SeenTicks(passed), hashlib.sha256()
+    seen, digest = _EventCounts(on_events), hashlib.sha256()
 
     def rows() -> Iterator[parquet.Row]:
-        walk = archive.walk(projection.stream, mine, shard, request.position, by_event_time=request.axis == "event")
-        for key, events in groupby(seen.watch(walk), key=lambda timed: timed.event.key):
+        walk = archive.walk(projection.stream, keys, shard, request.position, by_event_time=request.axis == "event")
+        for key, events in groupby(seen.counted(walk), key=lambda timed: timed.event.key):
             seen.keys += 1
             for row in shard_rows.rows(key, events):
                 digest.update(msgspec.json.encode(list(row.values())))
                 yield row
-        seen.tell()
+        seen.report()
 
     count = parquet.write(part_file(folder, shard), columns(projection), rows())
     part = HistoryPart(shard, seen.events, seen.keys, count, digest.hexdigest(), sorted(seen.schema_ids))
-    aside = sidecar(folder, shard).with_suffix(".part")
-    aside.write_bytes(msgspec.json.encode(part))
-    aside.replace(sidecar(folder, shard))
+    unfinished = sidecar(folder, shard).with_suffix(".part")
+    unfinished.write_bytes(msgspec.json.encode(part))
+    unfinished.replace(sidecar(folder, shard))
 
 
 def make_parts(
-    alive: Callable[[], None],
+    heartbeat: Callable[[], None],
     settings: Settings,
     request: HistoryRequest,
     horizon: Horizon,
@@ -150,16 +154,16 @@ def make_parts(
     shards: list[int],
     done: Synchronized[int],
 ) -> None:
-    """In a process of its own, or here."""
+    """Make the parts of ``shards``, in a worker process or in this one. Raises Unresolvable."""
 
-    def passed(events: int) -> None:
+    def on_events(events: int) -> None:
         with done.get_lock():
             done.value += events
-        alive()
+        heartbeat()
 
     with open_backends(settings) as backends:
         for shard in shards:
-            make_part(backends, request, horizon, folder, shard, passed)
+            make_part(backends, request, horizon, folder, shard, on_events)
 
 
 def part_file(folder: Path, shard: int) -> Path:

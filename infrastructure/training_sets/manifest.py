@@ -1,4 +1,7 @@
-"""The manifest of a feature history: all that its bytes depend on, so that the same command makes them again."""
+"""The manifest of a feature history: everything that its bytes depend on, so that the same command reproduces them.
+
+Float results may depend on the machine: bytes are comparable only within one numeric fingerprint.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 @cache
 def numeric_fingerprint() -> dict[str, str]:
-    """CPU, C library, Python minor, h3 (if installed), and a digest of what the functions of libm really give here."""
+    """CPU, C library, Python minor, h3 (if installed), and a digest of what libm's functions return on this machine."""
     try:
         h3 = version("h3")
     except PackageNotFoundError:
@@ -62,7 +65,7 @@ def _libm() -> str:
 
 
 class Code(msgspec.Struct, frozen=True):
-    """The fold and the view that made the values, by their digests."""
+    """Digests of the fold and of the view that computed the values."""
 
     fold_version: int
     fold_digest: str
@@ -70,8 +73,11 @@ class Code(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """``data_digest``: sha256 over all rows, whatever file they are in. ``file_sha256``: of the file itself, which also
-    depends on the version of the Parquet library (``parquet_library``). ``events``: how many were read."""
+    """Everything that the bytes of a history depend on.
+
+    ``data_digest``: sha256 over all rows, independent of the file format. ``file_sha256``: of the file itself, which
+    also depends on the version of the Parquet library (``parquet_library``). ``events``: how many were read.
+    """
 
     request: HistoryRequest
     log_id: str
@@ -119,32 +125,32 @@ def manifest_path(out: Path) -> Path:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises UserError."""
+    """Raises UserError if the file cannot be read or is no manifest."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError) as error:
         raise UserError(f"{path} is no manifest of a feature history: {error}") from error
 
 
-def refuse_other_code(wanted: Manifest, projection: Projection[Any]) -> None:
-    """Raises UserError if this code cannot make these bytes."""
+def require_same_code(wanted: Manifest, projection: Projection[Any]) -> None:
+    """Raises UserError if this code cannot reproduce these bytes."""
     ours = code_of(projection)
     if wanted.code != ours:
         raise UserError(
-            f"that history was made by fold version {wanted.code.fold_version} ({wanted.code.fold_digest[:12]}, view "
+            f"that history was made with fold version {wanted.code.fold_version} ({wanted.code.fold_digest[:12]}, view "
             f"{wanted.code.view_digest[:12]}); this code is {ours.fold_version} ({ours.fold_digest[:12]}, view "
             f"{ours.view_digest[:12]}): check out the code that made it"
         )
 
 
-def what_differs(wanted: Manifest, made: Manifest) -> list[str]:
-    """In words, why the bytes are not the same; empty if they are."""
+def differences(wanted: Manifest, made: Manifest) -> list[str]:
+    """Messages that explain why the bytes differ; empty if they are the same."""
     found = []
     if wanted.fingerprint != made.fingerprint:
         names = [n for n in made.fingerprint if made.fingerprint[n] != wanted.fingerprint.get(n)]
-        found.append(f"the numeric fingerprint is another ({', '.join(names)})")
+        found.append(f"the numeric fingerprint differs ({', '.join(names)})")
     if wanted.data_digest != made.data_digest:
-        found.append(f"the rows are others ({made.rows:,} of digest {made.data_digest[:12]}, not {wanted.rows:,})")
+        found.append(f"the rows differ ({made.rows:,} of digest {made.data_digest[:12]}, not {wanted.rows:,})")
     elif wanted.file_sha256 != made.file_sha256:
-        found.append(f"the rows are the same, the file is not ({made.parquet_library}, was {wanted.parquet_library})")
+        found.append(f"the rows are the same, the file differs ({made.parquet_library}, was {wanted.parquet_library})")
     return found

@@ -51,6 +51,8 @@ class Projection(Generic[S]):
     the row changes of the event that led to ``state``; the state carries them, and ``encode`` omits them.
 
     ``view`` makes the served row of one key's state; None if only table rows are served.
+
+    ``point_read``: clients read single keys, so each answer can be recorded and compared with the log.
     """
 
     name: str
@@ -65,4 +67,5 @@ class Projection(Generic[S]):
     changes: Callable[[str, S], Sequence[RowChange]] = no_changes
     publication: Publication[S] | None = None
     view: View[S] | None = None
+    point_read: bool = False
     batching: Batching = Batching.LOW_LATENCY

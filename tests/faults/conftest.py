@@ -1,4 +1,4 @@
-"""One running ridelog for all faults: each finds the log as the faults before have left it."""
+"""One running ridelog for all faults: each starts with the log that the previous faults have left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each fault of docs/guarantees.md at random instants of a load: nothing acknowledged is lost, doubled or misfolded."""
+"""Each fault of docs/guarantees.md at random instants of a load: no acknowledged ping is lost, doubled or misfolded."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tests.support.worlds.load import Load
 
 PACE_S = 0.05
 LAST_PINGS = 250
-"""Acknowledged after the fault, before all is accounted for."""
+"""Pings acknowledged after the fault, before the account is checked."""
 EVENTS_OF_A_WORLD = 50_000
-"""Then a new log: each account reads the whole of it."""
+"""After so many the test starts a new log, because each account reads the whole log."""
 
 
 class Worlds:
-    """The one that runs now, for as many faults as it fits; one that did not survive its fault is replaced."""
+    """The running world, for all faults that it fits; one that did not survive its fault is replaced."""
 
     def __init__(self, factory: pytest.TempPathFactory) -> None:
         self._factory = factory
         self._stack = ExitStack()
         self._now: tuple[tuple[str, bool], World] | None = None
         self.events = 0
-        """On the log of the world that runs now."""
+        """Faults injected on the log of the running world."""
         self.is_right = True
 
     def get(self, request: pytest.FixtureRequest, broker: str, small_disk: bool) -> World:

@@ -1,4 +1,4 @@
-"""Invariant 16 on real servers: what a stranger writes to the topic or to Redis stops nothing and hides no rider."""
+"""Invariant 16 on real servers: foreign writes to the topic or to Redis stop nothing and hide no rider."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def head(ridelog: Ridelog) -> LogHead:
 
 
 def publish(ridelog: Ridelog, records: list[tuple[str, dict[str, int]]]) -> None:
-    """(key, headers), as whoever may write to the topic does."""
+    """Publish (key, headers), as any client with write access to the topic may."""
     producer = Producer({"bootstrap.servers": ridelog.info.kafka_bootstrap})
     for key, numbers in records:
         headers: list[tuple[str, str | bytes | None]] = [("id", str(uuid.uuid4()).encode()), ("eventType", b"GpsPing")]
@@ -61,7 +61,7 @@ def publish(ridelog: Ridelog, records: list[tuple[str, dict[str, int]]]) -> None
 
 
 def foreign(ridelog: Ridelog, projection: str) -> int:
-    """Records that were counted as foreign, as `/metrics` shows."""
+    """Number of records counted as foreign, from `/metrics`."""
     text = ridelog.http.get("/metrics").text
     name = f'ridelog_projection_events_total{{projection="{projection}",what="foreign"}}'
     return sum(int(float(line.rpartition(" ")[2])) for line in text.splitlines() if line.startswith(name))
@@ -97,12 +97,12 @@ def test_regression_forged_records_stop_no_projection_and_make_no_rider_a_404(ri
         return all(foreign(ridelog, name) >= len(forged) for name in ("speed", "locations"))
 
     eventually(counted, within_s=60, every_s=0.2, what="all forged records are counted as foreign")
-    # All go on, through the next pings and through a restart.
+    # All projections continue, through the next pings and through a restart.
     ridelog.kill("projections")
     position = ridelog.post([a_ping(rider, now_ms + 1_000) for rider in riders])["position"]
     for rider in riders:
         assert ridelog.speed_at(rider, position - len(riders))["event_timestamp_ms"] == now_ms + 1_000
-    assert stage(ridelog, "log")["advice"] == "", "a log that was not restored is not said to be"
+    assert stage(ridelog, "log")["advice"] == "", "a log that was not restored is not reported as restored"
 
 
 @contextmanager
@@ -131,20 +131,20 @@ def test_regression_a_fence_that_cannot_be_is_replaced_while_the_old_speed_is_se
         assert good is not None
         bad = f"{good.log_id} {good.incarnation} {good.seq} {10**30} {good.event}"
         client.set(fence_key("speed", 1, shard), bad)
-        # As the worker that finds it begins, and gets no further yet.
+        # The state right after the worker has found the fence and has started to refold.
         assert sink.staging().reset(shard, None, Fence(good.log_id, uuid.uuid4().hex, 0, 0))
         answer = read(ridelog, rider)
         assert (answer.status_code, answer.headers["ridelog-refolding"]) == (200, "true")
         assert answer.json()["version"] == before["version"]
         assert read(ridelog, stranger).status_code == 503
 
-    def mended() -> bool:
+    def refolded() -> bool:
         answer = read(ridelog, rider)
         assert answer.status_code == 200, answer.text
         [fence] = sink.fences([shard])
         return fence is not None and fence._replace(incarnation="") == good._replace(incarnation="")
 
-    eventually(mended, within_s=60, every_s=0.05, what="the shard was folded again and promoted")
+    eventually(refolded, within_s=60, every_s=0.05, what="the shard was refolded and promoted")
     answer = read(ridelog, rider)
     assert "ridelog-refolding" not in answer.headers
     assert answer.json()["version"] == before["version"]

@@ -1,4 +1,4 @@
-"""kill -9 of each process in mid-load: nothing acknowledged is lost, nothing double, every state right."""
+"""kill -9 of each process under load: no acknowledged ping is lost or doubled, and every state is right."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_invariant_2_and_3_killed_in_mid_load(ridelog: Ridelog, name: str, insta
         ridelog.kill(name)
     account = account_for(ridelog, load.acknowledged)
     if name != "kafka":
-        # The embedded broker keeps its log in memory: what it lost, the projections filled from the event store.
+        # The embedded broker keeps its log in memory: the projections fill what it lost from the event store.
         eventually(
             lambda: not missing_in_kafka(ridelog, account, before), within_s=60, what="every new seq is in Kafka"
         )

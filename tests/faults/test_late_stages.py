@@ -1,4 +1,4 @@
-"""A stage that stops without a word: it is late, and whoever reads a speed is not told that the rider is silent."""
+"""A stage that stops without a report is late, and a read of a speed does not say that the rider is silent."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def silent(ridelog: Ridelog, rider: str) -> str:
     return ridelog.http.get(f"/riders/{rider}/speed").headers["Ridelog-Silent"]
 
 
-def test_a_silent_rider_is_told_from_a_late_pipeline(ridelog: Ridelog) -> None:
+def test_a_silent_rider_is_distinguished_from_a_late_pipeline(ridelog: Ridelog) -> None:
     ridelog.speed_at("anna", ridelog.post([ping("anna")])["position"])
     eventually(lambda: silent(ridelog, "anna") == "rider", what="nothing waits, and the rider sends no more")
     with stopped(ridelog, "projections"):
@@ -69,7 +69,7 @@ def test_a_silent_rider_is_told_from_a_late_pipeline(ridelog: Ridelog) -> None:
         answer = ridelog.http.get("/riders/anna/speed")
         assert answer.headers["Ridelog-Silent"] == "pipeline"
         assert int(answer.headers["Ridelog-Pipeline-Delay-Ms"]) > 2 * TARGET_MS
-        assert ridelog.http.get("/riders/nobody/speed").headers["Ridelog-Silent"] == "pipeline"
+        assert ridelog.http.get("/riders/unknown/speed").headers["Ridelog-Silent"] == "pipeline"
         lines = {line["stage"]: line for line in json.loads(ridelog.cli("status", "--json").stdout)["stages"]}
         assert (lines["speed"]["lag_events"], lines["tailer"]["lag_events"]) == (1, 0)
         assert lines["speed"]["lag_seconds"] > 2 * TARGET_MS / 1000
@@ -78,19 +78,19 @@ def test_a_silent_rider_is_told_from_a_late_pipeline(ridelog: Ridelog) -> None:
     eventually(lambda: silent(ridelog, "anna") == "rider", what="the rider is silent again")
 
 
-def test_analysts_tables_that_stand_still_hold_no_answer_back(ridelog: Ridelog) -> None:
+def test_stopped_analytics_tables_do_not_delay_answers(ridelog: Ridelog) -> None:
     others, speed = (ridelog.processes()[f"projections-{name}"].pid for name in ("others", "speed"))
     assert psutil.Process(others).nice() > psutil.Process(speed).nice()
     os.kill(others, signal.SIGSTOP)
     try:
         ridelog.speed_at("clara", ridelog.post([ping("clara")])["position"])
-        eventually(lambda: is_late(ridelog, "analytics") or lag_of(ridelog, "analytics") >= 1, what="they stand still")
+        eventually(lambda: is_late(ridelog, "analytics") or lag_of(ridelog, "analytics") >= 1, what="they have stopped")
     finally:
         os.kill(others, signal.SIGCONT)
     eventually(lambda: lag_of(ridelog, "analytics") == 0, what="they have caught up")
 
 
-def test_a_tailer_that_stops_is_late_by_its_own_place_in_the_log(ridelog: Ridelog) -> None:
+def test_a_stopped_tailer_is_late_by_its_own_position_in_the_log(ridelog: Ridelog) -> None:
     with stopped(ridelog, "tailer"):
         ridelog.post([ping("berta")])
         eventually(lambda: is_late(ridelog, "tailer"), what="/metrics says that the tailer is late")

@@ -1,4 +1,4 @@
-"""Invariant 8, of what was served: under load, with kills and a switch in between, every answer is the log's."""
+"""Invariant 8 of served reads: under load, with kills and a switch, every answer equals the fold of the log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RIDERS = 2_000 if whole() else 300
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
-    """A ridelog that puts every answer on record."""
+    """A ridelog that records every answer."""
     data_dir = tmp_path_factory.mktemp("parity") / "data"
     with running(data_dir, served_reads_share="1", served_reads_keep="3000000") as one:
         yield one
@@ -61,7 +61,7 @@ def on_record(ridelog: Ridelog, key: str = "%") -> int:
 
 
 def a_rider(ridelog: Ridelog, pings: int) -> str:
-    """One with so many pings, all folded; read once."""
+    """A rider with so many pings, all folded, whose speed is read once."""
     rider = f"parity-{uuid.uuid4().hex[:8]}"
     prefill(ridelog, [rider], pings)
     ridelog.speed_at(rider, 1, allow_expired=True)
@@ -83,7 +83,7 @@ def test_invariant_8_whatever_was_served_is_the_fold_of_the_log(
         reads.wait_for(READS * 4 // 5, within_s=READS / 50)
         switched = rebuild(recorded, "speed", "--workers", "2")
         reads.wait_for(READS, within_s=READS / 50)
-        # What waited in the API that was killed, a second's worth or so, is not on record.
+        # The reads that waited in the killed API, about one second of them, are not recorded.
         eventually(lambda: on_record(recorded) >= READS, within_s=60, every_s=0.5)
     assert switched["verdict"] == "switched"
     assert load.acknowledged
@@ -97,14 +97,14 @@ def test_invariant_8_whatever_was_served_is_the_fold_of_the_log(
     record_property("rate", f"{found['reads_per_second']:,} reads/s, {found['events_folded']:,} events folded")
 
 
-def test_a_flipped_bit_of_a_stored_state_is_found_and_red_until_it_is_folded_anew(recorded: Ridelog) -> None:
+def test_a_flipped_bit_of_a_stored_state_is_found_and_red_until_it_is_refolded(recorded: Ridelog) -> None:
     rider = a_rider(recorded, 5_000)
     assert verify(recorded)[0] == 0
     generation = recorded.speed(rider, allow_expired=True)["generation"]  # type: ignore[index]
     place = state_key("speed", generation, shard_of(rider))
     client = connect(recorded.info.redis_url)
     state = bytearray(client.hget(place, rider))  # type: ignore[arg-type]
-    # In the latitude of the newest ping, which has 56 bytes: 8 from byte 24 on.
+    # The latitude of the newest ping, which has 56 bytes: 8 bytes from byte 24 on.
     state[-26] ^= 1
     client.hset(place, rider, bytes(state))
     before = on_record(recorded, rider)
@@ -121,7 +121,7 @@ def test_a_flipped_bit_of_a_stored_state_is_found_and_red_until_it_is_folded_ane
     shown = 'ridelog_parity_mismatches{projection="speed"} 1.0'
     eventually(lambda: shown in recorded.http.get("/metrics").text, within_s=30, what="the metric shows it")
 
-    # Nothing is switched unseen; then by the digest of the very differences that the damage makes.
+    # Nothing is switched without confirmation; then by the digest of exactly the differences of the damage.
     client.close()
     shown_by_rebuild = rebuild(recorded, "speed")
     assert (shown_by_rebuild["verdict"], shown_by_rebuild["comparison"]["differing"]) == ("blocked", 1)
@@ -143,10 +143,10 @@ def test_a_wrong_live_checkpoint_is_found_and_replaced(recorded: Ridelog) -> Non
     )
     with engine.begin() as connection:
         wrong = bytes(connection.execute(flip, {"rider": rider}).scalar_one())
-        # As if the auditor had not come by: else it has left verified ones behind the damaged one.
+        # As if the auditor had not run yet: otherwise it has left verified snapshots after the damaged one.
         connection.execute(text("UPDATE checkpoints SET verified = false"))
     code, found, said = verify(recorded)
-    # By the command, or by the auditor if it came first.
+    # Found by the command, or by the auditor if it ran first.
     assert (code, found["mismatches_on_record"]) == (1, 1), said
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT key, version, kept, folded FROM wrong_checkpoints")).all()
@@ -160,23 +160,23 @@ def test_a_wrong_live_checkpoint_is_found_and_replaced(recorded: Ridelog) -> Non
 
 
 def test_regression_a_state_lost_from_redis_is_a_404_that_parity_sees(tmp_path: Path) -> None:
-    """Of all answers only one in a million is put on record here: a 404 of a known rider is, whatever the share."""
+    """The share of recorded answers is one in a million, but a 404 of a known rider is always recorded."""
     with running(tmp_path / "data", served_reads_share="0.000001") as one:
         rider, ended_ms = f"lost-{uuid.uuid4().hex[:8]}", time.time_ns() // 1_000_000
         where = {"rider_id": rider, "latitude": 52.5, "longitude": 13.4}
         pings = [{**where, "event_timestamp_ms": ended_ms - number * 1_000} for number in range(20)]
         assert one.post(pings)["accepted"] == 20
         eventually(lambda: (one.speed(rider) or {}).get("version", 0) >= 20, within_s=60, what="they are folded")
-        assert one.speed("nobody-has-heard-of") is None
+        assert one.speed("unknown-to-the-log") is None
         redis = connect(one.info.redis_url)
         generation = json.loads(one.cli("verify-parity", "--json").stdout)["generation"]
         assert redis.hdel(state_key("speed", generation, shard_of(rider)), rider) == 1
         redis.close()
         assert one.speed(rider, allow_expired=True) is None
         eventually(lambda: on_record(one, rider), within_s=10, what="the 404 is on record")
-        assert on_record(one, "nobody%") == 0
+        assert on_record(one, "unknown%") == 0
         code, found, said = verify(one)
         assert (code, found["verdicts"]["different"]) == (1, 1)
         assert f"{rider}: answered as unknown" in found["examples"][0]
         assert "rebuild-projection speed" in said
-        eventually(lambda: parity_line(one)["advice"], within_s=20, what="the status says it")
+        eventually(lambda: parity_line(one)["advice"], within_s=20, what="`status` shows it")

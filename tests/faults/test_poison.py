@@ -1,4 +1,4 @@
-"""Invariant 10 on real servers: one bad event stops one key; mended, it is as if it had never failed."""
+"""Invariant 10 on real servers: one bad event stops one key; once repaired, it is as if it had never failed."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def parked(ridelog: Ridelog) -> list[dict[str, Any]]:
 
 
 def all_parked(ridelog: Ridelog) -> list[dict[str, Any]]:
-    """Parked keys, once every projection has one; until then none."""
+    """Parked keys once every projection has one; an empty list before."""
     found = parked(ridelog)
     return found if {one["projection"] for one in found} == PROJECTIONS.keys() else []
 
 
 @pytest.mark.proof
-def test_invariant_10_one_poison_event_parks_one_key_and_a_retry_mends_it(ridelog: Ridelog) -> None:
+def test_invariant_10_one_poison_event_parks_one_key_and_a_retry_resumes_it(ridelog: Ridelog) -> None:
     mark = uuid.uuid4().hex[:8]
     riders = [f"poison-{mark}-{number}" for number in range(200)]
     prefill(ridelog, riders, PINGS)
@@ -46,7 +46,7 @@ def test_invariant_10_one_poison_event_parks_one_key_and_a_retry_mends_it(ridelo
     poison = Poison(ridelog.info.postgres_url)
     position = poison.record(a_ping(victim, now_ms), now_ms)
 
-    # The others go on: what they send behind the poison is served.
+    # The other keys continue: their pings after the poison event are served.
     others = ridelog.post([a_ping(rider, now_ms + 1_000) for rider in riders])
     assert others["accepted"] == len(riders)  # the victim's own pings are recorded too
     for rider in (riders[0], riders[-1]):
@@ -57,14 +57,14 @@ def test_invariant_10_one_poison_event_parks_one_key_and_a_retry_mends_it(ridelo
     }
     stale = ridelog.speed(victim)
     assert stale is not None
-    assert stale["position"] < position  # served as it was, with its age
+    assert stale["position"] < position  # the old state is served, with its age
 
-    # Not mended: a retry says so. A rebuild in between parks the same key, and is equal.
+    # Not repaired: a retry reports that. A rebuild at this point parks the same key, and is equal.
     assert ridelog.cli("parked", "retry", "speed", victim).returncode == 1
     outcome = rebuild(ridelog, "speed")
     assert (outcome["verdict"], [one["key"] for one in outcome["parked"]]) == ("switched", [victim])
 
-    # Mended, and retried while pings of this very key keep coming.
+    # Repaired, and retried while pings of the same key keep arriving.
     poison.cure()
     with SteadyLoad(ridelog, [victim, *riders[:20]], 400, seed=3) as load:
         before = len(load.acknowledged)
@@ -87,7 +87,7 @@ def test_invariant_10_a_discard_is_recorded_and_honoured_by_a_rebuild(ridelog: R
     position = poison.record(a_ping(rider, now_ms + 1), now_ms)
     ridelog.post(a_ping(rider, now_ms + 2))
     eventually(lambda: all_parked(ridelog), within_s=30, what="every projection has parked the key")
-    assert ridelog.cli("parked", "discard", "speed", rider).returncode == 2  # it wants a reason
+    assert ridelog.cli("parked", "discard", "speed", rider).returncode == 2  # it requires a reason
     done = ridelog.cli("parked", "discard", "speed", rider, "--why", "a broken phone", "--who", "ann")
     assert done.returncode == 0, done.stderr
     speed = ridelog.speed_at(rider, position + 1)
@@ -95,11 +95,11 @@ def test_invariant_10_a_discard_is_recorded_and_honoured_by_a_rebuild(ridelog: R
     outcome = rebuild(ridelog, "speed")
     assert (outcome["verdict"], outcome["parked"]) == ("switched", [])
     assert ridelog.speed_at(rider, position + 1)["pings_in_window"] == 2
-    poison.cure()  # what is discarded stays so, also when it could be read
+    poison.cure()  # a discarded event stays discarded, even if it could be decoded now
     account = read_log(ridelog)
     assert [name.partition("@")[0] for name in differing_riders(ridelog, account)] == [rider, rider]
     assert rebuild(ridelog, "speed", "--verify-only")["verdict"] == "equal"
-    # The others, for which nobody has discarded it, fold it.
+    # The other projections, for which it was not discarded, fold it.
     for name in ("locations", "analytics"):
         assert ridelog.cli("parked", "retry", name, "--all").returncode == 0
     assert parked(ridelog) == []

@@ -1,4 +1,4 @@
-"""Servers wiped and killed in the middle of a rebuild: it waits, goes on where it stood, and ends right."""
+"""Servers wiped or killed in the middle of a rebuild: it waits, resumes where it was, and gives the right result."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FAULTS: dict[str, Callable[[Ridelog], None]] = {
 @pytest.mark.proof
 @pytest.mark.parametrize("instant", range(INSTANTS))
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_server_goes_in_the_middle_of_a_rebuild(ridelog: Ridelog, fault: str, instant: int) -> None:
+def test_a_rebuild_survives_the_loss_of_a_server(ridelog: Ridelog, fault: str, instant: int) -> None:
     riders = [f"fault-{uuid.uuid4().hex[:8]}-{number}" for number in range(100)]
     prefill(ridelog, riders, PREFILL)
     chance = random.Random(f"{fault}/{instant}")

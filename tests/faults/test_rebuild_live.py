@@ -1,4 +1,4 @@
-"""A rebuild that nobody notices: beside a load and a reader, killed, switched, rolled back."""
+"""A rebuild is invisible to readers: under load, killed, switched, rolled back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POST = 5_000
 
 
 def prefill(ridelog: Ridelog, riders: list[str], pings: int) -> None:
-    """History in the log, a second apart, all riders in turn; posted in large requests."""
+    """Record history, a second apart, all riders in turn, in large requests."""
     start_ms = time.time_ns() // 1_000_000 - (pings // len(riders) + 60) * 1_000
     for first in range(0, pings, POST):
         body = [
@@ -55,7 +55,7 @@ def rebuild(ridelog: Ridelog, *options: str) -> dict[str, Any]:
 
 
 def killed_rebuild(ridelog: Ridelog, name: str, after_s: float) -> None:
-    """kill -9 of the command in the middle; its workers must notice by themselves."""
+    """kill -9 of the command in the middle; its workers must end by themselves."""
     process = subprocess.Popen(
         [sys.executable, "app.py", "rebuild-projection", name, "--workers", "2"],
         cwd=ROOT,
@@ -92,7 +92,7 @@ def test_invariant_9_a_rebuild_takes_nothing_down(
             killed_rebuild(ridelog, name, chance.uniform(0.5, KILLED_WITHIN_S))
         last = rebuild(ridelog, name, "--workers", "2")
         assert (last["verdict"], last["parked"]) == ("switched", [])
-        threading.Event().wait(2.0)  # a while of ordinary life on the new generation, under load
+        threading.Event().wait(2.0)  # ordinary operation on the new generation, under load
     record_property("fill beside the load, two workers", "; ".join(first["filled"]))
     record_property("reads", f"{reader.reads:,}, wrong {len(reader.wrong)}")
     assert reader.wrong == []

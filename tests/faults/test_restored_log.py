@@ -1,4 +1,4 @@
-"""Invariant 14 on real servers: a log that is set back, or is another one, is noticed by all that remember it."""
+"""Invariant 14 on real servers: everything that remembers a log detects that it was restored or replaced."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def servers(tmp_path: Path) -> Iterator[Restorable]:
 
 
 def post(one: Ridelog, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Sent until it is answered, as phones do."""
+    """Send until it is answered, as phones do."""
 
     def answered() -> dict[str, Any] | None:
         answer = one.http.post("/pings", json=list(items))
@@ -48,7 +48,7 @@ def all_published(servers: Restorable) -> None:
     eventually(lambda: not servers.not_in_topic(), within_s=60, every_s=0.5, what="the topic holds the whole log")
 
 
-def test_invariant_14_restored_beneath_a_running_serve_and_overtaken_before_anybody_looks_then_replaced(
+def test_invariant_14_restored_under_a_running_serve_and_overtaken_before_any_check_then_replaced(
     servers: Restorable, tmp_path: Path
 ) -> None:
     with ridelog(tmp_path / "data", ROOT, **servers.settings) as one:
@@ -71,9 +71,9 @@ def test_invariant_14_restored_beneath_a_running_serve_and_overtaken_before_anyb
 
         recorded = identities(kept) | others
         account = account_for(one, recorded)
-        assert set(account.identities) == recorded  # nothing of what the restore has lost is left anywhere
+        assert set(account.identities) == recorded  # nothing that the restore has lost is left anywhere
         all_published(servers)
-        # Phones send again what was lost: the API has cached that it was recorded, and where.
+        # Phones resend what was lost: the API has cached that it was recorded, and at which position.
         assert post(one, lost)["accepted"] == len(lost)
         account_for(one, recorded | identities(lost))
         all_published(servers)
@@ -81,14 +81,14 @@ def test_invariant_14_restored_beneath_a_running_serve_and_overtaken_before_anyb
         line = status(servers.settings)["log"]
         assert "restored" in line.state
         assert "docs/backup.md" in line.advice
-        told = one.cli("restored")
-        assert told.returncode == 1
-        assert "speed@1" in told.stdout
-        assert "locations@1" in told.stdout
+        restored = one.cli("restored")
+        assert restored.returncode == 1
+        assert "speed@1" in restored.stdout
+        assert "locations@1" in restored.stdout
         assert one.cli("restored", "--accept").returncode == 0
         assert status(servers.settings)["log"].good
 
-    # Another log, under the same Redis and the same topics.
+    # Another log, with the same Redis and the same topics.
     another = servers.settings | {"postgres_url": servers.postgres.database_url("another"), "slot_name": "another"}
     servers.create_database("another")
     upgrade(another["postgres_url"])
@@ -111,9 +111,9 @@ def test_invariant_14_restored_while_nothing_runs(servers: Restorable, tmp_path:
         account_for(one, identities(kept) | identities(lost))
     servers.restore("backup")
     line = status(servers.settings)["speed"]
-    assert "shards hold what this log has not" in line.state
-    assert "`serve` folds them anew" in line.advice
-    assert one.cli("restored", "--accept").returncode == 1, "what is not mended cannot be accepted"
+    assert "shards do not match the log" in line.state
+    assert "`serve` refolds them" in line.advice
+    assert one.cli("restored", "--accept").returncode == 1, "what is not repaired cannot be accepted"
     with ridelog(tmp_path / "data", ROOT, **servers.settings) as one:
         account = account_for(one, identities(kept))
         assert set(account.identities) == identities(kept)

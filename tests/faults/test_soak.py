@@ -1,4 +1,4 @@
-"""Half an hour of load with a random kill every minute: nothing lost or doubled, memory flat, the slot bounded."""
+"""Half an hour of load with a random kill every minute: nothing is lost or doubled, memory and slot stay bounded."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from tests.support.waiting import eventually
 from tests.support.worlds.accounting import account_for, missing_in_kafka
 from tests.support.worlds.load import Load
 
-RATE, KILLS, EVERY_S = (2_000, 30, 60.0) if whole() else (500, 2, 8.0)
+RATE, KILLS, KILL_INTERVAL_S = (2_000, 30, 60.0) if whole() else (500, 2, 8.0)
 BATCH = 100
 BEGAN_S_AGO = 30 * 86_400
-"""Half an hour of it is eight days of event time."""
+"""Half an hour of load is eight days of event time."""
 MAX_SLOT_BYTES = 1 << 28
 FLAT = 1.5 if whole() else 3.0
-"""What a program may need in the second half, as a multiple of the most that it needed in the first."""
+"""Most memory of a program in the second half, as a multiple of its maximum in the first half."""
 
 
 class Measured:
-    """Memory of the programs, by name, and the bytes of WAL that the slot holds; read between two kills."""
+    """Measures the memory of the programs, by name, and the bytes of WAL that the slot keeps, between two kills."""
 
     def __init__(self, here: World) -> None:
         self._here = here
         self.rss: dict[str, list[int]] = defaultdict(list)
         self.slot: list[int] = []
 
-    def look(self) -> None:
+    def measure(self) -> None:
         for name in PROGRAMS:
             self.rss[name].append(sum(psutil.Process(pid).memory_info().rss for pid in self._here.pids(name)))
         query = text(
@@ -48,7 +48,7 @@ class Measured:
         self.slot.append(int(found or 0))
 
     def growth(self, name: str) -> float:
-        """Most of the second half, by most of the first."""
+        """Maximum of the second half, divided by that of the first."""
         seen = self.rss[name]
         return max(seen[len(seen) // 2 :]) / max(seen[: len(seen) // 2])
 
@@ -62,14 +62,14 @@ def test_nothing_grows_and_nothing_is_lost_through_a_kill_a_minute(
         measured = Measured(here)
         with Load(here.ridelog, seed=11, riders=200, batch=BATCH, pace_s=BATCH / RATE, began_s_ago=BEGAN_S_AGO) as load:
             for _ in range(KILLS):
-                pause.wait(EVERY_S * (0.75 + chance.random() / 2))  # a load, not a synchronisation
-                measured.look()
+                pause.wait(KILL_INTERVAL_S * (0.75 + chance.random() / 2))  # a load, not a synchronisation
+                measured.measure()
                 here.kill(chance.choice(NAMES))
             load.finish(RATE)
         account = account_for(here.ridelog, load.acknowledged)
         before = dict.fromkeys(account.seqs, 0)
         eventually(lambda: not missing_in_kafka(here.ridelog, account, before), within_s=60, what="all is in Kafka")
-        measured.look()
+        measured.measure()
     record_property("pings", len(load.acknowledged))
     record_property("sent again", load.retries)
     record_property("most bytes of WAL held", max(measured.slot))

@@ -1,4 +1,4 @@
-"""A second tailer waits, and goes on when the first one dies or falls asleep; whatever the first one still does."""
+"""A standby tailer takes over when the active one dies or is suspended, whatever that one still does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.relay.relay_load import head_of, with_topics, writing
 from tests.support.waiting import eventually
 
 BOUND_S = 30.0
-"""Of a take-over on a machine that others share; the time that it took is in the report, and should be below 5 s."""
+"""Limit of a takeover on a shared machine; the report has the measured time, which should be below 5 s."""
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 
 def owner(engine: Engine, settings: Settings) -> int | None:
-    """The server process of whoever holds the slot."""
+    """The server process that holds the slot."""
     query = text("SELECT active_pid FROM pg_replication_slots WHERE slot_name = :slot")
     with engine.connect() as connection:
         found: int | None = connection.execute(query, {"slot": settings.slot_name}).scalar_one()
@@ -41,7 +41,7 @@ def owner(engine: Engine, settings: Settings) -> int | None:
 def killed(
     settings: Settings, engine: Engine, first: ProgramProcess, second: ProgramProcess, recorded: Callable[[], int]
 ) -> float:
-    """kill -9 of the first: the second goes on; the seconds until something recorded after the kill is published."""
+    """kill -9 of the first tailer; the seconds until the second has published an event recorded after the kill."""
     wait_marked(settings, engine, recorded())
     first.send(signal.SIGKILL)
     at, reached = time.monotonic(), recorded()
@@ -54,10 +54,10 @@ def killed(
     return took_s
 
 
-def test_a_standby_takes_over_from_a_tailer_that_sleeps_and_that_one_from_it_when_it_is_killed(
+def test_a_standby_takes_over_from_a_suspended_tailer_which_takes_over_when_the_standby_is_killed(
     settings: Settings, engine: Engine, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """The sleeper wakes with events of the past in its hands: all that it can do with them is to repeat them."""
+    """The suspended tailer resumes with old events in flight: all that it can do is to publish them again."""
     with writing(settings) as recorded, two_tailers(settings, engine, tmp_path) as (first, second):
         assert "standby" in [line.stage for line in collect(settings).stages]
         wait_marked(settings, engine, recorded())
@@ -86,7 +86,7 @@ def test_a_polling_standby_takes_over_from_one_that_is_killed(
 
 
 def mark_at_least(settings: Settings, engine: Engine, least: int) -> int:
-    """The mark that the killed tailers have left: at least so high, and of events that are recorded."""
+    """The relay checkpoint that the killed tailers have left: at least so high, and of recorded events."""
     mark = RelayCheckpointStore(engine, settings.slot_name).read()
     assert mark is not None
     assert least <= mark.position <= head_of(engine)

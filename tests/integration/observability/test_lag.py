@@ -1,4 +1,4 @@
-"""How late a stage is, by the oldest event that it has not passed: measured from outside, cheap on a long log."""
+"""Delay of a stage by the oldest event that it has not passed: measured from outside, cheap on a long log."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.log_head import LogHeadRow, read_head
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.ingest.group_commit import GroupCommit
-from infrastructure.observability import lag as freshness
-from infrastructure.observability import metrics
+from infrastructure.observability import lag, metrics
 from infrastructure.observability.lag import HeadWatch, delay_of_position, delay_of_shards, ingest_delays
 from infrastructure.observability.stage_reports import POSITIONED, StageProgress, StageReporter, newest, read_stages
 from infrastructure.postgres.engine import reader_engine, writer_engine
@@ -79,23 +78,23 @@ def test_a_stage_is_as_late_as_the_oldest_event_that_it_has_not_passed(engine: E
         assert by(2, 1) == 0.0
 
 
-def test_the_question_touches_no_partition_of_the_past_and_reads_none_whole(engine: Engine) -> None:
+def test_the_query_touches_no_old_partition_and_scans_none_completely(engine: Engine) -> None:
     head = record(engine, ANNA, 1, 8_000, 60, partition_rows=1_000)
     with engine.begin() as connection:
         connection.execute(text("ANALYZE events"))
         values = {"stream": "Rider", "shards": [SHARD[ANNA]], "seqs": [7_501], "above": 7_500}
-        explained = text(f"EXPLAIN {freshness._OF_SHARDS.text}")
+        explained = text(f"EXPLAIN {lag._OF_SHARDS.text}")
         plan = "\n".join(connection.execute(explained, values).scalars())
         partitions = connection.execute(text("SELECT count(*) FROM pg_inherits")).scalar_one()
     assert head.position == 8_000
     assert partitions >= 8
-    # The one that was made ahead of need is empty, and read as it pleases the server.
+    # The partition created ahead of need is empty; how the server reads it does not matter.
     filled = [line for line in plan.splitlines() if re.search(r" on events_p0*[1-7]", line)]
     assert len(filled) == 1, plan
     assert "Index Scan using events_p00000000000000007001" in filled[0]
 
 
-def test_pings_without_a_time_of_reception_are_pings_all_the_same(engine: Engine) -> None:
+def test_pings_without_a_time_of_reception_still_count_as_pings(engine: Engine) -> None:
     with engine.connect() as connection:
         assert ingest_delays(connection, 0, lambda _: {}) is None
     head = record(engine, ANNA, 1, 3, 0)
@@ -110,8 +109,8 @@ def test_pings_without_a_time_of_reception_are_pings_all_the_same(engine: Engine
         assert known.ingest.median == pytest.approx(2.0, abs=1.5)
 
 
-class Watched:
-    """A watch of its own over real stores, in which no worker runs; ``now`` is its clock."""
+class MonitoredPipeline:
+    """A pipeline monitor of its own over real stores, without workers; ``now`` is its clock."""
 
     def __init__(self, postgres_url: str, redis_url: str) -> None:
         self.engine = reader_engine(postgres_url)
@@ -119,123 +118,127 @@ class Watched:
         for projection in PROJECTIONS.values():
             PostgresGenerations(self.engine).first(projection)
         self.now = 0.0
-        self.watch = PipelineMonitor(
+        self.monitor = PipelineMonitor(
             self.engine, self.client, GroupCommit(lambda pings: []), TARGET_MS, None, lambda: self.now
         )
 
-    def late(self, stage: str) -> float:
+    def is_late(self, stage: str) -> float:
         return float(metrics.STAGE_LATE.labels(stage)._value.get())
 
 
 @pytest.fixture
-def watched(postgres_url: str, redis_url: str) -> Iterator[Watched]:
-    one = Watched(postgres_url, redis_url)
+def monitored(postgres_url: str, redis_url: str) -> Iterator[MonitoredPipeline]:
+    one = MonitoredPipeline(postgres_url, redis_url)
     yield one
     one.client.close()
     one.engine.dispose()
 
 
-@pytest.mark.parametrize("placed", [0, 1])
-def test_regression_a_stage_that_says_nothing_is_late_all_the_same(
-    engine: Engine, watched: Watched, placed: int
+@pytest.mark.parametrize("position", [0, 1])
+def test_regression_a_stage_that_reports_nothing_is_still_late(
+    engine: Engine, monitored: MonitoredPipeline, position: int
 ) -> None:
     record(engine, ANNA, 1, 3, 40)
-    assert watched.watch.delay_ms("speed") is None
-    # The last word of a worker that was stopped: all is well.
-    StageReporter(watched.engine, "speed").report(StageProgress(position=3))
-    StageReporter(watched.engine, "tailer").report(StageProgress(position=placed, detail={POSITIONED: True}))
-    watched.watch.look()
+    assert monitored.monitor.delay_ms("speed") is None
+    # The last report of a stopped worker says that all is well.
+    StageReporter(monitored.engine, "speed").report(StageProgress(position=3))
+    StageReporter(monitored.engine, "tailer").report(StageProgress(position=position, detail={POSITIONED: True}))
+    monitored.monitor.measure()
     for stage in ("speed", "tailer"):
-        assert watched.watch.delay_ms(stage) == pytest.approx(40_000, abs=5_000)
-        assert watched.late(stage) == 1.0
+        assert monitored.monitor.delay_ms(stage) == pytest.approx(40_000, abs=5_000)
+        assert monitored.is_late(stage) == 1.0
     assert metrics.STAGE_LAG.labels("speed")._value.get() == 3
     fence = Fence(str(record(engine, BERTA, 1, 1, 0).log_id), "i", 3, 3)
-    RedisSink(watched.client, "speed", 1).apply([ShardWrite(SHARD[ANNA], None, fence, {})])
-    watched.watch.look()
-    assert watched.late("speed") == 0.0
+    RedisSink(monitored.client, "speed", 1).apply([ShardWrite(SHARD[ANNA], None, fence, {})])
+    monitored.monitor.measure()
+    assert monitored.is_late("speed") == 0.0
     assert metrics.STAGE_LAG.labels("speed")._value.get() == 1
 
 
-def test_regression_a_log_whose_clock_is_ahead_hides_no_delay(engine: Engine, watched: Watched) -> None:
-    """By the times of recording nothing waits: they are in the future."""
+def test_regression_a_log_whose_clock_is_ahead_hides_no_delay(engine: Engine, monitored: MonitoredPipeline) -> None:
+    """By the recording times nothing waits, because they are in the future."""
     head = record(engine, ANNA, 1, 3, -240)
-    StageReporter(watched.engine, "tailer").report(StageProgress(position=1, detail={POSITIONED: True}))
+    StageReporter(monitored.engine, "tailer").report(StageProgress(position=1, detail={POSITIONED: True}))
     with engine.connect() as connection:
         assert delay_of_position(connection, 1) is None
         fences = {SHARD[ANNA]: Fence("l", "i", 1, 1)}
         assert delay_of_shards(connection, "Rider", fences, head.shards_of("Rider")) is None
-    watched.watch.look()
-    assert watched.watch.delay_ms("speed") == 0
-    for watched.now in (50.0, 100.0):
-        watched.watch.look()
+    monitored.monitor.measure()
+    assert monitored.monitor.delay_ms("speed") == 0
+    for monitored.now in (50.0, 100.0):
+        monitored.monitor.measure()
         for stage in ("speed", "tailer"):
-            assert watched.watch.delay_ms(stage) == watched.now * 1000
-            assert watched.late(stage) == 1.0
-    # What came later is not as late.
+            assert monitored.monitor.delay_ms(stage) == monitored.now * 1000
+            assert monitored.is_late(stage) == 1.0
+    # A later event is less late.
     record(engine, ANNA, 4, 1, -240)
-    StageReporter(watched.engine, "tailer").report(StageProgress(position=3, detail={POSITIONED: True}))
-    watched.watch.look()
-    watched.now = 101.0
-    watched.watch.look()
-    assert watched.watch.delay_ms("tailer") == 1_000
+    StageReporter(monitored.engine, "tailer").report(StageProgress(position=3, detail={POSITIONED: True}))
+    monitored.monitor.measure()
+    monitored.now = 101.0
+    monitored.monitor.measure()
+    assert monitored.monitor.delay_ms("tailer") == 1_000
 
 
-def test_a_watch_tells_how_long_it_has_seen_a_position() -> None:
+def test_a_head_watch_measures_how_long_it_has_seen_a_position() -> None:
     clock = iter([10.0, 20.0, *[30.0] * 20])
     watch = HeadWatch(lambda: next(clock))
-    assert watch.waits_s(1) == 0.0
+    assert watch.waiting_s(1) == 0.0
     for head in (5, 5, 9):
-        watch.saw(head)
-    assert [watch.waits_s(position) for position in (1, 5, 6, 9, 10)] == [20.0, 20.0, 10.0, 10.0, 0.0]
-    watch.saw(3)  # the log was restored
-    assert [watch.waits_s(position) for position in (3, 4)] == [0.0, 0.0]
+        watch.observe(head)
+    assert [watch.waiting_s(position) for position in (1, 5, 6, 9, 10)] == [20.0, 20.0, 10.0, 10.0, 0.0]
+    watch.observe(3)  # the log was restored
+    assert [watch.waiting_s(position) for position in (3, 4)] == [0.0, 0.0]
 
 
-def test_a_tailer_that_does_not_know_its_place_is_not_judged_by_it(engine: Engine, watched: Watched) -> None:
+def test_a_tailer_that_does_not_know_its_position_has_no_known_delay(
+    engine: Engine, monitored: MonitoredPipeline
+) -> None:
     record(engine, ANNA, 1, 3, 40)
-    StageReporter(watched.engine, "tailer").report(StageProgress())
-    watched.watch.look()
-    assert watched.watch.delay_ms("tailer") is None
+    StageReporter(monitored.engine, "tailer").report(StageProgress())
+    monitored.monitor.measure()
+    assert monitored.monitor.delay_ms("tailer") is None
 
 
-def test_regression_what_was_seen_long_ago_is_not_known(engine: Engine, watched: Watched) -> None:
-    watched.watch.look()
-    assert watched.watch.delay_ms("speed") == 0
-    watched.now = KNOWN_FOR_S + 0.1
-    assert watched.watch.delay_ms("speed") is None
+def test_regression_an_old_measurement_does_not_count_as_known(engine: Engine, monitored: MonitoredPipeline) -> None:
+    monitored.monitor.measure()
+    assert monitored.monitor.delay_ms("speed") == 0
+    monitored.now = KNOWN_FOR_S + 0.1
+    assert monitored.monitor.delay_ms("speed") is None
 
 
-def test_a_stage_whose_store_is_away_is_not_known_and_the_others_are(watched: Watched) -> None:
-    nobody = connect(f"redis://127.0.0.1:{free_port()}")
-    watch = PipelineMonitor(watched.engine, nobody, GroupCommit(lambda pings: []), TARGET_MS)
-    watch.look()
-    assert (watch.delay_ms("speed"), watch.delay_ms("analytics")) == (None, 0)
+def test_only_the_delay_of_a_stage_whose_store_is_unavailable_is_unknown(monitored: MonitoredPipeline) -> None:
+    unreachable = connect(f"redis://127.0.0.1:{free_port()}")
+    monitor = PipelineMonitor(monitored.engine, unreachable, GroupCommit(lambda pings: []), TARGET_MS)
+    monitor.measure()
+    assert (monitor.delay_ms("speed"), monitor.delay_ms("analytics")) == (None, 0)
 
 
-def test_generations_are_read_once_a_look_however_many_projections_there_are(watched: Watched) -> None:
-    """It looks every second, in every API."""
-    asked: list[str] = []
+def test_one_measurement_reads_the_generations_once_for_all_projections(monitored: MonitoredPipeline) -> None:
+    """The monitor measures every second, in every API process."""
+    statements: list[str] = []
 
     def ask(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        asked.append(statement)
+        statements.append(statement)
 
-    event.listen(watched.engine, "before_cursor_execute", ask)
-    watched.watch.look()
-    assert sum("FROM projection_generations" in statement for statement in asked) == 1
-    assert all(watched.watch.delay_ms(name) == 0 for name in PROJECTIONS)
+    event.listen(monitored.engine, "before_cursor_execute", ask)
+    monitored.monitor.measure()
+    assert sum("FROM projection_generations" in statement for statement in statements) == 1
+    assert all(monitored.monitor.delay_ms(name) == 0 for name in PROJECTIONS)
 
 
-def test_what_a_stage_reports_as_stuck_and_a_generation_that_is_no_more(engine: Engine, watched: Watched) -> None:
-    StageReporter(watched.engine, "speed").report(StageProgress(state="hangs: no sign of life for 31 s"))
+def test_a_stuck_stage_is_exported_and_a_dropped_generation_is_not_late(
+    engine: Engine, monitored: MonitoredPipeline
+) -> None:
+    StageReporter(monitored.engine, "speed").report(StageProgress(state="hangs: no sign of life for 31 s"))
     metrics.STAGE_LATE.labels("speed@2").set(1)
     with engine.begin() as connection:
         insert_report(connection, "speed@2", "h:1", 3600)
-    watched.watch.look()
+    monitored.monitor.measure()
     assert metrics.STAGE_STUCK.labels("speed")._value.get() == 1.0
-    assert watched.late("speed@2") == 0.0
+    assert monitored.is_late("speed@2") == 0.0
 
 
-def test_the_api_tells_what_waits_in_it(watched: Watched) -> None:
-    watched.watch.look()
-    report = newest(read_stages(watched.engine))["ingest"]
+def test_the_api_reports_the_pings_that_wait_in_it(monitored: MonitoredPipeline) -> None:
+    monitored.monitor.measure()
+    report = newest(read_stages(monitored.engine))["ingest"]
     assert (report.connected, report.progress.lag_events, report.progress.delay_s) == (True, 0, 0.0)

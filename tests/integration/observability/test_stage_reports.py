@@ -1,4 +1,4 @@
-"""What stages say of themselves, and whose word counts no more."""
+"""Progress reports of stages, and which of them no longer count."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def reported(engine: Engine, instance: str) -> None:
         insert_report(connection, "speed", instance)
 
 
-def test_a_report_says_what_was_given(engine: Engine) -> None:
+def test_a_report_is_read_back_as_it_was_written(engine: Engine) -> None:
     StageReporter(engine, "speed").report(StageProgress(position=7, lag_events=1, delay_s=2.5))
     found = newest(read_stages(engine))["speed"]
     assert (found.connected, found.progress.position, found.progress.delay_s) == (True, 7, 2.5)
 
 
-def test_the_last_words_of_a_process_do_not_count_once_it_has_ended(engine: Engine) -> None:
+def test_the_last_report_of_a_process_does_not_count_once_it_has_ended(engine: Engine) -> None:
     reported(engine, ended())
     found = newest(read_stages(engine))["speed"]
     assert (found.alive, found.connected) == (False, False)
@@ -55,7 +55,7 @@ def test_the_last_words_of_a_process_do_not_count_once_it_has_ended(engine: Engi
     assert newest(read_stages(engine))["speed"].connected
 
 
-def test_a_pid_that_was_given_again_is_another_process(engine: Engine) -> None:
+def test_a_reused_pid_is_another_process(engine: Engine) -> None:
     reported(engine, f"{instance_of(os.getpid())}0")
     assert not newest(read_stages(engine))["speed"].connected
 
@@ -63,19 +63,19 @@ def test_a_pid_that_was_given_again_is_another_process(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "instance", ["another-host:1:2:3", f"{socket.gethostname()}:1", f"{socket.gethostname()}:1:2:3"]
 )
-def test_of_processes_that_cannot_be_seen_from_here_age_alone_tells(engine: Engine, instance: str) -> None:
+def test_a_process_that_cannot_be_seen_from_here_is_judged_by_age_alone(engine: Engine, instance: str) -> None:
     reported(engine, instance)
     assert newest(read_stages(engine))["speed"].connected
 
 
-def test_a_successor_takes_the_place_of_the_dead(engine: Engine) -> None:
+def test_a_new_process_deletes_the_reports_of_a_dead_one(engine: Engine) -> None:
     reported(engine, ended())
     reported(engine, "another-host:1:2:3")
     StageReporter(engine, "speed")
     assert [report.instance for report in read_stages(engine)] == ["another-host:1:2:3"]
 
 
-def test_regression_ready_right_after_a_kill_by_the_report_of_the_killed(engine: Engine) -> None:
+def test_regression_a_killed_process_does_not_look_connected_right_after_the_kill(engine: Engine) -> None:
     reported(engine, ended())
     reported(engine, f"{socket.gethostname()}:1:2:of a container that is gone")
     reported(engine, "another-host:1:2:3")
@@ -83,23 +83,25 @@ def test_regression_ready_right_after_a_kill_by_the_report_of_the_killed(engine:
     assert [report.instance for report in read_stages(engine)] == ["another-host:1:2:3"]
 
 
-def test_that_fences_were_distrusted_is_told_by_the_time_at_which_it_was(engine: Engine) -> None:
-    """A count would begin at what a worker found at its start, and show Prometheus no increase."""
+def test_a_fence_mismatch_is_exported_as_the_time_at_which_it_was_found(engine: Engine) -> None:
+    """A counter would start with what a worker found at its start, and Prometheus would see no increase."""
 
-    def told_at() -> float | None:
+    def exported_at() -> float | None:
         return REGISTRY.get_sample_value("ridelog_fence_distrusted_timestamp_seconds", {"projection": "speed"})
 
     counters = ShardCounters()
-    runner = SimpleNamespace(counters=counters, lag=lambda head: 0, fences=dict, parked=lambda: 0)
+    follower = SimpleNamespace(counters=counters, lag=lambda head: 0, fences=dict, parked=lambda: 0)
     log = PostgresLog(engine)
-    # Due anew at each look.
-    observer = WorkerMetrics(SPEED, 1, cast("Any", runner), log, lambda: StageReporter(engine, "speed"), engine, 15_000)
-    observer.look()
-    before = told_at()
+    # A report is due at each call.
+    worker_metrics = WorkerMetrics(
+        SPEED, 1, cast("Any", follower), log, lambda: StageReporter(engine, "speed"), engine, 15_000
+    )
+    worker_metrics.report_if_due()
+    before = exported_at()
     counters.resets = 3
-    observer.look()
-    at = told_at()
+    worker_metrics.report_if_due()
+    at = exported_at()
     assert at is not None
     assert at != before
-    observer.look()
-    assert told_at() == at
+    worker_metrics.report_if_due()
+    assert exported_at() == at

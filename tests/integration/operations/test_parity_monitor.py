@@ -1,4 +1,4 @@
-"""The auditor on a real database: it comes to the end of a long key without folding twice, and waits a server out."""
+"""The parity monitor on a real database: it audits a long key without folding twice, and survives a server failure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infrastructure.embedded.postgres import Postgres
 from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.operations.parity_monitor import EVENTS_OF_A_KEY, ParityMonitor
+from infrastructure.operations.parity_monitor import MAX_KEY_EVENTS, ParityMonitor
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.served_reads import PostgresServedReads, add
@@ -31,7 +31,7 @@ from read_models.view import ViewLimits, body_of
 from tests.support.waiting import eventually
 
 START_MS = 1_790_000_000_000
-PINGS = 2 * EVENTS_OF_A_KEY + 700
+PINGS = 2 * MAX_KEY_EVENTS + 700
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 
 def ride(settings: Settings, engine: Engine, rider: str, pings: int) -> None:
-    """A rider's pings in the log, and the answer after the last of them on record."""
+    """Record a rider's pings in the log, and the answer after the last of them."""
     codec = Codec(schema_ids(settings, engine))
     events = []
     for version in range(1, pings + 1):
@@ -65,27 +65,25 @@ def ride(settings: Settings, engine: Engine, rider: str, pings: int) -> None:
     assert add(engine, "speed", view_digest(SPEED), [read]) == 1
 
 
-def test_a_long_key_is_audited_in_rounds_and_none_of_its_events_is_folded_twice(
-    settings: Settings, engine: Engine
-) -> None:
+def test_a_long_key_is_audited_in_rounds_and_each_event_is_folded_once(settings: Settings, engine: Engine) -> None:
     ride(settings, engine, "anna", PINGS)
     ride(settings, engine, "zoe", 3)
     auditor = ParityMonitor(settings, SPEED)
-    rounds = [auditor.round() for _ in range(4)]
+    rounds = [auditor.run_round() for _ in range(4)]
     assert [found.totals[ReadVerdict.EQUAL] for found in rounds] == [1, 0, 1, 0]
-    assert [found.events for found in rounds] == [EVENTS_OF_A_KEY + 3, EVENTS_OF_A_KEY, 700, 0]
+    assert [found.events for found in rounds] == [MAX_KEY_EVENTS + 3, MAX_KEY_EVENTS, 700, 0]
     assert PostgresServedReads(engine, "speed").tally()[:3] == (2, 0, 0)
     auditor.stop()
 
 
-def test_a_database_that_goes_away_is_waited_out(
+def test_the_audit_resumes_after_the_database_was_unavailable(
     settings: Settings, engine: Engine, migrated_postgres: Postgres
 ) -> None:
-    auditor = ParityMonitor(settings, SPEED, every_s=0.05)
-    auditor.round()
+    auditor = ParityMonitor(settings, SPEED, interval_s=0.05)
+    auditor.run_round()
     migrated_postgres.stop()
     with pytest.raises(PortUnavailable):
-        auditor.round()
+        auditor.run_round()
     auditor.start()
     migrated_postgres.start()
     ride(settings, engine, "anna", 3)
@@ -101,7 +99,7 @@ def test_a_damaged_answer_stays_on_record_until_another_generation_is_served(
     with engine.begin() as connection:
         connection.execute(text("UPDATE served_reads SET body = set_bit(body, 200, 1 - get_bit(body, 200))"))
     auditor = ParityMonitor(settings, SPEED)
-    found = auditor.round()
+    found = auditor.run_round()
     auditor.stop()
     assert (found.totals[ReadVerdict.DIFFERENT], found.generations) == (1, {1})
     assert PostgresServedReads(engine, "speed").mismatches() == (1, 1)

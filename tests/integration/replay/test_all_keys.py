@@ -1,4 +1,4 @@
-"""A replay of all keys by parts: broken off, gone on with, by any number of workers, the same rows."""
+"""A replay of all keys by parts gives the same rows: aborted and resumed, by any number of workers."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ EVENTS = MIN_EVENTS_FOR_PROCESSES + 10_000
 LIMITS = ViewLimits()
 
 
-class BrokenOff(Exception):
-    """What a test ends a replay with, in its middle."""
+class Aborted(Exception):
+    """Raised by a test to abort a replay in the middle."""
 
 
 @pytest.fixture(scope="module")
 def filled(migrated_postgres: Postgres) -> Iterator[Settings]:
-    """A log of 300 riders; all recorded in the past."""
+    """A log of 300 riders, all recorded in the past."""
     with fresh_database(migrated_postgres) as url:
         yield fill(url)
 
@@ -72,7 +72,7 @@ def horizon(settings: Settings, as_of: AsOf) -> Horizon:
         engine.dispose()
 
 
-def test_a_replay_that_was_broken_off_goes_on_and_gives_the_same_rows(filled: Settings, tmp_path: Path) -> None:
+def test_an_aborted_replay_resumes_and_gives_the_same_rows(filled: Settings, tmp_path: Path) -> None:
     request = ReplayRequest("speed", horizon(filled, AsOf.at_position(EVENTS - 77)), LIMITS, allow_expired=True)
     folded: list[int] = []
 
@@ -80,11 +80,11 @@ def test_a_replay_that_was_broken_off_goes_on_and_gives_the_same_rows(filled: Se
         def show(done: int, _of: int) -> None:
             folded.append(done)
             if done > limit:
-                raise BrokenOff
+                raise Aborted
 
         replay_all(filled, SPEED, request, tmp_path / "parts", 1, show)
 
-    with pytest.raises(BrokenOff):
+    with pytest.raises(Aborted):
         until(EVENTS // 2)
     kept = len(list((tmp_path / "parts").glob("[0-9][0-9].json")))
     assert 0 < kept < 64
@@ -98,7 +98,7 @@ def test_a_replay_that_was_broken_off_goes_on_and_gives_the_same_rows(filled: Se
     assert sum(part.keys for part in again.parts) == 300
 
 
-def test_parts_of_another_question_are_not_mixed_in(filled: Settings, tmp_path: Path) -> None:
+def test_parts_of_another_request_are_not_mixed_in(filled: Settings, tmp_path: Path) -> None:
     def keys(position: int) -> int:
         request = ReplayRequest("speed", horizon(filled, AsOf.at_position(position)), LIMITS, allow_expired=True)
         output = replay_all(filled, SPEED, request, tmp_path, 1, lambda done, of: None)
@@ -112,17 +112,17 @@ def other_features(state: SpeedState) -> Any:
     return speed.features(state)
 
 
-def test_parts_that_other_code_has_made_are_not_mixed_in(filled: Settings, tmp_path: Path) -> None:
-    """Its fold is the same, but not what it computes of the states."""
+def test_parts_of_other_code_are_not_mixed_in(filled: Settings, tmp_path: Path) -> None:
+    """The fold is the same, but the view computes other features."""
     assert SPEED.view is not None
     other = replace(SPEED, view=replace(SPEED.view, features=other_features))
     request = ReplayRequest("speed", horizon(filled, AsOf.at_position(1_000)), LIMITS, allow_expired=True)
     replay_all(filled, other, request, tmp_path, 1, lambda done, of: None)
 
     def folded() -> list[int]:
-        told: list[int] = []
-        replay_all(filled, SPEED, request, tmp_path, 1, lambda done, of: told.append(done))
-        return told[:-1]
+        progress: list[int] = []
+        replay_all(filled, SPEED, request, tmp_path, 1, lambda done, of: progress.append(done))
+        return progress[:-1]
 
     assert max(folded()) == 1_000
     assert folded() == [], "its own parts are kept"
@@ -130,20 +130,20 @@ def test_parts_that_other_code_has_made_are_not_mixed_in(filled: Settings, tmp_p
 
 @pytest.fixture
 def small(migrated_postgres: Postgres) -> Iterator[Settings]:
-    """A log of 300 riders, for one test alone."""
+    """A log of 300 riders, for a single test."""
     with fresh_database(migrated_postgres) as url:
         yield fill(url, 2_000)
 
 
 def discard(settings: Settings, position: int) -> None:
-    """Of the speed projection, as `parked discard` records it."""
+    """Discard an event of the speed projection, as `parked discard` records it."""
     engine = writer_engine(settings.postgres_url or "")
     record_discard(engine, Discard("speed", position, "a rider", "ann", "a broken phone"))
     engine.dispose()
 
 
 def test_regression_parts_from_before_a_discard_are_not_mixed_in(small: Settings, tmp_path: Path) -> None:
-    """Gone on with, a replay that was broken off still held what a fresh one passes over."""
+    """A resumed replay still had the rows of an event that a new one skips."""
     request = ReplayRequest("speed", horizon(small, AsOf.at_position(1_900)), LIMITS, allow_expired=True)
 
     def rows(folder: str) -> list[parquet.Row]:
@@ -152,25 +152,27 @@ def test_regression_parts_from_before_a_discard_are_not_mixed_in(small: Settings
 
     before = rows("parts")
     discard(small, 1_950)
-    told = (tmp_path / "parts" / "00.json").stat().st_ino
+    inode = (tmp_path / "parts" / "00.json").stat().st_ino
     assert rows("parts") == before
-    assert (tmp_path / "parts" / "00.json").stat().st_ino == told, "what lies beyond the position asks for nothing new"
+    assert (tmp_path / "parts" / "00.json").stat().st_ino == inode, (
+        "a discard beyond the position requires no new parts"
+    )
     discard(small, 1_890)
     assert rows("parts") == rows("fresh") != before
 
 
-def test_regression_a_history_goes_on_with_no_rows_from_before_a_discard(small: Settings, tmp_path: Path) -> None:
+def test_regression_a_history_does_not_resume_with_rows_from_before_a_discard(small: Settings, tmp_path: Path) -> None:
     where = horizon(small, AsOf.known(START_MS + 70_000))
     request = HistoryRequest(
         "speed", None, where.at_ms, where.at_ms, 1_000, "known", where.position, *LIMITS, allow_expired=True
     )
 
-    def broken_off(done: int, of: int) -> None:
+    def abort(done: int, of: int) -> None:
         if done == of:
-            raise BrokenOff
+            raise Aborted
 
-    with pytest.raises(BrokenOff):
-        make_history(small, request, where, tmp_path / "history.parquet", 1, broken_off)
+    with pytest.raises(Aborted):
+        make_history(small, request, where, tmp_path / "history.parquet", 1, abort)
     discard(small, 1_890)
     made = [
         make_history(small, request, where, tmp_path / name, 1, lambda done, of: None)
@@ -179,43 +181,41 @@ def test_regression_a_history_goes_on_with_no_rows_from_before_a_discard(small: 
     assert made[0] == made[1]
 
 
-def test_a_history_that_was_broken_off_goes_on_but_not_with_rows_of_other_code(
-    filled: Settings, tmp_path: Path
-) -> None:
+def test_an_aborted_history_resumes_but_not_with_rows_of_other_code(filled: Settings, tmp_path: Path) -> None:
     where = horizon(filled, AsOf.known(START_MS + 70_000))
     request = HistoryRequest(
         "speed", None, where.at_ms, where.at_ms, 1_000, "known", where.position, *LIMITS, allow_expired=True
     )
-    out, told = tmp_path / "history.parquet", tmp_path / "history.parquet.parts" / "request.json"
+    out, request_file = tmp_path / "history.parquet", tmp_path / "history.parquet.parts" / "request.json"
 
     def events_until(limit: int) -> int:
-        """How many were read before it was broken off, or all."""
+        """Events read before the abort, or all."""
         seen = [0]
 
         def show(done: int, _of: int) -> None:
             if done > limit:
-                raise BrokenOff
+                raise Aborted
             seen.append(done)
 
         make_history(filled, request, where, out, 1, show)
         return max(seen[:-1])
 
-    with pytest.raises(BrokenOff):
+    with pytest.raises(Aborted):
         events_until(EVENTS // 2)
-    with pytest.raises(BrokenOff):
+    with pytest.raises(Aborted):
         events_until(EVENTS // 4)
     assert 0 < events_until(EVENTS) < EVENTS // 2, "what was done before is not read again"
-    with pytest.raises(BrokenOff):
+    with pytest.raises(Aborted):
         events_until(EVENTS // 2)
-    told.write_text(told.read_text().replace(DIGESTS["speed"], "0" * 32))
+    request_file.write_text(request_file.read_text().replace(DIGESTS["speed"], "0" * 32))
     assert events_until(EVENTS) == EVENTS
 
 
 @pytest.mark.parametrize("axis", ["known", "event"])
-def test_a_history_is_not_made_of_the_rest_of_what_was_detached(
+def test_a_history_is_not_made_from_a_log_with_detached_events(
     migrated_postgres: Postgres, tmp_path: Path, axis: Literal["known", "event"]
 ) -> None:
-    """Its rows would be of states that no key ever had."""
+    """Its rows would show states that no key ever had."""
     with fresh_database(migrated_postgres) as url:
         settings = fill(url, 2_000, partition_rows=500)
         where = horizon(settings, AsOf(axis, START_MS + 70_000))
@@ -230,7 +230,7 @@ def test_a_history_is_not_made_of_the_rest_of_what_was_detached(
             make_history(settings, request, where, tmp_path / "history.parquet", 1, lambda done, of: None)
 
 
-def test_two_at_once_do_not_take_each_others_parts_away(filled: Settings, tmp_path: Path) -> None:
+def test_two_replays_at_once_do_not_delete_each_others_parts(filled: Settings, tmp_path: Path) -> None:
     out = tmp_path / "rows.parquet"
     with parts_of(out):
         with pytest.raises(UserError, match=r"another process is writing .*rows\.parquet"), parts_of(out):
@@ -239,7 +239,7 @@ def test_two_at_once_do_not_take_each_others_parts_away(filled: Settings, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_nothing_can_be_written_is_said_in_words(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="cannot write"), parts_of(tmp_path / "file" / "rows.parquet"):
         pass
@@ -248,7 +248,7 @@ def test_where_nothing_can_be_written_is_said_in_words(tmp_path: Path) -> None:
     assert (tmp_path / "rows.parquet.parts").is_dir(), "what is done is kept"
 
 
-def test_a_file_that_cannot_be_ended_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_completed_is_deleted(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").mkdir()
     with pytest.raises(OSError, match="directory"):
         parquet.write(tmp_path / "rows.parquet", {"rider_id": "text"}, [{"rider_id": "anna"}])
@@ -256,8 +256,8 @@ def test_a_file_that_cannot_be_ended_leaves_nothing_behind(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("value", [1 << 63, "many"])
-def test_regression_what_fits_no_column_is_said_in_words(tmp_path: Path, value: object) -> None:
-    """It ended the replay of all keys with a traceback; a store would have refused it, and parked the key."""
+def test_regression_a_value_that_fits_no_column_is_a_user_error(tmp_path: Path, value: object) -> None:
+    """It ended the replay of all keys with a traceback; a store would have rejected it and parked the key."""
     with pytest.raises(UserError, match=r"does not fit its column in rows\.parquet.*parked list"):
         parquet.write(tmp_path / "rows.parquet", {"pings": "integer"}, [{"pings": value}])
     assert list(tmp_path.iterdir()) == []

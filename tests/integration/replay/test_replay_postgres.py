@@ -46,7 +46,7 @@ def archive_of(engine: Engine) -> PostgresArchive:
 
 
 def fold_live(engine: Engine, every: int) -> None:
-    """What a worker leaves beside the events."""
+    """Fold as a worker does, and store its snapshots."""
     sink = SnapshottingSink(MemorySink(), PostgresStateSnapshots(engine, SPEED, every), SPEED)
     CatchUp(
         SPEED, archive_of(engine), sink, CODEC.decode, range(SHARDS), ProcessorLimits(snapshot_interval=every)
@@ -70,7 +70,7 @@ def test_the_speed_as_of_any_instant_is_what_the_reference_says(engine: Engine, 
     questions = asks(raw, chance, 150)
     for number, (key, as_of) in enumerate(questions):
         if number == 50:
-            # By now replays have left some; now all of them, then a part.
+            # Replays have stored some snapshots by now. Store all of them here; a part is deleted later.
             fold_live(engine, every)
         if number == 100:
             with engine.begin() as connection:
@@ -87,7 +87,7 @@ def test_the_speed_as_of_any_instant_is_what_the_reference_says(engine: Engine, 
 def test_one_of_many_events_is_a_few_hundred_events_away(
     engine: Engine, record_property: Callable[[str, object], None]
 ) -> None:
-    """Two riders of 20,000 pings, one with every hundredth hours late: as if folded from the beginning, in ms."""
+    """Two riders with 20,000 pings, one of them with each hundredth hours late: equal to a full fold, within ms."""
     chance = random.Random(8)
     raw = []
     for number in range(PINGS):
@@ -95,7 +95,7 @@ def test_one_of_many_events_is_a_few_hundred_events_away(
         late_ms = chance.randrange(3_600_000, 4 * 3_600_000) if chance.random() < 0.01 else 0
         for rider, behind in (("late", late_ms), ("in-order", 0)):
             data = ping_data(rider, t_ms - behind, number)
-            # A second's pings lie in one transaction with those of the next: many in one millisecond.
+            # The pings of 50 s share a transaction: many are recorded in the same millisecond.
             raw.append({**data, "event_type": "GpsPing", "recorded_ms": t_ms // 50_000 * 50_000 + 50_000})
     write(engine, raw)
     fold_live(engine, SNAPSHOT_INTERVAL)
@@ -138,7 +138,7 @@ def test_one_of_many_events_is_a_few_hundred_events_away(
         most[of] = max(most.get(of, 0), found.events)
         if of != "event, late":
             assert found.events < 3 * SNAPSHOT_INTERVAL
-    # Nor does the server look at more: whichever index its statistics praise.
+    # The server reads no more rows either, whichever index its statistics prefer.
     with touched(engine) as seen:
         for as_of in (AsOf.happened(START_MS + PINGS // 2 * 1_000), AsOf.at_position(PINGS)):
             assert replay.at("in-order", archive.horizon(as_of)) is not None
@@ -146,8 +146,8 @@ def test_one_of_many_events_is_a_few_hundred_events_away(
         made = StateSnapshot(last.key, last.version, last.position, b"", last.payload)
         PostgresStateSnapshots(engine, SPEED).save([made], verified=False)
     assert [one for one in seen if one.read > SNAPSHOT_INTERVAL + 50] == []
-    # Both ends of what had happened and of what had not, however many checkpoints lie between.
-    # Asked twice: what had happened as sent, and what no clock ahead can have sent by then.
+    # Both ends of what had happened and of what had not, however many snapshots are between.
+    # Two queries: what had happened as sent, and what no clock ahead can have sent by then.
     assert [one.returned for one in seen if "decided" in one.statement] == [4, 4]
     assert sum(one.read for one in seen) < 4 * SNAPSHOT_INTERVAL
     record_property("most events folded for one answer", most)

@@ -1,4 +1,4 @@
-"""Real phones: what was known at an instant is not what had happened by then, and replay tells the two apart."""
+"""Real phones: what was known at an instant differs from what had happened by then, and replay distinguishes them."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def engine(postgres_url: str) -> Iterator[Engine]:
 
 
 def float32(cell: str) -> float | None:
-    """As the contract stores it; None where the phone told nothing."""
+    """The value as the contract stores it; None if the phone sent none."""
     return struct.unpack("<f", struct.pack("<f", float(cell)))[0] if cell else None
 
 
 def received() -> list[dict[str, Any]]:
-    """Every distinct fix in the order in which its phone wrote it down, recorded then; as the CSV has it."""
+    """Every distinct fix as in the CSV, in the order in which its phone stored it, recorded at that time."""
     first: dict[tuple[str, int, str], dict[str, Any]] = {}
     for row in sorted(rows(the_file()), key=lambda row: int(row["received_timestamp_ms"])):
         fix = Fix(row["device_id"], int(row["event_timestamp_ms"]), float(row["latitude"]), float(row["longitude"]))
@@ -107,7 +107,7 @@ class Track:
                 return chance.randint(before, after)
 
     def window(self, as_of: AsOf) -> Window | None:
-        """Of the ten latest pings that count; counts of pings are not looked at here."""
+        """Speed over the ten latest pings that count; counts of pings are not compared here."""
         assert as_of.at_ms is not None
         if as_of.axis == "known":
             counting = self.fixes[: bisect_right(self._recorded, as_of.at_ms)]

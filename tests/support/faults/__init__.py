@@ -1,1 +1,1 @@
-"""The faults that the design names, each as one function that does it to a running ridelog."""
+"""The faults that the design names, each as one function that injects it into a running ridelog."""

@@ -1,4 +1,4 @@
-"""Brokers that restart, forget, lose a leader or a part of a topic."""
+"""Faults of Kafka: restarts, wipes, the loss of a leader or of a part of a topic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def restart(world: World, _chance: Random) -> None:
 
 
 def wipe(world: World, _chance: Random) -> None:
-    """Its log gone, with topics, offsets and groups."""
+    """Delete its log, with topics, offsets and groups."""
     kafka = world.kafka
     if not isinstance(kafka, Cluster):
         kafka.kill()
@@ -33,7 +33,7 @@ def wipe(world: World, _chance: Random) -> None:
 
 
 def leader_loss(world: World, chance: Random) -> None:
-    """kill -9 of the broker that leads most partitions of the topic; it comes back when another leads them."""
+    """kill -9 of the broker that leads most partitions of the topic; it restarts when another leads them."""
     assert isinstance(world.kafka, Cluster)
     topic = topics(world.settings)["Rider"]
     client = AdminClient({"bootstrap.servers": world.kafka.url})
@@ -51,7 +51,7 @@ def leader_loss(world: World, chance: Random) -> None:
 
 
 def truncation(world: World, _chance: Random) -> None:
-    """All that the topic holds is deleted while the projections have not read it to its end."""
+    """Delete all records of the topic before the projections have read it to its end."""
     topic = topics(world.settings)["Rider"]
     with frozen(world.pids("projections")):
         pause(1.0)
@@ -61,7 +61,7 @@ def truncation(world: World, _chance: Random) -> None:
 
 
 def topic_deleted(world: World, _chance: Random) -> None:
-    """By an administrator's mistake, under tailer and projections."""
+    """Delete the topic under the running tailer and projections, like an administrator's mistake."""
     with admin(world.kafka.url) as client:
         client.delete_topics([topics(world.settings)["Rider"]], timeout_ms=10_000)
 

@@ -1,4 +1,4 @@
-"""Postgres and what the tailer needs of it: restarts, slots, large transactions, clocks, a full disk."""
+"""Faults of Postgres: restarts, slots, large transactions, clocks, a full disk."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def restart(world: World, _chance: Random) -> None:
 
 
 def slot_dropped(world: World, chance: Random) -> None:
-    """As an administrator would, from under the tailer; every other time he makes it again himself."""
+    """Drop the slot under the running tailer, as an administrator might; every other time re-create it by hand."""
     drop_slot(world.engine, world.settings.slot_name, make=chance.random() < 0.5)
 
 
 def slot_invalidated(world: World, _chance: Random) -> None:
-    """More WAL than max_slot_wal_keep_size while the tailer sleeps."""
+    """Write more WAL than max_slot_wal_keep_size while the tailer is suspended."""
     slot = (world.settings.slot_name,)
-    # Without the writers' time-outs: a checkpoint that has to remove much WAL takes as long as that takes.
+    # Without the writers' time-outs: a checkpoint that has to remove much WAL takes long.
     with frozen(world.pids("tailer")), closing(psycopg2.connect(world.postgres.url)) as connection:
         connection.autocommit = True
 
@@ -57,20 +57,20 @@ def slot_invalidated(world: World, _chance: Random) -> None:
                 cursor.execute("CHECKPOINT")
             return has("invalidation_reason = 'wal_removed'")
 
-        # The walsender gives its silent client up first, as the tailer asks of it. One that a checkpoint has to end
-        # tells its client before: with a full socket to a process that sleeps, that checkpoint never returns.
+        # The walsender drops its silent client first, by the time-out that the tailer sets. A walsender that a
+        # checkpoint has to end sends a message before: with a full socket to a suspended process, that never returns.
         eventually(lambda: has("NOT active"), within_s=60, what="the walsender has given its client up")
         eventually(lost, within_s=90, what="the slot has lost its WAL")
 
 
 def large_transaction(world: World, _chance: Random) -> None:
-    """One commit of 100,000 events beside the API's."""
+    """One commit of 100,000 events, next to those of the API."""
     codec = Codec(schema_ids(world.settings, world.engine))
     EventRecorder(world.engine).insert_events(many_events(codec, LARGE, 50, f"large-{uuid.uuid4().hex[:6]}"))
 
 
 def clock_steps(world: World, chance: Random) -> None:
-    """A second writer whose clock jumps back and forth, beside the API's."""
+    """A second writer next to the API, whose clock jumps back and forth."""
     codec = Codec(schema_ids(world.settings, world.engine))
     now_ms = [0]
     recorder = EventRecorder(world.engine, clock=lambda: now_ms[0])
@@ -87,7 +87,7 @@ def clock_steps(world: World, chance: Random) -> None:
 
 
 def clock_a_day_ahead(world: World, chance: Random) -> None:
-    """A second writer whose clock is a day ahead, then right, then ahead again, beside the API's."""
+    """A second writer next to the API, whose clock is a day ahead, then right, then ahead again."""
     codec = Codec(schema_ids(world.settings, world.engine))
     ahead_ms = [0]
     recorder = EventRecorder(world.engine, clock=lambda: time.time_ns() // 1_000_000 + ahead_ms[0])
@@ -107,7 +107,7 @@ def clock_a_day_ahead(world: World, chance: Random) -> None:
 
 
 def open_transaction(world: World, _chance: Random) -> None:
-    """As a pg_dump: a snapshot of all, held while events are recorded, published and folded."""
+    """Hold a snapshot of all tables, as pg_dump does, while events are recorded, published and folded."""
     engine = reader_engine(world.postgres.url)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         connection.execute(text("SELECT count(*) FROM events"))
@@ -117,7 +117,7 @@ def open_transaction(world: World, _chance: Random) -> None:
 
 
 def disk_full(world: World, chance: Random) -> None:
-    """Every byte of Postgres' file system is taken, for some seconds."""
+    """Fill Postgres' file system completely, for some seconds."""
     balloon = world.postgres.data_dir / "balloon"
     with balloon.open("wb", buffering=0) as file:
         for size in (1 << 20, 4096):
@@ -128,7 +128,7 @@ def disk_full(world: World, chance: Random) -> None:
 
 
 def _fill(descriptor: int, block: bytes) -> None:
-    """Write blocks until none fits; what becomes free meanwhile is taken too."""
+    """Write blocks until none fits; space that becomes free meanwhile is filled too."""
     try:
         while os.write(descriptor, block):
             pass
@@ -139,7 +139,7 @@ def _fill(descriptor: int, block: bytes) -> None:
 
 DATABASE_FAULTS = [
     Fault("restart of Postgres", "fast shutdown, started again", restart),
-    Fault("slot dropped", "from under the tailer; by chance made again by hand", slot_dropped),
+    Fault("slot dropped", "under the running tailer; by chance re-created by hand", slot_dropped),
     Fault(
         "slot invalidated",
         f"more WAL than max_slot_wal_keep_size ({SLOT_KEEPS}) while the tailer sleeps",

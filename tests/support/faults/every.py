@@ -1,4 +1,4 @@
-"""All faults of the table, and which of them run where."""
+"""All faults of the table, and which of them run on which broker."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ INSTANTS = int(os.environ.get("RIDELOG_TEST_INSTANTS", "20" if whole() else "1")
 
 
 def runs() -> list[tuple[str, Fault, int]]:
-    """(broker, fault, instant) of this run, those of one world together: it is started once for all of them.
+    """(broker, fault, instant) of this run, grouped by world, which is started once for all of its faults.
 
-    ``make test`` tries each fault once, on one broker; ``make prove`` each on all of its brokers.
+    ``make test`` injects each fault once, on one broker; ``make prove`` injects each on all of its brokers.
     """
     chosen = [
         (broker, fault, instant)

@@ -1,4 +1,4 @@
-"""One fault: its name, what is done, where it can be done, and the function that does it."""
+"""Declares a fault: its name, what is done, on which brokers, and the function that injects it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ BOTH = (EMBEDDED, APACHE)
 
 
 class Fault(NamedTuple):
-    """``inject`` returns when the cause is over, not its effects.
+    """A fault. ``inject`` returns when the cause is over, not its effects.
 
-    ``wipes``: brokers that lose with it what they had acknowledged. ``small``: the broker on which ``make test`` tries
-    it; ``make prove`` tries it on each of ``brokers``. ``small_disk``: Postgres is on a file system of its own.
+    ``wipes``: brokers that lose acknowledged records by it. ``small``: the broker on which ``make test`` injects it;
+    ``make prove`` injects it on each of ``brokers``. ``small_disk``: Postgres is on a file system of its own.
     """
 
     name: str

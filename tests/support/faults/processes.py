@@ -1,4 +1,4 @@
-"""Processes that are killed, put to sleep, doubled."""
+"""Processes that are killed, suspended or doubled."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sleep(name: str, world: World, _chance: Random) -> None:
 
 @contextmanager
 def beside(world: World, program: str) -> Iterator[ProgramProcess]:
-    """One more ``program`` than ``serve`` runs, killed at the end."""
+    """Run one more ``program`` next to those of ``serve``, and kill it at the end."""
     log = Path(world.folder) / f"second-{program}.log"
     one = ProgramProcess(world.settings, program, log)
     try:
@@ -42,7 +42,7 @@ def beside(world: World, program: str) -> Iterator[ProgramProcess]:
 
 
 def two_tailers(world: World, _chance: Random) -> None:
-    """A second one waits; the first is killed, so the second takes over; then that one is killed."""
+    """A second tailer waits; the first is killed, so that the second takes over; then the second is killed."""
     with beside(world, "tailer") as second:
         second.wait_for(world.engine, STANDBY)
         world.kill("tailer")
@@ -50,7 +50,7 @@ def two_tailers(world: World, _chance: Random) -> None:
 
 
 def _shards_of(world: World, *pids: int) -> dict[str, int]:
-    """Projection -> shards that these processes have, as they report them."""
+    """Projection -> number of shards that these processes report."""
     mine = {instance_of(pid) for pid in pids}
     reports = [r for r in read_stages(world.engine) if r.instance in mine and r.connected]
     return {r.stage: int(r.progress.detail.get("shards", 0)) for r in reports}
@@ -62,7 +62,7 @@ def _shares(world: World, pid: int) -> bool:
 
 
 def zombie_consumer(world: World, _chance: Random) -> None:
-    """Two consumers share the partitions; one sleeps past its session, the other takes all, the sleeper wakes."""
+    """Two consumers share the partitions; one is suspended past its session, the other takes all, the first resumes."""
     with beside(world, "projections") as second:
         eventually(lambda: _shares(world, second.process.pid), within_s=90, what="the second has partitions")
         first = world.pids("projections")
@@ -77,7 +77,7 @@ def _have_all(world: World, pids: Sequence[int]) -> bool:
 
 
 def rebalances(world: World, chance: Random) -> None:
-    """A second consumer joins and leaves in good order, in the middle of whatever the first one does."""
+    """A second consumer joins and leaves in order, at any moment of the first one's work."""
     with beside(world, "projections") as second:
         eventually(lambda: _shares(world, second.process.pid), within_s=90, what="the second has partitions")
         pause(chance.random())
@@ -86,7 +86,7 @@ def rebalances(world: World, chance: Random) -> None:
 
 
 def _broker(name: str) -> str:
-    """Spread in ``make test`` over both brokers; each meets the one whose clients it troubles most."""
+    """The broker of a fault in ``make test``: both are used, each fault with the one whose client it affects most."""
     return APACHE if name in {"tailer", "projections"} else EMBEDDED
 
 

@@ -1,4 +1,4 @@
-"""What pytest has seen of the faults, as rows of the table take it."""
+"""Extracts the runs of faults from pytest's reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.faults.table import Run
 
 
 def fault_runs(reports: Iterable[pytest.TestReport]) -> list[Run]:
-    """Those reports that are of a fault: they name it and the broker among their properties."""
+    """Runs of those reports that have a fault and a broker among their properties."""
     runs = []
     for report in reports:
         said: dict[str, Any] = dict(report.user_properties)

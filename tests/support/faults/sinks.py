@@ -1,4 +1,4 @@
-"""Sinks that restart, forget, step back in time, or are slow."""
+"""Faults of the sinks: restarts, wipes, an older state, slow writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def wipe(world: World, _chance: Random) -> None:
 
 
 def rewind(world: World, chance: Random) -> None:
-    """Its files as they were one to three seconds ago."""
+    """Restore its files of one to three seconds ago."""
     home, kept = world.valkey.home, world.folder / "older-dump"
     world.valkey.stop()
     shutil.copytree(home, kept)
@@ -36,7 +36,7 @@ def rewind(world: World, chance: Random) -> None:
 
 
 def slow(world: World, _chance: Random) -> None:
-    """Redis takes no write and the tables of analytics are locked."""
+    """Block writes to Redis and lock the analytics tables."""
     with world.redis() as client, world.engine.begin() as connection:
         client.execute_command("CLIENT", "PAUSE", int(SLOW_S * 1000), "WRITE")
         connection.execute(text("LOCK TABLE rider_hours IN ACCESS EXCLUSIVE MODE"))

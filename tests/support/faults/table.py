@@ -23,7 +23,7 @@ BEGIN, END = "<!-- faults: made by `make faults`, do not edit -->", "<!-- end of
 
 
 class Run(NamedTuple):
-    """One fault at one instant. ``seconds``: from the end of the load until all was right."""
+    """One fault at one instant. ``seconds``: from the end of the load until everything was right."""
 
     fault: str
     broker: str
@@ -34,7 +34,7 @@ class Run(NamedTuple):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """All instants of one fault on one broker in one run, of one commit."""
+    """Results of all instants of one fault on one broker, in one run of one commit."""
 
     fault: str
     broker: str
@@ -48,7 +48,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def rows_of(runs: Iterable[Run], commit_: str, day: str) -> list[Row]:
-    """One row a fault and broker, in the order of the runs."""
+    """One row per fault and broker, in the order of the runs."""
     grouped: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         grouped.setdefault((run.fault, run.broker), []).append(run)
@@ -69,13 +69,13 @@ def rows_of(runs: Iterable[Run], commit_: str, day: str) -> list[Row]:
 
 
 def merged(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
-    """What was run again replaces what was on record, better or worse."""
+    """Replace recorded rows by new ones of the same fault and broker, better or worse."""
     known = {(row.fault, row.broker): row for row in old} | {(row.fault, row.broker): row for row in new}
     return [known[key] for key in sorted(known)]
 
 
 def rendered(rows: Sequence[Row]) -> str:
-    """The table in Markdown: a line a fault, in the order in which they are declared."""
+    """The table in Markdown: one line per fault, in the order of their declaration."""
     brokers = (EMBEDDED, APACHE, APACHE_3)
     found = {(row.fault, row.broker): row for row in rows}
     lines = [f"| fault | what is done | {' | '.join(brokers)} |", "|---|---|---|---|---|"]
@@ -101,19 +101,19 @@ def _cell(row: Row | None) -> str:
 
 
 def record(runs: Sequence[Run]) -> None:
-    """Put the runs of this session on record."""
+    """Record the runs of this session."""
     old = on_record()
     rows = merged(old, rows_of(runs, commit(), time.strftime("%Y-%m-%d", time.gmtime())))
     RECORD.write_bytes(msgspec.json.format(msgspec.json.encode(rows)) + b"\n")
 
 
 def on_record() -> list[Row]:
-    """Nothing before the first run."""
+    """The recorded rows; none before the first run."""
     return msgspec.json.decode(RECORD.read_bytes(), type=list[Row]) if RECORD.exists() else []
 
 
 def page_with(page: str, table: str) -> str:
-    """``page`` with its table replaced. Raises ValueError where it has no place for one."""
+    """``page`` with its table replaced. Raises ValueError if it has no place for one."""
     head, rest = page.split(BEGIN)
     return f"{head}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}"
 

@@ -1,4 +1,4 @@
-"""A ridelog on servers of the test's own: whatever may break is in the test's hands."""
+"""A ridelog on servers that the test owns, so that the test can break each of them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from tests.support.worlds.ridelog import ridelog as running_ridelog
 EMBEDDED, APACHE, APACHE_3 = "embedded broker", "Apache Kafka", "Apache Kafka, 3 brokers"
 PROGRAMS = ("api", "tailer", "projections")
 SLOT_KEEPS = "128MB"
-"""max_slot_wal_keep_size: so little that a test can write it."""
+"""max_slot_wal_keep_size: small enough for a test to exceed it."""
 DISK_MB = 640
 
 
 class World:
-    """``serve`` with the three servers that it is pointed to. ``broker``: which Kafka."""
+    """``serve`` with the three servers of its settings. ``broker``: which Kafka."""
 
     def __init__(self, broker: str, folder: Path, postgres: Postgres, valkey: Valkey, kafka: Tansu | Cluster) -> None:
         self.broker = broker
@@ -49,7 +49,7 @@ class World:
 
     @property
     def settings(self) -> Settings:
-        """What ``serve`` runs with, for further processes beside its own."""
+        """The settings of ``serve``, for further processes next to its own."""
         return Settings(
             data_dir=self.ridelog.data_dir,
             postgres_url=self.postgres.url,
@@ -59,16 +59,16 @@ class World:
         )
 
     def redis(self) -> redis.Redis:
-        """A client of the sink; to be closed."""
+        """A client of the sink; the caller closes it."""
         return connect(self.valkey.url)
 
     def server(self, name: str) -> EmbeddedServer:
-        """By name; of a cluster its first broker."""
+        """A server by name; of a cluster, its first broker."""
         kafka = self.kafka.nodes[0] if isinstance(self.kafka, Cluster) else self.kafka
         return {"postgres": self.postgres, "redis": self.valkey, "kafka": kafka}[name]
 
     def pids(self, name: str) -> list[int]:
-        """Of a program of ``serve``, or of a server."""
+        """Pids of a program of ``serve``, or of a server."""
         if name in PROGRAMS:
             return [entry.pid for entry in self.ridelog.processes_of(name).values()]
         pid = self.server(name).pid
@@ -76,7 +76,7 @@ class World:
         return [pid]
 
     def kill(self, name: str) -> None:
-        """kill -9; returns when it runs again: ``serve`` starts its programs, we the servers."""
+        """kill -9; returns when it runs again: ``serve`` restarts its programs, this method restarts servers."""
         if name not in PROGRAMS:
             self.server(name).kill()
             self.server(name).start()
@@ -84,14 +84,14 @@ class World:
         self.ridelog.kill(name)
 
     def freeze(self, name: str, seconds: float) -> None:
-        """SIGSTOP, with all its children, for so long; then SIGCONT to those that are still there."""
+        """SIGSTOP to it and all its children, for ``seconds``; then SIGCONT to those that still run."""
         with frozen(self.pids(name)):
             pause(seconds)
 
 
 @contextmanager
 def frozen(pids: Sequence[int]) -> Iterator[None]:
-    """SIGSTOP of each and its descendants during the block."""
+    """Suspend each process and its descendants (SIGSTOP) during the block."""
     tree = [process for pid in pids for process in _tree(pid)]
     marks = {process.pid: process_start_id(process.pid) for process in tree}
     for process in tree:
@@ -104,13 +104,13 @@ def frozen(pids: Sequence[int]) -> Iterator[None]:
 
 
 def pause(seconds: float) -> None:
-    """The length of a fault. Nothing is synchronised by it: what must have happened is waited for after."""
+    """Wait for the length of a fault. Nothing is synchronised by it: the test then waits for the effects."""
     threading.Event().wait(seconds)
 
 
 @contextmanager
 def world(broker: str, folder: Path, jars: Path | None = None, *, small_disk: bool = False) -> Iterator[World]:
-    """Everything started and ready; stopped at the end.
+    """Start everything, wait until it is ready, and stop it at the end.
 
     ``jars``: of Apache Kafka, for the brokers that are it. ``small_disk``: Postgres is on a file system of its own.
     """
@@ -133,7 +133,7 @@ def world(broker: str, folder: Path, jars: Path | None = None, *, small_disk: bo
 
 @contextmanager
 def mounted(folder: Path) -> Iterator[None]:
-    """A small file system in memory at ``folder`` during the block."""
+    """Mount a small file system in memory at ``folder`` during the block."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=755", "tmpfs", str(folder)], check=True)
     try:
@@ -154,7 +154,7 @@ def _tree(pid: int) -> list[psutil.Process]:
     return [root, *root.children(recursive=True)]
 
 
-def _send(pid: int, mark: str | None, signal: int) -> None:
-    # A process that was ended while it slept, or a stranger that has its number since, gets nothing.
-    if mark is not None and process_start_id(pid) == mark:
+def _send(pid: int, start_id: str | None, signal: int) -> None:
+    # A process that ended while suspended gets no signal, nor does another process that has reused its pid.
+    if start_id is not None and process_start_id(pid) == start_id:
         os.kill(pid, signal)

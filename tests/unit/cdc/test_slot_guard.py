@@ -98,7 +98,7 @@ def test_the_slot_line_reports_disk_usage_and_danger() -> None:
     assert slot_line("s", slot(safe_wal_size=SAFE_ALERT_BYTES), "wal", 100).good
     lost = slot_line("s", slot(wal_status="lost", invalidation_reason="wal_removed"), "wal", 100)
     assert lost.state == "lost (wal_removed)"
-    assert "made anew" in lost.advice.replace("makes it anew", "made anew")
+    assert "re-creates it" in lost.advice
     assert slot_line("s", None, "wal", 100).state == "missing"
 
 

@@ -1,4 +1,4 @@
-"""What the metrics say of a relay, of a batch, of a failure. Values are read as differences: the registry is shared."""
+"""Metrics of a relay, a batch and a failure. Values are compared as differences, because the registry is shared."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def value(sample: str, **labels: str) -> float:
 
 
 class Broker:
-    """A publisher that takes ``room`` records and acknowledges what is sealed when it is told to."""
+    """A publisher that accepts ``room`` records, and acknowledges what is sealed while ``acknowledges`` is set."""
 
     def __init__(self, room: int = 10) -> None:
         self.room = room
@@ -58,7 +58,7 @@ class Broker:
         return 0
 
 
-def test_how_far_behind_a_relay_is_counts_from_the_commit_to_the_acknowledgement() -> None:
+def test_the_lag_of_a_relay_counts_from_the_commit_to_the_acknowledgement() -> None:
     broker = Broker()
     out = InFlightTransactions(broker, 0)
     out.open(commit_ms=1_000)
@@ -85,7 +85,7 @@ def test_a_heartbeat_is_no_event() -> None:
     assert out.progress.event_ms == -1
 
 
-def test_the_room_of_a_relay_is_what_may_still_wait_for_the_client() -> None:
+def test_the_remaining_capacity_of_a_relay_is_what_may_still_wait_for_the_client() -> None:
     out = InFlightTransactions(Broker(room=1), 0)
     out.open(commit_ms=1_000)
     out.add([RECORD] * 4, 4, 4)
@@ -94,7 +94,7 @@ def test_the_room_of_a_relay_is_what_may_still_wait_for_the_client() -> None:
     assert out.free_capacity() == MAX_WAITING_RECORDS - 3
 
 
-def test_a_relay_that_waits_for_another_one_shows_no_number_that_an_alert_could_take_for_its_own() -> None:
+def test_a_relay_that_waits_for_another_one_exports_no_value_that_could_fire_an_alert() -> None:
     debezium.show("a_slot", debezium.DebeziumSample(5, 6, 7, 1, 3, 100, 90))
     assert value("debezium_metrics_Connected", **NAME) == 1
     assert value("debezium_metrics_MilliSecondsBehindSource", **NAME) == 5
@@ -107,9 +107,9 @@ def test_a_relay_that_waits_for_another_one_shows_no_number_that_an_alert_could_
     assert math.isnan(value("debezium_metrics_MilliSecondsBehindSource", **NAME))
 
 
-def test_failures_are_counted_by_the_kinds_that_are_known_beforehand() -> None:
+def test_failures_are_counted_by_the_kinds_that_are_known_in_advance() -> None:
     class Worse(PublishError):
-        """Of a kind that is no label of its own."""
+        """A kind without a label of its own."""
 
     stop = threading.Event()
     tried: list[int] = []
@@ -119,18 +119,18 @@ def test_failures_are_counted_by_the_kinds_that_are_known_beforehand() -> None:
         if len(tried) > 2:
             stop.set()
             return
-        raise Worse("away") if len(tried) == 1 else PublishError("away")
+        raise Worse("unavailable") if len(tried) == 1 else PublishError("unavailable")
 
     run_until_stopped(attempt, stop, (PublishError, PortUnavailable), lambda reason: None, "a stage")
     assert value("ridelog_stage_failures_total", stage="a stage", error="PublishError") == 2
-    # There from the start, or its first increase would be none to Prometheus.
+    # Exported from the start: otherwise Prometheus would not see its first increase.
     assert (
         REGISTRY.get_sample_value("ridelog_stage_failures_total", {"stage": "a stage", "error": "PortUnavailable"}) == 0
     )
     assert REGISTRY.get_sample_value("ridelog_stage_failures_total", {"stage": "a stage", "error": "Worse"}) is None
 
 
-def test_regression_trouble_that_is_long_past_does_not_make_the_next_one_slow() -> None:
+def test_regression_failures_before_a_healthy_attempt_do_not_lengthen_the_next_delay() -> None:
     class Stop(threading.Event):
         pauses: ClassVar[list[float]] = []
 
@@ -147,13 +147,13 @@ def test_regression_trouble_that_is_long_past_does_not_make_the_next_one_slow() 
             stop.set()
             return
         now[0] += lasted
-        raise PublishError("away")
+        raise PublishError("unavailable")
 
     run_until_stopped(attempt, stop, (PublishError,), lambda reason: None, "another stage", lambda: now[0])
     assert stop.pauses == [*RESTART_DELAYS_S[:3], *RESTART_DELAYS_S[:2]]
 
 
-def test_a_thread_that_hangs_is_told_by_where_it_stands() -> None:
+def test_the_stack_of_a_hung_thread_is_summarised() -> None:
     started, end = threading.Event(), threading.Event()
 
     def waits_for_ever() -> None:
@@ -196,31 +196,33 @@ def test_a_batch_is_timed_once_and_an_empty_poll_not_at_all() -> None:
     assert (sizes, len(seconds)) == ([2, 1], 2)
 
 
-class Away:
+class UnavailableSink:
     def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
-        raise PortUnavailable("away")
+        raise PortUnavailable("unavailable")
 
     def load(self, keys: Mapping[int, Sequence[str]]) -> dict[int, dict[str, bytes]]:
         return {1: {"anna": b"x"}}
 
 
-def test_a_write_that_fails_is_timed_too_and_the_rest_is_passed_on() -> None:
+def test_a_failed_write_is_timed_too_and_other_calls_are_forwarded() -> None:
     seconds: list[float] = []
-    sink = TimedSink(cast("Sink", Away()), seconds.append)
+    sink = TimedSink(cast("Sink", UnavailableSink()), seconds.append)
     with pytest.raises(PortUnavailable):
         sink.apply([])
     assert len(seconds) == 1
     assert sink.load({}) == {1: {"anna": b"x"}}
 
 
-def test_pings_that_must_be_sent_again_are_counted_by_why() -> None:
+def test_pings_that_must_be_resent_are_counted_by_reason() -> None:
     before = value("ridelog_pings_refused_total", why="queue_full")
     refused_pings("queue_full", 7)
     assert value("ridelog_pings_refused_total", why="queue_full") == before + 7
 
 
-@pytest.mark.parametrize(("error", "outcome"), [(None, "answered"), (PortUnavailable("away"), "unavailable")])
-def test_an_answer_about_the_past_is_timed_by_what_became_of_it(error: Exception | None, outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(None, "answered"), (PortUnavailable("Postgres is down"), "unavailable")]
+)
+def test_an_answer_about_the_past_is_timed_by_outcome(error: Exception | None, outcome: str) -> None:
     def count() -> float:
         return value("ridelog_replay_read_seconds_count", outcome=outcome)
 
@@ -229,6 +231,6 @@ def test_an_answer_about_the_past_is_timed_by_what_became_of_it(error: Exception
         with answering():
             pass
     else:
-        with pytest.raises(ApiError, match="away"), answering():
+        with pytest.raises(ApiError, match="Postgres is down"), answering():
             raise error
     assert count() == before + 1

@@ -1,4 +1,4 @@
-"""Nothing of a file, a server, an id or a path acts on the terminal or makes a line of its own in a log."""
+"""No text from a file, a server, an id or a path controls the terminal or starts a line of its own in a log."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ CLI = Path(output.__file__).parent
 
 
 def acts(text: str, kept: str = "") -> set[str]:
-    """What of ``text`` acts on a terminal."""
+    """The characters of ``text`` that control a terminal."""
     return {one for one in text if unicodedata.category(one) in ACTING and one not in kept + "\u200c\u200d"}
 
 
-def test_what_acts_is_written_out() -> None:
+def test_control_characters_are_escaped() -> None:
     assert visible("a\x1b[31m\x9b\u202e\U000e0041") == r"a\u001b[31m\u009b\u202e\udb40\udc41"
     assert visible_lines("a\nb\x1b") == "a\nb\\u001b"
 
 
 @pytest.mark.parametrize("text", ["Zoë", "rider-1", "मनु\u200dष्य", "👩\u200d🚒", "日本", "~ |¬®ÿ"])
-def test_what_people_read_stays_as_it_is(text: str) -> None:
+def test_readable_text_is_unchanged(text: str) -> None:
     assert visible(text) == text
 
 
 @given(st.text())
-def test_nothing_that_acts_is_left_and_json_stays_the_same(text: str) -> None:
+def test_no_control_character_is_left_and_json_keeps_its_meaning(text: str) -> None:
     assert acts(visible(text)) == set()
     assert acts(visible_lines(text), "\n") == set()
     document = json.dumps({"text": text}, ensure_ascii=False)
     assert json.loads(visible(document)) == json.loads(document)
 
 
-def test_commands_write_what_is_visible(capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_write_visible_text(capsys: pytest.CaptureFixture[str]) -> None:
     echo(EVIL)
     echo(EVIL, err=True)
     echo(json.dumps([EVIL]).encode())
@@ -71,7 +71,7 @@ def test_a_table_shows_ids_as_they_are(rider: str) -> None:
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter("p"), JsonFormatter("p")])
-def test_a_log_record_is_one_line_and_acts_on_nothing(formatter: logging.Formatter) -> None:
+def test_a_log_record_is_one_line_without_control_characters(formatter: logging.Formatter) -> None:
     record = logging.makeLogRecord({"msg": "of %s", "args": (EVIL,), "rider": EVIL, "levelname": "INFO"})
     line = formatter.format(record)
     assert acts(line) == set()
@@ -79,8 +79,8 @@ def test_a_log_record_is_one_line_and_acts_on_nothing(formatter: logging.Formatt
         assert json.loads(line)["rider"] == EVIL
 
 
-def test_no_command_writes_past_the_one_door() -> None:
-    """A ``typer.echo`` or ``print`` of its own would show raw what others sent."""
+def test_commands_write_only_through_the_output_module() -> None:
+    """A command's own ``typer.echo`` or ``print`` would show raw text from outside."""
     found = []
     for file in sorted(CLI.glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):

@@ -1,4 +1,4 @@
-"""Whose keys may be retried and discarded: a discard is for good, and so is refused before it is recorded."""
+"""Which keys may be retried and discarded. A discard is permanent, so it is rejected before it is recorded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEW = replace(CHANGED, fold=fails_at_one_event)
 
 
 def stores(world: World) -> Stores:
-    """Without an engine: whoever records a discard, fails."""
+    """Ports without an engine, so that recording a discard fails."""
     sinks = SimpleNamespace(sink=lambda _projection, number: world.sinks[number])
     found: Any = SimpleNamespace(
         generations=world.generations, stores=sinks, log=world.log, decode=json.loads, engine=None
@@ -36,7 +36,7 @@ def stores(world: World) -> Stores:
     return cast("Stores", found)
 
 
-def with_a_key_parked_beside_the_served_generation() -> World:
+def with_a_key_parked_in_a_generation_that_is_not_served() -> World:
     world = World(HISTORY)
     assert [one.key for one in world.rebuild(NEW).run().parked] == ["rider-1"]
     assert world.serving == 1
@@ -44,19 +44,19 @@ def with_a_key_parked_beside_the_served_generation() -> World:
 
 
 def test_regression_an_event_that_the_served_generation_has_folded_is_not_discarded() -> None:
-    world = with_a_key_parked_beside_the_served_generation()
+    world = with_a_key_parked_in_a_generation_that_is_not_served()
     for projection in (SPEED, NEW):
         with pytest.raises(UserError, match="it has folded the event"):
-            discard(stores(world), projection, "rider-1", "somebody", "the new fold cannot read it")
+            discard(stores(world), projection, "rider-1", "an operator", "the new fold cannot read it")
     assert world.log.discarded("speed") == frozenset()
 
 
-def test_a_key_that_is_parked_nowhere_is_not_discarded() -> None:
+def test_a_key_that_is_not_parked_is_not_discarded() -> None:
     with pytest.raises(UserError, match="is not parked in speed"):
-        discard(stores(World(HISTORY)), SPEED, "rider-1", "somebody", "why not")
+        discard(stores(World(HISTORY)), SPEED, "rider-1", "an operator", "why not")
 
 
 def test_regression_retrying_all_leaves_the_keys_of_other_code_alone() -> None:
-    world = with_a_key_parked_beside_the_served_generation()
+    world = with_a_key_parked_in_a_generation_that_is_not_served()
     assert [one.key for one in parked_keys(stores(world), SPEED)] == ["rider-1"]
     assert retriable(stores(world), SPEED) == []

@@ -34,7 +34,7 @@ def dropped() -> float:
 
 
 def recorder(store: Store, share: float = 1.0, most: int = 100, chance: float = 0.5) -> ServedReadRecorder:
-    return ServedReadRecorder(share, store.write, lambda: None, most_waiting=most, chance=lambda: chance)
+    return ServedReadRecorder(share, store.write, lambda: None, max_waiting=most, chance=lambda: chance)
 
 
 def test_a_share_is_recorded() -> None:

@@ -1,4 +1,4 @@
-"""From facts to lines that say what to do."""
+"""Status lines: from measurements to advice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infrastructure.status.lines import (
     log_line,
     parity_line,
     stage_line,
-    whole,
+    status_report,
 )
 from projections.parity.served_reads import ReadTally
 
@@ -33,27 +33,27 @@ def test_a_stage_that_is_caught_up_is_good() -> None:
     assert (line.state, line.lag_events, line.lag_seconds, line.good) == ("running", 0, 0.0, True)
 
 
-def test_what_the_caller_counted_is_better_than_the_report() -> None:
+def test_the_caller_s_measurement_takes_precedence_over_the_report() -> None:
     line = stage_line("speed", report(lag_events=7, delay_s=9.0), HEAD, LATE_S, MeasuredStage(3, 5.0))
     assert (line.lag_events, line.lag_seconds, line.good) == (3, 5.0, True)
 
 
-def test_a_stage_later_than_twice_the_target_is_late_and_says_what_to_do() -> None:
+def test_a_stage_later_than_twice_the_target_is_late_and_gives_advice() -> None:
     line = stage_line("speed", report(lag_events=3, delay_s=30.1), HEAD, LATE_S)
     assert (line.state, line.good) == ("late", False)
     assert stage_line("speed", report(lag_events=3, delay_s=29.9), HEAD, LATE_S).good
-    # Nothing waits: however old the newest event is, the stage is not late.
+    # No event waits, so the stage is not late, however old the newest event is.
     assert stage_line("speed", report(newest_ms=1), HEAD, LATE_S).good
 
 
-def test_a_log_whose_clock_is_ahead_says_so() -> None:
+def test_a_log_whose_clock_is_ahead_is_shown() -> None:
     line = log_line(IngestHead("log-1", 100, NOW_MS, clock_ahead_ms=86_399_600))
     assert (line.state, line.good) == ("log clock ahead by 86,400 s", False)
     assert "NTP" in line.advice
     assert log_line(IngestHead("log-1", 100, NOW_MS, clock_ahead_ms=900)).good
 
 
-def test_a_delay_that_no_clock_can_tell_is_the_one_that_the_stage_has_seen_itself() -> None:
+def test_an_unknown_delay_is_replaced_by_the_one_that_the_stage_has_observed() -> None:
     line = stage_line("speed", report(lag_events=7, delay_s=90.0), HEAD, LATE_S, MeasuredStage(7, None))
     assert (line.lag_seconds, line.state) == (90.0, "late")
 
@@ -65,7 +65,7 @@ def test_a_silent_stage_and_one_that_never_ran_are_not_good() -> None:
     assert "serve" in never.advice
 
 
-def test_a_report_of_a_service_that_has_ended_does_not_say_running() -> None:
+def test_the_report_of_an_ended_service_is_not_shown_as_running() -> None:
     line = stage_line("speed", report(), HEAD, LATE_S, served=False)
     assert (line.state, line.good) == ("not running", False)
 
@@ -78,15 +78,15 @@ def test_a_stage_that_waits_for_a_server_names_it() -> None:
     assert "some seconds" in waiting.advice
 
 
-def test_parked_keys_and_a_rebuild_that_is_due_are_told() -> None:
+def test_parked_keys_and_a_rebuild_that_is_due_are_shown() -> None:
     parked = stage_line("speed", report(), HEAD, LATE_S, MeasuredStage(0, 0.0, parked=2))
     assert (parked.parked, parked.good) == (2, False)
     assert "parked list" in parked.advice
-    due = stage_line("speed", report(), HEAD, LATE_S, MeasuredStage(0, 0.0, due=True))
+    due = stage_line("speed", report(), HEAD, LATE_S, MeasuredStage(0, 0.0, fold_changed=True))
     assert due.advice == "run rebuild-projection speed"
 
 
-def test_a_stage_that_waits_for_a_server_does_not_say_how_far_it_is_unless_the_caller_knows() -> None:
+def test_a_stage_that_waits_for_a_server_has_no_lag_unless_the_caller_measured_it() -> None:
     waiting = report(state="PortUnavailable: Redis: refused")
     unknown = stage_line("speed", waiting, HEAD, LATE_S)
     assert (unknown.lag_events, unknown.lag_seconds) == (None, None)
@@ -94,9 +94,9 @@ def test_a_stage_that_waits_for_a_server_does_not_say_how_far_it_is_unless_the_c
     assert (known.lag_events, known.lag_seconds, known.good) == (8, 13.8, False)
 
 
-def test_a_worker_that_does_not_move_and_one_that_has_ended_say_so() -> None:
+def test_a_stuck_worker_and_an_ended_one_are_shown() -> None:
     stuck = stage_line("speed", report(state="stuck: events wait, and none was applied for 40 s"), HEAD, LATE_S)
-    assert "started anew" in stuck.advice
+    assert "restarted" in stuck.advice
     ended = report()
     ended.alive = False
     line = stage_line("speed", ended, HEAD, LATE_S)
@@ -112,68 +112,68 @@ def device(age_s: int, stages: list[StatusLine]) -> str:
     return device_line(before, NOW_MS, LATE_S, stages).state
 
 
-def test_silent_phones_are_told_from_a_late_pipeline() -> None:
+def test_silent_phones_are_distinguished_from_a_late_pipeline() -> None:
     assert device(3, pipeline()) == "pings come"
     assert device(300, pipeline()) == "the phones are silent for 300 s; the pipeline is not late"
     assert device(3, pipeline(31.0)) == "pings come; the pipeline is late: speed"
     assert device(300, pipeline(31.0)) == "the phones are silent for 300 s; the pipeline is late: speed"
-    assert device(300, pipeline(None)) == "the phones are silent for 300 s; how late speed is nobody knows"
+    assert device(300, pipeline(None)) == "the phones are silent for 300 s; the delay of speed is unknown"
 
 
-def test_the_phones_line_tells_how_long_their_pings_take() -> None:
+def test_the_device_line_shows_how_long_pings_take() -> None:
     assert device_line(None, NOW_MS, LATE_S, []).state == "no ping yet"
     line = device_line(IngestDelays(DelaySpread(0.4, 7.0), None, NOW_MS), NOW_MS, LATE_S, pipeline())
     assert (line.lag_seconds, line.good) == (0.4, True)
-    # Recorded without a time of reception: there are pings all the same.
+    # Pings recorded without a time of reception still count as pings.
     line = device_line(IngestDelays(None, None, NOW_MS), NOW_MS, LATE_S, pipeline())
     assert (line.state, line.lag_seconds) == ("pings come", None)
 
 
-def test_ingest_tells_what_waits_now_and_else_how_long_the_latest_took() -> None:
+def test_ingest_shows_what_waits_now_or_else_how_long_the_latest_pings_took() -> None:
     quick = IngestDelays(DelaySpread(0, 0), DelaySpread(0.01, 0.5), NOW_MS)
     line = ingest_line(quick, [report(lag_events=0)], LATE_S)
     assert (line.lag_events, line.lag_seconds, line.good) == (0, 0.01, True)
-    # Two APIs, of which one stands before a lock: the latest ones that were committed do not show it.
+    # One of two APIs waits for a lock: the latest committed pings do not show that.
     line = ingest_line(quick, [report(lag_events=2, delay_s=0.1), report(lag_events=5, delay_s=31.0)], LATE_S)
     assert (line.lag_events, line.lag_seconds, line.good) == (7, 31.0, False)
     assert not ingest_line(IngestDelays(DelaySpread(0, 0), DelaySpread(31.0, 50.0), NOW_MS), [], LATE_S).good
     assert ingest_line(None, [], LATE_S).state == "no ping yet"
 
 
-def test_kafka_tells_what_it_has_not_acknowledged() -> None:
+def test_the_kafka_line_shows_what_is_not_acknowledged() -> None:
     line = kafka_line("gps-pings by 8 partitions", "", report(detail={"in_flight": 12}), 4.0)
     assert (line.position, line.lag_events, line.lag_seconds, line.good) == (None, 12, 4.0, True)
     assert kafka_line("", "", report(detail={"in_flight": 0}), 4.0).lag_seconds == 0.0
     assert kafka_line("", "", report(age_s=60, detail={"in_flight": 12}), 4.0).lag_events is None
 
 
-def test_the_whole_is_good_when_every_line_is() -> None:
+def test_the_report_is_good_if_every_line_is() -> None:
     good = log_line(HEAD)
-    assert whole("log-1", [good]).good
-    assert not whole("log-1", [good, stage_line("speed", None, HEAD, LATE_S)]).good
+    assert status_report("log-1", [good]).good
+    assert not status_report("log-1", [good, stage_line("speed", None, HEAD, LATE_S)]).good
     assert log_line(IngestHead("log-1", 0, 0)).state == "empty"
 
 
-def test_a_mismatch_of_the_served_generation_is_red_and_says_what_to_do() -> None:
+def test_a_mismatch_of_the_served_generation_is_red_and_gives_advice() -> None:
     assert parity_line("speed", ReadTally(0, 0, 0, None)).state == "no served reads on record"
     good = parity_line("speed", ReadTally(1_200, 30, 0, 1))
     assert (good.state, good.good) == ("1,200 checked, 0 different, 30 unchecked", True)
     bad = parity_line("speed", ReadTally(1_200, 30, 2, 4))
     assert not bad.good
-    assert bad.advice == "generation 4 is not what the log says: verify-parity, then rebuild-projection speed"
+    assert bad.advice == "generation 4 differs from the log: run verify-parity, then rebuild-projection speed"
 
 
-def test_what_is_not_of_this_log_is_red_and_says_what_to_do() -> None:
-    line = stage_line("speed", report(), HEAD, LATE_S, MeasuredStage(40, 1.0, not_ours=7))
-    assert "7 shards hold what this log has not" in line.state
+def test_shards_of_another_log_are_red_and_give_advice() -> None:
+    line = stage_line("speed", report(), HEAD, LATE_S, MeasuredStage(40, 1.0, foreign_shards=7))
+    assert "7 shards do not match the log" in line.state
     assert "rebuild-projection speed" in line.advice
-    stopped = stage_line("speed", report(), HEAD, LATE_S, MeasuredStage(40, 1.0, not_ours=7), served=False)
-    assert "`serve` folds them anew" in stopped.advice
+    stopped = stage_line("speed", report(), HEAD, LATE_S, MeasuredStage(40, 1.0, foreign_shards=7), served=False)
+    assert "`serve` refolds them" in stopped.advice
 
 
-def test_a_restore_stays_red_until_somebody_has_looked_into_it() -> None:
+def test_a_restore_stays_red_until_it_is_accepted() -> None:
     assert log_line(HEAD).good
     found = [RestoreFinding("speed@1", "words", 140, 90), RestoreFinding("locations@1", "words", 130, 95)]
     line = log_line(HEAD, found)
-    assert "ended at 90 where 140 was known" in line.state
+    assert "ended at 90, but position 140 was known" in line.state
     assert "docs/backup.md" in line.advice

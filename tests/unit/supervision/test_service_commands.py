@@ -13,7 +13,7 @@ from infrastructure.cli.process import register
 from infrastructure.settings.settings import Settings
 from infrastructure.supervision.readiness import program_of
 from infrastructure.supervision.service_commands import commands_for
-from projections.catalogue import POINT_READ, PROJECTIONS, audited_in, worker_groups
+from projections.catalogue import PROJECTIONS
 
 SETTINGS = Settings(data_dir=Path("data"))
 
@@ -26,18 +26,6 @@ def test_every_projection_is_followed_by_exactly_one_process() -> None:
     commands = commands_for(SETTINGS, ("api", "tailer", "projections"))
     projections = [list(one.argv) for one in commands if program_of(one.name) == "projections"]
     assert Counter(name for argv in projections for name in followed(argv)) == Counter(list(PROJECTIONS))
-
-
-def test_a_projection_that_answers_shares_its_process_with_no_other() -> None:
-    for projection in POINT_READ:
-        assert worker_groups()[projection.name] == [projection.name]
-
-
-def test_what_is_answered_is_checked_once_and_not_by_the_process_that_answers() -> None:
-    checks = {name: audited_in(names) for name, names in worker_groups().items()}
-    assert [one for found in checks.values() for one in found] == list(POINT_READ)
-    assert not any(checks[projection.name] for projection in POINT_READ)
-    assert audited_in(list(PROJECTIONS)) == list(POINT_READ)
 
 
 def test_a_process_bears_the_name_of_its_program() -> None:
