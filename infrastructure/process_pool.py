@@ -134,7 +134,7 @@ def _run_worker(pipe: Connection, parent: int, work: Work, arguments: tuple[Any,
     tune_gc()
 
     def heartbeat(message: object = None) -> None:
-        # The workers of a killed command must not go on beside those of the next command.
+        # The workers of a killed command must not run next to those of the next command.
         if os.getppid() != parent:
             os._exit(ORPHAN_EXIT_CODE)
         if message is not None:

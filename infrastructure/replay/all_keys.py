@@ -60,11 +60,11 @@ def parts_of(out: Path) -> Iterator[Path]:
 
 
 def log_upto(settings: Settings, projection: str, position: int) -> dict[str, Any]:
-    """What parts depend on beside the question and the code, and may have changed since older ones were made.
+    """State of the log on which parts depend besides the request and the code, and which changes over time.
 
-    ``last_event``: digest of the event at ``position``, "" if there is none: a log that was restored has another one
-    there (invariant 14). ``discarded``: the positions up to there that the projection passes over (invariant 10).
-    Raises as ``open_backends``.
+    ``last_event``: digest of the event at ``position``, "" if there is none. A restored log has another event there
+    (invariant 14). ``discarded``: positions up to there that the projection skips (invariant 10). Raises as
+    ``open_backends``.
     """
     with open_backends(settings) as backends:
         log = backends.log
