@@ -20,7 +20,7 @@ from projections.replay.key_replay import KeyReplay, TooLong, steps
 from projections.replay.shard_replay import replay_shard
 from projections.speed import SPEED
 from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
-from tests.support.ports_in_memory.projection_ports import Away, MemorySink
+from tests.support.ports_in_memory.projection_ports import MemorySink, ServerUnavailable
 from tests.support.worlds.replays import END_MS, LIMITS, decode, naive
 from tests.support.worlds.rider_events import START_MS
 from tests.support.worlds.speed_events import ping_data
@@ -194,7 +194,7 @@ class ReadOnly(MemoryCheckpoints):
     """As on a standby."""
 
     def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
-        raise Away("read-only")
+        raise ServerUnavailable("read-only")
 
 
 def test_an_answer_does_not_hang_on_what_is_left_for_the_next() -> None:
