@@ -159,10 +159,10 @@ def test_a_walk_counts_and_groups_keys_over_many_transactions(
     assert len(list(postgres.archive.walk("Rider", None, 7, 10, by_event_time=False))) == 10
 
 
-# --- servers that are away
+# --- unavailable servers
 
 
-def test_a_server_that_is_away_is_a_port_error() -> None:
+def test_an_unavailable_server_is_a_port_error() -> None:
     engine = reader_engine("postgresql://nobody@127.0.0.1:1/nothing")
     archive = PostgresArchive(engine)
     for act in (

@@ -96,7 +96,7 @@ def test_others_decide_nothing_of_a_stretch(world: World) -> None:
     assert found == [[EventRange(0, 2, 4, False)], [], [EventRange(0, 2, 4, True)]]
 
 
-def test_neighbours_of_one_kind_are_one_stretch_and_no_others(world: World) -> None:
+def test_only_adjacent_ranges_of_one_kind_are_merged(world: World) -> None:
     # Two by two: before, before, after, none kept, after, before, both, before, before, after.
     events = recorded(world, "anna", 1, 2, 3, 1, 8, 9, 8, 8, 9, 9, 2, 1, 1, 9, 1, 1, 2, 2, 7, 9)
     kept = world.checkpoints(2)
@@ -133,8 +133,8 @@ def test_what_is_decided_is_what_the_events_say(postgres: PostgresWorld) -> None
             assert found[0] == found[1]
 
 
-def test_what_this_log_does_not_hold_is_not_kept(world: World) -> None:
-    """A worker may still fold what a restore has taken back: then the log says something else there, or nothing."""
+def test_a_snapshot_of_an_event_that_is_not_in_the_log_is_not_saved(world: World) -> None:
+    """A worker may still fold events that a restore removed: the log then has another event there, or none."""
     one, two, three, four = recorded(world, "anna", 1, 2, 3, 4)
     recorded(world, "ben", 1)
     wrong = [
@@ -152,7 +152,7 @@ def test_what_this_log_does_not_hold_is_not_kept(world: World) -> None:
         assert versions(kept, "ben") == versions(kept, "nobody") == []
 
 
-def test_only_what_is_verified_replaces(world: World) -> None:
+def test_only_a_verified_snapshot_replaces_another(world: World) -> None:
     events = recorded(world, "anna", 1, 2, 3, 4)
     kept = world.checkpoints(2)
     kept.save([of(events[1], b"live")], verified=False)
@@ -164,20 +164,20 @@ def test_only_what_is_verified_replaces(world: World) -> None:
     assert kept.at("anna", 2) == StoredSnapshot(2, 2, b"folded", True)
     kept.save([of(events[1], b"again")], verified=True)
     assert kept.latest("anna", 3) == StoredSnapshot(2, 2, b"again", True)
-    # The later one is live folding's word alone.
+    # The later one was saved by the live worker only, so it is unverified.
     assert kept.latest("anna", END) == StoredSnapshot(4, 4, b"live", False)
     assert kept.latest("anna", END, verified=True) == StoredSnapshot(2, 2, b"again", True)
 
 
 @pytest.mark.parametrize("verified", [False, True])
-def test_the_same_one_twice_in_a_call_is_kept_once(world: World, verified: bool) -> None:
+def test_the_same_snapshot_twice_in_a_call_is_saved_once(world: World, verified: bool) -> None:
     events = recorded(world, "anna", 1, 2)
     kept = world.checkpoints(2)
     kept.save([of(events[1]), of(events[1])], verified=verified)
     assert kept.latest("anna", END) == StoredSnapshot(2, 2, b"state", verified)
 
 
-def test_many_are_kept_at_once(world: World) -> None:
+def test_many_are_saved_at_once(world: World) -> None:
     keys = [f"rider-{number}" for number in range(200)]
     world.record([Given(key, T0) for key in keys], T0)
     kept = world.checkpoints(1)
@@ -185,10 +185,10 @@ def test_many_are_kept_at_once(world: World) -> None:
     assert all(kept.at(key, position) is not None for position, key in enumerate(keys, start=1))
 
 
-# --- in Postgres, where several keep theirs
+# --- in Postgres, which several folds share
 
 
-def test_folds_and_projections_have_each_their_own(postgres: PostgresWorld) -> None:
+def test_each_fold_and_projection_has_its_own(postgres: PostgresWorld) -> None:
     events = recorded(postgres, "anna", 1, 2)
     mine, other_fold, other_model = (
         PostgresStateSnapshots(postgres.reader, projection, 2) for projection in (SPEED, OTHER_FOLD, LOCATIONS)
@@ -201,22 +201,22 @@ def test_folds_and_projections_have_each_their_own(postgres: PostgresWorld) -> N
     assert mine.at("anna", 2) == StoredSnapshot(2, 2, b"mine", True)
 
 
-def test_a_checkpoint_of_another_grid_decides_nothing_on_this_one(postgres: PostgresWorld) -> None:
-    """It speaks of the versions since *its* grid's last one: read on a wider grid, late events would be passed over."""
+def test_a_snapshot_of_another_interval_decides_no_range_of_this_one(postgres: PostgresWorld) -> None:
+    """It covers the versions since the last one of *its* interval: with a wider one, late events would be skipped."""
     events = recorded(postgres, "anna", 1, 2, 3, 4)
     PostgresStateSnapshots(postgres.reader, SPEED, 2).save([of(events[1]), of(events[3])], verified=False)
     wider = PostgresStateSnapshots(postgres.reader, SPEED, 4)
     assert wider.decided("anna", END, FAR) == []
-    # The state itself is as good on any grid.
+    # The state itself is valid for any interval.
     assert wider.latest("anna", END) == StoredSnapshot(4, 4, b"state", False)
     wider.save([of(events[3])], verified=True)
     assert wider.decided("anna", END, FAR) == [EventRange(0, 4, 4, True)]
 
 
-def test_keepers_that_meet_do_not_throw_each_other_out(postgres: PostgresWorld) -> None:
-    """A replay heals what a worker is about to leave: both may come with the same ones, in any order."""
+def test_concurrent_saves_do_not_deadlock(postgres: PostgresWorld) -> None:
+    """A replay saves snapshots that a worker is about to save too: the same ones, in any order."""
     keys = [f"rider-{number}" for number in range(100)]
-    # In one partition: keeping looks into each.
+    # In one partition: a save queries every partition.
     EventRecorder(postgres.writer).insert_events([postgres.event(Given(key, T0)) for _ in range(5) for key in keys])
     events = {key: postgres.archive.key_range("Rider", key, 0, END, None) for key in keys}
     failures: list[Exception] = []
@@ -224,7 +224,7 @@ def test_keepers_that_meet_do_not_throw_each_other_out(postgres: PostgresWorld) 
     def keeping(order: list[str]) -> None:
         try:
             postgres.checkpoints(5).save([of(events[key][4]) for key in order], verified=True)
-        except Exception as error:  # noqa: BLE001 (told by the test)
+        except Exception as error:  # noqa: BLE001 (reported by the test)
             failures.append(error)
 
     threads = [threading.Thread(target=keeping, args=[order]) for order in (keys, keys[::-1])]
@@ -244,7 +244,7 @@ def test_keepers_that_meet_do_not_throw_each_other_out(postgres: PostgresWorld) 
     assert failures == []
 
 
-def test_a_discarded_event_takes_away_what_has_folded_it_under_any_fold(postgres: PostgresWorld) -> None:
+def test_a_discard_deletes_the_snapshots_of_any_fold_that_include_the_event(postgres: PostgresWorld) -> None:
     anna, ben = (recorded(postgres, key, 1, 2, 3) for key in ("anna", "ben"))
     own, other_fold, other_model = (
         PostgresStateSnapshots(postgres.reader, projection, 1) for projection in (SPEED, OTHER_FOLD, LOCATIONS)
@@ -258,7 +258,7 @@ def test_a_discarded_event_takes_away_what_has_folded_it_under_any_fold(postgres
     assert versions(other_model, "anna") == [1, 2, 3]
 
 
-def test_those_of_a_fold_go_with_its_last_generation(postgres: PostgresWorld) -> None:
+def test_the_snapshots_of_a_fold_are_deleted_with_its_last_generation(postgres: PostgresWorld) -> None:
     [event] = recorded(postgres, "anna", 1)
     generations = PostgresGenerations(postgres.reader)
     generations.first(SPEED)
@@ -279,7 +279,7 @@ def test_those_of_a_fold_go_with_its_last_generation(postgres: PostgresWorld) ->
     assert left() == [True, False, True]
 
 
-def test_a_server_that_is_away_is_a_port_error() -> None:
+def test_an_unavailable_server_is_a_port_error() -> None:
     engine = reader_engine("postgresql://nobody@127.0.0.1:1/nothing")
     kept = PostgresStateSnapshots(engine, SPEED)
     for act in (

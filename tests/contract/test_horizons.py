@@ -1,4 +1,4 @@
-"""The Archive port, on every adapter: which part of the log an instant or a position means, once and for all."""
+"""The Archive port, on every adapter: which part of the log an instant or a position means, finally."""
 
 from __future__ import annotations
 
@@ -149,11 +149,11 @@ def test_invariant_11_an_instant_waits_for_the_writer_that_may_still_record_befo
     assert found == [2]
 
 
-def test_a_writer_that_is_stopped_does_not_hold_who_asks_for_the_past(postgres: PostgresWorld) -> None:
+def test_a_stopped_writer_does_not_block_reads_of_the_past(postgres: PostgresWorld) -> None:
     postgres.record(anna(0), T0)
     with postgres.writer.connect() as stopped, stopped.begin():
         stopped.execute(text("SELECT FROM log_head FOR UPDATE"))
-        # What lies before the last event needs nobody's lock.
+        # An instant before the last event needs no lock.
         assert postgres.archive.horizon(AsOf.known(T0 - 1)).position == 0
         began = time.monotonic()
         with pytest.raises(PortUnavailable):
@@ -162,8 +162,8 @@ def test_a_writer_that_is_stopped_does_not_hold_who_asks_for_the_past(postgres: 
     assert postgres.archive.horizon(AsOf.known(T0)).position == 1
 
 
-def test_a_resolver_that_is_stopped_does_not_hold_the_writers(postgres: PostgresWorld) -> None:
-    """It has taken the log's lock like a writer, so the same bounds must throw it out."""
+def test_a_stopped_resolver_does_not_block_the_writers(postgres: PostgresWorld) -> None:
+    """It has taken the log's lock like a writer, so the same timeouts must terminate it."""
     postgres.record(anna(0), T0)
     with postgres.reader.connect() as connection, connection.begin():
         resolve(connection, AsOf.known(T0), lambda: postgres.now_ms)
@@ -198,7 +198,7 @@ def test_invariant_11_instants_hold_whatever_writers_and_resolvers_do_at_once(po
     def guarded(act: Callable[[], None]) -> None:
         try:
             act()
-        except BaseException as error:  # noqa: BLE001 (told by the test)
+        except BaseException as error:  # noqa: BLE001 (reported by the test)
             failures.append(error)
 
     def act(call: Callable[[], None]) -> threading.Thread:

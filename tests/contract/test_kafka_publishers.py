@@ -1,4 +1,4 @@
-"""What every Publisher promises to the tailer."""
+"""The Publisher port, on every adapter."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_closes_with_nothing_left_when_all_is_acknowledged(kafka: Clients) -> No
     assert len(read(kafka.consumer(topic, "g"), 100)) == 100
 
 
-def test_closes_in_time_and_tells_what_is_left_when_the_broker_is_away(own_kafka: Clients) -> None:
+def test_closes_in_time_and_returns_what_is_left_when_the_broker_is_unavailable(own_kafka: Clients) -> None:
     topic, publisher = own_kafka.new_topic(), own_kafka.publisher()
     publish_all(publisher, 1, out_records(topic, 8))
     own_kafka.stop_broker()
@@ -113,7 +113,7 @@ def test_closes_in_time_and_tells_what_is_left_when_the_broker_is_away(own_kafka
 
 def _publish_and_wait(publisher: Publisher, records: list[ProducerRecord]) -> None:
     def acknowledged() -> bool:
-        # Whether a library tells at once or with the delivery is its own affair.
+        # A library may report the failure at once or with the delivery.
         return bool(publisher.acknowledged(0.1))
 
     if publisher.publish(2, records):

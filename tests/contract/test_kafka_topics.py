@@ -1,4 +1,4 @@
-"""What every Topic promises to the runner."""
+"""The RecordConsumer port, on every adapter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 ALL = {0, 1, 2, 3}
 
 
-def test_polls_in_offset_order_within_each_partition_without_holes(kafka: Clients) -> None:
+def test_polls_in_offset_order_within_each_partition_without_gaps(kafka: Clients) -> None:
     name = kafka.new_topic()
     publish_all(kafka.publisher(), 1, out_records(name, 400))
     records = read(kafka.consumer(name, "g"), 400)
@@ -138,7 +138,7 @@ def test_two_consumers_of_a_group_share_the_partitions_and_epochs_grow(kafka: Cl
     assert {r.partition for r in read(second, 20)} == set(second.assignment())
     second.close()
     eventually(lambda: first.poll(1, 0.05) is not None and set(first.assignment()) == ALL, within_s=40, every_s=0.0)
-    # A partition that was away has a newer epoch; one that stayed may keep its own.
+    # A partition that was revoked has a newer epoch; one that stayed may keep its own.
     assert all(epoch > max(shared.values()) for p, epoch in first.assignment().items() if p not in shared)
 
 
@@ -146,7 +146,7 @@ def test_seeking_to_the_end_of_nothing_is_nothing(kafka: Clients) -> None:
     kafka.consumer(kafka.new_topic(), "g").seek_to_end([])
 
 
-def test_stays_empty_and_refuses_to_seek_to_the_end_while_the_broker_is_away(own_kafka: Clients) -> None:
+def test_stays_empty_and_refuses_to_seek_to_the_end_while_the_broker_is_unavailable(own_kafka: Clients) -> None:
     name = own_kafka.new_topic()
     topic = own_kafka.consumer(name, "g")
     await_partitions(topic, 4)
@@ -164,8 +164,8 @@ def _shared(first: RecordConsumer, second: RecordConsumer) -> bool:
 
 @contextmanager
 def polled(topic: RecordConsumer) -> Iterator[None]:
-    """Polled by a thread of its own, as every member of a group is in life: one that polls two in turn keeps each
-    waiting while the other one joins."""
+    """A consumer polled by its own thread, like every member of a real group: a thread that polls two in turn blocks
+    each of them while the other one joins."""
     done = threading.Event()
 
     def poll() -> None:

@@ -1,4 +1,4 @@
-"""The Marks port, on every adapter: what a compacted topic shows of each shard."""
+"""The PublishedCheckpointStore port, on every adapter: what a compacted topic shows of each shard."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_there_are_none_at_first(marks: PublishedCheckpointStore) -> None:
     marks.forget([0])
 
 
-def test_a_mark_moves_from_where_it_is_expected(marks: PublishedCheckpointStore) -> None:
+def test_a_checkpoint_moves_if_it_is_as_expected(marks: PublishedCheckpointStore) -> None:
     assert marks.move({3: CheckpointMove(None, ONE), 63: CheckpointMove(None, TWO)}) == {3: True, 63: True}
     assert marks.read([2, 3, 63]) == {3: ONE, 63: TWO}
     assert marks.move({3: CheckpointMove(ONE, TWO)}) == {3: True}
@@ -50,20 +50,20 @@ def test_a_mark_moves_from_where_it_is_expected(marks: PublishedCheckpointStore)
 @pytest.mark.parametrize(
     "expected", [None, TWO, ONE._replace(generation=2), ONE._replace(topic="another")], ids=lambda mark: str(mark)[:40]
 )
-def test_and_from_nowhere_else(marks: PublishedCheckpointStore, expected: PublishedCheckpoint | None) -> None:
+def test_and_not_otherwise(marks: PublishedCheckpointStore, expected: PublishedCheckpoint | None) -> None:
     marks.move({3: CheckpointMove(None, ONE)})
     assert marks.move({3: CheckpointMove(expected, TWO), 4: CheckpointMove(None, TWO)}) == {3: False, 4: True}
     assert marks.read([3, 4]) == {3: ONE, 4: TWO}
 
 
-def test_who_expects_a_mark_that_was_taken_away_has_lost(marks: PublishedCheckpointStore) -> None:
+def test_a_move_from_a_deleted_checkpoint_fails(marks: PublishedCheckpointStore) -> None:
     marks.move({3: CheckpointMove(None, ONE), 4: CheckpointMove(None, ONE)})
     marks.forget([3])
     assert marks.move({3: CheckpointMove(ONE, TWO)}) == {3: False}
     assert marks.read([3, 4]) == {4: ONE}
 
 
-def test_a_dropped_generation_leaves_the_mark_to_the_next_one(redis_url: str) -> None:
+def test_a_dropped_generation_leaves_the_checkpoint_to_the_next_one(redis_url: str) -> None:
     client = connect(redis_url)
     marks = RedisPublishedCheckpoints(client, "locations")
     marks.move({3: CheckpointMove(None, ONE)})
@@ -72,7 +72,7 @@ def test_a_dropped_generation_leaves_the_mark_to_the_next_one(redis_url: str) ->
     client.close()
 
 
-def test_a_server_that_is_away_is_a_port_error() -> None:
+def test_an_unavailable_server_is_a_port_error() -> None:
     marks = RedisPublishedCheckpoints(connect("redis://127.0.0.1:1/0"), "locations")
     for call in (
         lambda: marks.read([0]),
@@ -86,7 +86,7 @@ def test_a_server_that_is_away_is_a_port_error() -> None:
 @pytest.mark.parametrize(
     "garbled", [b"", b"garbled", b"1 l i x 5/e topic", b"1 l i " + b"9" * 10_000 + b" 5 t", b"\xff"]
 )
-def test_regression_a_garbled_mark_says_nothing_and_is_replaced(redis_url: str, garbled: bytes) -> None:
+def test_regression_a_garbled_checkpoint_counts_as_none_and_is_replaced(redis_url: str, garbled: bytes) -> None:
     client = connect(redis_url)
     marks = RedisPublishedCheckpoints(client, "locations")
     client.set(checkpoint_key("locations", 3), garbled)

@@ -32,7 +32,7 @@ CODEC = Codec(LocalSchemaIds())
 
 @pytest.fixture(params=["memory", "postgres"])
 def make_riders(request: pytest.FixtureRequest) -> Iterator[MakeRiders]:
-    """Applications on one event store; each call is another process as far as the store can tell."""
+    """Applications on one event store; for the store, each call is another process."""
     if request.param == "memory":
         store = MemoryEventStore()
         yield lambda **options: Riders(EventStoreFactory(store, store.snapshots, CODEC), store, **options)
@@ -78,7 +78,7 @@ def test_invariant_3_a_repeat_is_known_to_another_process_too(make_riders: MakeR
 
 
 def test_invariant_14_what_was_recorded_before_a_restore_is_recorded_again(postgres_url: str) -> None:
-    """A phone sends again what the restored log has lost; this process has cached that it has it, and where."""
+    """A phone resends pings that the restored log has lost; this process has cached their positions."""
     engine = writer_engine(postgres_url)
 
     def process() -> Riders:
@@ -123,7 +123,7 @@ POISON = [
 
 
 @pytest.mark.parametrize("payload", POISON, ids=["of another record", "of a time beyond all calendars"])
-def test_regression_a_readable_record_that_is_no_event_of_its_type_stops_nobody(
+def test_regression_a_readable_record_that_is_no_event_of_its_type_stops_no_rider(
     make_riders: MakeRiders, payload: bytes
 ) -> None:
     make_riders().record_pings([a_ping()])
@@ -141,7 +141,7 @@ def test_regression_a_ping_that_names_the_id_of_another_event_of_its_rider_is_a_
     assert [o.is_new for o in make_riders().record_pings([named])] == [False]
 
 
-def test_regression_a_rider_whose_events_were_all_detached_goes_on_from_his_snapshot(postgres_url: str) -> None:
+def test_regression_a_rider_whose_events_were_all_detached_resumes_from_its_snapshot(postgres_url: str) -> None:
     engine = writer_engine(postgres_url)
 
     def process() -> Riders:
@@ -169,11 +169,11 @@ def test_a_conflict_of_content_rejects_that_ping_alone(make_riders: MakeRiders) 
     assert outcomes[1].is_new
 
 
-def test_a_writer_whose_riders_were_changed_by_another_decides_anew(make_riders: MakeRiders) -> None:
+def test_a_writer_whose_riders_were_changed_by_another_decides_again(make_riders: MakeRiders) -> None:
     one, other = make_riders(), make_riders()
     one.record_pings([a_ping(), a_ping("ben")])
     other.record_pings([a_ping(t_ms=NOW_MS + 1), a_ping("carl")])
-    # ``one`` still holds anna at her second version: its batch is decided anew inside the lock, none of it is lost.
+    # ``one`` still holds anna at her second version: its batch is decided again inside the lock, without a loss.
     outcomes = one.record_pings([a_ping(t_ms=NOW_MS + 1), a_ping(t_ms=NOW_MS + 2), a_ping("ben", NOW_MS + 1)])
     assert [o.is_new for o in outcomes] == [False, True, True]
     assert one.get("anna").version == 4
@@ -230,7 +230,7 @@ def test_invariant_3_every_ping_is_recorded_once_whoever_sends_it(
     assert len(set(already.values())) == len(already)
 
 
-def test_history_lies_in_the_log_ping_by_ping_as_it_was_received(make_riders: MakeRiders) -> None:
+def test_history_is_in_the_log_ping_by_ping_as_it_was_received(make_riders: MakeRiders) -> None:
     riders = make_riders()
     early = NOW_MS - 100_000
     times = [("anna", early), ("ben", early + 1), ("anna", early + 1), ("ben", early + 5), ("anna", early + 9)]

@@ -47,7 +47,7 @@ def sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
 
 
 def lose_fence(sink: Sink, shard: int) -> None:
-    """As somebody does who deletes it by hand, or restores half of a store."""
+    """Delete the fence, as an operator might by hand, or by restoring a part of a store."""
     if isinstance(sink, MemorySink):
         del sink.held[shard]
     elif isinstance(sink, RedisSink):
@@ -85,7 +85,7 @@ def test_invariant_4_only_the_expected_fence_is_replaced(sink: Sink) -> None:
     assert sink.load({3: ["a"]}) == {3: {"a": b"new"}}
 
 
-def test_a_first_write_leaves_nothing_of_before_its_fence(sink: Sink) -> None:
+def test_a_first_write_deletes_data_without_a_fence(sink: Sink) -> None:
     sink.apply(
         [ShardWrite(3, None, at(2), {"a": b"old"}, parked={"b": PARKED}), ShardWrite(4, None, at(2), {"c": b"c"})]
     )
@@ -97,7 +97,7 @@ def test_a_first_write_leaves_nothing_of_before_its_fence(sink: Sink) -> None:
     assert sink.snapshot(4).states == {"c": b"c"}
 
 
-def test_the_shards_of_one_call_win_or_lose_each_for_itself(sink: Sink) -> None:
+def test_each_shard_of_one_call_has_its_own_outcome(sink: Sink) -> None:
     sink.apply([ShardWrite(1, None, at(1), {"a": b"1"})])
     writes = [ShardWrite(0, None, at(5), {"x": b"0"}), ShardWrite(1, None, at(5), {"a": b"2"})]
     assert sink.apply(writes) == [APPLIED, FENCE_CONFLICT]
@@ -128,18 +128,18 @@ def test_reset_drops_a_shard_by_the_same_compare_and_set(sink: Sink) -> None:
 MARK = ParkedEvent(3, 30, 2, "GpsPing", "fold", 'ValueError: "ü"', 1_790_000_000_000)
 
 
-def test_a_mark_moves_with_the_fence_and_goes_with_it(sink: Sink) -> None:
+def test_a_parked_event_moves_with_the_fence(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(3), {"b": b"B"}, parked={"ü b": MARK})])
     assert sink.parked([3, 4]).get(3) == {"ü b": MARK}
     assert not sink.parked([4]).get(4)
     unparked = ShardWrite(3, at(3), at(3)._replace(incarnation="two"), {"ü b": b"A"}, parked={"ü b": None})
     assert sink.apply([unparked]) == [APPLIED]
     assert not sink.parked([3]).get(3)
-    # Whoever holds what was read before has lost.
+    # A worker with the older fence loses its compare-and-set.
     assert sink.apply([ShardWrite(3, at(3), at(4), {})]) == [FENCE_CONFLICT]
 
 
-def test_a_lost_write_parks_nothing(sink: Sink) -> None:
+def test_a_fence_conflict_parks_nothing(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(3), {})])
     assert sink.apply([ShardWrite(3, at(2), at(4), {}, parked={"a": MARK})]) == [FENCE_CONFLICT]
     assert not sink.parked([3]).get(3)
@@ -152,7 +152,7 @@ def test_a_snapshot_is_all_of_one_shard_with_its_fence(sink: Sink) -> None:
     assert sink.snapshot(3) == ShardDump(at(3), {"a": b"\x00A", "ü b": b"B"}, {}, {"c": MARK})
 
 
-def test_reset_takes_the_marks_off_too(sink: Sink) -> None:
+def test_reset_unparks_all_keys(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(3), {"a": b"A"}, parked={"c": MARK})])
     assert sink.reset(3, at(3), at(0)._replace(incarnation="two"))
     assert sink.snapshot(3) == ShardDump(at(0)._replace(incarnation="two"), {}, {}, {})
@@ -162,7 +162,7 @@ BEGUN = Fence("log-1", "refold", 0, 0)
 
 
 def refolded(sink: Sink, shard: int, upto: Fence, states: dict[str, bytes], parked: dict[str, ParkedEvent]) -> Fence:
-    """Refold beside: begun, and brought to ``upto``."""
+    """Start a refold in the staging area, and fold it up to ``upto``."""
     staging = sink.staging()
     assert staging.reset(shard, None, BEGUN)
     new = upto._replace(incarnation=BEGUN.incarnation)
@@ -170,7 +170,7 @@ def refolded(sink: Sink, shard: int, upto: Fence, states: dict[str, bytes], park
     return new
 
 
-def test_what_lies_beside_is_seen_only_after_its_promotion(sink: Sink) -> None:
+def test_the_staging_area_is_visible_only_after_its_promotion(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old", "gone": b"G"}, parked={"p": MARK})])
     sink.apply([ShardWrite(4, None, at(7), {"d": b"D"})])
     new = refolded(sink, 3, at(1), {"a": b"new", "b": b"B"}, {"c": MARK})
@@ -180,7 +180,7 @@ def test_what_lies_beside_is_seen_only_after_its_promotion(sink: Sink) -> None:
     assert sink.snapshot(3) == ShardDump(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
     assert sink.snapshot(4) == ShardDump(at(7), {"d": b"D"}, {}, {})
     assert sink.staging().snapshot(3) == ShardDump(None, {}, {}, {})
-    # It goes on from there by the usual rule, and a worker that holds the old fence has lost.
+    # The next write follows the usual rule, and a worker with the old fence loses.
     assert sink.apply([ShardWrite(3, at(2), at(3), {})]) == [FENCE_CONFLICT]
     assert sink.apply([ShardWrite(3, new, at(3)._replace(incarnation="refold"), {"a": b"A3"})]) == [APPLIED]
 
@@ -204,7 +204,7 @@ def test_an_empty_refold_is_promoted_too(sink: Sink) -> None:
     assert sink.snapshot(3) == ShardDump(BEGUN, {}, {}, {})
 
 
-def test_a_refold_that_is_abandoned_leaves_nothing_staged(sink: Sink) -> None:
+def test_a_refold_that_is_abandoned_leaves_an_empty_staging_area(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old"})])
     refolded(sink, 3, at(1), {"a": b"new"}, {"c": MARK})
     new = refolded(sink, 4, at(1), {"x": b"new"}, {})
@@ -214,7 +214,7 @@ def test_a_refold_that_is_abandoned_leaves_nothing_staged(sink: Sink) -> None:
     assert sink.staging().fences([3, 4]) == [None, new]
 
 
-def test_drop_takes_what_lies_beside(sink: Sink) -> None:
+def test_drop_empties_the_staging_areas(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old"})])
     refolded(sink, 3, at(1), {"a": b"new"}, {"c": MARK})
     sink.drop()
@@ -236,9 +236,7 @@ def test_drop_takes_what_lies_beside(sink: Sink) -> None:
     ],
     ids=lambda b: repr(b[:12]),
 )
-def test_regression_a_fence_in_redis_that_is_garbled_is_one_of_no_log_and_can_be_replaced(
-    redis_url: str, bytes_: bytes
-) -> None:
+def test_regression_a_garbled_fence_in_redis_matches_no_log_and_can_be_replaced(redis_url: str, bytes_: bytes) -> None:
     client = connect(redis_url)
     sink = RedisSink(client, "speed", 1)
     client.set(fence_key("speed", 1, 3), bytes_)
@@ -267,13 +265,13 @@ def test_generations_do_not_see_each_other(redis_url: str) -> None:
     client.close()
 
 
-def test_a_server_that_is_away_is_a_port_error() -> None:
+def test_an_unavailable_server_is_a_port_error() -> None:
     client = connect("redis://127.0.0.1:1/0")
     with pytest.raises(PortUnavailable):
         RedisSink(client, "speed", 1).fences([0])
 
 
-def test_regression_a_key_of_another_type_and_a_damaged_mark_are_no_server_that_is_away(redis_url: str) -> None:
+def test_regression_a_key_of_another_type_and_a_damaged_parked_event_are_rejected_data(redis_url: str) -> None:
     client = connect(redis_url)
     sink = RedisSink(client, "speed", 1)
     client.lpush(fence_key("speed", 1, 3), "x")
@@ -288,7 +286,7 @@ def test_regression_a_key_of_another_type_and_a_damaged_mark_are_no_server_that_
     client.close()
 
 
-def test_invariant_13_a_server_that_may_evict_is_refused(redis_url: str) -> None:
+def test_invariant_13_a_server_that_may_evict_is_rejected(redis_url: str) -> None:
     client = connect(redis_url)
     check_never_evicts(client)
     client.config_set("maxmemory-policy", "allkeys-lru")

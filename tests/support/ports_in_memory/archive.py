@@ -1,4 +1,4 @@
-"""The event store's past in memory (``projections.replay.archive.Archive``), and checkpoints beside it."""
+"""The event store's past in memory (``projections.replay.archive.Archive``), and its state snapshots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MemoryArchive(MemoryLog):
     def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         super().__init__()
         self.first = 1
-        """The position at which the log begins: what lies before was detached."""
+        """The first position of the log: earlier partitions were detached."""
         self._now_ms = now_ms
         self._clock_ms = 0
         self._times: list[tuple[int, int]] = []
@@ -40,11 +40,11 @@ class MemoryArchive(MemoryLog):
         return event
 
     def damage(self, position: int) -> None:
-        """Make the payload there one that nobody can read."""
+        """Replace the payload at a position by one that cannot be decoded."""
         self.events[position - 1] = self.events[position - 1]._replace(payload=b"\xff")
 
     def detach(self, count: int) -> None:
-        """Take the first ``count`` positions away, as whoever detaches a partition does."""
+        """Remove the first ``count`` positions, like the detachment of a partition."""
         self.first = count + 1
 
     def horizon(self, as_of: AsOf) -> Horizon:
@@ -118,7 +118,7 @@ class MemoryArchive(MemoryLog):
 
 
 class MemoryCheckpoints:
-    """``projections.core.snapshots.Checkpoints`` beside ``log``, on the grid of ``every``."""
+    """``projections.core.snapshots.StateSnapshots`` of ``log``, one at every ``every`` versions."""
 
     def __init__(self, log: MemoryArchive, every: int = SNAPSHOT_INTERVAL) -> None:
         self._log = log

@@ -37,8 +37,8 @@ class _Group:
 class MemoryBroker:
     """Thread-safe. The flags are the test's: set them at any time.
 
-    ``accepting = False``: the broker is away. ``acknowledging = False``: records are stored, their acknowledgements
-    are on the way until it is True again. ``fail_next``: the next record is refused, for good.
+    ``accepting = False``: the broker is unavailable. ``acknowledging = False``: records are stored, their
+    acknowledgements are in flight until it is True again. ``fail_next``: the next record is rejected permanently.
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class MemoryBroker:
             log.start = max(log.start, before)
 
     def rebalance(self, topic: str) -> None:
-        """Take all partitions of all groups away and hand them out again."""
+        """Revoke all partitions of all groups and assign them again."""
         with self.changed:
             self._rebalance(topic)
 

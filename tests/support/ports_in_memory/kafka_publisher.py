@@ -38,7 +38,7 @@ class MemoryPublisher:
         self._serve()
         with self._broker.changed:
             while not self._tokens.any_finished() and (left := deadline - time.monotonic()) > 0:
-                # The flags of the broker are plain attributes: nobody wakes us when they change.
+                # The flags of the broker are plain attributes, so a change of them wakes no waiting thread.
                 self._broker.changed.wait(min(left, 0.01))
                 self._serve()
         self._raise_failure()

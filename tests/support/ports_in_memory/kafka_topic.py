@@ -70,7 +70,7 @@ class MemoryConsumer:
             try:
                 found = self._broker.read(self._topic, partition, position, max_records - len(records))
             except UnknownPartition:
-                continue  # wiped: until somebody makes the topic again
+                continue  # deleted, until the topic is recreated
             for record in found:
                 self._assignment.read(partition, record.offset)
                 self._positions[partition] = record.offset + 1
@@ -89,4 +89,4 @@ class MemoryConsumer:
 
     def _check_broker(self) -> None:
         if not self._broker.accepting:
-            raise ConsumerUnusable("the broker is away")
+            raise ConsumerUnusable("the broker is unavailable")

@@ -1,4 +1,4 @@
-"""The ports of the projections in memory: a log, a sink and a topic that a test can damage at will."""
+"""The ports of the projections in memory: a log, a sink and a consumer that a test can damage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOPIC = "gps-pings"
 
 
 class MemoryLog:
-    """The log of one stream; payloads are JSON. A test fails that asks for another stream or an unknown projection."""
+    """The log of one stream; payloads are JSON. Any other stream, or an unknown projection, fails the test."""
 
     def __init__(self, stream: str = "Rider") -> None:
         self._stream = stream
@@ -80,7 +80,7 @@ class MemoryLog:
         return {p: self.events[p - 1] for p in positions if 0 < p <= len(self.events)}
 
     def restored_to(self, position: int) -> MemoryLog:
-        """The log as an older backup has it: the same identity, fewer events."""
+        """The log restored from an older backup: the same identity, fewer events."""
         older = MemoryLog()
         older.log_id = self.log_id
         for event in self.events[:position]:
@@ -89,7 +89,7 @@ class MemoryLog:
 
 
 class MemorySink:
-    """Compare-and-set by shard, like Redis; ``before_apply`` may raise or interfere."""
+    """A Sink with compare-and-set by shard, like Redis; ``before_apply`` may raise or write to it."""
 
     def __init__(self) -> None:
         self.states: dict[int, dict[str, bytes]] = defaultdict(dict)
@@ -218,7 +218,7 @@ class ScriptedTopic:
         return self.assigned
 
     def seek_to_end(self, partitions: Sequence[int]) -> None:
-        """What is queued lies before the end: it is never polled."""
+        """Drop the queued records: they precede the end, so they are never polled."""
         self.before_seek()
         kept = [[record for record in batch if record.partition not in partitions] for batch in self.batches]
         self.batches = [batch for batch in kept if batch]
@@ -233,5 +233,5 @@ class ScriptedTopic:
         return
 
 
-class Away(PortUnavailable):
-    """What a test raises to play a server that has gone away."""
+class ServerUnavailable(PortUnavailable):
+    """Raised by a test to simulate a server that is unavailable."""

@@ -79,7 +79,7 @@ class Published:
     def identity(self) -> str:
         """Makes the topic if it is missing, as the real one does."""
         if not self.broker.accepting:
-            raise PortUnavailable("the broker is away")
+            raise PortUnavailable("the broker is unavailable")
         try:
             self.broker.bounds(TOPIC, 0)
         except UnknownPartition:

@@ -14,7 +14,7 @@ from projections.core.projection import Projection
 from projections.live.stream_follower import StreamFollower
 from projections.locations import LOCATIONS
 from read_models.locations.state import values
-from tests.support.ports_in_memory.projection_ports import Away, MemoryLog, MemorySink, ScriptedTopic
+from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic, ServerUnavailable
 from tests.support.ports_in_memory.published_topic import PARTITIONS, Published
 from tests.support.worlds.locations import compacted, highest
 from tests.support.worlds.speed_events import keyed, ping_data
@@ -106,7 +106,7 @@ def dies_at(number: int) -> Callable[..., None]:
     """A hook that makes its worker fail, as if it were killed or a server were unavailable."""
 
     def die() -> None:
-        raise Away("killed")
+        raise ServerUnavailable("killed")
 
     return at_call(number, die)
 

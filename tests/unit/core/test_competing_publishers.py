@@ -1,4 +1,4 @@
-"""Two publishers of one topic: generations that are switched, zombies, commands that write beside the worker."""
+"""Two publishers of one topic: switched generations, zombies, and commands that write concurrently with the worker."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Switch:
             worker.runner.idle_check()
 
 
-def test_a_switch_tells_all_of_the_new_generation_and_a_rollback_all_of_the_old() -> None:
+def test_a_switch_publishes_all_of_the_new_generation_and_a_rollback_all_of_the_old() -> None:
     """Two folds, so that a switch that goes on showing the old generation fails. Positions are equal on both sides."""
     switch = Switch()
     world, riders = switch.world, len(folded(switch.world.log.events))
@@ -87,7 +87,7 @@ def test_a_switch_from_a_generation_that_was_dropped_takes_its_keys_off_the_topi
 
 
 def test_a_switch_whose_publishers_met_takes_the_keys_off_the_topic() -> None:
-    """Both took the mark away: nothing says which generation the topic shows."""
+    """Both deleted the checkpoint, so it is unknown which generation the topic shows."""
     switch = Switch()
     switch.world.published.marks.held.clear()
     switch.to(2)
@@ -121,7 +121,7 @@ def test_a_generation_that_was_just_made_active_publishes_all_even_if_a_batch_co
     assert world.is_shown()
 
 
-def test_a_zombie_that_publishes_an_older_state_last_is_found_at_the_mark() -> None:
+def test_a_zombie_that_publishes_an_older_state_last_is_detected_by_the_checkpoint() -> None:
     world = World([("rider-1", 1)])
     successor = world.worker()
     successor.reads()
@@ -129,7 +129,7 @@ def test_a_zombie_that_publishes_an_older_state_last_is_found_at_the_mark() -> N
     zombie.reads()
     zombie.reads(*world.ping(("rider-1", 60)))
     records = world.published.records()
-    # Who read all of it knows better; who comes after a compaction would not.
+    # A reader of all records has the newer state; a reader after a compaction would not.
     assert highest(records) == folded(world.log.events)
     assert highest(compacted(records))["rider-1"]["event_timestamp_ms"] == T_MS + 60_000
     successor.runner.idle_check()
@@ -166,7 +166,7 @@ def test_after_a_restore_no_rider_stays_at_a_position_that_the_log_does_not_have
     assert "gone" not in highest(world.published.records())
 
 
-def test_a_worker_that_promotes_what_another_one_has_promoted_takes_no_rider_away() -> None:
+def test_a_worker_that_promotes_what_another_one_has_promoted_removes_no_rider() -> None:
     world = World()
     world.worker().reads()
     world.log = world.log.restored_to(20)
@@ -183,7 +183,7 @@ def test_a_worker_that_promotes_what_another_one_has_promoted_takes_no_rider_awa
 
 
 def test_a_promotion_that_comes_too_late_publishes_nothing() -> None:
-    """Nothing lies beside the shard any more: taken for the refold, that would be a tombstone for every rider."""
+    """The staging area is empty by then: taken for the refold, it would publish a tombstone for every rider."""
     world = World()
     world.worker().reads()
     shard, fence = next(iter(world.sink.held.items()))
@@ -198,7 +198,7 @@ def test_a_promotion_that_comes_too_late_publishes_nothing() -> None:
     assert world.is_shown()
 
 
-def test_a_mark_is_not_moved_over_a_step_that_was_not_published() -> None:
+def test_a_checkpoint_is_not_moved_past_a_step_that_was_not_published() -> None:
     world = World([("rider-1", 1)])
     world.worker().reads()
     ((shard, fence),) = world.sink.held.items()
@@ -226,7 +226,7 @@ NOW = PublishedCheckpoint(2, Fence("log", "one", 9, 90), "topic")
         (NOW._replace(fence=NOW.fence._replace(seq=10)), "set back"),
     ],
 )
-def test_all_of_a_shard_is_published_when_the_mark_does_not_tell_what_is_shown(
+def test_all_of_a_shard_is_published_when_the_checkpoint_does_not_say_what_is_shown(
     mark: PublishedCheckpoint | None, why: str
 ) -> None:
     assert why in (full_publish_reason(mark, NOW) or "")
@@ -237,7 +237,7 @@ def test_otherwise_only_what_has_changed() -> None:
     assert full_publish_reason(NOW._replace(fence=NOW.fence._replace(seq=3, position=30)), NOW) is None
 
 
-def test_what_lies_too_far_back_or_is_not_in_the_log_is_not_looked_for() -> None:
+def test_events_too_far_back_or_not_in_the_log_are_not_searched() -> None:
     log = MemoryLog()
     assert changed_keys(log, "Rider", 3, 0, MAX_EVENTS + 1) is None
     assert changed_keys(log, "Rider", 3, 0, 1) is None

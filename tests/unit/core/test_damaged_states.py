@@ -1,4 +1,4 @@
-"""Stored bytes that are no state: nothing is folded on top of them, and what to do is said."""
+"""Stored bytes that are no state: nothing is folded onto them, and the error names the command to run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_retry_does_not_fold_on_from_a_damaged_state() -> None:
 
 @pytest.mark.parametrize("damaged", [{20}, {10, 20}])
 @pytest.mark.parametrize("as_of", [AsOf.at_position(25), AsOf.happened(START_MS + 24_999)], ids=["known", "happened"])
-def test_a_damaged_checkpoint_is_passed_over_and_kept_anew(damaged: set[int], as_of: AsOf) -> None:
+def test_a_damaged_snapshot_is_skipped_and_saved_again(damaged: set[int], as_of: AsOf) -> None:
     log = MemoryArchive(lambda: END_MS)
     for second in range(30):
         at_ms = START_MS + second * 1_000
@@ -73,7 +73,7 @@ def kept_at(*places: tuple[int, bytes, bool]) -> KeptCheckpoints:
     return checkpoints
 
 
-def test_where_a_verified_snapshot_is_asked_for_a_later_unverified_one_is_not_taken() -> None:
+def test_a_request_for_a_verified_snapshot_ignores_a_later_unverified_one() -> None:
     good = SPEED.encode(SPEED.initial)
     checkpoints = kept_at((10, good, True), (20, good, False))
     verified = latest_snapshot(SPEED, checkpoints, KEY, 25, verified=True)

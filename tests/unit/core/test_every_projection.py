@@ -20,7 +20,7 @@ from projections.live.stream_follower import StreamFollower
 from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.comparison import digest
 from read_models.rows import RowChange, merged
-from tests.support.ports_in_memory.projection_ports import Away, MemoryLog, MemorySink, ScriptedTopic
+from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic, ServerUnavailable
 from tests.support.worlds.rider_events import rider_histories
 
 History = list[tuple[str, str, dict[str, Any]]]
@@ -38,12 +38,12 @@ Rows = dict[tuple[int, str, tuple[Any, ...]], RowChange]
 
 
 def one_by_one(projection: Projection[Any], log: MemoryLog) -> tuple[dict[str, bytes], Rows]:
-    """States and rows by nothing but the fold, event after event."""
+    """States and rows by the fold alone, event by event."""
     states: dict[str, Any] = {}
     rows: list[tuple[int, RowChange]] = []
     for e in log.events:
         event = KeyedEvent(e.key, e.version, e.position, e.event_type, json.loads(e.payload))
-        # Through its bytes each time, as if every event met a worker that had just started.
+        # Encoded and decoded each time, as if a new worker folded every event.
         before = states.get(e.key)
         state = projection.initial if before is None else projection.decode(before)
         state = projection.fold(state, event)
@@ -100,7 +100,7 @@ def test_invariant_8_a_rebuild_gives_the_same_bytes(
     whole = a_log(history)
     live, rebuilt = MemorySink(), MemorySink()
     CatchUp(projection, whole, live, json.loads, range(SHARDS)).run()
-    # The same events in two halves of the shards, each broken off here and there and gone on with by another worker.
+    # The same events in two halves of the shards; each is aborted at times, and another worker resumes it.
     head = whole.head("Rider")
     for half in (range(0, SHARDS, 2), range(1, SHARDS, 2)):
         for cut in sorted(cuts):
@@ -122,9 +122,9 @@ def test_invariant_8_workers_that_crash_and_change_places_give_the_same_bytes(
     def maybe_crash(writes: Sequence[ShardWrite]) -> None:
         if crashes and crashes.pop():
             sink.before_apply = lambda _: None
-            sink.apply(writes[:1])  # the first shard's write came through, the answer did not
+            sink.apply(writes[:1])  # the first shard's write was stored, but its response was lost
             sink.before_apply = maybe_crash
-            raise Away("killed")
+            raise ServerUnavailable("killed")
 
     sink.before_apply = maybe_crash
     topics = [ScriptedTopic(), ScriptedTopic()]
@@ -140,8 +140,8 @@ def test_invariant_8_workers_that_crash_and_change_places_give_the_same_bytes(
                 topic.deliver(log.events[turn % 2 :: 2])
                 while topic.batches:
                     worker.step(0)
-        except Away:
-            # A rebalance: the partitions change hands in the middle.
+        except ServerUnavailable:
+            # A rebalance: the partitions move to another worker in the middle.
             turn += 1
             topics[0].assigned, topics[1].assigned = topics[1].assigned, topics[0].assigned
             for topic in topics:

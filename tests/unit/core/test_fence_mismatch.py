@@ -1,4 +1,4 @@
-"""What a worker puts on record about the fences that it distrusts."""
+"""The report of a worker on fences that do not match the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from projections.core.ports import Fence
 from tests.support.ports_in_memory.projection_ports import MemoryLog
 
 
-def test_a_finding_counts_its_shards_and_names_the_highest_position_and_the_head() -> None:
+def test_a_mismatch_counts_its_shards_and_has_the_highest_position_and_the_head() -> None:
     log = MemoryLog()
     last = log.append("rider-1", "GpsPing", {})
     fences: dict[int, Fence | None] = {

@@ -1,4 +1,4 @@
-"""Invariant 4: what of the records of one shard may be applied, and what has to wait."""
+"""Invariant 4: which records of one shard may be applied, and which have to wait."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def seqs(found: SplitBatch) -> tuple[list[int], int, int | None, list[int]]:
         (4, [4, 5, 5, 9, 9], [5], 2, 9, [9]),
     ],
 )
-def test_records_are_ready_up_to_the_first_hole(
+def test_records_are_ready_up_to_the_first_gap(
     applied: int, came: list[int], ready: list[int], duplicates: int, gap: int | None, rest: list[int]
 ) -> None:
     found = split_at_gap(applied, [at(seq) for seq in came])
@@ -59,7 +59,7 @@ def test_every_record_is_ready_a_duplicate_the_gap_or_behind_it(applied: int, ca
 
 
 @pytest.mark.parametrize("seq", [5, 6, 7])
-def test_another_event_of_a_seq_that_is_ready_contradicts_it(seq: int) -> None:
+def test_another_event_with_the_seq_of_a_ready_one_is_a_conflict(seq: int) -> None:
     ready = [at(5), at(6), at(7)]
     for gap in ([], [at(99)]):
         assert not split_at_gap(4, [*ready, at(seq), *gap]).conflicts
@@ -67,8 +67,8 @@ def test_another_event_of_a_seq_that_is_ready_contradicts_it(seq: int) -> None:
         assert split_at_gap(4, [*ready, at(seq, b"others"), at(seq), *gap]).conflicts
 
 
-def test_a_duplicate_of_what_was_applied_before_is_compared_with_nothing() -> None:
-    """Only the event store can say what was at that seq."""
+def test_a_duplicate_of_an_event_applied_earlier_is_not_compared() -> None:
+    """Only the event store knows which event had that seq."""
     assert not split_at_gap(4, [at(5), at(4, b"others"), at(1, b"others")]).conflicts
 
 
@@ -89,5 +89,5 @@ def test_any_part_of_an_event_makes_its_digest_another(change: dict[str, Any]) -
 
 
 def test_the_digest_in_stored_fences_is_known_by_later_releases() -> None:
-    """Another digest would pass for a restored log, and every shard would be folded again."""
+    """Another digest would look like a restored log, and every shard would be refolded."""
     assert digest_of(EVENT) == "91a5a430ca17bbfb"

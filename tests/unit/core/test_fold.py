@@ -1,4 +1,4 @@
-"""What one batch of a shard comes to: states, rows, parked keys and checkpoints."""
+"""The result of one batch of a shard: states, rows, parked keys and state snapshots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOW_MS = 1_790_000_000_123
 
 
 def fold(state: tuple[Any, ...], event: KeyedEvent) -> tuple[Any, ...]:
-    """All that an event says, in the order in which it came."""
+    """The content of every event, in the order of arrival."""
     if event.data.get("poison"):
         raise ZeroDivisionError(event.data["poison"])
     return (*state, (event.key, event.version, event.position, event.event_type, event.data["n"]))
@@ -83,7 +83,7 @@ def test_each_key_is_folded_from_its_own_state_in_the_order_of_the_log() -> None
     assert (done.parked, list(done.rows), list(done.snapshots)) == ({}, [], [])
 
 
-def test_nothing_comes_of_nothing() -> None:
+def test_an_empty_batch_has_an_empty_result() -> None:
     assert run([]) == FoldedShard({}, {}, [], {}, 0, [])
 
 
@@ -95,7 +95,7 @@ def test_the_newest_event_time_is_the_highest_and_not_the_last() -> None:
     assert run(batch, parked=["anna"]).newest_ms == 0
 
 
-def test_an_event_that_the_fold_refuses_holds_its_key_back_with_its_place_and_cause() -> None:
+def test_an_event_for_which_the_fold_raises_parks_its_key_with_position_and_cause() -> None:
     batch = events(("anna", {"n": 1}), ("anna", {"n": 2, "poison": "a fault"}), ("anna", {"n": 3}), ("ben", {"n": 4}))
     done = run(batch)
     assert values(done) == {"anna": [1], "ben": [4]}
@@ -106,19 +106,19 @@ def test_an_event_that_the_fold_refuses_holds_its_key_back_with_its_place_and_ca
     assert parked.reason == f"ZeroDivisionError: a fault at fold:{line}"
 
 
-def test_bytes_that_no_contract_reads_hold_their_key_back() -> None:
+def test_undecodable_bytes_park_their_key() -> None:
     done = run(events(("anna", {"n": 1}), ("anna", b"garbage"), ("anna", {"n": 3})))
     assert values(done) == {"anna": [1]}
     expected = ParkedEvent(6, 11, 2, "GpsPing", "decode", "UndecodableError: no contract reads this", NOW_MS)
     assert done.parked == {"anna": expected}
 
 
-def test_a_registry_that_does_not_answer_ends_the_batch() -> None:
+def test_an_unavailable_registry_aborts_the_batch() -> None:
     with pytest.raises(PortUnavailable):
         run(events(("anna", {"n": 1}), ("anna", b"unknown")))
 
 
-def test_a_state_that_cannot_be_written_holds_its_key_back_at_the_event_that_leads_to_it() -> None:
+def test_a_state_that_cannot_be_encoded_parks_its_key_at_the_event_that_leads_to_it() -> None:
     batch = events(("anna", {"n": 1}), ("anna", {"n": "too large"}), ("anna", {"n": 3}), ("ben", {"n": 4}))
     done = run(batch)
     assert values(done) == {"anna": [1], "ben": [4]}
@@ -126,14 +126,14 @@ def test_a_state_that_cannot_be_written_holds_its_key_back_at_the_event_that_lea
     assert done.parked == {"anna": ParkedEvent(6, 11, 2, "GpsPing", "refused", "OverflowError: int too large", NOW_MS)}
 
 
-def test_parked_keys_and_discarded_events_are_passed_over() -> None:
+def test_parked_keys_and_discarded_events_are_skipped() -> None:
     batch = events(("anna", {"n": 1}), ("ben", {"n": 2}), ("ben", {"n": 3, "poison": "a fault"}), ("ben", {"n": 4}))
     done = run(batch, parked=["anna"], discarded=[12])
     assert values(done) == {"ben": [2, 4]}
     assert done.parked == {}
 
 
-def test_a_checkpoint_is_made_of_every_version_that_the_distance_divides() -> None:
+def test_a_snapshot_is_made_at_every_multiple_of_the_interval() -> None:
     batch = events(*(("anna", {"n": n}) for n in range(1, 8)), ("ben", {"n": 1}))
     done = run(batch, every=3)
     states = [done.states["anna"][:version] for version in (3, 6)]
@@ -143,13 +143,13 @@ def test_a_checkpoint_is_made_of_every_version_that_the_distance_divides() -> No
     ]
 
 
-def test_a_checkpoint_is_the_same_when_the_batch_is_folded_event_by_event() -> None:
+def test_a_snapshot_is_the_same_when_the_batch_is_folded_event_by_event() -> None:
     batch = events(*(("anna", {"n": n}) for n in range(1, 5)), ("ben", {"n": "too large"}))
     assert [one.version for one in run(batch, every=2).snapshots] == [2, 4]
     assert run(batch, every=2).snapshots == run(batch[:4], every=2).snapshots
 
 
-def test_no_checkpoint_is_made_of_a_key_that_is_held_back_there() -> None:
+def test_no_snapshot_is_made_of_a_key_that_is_parked_there() -> None:
     batch = events(("anna", {"n": 1}), ("anna", {"n": 2, "poison": "a fault"}))
     assert list(run(batch, every=2).snapshots) == []
     unwritable = events(("anna", {"n": 1}), ("anna", {"n": "too large"}))
@@ -158,7 +158,7 @@ def test_no_checkpoint_is_made_of_a_key_that_is_held_back_there() -> None:
     assert (values(done), done.parked["anna"].kind) == ({"anna": [1]}, "refused")
 
 
-def test_a_projection_with_tables_makes_merged_rows_and_no_checkpoints() -> None:
+def test_a_projection_with_tables_makes_merged_rows_and_no_snapshots() -> None:
     def changes(key: str, state: tuple[Any, ...]) -> Sequence[RowChange]:
         return [RowChange("sums", (key,), (state[-1][-1],), (state[-1][1],))]
 
@@ -179,7 +179,7 @@ def test_a_reason_is_cut_and_holds_no_nul() -> None:
     )
 
 
-def test_what_a_sink_refuses_is_marked_with_the_servers_words() -> None:
+def test_an_event_that_a_sink_rejects_is_parked_with_the_servers_message() -> None:
     event = events(("anna", {"n": 1}))[0]
     found = Fold(LISTED, decode, lambda: NOW_MS).rejected(event, OverflowError("numeric field overflow"))
     assert found == ParkedEvent(5, 10, 1, "GpsPing", "refused", "OverflowError: numeric field overflow", NOW_MS)

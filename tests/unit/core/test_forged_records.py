@@ -37,7 +37,7 @@ INT64 = 2**63 - 1
 
 
 class Int64Log(MemoryLog):
-    """Refuses positions that Postgres cannot hold, with its words."""
+    """Rejects positions that Postgres cannot store, with its message."""
 
     def events_at(self, positions: Sequence[int]) -> dict[int, LoggedEvent]:
         if any(not -INT64 - 1 <= position <= INT64 for position in positions):
@@ -46,7 +46,7 @@ class Int64Log(MemoryLog):
 
 
 class World:
-    """A worker that follows a log, and a topic on which anybody may write."""
+    """A worker that follows a log, and a topic that any producer may write to."""
 
     def __init__(self, history: Sequence[tuple[str, int]] = HISTORY) -> None:
         self.log, self.topic, self.sink = Int64Log(), ScriptedTopic(), MemorySink()
@@ -122,7 +122,7 @@ def test_a_forged_record_that_the_head_overtakes_is_not_applied_either() -> None
     world = World()
     world.topic.deliver([world.forged("rider-1")])
     world.runner.step(0)
-    # Another event gets the position, and the record of it has not come yet.
+    # Another event gets the position, and its record has not arrived yet.
     world.record([("rider-1", 60)])
     world.runner.step(0)
     assert world.is_right()
@@ -176,7 +176,7 @@ def test_the_head_is_read_once_a_poll_and_only_for_records_beyond_the_known_one(
     assert world.is_right()
 
 
-def test_a_log_that_refuses_what_a_record_says_does_not_stop_the_projection() -> None:
+def test_a_log_that_rejects_the_numbers_of_a_record_does_not_stop_the_projection() -> None:
     world = World()
     news = world.record([("rider-1", 60)])
     refusals = [SinkRejected("bigint out of range (22003)")]
@@ -230,7 +230,7 @@ def test_a_number_within_bounds_is_read() -> None:
     ],
     ids=["version > seq", "seq > position", "partition", "no key", "long key", "NUL", "no UTF-8", "long type", "type"],
 )
-def test_a_record_that_contradicts_itself_is_foreign(one: ConsumerRecord) -> None:
+def test_a_record_with_inconsistent_numbers_is_foreign(one: ConsumerRecord) -> None:
     with pytest.raises(ForeignRecord):
         logged_event(one, 8)
 
@@ -246,7 +246,7 @@ IMPOSSIBLE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("other", IMPOSSIBLE, ids=str)
-def test_regression_a_stored_fence_that_cannot_be_is_distrusted_and_refolded(
+def test_regression_an_invalid_stored_fence_is_a_mismatch_and_the_shard_is_refolded(
     other: dict[str, Any],
 ) -> None:
     world = World()
@@ -259,7 +259,7 @@ def test_regression_a_stored_fence_that_cannot_be_is_distrusted_and_refolded(
     assert all(found.beyond <= INT64 for found in world.found)
 
 
-def test_the_finding_about_an_impossible_fence_fits_into_int64() -> None:
+def test_the_mismatch_of_an_invalid_fence_fits_into_int64() -> None:
     log = Int64Log()
     fences: dict[int, Fence | None] = {3: Fence(str(log.log_id), uuid4().hex, 5, 10**30, "digest")}
     judged = check_fences(log, "Rider", fences)
@@ -269,7 +269,7 @@ def test_the_finding_about_an_impossible_fence_fits_into_int64() -> None:
 
 
 @pytest.mark.parametrize("other", IMPOSSIBLE, ids=str)
-def test_regression_a_rebuild_does_not_hang_on_a_live_fence_that_cannot_be(other: dict[str, Any]) -> None:
+def test_regression_a_rebuild_does_not_hang_on_an_invalid_live_fence(other: dict[str, Any]) -> None:
     world = RebuildWorld(HISTORY)
     world.log.__class__ = Int64Log
     shard = shard_of("rider-1")
@@ -279,7 +279,7 @@ def test_regression_a_rebuild_does_not_hang_on_a_live_fence_that_cannot_be(other
 
 
 @given(st.data())
-def test_invariant_16_no_records_whatever_make_a_state_wrong_or_stop_the_worker(data: st.DataObject) -> None:
+def test_invariant_16_no_records_make_a_state_wrong_or_stop_the_worker(data: st.DataObject) -> None:
     """Forged ones among true ones: numbers from around the head, impossible ones, keys of any shard."""
     world = World(HISTORY[:10])
     numbers = st.one_of(st.integers(-1, 25), st.sampled_from([INT64, INT64 + 1, 10**30]))

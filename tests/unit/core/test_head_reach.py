@@ -1,4 +1,4 @@
-"""Invariant 16: no record is applied whose numbers lie beyond the head of the log."""
+"""Invariant 16: no record is applied whose numbers are beyond the head of the log."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def idle_check(log: GrowingLog, reach: HeadReach) -> None:
     reach.on_poll()
 
 
-def test_a_record_at_the_head_is_held_and_reads_the_head_once() -> None:
+def test_a_record_at_the_head_is_accepted_and_reads_the_head_once() -> None:
     log = GrowingLog(event(1), event(2))
     reach = HeadReach(log, STREAM)
     assert [reach.holds(event(seq)) for seq in (1, 2)] == [True, True]
@@ -84,7 +84,7 @@ def test_a_shard_is_due_up_to_the_head_once_the_head_has_reached_an_early_record
     assert reach.reached() == ReachResult({}, 0)
 
 
-def test_an_early_record_that_the_log_holds_otherwise_is_foreign_and_its_shard_is_still_filled() -> None:
+def test_an_early_record_that_differs_from_the_log_is_foreign_and_its_shard_is_still_filled() -> None:
     log = GrowingLog(event(1))
     reach = HeadReach(log, STREAM)
     assert not reach.holds(event(2, payload=b"forged"))
@@ -93,7 +93,7 @@ def test_an_early_record_that_the_log_holds_otherwise_is_foreign_and_its_shard_i
     assert reach.reached() == ReachResult({3: 2}, 1)
 
 
-def test_a_record_that_stays_beyond_the_head_is_foreign_after_so_many_idle_checks() -> None:
+def test_a_record_that_stays_beyond_the_head_is_foreign_after_two_idle_checks() -> None:
     log = GrowingLog(event(1))
     reach = HeadReach(log, STREAM)
     idle_check(log, reach)
@@ -114,12 +114,12 @@ def test_a_flood_of_records_beyond_the_head_is_remembered_up_to_a_bound() -> Non
     assert reach.holds(event(1))
 
 
-def test_what_is_forgotten_is_read_again() -> None:
+def test_a_forgotten_head_is_read_again() -> None:
     log = GrowingLog(event(1), event(2))
     reach = HeadReach(log, STREAM)
     assert reach.holds(event(2))
     assert not reach.holds(event(9))
-    # A restore has taken the second event back.
+    # A restore has removed the second event.
     del log.events[1]
     reach.forget()
     assert not reach.holds(event(2))

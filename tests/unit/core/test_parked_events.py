@@ -1,4 +1,4 @@
-"""The mark of a parked key as every store keeps it."""
+"""The JSON form of a parked event, the same in every store."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MARKS = st.builds(ParkedEvent, INT64, INT64, INT64, st.text(), st.sampled_from(K
 
 
 @given(MARKS, st.booleans())
-def test_a_mark_that_was_stored_is_read_as_it_was(mark: ParkedEvent, as_bytes: bool) -> None:
+def test_a_stored_parked_event_is_read_unchanged(mark: ParkedEvent, as_bytes: bool) -> None:
     text = encode_parked_event(mark)
     assert decode_parked_event(text.encode() if as_bytes else text) == mark
 
 
-def test_marks_of_earlier_releases_stay_readable_and_new_ones_have_their_form() -> None:
+def test_parked_events_of_earlier_releases_stay_readable_and_new_ones_have_their_form() -> None:
     mark = ParkedEvent(3, 16, 2, "GpsPing", "fold", "ZeroDivisionError: a fault", 1_790_000_000_000)
     text = (
         '{"seq":3,"position":16,"version":2,"event_type":"GpsPing","kind":"fold",'
@@ -32,6 +32,6 @@ def test_marks_of_earlier_releases_stay_readable_and_new_ones_have_their_form() 
     assert decode_parked_event(text) == mark
 
 
-def test_text_that_is_no_mark_is_an_error() -> None:
+def test_text_that_is_no_parked_event_is_an_error() -> None:
     with pytest.raises(SinkRejected):
         decode_parked_event('{"seq":3,"of_another_release":1}')

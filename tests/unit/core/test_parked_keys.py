@@ -25,7 +25,7 @@ from tests.support.worlds.speed_events import expected_states, histories, ping_d
 
 
 def failing_fold(state: SpeedState, event: KeyedEvent) -> SpeedState:
-    """A fold with a fault: it cannot digest what says ``poison``."""
+    """A fold with a fault: it raises for an event with ``poison``."""
     if event.data.get("poison"):
         raise ZeroDivisionError("a fault of the fold")
     return SPEED.fold(state, event)
@@ -54,7 +54,7 @@ def a_runner(log: MemoryLog, topic: ScriptedTopic, sink: MemorySink, projection:
 
 
 def before_the_first_failure(log: MemoryLog, bad: set[int]) -> dict[str, bytes]:
-    """States when every key with an event at a bad position stands still just before its first one."""
+    """The states if every key with an event at a bad position stops just before the first of them."""
     stopped = {event.key: event.version for event in reversed(log.events) if event.position in bad}
     return expected_states([e for e in log.events if e.version < stopped.get(e.key, e.version + 1)])
 
@@ -62,7 +62,7 @@ def before_the_first_failure(log: MemoryLog, bad: set[int]) -> dict[str, bytes]:
 HISTORY = [(f"rider-{number % 7}", number) for number in range(60)]
 
 
-def test_invariant_10_one_key_is_parked_and_no_other_delayed() -> None:
+def test_invariant_10_one_key_is_parked_and_no_other_is_delayed() -> None:
     log, topic, sink = a_log(HISTORY, {15}), ScriptedTopic(), MemorySink()
     runner = a_runner(log, topic, sink)
     runner.step(0)
@@ -84,7 +84,7 @@ def test_an_undecodable_frame_parks_its_key() -> None:
     assert sink.all_states() == before_the_first_failure(log, {21})
 
 
-def test_a_refused_row_parks_its_key_and_the_batch_goes_on() -> None:
+def test_a_rejected_row_parks_its_key_and_the_batch_continues() -> None:
     log, topic, sink = a_log(HISTORY), ScriptedTopic(), MemorySink()
     bad = SPEED.encode(folded_upto(log, "rider-2", 4))
 
@@ -108,7 +108,7 @@ def folded_upto(log: MemoryLog, key: str, version: int) -> SpeedState:
     return state
 
 
-def test_a_state_that_does_not_fit_its_bytes_parks_its_key_at_the_first_such_event() -> None:
+def test_a_state_that_cannot_be_encoded_parks_its_key_at_the_first_such_event() -> None:
     def encode(state: SpeedState) -> bytes:
         if state.version >= 5:
             raise OverflowError("int too large")
@@ -122,13 +122,13 @@ def test_a_state_that_does_not_fit_its_bytes_parks_its_key_at_the_first_such_eve
     assert sink.all_states() == expected_states([e for e in log.events if e.version < 5])
 
 
-def test_a_registry_that_is_away_parks_nobody() -> None:
-    def away(payload: bytes) -> Mapping[str, Any]:
+def test_an_unavailable_registry_parks_no_key() -> None:
+    def unavailable(payload: bytes) -> Mapping[str, Any]:
         raise PortUnavailable("the registry does not answer")
 
     log, sink = a_log(HISTORY), MemorySink()
     runner: StreamFollower[Any] = StreamFollower(
-        FAULTY, log_port=log, consumer=ScriptedTopic(), sink=sink, decode=away, partitions=8
+        FAULTY, log_port=log, consumer=ScriptedTopic(), sink=sink, decode=unavailable, partitions=8
     )
     with pytest.raises(PortUnavailable):
         runner.step(0)
@@ -145,7 +145,7 @@ def test_a_parked_key_stays_parked_after_a_restart() -> None:
     assert sink.all_states() == before_the_first_failure(log, {16})
 
 
-def test_a_discarded_event_is_passed_over() -> None:
+def test_a_discarded_event_is_skipped() -> None:
     log, sink = a_log(HISTORY, {15}), MemorySink()
     log.discards = {16}
     a_runner(log, ScriptedTopic(), sink).step(0)
@@ -166,12 +166,12 @@ def test_a_fold_that_fails_everywhere_stops_the_projection() -> None:
         with pytest.raises(BrokenFold, match="are parked"):
             runner.step(0)
         counts.add(len(sink.all_parked()))
-    # However often it is tried: no further batch is parked.
+    # However often the worker retries, no further batch is parked.
     assert len(counts) == 1
     assert max(counts) <= MAX_PARKED_PER_SHARD
 
 
-def test_regression_a_refused_batch_drops_no_state_that_it_has_loaded() -> None:
+def test_regression_a_rejected_batch_evicts_no_state_that_it_has_loaded() -> None:
     keys = [key for key in (f"rider-{n}" for n in range(2_000)) if shard_of(key) == 0][:8]
     log, topic, sink = MemoryLog(), ScriptedTopic(), MemorySink()
     for number, key in enumerate(keys):

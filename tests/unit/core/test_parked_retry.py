@@ -1,4 +1,4 @@
-"""A parked key, once its cause is mended, is as if it had never failed."""
+"""A parked key whose cause is repaired ends up as if it had never failed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_after_the_fix_the_state_is_as_if_it_had_never_failed() -> None:
     assert sink.all_states() == expected_states(log.events)
 
 
-def test_pings_that_come_after_the_retry_are_folded_by_the_worker_that_believed_the_key_parked() -> None:
+def test_pings_after_the_retry_are_folded_by_the_worker_whose_cache_has_the_key_parked() -> None:
     log, sink, registry, topic = a_log(HISTORY), MemorySink(), Registry({15}), ScriptedTopic()
     runner = a_runner(log, sink, registry.decode, topic)
     runner.step(0)
@@ -76,7 +76,7 @@ def test_a_retry_that_meets_a_later_failure_parks_the_key_there() -> None:
     assert sink.all_states() == expected_states(log.events)
 
 
-def test_a_discarded_event_is_passed_over_and_what_is_behind_it_folded() -> None:
+def test_a_discarded_event_is_skipped_and_the_following_ones_are_folded() -> None:
     log, sink, registry = a_log(HISTORY), MemorySink(), Registry({15})
     a_runner(log, sink, registry.decode).step(0)
     log.discards = {16}
@@ -96,7 +96,7 @@ def test_a_key_that_is_not_parked_is_left_alone() -> None:
     assert (sink.all_states(), sink.held) == before
 
 
-def test_a_retry_that_always_loses_ends_with_an_error() -> None:
+def test_a_retry_with_a_fence_conflict_at_every_attempt_ends_with_an_error() -> None:
     log, sink, registry = a_log(HISTORY), MemorySink(), Registry({15})
     a_runner(log, sink, registry.decode).step(0)
     tries = 0
@@ -113,8 +113,8 @@ def test_a_retry_that_always_loses_ends_with_an_error() -> None:
     assert tries == MAX_FENCE_CONFLICTS
 
 
-def test_regression_a_key_that_has_waited_long_is_folded_part_by_part() -> None:
-    """All at once, it was overtaken by the next batch of its shard under every try."""
+def test_regression_a_key_with_a_long_backlog_is_folded_in_parts() -> None:
+    """As one part, every attempt lost the fence to the next batch of the shard."""
     history = [("rider-1", second) for second in range(3 * MAX_EVENTS_PER_ATTEMPT)]
     log, sink, registry, topic = a_log(history), MemorySink(), Registry({0}), ScriptedTopic()
     runner = a_runner(log, sink, registry.decode, topic)
@@ -141,7 +141,7 @@ def test_regression_a_key_that_has_waited_long_is_folded_part_by_part() -> None:
     assert sink.all_states() == expected_states(log.events)
 
 
-def test_a_retry_that_is_broken_off_goes_on_where_it_stood() -> None:
+def test_an_aborted_retry_resumes_where_it_stopped() -> None:
     log, sink, registry = (
         a_log([("rider-1", second) for second in range(2 * MAX_EVENTS_PER_ATTEMPT + 5)]),
         MemorySink(),

@@ -1,4 +1,4 @@
-"""A distrusted shard is refolded beside what is served: no reader misses a key, whatever dies on the way."""
+"""A shard whose fence does not match is refolded in the staging area: readers miss no key, whichever worker dies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.speed import SPEED
 from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
-from tests.support.ports_in_memory.projection_ports import Away, MemoryLog, MemorySink, ScriptedTopic
+from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic, ServerUnavailable
 from tests.support.worlds.locations_world import HISTORY as LOCATIONS
 from tests.support.worlds.locations_world import World as LocationsWorld
 from tests.support.worlds.speed_events import expected_states, histories, ping_data
@@ -128,7 +128,7 @@ def test_what_comes_for_a_shard_during_its_refold_is_in_it_at_the_end() -> None:
     assert world.is_right()
 
 
-def test_the_fence_of_a_shard_that_is_refolded_is_that_of_the_area_beside() -> None:
+def test_the_fence_of_a_shard_that_is_refolded_is_that_of_the_staging_area() -> None:
     world = World()
     shard, before = shard_of("rider-1"), world.runner.fences()
     world.spoil("rider-1")
@@ -168,7 +168,7 @@ def test_a_refold_that_finds_less_than_the_head_says_keeps_serving_the_old_state
     assert world.is_right()
 
 
-def test_a_zombie_that_still_writes_to_the_distrusted_shard_loses_nothing_and_wins_nothing() -> None:
+def test_a_zombie_that_still_writes_to_the_served_shard_changes_nothing() -> None:
     world = World()
     zombie_topic = ScriptedTopic()
     zombie = world.worker(zombie_topic)
@@ -214,13 +214,13 @@ def test_invariant_4_a_crash_at_any_instant_of_a_refold_changes_nothing(
                 sink.apply(writes)
                 sink.before_apply = before_apply
             if how:
-                raise Away("killed")
+                raise ServerUnavailable("killed")
 
         return before_apply
 
     def dies_promoting(shard: int) -> None:
         if deaths and deaths.pop():
-            raise Away("killed")
+            raise ServerUnavailable("killed")
 
     world.sink.before_apply, staging.before_apply = dies(world.sink), dies(staging)
     world.sink.before_promote = dies_promoting
@@ -303,7 +303,7 @@ def test_a_refold_begins_from_the_last_verified_checkpoint(
     kept = verified(log, every)
     damaged = data.draw(st.booleans())
     if kept.kept and damaged:
-        # One that cannot be read is passed over.
+        # A snapshot that cannot be read is skipped.
         place: tuple[str, int] = data.draw(st.sampled_from(sorted(kept.kept)))
         kept.kept[place] = kept.kept[place]._replace(state=b"\xff damaged")
     inner = MemorySink()

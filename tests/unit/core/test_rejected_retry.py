@@ -23,7 +23,7 @@ LONG = [("rider-1", second) for second in range(2 * MAX_EVENTS_PER_ATTEMPT + 500
 
 
 def waiting(registry: Registry) -> tuple[MemoryLog, MemorySink]:
-    """LONG, parked at its first event; what has held it back is mended by now."""
+    """LONG, parked at its first event; the cause is repaired by now."""
     log, sink = a_log(LONG), MemorySink()
     a_runner(log, sink, registry.decode).step(0)
     assert sink.all_parked()["rider-1"].version == 1
@@ -43,7 +43,7 @@ def refuses_from(version: int) -> Callable[[Sequence[ShardWrite]], None]:
 
 @pytest.mark.parametrize("version", [1, 2, 777, MAX_EVENTS_PER_ATTEMPT, MAX_EVENTS_PER_ATTEMPT + 1, 1_777, len(LONG)])
 def test_regression_a_retry_that_the_sink_refuses_parks_the_key_at_the_event_that_is_refused(version: int) -> None:
-    """The mark stayed at the event that had failed before: a discard would have passed over that one, for good."""
+    """The key stayed parked at the earlier event: a discard would have skipped that event permanently."""
     registry = Registry({0})
     log, sink = waiting(registry)
     sink.before_apply = refuses_from(version)

@@ -106,7 +106,7 @@ def test_parked_keys_are_counted_by_shards_that_were_won(caplog: pytest.LogCaptu
     assert setup.shards[8].parked == {}
     marks = setup.sink.all_parked()
     assert marks[ANNA].parked_at_ms == NOW_MS
-    said = [{name: getattr(record, name) for name in TOLD} for record in caplog.records]
+    said = [{name: getattr(record, name) for name in LOGGED_FIELDS} for record in caplog.records]
     assert said == [
         {
             "projection": "speed",
@@ -119,7 +119,7 @@ def test_parked_keys_are_counted_by_shards_that_were_won(caplog: pytest.LogCaptu
     ]
 
 
-TOLD = ("projection", "key", "position", "kind", "reason")
+LOGGED_FIELDS = ("projection", "key", "position", "kind", "reason")
 
 
 def test_a_parked_key_and_a_discarded_event_are_passed_over() -> None:

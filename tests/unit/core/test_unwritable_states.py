@@ -71,7 +71,7 @@ def followed(projection: Projection[Any], log: MemoryArchive, cuts: Iterable[int
 
 
 def test_regression_a_replay_of_a_state_that_cannot_be_written_is_held_back_as_serving_is() -> None:
-    """It ended with a traceback: for whoever read the past of that key, and for whoever replayed all keys."""
+    """Reads of the past of that key, and replays of all keys, ended with a traceback."""
     log = a_log([("anna", n) for n in range(4)] + [("ben", n) for n in range(2)])
     projection = unwritable_from(SPEED, 3)
     live = followed(projection, log, range(1, 7))

@@ -24,7 +24,7 @@ T_MS = 1_790_000_000_000
 
 
 class World:
-    """One worker, and a log that can be set back beneath it."""
+    """One worker, and a log that can be restored to an older state while it runs."""
 
     def __init__(self, history: Sequence[tuple[str, int]] = HISTORY) -> None:
         self.log, self.topic, self.sink = MemoryLog(), ScriptedTopic(), MemorySink()
@@ -52,7 +52,7 @@ class World:
         ]
 
     def restore(self, position: int, then: Sequence[tuple[str, int]] = ()) -> list[LoggedEvent]:
-        """Set the log back beneath everybody, and record other events; those."""
+        """Restore the log to an older state while the worker runs, and record other events. Returns these."""
         older = self.log.restored_to(position)
         self.log.events, self.log._seqs, self.log._versions = older.events, older._seqs, older._versions
         return self.record(then, late_ms=7)
@@ -146,7 +146,7 @@ def test_what_a_zombie_publishes_of_the_lost_events_is_taken_back() -> None:
     [kept] = world.restore(30, [("rider-0", 95)])
     world.topic.deliver(lost)
     world.runner.step(0)
-    assert not world.is_right()  # there is no way to tell, yet
+    assert not world.is_right()  # it cannot be detected yet
     world.topic.deliver([kept])
     world.settle()
     assert world.is_right()

@@ -14,7 +14,13 @@ from projections.core.ports import ConsumerRecord, LoggedEvent, ShardWrite
 from projections.core.shard_processor import ProcessorLimits
 from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
-from tests.support.ports_in_memory.projection_ports import TOPIC, Away, MemoryLog, MemorySink, ScriptedTopic
+from tests.support.ports_in_memory.projection_ports import (
+    TOPIC,
+    MemoryLog,
+    MemorySink,
+    ScriptedTopic,
+    ServerUnavailable,
+)
 from tests.support.worlds.speed_events import expected_states, histories, ping_data
 
 
@@ -84,7 +90,7 @@ def test_invariant_4_lost_doubled_and_reordered_records_change_nothing(
     for _ in range(data.draw(st.integers(1, 4))):
         topic.deliver(data.draw(st.lists(st.sampled_from(log.events), max_size=40)))
     drain(runner, topic)
-    # A lost last record shows no gap: it is found by the second look at a shard that stands still.
+    # A lost last record leaves no gap: the second idle check of a shard that does not move finds it.
     runner.idle_check()
     runner.idle_check()
     assert right(log, sink)
@@ -99,9 +105,9 @@ def test_invariant_4_a_crash_at_any_write_changes_nothing(history: list[tuple[st
         if crashes and crashes.pop():
             if len(writes) > 1:
                 sink.before_apply = lambda _: None
-                sink.apply(writes[:1])  # the first shard's write came through, the answer did not
+                sink.apply(writes[:1])  # the first shard's write was stored, but its response was lost
                 sink.before_apply = maybe_crash
-            raise Away("killed")
+            raise ServerUnavailable("killed")
 
     sink.before_apply = maybe_crash
     runner = a_runner(log, topic, sink, fill_events=5)
@@ -109,7 +115,7 @@ def test_invariant_4_a_crash_at_any_write_changes_nothing(history: list[tuple[st
     while crashes:
         try:
             runner.step(0)
-        except Away:
+        except ServerUnavailable:
             runner = a_runner(log, topic, sink, fill_events=5)
             topic.deliver(log.events[::2])
             continue
@@ -185,7 +191,7 @@ def test_a_sink_rewound_to_an_older_dump_is_brought_forward() -> None:
 
 
 @pytest.mark.parametrize("position", [0, 1, 25, 49])
-def test_invariant_14_a_fence_beyond_the_head_is_distrusted(position: int) -> None:
+def test_invariant_14_a_fence_beyond_the_head_is_a_mismatch(position: int) -> None:
     log, topic, sink = a_log(HISTORY), ScriptedTopic(), MemorySink()
     drain(a_runner(log, topic, sink), topic)
     older = log.restored_to(position)
@@ -195,7 +201,7 @@ def test_invariant_14_a_fence_beyond_the_head_is_distrusted(position: int) -> No
     assert sink.all_states() == expected_states(older.events)
 
 
-def test_invariant_14_a_fence_of_another_log_is_distrusted() -> None:
+def test_invariant_14_a_fence_of_another_log_is_a_mismatch() -> None:
     log, topic, sink = a_log(HISTORY), ScriptedTopic(), MemorySink()
     drain(a_runner(a_log(HISTORY * 2), topic, sink), topic)
     runner = a_runner(log, topic, sink)
@@ -283,12 +289,12 @@ def test_what_was_read_before_an_error_is_not_committed() -> None:
     topic.deliver([log.append("rider-1", "GpsPing", ping_data("rider-1", 1))])
     runner.step(0)
 
-    def away(writes: Sequence[ShardWrite]) -> None:
-        raise Away("for a moment")
+    def unavailable(writes: Sequence[ShardWrite]) -> None:
+        raise ServerUnavailable("for a moment")
 
-    sink.before_apply = away
+    sink.before_apply = unavailable
     topic.deliver([log.append("rider-1", "GpsPing", ping_data("rider-1", 2))])
-    with pytest.raises(Away):
+    with pytest.raises(ServerUnavailable):
         runner.step(0)
     runner.commit()
     assert topic.committed == {}

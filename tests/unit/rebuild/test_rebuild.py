@@ -18,7 +18,7 @@ from projections.live.stream_follower import StreamFollower
 from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.rebuild import DigestMismatch, NoGenerationToRollBackTo
 from projections.speed import SPEED
-from tests.support.ports_in_memory.projection_ports import Away
+from tests.support.ports_in_memory.projection_ports import ServerUnavailable
 from tests.support.worlds.speed_events import expected_states, histories
 from tests.unit.rebuild.rebuild_world import CHANGED, HISTORY, WRONG, World
 
@@ -186,7 +186,7 @@ def test_a_store_emptied_during_the_rebuild_is_refilled() -> None:
             wiped.append(True)
             for number in (1, 2):
                 world.sinks[number].drop()
-            raise Away("restarted, empty")
+            raise ServerUnavailable("restarted, empty")
 
     world.while_filling = wipe
     assert world.rebuild(SPEED).run().verdict == "switched"
@@ -214,7 +214,7 @@ def test_a_rebuild_killed_anywhere_and_restarted_ends_correct(
             kills.pop()
             raise Killed
         if writes_done in unavailable:
-            raise Away("for a moment")
+            raise ServerUnavailable("for a moment")
 
     for number in range(2, 8):
         world.sinks[number].before_apply = maybe_killed

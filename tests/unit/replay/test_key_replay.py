@@ -20,7 +20,7 @@ from projections.replay.key_replay import KeyReplay, TooLong, steps
 from projections.replay.shard_replay import replay_shard
 from projections.speed import SPEED
 from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
-from tests.support.ports_in_memory.projection_ports import Away, MemorySink
+from tests.support.ports_in_memory.projection_ports import MemorySink, ServerUnavailable
 from tests.support.worlds.replays import END_MS, LIMITS, decode, naive
 from tests.support.worlds.rider_events import START_MS
 from tests.support.worlds.speed_events import ping_data
@@ -194,7 +194,7 @@ class ReadOnly(MemoryCheckpoints):
     """A snapshot store that cannot be written to, as on a standby."""
 
     def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
-        raise Away("read-only")
+        raise ServerUnavailable("read-only")
 
 
 def test_a_replay_does_not_depend_on_saving_snapshots() -> None:

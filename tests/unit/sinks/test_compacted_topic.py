@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.identifiers import shard_of
 from projections.core.ports import PortUnavailable
-from tests.support.ports_in_memory.projection_ports import Away
+from tests.support.ports_in_memory.projection_ports import ServerUnavailable
 from tests.support.ports_in_memory.published_topic import PARTITIONS, TOPIC
 from tests.support.worlds.locations import highest, location
 from tests.support.worlds.locations_world import HISTORY, T_MS, Worker, World, dies_at, folded, overtaken_by
@@ -118,7 +118,7 @@ def test_only_changes_since_the_checkpoint_are_published_again() -> None:
     world = World()
     world.worker().reads()
     world.published.marks.before_move = dies_at(1)
-    with pytest.raises(Away):
+    with pytest.raises(ServerUnavailable):
         world.worker().reads(*world.ping(("rider-1", 60)))
     before = len(world.published.records())
     world.worker().reads()
