@@ -121,7 +121,7 @@ def verdict(url: str, case: WireCase) -> str:
 
 def wrong(url: str) -> dict[str, str]:
     """The cases that the server answers wrongly, with what it did."""
-    return {case.name: said for case in CASES if (said := verdict(url, case))}
+    return {case.name: found for case in CASES if (found := verdict(url, case))}
 
 
 def slowest_get_ms(url: str, seconds: float) -> float:
@@ -263,8 +263,8 @@ def main(arguments: list[str] | None = None) -> None:
             for name, (url, _) in servers.items():
                 bad = wrong(url)
                 figures[f"{name}: of {len(CASES)} requests answered wrongly"] = len(bad)
-                for case, said in bad.items():
-                    print(f"  {name}: {case}: {said}")
+                for case, deviation in bad.items():
+                    print(f"  {name}: {case}: {deviation}")
                 figures[f"{name}: slowest GET beside a header of 69 MB, ms"] = get_during_large_header(url)
             for name, (url, _) in servers.items():
                 left, slowest = still_open(url, SILENT, 35.0)

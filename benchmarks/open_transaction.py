@@ -72,15 +72,15 @@ def main(commits: int = COMMITS, events_each: int = 1) -> None:
     with ExitStack() as stack:
         urls = [stack.enter_context(postgres()) for _ in range(2)]
         stack.enter_context(open_transaction(urls[0]))
-        beside, alone = (Appending(url) for url in urls)
+        with_open, alone = (Appending(url) for url in urls)
         batches = [events[first : first + events_each] for first in range(0, len(events), events_each)]
         for number, first in enumerate(range(0, commits, size)):
             appends = batches[first : first + size]
             # The order alternates, so that other load on the machine affects both.
-            for one in (beside, alone) if number % 2 else (alone, beside):
+            for one in (with_open, alone) if number % 2 else (alone, with_open):
                 one.run(appends)
-        reads = [one.head_ms() for one in (beside, alone)]
-        for one in (beside, alone):
+        reads = [one.head_ms() for one in (with_open, alone)]
+        for one in (with_open, alone):
             one.close()
     last = max(1, len(alone.append_ms) // 10)
 
@@ -89,14 +89,14 @@ def main(commits: int = COMMITS, events_each: int = 1) -> None:
 
     figures = {
         "commits": commits,
-        "beside an open transaction, ms an append, first tenth": ms(beside, end=False),
-        "beside an open transaction, ms an append, last tenth": ms(beside, end=True),
+        "beside an open transaction, ms an append, first tenth": ms(with_open, end=False),
+        "beside an open transaction, ms an append, last tenth": ms(with_open, end=True),
         "alone, ms an append, first tenth": ms(alone, end=False),
         "alone, ms an append, last tenth": ms(alone, end=True),
-        "beside an open transaction, appends/s, last tenth": 1000 / ms(beside, end=True),
+        "beside an open transaction, appends/s, last tenth": 1000 / ms(with_open, end=True),
         "alone, appends/s, last tenth": 1000 / ms(alone, end=True),
-        "ratio beside / alone, last tenth": ms(alone, end=True) / ms(beside, end=True),
-        "ratio beside / alone, all": sum(alone.append_ms) / sum(beside.append_ms),
+        "ratio beside / alone, last tenth": ms(alone, end=True) / ms(with_open, end=True),
+        "ratio beside / alone, all": sum(alone.append_ms) / sum(with_open.append_ms),
         "beside an open transaction, ms a reading of the head": reads[0],
         "alone, ms a reading of the head": reads[1],
     }

@@ -9,8 +9,9 @@ import re
 import subprocess
 import time
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).resolve().parent / "results"
 """Not in git: a result belongs to one machine and one hour. The documents quote the relevant ones."""
@@ -19,15 +20,24 @@ FOLDER = Path(__file__).resolve().parent / "results"
 _LOAD_BEFORE = os.getloadavg()[0]
 
 
+class Bound(StrEnum):
+    """The direction of a target; the values are printed and written."""
+
+    AT_LEAST = "at least"
+    """For rates and ratios."""
+    AT_MOST = "at most"
+    """For latencies and costs."""
+
+
 class Target(NamedTuple):
     """The bound that the project promises for a figure."""
 
-    kind: Literal["at least", "at most"]
+    kind: Bound
     value: float
 
     def is_met(self, figure: float) -> bool:
         """A figure that equals the target meets it."""
-        return figure >= self.value if self.kind == "at least" else figure <= self.value
+        return figure >= self.value if self.kind is Bound.AT_LEAST else figure <= self.value
 
     def verdict(self, figure: float) -> str:
         """The target, and whether ``figure`` meets it."""
@@ -35,13 +45,13 @@ class Target(NamedTuple):
 
 
 def at_least(value: float) -> Target:
-    """For rates and ratios."""
-    return Target("at least", value)
+    """A target for rates and ratios."""
+    return Target(Bound.AT_LEAST, value)
 
 
 def at_most(value: float) -> Target:
-    """For latencies and costs."""
-    return Target("at most", value)
+    """A target for latencies and costs."""
+    return Target(Bound.AT_MOST, value)
 
 
 def report(

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -95,6 +95,16 @@ GAPS: dict[str, Any] = {
 }
 
 
+class DemoPlan(NamedTuple):
+    """The options of a demo. ``duration_s`` None: until Ctrl-C; ``live``: the output is a terminal."""
+
+    riders: int
+    every_s: float
+    seed: int
+    duration_s: float | None
+    live: bool
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(demo)
@@ -123,13 +133,14 @@ def demo(
 
     live = sys.stdout.isatty()
     duration_s = seconds if seconds is not None or live else PLAIN_DURATION_S
+    plan = DemoPlan(riders, every, seed, duration_s, live)
     with StopSignals() as signals:
         echo("starting PostgreSQL, Valkey, a Kafka-compatible broker and ridelog …")
         with DemoServer(data_dir or DATA_DIR) as server:
             try:
                 with signals.interrupting():
                     server.wait_ready(time.sleep)
-                _show(server, signals, riders, every, seed, duration_s, live)
+                _show(server, signals, plan)
             except StopRequested:
                 pass
             except UserError:
@@ -139,9 +150,7 @@ def demo(
                 echo("stopping …")
 
 
-def _show(
-    server: DemoServer, signals: StopSignals, riders: int, every: float, seed: int, duration_s: float | None, live: bool
-) -> None:
+def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
     from rich.console import Console
     from rich.live import Live
 
@@ -149,10 +158,11 @@ def _show(
     from infrastructure.simulator.fleet import BackgroundFleet, fleet_uploads, rider_ids
     from infrastructure.simulator.phone import Day, PhoneModel
 
-    day = Day(str(seed), time.time_ns() // 1_000_000, math.inf, phone=PhoneModel(every_s=every, **GAPS))
+    riders, duration_s = plan.riders, plan.duration_s
+    day = Day(str(plan.seed), time.time_ns() // 1_000_000, math.inf, phone=PhoneModel(every_s=plan.every_s, **GAPS))
     shown = rider_ids(min(riders, MAX_SHOWN))
     reader = RidelogClient(server.url, retry_timeout_s=READ_TIMEOUT_S, connect_timeout_s=READ_TIMEOUT_S)
-    ends = "Ctrl-C ends it" if live or duration_s is None else f"ends after {duration_s:.0f} s"
+    ends = "Ctrl-C ends it" if plan.live or duration_s is None else f"ends after {duration_s:.0f} s"
     echo_lines(what_to_try(server.url).split("\n"))
     with reader, RidelogClient(server.url) as writer, BackgroundFleet(fleet_uploads(riders, day), writer) as simulation:
         seen: set[str] = set()
@@ -167,7 +177,7 @@ def _show(
             title = f"{riders:,} riders, {simulation.runner.totals.accepted:,} pings recorded"
             return speed_table(shown, truths, speeds, f"{title}; {problem or ends}")
 
-        if live:
+        if plan.live:
             with Live(table(), refresh_per_second=4) as screen:
                 _repeat(lambda: screen.update(table()), signals, LIVE_INTERVAL_S, duration_s)
         else:

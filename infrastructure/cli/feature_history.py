@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 
 MAX_TICKS = 10_000_000
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+
+
+class TimeSpan(NamedTuple):
+    """The instants of a history, in epoch milliseconds; both ends are inclusive."""
+
+    from_ms: int
+    to_ms: int
+    every_ms: int
+
+
+class HistorySelection(NamedTuple):
+    """The options that select the rows of a history; ``keys`` None: all keys."""
+
+    projection: str
+    keys: list[str] | None
+    span: TimeSpan
+    axis: str
+    position: int | None
+    allow_expired: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -92,8 +111,9 @@ def feature_history(
         if wanted is not None:
             request, horizon = _request_of(settings, wanted)
         else:
-            given = (_keys(keys, keys_file), _time("--from", since), _time("--to", to), _every(every))
-            request, horizon = _request(settings, projection, *given, axis, position, allow_expired)
+            span = TimeSpan(_time("--from", since), _time("--to", to), _every(every))
+            selection = HistorySelection(projection, _keys(keys, keys_file), span, axis, position, allow_expired)
+            request, horizon = _request(settings, selection)
         made = _make(settings, request, horizon, out, workers)
     if as_json:
         echo(msgspec.json.encode(made))
@@ -118,36 +138,26 @@ def _make(settings: Settings, request: HistoryRequest, horizon: Horizon, out: Pa
     return made
 
 
-def _request(
-    settings: Settings,
-    name: str,
-    keys: list[str] | None,
-    from_ms: int,
-    to_ms: int,
-    every_ms: int,
-    axis: str,
-    position: int | None,
-    allow_expired: bool,
-) -> tuple[HistoryRequest, Horizon]:
+def _request(settings: Settings, wanted: HistorySelection) -> tuple[HistoryRequest, Horizon]:
+    """Check the options and resolve them to a position of the log. Raises BadParameter, UserError."""
     from infrastructure.backends import projection_named
     from infrastructure.training_sets.feature_history import horizon_of
     from infrastructure.training_sets.history_shards import HistoryRequest
 
+    name, keys, span, axis, position, allow_expired = wanted
     if axis not in {"known", "event"}:
         raise typer.BadParameter(f"--axis is known or event, not {axis!r}")
     if axis == "known" and position is not None:
         raise typer.BadParameter("--position needs --axis event; on the axis known, --to determines the position")
     if projection_named(name).view is None:
         raise UserError(f"{name} serves rows, not values of a key: name a projection with a view, for example speed")
-    if to_ms < from_ms:
+    if span.to_ms < span.from_ms:
         raise typer.BadParameter("--to is before --from")
-    if (to_ms - from_ms) // every_ms >= MAX_TICKS:
+    if (span.to_ms - span.from_ms) // span.every_ms >= MAX_TICKS:
         raise typer.BadParameter(f"more than {MAX_TICKS:,} instants: give a longer --every, or a shorter span")
-    horizon = horizon_of(settings, axis, to_ms, position)
+    horizon = horizon_of(settings, axis, span.to_ms, position)
     limits = (settings.target_freshness_ms, settings.feature_ttl_ms)
-    request = HistoryRequest(
-        name, keys, from_ms, to_ms, every_ms, axis, horizon.position, *limits, allow_expired=allow_expired
-    )
+    request = HistoryRequest(name, keys, *span, axis, horizon.position, *limits, allow_expired=allow_expired)
     return request, horizon
 
 

@@ -11,12 +11,11 @@ import typer
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
 from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
-from projections.rebuild.rebuild import RebuildOutcome, RebuildParkedKey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from projections.rebuild.rebuild import Rebuild, RebuildOutcome
+    from projections.rebuild.rebuild import Rebuild, RebuildOutcome, RebuildParkedKey
 
 
 SHOWN_PARKED = 50

@@ -11,7 +11,6 @@ import typer
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption
 from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
-from projections.parity.served_reads import ReadVerdict
 
 if TYPE_CHECKING:
     from projections.parity.audit import AuditFindings
@@ -31,6 +30,8 @@ def lines(name: str, found: AuditFindings, seconds: float) -> list[str]:
 
 def advice(name: str, found: AuditFindings, generation: int | None, on_record: int) -> str:
     """One line that says what to do; "" if nothing is wrong. ``on_record``: mismatches of the active generation."""
+    from projections.parity.served_reads import ReadVerdict
+
     different = found.totals[ReadVerdict.DIFFERENT]
     what = f"{different:,} answers and {found.wrong_snapshots:,} state snapshots disagree with the log"
     if on_record:
@@ -47,7 +48,7 @@ def advice(name: str, found: AuditFindings, generation: int | None, on_record: i
 
 
 def document(name: str, found: AuditFindings, seconds: float, generation: int | None, on_record: int) -> dict[str, Any]:
-    """The same as JSON."""
+    """The totals as a JSON document."""
     return {
         "projection": name,
         "reads": found.reads,

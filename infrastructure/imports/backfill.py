@@ -86,15 +86,15 @@ def open_history(settings: Settings) -> Iterator[BackfillHistory]:
             yield BackfillHistory(backends.riders, backends.engine)
 
 
-Record = Callable[[Sequence[GpsPing]], list[PingOutcome]]
-Show = Callable[[int, int], None]
+RecordPings = Callable[[Sequence[GpsPing]], list[PingOutcome]]
+ShowProgress = Callable[[int, int], None]
 """Progress callback: takes (bytes read, rows) while sorting and (pings, pings) while recording."""
 
 PROGRESS_INTERVAL_ROWS = 1_000
 
 
 def sort_rows(
-    sources: Sequence[CsvSource], sorter: ExternalSorter, report: ImportReport, now_ms: int, show: Show
+    sources: Sequence[CsvSource], sorter: ExternalSorter, report: ImportReport, now_ms: int, show: ShowProgress
 ) -> int:
     """Add every valid row to ``sorter`` and every rejected row to ``report``. Returns the number of rows.
 
@@ -119,7 +119,9 @@ def sort_rows(
     return count
 
 
-def record_sorted(entries: Iterable[SortEntry], batch: int, record: Record, report: ImportReport, show: Show) -> None:
+def record_sorted(
+    entries: Iterable[SortEntry], batch: int, record: RecordPings, report: ImportReport, show: ShowProgress
+) -> None:
     """Record the sorted ``entries``, ``batch`` pings per transaction. Raises what ``record`` raises.
 
     After an error, the batches that are in the report are committed, and nothing of the failed batch is.

@@ -40,8 +40,11 @@ class Kind(Enum):
     """Why an upload is sent."""
 
     LIVE = "live"
+    """One fix, sent at once."""
     LATE = "late"
+    """All fixes of a time offline, sent in one batch."""
     REPEAT = "repeat"
+    """The same fixes a second time, as after a lost answer."""
 
 
 class SimulatedFix(NamedTuple):

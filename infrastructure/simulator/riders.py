@@ -53,9 +53,13 @@ class Activity(Enum):
     """What a rider is doing."""
 
     RIDING = "riding"
+    """Moving along a street."""
     RED_LIGHT = "red light"
+    """Waiting at a corner until the light changes."""
     RESTAURANT = "restaurant"
+    """Waiting at a restaurant for the order."""
     CUSTOMER = "customer"
+    """Handing the order over at the customer's."""
 
 
 Corner = tuple[int, int]

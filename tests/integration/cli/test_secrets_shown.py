@@ -123,9 +123,9 @@ def assert_nothing_shown(setting: str, value: str, elsewhere: dict[str, str], fo
             continue  # it waits two minutes for a server that does not answer
         done = run_here(command, env, folder)
         well_formed = well_formed or (command[0] == "config" and done.returncode == 0)
-        said = (done.stdout + done.stderr).replace("127.0.0.1", "")
-        assert not [part for part in PARTS if part in said], (command, said)
-        assert "Traceback" not in said, command
+        output = (done.stdout + done.stderr).replace("127.0.0.1", "")
+        assert not [part for part in PARTS if part in output], (command, output)
+        assert "Traceback" not in output, command
         if command[0] != "config":
             assert done.returncode == 1, command
             # Before the error, serve only logs the addresses of the external servers.

@@ -29,7 +29,7 @@ def commit() -> str:
 def write(reports: Sequence[pytest.TestReport]) -> Path:
     """Write one table a run and update the summary.
 
-    Seeds are the parameters of the tests, so a row's name is enough to run it again.
+    Seeds are parameters of the tests, so the name in a row is enough to repeat it.
     """
     done = time.strftime("%Y-%m-%d", time.gmtime())
     lines = [

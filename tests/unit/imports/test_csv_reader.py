@@ -192,9 +192,9 @@ def verdict(number: int) -> str:
 
 
 def answer(items: list[bytes] | tuple[bytes, ...]) -> PostReceipt:
-    said = [verdict(int(item)) for item in items]
-    rejected = [Rejection(index, word, "") for index, word in enumerate(said) if word == "null_island"]
-    return PostReceipt(said.count("accepted"), said.count("duplicate"), rejected, 7 if items else None)
+    verdicts = [verdict(int(item)) for item in items]
+    rejected = [Rejection(index, word, "") for index, word in enumerate(verdicts) if word == "null_island"]
+    return PostReceipt(verdicts.count("accepted"), verdicts.count("duplicate"), rejected, 7 if items else None)
 
 
 @given(st.lists(st.integers(0, 99), max_size=200), st.integers(1, 20), st.integers(1, 4))
@@ -211,11 +211,11 @@ def test_every_row_is_accounted_for_at_any_batch_size(numbers: list[int], batch:
         on_batch=lambda tally: seen.append(tally.rows),
     )
     tally = importer.run(given_rows)
-    said = [verdict(each) for each in numbers]
+    verdicts = [verdict(each) for each in numbers]
     assert tally.unaccounted == 0
     assert tally.rows == len(numbers)
-    assert tally.accepted == said.count("accepted")
-    assert tally.duplicates == said.count("duplicate")
-    expected = {"null_island": said.count("null_island"), "invalid_type": said.count("unsendable")}
+    assert tally.accepted == verdicts.count("accepted")
+    assert tally.duplicates == verdicts.count("duplicate")
+    expected = {"null_island": verdicts.count("null_island"), "invalid_type": verdicts.count("unsendable")}
     assert dict(tally.rejected) == {code: count for code, count in expected.items() if count}
     assert seen == sorted(seen)
