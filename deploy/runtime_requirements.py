@@ -1,4 +1,4 @@
-"""Print what ridelog needs at run time, one requirement a line, from the pyproject.toml beside which this is run."""
+"""Print what ridelog needs at run time, one requirement a line, from the pyproject.toml in the current directory."""
 
 import sys
 import tomllib

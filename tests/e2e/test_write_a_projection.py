@@ -58,7 +58,7 @@ def test_the_page_makes_a_projection_that_runs(tmp_path: Path) -> None:
         )
         assert "longest_silence" in ridelog.cli("status").stdout
         # Section 6: another number of kept pings is another fold; for so few pings the result is the same.
-        change(folder / "domain" / "features" / "longest_silence.py", "KEPT = 20", "KEPT = 50")
+        change(folder / "domain" / "features" / "longest_silence.py", "KEPT_INSTANTS = 20", "KEPT_INSTANTS = 50")
         change(folder / "projections" / "longest_silence.py", "fold_version=1", "fold_version=2")
         changed = ridelog.cli("rebuild-projection", "longest_silence", "--verify-only")
         assert changed.returncode == 0, changed.stdout + changed.stderr

@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from infrastructure.cli import build
 from tests.support.reports.described_metrics import PROMETHEUS, declared, named, rules
+from tests.support.servers.serving import ROOT
 
 PARSED = rules()
 TESTS = PROMETHEUS / "alerts_test.yml"
@@ -52,6 +53,15 @@ def test_a_rule_names_metrics_and_labels_that_exist_and_says_what_to_do(rule: di
 def test_a_command_that_a_rule_names_exists(rule: dict[str, Any]) -> None:
     ours = set(get_command(build()).commands)  # type: ignore[attr-defined]
     assert set(re.findall(r"python app\.py ([\w-]+)", rule["annotations"]["action"])) <= ours
+
+
+@pytest.mark.parametrize("rule", PARSED, ids=lambda rule: rule["alert"])
+def test_a_log_line_that_a_rule_greps_for_is_written(rule: dict[str, Any]) -> None:
+    sources = [file.read_text() for room in ("infrastructure", "projections") for file in (ROOT / room).rglob("*.py")]
+    for pattern in re.findall(r"grep (?:-E )?'([^']+)'", rule["annotations"]["action"]):
+        # "401 unauthorized" is made of a status and a code, which the source holds apart.
+        lines = [line.lstrip("0123456789 ") for line in pattern.split("|")]
+        assert any(line in source for line in lines for source in sources), pattern
 
 
 @pytest.mark.parametrize(
