@@ -13,6 +13,7 @@ import typer
 
 from infrastructure.cli.output import cell, echo, echo_lines
 from infrastructure.errors import UserError
+from infrastructure.timestamps import now_ms
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -149,7 +150,7 @@ def _show(
     from infrastructure.simulator.fleet import BackgroundFleet, fleet_uploads, rider_ids
     from infrastructure.simulator.phone import Day, PhoneModel
 
-    day = Day(str(seed), time.time_ns() // 1_000_000, math.inf, phone=PhoneModel(every_s=every, **GAPS))
+    day = Day(str(seed), now_ms(), math.inf, phone=PhoneModel(every_s=every, **GAPS))
     shown = rider_ids(min(riders, MAX_SHOWN))
     reader = RidelogClient(server.url, retry_timeout_s=READ_TIMEOUT_S, connect_timeout_s=READ_TIMEOUT_S)
     ends = "Ctrl-C ends it" if live or duration_s is None else f"ends after {duration_s:.0f} s"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +13,9 @@ from infrastructure.event_store import key_walk
 from infrastructure.event_store.append import MAX_CLOCK_AHEAD_MS
 from infrastructure.event_store.log_head import LogHeadRow, lock_head, read_head, write_head
 from infrastructure.event_store.log_reader import PostgresLog
+from infrastructure.event_store.queries import LOGGED_COLUMNS, logged_events
 from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.timestamps import now_ms, storable_ms
 from projections.core.ports import LoggedEvent
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
@@ -26,9 +27,6 @@ _BOUNDS = text(
 )
 """A writer that is stopped inside its transaction must not hold every reader of the past as well; nor must a reader
 that is stopped while it has the log's lock hold the writers."""
-
-_EARLIEST_MS, _LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
-"""The years 1 to 9999: what both Postgres and Python can hold."""
 
 _FIRST = text("SELECT min(position) FROM events")
 _RECORDED_AT = text("SELECT recorded_at FROM events WHERE position = :position")
@@ -44,11 +42,6 @@ _LAST_POSITION_BY = text(
     "  WHERE s.lo < s.hi"
     ") SELECT lo FROM s WHERE lo = hi"
 )
-
-
-def storable_ms(ms: int) -> int:
-    """The instant nearest to ``ms`` that a timestamp can hold: all events lie on the same side of both."""
-    return max(_EARLIEST_MS, min(ms, _LATEST_MS))
 
 
 def resolve(connection: Connection, as_of: AsOf, now_ms: Callable[[], int]) -> Horizon:
@@ -110,7 +103,6 @@ def _recorded_ms(connection: Connection, position: int) -> int:
     return epoch_ms(recorded_at)
 
 
-_COLUMNS = "position, shard, seq, aggregate_key, version, event_type, payload"
 _SENT_BY = "event_time <= timestamptz 'epoch' + %s * interval '1 millisecond'"
 _LAST = text("SELECT version, position FROM events WHERE aggregate_id = :aggregate ORDER BY version DESC LIMIT 1")
 # Position grows with version: a binary search, where a filter would read all that came later. What is not there was
@@ -133,7 +125,7 @@ _SHARD = "FROM events WHERE stream = %s AND shard = %s AND seq > %s AND seq <= %
 class PostgresArchive(PostgresLog):
     """Raises PortUnavailable."""
 
-    def __init__(self, engine: Engine, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(self, engine: Engine, now_ms: Callable[[], int] = now_ms) -> None:
         super().__init__(engine)
         self._now_ms = now_ms
 
@@ -169,13 +161,13 @@ class PostgresArchive(PostgresLog):
         if sent_by_ms is not None:
             # OFFSET 0: by version first. Statistics that are out of date may promise less by event time, and then all
             # that the key had done by then is read.
-            stretch = f"FROM (SELECT {_COLUMNS}, event_time {stretch} OFFSET 0) s WHERE {_SENT_BY}"
+            stretch = f"FROM (SELECT {LOGGED_COLUMNS}, event_time {stretch} OFFSET 0) s WHERE {_SENT_BY}"
             values = (*values, storable_ms(sent_by_ms))
         with unavailable_as_port_error(), self._engine.connect() as connection:
-            return _logged(connection, f"SELECT {_COLUMNS} {stretch} ORDER BY {order}", values)
+            return _logged(connection, f"SELECT {LOGGED_COLUMNS} {stretch} ORDER BY {order}", values)
 
 
 def _logged(connection: Connection, statement: str, values: tuple[Any, ...]) -> list[LoggedEvent]:
     # The driver's own rows: a replay reads millions, and SQLAlchemy's cost a third of the time.
     rows = connection.exec_driver_sql(statement, values).cursor.fetchall()
-    return [LoggedEvent(p, shard, seq, key, v, kind, bytes(data)) for p, shard, seq, key, v, kind, data in rows]
+    return logged_events(rows)

@@ -13,7 +13,9 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from domain.identifiers import aggregate_id, shard_of
+from infrastructure.event_store.queries import LOGGED_COLUMNS
 from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.timestamps import EARLIEST_MS
 from projections.core.ports import LoggedEvent
 from projections.replay.archive import TimedEvent
 
@@ -34,7 +36,7 @@ _COUNT_KEYS = (
     " GROUP BY aggregate_key"
 )
 _SELECT = (
-    "SELECT position, shard, seq, aggregate_key, version, event_type, payload,"
+    f"SELECT {LOGGED_COLUMNS},"  # noqa: S608
     " (extract(epoch FROM event_time) * 1000)::bigint, (extract(epoch FROM recorded_at) * 1000)::bigint"
     " FROM events WHERE position <= %s"
 )
@@ -47,8 +49,6 @@ _BY_EVENT_TIME = (
     f"{_SELECT} AND aggregate_id = %s AND event_time >= {_INSTANT} AND (event_time, version) > ({_INSTANT}, %s)"
     " ORDER BY event_time, version LIMIT %s"
 )
-_BEFORE_ALL_MS = -62_135_596_800_000
-"""The year 1: no event is older."""
 
 
 def walk(
@@ -108,7 +108,7 @@ def _of_keys(
 
 def _of_large_key(engine: Engine, stream: str, key: str, position: int, *, by_event_time: bool) -> Iterator[TimedEvent]:
     of: UUID = aggregate_id(stream, key)
-    version, event_ms = 0, _BEFORE_ALL_MS
+    version, event_ms = 0, EARLIEST_MS
     while True:
         if by_event_time:
             place: tuple[Any, ...] = (event_ms, event_ms, version)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,13 +29,10 @@ from infrastructure.event_store.subscription import PollingSubscription
 from infrastructure.event_store.version_cache import LastSeenEvent, VersionCache
 from infrastructure.postgres.engine import terminating_overdue_backends
 from infrastructure.postgres.errors import as_library_errors
+from infrastructure.timestamps import now_ms
 
 LARGEST_REFRESH = 50_000
 """Past this many foreign events it is cheaper to look the aggregates up than to read what was recorded."""
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class EventRecorder(ApplicationRecorder):

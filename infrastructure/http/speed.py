@@ -12,11 +12,11 @@ from litestar.params import FromPath, Parameter
 
 from domain.features.speed.window import SpeedState
 from infrastructure.http.errors import ApiError, errors, unavailable
-from infrastructure.http.pings import now_ms
 from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of
 from infrastructure.observability.lag import silent
 from infrastructure.redis.state_reader import FoundState, MissingState, ReadModelUnavailable, StateReader
 from infrastructure.replay.past_reads import PastKeys
+from infrastructure.timestamps import now_ms
 from projections.parity.served_reads import ServedRead
 from projections.replay.as_of import AsOf
 from read_models.speed.view import answer, features, row

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Engine, select, text
 
 from domain.identifiers import aggregate_id
-from infrastructure.event_store.archive import storable_ms
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.schema import checkpoints as table
+from infrastructure.timestamps import storable_ms
 from projections.core.projection import Projection
 from projections.core.snapshots import (
     MAX_STARTS,
