@@ -66,7 +66,7 @@ def select_events(
     desc: bool = False,
     limit: int | None = None,
 ) -> list[StoredEvent]:
-    """Events of one aggregate by version, as the library's plain StoredEvents."""
+    """Returns events of one aggregate by version, as the library's plain StoredEvents."""
     query = select(events.c.version, events.c.event_type, events.c.payload).where(
         events.c.aggregate_id == originator_id
     )
@@ -80,7 +80,7 @@ def select_events(
 def of_versions(
     query: Select[Any], version: ColumnElement[int], *, gt: int | None, lte: int | None, desc: bool, limit: int | None
 ) -> Select[Any]:
-    """``query`` for the versions that the library's ``select_events`` asks for."""
+    """Restricts ``query`` to the versions that the library's ``select_events`` names."""
     if gt is not None:
         query = query.where(version > gt)
     if lte is not None:
@@ -97,7 +97,7 @@ def select_notifications(
     *,
     inclusive_of_start: bool,
 ) -> list[Notification]:
-    """Events of the whole log by position."""
+    """Returns events of the whole log by position."""
     c = events.c
     query = select(c.position, c.aggregate_id, c.version, c.event_type, c.payload).order_by(c.position).limit(limit)
     if start is not None:
@@ -113,7 +113,7 @@ def select_notifications(
 
 
 def find_pings(connection: Connection, identities: Sequence[PingIdentity]) -> dict[PingIdentity, RecordedPayload]:
-    """Which of these pings are recorded, where, and what they say."""
+    """Returns position and payload of those pings that are recorded."""
     if not identities:
         return {}
     rows = connection.execute(
@@ -128,7 +128,7 @@ def find_pings(connection: Connection, identities: Sequence[PingIdentity]) -> di
 
 
 def streams_after(connection: Connection, versions: Sequence[tuple[UUID, int]]) -> list[StoredEvent]:
-    """All events of many aggregates after a version each, by aggregate and version."""
+    """Returns all events of each aggregate after the given version, by aggregate and version."""
     if not versions:
         return []
     rows = connection.execute(
@@ -143,7 +143,7 @@ def streams_after(connection: Connection, versions: Sequence[tuple[UUID, int]]) 
 def read_positions(
     connection: Connection, stream: str, shards: Sequence[int], after: int, upto: int
 ) -> list[LoggedEvent]:
-    # The driver's own rows: a rebuild reads millions, and SQLAlchemy's cost a third of the time.
+    # The driver's own rows: a rebuild reads millions, and SQLAlchemy's rows cost a third of the time.
     rows = connection.exec_driver_sql(_POSITIONS, (after, upto, stream, list(shards))).cursor.fetchall()
     return logged_events(rows)
 

@@ -84,7 +84,7 @@ def speed_route(
         try:
             found: FoundState | MissingState | None = await reader.get(rider_id)
             if found is None:
-                found = await reader.look_again(rider_id)
+                found = await reader.get_with_fence(rider_id)
         except ReadModelUnavailable as error:
             raise unavailable("read_model_unavailable", str(error)) from error
         late_ms = delay_ms()
