@@ -1,4 +1,4 @@
-"""Runs migrations on the database of RIDELOG_POSTGRES_URL, or on the connection that ridelog hands over."""
+"""Runs migrations on the database of RIDELOG_POSTGRES_URL, or on the connection that ridelog passes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from read_models.analytics.tables import metadata as read_models
 
 
 def include_name(name: str | None, kind: str, _parents: Any) -> bool:
-    # Partitions come and go with the log; they are no schema that a migration should know.
+    # Partitions are created and detached with the log. They are not part of the schema that migrations manage.
     return not (kind == "table" and name is not None and name.startswith("events_p"))
 
 

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Final
 
 from domain.timestamps import MAX_TEXT_CHARACTERS, decimal_integer, rfc3339_ms
+
+EARLIEST_MS: Final = -62_135_596_800_000
+"""The first millisecond of the year 1: what datetime can hold; no event is older."""
 
 LATEST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999: what datetime can hold."""
 
 _UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _AGO: Final = re.compile(r"([0-9]{1,15})([smhd])")
+
+
+def now_ms() -> int:
+    """This machine's clock, in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def storable_ms(ms: int) -> int:
+    """The instant nearest to ``ms`` that both Postgres and datetime can hold.
+
+    No event has a time outside of that range. So every event is on the same side of both instants.
+    """
+    return max(EARLIEST_MS, min(ms, LATEST_MS))
 
 
 def text_ms(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Generations with a life, Postgres sinks, parked keys and discarded events
+"""States of generations, Postgres sinks, parked keys and discarded events
 
 Revision ID: 0003
 Revises: 0002

@@ -1,4 +1,4 @@
-"""Checkpoints of states along the streams, the answers that were served, and what was found wrong with either
+"""State snapshots along the streams, served reads, and the differences found in either
 
 Revision ID: 0005
 Revises: 0004

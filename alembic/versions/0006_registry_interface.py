@@ -40,7 +40,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("schema_settings")
     op.drop_index(_LIVE, "schema_versions")
-    # What was deleted must not come back to life; the texts and their ids stay.
+    # Deleted versions must not reappear; the texts and their ids stay.
     op.execute("DELETE FROM schema_versions WHERE deleted")
     op.create_unique_constraint(op.f(_ALL), "schema_versions", ["subject", "schema_id"])
     op.drop_column("schema_versions", "deleted")

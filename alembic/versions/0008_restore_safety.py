@@ -1,4 +1,4 @@
-"""By which event a fence is known again, and who has found that the log was restored
+"""The event that identifies a fence, and the findings after a restore of the log
 
 Revision ID: 0008
 Revises: 0007

@@ -1,4 +1,4 @@
-"""Rows that were updated for ever become rows that are inserted, so that open transactions do not slow them
+"""Insert new rows where one row was updated for ever, so that open transactions do not slow the writers
 
 Revision ID: 0009
 Revises: 0008
@@ -20,7 +20,7 @@ _MILLISECONDS = postgresql.TIMESTAMP(timezone=True, precision=3)
 
 
 def upgrade() -> None:
-    # The log's lock first, and until the end: a writer of the version before may still be at work.
+    # The log's lock first, until the end: a writer of the previous version may still run.
     op.execute("LOCK TABLE log_head IN ACCESS EXCLUSIVE MODE")
     op.create_table(
         "log_numbers",
@@ -49,7 +49,7 @@ def upgrade() -> None:
     op.execute("INSERT INTO projection_shards SELECT projection, generation, shard FROM projection_fences")
     _number("projection_fences", ("projection", "generation", "shard"))
 
-    # What stages report is of this second: nothing of it is worth to be kept.
+    # Stage reports are only a second old, so none of them is migrated.
     op.drop_table("stages")
     op.create_table(
         "stages",
@@ -69,7 +69,7 @@ def upgrade() -> None:
 
 
 def _number(table: str, key: tuple[str, ...]) -> None:
-    """Rows of ``table`` get a number within ``key``, from 1 on."""
+    """Numbers the rows of ``table`` within ``key``, from 1."""
     op.add_column(table, sa.Column("number", sa.BigInteger(), server_default=sa.text("1"), nullable=False))
     op.alter_column(table, "number", server_default=None)
     op.drop_constraint(f"pk_{table}", table, type_="primary")
@@ -77,7 +77,7 @@ def _number(table: str, key: tuple[str, ...]) -> None:
 
 
 def _only_newest(table: str, key: tuple[str, ...]) -> None:
-    """The opposite: only the newest row of each ``key`` stays."""
+    """The reverse: keeps only the newest row of each ``key``."""
     same = " AND ".join(f"t.{name} = newer.{name}" for name in key)
     op.execute(f"DELETE FROM {table} t USING {table} newer WHERE {same} AND t.number < newer.number")
     op.drop_constraint(f"pk_{table}", table, type_="primary")

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from infrastructure import timestamps
 from infrastructure.kafka.ports import ProducerRecord, Publisher, PublishError
 
 
@@ -236,7 +237,7 @@ class InFlightTransactions:
             self.progress.transactions += 1
             self.progress.acknowledged += transaction.rows
             self.progress.commit_ms = max(self.progress.commit_ms, transaction.commit_ms)
-            now_ms = time.time_ns() // 1_000_000
+            now_ms = timestamps.now_ms()
             self.progress.behind_ms = max(0, now_ms - transaction.commit_ms)
             if transaction.rows:
                 self.progress.event_ms = now_ms

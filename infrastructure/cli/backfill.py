@@ -67,10 +67,10 @@ def backfill(sources: Sequence[CsvSource], options: BackfillOptions) -> None:
 
 def _run(sources: Sequence[CsvSource], options: BackfillOptions, report: ImportReport) -> None:
     from infrastructure.cli.progress import Reporter
-    from infrastructure.event_store.recorder import now_ms
     from infrastructure.imports.backfill import open_history, record_sorted, sort_rows
     from infrastructure.imports.external_sort import ExternalSorter
     from infrastructure.settings.settings import Settings
+    from infrastructure.timestamps import now_ms
 
     with (
         open_history(Settings.load({"data_dir": options.data_dir})) as history,

@@ -13,6 +13,7 @@ import typer
 
 from infrastructure.cli.output import cell, echo, echo_lines
 from infrastructure.errors import UserError
+from infrastructure.timestamps import now_ms
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -159,7 +160,7 @@ def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
     from infrastructure.simulator.phone import Day, PhoneModel
 
     riders, duration_s = plan.riders, plan.duration_s
-    day = Day(str(plan.seed), time.time_ns() // 1_000_000, math.inf, phone=PhoneModel(every_s=plan.every_s, **GAPS))
+    day = Day(str(plan.seed), now_ms(), math.inf, phone=PhoneModel(every_s=plan.every_s, **GAPS))
     shown = rider_ids(min(riders, MAX_SHOWN))
     reader = RidelogClient(server.url, retry_timeout_s=READ_TIMEOUT_S, connect_timeout_s=READ_TIMEOUT_S)
     ends = "Ctrl-C ends it" if plan.live or duration_s is None else f"ends after {duration_s:.0f} s"

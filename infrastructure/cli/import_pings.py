@@ -12,6 +12,7 @@ import typer
 
 from infrastructure.cli.options import DataDirOption, JsonOption, TokenOption, UrlOption, connect
 from infrastructure.errors import UserError
+from infrastructure.timestamps import now_ms
 
 Column = str | None
 
@@ -100,7 +101,7 @@ def import_pings(
         return
     total = sum(path.stat().st_size for path in files)
     began = time.monotonic()
-    latest_ms = time.time_ns() // 1_000_000 + FUTURE_TOLERANCE_MS
+    latest_ms = now_ms() + FUTURE_TOLERANCE_MS
     interrupted = ""
     with ExitStack() as stack:
         reporter = stack.enter_context(Reporter("import", "rows", total))

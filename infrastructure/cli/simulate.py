@@ -14,6 +14,7 @@ import typer
 from infrastructure.cli.options import DataDirOption, JsonOption, TokenOption, UrlOption, connect
 from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
+from infrastructure.timestamps import now_ms
 
 FAST_DURATION_S = 600.0
 
@@ -62,7 +63,7 @@ def simulate(
     seconds = duration if duration is not None or not fast else FAST_DURATION_S
     ends = math.inf if seconds is None else seconds
     # A fast run ends now: the server would reject pings from the future.
-    start_ms = time.time_ns() // 1_000_000 - (round(ends * 1000) if fast else 0)
+    start_ms = now_ms() - (round(ends * 1000) if fast else 0)
     uploads = fleet_uploads(riders, Day(str(seed), start_ms, ends, City(latitude, longitude), phone=phone))
     stop = threading.Event()
     began = time.monotonic()

@@ -98,13 +98,13 @@ def verify_parity(
     from infrastructure.embedded.stack import servers_for
     from infrastructure.operations.verify_parity import open_parity_evidence, verify
     from infrastructure.settings.settings import Settings
-    from infrastructure.timestamps import time_or_ago_ms
+    from infrastructure.timestamps import now_ms, time_or_ago_ms
 
     projection = projection_named(name)
     if projection.view is None:
         raise UserError(f"{name} serves rows, not values of a key: run rebuild-projection {name} --verify-only instead")
     try:
-        since_ms = 0 if since is None else time_or_ago_ms(since, time.time_ns() // 1_000_000)
+        since_ms = 0 if since is None else time_or_ago_ms(since, now_ms())
     except ValueError as error:
         raise UserError(
             f"--since {since!r}: {error}; give epoch milliseconds, RFC 3339 with zone, or a duration such as 1h"

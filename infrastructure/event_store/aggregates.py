@@ -1,4 +1,9 @@
-"""The library's InfrastructureFactory over our recorder, mapper and snapshots."""
+"""Connects aggregates to the log: the library's InfrastructureFactory with our recorder, mapper and snapshots.
+
+The mapper turns domain events into stored events and back. The state of a stored event is the framed Avro that goes to
+Kafka untouched. ``LogEvent`` is the library's StoredEvent with the further columns that the log, Kafka and the folds
+need. Snapshots of aggregates implement the library's AggregateRecorder port. They only bound the cost of loading.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +39,15 @@ from infrastructure.postgres.schema import snapshots
 from infrastructure.schema_registry.client import RegistryUnavailable
 
 UNCLASSIFIED = "Unclassified"
-"""Stream of events that came through the library's plain port; no topic carries it."""
+"""Stream of events that are recorded through the library's plain port. No topic carries it."""
 
 
 @dataclass(frozen=True)
 class LogEvent(StoredEvent):
-    """A StoredEvent of one of our aggregates: ``topic`` is its event type, ``state`` the framed Avro payload.
+    """A StoredEvent of one of our aggregates. ``topic`` is its event type, ``state`` the framed Avro payload.
 
-    ``event_id`` is a UUID; ``event_time_ms`` epoch milliseconds, and so is ``recorded_at_ms``: 0 leaves it to the
-    writer's clock, anything else is history (``append.recorded_times`` says what it may be).
+    ``event_time_ms`` and ``recorded_at_ms`` are epoch milliseconds. A ``recorded_at_ms`` of 0 means the writer's clock.
+    Any other value is imported history; ``append.recorded_times`` defines which values are valid.
     """
 
     aggregate_type: str
@@ -57,7 +62,7 @@ class LogEvent(StoredEvent):
 
 
 def classified(event: StoredEvent) -> LogEvent:
-    """``event`` itself if it is ours; a plain one gets deterministic values for what it does not say."""
+    """Returns a LogEvent as it is. A plain StoredEvent gets deterministic values for the columns that it lacks."""
     if isinstance(event, LogEvent):
         return event
     originator = event.originator_id if isinstance(event.originator_id, UUID) else UUID(event.originator_id)
@@ -74,7 +79,10 @@ def classified(event: StoredEvent) -> LogEvent:
 
 
 class SnapshotRecorder(AggregateRecorder):
-    """Not part of the log: a snapshot lost is a slower load; one that is there already raises IntegrityError."""
+    """Stores snapshots of aggregates, which are not part of the log: a lost snapshot only makes a load slower.
+
+    Storing a version that is already stored raises IntegrityError.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -110,7 +118,7 @@ class SnapshotRecorder(AggregateRecorder):
             return [StoredEvent(originator_id, row[0], row[1], bytes(row[2])) for row in connection.execute(query)]
 
     def latest(self, aggregates: Sequence[UUID]) -> dict[UUID, StoredEvent]:
-        """The newest snapshot of each of many aggregates; absent = none."""
+        """Returns the newest snapshot of each aggregate. An aggregate without one is absent."""
         c = snapshots.c
         query = (
             select(c.aggregate_id, c.version, c.topic, c.state)
@@ -123,20 +131,20 @@ class SnapshotRecorder(AggregateRecorder):
 
 
 class AvroMapper(Mapper[UUID]):
-    """Events of our aggregates as Avro; anything else (snapshots) as the library's own JSON."""
+    """Maps events of our aggregates to Avro, and anything else (snapshots) to the library's own JSON."""
 
     def __init__(self, transcoder: Transcoder, codec: Codec) -> None:
         super().__init__(transcoder)
         self._codec = codec
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
-        """Raises OperationalError while the schema registry is away and an id is not known yet."""
+        """Raises OperationalError while the schema registry is unavailable and an id is not known yet."""
         if not isinstance(domain_event, Rider.Event):
             return super().to_stored_event(domain_event)
         try:
             state = self._codec.encode(domain_event.RECORD, domain_event.data())
         except (RegistryUnavailable, SQLAlchemyError) as error:
-            # After a restore ids are asked for again: a phone is told to send its pings again, not that we have failed.
+            # After a restore the ids are looked up again. 503 makes a phone send its pings again; 500 would not.
             raise OperationalError(f"no schema id for {domain_event.RECORD}: {error}") from error
         event_id = domain_event.event_id
         return LogEvent(
@@ -151,10 +159,10 @@ class AvroMapper(Mapper[UUID]):
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
-        """The event of a stored one.
+        """Returns the domain event of a stored event.
 
-        Raises MapperDeserialisationError for bytes that no contract reads, and for a record that is no event of this
-        type: another one's, or with a time that no calendar has.
+        Raises MapperDeserialisationError for bytes that no contract reads, and for a record that is not an event of
+        this type: a record of another type, or one whose time is outside the calendar.
         """
         if stored_event.topic not in RIDER_EVENTS:
             return super().to_domain_event(stored_event)
@@ -170,7 +178,7 @@ class AvroMapper(Mapper[UUID]):
 
 
 class EventStoreFactory(InfrastructureFactory[TrackingRecorder]):
-    """Hands the library what it is given. This log has no tracking recorders: sinks keep fences instead."""
+    """Gives the library our recorders and mapper. There is no tracking recorder: sinks store fences instead."""
 
     def __init__(self, recorder: ApplicationRecorder, snapshots: AggregateRecorder, codec: Codec) -> None:
         super().__init__(Environment("Riders"))
@@ -190,10 +198,10 @@ class EventStoreFactory(InfrastructureFactory[TrackingRecorder]):
         return self._recorder
 
     def tracking_recorder(self, tracking_recorder_class: type[TrackingRecorder] | None = None) -> TrackingRecorder:
-        raise ProgrammingError("projections keep fences with their data; there is no tracking recorder")
+        raise ProgrammingError("projections store fences with their data; there is no tracking recorder")
 
     def process_recorder(self) -> ProcessRecorder:
-        raise ProgrammingError("projections keep fences with their data; there is no process recorder")
+        raise ProgrammingError("projections store fences with their data; there is no process recorder")
 
     def is_snapshotting_enabled(self) -> bool:
         return True

@@ -1,4 +1,9 @@
-"""One append: lock, check, number, COPY. The only code that gives out positions, seqs and recorded_at."""
+"""Appends one batch: lock, check, number, COPY. No other code assigns position, seq and recorded_at.
+
+The rows go to ``events`` in Postgres' binary COPY format. The columns that do not depend on the lock are packed before
+it is taken (``static_part``). Inside the lock a row costs one more pack.
+Format: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
+"""
 
 from __future__ import annotations
 
@@ -63,7 +68,7 @@ def micros(epoch_ms: int) -> int:
 
 
 def static_part(event: LogEvent) -> bytes:
-    """All columns of a row but position, seq and recorded_at."""
+    """Packs all columns of a row except position, seq and recorded_at."""
     aggregate = event.originator_id
     assert isinstance(aggregate, UUID)
     return b"".join(
@@ -78,14 +83,14 @@ def static_part(event: LogEvent) -> bytes:
 
 
 def locked_part(position: int, seq: int, recorded_at_micros: int) -> bytes:
-    """The head of a row: what only the holder of the log's lock can know."""
+    """Packs the columns that are assigned while the log's lock is held. They come first in a row."""
     return _LOCKED.pack(_FIELDS, 8, position, 8, seq, 8, recorded_at_micros)
 
 
 _LATEST_VERSIONS = text(
     "SELECT u.id, coalesce("
     "  (SELECT e.version FROM events e WHERE e.aggregate_id = u.id ORDER BY e.version DESC LIMIT 1),"
-    # All of its events were detached: it goes on from its snapshot, as it is loaded.
+    # All of its events were detached. Its versions continue from its snapshot, from which it is also loaded.
     "  (SELECT s.version FROM snapshots s WHERE s.aggregate_id = u.id ORDER BY s.version DESC LIMIT 1))"
     " FROM unnest(CAST(:ids AS uuid[])) AS u(id)"
 )
@@ -97,8 +102,8 @@ _SEEN = text("SELECT position, event_id, recorded_at FROM events WHERE position 
 MAX_CLOCK_AHEAD_MS = 5 * 60_000
 """How far a writer's clock may be ahead of the database's, in milliseconds.
 
-Times of recording never step back (invariant 11). So one writer whose clock is a day ahead would hide every delay, and
-would stop what is known as of an instant, for a day.
+Times of recording never step back (invariant 11). One writer whose clock is a day ahead would therefore hide every
+delay for a day, and block queries as of an instant for as long.
 """
 
 EMPTY = -1
@@ -106,7 +111,7 @@ EMPTY = -1
 
 
 def latest_versions(connection: Connection, aggregates: Sequence[UUID]) -> dict[UUID, int]:
-    """The version of each aggregate as stored; EMPTY for those that have no event."""
+    """Returns the stored version of each aggregate. EMPTY if it has no event."""
     if not aggregates:
         return {}
     rows = connection.execute(_LATEST_VERSIONS, {"ids": [str(a) for a in aggregates]})
@@ -118,7 +123,7 @@ def versions_recorded_since(connection: Connection, after: int, upto: int) -> di
 
 
 def seen_at(connection: Connection, *positions: int) -> dict[int, LastSeenEvent]:
-    """The events at these positions, as a writer notes them; Seen(position) where there is none."""
+    """Returns the event at each position. A position without an event gives ``LastSeenEvent(position)``."""
     rows = connection.execute(_SEEN, {"positions": list(positions)})
     return {p: LastSeenEvent(p) for p in positions} | {
         row[0]: LastSeenEvent(row[0], row[1], epoch_ms(row[2])) for row in rows
@@ -126,9 +131,9 @@ def seen_at(connection: Connection, *positions: int) -> dict[int, LastSeenEvent]
 
 
 def conflicting(events: Sequence[LogEvent], versions: Mapping[UUID, int], plain: bool) -> set[UUID]:
-    """Aggregates whose events do not follow, one by one, the version that is stored.
+    """Returns the aggregates whose events do not continue the stored version without a gap.
 
-    A stream of this log opens with version 1; the library's own tests also open plain ones with 0.
+    A stream of this log starts with version 1. The library's own tests also start plain streams with 0.
     """
     opens = (0, 1) if plain else (1,)
     reached = dict(versions)
@@ -146,20 +151,20 @@ def conflicting(events: Sequence[LogEvent], versions: Mapping[UUID, int], plain:
 
 def integrity_error(conflicts: set[UUID]) -> IntegrityError:
     some = ", ".join(sorted(str(a) for a in conflicts)[:3])
-    return IntegrityError(f"events do not follow what is stored of {len(conflicts)} aggregate(s): {some}")
+    return IntegrityError(f"events do not continue the stored versions of {len(conflicts)} aggregate(s): {some}")
 
 
 def pack(events: Sequence[LogEvent]) -> list[bytes]:
-    """Row parts that need no lock, made before it is taken."""
+    """Packs the parts of the rows that need no lock, before it is taken."""
     return [static_part(event) for event in events]
 
 
 def recorded_times(events: Sequence[LogEvent], head: LogHeadRow, now_ms: int) -> list[int]:
-    """When each of ``events`` is recorded, in epoch milliseconds, after ``head``: greatest(clock, previous).
+    """Returns when each of ``events`` is recorded, in epoch milliseconds: greatest(clock, previous time).
 
-    An event that names its time keeps it. Raises OrderBroken when that lies before the previous one, or so far ahead
-    that the clock could not have given it: whatever came next would have to be as late (invariant 11). Raises
-    ClockAhead when an event takes its time from this clock, and the clock is too far ahead of the database's.
+    An event that names its time keeps it. Raises OrderBroken if that time is before the previous one, or later than the
+    clock: every later event would have to be recorded as late (invariant 11). Raises ClockAhead if an event takes its
+    time from this clock, and the clock is too far ahead of the database's.
     """
     latest = max(now_ms, head.recorded_at_ms)
     ahead_ms = now_ms - head.database_ms
@@ -181,13 +186,13 @@ def recorded_times(events: Sequence[LogEvent], head: LogHeadRow, now_ms: int) ->
 def insert(
     connection: Connection, head: LogHeadRow, events: Sequence[LogEvent], packed: Sequence[bytes], clock: Clock
 ) -> range:
-    """Number ``events`` after ``head`` and copy them in; their positions. The caller holds the log's lock.
+    """Numbers ``events`` after ``head`` and copies them in. Returns their positions. The caller holds the log's lock.
 
-    Raises OrderBroken or ClockAhead; nothing is written then.
+    Raises OrderBroken or ClockAhead before anything is written.
     """
     first = head.position + 1
     times = recorded_times(events, head, clock())
-    # Times never step back, so that of a live batch is one: converting it for each event again would show.
+    # Times never step back, so equal ends mean one time for all (every live batch). Converting it once is measurable.
     moments = [micros(times[0])] * len(times) if times[0] == times[-1] else [micros(each) for each in times]
     rows = [HEADER]
     position = head.position

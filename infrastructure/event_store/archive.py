@@ -1,8 +1,10 @@
-"""Any part of the log, by key or by shard, for replays (``projections.replay.archive.Archive``)."""
+"""Reads any part of the log, by key or by shard, for replays (``projections.replay.archive.Archive``).
+
+Also resolves an instant to a position of the log. The same instant always gives the same position.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +16,9 @@ from infrastructure.event_store import key_walk
 from infrastructure.event_store.append import MAX_CLOCK_AHEAD_MS
 from infrastructure.event_store.log_head import LogHeadRow, lock_head, read_head, write_head
 from infrastructure.event_store.log_reader import PostgresLog
+from infrastructure.event_store.queries import LOGGED_COLUMNS, logged_events
 from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.timestamps import now_ms, storable_ms
 from projections.core.ports import LoggedEvent
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
@@ -24,11 +28,8 @@ _BOUNDS = text(
     " SET LOCAL statement_timeout = '10s';"
     " SET LOCAL idle_in_transaction_session_timeout = '10s'"
 )
-"""A writer that is stopped inside its transaction must not hold every reader of the past as well; nor must a reader
-that is stopped while it has the log's lock hold the writers."""
-
-_EARLIEST_MS, _LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
-"""The years 1 to 9999: what both Postgres and Python can hold."""
+"""Bounds the wait for the log's lock: a writer stopped inside its transaction must not block readers of the past, and a
+reader stopped while it holds the lock must not block the writers."""
 
 _FIRST = text("SELECT min(position) FROM events")
 _RECORDED_AT = text("SELECT recorded_at FROM events WHERE position = :position")
@@ -46,13 +47,8 @@ _LAST_POSITION_BY = text(
 )
 
 
-def storable_ms(ms: int) -> int:
-    """The instant nearest to ``ms`` that a timestamp can hold: all events lie on the same side of both."""
-    return max(_EARLIEST_MS, min(ms, _LATEST_MS))
-
-
 def resolve(connection: Connection, as_of: AsOf, now_ms: Callable[[], int]) -> Horizon:
-    """``as_of`` on this log. The connection is in a transaction of its own. Raises Unresolvable."""
+    """Resolves ``as_of`` on this log. The connection is in a transaction of its own. Raises Unresolvable."""
     if as_of.axis == "known":
         assert as_of.at_ms is not None
         head = _passed(connection, as_of.at_ms, now_ms)
@@ -68,17 +64,18 @@ def resolve(connection: Connection, as_of: AsOf, now_ms: Callable[[], int]) -> H
 
 
 def _passed(connection: Connection, at_ms: int, now_ms: Callable[[], int]) -> LogHeadRow:
-    """The head, once no event can be recorded any more with a time up to ``at_ms``.
+    """Returns the head once no event can be recorded any more with a time up to ``at_ms``.
 
-    If the last one lies before, the log's lock is passed once, behind whoever is writing, and the head's clock is moved
-    past the instant: also a writer whose clock stepped back now records later, and the answer stays what it is.
+    If the last event was recorded before the instant, takes the log's lock once, after the current writer, and moves
+    the head's clock past the instant. Then even a writer whose clock stepped back records later, and the answer for
+    this instant never changes.
     """
     head = read_head(connection)
     if head.recorded_at_ms > at_ms:
         return head
     # The database's clock bounds it too: a reader whose clock is a day ahead must not move the log's clock by a day.
     if at_ms >= min(now_ms(), head.database_ms + MAX_CLOCK_AHEAD_MS):
-        raise Unresolvable("instant_in_future", "that instant has not passed: what will be known then is not known yet")
+        raise Unresolvable("instant_in_future", "that instant has not passed: what is known then can still change")
     connection.execute(_BOUNDS)
     head = lock_head(connection)
     if head.recorded_at_ms <= at_ms:
@@ -96,7 +93,7 @@ def _last_by(connection: Connection, head: LogHeadRow, at_ms: int) -> int:
     if found < first and first > 1:
         raise Unresolvable(
             "log_begins_later",
-            f"what was known then lies in a part of the log that was detached: it begins at position {first:,}",
+            f"what was known then is in a part of the log that was detached: the log begins at position {first:,}",
         )
     return int(found)
 
@@ -110,11 +107,10 @@ def _recorded_ms(connection: Connection, position: int) -> int:
     return epoch_ms(recorded_at)
 
 
-_COLUMNS = "position, shard, seq, aggregate_key, version, event_type, payload"
 _SENT_BY = "event_time <= timestamptz 'epoch' + %s * interval '1 millisecond'"
 _LAST = text("SELECT version, position FROM events WHERE aggregate_id = :aggregate ORDER BY version DESC LIMIT 1")
-# Position grows with version: a binary search, where a filter would read all that came later. What is not there was
-# detached, and so lies before.
+# Position grows with version, so a binary search is enough; a filter would read every later event. A version that is
+# not there was detached, and is therefore before the position.
 _LAST_VERSION_BY = text(
     "WITH RECURSIVE s(lo, hi) AS ("
     "  SELECT CAST(0 AS bigint), CAST(:version AS bigint)"
@@ -131,9 +127,9 @@ _SHARD = "FROM events WHERE stream = %s AND shard = %s AND seq > %s AND seq <= %
 
 
 class PostgresArchive(PostgresLog):
-    """Raises PortUnavailable."""
+    """The log as an archive. Every method raises PortUnavailable if Postgres is unavailable."""
 
-    def __init__(self, engine: Engine, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(self, engine: Engine, now_ms: Callable[[], int] = now_ms) -> None:
         super().__init__(engine)
         self._now_ms = now_ms
 
@@ -165,17 +161,17 @@ class PostgresArchive(PostgresLog):
     ) -> Iterator[TimedEvent]:
         return key_walk.walk(self._engine, stream, keys, shard, position, by_event_time=by_event_time)
 
-    def _events(self, stretch: str, values: tuple[Any, ...], sent_by_ms: int | None, order: str) -> list[LoggedEvent]:
+    def _events(self, selection: str, values: tuple[Any, ...], sent_by_ms: int | None, order: str) -> list[LoggedEvent]:
         if sent_by_ms is not None:
-            # OFFSET 0: by version first. Statistics that are out of date may promise less by event time, and then all
-            # that the key had done by then is read.
-            stretch = f"FROM (SELECT {_COLUMNS}, event_time {stretch} OFFSET 0) s WHERE {_SENT_BY}"
+            # OFFSET 0 makes the planner select by version first. With outdated statistics it may prefer the index by
+            # event time, and then reads all earlier events of the key.
+            selection = f"FROM (SELECT {LOGGED_COLUMNS}, event_time {selection} OFFSET 0) s WHERE {_SENT_BY}"
             values = (*values, storable_ms(sent_by_ms))
         with unavailable_as_port_error(), self._engine.connect() as connection:
-            return _logged(connection, f"SELECT {_COLUMNS} {stretch} ORDER BY {order}", values)
+            return _logged(connection, f"SELECT {LOGGED_COLUMNS} {selection} ORDER BY {order}", values)
 
 
 def _logged(connection: Connection, statement: str, values: tuple[Any, ...]) -> list[LoggedEvent]:
-    # The driver's own rows: a replay reads millions, and SQLAlchemy's cost a third of the time.
+    # The driver's own rows: a replay reads millions, and SQLAlchemy's rows cost a third of the time.
     rows = connection.exec_driver_sql(statement, values).cursor.fetchall()
-    return [LoggedEvent(p, shard, seq, key, v, kind, bytes(data)) for p, shard, seq, key, v, kind, data in rows]
+    return logged_events(rows)

@@ -1,7 +1,7 @@
-"""Events of a shard key by key, read in short transactions.
+"""Reads the events of a shard key by key, in short transactions.
 
-A walk of a large log takes hours. In one transaction it would keep every dead row version of the database for as long,
-and slow what the writers do. Events never change, so that a walk up to a fixed position sees the same in many.
+A walk of a large log takes hours. One transaction would keep every dead row version of the database for as long, and
+slow the writers. Events never change, so many transactions up to a fixed position see the same events as one.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from domain.identifiers import aggregate_id, shard_of
+from infrastructure.event_store.queries import LOGGED_COLUMNS
 from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.timestamps import EARLIEST_MS
 from projections.core.ports import LoggedEvent
 from projections.replay.archive import TimedEvent
 
 WALK_ROWS = 5_000
-"""Events that a walk reads in one transaction, and holds at once."""
+"""Events that a walk reads in one transaction and holds in memory."""
 COUNTED_EVENTS = 50_000
-"""Events of which one transaction counts how many each key has."""
+"""Events that one transaction counts by key."""
 COUNTED_KEYS = 500
 """Keys whose events one transaction counts."""
 
@@ -34,7 +36,7 @@ _COUNT_KEYS = (
     " GROUP BY aggregate_key"
 )
 _SELECT = (
-    "SELECT position, shard, seq, aggregate_key, version, event_type, payload,"
+    f"SELECT {LOGGED_COLUMNS},"  # noqa: S608
     " (extract(epoch FROM event_time) * 1000)::bigint, (extract(epoch FROM recorded_at) * 1000)::bigint"
     " FROM events WHERE position <= %s"
 )
@@ -47,17 +49,15 @@ _BY_EVENT_TIME = (
     f"{_SELECT} AND aggregate_id = %s AND event_time >= {_INSTANT} AND (event_time, version) > ({_INSTANT}, %s)"
     " ORDER BY event_time, version LIMIT %s"
 )
-_BEFORE_ALL_MS = -62_135_596_800_000
-"""The year 1: no event is older."""
 
 
 def walk(
     engine: Engine, stream: str, keys: Sequence[str] | None, shard: int, position: int, *, by_event_time: bool
 ) -> Iterator[TimedEvent]:
-    """As ``projections.replay.archive.Archive.walk``. Raises PortUnavailable."""
+    """Implements ``projections.replay.archive.Archive.walk``. Raises PortUnavailable."""
     if keys is None:
         rows = _rows(engine, _OF_SHARD, (position, stream, shard, WALK_ROWS + 1))
-        if len(rows) <= WALK_ROWS:  # all of a small shard in one reading, where two would take half as long again
+        if len(rows) <= WALK_ROWS:  # a small shard in one query; counting first would take 1.5 times as long
             events = map(_timed, rows)
             yield from sorted(events, key=_by_event_time) if by_event_time else sorted(events, key=_by_version)
             return
@@ -108,7 +108,7 @@ def _of_keys(
 
 def _of_large_key(engine: Engine, stream: str, key: str, position: int, *, by_event_time: bool) -> Iterator[TimedEvent]:
     of: UUID = aggregate_id(stream, key)
-    version, event_ms = 0, _BEFORE_ALL_MS
+    version, event_ms = 0, EARLIEST_MS
     while True:
         if by_event_time:
             place: tuple[Any, ...] = (event_ms, event_ms, version)
@@ -135,7 +135,7 @@ def _ids(stream: str, keys: Sequence[str]) -> list[str]:
 
 
 def _rows(engine: Engine, statement: str, values: tuple[Any, ...]) -> list[Any]:
-    """The driver's own rows, of one transaction: SQLAlchemy's cost a third of the time."""
+    """Returns the driver's own rows, read in one transaction: SQLAlchemy's rows cost a third of the time."""
     with unavailable_as_port_error(), engine.connect() as connection:
         return list(connection.exec_driver_sql(statement, values).cursor.fetchall())
 

@@ -1,9 +1,9 @@
-"""The head of the log: its lock, and the last numbers given out (invariant 1).
+"""The head of the log: its lock, and the last assigned numbers (invariant 1).
 
-The row of ``log_head`` is the lock; it is never updated. The numbers are rows of ``log_numbers``: each transaction
-that gives out numbers inserts the next row, and the newest row is the head. One row that every append updates would be
-slower with every commit while any transaction stays open, since readers and writers have to pass over all its dead
-versions. The newest row is always the last entry of the primary key, whatever is dead in front of it.
+The row of ``log_head`` is the lock. It is never updated. The numbers are rows of ``log_numbers``: each transaction that
+assigns numbers inserts the next row, and the newest row is the head. A single row that every append updates would
+become slower with every commit while any transaction stays open, since readers and writers skip all its dead versions.
+The newest row is always the last entry of the primary key, however many dead entries precede it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sqlalchemy.engine import Row
 from domain.identifiers import SHARDS
 
 Clock = Callable[[], int]
-"""Epoch milliseconds; a port, so that tests can step a writer's clock without touching the machine's."""
+"""Returns epoch milliseconds. A parameter, so that tests can move one writer's clock only."""
 
 LOCK_HEAD = "SELECT FROM log_head FOR UPDATE"
 """Takes the log's lock until the transaction ends."""
@@ -33,7 +33,7 @@ _READ = (
     f" FROM log_head h CROSS JOIN LATERAL ({NEWEST_NUMBERS}) n"
 )
 _READ_HEAD = text(_READ)
-# Two statements in one round trip: the second has a snapshot of its own, taken once the lock is held.
+# Two statements in one round trip. The second one has a snapshot of its own, taken after the lock.
 _LOCK_AND_READ = text(f"{LOCK_HEAD}; {_READ}")
 _WRITE = (
     "INSERT INTO log_numbers (number, position, recorded_at, seqs) VALUES"
@@ -43,7 +43,7 @@ _WRITE_HEAD = text(_WRITE)
 _WRITE_AND_PRUNE = text(f"{_WRITE}; DELETE FROM log_numbers WHERE number > :above AND number <= :upto")  # noqa: S608
 
 KEPT_NUMBERS = 256
-"""Rows of ``log_numbers`` between two prunings. A pruning deletes as many: it is never a long one."""
+"""Rows of ``log_numbers`` between two prunings. A pruning deletes as many rows, so it is always short."""
 
 
 class LogNotInitialised(Exception):
@@ -52,7 +52,7 @@ class LogNotInitialised(Exception):
 
 @dataclass
 class LogHeadRow:
-    """Last numbers given out. ``seqs`` maps a stream to the last seq of each of its 64 shards.
+    """The last assigned numbers. ``seqs`` maps a stream to the last seq of each of its 64 shards.
 
     ``number`` counts the transactions that have moved the head. ``database_ms``: the database's clock when the head
     was read, epoch milliseconds; 0 = unknown.
@@ -82,7 +82,7 @@ def _head(row: Row[Any] | None) -> LogHeadRow:
 
 
 def read_head(connection: Connection) -> LogHeadRow:
-    """The head as last committed; without the lock it may be stale by the time it is used.
+    """Returns the head as last committed. Without the lock it may be stale by the time it is used.
 
     Raises LogNotInitialised.
     """
@@ -90,19 +90,19 @@ def read_head(connection: Connection) -> LogHeadRow:
 
 
 def lock_head(connection: Connection) -> LogHeadRow:
-    """Wait for the log's lock and hold it until this transaction ends.
+    """Waits for the log's lock and holds it until this transaction ends.
 
     The transaction must be READ COMMITTED: with an older snapshot the head would be stale. ``write_head`` would then
-    fail on the primary key, so that no number is given out twice. Raises LogNotInitialised.
+    fail on the primary key, so no number is assigned twice. Raises LogNotInitialised.
     """
     return _head(connection.execute(_LOCK_AND_READ).one_or_none())
 
 
 def write_head(connection: Connection, head: LogHeadRow) -> None:
-    """Store the numbers given out, in the transaction that holds the lock: a rollback leaves no hole.
+    """Stores the assigned numbers in the transaction that holds the lock, so that a rollback leaves no hole.
 
-    The old rows are pruned by ranges of ``number`` that follow each other. To seek the oldest row instead would pass
-    over every row that was ever deleted while a transaction is open.
+    Old rows are pruned by consecutive ranges of ``number``. A search for the oldest row would skip every row that was
+    deleted while a transaction is open.
     """
     head.number += 1
     values: dict[str, Any] = {

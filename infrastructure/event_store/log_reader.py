@@ -1,4 +1,4 @@
-"""The event store's read side behind the ports of the domain (History) and of the projections (Log)."""
+"""Implements the read ports of the domain (History) and of the projections (Log) on the event store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from projections.core.ports import LoggedEvent, LogHead
 
 
 class PostgresHistory:
-    """Looks back for commands (``domain.event_store.History``)."""
+    """Reads earlier events for commands (``domain.event_store.History``)."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

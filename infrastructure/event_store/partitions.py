@@ -1,4 +1,4 @@
-"""Range partitions of ``events`` by position, made ahead of need so that a writer never waits for one."""
+"""Creates range partitions of ``events`` by position before they are needed, so that a writer never waits for one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHORT_LOCKS = text("SELECT set_config('lock_timeout', :timeout, true)")
 AHEAD_LOCK_TIMEOUT = "200ms"
 """How long an append waits for the locks of a partition that is not needed yet."""
 RETRY_INTERVAL_S = 5.0
-"""Seconds between two attempts to make it. Together they bound what a foreign lock on ``events`` costs the appends."""
+"""Seconds between two attempts to create it. Both bound what another lock on ``events`` costs the appends."""
 
 
 def partition_name(first_position: int) -> str:
@@ -37,7 +37,7 @@ def partition_name(first_position: int) -> str:
 
 
 def end_of_partitions(connection: Connection) -> int:
-    """The first position that no partition takes; 1 when there is none yet."""
+    """Returns the first position that no partition covers; 1 if there is no partition yet."""
     name = connection.execute(_LAST).scalar_one()
     if name is None:
         return 1
@@ -45,10 +45,11 @@ def end_of_partitions(connection: Connection) -> int:
 
 
 def ensure_partitions(connection: Connection, up_to: int, rows: int) -> int:
-    """Make partitions of ``rows`` positions until one takes ``up_to``; the new end.
+    """Creates partitions of ``rows`` positions until one covers ``up_to``. Returns the new end.
 
-    A new partition is built aside and attached: ATTACH lets inserts go on, where CREATE … PARTITION OF would stop
-    them. One maker at a time, by an advisory lock; it may run inside a transaction that holds the log's lock.
+    A new partition is created as a separate table and then attached: ATTACH does not block inserts, while CREATE …
+    PARTITION OF does. An advisory lock allows one creator at a time. May run inside a transaction that holds the log's
+    lock.
     """
     end = end_of_partitions(connection)
     if end > up_to:
@@ -62,7 +63,7 @@ def ensure_partitions(connection: Connection, up_to: int, rows: int) -> int:
 
 
 def _make(connection: Connection, first: int, end: int) -> None:
-    # DDL takes no parameters; all that goes into it are integers and a name made of one.
+    # DDL takes no parameters. The text contains only integers and a name that is built from one.
     name = partition_name(first)
     if not _NAME.fullmatch(name):
         raise ValueError(f"no partition name: {name}")
@@ -78,20 +79,20 @@ def _make(connection: Connection, first: int, end: int) -> None:
 
 
 class PartitionsAhead:
-    """The partitions of one writer: makes the next one when half of the last is full. Safe to share between threads."""
+    """The partitions as one writer knows them. Creates the next one when the last is half full. Thread-safe."""
 
     def __init__(self, rows: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """``rows``: positions of a partition. ``clock``: seconds, monotonic."""
+        """``rows``: positions of a partition. ``clock``: monotonic seconds."""
         self._rows = rows
         self._clock = clock
         self._end = 0
         self._next_attempt = 0.0
 
     def make_ahead(self, connection: Connection, last: int) -> None:
-        """Outside the log's lock, in a transaction of its own: make the next partition before ``last`` needs it.
+        """Creates the next partition before ``last`` needs it, in a transaction without the log's lock.
 
-        A lock that does not come (a VACUUM or an ANALYZE by hand holds it) is logged, and tried again later. It must
-        not stop an append while the last partition has room; where it has none, ``cover`` waits for the lock.
+        If the table's lock is not available (a manual VACUUM or ANALYZE holds it), logs that and retries later. This
+        must not block an append while the last partition has room. Without room, ``cover`` waits for the lock.
         """
         needed = last + self._rows // 2
         if needed < self._end or self._clock() < self._next_attempt:
@@ -105,23 +106,25 @@ class PartitionsAhead:
                 raise
             self._next_attempt = self._clock() + RETRY_INTERVAL_S
             log.warning(
-                "the next partition of events is not made yet, another transaction holds the lock of the table;"
-                " appends go on, and it is tried again in %.0f s",
+                "the next partition of events is not created yet: another transaction holds the lock of the table;"
+                " appends continue, next attempt in %.0f s",
                 RETRY_INTERVAL_S,
             )
             return
-        # Committed first: another thread must not count on a partition that it cannot see, and that may never be.
+        # After the commit: another thread must not rely on a partition that it cannot see yet, or that is rolled back.
         self.committed(end)
 
     def cover(self, connection: Connection, last: int) -> int:
-        """Inside the log's lock: make what ``last`` needs now. Where the partitions end, once this is committed;
-        0 if they are not touched."""
+        """Creates the partitions that ``last`` needs now. The caller holds the log's lock.
+
+        Returns the end of the partitions, valid once this is committed; 0 if nothing was created.
+        """
         return 0 if last < self._end else ensure_partitions(connection, last, self._rows)
 
     def committed(self, end: int) -> None:
-        """The partitions end at ``end`` now."""
+        """Notes that partitions up to ``end`` are committed."""
         self._end = max(self._end, end)
 
     def forget(self) -> None:
-        """Ask the server next time."""
+        """Forgets the known end, so that the next append reads it from the server."""
         self._end = 0

@@ -1,8 +1,8 @@
-"""One function a query of the event store's read side."""
+"""The queries of the event store's read side, one function each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,9 @@ from domain.event_store import PingIdentity, RecordedPayload
 from infrastructure.postgres.schema import discarded_events, events
 from projections.core.ports import LoggedEvent
 
+LOGGED_COLUMNS = "position, shard, seq, aggregate_key, version, event_type, payload"
+"""The columns of a LoggedEvent, in the order that ``logged_events`` reads them."""
+
 _FIND = text(
     "SELECT u.ord, e.position, e.payload"
     " FROM unnest(CAST(:aggregates AS uuid[]), CAST(:times AS bigint[]), CAST(:ids AS uuid[]))"
@@ -20,7 +23,7 @@ _FIND = text(
     " JOIN events e ON e.aggregate_id = u.aggregate_id"
     "  AND e.event_time = timestamptz 'epoch' + u.ms * interval '1 millisecond'"
     "  AND e.event_id = u.event_id"
-    # The other events of a rider have ids that anybody can compute, and name in a ping.
+    # The other events of a rider have ids that any client can compute and name in a ping.
     "  AND e.event_type = 'GpsPing'"
 )
 
@@ -32,24 +35,26 @@ _STREAMS = text(
 )
 
 _SHARD = text(
-    "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events"
+    f"SELECT {LOGGED_COLUMNS} FROM events"  # noqa: S608
     " WHERE stream = :stream AND shard = :shard AND seq > :after ORDER BY seq LIMIT :limit"
 )
 
 _KEY = text(
-    "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events"
+    f"SELECT {LOGGED_COLUMNS} FROM events"  # noqa: S608
     " WHERE aggregate_id = :aggregate AND version >= :version AND seq <= :upto ORDER BY version LIMIT :limit"
 )
 
 _POSITIONS = (
-    "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events"
+    f"SELECT {LOGGED_COLUMNS} FROM events"  # noqa: S608
     " WHERE position > %s AND position <= %s AND stream = %s AND shard = ANY(%s) ORDER BY position"
 )
 
-_AT = (
-    "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events"
-    " WHERE position = ANY(%s::bigint[])"
-)
+_AT = f"SELECT {LOGGED_COLUMNS} FROM events WHERE position = ANY(%s::bigint[])"  # noqa: S608
+
+
+def logged_events(rows: Iterable[Any]) -> list[LoggedEvent]:
+    """The events of rows that were selected with LOGGED_COLUMNS."""
+    return [LoggedEvent(p, shard, seq, key, v, kind, bytes(data)) for p, shard, seq, key, v, kind, data in rows]
 
 
 def select_events(
@@ -61,7 +66,7 @@ def select_events(
     desc: bool = False,
     limit: int | None = None,
 ) -> list[StoredEvent]:
-    """Events of one aggregate by version, as the library's plain StoredEvents."""
+    """Returns events of one aggregate by version, as the library's plain StoredEvents."""
     query = select(events.c.version, events.c.event_type, events.c.payload).where(
         events.c.aggregate_id == originator_id
     )
@@ -75,7 +80,7 @@ def select_events(
 def of_versions(
     query: Select[Any], version: ColumnElement[int], *, gt: int | None, lte: int | None, desc: bool, limit: int | None
 ) -> Select[Any]:
-    """``query`` for the versions that the library's ``select_events`` asks for."""
+    """Restricts ``query`` to the versions that the library's ``select_events`` names."""
     if gt is not None:
         query = query.where(version > gt)
     if lte is not None:
@@ -92,7 +97,7 @@ def select_notifications(
     *,
     inclusive_of_start: bool,
 ) -> list[Notification]:
-    """Events of the whole log by position."""
+    """Returns events of the whole log by position."""
     c = events.c
     query = select(c.position, c.aggregate_id, c.version, c.event_type, c.payload).order_by(c.position).limit(limit)
     if start is not None:
@@ -108,7 +113,7 @@ def select_notifications(
 
 
 def find_pings(connection: Connection, identities: Sequence[PingIdentity]) -> dict[PingIdentity, RecordedPayload]:
-    """Which of these pings are recorded, where, and what they say."""
+    """Returns position and payload of those pings that are recorded."""
     if not identities:
         return {}
     rows = connection.execute(
@@ -123,7 +128,7 @@ def find_pings(connection: Connection, identities: Sequence[PingIdentity]) -> di
 
 
 def streams_after(connection: Connection, versions: Sequence[tuple[UUID, int]]) -> list[StoredEvent]:
-    """All events of many aggregates after a version each, by aggregate and version."""
+    """Returns all events of each aggregate after the given version, by aggregate and version."""
     if not versions:
         return []
     rows = connection.execute(
@@ -138,17 +143,16 @@ def streams_after(connection: Connection, versions: Sequence[tuple[UUID, int]]) 
 def read_positions(
     connection: Connection, stream: str, shards: Sequence[int], after: int, upto: int
 ) -> list[LoggedEvent]:
-    # The driver's own rows: a rebuild reads millions, and SQLAlchemy's cost a third of the time.
+    # The driver's own rows: a rebuild reads millions, and SQLAlchemy's rows cost a third of the time.
     rows = connection.exec_driver_sql(_POSITIONS, (after, upto, stream, list(shards))).cursor.fetchall()
-    return [LoggedEvent(p, shard, seq, key, v, kind, bytes(data)) for p, shard, seq, key, v, kind, data in rows]
+    return logged_events(rows)
 
 
 def read_key(
     connection: Connection, aggregate: UUID, from_version: int, upto_seq: int, limit: int | None
 ) -> list[LoggedEvent]:
     values = {"aggregate": aggregate, "version": from_version, "upto": upto_seq, "limit": limit}
-    rows = connection.execute(_KEY, values)
-    return [LoggedEvent(r[0], r[1], r[2], r[3], r[4], r[5], bytes(r[6])) for r in rows]
+    return logged_events(connection.execute(_KEY, values))
 
 
 def discarded(connection: Connection, projection: str) -> frozenset[int]:
@@ -158,9 +162,9 @@ def discarded(connection: Connection, projection: str) -> frozenset[int]:
 
 def events_at(connection: Connection, positions: Sequence[int]) -> dict[int, LoggedEvent]:
     rows = connection.exec_driver_sql(_AT, (list(positions),)).cursor.fetchall()
-    return {r[0]: LoggedEvent(r[0], r[1], r[2], r[3], r[4], r[5], bytes(r[6])) for r in rows}
+    return {event.position: event for event in logged_events(rows)}
 
 
 def read_shard(connection: Connection, stream: str, shard: int, after_seq: int, limit: int) -> list[LoggedEvent]:
     rows = connection.execute(_SHARD, {"stream": stream, "shard": shard, "after": after_seq, "limit": limit})
-    return [LoggedEvent(r[0], r[1], r[2], r[3], r[4], r[5], bytes(r[6])) for r in rows]
+    return logged_events(rows)

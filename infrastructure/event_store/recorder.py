@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,20 +29,17 @@ from infrastructure.event_store.subscription import PollingSubscription
 from infrastructure.event_store.version_cache import LastSeenEvent, VersionCache
 from infrastructure.postgres.engine import terminating_overdue_backends
 from infrastructure.postgres.errors import as_library_errors
+from infrastructure.timestamps import now_ms
 
 LARGEST_REFRESH = 50_000
-"""Past this many foreign events it is cheaper to look the aggregates up than to read what was recorded."""
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+"""With more events of other writers than this, looking up the aggregates is cheaper than reading those events."""
 
 
 class EventRecorder(ApplicationRecorder):
     """Appends with contiguous position, seq and version under the log's one lock.
 
-    ``insert_events`` is the library's all-or-nothing port; ``append`` decides conflicts inside the lock, so that
-    one conflict never aborts a batch. Safe to share between threads and beside other processes.
+    ``insert_events`` is the library's all-or-nothing port. ``append`` resolves conflicts inside the lock, so that one
+    conflict never aborts a batch. Safe for concurrent use by threads and by processes.
     """
 
     def __init__(self, engine: Engine, *, partition_rows: int = 10_000_000, clock: Clock = now_ms) -> None:
@@ -53,18 +49,18 @@ class EventRecorder(ApplicationRecorder):
         self._partitions = PartitionsAhead(partition_rows)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_kwargs: Any) -> Sequence[int] | None:
-        """Positions of all ``stored_events``, or IntegrityError and none of them is recorded."""
+        """Records all ``stored_events`` and returns their positions, or raises IntegrityError and records none."""
         plain = any(not isinstance(event, LogEvent) for event in stored_events)
         events = [classified(event) for event in stored_events]
         positions, _ = self._append(events, None, plain)
         return list(positions)
 
     def append(self, events: Sequence[StoredEvent], redecide: Redecide) -> RecordedRef:
-        """Record ``events`` in one transaction.
+        """Records ``events`` in one transaction.
 
-        When some aggregates were changed by another writer since they were loaded, ``redecide`` is called with
-        their ids while the lock is held and returns the whole batch anew, decided on their current state. Raises
-        OrderBroken for events that name times which do not follow the log's, ClockAhead, and LogRestored.
+        If another writer changed some aggregates since they were loaded, ``redecide`` is called with their ids while
+        the lock is held. It returns the whole batch, decided again on their current state. Raises OrderBroken for
+        events that name times which do not follow the log's, ClockAhead, and LogRestored.
         """
 
         def again(conflicts: set[UUID]) -> list[LogEvent]:
@@ -91,7 +87,7 @@ class EventRecorder(ApplicationRecorder):
                 with connection.begin():
                     head = lock_head(connection)
                     if not self._is_known(connection, head) and redecide is not None:
-                        raise LogRestored("the log is not the one that this writer has seen, it was restored")
+                        raise LogRestored("this is not the log that this writer has seen: it was restored")
                     versions = self._current_versions(connection, head, aggregates)
                     conflicts = conflicting(events, versions, plain)
                     if conflicts and redecide is not None:
@@ -115,9 +111,9 @@ class EventRecorder(ApplicationRecorder):
         return positions, events
 
     def _prepare(self, connection: Connection, aggregates: Sequence[UUID], count: int) -> None:
-        """Outside the lock: look up what is not known, and make the next partition before it is needed.
+        """Looks up unknown versions and creates the next partition before it is needed, both without the lock.
 
-        Asks the server nothing while all is known and the last partition has room.
+        Sends no query while all versions are known and the last partition has room.
         """
         seen = self._versions.seen
         unknown = self._versions.unknown(aggregates)
@@ -139,23 +135,25 @@ class EventRecorder(ApplicationRecorder):
     def _current_versions(
         self, connection: Connection, head: LogHeadRow, aggregates: Sequence[UUID]
     ) -> dict[UUID, int]:
-        """Versions as of ``head``; the caller holds the lock, so they stay true until it lets go."""
+        """Returns versions as of ``head``. They stay current while the caller holds the lock."""
         self._look_up(connection, self._versions.unknown(aggregates))
         versions = self._versions.known(aggregates)
         if len(versions) < len(aggregates):
-            # More aggregates in one batch than the cache holds.
+            # One batch has more aggregates than the cache holds.
             versions.update(latest_versions(connection, [a for a in aggregates if a not in versions]))
         return versions
 
     def _is_known(self, connection: Connection, head: LogHeadRow) -> bool:
-        """Bring what is known up to ``head``, whose lock the caller holds. False if the log is another, or was
-        restored: then all is forgotten, and this writer knows the log as it is now."""
+        """Updates the known versions to ``head``. The caller holds the lock.
+
+        Returns False if this is another log, or a restored one. Then the cache is cleared and starts at ``head``.
+        """
         seen = self._versions.seen
         assert seen is not None, "_prepare comes first"
         if (head.position, head.recorded_at_ms) == (seen.position, seen.recorded_at_ms):
-            return True  # as this writer left it
+            return True  # unchanged since this writer's last append
         found = seen_at(connection, seen.position, head.position)
-        # Positions alone do not tell: a log that was restored gives them out again, to other events.
+        # Invariant 14: the position alone is no proof, since a restored log assigns it again to another event.
         known = head.position >= seen.position and found[seen.position] == seen
         if known and head.position - seen.position <= LARGEST_REFRESH:
             since = versions_recorded_since(connection, seen.position, head.position)
@@ -163,7 +161,7 @@ class EventRecorder(ApplicationRecorder):
         else:
             self._versions.forget(found[head.position])
         if not known:
-            self._partitions.forget()  # the log as it was may have had fewer
+            self._partitions.forget()  # the restored log may have fewer partitions
         return known
 
     def _look_up(self, connection: Connection, aggregates: Sequence[UUID]) -> None:

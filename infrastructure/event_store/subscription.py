@@ -1,4 +1,4 @@
-"""The library's Subscription by polling the head: a NOTIFY can be lost, a number that only grows cannot."""
+"""The library's Subscription, which polls the log: a NOTIFY can be lost, a growing position cannot."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from eventsourcing.persistence import ApplicationRecorder, Notification, Subscription
 
-_BATCH = 500
-_LONGEST_WAIT_S = 0.5
+_BATCH_EVENTS = 500
+_MAX_POLL_INTERVAL_S = 0.5
 
 
 class PollingSubscription(Subscription[ApplicationRecorder]):
-    """Yields notifications in order and waits at the head for more, until stopped."""
+    """Yields notifications in order. At the head it waits for more, until it is stopped."""
 
     def __init__(self, recorder: ApplicationRecorder, gt: int | None = None, topics: Sequence[str] = ()) -> None:
         super().__init__(recorder, gt, topics)
@@ -27,12 +27,12 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         wait_s = 0.01
         while not self._stopped.is_set() and not self._pending:
             found = self._recorder.select_notifications(
-                self._last_notification_id or 0, _BATCH, topics=self._topics, inclusive_of_start=False
+                self._last_notification_id or 0, _BATCH_EVENTS, topics=self._topics, inclusive_of_start=False
             )
             self._pending = list(reversed(found))
             if not found:
                 self._stopped.wait(wait_s)
-                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+                wait_s = min(2 * wait_s, _MAX_POLL_INTERVAL_S)
         if self._stopped.is_set():
             raise StopIteration
         notification = self._pending.pop()

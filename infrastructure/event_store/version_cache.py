@@ -1,4 +1,4 @@
-"""What version each aggregate is at, as far as this writer knows: concurrency control without a look-up per rider."""
+"""Caches the version of each aggregate, for optimistic concurrency control without a query per rider."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from uuid import UUID
 
 
 class LastSeenEvent(NamedTuple):
-    """The last event that a writer has seen, by which it knows the log again (invariant 14).
+    """The last event that a writer has seen. It identifies the log (invariant 14).
 
-    ``recorded_at_ms``: epoch milliseconds. At position 0 there is no event, and nothing to know again.
+    ``recorded_at_ms``: epoch milliseconds. At position 0 there is no event, and nothing to compare.
     """
 
     position: int
@@ -21,10 +21,11 @@ class LastSeenEvent(NamedTuple):
 
 
 class VersionCache:
-    """Versions known to be current at ``seen``, where the log ended when this writer last looked.
+    """Versions that are current at ``seen``, the last event of the log when this writer last read it.
 
-    Whoever holds the log's lock and finds the head unmoved may trust it; else it first merges what was recorded in
-    between. Versions only grow, so merging by maximum is right in any order, from any thread. Bounded (invariant 15).
+    They are valid for a caller that holds the log's lock and finds the head at ``seen``. Otherwise it first merges the
+    events recorded since. Versions only grow, so merging by maximum is correct in any order, from any thread. Bounded
+    (invariant 15).
     """
 
     def __init__(self, maxsize: int = 200_000) -> None:
@@ -34,7 +35,7 @@ class VersionCache:
         self.seen: LastSeenEvent | None = None
 
     def forget(self, seen: LastSeenEvent) -> None:
-        """Start again at ``seen`` with nothing known."""
+        """Clears the cache and continues from ``seen``."""
         with self._mutex:
             self._versions.clear()
             self.seen = seen
@@ -44,7 +45,7 @@ class VersionCache:
             return [aggregate for aggregate in aggregates if aggregate not in self._versions]
 
     def known(self, aggregates: Iterable[UUID]) -> dict[UUID, int]:
-        """Versions of those that are known; 0 … stands for what the store holds, -1 for an empty stream."""
+        """Returns the cached versions of ``aggregates``. -1 means an empty stream; unknown aggregates are absent."""
         with self._mutex:
             return {a: self._versions[a] for a in aggregates if a in self._versions}
 

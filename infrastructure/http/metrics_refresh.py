@@ -88,7 +88,7 @@ def _show_log(connection: Connection) -> None:
 
 
 def _show_generations(engine: Engine) -> None:
-    each = PostgresGenerations(engine).each()
+    each = PostgresGenerations(engine).all_by_projection()
     for name in PROJECTIONS:
         found = each.get(name, [])
         count = Counter(generation.state for generation in found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -19,6 +18,7 @@ from infrastructure.http.errors import errors, unavailable
 from infrastructure.http.ping_body import Rejected, decode_pings
 from infrastructure.http.request_body import UploadBudgetExceeded, read_body
 from infrastructure.ingest.group_commit import ClockRefused, NotRecorded, QueueFull
+from infrastructure.timestamps import now_ms
 
 _PING = Schema(
     title="Ping",
@@ -96,10 +96,6 @@ Seen = Callable[[float, float], None]
 Why = Literal["queue_full", "event_store", "clock_ahead", "uploads_full"]
 Refused = Callable[[Why, int], None]
 """Told of each request that is answered with 503: why, and how many pings must be sent again."""
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def pings_route(

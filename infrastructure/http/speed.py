@@ -12,11 +12,11 @@ from litestar.params import FromPath, Parameter
 
 from domain.features.speed.window import SpeedState
 from infrastructure.http.errors import ApiError, errors, unavailable
-from infrastructure.http.pings import now_ms
 from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of
 from infrastructure.observability.lag import silence_cause
 from infrastructure.redis.state_reader import FoundState, MissingState, ReadModelUnavailable, StateReader
 from infrastructure.replay.past_reads import PastKeys
+from infrastructure.timestamps import now_ms
 from projections.parity.served_reads import ServedRead
 from projections.replay.as_of import AsOf
 from read_models.speed.view import answer, features, row
@@ -84,7 +84,7 @@ def speed_route(
         try:
             found: FoundState | MissingState | None = await reader.get(rider_id)
             if found is None:
-                found = await reader.look_again(rider_id)
+                found = await reader.get_with_fence(rider_id)
         except ReadModelUnavailable as error:
             raise unavailable("read_model_unavailable", str(error)) from error
         late_ms = delay_ms()

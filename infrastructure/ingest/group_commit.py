@@ -1,4 +1,4 @@
-"""Group commit: requests that arrive together share one transaction, and each is answered after it."""
+"""Group commit: concurrent requests share one transaction, and each is answered after its commit."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from domain.riders.application import PingOutcome
 log = logging.getLogger("ridelog.ingest")
 
 FAILURE_COUNTS_S = 10.0
-"""How long a failed append makes the node not ready. Bounded, since a node that gets no requests while it is not ready
-would have no append that could succeed, and would never be ready again."""
+"""How long a failed append makes the node not ready. Bounded: a node that is not ready gets no requests, so no append
+could succeed, and it would never become ready again."""
 
 Record = Callable[[Sequence[GpsPing]], list[PingOutcome]]
-Observe = Callable[[int, int, float], None]
-"""Told after each commit: requests, pings, seconds."""
+OnCommit = Callable[[int, int, float], None]
+"""Called after each commit with the requests, the pings and the seconds that it took."""
 
 
 class QueueFull(Exception):
-    """No room for these pings now; nothing of them was recorded."""
+    """The queue has no room for these pings now. None of them was recorded."""
 
 
 class NotRecorded(Exception):
-    """The event store could not be asked; whether the pings were recorded is unknown, sending them again is safe."""
+    """The event store did not answer. Whether the pings were recorded is unknown; sending them again is safe."""
 
 
 class ClockRefused(NotRecorded):
-    """This node's clock is too far ahead of the database's; the message says by how much. Nothing was recorded."""
+    """This node's clock is too far ahead of the database's. The message says by how much. Nothing was recorded."""
 
 
 @dataclass
@@ -49,7 +49,10 @@ class _Request:
 
 
 class GroupCommit:
-    """One writer thread. ``submit`` from any event loop; at most ``queue_pings`` wait (invariant 15)."""
+    """Records pings in one writer thread. ``submit`` works from any event loop.
+
+    At most ``queue_pings`` wait (invariant 15).
+    """
 
     def __init__(
         self,
@@ -57,12 +60,12 @@ class GroupCommit:
         *,
         queue_pings: int = 100_000,
         batch_pings: int = 5_000,
-        observe: Observe = lambda requests, pings, seconds: None,
+        on_commit: OnCommit = lambda requests, pings, seconds: None,
     ) -> None:
         self._record = record
         self._queue_pings = queue_pings
         self._batch_pings = batch_pings
-        self._observe = observe
+        self._on_commit = on_commit
         self._queue: deque[_Request] = deque()
         self._queued_pings = 0
         self._committing: list[_Request] = []
@@ -76,18 +79,19 @@ class GroupCommit:
         self._thread.start()
 
     def stop(self) -> None:
-        """Commit what is queued, then end; later submits are refused."""
+        """Commits the queued requests, then ends. Later submits raise QueueFull."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         self._thread.join()
 
     def queued(self) -> int:
-        """Pings that wait for a transaction."""
+        """Returns the number of pings that wait for a transaction."""
         return self._queued_pings
 
     def waiting(self) -> tuple[int, float]:
-        """Pings that are not committed yet, also those in the running transaction; seconds that the oldest waits."""
+        """Returns how many pings are not committed yet (including the running transaction), and the longest wait in
+        seconds."""
         with self._changed:
             requests = [*self._committing, *self._queue]
         if not requests:
@@ -95,14 +99,14 @@ class GroupCommit:
         return sum(len(request.pings) for request in requests), time.monotonic() - requests[0].came_at
 
     def failure(self) -> str:
-        """Why the last append failed, if that was in the last FAILURE_COUNTS_S seconds; else ""."""
+        """Returns why the last append failed, if that was in the last FAILURE_COUNTS_S seconds; else ""."""
         failure = self._failure
         return failure if time.monotonic() - self._failed_at < FAILURE_COUNTS_S else ""
 
     async def submit(self, pings: Sequence[GpsPing]) -> list[PingOutcome]:
-        """The outcomes of one request, after the commit that holds all of it.
+        """Returns the outcomes of one request, after the commit that contains all of it.
 
-        Raises QueueFull or NotRecorded. A request larger than the queue is taken when the queue is empty.
+        Raises QueueFull or NotRecorded. A request larger than the queue is accepted when the queue is empty.
         """
         if not pings:
             return []
@@ -112,7 +116,7 @@ class GroupCommit:
             if self._stopping:
                 raise QueueFull("this node is shutting down")
             if self._queue and self._queued_pings + len(pings) > self._queue_pings:
-                raise QueueFull(f"{self._queued_pings} pings wait for the event store already")
+                raise QueueFull(f"{self._queued_pings} pings already wait for the event store")
             self._queue.append(request)
             self._queued_pings += len(pings)
             self._changed.notify()
@@ -123,12 +127,12 @@ class GroupCommit:
             started = time.perf_counter()
             self._commit(batch)
             self._committing = []
-            self._observe(len(batch), sum(len(r.pings) for r in batch), time.perf_counter() - started)
+            self._on_commit(len(batch), sum(len(r.pings) for r in batch), time.perf_counter() - started)
             for loop in {id(request.loop): request.loop for request in batch}.values():
                 self._answer(loop, [request for request in batch if request.loop is loop])
 
     def _next_batch(self) -> list[_Request]:
-        """Whole requests, since one request is one transaction; empty = stop."""
+        """Returns whole requests, since one request is one transaction. Empty means stop."""
         with self._changed:
             while not self._queue and not self._stopping:
                 self._changed.wait()
@@ -151,8 +155,8 @@ class GroupCommit:
                 request.outcome = ClockRefused(str(error))
         except PersistenceError as error:
             if isinstance(error, IntegrityError) and len(batch) > 1:
-                # The events of one rider do not fit: he alone is to wait for whoever mends it.
-                self._each_alone(batch)
+                # The events of one rider conflict. Only requests with that rider may fail until that is repaired.
+                self._commit_separately(batch)
                 return
             log.error("event store unavailable, requests answered with 503: %s", error)
             if not isinstance(error, IntegrityError):
@@ -165,7 +169,7 @@ class GroupCommit:
                 log.exception("a request could not be recorded")
                 batch[0].outcome = error
                 return
-            self._each_alone(batch)
+            self._commit_separately(batch)
         else:
             self._failure = ""
             start = 0
@@ -173,8 +177,8 @@ class GroupCommit:
                 request.outcome = outcomes[start : start + len(request.pings)]
                 start += len(request.pings)
 
-    def _each_alone(self, batch: Sequence[_Request]) -> None:
-        """One request that cannot be recorded must not take down those that happened to share its transaction."""
+    def _commit_separately(self, batch: Sequence[_Request]) -> None:
+        """Commits each request alone, so that one that cannot be recorded does not fail the others of its batch."""
         for request in batch:
             self._commit([request])
 
@@ -182,7 +186,7 @@ class GroupCommit:
     def _answer(loop: asyncio.AbstractEventLoop, batch: Sequence[_Request]) -> None:
         def resolve() -> None:
             for request in batch:
-                if request.future.done():  # the client has gone
+                if request.future.done():  # the client has disconnected
                     continue
                 if isinstance(request.outcome, list):
                     request.future.set_result(request.outcome)

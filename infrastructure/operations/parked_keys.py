@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from infrastructure.backends import Backends
 from infrastructure.errors import UserError
 from infrastructure.postgres.discards import Discard, record_discard
 from infrastructure.postgres.snapshots import forget_from
+from infrastructure.timestamps import now_ms
 from projections.core.parked_keys import ParkedKeys, RetryOutcome
 from projections.core.ports import LoggedEvent, ParkedEvent
 from projections.core.projection import Projection
@@ -53,7 +53,7 @@ def retry(backends: Backends, projection: Projection[Any], key: str) -> dict[int
             backends.stores.sink(projection, generation.number),
             backends.log,
             backends.decode,
-            lambda: time.time_ns() // 1_000_000,
+            now_ms,
         ).retry(key)
         for generation in backends.generations.all(projection.name)
         if is_kept_up(generation, projection)

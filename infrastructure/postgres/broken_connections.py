@@ -1,4 +1,4 @@
-"""Decides after which errors a connection to Postgres must not be used again, and throws it away."""
+"""Decides after which errors a connection to Postgres must not be used again, and discards it."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _MODE = text("SELECT current_setting('transaction_read_only') = 'on', pg_is_in_r
 
 
 def is_unusable_after(error: BaseException | None) -> bool:
-    """Whether the SQLSTATE of a driver's error says that the connection must be thrown away."""
+    """Returns whether the SQLSTATE of a driver's error means that the connection must be discarded."""
     code = getattr(error, "pgcode", None) or ""
     return code in _UNUSABLE or code.startswith(_CONNECTION_EXCEPTION)
 
 
 def discard_unusable(engine: Engine) -> None:
-    """From now on, after such an error the pool of ``engine`` replaces every connection it has.
+    """Makes the pool of ``engine`` replace every connection after such an error.
 
-    All of them, because a failover concerns all: a pool that keeps the others fails once for each. Without this, a
+    Every one, because a failover affects all: a pool that keeps the others fails once for each. Without this, a
     session that began read-only fails every append while the pool keeps it (test_failover).
     """
 
@@ -65,13 +65,13 @@ def discarding_unusable(connection: Connection) -> Iterator[None]:
 
 
 def discard(connection: Connection) -> None:
-    """Close ``connection``, and let its pool open a new one at every next use."""
+    """Closes ``connection``, and makes its pool open new connections from now on."""
     connection.invalidate()
     connection.engine.dispose()
 
 
 def refuses_writes(connection: Connection) -> str:
-    """Why the session of ``connection`` cannot write, "" if it can. Raises SQLAlchemyError."""
+    """Returns why the session of ``connection`` cannot write, "" if it can. Raises SQLAlchemyError."""
     read_only, in_recovery = connection.execute(_MODE).one()
     if in_recovery:
         return "the server is a standby and read-only: no event can be recorded until it is promoted"

@@ -1,4 +1,7 @@
-"""Rows in Postgres' text COPY format: https://www.postgresql.org/docs/current/sql-copy.html, "Text Format". Pure."""
+"""Formats rows for Postgres' text COPY. Pure.
+
+Format: https://www.postgresql.org/docs/current/sql-copy.html, "Text Format".
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,20 @@ _to_escape = re.compile(r"[\\\x08-\x0d]").search
 
 
 def copy_text(rows: Sequence[Sequence[Any]]) -> BytesIO:
-    """One line a row, in UTF-8, for ``COPY … (ENCODING 'UTF8')``.
+    """Formats one line a row, in UTF-8, for ``COPY … (ENCODING 'UTF8')``.
 
-    Raises Refused for rows of different lengths and for a value that is no None, bool, int, float, Decimal, str, bytes
-    or datetime with a zone: some event led to it, and its key must not stop the others (invariant 10).
+    Raises SinkRejected for rows of different lengths, and for a value that is not None, bool, int, float, Decimal, str,
+    bytes or datetime with a zone. An event caused such a value, and its key must not stop the others (invariant 10).
     """
     try:
         columns = [_column(values) for values in zip(*rows, strict=True)]
         return BytesIO("".join(["\t".join(line) + "\n" for line in zip(*columns, strict=True)]).encode())
-    except ValueError as error:  # also text that is no Unicode, as a lone surrogate
+    except ValueError as error:  # also text that is not Unicode, such as a lone surrogate
         raise SinkRejected(f"cannot be copied: {error}") from error
 
 
 def _column(values: Sequence[Any]) -> Iterable[str]:
-    # By columns, since most hold values of one type: choosing value by value costs twice as much.
+    # By column, since most columns have one type: choosing a format for each value costs twice as much.
     kinds = set(map(type, values))
     if len(kinds) == 1:
         return map(_text_of(kinds.pop()), values)
@@ -50,11 +53,11 @@ def _escaped(value: str) -> str:
 
 
 def _instant(value: datetime) -> str:
-    # Only UTC from the cache: in a zone with summer time, two instants an hour apart are equal keys.
+    # Only UTC is cached: in a zone with summer time, two instants an hour apart are equal cache keys.
     if value.tzinfo is UTC:
         return _utc_instant(value)
     if value.utcoffset() is None:
-        # Postgres would take it for a time in the zone of the session.
+        # Postgres would read it as a time in the zone of the session.
         raise ValueError(f"a datetime without zone: {value.isoformat()}")
     return value.isoformat()
 

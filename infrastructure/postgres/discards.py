@@ -1,4 +1,4 @@
-"""Discarded events: who passed over what, and why. A recorded fact, never taken back."""
+"""Records which events an operator discarded, and why. A discard is permanent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ c = discarded_events.c
 
 
 class Discard(NamedTuple):
-    """One event that every fold of the projection passes over."""
+    """One event that every fold of the projection skips."""
 
     projection: str
     position: int
@@ -26,7 +26,7 @@ class Discard(NamedTuple):
 
 
 def record_discard(engine: Engine, discard: Discard) -> None:
-    """Recorded once: a second discard of the same event leaves the first one's words. Raises PortUnavailable."""
+    """Records a discard once. A second discard of the same event changes nothing. Raises PortUnavailable."""
     values = discard._asdict()
     del values["discarded_at"]
     with unavailable_as_port_error(), engine.begin() as connection:
@@ -34,7 +34,7 @@ def record_discard(engine: Engine, discard: Discard) -> None:
 
 
 def discards(engine: Engine, projection: str | None = None) -> list[Discard]:
-    """All, or one projection's, by projection and position. Raises PortUnavailable."""
+    """Returns all discards, or those of one projection, by projection and position. Raises PortUnavailable."""
     query = select(c.projection, c.position, c.key, c.who, c.why, c.discarded_at).order_by(c.projection, c.position)
     if projection is not None:
         query = query.where(c.projection == projection)

@@ -1,4 +1,12 @@
-"""Connections to Postgres: one engine for writers, whose time at the lock is bounded, and one for readers."""
+"""Engines for Postgres: for writers, whose time at the log's lock is bounded, for readers and for sinks.
+
+Also ends transactions that are past their timeout where the server does not. A backend that reads COPY data from its
+client checks none of its timeouts (``ProcessClientReadInterrupt`` of PostgreSQL 18). A process that is stopped at that
+point (SIGSTOP, a paused VM) therefore keeps its locks until it resumes: those of its shards, or the log's own. Another
+process that waited for such a lock until ``lock_timeout`` terminates that backend, and finds the lock free next time.
+
+One URL may name several servers; the one that accepts writes is used.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +25,9 @@ from infrastructure.settings.postgres_url import libpq_parameters, sqlalchemy_ur
 
 
 def preferred_server(url: URL) -> dict[str, str]:
-    """Of several servers the one that takes writes, unless the URL or the environment says otherwise.
+    """Selects the server that accepts writes, if ``url`` names several and does not choose itself.
 
-    A standby would be taken for a server that is read-only for a while, and be asked for ever.
+    A standby would be treated as a server that is read-only for a while, and would be retried for ever.
     """
     several = "," in libpq_parameters(url).get("host", "")
     if not several or "target_session_attrs" in url.query or "PGTARGETSESSIONATTRS" in os.environ:
@@ -31,20 +39,20 @@ log = logging.getLogger("ridelog.postgres")
 
 LOCK_NOT_AVAILABLE = "55P03"
 APPLICATION = "ridelog"
-"""The application_name of those who may be ended so."""
+"""The application_name of the backends that may be terminated."""
 
 _END = text(
     "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND usename = current_user AND application_name = :application"
     "  AND state = 'active' AND wait_event = 'ClientRead'"
-    # Ours to have, as theirs; before PostgreSQL 17 there is no such setting.
+    # This session's timeout equals theirs. Before PostgreSQL 17 there is no such setting.
     "  AND xact_start < clock_timestamp() - coalesce(current_setting('transaction_timeout', true), '30s')::interval"
 )
 
 
 @contextmanager
 def terminating_overdue_backends(engine: Engine) -> Iterator[None]:
-    """When the block fails for a lock that did not come: end who may hold it for ever. Raises what the block raised."""
+    """Terminates the backends that may hold a lock for ever, if the block fails by lock timeout. Re-raises."""
     try:
         yield
     except (exc.DBAPIError, psycopg2.Error) as error:
@@ -58,25 +66,30 @@ def is_lock_timeout(error: BaseException | None) -> bool:
 
 
 def terminate_overdue_backends(engine: Engine) -> int:
-    """How many there were. ``engine`` has the time-outs of ``event_store.engine``."""
+    """Terminates our backends that are past their timeout. Returns how many.
+
+    ``engine`` is one of this module: its ``transaction_timeout`` defines what is overdue.
+    """
     with engine.connect() as connection:
         ended = connection.execute(_END, {"application": APPLICATION}).all()
     for pid, _ in ended:
-        log.error("ended a transaction that was past its time while its client sent nothing", extra={"backend": pid})
+        log.error(
+            "terminated a transaction that was past its timeout and whose client sent nothing", extra={"backend": pid}
+        )
     return len(ended)
 
 
 LIVENESS = {
     "connect_timeout": "10",
-    # A host that is gone says nothing: without these its connections would be waited for for hours, and the one thread
-    # that writes with them, while the new primary is up.
+    # A failed host sends no error. Without these settings its connections, and the one writer thread, would hang for
+    # hours after the new primary is up.
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
 ENCODING = {"client_encoding": "utf8"}
-"""Whatever the environment, the database or the URL says: ids of riders are UTF-8."""
+"""Overrides the environment, the database and the URL: rider ids are UTF-8."""
 WRITER_TIMEOUTS = {
     # A writer stopped inside its transaction (SIGSTOP, a paused VM) would hold the log's lock for ever.
     "transaction_timeout": "30s",
@@ -86,13 +99,13 @@ WRITER_TIMEOUTS = {
 
 
 def connect_args(url: URL) -> dict[str, str]:
-    """libpq's parameters of every connection; what ``url`` says of them wins, but for the encoding."""
+    """Returns libpq's parameters of every connection. Parameters in ``url`` win, except the encoding."""
     ours = {name: value for name, value in LIVENESS.items() if name not in url.query}
     return ours | ENCODING | preferred_server(url)
 
 
 def reader_engine(url: str, pool_size: int = 5) -> Engine:
-    """Connections are tried before each use: a reader need not know that the server was restarted."""
+    """Engine for readers. Connections are tested before each use, so a restart of the server needs no handling."""
     return _engine(url, pool_size, {}, pre_ping=True)
 
 
@@ -111,18 +124,17 @@ def _engine(url: str, pool_size: int, timeouts: Mapping[str, str], *, pre_ping: 
 
 
 def writer_engine(url: str, pool_size: int = 5, timeouts: Mapping[str, str] = WRITER_TIMEOUTS) -> Engine:
-    """Connections with the time-outs above, as far as the server knows them (transaction_timeout: 17).
+    """Engine for writers, with the timeouts above that the server knows (transaction_timeout: since 17).
 
-    Not tried before each use: that was 7 % of ingest's CPU, and after a restart of the server it is enough that the
-    first batch fails, since it is answered with 503 and a ping sent again is recorded once.
+    Connections are not tested before each use, which cost 7 % of ingest's CPU. After a restart of the server the first
+    batch fails instead: it is answered with 503, and a ping that is sent again is recorded once.
     """
     return _engine(url, pool_size, timeouts, pre_ping=False)
 
 
 def sink_engine(url: str, pool_size: int = 2, timeouts: Mapping[str, str] = WRITER_TIMEOUTS) -> Engine:
-    """For sinks in Postgres: tried before each use, and with the writers' time-outs.
+    """Engine for sinks in Postgres: connections are tested before each use and have the writers' timeouts.
 
-    A worker that is stopped inside its transaction holds the fences of its shards; its successor must not wait for it
-    for ever.
+    A worker that is stopped inside its transaction holds the locks of its shards. Its successor must not wait for ever.
     """
     return _engine(url, pool_size, timeouts, pre_ping=True)

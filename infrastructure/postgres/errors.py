@@ -1,4 +1,7 @@
-"""Errors of the database as those of the port that a caller knows: the eventsourcing library's, or projections'."""
+"""Translates database errors to the port's errors: the eventsourcing library's, or those of projections.
+
+For projections it separates what Postgres rejects because of the data (permanent) from everything else (transient).
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,18 @@ from projections.core.ports import PortUnavailable, SinkRejected
 
 @contextmanager
 def as_library_errors() -> Iterator[None]:
-    """Every adapter of the event store raises PersistenceError, whatever SQLAlchemy or psycopg2 had to say."""
+    """Converts any error of SQLAlchemy and psycopg2 to a PersistenceError of the library."""
     try:
         yield
     except exc.IntegrityError as error:
-        raise persistence.IntegrityError(_words(error)) from error
+        raise persistence.IntegrityError(_message(error)) from error
     except exc.OperationalError as error:
-        raise persistence.OperationalError(_words(error)) from error
+        raise persistence.OperationalError(_message(error)) from error
     except exc.InterfaceError as error:
-        raise persistence.InterfaceError(_words(error)) from error
+        raise persistence.InterfaceError(_message(error)) from error
     except exc.DBAPIError as error:
-        raise persistence.DatabaseError(_words(error)) from error
-    # COPY goes past SQLAlchemy, and so do its errors.
+        raise persistence.DatabaseError(_message(error)) from error
+    # COPY bypasses SQLAlchemy, and so do its errors.
     except psycopg2.IntegrityError as error:
         raise persistence.IntegrityError(str(error).strip()) from error
     except psycopg2.OperationalError as error:
@@ -34,17 +37,18 @@ def as_library_errors() -> Iterator[None]:
     except psycopg2.Error as error:
         raise persistence.DatabaseError(str(error).strip()) from error
     except exc.SQLAlchemyError as error:
-        # The pool gave up, or a connection died under it.
+        # The pool timed out, or a connection of it was lost.
         raise persistence.OperationalError(str(error)) from error
 
 
 @contextmanager
 def unavailable_as_port_error() -> Iterator[None]:
-    """Refused for data that Postgres cannot take, which no waiting mends; PortUnavailable for everything else."""
+    """Converts database errors: SinkRejected for data that Postgres can never store, else PortUnavailable."""
     try:
         yield
     except (exc.SQLAlchemyError, psycopg2.Error) as error:
-        raise refused_or_away(error.orig if isinstance(error, exc.DBAPIError) else error, error) from error
+        original = error.orig if isinstance(error, exc.DBAPIError) else error
+        raise _rejected_or_unavailable(original, error, OF_THE_DATA) from error
 
 
 OF_THE_DATA = ("22", "54")
@@ -54,26 +58,29 @@ https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
 
-def refused_or_away(
-    original: BaseException | None, error: BaseException, of_the_data: tuple[str, ...] = OF_THE_DATA
+def _rejected_or_unavailable(
+    original: BaseException | None, error: BaseException, of_the_data: tuple[str, ...]
 ) -> Exception:
-    """By the SQLSTATE of the driver's error: an error of data is never taken for a server that is away."""
-    words = (str(original or error).splitlines() or [type(error).__name__])[0]
+    """Classifies by the SQLSTATE of the driver's error.
+
+    Invariant 16: an error of data never counts as an unavailable server.
+    """
+    message = (str(original or error).splitlines() or [type(error).__name__])[0]
     code = getattr(original, "pgcode", None) or ""
-    return SinkRejected(f"{words} ({code})") if code[:2] in of_the_data else PortUnavailable(f"Postgres: {words}")
+    return SinkRejected(f"{message} ({code})") if code[:2] in of_the_data else PortUnavailable(f"Postgres: {message}")
 
 
-def _words(error: exc.DBAPIError) -> str:
+def _message(error: exc.DBAPIError) -> str:
     return str(error.orig).strip() or str(error)
 
 
 _OF_THE_CONTENT = (*OF_THE_DATA, "23")
-"""With integrity constraint violations: a sink's compare-and-set leaves no race that would explain one."""
+"""Also integrity constraint violations: after a sink's compare-and-set no race can explain one."""
 
 
 @contextmanager
 def sink_errors() -> Iterator[None]:
-    """Refused for content that does not fit; PortUnavailable for everything else, a lost deadlock included."""
+    """Converts errors of a sink: SinkRejected for content that does not fit, else PortUnavailable (also a deadlock)."""
     try:
         yield
     except DBAPIError as error:
@@ -83,5 +90,5 @@ def sink_errors() -> Iterator[None]:
 
 
 def rejected_or_unavailable(original: BaseException | None, error: BaseException) -> Exception:
-    """By the SQLSTATE of the driver's error."""
-    return refused_or_away(original, error, _OF_THE_CONTENT)
+    """Classifies an error of a sink by the SQLSTATE of the driver's error."""
+    return _rejected_or_unavailable(original, error, _OF_THE_CONTENT)

@@ -1,4 +1,4 @@
-"""Generations of projections in Postgres: which one readers follow, and the life of each."""
+"""Stores the generations of projections in Postgres: the state of each, and which one readers follow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ c = projection_generations.c
 
 
 class PostgresGenerations:
-    """``projections.rebuild.generations.Generations``. Raises PortUnavailable when Postgres is away."""
+    """``projections.rebuild.generations.Generations``. Raises PortUnavailable if Postgres is unavailable."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -30,8 +30,8 @@ class PostgresGenerations:
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return [Generation(*row) for row in connection.execute(query)]
 
-    def each(self) -> dict[str, list[Generation]]:
-        """Those of every projection that has any, in one reading: for those who look all the time."""
+    def all_by_projection(self) -> dict[str, list[Generation]]:
+        """Returns the generations of all projections in one query, for callers that poll."""
         found: dict[str, list[Generation]] = {}
         with unavailable_as_port_error(), self._engine.connect() as connection:
             for row in connection.execute(_SELECT):
@@ -40,7 +40,7 @@ class PostgresGenerations:
 
     def first(self, projection: Projection[Any]) -> None:
         with unavailable_as_port_error(), self._engine.begin() as connection:
-            # Dropped ones count: a number is never used again.
+            # Dropped generations count: a number is never reused.
             if _last(connection, projection.name) == 0:
                 connection.execute(_row(projection, 1, "following", active=True).on_conflict_do_nothing())
 
@@ -64,9 +64,9 @@ class PostgresGenerations:
 
     @contextmanager
     def switching(self, live: Generation, to: Generation) -> Iterator[None]:
-        """Holds the live fences that are in Postgres until the pointer has moved, so that no reader steps back.
+        """Locks the live fences in Postgres until the active generation has changed, so that no reader steps back.
 
-        Fences in Redis cannot be held: its readers move shard by shard, when the new fence has reached the old one.
+        Fences in Redis cannot be locked. Its readers move shard by shard, once the new fence has reached the old one.
         """
         f = projection_shards.c
         held = select(f.shard).where(f.projection == live.projection, f.generation == live.number)
@@ -106,6 +106,6 @@ def _row(projection: Projection[Any], number: int, state: GenerationState, *, ac
 
 
 def active(engine: Engine, projection: str) -> int | None:
-    """The generation that readers follow; None before the projection first ran."""
+    """Returns the generation that readers follow; None before the projection first ran."""
     with engine.connect() as connection:
         return connection.execute(select(c.generation).where(c.projection == projection, c.active)).scalar_one_or_none()

@@ -1,4 +1,4 @@
-"""Alembic from Python: bring a database up to date, tell whether it is, hold the models against it."""
+"""Runs Alembic from Python: upgrades a database, reports its revision, compares the models with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
 
 
 class Revision(NamedTuple):
-    """Revision of a database (None = empty) and the one this code needs."""
+    """The revision of a database (None = empty) and the one that this code needs."""
 
     current: str | None
     needed: str
@@ -48,7 +48,7 @@ def revision(url: str) -> Revision:
 
 
 def upgrade(url: str, target: str = "head") -> None:
-    """Run the missing migrations; two processes that start at once run them once."""
+    """Runs the missing migrations. Two processes that start at once run them once."""
     _with_connection(url, lambda config: command.upgrade(config, target))
 
 

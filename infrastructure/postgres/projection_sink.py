@@ -1,4 +1,4 @@
-"""The generic Postgres sink: states, rows, marks and fence of a batch in one transaction (invariant 4)."""
+"""The generic Postgres sink: states, rows, parked events and fence of a batch in one transaction (invariant 4)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from projections.core.projection import Projection
 class PostgresSink:
     """``projections.core.ports.Sink`` on Postgres, for one generation of a projection with or without tables.
 
-    The area beside generation N is generation −N: no query of a read model asks for it.
+    The staging area of generation N is generation −N, which no query of a read model selects.
     """
 
     def __init__(self, engine: Engine, projection: Projection[Any], generation: int) -> None:
@@ -67,11 +67,11 @@ class PostgresSink:
         with self._transaction() as cursor:
             won = self._move_fences(cursor, writes)
             kept = [write for write in writes if write.shard in won]
-            # Without a fence nobody knows what the rows hold: what a lost fence has left behind is not folded onto.
+            # Without a fence the content of the rows is unknown, so nothing is folded onto it.
             self._clear(cursor, [write.shard for write in kept if write.expected is None])
             self._put_states(cursor, kept)
             self._put_rows(cursor, kept)
-            self._put_marks(cursor, kept)
+            self._put_parked(cursor, kept)
         return [ApplyOutcome.APPLIED if write.shard in won else ApplyOutcome.FENCE_CONFLICT for write in writes]
 
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
@@ -87,7 +87,7 @@ class PostgresSink:
     def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
         staging = self.staging()
         with self._transaction() as cursor:
-            # The served fence first, as everywhere: so two workers wait for each other and do not lock each other out.
+            # Invariant of all writers: the served fence is locked first, so that two workers cannot deadlock.
             for area, wanted in ((self, expected), (staging, refolded)):
                 held, _ = area._lock_fences(cursor, [shard])
                 if held != {shard: wanted}:
@@ -106,7 +106,7 @@ class PostgresSink:
             staging._clear(cursor, shards, sql.OF_SHARDS)
 
     def _clear(self, cursor: Any, shards: Sequence[int], tables: Sequence[str] = sql.OF_SHARDS[1:]) -> None:
-        """Without the fences, unless ``tables`` names theirs too."""
+        """Deletes the data of ``shards``. The fences stay, unless ``tables`` includes their table."""
         if not shards:
             return
         for table in tables:
@@ -119,10 +119,10 @@ class PostgresSink:
 
     def snapshot(self, shard: int) -> ShardDump:
         with self._transaction() as cursor:
-            # Before any query: all that follows sees one instant.
+            # Before any query, so that all of them read one snapshot.
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             fence = self._read_fences(cursor, [shard]).get(shard)
-            marks = self._read_parked(cursor, [shard]).get(shard, {})
+            parked = self._read_parked(cursor, [shard]).get(shard, {})
             cursor.execute(
                 "SELECT key, state FROM projection_states WHERE projection = %s AND generation = %s AND shard = %s",
                 (*self._of, shard),
@@ -134,12 +134,12 @@ class PostgresSink:
                 for row in cursor:
                     keys = len(row) - table.values
                     rows[" ".join([name, *map(_word, row[:keys])])] = " ".join(map(_word, row[keys:])).encode()
-        return ShardDump(fence, states, rows, marks)
+        return ShardDump(fence, states, rows, parked)
 
     def drop(self) -> None:
         with self._transaction() as cursor:
-            # Fences before what they stand for, as every writer does: else the two lock each other out, and what a
-            # writer has begun stays behind.
+            # Fences are locked before the data, as every writer does. Otherwise the two deadlock, and the rows of a
+            # running writer remain.
             for area in (self, self.staging()):
                 cursor.execute(sql.LOCK_SHARDS, (*area._of, list(range(SHARDS))))
                 for table in (*sql.OF_SHARDS, "projection_shards"):
@@ -158,32 +158,32 @@ class PostgresSink:
             (*self._of, list(shards)),
         )
         found: dict[int, dict[str, ParkedEvent]] = {}
-        for shard, key, mark in cursor:
-            found.setdefault(shard, {})[key] = ParkedEvent(**mark)
+        for shard, key, event in cursor:
+            found.setdefault(shard, {})[key] = ParkedEvent(**event)
         return found
 
     def _move_fences(self, cursor: Any, writes: Sequence[ShardWrite]) -> set[int]:
-        """Lock the shards, and move those whose fence is as expected; these shards."""
+        """Locks the shards and moves the fences that are as expected. Returns the shards that were moved."""
         held, numbers = self._lock_fences(cursor, [write.shard for write in writes])
         won = [write for write in writes if held.get(write.shard) == write.expected]
         if won:
             following = [numbers.get(write.shard, 0) + 1 for write in won]
             cursor.execute(sql.INSERT_FENCES, (*self._of, *_columns(won, following)))
             for write, number in zip(won, following, strict=True):
-                # Not all shards in the same transaction: each has its own turn.
+                # The shard is part of the test so that not all shards are pruned in the same transaction.
                 if (number + write.shard) % sql.KEPT_FENCES == 0:
                     upto = number - sql.KEPT_FENCES
                     cursor.execute(sql.PRUNE_FENCES, (*self._of, write.shard, upto - sql.KEPT_FENCES, upto))
         return {write.shard for write in won}
 
     def _lock_fences(self, cursor: Any, shards: Sequence[int]) -> tuple[dict[int, Fence], dict[int, int]]:
-        """The fences, and the number of the row of each, once the locks of ``shards`` are held."""
+        """Locks ``shards``. Returns their fences, and the row number of each fence."""
         place = (*self._of, list(shards))
-        # The fences are read by a statement of its own: its snapshot is taken once the locks are held.
+        # A separate statement reads the fences: its snapshot is taken after the locks.
         cursor.execute(f"{sql.LOCK_SHARDS}; {sql.READ_FENCES}", place + place)
         found = cursor.fetchall()
         if len(found) < len(set(shards)):
-            # The first write of a shard. Another worker may make the row at the same time: this one waits for it.
+            # The first write of a shard. If another worker inserts the row at the same time, this one waits for it.
             cursor.execute(sql.INSERT_SHARDS, place)
             cursor.execute(f"{sql.LOCK_SHARDS}; {sql.READ_FENCES}", place + place)
             found = cursor.fetchall()
@@ -209,25 +209,25 @@ class PostgresSink:
             cursor.copy_expert(statements.copy, copy_text(rows))
             cursor.execute(statements.upsert, (self._generation,))
 
-    def _put_marks(self, cursor: Any, writes: Sequence[ShardWrite]) -> None:
+    def _put_parked(self, cursor: Any, writes: Sequence[ShardWrite]) -> None:
         for write in writes:
-            for key, mark in write.parked.items():
+            for key, event in write.parked.items():
                 place = (*self._of, write.shard, key)
-                if mark is None:
+                if event is None:
                     cursor.execute(sql.UNPARK, place)
                 else:
-                    cursor.execute(sql.PARK, (*place, encode_parked_event(mark)))
+                    cursor.execute(sql.PARK, (*place, encode_parked_event(event)))
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
-        """A driver's cursor in a transaction: COPY needs it."""
+        """Yields a cursor of the driver in a transaction. COPY needs the driver's cursor."""
         with sink_errors(), self._engine.begin() as connection:
             cursor = connection.connection.cursor()
             try:
                 yield cursor
             except psycopg2.Error as error:
                 if connection.connection.dbapi_connection is None or error.pgcode is None or is_unusable_after(error):
-                    # The ping before each use finds a read-only session well, so the pool would keep it for ever.
+                    # The test before each use accepts a read-only session, so the pool would keep it for ever.
                     discard(connection)
                 if is_lock_timeout(error):
                     terminate_overdue_backends(self._engine)
@@ -254,5 +254,5 @@ def _word(value: Any) -> str:
         return value.astimezone(UTC).isoformat()
     if isinstance(value, memoryview):
         return value.hex()
-    # Everything that copy_text takes must be shown, or a generation with such a column could never be compared.
+    # Every type that copy_text accepts must be supported here, or such a generation could never be compared.
     return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,6 @@
-"""What was found that is not of this log, kept until a person has looked into it (invariant 14).
+"""Records data that does not match the log, until an operator accepts the findings (invariant 14).
 
-A worker mends by itself what it keeps; what a restore has lost, and what others have read meanwhile, it cannot mend.
+A worker repairs its own data. It cannot repair what the restore lost, or what clients have already read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ c = restores.c
 
 
 class RestoreFinding(NamedTuple):
-    """By whom and in words; ``beyond``: the highest position that is not of this log, ``head``: where that ended."""
+    """What ``found_by`` found, with its message in ``words``.
+
+    ``beyond``: the highest position found that is not in this log. ``head``: the end of the log at that time.
+    """
 
     found_by: str
     words: str
@@ -28,25 +31,28 @@ class RestoreFinding(NamedTuple):
 
 
 def record_finding(engine: Engine, found: RestoreFinding) -> None:
-    """One row a finder: it keeps its first words, the highest position and the lowest end. Raises PortUnavailable."""
+    """Records a finding. The row of a finder keeps its first message, the highest position and the lowest end.
+
+    Raises PortUnavailable.
+    """
     row = insert(restores).values(found_by=found.found_by, words=found.words, beyond=found.beyond, head=found.head)
     new = row.excluded
-    again = {
+    on_repeat = {
         "beyond": func.greatest(c.beyond, new.beyond),
         "head": func.least(c.head, new.head),
         "last_at": func.now(),
     }
     with unavailable_as_port_error(), engine.begin() as connection:
-        connection.execute(row.on_conflict_do_update(index_elements=["found_by"], set_=again))
+        connection.execute(row.on_conflict_do_update(index_elements=["found_by"], set_=on_repeat))
 
 
 def read_findings(connection: Connection) -> list[RestoreFinding]:
-    """All that nobody has looked into yet, by finder."""
+    """Returns all findings that are not accepted yet, by finder."""
     query = select(c.found_by, c.words, c.beyond, c.head, c.first_at).order_by(c.found_by)
     return [RestoreFinding(*row) for row in connection.execute(query)]
 
 
 def accept_findings(engine: Engine) -> None:
-    """A person has looked into it."""
+    """Deletes all findings: an operator has examined them. Raises PortUnavailable."""
     with unavailable_as_port_error(), engine.begin() as connection:
         connection.execute(delete(restores))

@@ -1,7 +1,9 @@
-"""Everything that ridelog keeps in Postgres, as SQLAlchemy tables; ``alembic check`` holds them against the migrations.
+"""All tables of ridelog in Postgres, for SQLAlchemy. ``alembic check`` compares them with the migrations.
 
-The partitions of ``events`` are made by ``partitions.py`` as the log grows; their unique indexes live there, since a
-unique index on the partitioned table itself would have to contain the position.
+This includes the tables of the embedded schema registry, so that one ``alembic check`` covers everything.
+
+``event_store/partitions.py`` creates the partitions of ``events`` as the log grows, and their unique indexes: a unique
+index on the partitioned table itself would have to contain the position.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ log_head = Table(
     CheckConstraint('"only"', name="one_row"),
 )
 
-# The last numbers given out; the newest row is the head of the log, older ones are pruned (``head.write_head``).
+# The last assigned numbers. The newest row is the head of the log, older ones are pruned (``log_head.write_head``).
 log_numbers = Table(
     "log_numbers",
     metadata,
@@ -96,7 +98,7 @@ projection_generations = Table(
     Column("state", Text, nullable=False, server_default=text("'following'")),
     Column("comparison", JSONB),
     Column("created_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
-    # Readers follow the one active generation; two at once would answer by chance.
+    # Readers follow the one active generation. With two, the answer would depend on chance.
     Index(
         "uq_projection_generations_active",
         "projection",
@@ -105,8 +107,8 @@ projection_generations = Table(
     ),
 )
 
-# What the Postgres sinks keep; the rows that a fold makes are in tables of their read models. The lock of a row here is
-# the lock of that shard of a generation; the row is never updated.
+# What the Postgres sinks store; the rows of read models are in their own tables. The lock of a row of projection_shards
+# is the lock of that shard of a generation. The row is never updated.
 projection_shards = Table(
     "projection_shards",
     metadata,
@@ -152,7 +154,7 @@ projection_parked = Table(
     Column("parked", JSONB, nullable=False),
 )
 
-# Events that a person has discarded for a projection: a fact that live folding, rebuild and replay honour alike.
+# Events that an operator discarded for a projection. Live folding, rebuild and replay all skip them.
 discarded_events = Table(
     "discarded_events",
     metadata,
@@ -164,7 +166,7 @@ discarded_events = Table(
     Column("why", Text, nullable=False),
 )
 
-# States of keys along their streams: a cache of one fold, dropped with its last generation.
+# State snapshots of keys along their streams: a cache of one fold, deleted with its last generation.
 checkpoints = Table(
     "checkpoints",
     metadata,
@@ -181,7 +183,7 @@ checkpoints = Table(
     Column("verified", Boolean, nullable=False),
 )
 
-# A share of the answers that were given, to be computed again from the events: the newest, and no more than a setting.
+# A sample of the served answers, to be recomputed from the events. Only the newest; a setting limits how many.
 served_reads = Table(
     "served_reads",
     metadata,
@@ -193,7 +195,7 @@ served_reads = Table(
     Column("view_digest", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
-    # The one clock reading of the request, and what else its answer depends on.
+    # The one clock reading of the request, and the other inputs of its answer.
     Column("read_ms", BigInteger, nullable=False),
     Column("target_freshness_ms", BigInteger, nullable=False),
     Column("feature_ttl_ms", BigInteger, nullable=False),
@@ -205,7 +207,7 @@ served_reads = Table(
     Index("ix_served_reads_different", "id", postgresql_where=text("verdict = 'different'")),
 )
 
-# Checkpoints that were not what the log says, and were replaced: the evidence that live folding had gone wrong.
+# State snapshots that differed from the log and were replaced: the evidence that live folding was wrong.
 wrong_checkpoints = Table(
     "wrong_checkpoints",
     metadata,
@@ -219,8 +221,8 @@ wrong_checkpoints = Table(
     Column("found_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
 )
 
-# How far the topics are published, by relay: the highest position of which it and all earlier ones are acknowledged.
-# The newest row of a relay counts; older ones are pruned.
+# Relay checkpoints: the highest position such that it and all earlier ones are acknowledged by the topics. The newest
+# row of a relay is valid; older ones are pruned.
 relay_marks = Table(
     "relay_marks",
     metadata,
@@ -228,19 +230,19 @@ relay_marks = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("log_id", UUID(as_uuid=True), nullable=False),
     Column("position", BigInteger, nullable=False),
-    # Stored before the slot is told: a slot that stands higher is not the one that was left.
+    # Stored before it is confirmed to the slot. So a slot with a higher LSN is not the one that this relay left.
     Column("confirmed_lsn", BigInteger, nullable=False, server_default=text("0")),
     Column("topics", JSONB, nullable=False, server_default=text("'{}'")),
     Column("marked_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
 )
 
-# Who has found, since somebody last looked into it, that what he keeps is not of this log.
+# Which components found data that does not match the log, since an operator last accepted the findings.
 restores = Table(
     "restores",
     metadata,
     Column("found_by", Text, primary_key=True),
     Column("words", Text, nullable=False),
-    # The highest position that was found and is not of this log, and where the log ended then.
+    # The highest position that was found and is not in this log, and the end of the log at that time.
     Column("beyond", BigInteger, nullable=False),
     Column("head", BigInteger, nullable=False),
     Column("first_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
@@ -255,7 +257,7 @@ stages = Table(
     Column("instance", Text, primary_key=True),
 )
 
-# The newest row of a stage's process is what it reports; older ones are pruned.
+# The newest row of a process is its report; older ones are pruned.
 stage_reports = Table(
     "stage_reports",
     metadata,
@@ -269,7 +271,7 @@ stage_reports = Table(
 schemas = Table(
     "schemas",
     metadata,
-    # An id names one text for ever: frames in the log carry it. No statement deletes from this table.
+    # An id names one text for ever, since frames in the log contain it. No statement deletes from this table.
     Column("id", Integer, Identity(always=False), primary_key=True),
     Column("fingerprint", Text, nullable=False, unique=True),
     Column("schema", Text, nullable=False),
@@ -281,12 +283,12 @@ schema_versions = Table(
     Column("subject", Text, primary_key=True),
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("schema_id", Integer, ForeignKey("schemas.id"), nullable=False),
-    # Soft-deleted: hidden from those who do not ask for it, still readable by id.
+    # Soft-deleted: hidden unless a client asks for deleted versions, still readable by id.
     Column("deleted", Boolean, nullable=False, server_default=text("false")),
     Index("uq_schema_versions_live", "subject", "schema_id", unique=True, postgresql_where=text("NOT deleted")),
 )
 
-# What clients have set; the row of the subject '' is for all that have none of their own.
+# What clients have set. The row of the subject '' applies to all subjects without a row of their own.
 schema_settings = Table(
     "schema_settings",
     metadata,

@@ -1,4 +1,7 @@
-"""Served reads in Postgres (``projections.parity.served_reads.ServedReads``), to be checked."""
+"""Stores a sample of the served reads in Postgres, and reads them for the parity check.
+
+Implements ``projections.parity.served_reads.ServedReads``. Only the newest reads are kept.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _COLUMNS = (
     "id, fold_digest, view_digest, verdict, key, generation, version, position, read_ms,"
     " target_freshness_ms, feature_ttl_ms, allow_expired, body"
 )
-# Keys of one part together: whoever checks a part folds its keys, and nobody else does.
+# All reads of a key are in one part, so only the process that checks that part folds the key.
 _SCOPE = (
     "FROM served_reads WHERE projection = %s AND read_ms >= %s AND mod(hashtext(key)::bigint + 2147483648, %s) = %s"
 )
@@ -45,8 +48,8 @@ _MISMATCHES = text(
     " + (SELECT count(*) FROM wrong_checkpoints w WHERE w.projection = g.projection AND w.generation = g.generation)"
     " FROM projection_generations g WHERE g.projection = :projection AND g.active"
 )
-# A checkpoint is of a fold, not of a generation, and who left it is not known. What readers follow counts as wrong if
-# it is of that fold: better one rebuild too many than a wrong generation that is served and not told of.
+# A state snapshot belongs to a fold, not to a generation, and its writer is not recorded. The active generation counts
+# as wrong if it has that fold: one unnecessary rebuild is better than serving a wrong generation without a report.
 _WRONG = text(
     "INSERT INTO wrong_checkpoints (projection, generation, key, version, position, kept, folded)"
     " SELECT :projection, coalesce((SELECT live.generation FROM projection_generations live"
@@ -55,11 +58,11 @@ _WRONG = text(
     " :key, :version, :position, :kept, :folded ON CONFLICT DO NOTHING"
 )
 SCAN_ROWS = 2_000
-"""Rows of a scan that are read in one transaction. Their ids are held all at once, of no more reads than are kept."""
+"""Rows that a scan reads in one transaction. The ids of all rows are held in memory, bounded by the reads kept."""
 
 
 class PostgresServedReads:
-    """Those of ``projection``; of its keys only the part ``part`` of ``parts``. Raises PortUnavailable."""
+    """The served reads of ``projection`` whose keys are in part ``part`` of ``parts``. Raises PortUnavailable."""
 
     def __init__(self, engine: Engine, projection: str, part: int = 0, parts: int = 1) -> None:
         self._engine = engine
@@ -72,12 +75,12 @@ class PostgresServedReads:
             return int(found.scalar_one())
 
     def scan(self, since_ms: int) -> Iterator[LoggedRead]:
-        # In short transactions: checking takes long, and would keep the database's dead rows for as long.
+        # In short transactions: a long one would keep the database's dead rows for as long as the check takes.
         values = (self._projection, since_ms, *self._part)
         with unavailable_as_port_error(), self._engine.connect() as connection:
             ids = [row[0] for row in connection.exec_driver_sql(_SCAN, values).cursor.fetchall()]
         for first in range(0, len(ids), SCAN_ROWS):
-            # What is trimmed meanwhile is not there any more.
+            # Rows that were trimmed in the meantime are missing.
             with unavailable_as_port_error(), self._engine.connect() as connection:
                 rows = connection.exec_driver_sql(_OF_IDS, (ids[first : first + SCAN_ROWS],)).cursor.fetchall()
             yield from map(_logged, rows)
@@ -123,7 +126,7 @@ def _logged(row: Any) -> LoggedRead:
     return LoggedRead(id_, fold, view, None if verdict is None else ReadVerdict(verdict), read)
 
 
-# The digest is the generation's own: whatever this process folds with, it has only read what that one had folded.
+# The digest is the generation's, not this process's: the read shows a state that the generation has folded.
 _ADD = text(
     "INSERT INTO served_reads (projection, key, generation, fold_digest, view_digest, version, position, read_ms,"
     "  target_freshness_ms, feature_ttl_ms, allow_expired, body)"
@@ -148,7 +151,7 @@ _TRIM = text(
 
 
 def add(engine: Engine, projection: str, view_digest: str, reads: Sequence[ServedRead]) -> int:
-    """How many were written: one of a generation that is not known is not. Raises PortUnavailable."""
+    """Stores ``reads`` and returns how many. A read of an unknown generation is skipped. Raises PortUnavailable."""
     values = {
         "projection": projection,
         "view_digest": view_digest,
@@ -167,7 +170,7 @@ def add(engine: Engine, projection: str, view_digest: str, reads: Sequence[Serve
 
 
 def known(engine: Engine, stream: str, reads: Sequence[ServedRead]) -> list[ServedRead]:
-    """Those of keys that the log has at the position of the read or before. Raises PortUnavailable."""
+    """Returns the reads whose key has an event at the read's position or before. Raises PortUnavailable."""
     if not reads:
         return []
     values = {
@@ -179,7 +182,9 @@ def known(engine: Engine, stream: str, reads: Sequence[ServedRead]) -> list[Serv
 
 
 def trim(engine: Engine, keep: int) -> None:
-    """Drop all but the newest ``keep``; differences stay twice as long, since they say what is wrong. Raises
-    PortUnavailable."""
+    """Deletes all but the newest ``keep`` reads. Differences stay twice as long, as evidence.
+
+    Raises PortUnavailable.
+    """
     with unavailable_as_port_error(), engine.begin() as connection:
         connection.execute(_TRIM, {"keep": keep})

@@ -1,4 +1,4 @@
-"""Session settings that our connections set themselves, whatever the server, the database or the role says."""
+"""Session settings that our connections always set, overriding the server, the database and the role."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from psycopg2.extensions import connection as Session
 from sqlalchemy import Engine, event
 
 TEXT_FORMS = {
-    # Rows of the WAL and of the drivers' results are text of these forms.
+    # Rows of the WAL and of the driver's results are parsed as text in these formats.
     "bytea_output": "hex",
     "DateStyle": "ISO, MDY",
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
-    # The shortest text that gives the same double: 0 and less cut digits off.
+    # The shortest text that gives the same double. With 0 or less, digits are lost.
     "extra_float_digits": "1",
 }
 SEMANTICS = {
     # The log's lock is a row that every writer waits for: with a snapshot from before the wait each one would fail.
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
-    # A policy that hides rows must be an error: events that are hidden look like holes in the log.
+    # A policy that hides rows must be an error: hidden events would look like holes in the log.
     "row_security": "off",
 }
 UNBOUNDED = {
-    # A limit meant for people would end a migration, a rebuild or an export in each of its attempts.
+    # A limit meant for interactive users would end every attempt of a migration, a rebuild or an export.
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
@@ -47,7 +47,7 @@ _OPTION = re.compile(r"(?:-c\s*|--)(?P<name>[A-Za-z_.-]+)=")
 
 
 def opened(parameters: Mapping[str, Any]) -> Session:
-    """A connection by libpq's ``parameters``, on which a backslash in a literal is a backslash.
+    """Opens a connection with libpq's ``parameters``, on which a backslash in a literal is a backslash.
 
     Set at its start where it is not so: a driver that was connected before would go on to double them. Raises
     psycopg2.Error.
@@ -64,12 +64,12 @@ def opened(parameters: Mapping[str, Any]) -> Session:
 
 
 def options_of(parameters: Mapping[str, Any]) -> str:
-    """The server options of a connection by ``parameters``, as libpq finds them."""
+    """Returns the server options of a connection with ``parameters``, as libpq determines them."""
     return str(parameters.get("options") or os.environ.get("PGOPTIONS", ""))
 
 
 def prepare(session: Session, timeouts: Mapping[str, str], options: str = "") -> None:
-    """Set all of the above, and ``timeouts``, for the life of the session, in one statement.
+    """Sets all settings above and ``timeouts`` for the session, in one statement.
 
     Without default_transaction_read_only: it fences a primary off, and is respected. ``options``: see ``options_of``; a
     time limit that they name is not changed. Raises psycopg2.Error.
@@ -85,7 +85,7 @@ def prepare(session: Session, timeouts: Mapping[str, str], options: str = "") ->
 
 
 def prepare_each(engine: Engine, timeouts: Mapping[str, str]) -> None:
-    """Have each connection of ``engine`` made by ``opened`` and ``prepare``.
+    """Makes ``engine`` open each connection with ``opened`` and ``prepare``.
 
     Both come before SQLAlchemy reads the isolation level that it takes for the default.
     """
@@ -98,6 +98,6 @@ def prepare_each(engine: Engine, timeouts: Mapping[str, str]) -> None:
 
 
 def for_replication() -> list[str]:
-    """Statements for a replication connection, which ``prepare`` is not for."""
+    """Returns the statements for a replication connection, where ``prepare`` does not work."""
     limits = dict.fromkeys(("statement_timeout", "idle_session_timeout"), "0")
     return [f"SET {name} = '{value}'" for name, value in (TEXT_FORMS | limits).items()]

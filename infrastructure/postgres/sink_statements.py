@@ -1,4 +1,4 @@
-"""The SQL of the Postgres sink, built from the declaration of a read model's table. Pure."""
+"""Builds the SQL of the Postgres sink from the declaration of a read model's table. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ UPSERT_STATES = (
 )
 
 _SHARD = "projection = %s AND generation = %s AND shard = ANY(%s)"
-# In one order, so that two workers that meet in several shards wait for each other and do not lock each other out.
+# In one order, so that two workers with several shards in common cannot deadlock.
 LOCK_SHARDS = f"SELECT shard FROM projection_shards WHERE {_SHARD} ORDER BY shard FOR UPDATE"
-# The newest row of each shard. By number from the end: whatever is dead in front of it is not passed over.
+# The newest row of each shard, by number from the end, so that dead rows before it are not read.
 READ_FENCES = (
     "SELECT s.shard, f.log_id, f.incarnation, f.seq, f.position, f.event, f.number FROM projection_shards s"
     " LEFT JOIN LATERAL (SELECT * FROM projection_fences f WHERE f.projection = s.projection"
@@ -33,15 +33,15 @@ INSERT_FENCES = (
     "  AS v(shard, number, log_id, incarnation, seq, position, event)"
 )
 KEPT_FENCES = 32
-"""Rows of a shard between two prunings; a pruning deletes as many of each shard that is due."""
-# Of one shard, so that every column bounds the index: joined with a list, the server reads the whole generation.
+"""Rows of a shard between two prunings. A pruning deletes as many rows of each shard that is due."""
+# One shard, so that every column restricts the index. With a list of shards the server reads the whole generation.
 PRUNE_FENCES = (
     "DELETE FROM projection_fences"
     " WHERE projection = %s AND generation = %s AND shard = %s AND number > %s AND number <= %s"
 )
 
 OF_SHARDS = ("projection_fences", "projection_states", "projection_parked")
-"""What every sink keeps of its shards, fences first: they are the lock of the rest."""
+"""The tables with data of shards, fences first: their lock protects the rest."""
 MOVE_SHARD = "UPDATE {table} SET generation = %s WHERE projection = %s AND generation = %s AND shard = %s"
 
 PARK = (
@@ -52,7 +52,7 @@ UNPARK = "DELETE FROM projection_parked WHERE projection = %s AND generation = %
 
 
 class RowStatements:
-    """What is run for the rows of one table."""
+    """The statements for the rows of one table."""
 
     def __init__(self, rows: RowTable) -> None:
         name = _quoted(rows.table.name)

@@ -1,4 +1,4 @@
-"""Checkpoints in Postgres (``projections.core.snapshots.Checkpoints``), beside the events that they are folded from."""
+"""Stores state snapshots in Postgres, in the database of the events that they are folded from."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Engine, select, text
 
 from domain.identifiers import aggregate_id
-from infrastructure.event_store.archive import storable_ms
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.schema import checkpoints as table
+from infrastructure.timestamps import storable_ms
 from projections.core.projection import Projection
 from projections.core.snapshots import (
     MAX_STARTS,
@@ -24,11 +24,12 @@ from projections.digest.digest import fold_digest
 
 c = table.c
 
-# Joined with the very event, payload and all: what a worker has folded of a log that was restored since is not kept.
-_KEEP = text(
+# Joined with the event by id, version, position and payload (invariant 14): a snapshot that was folded before a restore
+# of the log is not stored.
+_SAVE = text(
     "INSERT INTO checkpoints"
     " (projection, fold_digest, aggregate_id, position, version, every, earliest, latest, state, verified)"
-    # No row twice, and in one order: keepers that meet wait for each other, and not in a circle.
+    # No row twice, and in one order, so that concurrent writers cannot deadlock.
     " SELECT DISTINCT ON (u.aggregate, u.position) :projection, :digest, u.aggregate, u.position, u.version, :every,"
     "  span.earliest, span.latest, u.state, :verified"
     " FROM unnest(CAST(:aggregates AS uuid[]), CAST(:positions AS bigint[]), CAST(:versions AS bigint[]),"
@@ -36,7 +37,7 @@ _KEEP = text(
     "      AS u(aggregate, position, version, state, payload)"
     " JOIN events e ON e.aggregate_id = u.aggregate AND e.version = u.version AND e.position = u.position"
     "  AND e.payload = u.payload"
-    # OFFSET 0: else the server seeks the least time along the index by event time, through all events of the key.
+    # OFFSET 0: otherwise the server searches the minimum in the index by event time, through all events of the key.
     " CROSS JOIN LATERAL (SELECT min(event_time) AS earliest, max(event_time) AS latest FROM (SELECT x.event_time"
     "  FROM events x WHERE x.aggregate_id = u.aggregate AND x.version > u.version - :every AND x.version <= u.version"
     "  OFFSET 0) stretch) span"
@@ -45,13 +46,13 @@ _KEEP = text(
     "  SET version = excluded.version, every = excluded.every, earliest = excluded.earliest,"
     "  latest = excluded.latest, state = excluded.state, verified = true WHERE excluded.verified"
 )
-# Neighbours of one kind are told by their ends: what is sent and looked at does not grow with the stream. By position,
-# which grows with version and is what the primary key is ordered by.
+# Adjacent ranges of one kind are returned by their ends only, so the result does not grow with the stream. Ordered by
+# position, which grows with version and is in the primary key.
 _DECIDED = text(
     "WITH instant AS (SELECT timestamptz 'epoch' + :ms * interval '1 millisecond' AS t),"
     " decided AS (SELECT c.version, c.position, c.latest <= t AS happened FROM checkpoints c, instant"
     "  WHERE c.projection = :projection AND c.fold_digest = :digest AND c.aggregate_id = :aggregate"
-    # One of another grid says nothing of the versions before its own stretch.
+    # A snapshot with another interval says nothing about the versions before its own range.
     "  AND c.every = :every AND c.version % :every = 0 AND c.position <= :position"
     "  AND (c.latest <= t OR c.earliest > t)),"
     " joined AS (SELECT version, position, happened,"
@@ -61,7 +62,7 @@ _DECIDED = text(
     " SELECT version, position, happened, to_last, to_next FROM joined WHERE NOT (to_last AND to_next)"
     " ORDER BY position"
 )
-# Joined with the events, as in _KEEP: what is not of this log is no place to start from.
+# Joined with the events, as in _SAVE: a replay must not start from a snapshot of another log.
 _STARTS = text(
     "SELECT e.aggregate_key, e.seq, k.version, k.position, k.state FROM"
     " (SELECT DISTINCT ON (c.aggregate_id) c.aggregate_id, c.version, c.position, c.state FROM checkpoints c"
@@ -81,7 +82,10 @@ _SWEEP = text(
 
 
 class PostgresStateSnapshots:
-    """Those of ``projection`` under the digest of its fold in this code. ``every`` is also the grid they lie on."""
+    """The snapshots of ``projection`` under the digest of its fold in this code (``projections.core.snapshots``).
+
+    ``every``: versions from one snapshot to the next; snapshots are at its multiples.
+    """
 
     def __init__(self, engine: Engine, projection: Projection[Any], every: int = SNAPSHOT_INTERVAL) -> None:
         self._engine = engine
@@ -104,16 +108,16 @@ class PostgresStateSnapshots:
             "payloads": [one.payload for one in snapshots],
         }
         with unavailable_as_port_error(), self._engine.begin() as connection:
-            connection.execute(_KEEP, values)
+            connection.execute(_SAVE, values)
 
     def latest(self, key: str, position: int, *, verified: bool = False) -> StoredSnapshot | None:
         wanted = self._of_key(key) & (c.position <= position)
         if verified:
             wanted &= c.verified
-        return self._one(_KEPT.where(wanted).order_by(c.position.desc()).limit(1))
+        return self._one(_STORED.where(wanted).order_by(c.position.desc()).limit(1))
 
     def at(self, key: str, position: int) -> StoredSnapshot | None:
-        return self._one(_KEPT.where(self._of_key(key), c.position == position))
+        return self._one(_STORED.where(self._of_key(key), c.position == position))
 
     def starts(self, shard: int) -> list[ReplayStart]:
         values = {**self._of, "stream": self._stream, "shard": shard, "most": MAX_STARTS}
@@ -148,17 +152,17 @@ class PostgresStateSnapshots:
         return None if row is None else StoredSnapshot(row[0], row[1], bytes(row[2]), row[3])
 
 
-_KEPT = select(c.version, c.position, c.state, c.verified)
+_STORED = select(c.version, c.position, c.state, c.verified)
 
 
 def forget_from(engine: Engine, projection: Projection[Any], key: str, position: int) -> None:
-    """Drop what has folded the key's event at ``position``, under every digest: it was discarded."""
+    """Deletes the snapshots, of every digest, that contain the key's event at ``position``: it was discarded."""
     values = {"projection": projection.name, "aggregate": aggregate_id(projection.stream, key), "position": position}
     with unavailable_as_port_error(), engine.begin() as connection:
         connection.execute(_FORGET, values)
 
 
 def sweep(engine: Engine, projection: str) -> None:
-    """Drop those of folds that no generation is left of."""
+    """Deletes the snapshots of folds that no generation uses any more."""
     with unavailable_as_port_error(), engine.begin() as connection:
         connection.execute(_SWEEP, {"projection": projection})

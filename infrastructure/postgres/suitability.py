@@ -1,4 +1,4 @@
-"""Refuses a database that would lose or mix up what is written to it: its encoding, and a pooler in front of it."""
+"""Rejects a database that would lose or mix up data: by its encoding, or by a transaction pooler in front of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from infrastructure.errors import UserError
 from infrastructure.postgres.engine import reader_engine
 
 ROUNDS = 3
-"""A pooler gives a client the server connection that it used last; other clients may take it in between."""
+"""A pooler gives a client the server connection that it used last. Other clients may use it in between."""
 
 _ENCODING = text("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()")
 _BACKEND = text("SELECT pg_backend_pid()")
@@ -39,9 +39,9 @@ def _refuse_other_encoding(connection: Connection) -> None:
 
 
 def _refuse_shared_backends(one: Connection, two: Connection) -> None:
-    """A client of the server keeps its backend, and has it alone, for as long as it is connected.
+    """A direct client has a backend of its own for as long as it is connected.
 
-    So does a client of a pooler with ``pool_mode=session``. Otherwise the lock of the one relay is held by a backend
+    So has a client of a pooler with ``pool_mode=session``. Otherwise the lock of the one relay is held by a backend
     that other clients use too, and its time-outs apply to theirs.
     """
     first: tuple[int, ...] | None = None

@@ -38,7 +38,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
         backends.riders.record_pings,
         queue_pings=settings.ingest_queue_pings,
         batch_pings=settings.commit_batch_pings,
-        observe=_observe_commit,
+        on_commit=_observe_commit,
     )
     metrics.QUEUE_CAPACITY.set(settings.ingest_queue_pings)
     tune_gc()

@@ -82,7 +82,7 @@ class WorkerManager:
         try:
             while not self._stop.is_set():
                 try:
-                    found = self._generations.each()
+                    found = self._generations.all_by_projection()
                     for projection in self._projections:
                         self._reconcile(projection, found.get(projection.name, []))
                     failures = 0

@@ -6,6 +6,7 @@ import time
 
 from sqlalchemy import Connection, Engine
 
+from infrastructure import timestamps
 from infrastructure.cdc.in_flight import MAX_WAITING_RECORDS, InFlightTransactions
 from infrastructure.cdc.replication_slot import slot_state
 from infrastructure.event_store.log_head import read_head
@@ -77,7 +78,7 @@ class TailerReport:
         debezium.show(self._slot_name, self._debezium_sample(delay_s))
 
     def _debezium_sample(self, delay_s: float) -> debezium.DebeziumSample:
-        progress, now_ms = self._out.progress, time.time_ns() // 1_000_000
+        progress, now_ms = self._out.progress, timestamps.now_ms()
         return debezium.DebeziumSample(
             behind_ms=max(progress.behind_ms, delay_s * 1000 or -1),
             since_last_event_ms=-1 if progress.event_ms < 0 else max(0, now_ms - progress.event_ms),

@@ -1,17 +1,17 @@
--- One shard, one atomic step (invariant 4): states, marks of parked keys and the fence that they bring it to, only if
--- the fence is `expected`.
--- KEYS: fence, states, parked; for a refold that begins, also the states that are served.
+-- Writes states, parked events and the new fence of one shard in one atomic step (invariant 4), only if the fence is
+-- the expected one.
+-- KEYS: fence, states, parked; for a refold that starts, also the served states.
 -- ARGV: expected fence ('' = none), new fence, 'reset' or 'apply', n states, then n × (key, state),
---       then (key, mark) … where an empty mark takes the key's mark off
+--       then (key, parked event) … where an empty one removes the entry of the key
 local held = redis.call('GET', KEYS[1])
 if (held or '') ~= ARGV[1] then
   return 0
 end
--- Without a fence nobody knows what the states hold: what a lost fence has left behind is not folded onto.
+-- Without a fence the content of the states is unknown, so nothing is folded onto it.
 if ARGV[3] == 'reset' or ARGV[1] == '' then
   redis.call('UNLINK', KEYS[2], KEYS[3])
 end
--- Readers see by the field without a name that what they read is being refolded; the promotion takes it away.
+-- The field without a name marks the served states as being refolded. The promotion removes it.
 if KEYS[4] then
   redis.call('HSET', KEYS[4], '', '1')
 end

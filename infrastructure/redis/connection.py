@@ -1,4 +1,4 @@
-"""Clients of Redis, and the one thing that must be true of a server before state is trusted to it."""
+"""Opens clients of Redis, and checks that the server never evicts state (invariant 13)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_CONNECTIONS = 50
 
 
 class EvictingRedis(Exception):
-    """The server may throw state away on its own (invariant 13)."""
+    """The server may evict state (invariant 13)."""
 
 
 def connect(url: str) -> redis.Redis:
@@ -24,7 +24,7 @@ def connect(url: str) -> redis.Redis:
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
-    """At most MAX_CONNECTIONS; a request that finds none free waits for one (invariant 15)."""
+    """Opens at most MAX_CONNECTIONS. A request that finds no free connection waits for one (invariant 15)."""
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url, max_connections=MAX_CONNECTIONS, timeout=5, socket_timeout=5, socket_connect_timeout=5
     )
@@ -42,17 +42,16 @@ def check_never_evicts(client: redis.Redis) -> None:
         )
 
 
-_PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
-"""Answers of a server that takes no writes for now: its disk is full, or its replicas or its master are away."""
+_TRANSIENT = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+"""Errors of a server that rejects writes for now: its disk is full, or its replicas or its master are unavailable."""
 
 
 @contextmanager
 def unavailable_as_port_error() -> Iterator[None]:
-    """Errors after which the connection, and all that was read through it, is worth nothing.
+    """Converts errors of the connection or the server to PortUnavailable.
 
-    Refused for a key that holds another type of value: the server is well, and waiting does not change the key.
-
-    A server that is full is one of them: it is somebody's to enlarge, and no key's fault.
+    A server without free memory is one of them: an operator must enlarge it, and no key is at fault. Raises
+    SinkRejected for a key that has a value of another type: that is permanent, and the server is healthy.
     """
     try:
         yield
@@ -64,10 +63,10 @@ def unavailable_as_port_error() -> Iterator[None]:
     ) as error:
         raise PortUnavailable(f"Redis: {error}") from error
     except redis.ResponseError as error:
-        # In a pipeline the client puts the command before the server's words.
+        # In a pipeline the client puts the command before the server's message.
         answer = str(error).rpartition(" of pipeline caused error: ")[2]
         if answer.startswith("WRONGTYPE"):
             raise SinkRejected(f"Redis: {error}") from error
-        if not answer.startswith(_PASSING):
+        if not answer.startswith(_TRANSIENT):
             raise
         raise PortUnavailable(f"Redis: {error}") from error

@@ -1,4 +1,4 @@
-"""The generic Redis sink: one generation of any projection, two hashes and a fence a shard."""
+"""The generic Redis sink: one generation of any projection, with two hashes and a fence for each shard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ABANDON = "redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3]); redis.call('HDEL', 
 _KINDS = (fence_key, state_key, parked_key)
 _UNREADABLE = "unreadable"
 MAX_DIGITS = 20
-"""Of a number in a fence; longer ones are unreadable, because to parse megabytes of digits would stall the worker."""
+"""Digits of a number in a fence. Longer ones are unreadable: parsing megabytes of digits would stall the worker."""
 
 
 def encode_fence(fence: Fence | None) -> bytes:
@@ -28,13 +28,15 @@ def encode_fence(fence: Fence | None) -> bytes:
         return b""
     if fence.incarnation == _UNREADABLE:
         return fence.log_id.encode("utf-8", "surrogateescape")
-    # Without an event as older versions wrote it: a compare-and-set is by these very bytes.
+    # A fence without an event is encoded as older versions did: the compare-and-set compares these bytes.
     return " ".join(map(str, fence)).rstrip().encode()
 
 
 def decode_fence(data: bytes | None) -> Fence | None:
-    """Any bytes are a fence. Those that no worker wrote become one of no log: it is distrusted, and replaced by the
-    compare-and-set on these same bytes."""
+    """Decodes any bytes to a fence. Bytes that no worker wrote become a fence that matches no log.
+
+    That is a fence mismatch, so it is replaced, by a compare-and-set on these same bytes.
+    """
     if data is None:
         return None
     try:
@@ -49,7 +51,7 @@ def decode_fence(data: bytes | None) -> Fence | None:
 
 
 class RedisSink:
-    """``projections.core.ports.Sink`` on Redis or Valkey. Raises PortUnavailable when the server is away."""
+    """``projections.core.ports.Sink`` on Redis or Valkey. Raises PortUnavailable if the server is unavailable."""
 
     def __init__(self, client: redis.Redis, projection: str, generation: int, area: str = "") -> None:
         self._client = client
@@ -88,7 +90,7 @@ class RedisSink:
             for shard in shards:
                 pipeline.hgetall(parked_key(*self._of(shard)))
             found = pipeline.execute()
-        return {shard: _marks(marks) for shard, marks in zip(shards, found, strict=True) if marks}
+        return {shard: _parked_events(parked) for shard, parked in zip(shards, found, strict=True) if parked}
 
     def apply(self, writes: Sequence[ShardWrite]) -> list[ApplyOutcome]:
         done = self._run([(write, "apply") for write in writes])
@@ -115,15 +117,15 @@ class RedisSink:
                 self._abandon(keys=[*self.staging()._keys(shard), state_key(*self._of(shard))], args=[REFOLDING_FIELD])
 
     def snapshot(self, shard: int) -> ShardDump:
-        # One MULTI: nothing is written between the fence and what it stands for.
+        # One MULTI, so that the fence and the states are of one instant.
         with unavailable_as_port_error(), self._client.pipeline(transaction=True) as pipeline:
             pipeline.get(fence_key(*self._of(shard)))
             pipeline.hgetall(state_key(*self._of(shard)))
             pipeline.hgetall(parked_key(*self._of(shard)))
-            fence, states, marks = pipeline.execute()
+            fence, states, parked = pipeline.execute()
         states.pop(REFOLDING_FIELD.encode(), None)
         return ShardDump(
-            decode_fence(fence), {name.decode(): state for name, state in states.items()}, {}, _marks(marks)
+            decode_fence(fence), {name.decode(): state for name, state in states.items()}, {}, _parked_events(parked)
         )
 
     def drop(self) -> None:
@@ -142,11 +144,11 @@ class RedisSink:
                 arguments: list[Any] = [encode_fence(write.expected), encode_fence(write.new), mode, states]
                 for name, state in write.states.items():
                     arguments += (name, state)
-                for name, mark in write.parked.items():
-                    arguments += (name, "" if mark is None else encode_parked_event(mark))
+                for name, event in write.parked.items():
+                    arguments += (name, "" if event is None else encode_parked_event(event))
                 keys = self._keys(write.shard)
                 if self._area and mode == "reset":
-                    # Readers are told by the hash that is served, in the same step.
+                    # The marker in the served hash notifies readers, in the same atomic step.
                     keys.append(state_key(self._projection, self._generation, write.shard))
                 self._script(keys=keys, args=arguments, client=pipeline)
             return [bool(done) for done in pipeline.execute()]
@@ -158,5 +160,5 @@ class RedisSink:
         return [kind(*self._of(shard)) for kind in _KINDS]
 
 
-def _marks(found: Mapping[bytes, bytes]) -> dict[str, ParkedEvent]:
-    return {name.decode(): decode_parked_event(mark) for name, mark in found.items()}
+def _parked_events(found: Mapping[bytes, bytes]) -> dict[str, ParkedEvent]:
+    return {name.decode(): decode_parked_event(event) for name, event in found.items()}

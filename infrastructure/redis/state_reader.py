@@ -1,4 +1,4 @@
-"""Point reads of a projection's states, following its active generation."""
+"""Reads single states of a projection from Redis, and follows its active generation."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from infrastructure.redis.projection_sink import decode_fence
 from projections.core.ports import Fence
 from read_models.redis_keys import REFOLDING_FIELD, fence_key, state_key
 
-REFRESH_S = 1.0
-"""How long a reader may follow a generation that is no longer the active one; the old one is kept longer."""
+GENERATION_REFRESH_INTERVAL_S = 1.0
+"""How long a reader may follow a generation that is no longer active. The old one is kept longer than that."""
 
 
 class ReadModelUnavailable(Exception):
-    """Redis cannot be reached, the generation to read is not known yet, or a shard that is refolded lacks the key."""
+    """Redis is unavailable, the generation to read is not known yet, or a shard in a refold lacks the key."""
 
 
 class FoundState(NamedTuple):
-    """``refolding``: the shard is distrusted, and what is read is what was served before that."""
+    """The state of a key. ``refolding``: the shard has a fence mismatch, and this is what it served before."""
 
     state: bytes
     generation: int
@@ -33,17 +33,18 @@ class FoundState(NamedTuple):
 
 
 class MissingState(NamedTuple):
-    """No state of a key, in a shard that has folded all events up to ``position``."""
+    """The key has no state in a shard that has folded all events up to ``position``."""
 
     generation: int
     position: int
 
 
 class StateReader:
-    """``active`` asks Postgres for the generation; while Postgres is away the last answer holds.
+    """Reads states of the active generation. ``active`` reads its number from Postgres.
 
-    A shard moves to another generation when that one's fence has reached the fence of the one it was read from: so no
-    answer of this reader is older than an answer that it gave before, also at a switch in the middle of a load.
+    While Postgres is unavailable the last known number is used. A shard moves to another generation once the fence of
+    that one has reached the fence of the current one. So no answer of this reader is older than an earlier one, even if
+    the active generation changes under load.
     """
 
     def __init__(self, client: redis.asyncio.Redis, projection: str, active: Callable[[], int | None]) -> None:
@@ -52,11 +53,11 @@ class StateReader:
         self._active = active
         self._generation: int | None = None
         self._shard_is_on: dict[int, int] = {}
-        self._read_at = -REFRESH_S
+        self._read_at = -GENERATION_REFRESH_INTERVAL_S
         self._refreshing: asyncio.Task[None] | None = None
 
     async def get(self, key: str) -> FoundState | None:
-        """The state of ``key``; None = no event of it has been folded. Raises ReadModelUnavailable."""
+        """Returns the state of ``key``. None: none of its events is folded. Raises ReadModelUnavailable."""
         generation = await self._current()
         if generation is None:
             return None
@@ -71,11 +72,11 @@ class StateReader:
             return None  # a lone surrogate: no such key can have been recorded
         return _found(found, generation)
 
-    async def look_again(self, key: str) -> FoundState | MissingState | None:
-        """State and fence of a key of which ``get`` has found nothing, as they are at one instant.
+    async def get_with_fence(self, key: str) -> FoundState | MissingState | None:
+        """Reads state and fence of a key at one instant, after ``get`` found no state.
 
-        With the fence, a state that was lost can be told from one that is not folded yet. None = nothing is folded in
-        the shard. Raises ReadModelUnavailable.
+        The fence distinguishes a lost state from one that is not folded yet. Returns None if nothing is folded in the
+        shard. Raises ReadModelUnavailable.
         """
         shard = shard_of(key)
         generation = self._shard_is_on.get(shard)
@@ -96,25 +97,25 @@ class StateReader:
         return None if folded is None else MissingState(generation, folded.position)
 
     async def generation(self) -> int | None:
-        """The one that is read now; None before the projection first ran. Raises ReadModelUnavailable."""
+        """Returns the generation that is read; None before the projection first ran. Raises ReadModelUnavailable."""
         return await self._current()
 
     async def _moving(self, key: str, shard: int, to: int) -> FoundState | None:
         old = self._shard_is_on[shard]
         async with self._client.pipeline(transaction=False) as pipeline:
-            # In this order: what was ever answered from the old one lies behind its fence as it is read here.
+            # In this order: every earlier answer from the old generation is covered by its fence as read here.
             for generation in (old, to):
                 pipeline.get(fence_key(self._projection, generation, shard))
                 pipeline.hmget(state_key(self._projection, generation, shard), key, REFOLDING_FIELD)
             fence, state, new_fence, new_state = await pipeline.execute()
         if _has_reached(decode_fence(new_fence), decode_fence(fence)):
             self._shard_is_on[shard] = to
-            # The state was read after the fence, so it is not older than the fence says.
+            # The state was read after the fence, so it is at least as new as the fence.
             return _found(new_state, to)
         return _found(state, old)
 
     async def _current(self) -> int | None:
-        if time.monotonic() - self._read_at >= REFRESH_S and self._refreshing is None:
+        if time.monotonic() - self._read_at >= GENERATION_REFRESH_INTERVAL_S and self._refreshing is None:
             self._refreshing = asyncio.ensure_future(self._refresh())
         if self._generation is None and self._refreshing is not None:
             await asyncio.shield(self._refreshing)
@@ -134,18 +135,18 @@ class StateReader:
 
 
 def _found(read: Sequence[object], generation: int) -> FoundState | None:
-    """``read``: the state, and the marker of a refold. Raises ReadModelUnavailable for a key that may be missing."""
+    """Converts the state and the refold marker in ``read``. Raises ReadModelUnavailable if the key may be missing."""
     state, marker = read
     if state is not None:
         assert isinstance(state, bytes)  # the client decodes nothing
         return FoundState(state, generation, marker is not None)
     if marker is not None:
-        # Nobody knows whether the log has this key: the shard was distrusted, and the refold has not ended.
+        # It is unknown whether the log has this key: the shard had a fence mismatch, and its refold has not ended.
         raise ReadModelUnavailable("this part of the read model is folded again from the log, and the key is not in it")
     return None
 
 
 def _has_reached(new: Fence | None, old: Fence | None) -> bool:
     if old is None:
-        return True  # dropped, or emptied: nothing to stay for
+        return True  # the old generation was dropped or emptied
     return new is not None and (new.log_id != old.log_id or new.seq >= old.seq)

@@ -1,4 +1,9 @@
-"""Aliases of fields that meet more than one field: each library then takes another of them, and some none."""
+"""Rules that the Avro libraries do not enforce: ambiguous aliases, logical types, names and defaults.
+
+* An alias that matches more than one field: each library chooses another field, and some choose none.
+* A change of a logical type: Avro resolves the bytes without an error, and every value then means something else.
+* What Avro forbids and no parser for Python rejects: clients in other languages could not parse such a schema.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from avro.schema import ArraySchema, EnumSchema, Field, FixedSchema, MapSchema, 
 
 
 def ambiguous_aliases(reader: Schema, writer: Schema) -> list[str]:
-    """In words, each field of a record that a reader of ``reader`` could take from, or share with, two others."""
+    """Reports each record field that a reader of ``reader`` could take from, or share with, two other fields."""
     written = {record.name: record for record in _records(writer, set())}
     return [
         problem
@@ -54,11 +59,11 @@ def _records(schema: Schema, seen: set[str]) -> Iterator[RecordSchema]:
         yield from _records(schema.values, seen)
 
 
-_MARKS = ("logicalType", "precision", "scale")
+_LOGICAL_KEYS = ("logicalType", "precision", "scale")
 
 
 def logical_type_changes(new: Any, old: Any, where: str = "the schema") -> list[str]:
-    """In words, each place of two schemas (parsed JSON) where the same type has another logical type."""
+    """Reports each place of two schemas (parsed JSON) where the same type has another logical type."""
     if isinstance(new, list) or isinstance(old, list):
         branches = {_kind(branch): branch for branch in (new if isinstance(new, list) else [new])}
         return [
@@ -70,8 +75,8 @@ def logical_type_changes(new: Any, old: Any, where: str = "the schema") -> list[
     if _kind(new) != _kind(old):
         return []
     changes = []
-    if _mark(new) != _mark(old):
-        changes.append(f"{where} changes its logical type from {_words(old)} to {_words(new)}")
+    if _logical_type(new) != _logical_type(old):
+        changes.append(f"{where} changes its logical type from {_described(old)} to {_described(new)}")
     if isinstance(new, dict) and isinstance(old, dict):
         for inner in ("items", "values", "type"):
             if isinstance(new.get(inner), dict | list) and isinstance(old.get(inner), dict | list):
@@ -92,23 +97,23 @@ def _kind(schema: Any) -> tuple[Any, Any]:
     kind = schema.get("type")
     if not isinstance(kind, str):
         return "nested", None
-    # A namespace may stand before the name or beside it.
+    # A namespace may be part of the name or a key of its own.
     return kind, str(schema["name"]).rpartition(".")[2] if "name" in schema else None
 
 
-def _mark(schema: Any) -> tuple[Any, ...]:
-    return tuple(schema.get(mark) for mark in _MARKS) if isinstance(schema, dict) else (None,) * len(_MARKS)
+def _logical_type(schema: Any) -> tuple[Any, ...]:
+    return tuple(schema.get(key) for key in _LOGICAL_KEYS) if isinstance(schema, dict) else (None,) * len(_LOGICAL_KEYS)
 
 
-def _words(schema: Any) -> str:
-    return " ".join(str(mark) for mark in _mark(schema) if mark is not None) or "none"
+def _described(schema: Any) -> str:
+    return " ".join(str(part) for part in _logical_type(schema) if part is not None) or "none"
 
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def unsound_fields(schema: Schema) -> list[str]:
-    """In words, each field of any record inside ``schema`` with a bad name, or a default that does not fit its type."""
+    """Reports each record field inside ``schema`` with an invalid name, or a default that does not fit its type."""
     problems: list[str] = []
     _visit(schema, set(), problems)
     return problems
@@ -136,7 +141,7 @@ def _visit(schema: Schema, seen: set[str], problems: list[str]) -> None:
 
 def _fits(schema: Schema, value: Any) -> bool:
     if isinstance(schema, UnionSchema):
-        # The first branch: later releases of Avro take any, older ones, which may read our topics, only this one.
+        # The first branch: newer releases of Avro accept any, older ones, which may read our topics, only this one.
         return bool(schema.schemas) and _fits(schema.schemas[0], value)
     if isinstance(schema, RecordSchema):
         return isinstance(value, dict) and all(
@@ -174,5 +179,5 @@ def _fits_primitive(kind: str, value: Any) -> bool:
 
 
 def _is_bytes(value: Any) -> bool:
-    """Bytes stand in JSON as a string of the code points 0–255."""
+    """In JSON, bytes are a string of the code points 0–255."""
     return isinstance(value, str) and all(ord(character) <= 255 for character in value)

@@ -1,4 +1,4 @@
-"""One text for all ways to write down one schema, so that one schema has one id."""
+"""Canonical fingerprints: equal for all texts of one schema, so that one schema has one id."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _NAMED = {"record", "error", "enum", "fixed"}
 
 
 def fingerprint(schema: str) -> str:
-    """SHA-256, equal for texts that differ in layout, in the order of keys or in shorthand only.
+    """Returns a SHA-256 that is equal for texts which differ only in layout, order of keys or shorthand.
 
-    Unlike Avro's parsing canonical form it keeps docs, defaults, aliases and logical types: clients want them back.
-    Raises ValueError for a text that is no JSON.
+    Unlike Avro's parsing canonical form it covers docs, defaults, aliases and logical types: clients expect them back.
+    Raises ValueError for a text that is not JSON.
     """
     return hashlib.sha256(json.dumps(_shortest(json.loads(schema)), sort_keys=True).encode()).hexdigest()
 
@@ -33,7 +33,7 @@ def _shortest(schema: Any) -> Any:
         short["fields"] = [_field(field) for field in schema["fields"]]
     name = schema.get("name")
     if schema.get("type") in _NAMED and isinstance(name, str) and "." in name:
-        # A dotted name is the full name; a namespace beside it counts for nothing.
+        # A dotted name is the full name; a separate namespace is then ignored.
         short["namespace"], _, short["name"] = name.rpartition(".")
     return short
 

@@ -1,4 +1,4 @@
-"""Schema checks in a process of their own, which is killed when a check takes too long.
+"""Runs schema checks in a separate process, which is killed if a check takes too long.
 
 Parsing and comparing are pure Python of third-party code on text from outside. In this process they would hold the
 interpreter's lock, and nothing could end them.
@@ -22,16 +22,16 @@ from infrastructure.schema_registry.compatibility import InvalidSchema, Level, S
 from infrastructure.schema_registry.schema_bounds import SchemaTooLarge, check_bounds
 
 CHECK_TIMEOUT_S: Final = 5.0
-"""Processor time of one check; the slowest pair of schemas within the bounds that we found takes 1.5 s."""
+"""Processor time of one check. The slowest pair of schemas that we found within the bounds takes 1.5 s."""
 
 WALL_FACTOR: Final = 6
-"""So many times as long a check may take on a machine that is busy with other work."""
+"""Wall-clock time of a check, as a multiple of its processor time: the machine may be busy with other work."""
 
 START_TIMEOUT_S: Final = 60.0
-"""Until a new process has imported what it needs, about half a second on an idle machine."""
+"""Bounds the imports of a new process, which take about half a second on an idle machine."""
 
 IDLE_TIMEOUT_S: Final = 60.0
-"""A process without work ends itself: it holds 50 MB."""
+"""An idle process exits after this time, because it holds 50 MB."""
 
 MAX_MEMORY_BYTES: Final = 1024 * 1024 * 1024
 MAX_PROBLEMS: Final = 50
@@ -41,14 +41,14 @@ _CONTEXT: Final = multiprocessing.get_context("spawn")
 
 
 class Examined(NamedTuple):
-    """``fingerprint`` of the text, None if it is no JSON; ``fault`` says why it may not be registered, "" if it may."""
+    """``fingerprint`` is None if the text is not JSON. ``fault`` says why it may not be registered, "" if it may."""
 
     fingerprint: str | None
     fault: str
 
 
 class CheckProcess:
-    """One process that does one check at a time, started by the first; thread-safe."""
+    """A process that runs one check at a time. The first check starts it. Thread-safe."""
 
     def __init__(self, timeout_s: float = CHECK_TIMEOUT_S, idle_s: float = IDLE_TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
@@ -57,12 +57,12 @@ class CheckProcess:
         self._running: tuple[BaseProcess, Connection] | None = None
 
     def examine(self, schema: str) -> Examined:
-        """Fingerprint, bounds and validity of one schema. Raises InvalidSchema if that takes too long."""
+        """Checks fingerprint, bounds and validity of one schema. Raises InvalidSchema if that takes too long."""
         found: Examined = self._run(_examine, schema)
         return found
 
     def problems(self, level: Level, new: str, olds: Sequence[StoredSchema]) -> list[str]:
-        """Why ``new`` may not follow ``olds`` at ``level``, at most MAX_PROBLEMS of them.
+        """Reports why ``new`` may not follow ``olds`` at ``level``, at most MAX_PROBLEMS reasons.
 
         Raises InvalidSchema if one of the schemas is invalid or beyond the bounds, or if it takes too long.
         """
@@ -70,13 +70,13 @@ class CheckProcess:
         return found
 
     def close(self) -> None:
-        """End the process; the next check starts another."""
+        """Ends the process. The next check starts a new one."""
         with self._lock:
             self._kill()
 
     @property
     def pid(self) -> int | None:
-        """Of the process, None while there is none."""
+        """Returns the id of the process, None while there is none."""
         running = self._running
         return None if running is None else running[0].pid
 
@@ -84,7 +84,7 @@ class CheckProcess:
         with self._lock:
             answer = self._ask(task, arguments)
             if answer is None:
-                # It had ended by itself before it saw the task: idle for too long.
+                # It exited before it read the task, because it was idle for too long.
                 answer = self._ask(task, arguments)
         if answer is None:
             raise SchemaTooLarge("the process that checks schemas does not stay alive; send it again")
@@ -96,7 +96,7 @@ class CheckProcess:
         return value
 
     def _ask(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any] | None:
-        """What the process answers; None if it ended while it was idle. Raises SchemaTooLarge if it was killed."""
+        """Returns the answer of the process; None if it exited while idle. Raises SchemaTooLarge if it was killed."""
         process, pipe = self._started()
         try:
             pipe.send((task, arguments))
@@ -149,12 +149,12 @@ class CheckProcess:
 
 @cache
 def shared() -> CheckProcess:
-    """The one of this process, for everything but the interface over HTTP, which has its own."""
+    """Returns the check process that this process shares, except its HTTP interface, which has its own."""
     return CheckProcess()
 
 
 def _serve(pipe: Connection, timeout_s: float, idle_s: float) -> None:
-    """In the process: one task after the other, until it is idle for too long or its parent has ended."""
+    """Main loop of the check process: one task at a time, until it is idle for too long or its parent has exited."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = MAX_MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MAX_MEMORY_BYTES)
@@ -165,7 +165,7 @@ def _serve(pipe: Connection, timeout_s: float, idle_s: float) -> None:
             task, arguments = pipe.recv()
         except EOFError:
             os._exit(0)
-        # Without a handler the signal ends the process, also in the middle of a C call, and if its parent is gone.
+        # Without a handler the signal ends the process, even inside a C call or after its parent has exited.
         signal.setitimer(signal.ITIMER_PROF, timeout_s)
         outcome = _outcome(task, arguments)
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -198,7 +198,7 @@ def _examine(schema: str) -> Examined:
 
 def _problems(level: Level, new: str, olds: tuple[StoredSchema, ...]) -> list[str]:
     check_bounds(new)
-    # NONE compares nothing: it is the way past a version from before the bounds.
+    # NONE compares nothing: it allows a new version after one that exceeds the bounds.
     compared = () if level is Level.NONE else olds if level.transitive else olds[-1:]
     for old in compared:
         try:

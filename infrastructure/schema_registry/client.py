@@ -1,4 +1,8 @@
-"""``domain.events.contracts.SchemaIds`` on a schema registry: our own tables, or an external one."""
+"""Implements ``domain.events.contracts.SchemaIds`` on the schema registry that the settings name.
+
+That is the embedded one, on our own tables, or a Confluent-compatible one by URL. Answers of the latter are bounded
+before they are parsed (invariant 16).
+"""
 
 from __future__ import annotations
 
@@ -22,11 +26,11 @@ from infrastructure.settings.settings import Settings
 
 
 class RegistryUnavailable(Exception):
-    """The schema registry is away, or refuses; the message says which call failed and why."""
+    """The schema registry is unavailable or rejects a call. The message says which call failed and why."""
 
 
 class SchemaRegistry(Protocol):
-    """The calls that ids and checks need."""
+    """The calls that schema ids and release checks need."""
 
     def register(self, subject: str, schema: str) -> int: ...
 
@@ -36,7 +40,7 @@ class SchemaRegistry(Protocol):
 
 
 class EmbeddedRegistry:
-    """Our own registry, from inside: no HTTP between a process and its database."""
+    """Our own registry, called directly: no HTTP between a process and its database."""
 
     def __init__(self, store: RegistryStore) -> None:
         self._store = store
@@ -52,9 +56,9 @@ class EmbeddedRegistry:
 
 
 def register_each(registry: SchemaRegistry) -> Iterator[tuple[Contract, int]]:
-    """Every released contract with its id, oldest first.
+    """Registers every released contract, oldest first, and yields it with its id.
 
-    In this order the registry checks each step of the evolution, and clients find the versions under our numbers.
+    In this order the registry checks each step of the evolution, and its version numbers equal ours.
     Raises what the registry raises.
     """
     for contract in contracts():
@@ -62,12 +66,12 @@ def register_each(registry: SchemaRegistry) -> Iterator[tuple[Contract, int]]:
 
 
 def register_all(registry: SchemaRegistry) -> dict[str, int]:
-    """Ids of the current contracts, by record, after all are registered. Raises what the registry raises."""
+    """Registers all contracts. Returns the ids of the current ones by record. Raises what the registry raises."""
     return {contract.record: number for contract, number in register_each(registry)}
 
 
 class RegisteredIds:
-    """Ids of a registry in which all contracts are registered: at start, and before the first id after ``forget``."""
+    """Ids of all contracts. Registers them at start, and before the first id after ``forget``."""
 
     def __init__(self, registry: SchemaRegistry) -> None:
         self._registry = registry
@@ -82,14 +86,14 @@ class RegisteredIds:
         text = self._registry.schema(schema_id)
         if text is None:
             raise LookupError(f"the registry knows no schema {schema_id}")
-        # An error of data, by which one event is undecodable; not one of the registry, which would stop them all.
+        # Invariant 16: an error of data makes one event undecodable. An error of the registry would stop all.
         try:
             check_bounds(text)
             schema = json.loads(text)
         except InvalidSchema as error:
             raise LookupError(f"schema {schema_id} cannot be read: {error}") from error
         if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
-            raise LookupError(f"schema {schema_id} is no record")
+            raise LookupError(f"schema {schema_id} is not a record")
         return schema
 
     def forget(self) -> None:
@@ -99,16 +103,19 @@ class RegisteredIds:
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 MAX_VERSIONS: Final = 1_000
 MAX_VERSIONS_BYTES: Final = 32 * 1024 * 1024
-"""Of all texts of one subject, which are held at once."""
+"""Limit for all texts of one subject, which are in memory at once."""
 
 _MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 
 
 class ExternalRegistry:
-    """``url`` may hold user and password; they never reach a message. Raises RegistryUnavailable if it is no URL."""
+    """A registry by URL. User and password in ``url`` never appear in a message.
+
+    Raises RegistryUnavailable if ``url`` is not a URL.
+    """
 
     def __init__(self, url: str, timeout_s: float = 10.0, answer_within_s: float = 30.0) -> None:
-        """``timeout_s``: silence of the server; ``answer_within_s``: one answer as a whole."""
+        """``timeout_s`` bounds each wait for the server, ``answer_within_s`` one answer as a whole."""
         self._answer_within_s = answer_within_s
         try:
             self._client = httpx.Client(
@@ -124,7 +131,7 @@ class ExternalRegistry:
             raise RegistryUnavailable("the address of the schema registry is no URL") from error
 
     def register(self, subject: str, schema: str) -> int:
-        """The schema's id. Raises Incompatible or RegistryUnavailable."""
+        """Registers ``schema`` and returns its id. Raises Incompatible or RegistryUnavailable."""
         path = f"/subjects/{quote(subject, safe='')}/versions"
         answer = self._call("POST", path, {"schema": schema})
         if answer.status == 409:
@@ -133,12 +140,12 @@ class ExternalRegistry:
         return number
 
     def schema(self, schema_id: int) -> str | None:
-        """Its text, None for an unknown id. Raises RegistryUnavailable."""
+        """Returns the text of a schema, None for an unknown id. Raises RegistryUnavailable."""
         answer = self._call("GET", f"/schemas/ids/{schema_id}")
         return None if answer.status == 404 else answer.field("schema", _is_text)
 
     def versions(self, subject: str) -> list[RegisteredSchema]:
-        """Oldest first; empty for an unknown subject. Raises RegistryUnavailable."""
+        """Returns all versions, oldest first; empty for an unknown subject. Raises RegistryUnavailable."""
         path = f"/subjects/{quote(subject, safe='')}/versions"
         answer = self._call("GET", path)
         if answer.status == 404:
@@ -168,7 +175,7 @@ class ExternalRegistry:
         data = bytearray()
         try:
             with self._client.stream(method, path, json=body) as answer:
-                # Not the URL of the answer: it holds the password.
+                # Not the URL of the answer: it contains the password.
                 called = f"{method} {answer.request.url.path}"
                 for chunk in answer.iter_bytes():
                     data += chunk
@@ -186,7 +193,7 @@ class ExternalRegistry:
 
 
 class _Answer:
-    """One answer, read whole."""
+    """One complete answer of the registry."""
 
     def __init__(self, called: str, status: int, body: bytes) -> None:
         self.status = status
@@ -194,7 +201,7 @@ class _Answer:
         self._body = body
 
     def value(self) -> Any:
-        """The JSON value. Raises RegistryUnavailable unless the status is 200."""
+        """Returns the JSON value. Raises RegistryUnavailable unless the status is 200."""
         if self.status != 200:
             raise RegistryUnavailable(
                 f"the schema registry answers {self._called} with {self.status}: {self.shown(500)}"
@@ -205,7 +212,7 @@ class _Answer:
             raise self.foreign() from error
 
     def field(self, name: str, fits: Callable[[Any], bool]) -> Any:
-        """One field of the object that it is. Raises RegistryUnavailable if it is not there or does not fit."""
+        """Returns one field of the JSON object. Raises RegistryUnavailable if it is missing or has another type."""
         value = self.value()
         found = value.get(name) if isinstance(value, dict) else None
         if not fits(found):
@@ -216,7 +223,7 @@ class _Answer:
         return RegistryUnavailable(f"what answers {self._called} is no schema registry: {self.shown()}")
 
     def shown(self, chars: int = 200) -> str:
-        """Its beginning, in characters that a terminal may be given."""
+        """Returns the beginning of the body, with printable characters only (it may go to a terminal)."""
         text = self._body[: 4 * chars].decode(errors="replace")[:chars]
         return "".join(char if char.isprintable() else " " for char in text)
 
@@ -230,12 +237,12 @@ def _is_text(value: Any) -> bool:
 
 
 def registry_of(settings: Settings, engine: Engine) -> SchemaRegistry:
-    """The external registry if one is named, else our own tables."""
+    """Returns the external registry if the settings name one, else the embedded one."""
     if settings.schema_registry_url is not None:
         return ExternalRegistry(settings.schema_registry_url)
     return EmbeddedRegistry(RegistryStore(engine))
 
 
 def schema_ids(settings: Settings, engine: Engine) -> SchemaIds:
-    """Ids from the external registry, or from our own; all released contracts are registered there."""
+    """Returns ids from the registry of the settings, after registering all released contracts there."""
     return RegisteredIds(registry_of(settings, engine))

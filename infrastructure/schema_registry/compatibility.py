@@ -1,4 +1,7 @@
-"""Whether a reader with a new schema reads what an old one wrote: what the registry asks of a new version."""
+"""Checks whether a new schema version may follow the older ones, by the compatibility level of its subject.
+
+The level says which older versions are compared with the new one, and in which directions.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from infrastructure.schema_registry.avro_rules import ambiguous_aliases, logical
 
 
 class InvalidSchema(ValueError):
-    """A text that is no Avro schema, or one with a field that Avro forbids."""
+    """The text is not an Avro schema, or has a field that Avro forbids."""
 
 
 def parse(schema: str) -> avro.schema.Schema:
-    """Raises InvalidSchema."""
+    """Parses an Avro schema. Raises InvalidSchema."""
     try:
-        # Half a surrogate pair passes as JSON, and is no text that any client or database can keep.
+        # A lone surrogate is accepted in JSON, but no client or database can store it.
         schema.encode()
         parsed = avro.schema.parse(schema, validate_names=True)
         problems = unsound_fields(parsed)
@@ -33,7 +36,7 @@ def parse(schema: str) -> avro.schema.Schema:
 
 
 def backward_problems(new: str, old: str) -> list[str]:
-    """In words, why a reader of ``new`` cannot read all that was written under ``old``; empty = it can.
+    """Reports why a reader of ``new`` cannot read everything written under ``old``. Empty: it can.
 
     Raises InvalidSchema.
     """
@@ -46,15 +49,15 @@ def backward_problems(new: str, old: str) -> list[str]:
     problems: list[str] = []
     if result.compatibility is not SchemaCompatibilityType.compatible:
         kinds = sorted({kind.value for kind in result.incompatibilities})
-        words = "; ".join(sorted(result.messages))
-        problems.append(f"{', '.join(kinds)} at {', '.join(sorted(result.locations))}: {words}")
+        messages = "; ".join(sorted(result.messages))
+        problems.append(f"{', '.join(kinds)} at {', '.join(sorted(result.locations))}: {messages}")
     return problems + changes
 
 
 class Level(StrEnum):
     """BACKWARD: new readers read old data. FORWARD: old readers read new data. FULL: both.
 
-    Held against the latest version; the TRANSITIVE ones against every version.
+    A new schema is compared with the latest version, at the TRANSITIVE levels with every version.
     """
 
     NONE = "NONE"
@@ -82,14 +85,14 @@ DEFAULT = Level.BACKWARD
 
 
 class StoredSchema(NamedTuple):
-    """A version that a new schema is held against."""
+    """A version that a new schema is compared with."""
 
     version: int
     schema: str
 
 
 def level_problems(level: Level, new: str, known: Sequence[StoredSchema]) -> list[str]:
-    """In words, why ``new`` may not follow ``known`` (oldest first) at ``level``; empty = it may.
+    """Reports why ``new`` may not follow ``known`` (oldest first) at ``level``. Empty: it may.
 
     Raises InvalidSchema.
     """

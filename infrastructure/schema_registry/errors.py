@@ -1,10 +1,10 @@
-"""What the registry refuses, under the numbers that Confluent's clients know."""
+"""Rejections of the registry, with the error codes of Confluent's registry."""
 
 from __future__ import annotations
 
 
 class RegistryRefusal(Exception):
-    """``code``: Confluent's error code; its first three digits are the status of the HTTP answer."""
+    """A rejected request. ``code``: Confluent's error code, whose first three digits are the HTTP status."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -12,7 +12,7 @@ class RegistryRefusal(Exception):
 
 
 class Incompatible(Exception):
-    """A new version could not read what an older one wrote, or the other way round, as the subject's level asks."""
+    """A new version violates the compatibility level of its subject."""
 
 
 def unknown_subject(subject: str) -> RegistryRefusal:

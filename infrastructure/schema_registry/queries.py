@@ -1,4 +1,4 @@
-"""The statements that more than one part of the embedded registry needs."""
+"""The SQL statements that several parts of the embedded registry share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, select, text
 from infrastructure.postgres.schema import schema_versions, schemas
 
 Show = Literal["live", "all", "deleted"]
-"""Which versions: those that are not soft-deleted, all, or only those that are."""
+"""Which versions to return: those not soft-deleted, all, or only the soft-deleted ones."""
 
 
 class RegisteredSchema(NamedTuple):
@@ -26,29 +26,29 @@ _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('ridelog.registry', 
 
 
 def lock(connection: Connection) -> None:
-    """Serialise with every other writer of the registry, in any process, until this transaction ends."""
+    """Takes the lock of all writers of the registry, in any process, until this transaction ends."""
     connection.execute(_LOCK)
 
 
 def versions_of(connection: Connection, subject: str, show: Show = "live") -> list[RegisteredSchema]:
-    """Oldest first; empty for an unknown subject."""
+    """Returns the versions of a subject, oldest first; empty for an unknown subject."""
     return _rows(connection, _shown(show).where(schema_versions.c.subject == subject))
 
 
-def version_with(connection: Connection, subject: str, mark: str, show: Show = "live") -> RegisteredSchema | None:
-    """The version of ``subject`` whose schema has the fingerprint ``mark``, the newest if there are several."""
-    same = schemas.c.fingerprint == mark
+def version_with(connection: Connection, subject: str, digest: str, show: Show = "live") -> RegisteredSchema | None:
+    """Returns the newest version of ``subject`` whose schema has the fingerprint ``digest``, if any."""
+    same = schemas.c.fingerprint == digest
     found = _rows(connection, _shown(show).where(schema_versions.c.subject == subject, same))
     return found[-1] if found else None
 
 
 def uses_of(connection: Connection, schema_id: int, show: Show = "live") -> list[RegisteredSchema]:
-    """Where a schema is registered, by subject and version."""
+    """Returns where a schema is registered, by subject and version."""
     return _rows(connection, _shown(show).where(schemas.c.id == schema_id))
 
 
 def all_versions(connection: Connection, show: Show = "live") -> list[RegisteredSchema]:
-    """By subject and version."""
+    """Returns the versions of all subjects, by subject and version."""
     return _rows(connection, _shown(show))
 
 

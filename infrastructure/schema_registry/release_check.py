@@ -1,4 +1,7 @@
-"""The released contracts held against each other and against what a registry has."""
+"""Compares the released contracts with each other and with the versions in a registry.
+
+The rules for our own contracts are stricter than the registry's: no change may lose a recorded value.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from infrastructure.schema_registry.queries import RegisteredSchema
 
 
 def contract_problems(new: str, old: str) -> list[str]:
-    """In words, why ``new`` may not be released after ``old``; empty = it may. Raises InvalidSchema.
+    """Reports why ``new`` may not be released after ``old``. Empty: it may. Raises InvalidSchema.
 
-    A field may be added with a default, and removed if it had one (old readers then fall back to it). A rename, a
-    change of type (a promotion too: readers of the old version could not follow) and another default (old frames would
-    read differently on replay) are refused. Our contracts are flat records; a nested type changes as a whole.
+    A field may be added with a default, and removed if it had one (old readers then use it). Rejected are: a rename; a
+    change of type, even a promotion (readers of the old version could not read it); another default (old frames would
+    read differently on replay). Our contracts are flat records; a nested type is compared as a whole.
     """
     was, now = _fields(old), _fields(new)
     gone = [field for name, field in was.items() if name not in now]
@@ -27,7 +30,11 @@ def contract_problems(new: str, old: str) -> list[str]:
     kept = [(field, now[name]) for name, field in was.items() if name in now]
     return [
         *backward_problems(new, old),
-        *(f"field {field['name']} is required by old readers: it may not go" for field in gone if not _optional(field)),
+        *(
+            f"field {field['name']} is required by old readers: it may not be removed"
+            for field in gone
+            if not _optional(field)
+        ),
         *(
             f"field {before['name']} seems to be renamed to {after['name']}, which loses its values: "
             "if it is no rename, release the removal first"
@@ -68,7 +75,7 @@ class Browsable(Protocol):
 
 
 class Finding(NamedTuple):
-    """One comparison: ``contract`` (a record and its version), what it was held against, and what is wrong."""
+    """The result of one comparison: ``contract`` (record and version), what it was compared with, and the problems."""
 
     contract: str
     against: str
@@ -77,7 +84,7 @@ class Finding(NamedTuple):
 
 
 def check_releases(released: Sequence[Contract] | None = None) -> Iterator[Finding]:
-    """Each version with the one before, by the rules for our own contracts. Raises InvalidSchema."""
+    """Compares each version with the one before, by the rules for our own contracts. Raises InvalidSchema."""
     everything = contracts() if released is None else released
     for record in dict.fromkeys(contract.record for contract in everything):
         of_record = [contract for contract in everything if contract.record == record]
@@ -88,9 +95,10 @@ def check_releases(released: Sequence[Contract] | None = None) -> Iterator[Findi
 
 
 def check_registry(registry: Browsable) -> Iterator[Finding]:
-    """Each contract with its subject in the registry, both ways. Raises what the registry raises, InvalidSchema.
+    """Compares each contract with its subject in the registry, both ways.
 
-    What others registered is checked in a process of its own; what cannot be checked there is a problem of its own.
+    Schemas that other clients registered are checked in a separate process. One that cannot be checked there is a
+    problem. Raises what the registry raises, and InvalidSchema.
     """
     checks = shared()
     for record in dict.fromkeys(contract.record for contract in contracts()):
@@ -99,7 +107,7 @@ def check_registry(registry: Browsable) -> Iterator[Finding]:
         theirs = {fingerprint(one.schema): one for one in known}
         for contract in versions(record):
             yield _ours(checks, contract, theirs.pop(fingerprint(json.dumps(contract.schema)), None), known)
-        # Others registered these; events may be written under them.
+        # Other clients registered these; events may be written under them.
         for one in theirs.values():
             problems = [fault] if (fault := faults[one.version]) else _problems(checks, current(record), [one])
             says = "reads it" if not problems else "does not read what was written under it"
@@ -107,7 +115,7 @@ def check_registry(registry: Browsable) -> Iterator[Finding]:
 
 
 def _fault(checks: CheckProcess, one: RegisteredSchema) -> str:
-    """Why a registered version cannot be compared, "" if it can. Raises InvalidSchema for a text that is no JSON."""
+    """Returns why a registered version cannot be compared, "" if it can. Raises InvalidSchema for non-JSON text."""
     examined = checks.examine(one.schema)
     if examined.fingerprint is None:
         raise InvalidSchema(f"version {one.version} of {one.subject} in the registry is no Avro: {examined.fault}")

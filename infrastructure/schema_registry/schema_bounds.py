@@ -1,4 +1,4 @@
-"""Bounds of a schema, checked before any Avro library sees it: its cost grows faster than the text."""
+"""Checks the size of a schema before an Avro library parses it: the cost grows faster than the text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from infrastructure.schema_registry.compatibility import InvalidSchema
 
 MAX_SCHEMA_BYTES: Final = 64 * 1024
 MAX_FIELDS: Final = 1_000
-"""Of all records of a schema. Two schemas of 1,000 fields that all differ are compared in about a second."""
+"""Fields of all records of a schema. Two schemas of 1,000 fields that all differ are compared in about a second."""
 
 MAX_NAMED_TYPES: Final = 200
 MAX_UNION_BRANCHES: Final = 100
@@ -18,22 +18,22 @@ MAX_UNION_BRANCHES: Final = 100
 
 MAX_SYMBOLS: Final = 2_000
 MAX_ALIASES: Final = 16
-"""Of one field or type."""
+"""Aliases of one field or type."""
 
 MAX_NAME_CHARS: Final = 255
 MAX_DEPTH: Final = 100
-"""JSON arrays and objects around each other: a nested type takes two or three. Also bounds defaults and properties."""
+"""Nested JSON arrays and objects: a nested type takes two or three. Also bounds defaults and properties."""
 
 _NAMED: Final = {"record", "error", "enum", "fixed"}
 
 
 class SchemaTooLarge(InvalidSchema):
-    """A schema beyond the bounds of this registry; the message names the bound."""
+    """The schema exceeds a bound of this registry. The message names the bound."""
 
 
 def check_bounds(schema: str) -> None:
-    """Raises SchemaTooLarge, or InvalidSchema for a text that is no JSON."""
-    # Half a surrogate pair counts as three bytes here; the parser refuses it.
+    """Checks all bounds. Raises SchemaTooLarge, or InvalidSchema for a text that is not JSON."""
+    # A lone surrogate counts as three bytes here; the parser rejects it.
     _at_most("bytes", len(schema.encode("utf-8", "surrogatepass")), MAX_SCHEMA_BYTES)
     try:
         value = json.loads(schema)
@@ -57,7 +57,7 @@ def check_bounds(schema: str) -> None:
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every JSON object inside, ``value`` included. Raises SchemaTooLarge past MAX_DEPTH."""
+    """Yields every JSON object inside ``value``, including itself. Raises SchemaTooLarge past MAX_DEPTH."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         level = [one for one in level if isinstance(one, dict | list)]

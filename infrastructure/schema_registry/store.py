@@ -1,4 +1,7 @@
-"""The embedded schema registry: subjects, versions and ids in Postgres."""
+"""The embedded schema registry: registers, finds and deletes subjects and versions in Postgres.
+
+A deletion is first soft (hidden, still readable by id), and then permanent.
+"""
 
 from __future__ import annotations
 
@@ -33,18 +36,18 @@ from infrastructure.schema_registry.subject_settings import forget, level_in_for
 
 
 def is_contract(subject: str) -> bool:
-    """Whether events of the log are written under this subject's schemas (invariant 12)."""
+    """Returns whether events of the log are written with this subject's schemas (invariant 12)."""
     return subject.startswith(f"{NAMESPACE}.")
 
 
 class Deletion:
-    """Permanent deletion takes numbers of versions away, never a text: its id stays given, and none is reused."""
+    """Deletes versions. A permanent deletion removes version numbers, never a text: its id stays assigned for ever."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def subject(self, subject: str, *, permanent: bool = False) -> list[int]:
-        """The numbers that were deleted. Raises Refused 40401, 40404, 40405 or 42205."""
+        """Deletes a subject and returns the deleted numbers. Raises RegistryRefusal 40401, 40404, 40405 or 42205."""
         with self._engine.begin() as connection:
             known = self._begin(connection, subject)
             live = [one.version for one in known if not one.deleted]
@@ -58,7 +61,10 @@ class Deletion:
             return gone
 
     def version(self, subject: str, version: int | None, *, permanent: bool = False) -> int:
-        """The number that was deleted; None asks for the latest. Raises Refused 40401, 40402, 40406, 40407, 42205."""
+        """Deletes one version (None: the latest) and returns its number.
+
+        Raises RegistryRefusal 40401, 40402, 40406, 40407 or 42205.
+        """
         with self._engine.begin() as connection:
             known = self._begin(connection, subject)
             if version is None:
@@ -102,20 +108,20 @@ class Deletion:
 
 
 MAX_CHECKS_WITHOUT_LOCK = 2
-"""Of one registration. If other versions came in between each time, the next check is made under the lock."""
+"""Checks of one registration. If other versions were registered during each, the next check runs under the lock."""
 
 
 class _CheckBasis(NamedTuple):
-    """What a new version is checked by; while it stays the same, so does the result."""
+    """The inputs of the check of a new version. While they are unchanged, so is the result."""
 
     level: Level
     known: list[StoredSchema]
 
 
 class RegistryStore:
-    """Registration is serialised by an advisory lock: processes that start at once get the same ids.
+    """Registers and finds schemas. An advisory lock serialises registration: concurrent processes get the same ids.
 
-    Schemas are checked by ``checks``, in a process of their own, and not under the lock.
+    ``checks`` checks schemas in a separate process, without the lock.
     """
 
     def __init__(self, engine: Engine, checks: CheckProcess | None = None) -> None:
@@ -123,61 +129,61 @@ class RegistryStore:
         self._checks = shared() if checks is None else checks
 
     def register(self, subject: str, schema: str) -> RegisteredSchema:
-        """The version of ``subject`` with this schema, made if need be.
+        """Returns the version of ``subject`` with this schema, and registers it if it is missing.
 
-        Raises InvalidSchema; Incompatible by the level that is set for the subject; Refused 42205 if it is READONLY.
+        Raises InvalidSchema; Incompatible by the subject's level; RegistryRefusal 42205 if the mode is READONLY.
         """
         return self._register(subject, schema, self._checks.examine(schema), client=True)
 
     def release(self, subject: str, schema: str) -> RegisteredSchema:
-        """The same for a contract that this code writes under: BACKWARD, whatever clients have set.
+        """Registers a contract that this code writes with, at level BACKWARD and in any mode.
 
-        A mode must not keep a node from starting. Raises InvalidSchema or Incompatible.
+        Settings of clients must not prevent a node from starting. Raises InvalidSchema or Incompatible.
         """
         parse(schema)
         return self._register(subject, schema, Examined(fingerprint(schema), ""), client=False)
 
     def find(self, subject: str, schema: str, show: Show = "live") -> RegisteredSchema | None:
-        """The version of ``subject`` that has this very schema.
+        """Returns the version of ``subject`` that has this schema.
 
-        Raises InvalidSchema, but for one that was registered before the bounds of today.
+        Raises InvalidSchema, except for a schema that was registered before today's bounds.
         """
         examined = self._checks.examine(schema)
         with self.engine.connect() as connection:
-            found = version_with(connection, subject, _mark(examined), show)
+            found = version_with(connection, subject, _fingerprint(examined), show)
         if found is None and examined.fault:
             raise InvalidSchema(examined.fault)
         return found
 
     def versions(self, subject: str, show: Show = "live") -> list[RegisteredSchema]:
-        """All versions, oldest first; empty for an unknown subject."""
+        """Returns all versions, oldest first; empty for an unknown subject."""
         with self.engine.connect() as connection:
             return versions_of(connection, subject, show)
 
     def everything(self, show: Show = "live") -> list[RegisteredSchema]:
-        """All versions of all subjects."""
+        """Returns all versions of all subjects."""
         with self.engine.connect() as connection:
             return all_versions(connection, show)
 
     def subjects(self, show: Show = "live") -> list[str]:
-        """In order; of the deleted ones only those of which nothing is left."""
+        """Returns the subjects, sorted. A subject counts as deleted if all of its versions are."""
         everything = self.everything("all")
         live = {one.subject for one in everything if not one.deleted}
         every = {one.subject for one in everything}
         return sorted({"live": live, "all": every, "deleted": every - live}[show])
 
     def schema(self, schema_id: int) -> str | None:
-        """The text of an id, also when every version that had it was deleted: frames may carry it (invariant 12)."""
+        """Returns the text of an id, even if all versions with it were deleted: frames may name it (invariant 12)."""
         with self.engine.connect() as connection:
             return connection.execute(select(schemas.c.schema).where(schemas.c.id == schema_id)).scalar_one_or_none()
 
     def uses(self, schema_id: int, show: Show = "live") -> list[RegisteredSchema]:
-        """Where a schema is registered."""
+        """Returns where a schema is registered."""
         with self.engine.connect() as connection:
             return uses_of(connection, schema_id, show)
 
     def problems(self, subject: str, schema: str, version: int | None = None) -> list[str]:
-        """Why ``schema`` cannot follow ``version`` of ``subject`` at its level; None = those that the level names.
+        """Reports why ``schema`` cannot follow ``version`` of ``subject``. None: the versions that its level names.
 
         Raises InvalidSchema.
         """
@@ -191,27 +197,27 @@ class RegistryStore:
         return self._checks.problems(level, schema, against)
 
     def _register(self, subject: str, schema: str, examined: Examined, *, client: bool) -> RegisteredSchema:
-        mark = _mark(examined)
+        digest = _fingerprint(examined)
         checked: _CheckBasis | None = None
         for checks in range(MAX_CHECKS_WITHOUT_LOCK + 1):
             with self.engine.begin() as connection:
                 lock(connection)
-                existing = version_with(connection, subject, mark)
+                existing = version_with(connection, subject, digest)
                 if existing is not None:
                     return existing
                 if examined.fault:
                     raise InvalidSchema(examined.fault)
                 if client:
                     refuse_read_only(connection, subject)
-                hidden = version_with(connection, subject, mark, "deleted") if is_contract(subject) else None
+                hidden = version_with(connection, subject, digest, "deleted") if is_contract(subject) else None
                 if hidden is not None:
-                    return _shown_again(connection, hidden)
+                    return _undeleted(connection, hidden)
                 basis = _basis(connection, subject, client=client)
                 if basis.known and basis != checked and checks == MAX_CHECKS_WITHOUT_LOCK:
                     self._refuse_incompatible(subject, schema, basis)
                     checked = basis
                 if not basis.known or basis == checked:
-                    return _added(connection, subject, schema, mark)
+                    return _added(connection, subject, schema, digest)
             self._refuse_incompatible(subject, schema, basis)
             checked = basis
         raise AssertionError("the last check is made under the lock, and its result used")
@@ -223,39 +229,39 @@ class RegistryStore:
             raise Incompatible(f"{subject} {'; '.join(problems)}")
 
 
-def _mark(examined: Examined) -> str:
+def _fingerprint(examined: Examined) -> str:
     if examined.fingerprint is None:
         raise InvalidSchema(examined.fault)
     return examined.fingerprint
 
 
 def _basis(connection: Connection, subject: str, *, client: bool) -> _CheckBasis:
-    # Events are written under a contract's versions also while these are hidden.
+    # Events are written with a contract's versions even while these are soft-deleted.
     show: Show = "all" if is_contract(subject) else "live"
     known = [StoredSchema(one.version, one.schema) for one in versions_of(connection, subject, show)]
     return _CheckBasis(level_in_force(connection, subject) if client else DEFAULT, known)
 
 
-def _shown_again(connection: Connection, hidden: RegisteredSchema) -> RegisteredSchema:
-    """A contract keeps the number under which it was released."""
+def _undeleted(connection: Connection, hidden: RegisteredSchema) -> RegisteredSchema:
+    """Restores a soft-deleted contract version, so that it keeps the number of its release."""
     these = (schema_versions.c.subject == hidden.subject, schema_versions.c.version == hidden.version)
     connection.execute(update(schema_versions).where(*these).values(deleted=False))
     return hidden._replace(deleted=False)
 
 
-def _added(connection: Connection, subject: str, schema: str, mark: str) -> RegisteredSchema:
-    schema_id = _id_of(connection, schema, mark)
+def _added(connection: Connection, subject: str, schema: str, digest: str) -> RegisteredSchema:
+    schema_id = _id_of(connection, schema, digest)
     known = versions_of(connection, subject, "all")
     version = known[-1].version + 1 if known else 1
     connection.execute(insert(schema_versions).values(subject=subject, version=version, schema_id=schema_id))
     return RegisteredSchema(subject, version, schema_id, schema)
 
 
-def _id_of(connection: Connection, schema: str, mark: str) -> int:
-    existing = connection.execute(select(schemas.c.id).where(schemas.c.fingerprint == mark)).scalar_one_or_none()
+def _id_of(connection: Connection, schema: str, digest: str) -> int:
+    existing = connection.execute(select(schemas.c.id).where(schemas.c.fingerprint == digest)).scalar_one_or_none()
     if existing is not None:
         return int(existing)
-    # Counted under the lock, not drawn from a sequence: a refused registration leaves no hole.
+    # Counted under the lock, not taken from a sequence: a rejected registration leaves no hole.
     next_id = connection.execute(select(func.coalesce(func.max(schemas.c.id), 0) + 1)).scalar_one()
-    connection.execute(insert(schemas).values(id=next_id, fingerprint=mark, schema=schema))
+    connection.execute(insert(schemas).values(id=next_id, fingerprint=digest, schema=schema))
     return int(next_id)

@@ -1,4 +1,4 @@
-"""What clients set for one subject or for all: the compatibility level, and whether anything may be written."""
+"""Settings of one subject or of all: the compatibility level and the mode (whether writes are allowed)."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from infrastructure.schema_registry.errors import read_only
 from infrastructure.schema_registry.queries import lock
 
 EVERYWHERE = ""
-"""The subject under which the settings for all are kept; no path names an empty one."""
+"""The subject of the settings for all subjects. No path can name an empty subject."""
 
 Name = Literal["compatibility", "mode"]
 
 
 class Mode(StrEnum):
-    """READONLY: versions are read, not registered and not deleted."""
+    """READONLY: versions can be read, but not registered or deleted."""
 
     READWRITE = "READWRITE"
     READONLY = "READONLY"
 
 
 def level_in_force(connection: Connection, subject: str) -> Level:
-    """The subject's own level, else that for all."""
+    """Returns the subject's own level, else the level for all."""
     own = _read(connection, "compatibility", subject) or _read(connection, "compatibility", EVERYWHERE)
     return Level(own or DEFAULT)
 
 
 def refuse_read_only(connection: Connection, subject: str) -> None:
-    """Raises Refused 42205 where the mode is READONLY."""
+    """Raises RegistryRefusal 42205 if the mode is READONLY."""
     own = _read(connection, "mode", subject) or _read(connection, "mode", EVERYWHERE)
     if own == Mode.READONLY:
         raise read_only(subject)
 
 
 def forget(connection: Connection, subject: str) -> None:
-    """Drop what is set for a subject of which nothing is left."""
+    """Deletes the settings of a subject that has no versions any more."""
     connection.execute(delete(schema_settings).where(schema_settings.c.subject == subject))
 
 
 class SubjectSettings:
-    """The settings, each in a transaction of its own; ``subject`` is EVERYWHERE for those of all."""
+    """Reads and writes settings, each in its own transaction. ``subject`` EVERYWHERE means the settings for all."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def get(self, name: Name, subject: str) -> str | None:
-        """What is set for this very subject, None for nothing."""
+        """Returns the subject's own value, None if it has none."""
         with self._engine.connect() as connection:
             return _read(connection, name, subject)
 
     def put(self, name: Name, subject: str, value: str | None) -> str | None:
-        """Set it, or with None go back to that for all; what was set before.
+        """Sets a value; None removes it, so that the value for all applies. Returns the previous value.
 
-        Raises Refused 42205 for a level where the mode is READONLY; the mode itself can always be set.
+        Raises RegistryRefusal 42205 for a level if the mode is READONLY. The mode itself can always be set.
         """
         with self._engine.begin() as connection:
             lock(connection)

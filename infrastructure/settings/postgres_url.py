@@ -11,13 +11,13 @@ from sqlalchemy.exc import ArgumentError
 from infrastructure.errors import UserError
 
 PORT = "5432"
-# libpq's form, a port with each host. SQLAlchemy reads several hosts with one port for all, and several in the query.
+# libpq's form has a port with each host. SQLAlchemy accepts several hosts with one port, or several in the query.
 _SERVERS = re.compile(r"(?P<head>[^:/?#]+://(?:.*@)?)(?P<servers>[^/?#@]*,[^/?#@]*)(?P<tail>[/?].*)?", re.DOTALL)
 _SERVER = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:]*))(?::(?P<port>\d*))?")
 
 
 def with_hosts_in_query(url: str) -> str:
-    """``…@h1:1,h2:2/db`` as ``…@/db?host=h1,h2&port=1,2``; any other URL as it is."""
+    """Returns ``…@h1:1,h2:2/db`` as ``…@/db?host=h1,h2&port=1,2``, and any other URL unchanged."""
     found = _SERVERS.fullmatch(url)
     if found is None:
         return url
@@ -33,7 +33,7 @@ def with_hosts_in_query(url: str) -> str:
 
 
 def libpq_parameters(url: URL) -> dict[str, str]:
-    """What SQLAlchemy hands to libpq for ``url``, for a connection that is not of an engine.
+    """Returns what SQLAlchemy passes to libpq for ``url``, for connections that no engine opens.
 
     Raises ArgumentError for hosts that do not fit their ports.
     """
@@ -42,7 +42,7 @@ def libpq_parameters(url: URL) -> dict[str, str]:
 
 
 def sqlalchemy_url(url: str, setting: str = "RIDELOG_POSTGRES_URL") -> URL:
-    """A libpq-style URL as SQLAlchemy wants it, always through psycopg2 (it speaks the replication protocol).
+    """Converts a libpq-style URL for SQLAlchemy, always with psycopg2 (it supports the replication protocol).
 
     Raises UserError for a text that is no URL, naming the ``setting``.
     """
@@ -51,7 +51,7 @@ def sqlalchemy_url(url: str, setting: str = "RIDELOG_POSTGRES_URL") -> URL:
         libpq_parameters(address)
         return address
     except (ArgumentError, ValueError):
-        # Without its words, which may quote a password.
+        # The message of the error is left out: it may contain a password.
         raise UserError(
             f"{setting} is no URL of a database, such as postgresql://user:password@host:5432/name"
         ) from None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from infrastructure import timestamps
 from infrastructure.backends import Backends
 from infrastructure.cdc.replication_slot import slot_state
 from infrastructure.errors import UserError
@@ -63,7 +63,7 @@ def collect(settings: Settings, *, served: bool = True, open_broker: bool = Fals
 
 def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusReport:
     settings, engine = backends.settings, backends.engine
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = timestamps.now_ms()
     late_after_s = 2 * settings.target_freshness_ms / 1000
     every = read_stages(engine)
     reports = newest(every)

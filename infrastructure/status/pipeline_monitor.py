@@ -141,7 +141,7 @@ class PipelineMonitor:
             tailer = tailer_behind(connection, reports.get("tailer"), head, self._heads)
             if tailer is not None:
                 seen["tailer"] = tailer
-            generations = self._generations.each()
+            generations = self._generations.all_by_projection()
             for name, projection in PROJECTIONS.items():
                 live = active(generations.get(name, []))
                 if live is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +33,7 @@ from infrastructure.supervision.preflight import (
 from infrastructure.supervision.readiness import Readiness, http_url, missing_stages, program_of, wait_live
 from infrastructure.supervision.signals import StopRequested, StopSignals
 from infrastructure.supervision.supervisor import Supervisor
+from infrastructure.timestamps import now_ms
 
 
 class ServeParts(NamedTuple):
@@ -135,7 +135,7 @@ def _run_info(ready: Settings, *, open_broker: bool) -> RunInfo:
     return RunInfo(
         pid=os.getpid(),
         start_id=process_start_id(os.getpid()) or "",
-        started_at=time.time_ns() // 1_000_000,
+        started_at=now_ms(),
         http_url=url,
         postgres_url=ready.postgres_url,
         redis_url=ready.redis_url,

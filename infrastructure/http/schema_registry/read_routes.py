@@ -1,4 +1,4 @@
-"""``/registry/schemas``: schemas by their ids."""
+"""Read routes: schemas by id (``/registry/schemas``), and subjects with their versions (``/registry/subjects``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Request = Request[Any, Any, Any]
 
 
 def schema_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
-    """Ids, and the list of all."""
+    """Schemas by id, and the list of all versions."""
 
     @get("/schemas", opt=_READ, sync_to_thread=True)
     def everything(request: _Request) -> Response[bytes]:
@@ -56,17 +56,17 @@ def schema_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
 
 
 def described(one: RegisteredSchema) -> dict[str, Any]:
-    """A version, as Confluent's clients read it."""
+    """Returns a version in the form that Confluent's clients read."""
     return {"subject": one.subject, "version": one.version, "id": one.schema_id, "schema": one.schema}
 
 
 def _text(store: RegistryStore, schema_id: int) -> str:
-    # Soft-deleted too: what was written under it is still read. Only what no subject has any more is not shown.
+    # Soft-deleted ones too: data written with them is still read. A schema without any version is not returned.
     return _uses(store, schema_id, "all")[0].schema
 
 
 def _uses(store: RegistryStore, schema_id: int, show: Show) -> list[RegisteredSchema]:
-    # Ids are int4: asking Postgres for a larger one would be an error of the database.
+    # Ids are int4: a larger one would be an error in Postgres.
     uses = store.uses(schema_id, show) if 0 < schema_id < 2**31 else []
     if not uses:
         raise unknown_schema()
@@ -74,7 +74,7 @@ def _uses(store: RegistryStore, schema_id: int, show: Show) -> list[RegisteredSc
 
 
 def subject_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
-    """Lists, one version, and its text alone."""
+    """Lists of subjects and versions, one version, and its text."""
 
     @get("/subjects", opt=_READ, sync_to_thread=True)
     def subjects(request: _Request) -> Response[bytes]:
@@ -97,7 +97,7 @@ def subject_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
 
     @get("/subjects/{subject:str}/versions/{version:str}/referencedby", opt=_READ, sync_to_thread=True)
     def referenced_by(request: _Request, subject: FromPath[str], version: FromPath[str]) -> Response[bytes]:
-        """Nothing refers to anything: schemas with references are refused."""
+        """Always empty: schemas with references are rejected."""
         _one(store, subject, version, asked(request)._replace(show="all"))
         return reply([])
 
@@ -105,7 +105,7 @@ def subject_routes(store: RegistryStore) -> list[HTTPRouteHandler]:
 
 
 def known_versions(store: RegistryStore, subject: str, show: Show = "live") -> list[RegisteredSchema]:
-    """Raises Refused 40401 if there is none to show."""
+    """Returns the versions to show. Raises RegistryRefusal 40401 if there is none."""
     known = store.versions(subject, show)
     if not known:
         raise unknown_subject(subject)

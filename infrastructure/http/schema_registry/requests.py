@@ -1,4 +1,7 @@
-"""What clients send to the registry, judged before it reaches the database."""
+"""Parses and validates requests to the registry before they reach the database.
+
+Query parameters are read as leniently as Confluent's registry does.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ _Request = Request[Any, Any, Any]
 
 
 class _Candidate(msgspec.Struct, rename="camel"):
-    # What is only refused stays raw: a megabyte of brackets would be built on the event loop.
+    # Fields that are only rejected stay raw: parsing a megabyte of brackets would block the event loop.
     schema: str
     schema_type: str | None = None
     references: msgspec.Raw = msgspec.Raw()
@@ -49,7 +52,7 @@ _EMPTY: Final = {b"", b"null", b"{}", b"[]"}
 
 
 async def candidate_schema(request: _Request) -> str:
-    """The schema in a request's body. Raises InvalidSchema, Refused, ApiError."""
+    """Returns the schema in a request's body. Raises InvalidSchema, RegistryRefusal, ApiError."""
     body = await read_body(request, MAX_BODY_BYTES)
     try:
         candidate = _CANDIDATE.decode(body)
@@ -58,9 +61,9 @@ async def candidate_schema(request: _Request) -> str:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         if len(body) > SMALL_BODY_BYTES:
             raise ApiError(400, "malformed_json", f"the body is no JSON: {error}") from error
-        decode_json(body)  # raises ApiError 400, unless it is JSON of a lenient kind, with NaN or half a surrogate pair
+        decode_json(body)  # raises ApiError 400, unless it is lenient JSON, with NaN or a lone surrogate
         raise InvalidSchema(f"the body has what no schema has: {error}") from error
-    # To ignore any of these would register a schema that says something else than the client meant.
+    # Ignoring any of these would register another schema than the client intended.
     if candidate.schema_type not in {None, "AVRO"} or _has(candidate.references) or _has(candidate.metadata):
         raise InvalidSchema("this registry keeps Avro schemas, without references, metadata and rules")
     if _has(candidate.rule_set):
@@ -82,7 +85,10 @@ def _has(value: msgspec.Raw) -> bool:
 
 
 async def level_asked(request: _Request) -> Level:
-    """The compatibility level in a request's body. Raises Refused 42203, or 42205 for settings we do not have."""
+    """Returns the compatibility level in a request's body.
+
+    Raises RegistryRefusal 42203, or 42205 for settings that this registry does not have.
+    """
     body = await _object(request)
     name = body.get("compatibility", body.get("compatibilityLevel"))
     others = sorted(name for name, value in body.items() if value and name not in _HARMLESS)
@@ -95,7 +101,10 @@ async def level_asked(request: _Request) -> Level:
 
 
 async def mode_asked(request: _Request) -> Mode:
-    """The mode in a request's body. Raises Refused 42204, or 42205 for a mode that we do not support."""
+    """Returns the mode in a request's body.
+
+    Raises RegistryRefusal 42204, or 42205 for a mode that this registry does not support.
+    """
     name = (await _object(request)).get("mode")
     mode = name.upper() if isinstance(name, str) else ""
     if mode in list(Mode):
@@ -111,7 +120,7 @@ async def _object(request: _Request) -> dict[str, Any]:
 
 
 def version_number(text: str) -> int | None:
-    """None is the latest, which clients also call -1. Raises Refused 42202."""
+    """Parses a version number. None is the latest, which clients also call -1. Raises RegistryRefusal 42202."""
     if text in _LATEST:
         return None
     if text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) < 2**31:
@@ -120,7 +129,7 @@ def version_number(text: str) -> int | None:
 
 
 async def check_subject(request: _Request) -> None:
-    """Raises Refused 42208 for a subject that Postgres cannot hold (0x00) or no person can read."""
+    """Raises RegistryRefusal 42208 for a subject that Postgres cannot store (0x00) or that is not printable."""
     subject = request.path_params.get("subject")
     if subject is not None and not (subject.isprintable() and len(subject) <= MAX_SUBJECT_CODE_POINTS):
         raise RegistryRefusal(42208, f"The specified subject '{subject[:64]!r}' is not a valid subject.")
@@ -132,7 +141,7 @@ _ALL_CONTEXTS = ":*:"
 
 
 class SchemaQuery(NamedTuple):
-    """The query of one request. ``limit`` None is without end."""
+    """The query of one request. ``limit`` None means no limit."""
 
     show: Show
     permanent: bool
@@ -144,17 +153,17 @@ class SchemaQuery(NamedTuple):
     limit: int | None
 
     def part(self, items: Sequence[T]) -> list[T]:
-        """The page that was asked for."""
+        """Returns the requested page."""
         end = None if self.limit is None else self.offset + self.limit
         return list(items[self.offset : end])
 
 
 def asked(request: Request[Any, Any, Any]) -> SchemaQuery:
-    """Raises ApiError 400 for an offset or a limit that is no number."""
+    """Raises ApiError 400 for an offset or a limit that is not a number."""
     query = request.query_params
 
     def flag(*names: str) -> bool:
-        # Anything but true is false: clients for Python send True and False.
+        # Compared without case: clients for Python send True and False. Any other value is false.
         return any(query.get(name, "").lower() == "true" for name in names)
 
     # Clients for Java spell it one way, those for Python the other.

@@ -1,4 +1,4 @@
-"""Errors of the registry's interface in Confluent's form, ``{"error_code", "message"}``: its clients read no other."""
+"""Error responses in Confluent's form, ``{"error_code", "message"}``, the only one that its clients read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _on_incompatible(_request: _Request, error: Incompatible) -> Response[bytes]
 
 
 def _on_refused(_request: _Request, error: ApiError) -> Response[bytes]:
-    # Confluent numbers its refusals of tokens 40101 and 40301; the rest are the bare status.
+    # Confluent's codes for rejected tokens are 40101 and 40301; other codes are the HTTP status.
     code = error.status * 100 + 1 if error.status in {401, 403} else error.status
     return _error(error.status, code, str(error), error.headers)
 

@@ -1,4 +1,4 @@
-"""Our schema registry over HTTP, as far as Confluent's clients for Avro use theirs.
+"""Serves the embedded schema registry over HTTP: the part of Confluent's API that its Avro clients use.
 
 It is not in our OpenAPI description: Confluent's describes it. docs/schemas.md says what is not supported.
 """
@@ -30,7 +30,7 @@ READ: Final[dict[str, Any]] = {"role": "read"}
 
 
 def registry_router(store: RegistryStore) -> Router:
-    """Everything under ``/registry``; reading, looking up and checking need the role read, all else admin."""
+    """Returns all routes under ``/registry``. Reading, looking up and checking need the role read, the rest admin."""
     return Router(
         "/registry",
         route_handlers=[
@@ -51,17 +51,17 @@ def registry_router(store: RegistryStore) -> Router:
 def _rest() -> list[HTTPRouteHandler]:
     @get("/", opt=READ)
     async def root() -> Response[bytes]:
-        """Clients ask it whether anybody is there."""
+        """Clients call it to check that the registry is available."""
         return reply({})
 
     @get("/subjects/{subject:str}/metadata", opt=READ)
     async def metadata(subject: FromPath[str]) -> Response[bytes]:
-        """The router does not come back from a path that it has begun to know: this one needs its own answer."""
+        """Needs its own route: the router does not backtrack from a path whose beginning it has matched."""
         raise NotFoundException(f"this registry keeps no metadata, of {subject} or any other subject")
 
     @route("/{rest:path}", http_method=[HttpMethod.GET, HttpMethod.POST, HttpMethod.PUT, HttpMethod.DELETE])
     async def nothing_else(rest: FromPath[str]) -> Response[bytes]:
-        """What clients ask of newer registries (associations of topics) is answered in a form that they read."""
+        """Answers calls for features of newer registries (associations of topics) in a form that clients read."""
         raise NotFoundException(f"this registry has no {rest}")
 
     return [root, metadata, nothing_else]

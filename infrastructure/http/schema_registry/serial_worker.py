@@ -1,4 +1,4 @@
-"""Registry work on schemas from clients: one request at a time in a thread of its own, with a bounded queue."""
+"""Runs registry work on schemas from clients: one request at a time, in its own thread, with a bounded queue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class SerialWorker:
-    """The threads that the rest of the API shares are never held by a check: it may take seconds."""
+    """One thread with a queue. A check may take seconds, and must not block the threads that the API shares."""
 
     def __init__(self, max_waiting: int = MAX_WAITING_REQUESTS, max_wait_s: float = MAX_WAIT_S) -> None:
         self._max_waiting = max_waiting
@@ -27,7 +27,10 @@ class SerialWorker:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="registry")
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What ``work`` returns or raises. Raises ApiError 503 if its turn does not come in time."""
+        """Runs ``work`` and returns its result.
+
+        Raises what ``work`` raises, and ApiError 503 if its turn does not come in time.
+        """
         if self._waiting >= self._max_waiting:
             raise _busy()
         self._waiting += 1

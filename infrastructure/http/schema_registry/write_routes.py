@@ -1,4 +1,7 @@
-"""``/registry/subjects`` and ``/registry/compatibility``: registering, looking up, checking, deleting."""
+"""Write routes: registering, looking up, checking and deleting schemas, and the settings of subjects.
+
+``/registry/config`` and ``/registry/mode`` are for one subject, or without one for all subjects without their own.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +40,9 @@ _Request = Request[Any, Any, Any]
 
 
 def registering_routes(store: RegistryStore, lane: SerialWorker) -> list[HTTPRouteHandler]:
-    """``?normalize=`` is taken and changes nothing: texts of one schema are one schema here in any case.
+    """Registers a schema. ``?normalize=`` is accepted without effect: all texts of one schema have one id here anyway.
 
-    Registering has a lane and a process of its own: requests of the role read must not hold up those of admin.
+    Registering has its own worker and check process: requests of the role read must not delay those of admin.
     """
 
     @post("/subjects/{subject:str}/versions", opt=_ADMIN, status_code=200)
@@ -52,7 +55,7 @@ def registering_routes(store: RegistryStore, lane: SerialWorker) -> list[HTTPRou
 
 
 def checking_routes(store: RegistryStore, lane: SerialWorker) -> list[HTTPRouteHandler]:
-    """Looking up and checking: nothing is registered. Compatibility is by the level that is set for the subject."""
+    """Looks up and checks schemas without registering them. Compatibility is by the level of the subject."""
 
     @post("/subjects/{subject:str}", opt=_READ, status_code=200)
     async def look_up(request: _Request, subject: FromPath[str]) -> Response[bytes]:
@@ -67,7 +70,7 @@ def checking_routes(store: RegistryStore, lane: SerialWorker) -> list[HTTPRouteH
 
     @post("/compatibility/subjects/{subject:str}/versions", opt=_READ, status_code=200)
     async def those_of_the_level(request: _Request, subject: FromPath[str]) -> Response[bytes]:
-        """The latest version, or at a transitive level all."""
+        """Compares with the latest version, at a transitive level with all."""
         schema = await candidate_schema(request)
         return _verdict(request, await lane.run(store.problems, subject, schema))
 
@@ -75,7 +78,7 @@ def checking_routes(store: RegistryStore, lane: SerialWorker) -> list[HTTPRouteH
 
 
 def deleting_routes(deletion: Deletion) -> list[HTTPRouteHandler]:
-    """Softly first, then with ``?permanent=true``."""
+    """Deletes, first softly, then with ``?permanent=true``."""
 
     @delete("/subjects/{subject:str}", opt=_ADMIN, status_code=200, sync_to_thread=True)
     def subject_(request: _Request, subject: FromPath[str]) -> Response[bytes]:
@@ -99,7 +102,7 @@ def _found(store: RegistryStore, subject: str, schema: str, show: Show) -> Regis
 def _problems(store: RegistryStore, subject: str, schema: str, version: int | None) -> list[str]:
     known = store.versions(subject) if version is None else known_versions(store, subject)
     if version is None:
-        # `latest` is that one version, also at a transitive level; nothing contradicts an unknown subject.
+        # `latest` means that one version, even at a transitive level. An unknown subject is compatible with everything.
         version = known[-1].version if known else None
     elif all(one.version != version for one in known):
         raise unknown_version(version)
@@ -162,7 +165,7 @@ def _subject(request: _Request) -> str:
 
 
 def _in_force(preferences: SubjectSettings, name: Name, request: _Request, default: str) -> str | None:
-    """None for a subject without a setting of its own, unless the request asks for what then holds."""
+    """Returns None for a subject without its own setting, unless the request asks for the default."""
     subject = _subject(request)
     own = preferences.get(name, subject)
     if own is None and (subject == EVERYWHERE or asked(request).default_to_global):
@@ -171,7 +174,7 @@ def _in_force(preferences: SubjectSettings, name: Name, request: _Request, defau
 
 
 def _reset(preferences: SubjectSettings, name: Name, request: _Request, default: str) -> str:
-    """Back to that for all; what was set. Raises Refused 40401 as Confluent's does where nothing was."""
+    """Removes the subject's setting and returns it. Raises RegistryRefusal 40401, as Confluent's, if it has none."""
     subject = _subject(request)
     before = preferences.put(name, subject, None)
     if before is None and subject != EVERYWHERE:

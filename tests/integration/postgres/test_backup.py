@@ -74,7 +74,7 @@ def installed() -> Iterator[Installed]:
 
 
 def record(engine: Engine, first: int, count: int, payload: bytes = b"x") -> Fence:
-    """More of one rider, and the fence of whoever has folded it all."""
+    """More events of one rider, and the fence of a worker that has folded all of them."""
     EventRecorder(engine).insert_events(events_of("anna", first, count, payload))
     with engine.connect() as connection:
         head = read_head(connection)

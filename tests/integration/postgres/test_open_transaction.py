@@ -52,7 +52,7 @@ def open_transaction(url: str) -> Iterator[None]:
 
 
 class Pages:
-    """Counts what an action touches: a session gives its counts away when it ends, so each action has its own."""
+    """Counts what an action touches. A session reports its counts when it ends, so each action has its own session."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -195,7 +195,7 @@ def test_an_open_transaction_and_what_it_keeps_are_shown(postgres_url: str) -> N
     engine = writer_engine(postgres_url)
     steps = Steps()
     steps.append(engine)
-    # Without autovacuum, which may run in between and count anew.
+    # Without autovacuum, which may run in between and reset the counts.
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE log_numbers SET (autovacuum_enabled = false)"))
         connection.execute(text("INSERT INTO log_numbers SELECT n, 1, now(), '{}' FROM generate_series(10, 59) n"))

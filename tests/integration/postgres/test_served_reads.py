@@ -81,7 +81,7 @@ def test_a_wrong_checkpoint_stays_on_record_once_and_counts_for_what_is_served_o
     with generations.switching(first, second):
         pass
     assert reads.mismatches() == (2, 0)
-    # Left by whomever: it is this fold that made it.
+    # Whichever process stored it, this fold made it.
     reads.record_wrong(WrongSnapshot("ben", 1, 500, 510, b"old", b"new"))
     # Of another fold: what is served has nothing to do with it.
     with engine.begin() as connection:

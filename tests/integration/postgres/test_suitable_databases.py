@@ -150,7 +150,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 def test_regression_several_hosts_work_for_the_replication_connection_too(settings: Settings, form: str) -> None:
-    """It was handed the URL as it was written, of which libpq has another reading than the engine."""
+    """It was given the URL as written, which libpq reads differently than the engine."""
     assert settings.postgres_url is not None
     with pooler(settings.postgres_url, of_transactions=False) as over_tcp:
         one = msgspec.structs.replace(settings, postgres_url=hosts_of(over_tcp, form))

@@ -96,7 +96,7 @@ def test_a_schema_from_before_the_bounds_is_still_read_found_and_registered_unde
 
 
 def test_versions_that_are_registered_while_one_is_checked_are_not_passed_over(store: RegistryStore) -> None:
-    """The check is made without the lock: what came in between is checked too, whoever comes first."""
+    """The check is made without the lock: what came in between is checked too, in either order."""
     store.register("s", record(1))
     together = threading.Barrier(6)
 

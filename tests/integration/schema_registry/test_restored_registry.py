@@ -1,4 +1,4 @@
-"""A log that is restored beneath those who write, to when its registry had not the contracts that they write under."""
+"""The log is restored under running writers, to a time when its registry lacked the contracts that they write with."""
 
 from __future__ import annotations
 
@@ -86,5 +86,5 @@ def test_regression_whoever_writes_after_a_restore_names_schemas_that_the_restor
         assert written_under(engine, bytes(row.payload)) == current(row.event_type).schema, row.event_type
     assert [one.version for one in RegistryStore(engine).versions(f"{NAMESPACE}.GpsPing")] == [1, 2]
 
-    eventually(lambda: len(location_frames(settings)) > before, within_s=60, what="the place is published anew")
+    eventually(lambda: len(location_frames(settings)) > before, within_s=60, what="the location is published again")
     assert written_under(engine, location_frames(settings)[-1]) == current("RiderLocation").schema

@@ -15,7 +15,7 @@ from domain.riders.rider import Rider
 from infrastructure.event_store.aggregates import LogEvent, classified
 from infrastructure.event_store.append import EMPTY, conflicting, recorded_times
 from infrastructure.event_store.log_head import LogHeadRow
-from infrastructure.event_store.recorder import now_ms
+from infrastructure.timestamps import now_ms
 
 
 class MemoryEventStore(POPOApplicationRecorder):

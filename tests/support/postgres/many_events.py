@@ -13,7 +13,7 @@ START_MS = 1_790_000_000_000
 
 
 def many_events(codec: Codec, count: int, riders: int, prefix: str = "rider") -> list[LogEvent]:
-    """``count`` pings of ``riders`` in turn, a fifth of a second apart for each of them, from his first event on."""
+    """``count`` pings of ``riders`` in turn, a fifth of a second apart for each rider, from its first event on."""
     events = []
     for number in range(count):
         key, version = f"{prefix}-{number % riders}", number // riders + 1

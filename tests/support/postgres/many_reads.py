@@ -44,7 +44,7 @@ class ManyReads(BackgroundThread):
                 while not self.stopping:
                     await self._one(reader, writer)
             except (OSError, asyncio.IncompleteReadError):
-                # The API was killed: what was under way is nobody's answer.
+                # The API was killed: the running requests have no answer.
                 self.refused += 1
                 await asyncio.sleep(0.05)
 
@@ -58,7 +58,7 @@ class ManyReads(BackgroundThread):
         length = int(head.partition(b"content-length:")[2].split()[0])
         await reader.readexactly(length)
         if not head.startswith(b"http/1.1 200"):
-            # Redis is away; asked again at once, nothing else would get a turn.
+            # Redis is unavailable; an immediate retry would starve the other tasks.
             self.refused += 1
             await asyncio.sleep(0.05)
             return

@@ -1,4 +1,4 @@
-"""Puts an event into the log that stops its key: one that nobody can read until its schema is registered, or a ping
+"""Puts an event into the log that stops its key: one that no process can read until its schema is registered, or a ping
 whose event id is none."""
 
 from __future__ import annotations

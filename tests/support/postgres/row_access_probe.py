@@ -1,4 +1,4 @@
-"""What the statements of an engine make the server look at, as it tells itself."""
+"""Reports which rows the statements of an engine make the server read, from the server's own statistics."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_history_keeps_its_times() -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "told"),
+    ("times", "message"),
     [
         ((49,), "49 is before the event that precedes it, of 50"),
         ((52, 51), "51 is before the event that precedes it, of 52"),
@@ -42,8 +42,8 @@ def test_history_keeps_its_times() -> None:
         ((61,), "61 is ahead of the clock, 60"),
     ],
 )
-def test_a_time_that_would_break_the_order_is_refused(times: tuple[int, ...], told: str) -> None:
-    with pytest.raises(OrderBroken, match=told) as refused:
+def test_a_time_that_would_break_the_order_is_refused(times: tuple[int, ...], message: str) -> None:
+    with pytest.raises(OrderBroken, match=message) as refused:
         recorded_times(at(*times), head_at(50), 60)
     assert refused.value.position == 7
 

@@ -136,21 +136,21 @@ def test_invariant_15_a_full_queue_refuses_and_records_nothing_of_it() -> None:
 def test_an_event_store_that_is_away_is_told_to_every_request_of_the_batch() -> None:
     recorder = Recorder()
 
-    def away(_pings: Sequence[GpsPing]) -> None:
+    def unavailable(_pings: Sequence[GpsPing]) -> None:
         raise OperationalError("server closed the connection")
 
-    recorder.fail = away
+    recorder.fail = unavailable
     with committing(recorder) as commits, pytest.raises(NotRecorded, match="closed the connection"):
         asyncio.run(commits.submit(some(3)))
     assert recorder.batches == []
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "raised"),
     [(ZeroDivisionError("a bug"), ZeroDivisionError), (IntegrityError("no next version"), NotRecorded)],
 )
 def test_one_request_that_cannot_be_recorded_does_not_take_the_others_down(
-    error: Exception, told: type[Exception]
+    error: Exception, raised: type[Exception]
 ) -> None:
     recorder = Recorder()
 
@@ -169,7 +169,7 @@ def test_one_request_that_cannot_be_recorded_does_not_take_the_others_down(
         recorder.gate.set()
         await first
         assert len(await good) == 2
-        with pytest.raises(told):
+        with pytest.raises(raised):
             await bad
 
     with committing(recorder) as commits:

@@ -1,4 +1,4 @@
-"""Which answers of Redis mean that it is away for now, and which that we ask for something wrong."""
+"""Which errors of Redis mean that it is unavailable for now, and which that the request is wrong."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_none_lets_everything_pass_and_every_level_the_same_again(new: str, know
         assert level_problems(level, new, []) == []
 
 
-# Two of three pairs are incompatible, and thrown away: once in a few hundred runs too many of the first ones.
+# Two of three pairs are incompatible and discarded: once in a few hundred runs too many of the first ones.
 @settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(records(), records())
 def test_what_backward_lets_pass_is_read_by_another_library(new: str, old: str) -> None:
@@ -117,7 +117,7 @@ def test_what_backward_lets_pass_is_read_by_another_library(new: str, old: str) 
     try:
         read = fastavro.schemaless_reader(out, writer, reader)
     except UnicodeDecodeError:
-        # Avro promotes bytes to a string and leaves it to whoever wrote them that they are UTF-8.
+        # Avro promotes bytes to a string; the writer must ensure that they are UTF-8.
         reject()
     assert isinstance(read, dict)
     assert set(read) == {field["name"] for field in json.loads(new)["fields"]}

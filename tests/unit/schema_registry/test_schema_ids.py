@@ -1,4 +1,4 @@
-"""Ids of schemas after the registry was restored with the log: asked for anew, and waited for while it is away."""
+"""Ids of schemas after the registry was restored with the log: looked up again, also after it was unavailable."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from infrastructure.schema_registry.queries import RegisteredSchema
 
 
 class Registry:
-    """One that counts its ids from ``first``, and may be away."""
+    """A registry that counts its ids from ``first``, and may be unavailable."""
 
     def __init__(self) -> None:
-        self.away = False
+        self.unavailable = False
         self.asked = 0
         self.restored(1)
 
@@ -28,8 +28,8 @@ class Registry:
 
     def register(self, subject: str, schema: str) -> int:
         self.asked += 1
-        if self.away:
-            raise RegistryUnavailable("away")
+        if self.unavailable:
+            raise RegistryUnavailable("unavailable")
         if schema not in self._schemas:
             self._schemas[schema] = self._next
             self._next += 1
@@ -85,10 +85,10 @@ def test_a_registry_that_is_away_after_a_restore_is_asked_again_by_the_next_batc
 ) -> None:
     registry.restored(100)
     codec.forget()
-    registry.away = True
+    registry.unavailable = True
     for _ in range(2):
         # A PersistenceError: the phone is answered with 503, and sends again.
-        with pytest.raises(OperationalError, match="away"):
+        with pytest.raises(OperationalError, match="unavailable"):
             written(codec)
-    registry.away = False
+    registry.unavailable = False
     assert split_frame(written(codec))[0] >= 100
