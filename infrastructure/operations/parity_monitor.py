@@ -11,11 +11,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from infrastructure.backends import Backends
 from infrastructure.observability import metrics
 from infrastructure.operations.verify_parity import ParityEvidence, parity_evidence
-from infrastructure.processes.runtime import RESTART_DELAYS_S
 from infrastructure.schema_registry.client import RegistryUnavailable
 from infrastructure.settings.settings import Settings
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
+from projections.core.retry import SERVICE_RETRY_DELAYS_S, RetryDelays
 from projections.parity.audit import AuditFindings
 from projections.parity.key_walk import WalkBudget
 
@@ -66,19 +66,18 @@ class ParityMonitor:
         return found
 
     def _run(self) -> None:
-        failures = 0
+        delays = RetryDelays(SERVICE_RETRY_DELAYS_S)
         while not self._stop.is_set():
             try:
                 self.run_round()
-                failures = 0
+                delays.reset()
+                retry_s = 0.0
             except (PortUnavailable, SinkRejected, RegistryUnavailable, SQLAlchemyError) as error:
                 # At INFO only: the stages themselves already report the unavailable server.
                 log.info("served reads are not audited for now: %s", error)
-                failures += 1
+                retry_s = delays.next_s()
             except Exception:
                 # No error of the audit may stop the projections.
                 log.exception("served reads cannot be audited")
-                failures += 1
-            self._stop.wait(
-                self._interval_s + (RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S)) - 1] if failures else 0.0)
-            )
+                retry_s = delays.next_s()
+            self._stop.wait(self._interval_s + retry_s)

@@ -18,12 +18,13 @@ from infrastructure.observability.watchdog import Watchdog, WorkState
 from infrastructure.operations.parity_monitor import ParityMonitor
 from infrastructure.process_pool import tune_gc
 from infrastructure.processes.projection_worker import ProjectionWorker, stage_name
-from infrastructure.processes.runtime import RESTART_DELAYS_S, stack_summary, stop_event
+from infrastructure.processes.runtime import stack_summary, stop_event
 from infrastructure.processes.worker_groups import audited_projections
 from infrastructure.settings.settings import Settings
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
+from projections.core.retry import SERVICE_RETRY_DELAYS_S, RetryDelays
 from projections.digest.digest import fold_digest
 from projections.rebuild.generations import Generation, is_kept_up
 
@@ -76,7 +77,7 @@ class WorkerManager:
 
     def run(self) -> None:
         """Run until ``stop``, or until a worker ends with a permanent error."""
-        failures = 0
+        delays = RetryDelays(SERVICE_RETRY_DELAYS_S)
         for auditor in self._auditors:
             auditor.start()
         try:
@@ -85,13 +86,13 @@ class WorkerManager:
                     found = self._generations.all_by_projection()
                     for projection in self._projections:
                         self._reconcile(projection, found.get(projection.name, []))
-                    failures = 0
+                    delays.reset()
+                    delay_s = GENERATION_POLL_INTERVAL_S
                 except (PortUnavailable, SinkRejected) as error:
                     log.warning("generations cannot be read: %s", error)
-                    failures += 1
+                    delay_s = delays.next_s()
                 self._check_workers()
-                delay_s = RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S) - 1)]
-                self._stop.wait(delay_s if failures else GENERATION_POLL_INTERVAL_S)
+                self._stop.wait(delay_s)
         finally:
             for auditor in self._auditors:
                 auditor.stop()

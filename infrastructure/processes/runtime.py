@@ -12,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infrastructure.observability import metrics
-from projections.core.retry import RetryDelays
+from projections.core.retry import SERVICE_RETRY_DELAYS_S, RetryDelays
 
 log = logging.getLogger("ridelog.process")
 
-RESTART_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 MAX_STACK_FRAMES = 6
 HEALTHY_AFTER_S = 30.0
 """An attempt that ran this long was healthy; its failure starts a new back-off sequence."""
@@ -53,7 +52,7 @@ def run_until_stopped(
     """
     # Create all counters at the start: Prometheus shows no increase for a counter whose first value is 1.
     failed = {kind: metrics.STAGE_FAILURES.labels(stage, kind.__name__) for kind in transient}
-    delays = RetryDelays(RESTART_DELAYS_S)
+    delays = RetryDelays(SERVICE_RETRY_DELAYS_S)
     while not stop.is_set():
         started = clock()
         try:

@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 """The delays of a RetryPolicy after consecutive failures."""
+SERVICE_RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""The delays of a program that retries until it is stopped: no more than 5 s after a server has come back."""
 MAX_UNAVAILABLE_S = 120.0
 """A restart of a server takes seconds; a server that is unavailable for longer needs a person."""
 HEALTHY_AFTER_S = 5.0

@@ -17,9 +17,10 @@ from infrastructure.http.time_travel import answering
 from infrastructure.kafka.consumer_decorators import TimedConsumer
 from infrastructure.kafka.ports import ProducerRecord, PublishError
 from infrastructure.observability import debezium_metrics as debezium
-from infrastructure.processes.runtime import HEALTHY_AFTER_S, RESTART_DELAYS_S, run_until_stopped, stack_summary
+from infrastructure.processes.runtime import HEALTHY_AFTER_S, run_until_stopped, stack_summary
 from infrastructure.sinks.decorators import TimedSink
 from projections.core.ports import ApplyOutcome, ConsumerRecord, PortUnavailable, RecordConsumer, ShardWrite, Sink
+from projections.core.retry import SERVICE_RETRY_DELAYS_S
 
 RECORD = ProducerRecord("gps-pings", 0, b"anna", b"x", [])
 NAME = {"context": "streaming", "plugin": "postgres", "name": "a_slot"}
@@ -150,7 +151,7 @@ def test_regression_failures_before_a_healthy_attempt_do_not_lengthen_the_next_d
         raise PublishError("unavailable")
 
     run_until_stopped(attempt, stop, (PublishError,), lambda reason: None, "another stage", lambda: now[0])
-    assert stop.pauses == [*RESTART_DELAYS_S[:3], *RESTART_DELAYS_S[:2]]
+    assert stop.pauses == [*SERVICE_RETRY_DELAYS_S[:3], *SERVICE_RETRY_DELAYS_S[:2]]
 
 
 def test_the_stack_of_a_hung_thread_is_summarised() -> None:
