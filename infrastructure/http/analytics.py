@@ -18,7 +18,7 @@ from infrastructure.http.analytics_reader import AnalyticsReader, LiveAnalyticsR
 from infrastructure.http.errors import ApiError, errors
 from infrastructure.http.paging import (
     DEFAULT_LIMIT,
-    MOST,
+    MAX_LIMIT,
     checked_limit,
     decode_cursor,
     decode_time_cursor,
@@ -39,7 +39,7 @@ Limit = Annotated[
     str,
     Parameter(
         description="rows a page, 1 to 1,000",
-        schema_extra={"type": OpenAPIType.INTEGER, "minimum": 1, "maximum": MOST, "default": int(DEFAULT_LIMIT)},
+        schema_extra={"type": OpenAPIType.INTEGER, "minimum": 1, "maximum": MAX_LIMIT, "default": int(DEFAULT_LIMIT)},
     ),
 ]
 Cursor = Annotated[str | None, Parameter(description="`next` of the page before")]
@@ -47,8 +47,10 @@ Cursor = Annotated[str | None, Parameter(description="`next` of the page before"
 
 class AnalyticsReaders(Protocol):
     def __call__(self, when: AsOf | None, rider_id: str | None = None) -> AbstractContextManager[AnalyticsReader]:
-        """All queries of a request see one state of the rows: of now, or as of an instant. One rider's only, if named:
-        of him the past is short."""
+        """A reader whose queries all see one state of the rows: the present, or as of an instant.
+
+        With ``rider_id`` it reads that rider's rows only, whose past is short.
+        """
         ...
 
 
@@ -89,14 +91,14 @@ def _riders(readings: AnalyticsReaders) -> HTTPRouteHandler:
         axis: OnAxis = None,
         position: AtPosition = None,
     ) -> dict[str, Any]:
-        """By rider id. Whole hours: ``since`` (a day before ``until``) and ``until`` (now, or the instant that is asked
-        about) go down to the hour."""
+        """Sorted by rider id. ``since`` (default: a day before ``until``) and ``until`` (default: now, or the instant
+        of the query) are rounded down to the hour."""
         start, end = instant("since", since), instant("until", until)
         if min_speed_mps is not None and not 0 <= min_speed_mps < 1_000:
             raise ApiError(400, "invalid_speed", "min_speed_mps is from 0 to 1,000 metres a second")
         wanted, after = checked_limit(limit), decode_cursor(cursor, "rider_id")
         with readings(as_of(at, axis, position)) as read:
-            end = end or _behind(read.moment(), timedelta(hours=1))
+            end = end or _after(read.moment(), timedelta(hours=1))
             start = _full_hour(start or end - _DAY)
             rows = read.riders(start, _full_hour(end), min_speed_mps, after, wanted + 1)
             return page([_hour_row(row) for row in rows], wanted, "rider_id", **read.place())
@@ -123,7 +125,7 @@ def _rider(readings: AnalyticsReaders) -> HTTPRouteHandler:
         axis: OnAxis = None,
         position: AtPosition = None,
     ) -> dict[str, Any]:
-        """The hours of a day or of a span; without either, of the last day (UTC) on which the rider was heard of."""
+        """The hours of a day or of a span; without either, of the last day (UTC) with events of the rider."""
         start, end = instant("since", since), instant("until", until)
         if day is not None:
             if start is not None or end is not None:
@@ -164,13 +166,13 @@ def _fleet(readings: AnalyticsReaders) -> HTTPRouteHandler:
         axis: OnAxis = None,
         position: AtPosition = None,
     ) -> dict[str, Any]:
-        """The minutes from ``since`` (an hour before ``until``) to ``until`` (now, or the instant that is asked about).
-        ``fences``: the seq of each shard up to which the sums hold every event."""
+        """The minutes from ``since`` (default: an hour before ``until``) to ``until`` (default: now, or the instant of
+        the query). ``fences``: the seq of each shard up to which the sums contain every event."""
         start, end = instant("since", since), instant("until", until)
         wanted, after = checked_limit(limit), decode_time_cursor(cursor, "minute")
         with readings(as_of(at, axis, position)) as read:
-            # As of an instant is up to it, inclusive; a span ends before its end.
-            end = end or _behind(read.moment(), timedelta(milliseconds=1))
+            # As of an instant includes the instant; a span excludes its end.
+            end = end or _after(read.moment(), timedelta(milliseconds=1))
             start = start or end - timedelta(hours=1)
             rows = read.fleet(start.replace(second=0, microsecond=0), end, after, wanted + 1)
             return page([_speeds(row) for row in rows], wanted, "minute", **read.place(), fences=read.fences())
@@ -184,7 +186,7 @@ def _hour_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _speeds(row: dict[str, Any]) -> dict[str, Any]:
-    """With what is computed at read: metres, and the mean speed while moving (mm / ms), null if nobody moved."""
+    """Add what is computed at read: metres, and the mean speed while moving (mm / ms), null without movement."""
     moving_ms = row["moving_ms"]
     return row | {
         "distance_m": row["distance_mm"] / 1000,
@@ -192,8 +194,8 @@ def _speeds(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _behind(moment: datetime, step: timedelta) -> datetime:
-    """``moment`` and a step, or the end of all calendars."""
+def _after(moment: datetime, step: timedelta) -> datetime:
+    """``moment`` plus a step, at most the end of the calendar."""
     return moment + min(step, _LAST - moment)
 
 

@@ -1,4 +1,4 @@
-"""The analytics rows of now, by one snapshot of the database for all queries of a request."""
+"""Reads the present analytics rows, with one database snapshot for all queries of a request."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ Row = dict[str, Any]
 
 
 class AnalyticsReader(Protocol):
-    """Rows of one generation at one instant, of now or of then. ``place`` and ``fences`` say of which; ``moment`` when
-    that is, where a span ends of which no end was given."""
+    """Reads the rows of one generation at one instant, present or past.
+
+    ``place`` and ``fences``: which generation and how far it is. ``moment``: the instant, which is the default end of a
+    span.
+    """
 
     def riders(
         self, since: datetime, until: datetime, above_mps: float | None, after: str | None, limit: int
@@ -50,7 +53,7 @@ class LiveAnalyticsReader:
             self._connection.execute(queries.BY_INDEX)
             self._fences = self._rows(queries.fences())
         except SQLAlchemyError as error:
-            raise _away(error) from error
+            raise _unavailable(error) from error
         return self
 
     def __exit__(
@@ -58,7 +61,7 @@ class LiveAnalyticsReader:
     ) -> None:
         self._connection.close()
         if isinstance(error, SQLAlchemyError):
-            raise _away(error) from error
+            raise _unavailable(error) from error
 
     def riders(
         self, since: datetime, until: datetime, above_mps: float | None, after: str | None, limit: int
@@ -80,7 +83,7 @@ class LiveAnalyticsReader:
         return datetime.now(UTC)
 
     def place(self) -> Row:
-        """Which generation answers; None before anything is folded."""
+        """The generation that answers; None before any event is folded."""
         return {"generation": self._fences[0]["generation"] if self._fences else None}
 
     def fences(self) -> dict[str, int]:
@@ -90,5 +93,5 @@ class LiveAnalyticsReader:
         return [dict(row) for row in self._connection.execute(query).mappings()]
 
 
-def _away(error: SQLAlchemyError) -> ApiError:
+def _unavailable(error: SQLAlchemyError) -> ApiError:
     return unavailable("read_model_unavailable", f"Postgres: {str(error).splitlines()[0]}")

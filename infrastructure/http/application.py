@@ -1,4 +1,4 @@
-"""The ASGI application, from its parts."""
+"""Builds the ASGI applications: the API, and health and metrics alone for a node without an API."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from infrastructure.http.denials import Denials
 from infrastructure.http.errors import HANDLERS, errors
 from infrastructure.http.head_requests import HeadApplication
 from infrastructure.http.health import Check, health_routes
-from infrastructure.http.pings import Accepted, Submit, Why, pings_route
-from infrastructure.http.speed import Served, speed_route
+from infrastructure.http.pings import Accepted, Submit, UnavailableReason, pings_route
+from infrastructure.http.speed import OnServed, speed_route
 from infrastructure.observability import metrics
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_reads import PastKeys
@@ -40,19 +40,19 @@ LINKS: Final = {
 
 @get("/", summary="Links to the rest", tags=["health"], responses=errors(public=True))
 async def index() -> dict[str, str | dict[str, str]]:
-    """Needs no token: it says nothing that the description under ``/schema`` does not."""
+    """Needs no token: it shows nothing that the description under ``/schema`` does not show."""
     return {"service": "ridelog", "links": LINKS}
 
 
 @dataclass(frozen=True)
 class ApiParts:
-    """What the application is wired with by the process that serves it."""
+    """The dependencies of the application, from the process that serves it."""
 
     submit: Submit
     speed: StateReader
     past_speed: PastKeys[SpeedState]
     delay_ms: Callable[[], int | None]
-    served: Served
+    on_served: OnServed
     checks: dict[str, Check]
     refresh_metrics: Callable[[], Awaitable[None]]
     routers: Sequence[Router] = ()
@@ -61,8 +61,8 @@ class ApiParts:
 
 def build(settings: Settings, parts: ApiParts) -> Litestar:
     """Routes, guard, error handlers and the OpenAPI description under ``/schema``."""
-    # Of a counter that begins at 1 Prometheus shows no increase.
-    for why in get_args(Why):
+    # Prometheus sees no increase in a counter that starts at 1.
+    for why in get_args(UnavailableReason):
         metrics.REFUSED.labels(why)
     limits = ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms)
     handlers: list[HTTPRouteHandler | Router] = [
@@ -70,11 +70,11 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
             parts.submit,
             max_items=settings.max_batch_items,
             max_bytes=settings.max_body_bytes,
-            count=count_pings,
-            seen=saw_pings,
-            refused=refused_pings,
+            on_answered=count_pings,
+            on_recorded=observe_delays,
+            on_unavailable=count_unavailable,
         ),
-        speed_route(parts.speed, parts.past_speed, limits, parts.delay_ms, parts.served),
+        speed_route(parts.speed, parts.past_speed, limits, parts.delay_ms, parts.on_served),
         *health_routes(parts.checks, parts.refresh_metrics),
         index,
         *parts.routers,
@@ -90,18 +90,18 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
             version="1",
             description="The event log behind a delivery platform's ETA.",
             path="/schema",
-            # No page to click through: those of the library load their scripts from the network.
+            # No interactive page: those of the library load their scripts from the network.
             render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"], media_type=MediaType.JSON)],
             components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
         ),
         logging_config=None,
-        # Bodies are bounded by the handler that reads them, with an error of our own form.
+        # The handler that reads a body bounds it, with an error of our own form.
         request_max_body_size=None,
     )
 
 
 def guards(settings: Settings) -> list[Guard]:
-    """Who may come in: with tokens every client that has one, without them this machine alone."""
+    """The guards of all routes: with tokens every client needs one, without tokens only this machine is served."""
     tokens = settings.parsed_tokens()
     return [Denials(local_only if settings.on_loopback and not tokens else Authorizer(tokens))]
 
@@ -114,17 +114,17 @@ def count_pings(answer: Accepted) -> None:
         metrics.REJECTED.labels(item.code).inc()
 
 
-def saw_pings(device_s: float, ingest_s: float) -> None:
+def observe_delays(device_s: float, ingest_s: float) -> None:
     metrics.DEVICE_SECONDS.observe(device_s)
     metrics.INGEST_SECONDS.observe(ingest_s)
 
 
-def refused_pings(why: Why, pings: int) -> None:
+def count_unavailable(why: UnavailableReason, pings: int) -> None:
     metrics.REFUSED.labels(why).inc(pings)
 
 
 def timing(app: ASGIApp) -> ASGIApp:
-    """Times every request by its route's template: a path with a rider's id in it would be a metric a rider."""
+    """Time every request by its route's template. By path, each rider id would become a metric of its own."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -155,7 +155,7 @@ def node_application(
     refresh_metrics: Callable[[], Awaitable[None]],
     on_shutdown: Sequence[Callable[[], Any]] = (),
 ) -> Litestar:
-    """``/health/live``, ``/health/ready``, ``/metrics`` and nothing else."""
+    """The application of a node without an API: ``/health/…`` and ``/metrics``, with the same guards."""
     return HeadApplication(
         health_routes(checks, refresh_metrics),
         guards=guards(settings),

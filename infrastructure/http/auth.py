@@ -1,4 +1,8 @@
-"""Tokens and roles. Without tokens everything is open, which ``serve`` allows on loopback only."""
+"""Guards that check tokens and roles, or, without tokens, the host and origin of a request.
+
+``serve`` allows HTTP without tokens on loopback only. The server then trusts every program of this machine, but no web
+page in a browser on it.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,10 @@ from infrastructure.settings.values import is_loopback
 
 
 class Authorizer:
-    """A Litestar guard. A handler names the role it needs in ``opt={"role": …}``; without one it is public.
+    """A Litestar guard. A handler names the role it needs in ``opt={"role": …}``; a handler without one is public.
 
-    A tuple of roles means that any of them will do. ``admin`` may do everything. A token comes as Bearer, or as the
-    password of Basic with any user: clients of schema registries have no other place for it.
+    If the handler names a tuple of roles, any of them suffices. ``admin`` may do everything. A token is sent as Bearer,
+    or as the password of Basic with any user, because clients of schema registries support only Basic.
     """
 
     def __init__(self, tokens: Mapping[str, frozenset[Role]]) -> None:
@@ -48,7 +52,7 @@ class Authorizer:
         if given is None:
             return None
         found: frozenset[Role] | None = None
-        # All are compared, in constant time each: the time taken says nothing about any of them.
+        # Compare all tokens, each in constant time, so that the time taken reveals nothing about them.
         for token, roles in self._tokens.items():
             if hmac.compare_digest(token, given):
                 found = roles
@@ -77,15 +81,15 @@ _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 def local_only(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
     """A Litestar guard. Raises ApiError 403 unless Host, and Origin where there is one, name this machine.
 
-    A foreign page reaches us by a name of its own that it lets point at 127.0.0.1 (DNS rebinding), which Host shows,
-    or posts without reading the answer, which Origin shows. No browser leaves these out; other programs may.
+    A foreign page reaches this server under its own name, if that points at 127.0.0.1 (DNS rebinding): Host shows it.
+    Or it posts without reading the answer: Origin shows that. Browsers always send these headers; others may not.
     """
     for host in connection.headers.getall("host", []):
         if not _names_this_machine(host):
-            raise _refusal(f"the request is for the host {host[:100]!r}")
+            raise _forbidden(f"the request is for the host {host[:100]!r}")
     for origin in connection.headers.getall("origin", []):
         if not _SCHEME.match(origin) or not _names_this_machine(_SCHEME.sub("", origin, count=1)):
-            raise _refusal(f"the request comes from a page of {origin[:100]!r}")
+            raise _forbidden(f"the request comes from a page of {origin[:100]!r}")
 
 
 def _names_this_machine(authority: str) -> bool:
@@ -93,7 +97,7 @@ def _names_this_machine(authority: str) -> bool:
     return found is not None and is_loopback(found["six"] or found["name"])
 
 
-def _refusal(what: str) -> ApiError:
+def _forbidden(what: str) -> ApiError:
     return ApiError(
         403,
         CODE,

@@ -1,4 +1,4 @@
-"""Content codings of request bodies (RFC 9110, 8.4): log shippers and phones send gzip."""
+"""Decodes the content codings of request bodies (RFC 9110, 8.4): log shippers and phones send gzip."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from infrastructure.http.errors import ApiError
 
 ACCEPTED_CODINGS: Final = "gzip, deflate"
 MAX_PIECE_BYTES: Final = 256 * 1024
-"""Inflated in one step, which takes under a millisecond: the event loop serves other requests in between."""
+"""Inflated in one step, which takes less than a millisecond. The event loop serves other requests between steps."""
 
 MAX_GZIP_MEMBERS: Final = 1_000
-"""Of one body. Each takes time, also without content, and 8 MiB could have 400,000 of them."""
+"""The limit for one body. Each member takes time, also an empty one, and 8 MiB can hold 400,000 of them."""
 
 _INPUT_BYTES: Final = 64 * 1024
 _NAMES: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
 
 def coding_of(values: Sequence[str]) -> str | None:
-    """The coding that the headers Content-Encoding name; None for none.
+    """The coding that the headers Content-Encoding name, if any.
 
-    Raises ApiError 415, with the header Accept-Encoding, for a coding that is not read and for more than one.
+    Raises ApiError 415, with the header Accept-Encoding, for an unsupported coding and for more than one.
     """
     named = [name for value in values for part in value.split(",") if (name := part.strip().lower())]
     codings = [name for name in named if name != "identity"]
@@ -35,12 +35,12 @@ def coding_of(values: Sequence[str]) -> str | None:
 
 
 class Inflater:
-    """Inflates a body of one coding as it arrives; the caller bounds the sum."""
+    """Inflates a body of one coding as it arrives. The caller bounds the total size."""
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
         self._decoder: zlib._Decompress | None = None
-        self._head = b""  # of a deflate body whose form is not known yet
+        self._head = b""  # the start of a deflate body whose form is not known yet
         self._members = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -58,7 +58,7 @@ class Inflater:
                 if piece:
                     yield piece
                 rest = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
-        # Output that is left in the decoder although all input is taken.
+        # The decoder may still hold output after it has taken all input.
         while self._decoder is not None and not self._decoder.eof:
             piece = self._decoder.decompress(b"", MAX_PIECE_BYTES)
             if not piece:
@@ -66,16 +66,16 @@ class Inflater:
             yield piece
 
     def finish(self) -> None:
-        """Raises ApiError 400 unless the body has come to its end."""
+        """Raises ApiError 400 unless the body is complete."""
         if self._decoder is None or not self._decoder.eof:
             raise self._damaged("it ends early")
 
     def _decoder_for(self, data: bytes) -> tuple[zlib._Decompress | None, bytes]:
-        """The decoder of ``data``, and what it is to be fed; None as long as too little has arrived to know."""
+        """The decoder of ``data`` and its input; None while too little has arrived to choose a decoder."""
         if self._decoder is not None and not self._decoder.eof:
             return self._decoder, data
         if self._decoder is not None and self._coding == "deflate":
-            raise self._damaged("more follows behind its end")
+            raise self._damaged("more data follows its end")
         if self._members == MAX_GZIP_MEMBERS:
             raise self._damaged(f"it has more than {MAX_GZIP_MEMBERS} members")
         window_bits = 16 + zlib.MAX_WBITS
@@ -84,7 +84,7 @@ class Inflater:
             if len(data) < 2:
                 self._head = data
                 return None, b""
-            # RFC 9110 means the zlib form; some senders leave its header out.
+            # RFC 9110 means the zlib form. Some senders omit its header.
             is_zlib = data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:2]) % 31 == 0
             window_bits = zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
         self._members += 1

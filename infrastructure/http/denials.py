@@ -1,4 +1,4 @@
-"""Requests that are refused for their token or their origin: counted, and logged once a minute and client."""
+"""Counts requests that are denied for their token or origin, and logs them once a minute for each client."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ log = logging.getLogger("ridelog.http")
 
 LOG_INTERVAL_S: Final = 60.0
 MAX_CLIENTS: Final = 1_000
-"""Clients that are remembered, the latest; past it the oldest is forgotten and may be logged sooner (invariant 15)."""
+"""The latest clients that are remembered. An older one is forgotten and may be logged sooner (invariant 15)."""
 
 MAX_LINES_PER_INTERVAL: Final = 100
-"""Of all clients: who has a million addresses must not fill the disk with log lines."""
+"""For all clients together: a client with a million addresses must not fill the disk with log lines."""
 
 STATUSES: Final = (401, 403)
 
@@ -29,16 +29,16 @@ SyncGuard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Non
 
 
 class Denials:
-    """Wraps a guard; passes on what it raises."""
+    """Wraps a guard: counts and logs the 401 and 403 that it raises, and raises them again."""
 
     def __init__(self, guard: SyncGuard, clock: Callable[[], float] = time.monotonic) -> None:
         self._guard = guard
         self._clock = clock
         self._clients: OrderedDict[str, tuple[float, int]] = OrderedDict()
-        """By client: when it was logged last, and how many more were refused since."""
+        """Client -> when it was logged last, and how many of its requests were denied since."""
         self._interval_began = -LOG_INTERVAL_S
         self._lines = 0
-        # Of a counter that begins at 1 Prometheus shows no increase.
+        # Prometheus sees no increase in a counter that starts at 1.
         for status in STATUSES:
             metrics.DENIED.labels(str(status))
 
@@ -67,7 +67,7 @@ class Denials:
         self._clients.move_to_end(client)
         if len(self._clients) > MAX_CLIENTS:
             self._clients.popitem(last=False)
-        # The route's template, not the path: that is the client's own text.
+        # The route's template, because the path is text that the client chooses.
         route = connection.scope.get("path_template") or "a route"
         log.warning(
             "%d %s: %s from %s for %s%s",

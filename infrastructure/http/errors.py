@@ -1,4 +1,7 @@
-"""Every error leaves as ``{"code", "detail"}``."""
+"""Turns every error into ``{"code", "detail"}``, and describes the errors of each route for OpenAPI.
+
+An error that is missing from the description is one that no client expects.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ log = logging.getLogger("ridelog.http")
 
 
 class ApiError(Exception):
-    """A refusal with a status, a stable code and words that say what to do."""
+    """An error response: a status, a stable code, and a detail that says what to do."""
 
     def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -40,11 +43,11 @@ def on_api_error(_request: Request[Any, Any, Any], error: ApiError) -> Response[
 def on_http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
     status = error.status_code
     code = "invalid_request" if isinstance(error, ValidationException) else _code(status)
-    return _body(status, code, _words(error), headers_of(error))
+    return _body(status, code, _detail_of(error), headers_of(error))
 
 
 def headers_of(error: HTTPException) -> dict[str, str]:
-    """The headers of an error's response. Where GET is allowed, HEAD is."""
+    """The headers of an error's response. Where GET is allowed, so is HEAD."""
     headers = dict(error.headers or {})
     allowed = headers.get("allow", "")
     return headers | {"allow": f"{allowed}, HEAD"} if "GET" in allowed.split(", ") else headers
@@ -55,7 +58,7 @@ def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response
     return _body(500, "internal_error", "something went wrong here; the log of this node has the details")
 
 
-def _words(error: HTTPException) -> str:
+def _detail_of(error: HTTPException) -> str:
     extra = getattr(error, "extra", None)
     if isinstance(extra, list):
         parts = [f"{item.get('key', '')}: {item.get('message', '')}" for item in extra if isinstance(item, dict)]
@@ -71,28 +74,28 @@ def _code(status: int) -> str:
 HANDLERS: dict[Any, Any] = {ApiError: on_api_error, HTTPException: on_http_error, Exception: on_unexpected}
 
 _MEANING: Final = {
-    400: "the request is wrong as it stands; the detail says where",
+    400: "the request is invalid; the detail says where",
     401: "no token, or an unknown one",
-    403: "the token's role is another; without tokens: the request names another machine",
-    404: "not known, or not yet",
-    408: "the body stopped coming, or came too slowly; send it again",
+    403: "the token lacks the role; without tokens: the request names another machine",
+    404: "unknown, or not known yet",
+    408: "the body stopped arriving, or arrived too slowly; send it again",
     413: "too many items or bytes",
-    415: "a Content-Encoding that is not read; Accept-Encoding names those that are",
-    422: "understood, and more than this server does at once",
+    415: "an unsupported Content-Encoding; Accept-Encoding names the supported ones",
+    422: "valid, but more than this server does in one request",
     500: "something went wrong here; the log of this node has the details",
-    503: "away or busy; Retry-After says when to try again",
+    503: "unavailable or busy; Retry-After says when to try again",
 }
 
 
 class ErrorBody(msgspec.Struct):
-    """``code`` is stable, for programs; ``detail`` is for people."""
+    """``code`` is stable and for programs. ``detail`` is for people."""
 
     code: str
     detail: str
 
 
 def errors(*statuses: int, public: bool = False) -> dict[int, ResponseSpec]:
-    """For ``responses=`` of a handler: these, and those that every route can give; ``public``: needs no token."""
+    """For ``responses=`` of a handler: ``statuses`` and those of every route. ``public``: the route needs no token."""
     every = {*statuses, 403, 500} | (set() if public else {401})
     return {
         status: ResponseSpec(ErrorBody, description=_MEANING[status], generate_examples=False)

@@ -1,4 +1,4 @@
-"""``HEAD`` of every route that has ``GET`` (RFC 9110, 9.3.2)."""
+"""Answers ``HEAD`` on every route that has ``GET`` (RFC 9110, 9.3.2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSe
 class HeadApplication(Litestar):
     """Answers HEAD as GET, with the same status and headers, Content-Length among them, and without the body.
 
-    The library would want a second handler for each route, and sends no Content-Length from it.
+    Litestar needs a second handler for each route, and sends no Content-Length from it.
     """
 
     async def __call__(
@@ -29,7 +29,7 @@ class HeadApplication(Litestar):
             if message["type"] == "http.response.body":
                 if ended:
                     return
-                # Ended with the first part: of a stream of events there would be no last one.
+                # End with the first part: a stream of events has no last part.
                 ended = True
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
             await cast("Any", send)(message)

@@ -1,4 +1,4 @@
-"""Health and metrics."""
+"""``/health/live``, ``/health/ready`` and ``/metrics``, and the checks behind ``/health/ready``."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from projections.catalogue import PROJECTIONS
 CHECK_TIMEOUT_S = 3.0
 
 Check = Callable[[], Awaitable[str]]
-"""'ok', or in words what is wrong."""
+"""Returns 'ok', or what is wrong."""
 
 
 class NotReady(msgspec.Struct):
-    """``stages``: of each 'ok', or what is wrong with it."""
+    """``stages``: stage -> 'ok', or what is wrong with it."""
 
     status: str
     stages: dict[str, str]
@@ -51,14 +51,14 @@ def health_routes(checks: dict[str, Check], refresh: Callable[[], Awaitable[None
         responses={**errors(public=True), 503: ResponseSpec(NotReady, generate_examples=False)},
     )
     async def ready() -> Response[dict[str, Any]]:
-        """Lag takes no node out of service: it is in ``status`` and in the alerts."""
+        """Lag does not take a node out of service: ``status`` and the alerts report it."""
         names = list(checks)
         found = await asyncio.gather(*(_checked(checks[name]) for name in names))
         stages = dict(zip(names, found, strict=True))
-        good = all(words == "ok" for words in found)
+        good = all(result == "ok" for result in found)
         body = {"status": "ready" if good else "not ready", "stages": stages}
         if not good:
-            bad = "; ".join(f"{name}: {words}" for name, words in stages.items() if words != "ok")
+            bad = "; ".join(f"{name}: {result}" for name, result in stages.items() if result != "ok")
             body |= {"code": "not_ready", "detail": bad}
         return Response(body, status_code=200 if good else 503)
 
@@ -89,7 +89,7 @@ async def _checked(check: Check) -> str:
 
 
 def needed(settings: Settings) -> tuple[str, ...]:
-    """The stages without which nothing new is served. A relay that is somebody else's reports nothing to us."""
+    """The stages without which nothing new is served. An external relay is another program and sends no reports."""
     return tuple(PROJECTIONS) if settings.relay == "external" else ("tailer", *PROJECTIONS)
 
 
@@ -103,8 +103,8 @@ def ready_checks(
 ) -> dict[str, Check]:
     """Postgres, Redis if this node uses it (``client``), and ``stages``: each is connected, wherever it runs.
 
-    Postgres is asked through ``writer``, the engine that appends, if this node has one: a server that can be read is no
-    proof that events can be recorded. ``failed_append`` says why the last append failed, "" if it did not.
+    Postgres is checked through ``writer``, the engine that appends, if this node has one: a server that can be read may
+    still reject writes. ``failed_append`` returns why the last append failed, "" if it did not.
     """
 
     async def postgres() -> str:
@@ -134,7 +134,7 @@ def _postgres(engine: Engine) -> str:
         with engine.connect() as connection:
             read_head(connection)
             if fault := refuses_writes(connection):
-                # The server may take writes by now: only a new session shows it.
+                # The server may accept writes by now, which only a new session shows.
                 discard(connection)
                 return fault
     except SQLAlchemyError as error:
@@ -144,13 +144,13 @@ def _postgres(engine: Engine) -> str:
 
 def _stage(engine: Engine, name: str) -> str:
     try:
-        return in_words(newest(read_stages(engine)).get(name))
+        return describe_stage(newest(read_stages(engine)).get(name))
     except SQLAlchemyError as error:
         return f"Postgres does not answer: {error}".splitlines()[0]
 
 
-def in_words(report: StageReport | None) -> str:
-    """'ok' or what is wrong with a stage."""
+def describe_stage(report: StageReport | None) -> str:
+    """'ok', or what is wrong with a stage."""
     if report is None:
         return "has never reported: is it running?"
     if report.connected:

@@ -1,4 +1,4 @@
-"""What ``/metrics`` brings up to date first: the gauges that somebody must look for."""
+"""Refreshes, before ``/metrics`` answers, the gauges whose values must be queried."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Refresh = Callable[[], Awaitable[None]]
 
 
 def refresher(engine: Engine, data_dir: Path, stages: Sequence[str], queued: Callable[[], int]) -> Refresh:
-    """For the API, which sees all ``stages``: its queue, the log, the database, the generations, who is connected."""
+    """For the API, which sees all ``stages``: its queue, the log, the database, the generations, connected stages."""
 
     def refresh() -> None:
         metrics.QUEUE.set(queued())
@@ -40,7 +40,7 @@ def refresher(engine: Engine, data_dir: Path, stages: Sequence[str], queued: Cal
             _show_generations(engine)
             reports = read_stages(engine)
         except (SQLAlchemyError, PortUnavailable, SinkRejected):
-            reports = []  # Postgres is away, and with it every stage: they count as not connected
+            reports = []  # without Postgres no stage has reported: all count as not connected
         show_connected(stages, reports)
         metrics.STANDBYS.set(sum(report.stage == STANDBY and report.connected for report in reports))
 
@@ -48,7 +48,7 @@ def refresher(engine: Engine, data_dir: Path, stages: Sequence[str], queued: Cal
 
 
 def stage_refresher(engine: Engine, data_dir: Path, stages: Sequence[str]) -> Refresh:
-    """For a node without an API: only what is its own, so that nothing is told twice."""
+    """For a node without an API: only the gauges of this node, so that no gauge is reported twice."""
 
     def refresh() -> None:
         show_disk(data_dir)
@@ -69,11 +69,11 @@ def show_connected(stages: Sequence[str], reports: list[StageReport]) -> None:
 
 
 def show_disk(folder: Path) -> None:
-    """Of the file system under ``folder``: the embedded servers', or only logs and metrics where they are external."""
+    """Show the file system under ``folder``, which holds the embedded servers' data, or only logs and metrics."""
     try:
         usage = shutil.disk_usage(folder)
     except OSError:
-        return  # taken away beneath us: the last numbers stay
+        return  # the folder was removed: the gauges keep their last values
     metrics.DISK_FREE.set(usage.free)
     metrics.DISK_SIZE.set(usage.total)
 

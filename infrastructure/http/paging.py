@@ -1,4 +1,4 @@
-"""What lists have in common: ``?limit&cursor`` -> ``{items, next}``, and times in requests."""
+"""Pages lists (``?limit&cursor`` -> ``{items, next}``), and parses numbers and times in requests."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from infrastructure.http.errors import ApiError
 from infrastructure.timestamps import time_ms
 
 DEFAULT_LIMIT = "100"
-"""As the query would say it."""
-MOST = 1_000
+"""Text, as in the query."""
+MAX_LIMIT = 1_000
 CHECKSUM_BYTES: Final = 6
 MAX_CURSOR_CHARS: Final = 1_024
-"""The longest that we make names a rider of 128 code points: 692 characters."""
+"""The longest cursor that ``encode_cursor`` makes names a rider of 128 code points: 692 characters."""
 
 
 def whole_number(name: str, text: str) -> int:
-    """The integer of a query parameter, read as everywhere: ``5`` and ``5.0``, and no exponent that lost digits.
+    """The integer of a query parameter: ``5`` and ``5.0``, but no exponent that lost digits, as in all requests.
 
     Raises:
         ApiError: 400, the text is not an integer.
@@ -37,19 +37,19 @@ def whole_number(name: str, text: str) -> int:
 def checked_limit(text: str) -> int:
     """Raises ApiError (400) outside 1 to 1,000."""
     limit = whole_number("limit", text)
-    if not 1 <= limit <= MOST:
-        raise ApiError(400, "invalid_limit", f"limit is from 1 to {MOST}, not {limit}")
+    if not 1 <= limit <= MAX_LIMIT:
+        raise ApiError(400, "invalid_limit", f"limit is from 1 to {MAX_LIMIT}, not {limit}")
     return limit
 
 
 def encode_cursor(last: str | datetime, order: str) -> str:
-    """Where the next page of a list begins that is ordered by the column ``order``; opaque to clients."""
+    """The start of the next page of a list that is ordered by the column ``order``. Opaque to clients."""
     value = (last.isoformat() if isinstance(last, datetime) else last).encode()
     return base64.urlsafe_b64encode(_checksum(value, order) + value).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str | None, order: str) -> str | None:
-    """The place that ``encode_cursor`` was given. Raises ApiError (400) for a cursor that it did not make."""
+    """The value that ``encode_cursor`` encoded. Raises ApiError (400) for a cursor that it did not make."""
     if cursor is None:
         return None
     if len(cursor) > MAX_CURSOR_CHARS:
@@ -59,14 +59,14 @@ def decode_cursor(cursor: str | None, order: str) -> str | None:
         value = data[CHECKSUM_BYTES:].decode()
     except ValueError as error:
         raise _invalid_cursor() from error
-    # Made again from its own value: another spelling of the same bytes is none of ours either.
+    # Encode the value again: another spelling of the same bytes is not a valid cursor either.
     if "\0" in value or encode_cursor(value, order) != cursor:
         raise _invalid_cursor()
     return value
 
 
 def decode_time_cursor(cursor: str | None, order: str) -> datetime | None:
-    """The cursor of a list that is ordered by time. Raises ApiError (400)."""
+    """Decode the cursor of a list that is ordered by time. Raises ApiError (400)."""
     text = decode_cursor(cursor, order)
     if text is None:
         return None
@@ -74,19 +74,19 @@ def decode_time_cursor(cursor: str | None, order: str) -> datetime | None:
         found = datetime.fromisoformat(text)
     except ValueError as error:
         raise _invalid_cursor() from error
-    # fromisoformat accepts other forms than ours, and not the same ones in each Python.
+    # fromisoformat accepts other forms too, and which ones depends on the version of Python.
     if found.tzinfo is None or found.isoformat() != text:
         raise _invalid_cursor()
     return found
 
 
 def instant(name: str, value: str | None) -> datetime | None:
-    """Epoch milliseconds or RFC 3339 with zone. Raises ApiError (400)."""
+    """The time of a query parameter: epoch milliseconds or RFC 3339 with zone. Raises ApiError (400)."""
     return None if value is None else utc_datetime(instant_ms(name, value))
 
 
 def instant_ms(name: str, value: str) -> int:
-    """The same as epoch milliseconds. Raises ApiError (400)."""
+    """Like ``instant``, as epoch milliseconds. Raises ApiError (400)."""
     try:
         return time_ms(value)
     except ValueError as error:
@@ -95,17 +95,17 @@ def instant_ms(name: str, value: str) -> int:
 
 
 def page(rows: list[dict[str, Any]], limit: int, key: str, **more: Any) -> dict[str, Any]:
-    """``rows`` has one more than asked for if there is a next page; its order is that of ``key``."""
+    """One page of ``rows``, which are ordered by ``key`` and have one row more than ``limit`` if a page follows."""
     items = rows[:limit]
     following = encode_cursor(items[-1][key], key) if len(rows) > limit else None
     return {"items": items, "next": following, **more}
 
 
 def _checksum(value: bytes, order: str) -> bytes:
-    # No secret: whoever forges it chooses where a page begins, which every reader may. It tells a cursor of this list
-    # from one that was cut, changed or given by another list.
+    # Not a secret: a forged cursor only chooses where a page begins, which every reader may. The checksum detects a
+    # cursor that was cut, changed or taken from another list.
     return blake2b(value, digest_size=CHECKSUM_BYTES, person=order.encode()[: blake2b.PERSON_SIZE]).digest()
 
 
 def _invalid_cursor() -> ApiError:
-    return ApiError(400, "invalid_cursor", "give the cursor back as `next` of the page before had it")
+    return ApiError(400, "invalid_cursor", "send the cursor exactly as `next` of the page before gave it")

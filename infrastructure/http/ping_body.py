@@ -1,7 +1,7 @@
-"""Decodes the body of ``POST /pings``: small bodies on the event loop, large ones in a thread of their own.
+"""Decodes the body of ``POST /pings``: small bodies on the event loop, large ones in a separate thread.
 
 One C call of a JSON decoder holds the interpreter's lock until it returns, also in a thread. A large body is therefore
-decoded item by item: between two items the event loop gets its turn.
+decoded item by item: between two items the event loop can run.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import msgspec
 from domain.errors import PingRejected
 from domain.gps_ping import GpsPing, parse_ping
 from infrastructure.http.errors import ApiError
-from infrastructure.http.request_body import MOST_BYTES_AT_ONCE, UploadBudget, decode_json, finite_integer
+from infrastructure.http.request_body import MAX_BYTES_IN_PROGRESS, UploadBudget, decode_json, finite_integer
 
 SMALL_BODY_BYTES: Final = 256 * 1024
 """A body up to this size (about 1,500 pings) is decoded on the event loop, in a few milliseconds at most."""
 
 MAX_PING_BYTES: Final = 64 * 1024
-"""Of one item in a larger body. It bounds the longest C call of the decoder, in which the event loop stands still."""
+"""The limit for one item in a larger body. It bounds the longest C call of the decoder, which blocks the event loop."""
 
 _FIRST_WINDOW_CHARS: Final = 1_024
 
@@ -33,8 +33,8 @@ _RAW: Final = msgspec.json.Decoder(msgspec.Raw)
 _LENIENT: Final = json.JSONDecoder(parse_int=finite_integer)
 _BLANK: Final = re.compile(r"[ \t\n\r]*")
 
-# Large bodies wait for one thread: more would only compete for the interpreter's lock. What waits is bounded.
-_WAITING: Final = UploadBudget(MOST_BYTES_AT_ONCE)
+# Large bodies wait for one thread: more threads would only compete for the interpreter's lock. The wait is bounded.
+_LARGE_BODIES: Final = UploadBudget(MAX_BYTES_IN_PROGRESS)
 _THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
 
 
@@ -47,7 +47,7 @@ class Rejected(msgspec.Struct):
 
 
 class PingItems(NamedTuple):
-    """The items of one body: ``indexes`` has the place in the request of each of ``pings``."""
+    """The items of one body. ``indexes``: the index in the request of each of ``pings``."""
 
     pings: list[GpsPing]
     indexes: list[int]
@@ -55,31 +55,31 @@ class PingItems(NamedTuple):
 
 
 class _Oversized:
-    """Stands for an item of more than MAX_PING_BYTES, which is not decoded."""
+    """Marks an item of more than MAX_PING_BYTES, which is not decoded."""
 
 
 _OVERSIZED: Final = _Oversized()
 
 
 async def decode_pings(body: bytes, max_items: int, received_ms: int) -> PingItems:
-    """The pings of a body, each checked by itself; ``received_ms`` (epoch) is the one clock reading of the request.
+    """The pings of a body, each checked on its own. ``received_ms`` (epoch) is the one clock reading of the request.
 
-    Raises ApiError 400 for a body that is no JSON, no array and no object, 413 past ``max_items``, and
-    UploadBudgetExceeded if too many large bodies wait to be decoded.
+    Raises ApiError 400 for a body that is not JSON or neither an array nor an object, 413 for more than ``max_items``,
+    and UploadBudgetExceeded if too many large bodies wait to be decoded.
     """
     if len(body) <= SMALL_BODY_BYTES:
         return _checked(small_items(body, max_items), received_ms)
-    _WAITING.refuse_without(len(body), len(body))
-    _WAITING.held += len(body)
+    _LARGE_BODIES.check_fits(len(body), len(body))
+    _LARGE_BODIES.held += len(body)
     try:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(_THREAD, _decode_large, body, max_items, received_ms)
     finally:
-        _WAITING.held -= len(body)
+        _LARGE_BODIES.held -= len(body)
 
 
 def small_items(body: bytes, max_items: int) -> list[Any]:
-    """The items of a body that is decoded at once. Raises ApiError 400 or 413."""
+    """The items of a body, decoded in one call. Raises ApiError 400 or 413."""
     value = decode_json(body)
     if isinstance(value, dict):
         return [value]
@@ -89,9 +89,9 @@ def small_items(body: bytes, max_items: int) -> list[Any]:
 
 
 def large_items(body: bytes, max_items: int) -> list[Any]:
-    """The same for a body of any size, by C calls on MAX_PING_BYTES at most. Raises ApiError 400 or 413."""
+    """The same for a body of any size, in C calls on at most MAX_PING_BYTES. Raises ApiError 400 or 413."""
     try:
-        # Finds the ends of the items and builds none of their values: a millisecond a megabyte.
+        # Finds the ends of the items without building their values: a millisecond for each megabyte.
         parts = _RAW_ITEMS.decode(body)
     except msgspec.ValidationError:
         return [_single(body)]
@@ -124,7 +124,7 @@ def _checked(items: list[Any], received_ms: int) -> PingItems:
 
 
 def _single(body: bytes) -> Any:
-    """One object that is a large body by itself, without blanks around it. Raises ApiError 400."""
+    """The item of a large body that is one object, without blanks around it. Raises ApiError 400."""
     try:
         _RAW.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -135,9 +135,9 @@ def _single(body: bytes) -> Any:
 
 
 def _lenient_items(body: bytes, max_items: int, strict: Exception) -> Iterator[Any]:
-    """Items of an array with NaN, Infinity or numbers past a double. Raises ApiError 400.
+    """Items of an array with NaN, Infinity or numbers that exceed a double. Raises ApiError 400.
 
-    ``strict`` is the error of the strict decoder, which names the first such place. Ends one item past ``max_items``.
+    ``strict`` is the error of the strict decoder, which names the first such place. Stops one item after ``max_items``.
     """
     try:
         text = body.decode(json.detect_encoding(body), "surrogatepass")
@@ -164,14 +164,14 @@ def _lenient_items(body: bytes, max_items: int, strict: Exception) -> Iterator[A
 
 
 def _lenient_item(text: str, start: int, strict: Exception) -> tuple[Any, int]:
-    """The item that begins at ``start``, and where it ends. Raises ApiError 400, also for one past MAX_PING_BYTES."""
+    """The item at ``start`` and its end. Raises ApiError 400, also for an item larger than MAX_PING_BYTES."""
     for window in (_FIRST_WINDOW_CHARS, MAX_PING_BYTES):
         piece = text[start : start + window]
         try:
             item, length = _LENIENT.raw_decode(piece)
         except (ValueError, RecursionError):
             continue
-        # A number that touches the window's end may go on behind it.
+        # A number that reaches the end of the window may continue after it.
         if length < len(piece) or start + length == len(text):
             return item, start + length
     raise _malformed(strict)
@@ -184,7 +184,7 @@ def _after_blanks(text: str, index: int) -> int:
 
 def _bounded(items: list[Any], max_items: int) -> list[Any]:
     if not items:
-        raise ApiError(400, "empty_batch", "the array holds no ping")
+        raise ApiError(400, "empty_batch", "the array contains no ping")
     if len(items) > max_items:
         raise ApiError(413, "too_many_pings", f"more than {max_items} pings; a request may have that many")
     return items
@@ -195,4 +195,4 @@ def _no_pings() -> ApiError:
 
 
 def _malformed(strict: Exception) -> ApiError:
-    return ApiError(400, "malformed_json", f"the body is no JSON: {strict}")
+    return ApiError(400, "malformed_json", f"the body is not JSON: {strict}")

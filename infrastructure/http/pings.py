@@ -1,4 +1,7 @@
-"""``POST /pings``: the one door through which pings come in."""
+"""``POST /pings``: the only way by which pings are received over HTTP.
+
+The handler reads its body itself, so ``PingsOperation`` describes the body for OpenAPI.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ _PING = Schema(
         ),
         "event_id": Schema(
             type=[OpenAPIType.STRING, OpenAPIType.NULL],
-            description="UUID; derived from the fix where none is sent",
+            description="UUID; derived from the ping if it is not sent",
         ),
         "source_service": Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], max_length=128),
     },
@@ -60,7 +63,7 @@ class PingsOperation(Operation):
         self.request_body = RequestBody(
             required=True,
             description="A ping, or an array of 1 to 10,000; at most 8 MiB, inflated. Content-Encoding may be gzip or "
-            "deflate. Items are judged one by one.",
+            "deflate. Each item is accepted or rejected on its own.",
             content={
                 "application/json": OpenAPIMediaType(
                     schema=Schema(
@@ -79,9 +82,9 @@ class Submit(Protocol):
 
 
 class Accepted(msgspec.Struct):
-    """``accepted`` were newly recorded; ``duplicates`` were recorded before, or earlier in this request.
+    """``accepted``: newly recorded pings. ``duplicates``: pings that were recorded before, or earlier in this request.
 
-    ``position`` is the highest in the log of all of these, null if there is none.
+    ``position``: the highest position in the log of all of these, null if there is none.
     """
 
     accepted: int
@@ -90,16 +93,23 @@ class Accepted(msgspec.Struct):
     position: int | None
 
 
-Count = Callable[[Accepted], None]
-Seen = Callable[[float, float], None]
-"""Told of each recorded request: seconds from its newest ping's event to reception, and from reception to commit."""
-Why = Literal["queue_full", "event_store", "clock_ahead", "uploads_full"]
-Refused = Callable[[Why, int], None]
-"""Told of each request that is answered with 503: why, and how many pings must be sent again."""
+UnavailableReason = Literal["queue_full", "event_store", "clock_ahead", "uploads_full"]
+OnAnswered = Callable[[Accepted], None]
+"""Called for each request that is answered with 200."""
+OnRecorded = Callable[[float, float], None]
+"""Called for each recorded request: seconds from its newest ping's event to reception, and from reception to commit."""
+OnUnavailable = Callable[[UnavailableReason, int], None]
+"""Called for each request that is answered with 503: why, and how many pings must be sent again."""
 
 
 def pings_route(
-    submit: Submit, *, max_items: int, max_bytes: int, count: Count, seen: Seen, refused: Refused
+    submit: Submit,
+    *,
+    max_items: int,
+    max_bytes: int,
+    on_answered: OnAnswered,
+    on_recorded: OnRecorded,
+    on_unavailable: OnUnavailable,
 ) -> HTTPRouteHandler:
     @post(
         "/pings",
@@ -112,35 +122,35 @@ def pings_route(
         responses={200: ResponseSpec(Accepted, generate_examples=False)} | errors(400, 408, 413, 415, 503),
     )
     async def post_pings(request: Request[Any, Any, Any]) -> Response[bytes]:
-        """Answers after the commit; one request is one transaction. A ping sent again is recorded once."""
+        """Answers after the commit. One request is one transaction. A ping that is sent again is recorded once."""
         try:
             body = await read_body(request, max_bytes)
             received_ms = now_ms()
             pings, indexes, rejected = await decode_pings(body, max_items, received_ms)
         except UploadBudgetExceeded:
-            # How many pings are in a body that was not decoded is not known: the request counts as one.
-            refused("uploads_full", 1)
+            # The body was not decoded, so the number of its pings is unknown: the request counts as one.
+            on_unavailable("uploads_full", 1)
             raise
         try:
             outcomes = await submit(pings)
         except QueueFull as error:
-            refused("queue_full", len(pings))
+            on_unavailable("queue_full", len(pings))
             raise unavailable("queue_full", f"nothing was recorded: {error}; send the request again") from error
         except ClockRefused as error:
-            refused("clock_ahead", len(pings))
+            on_unavailable("clock_ahead", len(pings))
             raise unavailable("clock_ahead", str(error)) from error
         except NotRecorded as error:
-            refused("event_store", len(pings))
+            on_unavailable("event_store", len(pings))
             raise unavailable(
                 "event_store_unavailable",
-                "the event store is away; send the request again, it is recorded once",
+                "the event store is unavailable; send the request again, it is recorded once",
             ) from error
         if pings:
-            # Of the newest ping only: what a phone sends late in the same request is old by its own doing.
+            # Only the newest ping counts: older pings of the same request were delayed by the phone.
             newest_ms = max(ping.event_timestamp_ms for ping in pings)
-            seen(max(0, received_ms - newest_ms) / 1000, (now_ms() - received_ms) / 1000)
+            on_recorded(max(0, received_ms - newest_ms) / 1000, (now_ms() - received_ms) / 1000)
         answer = summary(outcomes, indexes, rejected)
-        count(answer)
+        on_answered(answer)
         return Response(msgspec.json.encode(answer), media_type=MediaType.JSON)
 
     return post_pings

@@ -1,4 +1,4 @@
-"""``GET /riders/{rider_id}/speed``: what the ETA model reads."""
+"""``GET /riders/{rider_id}/speed``: the features that the ETA model reads."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from projections.replay.as_of import AsOf
 from read_models.speed.view import answer, features, row
 from read_models.view import ViewLimits, body_of
 
-Served = Callable[[ServedRead], None]
-"""Told of every live answer, with the very bytes that are sent. Never waits, never raises."""
+OnServed = Callable[[ServedRead], None]
+"""Called for every live answer, with the exact bytes that are sent. Never waits, never raises."""
 
 
 def speed_route(
@@ -31,9 +31,9 @@ def speed_route(
     past: PastKeys[SpeedState],
     limits: ViewLimits,
     delay_ms: Callable[[], int | None],
-    served: Served,
+    on_served: OnServed,
 ) -> HTTPRouteHandler:
-    """``delay_ms``: how late the pipeline is, as far as it is known now."""
+    """``delay_ms`` returns the present delay of the pipeline, None if it is unknown."""
 
     async def then(rider_id: str, when: AsOf, allow_expired: bool) -> Response[dict[str, Any]]:
         try:
@@ -42,7 +42,7 @@ def speed_route(
             generation = await reader.generation()
         except ReadModelUnavailable as error:
             raise unavailable("read_model_unavailable", str(error)) from error
-        # Which part of the log answers: with it, an answer on the axis event can be asked for again.
+        # The position of the log that the answer used: with it, a query on the axis event can be repeated exactly.
         headers = {"Ridelog-Position": str(horizon.position)}
         if found is None or found.state is None:
             raise ApiError(404, "unknown_rider", "no event of this rider counts as of then", headers)
@@ -61,22 +61,22 @@ def speed_route(
     async def get_speed(
         rider_id: FromPath[str],
         allow_expired: Annotated[
-            bool, Parameter(description="show the values of a window past its time to live, as for imported history")
+            bool, Parameter(description="show the values of an expired window too, as for imported history")
         ] = False,
         at: At = None,
         axis: OnAxis = None,
         position: AtPosition = None,
     ) -> Response[dict[str, Any]]:
-        """Values from the rider's 10 latest pings, with their age and whether they are still worth using.
+        """Values from the rider's 10 latest pings, with their age and status.
 
-        The header Ridelog-Silent says why an age is high: `rider` (no ping came), `pipeline` (it is late itself, or
-        nobody knows); else `no`. Ridelog-Pipeline-Delay-Ms: how late it is, if that is known.
+        The header Ridelog-Silent says why an age is high: `rider` (no ping arrived), `pipeline` (the pipeline is late,
+        or its delay is unknown); else `no`. Ridelog-Pipeline-Delay-Ms: the delay of the pipeline, if it is known.
 
-        The header Ridelog-Refolding is `true` while this part of the read model is distrusted and folded again from the
-        log: the values are those from before. A rider who is not in them gets 503 then, since 404 might be wrong.
+        The header Ridelog-Refolding is `true` while this part of the read model does not match the log and is refolded:
+        the values are the earlier ones. A rider that is not among them gets 503, since 404 could be wrong.
 
-        With `at` or `position`, as it stood then, computed from the event store by the fold that serves; `age_ms` and
-        `status` are relative to then. Ridelog-Position: the position of the log up to which that looks.
+        With `at` or `position`, the answer as of then, computed from the event store by the fold that serves; `age_ms`
+        and `status` are relative to then. Ridelog-Position: the last position of the log that the answer includes.
         """
         when = as_of(at, axis, position)
         if when is not None:
@@ -90,14 +90,14 @@ def speed_route(
         late_ms = delay_ms()
         if not isinstance(found, FoundState):
             if found is not None:
-                # Put on record if the log knows the rider by that position: then its state was lost.
+                # Record it: if the log has the rider at that position, the audit finds that its state was lost.
                 place = (found.generation, 0, found.position)
-                served(ServedRead(rider_id, *place, now_ms(), limits, allow_expired, b""))
+                on_served(ServedRead(rider_id, *place, now_ms(), limits, allow_expired, b""))
             raise ApiError(
                 404,
                 "unknown_rider",
-                "no ping of this rider is served yet; one that was just posted is, in a moment",
-                _why(None, late_ms, limits),
+                "no ping of this rider is served yet; one that was just posted will be, in a moment",
+                _delay_headers(None, late_ms, limits),
             )
         read_ms = now_ms()
         values = answer(
@@ -110,10 +110,10 @@ def speed_route(
         )
         body = body_of(values)
         place = (found.generation, values["version"], values["position"])
-        served(ServedRead(rider_id, *place, read_ms, limits, allow_expired, body))
-        # The very bytes that are on record; declared as what they say, for the OpenAPI description.
+        on_served(ServedRead(rider_id, *place, read_ms, limits, allow_expired, body))
+        # The exact bytes that are recorded; typed as their content for the OpenAPI description.
         encoded: Any = body
-        headers = _why(values["age_ms"], late_ms, limits)
+        headers = _delay_headers(values["age_ms"], late_ms, limits)
         if found.refolding:
             headers["Ridelog-Refolding"] = "true"
         return Response(encoded, media_type=MediaType.JSON, headers=headers)
@@ -121,8 +121,8 @@ def speed_route(
     return get_speed
 
 
-def _why(age_ms: int | None, late_ms: int | None, limits: ViewLimits) -> dict[str, str]:
-    """The headers that tell a silent rider from a late pipeline."""
+def _delay_headers(age_ms: int | None, late_ms: int | None, limits: ViewLimits) -> dict[str, str]:
+    """The headers that distinguish a silent rider from a late pipeline."""
     headers = {"Ridelog-Silent": silence_cause(age_ms, late_ms, limits.target_freshness_ms)}
     if late_ms is not None:
         headers["Ridelog-Pipeline-Delay-Ms"] = str(late_ms)

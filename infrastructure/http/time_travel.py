@@ -1,4 +1,4 @@
-"""``?at=T&axis=known|event`` and ``?position=P``: a read as it stood then."""
+"""``?at=T&axis=known|event`` and ``?position=P``: parses the parameters of a read as of the past."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ At = Annotated[str | None, Parameter(description="as of this instant: epoch mill
 OnAxis = Annotated[
     str | None,
     Parameter(
-        description="what `at` means: known (default), the events recorded by then; event, those that had happened by"
-        " then, whenever they were recorded",
+        description="what `at` means: known (default; transaction time), the events recorded by then; event (valid"
+        " time), the events that had happened by then, whenever they were recorded",
     ),
 ]
 AtPosition = Annotated[
     str | None,
     Parameter(
-        description="as of this position of the log; with axis=event, the part of the log to look at",
-        # Read by our own rule for integers: the framework's reads 1e3, and large ones through a float.
+        description="as of this position of the log; with axis=event, the part of the log to read",
+        # Parsed by our own rule for integers: the framework accepts 1e3, and converts large ones through a float.
         schema_extra={
             "one_of": [Schema(type=OpenAPIType.INTEGER, minimum=0), Schema(type=OpenAPIType.NULL)],
         },
     ),
 ]
 PAST = (Unresolvable, TooLong, SinkRejected, PortUnavailable)
-"""What may be raised for a past that cannot be answered; see ``refused``."""
+"""The errors of a past read that cannot be answered; ``past_error`` maps them."""
 
 
 def as_of(at: str | None, axis: str | None, at_position: str | None) -> AsOf | None:
-    """What the parameters ask for, None for the present. Raises ApiError (400)."""
+    """The horizon that the parameters name, None for the present. Raises ApiError (400)."""
     position = None if at_position is None else whole_number("position", at_position)
     if position is not None and position < 0:
         raise ApiError(400, "invalid_request", f"position is from 0, not {position}")
@@ -61,19 +61,19 @@ def as_of(at: str | None, axis: str | None, at_position: str | None) -> AsOf | N
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Times an answer about the past. Raises ApiError for what cannot be answered."""
+    """Time an answer about the past. Raises ApiError for a past that cannot be answered."""
     began, outcome = time.perf_counter(), "answered"
     try:
         yield
     except PAST as error:
         outcome = "unavailable" if isinstance(error, PortUnavailable) else "refused"
-        raise refused(error) from error
+        raise past_error(error) from error
     finally:
         metrics.REPLAY_SECONDS.labels(outcome).observe(time.perf_counter() - began)
 
 
-def refused(error: Exception) -> ApiError:
-    """The answer for one of PAST."""
+def past_error(error: Exception) -> ApiError:
+    """The response for one of PAST."""
     if isinstance(error, Unresolvable):
         return ApiError(400, error.code, str(error))
     if isinstance(error, SinkRejected):

@@ -62,7 +62,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
             speed=StateReader(async_cache, speed.NAME, partial(active, reader, speed.NAME)),
             past_speed=PastKeys(reader, SPEED, decode, settings.replay_http_events),
             delay_ms=partial(monitor.delay_ms, speed.NAME),
-            served=served_reads,
+            on_served=served_reads,
             checks=checks,
             refresh_metrics=refresher(reader, settings.data_dir, stages, commits.queued),
             routers=[

@@ -111,9 +111,9 @@ def test_regression_pings_of_a_node_whose_clock_is_a_day_ahead_are_answered_with
         commits.submit,
         max_items=10,
         max_bytes=1_000_000,
-        count=lambda _answer: None,
-        seen=lambda _device, _ingest: None,
-        refused=lambda why, pings: refused.append((why, pings)),
+        on_answered=lambda _answer: None,
+        on_recorded=lambda _device, _ingest: None,
+        on_unavailable=lambda why, pings: refused.append((why, pings)),
     )
     ping = {"rider_id": "anna", "latitude": 52.5, "longitude": 13.4, "event_timestamp_ms": now_ms()}
     commits.start()

@@ -1,4 +1,4 @@
-"""``HEAD`` as RFC 9110 has it, before any server."""
+"""``HEAD`` as RFC 9110 requires it, without a server."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ async def endless() -> Stream:
 APPLICATION = HeadApplication([whole, posted, endless], exception_handlers=HANDLERS, openapi_config=None)
 
 
-async def ask(method: str, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Status, headers and body; the client disconnects once the response has ended, as a server reports it."""
+async def request(method: str, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body. The client disconnects once the response has ended."""
     messages: list[Any] = []
     ended = asyncio.Event()
-    asked = False
+    requested = False
 
     async def receive() -> Any:
-        nonlocal asked
-        if not asked:
-            asked = True
+        nonlocal requested
+        if not requested:
+            requested = True
             return {"type": "http.request", "body": b"", "more_body": False}
         await ended.wait()
         return {"type": "http.disconnect"}
@@ -65,24 +65,24 @@ async def ask(method: str, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
 
 def test_regression_head_has_the_status_and_headers_of_get_and_no_body() -> None:
     for path in ("/whole", "/nowhere"):
-        status, headers, body = asyncio.run(ask("GET", path))
+        status, headers, body = asyncio.run(request("GET", path))
         assert body
-        assert asyncio.run(ask("HEAD", path)) == (status, headers, b"")
+        assert asyncio.run(request("HEAD", path)) == (status, headers, b"")
         assert headers[b"content-length"] == str(len(body)).encode()
 
 
 def test_head_of_an_endless_stream_ends() -> None:
-    status, headers, body = asyncio.run(ask("HEAD", "/endless"))
+    status, headers, body = asyncio.run(request("HEAD", "/endless"))
     assert (status, headers[b"content-type"].partition(b";")[0], body) == (200, b"text/event-stream", b"")
 
 
 def test_head_is_not_allowed_where_get_is_not() -> None:
-    status, headers, body = asyncio.run(ask("HEAD", "/posted"))
+    status, headers, body = asyncio.run(request("HEAD", "/posted"))
     assert (status, body) == (405, b"")
     assert b"HEAD" not in headers[b"allow"]
 
 
-def test_where_get_is_allowed_head_is_named_too() -> None:
-    status, headers, _ = asyncio.run(ask("DELETE", "/whole"))
+def test_allow_names_head_wherever_it_names_get() -> None:
+    status, headers, _ = asyncio.run(request("DELETE", "/whole"))
     assert status == 405
     assert {b"GET", b"HEAD"} <= set(headers[b"allow"].split(b", "))

@@ -1,4 +1,4 @@
-"""No module asks whether a value is in a range: for all but plain integers that is a count, not a comparison."""
+"""No module tests whether a value is in a range: except for plain integers that counts instead of comparing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _names_of_ranges(tree: ast.AST) -> set[str]:
 
 
 def memberships(source: str, elsewhere: set[str]) -> Iterator[int]:
-    """Lines that look something up in a range; ``elsewhere``: constants of other modules that are ranges."""
+    """Lines that test membership in a range. ``elsewhere``: constants of other modules that are ranges."""
     tree = ast.parse(source)
     names = _names_of_ranges(tree) | elsewhere
     for node in ast.walk(tree):
@@ -50,7 +50,7 @@ def memberships(source: str, elsewhere: set[str]) -> Iterator[int]:
                 yield node.lineno
 
 
-def test_no_module_looks_a_value_up_in_a_range() -> None:
+def test_no_module_tests_membership_in_a_range() -> None:
     constants = {name for file in FILES for name in _names_of_ranges(ast.parse(file.read_text())) if name.isupper()}
     found = [f"{file.relative_to(ROOT)}:{line}" for file in FILES for line in memberships(file.read_text(), constants)]
     assert found == []
@@ -59,5 +59,5 @@ def test_no_module_looks_a_value_up_in_a_range() -> None:
 @pytest.mark.parametrize(
     "source", ["x in range(5)", "R = range(5)\nx not in R", "def f(r: range): x in r", "class A:\n r: range\nx in a.r"]
 )
-def test_the_check_finds_what_it_looks_for(source: str) -> None:
+def test_the_check_finds_each_form_of_membership(source: str) -> None:
     assert list(memberships(source, set()))

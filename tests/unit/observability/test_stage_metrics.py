@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from infrastructure.cdc.in_flight import MAX_WAITING_RECORDS, InFlightTransactions
-from infrastructure.http.application import refused_pings
+from infrastructure.http.application import count_unavailable
 from infrastructure.http.errors import ApiError
 from infrastructure.http.time_travel import answering
 from infrastructure.kafka.consumer_decorators import TimedConsumer
@@ -216,7 +216,7 @@ def test_a_failed_write_is_timed_too_and_other_calls_are_forwarded() -> None:
 
 def test_pings_that_must_be_resent_are_counted_by_reason() -> None:
     before = value("ridelog_pings_refused_total", why="queue_full")
-    refused_pings("queue_full", 7)
+    count_unavailable("queue_full", 7)
     assert value("ridelog_pings_refused_total", why="queue_full") == before + 7
 
 

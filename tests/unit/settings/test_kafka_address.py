@@ -1,4 +1,4 @@
-"""What may be said of where Kafka is, and what both client libraries are told of it."""
+"""The forms of Kafka's address, and the settings that both client libraries get from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infrastructure.settings.settings import Settings, SettingsError
     "bootstrap", ["kafka:9092", "10.0.0.1:9092,10.0.0.2:9093", "[::1]:9092", "b-1.x.amazonaws.com:9096"]
 )
 @pytest.mark.parametrize("scheme", ["", "plaintext://", "PLAINTEXT://"])
-def test_servers_alone_are_spoken_to_without_a_name(bootstrap: str, scheme: str) -> None:
+def test_servers_without_credentials_use_plaintext(bootstrap: str, scheme: str) -> None:
     address = kafka_address(scheme + bootstrap)
     assert address.librdkafka() == {"bootstrap.servers": bootstrap, "security.protocol": "plaintext"}
     assert address.kafka_python() == {
@@ -54,7 +54,7 @@ def test_the_simplest_mechanism_is_the_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bootstrap", "said"),
+    ("bootstrap", "message"),
     [
         ("", "host:port"),
         ("kafka", "host:port"),
@@ -89,14 +89,14 @@ def test_the_simplest_mechanism_is_the_default() -> None:
         ("ssl://a:9092?cafile", "cafile is empty"),
     ],
 )
-def test_what_is_no_address_is_refused_at_once_and_nothing_secret_repeated(
-    bootstrap: str, said: str, tmp_path: Path
+def test_a_malformed_address_is_rejected_at_the_start_and_no_secret_is_quoted(
+    bootstrap: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file.pem").touch()
-    with pytest.raises(SettingsError, match=said) as refused:
+    with pytest.raises(SettingsError, match=message) as error:
         Settings(kafka_bootstrap=bootstrap.replace("FILE", str(tmp_path / "file.pem")))
-    assert "kafka_bootstrap" in str(refused.value)
-    assert "hunter2" not in str(refused.value)
+    assert "kafka_bootstrap" in str(error.value)
+    assert "hunter2" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -106,5 +106,5 @@ def test_what_is_no_address_is_refused_at_once_and_nothing_secret_repeated(
         ("sasl_ssl://u:hunter2@a:9092,b:9092?mechanism=PLAIN", "sasl_ssl://a:9092,b:9092"),
     ],
 )
-def test_what_is_shown_hides_the_password(bootstrap: str, shown: str) -> None:
+def test_the_shown_address_hides_the_password(bootstrap: str, shown: str) -> None:
     assert Settings(kafka_bootstrap=bootstrap).public()["kafka_bootstrap"] == shown

@@ -1,4 +1,4 @@
-"""Settings: precedence, round trip to a child process, errors that tell what to do, hidden secrets."""
+"""Settings: precedence, round trip to a child process, errors that say what to do, hidden secrets."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def test_relative_directories_become_absolute_because_a_child_may_run_elsewhere(
     assert Settings.load({"data_dir": "here"}, {}, None).data_dir == Path.cwd() / "here"
 
 
-def test_variables_of_the_tests_and_empty_ones_are_no_settings() -> None:
+def test_variables_of_the_tests_and_empty_ones_are_not_settings() -> None:
     env = {"RIDELOG_GPS_DATA": "/data", "RIDELOG_TEST_SEED": "7", "RIDELOG_POSTGRES_URL": ""}
     assert Settings.load({}, env, None) == Settings.load({}, {}, None)
 
 
 @pytest.mark.parametrize(
-    ("env", "told"),
+    ("env", "message"),
     [
         ({"RIDELOG_PROT": "1"}, "unknown setting RIDELOG_PROT; the closest known one is RIDELOG_PORT"),
         ({"RIDELOG_PORT": "eighty"}, 'RIDELOG_PORT is "eighty": a whole number from 0 to 65,535 is expected'),
@@ -57,13 +57,13 @@ def test_variables_of_the_tests_and_empty_ones_are_no_settings() -> None:
         ({"RIDELOG_SLOT_NAME": "Has-Capitals"}, ": 1 to 63 small letters, digits and '_' is expected"),
     ],
 )
-def test_a_bad_value_is_named_with_its_origin_and_what_would_be_accepted(env: dict[str, str], told: str) -> None:
+def test_a_bad_value_is_named_with_its_origin_and_what_would_be_accepted(env: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match="RIDELOG_") as error:
         Settings.load({}, env, None)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_name_that_is_like_no_setting_is_not_likened_to_one() -> None:
+def test_a_name_that_resembles_no_setting_gets_no_suggestion() -> None:
     with pytest.raises(SettingsError, match=r"RIDELOG_XYZZY; no known one is like it; .*config show"):
         Settings.load({}, {"RIDELOG_XYZZY": "1"}, None)
 
@@ -133,7 +133,7 @@ def test_tokens_by_role() -> None:
     ],
     ids=lambda tokens: repr(tokens[:40]),
 )
-def test_malformed_tokens_are_refused_in_one_line_without_being_shown(tokens: str) -> None:
+def test_malformed_tokens_are_rejected_in_one_line_that_does_not_show_them(tokens: str) -> None:
     with pytest.raises(SettingsError, match="tokens: item") as error:
         Settings.load({"tokens": tokens}, {}, None)
     for shown in ("secret", "cret", "root"):
@@ -141,7 +141,7 @@ def test_malformed_tokens_are_refused_in_one_line_without_being_shown(tokens: st
     assert "\n" not in str(error.value)
 
 
-def test_a_short_token_is_warned_of_with_the_version_that_refuses_it() -> None:
+def test_the_warning_of_a_short_token_names_the_version_that_rejects_it() -> None:
     warning = short_tokens_warning(parse_tokens(f"ingest=hunter2,read+metrics=short,admin={'x' * 16}"))
     assert warning is not None
     assert "2 of 3 tokens (ingest, metrics+read) have fewer than 16 characters" in warning
@@ -176,14 +176,14 @@ ADDRESS_OF: dict[str, tuple[str, ...]] = {
         ("https://u:secret@registry/base/?key=secret", "https://registry/base"),
     ],
 )
-def test_what_is_shown_of_an_address_is_host_and_database(url: str, shown: str) -> None:
+def test_only_host_and_database_of_an_address_are_shown(url: str, shown: str) -> None:
     setting = next(name for name, start in ADDRESS_OF.items() if url.lower().startswith(start))
     public = Settings.load({setting: url}, {}, None).public()
     assert public[setting] == shown
     assert "secret" not in str(public)
 
 
-def test_what_is_shown_hides_tokens() -> None:
+def test_public_settings_hide_tokens() -> None:
     assert Settings(tokens="ingest=secret,read=other").public()["tokens"] == "ingest=***,read=***"
 
 
