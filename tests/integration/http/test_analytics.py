@@ -1,4 +1,4 @@
-"""``/analytics`` on a filled database: filters, pages, errors, and plans that read no large table from end to end."""
+"""``/analytics`` on a filled database: filters, pages, errors, and query plans without a scan of a large table."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_riders_above_a_speed_are_paged_by_id(http: httpx.Client) -> None:
     assert [row["rider_id"] for row in found] == sorted(f"rider-{n}" for n in range(501, 601))
     one = next(row for row in found if row["rider_id"] == "rider-600")
     assert (one["pings"], one["speed_mean_mps"], one["speed_max_mps"]) == (13 * 60, 12.0, 18.0)
-    # Epoch milliseconds say the same; whole hours.
+    # Epoch milliseconds give the same result; whole hours.
     ms = int(datetime(2026, 3, 1, 11, 59, tzinfo=UTC).timestamp() * 1000)
     last_two = get(http, "/riders", since=ms, until="2026-03-01T13:00:00Z", min_speed_mps=11.9, limit=1_000)
     assert {row["pings"] for row in last_two["items"]} == {120}
@@ -135,7 +135,7 @@ NUMBERS = base64.urlsafe_b64encode(b"9" * 5_000).decode().rstrip("=")
 
 
 @pytest.mark.parametrize("path", ["/riders", "/riders/rider-7", "/fleet"])
-def test_regression_a_cursor_that_no_answer_gave_is_a_400(http: httpx.Client, path: str) -> None:
+def test_regression_an_invalid_cursor_is_a_400(http: httpx.Client, path: str) -> None:
     query: dict[str, Any] = {"since": "2026-02-27T00:00:00Z", "until": "2026-03-01T13:00:00Z", "limit": 20}
     given = get(http, path, **query)["next"]
     assert get(http, path, **query, cursor=given)["items"]
@@ -168,7 +168,7 @@ def test_regression_a_cursor_that_no_answer_gave_is_a_400(http: httpx.Client, pa
     ],
     ids=repr,
 )
-def test_a_number_past_all_bounds_is_refused_and_no_error_of_the_server(
+def test_a_number_beyond_all_bounds_is_rejected_and_is_not_an_error_of_the_server(
     http: httpx.Client, query: dict[str, Any]
 ) -> None:
     for path in ("/riders", "/riders/rider-7", "/fleet"):
@@ -199,7 +199,7 @@ def test_errors_say_what_to_do(http: httpx.Client) -> None:
         assert (answer.status_code, answer.json()["code"]) == (status, code), (path, query, answer.text)
 
 
-def test_no_large_table_is_read_from_end_to_end(filled: Engine) -> None:
+def test_no_query_scans_a_large_table(filled: Engine) -> None:
     since = NOON - 200 * HOUR
     for query in [
         queries.riders(NOON - 24 * HOUR, NOON, 3.0, None, 101),
@@ -223,7 +223,7 @@ def explain(engine: Engine, query: Select[Any]) -> str:
         return "\n".join(connection.execute(text(f"EXPLAIN {compiled}".replace(":", "\\:"))).scalars())
 
 
-def test_before_anything_is_folded_lists_are_empty(engine: Engine) -> None:
+def test_before_any_event_is_folded_lists_are_empty(engine: Engine) -> None:
     with (
         served(Litestar([router(engine)], exception_handlers=HANDLERS)) as url,
         httpx.Client(base_url=url) as client,
@@ -232,8 +232,8 @@ def test_before_anything_is_folded_lists_are_empty(engine: Engine) -> None:
         assert get(client, "/fleet") == {"items": [], "next": None, "generation": None, "fences": {}}
 
 
-def test_regression_of_a_past_instant_the_last_day_and_the_last_hour_end_there(engine: Engine) -> None:
-    """They ended now: who asked for a past instant without a span of his own got an empty list."""
+def test_regression_as_of_an_instant_the_default_day_and_hour_end_there(engine: Engine) -> None:
+    """They ended at the present: a query of a past instant without a span got an empty list."""
     noon_ms = int(NOON.timestamp() * 1000)
     minutes = [-26 * 60, -25 * 60, -23 * 60, -61, -60, -30, 0, 1, 30, 90]
     write(
@@ -261,7 +261,7 @@ def test_regression_of_a_past_instant_the_last_day_and_the_last_hour_end_there(e
             assert [row["minute"][11:16] for row in fleet] == ["11:00", "11:30", "12:00"], then
             (anna,) = get(http, "/riders", **then)["items"]
             assert anna["pings"] == 5, then
-            # Whatever is given counts.
+            # Explicit parameters take precedence.
             assert get(http, "/fleet", **then, since=noon_ms - 3 * 3_600_000)["items"][0]["minute"][11:16] == "10:59"
             assert get(http, "/riders", **then, until=noon_ms - 24 * 3_600_000)["items"][0]["pings"] == 2
         assert get(http, "/riders", position=0)["items"] == get(http, "/fleet", position=0)["items"] == []
@@ -272,7 +272,7 @@ def test_regression_of_a_past_instant_the_last_day_and_the_last_hour_end_there(e
         assert refused.json()["code"] == "invalid_time", "what is wrong with a span is said before anything is folded"
 
 
-def test_a_database_that_is_away_is_503() -> None:
+def test_an_unavailable_database_is_a_503() -> None:
     engine = reader_engine("postgresql://nobody@127.0.0.1:1/none")
     with (
         served(Litestar([router(engine)], exception_handlers=HANDLERS)) as url,

@@ -1,4 +1,4 @@
-"""Bodies with a Content-Encoding, over real HTTP: at a 400 a log shipper or a phone drops its batch."""
+"""Bodies with a Content-Encoding, over real HTTP: after a 400 a log shipper or a phone drops its batch."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def http() -> Iterator[httpx.Client]:
 
 
 def raw_deflate(data: bytes) -> bytes:
-    """As some senders understand deflate: without the header of zlib."""
+    """Deflate as some senders understand it: without the header of zlib."""
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return packer.compress(data) + packer.flush()
 
@@ -71,15 +71,17 @@ def in_parts(body: bytes, size: int) -> Iterator[bytes]:
         ("identity, gzip", gzip.compress),
     ],
 )
-def test_regression_a_coded_body_is_read(http: httpx.Client, encoding: str, pack: Callable[[bytes], bytes]) -> None:
-    """It was 400 malformed_json."""
+def test_regression_an_encoded_body_is_decoded(
+    http: httpx.Client, encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    """The answer was 400 malformed_json."""
     for body in (pack(PLAIN), in_parts(pack(PLAIN), 1), in_parts(pack(PLAIN), 999)):
         answer = post(http, body, encoding)
         assert (answer.status_code, answer.json()["accepted"]) == (200, 200), answer.text
 
 
-def test_gzip_of_several_members_is_read(http: httpx.Client) -> None:
-    """As ``cat`` makes one of several files, and some writers of each flush."""
+def test_gzip_of_several_members_is_decoded(http: httpx.Client) -> None:
+    """``cat`` of several files gives such a body, and some writers make a member of each flush."""
     half = len(PLAIN) // 2
     body = gzip.compress(PLAIN[:half]) + gzip.compress(b"") + gzip.compress(PLAIN[half:])
     for sent in (body, in_parts(body, 7)):
@@ -100,7 +102,7 @@ def test_invariant_15_the_bound_is_on_the_inflated_size(http: httpx.Client, pack
         assert time.monotonic() - began < 5.0
 
 
-def test_a_packed_body_past_the_bound_is_refused_too(http: httpx.Client) -> None:
+def test_a_compressed_body_above_the_bound_is_rejected_too(http: httpx.Client) -> None:
     assert post(http, gzip.compress(os.urandom(LIMIT)), "gzip").status_code == 413
 
 
@@ -147,7 +149,9 @@ def test_invariant_15_members_without_content_are_bounded(http: httpx.Client) ->
 @pytest.mark.parametrize(
     "encodings", [("br",), ("zstd",), ("compress",), ("gzip, gzip",), ("gzip", "gzip"), ("gzip, br",), ("gzip;q=1",)]
 )
-def test_another_coding_is_415_and_names_those_that_are_read(http: httpx.Client, encodings: tuple[str, ...]) -> None:
+def test_an_unsupported_coding_is_415_and_names_the_supported_ones(
+    http: httpx.Client, encodings: tuple[str, ...]
+) -> None:
     answer = post(http, PLAIN, *encodings)
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_content_encoding")
     assert answer.headers["accept-encoding"] == "gzip, deflate"

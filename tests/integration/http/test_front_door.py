@@ -1,4 +1,4 @@
-"""Who is let in by a server without tokens, and what it shows at its front door. Over real HTTP."""
+"""Which requests a server without tokens accepts, and the links of ``GET /``. Over real HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def submit(pings: Sequence[GpsPing]) -> list[PingOutcome]:
 
 
 async def nothing() -> None:
-    """No gauge to bring up to date."""
+    """No gauge needs a refresh."""
 
 
 def serving(**settings: str) -> Iterator[str]:
@@ -72,7 +72,7 @@ def test_a_request_for_this_machine_is_served_without_tokens(url: str, host: str
         {"origin": "null"},
     ],
 )
-def test_a_page_of_another_site_neither_posts_nor_reads_without_tokens(url: str, headers: dict[str, str]) -> None:
+def test_without_tokens_a_page_of_another_site_neither_posts_nor_reads(url: str, headers: dict[str, str]) -> None:
     for answer in (post(url, **headers), httpx.get(f"{url}/riders/anna/speed", headers=headers, trust_env=False)):
         assert answer.status_code == 403
         assert answer.json()["code"] == "forbidden_host"
@@ -86,12 +86,12 @@ def test_with_tokens_the_token_decides_and_not_the_host(guarded_url: str) -> Non
     assert post(guarded_url, authorization="Bearer secret", **headers).status_code == 200
 
 
-def test_off_loopback_the_host_is_free() -> None:
+def test_off_loopback_every_host_is_accepted() -> None:
     for url in serving(host="0.0.0.0"):
         assert post(url, host="ridelog.example").status_code == 200
 
 
-def test_the_front_door_has_links_that_lead_somewhere(url: str) -> None:
+def test_the_links_of_the_index_exist(url: str) -> None:
     answer = httpx.get(url, trust_env=False).json()
     paths = httpx.get(f"{url}/schema", trust_env=False).json()["paths"]
     for name, link in answer["links"].items():

@@ -1,4 +1,4 @@
-"""``rider-locations`` on a real broker, beside a real Redis: the topic alone gives the state of the log."""
+"""``rider-locations`` on a real broker and a real Redis: the topic alone gives the state of the log."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PARTITIONS = 8
 
 
 class Workers:
-    """Workers on real servers; the log is in memory."""
+    """Workers on real servers. The log is in memory."""
 
     def __init__(self, settings: Settings, client: redis.Redis, stack: ExitStack) -> None:
         self.settings = settings
@@ -112,7 +112,7 @@ def test_the_topic_alone_gives_the_state(workers: Workers) -> None:
     runner = workers.runner(topic, workers.sink())
     runner.step(0)
     assert workers.is_shown()
-    # A late ping moves no rider, and position is the state's all the same.
+    # A late ping moves no rider, but the position of the state advances.
     topic.deliver(workers.ping(("rider-1", 90), ("rider-2", 1), ("new", 3)))
     runner.step(0)
     assert workers.is_shown()
@@ -121,10 +121,10 @@ def test_the_topic_alone_gives_the_state(workers: Workers) -> None:
     assert highest(compacted(records)) == highest(records)
 
 
-def test_a_worker_that_died_between_store_and_topic_left_nothing_out(workers: Workers) -> None:
+def test_a_worker_that_ended_between_store_and_topic_leaves_no_value_unpublished(workers: Workers) -> None:
     topic = ScriptedTopic(PARTITIONS)
     workers.runner(topic, workers.sink()).step(0)
-    # As far as Redis can tell: the compare-and-set was won, nothing came after it.
+    # As Redis sees it: the compare-and-set succeeded and nothing followed.
     news = workers.ping(("rider-1", 90), ("new", 3))
     topic.deliver(news)
     workers.runner(topic, workers.store()).step(0)
@@ -133,7 +133,7 @@ def test_a_worker_that_died_between_store_and_topic_left_nothing_out(workers: Wo
     assert workers.is_shown()
 
 
-def test_a_topic_that_was_deleted_comes_back_whole(workers: Workers) -> None:
+def test_a_deleted_topic_is_republished_completely(workers: Workers) -> None:
     runner = workers.runner(ScriptedTopic(PARTITIONS), workers.sink())
     runner.step(0)
     assert workers.settings.kafka_bootstrap is not None
@@ -143,7 +143,7 @@ def test_a_topic_that_was_deleted_comes_back_whole(workers: Workers) -> None:
     assert workers.is_shown()
 
 
-def test_what_a_restored_log_does_not_know_leaves_the_topic(workers: Workers) -> None:
+def test_riders_that_a_restored_log_does_not_have_are_removed_from_the_topic(workers: Workers) -> None:
     workers.ping(("gone", 90))
     workers.runner(ScriptedTopic(PARTITIONS), workers.sink()).step(0)
     assert "gone" in workers.shown()
@@ -154,7 +154,7 @@ def test_what_a_restored_log_does_not_know_leaves_the_topic(workers: Workers) ->
     assert workers.is_shown()
 
 
-def test_a_switch_to_another_fold_shows_its_places_and_not_the_riders_that_it_leaves_out(workers: Workers) -> None:
+def test_a_switch_to_another_fold_publishes_its_values_and_removes_the_riders_that_it_omits(workers: Workers) -> None:
     """Issue 13, number 24."""
     active = 1
     old = workers.runner(ScriptedTopic(PARTITIONS), workers.sink(lambda: active == 1))
@@ -167,7 +167,7 @@ def test_a_switch_to_another_fold_shows_its_places_and_not_the_riders_that_it_le
         assert workers.shown() == folded(workers.log.events, shown)
 
 
-def test_a_generation_that_is_not_active_makes_no_topic(workers: Workers) -> None:
+def test_an_inactive_generation_creates_no_topic(workers: Workers) -> None:
     runner = workers.runner(ScriptedTopic(PARTITIONS), workers.sink(active=lambda: False))
     runner.step(0)
     runner.idle_check()
@@ -176,7 +176,7 @@ def test_a_generation_that_is_not_active_makes_no_topic(workers: Workers) -> Non
         assert client.describe_topics([workers.name])[0]["error_code"]
 
 
-def test_a_broker_that_comes_back_without_its_log_gets_all_of_it_again(workers: Workers, tmp_path: Path) -> None:
+def test_a_broker_that_restarts_without_its_log_gets_all_values_again(workers: Workers, tmp_path: Path) -> None:
     broker = Tansu(tmp_path / "broker")
     with running(broker):
         workers.settings = msgspec.structs.replace(workers.settings, kafka_bootstrap=broker.url)
@@ -200,7 +200,7 @@ def steps(runner: StreamFollower[Any]) -> bool:
     return True
 
 
-def test_a_topics_identity_is_of_the_topic_and_not_of_its_name(kafka_bootstrap: str, topic_prefix: str) -> None:
+def test_the_identity_of_a_topic_does_not_depend_on_its_name(kafka_bootstrap: str, topic_prefix: str) -> None:
     name = topic_prefix + TOPIC
     topic = KafkaCompactedTopic(kafka_bootstrap, name, PARTITIONS)
     first = topic.identity()
@@ -211,14 +211,14 @@ def test_a_topics_identity_is_of_the_topic_and_not_of_its_name(kafka_bootstrap: 
     assert topic.identity() != first
 
 
-def test_a_topic_with_another_number_of_partitions_is_refused(kafka_bootstrap: str, topic_prefix: str) -> None:
+def test_a_topic_with_another_number_of_partitions_is_rejected(kafka_bootstrap: str, topic_prefix: str) -> None:
     name = topic_prefix + TOPIC
     ensure_topics(kafka_bootstrap, [name], 4)
     with pytest.raises(PortUnavailable, match="has 4 partitions, not 8"):
         KafkaCompactedTopic(kafka_bootstrap, name, PARTITIONS).identity()
 
 
-def test_a_broker_that_is_away_is_a_port_error() -> None:
+def test_an_unavailable_broker_is_a_port_error() -> None:
     topic = KafkaCompactedTopic(f"127.0.0.1:{free_port()}", TOPIC, PARTITIONS, timeout_s=1.0)
     with pytest.raises(PortUnavailable, match="does not answer within 1 s"):
         topic.identity()

@@ -1,4 +1,4 @@
-"""A ``POST /pings`` over real HTTP that keeps its pings in a dict and fails on request."""
+"""A fake ``POST /pings`` over real HTTP: it stores pings in a dict and fails on request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from infrastructure.http.request_body import decode_json
 
 
 class Fault(Enum):
-    """What goes wrong with one request."""
+    """The fault that one request meets."""
 
     BUSY = "answers 503 and records nothing"
     DROPPED_BEFORE = "drops the connection before it records anything"
@@ -31,7 +31,7 @@ class Fault(Enum):
 
 
 class FakeApi:
-    """``faults`` are taken by the next requests, one each. ``pings``: what is recorded, by identity."""
+    """``faults``: each of the next requests meets one. ``pings``: identity -> recorded ping."""
 
     def __init__(self, url: str, max_items: int) -> None:
         self.url = url
@@ -39,7 +39,7 @@ class FakeApi:
         self.faults: deque[Fault] = deque()
         self.pings: dict[tuple[str, int, str], GpsPing] = {}
         self.requests: list[int] = []
-        """Pings in each request, also in those that failed."""
+        """The number of pings of each request, also of failed ones."""
         self.tokens: set[str | None] = set()
         self.lock = threading.Lock()
 
@@ -99,14 +99,14 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
             self.close_connection = cut
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
-            """Quiet: a test that fails says itself what it saw."""
+            """Log nothing: a failed test reports what it saw."""
 
     return Handler
 
 
 @contextmanager
 def fake_api(*faults: Fault, max_items: int = 10_000) -> Iterator[FakeApi]:
-    """A running fake whose first requests meet these faults."""
+    """A running fake API whose first requests meet these faults."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     server.daemon_threads = True
     api = FakeApi(f"http://127.0.0.1:{server.server_address[1]}", max_items)

@@ -1,4 +1,4 @@
-"""Raw HTTP/1.1 bytes to a server, and what comes back: for requests that no client library would send."""
+"""Sends raw HTTP/1.1 bytes to a server and parses the responses: for requests that no client library would send."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WAIT_S = 20.0
 
 
 class Answer(NamedTuple):
-    """One response. ``headers`` have lower-case names."""
+    """One response. The names in ``headers`` are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -37,20 +37,20 @@ class Wire:
         self._socket.close()
 
     def send(self, *segments: bytes) -> Self:
-        """Send each segment so that the server reads it before the next one leaves."""
+        """Send the segments one by one: the server reads each before the next one is sent."""
         for number, segment in enumerate(segments):
             if number:
-                self._let_the_server_read()
+                self._wait_until_read()
             self._socket.sendall(segment)
         return self
 
     def finish(self) -> Self:
-        """Close the sending half: the server sees the end of the stream."""
+        """Close the sending half, so that the server sees the end of the stream."""
         self._socket.shutdown(socket.SHUT_WR)
         return self
 
     def answer(self, *, to_head: bool = False, before_each_read: Callable[[], object] | None = None) -> Answer | None:
-        """The next response; None once the server has closed. Raises TimeoutError if nothing comes."""
+        """The next response; None once the server has closed. Raises TimeoutError if nothing arrives."""
         self._before_each_read = before_each_read
         while b"\r\n\r\n" not in self._data:
             if not self._read():
@@ -75,8 +75,8 @@ class Wire:
             found.append(one)
         return found
 
-    def _let_the_server_read(self) -> None:
-        # An event loop serves its sockets in turn: once this request is answered, what was sent before it is read.
+    def _wait_until_read(self) -> None:
+        # An event loop serves its sockets in turn: once it answers this request, it has read what was sent before.
         with Wire(f"http://{self._address[0]}:{self._address[1]}") as other:
             other.send(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").answers()
 

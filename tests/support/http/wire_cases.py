@@ -1,7 +1,7 @@
-"""HTTP/1.1 requests as clients of other languages, proxies and attackers send them, with the right answers to each.
+"""HTTP/1.1 requests as clients of other languages, proxies and attackers send them, with the correct answers to each.
 
-An answer is right where RFC 9110 and 9112 say so. Where they leave a choice, the one that no proxy in front of the
-server can read in another way is right. ``100 Continue`` may come wherever it is not asked for by the case.
+RFC 9110 and 9112 define the correct answer. Where they leave a choice, the answer is correct that no proxy in front of
+the server can interpret differently. ``100 Continue`` may also arrive in cases that do not name it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ PING: Final = b'{"rider_id":"wire","latitude":52.5,"longitude":13.4,"event_times
 
 
 class WireCase(NamedTuple):
-    """``segments`` are sent one by one. ``right``: the statuses that may come, in order; ``stays``: whether the
-    connection must serve another request afterwards (None: either)."""
+    """``segments`` are sent one by one. ``right``: for each response in order, the correct statuses.
+
+    ``stays``: whether the connection must serve another request afterwards (None: either).
+    """
 
     name: str
     segments: tuple[bytes, ...]
@@ -52,12 +54,12 @@ def chunked(body: bytes, trailer: bytes = b"") -> bytes:
 
 
 def of(*statuses: int) -> frozenset[int]:
-    """The statuses of which one is right."""
+    """The set of correct statuses of one response."""
     return frozenset(statuses)
 
 
 def _smuggled() -> bytes:
-    """A body that is a whole request."""
+    """A body that is a complete request."""
     return b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Smuggled: yes\r\n\r\n"
 
 

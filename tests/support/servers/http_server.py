@@ -1,4 +1,4 @@
-"""The real HTTP server on a free port, for tests that bring their own client."""
+"""Starts the real HTTP server on a free port, for tests with a client of their own."""
 
 from __future__ import annotations
 
