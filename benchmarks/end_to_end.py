@@ -25,7 +25,7 @@ from benchmarks.ping_load import probe, send
 from benchmarks.results import at_least, at_most, report
 from projections.catalogue import PROJECTIONS
 from projections.speed import SPEED
-from tests.support.servers.apache_kafka import Cluster
+from tests.support.servers.apache_kafka import KafkaCluster
 from tests.support.servers.java import jars, missing
 from tests.support.servers.servers import running
 from tests.support.worlds.ridelog import Ridelog, ridelog
@@ -78,7 +78,7 @@ def apache(folder: Path) -> Iterator[tuple[dict[str, Any], Kafka]]:
     lacking = missing()
     if lacking is not None:
         raise SystemExit(lacking)
-    with running(Cluster(folder, jars("kafka"))) as cluster:
+    with running(KafkaCluster(folder, jars("kafka"))) as cluster:
         processes = [psutil.Process(node.pid) for node in cluster.nodes]
         yield {"kafka_bootstrap": cluster.url}, {"kafka": processes}
 

@@ -40,7 +40,7 @@ from infrastructure.process_pool import tune_gc
 from infrastructure.settings.settings import Settings
 from tests.support.kafka.debezium import Connect, tcp_home
 from tests.support.servers import java
-from tests.support.servers.apache_kafka import Cluster
+from tests.support.servers.apache_kafka import KafkaCluster
 from tests.support.servers.servers import running
 from tests.support.waiting import eventually
 
@@ -160,7 +160,7 @@ def servers(lacking: str | None) -> Iterator[tuple[Path, str, str]]:
         # The server's own user needs access.
         folder.chmod(0o755)
         server = stack.enter_context(running(Postgres(tcp_home(folder))))
-        broker = Tansu(folder) if lacking else Cluster(folder / "kafka", java.jars("kafka"))
+        broker = Tansu(folder) if lacking else KafkaCluster(folder / "kafka", java.jars("kafka"))
         stack.enter_context(running(broker))
         upgrade(server.url)
         yield folder, server.url, broker.url

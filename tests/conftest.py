@@ -22,7 +22,7 @@ from tests.support.faults.table import record
 from tests.support.reports import proof_report
 from tests.support.reports.proofs import whole
 from tests.support.servers import java
-from tests.support.servers.apache_kafka import Cluster
+from tests.support.servers.apache_kafka import KafkaCluster
 from tests.support.servers.servers import (
     UNDURABLE,
     copy_prepared_postgres,
@@ -118,9 +118,9 @@ def kafka_jars() -> Path:
 
 
 @pytest.fixture(scope="session")
-def apache_server(servers_dir: Path, kafka_jars: Path) -> Iterator[Cluster]:
+def apache_server(servers_dir: Path, kafka_jars: Path) -> Iterator[KafkaCluster]:
     """The session's Apache Kafka, one broker."""
-    with running(Cluster(servers_dir / "apache", kafka_jars)) as cluster:
+    with running(KafkaCluster(servers_dir / "apache", kafka_jars)) as cluster:
         yield cluster
 
 
@@ -162,7 +162,7 @@ def kafka_bootstrap(kafka_server: Tansu) -> str:
 
 
 @pytest.fixture
-def apache_bootstrap(apache_server: Cluster) -> str:
+def apache_bootstrap(apache_server: KafkaCluster) -> str:
     """host:port of the session's Apache Kafka; use ``topic_prefix`` to keep out of other tests' way."""
     apache_server.start()
     return apache_server.url

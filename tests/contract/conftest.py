@@ -19,7 +19,7 @@ from tests.support.kafka.kafka_clients import (
     library,
 )
 from tests.support.ports_in_memory.kafka_broker import MemoryBroker
-from tests.support.servers.apache_kafka import MIN_SESSION_S, Cluster
+from tests.support.servers.apache_kafka import MIN_SESSION_S, KafkaCluster
 from tests.support.servers.servers import running
 from tests.support.worlds.archive_worlds import MemoryWorld, PostgresWorld, World, postgres_world
 
@@ -55,9 +55,9 @@ def own_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client
         with clients(IN_PROCESS[request.param](broker), "", stop) as one:
             yield one
         return
-    server: Tansu | Cluster = Tansu(tmp_path)
+    server: Tansu | KafkaCluster = Tansu(tmp_path)
     if broker_name == "apache":
-        server = Cluster(tmp_path, request.getfixturevalue("kafka_jars"))
+        server = KafkaCluster(tmp_path, request.getfixturevalue("kafka_jars"))
     with running(server), clients(library(name, server.url), "", server.kill) as one:
         yield one
 

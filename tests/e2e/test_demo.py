@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from infrastructure.embedded.pid_file import RecordedProcess
-from tests.support.servers.serving import ROOT, all_gone
+from tests.support.servers.serving import ROOT, all_ended
 from tests.support.waiting import eventually
 from tests.support.worlds.ridelog import Ridelog
 
@@ -62,7 +62,7 @@ def test_a_stop_signal_ends_the_demo_and_all_that_it_started(tmp_path: Path) -> 
     demo.send_signal(signal.SIGINT)
     _, errors = demo.communicate(timeout=60)
     assert demo.returncode == 0, errors
-    assert all_gone(started)
+    assert all_ended(started)
 
 
 def test_a_killed_demo_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_killed_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     started = wait_running(demo, data_dir)
     demo.kill()
     demo.communicate(timeout=10)
-    eventually(lambda: all_gone(started), within_s=40, what="serve has stopped everything")
+    eventually(lambda: all_ended(started), within_s=40, what="serve has stopped everything")
 
 
 def test_a_failure_shows_the_log_and_exits_non_zero(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from infrastructure.postgres.migrations import upgrade
 from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
 from infrastructure.status.lines import StatusLine
-from tests.support.servers.restorable import Restorable, identities, pings, restorable
+from tests.support.servers.restorable import RestorableServers, identities, pings, restorable_servers
 from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
 from tests.support.worlds.accounting import account_for
@@ -22,8 +22,8 @@ from tests.support.worlds.ridelog import Ridelog, ridelog
 
 
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[Restorable]:
-    with restorable(tmp_path) as one:
+def servers(tmp_path: Path) -> Iterator[RestorableServers]:
+    with restorable_servers(tmp_path) as one:
         yield one
 
 
@@ -44,12 +44,12 @@ def status(servers: dict[str, str]) -> dict[str, StatusLine]:
     return {line.stage: line for line in collect(Settings(**servers)).stages}  # type: ignore[arg-type]
 
 
-def all_published(servers: Restorable) -> None:
+def all_published(servers: RestorableServers) -> None:
     eventually(lambda: not servers.not_in_topic(), within_s=60, every_s=0.5, what="the topic holds the whole log")
 
 
 def test_invariant_14_restored_under_a_running_serve_and_overtaken_before_any_check_then_replaced(
-    servers: Restorable, tmp_path: Path
+    servers: RestorableServers, tmp_path: Path
 ) -> None:
     with ridelog(tmp_path / "data", ROOT, **servers.settings) as one:
         kept, lost = pings("kept", 300), pings("lost", 200, riders=20)
@@ -101,7 +101,7 @@ def test_invariant_14_restored_under_a_running_serve_and_overtaken_before_any_ch
         assert "the fence belongs to another log" in one.cli("restored").stdout
 
 
-def test_invariant_14_restored_while_nothing_runs(servers: Restorable, tmp_path: Path) -> None:
+def test_invariant_14_restored_while_nothing_runs(servers: RestorableServers, tmp_path: Path) -> None:
     kept, lost = pings("kept", 200), pings("lost", 100, riders=20)
     with ridelog(tmp_path / "data", ROOT, **servers.settings) as one:
         post(one, kept)

@@ -15,7 +15,7 @@ from infrastructure.postgres.engine import reader_engine
 from infrastructure.settings.settings import Settings
 from tests.support.reports.reported_stages import insert_report
 from tests.support.servers.dropped_slots import drop_slot
-from tests.support.servers.nodes import TOKENS, Node, metric_of
+from tests.support.servers.nodes import TOKENS, ServeNode, metric_of
 from tests.support.waiting import eventually
 from tests.support.worlds.command_line import run_here
 
@@ -42,13 +42,13 @@ def engine(external: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def node(external: Settings, engine: Engine, tmp_path: Path) -> Iterator[Node]:
-    node = Node("api,tailer,projections", external, tmp_path / "node", RIDELOG_TOKENS=TOKENS)
+def node(external: Settings, engine: Engine, tmp_path: Path) -> Iterator[ServeNode]:
+    node = ServeNode("api,tailer,projections", external, tmp_path / "node", RIDELOG_TOKENS=TOKENS)
     yield node
     node.stop()
 
 
-def test_everything_is_ready_and_good_without_our_tailer(node: Node, external: Settings, tmp_path: Path) -> None:
+def test_everything_is_ready_and_good_without_our_tailer(node: ServeNode, external: Settings, tmp_path: Path) -> None:
     eventually(node.is_ready, within_s=60, what="everything but the relay is ready")
     stages = node.get("/health/ready").json()["stages"]
     assert set(stages) == {"postgres", "redis", "speed", "analytics", "locations"}

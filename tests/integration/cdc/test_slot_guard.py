@@ -67,7 +67,7 @@ def test_a_slot_dropped_under_load_leaves_no_gap(
     with writing(settings) as recorded:
         life = Life(settings, engine)
         life.until(lambda: checkpoint_of(settings, engine) > 0, "a checkpoint is stored")
-        drop_slot(engine, settings.slot_name, make=recreated)
+        drop_slot(engine, settings.slot_name, recreate=recreated)
         reached = recorded()
 
         life.until_raises(StreamLost, "the tailer loses its stream")

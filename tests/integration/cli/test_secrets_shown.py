@@ -140,7 +140,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TcpPostgres]:
     one = TcpPostgres(tmp_path_factory.mktemp("external"))
     try:
         one.start()
-        one.make_owner()
+        one.create_owner()
         yield one
     finally:
         one.stop()

@@ -1,4 +1,4 @@
-"""The data directory: held by one, left clean, and no innocent process ever ended in its name."""
+"""The data directory: one process locks it and leaves it clean, and no unrelated process is ever ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from infrastructure.errors import UserError
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that lives until it is ended."""
+    """A process that runs until it is ended."""
     process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     yield process
     process.kill()
@@ -29,23 +29,23 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def leave(data_dir: Path, *entries: RecordedProcess) -> None:
-    """What a killed supervisor leaves."""
+    """Write the file that a killed supervisor leaves."""
     (data_dir / "pids.json").write_bytes(msgspec.json.encode(entries))
 
 
-def test_a_directory_in_use_is_refused_with_the_pid_and_what_to_do(tmp_path: Path) -> None:
+def test_a_directory_in_use_is_rejected_with_the_pid_and_what_to_do(tmp_path: Path) -> None:
     with DataDir(tmp_path), pytest.raises(UserError, match=rf"in use by pid {os.getpid()}.*--data-dir"):
         DataDir(tmp_path)
     DataDir(tmp_path).close()
 
 
-def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="choose another with --data-dir"):
         DataDir(tmp_path / "file" / "below")
 
 
-def test_the_directories_made_above_it_are_closed_to_others_too(tmp_path: Path) -> None:
+def test_created_parent_directories_are_private_too(tmp_path: Path) -> None:
     DataDir(tmp_path / ".ridelog" / "demo").close()
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in (".ridelog", ".ridelog/demo")] == [0o700, 0o700]
 
@@ -58,17 +58,17 @@ def test_a_stale_process_is_ended(tmp_path: Path, sleeper: subprocess.Popen[byte
 
 
 def test_a_stale_process_that_ignores_the_gentle_signal_is_killed(tmp_path: Path) -> None:
-    code = "import signal; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
-    deaf = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    code = "import signal; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
+    stubborn = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     try:
-        assert deaf.stdout is not None
-        deaf.stdout.readline()
-        leave(tmp_path, RecordedProcess("api", deaf.pid, process_start_id(deaf.pid) or ""))
+        assert stubborn.stdout is not None
+        stubborn.stdout.readline()
+        leave(tmp_path, RecordedProcess("api", stubborn.pid, process_start_id(stubborn.pid) or ""))
         assert PidFile(tmp_path).end_stale(timeout_s=0.2) == ["api"]
-        assert deaf.wait(5) == -9
+        assert stubborn.wait(5) == -9
     finally:
-        deaf.kill()
-        deaf.communicate()
+        stubborn.kill()
+        stubborn.communicate()
 
 
 def test_a_process_that_merely_reuses_the_pid_is_left_alone(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
@@ -83,17 +83,17 @@ def test_a_damaged_list_is_ignored(tmp_path: Path, left: bytes) -> None:
     assert PidFile(tmp_path).end_stale() == []
 
 
-def test_an_ended_process_has_no_mark_even_before_it_is_reaped(sleeper: subprocess.Popen[bytes]) -> None:
+def test_an_ended_process_has_no_start_id_even_before_it_is_reaped(sleeper: subprocess.Popen[bytes]) -> None:
     assert process_start_id(sleeper.pid) is not None
     sleeper.kill()
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
     assert process_start_id(sleeper.pid) is None
 
 
-def info(pid: int, mark: str) -> RunInfo:
+def info(pid: int, start_id: str) -> RunInfo:
     return RunInfo(
         pid=pid,
-        start_id=mark,
+        start_id=start_id,
         started_at=1,
         http_url="x",
         postgres_url="x",
@@ -103,7 +103,7 @@ def info(pid: int, mark: str) -> RunInfo:
     )
 
 
-def test_what_runs_is_published_for_its_owner_alone_and_withdrawn(tmp_path: Path) -> None:
+def test_run_info_is_published_for_its_owner_only_and_removed_at_the_end(tmp_path: Path) -> None:
     running = info(os.getpid(), process_start_id(os.getpid()) or "")
     with DataDir(tmp_path) as data_dir:
         data_dir.write_run_info(running)
@@ -112,13 +112,13 @@ def test_what_runs_is_published_for_its_owner_alone_and_withdrawn(tmp_path: Path
     assert read_run_info(tmp_path) is None
 
 
-def test_what_a_killed_serve_published_is_not_believed(tmp_path: Path) -> None:
+def test_the_run_info_of_a_killed_serve_is_ignored(tmp_path: Path) -> None:
     with DataDir(tmp_path) as data_dir:
         data_dir.write_run_info(info(os.getpid(), "boot:1"))
         assert read_run_info(tmp_path) is None
 
 
-def test_an_open_data_directory_is_closed_with_what_is_in_it(tmp_path: Path) -> None:
+def test_an_open_data_directory_and_its_entries_become_private(tmp_path: Path) -> None:
     folder, logs = tmp_path / "data", tmp_path / "data" / "logs"
     logs.mkdir(parents=True)
     (folder / "postgres.password").write_text("secret")
@@ -143,7 +143,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files
 
 
 @as_root
-def test_a_data_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+def test_a_data_directory_of_another_user_is_rejected(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     os.chown(folder, 65534, 65534)
@@ -153,13 +153,13 @@ def test_a_data_directory_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["directory", "file", "writable directory", "writable file", "link"])
-def test_what_another_user_can_have_written_is_not_trusted_with_a_token(tmp_path: Path, what: str) -> None:
+def test_run_info_that_another_user_can_have_written_is_not_trusted(tmp_path: Path, what: str) -> None:
     folder = tmp_path / "data"
     folder.mkdir(mode=0o755)
     file = folder / "run.json"
     file.write_bytes(msgspec.json.encode(info(os.getpid(), process_start_id(os.getpid()) or "")))
     file.chmod(0o644)
-    assert server_url(None, folder) == "x", "as old versions left it"
+    assert server_url(None, folder) == "x", "as old versions wrote it"
     if what in {"directory", "file"} and os.geteuid() != 0:
         pytest.skip("only root can give files to another user")
     match what:

@@ -1,4 +1,4 @@
-"""Each embedded server: starts from its wheel, keeps its address and data, comes back after kill -9."""
+"""Each embedded server starts from its wheel, keeps its address and data, and restarts after kill -9."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TOO_LONG = "x" * 110
 
 @pytest.fixture(params=[Postgres, Valkey, Tansu], ids=lambda kind: kind.name)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """Each of the three, started on a data directory of its own."""
+    """Each of the three servers, started on a data directory of its own."""
     with running(request.param(tmp_path)) as one:
         yield one
 
@@ -67,7 +67,7 @@ def test_it_serves_and_stops(server: EmbeddedServer) -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_it_comes_back_at_the_same_address_after_a_restart_and_after_kill_9(server: EmbeddedServer) -> None:
+def test_it_keeps_its_address_after_a_restart_and_after_kill_9(server: EmbeddedServer) -> None:
     url, first = server.url, server.pid
     server.restart()
     second = server.pid
@@ -79,7 +79,7 @@ def test_it_comes_back_at_the_same_address_after_a_restart_and_after_kill_9(serv
     assert len({first, second, server.pid}) == 3
 
 
-def test_starting_what_runs_changes_nothing(server: EmbeddedServer) -> None:
+def test_starting_a_running_server_changes_nothing(server: EmbeddedServer) -> None:
     pid = server.pid
     server.start()
     assert server.pid == pid
@@ -107,17 +107,19 @@ def test_valkey_keeps_its_data_and_never_evicts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [Postgres, Valkey])
-def test_only_its_owner_reaches_a_server_by_its_socket(tmp_path: Path, kind: type[EmbeddedServer]) -> None:
+def test_only_its_owner_reaches_the_socket_of_a_server(tmp_path: Path, kind: type[EmbeddedServer]) -> None:
     with running(kind(tmp_path)) as server:
         assert "127.0.0.1" not in server.url
-        # For root's PostgreSQL the group of its user may pass through, to a directory that is closed.
+        # For root's PostgreSQL the group of its user may traverse it, to a private directory.
         assert stat.S_IMODE((tmp_path / "run").stat().st_mode) in {0o700, 0o710}
         if kind is Postgres:
             assert stat.S_IMODE((tmp_path / "run" / "postgres").stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("kind", [Postgres, Valkey])
-def test_where_no_socket_fits_it_is_on_loopback_with_a_password(tmp_path: Path, kind: type[EmbeddedServer]) -> None:
+def test_if_no_socket_path_fits_it_listens_on_loopback_with_a_password(
+    tmp_path: Path, kind: type[EmbeddedServer]
+) -> None:
     with running(kind(tmp_path / TOO_LONG)) as server:
         assert "@127.0.0.1:" in server.url
         assert serves(server)
@@ -146,8 +148,8 @@ def test_as_root_postgres_runs_as_another_user_below_a_directory_that_user_may_n
         process = psutil.Process(server.pid)
         assert process.uids().effective != 0
         assert (closed / "data" / "postgres").stat().st_uid == process.uids().effective
-        kept = next(line for line in effective_capabilities(process.pid))
-        assert kept & ~0b100 == 0, "nothing but CAP_DAC_READ_SEARCH"
+        held = next(line for line in effective_capabilities(process.pid))
+        assert held & ~0b100 == 0, "nothing but CAP_DAC_READ_SEARCH"
         assert serves(server)
 
 
@@ -192,7 +194,7 @@ def effective_capabilities(pid: int) -> Iterator[int]:
             yield int(line.split()[1], 16)
 
 
-def test_a_server_that_cannot_start_tells_why_and_what_to_do(tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_reports_why_and_what_to_do(tmp_path: Path) -> None:
     with running(Tansu(tmp_path / "one")) as first:
         assert isinstance(first, Tansu)
         second = Tansu(tmp_path / "two", first.port)
@@ -202,7 +204,7 @@ def test_a_server_that_cannot_start_tells_why_and_what_to_do(tmp_path: Path) -> 
         second.stop()
 
 
-def test_an_initdb_that_was_killed_half_way_is_done_again(tmp_path: Path) -> None:
+def test_an_initdb_that_was_killed_half_way_is_repeated(tmp_path: Path) -> None:
     half = tmp_path / "postgres.unfinished"
     half.mkdir()
     (half / "PG_VERSION").write_text("18\n")
@@ -210,7 +212,7 @@ def test_an_initdb_that_was_killed_half_way_is_done_again(tmp_path: Path) -> Non
         assert serves(server)
 
 
-def test_a_pid_that_another_program_has_got_meanwhile_does_not_keep_postgres_from_starting(
+def test_postgres_starts_although_another_program_has_its_old_pid(
     tmp_path: Path,
 ) -> None:
     with running(Postgres(tmp_path)) as server:

@@ -1,4 +1,4 @@
-"""The fixtures that the other tests stand on."""
+"""The fixtures that other tests depend on."""
 
 from __future__ import annotations
 

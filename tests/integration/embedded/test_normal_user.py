@@ -16,7 +16,7 @@ import pytest
 from infrastructure.embedded.child_process import LAUNCHER
 from tests.support.servers.serving import ROOT
 
-TRY = [sys.executable, "-c", "import tests.support.servers.start_servers"]
+IMPORT_CHECK = [sys.executable, "-c", "import tests.support.servers.start_servers"]
 
 
 @pytest.fixture
@@ -27,14 +27,14 @@ def nobody() -> pwd.struct_passwd:
 
 @pytest.fixture
 def home(nobody: pwd.struct_passwd) -> Iterator[Path]:
-    """A directory of that user; not below pytest's own, which are closed to every other user."""
+    """A directory of that user. Not below pytest's own directories, which are closed to every other user."""
     with tempfile.TemporaryDirectory(prefix="ridelog-") as path:
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
         yield Path(path)
 
 
 def run_as(user: pwd.struct_passwd, home: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run it as that user with nothing but that user's rights. PermissionError if it may not be read."""
+    """Run the command with only the rights of that user. Raises PermissionError if it cannot be read."""
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -51,7 +51,7 @@ def run_as(user: pwd.struct_passwd, home: Path, command: list[str]) -> subproces
 
 def may_run_this_checkout(user: pwd.struct_passwd, home: Path) -> bool:
     try:
-        return run_as(user, home, TRY).returncode == 0
+        return run_as(user, home, IMPORT_CHECK).returncode == 0
     except PermissionError:
         return False
 
@@ -62,7 +62,7 @@ def test_all_servers_start_for_a_normal_user(nobody: pwd.struct_passwd, home: Pa
     if may_run_this_checkout(nobody, home):
         done = run_as(nobody, home, command)
     else:
-        # The interpreter is below root's closed home: let the user read what root may, and nothing more.
+        # The interpreter is below root's closed home: give the user root's right to read, and nothing more.
         launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(SIGKILL))]
         launch += [str(nobody.pw_uid), str(nobody.pw_gid), *command]
         env = {"HOME": str(home), "PATH": os.environ["PATH"]}

@@ -15,7 +15,7 @@ from infrastructure.http_server.connections import ConnectionLimits
 from tests.support.http.recording_api import RecordingApi, next_answer
 from tests.support.http.wire import Wire
 from tests.support.http.wire_cases import HOST, LIVE, head
-from tests.support.servers.http_server import served, serving
+from tests.support.servers.http_server import running_server, served
 from tests.support.waiting import eventually
 
 SHORT = ConnectionLimits(head_timeout_s=0.5, idle_timeout_s=1.0, discard_timeout_s=0.5, stall_timeout_s=0.5)
@@ -69,7 +69,7 @@ def test_a_client_that_does_not_read_its_response_is_dropped() -> None:
     async def large() -> Response[bytes]:
         return Response(bytes(32 * 1024 * 1024), media_type="application/octet-stream")
 
-    with serving(RecordingApi().application(large), SHORT) as (url, server), Wire(url) as wire:
+    with running_server(RecordingApi().application(large), SHORT) as (url, server), Wire(url) as wire:
         wire.send(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
         eventually(lambda: server.server_state.total_requests == 1, what="the response is written")
         assert len(server.server_state.connections) == 1

@@ -15,25 +15,25 @@ from infrastructure.kafka.admin import TopicError, ensure_topics, last_records
 from infrastructure.kafka.clients import consumer, publisher
 from infrastructure.kafka.ports import ProducerRecord
 from projections.core.ports import ConsumerRecord
-from tests.support.servers.secured_kafka import PASSWORD, USER, SecuredNode
+from tests.support.servers.secured_kafka import PASSWORD, USER, SecuredKafkaNode
 from tests.support.servers.servers import running
 
 LIBRARIES = pytest.mark.parametrize("library", ["confluent", "kafka-python"])
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterator[SecuredNode]:
-    with running(SecuredNode(tmp_path_factory.mktemp("secured"), kafka_jars)) as node:
-        node.make_user()
+def node(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterator[SecuredKafkaNode]:
+    with running(SecuredKafkaNode(tmp_path_factory.mktemp("secured"), kafka_jars)) as node:
+        node.create_user()
         yield node
 
 
-def by_password(node: SecuredNode, mechanism: str, password: str = PASSWORD) -> str:
+def by_password(node: SecuredKafkaNode, mechanism: str, password: str = PASSWORD) -> str:
     options = f"mechanism={mechanism}&cafile={node.files.authority}"
     return f"sasl_ssl://{USER}:{quote(password, safe='')}@{node.sasl}?{options}"
 
 
-def by_certificate(node: SecuredNode) -> str:
+def by_certificate(node: SecuredKafkaNode) -> str:
     files = node.files
     return f"ssl://{node.mutual}?cafile={files.authority}&certfile={files.certificate}&keyfile={files.key}"
 
@@ -63,22 +63,22 @@ def round_trip(bootstrap: str, library: str) -> None:
 
 @LIBRARIES
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
-def test_by_a_password_over_tls(node: SecuredNode, library: str, mechanism: str) -> None:
+def test_by_a_password_over_tls(node: SecuredKafkaNode, library: str, mechanism: str) -> None:
     round_trip(by_password(node, mechanism), library)
 
 
 @LIBRARIES
-def test_by_a_certificate_of_our_own(node: SecuredNode, library: str) -> None:
+def test_by_a_certificate_of_our_own(node: SecuredKafkaNode, library: str) -> None:
     round_trip(by_certificate(node), library)
 
 
-def test_a_wrong_password_is_reported_and_not_shown(node: SecuredNode) -> None:
+def test_a_wrong_password_is_reported_and_not_shown(node: SecuredKafkaNode) -> None:
     with pytest.raises(TopicError, match="rejects the login") as error:
         ensure_topics(by_password(node, "SCRAM-SHA-256", "wrong-pass-42"), ["t"], 1, timeout_s=5)
     assert "wrong-pass-42" not in str(error.value)
     assert node.sasl in str(error.value)
 
 
-def test_a_broker_without_a_trusted_certificate_is_rejected(node: SecuredNode) -> None:
+def test_a_broker_without_a_trusted_certificate_is_rejected(node: SecuredKafkaNode) -> None:
     with pytest.raises(TopicError, match="rejects the login"):
         ensure_topics(f"sasl_ssl://{USER}:{quote(PASSWORD, safe='')}@{node.sasl}", ["t"], 1, timeout_s=5)

@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TcpPostgres]:
     one = TcpPostgres(tmp_path_factory.mktemp("external"))
     try:
         one.start()
-        one.make_owner()
+        one.create_owner()
         done = run_here(("migrate",), {"RIDELOG_POSTGRES_URL": one.owner_url}, one.data_dir)
         assert done.returncode == 0, done.stderr
         yield one

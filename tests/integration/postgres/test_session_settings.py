@@ -19,7 +19,7 @@ from tests.support.relay.relay_life import Life, published
 from tests.support.relay.relay_load import with_topics
 from tests.support.servers.database_settings import HOSTILE, set_for_database
 from tests.support.servers.installation_in_schema import with_schema
-from tests.support.servers.nodes import TOKENS, Node
+from tests.support.servers.nodes import TOKENS, ServeNode
 from tests.support.waiting import eventually
 
 OURS = {
@@ -129,7 +129,7 @@ def test_regression_bytes_go_through_whatever_the_role_says_of_their_text(
 def test_serve_works_whatever_the_database_says_of_its_sessions(settings: Settings, tmp_path: Path) -> None:
     assert settings.postgres_url is not None
     set_for_database(settings.postgres_url, HOSTILE)
-    node = Node("api,tailer,projections", settings, tmp_path / "node", RIDELOG_TOKENS=TOKENS)
+    node = ServeNode("api,tailer,projections", settings, tmp_path / "node", RIDELOG_TOKENS=TOKENS)
     try:
         eventually(node.is_ready, within_s=90, what="everything is ready")
         now = int(time.time() * 1000)

@@ -28,7 +28,7 @@ from infrastructure.settings.settings import Settings
 from tests.support.postgres.log_events import events_of
 from tests.support.relay.relay_life import Life, relay_of
 from tests.support.relay.relay_load import with_topics
-from tests.support.servers.nodes import TOKENS, Node
+from tests.support.servers.nodes import TOKENS, ServeNode
 from tests.support.servers.pooler import pooler
 from tests.support.servers.servers import fresh_database
 from tests.support.waiting import eventually
@@ -198,7 +198,7 @@ def test_serve_with_a_replication_url(settings: Settings, tmp_path: Path) -> Non
     """And the password of either URL is not shown."""
     assert settings.postgres_url is not None
     one = msgspec.structs.replace(settings, postgres_replication_url=settings.postgres_url)
-    node = Node("api,tailer,projections", one, tmp_path / "node", RIDELOG_TOKENS=TOKENS)
+    node = ServeNode("api,tailer,projections", one, tmp_path / "node", RIDELOG_TOKENS=TOKENS)
     try:
         eventually(node.is_ready, within_s=90, what="everything is ready")
         ping = {"rider_id": "anna", "latitude": 52.5, "longitude": 13.4, "event_timestamp_ms": int(time.time() * 1000)}

@@ -16,7 +16,7 @@ from infrastructure.kafka.topics import published_topic
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
-from tests.support.servers.nodes import TOKENS, Node
+from tests.support.servers.nodes import TOKENS, ServeNode
 from tests.support.waiting import eventually
 from tests.support.worlds.locations import read_records
 
@@ -30,16 +30,16 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def node(settings: Settings, engine: Engine, tmp_path: Path) -> Iterator[Node]:
+def node(settings: Settings, engine: Engine, tmp_path: Path) -> Iterator[ServeNode]:
     # Without a tailer: what Kafka does not bring, projections take from the event store.
     external = msgspec.structs.replace(settings, relay="external")
-    node = Node("api,projections", external, tmp_path / "node", RIDELOG_TOKENS=TOKENS)
+    node = ServeNode("api,projections", external, tmp_path / "node", RIDELOG_TOKENS=TOKENS)
     eventually(node.is_ready, within_s=60, what="the node is ready")
     yield node
     node.stop()
 
 
-def record(node: Node, count: int) -> None:
+def record(node: ServeNode, count: int) -> None:
     now_ms = int(time.time() * 1000)
     place = {"rider_id": "anna", "latitude": 52.52, "longitude": 13.405}
     pings = [{**place, "event_timestamp_ms": now_ms - number * 1000} for number in range(count)]
@@ -69,7 +69,7 @@ def location_frames(settings: Settings) -> list[bytes]:
 
 
 def test_regression_whoever_writes_after_a_restore_names_schemas_that_the_restored_registry_has(
-    node: Node, engine: Engine, settings: Settings
+    node: ServeNode, engine: Engine, settings: Settings
 ) -> None:
     record(node, 3)
     eventually(lambda: location_frames(settings), within_s=60, what="the place is published")

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.settings.settings import Settings
 from tests.support.reports.described_metrics import EXCEPTIONAL, named_in_deploy
-from tests.support.servers.nodes import TOKENS, Node, metric_of, nodes
+from tests.support.servers.nodes import TOKENS, ServeNode, metric_of, nodes
 from tests.support.waiting import eventually
 
 PARTS = ("tailer", "projections", "api")
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def running(settings: Settings, folder: Path) -> Iterator[Mapping[str, Node]]:
+def running(settings: Settings, folder: Path) -> Iterator[Mapping[str, ServeNode]]:
     # Every answer is recorded, so that the parity check recomputes one soon.
     with nodes(msgspec.structs.replace(settings, served_reads_share=1.0), folder, PARTS) as found:
         yield found
@@ -38,7 +38,7 @@ def missing(wanted: set[str], exported: Mapping[str, float]) -> set[str]:
 
 
 def test_the_parts_work_together_and_export_every_metric_that_rules_and_dashboard_name(
-    running: Mapping[str, Node],
+    running: Mapping[str, ServeNode],
 ) -> None:
     api = running["api"]
     ping = {"rider_id": "anna", "latitude": 52.52, "longitude": 13.405, "event_timestamp_ms": int(time.time() * 1000)}
@@ -82,7 +82,7 @@ def test_the_parts_work_together_and_export_every_metric_that_rules_and_dashboar
     assert all("anna" not in sample for sample in exported())
 
 
-def logs_shown(api: Node) -> list[str]:
+def logs_shown(api: ServeNode) -> list[str]:
     try:
         return [sample for sample in api.samples() if metric_of(sample) == "ridelog_log_info"]
     except httpx.HTTPError:
@@ -93,7 +93,7 @@ def test_regression_metrics_stop_showing_a_log_that_was_replaced(settings: Setti
     """Otherwise the alert RidelogLogReplaced, which fires on two logs in an hour, would last until the process ends."""
     assert settings.postgres_url is not None
     engine = reader_engine(settings.postgres_url)
-    api = Node("api", settings, folder / "replaced", RIDELOG_TOKENS=TOKENS)
+    api = ServeNode("api", settings, folder / "replaced", RIDELOG_TOKENS=TOKENS)
     try:
         eventually(lambda: bool(api.url()) and logs_shown(api) != [], within_s=60, what="the log is shown")
         (before,) = logs_shown(api)

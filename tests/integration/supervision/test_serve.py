@@ -17,7 +17,7 @@ from infrastructure.embedded.data_dir import read_run_info
 from infrastructure.embedded.postgres_cluster import processes_in
 from infrastructure.embedded.service import Program, ServiceCommand, last_errors
 from tests.support.reports.proofs import whole
-from tests.support.servers.serving import Serving, all_gone, serving
+from tests.support.servers.serving import ServeProcess, all_ended, serving
 from tests.support.waiting import eventually
 
 ALL = {"postgres", "redis", "kafka", "api", "tailer", "projections"}
@@ -51,7 +51,7 @@ def test_a_stop_signal_stops_everything_and_succeeds(tmp_path: Path, number: sig
         entries = one.running()
         one.process.send_signal(number)
         assert one.process.wait(30) == 0
-        assert all_gone(entries)
+        assert all_ended(entries)
         assert processes_in(tmp_path / "postgres") == []
         assert read_run_info(tmp_path) is None
         assert not (tmp_path / "pids.json").exists()
@@ -62,7 +62,7 @@ def test_after_kill_9_of_the_supervisor_nothing_is_left_and_the_next_start_works
         entries = one.running()
         one.process.kill()
         one.process.wait(10)
-        eventually(lambda: all_gone(entries), what="every child has ended")
+        eventually(lambda: all_ended(entries), what="every child has ended")
         eventually(lambda: not processes_in(tmp_path / "postgres"), what="PostgreSQL's backends have ended")
         assert read_run_info(tmp_path) is None
     with serving(tmp_path) as again:
@@ -70,7 +70,7 @@ def test_after_kill_9_of_the_supervisor_nothing_is_left_and_the_next_start_works
 
 
 def test_a_signal_during_the_start_stops_what_has_started(tmp_path: Path) -> None:
-    one = Serving(tmp_path)
+    one = ServeProcess(tmp_path)
     try:
         eventually((tmp_path / "pids.json").exists, what="a first server runs")
         one.process.terminate()
@@ -117,7 +117,7 @@ def _connects(url: str) -> bool:
 
 def refusal(data_dir: Path, **settings: str) -> str:
     """What a ``serve`` that must not start says."""
-    one = Serving(data_dir, **settings)
+    one = ServeProcess(data_dir, **settings)
     _, said = one.process.communicate(timeout=30)
     assert one.process.returncode == 1
     return said
@@ -128,7 +128,7 @@ def test_a_second_serve_on_the_same_data_directory_is_rejected_and_the_first_goe
         said = refusal(tmp_path)
         assert f"in use by pid {one.process.pid}" in said
         assert "--data-dir" in said
-        assert not all_gone(one.running())
+        assert not all_ended(one.running())
 
 
 def test_off_loopback_it_needs_tokens(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from infrastructure.kafka.admin import admin
 from infrastructure.kafka.topics import topics
 from tests.support.faults.fault import Fault
 from tests.support.faults.world import APACHE, APACHE_3, EMBEDDED, World, frozen, pause
-from tests.support.servers.apache_kafka import Cluster
+from tests.support.servers.apache_kafka import KafkaCluster
 from tests.support.waiting import eventually
 
 
@@ -23,7 +23,7 @@ def restart(world: World, _chance: Random) -> None:
 def wipe(world: World, _chance: Random) -> None:
     """Delete its log, with topics, offsets and groups."""
     kafka = world.kafka
-    if not isinstance(kafka, Cluster):
+    if not isinstance(kafka, KafkaCluster):
         kafka.kill()
         kafka.start()
         return
@@ -34,7 +34,7 @@ def wipe(world: World, _chance: Random) -> None:
 
 def leader_loss(world: World, chance: Random) -> None:
     """kill -9 of the broker that leads most partitions of the topic; it restarts when another leads them."""
-    assert isinstance(world.kafka, Cluster)
+    assert isinstance(world.kafka, KafkaCluster)
     topic = topics(world.settings)["Rider"]
     client = AdminClient({"bootstrap.servers": world.kafka.url})
 

@@ -35,7 +35,7 @@ def restart(world: World, _chance: Random) -> None:
 
 def slot_dropped(world: World, chance: Random) -> None:
     """Drop the slot under the running tailer, as an administrator might; every other time re-create it by hand."""
-    drop_slot(world.engine, world.settings.slot_name, make=chance.random() < 0.5)
+    drop_slot(world.engine, world.settings.slot_name, recreate=chance.random() < 0.5)
 
 
 def slot_invalidated(world: World, _chance: Random) -> None:

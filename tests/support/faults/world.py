@@ -23,7 +23,7 @@ from infrastructure.postgres.engine import sink_engine
 from infrastructure.postgres.migrations import upgrade
 from infrastructure.redis.connection import connect
 from infrastructure.settings.settings import Settings
-from tests.support.servers.apache_kafka import Cluster
+from tests.support.servers.apache_kafka import KafkaCluster
 from tests.support.servers.servers import UNDURABLE, running
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.ridelog import ridelog as running_ridelog
@@ -38,7 +38,9 @@ DISK_MB = 640
 class World:
     """``serve`` with the three servers of its settings. ``broker``: which Kafka."""
 
-    def __init__(self, broker: str, folder: Path, postgres: Postgres, valkey: Valkey, kafka: Tansu | Cluster) -> None:
+    def __init__(
+        self, broker: str, folder: Path, postgres: Postgres, valkey: Valkey, kafka: Tansu | KafkaCluster
+    ) -> None:
         self.broker = broker
         self.folder = folder
         self.postgres = postgres
@@ -64,7 +66,7 @@ class World:
 
     def server(self, name: str) -> EmbeddedServer:
         """A server by name; of a cluster, its first broker."""
-        kafka = self.kafka.nodes[0] if isinstance(self.kafka, Cluster) else self.kafka
+        kafka = self.kafka.nodes[0] if isinstance(self.kafka, KafkaCluster) else self.kafka
         return {"postgres": self.postgres, "redis": self.valkey, "kafka": kafka}[name]
 
     def pids(self, name: str) -> list[int]:
@@ -142,11 +144,11 @@ def mounted(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def _kafka(broker: str, folder: Path, jars: Path | None) -> Tansu | Cluster:
+def _kafka(broker: str, folder: Path, jars: Path | None) -> Tansu | KafkaCluster:
     if broker == EMBEDDED:
         return Tansu(folder)
     assert jars is not None
-    return Cluster(folder, jars, 3 if broker == APACHE_3 else 1)
+    return KafkaCluster(folder, jars, 3 if broker == APACHE_3 else 1)
 
 
 def _tree(pid: int) -> list[psutil.Process]:

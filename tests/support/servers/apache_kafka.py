@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from infrastructure.embedded.child_process import ProcessSpec, plain_environment
 from infrastructure.embedded.server import EmbeddedServer, ServerError, free_port, listens
 
-# Small and quick to start: a test's broker shares two cores with all that it is to serve.
+# Small and quick to start: a broker of the tests shares two cores with the programs that use it.
 JAVA = (
     shutil.which("java") or "java",
     "-Xmx512m",
@@ -28,7 +28,7 @@ LOG = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogge
 MIN_SESSION_S = 2.0
 
 
-class Node(EmbeddedServer):
+class KafkaNode(EmbeddedServer):
     """Broker and controller in one process. ``controllers``: node id -> port of every controller of the cluster."""
 
     setting = "RIDELOG_KAFKA_BOOTSTRAP"
@@ -52,7 +52,7 @@ class Node(EmbeddedServer):
         return f"127.0.0.1:{self.port}"
 
     def wipe(self) -> None:
-        """Stop it by force and forget all that it held, its place in the cluster included."""
+        """Kill the node and delete all its data, its membership of the cluster included."""
         self.kill()
         shutil.rmtree(self.home)
 
@@ -66,7 +66,7 @@ class Node(EmbeddedServer):
         return ProcessSpec(self.name, command, self.log_path, plain_environment(), self.home)
 
     def _format(self, settings: Path) -> None:
-        # With "=": one id in 64 begins with a dash, and would be taken for an option.
+        # With "=": one id in 64 begins with a dash, and would be parsed as an option.
         id_ = f"--cluster-id={self._cluster_id}"
         format_ = ["kafka.tools.StorageTool", "format", "--config", str(settings), id_]
         command = [*JAVA, "-cp", f"{self._jars}/*", *format_]
@@ -93,10 +93,10 @@ class Node(EmbeddedServer):
             "offsets.topic.num.partitions": 4,
             "transaction.state.log.replication.factor": replicas,
             "transaction.state.log.min.isr": in_sync,
-            # A member that is killed is gone when its session is: the tests would wait for it.
+            # A killed member stays in its group until its session ends, and the tests would wait for that.
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": int(MIN_SESSION_S * 1000),
-            # A node that was killed is refused until the controllers have given its old self up.
+            # A killed node is rejected until the controllers have expired its old session.
             "broker.heartbeat.interval.ms": 500,
             "broker.session.timeout.ms": 3000,
         }
@@ -111,13 +111,13 @@ class Node(EmbeddedServer):
         return self._node_id in known.brokers
 
 
-class Cluster:
-    """``nodes`` brokers. ``url`` names them all, as RIDELOG_KAFKA_BOOTSTRAP does."""
+class KafkaCluster:
+    """A cluster of ``nodes`` brokers. ``url`` names all of them, as RIDELOG_KAFKA_BOOTSTRAP does."""
 
     def __init__(self, data_dir: Path, jars: Path, nodes: int = 1) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         controllers = {node_id: free_port() for node_id in range(1, nodes + 1)}
-        self.nodes = [Node(data_dir, jars, cluster_id, node_id, controllers) for node_id in controllers]
+        self.nodes = [KafkaNode(data_dir, jars, cluster_id, node_id, controllers) for node_id in controllers]
 
     @property
     def url(self) -> str:
@@ -125,18 +125,18 @@ class Cluster:
         return ",".join(node.url for node in self.nodes)
 
     def start(self) -> None:
-        """Start what does not run, all at once: a majority must be up before one of them is ready."""
+        """Start all stopped nodes at the same time: none is ready before a majority is up."""
         for node in self.nodes:
             node.spawn()
         for node in self.nodes:
             node.wait_ready()
 
     def stop(self) -> None:
-        """Stop all; the last has nobody to hand over to and no majority, and is ended by force after its seconds."""
+        """Stop all nodes. The last one has no majority to hand over to, and is killed after its timeout."""
         for node in self.nodes:
             node.stop()
 
     def kill(self) -> None:
-        """kill -9 of all."""
+        """Send SIGKILL to all nodes."""
         for node in self.nodes:
             node.kill()

@@ -1,4 +1,4 @@
-"""What an administrator sets for a database, or for a role in it."""
+"""Changes the settings of a database, or of a role in it, as an administrator does."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ HOSTILE = {
     "transaction_timeout": "7777",
     "synchronous_commit": "off",
 }
-"""Each is allowed, and each was met on some server."""
+"""Each setting is allowed, and was found on some server."""
 
 
 def set_for_database(url: str, settings: Mapping[str, str], *, for_role: bool = False) -> None:
-    """For connections to the database of ``url`` that are made from now on."""
+    """Set them for all future connections to the database of ``url``."""
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT current_database(), current_user")
         database, role = (sql.Identifier(str(name)) for name in cursor.fetchone() or ())

@@ -1,4 +1,4 @@
-"""What an administrator does to a replication slot."""
+"""Drops a replication slot, as an administrator does."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from sqlalchemy import Engine, text
 from tests.support.waiting import eventually
 
 
-def drop_slot(engine: Engine, slot: str, *, make: bool = False) -> None:
-    """As an administrator would, also from under a tailer."""
+def drop_slot(engine: Engine, slot: str, *, recreate: bool = False) -> None:
+    """Drop the slot, also while a tailer uses it. ``recreate``: create a new one of the same name."""
 
     def dropped() -> bool:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -22,6 +22,6 @@ def drop_slot(engine: Engine, slot: str, *, make: bool = False) -> None:
             return False
 
     eventually(dropped, what="the slot is dropped")
-    if make:
+    if recreate:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_create_logical_replication_slot(:s, 'pgoutput')"), {"s": slot})

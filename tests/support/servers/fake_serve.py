@@ -1,4 +1,4 @@
-"""``serve`` with stand-ins for ridelog's own programs, run by ``-m``: settings come from the environment."""
+"""``serve`` with fakes of ridelog's own programs. Run by ``-m``, with settings from the environment."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from infrastructure.errors import UserError
 from infrastructure.settings.settings import Settings
 from infrastructure.supervision.serve import ServeParts, serve
 
-STANDIN = str(Path(__file__).with_name("fake_server.py"))
+FAKE_PROGRAM = str(Path(__file__).with_name("fake_server.py"))
 
 
 def commands(ready: Settings) -> list[ServiceCommand]:
-    """An API that answers and two programs that only live."""
+    """A fake API that answers, and two fake programs that only run."""
     env = dict(os.environ)
-    api = ServiceCommand("api", [sys.executable, STANDIN, "api", str(ready.port)], env)
-    return [api, *(ServiceCommand(name, [sys.executable, STANDIN, name], env) for name in ("tailer", "projections"))]
+    api = ServiceCommand("api", [sys.executable, FAKE_PROGRAM, "api", str(ready.port)], env)
+    return [
+        api,
+        *(ServiceCommand(name, [sys.executable, FAKE_PROGRAM, name], env) for name in ("tailer", "projections")),
+    ]
 
 
 def topics(ready: Settings) -> None:
-    """Leave a mark each time topics would be made."""
-    with (ready.data_dir / "topics-made").open("a", encoding="ascii") as marks:
-        marks.write("x")
+    """Write one character to a file each time topics would be created."""
+    with (ready.data_dir / "topics-made").open("a", encoding="ascii") as calls:
+        calls.write("x")
 
 
 def announce(_info: RunInfo, _services: Sequence[Service], _missing: str) -> None:
-    """Tell the test."""
+    """Report readiness to the test."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
 

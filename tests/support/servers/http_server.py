@@ -18,12 +18,14 @@ from tests.support.waiting import eventually
 @contextmanager
 def served(application: Litestar, limits: ConnectionLimits | None = None) -> Iterator[str]:
     """The application's URL, while it is served in a thread."""
-    with serving(application, limits) as (url, _):
+    with running_server(application, limits) as (url, _):
         yield url
 
 
 @contextmanager
-def serving(application: Litestar, limits: ConnectionLimits | None = None) -> Iterator[tuple[str, uvicorn.Server]]:
+def running_server(
+    application: Litestar, limits: ConnectionLimits | None = None
+) -> Iterator[tuple[str, uvicorn.Server]]:
     """The application's URL and its server, while it is served in a thread."""
     port = free_port()
     server = uvicorn.Server(server_config(application, "127.0.0.1", port, limits or ConnectionLimits()))

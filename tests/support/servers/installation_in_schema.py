@@ -1,4 +1,4 @@
-"""Several installations in one database, each in a schema of its own."""
+"""Creates installations that share one database, each in a schema of its own."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def installation(settings: Settings, schema: str) -> Settings:
     with connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
     connection.close()
-    mark = uuid.uuid4().hex[:8]
+    suffix = uuid.uuid4().hex[:8]
     url = with_schema(settings.postgres_url, schema)
     upgrade(url)
     return msgspec.structs.replace(
         settings,
         postgres_url=url,
         topic_prefix=f"{settings.topic_prefix}{schema}.",
-        slot_name=f"test_{schema}_{mark}",
-        publication_name=f"test_{schema}_{mark}",
+        slot_name=f"test_{schema}_{suffix}",
+        publication_name=f"test_{schema}_{suffix}",
     )

@@ -1,4 +1,4 @@
-"""Programs from Maven Central: their jars, fetched once a checkout, and the reason where they cannot be had."""
+"""Fetches the jars of programs from Maven Central, once for each checkout."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ TIMEOUT_S = 600.0
 
 
 class FetchError(Exception):
-    """Maven is here and has failed; the message ends with what it said."""
+    """Maven is installed and has failed. The message ends with its output."""
 
 
 def missing() -> str | None:
-    """Why nothing can run here that is written in Java, or None."""
+    """Why Java programs cannot run on this machine, or None."""
     lacking = [program for program in ("java", "mvn") if shutil.which(program) is None]
     return f"{' and '.join(lacking)} not found: install Java 17 and Maven" if lacking else None
 
 
 def jars(name: str) -> Path:
-    """The folder of jars that ``deploy/<name>/pom.xml`` names, fetched unless they are there for this very file.
+    """The folder of the jars that ``deploy/<name>/pom.xml`` names, fetched unless this version has been fetched.
 
-    Two sessions of one checkout may ask at once: one fetches, the other waits. Raises FetchError.
+    If two sessions of one checkout call this at the same time, one fetches and the other waits. Raises FetchError.
     """
     pom = ROOT / "deploy" / name / "pom.xml"
-    mark = hashlib.sha256(pom.read_bytes()).hexdigest()[:16]
+    version = hashlib.sha256(pom.read_bytes()).hexdigest()[:16]
     HOME.mkdir(exist_ok=True)
     with (HOME / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        folder = HOME / f"{name}-{mark}"
+        folder = HOME / f"{name}-{version}"
         if not folder.is_dir():
-            # Renamed when whole: a fetch that was broken off must not pass for one that has all jars.
-            part = HOME / f"{name}-{mark}.part"
+            # Renamed when complete: an aborted fetch must not look like one that has all jars.
+            part = HOME / f"{name}-{version}.part"
             shutil.rmtree(part, ignore_errors=True)
             _copy_dependencies(pom, part)
             part.rename(folder)

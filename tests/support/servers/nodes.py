@@ -1,4 +1,4 @@
-"""Nodes that run a part of ridelog each, by ``serve --only``, on servers that are not theirs: as under compose."""
+"""Starts nodes that each run a part of ridelog by ``serve --only``, on external servers, as compose does."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from infrastructure.settings.settings import Settings
 from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
 
-TOKENS = "ingest=put,read=look,admin=all"
+TOKENS = "ingest=put,read=get,admin=all"
 
 
-class Node:
-    """A ``serve --only`` that is told everything by its environment, as a container is."""
+class ServeNode:
+    """A ``serve --only`` that gets all settings from its environment, like a container."""
 
     def __init__(self, only: str, settings: Settings, folder: Path, **more: str) -> None:
         self.name = only
@@ -39,7 +39,7 @@ class Node:
         info = read_run_info(self._folder)
         return "" if info is None else info.http_url
 
-    def get(self, path: str, token: str = "look") -> httpx.Response:
+    def get(self, path: str, token: str = "get") -> httpx.Response:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         return httpx.get(f"{self.url()}{path}", headers=headers, timeout=30, trust_env=False)
 
@@ -54,7 +54,7 @@ class Node:
             return False
 
     def samples(self) -> dict[str, float]:
-        """What a Prometheus would read: sample with its labels -> value."""
+        """What Prometheus would scrape: sample with its labels -> value."""
         text = self.get("/metrics").raise_for_status().text
         lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
@@ -74,13 +74,13 @@ def metric_of(sample: str) -> str:
 
 
 @contextmanager
-def nodes(settings: Settings, folder: Path, names: Sequence[str]) -> Iterator[Mapping[str, Node]]:
-    """All of them ready, on every address of this machine and so behind tokens; stopped at the end."""
+def nodes(settings: Settings, folder: Path, names: Sequence[str]) -> Iterator[Mapping[str, ServeNode]]:
+    """The nodes, ready, on every address of this machine and therefore with tokens. They are stopped at the end."""
     with ExitStack() as stack:
-        found: dict[str, Node] = {}
+        found: dict[str, ServeNode] = {}
         for name in names:
             more = {"RIDELOG_HOST": "0.0.0.0", "RIDELOG_TOKENS": TOKENS}
-            found[name] = Node(name, settings, folder / name, **more)
+            found[name] = ServeNode(name, settings, folder / name, **more)
             stack.callback(found[name].stop)
         for node in found.values():
             eventually(node.is_ready, within_s=60, what=f"{node.name} is ready")

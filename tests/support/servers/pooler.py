@@ -1,7 +1,7 @@
-"""A pooler in front of PostgreSQL, as small as can be: a connection of the server for each transaction, or client.
+"""A minimal pooler in front of PostgreSQL: one server connection for each transaction, or for each client.
 
-Simple queries and COPY FROM only, which is what psycopg2 uses. As pgbouncer does, it gives the connection first that
-was used last, and an invented backend pid to each client.
+It supports simple queries and COPY FROM only, which is what psycopg2 uses. Like pgbouncer, it reuses the most recently
+used connection first, and gives an invented backend pid to each client.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ SSL, GSS = 80877103, 80877104
 
 
 class _Wire:
-    """Messages of the protocol on a socket."""
+    """Reads and writes messages of the PostgreSQL protocol on a socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
 
     def exactly(self, count: int) -> bytes:
-        """Raises EOFError at the end."""
+        """Read exactly ``count`` bytes. Raises EOFError at the end of the stream."""
         parts = b""
         while len(parts) < count:
             part = self._socket.recv(count - len(parts))
@@ -37,7 +37,7 @@ class _Wire:
         return parts
 
     def startup(self) -> bytes:
-        """The first message; encryption is declined."""
+        """The startup message. Requests for encryption are declined."""
         while True:
             size = self.exactly(4)
             body = self.exactly(struct.unpack(">I", size)[0] - 4)
@@ -57,7 +57,7 @@ class _Wire:
 
 
 class Pooler:
-    """Listens on loopback; ``url`` leads through it."""
+    """Listens on loopback. ``url`` is the database's URL through the pooler."""
 
     def __init__(self, url: str, *, of_transactions: bool) -> None:
         where = libpq_parameters(sqlalchemy_url(url))
@@ -87,13 +87,13 @@ class Pooler:
 
     def _serve(self, client: _Wire) -> None:
         try:
-            server = self._logged_in(client)
+            server = self._log_in(client)
             if self._of_transactions:
                 self._release(server)
             while (query := client.message())[:1] != b"X":
                 one = self._borrow() if self._of_transactions else server
                 one.send(query)
-                while not self._answered(client, one):
+                while not self._forward_answer(client, one):
                     one.send(client.message())
                 if self._of_transactions:
                     self._release(one)
@@ -102,8 +102,8 @@ class Pooler:
         finally:
             client.close()
 
-    def _logged_in(self, client: _Wire) -> _Wire:
-        """A connection of the server; the login of the client is its login."""
+    def _log_in(self, client: _Wire) -> _Wire:
+        """A new server connection, on which the client logs in."""
         start = client.startup()
         if self._host.startswith("/"):
             connection = socket.socket(socket.AF_UNIX)
@@ -123,8 +123,8 @@ class Pooler:
         client.send(message)
         return server
 
-    def _answered(self, client: _Wire, server: _Wire) -> bool:
-        """Pass on an answer. True at the end of the transaction; False where the client has to go on."""
+    def _forward_answer(self, client: _Wire, server: _Wire) -> bool:
+        """Forward an answer. True at the end of the transaction, False while the transaction is open."""
         while True:
             message = server.message()
             client.send(message)
@@ -146,7 +146,7 @@ class Pooler:
 
 @contextmanager
 def pooler(url: str, *, of_transactions: bool) -> Iterator[str]:
-    """A URL that leads to the database of ``url`` by way of a pooler."""
+    """The URL of the database of ``url``, through a pooler."""
     one = Pooler(url, of_transactions=of_transactions)
     try:
         yield one.url

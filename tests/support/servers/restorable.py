@@ -1,4 +1,4 @@
-"""External servers whose Postgres can be set back, beneath a running ``serve`` or while none runs."""
+"""External servers whose Postgres can be restored to a backup, under a running ``serve`` or while none runs."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from tests.support.worlds.accounting import Identity
 NOW_MS = time.time_ns() // 1_000_000
 
 
-class Restorable:
-    """Postgres, Valkey and a broker. A backup is a copy of Postgres' files, as docs/backup.md makes it."""
+class RestorableServers:
+    """Postgres, Valkey and a broker. A backup is a copy of Postgres' files, as in docs/backup.md."""
 
     def __init__(self, folder: Path, postgres: Postgres, redis_url: str, kafka: str) -> None:
         self.postgres = postgres
@@ -57,7 +57,7 @@ class Restorable:
         self.postgres.start()
 
     def record(self, pings: Sequence[dict[str, Any]]) -> set[Identity]:
-        """As an API does that serves beside: straight into the event store."""
+        """Record pings directly in the event store, as a second API does."""
         engine = writer_engine(self.postgres.url)
         codec = Codec(schema_ids(Settings(), engine))
         factory = EventStoreFactory(EventRecorder(engine), SnapshotRecorder(engine), codec)
@@ -77,7 +77,7 @@ class Restorable:
         return int(position)
 
     def not_in_topic(self) -> set[tuple[int, str]]:
-        """(position, event id) of events of the log that the topic gps-pings does not hold."""
+        """(position, event id) of the events of the log that are missing in the topic gps-pings."""
         engine = reader_engine(self.postgres.url)
         with engine.connect() as connection:
             rows = connection.execute(text("SELECT position, event_id::text FROM events")).all()
@@ -102,7 +102,7 @@ def _text(header: str | bytes | None) -> str:
 
 
 def pings(seed: str, count: int, riders: int = 12) -> list[dict[str, Any]]:
-    """Pings of few riders, the same for the same seed; no two seeds share one."""
+    """Pings of a few riders. The same seed gives the same pings; two seeds share none."""
     chance = random.Random(seed)
     return [
         {
@@ -122,12 +122,12 @@ def identities(items: Sequence[dict[str, Any]]) -> set[Identity]:
 
 
 @contextmanager
-def restorable(folder: Path) -> Iterator[Restorable]:
-    """All three running, the database migrated."""
+def restorable_servers(folder: Path) -> Iterator[RestorableServers]:
+    """All three servers, running, with a migrated database."""
     at = folder / "servers"
     postgres, redis, kafka = Postgres(at, UNDURABLE), Valkey(at), Tansu(at)
     with ExitStack() as stack:
         for server in (postgres, redis, kafka):
             stack.enter_context(running(server))
         upgrade(postgres.url)
-        yield Restorable(folder, postgres, redis.url, kafka.url)
+        yield RestorableServers(folder, postgres, redis.url, kafka.url)

@@ -1,4 +1,4 @@
-"""An Apache Kafka that lets in over TLS alone: who has a password, or who has a certificate."""
+"""An Apache Kafka with TLS listeners that require a password or a client certificate."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from confluent_kafka.admin._scram import ScramCredentialInfo, ScramMechanism, Us
 from cryptography.hazmat.primitives import serialization
 
 from infrastructure.embedded.server import free_port
-from tests.support.servers.apache_kafka import Node
+from tests.support.servers.apache_kafka import KafkaNode
 
 CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 USER, PASSWORD = "ridelog", "p@ss:wörd"
-"""As a person may choose it: what means something in a URL has to be escaped there."""
+"""A password with characters that must be escaped in a URL."""
 
 
 class Files(NamedTuple):
@@ -26,8 +26,8 @@ class Files(NamedTuple):
     key: Path
 
 
-class SecuredNode(Node):
-    """Beside the plain listener, which the node's own tools use, ``sasl`` and ``mutual`` are host:port of two more."""
+class SecuredKafkaNode(KafkaNode):
+    """Has two TLS listeners, ``sasl`` and ``mutual`` (host:port), and the plain one for the node's own tools."""
 
     def __init__(self, data_dir: Path, jars: Path) -> None:
         super().__init__(data_dir, jars, CLUSTER_ID, 1, {1: free_port()})
@@ -41,7 +41,7 @@ class SecuredNode(Node):
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(self.files.authority))
         broker, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("rider@example.org")
-        # Java reads keys as PKCS #8 alone.
+        # Java reads keys in PKCS #8 only.
         key = serialization.load_pem_private_key(broker.private_key_pem.bytes(), None).private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -69,8 +69,8 @@ class SecuredNode(Node):
             "listener.name.inside.scram-sha-512.sasl.jaas.config": f"{login}.scram.ScramLoginModule required;",
         }
 
-    def make_user(self) -> None:
-        """For both forms of SCRAM."""
+    def create_user(self) -> None:
+        """Create the user for both SCRAM mechanisms."""
         admin = AdminClient({"bootstrap.servers": self.url})
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
             made = UserScramCredentialUpsertion(USER, ScramCredentialInfo(mechanism, 4096), PASSWORD.encode())
@@ -78,5 +78,5 @@ class SecuredNode(Node):
 
 
 def _escaped(text: str) -> str:
-    """As a Java properties file has it, which is Latin-1."""
+    """Escaped for a Java properties file, which is in Latin-1."""
     return "".join(char if char.isascii() else f"\\u{ord(char):04x}" for char in text)

@@ -1,4 +1,4 @@
-"""Real servers for tests: started once a session, a database of its own for each test."""
+"""Real servers for tests: started once for each session, with a database of its own for each test."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from infrastructure.embedded.postgres import Postgres
 from tests.support.waiting import eventually
 
 TEMPLATE = "ridelog_template"
-# kill -9 of a server loses nothing that it has handed to the kernel; only a power cut would.
+# kill -9 of a server loses nothing that it has written to the kernel; only a power cut does.
 UNDURABLE = {"fsync": "off", "full_page_writes": "off"}
 PREPARED_POSTGRES = "RIDELOG_TEST_PREPARED_POSTGRES"
-"""Environment variable: a stopped server's directory, with the template. A session of many starts from a copy of it."""
+"""Environment variable: directory of a stopped server with the template. Parallel sessions start from copies of it."""
 
 
 class Server(Protocol):
@@ -37,7 +37,7 @@ S = TypeVar("S", bound=Server)
 
 @contextmanager
 def running(server: S) -> Iterator[S]:
-    """The server, started, and stopped at the end whatever a test has done to it."""
+    """The server, started here and stopped at the end."""
     try:
         server.start()
         yield server
@@ -46,7 +46,7 @@ def running(server: S) -> Iterator[S]:
 
 
 def prepare_postgres(data_dir: Path) -> None:
-    """Make a server's directory with the template, to be copied by ``copy_prepared_postgres``."""
+    """Create a server's directory with the template, for ``copy_prepared_postgres``."""
     server = Postgres(data_dir, UNDURABLE)
     with running(server):
         make_template(server)
@@ -55,13 +55,13 @@ def prepare_postgres(data_dir: Path) -> None:
 def copy_prepared_postgres(data_dir: Path) -> None:
     """Put the prepared server's files into ``data_dir``, if the environment names one: no initdb, no migrations."""
     if prepared := os.environ.get(PREPARED_POSTGRES):
-        # With their owner: as root, the server runs as another user. And with the password that initdb was given.
+        # Keep the owner: for root, the server runs as another user. The password file is the one that initdb got.
         files = [str(path) for name in ("postgres", "postgres.password") if (path := Path(prepared, name)).exists()]
         subprocess.run(["cp", "-Rp", *files, str(data_dir)], check=True)
 
 
 def make_template(server: Postgres) -> None:
-    """A migrated database to copy for each test: migrating each one would cost most of the test's time."""
+    """Create a migrated database to copy for each test. Migrating each one would take most of a test's time."""
     from infrastructure.postgres.migrations import upgrade
 
     with _administration(server) as cursor:
@@ -74,7 +74,7 @@ def make_template(server: Postgres) -> None:
 
 @contextmanager
 def fresh_database(server: Postgres, template: str = TEMPLATE) -> Iterator[str]:
-    """URL of a new database made from the template; dropped at the end with its replication slots."""
+    """The URL of a new database from the template. It is dropped at the end, with its replication slots."""
     server.start()
     name = f"test_{uuid.uuid4().hex[:12]}"
     with _administration(server) as cursor:
@@ -85,7 +85,7 @@ def fresh_database(server: Postgres, template: str = TEMPLATE) -> Iterator[str]:
     finally:
         server.start()
         with _administration(server) as cursor:
-            # Slots first: they hold the WAL of the whole server, and a database with slots cannot be dropped.
+            # Slots first: they retain the WAL of the whole server, and a database with slots cannot be dropped.
             eventually(lambda: _slots_dropped(cursor, name), what=f"the slots of {name} are dropped")
             cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

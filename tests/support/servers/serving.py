@@ -1,4 +1,4 @@
-"""A supervisor in a process of its own, as a test sees it: its pids, its announcements, its end."""
+"""Runs ``serve`` with fake programs in a process of its own, and observes its pids, announcements and end."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).resolve().parents[3]
 
 
-class Serving:
-    """One running ``serve`` with stand-in programs."""
+class ServeProcess:
+    """One running ``serve`` with fake programs."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
@@ -36,13 +36,13 @@ class Serving:
         )
 
     def wait_ready(self) -> None:
-        """Wait until it says so; AssertionError with what it said instead."""
+        """Wait until it reports readiness. Raises AssertionError with its output otherwise."""
         assert self.process.stdout is not None
         if self.process.stdout.readline() != "ready\n":
             raise AssertionError(self.process.communicate(timeout=30)[1])
 
     def running(self) -> dict[str, RecordedProcess]:
-        """What it has recorded as its processes."""
+        """The processes that it has recorded, by name."""
         entries = msgspec.json.decode((self.data_dir / "pids.json").read_bytes(), type=list[RecordedProcess])
         return {entry.name: entry for entry in entries}
 
@@ -53,15 +53,15 @@ class Serving:
             entry = self.running().get(of.name)
             return None if entry == of else entry
 
-        entry = eventually(found, what=f"{of.name} is started again")
+        entry = eventually(found, what=f"{of.name} is restarted")
         assert entry is not None
         return entry
 
 
 @contextmanager
-def serving(data_dir: Path, **settings: str) -> Iterator[Serving]:
-    """A ``serve`` that is ready; ended at the end if the test has not done so."""
-    one = Serving(data_dir, **settings)
+def serving(data_dir: Path, **settings: str) -> Iterator[ServeProcess]:
+    """A ``serve`` that is ready. It is stopped at the end unless the test has stopped it."""
+    one = ServeProcess(data_dir, **settings)
     try:
         one.wait_ready()
         yield one
@@ -73,6 +73,6 @@ def serving(data_dir: Path, **settings: str) -> Iterator[Serving]:
             one.process.kill()
 
 
-def all_gone(entries: dict[str, RecordedProcess]) -> bool:
-    """Whether none of these very processes runs any more."""
+def all_ended(entries: dict[str, RecordedProcess]) -> bool:
+    """Whether none of these processes runs any more."""
     return all(process_start_id(entry.pid) != entry.start_id for entry in entries.values())

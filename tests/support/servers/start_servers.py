@@ -1,4 +1,4 @@
-"""Start and stop the three embedded servers in this process's name, by ``-m``, and print who they run as."""
+"""Starts and stops the three embedded servers from this process, and prints the user of each. Run by ``-m``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.servers.servers import running
 
 
 def main(data_dir: Path) -> None:
-    """One line a server: its name and whether it runs as we do."""
+    """Print one line for each server: its name, and whether it runs as the user of this process."""
     for server in (Postgres(data_dir), Valkey(data_dir), Tansu(data_dir)):
         with running(server):
             same = psutil.Process(server.pid).uids().effective == os.geteuid() != 0

@@ -1,4 +1,4 @@
-"""A process that is stopped in the middle of a COPY, as far as its server can tell."""
+"""A writer that, as its server sees it, is stopped in the middle of a COPY."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import psycopg2
 from sqlalchemy import Engine
 
 QUICK = {"transaction_timeout": "2s", "idle_in_transaction_session_timeout": "2s", "lock_timeout": "1s"}
-"""Time-outs for tests that wait them out."""
+"""Short timeouts, for tests that wait until they expire."""
 
 
-class _Silent:
-    """A file that is read and gives nothing until it is told to end."""
+class _BlockingFile:
+    """A file whose read blocks until ``ends`` is set."""
 
     def __init__(self) -> None:
         self.is_read = threading.Event()
@@ -29,8 +29,8 @@ class _Silent:
 
 @contextmanager
 def stopped_in_copy(engine: Engine, lock: str) -> Iterator[None]:
-    """Its transaction holds what ``lock`` locks during the block; at the end it is found to have been ended."""
-    silent, failed = _Silent(), threading.Event()
+    """Hold in a transaction what ``lock`` locks, during the block. Asserts at the end that the server ended it."""
+    silent, failed = _BlockingFile(), threading.Event()
 
     def work() -> None:
         connection = engine.raw_connection()
@@ -52,4 +52,4 @@ def stopped_in_copy(engine: Engine, lock: str) -> Iterator[None]:
     finally:
         silent.ends.set()
         thread.join(10)
-    assert failed.is_set(), "what slept for so long must not commit"
+    assert failed.is_set(), "a transaction that slept for so long must not commit"

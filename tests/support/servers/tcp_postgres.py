@@ -1,4 +1,4 @@
-"""A PostgreSQL that is reached over TCP with a password, by any role: as somebody else's server is."""
+"""A PostgreSQL that every role reaches over TCP with a password, as an external server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROLE, PASSWORD, DATABASE = "rider", "owner-secret", "riding"
 
 
 class TcpPostgres(Postgres):
-    """It has a database whose owner, no superuser, is the role of ``owner_url``."""
+    """Has a database that is owned by the role of ``owner_url``, which is not a superuser."""
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(data_dir, UNDURABLE | {"max_connections": "60"})
@@ -33,13 +33,13 @@ class TcpPostgres(Postgres):
     def owner_url(self) -> str:
         return f"postgresql://{ROLE}:{PASSWORD}@127.0.0.1:{self._port}/{DATABASE}"
 
-    def make_owner(self) -> None:
-        """The role and its database, which is empty."""
+    def create_owner(self) -> None:
+        """Create the role and its empty database."""
         self.sql(f"CREATE ROLE {ROLE} LOGIN REPLICATION PASSWORD '{PASSWORD}'")
         self.sql(f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
 
     def sql(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
-        """What the superuser gets for one statement, which commits by itself."""
+        """The superuser's result of one statement, which commits on its own."""
         connection = psycopg2.connect(self.database_url(database))
         try:
             connection.autocommit = True
@@ -54,12 +54,12 @@ class TcpPostgres(Postgres):
         self.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'")
 
     def become_standby(self) -> None:
-        """Restart as a hot standby that has lost its primary: it can be read, and takes no writes."""
+        """Restart as a hot standby without a primary: it can be read, and rejects writes."""
         self.stop()
         (self.data_dir / "postgres" / "standby.signal").touch()
         self.spawn()
-        eventually(self._is_ready, within_s=60, what="the standby lets in readers")
+        eventually(self._is_ready, within_s=60, what="the standby accepts readers")
 
     def promote(self) -> None:
-        """Returns once the standby takes writes."""
+        """Promote the standby. Returns once it accepts writes."""
         assert self.sql("SELECT pg_promote(true, 60)") == [(True,)]
