@@ -24,7 +24,7 @@ PREPARED_POSTGRES = "RIDELOG_TEST_PREPARED_POSTGRES"
 """Environment variable: directory of a stopped server with the template. Parallel sessions start from copies of it."""
 
 
-class Server(Protocol):
+class StartableServer(Protocol):
     """One embedded server, or a cluster of them."""
 
     def start(self) -> None: ...
@@ -32,7 +32,7 @@ class Server(Protocol):
     def stop(self) -> None: ...
 
 
-S = TypeVar("S", bound=Server)
+S = TypeVar("S", bound=StartableServer)
 
 
 @contextmanager

@@ -100,13 +100,13 @@ class PingsEndpoint:
 
     async def post(self, body: bytes, declared: int | None = None) -> tuple[int, dict[str, Any], dict[str, str]]:
         """Status, answer and headers."""
-        upload = Upload(self, declared)
+        upload = BodyUpload(self, declared)
         await upload.send(part(body, more=False))
         await upload.ended
         return upload.answer()
 
 
-class Upload:
+class BodyUpload:
     """One request whose body the test sends part by part."""
 
     def __init__(self, endpoint: PingsEndpoint, declared: int | None = None) -> None:
@@ -140,9 +140,9 @@ class Upload:
 
 
 @asynccontextmanager
-async def full_budget(endpoint: PingsEndpoint) -> AsyncIterator[list[Upload]]:
+async def full_budget(endpoint: PingsEndpoint) -> AsyncIterator[list[BodyUpload]]:
     """As many uploads in progress as the budget allows."""
-    uploads = [Upload(endpoint) for _ in range(MAX_BYTES_IN_PROGRESS // LIMIT)]
+    uploads = [BodyUpload(endpoint) for _ in range(MAX_BYTES_IN_PROGRESS // LIMIT)]
     for upload in uploads:
         await upload.send(part(ALMOST, more=True))
         assert not upload.ended.done()
@@ -173,33 +173,33 @@ def test_invariant_15_bodies_that_are_read_at_the_same_time_are_bounded_in_sum()
     asyncio.run(run())
 
 
-async def whole(upload: Upload) -> None:
+async def whole(upload: BodyUpload) -> None:
     await upload.send(part(PING, more=False))
     assert upload.answer()[0] == 200
 
 
-async def broken(upload: Upload) -> None:
+async def broken(upload: BodyUpload) -> None:
     await upload.send(part(b"[", more=False))
     assert upload.answer()[1]["code"] == "malformed_json"
 
 
-async def too_large(upload: Upload) -> None:
+async def too_large(upload: BodyUpload) -> None:
     await upload.send(part(ALMOST, more=True))
     assert upload.answer()[1]["code"] == "body_too_large"
 
 
-async def dropped(upload: Upload) -> None:
+async def dropped(upload: BodyUpload) -> None:
     await upload.send({"type": "http.disconnect"})
     assert upload.answer()[1]["code"] == "incomplete_body"
 
 
-async def cancelled(upload: Upload) -> None:
+async def cancelled(upload: BodyUpload) -> None:
     upload.ended.cancel()
     await asyncio.wait({upload.ended})
 
 
 @pytest.mark.parametrize("end", [whole, broken, too_large, dropped, cancelled])
-def test_invariant_15_every_end_of_an_upload_frees_its_budget(end: Callable[[Upload], Awaitable[None]]) -> None:
+def test_invariant_15_every_end_of_an_upload_frees_its_budget(end: Callable[[BodyUpload], Awaitable[None]]) -> None:
     async def run() -> None:
         endpoint = PingsEndpoint()
         async with full_budget(endpoint) as uploads:

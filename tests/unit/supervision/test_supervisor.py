@@ -49,20 +49,22 @@ class FakeService:
         self.alive = False
 
 
-class Clock:
+class ManualClock:
+    """A clock that the test sets."""
+
     now = 0.0
 
     def __call__(self) -> float:
         return self.now
 
 
-def supervise(fake: FakeService, clock: Clock, repair: Callable[[], None] | None = None) -> Supervisor:
+def supervise(fake: FakeService, clock: ManualClock, repair: Callable[[], None] | None = None) -> Supervisor:
     repairs = {"fake": repair} if repair else {}
     return Supervisor([fake], PidFile(fake.log_path.parent), repairs, clock)
 
 
 def test_a_service_that_ends_is_restarted_after_the_delay_and_not_before(tmp_path: Path) -> None:
-    fake, clock = FakeService(tmp_path), Clock()
+    fake, clock = FakeService(tmp_path), ManualClock()
     supervisor = supervise(fake, clock)
     fake.alive = False
     supervisor.check()
@@ -79,7 +81,7 @@ def test_regression_a_full_disk_stops_no_running_service(tmp_path: Path) -> None
         def record(self, running: Mapping[str, tuple[int, int]]) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    fake, clock = FakeService(tmp_path), Clock()
+    fake, clock = FakeService(tmp_path), ManualClock()
     supervisor = Supervisor([fake], FullDisk(tmp_path), {}, clock)
     fake.alive = False
     for _ in range(2):
@@ -89,7 +91,7 @@ def test_regression_a_full_disk_stops_no_running_service(tmp_path: Path) -> None
 
 
 def test_a_failed_start_is_retried(tmp_path: Path) -> None:
-    fake, clock = FakeService(tmp_path, failing_starts=2), Clock()
+    fake, clock = FakeService(tmp_path, failing_starts=2), ManualClock()
     supervisor = supervise(fake, clock)
     fake.alive = False
     for _ in range(8):
@@ -101,7 +103,7 @@ def test_a_failed_start_is_retried(tmp_path: Path) -> None:
 def test_each_end_is_logged_in_one_line_that_names_the_log_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fake, clock = FakeService(tmp_path), Clock()
+    fake, clock = FakeService(tmp_path), ManualClock()
     fake.log_path.write_text("first\nout of luck\n")
     supervisor = supervise(fake, clock)
     fake.alive = False
@@ -119,7 +121,7 @@ def test_each_end_is_logged_in_one_line_that_names_the_log_file(
 def test_an_end_is_logged_with_its_cause_and_not_with_the_usual_lines_after_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, usual: str
 ) -> None:
-    fake, clock = FakeService(tmp_path), Clock()
+    fake, clock = FakeService(tmp_path), ManualClock()
     cause = "2026-11-23T12:00:00.000+00:00 ERROR   api: the disk is full"
     fake.log_path.write_text(f"{usual}\n{cause}\n" + f"{usual}\n" * 200)
     supervisor = supervise(fake, clock)
@@ -131,7 +133,7 @@ def test_an_end_is_logged_with_its_cause_and_not_with_the_usual_lines_after_it(
 
 
 def test_a_repair_after_a_restart_is_retried_until_it_succeeds(tmp_path: Path) -> None:
-    fake, clock, tries = FakeService(tmp_path), Clock(), []
+    fake, clock, tries = FakeService(tmp_path), ManualClock(), []
 
     def repair() -> None:
         tries.append(clock.now)
@@ -149,7 +151,7 @@ def test_a_repair_after_a_restart_is_retried_until_it_succeeds(tmp_path: Path) -
 
 
 def test_a_held_service_stays_stopped_until_it_is_released(tmp_path: Path) -> None:
-    fake, clock = FakeService(tmp_path), Clock()
+    fake, clock = FakeService(tmp_path), ManualClock()
     supervisor = supervise(fake, clock)
     supervisor.hold("fake")
     for _ in range(4):
@@ -161,7 +163,7 @@ def test_a_held_service_stays_stopped_until_it_is_released(tmp_path: Path) -> No
 
 
 def test_an_intended_restart_is_done_once_the_service_is_repaired(tmp_path: Path) -> None:
-    fake, clock, tries = FakeService(tmp_path), Clock(), []
+    fake, clock, tries = FakeService(tmp_path), ManualClock(), []
     supervisor = supervise(fake, clock, lambda: tries.append(1))
     supervisor.restart("fake")
     assert not supervisor.is_repaired("fake")
