@@ -51,13 +51,13 @@ class BoundedHttpProtocol(StrictHttpReader):
         self._timer = Timer(self.loop)
         self._stall = Timer(self.loop)
         self._discarding = False  # data that still arrives is dropped
-        self._ending = False  # the last response is written
+        self._closes_after_response = False  # the last response is written
 
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._lingering: Any = _LingeringTransport(transport, self._end)
+        self._lingering: Any = _LingeringTransport(transport, self._close_after_response)
         self._slot = self._open.enter(self, len(self.connections))
         if self._slot is ConnectionSlot.NONE:
             transport.abort()
@@ -103,12 +103,12 @@ class BoundedHttpProtocol(StrictHttpReader):
     def _begin_request(self, *, keep_alive: bool) -> None:
         refused = self._slot is ConnectionSlot.REFUSED
         app = too_many_connections(self._limits.max_connections) if refused else self.app
-        self._begin(app, keep_alive=keep_alive, waits=self._is_answering())
+        self._start_cycle(app, keep_alive=keep_alive, waits=self._is_answering())
 
     def _on_end_of_answered_request(self) -> None:
-        self._wait()
+        self._start_client_timer()
 
-    def _begin(self, app: Any, *, keep_alive: bool, waits: bool) -> None:
+    def _start_cycle(self, app: Any, *, keep_alive: bool, waits: bool) -> None:
         self.cycle = _Cycle(
             scope=self.scope,
             transport=self._lingering,
@@ -142,22 +142,22 @@ class BoundedHttpProtocol(StrictHttpReader):
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
                 if self.cycle.response_started:
-                    self._end()
+                    self._close_after_response()
                     return
         unread = {"type": "http", "method": "GET", "path": "", "query_string": b"", "http_version": "1.1"}
         self.scope = cast("Any", unread | {"client": self.client})
         self.expect_100_continue = False
-        self._begin(refusal, keep_alive=False, waits=waits)
+        self._start_cycle(refusal, keep_alive=False, waits=waits)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
-        if self.transport.is_closing() or self._ending:
+        if self.transport.is_closing() or self._closes_after_response:
             return
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif not self._discarding:
-            self._wait()
+            self._start_client_timer()
 
     # Time
 
@@ -165,10 +165,10 @@ class BoundedHttpProtocol(StrictHttpReader):
     def _head_timeout_s(self) -> float:
         return _REFUSED_HEAD_TIMEOUT_S if self._slot is ConnectionSlot.REFUSED else self._limits.head_timeout_s
 
-    def _wait(self) -> None:
+    def _start_client_timer(self) -> None:
         """Bound the time until the client's next step. Call when no request is being answered."""
         if self.cycle.more_body:
-            self._timer.start(self._limits.discard_timeout_s, self._end)
+            self._timer.start(self._limits.discard_timeout_s, self._close_after_response)
         elif self._head_began:
             self._time_head()
         else:
@@ -179,9 +179,9 @@ class BoundedHttpProtocol(StrictHttpReader):
         self._head_is_timed = True
         self._timer.start(self._head_timeout_s, lambda: self._refuse(head_too_slow(self._head_timeout_s)))
 
-    def _end(self) -> None:
+    def _close_after_response(self) -> None:
         """Close after the last response."""
-        self._ending = True
+        self._closes_after_response = True
         if not (self._discarding or self.cycle.more_body):
             self._close()
             return
