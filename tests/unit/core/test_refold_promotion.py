@@ -129,7 +129,7 @@ def test_a_refold_that_has_not_begun_has_applied_nothing() -> None:
 
 @pytest.mark.parametrize("why", ["stuck", "lost"])
 def test_a_refold_that_cannot_finish_names_the_shards(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refolds, "MAX_EVENTS_A_STEP", 2)
+    monkeypatch.setattr(refolds, "MAX_EVENTS_PER_STEP", 2)
     served = Served()
     worker = served.distrusting()
     if why == "stuck":
