@@ -30,7 +30,7 @@ OnMessage = Callable[[int, Any], None]
 """Called with the number of a part and what its worker passed to ``heartbeat``, in the order of sending."""
 
 
-class Heartbeat(Protocol):
+class WorkerHeartbeat(Protocol):
     """Ends the worker if its command has ended; else sends ``message`` to the command, unless it is None."""
 
     def __call__(self, message: object = None) -> None: ...

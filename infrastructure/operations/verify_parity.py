@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from infrastructure.backends import Backends, open_backends, projection_named
 from infrastructure.postgres.served_reads import PostgresServedReads
-from infrastructure.process_pool import Heartbeat, run_in_processes, tune_gc
+from infrastructure.process_pool import WorkerHeartbeat, run_in_processes, tune_gc
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.parity.audit import Audit, AuditFindings
@@ -78,7 +78,9 @@ def verify(
     return total
 
 
-def _audit_part(heartbeat: Heartbeat, settings: Settings, name: str, since_ms: int, part: int, parts: int) -> None:
+def _audit_part(
+    heartbeat: WorkerHeartbeat, settings: Settings, name: str, since_ms: int, part: int, parts: int
+) -> None:
     """Audit one part in a worker process. Each message has all findings so far; the last one is complete."""
     sent_reads = 0
 

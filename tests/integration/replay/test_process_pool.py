@@ -9,7 +9,7 @@ import pytest
 
 from infrastructure.cli.error_handling import expected_as_user_error
 from infrastructure.errors import UserError
-from infrastructure.process_pool import Heartbeat, WorkerFailed, run_in_processes
+from infrastructure.process_pool import WorkerFailed, WorkerHeartbeat, run_in_processes
 from projections.core.ports import PortUnavailable
 from projections.rebuild.catch_up import LogHasHoles
 
@@ -50,7 +50,7 @@ def test_regression_holes_in_the_log_that_a_worker_finds_are_permanent() -> None
         run_in_processes("test", fail, [("holes",)], lambda: None)
 
 
-def count(heartbeat: Heartbeat, upto: int) -> None:
+def count(heartbeat: WorkerHeartbeat, upto: int) -> None:
     for number in range(1, upto + 1):
         heartbeat(number)
 
@@ -61,7 +61,7 @@ def test_all_messages_of_a_worker_arrive_in_order() -> None:
     assert received == {0: [1, 2, 3], 1: list(range(1, 50_001))}
 
 
-def end_at_once(heartbeat: Heartbeat) -> None:
+def end_at_once(heartbeat: WorkerHeartbeat) -> None:
     heartbeat("started")
     os._exit(9)
 
