@@ -95,7 +95,8 @@ def converter(topics: Mapping[str, str], partitions: int) -> RowToRecord:
     """A function from a row's values (text format) to its record (None for a stream that no topic carries).
 
     Text, not binary: everything except the payload becomes a text header, so the server's formatting is used unchanged.
-    Every record is built here, so an event that is published twice, from the WAL and from the table, has equal bytes.
+    It builds the same bytes as ``row_reader``: an event that is published twice, from the WAL and from the table, has
+    equal bytes.
     """
     topic_of = {stream.encode(): topic for stream, topic in topics.items()}
 

@@ -128,8 +128,10 @@ class EventRecorder(ApplicationRecorder):
         self._partitions.make_ahead(connection, seen.position + count)
 
     def _cover(self, connection: Connection, last: int) -> int:
-        """Inside the lock: only reached when other writers filled what was made ahead, or the log was restored. Where
-        the partitions end, once this is committed; 0 if they are not touched."""
+        """Make sure, inside the lock, that partitions reach position ``last``.
+
+        Returns where they end once this is committed; 0 if none had to be made, which is the rule.
+        """
         return self._partitions.cover(connection, last)
 
     def _current_versions(

@@ -101,7 +101,10 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
 
 
 def guards(settings: Settings) -> list[Guard]:
-    """The guards of all routes: with tokens every client needs one, without tokens only this machine is served."""
+    """The guards of all routes: with tokens every client needs one, without tokens only this machine is served.
+
+    Off loopback without tokens ``preflight.refuse_open_http`` has refused to start.
+    """
     tokens = settings.parsed_tokens()
     return [Denials(local_only if settings.on_loopback and not tokens else Authorizer(tokens))]
 

@@ -40,7 +40,7 @@ PAST = (Unresolvable, TooLong, SinkRejected, PortUnavailable)
 
 
 def as_of(at: str | None, axis: str | None, at_position: str | None) -> AsOf | None:
-    """The horizon that the parameters name, None for the present. Raises ApiError (400)."""
+    """The instant or position that the parameters name, None for the present. Raises ApiError (400)."""
     position = None if at_position is None else whole_number("position", at_position)
     if position is not None and position < 0:
         raise ApiError(400, "invalid_request", f"position is from 0, not {position}")

@@ -76,7 +76,7 @@ class StateReader:
         """Reads state and fence of a key at one instant, after ``get`` found no state.
 
         The fence distinguishes a lost state from one that is not folded yet. Returns None if nothing is folded in the
-        shard. Raises ReadModelUnavailable.
+        shard. Raises ReadModelUnavailable, also while the shard is refolded.
         """
         shard = shard_of(key)
         generation = self._shard_is_on.get(shard)
@@ -85,14 +85,15 @@ class StateReader:
         try:
             async with self._client.pipeline(transaction=True) as pipeline:
                 pipeline.get(fence_key(self._projection, generation, shard))
-                pipeline.hget(state_key(self._projection, generation, shard), key)
+                pipeline.hmget(state_key(self._projection, generation, shard), key, REFOLDING_FIELD)
                 fence, state = await pipeline.execute()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
             raise ReadModelUnavailable(f"Redis: {error}") from error
         except UnicodeEncodeError:
             return None  # a lone surrogate: no such key can have been recorded
-        if state is not None:
-            return _found(state, generation)
+        # A worker may have written the state, or begun a refold, since ``get``.
+        if (found := _found(state, generation)) is not None:
+            return found
         folded = decode_fence(fence)
         return None if folded is None else MissingState(generation, folded.position)
 

@@ -115,7 +115,7 @@ class _SnapshottingRefoldArea(SnapshottingSink):
 
 
 def _parked_ahead(one: ReplayStart) -> ParkedEvent:
-    return ParkedEvent(one.seq, one.position, one.version, "", "ahead", "its state comes from a verified checkpoint", 0)
+    return ParkedEvent(one.seq, one.position, one.version, "", "ahead", "its state comes from a verified snapshot", 0)
 
 
 class TimedSink(SinkDecorator):

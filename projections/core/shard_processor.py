@@ -226,7 +226,7 @@ class ShardProcessor(Generic[S]):
         """Fold the events of ``shard`` from the log, up to seq ``upto`` and no further."""
         while (state := self.states.get(shard)) is not None and state.fence.seq < upto:
             limit = min(self._limits.fill_events, upto - state.fence.seq)
-            # With the event at the fence: the log may have been restored since that was check.
+            # With the event at the fence: the log may have been restored since that was checked.
             events = self._log.read_shard(self._projection.stream, shard, max(0, state.fence.seq - 1), limit + 1)
             if _rewritten(state.fence, events):
                 self._close(shard, "the log has another event at the fence now")
