@@ -292,7 +292,7 @@ def test_regression_a_lock_on_the_table_does_not_stop_appends_while_the_last_par
             recorder.insert_events(events_of("anna", version, 1))
     maintenance.dispose()
     assert partitions() == before
-    warnings = [record for record in caplog.records if "next partition of events is not made yet" in record.message]
+    warnings = [record for record in caplog.records if "next partition of events is not created yet" in record.message]
     assert len(warnings) == 1, "it is not tried again for each append"
     # Where there is no room, it is waited for.
     recorder.insert_events(events_of("anna", 91, 200))

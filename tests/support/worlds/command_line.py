@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from infrastructure.cli import main
 
 EXTERNAL_SERVER = "INFO    serve: external server: "
-"""In the log lines that ``serve`` writes for its external servers before it connects to them."""
+"""In the log lines that ``serve`` writes for its external servers once all of them have answered."""
 
 
 def run_here(arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:

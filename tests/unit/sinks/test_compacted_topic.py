@@ -155,7 +155,7 @@ def test_an_unavailable_broker_stops_the_shards_and_loses_nothing() -> None:
     world.published.broker.accepting = False
     with pytest.raises(PortUnavailable, match="without acknowledgement"):
         worker.reads(*world.ping(("rider-1", 60)))
-    with pytest.raises(PortUnavailable, match="away"):
+    with pytest.raises(PortUnavailable, match="unavailable"):
         worker.reads()
     world.published.broker.accepting = True
     worker.reads()
