@@ -75,6 +75,7 @@ def verify(
     total = AuditFindings()
     for found in latest.values():
         total.add(found)
+    on_progress(total.reads)
     return total
 
 

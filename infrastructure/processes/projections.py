@@ -90,6 +90,8 @@ class WorkerManager:
                     delay_s = GENERATION_POLL_INTERVAL_S
                 except (PortUnavailable, SinkRejected) as error:
                     log.warning("generations cannot be read: %s", error)
+                    # A kept connection to a server that has become a standby would fail again, for ever.
+                    self._backends.drop_connections()
                     delay_s = delays.next_s()
                 self._check_workers()
                 self._stop.wait(delay_s)

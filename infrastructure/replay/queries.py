@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from infrastructure.backends import EVENT_STORE_SETTINGS, FOLD_SETTINGS, Backends, open_backends
+from infrastructure.backends import FOLD_SETTINGS, Backends, open_backends
 from infrastructure.embedded.stack import servers_for
 from infrastructure.errors import UserError
 from infrastructure.replay import parquet
@@ -146,7 +146,7 @@ class ReplayQuery:
                 return differ.code(Path(value))
             if kind == "generation":
                 with (
-                    servers_for(self._settings, EVENT_STORE_SETTINGS) as settings,
+                    servers_for(self._settings, FOLD_SETTINGS) as settings,
                     open_backends(settings, FOLD_SETTINGS) as backends,
                 ):
                     return differ.generation(backends, _number(value, "generation"))

@@ -156,3 +156,12 @@ def test_regression_a_command_restores_the_log_levels_that_it_changed(
     before = log.level, logging.root.level, logging.root.handlers[:]
     error_line(REBUILD, urls, tmp_path)
     assert (log.level, logging.root.level, logging.root.handlers) == before
+
+
+def test_regression_a_diff_with_a_generation_starts_the_redis_that_no_setting_names(
+    urls: dict[str, str], engine: Engine, tmp_path: Path
+) -> None:
+    """With an external Postgres alone it ended with "the setting redis_url is missing"."""
+    postgres = {name: url for name, url in urls.items() if name == "RIDELOG_POSTGRES_URL"}
+    error = error_line(DIFF, postgres | {"RIDELOG_DATA_DIR": str(tmp_path / "data")}, tmp_path)
+    assert error == "error: generation 1 of speed stores nothing: see `generations`"
