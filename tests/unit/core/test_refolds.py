@@ -11,21 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identifiers import shard_of
-from infrastructure.sinks.decorators import SnapshottingSink
 from projections.core import refolds
-from projections.core.ports import FenceConflict, LoggedEvent, PortUnavailable, ShardWrite, Sink
+from projections.core.ports import FenceConflict, PortUnavailable, ShardWrite, Sink
 from projections.core.shard_processor import ProcessorLimits
 from projections.live.stream_follower import StreamFollower
-from projections.replay.as_of import AsOf
-from projections.replay.key_replay import KeyReplay
 from projections.speed import SPEED
-from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
-from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic, ServerUnavailable
+from tests.support.ports_in_memory.projection_ports import MemorySink, ScriptedTopic, ServerUnavailable
 from tests.support.worlds.locations_world import HISTORY as LOCATIONS
 from tests.support.worlds.locations_world import World as LocationsWorld
-from tests.support.worlds.speed_events import expected_states, histories, ping_data
+from tests.support.worlds.restorable_speed_log import RestorableSpeedLog
+from tests.support.worlds.speed_events import expected_states, histories
 
-T_MS = 1_790_000_000_000
 HISTORY = [(f"rider-{number % 5}", number) for number in range(40)]
 SMALL = ProcessorLimits(fill_events=3)
 
@@ -36,12 +32,11 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refolds, "MAX_EVENTS_PER_STEP", 2)
 
 
-class World:
+class World(RestorableSpeedLog):
     """Workers around a log that can be set back and a sink that can be spoiled."""
 
     def __init__(self, history: Sequence[tuple[str, int]] = HISTORY) -> None:
-        self.log, self.sink = MemoryLog(), MemorySink()
-        self.record(history)
+        super().__init__(history)
         self.topic = ScriptedTopic()
         self.runner = self.worker(self.topic)
         self.settle(self.runner)
@@ -57,18 +52,6 @@ class World:
             limits=SMALL,
         )
 
-    def record(self, history: Sequence[tuple[str, int]], late_ms: int = 0) -> list[LoggedEvent]:
-        first = len(self.log.events)
-        return [
-            self.log.append(rider, "GpsPing", ping_data(rider, T_MS + second * 1000 + late_ms, first + number))
-            for number, (rider, second) in enumerate(history)
-        ]
-
-    def restore(self, position: int, then: Sequence[tuple[str, int]] = ()) -> list[LoggedEvent]:
-        older = self.log.restored_to(position)
-        self.log.events, self.log._seqs, self.log._versions = older.events, older._seqs, older._versions
-        return self.record(then, late_ms=7)
-
     def spoil(self, rider: str) -> None:
         """As if a forged record had been folded: another state, and another event at the fence."""
         shard = shard_of(rider)
@@ -79,9 +62,6 @@ class World:
         for _ in range(60):
             runner.step(0)
             runner.idle_check()
-
-    def is_right(self) -> bool:
-        return self.sink.all_states() == expected_states(self.log.events)
 
     def leaves_nothing_staged(self) -> bool:
         staging = self.sink.staging()
@@ -273,87 +253,3 @@ def test_after_a_restore_a_tombstone_and_its_record_follow_each_other() -> None:
     shown = [(key, bool(value)) for key, value in world.published.records()]
     by_key = {key: [has for one, has in shown if one == key] for key, _ in shown}
     assert all(seen == [True, False, True] for seen in by_key.values()), by_key
-
-
-KEY = "rider-1"
-
-
-def verified(log: MemoryArchive, every: int) -> MemoryCheckpoints:
-    kept = MemoryCheckpoints(log, every)
-    for key in {event.key for event in log.events}:
-        KeyReplay(SPEED, log, kept, json.loads, snapshot_interval=every).at(
-            key, log.horizon(AsOf.at_position(len(log.events)))
-        )
-    assert all(one.verified for one in kept.kept.values())
-    return kept
-
-
-def an_archive(history: Sequence[tuple[str, int]]) -> MemoryArchive:
-    log = MemoryArchive(lambda: T_MS * 2)
-    for number, (rider, second) in enumerate(history):
-        log.append(rider, "GpsPing", ping_data(rider, T_MS + second * 1000, number), recorded_ms=T_MS + number)
-    return log
-
-
-@given(histories, st.integers(1, 9), st.data())
-def test_a_refold_begins_from_the_last_verified_checkpoint(
-    history: list[tuple[str, int]], every: int, data: st.DataObject
-) -> None:
-    log = an_archive(history)
-    kept = verified(log, every)
-    damaged = data.draw(st.booleans())
-    if kept.kept and damaged:
-        # A snapshot that cannot be read is skipped.
-        place: tuple[str, int] = data.draw(st.sampled_from(sorted(kept.kept)))
-        kept.kept[place] = kept.kept[place]._replace(state=b"\xff damaged")
-    inner = MemorySink()
-    decoded = 0
-
-    def decode(payload: bytes) -> Any:
-        nonlocal decoded
-        decoded += 1
-        return json.loads(payload)
-
-    def worker() -> StreamFollower[Any]:
-        sink = SnapshottingSink(inner, kept, SPEED)
-        return StreamFollower(
-            SPEED, log_port=log, consumer=ScriptedTopic(), sink=sink, decode=decode, partitions=8, limits=SMALL
-        )
-
-    world = worker()
-    world.step(0)
-    decoded = 0
-    for shard, fence in inner.held.items():
-        inner.held[shard] = fence._replace(event="forged")
-    dies_at = data.draw(st.integers(1, 30))
-    for turn in range(80):
-        world.step(0)
-        world.idle_check()
-        if turn == dies_at:
-            world = worker()
-    assert inner.all_states() == expected_states(log.events)
-    assert not inner.staging().held
-    assert not inner.all_parked()
-    assert decoded <= len(log.events)
-
-
-def test_a_refold_from_a_checkpoint_folds_only_what_comes_after_it() -> None:
-    log = an_archive([(KEY, number) for number in range(25)])
-    inner, decoded = MemorySink(), [0]
-
-    def decode(payload: bytes) -> Any:
-        decoded[0] += 1
-        return json.loads(payload)
-
-    sink = SnapshottingSink(inner, verified(log, 10), SPEED)
-    runner: StreamFollower[Any] = StreamFollower(
-        SPEED, log_port=log, consumer=ScriptedTopic(), sink=sink, decode=decode, partitions=8, limits=SMALL
-    )
-    runner.step(0)
-    inner.held[shard_of(KEY)] = inner.held[shard_of(KEY)]._replace(event="forged")
-    decoded[0] = 0
-    for _ in range(30):
-        runner.step(0)
-        runner.idle_check()
-    assert inner.all_states() == expected_states(log.events)
-    assert decoded[0] == 5

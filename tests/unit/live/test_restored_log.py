@@ -16,20 +16,20 @@ from projections.core.ports import Fence, LoggedEvent, LogHead
 from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic
-from tests.support.worlds.speed_events import expected_states, histories, ping_data
+from tests.support.worlds.restorable_speed_log import RestorableSpeedLog
+from tests.support.worlds.speed_events import expected_states, histories
 from tests.unit.rebuild.rebuild_world import World as RebuildWorld
 
 HISTORY = [(f"rider-{number % 3}", number) for number in range(30)]
-T_MS = 1_790_000_000_000
 
 
-class World:
+class World(RestorableSpeedLog):
     """One worker, and a log that can be restored to an older state while it runs."""
 
     def __init__(self, history: Sequence[tuple[str, int]] = HISTORY) -> None:
-        self.log, self.topic, self.sink = MemoryLog(), ScriptedTopic(), MemorySink()
+        super().__init__(history)
+        self.topic = ScriptedTopic()
         self.found: list[FenceMismatch] = []
-        self.record(history)
         self.runner = self.worker()
         self.runner.step(0)
 
@@ -43,22 +43,6 @@ class World:
             partitions=8,
             on_fence_mismatch=self.found.append,
         )
-
-    def record(self, history: Sequence[tuple[str, int]], late_ms: int = 0) -> list[LoggedEvent]:
-        first = len(self.log.events)
-        return [
-            self.log.append(rider, "GpsPing", ping_data(rider, T_MS + second * 1000 + late_ms, first + number))
-            for number, (rider, second) in enumerate(history)
-        ]
-
-    def restore(self, position: int, then: Sequence[tuple[str, int]] = ()) -> list[LoggedEvent]:
-        """Restore the log to an older state while the worker runs, and record other events. Returns these."""
-        older = self.log.restored_to(position)
-        self.log.events, self.log._seqs, self.log._versions = older.events, older._seqs, older._versions
-        return self.record(then, late_ms=7)
-
-    def is_right(self) -> bool:
-        return self.sink.all_states() == expected_states(self.log.events)
 
     def settle(self) -> None:
         while self.topic.batches:
