@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.cpu import here_and_below
 from benchmarks.support import postgres, redis_server, report
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.postgres.engine import sink_engine
 from infrastructure.process_pool import tune_gc
@@ -24,6 +24,7 @@ from projections.core.ports import LoggedEvent
 from projections.core.projection import Projection
 from projections.live.stream_follower import StreamFollower
 from tests.support.ports_in_memory.projection_ports import MemoryLog, ScriptedTopic
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.postgres.many_events import many_events
 
 SIZES = (50, 100, 200, 500, 1_000, 4_000, 20_000)

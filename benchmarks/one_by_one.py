@@ -24,7 +24,7 @@ from eventsourcing.domain import Aggregate, event
 from benchmarks.cpu import here_and_below
 from benchmarks.results import at_least, report
 from benchmarks.support import START_MS, postgres, server_of
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.gps_ping import GpsPing, parse_ping
 from domain.riders.application import PingOutcome, Riders
 from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
@@ -33,6 +33,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.settings.postgres_url import sqlalchemy_url
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
 PHONES = (32, 256)
 """Numbers of phones that send concurrently, each its next ping when the last one is answered."""

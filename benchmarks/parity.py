@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from benchmarks.support import START_MS, postgres, ready_events, report
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.features.speed.window import SpeedState
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.recorder import EventRecorder
@@ -25,6 +25,7 @@ from projections.parity.served_reads import ReadVerdict, ServedRead
 from projections.speed import SPEED
 from read_models.speed.view import VIEW
 from read_models.view import ViewLimits, body_of
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
 EVENTS = 100_000
 RIDERS = 500

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.support import postgres, ready_events, redis_server, report
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.identifiers import SHARDS
 from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.event_store.recorder import EventRecorder
@@ -22,6 +22,7 @@ from projections.core.projection import Projection
 from projections.rebuild.catch_up import CHUNK_POSITIONS, CatchUp
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import MemorySink
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
 EVENTS = 300_000
 

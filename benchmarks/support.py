@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 from benchmarks.results import report
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.gps_ping import parse_ping, record_of
 from domain.identifiers import aggregate_id
 from infrastructure.embedded.postgres import Postgres
@@ -18,6 +18,7 @@ from infrastructure.embedded.valkey import Valkey
 from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.postgres.migrations import upgrade
 from infrastructure.settings.postgres_url import sqlalchemy_url
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
 __all__ = ["START_MS", "kafka", "postgres", "ready_events", "redis_server", "report", "server_of"]
 

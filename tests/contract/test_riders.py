@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from domain.errors import EventIdConflict, ShiftAlreadyStarted
 from domain.event_store import OrderBroken
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.gps_ping import record_of
 from domain.identifiers import aggregate_id
 from domain.riders.application import Riders
@@ -24,6 +24,7 @@ from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import writer_engine
 from tests.support.ports_in_memory.event_store import MemoryEventStore
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.unit.domain.given import NOW_MS, a_ping
 
 MakeRiders = Callable[..., Riders]

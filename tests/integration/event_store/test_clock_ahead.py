@@ -11,7 +11,7 @@ from litestar.testing import TestClient
 from sqlalchemy import Engine, text
 
 from domain.event_store import ClockAhead
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.riders.application import Riders
 from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
 from infrastructure.event_store.archive import PostgresArchive
@@ -23,6 +23,7 @@ from infrastructure.http.pings import pings_route
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.postgres.engine import writer_engine
 from projections.replay.as_of import AsOf, Unresolvable
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.postgres.log_events import events_of
 
 DAY_MS = 86_400_000

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.identifiers import aggregate_id
 from domain.riders.application import Riders
 from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
 from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import writer_engine
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.reports.proofs import whole
 from tests.unit.domain.given import NOW_MS, a_ping
 

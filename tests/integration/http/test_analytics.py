@@ -12,7 +12,7 @@ import pytest
 from litestar import Litestar, Router
 from sqlalchemy import Engine, Select, text
 
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.errors import HANDLERS
@@ -20,6 +20,7 @@ from infrastructure.http.paging import encode_cursor
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.replay.past_reads import PastRows
 from read_models.analytics import queries
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.postgres.recorded_log import write
 from tests.support.servers.http_server import served
 from tests.support.servers.servers import fresh_database

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import redis
 
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from infrastructure.embedded.server import free_port
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.kafka.admin import admin, ensure_topics
@@ -28,6 +28,7 @@ from projections.live.stream_follower import StreamFollower
 from projections.locations import LOCATIONS
 from read_models.locations.state import TOPIC
 from tests.support.ports_in_memory.projection_ports import MemoryLog, ScriptedTopic
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.servers.servers import running
 from tests.support.waiting import eventually
 from tests.support.worlds.locations import compacted, highest, read_locations, read_records

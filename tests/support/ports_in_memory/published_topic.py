@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from infrastructure.kafka.ports import ProducerRecord
 from infrastructure.sinks.compacted_topic import CompactedTopicSink
 from infrastructure.sinks.published_checkpoints import CheckpointMove, PublishedCheckpoint
@@ -16,6 +16,7 @@ from projections.locations import LOCATIONS
 from tests.support.ports_in_memory.kafka_broker import MemoryBroker, UnknownPartition
 from tests.support.ports_in_memory.kafka_publisher import MemoryPublisher
 from tests.support.ports_in_memory.projection_ports import MemorySink
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
 TOPIC = "rider-locations"
 PARTITIONS = 8

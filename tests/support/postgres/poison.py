@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from domain.events.contracts import Codec, LocalSchemaIds, current, frame, split_frame
+from domain.events.contracts import Codec, current, frame, split_frame
 from domain.gps_ping import GpsPing, parse_ping, record_of
 from domain.identifiers import aggregate_id
 from infrastructure.event_store.aggregates import LogEvent
@@ -18,6 +18,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
 UNKNOWN_SCHEMA = 9_999_001
 

@@ -10,10 +10,11 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.identifiers import aggregate_id
 from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.event_store.recorder import EventRecorder
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
 CODEC = Codec(LocalSchemaIds())
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from sqlalchemy import create_engine, text
 
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from infrastructure.settings.postgres_url import sqlalchemy_url
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
 _EVENTS = text(
     "SELECT position, (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded_us, aggregate_key, version,"

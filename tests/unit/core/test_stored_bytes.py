@@ -11,7 +11,7 @@ import pytest
 from eventsourcing.domain import Snapshot
 from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, StoredEvent, UUIDAsHex
 
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import LocationFix, LocationState
 from domain.features.rider_hours import Maxima, RiderHours, TrackFix
@@ -26,6 +26,7 @@ from projections.core.parked_keys import decode_parked_event, encode_parked_even
 from projections.core.ports import Fence
 from projections.core.projection import Projection
 from read_models.view import ViewLimits, body_of
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.unit.core.stored_bytes import (
     BODIES,
     EVENTS,

@@ -14,7 +14,6 @@ from domain.events.contracts import (
     MAGIC,
     NAMESPACE,
     Codec,
-    LocalSchemaIds,
     contracts,
     current,
     frame,
@@ -25,6 +24,7 @@ from domain.gps_ping import parse_ping
 from domain.identifiers import derive_event_id
 from domain.riders.rider import RIDER_EVENTS, Rider
 from tests.support.kafka.avro_frames import framed_under
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
 RELEASED = {
     "gps_ping.v1.avsc": "14c653056d6cccb294cd6f7274b38b556d6588d4c52cfcd508a0bff4ba608a89",

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import EMPTY, LocationState, fold
 from read_models.locations.state import RECORD, UnreadableLocationState, decode, encode, values
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.worlds.replay_reference import effective_ms
 from tests.support.worlds.speed_events import ping_data
 
