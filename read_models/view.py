@@ -10,7 +10,7 @@ import msgspec
 
 S = TypeVar("S")
 
-Kind = Literal["text", "float", "integer", "instant"]
+ColumnType = Literal["text", "float", "integer", "instant"]
 """Type of a column: UTF-8 text, a double, a 64-bit integer, a UTC time in milliseconds; each may be null."""
 
 
@@ -31,7 +31,7 @@ class View(Generic[S]):
     ``explain(state)`` gives the weight of each event in the state, on request.
     """
 
-    columns: Mapping[str, Kind]
+    columns: Mapping[str, ColumnType]
     features: Callable[[S], Any]
     row: Callable[[str, Any, int, ViewLimits, bool], dict[str, Any]]
     explain: Callable[[S], list[dict[str, Any]]] | None = None

@@ -28,7 +28,7 @@ from projections.core.fold import Decode
 from projections.core.projection import Projection
 from projections.replay.archive import Archive
 from projections.replay.shard_replay import ShardReplayed, replay_shard
-from read_models.view import Kind
+from read_models.view import ColumnType
 
 REQUEST = "request.json"
 _LOCK = "lock"
@@ -106,7 +106,7 @@ class ReplayOutput(NamedTuple):
     """
 
     folder: Path
-    tables: dict[str, dict[str, Kind]]
+    tables: dict[str, dict[str, ColumnType]]
     parts: list[ReplayPart]
 
     def files(self, table: str) -> list[Path]:
@@ -114,7 +114,7 @@ class ReplayOutput(NamedTuple):
         return [_file(self.folder, table, part.shard) for part in self.parts]
 
 
-def tables_of(projection: Projection[Any]) -> dict[str, dict[str, Kind]]:
+def tables_of(projection: Projection[Any]) -> dict[str, dict[str, ColumnType]]:
     """Tables of a replay of all keys: one row per key, or the rows of the projection's tables."""
     if projection.view is not None:
         return {projection.name: dict(projection.view.columns)}

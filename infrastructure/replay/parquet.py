@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from domain.timestamps import epoch_ms
 from infrastructure.errors import UserError
 from read_models.rows import RowChange, RowTable
-from read_models.view import Kind
+from read_models.view import ColumnType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,9 +23,9 @@ ROW_GROUP = 65_536
 Row = Mapping[str, Any]
 
 
-def row_columns(table: RowTable) -> dict[str, Kind]:
+def row_columns(table: RowTable) -> dict[str, ColumnType]:
     """Columns of a read model's table: its key, then its sums and latest values, which are integers."""
-    kinds: dict[str, Kind] = {
+    kinds: dict[str, ColumnType] = {
         name: "instant" if isinstance(table.table.c[name].type, TIMESTAMP) else "text" for name in table.key
     }
     return kinds | dict.fromkeys((*table.add, *table.latest), "integer")
@@ -38,7 +38,7 @@ def row_of(table: RowTable, change: RowChange) -> Row:
     return dict(zip(names, (*change.key, *change.add, *latest), strict=True))
 
 
-def schema(columns: Mapping[str, Kind]) -> pa.Schema:
+def schema(columns: Mapping[str, ColumnType]) -> pa.Schema:
     import pyarrow as pa
 
     types = {"text": pa.string(), "float": pa.float64(), "integer": pa.int64(), "instant": pa.timestamp("ms", tz="UTC")}
@@ -51,7 +51,7 @@ class ParquetWriter:
     ``add`` and ``close`` raise UserError for a value that does not fit its column, such as an integer of over 64 bits.
     """
 
-    def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
+    def __init__(self, path: Path, columns: Mapping[str, ColumnType]) -> None:
         import pyarrow.parquet as pq
 
         self._path = path
@@ -96,7 +96,7 @@ class ParquetWriter:
             values.clear()
 
 
-def write(path: Path, columns: Mapping[str, Kind], rows: Iterable[Row]) -> int:
+def write(path: Path, columns: Mapping[str, ColumnType], rows: Iterable[Row]) -> int:
     """Write all ``rows``; return their number."""
     writer = ParquetWriter(path, columns)
     try:

@@ -15,7 +15,6 @@ from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from projections.analytics import ANALYTICS
 from projections.core.fold import Decode
 from projections.core.projection import Projection
-from projections.core.snapshots import NoSnapshots
 from projections.replay.as_of import AsOf, Horizon
 from projections.replay.key_replay import KeyReplay, Replayed, TooLong
 from projections.replay.shard_replay import replay_shard
@@ -82,7 +81,7 @@ class PastRows:
     def of_rider(self, rider_id: str, as_of: AsOf) -> PastAnalyticsReader:
         """The rows of one rider; the log may be of any length. Raises Unresolvable, TooLong, PortUnavailable."""
         horizon = self._archive.horizon(as_of)
-        replay = KeyReplay(ANALYTICS, self._archive, NoSnapshots(), self._decode, max_events=self._max_events)
+        replay = KeyReplay(ANALYTICS, self._archive, None, self._decode, max_events=self._max_events)
         with self._replays:
             found = replay.at(rider_id, horizon)
         rows: Rows = {}

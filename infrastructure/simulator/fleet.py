@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 from infrastructure.client.client import RidelogClient
 from infrastructure.client.messages import PostReceipt
 from infrastructure.errors import UserError
-from infrastructure.simulator.phone import Day, Kind, Upload, uploads
+from infrastructure.simulator.phone import Day, Upload, UploadKind, uploads
 from infrastructure.simulator.riders import SimulatedRider
 
 
@@ -43,7 +43,7 @@ class FleetTotals:
         self.accepted = 0
         self.duplicates = 0
         self.rejected: Counter[str] = Counter()
-        self.kinds: Counter[Kind] = Counter()
+        self.kinds: Counter[UploadKind] = Counter()
         self.truths: dict[str, SimulatedRider] = {}
         """The true state of each rider at the newest ping sent."""
 
@@ -53,7 +53,7 @@ class FleetTotals:
         for upload in uploads:
             self.sent += len(upload.fixes)
             self.kinds[upload.kind] += len(upload.fixes)
-            if upload.kind is not Kind.REPEAT:
+            if upload.kind is not UploadKind.REPEAT:
                 truths[upload.rider_id] = upload.fixes[-1].truth
         # The dictionary is replaced, not changed, because the demo reads it from another thread.
         self.truths = truths
@@ -65,8 +65,8 @@ class FleetTotals:
         """The counts for ``--json``. ``late``: sent in a batch after a time offline; ``repeated``: sent twice."""
         return {
             "sent": self.sent,
-            "late": self.kinds[Kind.LATE],
-            "repeated": self.kinds[Kind.REPEAT],
+            "late": self.kinds[UploadKind.LATE],
+            "repeated": self.kinds[UploadKind.REPEAT],
             "accepted": self.accepted,
             "duplicates": self.duplicates,
             "rejected": dict(sorted(self.rejected.items())),

@@ -36,7 +36,7 @@ class PhoneModel(NamedTuple):
     repeat_after_s: tuple[float, float] = (1.0, 10.0)
 
 
-class Kind(Enum):
+class UploadKind(Enum):
     """Why an upload is sent."""
 
     LIVE = "live"
@@ -59,7 +59,7 @@ class Upload(NamedTuple):
 
     send_at_s: float
     rider_id: str
-    kind: Kind
+    kind: UploadKind
     fixes: tuple[SimulatedFix, ...]
 
 
@@ -84,17 +84,17 @@ def uploads(rider_id: str, day: Day) -> Iterator[Upload]:
     held: list[SimulatedFix] = []
     offline, count, now_s = Spells(day.phone.offline_per_hour, day.phone.offline_s, behaviour), 0, 0.0
 
-    def send(kind: Kind, at_s: float, fixes: tuple[SimulatedFix, ...]) -> None:
+    def send(kind: UploadKind, at_s: float, fixes: tuple[SimulatedFix, ...]) -> None:
         nonlocal count
         count += 1
         heapq.heappush(waiting, (at_s, count, Upload(at_s, rider_id, kind, fixes)))
 
-    def send_held(kind: Kind) -> None:
+    def send_held(kind: UploadKind) -> None:
         at_s, fixes = now_s + behaviour.uniform(*day.phone.upload_s), tuple(held)
         held.clear()
         send(kind, at_s, fixes)
         if behaviour.random() < day.phone.repeat_share:
-            send(Kind.REPEAT, at_s + behaviour.uniform(*day.phone.repeat_after_s), fixes)
+            send(UploadKind.REPEAT, at_s + behaviour.uniform(*day.phone.repeat_after_s), fixes)
 
     for at_s, fix in fixes_of(rider_id, day):
         now_s = at_s
@@ -104,9 +104,9 @@ def uploads(rider_id: str, day: Day) -> Iterator[Upload]:
         if fix is not None:
             held.append(fix)
         if held and not offline.at(now_s):
-            send_held(Kind.LIVE if len(held) == 1 else Kind.LATE)
+            send_held(UploadKind.LIVE if len(held) == 1 else UploadKind.LATE)
     if held:
-        send_held(Kind.LATE)
+        send_held(UploadKind.LATE)
     while waiting:
         yield heapq.heappop(waiting)[2]
 

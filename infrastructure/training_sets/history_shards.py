@@ -19,7 +19,7 @@ from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import Horizon
-from read_models.view import Kind, ViewLimits
+from read_models.view import ColumnType, ViewLimits
 
 TICK = "as_of_ms"
 PROGRESS_INTERVAL_EVENTS = 2_000
@@ -58,7 +58,7 @@ class HistoryPart(msgspec.Struct, frozen=True):
     schema_ids: list[int]
 
 
-def columns(projection: Projection[Any]) -> dict[str, Kind]:
+def columns(projection: Projection[Any]) -> dict[str, ColumnType]:
     """The instant, then the columns that are served of a key."""
     assert projection.view is not None
     return {TICK: "integer", **projection.view.columns}

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.events.contracts import UndecodableError
 from domain.features.event_time import effective_time_ms
 from domain.features.keyed_event import KeyedEvent
-from projections.core.ports import LoggedEvent, ParkedEvent
+from projections.core.ports import LoggedEvent, ParkedEvent, ParkedKind
 from projections.core.projection import Projection
 from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshot
 from read_models.rows import RowChange, merged
 
 S = TypeVar("S")
-Kind = Literal["decode", "fold", "refused"]
 Decode = Callable[[bytes], Mapping[str, Any]]
 """Payload -> record. Raises UndecodableError for bytes that no schema can read; any other error is transient."""
 
@@ -93,7 +92,7 @@ class Fold(Generic[S]):
             position, _, _, key, version, event_type, payload = event
             if key in parked or key in parked_before or position in discarded:
                 continue
-            kind: Kind = "decode"
+            kind: ParkedKind = "decode"
             try:
                 data = decode(payload)
                 kind = "fold"
@@ -144,7 +143,7 @@ class _UnwritableState(Exception):
     """The read model cannot encode the state of some key."""
 
 
-def parked_event(event: LoggedEvent, kind: Kind, error: Exception, now_ms: int) -> ParkedEvent:
+def parked_event(event: LoggedEvent, kind: ParkedKind, error: Exception, now_ms: int) -> ParkedEvent:
     """Describe why ``event`` could not be folded; the reason names the line of a fold that raised."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {frames[-1].name}:{frames[-1].lineno}" if frames and kind == "fold" else ""

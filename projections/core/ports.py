@@ -134,20 +134,23 @@ class Fence(NamedTuple):
     event: str = ""
 
 
-class ParkedEvent(NamedTuple):
-    """The first event of a key that could not be folded. The log holds this event and all later ones of the key.
+ParkedKind = Literal["decode", "fold", "refused", "ahead"]
+"""Why a key is parked: a stored and public value. Not an enum, because the fold sets it for every event.
 
-    ``kind``: ``decode``: the bytes cannot be decoded. ``fold``: the fold raised. ``refused``: the read model cannot
-    encode the result, or the sink's server rejects it. ``ahead`` is no failure: while a shard is refolded, the key's
-    state comes from a verified snapshot that includes the events up to ``version``. The fold skips these events, and
-    removes the entry when it reaches that version.
-    """
+``decode``: the bytes cannot be decoded. ``fold``: the fold raised. ``refused``: the read model cannot encode the
+result, or the sink's server rejects it. ``ahead`` is no failure: while a shard is refolded, the key's state comes from
+a verified snapshot that includes the events up to ``version``; the fold skips these, then removes the entry.
+"""
+
+
+class ParkedEvent(NamedTuple):
+    """The first event of a key that could not be folded. The log holds this event and all later ones of the key."""
 
     seq: int
     position: int
     version: int
     event_type: str
-    kind: Literal["decode", "fold", "refused", "ahead"]
+    kind: ParkedKind
     reason: str
     parked_at_ms: int
 

@@ -95,25 +95,6 @@ class StateSnapshots(Protocol):
         ...
 
 
-class NoSnapshots:
-    """StateSnapshots that stores nothing: every fold starts at the key's first event."""
-
-    def save(self, snapshots: Sequence[StateSnapshot], *, verified: bool) -> None:
-        return
-
-    def latest(self, key: str, position: int, *, verified: bool = False) -> StoredSnapshot | None:
-        return None
-
-    def at(self, key: str, position: int) -> StoredSnapshot | None:
-        return None
-
-    def starts(self, shard: int) -> list[ReplayStart]:
-        return []
-
-    def decided(self, key: str, position: int, sent_by_ms: int) -> list[EventRange]:
-        return []
-
-
 class ReplayPlan(NamedTuple):
     """The snapshot to start from (its ``version`` and ``position``; 0: none) and the ranges (after, upto] to read."""
 

@@ -17,7 +17,7 @@ from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
 from projections.replay.event_axis import HappenedEvents
 from projections.replay.key_replay import KeyReplay
-from read_models.view import Kind, ViewLimits
+from read_models.view import ColumnType, ViewLimits
 
 Row = Mapping[str, Any]
 
@@ -66,7 +66,7 @@ class ReplayDifference:
     def spreads(self) -> dict[str, ValueSpread]:
         return {name: _spread(sorted(values)) for name, values in sorted(self.deviations.items()) if values}
 
-    def add(self, key: str, left: Row | None, right: Row | None, columns: Mapping[str, Kind]) -> None:
+    def add(self, key: str, left: Row | None, right: Row | None, columns: Mapping[str, ColumnType]) -> None:
         """Compare one key. The first keys that differ become the examples."""
         if left is None and right is None:
             return
@@ -83,7 +83,7 @@ class ReplayDifference:
         if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(KeyDifference(key, left, right, names))
 
-    def _measure(self, left: Row, right: Row, names: Iterable[str], columns: Mapping[str, Kind]) -> None:
+    def _measure(self, left: Row, right: Row, names: Iterable[str], columns: Mapping[str, ColumnType]) -> None:
         for name in names:
             a, b = left[name], right[name]
             if a is None or b is None:
@@ -92,7 +92,7 @@ class ReplayDifference:
                 self.deviations.setdefault(name, []).append(abs(b - a))
 
 
-def differing_columns(left: Row | None, right: Row | None, columns: Mapping[str, Kind]) -> list[str]:
+def differing_columns(left: Row | None, right: Row | None, columns: Mapping[str, ColumnType]) -> list[str]:
     """The columns in which two rows have different values; all of them if only one row exists."""
     values = [name for name in columns if name not in IDENTITY_COLUMNS]
     if left is None or right is None:
@@ -151,7 +151,7 @@ _LIMITS = ViewLimits()
 def first_difference(
     projection: Projection[Any],
     archive: Archive,
-    snapshots: StateSnapshots,
+    snapshots: StateSnapshots | None,
     decode: Decode,
     key: str,
     left: Horizon,

@@ -38,7 +38,7 @@ class Explained(NamedTuple):
 def explain(
     projection: Projection[Any],
     archive: Archive,
-    snapshots: StateSnapshots,
+    snapshots: StateSnapshots | None,
     decode: Decode,
     key: str,
     horizon: Horizon,

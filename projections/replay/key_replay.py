@@ -71,14 +71,15 @@ class KeyRun(Generic[S]):
 class KeyReplay(Generic[S]):
     """Replays single keys of one projection.
 
-    ``max_events`` bounds the events folded for one answer (invariant 15).
+    Without ``snapshots``, every replay starts at the key's first event. ``max_events`` bounds the events folded for one
+    answer (invariant 15).
     """
 
     def __init__(
         self,
         projection: Projection[S],
         archive: Archive,
-        snapshots: StateSnapshots,
+        snapshots: StateSnapshots | None,
         decode: Decode,
         *,
         max_events: int | None = None,
@@ -86,7 +87,8 @@ class KeyReplay(Generic[S]):
     ) -> None:
         self._projection = projection
         self._archive = archive
-        self._snapshots = snapshots
+        # Rows are sums over the whole stream, so a replay of a projection with tables cannot start at a state.
+        self._snapshots = None if projection.tables else snapshots
         self._events = HappenedEvents(archive, decode)
         self._max_events = max_events
         self._snapshot_interval = snapshot_interval
@@ -121,7 +123,7 @@ class KeyReplay(Generic[S]):
 
     def _replay_known(self, key: str, horizon: Horizon) -> KeyRun[S]:
         found = None
-        if self._has_snapshots:
+        if self._snapshots is not None:
             found = latest_snapshot(self._projection, self._snapshots, key, horizon.position)
         start, state = found or (None, None)
         run = self._run(key, horizon, state)
@@ -146,11 +148,10 @@ class KeyReplay(Generic[S]):
     def _replay_happened(self, key: str, horizon: Horizon) -> KeyRun[S]:
         assert horizon.happened_by_ms is not None
         last = self._archive.last_version(self._projection.stream, key, horizon.position)
-        decided: list[EventRange] = []
-        if self._has_snapshots:
-            decided = self._decided(key, horizon.position, horizon.happened_by_ms)
+        snapshots = self._snapshots
+        decided = [] if snapshots is None else _decided(snapshots, key, horizon.position, horizon.happened_by_ms)
         plan = plan_by_event_time(decided, last)
-        start = self._snapshots.at(key, plan.position) if plan.version else None
+        start = snapshots.at(key, plan.position) if snapshots is not None and plan.version else None
         state = None if start is None else read_snapshot(self._projection, key, start)
         if plan.version and state is None:
             # Dropped between the two queries, or damaged: fold everything.
@@ -178,16 +179,6 @@ class KeyReplay(Generic[S]):
             self._save_snapshots(made, verified=start is None or start.verified)
         return run
 
-    def _decided(self, key: str, position: int, by_ms: int) -> list[EventRange]:
-        """Ranges of versions whose events need not be read.
-
-        Snapshots know the times as sent. So no event of a range had happened by then only if all were sent as of more
-        than ``MAX_AHEAD_MS`` later: no accepted clock is further ahead.
-        """
-        happened = [one for one in self._snapshots.decided(key, position, by_ms) if one.happened]
-        later = self._snapshots.decided(key, position, by_ms + MAX_AHEAD_MS)
-        return sorted([*happened, *(one for one in later if not one.happened)])
-
     def _require_attached(self, key: str, after: int, events: Sequence[LoggedEvent], horizon: Horizon) -> None:
         """Raises Unresolvable if the key's next events were detached: the rest alone gives states that it never had."""
         stream = self._projection.stream
@@ -202,13 +193,8 @@ class KeyReplay(Generic[S]):
     def _save_snapshots(self, made: Sequence[StateSnapshot], *, verified: bool) -> None:
         # The replay does not depend on them: a snapshot store that is unavailable or read-only must not fail it.
         with suppress(PortUnavailable, SinkRejected):
-            if made:
+            if made and self._snapshots is not None:
                 self._snapshots.save(made, verified=verified)
-
-    @property
-    def _has_snapshots(self) -> bool:
-        # Rows are sums over the whole stream, so a replay of a projection with tables cannot start at a state.
-        return not self._projection.tables
 
     def _run(self, key: str, horizon: Horizon, state: S | None) -> KeyRun[S]:
         fold = Fold(self._projection, self._events.decode, lambda: horizon.at_ms, self._snapshot_interval)
@@ -221,6 +207,17 @@ class KeyReplay(Generic[S]):
     def _check_length(self, run: KeyRun[S]) -> None:
         if self._max_events is not None and run.events > self._max_events:
             raise TooLong(f"more than {self._max_events:,} events of one key would have to be folded")
+
+
+def _decided(snapshots: StateSnapshots, key: str, position: int, by_ms: int) -> list[EventRange]:
+    """Ranges of versions whose events need not be read.
+
+    Snapshots know the times as sent. So no event of a range had happened by then only if all were sent as of more
+    than ``MAX_AHEAD_MS`` later: no accepted clock is further ahead.
+    """
+    happened = [one for one in snapshots.decided(key, position, by_ms) if one.happened]
+    later = snapshots.decided(key, position, by_ms + MAX_AHEAD_MS)
+    return sorted([*happened, *(one for one in later if not one.happened)])
 
 
 def _chunks(ranges: Sequence[tuple[int, int]], snapshot_interval: int) -> Iterator[tuple[int, int]]:
@@ -241,7 +238,7 @@ class ReplayStep(NamedTuple):
 def steps(
     projection: Projection[Any],
     archive: Archive,
-    snapshots: StateSnapshots,
+    snapshots: StateSnapshots | None,
     decode: Decode,
     key: str,
     horizon: Horizon,

@@ -6,9 +6,9 @@ from typing import Any
 
 from domain.features.latest_location import LocationState
 from read_models.locations.state import values
-from read_models.view import Kind, View, ViewLimits
+from read_models.view import ColumnType, View, ViewLimits
 
-COLUMNS: dict[str, Kind] = {
+COLUMNS: dict[str, ColumnType] = {
     "rider_id": "text",
     "latitude": "float",
     "longitude": "float",

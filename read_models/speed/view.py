@@ -8,13 +8,13 @@ from domain.features.speed.estimate import explain, robust_speed_mps
 from domain.features.speed.path import path_speed_mps, window_ms
 from domain.features.speed.window import SpeedState, WindowPing
 from read_models.speed.state import decode
-from read_models.view import Kind, View, ViewLimits
+from read_models.view import ColumnType, View, ViewLimits
 
 NAME = "speed"
 
 Status = Literal["fresh", "stale", "expired"]
 
-COLUMNS: dict[str, Kind] = {
+COLUMNS: dict[str, ColumnType] = {
     "rider_id": "text",
     "speed_mps": "float",
     "path_speed_mps": "float",

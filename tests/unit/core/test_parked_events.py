@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.core.parked_keys import decode_parked_event, encode_parked_event
-from projections.core.ports import ParkedEvent, SinkRejected
+from projections.core.ports import ParkedEvent, ParkedKind, SinkRejected
 
 INT64 = st.integers(0, 2**63 - 1)
-KINDS: list[Literal["decode", "fold", "refused"]] = ["decode", "fold", "refused"]
-MARKS = st.builds(ParkedEvent, INT64, INT64, INT64, st.text(), st.sampled_from(KINDS), st.text(), INT64)
+MARKS = st.builds(ParkedEvent, INT64, INT64, INT64, st.text(), st.sampled_from(get_args(ParkedKind)), st.text(), INT64)
 
 
 @given(MARKS, st.booleans())

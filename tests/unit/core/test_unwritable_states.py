@@ -15,7 +15,6 @@ from projections.catalogue import PROJECTIONS
 from projections.core.parked_keys import ParkedKeys
 from projections.core.ports import ParkedEvent
 from projections.core.projection import Projection
-from projections.core.snapshots import NoSnapshots
 from projections.live.stream_follower import StreamFollower
 from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf
@@ -77,7 +76,7 @@ def test_regression_a_replay_of_a_state_that_cannot_be_written_is_held_back_as_s
     live = followed(projection, log, range(1, 7))
     assert held(live.all_parked()) == {"anna": (3, 3, "refused", "OverflowError: does not fit")}
     for as_of in (AsOf.at_position(6), AsOf.happened(END_MS)):
-        found = KeyReplay(projection, log, NoSnapshots(), decode).at("anna", log.horizon(as_of))
+        found = KeyReplay(projection, log, None, decode).at("anna", log.horizon(as_of))
         assert found is not None
         assert found.state is not None
         assert found.parked is not None

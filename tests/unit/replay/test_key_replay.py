@@ -11,7 +11,7 @@ from domain.identifiers import SHARDS
 from infrastructure.sinks.decorators import SnapshottingSink
 from projections.core.ports import LoggedEvent
 from projections.core.shard_processor import ProcessorLimits
-from projections.core.snapshots import NoSnapshots, StateSnapshot
+from projections.core.snapshots import StateSnapshot
 from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf, Unresolvable
 from projections.replay.diff import first_difference
@@ -94,7 +94,7 @@ def test_too_many_events_are_rejected_and_the_snapshots_made_are_saved(as_of: As
     assert third.state is not None
     assert SPEED.encode(third.state) == states(log, 95)
     with pytest.raises(TooLong):
-        KeyReplay(SPEED, log, NoSnapshots(), decode, max_events=40, snapshot_interval=10).at(
+        KeyReplay(SPEED, log, None, decode, max_events=40, snapshot_interval=10).at(
             "anna", log.horizon(AsOf.happened(START_MS + 90_000))
         )
 
@@ -117,7 +117,7 @@ def test_events_after_a_parked_event_are_not_read(as_of: AsOf) -> None:
     for second in range(1_000):
         log.append("anna", "GpsPing", ping_data("anna", START_MS + second, second), recorded_ms=START_MS)
     log.damage(3)
-    found = KeyReplay(SPEED, log, NoSnapshots(), decode, snapshot_interval=10).at("anna", log.horizon(as_of))
+    found = KeyReplay(SPEED, log, None, decode, snapshot_interval=10).at("anna", log.horizon(as_of))
     assert found is not None
     assert found.parked is not None
     assert found.parked.position == 3
@@ -135,7 +135,7 @@ def test_a_stream_without_its_beginning_is_folded_from_a_snapshot_or_not_at_all(
     log.detach(gone)
     horizon = log.horizon(as_of)
     with pytest.raises(Unresolvable) as caught:
-        KeyReplay(SPEED, log, NoSnapshots(), decode, snapshot_interval=10).at("anna", horizon)
+        KeyReplay(SPEED, log, None, decode, snapshot_interval=10).at("anna", horizon)
     assert caught.value.code == "log_begins_later"
     with pytest.raises(Unresolvable):
         replay_shard(SPEED, log, decode, log.events[0].shard, horizon)
@@ -178,7 +178,7 @@ def test_a_discarded_event_is_not_listed_as_too_late() -> None:
     def framed(payload: bytes) -> Any:
         return decode(payload.removeprefix(frame))
 
-    found = explain(SPEED, log, NoSnapshots(), framed, "anna", log.horizon(AsOf.at_position(30)))
+    found = explain(SPEED, log, None, framed, "anna", log.horizon(AsOf.at_position(30)))
     assert found is not None
     assert ([entry["version"] for entry in found.window], found.too_late) == (list(range(21, 31)), [])
 
@@ -187,7 +187,7 @@ def test_a_key_parked_on_both_sides_has_no_difference_after_that() -> None:
     log = a_stream(30)
     log.damage(5)
     early, late = (log.horizon(AsOf.at_position(position)) for position in (20, 30))
-    assert first_difference(SPEED, log, NoSnapshots(), decode, "anna", early, late) is None
+    assert first_difference(SPEED, log, None, decode, "anna", early, late) is None
 
 
 class ReadOnly(MemoryCheckpoints):

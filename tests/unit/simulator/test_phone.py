@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.gps_ping import parse_ping
 from infrastructure.simulator.fleet import fleet_uploads, rider_ids
-from infrastructure.simulator.phone import Day, Kind, PhoneModel, Spells, Upload, fixes_of, uploads
+from infrastructure.simulator.phone import Day, PhoneModel, Spells, Upload, UploadKind, fixes_of, uploads
 
 START_MS = 1_700_000_000_000
 BAD_DAY = PhoneModel(every_s=2.0, no_fix_per_hour=60.0, offline_per_hour=60.0, repeat_share=0.2)
@@ -37,11 +37,11 @@ def test_a_rider_does_not_depend_on_the_number_of_riders() -> None:
 def test_uploads_are_in_order_and_contain_every_fix_once_except_repeats(seed: int) -> None:
     sent = list(uploads("rider-0001", day(str(seed))))
     assert all(before.send_at_s <= after.send_at_s for before, after in pairwise(sent))
-    first = Counter(fix.ping["event_id"] for one in sent if one.kind is not Kind.REPEAT for fix in one.fixes)
+    first = Counter(fix.ping["event_id"] for one in sent if one.kind is not UploadKind.REPEAT for fix in one.fixes)
     made = [fix for _, fix in fixes_of("rider-0001", day(str(seed))) if fix is not None]
     assert first == Counter(fix.ping["event_id"] for fix in made)
     assert all(count == 1 for count in first.values())
-    repeats = {fix.ping["event_id"] for one in sent if one.kind is Kind.REPEAT for fix in one.fixes}
+    repeats = {fix.ping["event_id"] for one in sent if one.kind is UploadKind.REPEAT for fix in one.fixes}
     assert repeats <= set(first)
 
 
@@ -54,8 +54,8 @@ def test_no_ping_is_sent_before_it_happened_and_each_is_valid() -> None:
 
 def test_a_bad_day_has_lost_fixes_late_batches_repeats_and_missing_speeds() -> None:
     sent = list(fleet_uploads(5, day()))
-    assert {upload.kind for upload in sent} == set(Kind)
-    assert any(len(upload.fixes) > 5 for upload in sent if upload.kind is Kind.LATE)
+    assert {upload.kind for upload in sent} == set(UploadKind)
+    assert any(len(upload.fixes) > 5 for upload in sent if upload.kind is UploadKind.LATE)
     assert any(fix is None for _, fix in fixes_of("rider-0001", day()))
     speeds = ["speed_mps" in fix.ping for upload in sent for fix in upload.fixes]
     assert any(speeds)
