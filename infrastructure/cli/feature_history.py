@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from infrastructure.settings.settings import Settings
     from infrastructure.training_sets.history_shards import HistoryRequest
     from infrastructure.training_sets.manifest import Manifest
-    from projections.replay.as_of import Horizon
+    from projections.replay.as_of import AsOf, Horizon
 
 MAX_TICKS = 10_000_000
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
@@ -145,20 +145,32 @@ def _request(settings: Settings, wanted: HistorySelection) -> tuple[HistoryReque
     from infrastructure.training_sets.history_shards import HistoryRequest
 
     name, keys, span, axis, position, allow_expired = wanted
-    if axis not in {"known", "event"}:
-        raise typer.BadParameter(f"--axis is known or event, not {axis!r}")
-    if axis == "known" and position is not None:
-        raise typer.BadParameter("--position needs --axis event; on the axis known, --to determines the position")
+    as_of = _as_of(axis, span.to_ms, position)
     if projection_named(name).view is None:
         raise UserError(f"{name} serves rows, not values of a key: name a projection with a view, for example speed")
     if span.to_ms < span.from_ms:
         raise typer.BadParameter("--to is before --from")
     if (span.to_ms - span.from_ms) // span.every_ms >= MAX_TICKS:
         raise typer.BadParameter(f"more than {MAX_TICKS:,} instants: give a longer --every, or a shorter span")
-    horizon = horizon_of(settings, axis, span.to_ms, position)
+    horizon = horizon_of(settings, as_of)
     limits = (settings.target_freshness_ms, settings.feature_ttl_ms)
     request = HistoryRequest(name, keys, *span, axis, horizon.position, *limits, allow_expired=allow_expired)
     return request, horizon
+
+
+def _as_of(axis: str, to_ms: int, position: int | None) -> AsOf:
+    from projections.replay.as_of import AsOfProblem, InvalidAsOf, checked_as_of
+
+    try:
+        as_of = checked_as_of(lambda: to_ms, axis, position)
+    except InvalidAsOf as error:
+        if error.problem is AsOfProblem.UNKNOWN_AXIS:
+            raise typer.BadParameter(f"--axis is known or event, not {axis!r}") from error
+        raise typer.BadParameter(
+            "--position needs --axis event; on the axis known, --to determines the position"
+        ) from error
+    assert as_of is not None, "an instant names a past"
+    return as_of
 
 
 def _request_of(settings: Settings, wanted: Manifest) -> tuple[HistoryRequest, Horizon]:
@@ -169,7 +181,7 @@ def _request_of(settings: Settings, wanted: Manifest) -> tuple[HistoryRequest, H
     request = wanted.request
     require_same_code(wanted, projection_named(request.projection))
     position = request.position if request.axis == "event" else None
-    horizon = horizon_of(settings, request.axis, request.to_ms, position)
+    horizon = horizon_of(settings, _as_of(request.axis, request.to_ms, position))
     if str(horizon.log_id) != wanted.log_id or horizon.position != request.position:
         raise UserError(
             f"the manifest was made from log {wanted.log_id} up to position {request.position:,}; this log is "

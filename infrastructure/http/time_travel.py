@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, get_args
 
 from litestar.openapi.spec import OpenAPIType, Schema
@@ -14,7 +15,7 @@ from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.paging import instant_ms, whole_number
 from infrastructure.observability import metrics
 from projections.core.ports import PortUnavailable, SinkRejected
-from projections.replay.as_of import AsOf, Axis, Unresolvable
+from projections.replay.as_of import AsOf, AsOfProblem, Axis, InvalidAsOf, Unresolvable, checked_as_of
 from projections.replay.key_replay import TooLong
 
 At = Annotated[str | None, Parameter(description="as of this instant: epoch milliseconds, or RFC 3339 with zone")]
@@ -42,21 +43,23 @@ PAST = (Unresolvable, TooLong, SinkRejected, PortUnavailable)
 def as_of(at: str | None, axis: str | None, at_position: str | None) -> AsOf | None:
     """The instant or position that the parameters name, None for the present. Raises ApiError (400)."""
     position = None if at_position is None else whole_number("position", at_position)
-    if position is not None and position < 0:
-        raise ApiError(400, "invalid_request", f"position is from 0, not {position}")
-    if axis is not None and axis not in {"known", "event"}:
-        ways = ", ".join(get_args(Axis))
-        raise ApiError(400, "invalid_axis", f"axis is known or event (give ?position= for the third of {ways})")
-    if at is None:
-        if axis is not None:
-            raise ApiError(400, "invalid_request", "axis says what at means: give ?at= too")
-        return None if position is None else AsOf.at_position(position)
-    at_ms = instant_ms("at", at)
-    if axis == "event":
-        return AsOf.happened(at_ms, position)
-    if position is not None:
-        raise ApiError(400, "invalid_request", "give either at or position; both only with axis=event")
-    return AsOf.known(at_ms)
+    try:
+        return checked_as_of(None if at is None else partial(instant_ms, "at", at), axis, position)
+    except InvalidAsOf as error:
+        raise _invalid(error.problem, position) from error
+
+
+def _invalid(problem: AsOfProblem, position: int | None) -> ApiError:
+    match problem:
+        case AsOfProblem.NEGATIVE_POSITION:
+            return ApiError(400, "invalid_request", f"position is from 0, not {position}")
+        case AsOfProblem.UNKNOWN_AXIS:
+            ways = ", ".join(get_args(Axis))
+            return ApiError(400, "invalid_axis", f"axis is known or event (give ?position= for the third of {ways})")
+        case AsOfProblem.AXIS_WITHOUT_INSTANT:
+            return ApiError(400, "invalid_request", "axis says what at means: give ?at= too")
+        case AsOfProblem.INSTANT_AND_POSITION:
+            return ApiError(400, "invalid_request", "give either at or position; both only with axis=event")
 
 
 @contextmanager

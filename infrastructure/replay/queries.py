@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from infrastructure.replay.series import column_series, plot
 from infrastructure.settings.settings import Settings
 from infrastructure.timestamps import time_ms
 from projections.core.projection import Projection
-from projections.replay.as_of import AsOf, Horizon
+from projections.replay.as_of import AsOf, AsOfProblem, Horizon, InvalidAsOf, checked_as_of
 from projections.replay.explain import explain
 from projections.replay.key_replay import KeyReplay, steps
 from read_models.view import View
@@ -30,19 +31,30 @@ Progress = Callable[[str, str], AbstractContextManager[Callable[[int, int], None
 
 def as_of(at: str | None, axis: str, position: int | None) -> AsOf:
     """The horizon that the options ask for. Raises ValueError."""
-    if axis not in {"known", "event"}:
-        raise ValueError(f"--axis is known or event, not {axis!r}; for a position give --position")
-    if at is None:
-        if position is None:
-            raise ValueError("as of when? give --at, or --position")
-        if axis == "event":
-            raise ValueError("--axis says what --at means: give --at too, or omit --axis")
-        return AsOf.at_position(position)
-    if axis == "event":
-        return AsOf.happened(time_ms(at), position)
-    if position is not None:
-        raise ValueError("give either --at or --position; both only with --axis event")
-    return AsOf.known(time_ms(at))
+    # The option's default is known. Only another axis shows that the user meant an instant.
+    given_axis = None if axis == "known" else axis
+    try:
+        found = checked_as_of(None if at is None else partial(time_ms, at), given_axis, position)
+    except InvalidAsOf as error:
+        raise ValueError(_message(error.problem, axis, position)) from error
+    if found is None:
+        raise ValueError(_NO_INSTANT)
+    return found
+
+
+_NO_INSTANT = "as of when? give --at, or --position"
+
+
+def _message(problem: AsOfProblem, axis: str, position: int | None) -> str:
+    match problem:
+        case AsOfProblem.NEGATIVE_POSITION:
+            return f"--position is from 0, not {position}"
+        case AsOfProblem.UNKNOWN_AXIS:
+            return f"--axis is known or event, not {axis!r}; for a position give --position"
+        case AsOfProblem.AXIS_WITHOUT_INSTANT:
+            return _NO_INSTANT if position is None else "--axis says what --at means: give --at too, or omit --axis"
+        case AsOfProblem.INSTANT_AND_POSITION:
+            return "give either --at or --position; both only with --axis event"
 
 
 class ReplayQuery:

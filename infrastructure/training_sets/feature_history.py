@@ -38,13 +38,10 @@ UNFINISHED = "whole.part"
 _ONE_GROUP = 1 << 30
 
 
-def horizon_of(settings: Settings, axis: str, to_ms: int, position: int | None) -> Horizon:
-    """The horizon of a history up to ``to_ms``. Raises Unresolvable, PortUnavailable."""
+def horizon_of(settings: Settings, as_of: AsOf) -> Horizon:
+    """Resolve the end of a history on this log. Raises Unresolvable, PortUnavailable."""
     with open_backends(settings) as backends:
-        archive = backends.archive
-        if axis == "known":
-            return archive.horizon(AsOf.known(to_ms))
-        return archive.horizon(AsOf.happened(to_ms, position))
+        return backends.archive.horizon(as_of)
 
 
 def make_history(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import Enum, auto
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -35,6 +37,47 @@ class AsOf(NamedTuple):
     @classmethod
     def at_position(cls, position: int) -> AsOf:
         return cls("position", None, position)
+
+
+class AsOfProblem(Enum):
+    """Why an instant, an axis and a position name no past."""
+
+    NEGATIVE_POSITION = auto()
+    UNKNOWN_AXIS = auto()
+    AXIS_WITHOUT_INSTANT = auto()
+    """The axis says what the instant means, and none is given."""
+    INSTANT_AND_POSITION = auto()
+    """Both determine the position on the axis known. On the axis event, a position limits the part of the log."""
+
+
+class InvalidAsOf(ValueError):
+    """The request names no past. Each caller has its own message for ``problem``, in the words of its interface."""
+
+    def __init__(self, problem: AsOfProblem) -> None:
+        super().__init__(problem.name.lower().replace("_", " "))
+        self.problem = problem
+
+
+def checked_as_of(at_ms: Callable[[], int] | None, axis: str | None, position: int | None) -> AsOf | None:
+    """The past that an instant, an axis (None: known) and a position name; None if they name none: the present.
+
+    ``at_ms`` parses the instant (epoch milliseconds). It is called after the axis is checked, so that of two errors
+    every caller reports the same one. Raises InvalidAsOf, and what ``at_ms`` raises.
+    """
+    if position is not None and position < 0:
+        raise InvalidAsOf(AsOfProblem.NEGATIVE_POSITION)
+    if axis not in {None, "known", "event"}:
+        raise InvalidAsOf(AsOfProblem.UNKNOWN_AXIS)
+    if at_ms is None:
+        if axis is not None:
+            raise InvalidAsOf(AsOfProblem.AXIS_WITHOUT_INSTANT)
+        return None if position is None else AsOf.at_position(position)
+    instant_ms = at_ms()
+    if axis == "event":
+        return AsOf.happened(instant_ms, position)
+    if position is not None:
+        raise InvalidAsOf(AsOfProblem.INSTANT_AND_POSITION)
+    return AsOf.known(instant_ms)
 
 
 class Horizon(NamedTuple):
