@@ -27,12 +27,12 @@ from domain.riders.ping_batch import (
     PositionedPing,
     RecordedPing,
     apply_pings,
-    assign_positions,
-    assign_positions_in_ping_order,
     events_in_ping_order,
     events_in_rider_order,
     group_by_rider,
     identities_to_check,
+    note_positions,
+    note_positions_in_ping_order,
     outcomes,
 )
 from domain.riders.rider import Leg, PingKey, Rider
@@ -41,7 +41,7 @@ log = logging.getLogger("ridelog.riders")
 
 Decide = Callable[[Sequence[Decision]], None]
 Arrange = Callable[[Sequence[Decision]], list[StoredEvent]]
-PositionAssigner = Callable[[Sequence[Decision], int], None]
+NotePositions = Callable[[Sequence[Decision], int], None]
 
 
 class Riders(Application[UUID]):
@@ -100,7 +100,7 @@ class Riders(Application[UUID]):
             return [self._with_recorded_at(each.event, each.received_ms) for each in positioned]
 
         self._decide_and_append(
-            decisions, self._decide_pings, arrange, lambda _, first: assign_positions_in_ping_order(positioned, first)
+            decisions, self._decide_pings, arrange, lambda _, first: note_positions_in_ping_order(positioned, first)
         )
         return outcomes(decisions, len(pings))
 
@@ -139,11 +139,11 @@ class Riders(Application[UUID]):
         decisions: Sequence[Decision],
         decide_all: Decide,
         arrange: Arrange = events_in_rider_order,
-        set_positions: PositionAssigner = assign_positions,
+        note: NotePositions = note_positions,
     ) -> None:
         """Decide and append; inside the lock, decide again on riders that another writer changed meanwhile.
 
-        ``arrange`` gives the events their order in the log. ``set_positions`` sets the pings' positions in that order.
+        ``arrange`` gives the events their order in the log. ``note`` notes the positions that the log assigned.
         """
         by_aggregate = {aggregate_id(Rider.AGGREGATE_TYPE, d.rider_id): d for d in decisions}
 
@@ -169,7 +169,7 @@ class Riders(Application[UUID]):
             for decision in decisions:
                 self._forget(decision.rider_id)
             raise
-        set_positions(decisions, recorded.positions.start)
+        note(decisions, recorded.positions.start)
         for decision in decisions:
             self._live.put(decision.rider_id, decision.loaded)
             self._snapshot(decision.loaded, len(decision.events))

@@ -100,8 +100,8 @@ def events_in_rider_order(decisions: Iterable[Decision]) -> list[StoredEvent]:
     return [event for decision in decisions for event in decision.events]
 
 
-def assign_positions(decisions: Iterable[Decision], first_position: int) -> None:
-    """Set the positions after the append: the batch starts at ``first_position``, in the order of ``decisions``."""
+def note_positions(decisions: Iterable[Decision], first_position: int) -> None:
+    """Note the positions that the log assigned, from ``first_position`` in the order of ``decisions``."""
     for decision in decisions:
         for key, offset in decision.recorded_as.items():
             decision.known_at[key] = first_position + offset
@@ -158,8 +158,8 @@ def events_in_ping_order(decisions: Iterable[Decision]) -> list[PositionedPing]:
     return positioned
 
 
-def assign_positions_in_ping_order(positioned: Iterable[PositionedPing], first_position: int) -> None:
-    """Set the positions after the append: the batch starts at ``first_position``, in the order of ``positioned``."""
+def note_positions_in_ping_order(positioned: Iterable[PositionedPing], first_position: int) -> None:
+    """Note the positions that the log assigned, from ``first_position`` in the order of ``positioned``."""
     for position, each in enumerate(positioned, start=first_position):
         if each.key is not None:
             each.decision.known_at[each.key] = position

@@ -49,9 +49,12 @@ def classify_position(last: int | None, position: int) -> PositionVerdict:
     return REPEATED if position <= last else GAP
 
 
-def has_gap(last: int | None, head: int) -> bool:
-    """Whether an event up to ``head`` is missing, although the WAL has been read beyond its commit."""
-    return last is not None and head > last
+def is_missing_events(last: int | None, upto: int) -> bool:
+    """Whether an event up to ``upto`` is still to be handled, although the WAL has been read beyond its commit.
+
+    A heartbeat names such a position. A gap ends at one, until it is filled. False if ``last`` is not known.
+    """
+    return last is not None and upto > last
 
 
 log = logging.getLogger("ridelog.tailer")
@@ -111,7 +114,7 @@ class Tailer:
         rows = 0
         moved = self.transactions.publish()
         if self.transactions.has_capacity():
-            rows = self._fill_gap() if has_gap(self._last, self._gap_upto) else self._read()
+            rows = self._fill_gap() if is_missing_events(self._last, self._gap_upto) else self._read()
             moved = self.transactions.publish() or moved
         # Without capacity nothing is read and the socket stays readable; waiting on it would burn a core while Kafka is
         # unavailable. So wait for Kafka's acknowledgements instead.
@@ -200,7 +203,7 @@ class Tailer:
                     if heartbeat.position > self._events.head_position():
                         self._wal.skip("beyond", "a heartbeat of a position beyond the head")
                         continue
-                    if has_gap(self._last, heartbeat.position):
+                    if is_missing_events(self._last, heartbeat.position):
                         return self._hold(messages[at:], heartbeat.position, rows)
                 self._heartbeat = heartbeat or self._heartbeat
             elif isinstance(message, Change):

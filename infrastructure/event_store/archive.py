@@ -51,7 +51,7 @@ def resolve(connection: Connection, as_of: AsOf, now_ms: Callable[[], int]) -> H
     """Resolves ``as_of`` on this log. The connection is in a transaction of its own. Raises Unresolvable."""
     if as_of.axis == "known":
         assert as_of.at_ms is not None
-        head = _passed(connection, as_of.at_ms, now_ms)
+        head = _make_instant_final(connection, as_of.at_ms, now_ms)
         return Horizon(head.log_id, "known", _last_by(connection, head, as_of.at_ms), None, as_of.at_ms)
     head = read_head(connection)
     position = head.position if as_of.position is None else as_of.position
@@ -63,8 +63,8 @@ def resolve(connection: Connection, as_of: AsOf, now_ms: Callable[[], int]) -> H
     return Horizon(head.log_id, "position", position, None, _recorded_ms(connection, position))
 
 
-def _passed(connection: Connection, at_ms: int, now_ms: Callable[[], int]) -> LogHeadRow:
-    """Returns the head once no event can be recorded any more with a time up to ``at_ms``.
+def _make_instant_final(connection: Connection, at_ms: int, now_ms: Callable[[], int]) -> LogHeadRow:
+    """Make sure that no further event is recorded with a time up to ``at_ms``. Returns the head after that.
 
     If the last event was recorded before the instant, takes the log's lock once, after the current writer, and moves
     the head's clock past the instant. Then even a writer whose clock stepped back records later, and the answer for

@@ -29,7 +29,7 @@ from infrastructure.settings.settings import Settings
 _DECODER = msgspec.json.Decoder()
 
 
-def validate_rows(row: ImportRow, file: int, now_ms: int) -> SortEntry:
+def validate_row(row: ImportRow, file: int, now_ms: int) -> SortEntry:
     """Check a row of the ``file``-th file by the rules of ``POST /pings`` as of the row's own reception time.
 
     ``now_ms`` is the machine's clock. Raises one of the PingRejected errors.
@@ -110,7 +110,7 @@ def sort_rows(
         for row in rows(source, at_byte):
             count += 1
             try:
-                sorter.add(validate_rows(row, file, now_ms))
+                sorter.add(validate_row(row, file, now_ms))
             except PingRejected as error:
                 report.add_rejected(row, error)
             if count % PROGRESS_INTERVAL_ROWS == 0:

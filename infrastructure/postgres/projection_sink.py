@@ -117,7 +117,7 @@ class PostgresSink:
         for rows in self._tables.values():
             cursor.execute(rows.delete_shards, (self._generation, list(shards)))
 
-    def snapshot(self, shard: int) -> ShardDump:
+    def dump(self, shard: int) -> ShardDump:
         with self._transaction() as cursor:
             # Before any query, so that all of them read one snapshot.
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -116,7 +116,7 @@ class RedisSink:
             for shard in shards:
                 self._abandon(keys=[*self.staging()._keys(shard), state_key(*self._of(shard))], args=[REFOLDING_FIELD])
 
-    def snapshot(self, shard: int) -> ShardDump:
+    def dump(self, shard: int) -> ShardDump:
         # One MULTI, so that the fence and the states are of one instant.
         with unavailable_as_port_error(), self._client.pipeline(transaction=True) as pipeline:
             pipeline.get(fence_key(*self._of(shard)))

@@ -109,7 +109,7 @@ class ReplayDiff:
         head = self._archive.horizon(AsOf.at_position(self._archive.head(self._projection.stream).position))
         at_ms = self._request.horizon.at_ms
         for shard in range(SHARDS) if self._key is None else [shard_of(self._key)]:
-            stored = sink.snapshot(shard)
+            stored = sink.dump(shard)
             seq = 0 if stored.fence is None else stored.fence.seq
             if stored.fence is not None and stored.fence.position > head.position:
                 # A service is running: events that this shard has folded since are no difference.

@@ -77,7 +77,7 @@ def keys_of_other_generations(
     shows = checkpoint.generation if checkpoint is not None and checkpoint.topic == now.topic else now.generation
     keys: set[str] = set()
     for generation in {shows, now.generation - 1, now.generation + 1} - {0, now.generation}:
-        dump = sink_of(generation).snapshot(shard)
+        dump = sink_of(generation).dump(shard)
         keys.update(dump.states)
         if generation == shows and dump.fence is None:
             keys |= _every_key(log_port, stream, shard, now.fence.seq)
@@ -179,7 +179,7 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         """
         if not self._publishes():
             return self._sink.promote(shard, expected, refolded)
-        served, refold = self._sink.snapshot(shard), self._sink.staging().snapshot(shard)
+        served, refold = self._sink.dump(shard), self._sink.staging().dump(shard)
         if (served.fence, refold.fence) != (expected, refolded):
             # Another worker has promoted the shard: the refold area is empty, and every key would seem deleted.
             return False
@@ -253,7 +253,7 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
         Readers keep the highest position, so a tombstone comes first for every key that another generation may show and
         this one does not show as of its latest event: one that its fold leaves out, or one that is parked here.
         """
-        dump = self._sink.snapshot(shard)
+        dump = self._sink.dump(shard)
         records = list(self._records.to_records(shard, dump.states))
         current = {record.key.decode() for record in records} - dump.parked.keys()
         others = keys_of_other_generations(self._log, self._stream, shard, checkpoint, now, self._sink_of)

@@ -53,8 +53,8 @@ class SinkDecorator:
     def abandon(self, shards: Sequence[int]) -> None:
         self._sink.abandon(shards)
 
-    def snapshot(self, shard: int) -> ShardDump:
-        return self._sink.snapshot(shard)
+    def dump(self, shard: int) -> ShardDump:
+        return self._sink.dump(shard)
 
     def drop(self) -> None:
         self._sink.drop()

@@ -45,7 +45,7 @@ class BrokerMemoryLimit:
         self._max_records = max_records
         self._clock = clock
         self._next_count = clock() + COUNT_INTERVAL_S
-        self._drained_at: float | None = None
+        self._drain_until: float | None = None
         self._restarting = False
 
     def check(self) -> None:
@@ -55,9 +55,9 @@ class BrokerMemoryLimit:
             if self._supervisor.is_repaired("kafka"):
                 self._restarting = False
                 self._supervisor.release("tailer")
-        elif self._drained_at is not None:
-            if now >= self._drained_at:
-                self._drained_at, self._restarting = None, True
+        elif self._drain_until is not None:
+            if now >= self._drain_until:
+                self._drain_until, self._restarting = None, True
                 self._supervisor.restart("kafka")
         elif now >= self._next_count:
             self._next_count = now + COUNT_INTERVAL_S
@@ -77,7 +77,7 @@ class BrokerMemoryLimit:
                 self._max_records,
             )
             self._supervisor.hold("tailer")
-            self._drained_at = now + DRAIN_S
+            self._drain_until = now + DRAIN_S
 
 
 def count_records(bootstrap: str, topic_prefix: str) -> int:

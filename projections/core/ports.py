@@ -235,7 +235,7 @@ class Sink(Protocol):
         """Empty the staging areas of these shards."""
         ...
 
-    def snapshot(self, shard: int) -> ShardDump:
+    def dump(self, shard: int) -> ShardDump:
         """The content of one shard, consistent with its fence under concurrent writes."""
         ...
 

@@ -177,27 +177,30 @@ class Rebuild:
             # Check it as its own worker would: a fence of another log cannot be compared at.
             self._fill_shard(live_sink, shard, 0)
         for _ in range(MAX_COMPARE_ATTEMPTS):
-            before = live_sink.snapshot(shard)
+            before = live_sink.dump(shard)
             wanted = 0 if before.fence is None else before.fence.seq
             after_seq = self._fill_shard(new_sink, shard, wanted)
+            if after_seq is None:
+                continue
             if after_seq > wanted and live.is_of(self._projection):
                 # The live generation fell back (its store was emptied). This code has its fold and may fill it.
                 self._fill_shard(live_sink, shard, after_seq)
                 continue
-            after = new_sink.snapshot(shard)
+            after = new_sink.dump(shard)
             if _seq(after.fence) != after_seq:
                 continue
             found.add_shard(self._projection, shard, before, after)
             return
         raise FenceConflict(f"shard {shard} of {self._projection.name} keeps changing; is another rebuild running?")
 
-    def _fill_shard(self, sink: Sink, shard: int, seq: int) -> int:
+    def _fill_shard(self, sink: Sink, shard: int, seq: int) -> int | None:
+        """Fold up to ``seq`` or beyond. Returns the seq of the fence; None if another worker moved the fence."""
         ports = self._ports
         shards = ShardProcessor(self._projection, ports.log, sink, ports.decode, ProcessorLimits())
         shards.open([shard])
         shards.refolds.finish()
         shards.fill(shard, seq)
-        return shards.states[shard].fence.seq if shard in shards.states else -1
+        return shards.states[shard].fence.seq if shard in shards.states else None
 
     def switch(self, live: Generation, to: Generation) -> None:
         """Readers follow ``to`` once all of its fences have reached those of ``live``."""

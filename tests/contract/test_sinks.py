@@ -92,9 +92,9 @@ def test_a_first_write_deletes_data_without_a_fence(sink: Sink) -> None:
     lose_fence(sink, 3)
     assert sink.fences([3, 4]) == [None, at(2)]
     assert sink.apply([ShardWrite(3, None, at(1), {"n": b"new"})]) == [APPLIED]
-    found = sink.snapshot(3)
+    found = sink.dump(3)
     assert (found.states, found.parked) == ({"n": b"new"}, {})
-    assert sink.snapshot(4).states == {"c": b"c"}
+    assert sink.dump(4).states == {"c": b"c"}
 
 
 def test_each_shard_of_one_call_has_its_own_outcome(sink: Sink) -> None:
@@ -145,17 +145,17 @@ def test_a_fence_conflict_parks_nothing(sink: Sink) -> None:
     assert not sink.parked([3]).get(3)
 
 
-def test_a_snapshot_is_all_of_one_shard_with_its_fence(sink: Sink) -> None:
-    assert sink.snapshot(3) == ShardDump(None, {}, {}, {})
+def test_a_dump_is_all_of_one_shard_with_its_fence(sink: Sink) -> None:
+    assert sink.dump(3) == ShardDump(None, {}, {}, {})
     sink.apply([ShardWrite(3, None, at(3), {"a": b"\x00A", "ü b": b"B"}, parked={"c": MARK})])
     sink.apply([ShardWrite(4, None, at(1), {"d": b"D"})])
-    assert sink.snapshot(3) == ShardDump(at(3), {"a": b"\x00A", "ü b": b"B"}, {}, {"c": MARK})
+    assert sink.dump(3) == ShardDump(at(3), {"a": b"\x00A", "ü b": b"B"}, {}, {"c": MARK})
 
 
 def test_reset_unparks_all_keys(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(3), {"a": b"A"}, parked={"c": MARK})])
     assert sink.reset(3, at(3), at(0)._replace(incarnation="two"))
-    assert sink.snapshot(3) == ShardDump(at(0)._replace(incarnation="two"), {}, {}, {})
+    assert sink.dump(3) == ShardDump(at(0)._replace(incarnation="two"), {}, {}, {})
 
 
 BEGUN = Fence("log-1", "refold", 0, 0)
@@ -174,12 +174,12 @@ def test_the_staging_area_is_visible_only_after_its_promotion(sink: Sink) -> Non
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old", "gone": b"G"}, parked={"p": MARK})])
     sink.apply([ShardWrite(4, None, at(7), {"d": b"D"})])
     new = refolded(sink, 3, at(1), {"a": b"new", "b": b"B"}, {"c": MARK})
-    assert sink.snapshot(3) == ShardDump(at(2), {"a": b"old", "gone": b"G"}, {}, {"p": MARK})
-    assert sink.staging().snapshot(3) == ShardDump(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
+    assert sink.dump(3) == ShardDump(at(2), {"a": b"old", "gone": b"G"}, {}, {"p": MARK})
+    assert sink.staging().dump(3) == ShardDump(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
     assert sink.promote(3, at(2), new)
-    assert sink.snapshot(3) == ShardDump(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
-    assert sink.snapshot(4) == ShardDump(at(7), {"d": b"D"}, {}, {})
-    assert sink.staging().snapshot(3) == ShardDump(None, {}, {}, {})
+    assert sink.dump(3) == ShardDump(new, {"a": b"new", "b": b"B"}, {}, {"c": MARK})
+    assert sink.dump(4) == ShardDump(at(7), {"d": b"D"}, {}, {})
+    assert sink.staging().dump(3) == ShardDump(None, {}, {}, {})
     # The next write follows the usual rule, and a worker with the old fence loses.
     assert sink.apply([ShardWrite(3, at(2), at(3), {})]) == [FENCE_CONFLICT]
     assert sink.apply([ShardWrite(3, new, at(3)._replace(incarnation="refold"), {"a": b"A3"})]) == [APPLIED]
@@ -191,17 +191,17 @@ def test_invariant_4_a_promotion_needs_both_fences_as_they_were(sink: Sink) -> N
     new = refolded(sink, 3, at(1), {"a": b"new"}, {})
     for expected, staged in ((at(1), new), (at(2)._replace(event="x"), new), (at(2), BEGUN), (new, at(2))):
         assert not sink.promote(3, expected, staged)
-    assert sink.snapshot(3) == ShardDump(at(2), {"a": b"old"}, {}, {})
+    assert sink.dump(3) == ShardDump(at(2), {"a": b"old"}, {}, {})
     assert sink.promote(3, at(2), new)
     assert not sink.promote(3, at(2), new)
-    assert sink.snapshot(3) == ShardDump(new, {"a": b"new"}, {}, {})
+    assert sink.dump(3) == ShardDump(new, {"a": b"new"}, {}, {})
 
 
 def test_an_empty_refold_is_promoted_too(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old"}, parked={"p": MARK})])
     assert sink.staging().reset(3, None, BEGUN)
     assert sink.promote(3, at(2), BEGUN)
-    assert sink.snapshot(3) == ShardDump(BEGUN, {}, {}, {})
+    assert sink.dump(3) == ShardDump(BEGUN, {}, {}, {})
 
 
 def test_a_refold_that_is_abandoned_leaves_an_empty_staging_area(sink: Sink) -> None:
@@ -209,8 +209,8 @@ def test_a_refold_that_is_abandoned_leaves_an_empty_staging_area(sink: Sink) -> 
     refolded(sink, 3, at(1), {"a": b"new"}, {"c": MARK})
     new = refolded(sink, 4, at(1), {"x": b"new"}, {})
     sink.abandon([3])
-    assert sink.snapshot(3) == ShardDump(at(2), {"a": b"old"}, {}, {})
-    assert sink.staging().snapshot(3) == ShardDump(None, {}, {}, {})
+    assert sink.dump(3) == ShardDump(at(2), {"a": b"old"}, {}, {})
+    assert sink.staging().dump(3) == ShardDump(None, {}, {}, {})
     assert sink.staging().fences([3, 4]) == [None, new]
 
 
@@ -218,8 +218,8 @@ def test_drop_empties_the_staging_areas(sink: Sink) -> None:
     sink.apply([ShardWrite(3, None, at(2), {"a": b"old"})])
     refolded(sink, 3, at(1), {"a": b"new"}, {"c": MARK})
     sink.drop()
-    assert sink.snapshot(3) == ShardDump(None, {}, {}, {})
-    assert sink.staging().snapshot(3) == ShardDump(None, {}, {}, {})
+    assert sink.dump(3) == ShardDump(None, {}, {}, {})
+    assert sink.staging().dump(3) == ShardDump(None, {}, {}, {})
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_drop_leaves_nothing(sink: Sink) -> None:
     sink.apply([ShardWrite(s, None, at(3), {"a": b"A"}, parked={"c": MARK}) for s in (0, 63)])
     sink.drop()
     assert sink.fences([0, 63]) == [None, None]
-    assert sink.snapshot(63) == ShardDump(None, {}, {}, {})
+    assert sink.dump(63) == ShardDump(None, {}, {}, {})
 
 
 def test_generations_do_not_see_each_other(redis_url: str) -> None:

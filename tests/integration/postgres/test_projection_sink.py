@@ -136,7 +136,7 @@ def test_invariant_4_a_snapshot_is_of_one_instant_whatever_is_written_meanwhile(
     try:
         seen: set[int] = set()
         while len(seen) < 20:
-            snapshot = sink.snapshot(3)
+            snapshot = sink.dump(3)
             assert snapshot.fence is not None
             seq = snapshot.fence.seq
             assert snapshot.states == {"k": b"%d" % seq}
@@ -180,7 +180,7 @@ def test_a_drop_waits_for_a_writer_and_takes_what_it_wrote(engine: Engine) -> No
         cursor.execute("INSERT INTO projection_states VALUES ('counted', 1, 3, 'new', '1')")
     dropping.join(timeout=60)
     assert not errors
-    assert sink.snapshot(3) == ShardDump(None, {}, {}, {})
+    assert sink.dump(3) == ShardDump(None, {}, {}, {})
 
 
 def waiting_for_a_lock(engine: Engine) -> bool:
@@ -261,7 +261,7 @@ def test_live_rows_and_a_rebuild_have_one_result(engine: Engine) -> None:
         0
     )
     for shard in range(64):
-        live, other = sink.snapshot(shard), rebuilt.snapshot(shard)
+        live, other = sink.dump(shard), rebuilt.dump(shard)
         assert (live.states, live.rows) == (other.states, other.rows)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT sum(seen) FROM counted WHERE generation = 2")).scalar_one() == 90

@@ -71,7 +71,7 @@ def test_every_value_that_is_stored_is_shown_in_a_snapshot(engine: Engine) -> No
             0.1,
         )
     shown = f"{10**30} 00ff 0.1".encode()
-    assert sink.snapshot(3).rows == {'various "ü\\n\\\\N 1" 2026-01-01T07:00:00+00:00': shown}
+    assert sink.dump(3).rows == {'various "ü\\n\\\\N 1" 2026-01-01T07:00:00+00:00': shown}
 
 
 @pytest.mark.parametrize(
@@ -92,4 +92,4 @@ def test_what_cannot_be_stored_is_refused_and_leaves_nothing(engine: Engine, bad
         sink.apply([good, ShardWrite(4, None, FENCE, {}, [bad])])
     assert sink.fences([3, 4]) == [None, None]
     assert sink.apply([good]) == [ApplyOutcome.APPLIED]
-    assert list(sink.snapshot(3).rows.values()) == [b"1 null null"]
+    assert list(sink.dump(3).rows.values()) == [b"1 null null"]

@@ -148,7 +148,7 @@ class MemorySink:
     def _kept(self) -> tuple[dict[int, Any], ...]:
         return self.states, self.rows, self.marks, self.held
 
-    def snapshot(self, shard: int) -> ShardDump:
+    def dump(self, shard: int) -> ShardDump:
         rows = {f"{table} {key}": repr(row[2:]).encode() for (table, key), row in self.rows[shard].items()}
         return ShardDump(self.held.get(shard), dict(self.states[shard]), rows, dict(self.marks[shard]))
 

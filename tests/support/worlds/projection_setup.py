@@ -45,7 +45,7 @@ class Projected:
 
     def states(self) -> list[Any]:
         """The states and the fence of every shard, without the incarnation that wrote them."""
-        found = [self.sink.snapshot(shard) for shard in range(SHARDS)]
+        found = [self.sink.dump(shard) for shard in range(SHARDS)]
         return [(one.states, one.fence and (one.fence.log_id, one.fence.seq, one.fence.position)) for one in found]
 
     def close(self) -> None:

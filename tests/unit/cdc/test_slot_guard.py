@@ -8,7 +8,7 @@ import pytest
 
 from infrastructure.cdc.relay_checkpoint import RelayCheckpoint
 from infrastructure.cdc.replication_slot import SlotState
-from infrastructure.cdc.tailer import GAP, NEXT, REPEATED, PositionVerdict, classify_position, has_gap
+from infrastructure.cdc.tailer import GAP, NEXT, REPEATED, PositionVerdict, classify_position, is_missing_events
 from infrastructure.cdc.wal_relay import (
     NO_ID,
     StartPosition,
@@ -49,7 +49,7 @@ def test_the_next_position_is_the_last_one_plus_one(last: int | None, position: 
 
 
 def test_a_head_above_the_last_position_reveals_a_gap() -> None:
-    assert [has_gap(None, 5), has_gap(4, 5), has_gap(5, 5), has_gap(6, 5)] == [False, True, False, False]
+    assert [is_missing_events(last, 5) for last in (None, 4, 5, 6)] == [False, True, False, False]
 
 
 def test_the_topic_resumes_after_the_checkpoint_of_this_log() -> None:

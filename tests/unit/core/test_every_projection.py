@@ -58,7 +58,7 @@ def one_by_one(projection: Projection[Any], log: MemoryLog) -> tuple[dict[str, b
 
 
 def content(sink: MemorySink) -> list[str]:
-    return [digest(sink.snapshot(shard)) for shard in range(SHARDS)]
+    return [digest(sink.dump(shard)) for shard in range(SHARDS)]
 
 
 def right(projection: Projection[Any], log: MemoryLog, sink: MemorySink) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from domain.errors import GpsWeekRollover, InvalidType, NullIsland, PingRejected, TimestampInFuture
 from domain.gps_ping import FUTURE_TOLERANCE_MS
 from infrastructure.errors import UserError
-from infrastructure.imports.backfill import sort_rows, validate_rows
+from infrastructure.imports.backfill import sort_rows, validate_row
 from infrastructure.imports.csv_reader import CsvSource, ImportRow, find_columns, open_source, to_row
 from infrastructure.imports.external_sort import BLOCK_ENTRIES, ExternalSorter, SortEntry, read_run, write_run
 from infrastructure.imports.report import ImportReport
@@ -60,22 +60,22 @@ def row(**cells: str) -> ImportRow:
 
 
 def test_a_row_has_the_reception_time_of_its_column() -> None:
-    ping = validate_rows(row(seen="2026-09-21T16:13:20.123+02:00"), 3, NOW_MS + 1000).ping
+    ping = validate_row(row(seen="2026-09-21T16:13:20.123+02:00"), 3, NOW_MS + 1000).ping
     assert (ping.rider_id, ping.event_timestamp_ms, ping.received_timestamp_ms) == ("anna", NOW_MS, NOW_MS + 123)
 
 
 @pytest.mark.parametrize("ahead_ms", [0, 1, FUTURE_TOLERANCE_MS])
 def test_a_phone_may_be_ahead_of_its_reception(ahead_ms: int) -> None:
-    assert validate_rows(row(seen=str(NOW_MS - ahead_ms)), 0, NOW_MS).received_ms == NOW_MS - ahead_ms
+    assert validate_row(row(seen=str(NOW_MS - ahead_ms)), 0, NOW_MS).received_ms == NOW_MS - ahead_ms
 
 
 def test_a_gps_week_rollover_is_measured_from_the_reception_of_the_row() -> None:
     era_ms = 1024 * 7 * 86_400_000
     with pytest.raises(GpsWeekRollover):
-        validate_rows(row(event_timestamp_ms=str(NOW_MS - era_ms)), 0, NOW_MS + 1000)
+        validate_row(row(event_timestamp_ms=str(NOW_MS - era_ms)), 0, NOW_MS + 1000)
     # With a reception at that time it is history and not a roll-over, whatever the clock says now.
     then = str(NOW_MS - era_ms)
-    assert validate_rows(row(event_timestamp_ms=then, seen=then), 0, NOW_MS).received_ms == NOW_MS - era_ms
+    assert validate_row(row(event_timestamp_ms=then, seen=then), 0, NOW_MS).received_ms == NOW_MS - era_ms
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_row_that_cannot_be_history_is_rejected_with_its_reason(
     cells: dict[str, str], rejection: type[PingRejected], message: str
 ) -> None:
     with pytest.raises(rejection, match=message):
-        validate_rows(row(**cells), 0, NOW_MS + 1000)
+        validate_row(row(**cells), 0, NOW_MS + 1000)
 
 
 def test_without_the_option_no_column_is_a_reception_time() -> None:
