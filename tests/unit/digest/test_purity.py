@@ -26,6 +26,7 @@ HARMLESS = {
     "dataclasses",
     "enum",
     "functools",
+    "h3",
     "itertools",
     "math",
     "statistics",
@@ -35,7 +36,7 @@ HARMLESS = {
 CLOCKS = {"now", "today", "utcnow"}
 """The attributes of datetime that read a clock; the others only convert numbers into instants."""
 FORBIDDEN = {f"builtins.{name}" for name in ("open", "input", "eval", "exec", "id", "hash", "globals", "print")}
-FEATURES = sorted(Path(inspect.getfile(domain.features)).parent.glob("*.py"))
+FEATURES = sorted(Path(inspect.getfile(domain.features)).parent.rglob("*.py"))
 every_projection = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda p: p.name)
 
 
