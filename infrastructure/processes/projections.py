@@ -22,11 +22,12 @@ from infrastructure.processes.runtime import stack_summary, stop_event
 from infrastructure.processes.worker_groups import audited_projections
 from infrastructure.settings.settings import Settings
 from projections.catalogue import PROJECTIONS
-from projections.core.ports import PortUnavailable, SinkRejected
+from projections.core.ports import PortUnavailable, Sink, SinkRejected
 from projections.core.projection import Projection
 from projections.core.retry import SERVICE_RETRY_DELAYS_S, RetryDelays
 from projections.digest.digest import fold_digest
 from projections.rebuild.generations import Generation, is_kept_up
+from projections.rebuild.pending_drops import PendingDrops
 
 log = logging.getLogger("ridelog.projections")
 
@@ -66,6 +67,7 @@ class WorkerManager:
         self._backends = Backends(settings, pool_size=2)
         self._engine = self._backends.engine
         self._generations = self._backends.generations
+        self._pending_drops = PendingDrops(self._sink)
         self._running: dict[tuple[str, int], _RunningWorker] = {}
         self._active: dict[str, int] = {}
         self._failures: list[BaseException] = []
@@ -86,10 +88,11 @@ class WorkerManager:
                     found = self._generations.all_by_projection()
                     for projection in self._projections:
                         self._reconcile(projection, found.get(projection.name, []))
+                    self._pending_drops.drop_all(found)
                     delays.reset()
                     delay_s = GENERATION_POLL_INTERVAL_S
                 except (PortUnavailable, SinkRejected) as error:
-                    log.warning("generations cannot be read: %s", error)
+                    log.warning("generations cannot be read or dropped: %s", error)
                     # A kept connection to a server that has become a standby would fail again, for ever.
                     self._backends.drop_connections()
                     delay_s = delays.next_s()
@@ -130,10 +133,12 @@ class WorkerManager:
         running.stop.set()
         running.thread.join()
         self._watchdog.forget(f"{projection.name}@{number}")
-        if not dropped:
-            return
-        # The generation was cleared while our worker could still write: what that wrote must not stay.
-        self._backends.stores.sink(projection, number).drop()
+        if dropped:
+            # The generation was cleared while our worker could still write: what that wrote must not stay.
+            self._pending_drops.add(projection, number)
+
+    def _sink(self, projection: Projection[Any], number: int) -> Sink:
+        return self._backends.stores.sink(projection, number)
 
     def _start_worker(self, projection: Projection[Any], number: int) -> None:
         stop = threading.Event()

@@ -83,7 +83,7 @@ def test_the_owner_migrates_and_appends_and_the_tailers_role_alone_makes_a_slot(
         assert not any(found)
         public = "SELECT count(*) FROM pg_database d, aclexplode(d.datacl) a WHERE datname = current_database() "
         assert connection.execute(text(f"{public} AND a.grantee = 0")).scalar_one() == 0
-    # Over the end of the first partition: the next one is made by whoever appends.
+    # Past the end of the first partition: the writer that appends creates the next one.
     recorder = EventRecorder(writer, partition_rows=5)
     for version in range(1, 13):
         recorder.insert_events(events_of("anna", version, 1))

@@ -67,11 +67,11 @@ def topic_deleted(world: World, _chance: Random) -> None:
 
 
 BROKER_FAULTS = [
-    Fault("restart of the broker", "stopped in good order, started again", restart, wipes=(EMBEDDED,), small=APACHE),
-    Fault("wipe of the broker", "killed, and its whole log is gone", wipe, wipes=(EMBEDDED, APACHE), small=APACHE),
+    Fault("restart of the broker", "stopped cleanly, then restarted", restart, wipes=(EMBEDDED,), small=APACHE),
+    Fault("wipe of the broker", "killed, and its whole log deleted", wipe, wipes=(EMBEDDED, APACHE), small=APACHE),
     Fault(
         "loss of the leader",
-        "the broker that leads most partitions is killed; it comes back when another leads",
+        "the broker that leads most partitions is killed; it restarts once another one leads",
         leader_loss,
         brokers=(APACHE_3,),
         small=APACHE_3,

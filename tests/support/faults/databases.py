@@ -138,24 +138,32 @@ def _fill(descriptor: int, block: bytes) -> None:
 
 
 DATABASE_FAULTS = [
-    Fault("restart of Postgres", "fast shutdown, started again", restart),
-    Fault("slot dropped", "under the running tailer; by chance re-created by hand", slot_dropped),
+    Fault("restart of Postgres", "fast shutdown, then restarted", restart),
+    Fault(
+        "slot dropped",
+        "dropped while the tailer runs; half of the time recreated by hand",
+        slot_dropped,
+    ),
     Fault(
         "slot invalidated",
         f"more WAL than max_slot_wal_keep_size ({SLOT_KEEPS}) while the tailer sleeps",
         slot_invalidated,
     ),
-    Fault("a transaction of 100,000 rows", "one commit, beside the load", large_transaction),
+    Fault("a transaction of 100,000 rows", "one commit, during the load", large_transaction),
     Fault(
         "clock steps",
-        f"a second writer, whose clock jumps back by {STEP_MS // 1000} s and forth; recorded_at never steps back",
+        f"a second writer's clock jumps {STEP_MS // 1000} s back, and forward again; recorded_at never steps back",
         clock_steps,
     ),
     Fault(
         "a clock a day ahead",
-        "a second writer, whose clock is by chance a day ahead: its events are refused until it is right",
+        "a second writer's clock is a day ahead at random times: its events are refused until the clock is right",
         clock_a_day_ahead,
     ),
-    Fault("an open transaction", "a snapshot as of pg_dump, beside the load and 100,000 rows", open_transaction),
-    Fault("disk full", "no byte is left for Postgres, for 2 to 5 s", disk_full, small_disk=True),
+    Fault(
+        "an open transaction",
+        "a transaction like that of pg_dump, open during the load and 100,000 rows",
+        open_transaction,
+    ),
+    Fault("disk full", "Postgres has no free disk space for 2 to 5 s", disk_full, small_disk=True),
 ]

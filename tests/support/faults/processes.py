@@ -95,7 +95,7 @@ PROCESS_FAULTS = [
     *(
         Fault(
             f"kill -9 of {name}",
-            "killed, and started again",
+            "killed, then restarted",
             functools.partial(kill, name),
             wipes=(EMBEDDED,) if name == "kafka" else (),
             small=_broker(name),

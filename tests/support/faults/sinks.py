@@ -44,8 +44,8 @@ def slow(world: World, _chance: Random) -> None:
 
 
 SINK_FAULTS = [
-    Fault("restart of Redis", "stopped in good order, started again", restart),
+    Fault("restart of Redis", "stopped cleanly, then restarted", restart),
     Fault("wipe of Redis", "FLUSHALL", wipe),
-    Fault("rewind of Redis", "its files replaced by older ones", rewind, small=APACHE),
-    Fault("slow sinks", f"Redis takes no write and the analytics tables are locked, for {SLOW_S:.0f} s", slow),
+    Fault("rewind of Redis", "its files are replaced by older ones", rewind, small=APACHE),
+    Fault("slow sinks", f"Redis accepts no write and the analytics tables are locked, for {SLOW_S:.0f} s", slow),
 ]

@@ -117,7 +117,7 @@ class MemoryArchive(MemoryLog):
         return found
 
 
-class MemoryCheckpoints:
+class MemorySnapshots:
     """``projections.core.snapshots.StateSnapshots`` of ``log``, one at every ``every`` versions."""
 
     def __init__(self, log: MemoryArchive, every: int = SNAPSHOT_INTERVAL) -> None:

@@ -1,4 +1,4 @@
-"""The ports of the parity check in memory: an archive, checkpoints and served reads that a test can damage."""
+"""The ports of the parity check in memory: an archive, state snapshots and served reads that a test can damage."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class KeyArchive(MemoryLog):
         raise NotImplementedError
 
 
-class KeptCheckpoints:
+class DamageableSnapshots:
     """Those of one fold, by key and position."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A log whose clocks a test sets, in memory and in Postgres: what the contract of archives and checkpoints runs on."""
+"""A log whose clocks a test sets, in memory and in Postgres, for the contracts of archives and state snapshots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from projections.core.snapshots import StateSnapshots
 from projections.replay.archive import Archive
 from projections.speed import SPEED
-from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
+from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
 from tests.support.waiting import eventually
 
 T0 = 1_700_000_000_000
@@ -54,7 +54,7 @@ class World(Protocol):
         """Detach the partition with the first PARTITION positions."""
         ...
 
-    def checkpoints(self, every: int) -> StateSnapshots: ...
+    def snapshots(self, every: int) -> StateSnapshots: ...
 
 
 class MemoryWorld:
@@ -70,8 +70,8 @@ class MemoryWorld:
     def detach(self) -> None:
         self.log.detach(PARTITION)
 
-    def checkpoints(self, every: int) -> StateSnapshots:
-        return MemoryCheckpoints(self.log, every)
+    def snapshots(self, every: int) -> StateSnapshots:
+        return MemorySnapshots(self.log, every)
 
 
 class PostgresWorld:
@@ -91,7 +91,7 @@ class PostgresWorld:
         with self.writer.begin() as connection:
             connection.execute(text("ALTER TABLE events DETACH PARTITION events_p00000000000000000001"))
 
-    def checkpoints(self, every: int) -> StateSnapshots:
+    def snapshots(self, every: int) -> StateSnapshots:
         return PostgresStateSnapshots(self.reader, SPEED, every)
 
     def until_waiting(self, count: int) -> None:

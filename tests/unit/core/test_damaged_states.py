@@ -10,8 +10,8 @@ from projections.core.state_codec import BrokenState, latest_snapshot
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.speed import SPEED
-from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
-from tests.support.ports_in_memory.parity_ports import KeptCheckpoints
+from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
+from tests.support.ports_in_memory.parity_ports import DamageableSnapshots
 from tests.support.ports_in_memory.projection_ports import MemorySink, ScriptedTopic
 from tests.support.worlds.replays import END_MS, decode, naive
 from tests.support.worlds.retries import Registry, a_log, a_runner, parking
@@ -51,7 +51,7 @@ def test_a_damaged_snapshot_is_skipped_and_saved_again(damaged: set[int], as_of:
     for second in range(30):
         at_ms = START_MS + second * 1_000
         log.append(KEY, "GpsPing", ping_data(KEY, at_ms, second), recorded_ms=at_ms)
-    checkpoints = MemoryCheckpoints(log, 10)
+    checkpoints = MemorySnapshots(log, 10)
     replay = KeyReplay(SPEED, log, checkpoints, decode, snapshot_interval=10)
     replay.at(KEY, log.horizon(AsOf.at_position(30)))
     whole = dict(checkpoints.kept)
@@ -65,9 +65,9 @@ def test_a_damaged_snapshot_is_skipped_and_saved_again(damaged: set[int], as_of:
     assert checkpoints.kept == whole
 
 
-def kept_at(*places: tuple[int, bytes, bool]) -> KeptCheckpoints:
+def kept_at(*places: tuple[int, bytes, bool]) -> DamageableSnapshots:
     """Snapshots of KEY at (position = version, bytes, verified)."""
-    checkpoints = KeptCheckpoints()
+    checkpoints = DamageableSnapshots()
     for position, state, verified in places:
         checkpoints.kept[KEY, position] = StoredSnapshot(position, position, state, verified)
     return checkpoints

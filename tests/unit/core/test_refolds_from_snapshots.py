@@ -18,7 +18,7 @@ from projections.live.stream_follower import StreamFollower
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.speed import SPEED
-from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
+from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
 from tests.support.ports_in_memory.projection_ports import MemorySink, ScriptedTopic
 from tests.support.worlds.speed_events import expected_states, histories, ping_data
 
@@ -35,8 +35,8 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 KEY = "rider-1"
 
 
-def verified(log: MemoryArchive, every: int) -> MemoryCheckpoints:
-    kept = MemoryCheckpoints(log, every)
+def verified(log: MemoryArchive, every: int) -> MemorySnapshots:
+    kept = MemorySnapshots(log, every)
     for key in {event.key for event in log.events}:
         KeyReplay(SPEED, log, kept, json.loads, snapshot_interval=every).at(
             key, log.horizon(AsOf.at_position(len(log.events)))

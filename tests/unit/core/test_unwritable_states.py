@@ -21,7 +21,7 @@ from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.replay.shard_replay import replay_shard
 from projections.speed import SPEED
-from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
+from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
 from tests.support.ports_in_memory.projection_ports import MemorySink, ScriptedTopic
 from tests.support.worlds.replays import END_MS, decode
 from tests.support.worlds.rider_events import START_MS
@@ -115,7 +115,7 @@ def test_serving_rebuild_and_replay_are_held_back_at_the_same_event(
     assert held({key: mark for shard in shards for key, mark in shard.parked.items()}) == expected
     assert {k: encode(s) for shard in shards for k, s in shard.states.items()} == live.all_states()
 
-    replay = KeyReplay(projection, log, MemoryCheckpoints(log, every), decode, snapshot_interval=every)
+    replay = KeyReplay(projection, log, MemorySnapshots(log, every), decode, snapshot_interval=every)
     keys = sorted({key for key, _ in history})
     found = {key: one for key in keys if (one := replay.at(key, horizon)) is not None}
     assert held({key: one.parked for key, one in found.items() if one.parked is not None}) == expected

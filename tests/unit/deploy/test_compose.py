@@ -1,4 +1,4 @@
-"""deploy/compose.yml and its Dockerfile, held against the code: without a container engine this is what can be seen."""
+"""deploy/compose.yml and its Dockerfile, compared with the code: all that can be checked without a container engine."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_a_panel_says_what_it_shows_in_which_unit_of_metrics_that_exist(panel: d
 
 
 def test_every_metric_is_in_a_rule_or_on_the_dashboard() -> None:
-    """One that nobody looks at is either missing there, or not worth its cost."""
+    """A metric without an alert or a panel is either missing there, or not worth its cost."""
     shown = {_base(name) for name in named_in_deploy()}
     unseen = {_base(name) for name in declared()} - shown
     assert {name for name in unseen if not name.startswith("debezium_")} == set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -14,75 +13,22 @@ from hypothesis import strategies as st
 
 from domain.features.keyed_event import KeyedEvent
 from domain.features.speed.window import SpeedState
-from projections.core.fold import Fold
-from projections.core.projection import Projection
-from projections.digest.digest import fold_digest, view_digest
+from projections.digest.digest import fold_digest
 from projections.locations import LOCATIONS
 from projections.parity.audit import describe_difference, describe_wrong_snapshot
-from projections.parity.checker import CheckedRead, ParityChecker
+from projections.parity.checker import ParityChecker
 from projections.parity.key_walk import WalkBudget
-from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedRead, WrongSnapshot
+from projections.parity.served_reads import ReadVerdict, WrongSnapshot
 from projections.speed import SPEED
-from tests.support.ports_in_memory.parity_ports import LIMITS, KeptCheckpoints, KeyArchive, MemoryServedReads, served
+from tests.support.ports_in_memory.parity_ports import (
+    DamageableSnapshots,
+    KeyArchive,
+    MemoryServedReads,
+)
 from tests.support.worlds.rider_events import START_MS, rider_histories
 from tests.support.worlds.same_digest import under_the_name_of
+from tests.support.worlds.served_history import Live, check, filled, ride, verdicts
 from tests.support.worlds.speed_events import ping_data
-
-EVERY = 5
-
-
-def filled(history: Sequence[tuple[str, str, dict[str, Any]]]) -> KeyArchive:
-    archive = KeyArchive()
-    for key, event_type, data in history:
-        archive.append(key, event_type, data)
-    return archive
-
-
-def ride(pings: int, rider: str = "anna") -> KeyArchive:
-    return filled([(rider, "GpsPing", ping_data(rider, START_MS + n * 1_000, n)) for n in range(pings)])
-
-
-class Live:
-    """Serving: folds in batches, answers after any event, saves snapshots. ``projection`` may be wrong."""
-
-    def __init__(self, archive: KeyArchive, projection: Projection[Any] = SPEED) -> None:
-        self.checkpoints = KeptCheckpoints()
-        self.reads: list[LoggedRead] = []
-        states: dict[str, Any] = {}
-        fold: Fold[Any] = Fold(projection, json.loads, lambda: 0, EVERY)
-        for number, event in enumerate(archive.events):
-            done = fold.run([event], states.get, (), archive.discarded(projection.name))
-            if event.key not in done.states:
-                continue
-            # Through its bytes, as a store returns it.
-            states[event.key] = projection.decode(done.encoded[event.key])
-            self.checkpoints.save(done.snapshots, verified=False)
-            at_ms = START_MS + number * 997
-            self.reads.append(
-                served(projection, number, event, states[event.key], at_ms, allow_expired=number % 2 == 0)
-            )
-
-
-def check(
-    archive: KeyArchive,
-    live: Live,
-    reads: Sequence[LoggedRead] | None = None,
-    budget: WalkBudget | None = None,
-    found: Callable[[WrongSnapshot], None] | None = None,
-    batch: int = 3,
-) -> list[CheckedRead]:
-    def unexpected(wrong: WrongSnapshot) -> None:
-        raise AssertionError(wrong)
-
-    parity = ParityChecker(
-        SPEED, archive, live.checkpoints, json.loads, found or unexpected, snapshot_interval=EVERY, batch_reads=batch
-    )
-    stored = MemoryServedReads(live.reads if reads is None else reads)
-    return list(parity.check(stored.scan(0), budget))
-
-
-def verdicts(found: Sequence[CheckedRead]) -> set[str]:
-    return {one.verdict for one in found}
 
 
 @given(history=rider_histories, data=st.data())
@@ -154,13 +100,13 @@ def test_a_clock_that_is_read_inside_a_fold_is_found() -> None:
 def test_a_wrong_live_snapshot_is_found_and_repaired_and_affects_no_check() -> None:
     archive = ride(20)
     live = Live(archive)
-    kept = live.checkpoints.kept["anna", 10]
-    live.checkpoints.kept["anna", 10] = kept._replace(state=kept.state[:-1] + bytes([kept.state[-1] ^ 1]))
+    kept = live.snapshots.kept["anna", 10]
+    live.snapshots.kept["anna", 10] = kept._replace(state=kept.state[:-1] + bytes([kept.state[-1] ^ 1]))
     repaired: list[WrongSnapshot] = []
     assert verdicts(check(archive, live, found=repaired.append)) == {"equal"}
     assert [(one.version, one.position, one.generation) for one in repaired] == [(10, 10, 1)]
     assert "version 10" in describe_wrong_snapshot(repaired[0])
-    assert live.checkpoints.kept["anna", 10] == kept._replace(verified=True)
+    assert live.snapshots.kept["anna", 10] == kept._replace(verified=True)
     assert verdicts(check(archive, live)) == {"equal"}
 
 
@@ -206,7 +152,7 @@ def test_a_restored_log_is_distinguished_from_a_difference() -> None:
     short.append("ben", "GpsPing", ping_data("ben", START_MS, 100))
     for number in range(4):
         short.append("anna", "GpsPing", ping_data("anna", START_MS + 60_000, 200 + number))
-    live.checkpoints = KeptCheckpoints()
+    live.snapshots = DamageableSnapshots()
     assert [one.verdict for one in check(short, live)] == ["equal"] * 8 + ["log restored"] * 4
 
 
@@ -221,7 +167,7 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
     broken: ParityChecker[SpeedState] = ParityChecker(
         replace(SPEED, fold=under_the_name_of(SPEED.fold, failing)),
         archive,
-        KeptCheckpoints(),
+        DamageableSnapshots(),
         json.loads,
         lambda wrong: None,
     )
@@ -234,7 +180,7 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
 
     assert SPEED.view is not None
     blind = replace(SPEED, view=replace(SPEED.view, features=under_the_name_of(SPEED.view.features, unable)))
-    found = list(ParityChecker(blind, archive, KeptCheckpoints(), json.loads, lambda wrong: None).check(live.reads))
+    found = list(ParityChecker(blind, archive, DamageableSnapshots(), json.loads, lambda wrong: None).check(live.reads))
     assert "ValueError: cannot be shown" in describe_difference(found[0])
 
 
@@ -257,52 +203,6 @@ def test_a_spent_budget_stops_a_long_key_at_a_snapshot_and_folds_no_event_twice(
 
 def test_a_projection_without_a_view_has_nothing_to_compare() -> None:
     with pytest.raises(ValueError, match="no view"):
-        ParityChecker(replace(LOCATIONS, view=None), KeyArchive(), KeptCheckpoints(), json.loads, lambda wrong: None)
-
-
-def missing(number: int, key: str, position: int) -> LoggedRead:
-    """The answer 404 of a shard that had folded all events up to ``position``."""
-    read = ServedRead(key, 1, 0, position, START_MS, LIMITS, False, b"")
-    return LoggedRead(number, fold_digest(SPEED), view_digest(SPEED), None, read)
-
-
-def test_regression_an_answer_that_a_known_rider_is_unknown_is_different() -> None:
-    archive = ride(12)
-    live = Live(archive)
-    reads = [missing(100, "anna", 7), *live.reads, missing(101, "anna", 12)]
-    found = {one.logged.id: one for one in check(archive, live, reads)}
-    assert {number for number, one in found.items() if one.verdict == "different"} == {100, 101}
-    assert verdicts([one for number, one in found.items() if number < 100]) == {"equal"}
-    assert describe_difference(found[100]).startswith(
-        "anna: answered as unknown, although the log had version 7 of it by then"
-    )
-
-
-def test_an_answer_that_a_rider_is_unknown_is_correct_if_nothing_of_it_is_folded() -> None:
-    archive = filled([("anna", "GpsPing", {}), ("anna", "GpsPing", ping_data("anna", START_MS, 1))])
-    live = Live(archive)
-    # The first event cannot be folded: the key is parked, and it has no state to serve.
-    assert [one.verdict for one in check(archive, live, [missing(1, "anna", 2)])] == ["equal"]
-    archive.discards = {1}
-    assert [one.verdict for one in check(archive, live, [missing(1, "anna", 1)])] == ["equal"]
-    assert [one.verdict for one in check(archive, live, [missing(1, "anna", 2)])] == ["different"]
-
-
-def test_a_rider_that_a_restored_log_has_lost_is_reported_as_log_restored() -> None:
-    archive = ride(3)
-    assert [one.verdict for one in check(archive, Live(archive), [missing(1, "ben", 3)])] == ["log restored"]
-    other = missing(1, "anna", 3)._replace(fold_digest="another")
-    assert [one.verdict for one in check(archive, Live(archive), [other])] == ["other code"]
-
-
-def test_a_lost_long_key_is_audited_in_rounds_too() -> None:
-    archive = ride(100)
-    live = Live(archive)
-    stored = MemoryServedReads([missing(1, "anna", 98)])
-    rounds = 0
-    while unchecked := stored.unchecked(10):
-        done = check(archive, live, unchecked, WalkBudget(50, per_key=30))
-        stored.record({one.verdict: [one.logged.id] for one in done})
-        rounds += 1
-    assert rounds == 4
-    assert stored.reads[1].verdict == "different"
+        ParityChecker(
+            replace(LOCATIONS, view=None), KeyArchive(), DamageableSnapshots(), json.loads, lambda wrong: None
+        )

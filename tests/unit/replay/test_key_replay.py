@@ -19,7 +19,7 @@ from projections.replay.explain import explain
 from projections.replay.key_replay import KeyReplay, TooLong, steps
 from projections.replay.shard_replay import replay_shard
 from projections.speed import SPEED
-from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
+from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
 from tests.support.ports_in_memory.projection_ports import MemorySink, ServerUnavailable
 from tests.support.worlds.replays import END_MS, LIMITS, decode, naive
 from tests.support.worlds.rider_events import START_MS
@@ -40,7 +40,7 @@ def states(log: MemoryArchive, upto: int) -> bytes | None:
 
 def test_a_replay_starts_at_the_snapshot_before_and_folds_few_events() -> None:
     log = a_stream(100)
-    kept = MemoryCheckpoints(log, 10)
+    kept = MemorySnapshots(log, 10)
     replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
     first = replay.at("anna", log.horizon(AsOf.at_position(100)))
     assert first is not None
@@ -56,7 +56,7 @@ def test_a_replay_starts_at_the_snapshot_before_and_folds_few_events() -> None:
 def test_a_missing_snapshot_costs_one_replay_by_event_time_and_not_the_next(missing: int) -> None:
     """A crash between serving and saving loses a snapshot. Unrepaired, every replay would fold the rest again."""
     log = a_stream(100)
-    kept = MemoryCheckpoints(log, 10)
+    kept = MemorySnapshots(log, 10)
     replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
     replay.at("anna", log.horizon(AsOf.at_position(100)))
     was = kept.kept.pop(("anna", missing))
@@ -75,7 +75,7 @@ def test_a_replay_by_event_time_saves_no_state_that_lacks_a_later_event() -> Non
     for second in range(40):
         ms = START_MS + second * 1_000 + (3_600_000 if second % 10 == 4 and second >= 10 else 0)
         log.append("anna", "GpsPing", ping_data("anna", ms, second), recorded_ms=START_MS + second * 1_000)
-    kept = MemoryCheckpoints(log, 10)
+    kept = MemorySnapshots(log, 10)
     KeyReplay(SPEED, log, kept, decode, snapshot_interval=10).at("anna", log.horizon(AsOf.happened(START_MS + 60_000)))
     assert {place: one.state for place, one in kept.kept.items()} == {("anna", 10): states(log, 10)}
 
@@ -83,7 +83,7 @@ def test_a_replay_by_event_time_saves_no_state_that_lacks_a_later_event() -> Non
 @pytest.mark.parametrize("as_of", [AsOf.at_position(95), AsOf.happened(START_MS + 94_000)], ids=lambda a: a.axis)
 def test_too_many_events_are_rejected_and_the_snapshots_made_are_saved(as_of: AsOf) -> None:
     log = a_stream(100)
-    kept = MemoryCheckpoints(log, 10)
+    kept = MemorySnapshots(log, 10)
     replay = KeyReplay(SPEED, log, kept, decode, max_events=40, snapshot_interval=10)
     horizon = log.horizon(as_of)
     for _ in range(2):
@@ -130,7 +130,7 @@ def test_events_after_a_parked_event_are_not_read(as_of: AsOf) -> None:
 def test_a_stream_without_its_beginning_is_folded_from_a_snapshot_or_not_at_all(as_of: AsOf, gone: int) -> None:
     """The rest alone would give a state that the key never had."""
     log = a_stream(30)
-    kept = MemoryCheckpoints(log, 10)
+    kept = MemorySnapshots(log, 10)
     KeyReplay(SPEED, log, kept, decode, snapshot_interval=10).at("anna", log.horizon(AsOf.at_position(19)))
     log.detach(gone)
     horizon = log.horizon(as_of)
@@ -155,7 +155,7 @@ def test_a_stream_without_its_beginning_is_folded_from_a_snapshot_or_not_at_all(
 def test_steps_of_a_key_need_all_events_on_the_way(gone: int) -> None:
     """A snapshot after the detached events gives the values at the end, but not those before it."""
     log = a_stream(30)
-    kept = MemoryCheckpoints(log)
+    kept = MemorySnapshots(log)
     kept.save([StateSnapshot("anna", 20, 20, states(log, 20) or b"", log.events[19].payload)], verified=True)
     log.detach(gone)
     early, late = (log.horizon(AsOf.at_position(position)) for position in (22, 30))
@@ -190,7 +190,7 @@ def test_a_key_parked_on_both_sides_has_no_difference_after_that() -> None:
     assert first_difference(SPEED, log, None, decode, "anna", early, late) is None
 
 
-class ReadOnly(MemoryCheckpoints):
+class ReadOnly(MemorySnapshots):
     """A snapshot store that cannot be written to, as on a standby."""
 
     def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
@@ -216,7 +216,7 @@ def test_serving_does_not_depend_on_snapshots() -> None:
 
 def test_only_a_write_that_won_its_compare_and_set_saves_snapshots() -> None:
     log = a_stream(30)
-    kept = MemoryCheckpoints(log, 10)
+    kept = MemorySnapshots(log, 10)
     inner = MemorySink()
     sink = SnapshottingSink(inner, kept, SPEED)
 
@@ -235,7 +235,7 @@ def test_only_a_write_that_won_its_compare_and_set_saves_snapshots() -> None:
 def test_a_snapshot_is_verified_only_if_its_start_is(start: bool, as_of: AsOf) -> None:
     """Otherwise an error of live folding would be compared with itself, and found equal, from the next snapshot on."""
     log = a_stream(60)
-    kept = MemoryCheckpoints(log, 10)
+    kept = MemorySnapshots(log, 10)
     replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
     replay.at("anna", log.horizon(AsOf.at_position(20)))
     for place, one in kept.kept.items():

@@ -24,7 +24,7 @@ from projections.replay.key_replay import KeyReplay
 from projections.replay.shard_replay import replay_shard
 from projections.speed import SPEED
 from read_models.rows import RowChange, merged
-from tests.support.ports_in_memory.archive import MemoryArchive, MemoryCheckpoints
+from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
 from tests.support.ports_in_memory.projection_ports import MemorySink, ScriptedTopic
 from tests.support.worlds.replays import END_MS, Story, answered, asks, assert_speed, decode, naive, stories, within
 from tests.support.worlds.rider_events import RIDERS
@@ -42,9 +42,9 @@ def damage(story: Story, position: int) -> None:
     story.raw[position - 1]["unreadable"] = True
 
 
-def filled(projection: Projection[Any], log: MemoryArchive, every: int, chance: st.DataObject) -> MemoryCheckpoints:
+def filled(projection: Projection[Any], log: MemoryArchive, every: int, chance: st.DataObject) -> MemorySnapshots:
     """The snapshots of live folding, by a worker that fills from the log or one that follows Kafka."""
-    kept = MemoryCheckpoints(log, every)
+    kept = MemorySnapshots(log, every)
     sink = SnapshottingSink(MemorySink(), kept, projection)
     limits = ProcessorLimits(
         fill_events=chance.draw(st.integers(1, 9)), cached_states_per_shard=1, snapshot_interval=every
@@ -65,10 +65,10 @@ def filled(projection: Projection[Any], log: MemoryArchive, every: int, chance: 
 
 def some_snapshots(
     projection: Projection[Any], log: MemoryArchive, every: int, chance: st.DataObject
-) -> MemoryCheckpoints:
+) -> MemorySnapshots:
     """No snapshots, all or some of live folding, or those of earlier replays."""
     how = chance.draw(st.sampled_from(["none", "all", "some", "healed"]))
-    kept = MemoryCheckpoints(log, every) if how in {"none", "healed"} else filled(projection, log, every, chance)
+    kept = MemorySnapshots(log, every) if how in {"none", "healed"} else filled(projection, log, every, chance)
     if how == "some":
         for place in list(kept.kept):
             if chance.draw(st.booleans()):
@@ -160,7 +160,7 @@ def test_a_key_that_was_parked_and_retried_is_replayed_as_if_never_parked(
     def decode_then(payload: bytes) -> Any:
         return decode(b"\xff" if payload in bad else payload)
 
-    kept = MemoryCheckpoints(story.log, every)
+    kept = MemorySnapshots(story.log, every)
     inner = MemorySink()
     sink = SnapshottingSink(inner, kept, SPEED)
     limits = ProcessorLimits(snapshot_interval=every)
