@@ -207,8 +207,7 @@ class KeyReplay(Generic[S]):
 
     @property
     def _has_snapshots(self) -> bool:
-        # Rows are sums over the whole stream, so a replay of a projection with tables cannot start at a state.
-        return not self._projection.tables
+        return self._projection.starts_at_snapshots
 
     def _run(self, key: str, horizon: Horizon, state: S | None) -> KeyRun[S]:
         fold = Fold(self._projection, self._events.decode, lambda: horizon.at_ms, self._snapshot_interval)
