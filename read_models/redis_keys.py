@@ -21,6 +21,16 @@ def fence_key(projection: str, generation: int, shard: int, area: str = "") -> s
     return f"{{{projection}@{generation}:{shard}}}:{area}fence"
 
 
+def slots_key(projection: str, generation: int, shard: int, area: str = "") -> str:
+    """A hash: slot of the partial table -> its bucket and the seq of its last change. An absent slot is empty."""
+    return f"{{{projection}@{generation}:{shard}}}:{area}slots"
+
+
+def slot_key(projection: str, generation: int, shard: int, slot: int, area: str = "") -> str:
+    """A hash: field -> sums, of one slot of the partial table."""
+    return f"{{{projection}@{generation}:{shard}}}:{area}slot:{slot}"
+
+
 def parked_key(projection: str, generation: int, shard: int, area: str = "") -> str:
     """A hash: aggregate key -> its parked event."""
     return f"{{{projection}@{generation}:{shard}}}:{area}parked"

@@ -46,12 +46,17 @@ _TRANSIENT = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 """Errors of a server that rejects writes for now: its disk is full, or its replicas or its master are unavailable."""
 
 
+_REJECTED = ("WRONGTYPE", "REJECTED")
+"""Errors of stored or written data: of the server, and of ``apply.lua`` for a sum that cannot be stored."""
+
+
 @contextmanager
 def unavailable_as_port_error() -> Iterator[None]:
     """Converts errors of the connection or the server to PortUnavailable.
 
     A server without free memory is one of them: an operator must enlarge it, and no key is at fault. Raises
-    SinkRejected for a key that has a value of another type: that is permanent, and the server is healthy.
+    SinkRejected for a key that has a value of another type, and for what a script of this project rejects: that is
+    permanent, and the server is healthy.
     """
     try:
         yield
@@ -65,7 +70,7 @@ def unavailable_as_port_error() -> Iterator[None]:
     except redis.ResponseError as error:
         # In a pipeline the client puts the command before the server's message.
         answer = str(error).rpartition(" of pipeline caused error: ")[2]
-        if answer.startswith("WRONGTYPE"):
+        if answer.startswith(_REJECTED):
             raise SinkRejected(f"Redis: {error}") from error
         if not answer.startswith(_TRANSIENT):
             raise

@@ -1,22 +1,26 @@
-"""The generic Redis sink: one generation of any projection, with two hashes and a fence for each shard."""
+"""The generic Redis sink: one generation of any projection, with states, parked keys and a fence for each shard."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import redis
 
+from domain.features.partials import PartialTable
 from domain.identifiers import SHARDS
 from infrastructure.redis.connection import unavailable_as_port_error
+from infrastructure.redis.partial_slots import decode_slot, decode_slots, slot_arguments
 from projections.core.parked_keys import decode_parked_event, encode_parked_event
+from projections.core.partials import dump_rows
 from projections.core.ports import ApplyOutcome, Fence, ParkedEvent, ShardDump, ShardWrite
-from read_models.redis_keys import REFOLD, REFOLDING_FIELD, fence_key, parked_key, state_key
+from read_models.redis_keys import REFOLD, REFOLDING_FIELD, fence_key, parked_key, slot_key, slots_key, state_key
 
 _LUA = (Path(__file__).parent / "apply.lua").read_text()
 _PROMOTE = (Path(__file__).parent / "promote.lua").read_text()
-_ABANDON = "redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3]); redis.call('HDEL', KEYS[4], ARGV[1])"
+# The last key is that of the served states.
+_ABANDON = "redis.call('HDEL', KEYS[#KEYS], ARGV[1]); for k = 1, #KEYS - 1 do redis.call('UNLINK', KEYS[k]) end"
 _KINDS = (fence_key, state_key, parked_key)
 _UNREADABLE = "unreadable"
 MAX_DIGITS = 20
@@ -51,13 +55,19 @@ def decode_fence(data: bytes | None) -> Fence | None:
 
 
 class RedisSink:
-    """``projections.core.ports.Sink`` on Redis or Valkey. Raises PortUnavailable if the server is unavailable."""
+    """``projections.core.ports.Sink`` on Redis or Valkey. Raises PortUnavailable if the server is unavailable.
 
-    def __init__(self, client: redis.Redis, projection: str, generation: int, area: str = "") -> None:
+    ``partial_slots``: the slots of the projection's partial tables; 0 if it has none.
+    """
+
+    def __init__(
+        self, client: redis.Redis, projection: str, generation: int, area: str = "", *, partial_slots: int = 0
+    ) -> None:
         self._client = client
         self._projection = projection
         self._generation = generation
         self._area = area
+        self._partial_slots = partial_slots
         self._script = client.register_script(_LUA)
         self._promote = client.register_script(_PROMOTE)
         self._abandon = client.register_script(_ABANDON)
@@ -97,16 +107,17 @@ class RedisSink:
         return [ApplyOutcome.APPLIED if moved else ApplyOutcome.FENCE_CONFLICT for moved in done]
 
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
-        return self._run([(ShardWrite(shard, expected, new, {}), "reset")])[0]
+        # The marker in the served hash notifies readers, in the same atomic step.
+        return self._run([(ShardWrite(shard, expected, new, {}), "refold" if self._area else "reset")])[0]
 
     def staging(self) -> RedisSink:
-        return RedisSink(self._client, self._projection, self._generation, REFOLD)
+        return RedisSink(self._client, self._projection, self._generation, REFOLD, partial_slots=self._partial_slots)
 
     def promote(self, shard: int, expected: Fence, refolded: Fence) -> bool:
         with unavailable_as_port_error():
             return bool(
                 self._promote(
-                    keys=[*self._keys(shard), *self.staging()._keys(shard)],
+                    keys=[*self._all_keys(shard), *self.staging()._all_keys(shard)],
                     args=[encode_fence(expected), encode_fence(refolded)],
                 )
             )
@@ -114,7 +125,8 @@ class RedisSink:
     def abandon(self, shards: Sequence[int]) -> None:
         with unavailable_as_port_error():
             for shard in shards:
-                self._abandon(keys=[*self.staging()._keys(shard), state_key(*self._of(shard))], args=[REFOLDING_FIELD])
+                keys = [*self.staging()._all_keys(shard), state_key(*self._of(shard))]
+                self._abandon(keys=keys, args=[REFOLDING_FIELD])
 
     def dump(self, shard: int) -> ShardDump:
         # One MULTI, so that the fence and the states are of one instant.
@@ -122,17 +134,27 @@ class RedisSink:
             pipeline.get(fence_key(*self._of(shard)))
             pipeline.hgetall(state_key(*self._of(shard)))
             pipeline.hgetall(parked_key(*self._of(shard)))
-            fence, states, parked = pipeline.execute()
+            for key in self._slot_keys(shard, range(self._partial_slots)):
+                pipeline.hgetall(key)
+            fence, states, parked, *partials = pipeline.execute()
         states.pop(REFOLDING_FIELD.encode(), None)
         return ShardDump(
-            decode_fence(fence), {name.decode(): state for name, state in states.items()}, {}, _parked_events(parked)
+            decode_fence(fence),
+            {name.decode(): state for name, state in states.items()},
+            dict(dump_rows(_table(*partials))) if partials else {},
+            _parked_events(parked),
         )
 
     def drop(self) -> None:
+        areas = [(shard, area) for shard in range(SHARDS) for area in ("", REFOLD)]
         with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
-            for shard in range(SHARDS):
-                for key in (*self._keys(shard), *self.staging()._keys(shard)):
-                    pipeline.unlink(key)
+            # As stored: the code of another version may have had other slots.
+            for shard, area in areas:
+                pipeline.hkeys(slots_key(self._projection, self._generation, shard, area))
+            for (shard, area), slots in zip(areas, pipeline.execute(), strict=True):
+                of = (self._projection, self._generation, shard)
+                kinds = [kind(*of, area) for kind in (*_KINDS, slots_key)]
+                pipeline.unlink(*kinds, *(slot_key(*of, int(slot), area) for slot in slots))
             pipeline.execute()
 
     def _run(self, writes: Sequence[tuple[ShardWrite, str]]) -> list[bool]:
@@ -140,15 +162,19 @@ class RedisSink:
             return []
         with unavailable_as_port_error(), self._client.pipeline(transaction=False) as pipeline:
             for write, mode in writes:
-                states = len(write.states)
-                arguments: list[Any] = [encode_fence(write.expected), encode_fence(write.new), mode, states]
+                arguments: list[Any] = [encode_fence(write.expected), encode_fence(write.new), mode, len(write.states)]
+                slots = self._written_slots(write, mode)
+                if slots:
+                    arguments += (len(write.parked), len(write.partials), write.new.seq)
                 for name, state in write.states.items():
                     arguments += (name, state)
                 for name, event in write.parked.items():
                     arguments += (name, "" if event is None else encode_parked_event(event))
                 keys = self._keys(write.shard)
-                if self._area and mode == "reset":
-                    # The marker in the served hash notifies readers, in the same atomic step.
+                if slots:
+                    keys += self._slot_keys(write.shard, slots)
+                    arguments += slot_arguments(slots, write.partials)
+                if mode == "refold":
                     keys.append(state_key(self._projection, self._generation, write.shard))
                 self._script(keys=keys, args=arguments, client=pipeline)
             return [bool(done) for done in pipeline.execute()]
@@ -158,6 +184,27 @@ class RedisSink:
 
     def _keys(self, shard: int) -> list[str]:
         return [kind(*self._of(shard)) for kind in _KINDS]
+
+    def _written_slots(self, write: ShardWrite, mode: str) -> Collection[int]:
+        """The slots whose keys the write needs: all of them where it first empties the shard."""
+        if not self._partial_slots:
+            return ()
+        return range(self._partial_slots) if write.expected is None or mode != "apply" else write.partials
+
+    def _slot_keys(self, shard: int, slots: Iterable[int]) -> list[str]:
+        """The key of the table's slots, then the key of each of ``slots``; without partials none."""
+        if not self._partial_slots:
+            return []
+        of = (self._projection, self._generation, shard)
+        return [slots_key(*of, self._area), *(slot_key(*of, slot, self._area) for slot in slots)]
+
+    def _all_keys(self, shard: int) -> list[str]:
+        return self._keys(shard) + self._slot_keys(shard, range(self._partial_slots))
+
+
+def _table(slots: Mapping[bytes, bytes], *hashes: Mapping[bytes, bytes]) -> PartialTable:
+    """The partial table of a shard. The hash of a slot that ``slots`` does not name has no meaning."""
+    return {slot: decode_slot(bucket, hashes[slot]) for slot, (bucket, _) in decode_slots(slots).items()}
 
 
 def _parked_events(found: Mapping[bytes, bytes]) -> dict[str, ParkedEvent]:

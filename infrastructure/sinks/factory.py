@@ -23,8 +23,13 @@ class Stores:
         self.redis = client
 
     def sink(self, projection: Projection[Any], generation: int) -> Sink:
-        """The sink of one generation. A Redis sink also stores state snapshots, in Postgres next to the events."""
+        """The sink of one generation.
+
+        A Redis sink also stores state snapshots, in Postgres next to the events, if a fold may start at one.
+        """
         if projection.store == "postgres":
             return PostgresSink(self.engine, projection, generation)
-        sink = RedisSink(self.redis, projection.name, generation)
+        sink = RedisSink(self.redis, projection.name, generation, partial_slots=projection.partial_slots)
+        if not projection.starts_at_snapshots:
+            return sink
         return SnapshottingSink(sink, PostgresStateSnapshots(self.engine, projection), projection)

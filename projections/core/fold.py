@@ -6,12 +6,13 @@ Pure, except for ``decode``, which may query the registry for an unknown schema.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.events.contracts import UndecodableError
 from domain.features.event_time import effective_time_ms
 from domain.features.keyed_event import KeyedEvent
+from domain.features.partials import MAX_AMOUNT, PartialDelta, PartialSlot, PartialTable, collect
 from projections.core.ports import LoggedEvent, ParkedEvent, ParkedKind
 from projections.core.projection import Projection
 from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshot
@@ -38,6 +39,7 @@ class FoldedShard(NamedTuple, Generic[S]):
     parked: Mapping[str, ParkedEvent]
     newest_ms: int
     snapshots: Sequence[StateSnapshot] = ()
+    partials: Mapping[int, PartialSlot] = {}
 
 
 class Fold(Generic[S]):
@@ -49,8 +51,8 @@ class Fold(Generic[S]):
         self.projection = projection
         self._decode = decode
         self._now_ms = now_ms
-        # Rows are sums over the whole stream: they cannot be resumed from a state alone.
-        self._every = every if not projection.tables else NO_SNAPSHOTS
+        # Rows and partials are sums over the whole stream: they cannot be resumed from a state alone.
+        self._every = every if projection.starts_at_snapshots else NO_SNAPSHOTS
 
     def run(
         self,
@@ -84,7 +86,9 @@ class Fold(Generic[S]):
         projection, decode, fold, changes = self.projection, self._decode, self.projection.fold, self.projection.changes
         encode, initial, has_rows = projection.encode, projection.initial, bool(projection.tables)
         states: dict[str, S] = {}
+        partials, partial_slots = projection.partials, projection.partial_slots
         rows: dict[str, list[RowChange]] = {}
+        sums: PartialTable = {}
         parked: dict[str, ParkedEvent] = {}
         newest_ms, every = 0, self._every
         snapshots: list[StateSnapshot] = []
@@ -103,6 +107,7 @@ class Fold(Generic[S]):
                         old = initial
                 new = fold(old, KeyedEvent(key, version, position, event_type, data))
                 new_rows = changes(key, new) if has_rows else ()
+                deltas = () if partials is None else _checked(partials(old, new), partial_slots)
                 kind = "refused"
                 written = encode(new) if encode_each or version % every == 0 else b""
             except Exception as error:
@@ -113,6 +118,8 @@ class Fold(Generic[S]):
                 parked[key] = parked_event(event, kind, error, self._now_ms())
                 continue
             states[key] = new
+            if deltas:
+                collect(sums, deltas)
             if has_rows:
                 rows.setdefault(key, []).extend(new_rows)
             elif version % every == 0:
@@ -125,7 +132,7 @@ class Fold(Generic[S]):
         except Exception as error:
             raise _UnwritableState from error
         changed = merged(change for of_key in rows.values() for change in of_key)
-        return FoldedShard(states, encoded, changed, parked, newest_ms, snapshots)
+        return FoldedShard(states, encoded, changed, parked, newest_ms, snapshots, sums)
 
     def effective_time_ms(self, event: LoggedEvent, sent_ms: int) -> int:
         """The effective time of ``event``; ``sent_ms`` if it cannot be decoded. Raises other errors of ``decode``."""
@@ -137,6 +144,17 @@ class Fold(Generic[S]):
     def rejected(self, event: LoggedEvent, error: Exception) -> ParkedEvent:
         """The parked event for an event whose result the sink's server rejects."""
         return parked_event(event, "refused", error, self._now_ms())
+
+
+def _checked(deltas: Iterable[PartialDelta], slots: int) -> tuple[PartialDelta, ...]:
+    """The deltas of one event. Raises ValueError for one that no sink can apply: its key is parked."""
+    checked = tuple(deltas)
+    for slot, bucket, field, amounts in checked:
+        if not 0 <= slot < slots or not 0 <= bucket <= MAX_AMOUNT or not field:
+            raise ValueError(f"a delta of slot {slot} (of {slots}), bucket {bucket} and field {field!r} is impossible")
+        if max(amounts) > MAX_AMOUNT or min(amounts) < -MAX_AMOUNT:
+            raise ValueError(f"a delta of {field!r} is outside ±{MAX_AMOUNT}")
+    return checked
 
 
 class _UnwritableState(Exception):

@@ -113,7 +113,9 @@ class ParkedKeys:
     ) -> bool:
         write = ShardWrite(shard, fence, new, {}, parked={key: parked})
         if done is not None:
-            write = write._replace(states=done.encoded, rows=done.rows, snapshots=done.snapshots)
+            write = write._replace(
+                states=done.encoded, rows=done.rows, snapshots=done.snapshots, partials=done.partials
+            )
         return self._sink.apply([write]) == [ApplyOutcome.APPLIED]
 
 

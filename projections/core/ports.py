@@ -10,6 +10,7 @@ from enum import Enum, auto
 from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
+from domain.features.partials import PartialSlot
 from domain.identifiers import MAX_ID_CODE_POINTS, shard_of
 from projections.core.snapshots import StateSnapshot
 from read_models.rows import RowChange
@@ -161,8 +162,8 @@ class ShardWrite(NamedTuple):
     ``expected`` None: the shard is new; data that it holds without a fence is deleted.
 
     ``states`` replace older ones; ``rows`` are merged into the read model's tables by the rule of each table;
-    ``parked`` parks keys, None unparks one. ``snapshots`` are state snapshots before this fence. They are not part of
-    the atomic step; a sink without a snapshot store ignores them.
+    ``partials`` into its partial table; ``parked`` parks keys, None unparks one. ``snapshots`` are state snapshots
+    before this fence. They are not part of the atomic step; a sink without a snapshot store ignores them.
     """
 
     shard: int
@@ -172,17 +173,18 @@ class ShardWrite(NamedTuple):
     rows: Sequence[RowChange] = ()
     parked: Mapping[str, ParkedEvent | None] = {}
     snapshots: Sequence[StateSnapshot] = ()
+    partials: Mapping[int, PartialSlot] = {}
 
 
 class ApplyOutcome(Enum):
     """The outcome of one write of ``Sink.apply``."""
 
-    APPLIED = auto()  # states, rows, parked events and fence were written atomically
+    APPLIED = auto()  # states, rows, partials, parked events and fence were written atomically
     FENCE_CONFLICT = auto()  # the fence was not ``expected``; nothing was written: reload the shard
 
 
 class ShardDump(NamedTuple):
-    """The content of a shard at one instant, with its fence. ``rows``: table and key as text -> values as text."""
+    """A shard at one instant, with its fence. ``rows``: table and key as text -> values as text, partials included."""
 
     fence: Fence | None
     states: Mapping[str, bytes]

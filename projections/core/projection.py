@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Generic, Literal, TypeVar
 
 from domain.features.keyed_event import KeyedEvent
+from domain.features.partials import PartialDelta
 from read_models.rows import RowChange, RowTable
 from read_models.view import View
 
@@ -19,6 +20,10 @@ class Batching(Enum):
 
     LOW_LATENCY = auto()  # small batches: point reads are served from this projection
     HIGH_THROUGHPUT = auto()  # large batches: its readers accept a delay of two seconds
+
+
+MAX_PARTIAL_SLOTS = 1_024
+"""Bounds the slots of a shard: a promotion renames all of them in one step."""
 
 
 def no_changes(_key: str, _state: Any) -> Sequence[RowChange]:
@@ -43,12 +48,16 @@ class Publication(Generic[S]):
 class Projection(Generic[S]):
     """``fold(state, event) -> state`` is pure (invariant 5); ``encode``/``decode`` are inverse, byte for byte.
 
-    The digest of ``fold``, ``encode``, ``decode``, ``changes`` and all that they call is pinned with ``fold_version``
-    when a generation is created; code with another digest may not write to it (invariant 9). So each of them is a
-    function with a name in a module.
+    The digest of ``fold``, ``encode``, ``decode``, ``changes``, ``partials`` and all that they call is pinned with
+    ``fold_version`` when a generation is created; code with another digest may not write to it (invariant 9). So each
+    of them is a function with a name in a module.
 
     ``store`` is the sink: "redis" for point reads, "postgres" for tables. With tables, ``changes(key, state)`` returns
     the row changes of the event that led to ``state``; the state carries them, and ``encode`` omits them.
+
+    ``partials(old state, new state)`` returns what an event adds to the partial table of its shard, which has
+    ``partial_slots`` slots (``domain.features.partials``). The table is written in the atomic step of the states. Only
+    the Redis sink has partial tables.
 
     ``view`` makes the served row of one key's state; None if only table rows are served.
 
@@ -69,3 +78,20 @@ class Projection(Generic[S]):
     view: View[S] | None = None
     point_read: bool = False
     batching: Batching = Batching.LOW_LATENCY
+    partials: Callable[[S, S], Iterable[PartialDelta]] | None = None
+    partial_slots: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a declaration that no sink can store."""
+        if self.partials is not None and self.store != "redis":
+            raise ValueError(f"{self.name} has partials: only store='redis' keeps partial tables")
+        if (self.partials is not None) != (0 < self.partial_slots <= MAX_PARTIAL_SLOTS):
+            raise ValueError(
+                f"{self.name} needs 1 to {MAX_PARTIAL_SLOTS} partial_slots if it has partials, and none without: "
+                f"it has {self.partial_slots}"
+            )
+
+    @property
+    def starts_at_snapshots(self) -> bool:
+        """Whether a fold may start at a state snapshot. Rows and partial tables are sums over the whole stream."""
+        return not self.tables and self.partials is None

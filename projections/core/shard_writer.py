@@ -227,4 +227,7 @@ def _write(shard: int, state: ShardState[S], events: Sequence[LoggedEvent], done
     last = events[-1]
     fence = state.fence._replace(seq=last.seq, position=last.position, event=digest_of(last))
     parked: dict[str, ParkedEvent | None] = dict.fromkeys(state.caught_up(events)) if state.ahead else {}
-    return ShardWrite(shard, state.stored, fence, done.encoded, done.rows, {**parked, **done.parked}, done.snapshots)
+    parked = {**parked, **done.parked}
+    return ShardWrite(
+        shard, state.stored, fence, done.encoded, done.rows, parked, snapshots=done.snapshots, partials=done.partials
+    )

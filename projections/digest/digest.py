@@ -34,12 +34,14 @@ def fold_functions(projection: Projection[Any]) -> _Functions:
     """The functions that decide what is stored and published. Their callees are traced from them."""
     rows = () if projection.changes is no_changes else (projection.changes,)
     published = (projection.publication.values,) if projection.publication else ()
-    return (projection.fold, projection.encode, projection.decode, *rows, *published)
+    partials = () if projection.partials is None else (projection.partials,)
+    return (projection.fold, projection.encode, projection.decode, *rows, *published, *partials)
 
 
 def _start(projection: Projection[Any]) -> str:
     record = projection.publication.record if projection.publication else ""
-    return f"{projection.encode(projection.initial).hex()}/{record}"
+    slots = f"/{projection.partial_slots}" if projection.partial_slots else ""
+    return f"{projection.encode(projection.initial).hex()}/{record}{slots}"
 
 
 @cache

@@ -88,7 +88,7 @@ class KeyReplay(Generic[S]):
         self._projection = projection
         self._archive = archive
         # Rows are sums over the whole stream, so a replay of a projection with tables cannot start at a state.
-        self._snapshots = None if projection.tables else snapshots
+        self._snapshots = snapshots if projection.starts_at_snapshots else None
         self._events = HappenedEvents(archive, decode)
         self._max_events = max_events
         self._snapshot_interval = snapshot_interval

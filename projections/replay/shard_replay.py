@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
+from domain.features.partials import PartialTable, apply_changes
 from projections.core.fold import NO_SNAPSHOTS, Decode, Fold
 from projections.core.ports import ParkedEvent
 from projections.core.projection import Projection
@@ -20,7 +21,10 @@ CHUNK_SEQS = 5_000
 
 
 class ShardReplayed(NamedTuple, Generic[S]):
-    """All keys of one shard as of a horizon. ``events``: the number folded; ``seq``: that of the last one."""
+    """All keys of one shard as of a horizon. ``events``: the number folded; ``seq``: that of the last one.
+
+    ``partials``: the partial table of the shard, of a projection that has one.
+    """
 
     shard: int
     states: dict[str, S]
@@ -28,6 +32,7 @@ class ShardReplayed(NamedTuple, Generic[S]):
     parked: dict[str, ParkedEvent]
     events: int
     seq: int
+    partials: PartialTable
 
 
 def replay_shard(
@@ -42,7 +47,7 @@ def replay_shard(
 ) -> ShardReplayed[S]:
     """Fold the shard's events within ``horizon``, up to ``upto_seq``. ``on_chunk`` gets the event count of each chunk.
 
-    Raises Unresolvable if the beginning of the shard was detached.
+    Raises Unresolvable if the beginning of the shard was detached; AmountTooLarge.
     """
     head = archive.head(projection.stream)
     last = head.seqs[shard] if upto_seq is None else min(upto_seq, head.seqs[shard])
@@ -51,7 +56,7 @@ def replay_shard(
     happened = HappenedEvents(archive, decode)
     fold = Fold(projection, happened.decode, lambda: horizon.at_ms, NO_SNAPSHOTS)
     discarded = archive.discarded(projection.name)
-    found: ShardReplayed[S] = ShardReplayed(shard, {}, [], {}, 0, 0)
+    found: ShardReplayed[S] = ShardReplayed(shard, {}, [], {}, 0, 0, {})
     rows: Rows = {}
     events, seq = 0, 0
     for after in range(0, last, CHUNK_SEQS):
@@ -63,6 +68,7 @@ def replay_shard(
         found.states.update(done.states)
         found.parked.update(done.parked)
         merge_into(rows, done.rows)
+        apply_changes(found.partials, done.partials)
         events += len(within)
         seq = within[-1].seq if within else seq
         on_chunk(len(within))

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
+from domain.features.partials import AmountTooLarge, PartialTable, apply_changes
 from domain.identifiers import SHARDS, shard_of
 from projections.catalogue import PROJECTIONS
+from projections.core.partials import ShardPartials, dump_rows, folded_on
 from projections.core.ports import (
     ApplyOutcome,
     ConsumerRecord,
@@ -20,6 +22,7 @@ from projections.core.ports import (
     PortUnavailable,
     ShardDump,
     ShardWrite,
+    SinkRejected,
 )
 from read_models.rows import RowChange, merged
 
@@ -72,8 +75,8 @@ class MemoryLog:
         return [e for e in self.events if e.key == key and e.version >= from_version and e.seq <= upto_seq][:limit]
 
     def discarded(self, projection: str) -> frozenset[int]:
-        # "counted" is the projection of the tests of sinks.
-        assert projection in {*PROJECTIONS, "counted"}
+        # "counted" and "tallied" are projections of tests.
+        assert projection in {*PROJECTIONS, "counted", "tallied"}
         return frozenset(self.discards)
 
     def events_at(self, positions: Sequence[int]) -> dict[int, LoggedEvent]:
@@ -95,6 +98,9 @@ class MemorySink:
         self.states: dict[int, dict[str, bytes]] = defaultdict(dict)
         self.rows: dict[int, dict[tuple[str, tuple[Any, ...]], RowChange]] = defaultdict(dict)
         self.marks: dict[int, dict[str, ParkedEvent]] = defaultdict(dict)
+        self.partials: dict[int, PartialTable] = defaultdict(dict)
+        self.changed_at: dict[int, dict[int, int]] = defaultdict(dict)
+        """The seq of each slot's last change."""
         self.held: dict[int, Fence] = {}
         self.before_apply: Callable[[Sequence[ShardWrite]], None] = lambda writes: None
         self.before_promote: Callable[[int], None] = lambda shard: None
@@ -119,7 +125,7 @@ class MemorySink:
     def reset(self, shard: int, expected: Fence | None, new: Fence) -> bool:
         if self.held.get(shard) != expected:
             return False
-        for kept in (self.states, self.rows, self.marks):
+        for kept in self._content():
             kept.pop(shard, None)
         self.held[shard] = new
         return True
@@ -145,11 +151,15 @@ class MemorySink:
             for kept in self.staging()._kept():
                 kept.pop(shard, None)
 
+    def _content(self) -> tuple[dict[int, Any], ...]:
+        return self.states, self.rows, self.marks, self.partials, self.changed_at
+
     def _kept(self) -> tuple[dict[int, Any], ...]:
-        return self.states, self.rows, self.marks, self.held
+        return *self._content(), self.held
 
     def dump(self, shard: int) -> ShardDump:
         rows = {f"{table} {key}": repr(row[2:]).encode() for (table, key), row in self.rows[shard].items()}
+        rows |= dump_rows(self.partials[shard])
         return ShardDump(self.held.get(shard), dict(self.states[shard]), rows, dict(self.marks[shard]))
 
     def drop(self) -> None:
@@ -160,9 +170,18 @@ class MemorySink:
     def _one(self, write: ShardWrite) -> ApplyOutcome:
         if self.held.get(write.shard) != write.expected:
             return ApplyOutcome.FENCE_CONFLICT
+        table = {} if write.expected is None else self.partials[write.shard]
+        try:
+            apply_changes(table, write.partials)
+        except AmountTooLarge as error:
+            raise SinkRejected(str(error)) from error
         if write.expected is None:
-            for kept in (self.states, self.rows, self.marks):
+            for kept in self._content():
                 kept.pop(write.shard, None)
+        self.partials[write.shard] = table
+        for slot, change in write.partials.items():
+            if self.partials[write.shard][slot].bucket == change.bucket:
+                self.changed_at[write.shard][slot] = write.new.seq
         self.states[write.shard].update(write.states)
         rows = self.rows[write.shard]
         for row in merged([*rows.values(), *write.rows]):
@@ -181,8 +200,39 @@ class MemorySink:
     def all_rows(self) -> dict[tuple[int, str, tuple[Any, ...]], RowChange]:
         return {(shard, *place): row for shard, rows in self.rows.items() for place, row in rows.items()}
 
+    def all_partials(self) -> dict[int, PartialTable]:
+        """The table of each shard; of a shard without one, nothing."""
+        return {shard: table for shard, table in self.partials.items() if table}
+
     def all_parked(self) -> dict[str, ParkedEvent]:
         return {key: mark for marks in self.marks.values() for key, mark in marks.items()}
+
+
+class MemoryPartialReader:
+    """A PartialReader of a MemorySink; ``before_read`` may write to it."""
+
+    def __init__(self, sink: MemorySink) -> None:
+        self._sink = sink
+        self.before_read: Callable[[], None] = lambda: None
+
+    def read(self, shards: Sequence[int], known: Mapping[int, Fence]) -> dict[int, ShardPartials]:
+        self.before_read()
+        found: dict[int, ShardPartials] = {}
+        for shard in shards:
+            fence, before = self._sink.held.get(shard), known.get(shard)
+            if fence == before:
+                continue
+            table = {} if fence is None else self._sink.partials[shard]
+            if fence is None or before is None or not folded_on(before, fence):
+                found[shard] = ShardPartials(fence, _copied(table, list(table)), whole=True)
+            else:
+                changed = [slot for slot, seq in self._sink.changed_at[shard].items() if seq > before.seq]
+                found[shard] = ShardPartials(fence, _copied(table, changed), whole=False)
+        return found
+
+
+def _copied(table: PartialTable, slots: Sequence[int]) -> PartialTable:
+    return {slot: table[slot]._replace(sums=dict(table[slot].sums)) for slot in slots}
 
 
 class ScriptedTopic:

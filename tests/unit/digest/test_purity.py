@@ -29,6 +29,7 @@ HARMLESS = {
     "h3",
     "itertools",
     "math",
+    "operator",
     "statistics",
     "struct",
     "typing",

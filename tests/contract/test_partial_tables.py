@@ -1,0 +1,262 @@
+"""Partial tables on every sink that keeps them, with their reader: in memory, and on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.features.partials import MAX_AMOUNT, PartialDelta, PartialSlot, PartialTable, apply_changes, collect
+from infrastructure.redis.connection import connect
+from infrastructure.redis.partial_reader import RedisPartialReader
+from infrastructure.redis.projection_sink import RedisSink
+from projections.core.partials import PartialCopy, PartialReader, ShardPartials, dump_rows
+from projections.core.ports import ApplyOutcome, Fence, ParkedEvent, ShardDump, ShardWrite, Sink, SinkRejected
+from read_models.redis_keys import fence_key
+from tests.support.ports_in_memory.projection_ports import MemoryPartialReader, MemorySink
+
+APPLIED, FENCE_CONFLICT = ApplyOutcome.APPLIED, ApplyOutcome.FENCE_CONFLICT
+START = Fence("log-1", "one", 0, 0)
+PARKED = ParkedEvent(2, 20, 2, "GpsPing", "decode", "unreadable", 0)
+SLOTS = 4
+SHARD = 3
+
+
+class Kept(NamedTuple):
+    sink: Sink
+    reader: PartialReader
+    client: redis.Redis | None
+
+
+@pytest.fixture(params=["memory", "redis"])
+def kept(request: pytest.FixtureRequest) -> Iterator[Kept]:
+    if request.param == "memory":
+        sink = MemorySink()
+        yield Kept(sink, MemoryPartialReader(sink), None)
+        return
+    client = connect(request.getfixturevalue("redis_url"))
+    yield Kept(RedisSink(client, "tallied", 1, partial_slots=SLOTS), RedisPartialReader(client, "tallied", 1), client)
+    client.close()
+
+
+def at(seq: int) -> Fence:
+    return START._replace(seq=seq, position=seq * 10)
+
+
+def slot(bucket: int, **sums: tuple[int, ...]) -> PartialSlot:
+    return PartialSlot(bucket, dict(sums))
+
+
+def write(seq: int, partials: Mapping[int, PartialSlot], expected: int | None = None) -> ShardWrite:
+    held = at(seq - 1 if expected is None else expected) if seq > 1 else None
+    return ShardWrite(SHARD, held, at(seq), {"a": str(seq).encode()}, partials=partials)
+
+
+def rows(table: PartialTable) -> dict[str, bytes]:
+    return dict(dump_rows(table))
+
+
+def test_partials_move_with_states_and_fence(kept: Kept) -> None:
+    assert kept.sink.apply([write(1, {0: slot(7, x=(1, 2), y=(0, 3)), 3: slot(0, z=(5,))})]) == [APPLIED]
+    assert kept.sink.apply([write(2, {0: slot(7, x=(10, 20))})]) == [APPLIED]
+    table = {0: slot(7, x=(11, 22), y=(0, 3)), 3: slot(0, z=(5,))}
+    assert kept.sink.dump(SHARD) == ShardDump(at(2), {"a": b"2"}, rows(table), {})
+    assert kept.reader.read([SHARD, 4], {}) == {SHARD: ShardPartials(at(2), table, True)}
+
+
+def test_invariant_4_a_fence_conflict_adds_nothing(kept: Kept) -> None:
+    kept.sink.apply([write(1, {0: slot(7, x=(1,))}), ShardWrite(4, None, at(1), {}, partials={0: slot(7, x=(4,))})])
+    writes = [
+        write(3, {0: slot(7, x=(1,))}, expected=2),
+        ShardWrite(4, at(1), at(2), {}, partials={1: slot(8, y=(2,))}),
+    ]
+    assert kept.sink.apply(writes) == [FENCE_CONFLICT, APPLIED]
+    assert kept.sink.dump(SHARD).rows == rows({0: slot(7, x=(1,))})
+    assert kept.sink.dump(4).rows == rows({0: slot(7, x=(4,)), 1: slot(8, y=(2,))})
+
+
+def test_a_newer_bucket_replaces_a_slot_and_an_older_one_is_ignored(kept: Kept) -> None:
+    kept.sink.apply([write(1, {0: slot(12, x=(1,), y=(2,))})])
+    kept.sink.apply([write(2, {0: slot(24, y=(5,))})])
+    kept.sink.apply([write(3, {0: slot(12, x=(9,), y=(9,))})])
+    assert kept.sink.dump(SHARD).rows == rows({0: slot(24, y=(5,))})
+    assert kept.reader.read([SHARD], {SHARD: at(2)}) == {SHARD: ShardPartials(at(3), {}, False)}
+
+
+def test_a_field_without_sums_is_removed_and_its_slot_keeps_the_bucket(kept: Kept) -> None:
+    kept.sink.apply([write(1, {0: slot(7, x=(1, -1), y=(2, 2))})])
+    kept.sink.apply([write(2, {0: slot(7, x=(-1, 1), y=(-2, 1)), 1: slot(9, x=(0,))})])
+    assert kept.sink.dump(SHARD).rows == rows({0: slot(7, y=(0, 3)), 1: slot(9)})
+    kept.sink.apply([write(3, {0: slot(7, y=(0, -3)), 1: slot(3, x=(1,))})])
+    assert kept.sink.dump(SHARD).rows == rows({0: slot(7), 1: slot(9)})
+
+
+deltas = st.lists(
+    st.builds(
+        PartialDelta,
+        st.integers(0, SLOTS - 1),
+        st.integers(0, 3),
+        st.sampled_from(["x", "y", "ü z"]),
+        st.tuples(st.integers(-2, 2), st.sampled_from([-1, 0, 1, MAX_AMOUNT // 100])),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(given_deltas=deltas, data=st.data())
+def test_invariant_8_a_table_depends_on_the_set_of_its_deltas_alone(
+    kept: Kept, given_deltas: list[PartialDelta], data: st.DataObject
+) -> None:
+    expected: PartialTable = {}
+    for one in given_deltas:
+        changes: PartialTable = {}
+        collect(changes, [one])
+        apply_changes(expected, changes)
+    kept.sink.drop()
+    copy, seq = PartialCopy(), 0
+    left = data.draw(st.permutations(given_deltas))
+    while left or not seq:
+        size = data.draw(st.integers(1, 8))
+        changes = {}
+        collect(changes, left[:size])
+        left = left[size:]
+        seq += 1
+        assert kept.sink.apply([write(seq, changes)]) == [APPLIED]
+        if data.draw(st.booleans()):
+            copy.update(kept.reader, [SHARD])
+    assert kept.sink.dump(SHARD).rows == rows(expected)
+    copy.update(kept.reader, [SHARD])
+    assert (copy.tables[SHARD], copy.fences) == (expected, {SHARD: at(seq)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"x": (1,)},
+        {"y": (0, -1)},
+        {"y": (-2 * MAX_AMOUNT, 0)},
+        {"z": (2 * MAX_AMOUNT,)},
+        {"y": (1,)},
+        {"x": (0, 1)},
+    ],
+    ids=str,
+)
+def test_invariant_16_a_sum_that_cannot_be_stored_is_rejected_with_its_whole_write(
+    kept: Kept, change: dict[str, tuple[int, ...]]
+) -> None:
+    kept.sink.apply([write(1, {1: slot(5, x=(MAX_AMOUNT,), y=(1, -MAX_AMOUNT))})])
+    before = kept.sink.dump(SHARD)
+    with pytest.raises(SinkRejected):
+        kept.sink.apply([write(2, {0: slot(1, new=(1,)), 1: PartialSlot(5, change)})])
+    assert kept.sink.dump(SHARD) == before
+    assert kept.sink.apply([write(2, {1: slot(5, x=(-MAX_AMOUNT,))})]) == [APPLIED]
+
+
+def test_many_fields_are_one_step(kept: Kept) -> None:
+    many = {f"cell-{number}": (number + 1, 2) for number in range(5_000)}
+    kept.sink.apply([write(1, {0: PartialSlot(1, dict(many))})])
+    kept.sink.apply([write(2, {0: PartialSlot(1, {name: (-a, -b) for name, (a, b) in many.items() if a > 1})})])
+    assert kept.sink.dump(SHARD).rows == rows({0: PartialSlot(1, {"cell-0": (1, 2)})})
+
+
+def lose_fence(kept: Kept) -> None:
+    if isinstance(kept.sink, MemorySink):
+        del kept.sink.held[SHARD]
+    else:
+        assert kept.client is not None
+        kept.client.delete(fence_key("tallied", 1, SHARD))
+
+
+def test_a_first_write_deletes_a_table_without_a_fence(kept: Kept) -> None:
+    kept.sink.apply([write(1, {0: slot(7, x=(1,)), 2: slot(7, x=(1,))})])
+    lose_fence(kept)
+    assert kept.reader.read([SHARD], {SHARD: at(1)}) == {SHARD: ShardPartials(None, {}, True)}
+    assert kept.sink.apply([write(1, {0: slot(6, y=(2,))})]) == [APPLIED]
+    assert kept.sink.dump(SHARD).rows == rows({0: slot(6, y=(2,))})
+
+
+def test_reset_deletes_the_table(kept: Kept) -> None:
+    kept.sink.apply([write(1, {0: slot(7, x=(1,)), 2: slot(7, x=(1,))})])
+    new = Fence("log-2", "two", 0, 0)
+    assert not kept.sink.reset(SHARD, at(2), new)
+    assert kept.sink.dump(SHARD).rows == rows({0: slot(7, x=(1,)), 2: slot(7, x=(1,))})
+    assert kept.sink.reset(SHARD, at(1), new)
+    assert kept.sink.dump(SHARD) == ShardDump(new, {}, {}, {})
+    # No sum of before may come back.
+    kept.sink.apply([ShardWrite(SHARD, new, new._replace(seq=1), {}, partials={0: slot(7, y=(1,))})])
+    assert kept.sink.dump(SHARD).rows == rows({0: slot(7, y=(1,))})
+
+
+BEGUN = Fence("log-1", "refold", 0, 0)
+
+
+def refolded(kept: Kept, partials: Mapping[int, PartialSlot]) -> Fence:
+    staging = kept.sink.staging()
+    assert staging.reset(SHARD, None, BEGUN)
+    new = at(1)._replace(incarnation=BEGUN.incarnation)
+    assert staging.apply([ShardWrite(SHARD, BEGUN, new, {"a": b"new"}, partials=partials)]) == [APPLIED]
+    return new
+
+
+def test_a_staged_table_is_visible_only_after_its_promotion(kept: Kept) -> None:
+    kept.sink.apply([write(1, {0: slot(7, x=(1,)), 1: slot(7, x=(1,))})])
+    kept.sink.apply([write(2, {0: slot(7, x=(1,))})])
+    copy = PartialCopy()
+    copy.update(kept.reader, [SHARD])
+    new = refolded(kept, {0: slot(7, x=(5,)), 2: slot(7, y=(6,))})
+    assert kept.sink.dump(SHARD).rows == rows({0: slot(7, x=(2,)), 1: slot(7, x=(1,))})
+    assert kept.sink.staging().dump(SHARD).rows == rows({0: slot(7, x=(5,)), 2: slot(7, y=(6,))})
+    assert kept.reader.read([SHARD], copy.fences) == {}
+    assert kept.sink.promote(SHARD, at(2), new)
+    whole = {0: slot(7, x=(5,)), 2: slot(7, y=(6,))}
+    assert kept.sink.dump(SHARD) == ShardDump(new, {"a": b"new"}, rows(whole), {})
+    assert kept.sink.staging().dump(SHARD) == ShardDump(None, {}, {}, {})
+    # The promoted fence has a lower seq, so only the incarnation shows that every slot may differ.
+    assert kept.reader.read([SHARD], copy.fences) == {SHARD: ShardPartials(new, whole, True)}
+    copy.update(kept.reader, [SHARD])
+    assert copy.tables == {SHARD: whole}
+
+
+def test_an_abandoned_refold_leaves_no_table(kept: Kept) -> None:
+    kept.sink.apply([write(1, {0: slot(7, x=(1,))})])
+    refolded(kept, {0: slot(7, x=(5,)), 2: slot(7, y=(6,))})
+    kept.sink.abandon([SHARD])
+    assert kept.sink.staging().dump(SHARD) == ShardDump(None, {}, {}, {})
+    refolded(kept, {0: slot(7, z=(1,))})
+    assert kept.sink.staging().dump(SHARD).rows == rows({0: slot(7, z=(1,))})
+
+
+def test_drop_leaves_nothing(kept: Kept) -> None:
+    kept.sink.apply([write(1, {slot_: slot(7, x=(1,)) for slot_ in range(SLOTS)})])
+    refolded(kept, {2: slot(7, y=(6,))})
+    # The code of another version may have had more slots.
+    dropping = RedisSink(kept.client, "tallied", 1) if kept.client is not None else kept.sink
+    dropping.drop()
+    assert kept.sink.dump(SHARD) == ShardDump(None, {}, {}, {})
+    assert kept.client is None or kept.client.keys() == []
+
+
+def test_a_reader_gets_the_slots_that_changed_since_its_fence(kept: Kept) -> None:
+    kept.sink.apply([write(1, {0: slot(7, x=(1,)), 1: slot(0, x=(1,))})])
+    kept.sink.apply([write(2, {1: slot(0, y=(2,))})])
+    kept.sink.apply([write(3, {})])
+    assert kept.reader.read([SHARD], {SHARD: at(1)}) == {
+        SHARD: ShardPartials(at(3), {1: slot(0, x=(1,), y=(2,))}, False)
+    }
+    assert kept.reader.read([SHARD], {SHARD: at(2)}) == {SHARD: ShardPartials(at(3), {}, False)}
+    assert kept.reader.read([SHARD], {SHARD: at(3)}) == {}
+    assert kept.reader.read([], {}) == {}
+
+
+def test_after_a_key_was_unparked_the_whole_table_is_read(kept: Kept) -> None:
+    kept.sink.apply([write(1, {0: slot(7, x=(1,)), 1: slot(0, x=(1,))})._replace(parked={"b": PARKED})])
+    unparked = at(1)._replace(incarnation="two")
+    # A retry of a parked key adds its partials at a seq that the reader has already seen.
+    kept.sink.apply([ShardWrite(SHARD, at(1), unparked, {"b": b"B"}, (), {"b": None}, (), {1: slot(0, x=(4,))})])
+    whole = {0: slot(7, x=(1,)), 1: slot(0, x=(5,))}
+    assert kept.reader.read([SHARD], {SHARD: at(1)}) == {SHARD: ShardPartials(unparked, whole, True)}
