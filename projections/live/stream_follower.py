@@ -192,15 +192,16 @@ class StreamFollower(Generic[S]):
     def _by_shard(self, records: Sequence[ConsumerRecord], fresh: Collection[int]) -> dict[int, list[LoggedEvent]]:
         by_shard: dict[int, list[LoggedEvent]] = defaultdict(list)
         foreign, why = 0, ""
+        states, holds, partitions = self._shards.states, self._reach.holds, self._partitions
         for record in records:
             try:
-                event = logged_event(record, self._partitions)
+                event = logged_event(record, partitions)
                 # A partition that was revoked while its records were in flight belongs to another worker now. Records
                 # of a newly assigned partition precede its end, so their events were read from the log already. On the
                 # topic they may belong to another log, or to events that a restore removed, with a matching seq.
-                if event.shard not in self._shards.states or record.partition in fresh:
+                if event.shard not in states or record.partition in fresh:
                     continue
-                if self._reach.holds(event):
+                if holds(event):
                     by_shard[event.shard].append(event)
             except (ForeignRecord, BeyondHead) as error:
                 # Not of this log, so there is nothing to apply. A damaged record of this log would leave a gap.
