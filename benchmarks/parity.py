@@ -22,6 +22,7 @@ from projections.core.fold import Fold
 from projections.digest.digest import view_digest
 from projections.parity.audit import Audit
 from projections.parity.served_reads import ReadVerdict, ServedRead
+from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from read_models.speed.view import VIEW
 from read_models.view import ViewLimits, body_of
@@ -59,7 +60,9 @@ def rate(engine: Engine, reads: Sequence[ServedRead]) -> tuple[float, float]:
     logged = len(reads) / (time.perf_counter() - began)
     stored = PostgresServedReads(engine, SPEED.name)
     checkpoints = PostgresStateSnapshots(engine, SPEED)
-    audit: Audit[Any] = Audit(SPEED, PostgresArchive(engine), checkpoints, Codec(LocalSchemaIds()).decode, stored)
+    audit: Audit[Any] = Audit(
+        ReplaySource(SPEED, PostgresArchive(engine), Codec(LocalSchemaIds()).decode), checkpoints, stored
+    )
     began = time.perf_counter()
     found = audit.run(stored.scan(0))
     checked = len(reads) / (time.perf_counter() - began)

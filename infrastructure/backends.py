@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import redis
 import redis.asyncio
@@ -34,6 +34,9 @@ from infrastructure.sinks.factory import Stores
 from projections.catalogue import PROJECTIONS
 from projections.core.fold import Decode
 from projections.core.projection import Projection
+from projections.replay.source import ReplaySource
+
+S = TypeVar("S")
 
 EVENT_STORE_SETTINGS = ("postgres_url",)
 """Settings of the one server that a replay, a parity check or an import needs."""
@@ -152,6 +155,10 @@ class Backends:
     def stores(self) -> Stores:
         """Sinks of projections, in Postgres and Redis."""
         return Stores(self.sink_engine, self.cache)
+
+    def replay_source(self, projection: Projection[S]) -> ReplaySource[S]:
+        """What a replay of the projection reads. Raises as ``codec``."""
+        return ReplaySource(projection, self.archive, self.decode)
 
     def snapshots(self, projection: Projection[Any]) -> PostgresStateSnapshots:
         """Stored states of the projection's keys."""

@@ -14,7 +14,6 @@ from infrastructure.cli.output import echo
 
 if TYPE_CHECKING:
     from infrastructure.backends import Backends
-    from infrastructure.settings.settings import Settings
     from projections.replay.as_of import AsOf
 
 DIFF_HELP = (
@@ -92,8 +91,8 @@ def replay(
     _check_options(key, explain, steps, diff, plot, out)
     chosen = projection_named(projection)
     as_of = _as_of(at, axis, position)
-    with _opened(data_dir) as (settings, backends):
-        query = ReplayQuery(settings, backends, chosen, as_of, allow_expired, workers, progress)
+    with _opened(data_dir) as backends:
+        query = ReplayQuery(backends, chosen, as_of, allow_expired, workers, progress)
         if explain:
             show.explained(query.explain(_needed(key)), as_json)
         elif steps is not None:
@@ -142,7 +141,7 @@ def _as_of(at: str | None, axis: str, position: int | None) -> AsOf:
 
 
 @contextmanager
-def _opened(data_dir: Path | None) -> Iterator[tuple[Settings, Backends]]:
+def _opened(data_dir: Path | None) -> Iterator[Backends]:
     from infrastructure.backends import EVENT_STORE_SETTINGS, open_backends
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import servers_for
@@ -153,4 +152,4 @@ def _opened(data_dir: Path | None) -> Iterator[tuple[Settings, Backends]]:
         servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings,
         open_backends(settings) as backends,
     ):
-        yield settings, backends
+        yield backends

@@ -28,7 +28,7 @@ def parity_evidence(backends: Backends, projection: Projection[Any], part: int =
     """The evidence on the keys of one part. Raises PortUnavailable, RegistryUnavailable."""
     reads = PostgresServedReads(backends.engine, projection.name, part, parts)
     snapshots = backends.snapshots(projection)
-    return ParityEvidence(reads, Audit(projection, backends.archive, snapshots, backends.decode, reads))
+    return ParityEvidence(reads, Audit(backends.replay_source(projection), snapshots, reads))
 
 
 @contextmanager

@@ -24,10 +24,9 @@ from infrastructure.replay import parquet
 from infrastructure.replay.request import ReplayRequest, encode, values
 from infrastructure.settings.settings import Settings
 from projections.core.fences import digest_of
-from projections.core.fold import Decode
 from projections.core.projection import Projection
-from projections.replay.archive import Archive
 from projections.replay.shard_replay import ShardReplayed, replay_shard
+from projections.replay.source import ReplaySource
 from read_models.view import ColumnType
 
 REQUEST = "request.json"
@@ -177,21 +176,20 @@ def _replay_shards(
         heartbeat()
 
     with open_backends(settings) as backends:
-        archive = backends.archive
+        source = backends.replay_source(projection)
         for shard in shards:
-            _replay_part(projection, request, archive, backends.decode, folder, shard, on_events)
+            _replay_part(source, request, folder, shard, on_events)
 
 
 def _replay_part(
-    projection: Projection[Any],
+    source: ReplaySource[Any],
     request: ReplayRequest,
-    archive: Archive,
-    decode: Decode,
     folder: Path,
     shard: int,
     on_events: Callable[[int], None],
 ) -> None:
-    found = replay_shard(projection, archive, decode, shard, request.horizon, on_chunk=on_events)
+    projection = source.projection
+    found = replay_shard(source, shard, request.horizon, on_chunk=on_events)
     for table, columns in tables_of(projection).items():
         parquet.write(_file(folder, table, shard), columns, _rows(projection, request, found, table))
     part = ReplayPart(shard, found.events, len(found.states), sorted(found.parked))

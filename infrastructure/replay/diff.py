@@ -13,7 +13,6 @@ from infrastructure.errors import UserError
 from infrastructure.replay.all_keys import OnProgress, merged_rows, replay_all
 from infrastructure.replay.other_checkout import OtherCheckout
 from infrastructure.replay.request import ReplayRequest, values
-from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.core.state_codec import BrokenState, decoded
 from projections.replay.as_of import AsOf, Horizon
@@ -52,7 +51,6 @@ class ReplayDiff:
 
     def __init__(
         self,
-        settings: Settings,
         backends: Backends,
         projection: Projection[Any],
         request: ReplayRequest,
@@ -65,8 +63,8 @@ class ReplayDiff:
                 f"{projection.name} is a table of rows; compare two builds of it with rebuild-projection --verify-only"
             )
         self._view = projection.view
-        self._settings = settings
-        self._backends = backends
+        self._settings = backends.settings
+        self._source = backends.replay_source(projection)
         self._projection = projection
         self._request = request
         self._key = key
@@ -82,7 +80,7 @@ class ReplayDiff:
         left = self._request.horizon
         theirs = self._request._replace(horizon=right)
         found = self._pairs(self._rows(self._request), self._rows(theirs))
-        ours = (self._projection, self._archive, self._snapshots, self._backends.decode)
+        ours = (self._source, self._snapshots)
         first = {e.key: first_difference(*ours, e.key, left, right) for e in found.examples}
         return DiffFindings(self._description, describe_horizon(right), found, first)
 
@@ -114,7 +112,7 @@ class ReplayDiff:
             if stored.fence is not None and stored.fence.position > head.position:
                 # A service is running: events that this shard has folded since are no difference.
                 head = self._archive.horizon(AsOf.at_position(stored.fence.position))
-            mine = replay_shard(self._projection, self._archive, self._backends.decode, shard, head, upto_seq=seq)
+            mine = replay_shard(self._source, shard, head, upto_seq=seq)
             for key in sorted(stored.states.keys() | mine.states.keys()) if self._key is None else [self._key]:
                 ours = values(self._view, self._request, key, mine.states[key]) if key in mine.states else None
                 theirs = self._stored(key, stored.states.get(key), at_ms)
@@ -141,7 +139,7 @@ class ReplayDiff:
 
     def _rows(self, request: ReplayRequest) -> Iterator[tuple[ShardKey, Row]]:
         if self._key is not None:
-            replay = KeyReplay(self._projection, self._archive, self._snapshots, self._backends.decode)
+            replay = KeyReplay(self._source, self._snapshots)
             found = replay.at(self._key, request.horizon)
             if found is not None and found.state is not None:
                 mine = values(self._view, request, self._key, found.state)
@@ -167,7 +165,7 @@ class ReplayDiff:
 
     def _divergence(self, other: OtherCheckout, key: str) -> DifferenceStart | None:
         horizon, name = self._request.horizon, self._projection.name
-        ours = (self._projection, self._archive, self._snapshots, self._backends.decode)
+        ours = (self._source, self._snapshots)
         mine = {s.version: s for s in steps(*ours, key, horizon, MAX_COMPARED_STEPS, self._request.limits)}
         found: DifferenceStart | None = None
         for step in other.steps(name, key, horizon, MAX_COMPARED_STEPS):

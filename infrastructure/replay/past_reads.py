@@ -18,6 +18,7 @@ from projections.core.projection import Projection
 from projections.replay.as_of import AsOf, Horizon
 from projections.replay.key_replay import KeyReplay, Replayed, TooLong
 from projections.replay.shard_replay import replay_shard
+from projections.replay.source import ReplaySource
 from read_models.analytics.in_memory import AnalyticsRows
 from read_models.rows import Rows, merge_into
 
@@ -40,7 +41,7 @@ class PastKeys(Generic[S]):
     def __init__(self, engine: Engine, projection: Projection[S], decode: Decode, max_events: int | None) -> None:
         self._archive = PostgresArchive(engine)
         snapshots = PostgresStateSnapshots(engine, projection)
-        self._replay = KeyReplay(projection, self._archive, snapshots, decode, max_events=max_events)
+        self._replay = KeyReplay(ReplaySource(projection, self._archive, decode), snapshots, max_events=max_events)
 
     def at(self, key: str, as_of: AsOf) -> PastReads[S]:
         """Raises Unresolvable, TooLong, PortUnavailable."""
@@ -72,7 +73,7 @@ class PastRows:
         fences: dict[str, int] = {}
         with self._replays:
             for shard in range(SHARDS):
-                found = replay_shard(ANALYTICS, self._archive, self._decode, shard, horizon)
+                found = replay_shard(ReplaySource(ANALYTICS, self._archive, self._decode), shard, horizon)
                 merge_into(rows, found.rows)
                 if found.seq:
                     fences[str(shard)] = found.seq
@@ -81,7 +82,7 @@ class PastRows:
     def of_rider(self, rider_id: str, as_of: AsOf) -> PastAnalyticsReader:
         """The rows of one rider; the log may be of any length. Raises Unresolvable, TooLong, PortUnavailable."""
         horizon = self._archive.horizon(as_of)
-        replay = KeyReplay(ANALYTICS, self._archive, None, self._decode, max_events=self._max_events)
+        replay = KeyReplay(ReplaySource(ANALYTICS, self._archive, self._decode), max_events=self._max_events)
         with self._replays:
             found = replay.at(rider_id, horizon)
         rows: Rows = {}

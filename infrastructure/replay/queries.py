@@ -17,7 +17,6 @@ from infrastructure.replay.all_keys import FullReplay, parts_of, replay_all
 from infrastructure.replay.diff import DiffFindings, ReplayDiff
 from infrastructure.replay.request import ReplayRequest, limits_of, values
 from infrastructure.replay.series import column_series, plot
-from infrastructure.settings.settings import Settings
 from infrastructure.timestamps import time_ms
 from projections.core.projection import Projection
 from projections.replay.as_of import AsOf, AsOfProblem, Horizon, InvalidAsOf, checked_as_of
@@ -62,7 +61,6 @@ class ReplayQuery:
 
     def __init__(
         self,
-        settings: Settings,
         backends: Backends,
         projection: Projection[Any],
         when: AsOf,
@@ -70,19 +68,22 @@ class ReplayQuery:
         workers: int,
         progress: Progress,
     ) -> None:
-        self._settings = settings
+        self._settings = backends.settings
         self._backends = backends
+        self._source = backends.replay_source(projection)
         self._projection = projection
         self._workers = workers
         self._progress = progress
         self._archive = backends.archive
         self._snapshots = backends.snapshots(projection)
-        self._request = ReplayRequest(projection.name, self._archive.horizon(when), limits_of(settings), allow_expired)
+        self._request = ReplayRequest(
+            projection.name, self._archive.horizon(when), limits_of(backends.settings), allow_expired
+        )
         self.document = self._request.document(projection)
 
     def one(self, key: str) -> dict[str, Any]:
         """Replay one key: its values, or its rows by table."""
-        replay = KeyReplay(self._projection, self._archive, self._snapshots, self._backends.decode)
+        replay = KeyReplay(self._source, self._snapshots)
         found = replay.at(key, self._request.horizon)
         if found is None:
             raise _nothing_of(key)
@@ -123,9 +124,7 @@ class ReplayQuery:
         view = self._view("--explain")
         if view.explain is None:
             raise UserError(f"{self._projection.name} stores nothing that could be explained: see --steps")
-        found = explain(
-            self._projection, self._archive, self._snapshots, self._backends.decode, key, self._request.horizon
-        )
+        found = explain(self._source, self._snapshots, key, self._request.horizon)
         if found is None:
             raise _nothing_of(key)
         shown = None if found.state is None else values(view, self._request, key, found.state)
@@ -141,7 +140,7 @@ class ReplayQuery:
     def steps(self, key: str, latest: int) -> dict[str, Any]:
         """One key's values after each of its latest events."""
         self._view("--steps")
-        ports = (self._projection, self._archive, self._snapshots, self._backends.decode)
+        ports = (self._source, self._snapshots)
         made = [s._asdict() for s in steps(*ports, key, self._request.horizon, latest, self._request.limits)]
         if not made and KeyReplay(*ports).at(key, self._request.horizon) is None:
             raise _nothing_of(key)
@@ -151,9 +150,7 @@ class ReplayQuery:
         """Compare with ``other``, in the syntax of the option."""
         kind, _, value = other.partition(":")
         with self._progress("diff", "shards" if kind == "generation" else "events") as on_progress:
-            differ = ReplayDiff(
-                self._settings, self._backends, self._projection, self._request, key, self._workers, on_progress
-            )
+            differ = ReplayDiff(self._backends, self._projection, self._request, key, self._workers, on_progress)
             if kind == "code":
                 return differ.code(Path(value))
             if kind == "generation":

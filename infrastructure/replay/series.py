@@ -15,6 +15,7 @@ from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import Horizon
 from projections.replay.key_replay import KeyReplay
+from projections.replay.source import ReplaySource
 from projections.replay.timeline import happened_states, known_states
 from read_models.view import ViewLimits
 
@@ -35,7 +36,7 @@ def states_of(
     ``whole``: it is known that no event was detached. Raises Unresolvable.
     """
     archive, snapshots = backends.archive, backends.snapshots(projection)
-    replay = KeyReplay(projection, archive, snapshots, backends.decode)
+    replay = KeyReplay(ReplaySource(projection, archive, backends.decode), snapshots)
     if not whole:
         replay.check_not_detached(key, horizon)
     fold = Fold(projection, backends.decode, lambda: horizon.at_ms, NO_SNAPSHOTS)

@@ -12,13 +12,11 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from domain.timestamps import utc_datetime
-from projections.core.fold import Decode
-from projections.core.projection import Projection
 from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshots
 from projections.parity.checker import CheckedRead, ParityChecker
 from projections.parity.key_walk import WalkBudget
 from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedReads, WrongSnapshot
-from projections.replay.archive import Archive
+from projections.replay.source import ReplaySource
 
 _ABSENT = "nothing"
 
@@ -120,18 +118,14 @@ class Audit(Generic[S]):
 
     def __init__(
         self,
-        projection: Projection[S],
-        archive: Archive,
+        source: ReplaySource[S],
         snapshots: StateSnapshots,
-        decode: Decode,
         reads: ServedReads,
         *,
         snapshot_interval: int = SNAPSHOT_INTERVAL,
     ) -> None:
         self._reads = reads
-        self._checker = ParityChecker(
-            projection, archive, snapshots, decode, self._on_wrong_snapshot, snapshot_interval=snapshot_interval
-        )
+        self._checker = ParityChecker(source, snapshots, self._on_wrong_snapshot, snapshot_interval=snapshot_interval)
         self._found = AuditFindings()
 
     def run(

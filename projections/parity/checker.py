@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from projections.core.fold import Decode, Fold
-from projections.core.projection import Projection
+from projections.core.fold import Fold
 from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshot, StateSnapshots
 from projections.digest.digest import fold_digest, view_digest
 from projections.parity.key_walk import KeyWalk, WalkBudget
 from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedRead, WrongSnapshot
-from projections.replay.archive import Archive
+from projections.replay.source import ReplaySource
 from read_models.view import body_of
 
 S = TypeVar("S")
@@ -43,24 +42,24 @@ class ParityChecker(Generic[S]):
 
     def __init__(
         self,
-        projection: Projection[S],
-        archive: Archive,
+        source: ReplaySource[S],
         snapshots: StateSnapshots,
-        decode: Decode,
         on_wrong_snapshot: Callable[[WrongSnapshot], None],
         *,
         snapshot_interval: int = SNAPSHOT_INTERVAL,
         batch_reads: int = MAX_BATCH_READS,
     ) -> None:
+        projection = source.projection
         if projection.view is None:
             raise ValueError(f"{projection.name} serves no view of a key: there is nothing to compare")
         self._projection = projection
         self._view = projection.view
         self._digests = (fold_digest(projection), view_digest(projection))
-        self._archive = archive
+        self._source = source
+        self._archive = source.archive
         self._snapshots = snapshots
         # The clock only dates parked events, which are not part of the answer.
-        self._fold = Fold(projection, decode, lambda: 0, snapshot_interval)
+        self._fold = Fold(projection, source.decode, lambda: 0, snapshot_interval)
         self._on_wrong_snapshot = on_wrong_snapshot
         self._snapshot_interval = snapshot_interval
         self._batch_reads = batch_reads
@@ -85,9 +84,7 @@ class ParityChecker(Generic[S]):
                 self._save_verified(walk)
 
     def _walk(self, key: str, discarded: frozenset[int]) -> KeyWalk[S]:
-        return KeyWalk(
-            self._projection, self._fold, self._archive, self._snapshots, key, discarded, self._snapshot_interval
-        )
+        return KeyWalk(self._source, self._fold, self._snapshots, key, discarded, self._snapshot_interval)
 
     def _check_key(self, walk: KeyWalk[S], reads: list[LoggedRead], budget: WalkBudget) -> Iterator[CheckedRead]:
         budget.next_key()

@@ -6,11 +6,10 @@ from typing import Generic, TypeVar
 
 from projections.core.fold import Fold
 from projections.core.ports import LoggedEvent
-from projections.core.projection import Projection
 from projections.core.snapshots import StateSnapshot, StateSnapshots
 from projections.core.state_codec import latest_snapshot
-from projections.replay.archive import Archive
 from projections.replay.key_replay import KeyRun
+from projections.replay.source import ReplaySource
 
 S = TypeVar("S")
 
@@ -42,9 +41,8 @@ class KeyWalk(Generic[S]):
 
     def __init__(
         self,
-        projection: Projection[S],
+        source: ReplaySource[S],
         fold: Fold[S],
-        archive: Archive,
         snapshots: StateSnapshots,
         key: str,
         discarded: frozenset[int],
@@ -57,9 +55,9 @@ class KeyWalk(Generic[S]):
         self.events = 0
         self.generation = 0
         """That of the read that is walked to. Stored snapshots do not name the generation that wrote them."""
-        self._projection = projection
+        self._projection = source.projection
         self._fold = fold
-        self._archive = archive
+        self._archive = source.archive
         self._snapshots = snapshots
         self._snapshot_interval = snapshot_interval
         self._ahead: list[LoggedEvent] = []

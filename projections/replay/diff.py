@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from projections.core.fold import Decode
 from projections.core.ports import LoggedEvent
 from projections.core.projection import Projection
 from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshots
-from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
 from projections.replay.event_axis import HappenedEvents
 from projections.replay.key_replay import KeyReplay
+from projections.replay.source import ReplaySource
 from read_models.view import ColumnType, ViewLimits
 
 Row = Mapping[str, Any]
@@ -149,10 +148,8 @@ _LIMITS = ViewLimits()
 
 
 def first_difference(
-    projection: Projection[Any],
-    archive: Archive,
+    source: ReplaySource[Any],
     snapshots: StateSnapshots | None,
-    decode: Decode,
     key: str,
     left: Horizon,
     right: Horizon,
@@ -161,6 +158,7 @@ def first_difference(
 
     Raises Unresolvable if events that are needed were detached.
     """
+    projection, archive = source.projection, source.archive
     view = projection.view
     assert view is not None
     last = archive.last_version(projection.stream, key, max(left.position, right.position))
@@ -170,10 +168,10 @@ def first_difference(
         first = max(first, archive.last_version(projection.stream, key, min(left.position, right.position)))
     if first == last:
         return None
-    replay = KeyReplay(projection, archive, snapshots, decode)
+    replay = KeyReplay(source, snapshots)
     runs = [replay.run_from(key, first, side) for side in (left, right)]
     at_ms = max(left.at_ms, right.at_ms)
-    happened = HappenedEvents(archive, decode)
+    happened = HappenedEvents(archive, source.decode)
 
     def differ() -> bool:
         rows = [None if r.state is None else view.row(key, view.features(r.state), at_ms, _LIMITS, True) for r in runs]

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 from domain.events.contracts import FrameError, UndecodableError, split_frame
 from projections.core.fold import Decode
 from projections.core.ports import LoggedEvent, ParkedEvent
-from projections.core.projection import Projection
 from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshots
-from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, upto
 from projections.replay.event_axis import HappenedEvents
 from projections.replay.key_replay import KeyReplay
+from projections.replay.source import ReplaySource
 from read_models.view import ViewLimits
 
 _LIMITS = ViewLimits()
@@ -36,10 +35,8 @@ class Explained(NamedTuple):
 
 
 def explain(
-    projection: Projection[Any],
-    archive: Archive,
+    source: ReplaySource[Any],
     snapshots: StateSnapshots | None,
-    decode: Decode,
     key: str,
     horizon: Horizon,
 ) -> Explained | None:
@@ -48,10 +45,11 @@ def explain(
     Folds its latest SNAPSHOT_INTERVAL events one by one, without the discarded ones. Raises Unresolvable if the first
     of them were detached.
     """
+    projection, archive, decode = source.projection, source.archive, source.decode
     view = projection.view
     assert view is not None
     assert view.explain is not None
-    replay = KeyReplay(projection, archive, snapshots, decode)
+    replay = KeyReplay(source, snapshots)
     found = replay.at(key, horizon)
     if found is None or found.state is None:
         return None if found is None else Explained(None, found.parked, [], [], 0)

@@ -11,14 +11,13 @@ from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.features.event_time import MAX_AHEAD_MS
-from projections.core.fold import Decode, Fold
+from projections.core.fold import Fold
 from projections.core.ports import LoggedEvent, ParkedEvent, PortUnavailable, SinkRejected
-from projections.core.projection import Projection
 from projections.core.snapshots import SNAPSHOT_INTERVAL, EventRange, StateSnapshot, StateSnapshots, plan_by_event_time
 from projections.core.state_codec import latest_snapshot, read_snapshot
-from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, Unresolvable, upto
 from projections.replay.event_axis import HappenedEvents
+from projections.replay.source import ReplaySource
 from read_models.rows import RowChange, Rows, merge_into
 from read_models.view import ViewLimits
 
@@ -77,19 +76,17 @@ class KeyReplay(Generic[S]):
 
     def __init__(
         self,
-        projection: Projection[S],
-        archive: Archive,
-        snapshots: StateSnapshots | None,
-        decode: Decode,
+        source: ReplaySource[S],
+        snapshots: StateSnapshots | None = None,
         *,
         max_events: int | None = None,
         snapshot_interval: int = SNAPSHOT_INTERVAL,
     ) -> None:
-        self._projection = projection
-        self._archive = archive
+        self._projection = source.projection
+        self._archive = source.archive
         # Rows are sums over the whole stream, so a replay of a projection with tables cannot start at a state.
-        self._snapshots = snapshots if projection.starts_at_snapshots else None
-        self._events = HappenedEvents(archive, decode)
+        self._snapshots = snapshots if source.projection.starts_at_snapshots else None
+        self._events = HappenedEvents(source.archive, source.decode)
         self._max_events = max_events
         self._snapshot_interval = snapshot_interval
 
@@ -236,26 +233,25 @@ class ReplayStep(NamedTuple):
 
 
 def steps(
-    projection: Projection[Any],
-    archive: Archive,
+    source: ReplaySource[Any],
     snapshots: StateSnapshots | None,
-    decode: Decode,
     key: str,
     horizon: Horizon,
     latest: int,
     limits: ViewLimits,
 ) -> Iterator[ReplayStep]:
     """The row after each of the ``latest`` events within ``horizon``, in log order. Raises Unresolvable."""
+    projection = source.projection
     view = projection.view
     assert view is not None
-    replay = KeyReplay(projection, archive, snapshots, decode)
+    replay = KeyReplay(source, snapshots)
     found = replay.at(key, horizon)
     if found is None or found.state is None:
         return
     last = int(view.row(key, view.features(found.state), horizon.at_ms, limits, True)["version"])
     first = max(0, last - latest)
     run = replay.run_from(key, first, horizon)
-    happened = HappenedEvents(archive, decode)
+    happened = HappenedEvents(source.archive, source.decode)
     for after in range(first, last, SNAPSHOT_INTERVAL):
         chunk = happened.key_range(
             projection.stream, key, after, min(after + SNAPSHOT_INTERVAL, last), horizon.happened_by_ms

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from domain.features.partials import PartialTable, apply_changes
-from projections.core.fold import NO_SNAPSHOTS, Decode, Fold
+from projections.core.fold import NO_SNAPSHOTS, Fold
 from projections.core.ports import ParkedEvent
-from projections.core.projection import Projection
-from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon, Unresolvable, upto
 from projections.replay.event_axis import HappenedEvents
+from projections.replay.source import ReplaySource
 from read_models.rows import RowChange, Rows, merge_into
 
 S = TypeVar("S")
@@ -36,9 +35,7 @@ class ShardReplayed(NamedTuple, Generic[S]):
 
 
 def replay_shard(
-    projection: Projection[S],
-    archive: Archive,
-    decode: Decode,
+    source: ReplaySource[S],
     shard: int,
     horizon: Horizon,
     *,
@@ -49,11 +46,12 @@ def replay_shard(
 
     Raises Unresolvable if the beginning of the shard was detached; AmountTooLarge.
     """
+    projection, archive = source.projection, source.archive
     head = archive.head(projection.stream)
     last = head.seqs[shard] if upto_seq is None else min(upto_seq, head.seqs[shard])
     if last and not archive.shard_range(projection.stream, shard, 0, 1, None):
         raise Unresolvable("log_begins_later", f"a part of the log with events of shard {shard} was detached")
-    happened = HappenedEvents(archive, decode)
+    happened = HappenedEvents(archive, source.decode)
     fold = Fold(projection, happened.decode, lambda: horizon.at_ms, NO_SNAPSHOTS)
     discarded = archive.discarded(projection.name)
     found: ShardReplayed[S] = ShardReplayed(shard, {}, [], {}, 0, 0, {})

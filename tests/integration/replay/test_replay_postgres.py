@@ -22,6 +22,7 @@ from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.replay.shard_replay import replay_shard
+from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import MemorySink
 from tests.support.postgres.recorded_log import CODEC, write
@@ -65,7 +66,9 @@ def test_the_speed_as_of_any_instant_is_what_the_reference_says(engine: Engine, 
     every = chance.randint(1, 7)
     archive = archive_of(engine)
     replay = KeyReplay(
-        SPEED, archive, PostgresStateSnapshots(engine, SPEED, every), CODEC.decode, snapshot_interval=every
+        ReplaySource(SPEED, archive, CODEC.decode),
+        PostgresStateSnapshots(engine, SPEED, every),
+        snapshot_interval=every,
     )
     questions = asks(raw, chance, 150)
     for number, (key, as_of) in enumerate(questions):
@@ -78,7 +81,7 @@ def test_the_speed_as_of_any_instant_is_what_the_reference_says(engine: Engine, 
         assert_speed(raw, archive, replay, key, as_of)
     for key, as_of in questions[:5]:
         events = counting(raw, key, as_asked(as_of))
-        found = replay_shard(SPEED, archive, CODEC.decode, shard_of(key), archive.horizon(as_of))
+        found = replay_shard(ReplaySource(SPEED, archive, CODEC.decode), shard_of(key), archive.horizon(as_of))
         assert found.states.keys() >= ({key} if events else set())
         if events:
             assert [tuple(ping) for ping in found.states[key].window] == window(events).kept
@@ -102,7 +105,7 @@ def test_one_of_many_events_is_a_few_hundred_events_away(
     with engine.begin() as connection:
         connection.execute(text("ANALYZE events"))
     archive = archive_of(engine)
-    replay = KeyReplay(SPEED, archive, PostgresStateSnapshots(engine, SPEED), CODEC.decode)
+    replay = KeyReplay(ReplaySource(SPEED, archive, CODEC.decode), PostgresStateSnapshots(engine, SPEED))
     streams = {
         rider: [
             KeyedEvent(rider, v, 2 * v - (rider == "late"), "GpsPing", one)

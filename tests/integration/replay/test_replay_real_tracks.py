@@ -22,6 +22,7 @@ from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
+from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from read_models.speed.view import VIEW
 from tests.integration.imports.test_backfill import backfilled
@@ -132,7 +133,7 @@ def test_known_and_event_axis_of_real_tracks_are_what_the_reference_says(
     log = imported(engine, postgres_url, tmp_path)
     archive = PostgresArchive(engine)
     decode = Codec(schema_ids(Settings(postgres_url=postgres_url), engine)).decode
-    replay = KeyReplay(SPEED, archive, PostgresStateSnapshots(engine, SPEED), decode)
+    replay = KeyReplay(ReplaySource(SPEED, archive, decode), PostgresStateSnapshots(engine, SPEED))
     platforms = {raw["rider_id"]: raw["platform"] for _, _, raw in log}
     tracks = {device: Track([fix for fix in log if fix[2]["rider_id"] == device]) for device in platforms}
     for device in tracks:

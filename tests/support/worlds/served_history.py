@@ -11,6 +11,7 @@ from projections.core.projection import Projection
 from projections.parity.checker import CheckedRead, ParityChecker
 from projections.parity.key_walk import WalkBudget
 from projections.parity.served_reads import LoggedRead, WrongSnapshot
+from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from tests.support.ports_in_memory.parity_ports import (
     DamageableSnapshots,
@@ -68,7 +69,11 @@ def check(
         raise AssertionError(wrong)
 
     parity = ParityChecker(
-        SPEED, archive, live.snapshots, json.loads, found or unexpected, snapshot_interval=EVERY, batch_reads=batch
+        ReplaySource(SPEED, archive, json.loads),
+        live.snapshots,
+        found or unexpected,
+        snapshot_interval=EVERY,
+        batch_reads=batch,
     )
     stored = MemoryServedReads(live.reads if reads is None else reads)
     return list(parity.check(stored.scan(0), budget))

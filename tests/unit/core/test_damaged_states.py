@@ -9,6 +9,7 @@ from projections.core.snapshots import StoredSnapshot
 from projections.core.state_codec import BrokenState, latest_snapshot
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
+from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
 from tests.support.ports_in_memory.parity_ports import DamageableSnapshots
@@ -52,7 +53,7 @@ def test_a_damaged_snapshot_is_skipped_and_saved_again(damaged: set[int], as_of:
         at_ms = START_MS + second * 1_000
         log.append(KEY, "GpsPing", ping_data(KEY, at_ms, second), recorded_ms=at_ms)
     checkpoints = MemorySnapshots(log, 10)
-    replay = KeyReplay(SPEED, log, checkpoints, decode, snapshot_interval=10)
+    replay = KeyReplay(ReplaySource(SPEED, log, decode), checkpoints, snapshot_interval=10)
     replay.at(KEY, log.horizon(AsOf.at_position(30)))
     whole = dict(checkpoints.kept)
     for place, kept in whole.items():

@@ -36,6 +36,7 @@ from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.comparison import GenerationComparison
 from projections.replay.as_of import AsOf
 from projections.replay.shard_replay import replay_shard
+from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from tests.support.ports_in_memory.archive import MemoryArchive
 from tests.support.ports_in_memory.projection_ports import (
@@ -171,7 +172,8 @@ def test_invariant_8_a_replay_of_a_shard_has_its_table(history: list[tuple[str, 
     for number, (rider, second) in enumerate(history):
         archive.append(rider, "GpsPing", {"event_timestamp_ms": T_MS + second * 1_000, "serial": number})
     horizon = archive.horizon(AsOf.at_position(len(history)))
-    found = {shard: replay_shard(TALLIED, archive, json.loads, shard, horizon).partials for shard in range(SHARDS)}
+    source = ReplaySource(TALLIED, archive, json.loads)
+    found = {shard: replay_shard(source, shard, horizon).partials for shard in range(SHARDS)}
     assert {shard: table for shard, table in found.items() if table} == expected(archive.events)
 
 

@@ -17,6 +17,7 @@ from projections.core.shard_processor import ProcessorLimits
 from projections.live.stream_follower import StreamFollower
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
+from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
 from tests.support.ports_in_memory.projection_ports import MemorySink, ScriptedTopic
@@ -38,7 +39,7 @@ KEY = "rider-1"
 def verified(log: MemoryArchive, every: int) -> MemorySnapshots:
     kept = MemorySnapshots(log, every)
     for key in {event.key for event in log.events}:
-        KeyReplay(SPEED, log, kept, json.loads, snapshot_interval=every).at(
+        KeyReplay(ReplaySource(SPEED, log, json.loads), kept, snapshot_interval=every).at(
             key, log.horizon(AsOf.at_position(len(log.events)))
         )
     assert all(one.verified for one in kept.kept.values())

@@ -20,6 +20,7 @@ from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.replay.shard_replay import replay_shard
+from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
 from tests.support.ports_in_memory.projection_ports import MemorySink, ScriptedTopic
@@ -76,7 +77,7 @@ def test_regression_a_replay_of_a_state_that_cannot_be_written_is_held_back_as_s
     live = followed(projection, log, range(1, 7))
     assert held(live.all_parked()) == {"anna": (3, 3, "refused", "OverflowError: does not fit")}
     for as_of in (AsOf.at_position(6), AsOf.happened(END_MS)):
-        found = KeyReplay(projection, log, None, decode).at("anna", log.horizon(as_of))
+        found = KeyReplay(ReplaySource(projection, log, decode)).at("anna", log.horizon(as_of))
         assert found is not None
         assert found.state is not None
         assert found.parked is not None
@@ -111,11 +112,11 @@ def test_serving_rebuild_and_replay_are_held_back_at_the_same_event(
     assert rebuilt.all_rows() == live.all_rows()
 
     horizon = log.horizon(AsOf.at_position(len(history)))
-    shards = [replay_shard(projection, log, decode, shard, horizon) for shard in range(SHARDS)]
+    shards = [replay_shard(ReplaySource(projection, log, decode), shard, horizon) for shard in range(SHARDS)]
     assert held({key: mark for shard in shards for key, mark in shard.parked.items()}) == expected
     assert {k: encode(s) for shard in shards for k, s in shard.states.items()} == live.all_states()
 
-    replay = KeyReplay(projection, log, MemorySnapshots(log, every), decode, snapshot_interval=every)
+    replay = KeyReplay(ReplaySource(projection, log, decode), MemorySnapshots(log, every), snapshot_interval=every)
     keys = sorted({key for key, _ in history})
     found = {key: one for key in keys if (one := replay.at(key, horizon)) is not None}
     assert held({key: one.parked for key, one in found.items() if one.parked is not None}) == expected

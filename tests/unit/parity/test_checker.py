@@ -19,6 +19,7 @@ from projections.parity.audit import describe_difference, describe_wrong_snapsho
 from projections.parity.checker import ParityChecker
 from projections.parity.key_walk import WalkBudget
 from projections.parity.served_reads import ReadVerdict, WrongSnapshot
+from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from tests.support.ports_in_memory.parity_ports import (
     DamageableSnapshots,
@@ -165,10 +166,8 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
     archive = ride(4)
     live = Live(archive)
     broken: ParityChecker[SpeedState] = ParityChecker(
-        replace(SPEED, fold=under_the_name_of(SPEED.fold, failing)),
-        archive,
+        ReplaySource(replace(SPEED, fold=under_the_name_of(SPEED.fold, failing)), archive, json.loads),
         DamageableSnapshots(),
-        json.loads,
         lambda wrong: None,
     )
     found = list(broken.check(live.reads))
@@ -180,7 +179,11 @@ def test_a_state_that_cannot_be_shown_and_a_key_that_cannot_be_folded_are_differ
 
     assert SPEED.view is not None
     blind = replace(SPEED, view=replace(SPEED.view, features=under_the_name_of(SPEED.view.features, unable)))
-    found = list(ParityChecker(blind, archive, DamageableSnapshots(), json.loads, lambda wrong: None).check(live.reads))
+    found = list(
+        ParityChecker(ReplaySource(blind, archive, json.loads), DamageableSnapshots(), lambda wrong: None).check(
+            live.reads
+        )
+    )
     assert "ValueError: cannot be shown" in describe_difference(found[0])
 
 
@@ -204,5 +207,7 @@ def test_a_spent_budget_stops_a_long_key_at_a_snapshot_and_folds_no_event_twice(
 def test_a_projection_without_a_view_has_nothing_to_compare() -> None:
     with pytest.raises(ValueError, match="no view"):
         ParityChecker(
-            replace(LOCATIONS, view=None), KeyArchive(), DamageableSnapshots(), json.loads, lambda wrong: None
+            ReplaySource(replace(LOCATIONS, view=None), KeyArchive(), json.loads),
+            DamageableSnapshots(),
+            lambda wrong: None,
         )

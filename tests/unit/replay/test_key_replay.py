@@ -18,6 +18,7 @@ from projections.replay.diff import first_difference
 from projections.replay.explain import explain
 from projections.replay.key_replay import KeyReplay, TooLong, steps
 from projections.replay.shard_replay import replay_shard
+from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
 from tests.support.ports_in_memory.projection_ports import MemorySink, ServerUnavailable
@@ -41,7 +42,7 @@ def states(log: MemoryArchive, upto: int) -> bytes | None:
 def test_a_replay_starts_at_the_snapshot_before_and_folds_few_events() -> None:
     log = a_stream(100)
     kept = MemorySnapshots(log, 10)
-    replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
+    replay = KeyReplay(ReplaySource(SPEED, log, decode), kept, snapshot_interval=10)
     first = replay.at("anna", log.horizon(AsOf.at_position(100)))
     assert first is not None
     assert (first.events, len(kept.kept)) == (100, 10)
@@ -57,7 +58,7 @@ def test_a_missing_snapshot_costs_one_replay_by_event_time_and_not_the_next(miss
     """A crash between serving and saving loses a snapshot. Unrepaired, every replay would fold the rest again."""
     log = a_stream(100)
     kept = MemorySnapshots(log, 10)
-    replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
+    replay = KeyReplay(ReplaySource(SPEED, log, decode), kept, snapshot_interval=10)
     replay.at("anna", log.horizon(AsOf.at_position(100)))
     was = kept.kept.pop(("anna", missing))
     horizon = log.horizon(AsOf.happened(START_MS + 96_000))
@@ -76,7 +77,9 @@ def test_a_replay_by_event_time_saves_no_state_that_lacks_a_later_event() -> Non
         ms = START_MS + second * 1_000 + (3_600_000 if second % 10 == 4 and second >= 10 else 0)
         log.append("anna", "GpsPing", ping_data("anna", ms, second), recorded_ms=START_MS + second * 1_000)
     kept = MemorySnapshots(log, 10)
-    KeyReplay(SPEED, log, kept, decode, snapshot_interval=10).at("anna", log.horizon(AsOf.happened(START_MS + 60_000)))
+    KeyReplay(ReplaySource(SPEED, log, decode), kept, snapshot_interval=10).at(
+        "anna", log.horizon(AsOf.happened(START_MS + 60_000))
+    )
     assert {place: one.state for place, one in kept.kept.items()} == {("anna", 10): states(log, 10)}
 
 
@@ -84,7 +87,7 @@ def test_a_replay_by_event_time_saves_no_state_that_lacks_a_later_event() -> Non
 def test_too_many_events_are_rejected_and_the_snapshots_made_are_saved(as_of: AsOf) -> None:
     log = a_stream(100)
     kept = MemorySnapshots(log, 10)
-    replay = KeyReplay(SPEED, log, kept, decode, max_events=40, snapshot_interval=10)
+    replay = KeyReplay(ReplaySource(SPEED, log, decode), kept, max_events=40, snapshot_interval=10)
     horizon = log.horizon(as_of)
     for _ in range(2):
         with pytest.raises(TooLong, match="40"):
@@ -94,7 +97,7 @@ def test_too_many_events_are_rejected_and_the_snapshots_made_are_saved(as_of: As
     assert third.state is not None
     assert SPEED.encode(third.state) == states(log, 95)
     with pytest.raises(TooLong):
-        KeyReplay(SPEED, log, None, decode, max_events=40, snapshot_interval=10).at(
+        KeyReplay(ReplaySource(SPEED, log, decode), max_events=40, snapshot_interval=10).at(
             "anna", log.horizon(AsOf.happened(START_MS + 90_000))
         )
 
@@ -117,7 +120,7 @@ def test_events_after_a_parked_event_are_not_read(as_of: AsOf) -> None:
     for second in range(1_000):
         log.append("anna", "GpsPing", ping_data("anna", START_MS + second, second), recorded_ms=START_MS)
     log.damage(3)
-    found = KeyReplay(SPEED, log, None, decode, snapshot_interval=10).at("anna", log.horizon(as_of))
+    found = KeyReplay(ReplaySource(SPEED, log, decode), snapshot_interval=10).at("anna", log.horizon(as_of))
     assert found is not None
     assert found.parked is not None
     assert found.parked.position == 3
@@ -131,15 +134,17 @@ def test_a_stream_without_its_beginning_is_folded_from_a_snapshot_or_not_at_all(
     """The rest alone would give a state that the key never had."""
     log = a_stream(30)
     kept = MemorySnapshots(log, 10)
-    KeyReplay(SPEED, log, kept, decode, snapshot_interval=10).at("anna", log.horizon(AsOf.at_position(19)))
+    KeyReplay(ReplaySource(SPEED, log, decode), kept, snapshot_interval=10).at(
+        "anna", log.horizon(AsOf.at_position(19))
+    )
     log.detach(gone)
     horizon = log.horizon(as_of)
     with pytest.raises(Unresolvable) as caught:
-        KeyReplay(SPEED, log, None, decode, snapshot_interval=10).at("anna", horizon)
+        KeyReplay(ReplaySource(SPEED, log, decode), snapshot_interval=10).at("anna", horizon)
     assert caught.value.code == "log_begins_later"
     with pytest.raises(Unresolvable):
-        replay_shard(SPEED, log, decode, log.events[0].shard, horizon)
-    replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
+        replay_shard(ReplaySource(SPEED, log, decode), log.events[0].shard, horizon)
+    replay = KeyReplay(ReplaySource(SPEED, log, decode), kept, snapshot_interval=10)
     if gone > 10:
         with pytest.raises(Unresolvable):
             replay.at("anna", horizon)
@@ -159,7 +164,7 @@ def test_steps_of_a_key_need_all_events_on_the_way(gone: int) -> None:
     kept.save([StateSnapshot("anna", 20, 20, states(log, 20) or b"", log.events[19].payload)], verified=True)
     log.detach(gone)
     early, late = (log.horizon(AsOf.at_position(position)) for position in (22, 30))
-    of = (SPEED, log, kept, decode, "anna")
+    of = (ReplaySource(SPEED, log, decode), kept, "anna")
     assert [step.version for step in steps(*of, late, 9, LIMITS)] == list(range(22, 31))
     assert first_difference(*of, early, late) == (23, 23, "right")
     with pytest.raises(Unresolvable, match="detached"):
@@ -178,7 +183,7 @@ def test_a_discarded_event_is_not_listed_as_too_late() -> None:
     def framed(payload: bytes) -> Any:
         return decode(payload.removeprefix(frame))
 
-    found = explain(SPEED, log, None, framed, "anna", log.horizon(AsOf.at_position(30)))
+    found = explain(ReplaySource(SPEED, log, framed), None, "anna", log.horizon(AsOf.at_position(30)))
     assert found is not None
     assert ([entry["version"] for entry in found.window], found.too_late) == (list(range(21, 31)), [])
 
@@ -187,19 +192,19 @@ def test_a_key_parked_on_both_sides_has_no_difference_after_that() -> None:
     log = a_stream(30)
     log.damage(5)
     early, late = (log.horizon(AsOf.at_position(position)) for position in (20, 30))
-    assert first_difference(SPEED, log, None, decode, "anna", early, late) is None
+    assert first_difference(ReplaySource(SPEED, log, decode), None, "anna", early, late) is None
 
 
 class ReadOnly(MemorySnapshots):
     """A snapshot store that cannot be written to, as on a standby."""
 
-    def keep(self, checkpoints: Sequence[StateSnapshot], *, verified: bool) -> None:
+    def save(self, snapshots: Sequence[StateSnapshot], *, verified: bool) -> None:
         raise ServerUnavailable("read-only")
 
 
 def test_a_replay_does_not_depend_on_saving_snapshots() -> None:
     log = a_stream(30)
-    found = KeyReplay(SPEED, log, ReadOnly(log, 10), decode, snapshot_interval=10).at(
+    found = KeyReplay(ReplaySource(SPEED, log, decode), ReadOnly(log, 10), snapshot_interval=10).at(
         "anna", log.horizon(AsOf.at_position(30))
     )
     assert found is not None
@@ -236,7 +241,7 @@ def test_a_snapshot_is_verified_only_if_its_start_is(start: bool, as_of: AsOf) -
     """Otherwise an error of live folding would be compared with itself, and found equal, from the next snapshot on."""
     log = a_stream(60)
     kept = MemorySnapshots(log, 10)
-    replay = KeyReplay(SPEED, log, kept, decode, snapshot_interval=10)
+    replay = KeyReplay(ReplaySource(SPEED, log, decode), kept, snapshot_interval=10)
     replay.at("anna", log.horizon(AsOf.at_position(20)))
     for place, one in kept.kept.items():
         kept.kept[place] = one._replace(verified=start)

@@ -22,6 +22,7 @@ from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf
 from projections.replay.key_replay import KeyReplay
 from projections.replay.shard_replay import replay_shard
+from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from read_models.rows import RowChange, merged
 from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
@@ -74,7 +75,7 @@ def some_snapshots(
             if chance.draw(st.booleans()):
                 del kept.kept[place]
     if how == "healed":
-        replay = KeyReplay(projection, log, kept, decode, snapshot_interval=every)
+        replay = KeyReplay(ReplaySource(projection, log, decode), kept, snapshot_interval=every)
         for key in chance.draw(st.lists(st.sampled_from(RIDERS), max_size=4)):
             replay.at(key, log.horizon(AsOf.at_position(chance.draw(st.integers(0, len(log.events))))))
     return kept
@@ -84,7 +85,7 @@ def some_snapshots(
 @given(story=stories(), every=grids, chance=st.data())
 def test_the_speed_as_of_any_instant_equals_the_reference(story: Story, every: int, chance: st.DataObject) -> None:
     replay = KeyReplay(
-        SPEED, story.log, some_snapshots(SPEED, story.log, every, chance), decode, snapshot_interval=every
+        ReplaySource(SPEED, story.log, decode), some_snapshots(SPEED, story.log, every, chance), snapshot_interval=every
     )
     for key, as_of in asks(story.raw, chance.draw(seeds), 30):
         assert_speed(story.raw, story.log, replay, key, as_of)
@@ -102,7 +103,7 @@ def test_invariant_8_a_replay_is_the_fold_of_the_events_that_count_with_parked_k
     story.log.discards.update(chance.draw(places))
     kept = some_snapshots(projection, story.log, every, chance)
     assert not (projection.tables and kept.kept)
-    replay = KeyReplay(projection, story.log, kept, decode, snapshot_interval=every)
+    replay = KeyReplay(ReplaySource(projection, story.log, decode), kept, snapshot_interval=every)
     for key, as_of in asks(story.raw, chance.draw(seeds), 20):
         events = within(story, as_of, key)
         expected = naive(projection, events, story.log.discards) if events else None
@@ -118,10 +119,10 @@ def test_all_shards_are_all_keys_one_by_one(
     for position in chance.draw(st.lists(st.integers(1, len(story.raw)), max_size=2)):
         damage(story, position)
     kept = some_snapshots(projection, story.log, every, chance)
-    replay = KeyReplay(projection, story.log, kept, decode, snapshot_interval=every)
+    replay = KeyReplay(ReplaySource(projection, story.log, decode), kept, snapshot_interval=every)
     [(_, as_of)] = asks(story.raw, chance.draw(seeds), 1)
     horizon = story.log.horizon(as_of)
-    found = [replay_shard(projection, story.log, decode, shard, horizon) for shard in range(SHARDS)]
+    found = [replay_shard(ReplaySource(projection, story.log, decode), shard, horizon) for shard in range(SHARDS)]
     one_by_one = {key: answer for key in RIDERS if (answer := replay.at(key, horizon)) is not None}
     encode = projection.encode
     assert {key: encode(state) for shard in found for key, state in shard.states.items()} == {
@@ -141,7 +142,7 @@ def test_the_rows_of_a_replay_are_those_of_all_events_that_count(story: Story, c
     for shard in range(SHARDS):
         keys = [key for key in RIDERS if any(e.key == key and e.shard == shard for e in story.log.events)]
         rows = [row for key in keys for row in naive(ANALYTICS, within(story, as_of, key)).rows]
-        found = replay_shard(ANALYTICS, story.log, decode, shard, horizon)
+        found = replay_shard(ReplaySource(ANALYTICS, story.log, decode), shard, horizon)
         assert by_place(found.rows) == by_place(merged(rows))
 
 
@@ -167,6 +168,6 @@ def test_a_key_that_was_parked_and_retried_is_replayed_as_if_never_parked(
     CatchUp(SPEED, story.log, sink, decode_then, range(SHARDS), limits).run()
     for key in inner.all_parked():
         ParkedKeys(SPEED, sink, story.log, decode, lambda: END_MS).retry(key)
-    replay = KeyReplay(SPEED, story.log, kept, decode, snapshot_interval=every)
+    replay = KeyReplay(ReplaySource(SPEED, story.log, decode), kept, snapshot_interval=every)
     for key, as_of in asks(story.raw, chance.draw(seeds), 30):
         assert_speed(story.raw, story.log, replay, key, as_of)
