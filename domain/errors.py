@@ -65,3 +65,67 @@ class LegAlreadyStarted(DomainError):
 
 class LegNotStarted(DomainError):
     code = "leg_not_started"
+
+
+class TooManyLegs(DomainError):
+    """The rider has as many open legs as a rider may have."""
+
+    code = "too_many_legs"
+
+
+class UnknownDelivery(DomainError):
+    """No order with this id was placed."""
+
+    code = "unknown_delivery"
+
+
+class DeliveryExists(DomainError):
+    """The order was placed with other content."""
+
+    code = "delivery_exists"
+
+
+class WrongStatus(DomainError):
+    """The delivery's status does not allow the command. The message names the present status."""
+
+    code = "wrong_status"
+
+
+class OtherRider(DomainError):
+    """The delivery is assigned to another rider, who has to be unassigned first."""
+
+    code = "other_rider"
+
+
+class IdempotencyConflict(DomainError):
+    """The Idempotency-Key was used for another command of this order."""
+
+    code = "idempotency_conflict"
+
+
+class UnreadableDelivery(DomainError):
+    """A recorded event of the delivery cannot be decoded, so its status is unknown and no command is decided on it."""
+
+    code = "unreadable_delivery"
+
+
+class InvalidOrderId(DomainError):
+    code = "invalid_order_id"
+
+
+class InvalidTimeZone(DomainError):
+    """The time zone is not a name of the IANA database."""
+
+    code = "invalid_time_zone"
+
+
+class InvalidCurrency(DomainError):
+    """The currency is not an active code of ISO 4217."""
+
+    code = "invalid_currency"
+
+
+class OutOfRange(DomainError):
+    """A number is negative, or larger than any real one."""
+
+    code = "out_of_range"

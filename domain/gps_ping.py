@@ -7,34 +7,12 @@ import struct
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from domain.errors import (
-    GpsWeekRollover,
-    InvalidAccuracy,
-    InvalidCoordinates,
-    InvalidType,
-    NullIsland,
-    TimestampInFuture,
-    TimestampTooOld,
-)
+from domain.errors import InvalidAccuracy, InvalidCoordinates, InvalidType, NullIsland
+from domain.event_times import FUTURE_TOLERANCE_MS, OLDEST_MS, SHORTEST_ROLLOVER_MS, check_event_time
 from domain.identifiers import check_rider_id, derive_event_id, is_event_id
 from domain.timestamps import json_integer, rfc3339_ms
 
-OLDEST_MS = 946_684_800_000
-"""2000-01-01T00:00:00Z. A phone that reports an earlier time has lost its clock."""
-
-GPS_ROLLOVER_MS = 1024 * 7 * 24 * 3_600_000
-"""GPS counts weeks modulo 1,024. A receiver with old firmware is late by a multiple of these 19.6 years."""
-
-GPS_ROLLOVER_TOLERANCE_MS = 3_600_000
-"""Distance from an exact multiple within which an instant is a roll-over: a phone uploads within the hour."""
-
-FUTURE_TOLERANCE_MS = 5 * 60 * 1000
-"""How far a phone's clock may be ahead of the server's. More would let a phone pin its window to the future."""
-
 MAX_SOURCE_CODE_POINTS = 128
-
-# No younger ping is a roll-over, so almost every ping costs one comparison only.
-_SHORTEST_ROLLOVER_MS = GPS_ROLLOVER_MS - GPS_ROLLOVER_TOLERANCE_MS - 1
 
 _FLOAT32 = struct.Struct("<f")
 _FLOAT32_MAX = 3.4028234663852886e38
@@ -84,12 +62,9 @@ def parse_ping(item: object, received_ms: int) -> GpsPing:
     event_ms = _event_time(item)
     if latitude == 0.0 and longitude == 0.0:
         raise NullIsland("0° N 0° E is what a phone without a fix reports")
-    if event_ms < OLDEST_MS:
-        raise TimestampTooOld("event_timestamp_ms is before 2000-01-01")
-    if event_ms < received_ms - _SHORTEST_ROLLOVER_MS and _is_rollover(received_ms - event_ms):
-        raise GpsWeekRollover("event_timestamp_ms is a multiple of 1,024 weeks before reception: a GPS week roll-over")
-    if event_ms > received_ms + FUTURE_TOLERANCE_MS:
-        raise TimestampInFuture("event_timestamp_ms is more than 5 minutes after reception")
+    # Almost every ping costs these comparisons only.
+    if event_ms < OLDEST_MS or not -FUTURE_TOLERANCE_MS <= received_ms - event_ms <= SHORTEST_ROLLOVER_MS:
+        check_event_time("event_timestamp_ms", event_ms, received_ms)
     return GpsPing(
         rider_id,
         latitude,
@@ -132,12 +107,6 @@ def record_of(ping: GpsPing) -> dict[str, Any]:
         "received_timestamp_ms": ping.received_timestamp_ms,
         "source_service": ping.source_service,
     }
-
-
-def _is_rollover(age_ms: int) -> bool:
-    """Whether an age of at least half of 1,024 weeks is a multiple of them, within the tolerance."""
-    past_ms = age_ms % GPS_ROLLOVER_MS
-    return min(past_ms, GPS_ROLLOVER_MS - past_ms) <= GPS_ROLLOVER_TOLERANCE_MS
 
 
 def _event_time(item: dict[str, Any]) -> int:

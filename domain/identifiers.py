@@ -8,7 +8,7 @@ import struct
 from functools import lru_cache
 from uuid import UUID, uuid5
 
-from domain.errors import InvalidRiderId
+from domain.errors import InvalidOrderId, InvalidRiderId
 
 SHARDS = 64
 MAX_ID_CODE_POINTS = 128
@@ -57,16 +57,36 @@ def check_rider_id(rider_id: str) -> str:
         InvalidRiderId: unless it has 1 to 128 printable code points, at least one of them visible, no '/', no
             leading or trailing space, and is not '.' or '..'.
     """
-    if not 1 <= len(rider_id) <= MAX_ID_CODE_POINTS:
-        raise InvalidRiderId(f"rider_id must have 1 to {MAX_ID_CODE_POINTS} characters, not {len(rider_id)}")
-    if not rider_id.isprintable() or "/" in rider_id or rider_id[0] == " " or rider_id[-1] == " ":
-        raise InvalidRiderId("rider_id must be printable, without '/' and without leading or trailing space")
-    # HTTP clients remove these two from a path, so no request could name the rider.
-    if rider_id in {".", ".."}:
-        raise InvalidRiderId("rider_id must not be '.' or '..'")
-    if not rider_id.isascii() and _VISIBLE.search(rider_id) is None:
-        raise InvalidRiderId("rider_id must have a visible character")
+    problem = _id_problem(rider_id)
+    if problem is not None:
+        raise InvalidRiderId(f"rider_id must {problem}")
     return rider_id
+
+
+def check_order_id(order_id: str) -> str:
+    """The id as given; the rules are those of a rider's id.
+
+    Raises:
+        InvalidOrderId: as ``check_rider_id`` raises InvalidRiderId.
+    """
+    problem = _id_problem(order_id)
+    if problem is not None:
+        raise InvalidOrderId(f"order_id must {problem}")
+    return order_id
+
+
+def _id_problem(key: str) -> str | None:
+    """What the key of an aggregate must be, if it is not; None for a valid one."""
+    if not 1 <= len(key) <= MAX_ID_CODE_POINTS:
+        return f"have 1 to {MAX_ID_CODE_POINTS} characters, not {len(key)}"
+    if not key.isprintable() or "/" in key or key[0] == " " or key[-1] == " ":
+        return "be printable, without '/' and without leading or trailing space"
+    # HTTP clients remove these two from a path, so no request could name the aggregate.
+    if key in {".", ".."}:
+        return "not be '.' or '..'"
+    if not key.isascii() and _VISIBLE.search(key) is None:
+        return "have a visible character"
+    return None
 
 
 @lru_cache(maxsize=_CACHED_KEYS)

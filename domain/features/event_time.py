@@ -11,8 +11,8 @@ fixes carry the GPS second that ends after they were written."""
 
 MAX_AHEAD_MS = 300_000
 """How much earlier ``effective_time_ms`` may be than the time as sent: ingest rejects pings that are farther ahead
-(``gps_ping.FUTURE_TOLERANCE_MS``). A search by the time as sent extends this far beyond an instant, to find every event
-that is effective by then."""
+(``event_times.FUTURE_TOLERANCE_MS``). A search by the time as sent extends this far beyond an instant, to find every
+event that is effective by then."""
 
 
 def effective_time_ms(data: Mapping[str, Any]) -> int:

@@ -21,6 +21,7 @@ from eventsourcing.utils import Environment
 from domain.event_store import EventHistory, EventStoreRecorder, LogRestored
 from domain.gps_ping import GpsPing
 from domain.identifiers import aggregate_id
+from domain.origin import Origin, made_command_id
 from domain.riders.ping_batch import (
     Decision,
     PingOutcome,
@@ -35,7 +36,7 @@ from domain.riders.ping_batch import (
     note_positions_in_ping_order,
     outcomes,
 )
-from domain.riders.rider import Leg, PingKey, Rider
+from domain.riders.rider import PingKey, Rider
 
 log = logging.getLogger("ridelog.riders")
 
@@ -105,28 +106,24 @@ class Riders(Application[UUID]):
         return outcomes(decisions, len(pings))
 
     def start_shift(self, rider_id: str, at_ms: int) -> None:
-        self._command(rider_id, at_ms, lambda rider: rider.start_shift(at_ms))
+        self._command(rider_id, at_ms, lambda rider, origin: rider.start_shift(at_ms, origin))
 
     def end_shift(self, rider_id: str, at_ms: int) -> None:
-        self._command(rider_id, at_ms, lambda rider: rider.end_shift(at_ms))
-
-    def start_leg(self, rider_id: str, leg: Leg, at_ms: int) -> None:
-        self._command(rider_id, at_ms, lambda rider: rider.start_leg(leg, at_ms))
-
-    def end_leg(self, rider_id: str, order_id: str, leg: str, at_ms: int) -> None:
-        self._command(rider_id, at_ms, lambda rider: rider.end_leg(order_id, leg, at_ms))
+        self._command(rider_id, at_ms, lambda rider, origin: rider.end_shift(at_ms, origin))
 
     def get(self, rider_id: str) -> Rider:
         """The rider as recorded. Raises AggregateNotFoundError."""
         return self.repository.get(aggregate_id(Rider.AGGREGATE_TYPE, rider_id))
 
-    def _command(self, rider_id: str, at_ms: int, act: Callable[[Rider], None]) -> None:
+    def _command(self, rider_id: str, at_ms: int, act: Callable[[Rider, Origin], None]) -> None:
         def decide_one(decisions: Sequence[Decision]) -> None:
             (decision,) = decisions
-            rider = self._load([rider_id])[rider_id] or Rider.register(rider_id, at_ms)
-            decision.rider = rider
+            known = self._load([rider_id])[rider_id]
+            aggregate = aggregate_id(Rider.AGGREGATE_TYPE, rider_id)
+            origin = Origin(command_id=made_command_id(aggregate, known.version if known else 0))
+            rider = decision.rider = known or Rider.register(rider_id, at_ms, origin)
             try:
-                act(rider)
+                act(rider, origin)
             except BaseException:
                 self._forget(rider_id)
                 raise
@@ -177,9 +174,7 @@ class Riders(Application[UUID]):
     def _decide_pings(self, decisions: Sequence[Decision]) -> None:
         riders = self._load([d.rider_id for d in decisions])
         for decision in decisions:
-            decision.rider = riders[decision.rider_id] or Rider.register(
-                decision.rider_id, decision.pings[0][1].received_timestamp_ms
-            )
+            decision.rider = riders[decision.rider_id] or _registered_by(decision.pings[0][1])
         recorded = self._find_recorded(decisions)
         for decision in decisions:
             apply_pings(decision, recorded.get(decision.rider_id, {}))
@@ -248,6 +243,13 @@ class Riders(Application[UUID]):
             except PersistenceError as error:
                 # The events are recorded and must be acknowledged. A missing snapshot only makes loading slower.
                 log.warning("no snapshot of rider %s: %s", rider.rider_id, error)
+
+
+def _registered_by(ping: GpsPing) -> Rider:
+    """A new rider, registered by the first ping."""
+    command_id = made_command_id(aggregate_id(Rider.AGGREGATE_TYPE, ping.rider_id), 0)
+    origin = Origin(command_id=command_id, caused_by=ping.event_id)
+    return Rider.register(ping.rider_id, ping.received_timestamp_ms, origin)
 
 
 __all__ = ["AggregateNotFoundError", "PingOutcome", "Riders"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple, Self
-from uuid import UUID, uuid5
+from typing import Any, ClassVar, Self
+from uuid import uuid5
 
 from eventsourcing.domain import Aggregate
 
@@ -15,36 +15,29 @@ from domain.errors import (
     LegNotStarted,
     ShiftAlreadyStarted,
     ShiftNotStarted,
+    TooManyLegs,
 )
 from domain.gps_ping import GpsPing, ping_of, record_of
 from domain.identifiers import aggregate_id, check_rider_id
+from domain.origin import UNKNOWN_ORIGIN, Origin
+from domain.riders.leg import MAX_OPEN_LEGS, Leg, LegOutcome
 from domain.timestamps import utc_datetime
 
 PingKey = tuple[int, str]
 """(event_timestamp_ms, event_id): the identity of a ping within its rider, and its order in the window."""
 
 
-class Leg(NamedTuple):
-    """One leg of a delivery that the rider is on, for example ``to_restaurant``; the target in WGS84 degrees."""
-
-    order_id: str
-    leg: str
-    target_latitude: float
-    target_longitude: float
-
-
 UNKNOWN_LATEST_MS = 1 << 62
 """Later than any ping, so that may_have_recorded is always True."""
-
-
-def instant(ms: int) -> datetime:
-    return utc_datetime(ms)
 
 
 class Rider(Aggregate):
     """One rider. Its state is only what commands need for their decisions; features are folds over the log."""
 
     AGGREGATE_TYPE: ClassVar[str] = "Rider"
+    KEY_FIELD: ClassVar[str] = "rider_id"
+    # Version 2 has several open legs. A snapshot of version 1 is upcast when it is loaded.
+    class_version: ClassVar[int] = 2
     # Stored in every snapshot of an aggregate, so it does not follow the module when that moves (test_stored_bytes).
     TOPIC: ClassVar[str] = "domain.rider:Rider"
 
@@ -79,12 +72,46 @@ class Rider(Aggregate):
         def event_id(self) -> str:
             return str(uuid5(self.originator_id, f"{self.RECORD}/{self.originator_version}"))
 
-    class Registered(Event, Aggregate.Created):
+        @property
+        def key(self) -> str:
+            return self.rider_id
+
+        @property
+        def command_id(self) -> str:
+            """Empty for a ping, which is its own command."""
+            return ""
+
+        @property
+        def caused_by(self) -> str:
+            return ""
+
+    class CausedEvent(Event):
+        """An event that names its command and its cause: every event but the ping."""
+
+        ORIGIN_FIELDS: ClassVar[tuple[str, ...]] = ("command_id", "caused_by")
+        origin: Origin
+
+        def data(self) -> dict[str, Any]:
+            return {**super().data(), **{name: getattr(self.origin, name) for name in self.ORIGIN_FIELDS}}
+
+        @classmethod
+        def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+            return {"origin": Origin.of(data)}
+
+        @property
+        def command_id(self) -> str:
+            return self.origin.command_id
+
+        @property
+        def caused_by(self) -> str:
+            return self.origin.caused_by
+
+    class Registered(CausedEvent, Aggregate.Created):
         RECORD: ClassVar[str] = "RiderRegistered"
 
         @classmethod
         def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-            return {"originator_topic": Rider.TOPIC}
+            return {**super().arguments(data), "originator_topic": Rider.TOPIC}
 
     class PingRecorded(Event):
         RECORD: ClassVar[str] = "GpsPing"
@@ -105,67 +132,80 @@ class Rider(Aggregate):
         def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
             return {"ping": ping_of(data)}
 
-    class ShiftStarted(Event):
+    class ShiftStarted(CausedEvent):
         RECORD: ClassVar[str] = "ShiftStarted"
 
         def apply(self, aggregate: Rider) -> None:
             aggregate.on_shift = True
 
-    class ShiftEnded(Event):
+    class ShiftEnded(CausedEvent):
         RECORD: ClassVar[str] = "ShiftEnded"
 
         def apply(self, aggregate: Rider) -> None:
             aggregate.on_shift = False
 
-    class LegStarted(Event):
+    class LegStarted(CausedEvent):
         RECORD: ClassVar[str] = "LegStarted"
+        ORIGIN_FIELDS: ClassVar[tuple[str, ...]] = Origin._fields
         leg: Leg
 
         def apply(self, aggregate: Rider) -> None:
-            aggregate.current_leg = [self.leg.order_id, self.leg.leg]
+            aggregate.legs.append([self.leg.order_id, self.leg.leg])
 
         def data(self) -> dict[str, Any]:
             return {**super().data(), **self.leg._asdict()}
 
         @classmethod
         def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-            return {"leg": Leg(data["order_id"], data["leg"], data["target_latitude"], data["target_longitude"])}
+            return {**super().arguments(data), "leg": Leg(**{name: data[name] for name in Leg._fields})}
 
-    class LegEnded(Event):
+    class LegEnded(CausedEvent):
         RECORD: ClassVar[str] = "LegEnded"
+        ORIGIN_FIELDS: ClassVar[tuple[str, ...]] = Origin._fields
         order_id: str
         leg: str
+        outcome: LegOutcome
 
         def apply(self, aggregate: Rider) -> None:
-            aggregate.current_leg = None
+            aggregate.legs = [open_leg for open_leg in aggregate.legs if open_leg != [self.order_id, self.leg]]
 
         def data(self) -> dict[str, Any]:
-            return {**super().data(), "order_id": self.order_id, "leg": self.leg}
+            ended = {"order_id": self.order_id, "leg": self.leg, "outcome": self.outcome.value}
+            return {**super().data(), **ended}
 
         @classmethod
         def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-            return {"order_id": data["order_id"], "leg": data["leg"]}
+            ended = {"order_id": data["order_id"], "leg": data["leg"], "outcome": LegOutcome(data["outcome"])}
+            return {**super().arguments(data), **ended}
 
     def __init__(self, rider_id: str) -> None:
         self.rider_id = rider_id
         self.pings = 0
         self.latest_ms = -1
         self.on_shift = False
-        self.current_leg: list[str] | None = None
+        self.legs: list[list[str]] = []
+        """Order and leg of each open leg, in the order in which they were started. Lists, as snapshots store them."""
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """Change the state of a stored snapshot of version 1, which knew one leg, to version 2."""
+        current_leg = state.pop("current_leg")
+        state["legs"] = [] if current_leg is None else [current_leg]
 
     @classmethod
-    def register(cls, rider_id: str, at_ms: int) -> Self:
+    def register(cls, rider_id: str, at_ms: int, origin: Origin = UNKNOWN_ORIGIN) -> Self:
         """A new rider's stream, opened at ``at_ms`` (epoch milliseconds). Raises InvalidRiderId."""
-        return cls._opened(check_rider_id(rider_id), at_ms)
+        return cls._opened(check_rider_id(rider_id), at_ms, origin)
 
     @classmethod
-    def _opened(cls, rider_id: str, at_ms: int) -> Self:
+    def _opened(cls, rider_id: str, at_ms: int, origin: Origin = UNKNOWN_ORIGIN) -> Self:
         return cls._create(
             cls.Registered,
             id=aggregate_id(cls.AGGREGATE_TYPE, rider_id),
             rider_id=rider_id,
             event_timestamp_ms=at_ms,
-            timestamp=instant(at_ms),
+            timestamp=utc_datetime(at_ms),
+            origin=origin,
         )
 
     @classmethod
@@ -201,62 +241,60 @@ class Rider(Aggregate):
                 if first is not None and first.same_content(ping):
                     return False
                 raise EventIdConflict("another ping with this event_id and time has other content")
-        self._happened(self.PingRecorded, ping.event_timestamp_ms, instant(ping.received_timestamp_ms), ping=ping)
+        self._happened(self.PingRecorded, ping.event_timestamp_ms, utc_datetime(ping.received_timestamp_ms), ping=ping)
         return True
 
-    def start_shift(self, at_ms: int) -> None:
+    def start_shift(self, at_ms: int, origin: Origin = UNKNOWN_ORIGIN) -> None:
+        """Raises ShiftAlreadyStarted."""
         if self.on_shift:
             raise ShiftAlreadyStarted(f"rider {self.rider_id} is on shift already")
-        self._happened(self.ShiftStarted, at_ms)
+        self._happened(self.ShiftStarted, at_ms, origin=origin)
 
-    def end_shift(self, at_ms: int) -> None:
+    def end_shift(self, at_ms: int, origin: Origin = UNKNOWN_ORIGIN) -> None:
+        """Raises ShiftNotStarted."""
         if not self.on_shift:
             raise ShiftNotStarted(f"rider {self.rider_id} is not on shift")
-        self._happened(self.ShiftEnded, at_ms)
+        self._happened(self.ShiftEnded, at_ms, origin=origin)
 
-    def start_leg(self, leg: Leg, at_ms: int) -> None:
-        if self.current_leg is not None:
-            raise LegAlreadyStarted(f"rider {self.rider_id} is on leg {self.current_leg} already")
-        self._happened(self.LegStarted, at_ms, leg=leg)
+    def check_leg_can_start(self, order_id: str, leg: str, *, ends: bool = False) -> None:
+        """Raises LegAlreadyStarted, or TooManyLegs if MAX_OPEN_LEGS are open; ``ends``: one of them ends before."""
+        if [order_id, leg] in self.legs and not self._has_unreadable:
+            raise LegAlreadyStarted(f"rider {self.rider_id} is on leg {leg} of order {order_id} already")
+        if len(self.legs) - ends >= MAX_OPEN_LEGS:
+            raise TooManyLegs(f"rider {self.rider_id} has {MAX_OPEN_LEGS} open legs already")
 
-    def end_leg(self, order_id: str, leg: str, at_ms: int) -> None:
-        if self.current_leg != [order_id, leg]:
+    def check_leg_can_end(self, order_id: str, leg: str) -> None:
+        """Raises LegNotStarted."""
+        # The start of this leg may be the event that cannot be decoded, and its order has to be able to end.
+        if [order_id, leg] not in self.legs and not self._has_unreadable:
             raise LegNotStarted(f"rider {self.rider_id} is not on leg {leg} of order {order_id}")
-        self._happened(self.LegEnded, at_ms, order_id=order_id, leg=leg)
+
+    def start_leg(self, leg: Leg, at_ms: int, origin: Origin = UNKNOWN_ORIGIN) -> None:
+        """Raises LegAlreadyStarted or TooManyLegs."""
+        self.check_leg_can_start(leg.order_id, leg.leg)
+        self._happened(self.LegStarted, at_ms, _received(origin), leg=leg, origin=origin)
+
+    def end_leg(
+        self, order_id: str, leg: str, at_ms: int, outcome: LegOutcome, origin: Origin = UNKNOWN_ORIGIN
+    ) -> None:
+        """End one leg, whichever others are open. Raises LegNotStarted."""
+        self.check_leg_can_end(order_id, leg)
+        ended = {"order_id": order_id, "leg": leg, "outcome": outcome}
+        self._happened(self.LegEnded, at_ms, _received(origin), **ended, origin=origin)
+
+    @property
+    def _has_unreadable(self) -> bool:
+        return self.latest_ms == UNKNOWN_LATEST_MS
 
     def _happened(self, event: type[Rider.Event], at_ms: int, timestamp: datetime | None = None, **facts: Any) -> None:
         self.trigger_event(
             event,
             rider_id=self.rider_id,
             event_timestamp_ms=at_ms,
-            timestamp=timestamp or instant(at_ms),
+            timestamp=timestamp or utc_datetime(at_ms),
             **facts,
         )
 
 
-RIDER_EVENTS: dict[str, type[Rider.Event]] = {
-    event.RECORD: event
-    for event in (
-        Rider.Registered,
-        Rider.PingRecorded,
-        Rider.ShiftStarted,
-        Rider.ShiftEnded,
-        Rider.LegStarted,
-        Rider.LegEnded,
-    )
-}
-
-
-def event_of(record: str, aggregate: UUID, version: int, data: Mapping[str, Any]) -> Rider.Event:
-    """The event of a decoded record. Raises KeyError for a record that is not one of the rider's."""
-    event_class: Any = RIDER_EVENTS[record]
-    at_ms = data.get("received_timestamp_ms") or data["event_timestamp_ms"]
-    event: Rider.Event = event_class(
-        originator_id=aggregate,
-        originator_version=version,
-        timestamp=instant(at_ms),
-        rider_id=data["rider_id"],
-        event_timestamp_ms=data["event_timestamp_ms"],
-        **event_class.arguments(data),
-    )
-    return event
+def _received(origin: Origin) -> datetime | None:
+    return utc_datetime(origin.received_timestamp_ms) if origin.received_timestamp_ms else None

@@ -79,7 +79,7 @@ def import_pings(
     may be sent until the backfill is done. A backfill needs Postgres only and does not use HTTP: it writes to the
     Postgres of a running serve, else it starts one.
     """
-    from domain.gps_ping import FUTURE_TOLERANCE_MS
+    from domain.event_times import FUTURE_TOLERANCE_MS
     from infrastructure.cli.backfill import BATCH_PINGS, BackfillOptions, backfill
     from infrastructure.cli.error_handling import interruptible
     from infrastructure.cli.import_report import counted, finish

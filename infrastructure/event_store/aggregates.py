@@ -31,8 +31,10 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import SQLAlchemyError
 
+from domain.deliveries.events import DeliveryEvent
 from domain.events.contracts import Codec, UndecodableError
-from domain.riders.rider import RIDER_EVENTS, Rider, event_of
+from domain.recorded_events import AGGREGATE_OF, event_of
+from domain.riders.rider import Rider
 from infrastructure.event_store.queries import of_versions
 from infrastructure.postgres.errors import as_library_errors
 from infrastructure.postgres.schema import snapshots
@@ -139,7 +141,7 @@ class AvroMapper(Mapper[UUID]):
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
         """Raises OperationalError while the schema registry is unavailable and an id is not known yet."""
-        if not isinstance(domain_event, Rider.Event):
+        if not isinstance(domain_event, Rider.Event | DeliveryEvent):
             return super().to_stored_event(domain_event)
         try:
             state = self._codec.encode(domain_event.RECORD, domain_event.data())
@@ -152,8 +154,8 @@ class AvroMapper(Mapper[UUID]):
             domain_event.originator_version,
             domain_event.RECORD,
             state,
-            Rider.AGGREGATE_TYPE,
-            domain_event.rider_id,
+            AGGREGATE_OF[domain_event.RECORD].AGGREGATE_TYPE,
+            domain_event.key,
             UUID(event_id),
             domain_event.event_timestamp_ms,
         )
@@ -164,7 +166,7 @@ class AvroMapper(Mapper[UUID]):
         Raises MapperDeserialisationError for bytes that no contract reads, and for a record that is not an event of
         this type: a record of another type, or one whose time is outside the calendar.
         """
-        if stored_event.topic not in RIDER_EVENTS:
+        if stored_event.topic not in AGGREGATE_OF:
             return super().to_domain_event(stored_event)
         aggregate = stored_event.originator_id
         assert isinstance(aggregate, UUID)

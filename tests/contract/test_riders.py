@@ -18,7 +18,7 @@ from domain.events.contracts import Codec
 from domain.gps_ping import record_of
 from domain.identifiers import aggregate_id
 from domain.riders.application import Riders
-from domain.riders.rider import Leg, Rider
+from domain.riders.rider import Rider
 from infrastructure.event_store.aggregates import EventStoreFactory, LogEvent, SnapshotRecorder
 from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
@@ -189,14 +189,14 @@ def test_an_evicted_rider_is_loaded_again(make_riders: MakeRiders) -> None:
 
 def test_snapshots_are_taken_and_loaded(make_riders: MakeRiders) -> None:
     riders = make_riders(snapshot_every=10)
-    riders.start_leg("anna", Leg("order-1", "to_restaurant", 1.0, 2.0), NOW_MS)
+    riders.start_shift("anna", NOW_MS)
     for batch in range(5):
         riders.record_pings([a_ping(t_ms=NOW_MS + batch * 10 + n) for n in range(7)])
     fresh = make_riders(snapshot_every=10)
     outcomes = fresh.record_pings([a_ping(t_ms=NOW_MS), a_ping(t_ms=NOW_MS + 1000)])
     assert [o.is_new for o in outcomes] == [False, True]
     rider = fresh.get("anna")
-    assert (rider.pings, rider.current_leg) == (36, ["order-1", "to_restaurant"])
+    assert (rider.pings, rider.on_shift) == (36, True)
 
 
 def test_a_refused_command_leaves_no_trace(make_riders: MakeRiders) -> None:

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from eventsourcing.persistence import StoredEvent
 
+from domain.events.contracts import current, versions
 from domain.identifiers import aggregate_id
 from projections.core.ports import Fence
 
 T_MS = 1_790_000_000_000
 RIDER_ID = aggregate_id("Rider", "anna")
+
+_RELEASES = (
+    *(("GpsPing", 1), ("GpsPing", 2), ("LegEnded", 1), ("LegStarted", 1)),
+    *(("RiderLocation", 1), ("RiderRegistered", 1), ("ShiftEnded", 1), ("ShiftStarted", 1)),
+    *(("LegEnded", 2), ("LegStarted", 2), ("RiderRegistered", 2), ("ShiftEnded", 2), ("ShiftStarted", 2)),
+    *(("DeliveryPlaced", 1), ("DeliveryAssigned", 1), ("DeliveryUnassigned", 1), ("DeliveryPickedUp", 1)),
+    *(("DeliveryArrived", 1), ("DeliveryCompleted", 1), ("DeliveryCancelled", 1)),
+)
+
+
+class StoredSchemaIds:
+    """The ids of the stored bytes: 1, 2, 3 … in the order of release, as a registry gives them."""
+
+    def __init__(self) -> None:
+        self._contracts = [
+            next(each for each in versions(record) if each.version == version) for record, version in _RELEASES
+        ]
+
+    def id_of(self, record: str) -> int:
+        return self._contracts.index(current(record)) + 1
+
+    def schema_of(self, schema_id: int) -> dict[str, Any]:
+        return self._contracts[schema_id - 1].schema
+
+    def forget(self) -> None:
+        """Does nothing: these ids never change."""
+
 
 EVENTS: tuple[tuple[str, bytes], ...] = (
     (
@@ -66,7 +96,40 @@ EVENTS: tuple[tuple[str, bytes], ...] = (
         ),
     ),
 )
-"""Event type and payload (framed Avro, ids of ``LocalSchemaIds``) of one rider, in the order of its stream."""
+"""Event type and payload (framed Avro) of one rider, in the order of its stream, as commit 6bfbdcb stored them."""
+
+EVENTS_V2: tuple[tuple[str, bytes], ...] = (
+    (
+        "RiderRegistered",
+        bytes.fromhex(
+            "000000000b08616e6e6180b083c598684863616237393930382d373364342d353936382d613432612d643265303065323661"
+            "39323606632d314831666237316330382d386130392d356437302d623461622d383463303963666332303833"
+        ),
+    ),
+    (
+        "ShiftStarted",
+        bytes.fromhex(
+            "000000000d08616e6e61d0bf83c598684831376130306531362d393230652d356365362d396632352d376431613565303231"
+            "35613306632d3200"
+        ),
+    ),
+    EVENTS[2],
+    EVENTS[3],
+    EVENTS[4],
+    (
+        "LegStarted",
+        bytes.fromhex(
+            "000000000a08616e6e61a0c985c598684839313235313765322d613436372d356231392d613837622d353739633666366266"
+            "3334660e6f726465722d371a746f5f72657374617572616e74e17a14ae47414a4052b81e85ebd12a400c4265726c696e1a45"
+            "75726f70652f4265726c696e0645555202c025000873686f70066b6579403238666261393565346338353931356335623764"
+            "66613866633933316336386606632d33"
+        ),
+    ),
+    EVENTS[6],
+    EVENTS[7],
+)
+"""The same rider under the second contracts of the events that are no pings."""
+
 
 STATES: dict[str, bytes] = {
     "speed": bytes.fromhex(
@@ -98,7 +161,7 @@ PUBLISHED_LOCATION = bytes.fromhex(
     "652d386636352d303030303030303030303035020000c04010f401"
 )
 
-SNAPSHOT = StoredEvent(
+SNAPSHOT_V1 = StoredEvent(
     RIDER_ID,
     8,
     "eventsourcing.domain:Snapshot",
@@ -109,6 +172,19 @@ SNAPSHOT = StoredEvent(
     b'"rider_id":"anna","pings":5,"latest_ms":1790000055000,"on_shift":true,'
     b'"current_leg":["order-7","to_restaurant"]}}',
 )
+
+SNAPSHOT_V2 = StoredEvent(
+    RIDER_ID,
+    8,
+    "eventsourcing.domain:Snapshot",
+    b'{"timestamp":{"_type_":"datetime_iso","_data_":"2026-11-29T19:47:40.559930+00:00"},'
+    b'"topic":"domain.rider:Rider","state":{'
+    b'"_created_on":{"_type_":"datetime_iso","_data_":"2026-09-21T14:13:20+00:00"},'
+    b'"_modified_on":{"_type_":"datetime_iso","_data_":"2026-09-21T14:13:50+00:00"},'
+    b'"rider_id":"anna","pings":5,"latest_ms":1790000055000,"on_shift":true,'
+    b'"legs":[["order-7","to_restaurant"]],"class_version":2}}',
+)
+
 
 BODIES = {
     "speed": (

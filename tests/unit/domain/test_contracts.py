@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.deliveries.events import DELIVERY_EVENTS
 from domain.events.contracts import (
     MAGIC,
     NAMESPACE,
@@ -22,19 +23,32 @@ from domain.events.contracts import (
 )
 from domain.gps_ping import parse_ping
 from domain.identifiers import derive_event_id
-from domain.riders.rider import RIDER_EVENTS, Rider
+from domain.recorded_events import AGGREGATE_OF, RIDER_EVENTS
+from domain.riders.rider import Rider
 from tests.support.kafka.avro_frames import framed_under
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
 RELEASED = {
+    "delivery_arrived.v1.avsc": "a6ecf78f077f80cbd9a27ad2391fd4275cb431af77acdc76f8834779d7f257c1",
+    "delivery_assigned.v1.avsc": "bc66370729b0b85564f7497a34780d45aed112d5f910166de468513114f6a0b7",
+    "delivery_cancelled.v1.avsc": "acdf25e59ee16b32f2e586f285b11542cbba3f6ff9c49ea33830a0bc2b2835d8",
+    "delivery_completed.v1.avsc": "fbbdc46a9626d4d81224315cc9d5f8e32429edf21935bf4b3a63ae3caa372045",
+    "delivery_picked_up.v1.avsc": "d2a5c0238c29dd27a88c39f1537accde77dc81e5e3899475c2f97c866c5459e3",
+    "delivery_placed.v1.avsc": "1e823440d54fec56154f8390ff22e66900d032c485185408403948035566d8f1",
+    "delivery_unassigned.v1.avsc": "c0f52b5cf69c3715954d5bdae5d4753159ba102b6d1142f51161a3f9e4ba8d13",
     "gps_ping.v1.avsc": "14c653056d6cccb294cd6f7274b38b556d6588d4c52cfcd508a0bff4ba608a89",
     "gps_ping.v2.avsc": "8f81f11bef592d0829ad623a20865523a73b7ebdb3252b41e1ff09b42617f224",
     "leg_ended.v1.avsc": "f13d58c9737d2ab0e4da617d2b4f5638339a1ce0d9003ebc2aceeed59b707fdb",
+    "leg_ended.v2.avsc": "a32e4bb832a5fff7e825b842844687aabd05428442a6704137a2ac9b3a601637",
     "leg_started.v1.avsc": "ff9f192059173c4c73bb0469ee670229333f88cfd823b7feb1a79b8c9e75c94b",
+    "leg_started.v2.avsc": "0a4b363d3134a098bfc4402134314ecb9b18941e2c1617cc8894074cbd37a472",
     "rider_location.v1.avsc": "ab7901dadde86fc8e6b60f0d9e3c2b6b33a8f9f703aac2991e0d79277b6a0ac1",
     "rider_registered.v1.avsc": "ee001e407b09b19231b7b0af0b0ee9ddf28af034eb4da3baaac3ab770330efc4",
+    "rider_registered.v2.avsc": "9676aad33c13c8e58dc6974cb5032e9bab0382b7c501829de9e4b28c9353cd41",
     "shift_ended.v1.avsc": "fb13daa8f7316da72dc37cfb5123005d286fe27c77c83ec7af1545344527d1bf",
+    "shift_ended.v2.avsc": "f4fdb14a87f6343baa93298f08f9f8b2f44dd6b96379752d0d26260e5794da80",
     "shift_started.v1.avsc": "c125edbf8a70c1c8cfdf1cc1bae6e458652727183cc0b8f0fa6091d72469b200",
+    "shift_started.v2.avsc": "464a6dce43be5058c5e424b625729d93824fbdbc4f973a823c54071a53804381",
 }
 """SHA-256 of every released file: add a line with a new file, never change one (write the next version instead)."""
 
@@ -57,6 +71,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     "long": st.integers(-(2**63), 2**63 - 1),
     "int": st.integers(-(2**31), 2**31 - 1),
     "null": st.none(),
+    "boolean": st.booleans(),
 }
 
 
@@ -101,7 +116,7 @@ def test_gps_ping_has_the_fields_of_the_design() -> None:
     assert fields_of(two.schema) == first + added
 
 
-def test_every_event_names_its_rider_its_time_and_its_id() -> None:
+def test_every_event_names_its_key_its_time_and_its_id() -> None:
     assert set(RIDER_EVENTS) == {
         "GpsPing",
         "LegEnded",
@@ -110,12 +125,34 @@ def test_every_event_names_its_rider_its_time_and_its_id() -> None:
         "ShiftEnded",
         "ShiftStarted",
     }
+    assert set(DELIVERY_EVENTS) == {
+        "DeliveryArrived",
+        "DeliveryAssigned",
+        "DeliveryCancelled",
+        "DeliveryCompleted",
+        "DeliveryPickedUp",
+        "DeliveryPlaced",
+        "DeliveryUnassigned",
+    }
     # Published records have contracts too, but are not events: no aggregate writes them or can be built from them.
-    assert {contract.record for contract in contracts()} == set(RIDER_EVENTS) | {"RiderLocation"}
+    assert {contract.record for contract in contracts()} == set(AGGREGATE_OF) | {"RiderLocation"}
     for contract in {contract.record: contract for contract in contracts()}.values():
         kinds = {field["name"]: field["type"] for field in contract.schema["fields"]}
+        key = AGGREGATE_OF[contract.record].KEY_FIELD if contract.record in AGGREGATE_OF else "rider_id"
         assert contract.schema["namespace"] == NAMESPACE
-        assert (kinds["rider_id"], kinds["event_timestamp_ms"], kinds["event_id"]) == ("string", "long", "string")
+        assert (kinds[key], kinds["event_timestamp_ms"], kinds["event_id"]) == ("string", "long", "string")
+        assert contract.schema["fields"][0]["name"] == key
+
+
+def test_every_event_but_the_ping_names_its_command_and_its_cause() -> None:
+    for record in set(AGGREGATE_OF) - {"GpsPing"}:
+        fields = {name: (kind, default) for name, kind, default in fields_of(current(record).schema)}
+        assert fields["command_id"] == fields["caused_by"] == ("string", "")
+        if record in DELIVERY_EVENTS or record.startswith("Leg"):
+            assert fields["command_digest"] == ("string", "")
+            # By these two the effective time of every event is defined (invariant 6).
+            assert fields["received_timestamp_ms"] == ("long", 0)
+            assert fields["source_service"] == ("string", "unknown")
 
 
 @pytest.mark.parametrize("record", sorted({contract.record for contract in contracts()}))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.event_times import FUTURE_TOLERANCE_MS
 from domain.features.event_time import MAX_AHEAD_MS, MAX_CLOCK_SKEW_MS, effective_time_ms
 from domain.features.keyed_event import KeyedEvent
-from domain.gps_ping import FUTURE_TOLERANCE_MS
 from projections.analytics import ANALYTICS
 from projections.catalogue import PROJECTIONS
 from projections.core.projection import Projection

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import GpsWeekRollover, PingRejected
-from domain.gps_ping import FUTURE_TOLERANCE_MS, OLDEST_MS, GpsPing, parse_ping
-from domain.riders.rider import Rider, event_of
+from domain.event_times import FUTURE_TOLERANCE_MS, OLDEST_MS
+from domain.gps_ping import GpsPing, parse_ping
+from domain.recorded_events import event_of
+from domain.riders.rider import Rider
 
 NOW_MS = 1_790_000_000_000
 GOOD: dict[str, Any] = {

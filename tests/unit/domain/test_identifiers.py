@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.partitioner import murmur2 as kafkas_murmur2
 
-from domain.errors import InvalidRiderId
-from domain.identifiers import SHARDS, aggregate_id, check_rider_id, derive_event_id, murmur2, shard_of
+from domain.errors import InvalidOrderId, InvalidRiderId
+from domain.identifiers import SHARDS, aggregate_id, check_order_id, check_rider_id, derive_event_id, murmur2, shard_of
 
 
 @given(st.binary(max_size=64))
@@ -66,6 +66,12 @@ def test_ids_that_are_fine(rider_id: str) -> None:
 def test_ids_that_are_rejected(rider_id: str) -> None:
     with pytest.raises(InvalidRiderId):
         check_rider_id(rider_id)
+
+
+@pytest.mark.parametrize("order_id", ["", "x" * 129, "a/b", " a", "a ", "\ud800", ".", "..", "\u2800"])
+def test_an_order_id_obeys_the_same_rules(order_id: str) -> None:
+    with pytest.raises(InvalidOrderId, match="order_id must "):
+        check_order_id(order_id)
 
 
 INVISIBLE = ["\u115f", "\u1160", "\u2800", "\u3164", "\uffa0", "\u034f", "\u17b4", "\ufe0f", "\U000e0100", "\u180b"]

@@ -13,10 +13,12 @@ from domain.errors import (
     LegNotStarted,
     ShiftAlreadyStarted,
     ShiftNotStarted,
+    TooManyLegs,
 )
 from domain.gps_ping import GpsPing
 from domain.identifiers import aggregate_id
-from domain.riders.rider import Leg, PingKey, Rider
+from domain.riders.leg import MAX_OPEN_LEGS, Leg, LegOutcome
+from domain.riders.rider import PingKey, Rider
 from tests.unit.domain.given import NOW_MS, Given, a_ping
 
 LEG = Leg("order-1", "to_restaurant", 52.51, 13.41)
@@ -105,15 +107,46 @@ def test_a_shift_does_not_start_twice_nor_end_before_it_starts() -> None:
     Given().when(lambda rider: rider.end_shift(NOW_MS)).then_refused(ShiftNotStarted)
 
 
+def ended(order_id: str, leg: str) -> Callable[[Rider], None]:
+    return lambda rider: rider.end_leg(order_id, leg, NOW_MS, LegOutcome.COMPLETED)
+
+
 def test_a_leg_starts_and_ends() -> None:
     Given().when(on_leg).then(Rider.LegStarted)
-    Given(on_leg).when(lambda rider: rider.end_leg("order-1", "to_restaurant", NOW_MS)).then(Rider.LegEnded)
+    then = Given(on_leg).when(ended("order-1", "to_restaurant")).then(Rider.LegEnded)
+    assert then.rider.legs == []
 
 
-def test_one_leg_at_a_time_and_only_the_one_that_is_under_way_ends() -> None:
+def test_a_leg_does_not_start_twice_and_only_an_open_one_ends() -> None:
     Given(on_leg).when(on_leg).then_refused(LegAlreadyStarted)
-    Given(on_leg).when(lambda rider: rider.end_leg("order-2", "to_restaurant", NOW_MS)).then_refused(LegNotStarted)
-    Given().when(lambda rider: rider.end_leg("order-1", "to_restaurant", NOW_MS)).then_refused(LegNotStarted)
+    Given(on_leg).when(ended("order-2", "to_restaurant")).then_refused(LegNotStarted)
+    Given(on_leg).when(ended("order-1", "to_customer")).then_refused(LegNotStarted)
+    Given().when(ended("order-1", "to_restaurant")).then_refused(LegNotStarted)
+
+
+def test_legs_of_several_orders_are_open_at_once_and_end_in_any_order() -> None:
+    second = LEG._replace(order_id="order-2")
+    then = Given(on_leg, lambda rider: rider.start_leg(second, NOW_MS)).when(ended("order-1", "to_restaurant"))
+    assert then.then(Rider.LegEnded).rider.legs == [["order-2", "to_restaurant"]]
+
+
+def test_at_most_20_legs_are_open() -> None:
+    def on_legs(rider: Rider) -> None:
+        for number in range(MAX_OPEN_LEGS):
+            rider.start_leg(LEG._replace(order_id=f"order-{number + 1}"), NOW_MS)
+
+    assert MAX_OPEN_LEGS == 20
+    one_more = LEG._replace(order_id="order-21")
+    Given(on_legs).when(lambda rider: rider.start_leg(one_more, NOW_MS)).then_refused(TooManyLegs)
+    ended_first = ended("order-7", "to_restaurant")
+    Given(on_legs, ended_first).when(lambda rider: rider.start_leg(one_more, NOW_MS)).then(Rider.LegStarted)
+
+
+def test_a_leg_whose_start_cannot_be_decoded_ends() -> None:
+    """An order must be able to end, whatever happened to the bytes of one event (invariant 10)."""
+    rider = Rider.with_unreadable(Rider.register("anna", NOW_MS), "anna", 2)
+    rider.end_leg("order-1", "to_restaurant", NOW_MS, LegOutcome.CANCELLED)
+    assert rider.version == 3
 
 
 def test_events_without_an_id_of_their_own_get_one_from_their_place() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import GpsWeekRollover, InvalidType, NullIsland, PingRejected, TimestampInFuture
-from domain.gps_ping import FUTURE_TOLERANCE_MS
+from domain.event_times import FUTURE_TOLERANCE_MS
 from infrastructure.errors import UserError
 from infrastructure.imports.backfill import sort_rows, validate_row
 from infrastructure.imports.csv_reader import CsvSource, ImportRow, find_columns, open_source, to_row
