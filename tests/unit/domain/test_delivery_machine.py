@@ -20,8 +20,9 @@ from domain.errors import (
     UnknownDelivery,
     WrongStatus,
 )
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from infrastructure.event_store.aggregates import AvroMapper
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.unit.domain.given import NOW_MS
 from tests.unit.domain.given_delivery import VERBS, World, a_step, an_order
 
