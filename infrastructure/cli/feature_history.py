@@ -15,9 +15,9 @@ from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
     from infrastructure.settings.settings import Settings
-    from infrastructure.training_sets.history_shards import HistoryRequest
+    from infrastructure.training_sets.history_shards import BoundHistory
     from infrastructure.training_sets.manifest import Manifest
-    from projections.replay.as_of import AsOf, Horizon
+    from projections.replay.as_of import AsOf
 
 MAX_TICKS = 10_000_000
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
@@ -109,12 +109,12 @@ def feature_history(
         raise typer.BadParameter(f"--out {out} is the file of that manifest: name another file")
     with expected_as_user_error(), servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings:
         if wanted is not None:
-            request, horizon = _request_of(settings, wanted)
+            history = _request_of(settings, wanted)
         else:
             span = TimeSpan(_time("--from", since), _time("--to", to), _every(every))
             selection = HistorySelection(projection, _keys(keys, keys_file), span, axis, position, allow_expired)
-            request, horizon = _request(settings, selection)
-        made = _make(settings, request, horizon, out, workers)
+            history = _request(settings, selection)
+        made = _make(settings, history, out, workers)
     if as_json:
         echo(msgspec.json.encode(made))
     else:
@@ -127,22 +127,22 @@ def feature_history(
         echo(f"the bytes are the same as those of {manifest}", err=True)
 
 
-def _make(settings: Settings, request: HistoryRequest, horizon: Horizon, out: Path, workers: int) -> Manifest:
+def _make(settings: Settings, history: BoundHistory, out: Path, workers: int) -> Manifest:
     from infrastructure.cli.progress import progress
     from infrastructure.training_sets.feature_history import make_history
 
     began = time.monotonic()
     with progress("history", "events") as show:
-        made = make_history(settings, request, horizon, out, workers, show)
+        made = make_history(settings, history, out, workers, show)
     echo(f"{made.events:,} events, {made.rows:,} rows in {time.monotonic() - began:.1f} s", err=True)
     return made
 
 
-def _request(settings: Settings, wanted: HistorySelection) -> tuple[HistoryRequest, Horizon]:
+def _request(settings: Settings, wanted: HistorySelection) -> BoundHistory:
     """Check the options and resolve them to a position of the log. Raises BadParameter, UserError."""
     from infrastructure.backends import projection_named
     from infrastructure.training_sets.feature_history import horizon_of
-    from infrastructure.training_sets.history_shards import HistoryRequest
+    from infrastructure.training_sets.history_shards import BoundHistory, HistoryRequest
 
     name, keys, span, axis, position, allow_expired = wanted
     as_of = _as_of(axis, span.to_ms, position)
@@ -155,7 +155,7 @@ def _request(settings: Settings, wanted: HistorySelection) -> tuple[HistoryReque
     horizon = horizon_of(settings, as_of)
     limits = (settings.target_freshness_ms, settings.feature_ttl_ms)
     request = HistoryRequest(name, keys, *span, axis, horizon.position, *limits, allow_expired=allow_expired)
-    return request, horizon
+    return BoundHistory(request, horizon)
 
 
 def _as_of(axis: str, to_ms: int, position: int | None) -> AsOf:
@@ -173,9 +173,10 @@ def _as_of(axis: str, to_ms: int, position: int | None) -> AsOf:
     return as_of
 
 
-def _request_of(settings: Settings, wanted: Manifest) -> tuple[HistoryRequest, Horizon]:
+def _request_of(settings: Settings, wanted: Manifest) -> BoundHistory:
     from infrastructure.backends import projection_named
     from infrastructure.training_sets.feature_history import horizon_of
+    from infrastructure.training_sets.history_shards import BoundHistory
     from infrastructure.training_sets.manifest import require_same_code
 
     request = wanted.request
@@ -187,7 +188,7 @@ def _request_of(settings: Settings, wanted: Manifest) -> tuple[HistoryRequest, H
             f"the manifest was made from log {wanted.log_id} up to position {request.position:,}; this log is "
             f"{horizon.log_id} and is at {horizon.position:,} by then: is it another database, or an older backup?"
         )
-    return request, horizon
+    return BoundHistory(request, horizon)
 
 
 def _keys(given: str | None, file: Path | None) -> list[str] | None:

@@ -122,7 +122,7 @@ def verify_parity(
         def show(done: int) -> None:
             shown.update(done / max(count, 1), done, f"{max(count - done, 0):,} to go")
 
-        found = verify(settings, projection, here, since_ms, count, workers, show)
+        found = verify(settings, here, since_ms, count, workers, show)
         seconds = time.monotonic() - began
         generation, on_record = here.reads.mismatches()
     if as_json:

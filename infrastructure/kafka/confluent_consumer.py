@@ -10,7 +10,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from infrastructure.kafka.partition_assignment import SESSION_TIMEOUT_S, Assignment
+from infrastructure.kafka.partition_assignment import MAX_POLL_INTERVAL_S, SESSION_TIMEOUT_S, Assignment
 from infrastructure.kafka.throttled_log import ThrottledLogger
 from infrastructure.settings.kafka_address import kafka_address
 from projections.core.ports import ConsumerRecord, ConsumerUnusable
@@ -67,7 +67,7 @@ class ConfluentConsumer:
     is unavailable; ``poll`` returns nothing meanwhile.
 
     The group replaces a consumer that is killed, paused or disconnected after ``session_timeout_s``, and one that runs
-    but does not poll after ``max_poll_interval_s``.
+    but does not poll after MAX_POLL_INTERVAL_S.
     """
 
     def __init__(
@@ -77,7 +77,6 @@ class ConfluentConsumer:
         group: str,
         *,
         session_timeout_s: float = SESSION_TIMEOUT_S,
-        max_poll_interval_s: float = 600.0,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
         address = kafka_address(bootstrap)
@@ -91,7 +90,7 @@ class ConfluentConsumer:
                 "group.id": group,
                 "session.timeout.ms": int(session_timeout_s * 1000),
                 "heartbeat.interval.ms": int(session_timeout_s * 100),
-                "max.poll.interval.ms": int(max_poll_interval_s * 1000),
+                "max.poll.interval.ms": int(MAX_POLL_INTERVAL_S * 1000),
                 **SETTINGS,
                 "error_cb": self._on_error,
                 "on_commit": self._on_commit,

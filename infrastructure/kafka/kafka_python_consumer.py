@@ -11,7 +11,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, T
 from kafka.errors import KafkaError
 
 from infrastructure.kafka.kafka_python_producer import client_without_auto_create
-from infrastructure.kafka.partition_assignment import SESSION_TIMEOUT_S, Assignment
+from infrastructure.kafka.partition_assignment import MAX_POLL_INTERVAL_S, SESSION_TIMEOUT_S, Assignment
 from infrastructure.kafka.throttled_log import ThrottledLogger
 from infrastructure.settings.kafka_address import kafka_address
 from projections.core.ports import ConsumerRecord, ConsumerUnusable
@@ -21,6 +21,8 @@ log = logging.getLogger("ridelog.kafka")
 OFFSETS_TIMEOUT_MS = 5_000
 """How long to wait for the broker to report the ends of partitions."""
 COMMIT_TIMEOUT_MS = 2_000
+START_TIMEOUT_S = 10.0
+"""How long the first connection to a broker may take."""
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -49,8 +51,6 @@ class KafkaPythonConsumer:
         group: str,
         *,
         session_timeout_s: float = SESSION_TIMEOUT_S,
-        max_poll_interval_s: float = 600.0,
-        start_timeout_s: float = 10.0,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
         address = kafka_address(bootstrap)
@@ -60,7 +60,7 @@ class KafkaPythonConsumer:
         self._errors = ThrottledLogger(log, f"consuming {topic} from Kafka at {address}")
         settings = {
             **address.kafka_python(),
-            "bootstrap_timeout_ms": int(start_timeout_s * 1000),
+            "bootstrap_timeout_ms": int(START_TIMEOUT_S * 1000),
             "group_id": group,
             "enable_auto_commit": False,
             # Also after a wipe: starting too early costs duplicates, too late costs a read of the event store.
@@ -72,7 +72,7 @@ class KafkaPythonConsumer:
             "fetch_max_bytes": 16 * 1024 * 1024,
             "session_timeout_ms": int(session_timeout_s * 1000),
             "heartbeat_interval_ms": int(session_timeout_s * 100),
-            "max_poll_interval_ms": int(max_poll_interval_s * 1000),
+            "max_poll_interval_ms": int(MAX_POLL_INTERVAL_S * 1000),
             "metrics_enabled": False,
             **(overrides or {}),
         }

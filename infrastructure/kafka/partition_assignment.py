@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 SESSION_TIMEOUT_S = 6.0
 """After this time the partitions of a silent consumer go to the others. The shortest value that Apache Kafka accepts by
 default; the embedded broker delays every join of a group by half of it."""
+MAX_POLL_INTERVAL_S = 600.0
+"""After this time a consumer that runs but does not poll loses its partitions. Longer than any batch."""
 
 
 class Assignment:

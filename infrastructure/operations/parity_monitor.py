@@ -53,7 +53,7 @@ class ParityMonitor:
         """Audit some of the unchecked reads. Raises PortUnavailable, RegistryUnavailable."""
         if self._evidence is None:
             self._evidence = parity_evidence(self._backends, self._projection)
-        reads, audit = self._evidence
+        _, reads, audit = self._evidence
         found = audit.run(reads.unchecked(MAX_ROUND_READS), WalkBudget(MAX_ROUND_EVENTS, MAX_KEY_EVENTS))
         name = self._projection.name
         for verdict, count in found.totals.items():

@@ -18,8 +18,9 @@ from projections.parity.audit import Audit, AuditFindings
 
 
 class ParityEvidence(NamedTuple):
-    """The recorded reads and their audit."""
+    """The recorded reads of a projection and their audit."""
 
+    projection: str
     reads: PostgresServedReads
     audit: Audit[Any]
 
@@ -28,7 +29,7 @@ def parity_evidence(backends: Backends, projection: Projection[Any], part: int =
     """The evidence on the keys of one part. Raises PortUnavailable, RegistryUnavailable."""
     reads = PostgresServedReads(backends.engine, projection.name, part, parts)
     snapshots = backends.snapshots(projection)
-    return ParityEvidence(reads, Audit(backends.replay_source(projection), snapshots, reads))
+    return ParityEvidence(projection.name, reads, Audit(backends.replay_source(projection), snapshots, reads))
 
 
 @contextmanager
@@ -52,7 +53,6 @@ OnProgress = Callable[[int], None]
 
 def verify(
     settings: Settings,
-    projection: Projection[Any],
     here: ParityEvidence,
     since_ms: int,
     reads: int,
@@ -64,7 +64,7 @@ def verify(
         tune_gc()
         return here.audit.run(here.reads.scan(since_ms), on_progress=lambda found: on_progress(found.reads))
     latest: dict[int, AuditFindings] = {}
-    parts = [(settings, projection.name, since_ms, part, workers) for part in range(workers)]
+    parts = [(settings, here.projection, since_ms, part, workers) for part in range(workers)]
     run_in_processes(
         "parity",
         _audit_part,

@@ -20,7 +20,7 @@ from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_reads import PastKeys, PastRows
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
-from infrastructure.status.pipeline_monitor import PipelineMonitor
+from infrastructure.status.pipeline_monitor import MonitoredRelay, PipelineMonitor
 from projections.digest.digest import view_digest
 from projections.speed import SPEED
 from read_models.speed import view as speed
@@ -44,9 +44,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
     tune_gc()
     slot = None if settings.relay == "polling" else settings.slot_name
     stages = needed(settings)
-    monitor = PipelineMonitor(
-        reader, backends.cache, commits, settings.target_freshness_ms, slot, tailer="tailer" in stages
-    )
+    relay = MonitoredRelay(slot, own_tailer="tailer" in stages)
+    monitor = PipelineMonitor(reader, backends.cache, commits, settings.target_freshness_ms, relay)
     served_reads = postgres_recorder(
         reader, SPEED, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
     )

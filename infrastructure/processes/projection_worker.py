@@ -12,7 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
-from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.kafka.clients import make_consumer
 from infrastructure.kafka.consumer_decorators import BatchingConsumer, TimedConsumer
 from infrastructure.kafka.topics import topics
@@ -25,7 +24,7 @@ from infrastructure.processes.worker_metrics import WorkerMetrics
 from infrastructure.redis.connection import check_never_evicts
 from infrastructure.schema_registry.client import RegistryUnavailable
 from infrastructure.settings.settings import Settings
-from infrastructure.sinks.compacted_topic_factory import publishing
+from infrastructure.sinks.compacted_topic_factory import CompactedTopicFactory
 from infrastructure.sinks.decorators import TimedSink
 from projections.core.fences import FenceMismatch
 from projections.core.ports import ConsumerUnusable, FenceConflict, PortUnavailable, SinkRejected
@@ -179,16 +178,9 @@ class ProjectionWorker:
                 codec.forget()
                 self._record_restore(found)
 
-            with publishing(
-                settings,
-                projection,
-                self._generation,
-                self._backends.stores.sink(projection, self._generation),
-                client=redis,
-                log_port=log,
-                encode=codec.encode,
-                active=self._is_active,
-            ) as sink:
+            own_sink = self._backends.stores.sink(projection, self._generation)
+            topics_of_sinks = CompactedTopicFactory(settings, redis, log, codec.encode)
+            with topics_of_sinks.publishing(projection, self._generation, own_sink, self._is_active) as sink:
                 follower = StreamFollower(
                     projection,
                     log_port=log,
@@ -199,7 +191,8 @@ class ProjectionWorker:
                     limits=ProcessorLimits(poll_records=self._batching.max_records),
                     on_fence_mismatch=on_fence_mismatch,
                 )
-                self._follow(follower, self._consumer, self._worker_metrics(follower, log))
+                worker_metrics = WorkerMetrics(projection, self._generation, follower, self._backends, self._reporter)
+                self._follow(follower, self._consumer, worker_metrics)
         except (ConsumerUnusable, Stuck):
             self._close_consumer()
             raise
@@ -213,12 +206,6 @@ class ProjectionWorker:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
-
-    def _worker_metrics(self, follower: StreamFollower[Any], log: PostgresLog) -> WorkerMetrics:
-        target_ms = self._settings.target_freshness_ms
-        return WorkerMetrics(
-            self._projection, self._generation, follower, log, self._reporter, engine=self._engine, target_ms=target_ms
-        )
 
     def sample(self) -> WorkSample:
         """The worker's progress, for the watchdog; callable from any thread."""

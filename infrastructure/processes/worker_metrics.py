@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Engine
-
-from infrastructure.event_store.log_reader import PostgresLog
+from infrastructure.backends import Backends
 from infrastructure.observability import metrics
 from infrastructure.observability.lag import HeadWatch, delay_of_shards
 from infrastructure.observability.stage_reports import StageProgress, StageReporter
@@ -31,18 +29,16 @@ class WorkerMetrics:
         projection: Projection[Any],
         generation: int,
         follower: StreamFollower[Any],
-        log: PostgresLog,
+        backends: Backends,
         reporter: Callable[[], StageReporter],
-        engine: Engine,
-        target_ms: int,
     ) -> None:
         self._projection = projection
         self._generation = generation
         self._follower = follower
-        self._log = log
+        self._log = backends.log
         self._reporter = reporter
-        self._engine = engine
-        self._target_ms = target_ms
+        self._engine = backends.engine
+        self._target_ms = backends.settings.target_freshness_ms
         self._heads = HeadWatch()
         self.lag = 0
         self.trouble = ""

@@ -16,7 +16,7 @@ from infrastructure.replay import parquet
 from infrastructure.replay.all_keys import FullReplay, parts_of, replay_all
 from infrastructure.replay.diff import DiffFindings, ReplayDiff
 from infrastructure.replay.request import ReplayRequest, limits_of, values
-from infrastructure.replay.series import column_series, plot
+from infrastructure.replay.series import StateSeries, plot
 from infrastructure.timestamps import time_ms
 from projections.core.projection import Projection
 from projections.replay.as_of import AsOf, AsOfProblem, Horizon, InvalidAsOf, checked_as_of
@@ -174,7 +174,7 @@ class ReplayQuery:
         series = [
             (
                 label(side),
-                *column_series(self._backends, self._projection, key, side, ticks, column, self._request.limits),
+                *StateSeries(self._backends, self._projection, side, ticks).column(key, column, self._request.limits),
             )
             for side in sides
         ]

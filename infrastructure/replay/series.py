@@ -14,67 +14,58 @@ from projections.core.ports import ParkedEvent
 from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
 from projections.replay.as_of import Horizon
-from projections.replay.key_replay import KeyReplay
-from projections.replay.source import ReplaySource
+from projections.replay.key_replay import KeyFold, KeyReplay
 from projections.replay.timeline import happened_states, known_states
 from read_models.view import ViewLimits
 
 
-def states_of(
-    backends: Backends,
-    projection: Projection[Any],
-    key: str,
-    events: Iterable[TimedEvent],
-    horizon: Horizon,
-    ticks: range,
-    discarded: frozenset[int],
-    whole: bool,
-) -> Iterator[tuple[int, Any]]:
-    """(tick, state) from the first tick that has a state.
+class StateSeries:
+    """The states of keys at given ticks, on the axis of ``horizon``. ``ticks``: instants in epoch milliseconds."""
 
-    ``events``: all events of the key, in the order of a walk on this axis; on the axis position, by recording time.
-    ``whole``: it is known that no event was detached. Raises Unresolvable.
-    """
-    archive, snapshots = backends.archive, backends.snapshots(projection)
-    replay = KeyReplay(ReplaySource(projection, archive, backends.decode), snapshots)
-    if not whole:
-        replay.check_not_detached(key, horizon)
-    fold = Fold(projection, backends.decode, lambda: horizon.at_ms, NO_SNAPSHOTS)
-    if horizon.happened_by_ms is None:
-        return known_states(fold, key, events, ticks, discarded)
+    def __init__(self, backends: Backends, projection: Projection[Any], horizon: Horizon, ticks: range) -> None:
+        """Reads the discarded positions, which apply to all keys. Raises PortUnavailable."""
+        self._source = backends.replay_source(projection)
+        self._replay = KeyReplay(self._source, backends.snapshots(projection))
+        self._discarded = backends.archive.discarded(projection.name)
+        self._horizon = horizon
+        self._ticks = ticks
 
-    def from_log(tick: int) -> tuple[Any, ParkedEvent | None]:
-        found = replay.at(key, horizon._replace(happened_by_ms=tick, at_ms=tick))
-        return (None, None) if found is None else (found.state, found.parked)
+    def states(self, key: str, events: Iterable[TimedEvent], *, whole: bool) -> Iterator[tuple[int, Any]]:
+        """(tick, state) from the first tick that has a state.
 
-    return happened_states(fold, key, events, ticks, discarded, from_log)
+        ``events``: all events of the key, in the order of a walk on this axis; on the axis position, by recording time.
+        ``whole``: it is known that no event was detached. Raises Unresolvable.
+        """
+        horizon = self._horizon
+        if not whole:
+            self._replay.check_not_detached(key, horizon)
+        fold = Fold(self._source.projection, self._source.decode, lambda: horizon.at_ms, NO_SNAPSHOTS)
+        of = KeyFold(fold, key, self._discarded)
+        if horizon.happened_by_ms is None:
+            return known_states(of, events, self._ticks)
 
+        def from_log(tick: int) -> tuple[Any, ParkedEvent | None]:
+            found = self._replay.at(key, horizon._replace(happened_by_ms=tick, at_ms=tick))
+            return (None, None) if found is None else (found.state, found.parked)
 
-def column_series(
-    backends: Backends,
-    projection: Projection[Any],
-    key: str,
-    horizon: Horizon,
-    ticks: range,
-    column: str,
-    limits: ViewLimits,
-) -> tuple[list[int], list[float | None]]:
-    """Ticks (epoch ms) and the values of the column at them. Raises Unresolvable."""
-    view = projection.view
-    assert view is not None
-    archive = backends.archive
-    by_event_time = horizon.happened_by_ms is not None
-    walk = archive.walk(projection.stream, [key], shard_of(key), horizon.position, by_event_time=by_event_time)
-    discarded = archive.discarded(projection.name)
-    times: list[int] = []
-    values: list[float | None] = []
-    state, features = None, None
-    for tick, now in states_of(backends, projection, key, walk, horizon, ticks, discarded, whole=False):
-        if now is not state:
-            state, features = now, view.features(now)
-        times.append(tick)
-        values.append(view.row(key, features, tick, limits, False)[column])
-    return times, values
+        return happened_states(of, events, self._ticks, from_log)
+
+    def column(self, key: str, name: str, limits: ViewLimits) -> tuple[list[int], list[float | None]]:
+        """Ticks (epoch ms) and the values of a column of the view at them. Raises Unresolvable."""
+        projection, archive, horizon = self._source.projection, self._source.archive, self._horizon
+        view = projection.view
+        assert view is not None
+        by_event_time = horizon.happened_by_ms is not None
+        walk = archive.walk(projection.stream, [key], shard_of(key), horizon.position, by_event_time=by_event_time)
+        times: list[int] = []
+        values: list[float | None] = []
+        state, features = None, None
+        for tick, now in self.states(key, walk, whole=False):
+            if now is not state:
+                state, features = now, view.features(now)
+            times.append(tick)
+            values.append(view.row(key, features, tick, limits, False)[name])
+        return times, values
 
 
 Series = tuple[str, Sequence[int], Sequence[float | None]]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from infrastructure.sinks.decorators import SinkDecorator
 from infrastructure.sinks.published_checkpoints import CheckpointMove, PublishedCheckpoint, PublishedCheckpointStore
@@ -106,11 +106,26 @@ LOAD_KEYS = 1_000
 """Keys whose states are loaded from the sink at once."""
 
 
+class PublishingGeneration(NamedTuple):
+    """The generation whose states a sink publishes, as long as ``is_active`` says that readers follow it."""
+
+    stream: str
+    number: int
+    is_active: Callable[[], bool]
+
+
+class CompactedTopic(NamedTuple, Generic[S]):
+    """The topic, as its sink uses it: what its records are, how they are sent, and how far it shows each shard."""
+
+    records: PublishedRecords[S]
+    publisher: SynchronousPublisher
+    checkpoints: PublishedCheckpointStore
+
+
 class CompactedTopicSink(SinkDecorator, Generic[S]):
     """Publishes the states that the wrapped sink has applied. Only the active generation publishes. One thread uses it.
 
-    ``active``: whether this generation is the active one. ``sink_of``: the sink of another generation, whose keys may
-    be on the topic but not in this generation.
+    ``sink_of``: the sink of another generation, whose keys may be on the topic but not in this generation.
 
     Raises PortUnavailable also when the topic's broker is unavailable: the shards wait, and nothing is lost. ``drop``
     keeps the published checkpoints: other generations share them, and the next one detects by them that it must publish
@@ -120,24 +135,20 @@ class CompactedTopicSink(SinkDecorator, Generic[S]):
     def __init__(
         self,
         sink: Sink,
+        generation: PublishingGeneration,
+        topic: CompactedTopic[S],
         *,
-        stream: str,
-        generation: int,
         log_port: EventLog,
-        records: PublishedRecords[S],
-        publisher: SynchronousPublisher,
-        checkpoints: PublishedCheckpointStore,
-        active: Callable[[], bool],
         sink_of: Callable[[int], Sink],
     ) -> None:
         super().__init__(sink)
-        self._stream = stream
-        self._generation = generation
+        self._stream = generation.stream
+        self._generation = generation.number
+        self._active = generation.is_active
         self._log = log_port
-        self._records = records
-        self._publisher = publisher
-        self._checkpoints = checkpoints
-        self._active = active
+        self._records = topic.records
+        self._publisher = topic.publisher
+        self._checkpoints = topic.checkpoints
         self._sink_of = sink_of
         self._topic = ""
         """The identity that the broker last reported; empty before the first request."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -12,48 +13,50 @@ from infrastructure.kafka.clients import bootstrap, make_publisher
 from infrastructure.kafka.topics import published_topic
 from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.settings.settings import Settings
-from infrastructure.sinks.compacted_topic import CompactedTopicSink
+from infrastructure.sinks.compacted_topic import CompactedTopic, CompactedTopicSink, PublishingGeneration
 from infrastructure.sinks.published_checkpoints import RedisPublishedCheckpoints
 from infrastructure.sinks.topic_publisher import Encode, KafkaCompactedTopic, PublishedRecords, SynchronousPublisher
 from projections.core.ports import EventLog, Sink
 from projections.core.projection import Projection
 
 
-@contextmanager
-def publishing(
-    settings: Settings,
-    projection: Projection[Any],
-    generation: int,
-    sink: Sink,
-    *,
-    client: redis.Redis,
-    log_port: EventLog,
-    encode: Encode,
-    active: Callable[[], bool],
-) -> Iterator[Sink]:
-    """Yield the publishing sink, or ``sink`` itself if the projection publishes nothing.
+@dataclass(frozen=True)
+class CompactedTopicFactory:
+    """What every publishing sink of a process needs. ``encode`` frames a published record under its contract."""
 
-    No broker is contacted before the generation is active.
-    """
-    if projection.publication is None:
-        yield sink
-        return
-    topic = published_topic(settings, projection.publication.topic)
-    partitions = settings.topic_partitions
-    publisher = SynchronousPublisher(
-        lambda: make_publisher(settings), KafkaCompactedTopic(bootstrap(settings), topic, partitions).identity
-    )
-    try:
-        yield CompactedTopicSink(
-            sink,
-            stream=projection.stream,
-            generation=generation,
-            log_port=log_port,
-            records=PublishedRecords(projection, topic, partitions, encode),
-            publisher=publisher,
-            checkpoints=RedisPublishedCheckpoints(client, projection.name),
-            active=active,
-            sink_of=lambda other: RedisSink(client, projection.name, other),
+    settings: Settings
+    client: redis.Redis
+    log_port: EventLog
+    encode: Encode
+
+    @contextmanager
+    def publishing(
+        self, projection: Projection[Any], generation: int, sink: Sink, is_active: Callable[[], bool]
+    ) -> Iterator[Sink]:
+        """Yield the publishing sink, or ``sink`` itself if the projection publishes nothing.
+
+        No broker is contacted before the generation is active.
+        """
+        if projection.publication is None:
+            yield sink
+            return
+        settings = self.settings
+        topic = published_topic(settings, projection.publication.topic)
+        partitions = settings.topic_partitions
+        publisher = SynchronousPublisher(
+            lambda: make_publisher(settings), KafkaCompactedTopic(bootstrap(settings), topic, partitions).identity
         )
-    finally:
-        publisher.close()
+        try:
+            yield CompactedTopicSink(
+                sink,
+                PublishingGeneration(projection.stream, generation, is_active),
+                CompactedTopic(
+                    PublishedRecords(projection, topic, partitions, self.encode),
+                    publisher,
+                    RedisPublishedCheckpoints(self.client, projection.name),
+                ),
+                log_port=self.log_port,
+                sink_of=lambda other: RedisSink(self.client, projection.name, other),
+            )
+        finally:
+            publisher.close()

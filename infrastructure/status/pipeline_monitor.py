@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import redis
 from sqlalchemy import Engine
@@ -59,12 +60,19 @@ KNOWN_FOR_S = 3.0
 """An older measurement no longer counts as known: the pipeline may have stopped since."""
 
 
-class PipelineMonitor:
-    """Measures every stage, and reports to the stage table how many pings wait in this API.
+class MonitoredRelay(NamedTuple):
+    """The relay, as the monitor measures it.
 
-    ``slot_name``: the slot to measure too, None if the relay has none. ``tailer``: whether ridelog's own tailer is to
-    run; if not, the reports that one left before are ignored.
+    ``slot_name``: the slot to measure too, None if the relay has none. ``own_tailer``: whether ridelog's own tailer is
+    to run; if not, the reports that one left before are ignored.
     """
+
+    slot_name: str | None = None
+    own_tailer: bool = True
+
+
+class PipelineMonitor:
+    """Measures every stage, and reports to the stage table how many pings wait in this API."""
 
     def __init__(
         self,
@@ -72,18 +80,15 @@ class PipelineMonitor:
         client: redis.Redis,
         commits: GroupCommit,
         target_freshness_ms: int,
-        slot_name: str | None = None,
+        relay: MonitoredRelay = MonitoredRelay(),  # noqa: B008 (immutable)
         clock: Callable[[], float] = time.monotonic,
-        *,
-        tailer: bool = True,
     ) -> None:
         self._engine = engine
         self._generations = PostgresGenerations(engine)
         self._stores = Stores(engine, client)
         self._commits = commits
-        self._slot_name = slot_name
+        self._relay = relay
         self._clock = clock
-        self._tailer = tailer
         self._late_after_s = 2 * target_freshness_ms / 1000
         self._reporter: StageReporter | None = None
         self._seen: dict[str, StageBacklog] = {}
@@ -114,7 +119,7 @@ class PipelineMonitor:
         self._show("ingest", StageBacklog(events, seconds))
         try:
             reports = newest(read_stages(self._engine))
-            if not self._tailer:
+            if not self._relay.own_tailer:
                 reports.pop("tailer", None)
             seen = self._measure(reports)
             self._report_ingest(events, seconds)
@@ -135,9 +140,9 @@ class PipelineMonitor:
             head = read_head(connection)
             self._heads.observe(head.position)
             metrics.RESTORED.set(bool(restores.read_findings(connection)))
-            if self._slot_name is not None:
+            if self._relay.slot_name is not None:
                 # Here too: a slot fills the disk, or is lost, exactly while no tailer runs.
-                show_slot(slot_state(connection, self._slot_name))
+                show_slot(slot_state(connection, self._relay.slot_name))
             tailer = tailer_behind(connection, reports.get("tailer"), head, self._heads)
             if tailer is not None:
                 seen["tailer"] = tailer

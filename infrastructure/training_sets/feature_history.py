@@ -24,8 +24,8 @@ from infrastructure.replay.all_keys import (
 from infrastructure.replay.request import encode
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.history_shards import (
+    BoundHistory,
     HistoryPart,
-    HistoryRequest,
     columns,
     make_parts,
     part_file,
@@ -46,26 +46,25 @@ def horizon_of(settings: Settings, as_of: AsOf) -> Horizon:
 
 def make_history(
     settings: Settings,
-    request: HistoryRequest,
-    horizon: Horizon,
+    history: BoundHistory,
     out: Path,
     workers: int,
     on_progress: OnProgress,
 ) -> Manifest:
     """Write ``out``, and its manifest next to it. After an abort, the same request keeps the finished shards."""
     with parts_of(out) as folder:
-        return _make_whole(settings, request, horizon, out, folder, workers, on_progress)
+        return _make_whole(settings, history, out, folder, workers, on_progress)
 
 
 def _make_whole(
     settings: Settings,
-    request: HistoryRequest,
-    horizon: Horizon,
+    history: BoundHistory,
     out: Path,
     folder: Path,
     workers: int,
     on_progress: OnProgress,
 ) -> Manifest:
+    request, horizon = history
     projection = projection_named(request.projection)
     # Everything that rows depend on: the one manifest must be true of the rows of all parts.
     identity: dict[str, Any] = {"request": request, "log_id": horizon.log_id, "code": code_of(projection)}
@@ -75,17 +74,17 @@ def _make_whole(
     missing = [shard for shard in shards if not sidecar(folder, shard).exists()]
     done, total = CONTEXT.Value("q", 0), request.position
     if workers > 1 and total > MIN_EVENTS_FOR_PROCESSES and len(missing) > 1:
-        shares = [(settings, request, horizon, folder, missing[n::workers], done) for n in range(workers)]
-        run_in_processes("history", make_parts, [s for s in shares if s[4]], lambda: on_progress(done.value, total))
+        shares = [(settings, history, folder, missing[n::workers], done) for n in range(workers)]
+        run_in_processes("history", make_parts, [s for s in shares if s[3]], lambda: on_progress(done.value, total))
     else:
-        make_parts(lambda: on_progress(done.value, total), settings, request, horizon, folder, missing, done)
+        make_parts(lambda: on_progress(done.value, total), settings, history, folder, missing, done)
     on_progress(total, total)
     parts = [msgspec.json.decode(sidecar(folder, shard).read_bytes(), type=HistoryPart) for shard in shards]
     file_sha256 = _join(
         [part_file(folder, shard) for shard in shards], folder / UNFINISHED, out, parquet.schema(columns(projection))
     )
     whole = hashlib.sha256("".join(f"{part.shard} {part.digest}\n" for part in parts).encode()).hexdigest()
-    made = manifest(request, str(horizon.log_id), projection, parts, whole, file_sha256, f"pyarrow {pa.__version__}")
+    made = manifest(history, projection, parts, whole, file_sha256, f"pyarrow {pa.__version__}")
     manifest_path(out).write_bytes(encode(msgspec.to_builtins(made)))
     return made
 

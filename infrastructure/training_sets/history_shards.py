@@ -14,7 +14,7 @@ import msgspec
 from domain.identifiers import shard_of
 from infrastructure.backends import Backends, open_backends, projection_named
 from infrastructure.replay import parquet
-from infrastructure.replay.series import states_of
+from infrastructure.replay.series import StateSeries
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
@@ -45,6 +45,13 @@ class HistoryRequest(msgspec.Struct, frozen=True):
     @property
     def ticks(self) -> range:
         return range(self.from_ms, self.to_ms + 1, self.every_ms)
+
+
+class BoundHistory(NamedTuple):
+    """A request with the horizon to which it resolved on this log."""
+
+    request: HistoryRequest
+    horizon: Horizon
 
 
 class HistoryPart(msgspec.Struct, frozen=True):
@@ -93,9 +100,7 @@ class _HistoryShard(NamedTuple):
 
     projection: Projection[Any]
     request: HistoryRequest
-    backends: Backends
-    discarded: frozenset[int]
-    horizon: Horizon
+    series: StateSeries
     whole: bool
     """Its first event is in the database, and so are all: only the beginning of a log is ever detached."""
 
@@ -104,29 +109,26 @@ class _HistoryShard(NamedTuple):
         assert view is not None
         limits = ViewLimits(request.target_freshness_ms, request.feature_ttl_ms)
         state, features = None, None
-        for tick, now in self._states(key, events):
+        for tick, now in self.series.states(key, events, whole=self.whole):
             if now is not state:
                 state, features = now, view.features(now)
             yield {TICK: tick, **view.row(key, features, tick, limits, request.allow_expired)}
 
-    def _states(self, key: str, events: Iterable[TimedEvent]) -> Iterator[tuple[int, Any]]:
-        store, projection, horizon, ticks = self.backends, self.projection, self.horizon, self.request.ticks
-        return states_of(store, projection, key, events, horizon, ticks, self.discarded, self.whole)
-
 
 def make_part(
     backends: Backends,
-    request: HistoryRequest,
-    horizon: Horizon,
+    history: BoundHistory,
     folder: Path,
     shard: int,
     on_events: Callable[[int], None],
 ) -> None:
     """Write the rows of one shard, then its HistoryPart. Raises Unresolvable if events of the shard were detached."""
+    request, horizon = history
     projection, archive = projection_named(request.projection), backends.archive
     keys = None if request.keys is None else [key for key in request.keys if shard_of(key) == shard]
     whole = bool(archive.shard_range(projection.stream, shard, 0, 1, None))
-    shard_rows = _HistoryShard(projection, request, backends, archive.discarded(projection.name), horizon, whole)
+    series = StateSeries(backends, projection, horizon, request.ticks)
+    shard_rows = _HistoryShard(projection, request, series, whole)
     seen, digest = _EventCounts(on_events), hashlib.sha256()
 
     def rows() -> Iterator[parquet.Row]:
@@ -148,8 +150,7 @@ def make_part(
 def make_parts(
     heartbeat: Callable[[], None],
     settings: Settings,
-    request: HistoryRequest,
-    horizon: Horizon,
+    history: BoundHistory,
     folder: Path,
     shards: list[int],
     done: Synchronized[int],
@@ -163,7 +164,7 @@ def make_parts(
 
     with open_backends(settings) as backends:
         for shard in shards:
-            make_part(backends, request, horizon, folder, shard, on_events)
+            make_part(backends, history, folder, shard, on_events)
 
 
 def part_file(folder: Path, shard: int) -> Path:

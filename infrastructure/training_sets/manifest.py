@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from infrastructure.errors import UserError
-from infrastructure.training_sets.history_shards import HistoryPart, HistoryRequest
+from infrastructure.training_sets.history_shards import BoundHistory, HistoryPart, HistoryRequest
 from projections.catalogue import DIGESTS
 from projections.core.projection import Projection
 from projections.digest.digest import view_digest
@@ -97,8 +97,7 @@ def code_of(projection: Projection[Any]) -> Code:
 
 
 def manifest(
-    request: HistoryRequest,
-    log_id: str,
+    history: BoundHistory,
     projection: Projection[Any],
     parts: list[HistoryPart],
     data_digest: str,
@@ -106,8 +105,8 @@ def manifest(
     parquet_library: str,
 ) -> Manifest:
     return Manifest(
-        request,
-        log_id,
+        history.request,
+        str(history.horizon.log_id),
         code_of(projection),
         sorted({schema_id for part in parts for schema_id in part.schema_ids}),
         numeric_fingerprint(),

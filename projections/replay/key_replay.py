@@ -40,6 +40,18 @@ class Replayed(NamedTuple, Generic[S]):
     events: int
 
 
+class KeyFold(NamedTuple, Generic[S]):
+    """How one key is folded: the fold of its projection, without the discarded positions."""
+
+    fold: Fold[S]
+    key: str
+    discarded: frozenset[int]
+
+    def start(self, state: S | None = None) -> KeyRun[S]:
+        """A run that continues from ``state``; None: from the key's first event."""
+        return KeyRun(self.fold, self.key, state, self.discarded)
+
+
 class KeyRun(Generic[S]):
     """Folds one key incrementally. Once parked it no longer changes, as in live folding."""
 

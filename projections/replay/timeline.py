@@ -13,10 +13,9 @@ from heapq import heappop, heappush
 from typing import Generic, NamedTuple, TypeVar
 
 from domain.features.event_time import MAX_AHEAD_MS
-from projections.core.fold import Fold
 from projections.core.ports import LoggedEvent, ParkedEvent
 from projections.replay.archive import TimedEvent
-from projections.replay.key_replay import KeyRun
+from projections.replay.key_replay import KeyFold
 
 S = TypeVar("S")
 
@@ -25,11 +24,9 @@ CACHED_STATES = 1_000
 of the log."""
 
 
-def known_states(
-    fold: Fold[S], key: str, events: Iterable[TimedEvent], ticks: Iterable[int], discarded: frozenset[int]
-) -> Iterator[tuple[int, S]]:
-    """The state of ``key`` at each tick, from the first tick that has one. ``events`` come by version."""
-    run: KeyRun[S] = KeyRun(fold, key, None, discarded)
+def known_states(of: KeyFold[S], events: Iterable[TimedEvent], ticks: Iterable[int]) -> Iterator[tuple[int, S]]:
+    """The key's state at each tick, from the first tick that has one. ``events`` come by version."""
+    run = of.start()
     coming = iter(events)
     following = next(coming, None)
     for tick in ticks:
@@ -47,28 +44,26 @@ def known_states(
 
 
 def happened_states(
-    fold: Fold[S],
-    key: str,
+    of: KeyFold[S],
     events: Iterable[TimedEvent],
     ticks: Iterable[int],
-    discarded: frozenset[int],
     from_log: Callable[[int], tuple[S | None, ParkedEvent | None]],
     cached_states: int = CACHED_STATES,
 ) -> Iterator[tuple[int, S]]:
-    """The state of ``key`` at each tick by effective time. ``events`` come by (time as sent, version).
+    """The key's state at each tick by effective time. ``events`` come by (time as sent, version).
 
     An event that was sent as of later than a tick may have happened before it, so it waits here for its effective time.
     ``from_log(tick)`` refolds the key as of a tick and returns its state and its parked event. It is called if an event
     belongs before all cached ones.
     """
-    run: _EventTimeline[S] = _EventTimeline(fold, key, discarded, cached_states)
+    run: _EventTimeline[S] = _EventTimeline(of, cached_states)
     coming = iter(events)
     following = next(coming, None)
     waiting: list[tuple[int, int, LoggedEvent]] = []
     for tick in ticks:
         while following is not None and following.event_ms <= tick + MAX_AHEAD_MS:
             event, sent_ms = following.event, following.event_ms
-            happened_ms = sent_ms if sent_ms <= tick else fold.effective_time_ms(event, sent_ms)
+            happened_ms = sent_ms if sent_ms <= tick else of.fold.effective_time_ms(event, sent_ms)
             heappush(waiting, (happened_ms, event.version, event))
             following = next(coming, None)
         while waiting and waiting[0][0] <= tick:
@@ -87,11 +82,9 @@ class _FoldedState(NamedTuple, Generic[S]):
 class _EventTimeline(Generic[S]):
     """Events of a key, inserted one by one in log order, with the state after each."""
 
-    def __init__(self, fold: Fold[S], key: str, discarded: frozenset[int], cached_states: int) -> None:
+    def __init__(self, of: KeyFold[S], cached_states: int) -> None:
         self._cached_states = cached_states
-        self._fold = fold
-        self._key = key
-        self._discarded = discarded
+        self._of = of
         self._events: list[LoggedEvent] = []
         self._after: list[_FoldedState[S]] = []
         self._before: _FoldedState[S] = _FoldedState(None, None)
@@ -133,6 +126,6 @@ class _EventTimeline(Generic[S]):
         last = self._after[-1] if self._after else self._before
         if last.parked is not None:
             return last
-        run = KeyRun(self._fold, self._key, last.state, self._discarded)
+        run = self._of.start(last.state)
         run.fold([event])
         return _FoldedState(run.state, run.parked)

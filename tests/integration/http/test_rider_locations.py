@@ -20,7 +20,7 @@ from infrastructure.kafka.topics import published_topic
 from infrastructure.redis.connection import connect
 from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.settings.settings import Settings
-from infrastructure.sinks.compacted_topic_factory import publishing
+from infrastructure.sinks.compacted_topic_factory import CompactedTopicFactory
 from infrastructure.sinks.topic_publisher import KafkaCompactedTopic
 from projections.core.ports import LoggedEvent, PortUnavailable, Sink
 from projections.core.projection import Projection
@@ -66,15 +66,8 @@ class Workers:
         projection: Projection[Any] = LOCATIONS,
     ) -> Sink:
         return self._stack.enter_context(
-            publishing(
-                self.settings,
-                projection,
-                generation,
-                self.store(generation),
-                client=self._client,
-                log_port=self.log,
-                encode=Codec(LocalSchemaIds()).encode,
-                active=active,
+            CompactedTopicFactory(self.settings, self._client, self.log, Codec(LocalSchemaIds()).encode).publishing(
+                projection, generation, self.store(generation), active
             )
         )
 

@@ -119,7 +119,7 @@ class MonitoredPipeline:
             PostgresGenerations(self.engine).first(projection)
         self.now = 0.0
         self.monitor = PipelineMonitor(
-            self.engine, self.client, GroupCommit(lambda pings: []), TARGET_MS, None, lambda: self.now
+            self.engine, self.client, GroupCommit(lambda pings: []), TARGET_MS, clock=lambda: self.now
         )
 
     def is_late(self, stage: str) -> float:

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine
 
-from infrastructure.event_store.log_reader import PostgresLog
+from infrastructure.backends import Backends
 from infrastructure.observability.stage_reports import (
     StageProgress,
     StageReporter,
@@ -23,6 +23,7 @@ from infrastructure.observability.stage_reports import (
 )
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.processes.worker_metrics import WorkerMetrics
+from infrastructure.settings.settings import Settings
 from projections.core.shard_processor import ShardCounters
 from projections.speed import SPEED
 from tests.support.reports.dead_process import ended
@@ -91,11 +92,9 @@ def test_a_fence_mismatch_is_exported_as_the_time_at_which_it_was_found(engine: 
 
     counters = ShardCounters()
     follower = SimpleNamespace(counters=counters, lag=lambda head: 0, fences=dict, parked=lambda: 0)
-    log = PostgresLog(engine)
+    backends = Backends(Settings(postgres_url=engine.url.render_as_string(hide_password=False)))
     # A report is due at each call.
-    worker_metrics = WorkerMetrics(
-        SPEED, 1, cast("Any", follower), log, lambda: StageReporter(engine, "speed"), engine, 15_000
-    )
+    worker_metrics = WorkerMetrics(SPEED, 1, cast("Any", follower), backends, lambda: StageReporter(engine, "speed"))
     worker_metrics.report_if_due()
     before = exported_at()
     counters.resets = 3
@@ -105,3 +104,4 @@ def test_a_fence_mismatch_is_exported_as_the_time_at_which_it_was_found(engine: 
     assert at != before
     worker_metrics.report_if_due()
     assert exported_at() == at
+    backends.close()

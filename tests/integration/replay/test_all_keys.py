@@ -27,7 +27,7 @@ from infrastructure.replay.request import ReplayRequest
 from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.feature_history import make_history
-from infrastructure.training_sets.history_shards import HistoryRequest
+from infrastructure.training_sets.history_shards import BoundHistory, HistoryRequest
 from projections.analytics import ANALYTICS
 from projections.catalogue import DIGESTS
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
@@ -172,10 +172,10 @@ def test_regression_a_history_does_not_resume_with_rows_from_before_a_discard(sm
             raise Aborted
 
     with pytest.raises(Aborted):
-        make_history(small, request, where, tmp_path / "history.parquet", 1, abort)
+        make_history(small, BoundHistory(request, where), tmp_path / "history.parquet", 1, abort)
     discard(small, 1_890)
     made = [
-        make_history(small, request, where, tmp_path / name, 1, lambda done, of: None)
+        make_history(small, BoundHistory(request, where), tmp_path / name, 1, lambda done, of: None)
         for name in ("history.parquet", "fresh.parquet")
     ]
     assert made[0] == made[1]
@@ -197,7 +197,7 @@ def test_an_aborted_history_resumes_but_not_with_rows_of_other_code(filled: Sett
                 raise Aborted
             seen.append(done)
 
-        make_history(filled, request, where, out, 1, show)
+        make_history(filled, BoundHistory(request, where), out, 1, show)
         return max(seen[:-1])
 
     with pytest.raises(Aborted):
@@ -227,7 +227,7 @@ def test_a_history_is_not_made_from_a_log_with_detached_events(
             "speed", None, where.at_ms, where.at_ms, 1_000, axis, where.position, *LIMITS, allow_expired=True
         )
         with pytest.raises(Unresolvable, match="detached"):
-            make_history(settings, request, where, tmp_path / "history.parquet", 1, lambda done, of: None)
+            make_history(settings, BoundHistory(request, where), tmp_path / "history.parquet", 1, lambda done, of: None)
 
 
 def test_two_replays_at_once_do_not_delete_each_others_parts(filled: Settings, tmp_path: Path) -> None:
@@ -280,7 +280,9 @@ def test_a_history_is_the_same_file_by_any_number_of_workers(filled: Settings, t
         "speed", None, START_MS, end_ms, 20_000, "event", where.position, *LIMITS, allow_expired=True
     )
     made = [
-        make_history(filled, request, where, tmp_path / f"{workers}.parquet", workers, lambda done, of: None)
+        make_history(
+            filled, BoundHistory(request, where), tmp_path / f"{workers}.parquet", workers, lambda done, of: None
+        )
         for workers in (1, 2)
     ]
     assert made[0] == made[1]

@@ -7,7 +7,7 @@ from typing import Any
 
 from domain.events.contracts import Codec
 from infrastructure.kafka.ports import ProducerRecord
-from infrastructure.sinks.compacted_topic import CompactedTopicSink
+from infrastructure.sinks.compacted_topic import CompactedTopic, CompactedTopicSink, PublishingGeneration
 from infrastructure.sinks.published_checkpoints import CheckpointMove, PublishedCheckpoint
 from infrastructure.sinks.topic_publisher import PublishedRecords, SynchronousPublisher
 from projections.core.ports import EventLog, PortUnavailable, Sink
@@ -104,18 +104,18 @@ class Published:
         self.sinks[generation] = sink
         return CompactedTopicSink(
             sink,
-            stream="Rider",
-            generation=generation,
-            log_port=log,
-            records=PublishedRecords(projection, TOPIC, PARTITIONS, Codec(LocalSchemaIds()).encode),
-            publisher=SynchronousPublisher(
-                lambda: HookedPublisher(self.broker, before, after),
-                self.identity,
-                batch_records=batch_records,
-                acknowledgement_timeout_s=0.0,
+            PublishingGeneration("Rider", generation, active),
+            CompactedTopic(
+                PublishedRecords(projection, TOPIC, PARTITIONS, Codec(LocalSchemaIds()).encode),
+                SynchronousPublisher(
+                    lambda: HookedPublisher(self.broker, before, after),
+                    self.identity,
+                    batch_records=batch_records,
+                    acknowledgement_timeout_s=0.0,
+                ),
+                self.marks,
             ),
-            checkpoints=self.marks,
-            active=active,
+            log_port=log,
             sink_of=lambda other: self.sinks.get(other) or MemorySink(),
         )
 

@@ -15,6 +15,7 @@ from projections.core.fold import Fold
 from projections.core.ports import LoggedEvent, ParkedEvent
 from projections.core.projection import Projection
 from projections.replay.archive import TimedEvent
+from projections.replay.key_replay import KeyFold
 from projections.replay.timeline import happened_states, known_states
 from tests.support.ports_in_memory.projection_ports import MemoryLog
 from tests.support.worlds.replay_reference import effective_ms
@@ -68,7 +69,7 @@ def test_on_the_axis_known_a_tick_has_the_events_recorded_by_then(
     decode = decode_or_not if unreadable else json.loads
     discarded = frozenset(data.draw(st.sets(st.integers(1, len(events)), max_size=3)))
     fold = Fold(projection, decode, lambda: 0, NEVER)
-    found = dict(known_states(fold, "anna", iter(events), TICKS, discarded))
+    found = dict(known_states(KeyFold(fold, "anna", discarded), iter(events), TICKS))
     for tick in TICKS:
         counts = [timed.event for timed in events if timed.recorded_ms <= tick]
         assert found.get(tick) == folded(projection, counts, decode, discarded)[0], tick
@@ -97,6 +98,6 @@ def test_on_the_axis_event_a_tick_has_the_events_that_had_happened_by_then_in_lo
 
     walk = sorted(events, key=lambda timed: (timed.event_ms, timed.event.version))
     fold = Fold(projection, decode, lambda: 0, NEVER)
-    found = dict(happened_states(fold, "anna", iter(walk), TICKS, discarded, from_log, kept))
+    found = dict(happened_states(KeyFold(fold, "anna", discarded), iter(walk), TICKS, from_log, kept))
     for tick in TICKS:
         assert found.get(tick) == from_log(tick)[0], tick
