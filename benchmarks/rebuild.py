@@ -19,7 +19,8 @@ from infrastructure.redis.projection_sink import RedisSink
 from projections.analytics import ANALYTICS
 from projections.core.ports import ApplyOutcome, ShardWrite, Sink
 from projections.core.projection import Projection
-from projections.rebuild.catch_up import CHUNK_POSITIONS, CatchUp
+from projections.core.shard_processor import CHUNK_POSITIONS
+from projections.rebuild.catch_up import CatchUp
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import MemorySink
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds

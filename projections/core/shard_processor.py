@@ -38,6 +38,10 @@ class ShardCounters:
     """Event time of the newest event that was folded."""
 
 
+CHUNK_POSITIONS = 20_000
+"""Positions that a catch-up reads at once. Bounds the memory, and what has to be folded again after a crash."""
+
+
 @dataclass(frozen=True)
 class ProcessorLimits:
     """Batch sizes and cache sizes of one worker (invariant 15)."""
@@ -46,6 +50,7 @@ class ProcessorLimits:
     fill_events: int = 5_000
     cached_states_per_shard: int = 2_000
     snapshot_interval: int = SNAPSHOT_INTERVAL
+    chunk_positions: int = CHUNK_POSITIONS
 
 
 class ShardProcessor(Generic[S]):
@@ -59,21 +64,16 @@ class ShardProcessor(Generic[S]):
         decode: Decode,
         limits: ProcessorLimits,
         on_fence_mismatch: Callable[[FenceMismatch], None] = lambda mismatch: None,
-        *,
-        counters: ShardCounters | None = None,
-        unread: bool = False,
     ) -> None:
-        """``on_fence_mismatch`` is called before a fence that does not match the log is replaced.
-
-        ``unread``: ``sink`` is a staging area, so a shard that does not match is reset there instead of refolded.
-        """
+        """``on_fence_mismatch`` is called before a fence that does not match the log is replaced."""
         self._projection = projection
         self._on_fence_mismatch = on_fence_mismatch
         self._log = log_port
         self._sink = sink
         self._decode = decode
         self._limits = limits
-        self._unread = unread
+        self._is_staging = False
+        """Whether ``sink`` is a staging area: a shard that does not match is reset there instead of refolded."""
         self._writer = ShardWriter(
             projection, sink, decode, limits.cached_states_per_shard, snapshot_interval=limits.snapshot_interval
         )
@@ -82,7 +82,7 @@ class ShardProcessor(Generic[S]):
         """Shards whose fences do not match the log: their served content stays unchanged until it is promoted."""
         self.lost: set[int] = set()
         """Shards that were closed, for example after a lost compare-and-set. The caller opens them again."""
-        self.counters = counters or ShardCounters()
+        self.counters = ShardCounters()
 
     def forget(self) -> None:
         """Close all shards: after an error, nothing that was read before is valid."""
@@ -115,7 +115,7 @@ class ShardProcessor(Generic[S]):
             status = check.statuses[shard]
             if fence is not None and status is FenceStatus.GOOD:
                 self.states[shard] = ShardState(fence, fence, parked.get(shard))
-            elif self._unread:
+            elif self._is_staging:
                 self._start(shard, fence, check.head.log_id)
             elif fence is None:
                 self.states[shard] = ShardState(_start_of(check.head.log_id), None)
@@ -147,7 +147,7 @@ class ShardProcessor(Generic[S]):
 
     def _abandon(self, shards: Sequence[int]) -> None:
         """Delete refolds that were started and are no longer needed, because the fence matches the log after all."""
-        if self._unread or not shards:
+        if self._is_staging or not shards:
             return
         fences = self._sink.staging().fences(shards)
         started = [shard for shard, fence in zip(shards, fences, strict=True) if fence is not None]
@@ -156,15 +156,10 @@ class ShardProcessor(Generic[S]):
 
     def staging(self) -> ShardProcessor[S]:
         """A processor for the staging area of the same shards, with the same counters and without open shards."""
-        return ShardProcessor(
-            self._projection,
-            self._log,
-            self._sink.staging(),
-            self._decode,
-            self._limits,
-            counters=self.counters,
-            unread=True,
-        )
+        staging = ShardProcessor(self._projection, self._log, self._sink.staging(), self._decode, self._limits)
+        staging._is_staging = True
+        staging.counters = self.counters
+        return staging
 
     def promote(self, shard: int, expected: Fence, state: ShardState[S]) -> bool:
         """Promote a refolded shard, open it and catch up with the log. False if another worker was faster."""

@@ -13,9 +13,6 @@ from projections.core.shard_processor import ProcessorLimits, ShardProcessor
 
 S = TypeVar("S")
 
-CHUNK_POSITIONS = 20_000
-"""Positions read at once. Bounds the memory, and what has to be folded again after a crash."""
-
 
 class CatchUp(Generic[S]):
     """Fills one worker's shards.
@@ -31,14 +28,13 @@ class CatchUp(Generic[S]):
         decode: Decode,
         shards: Sequence[int],
         limits: ProcessorLimits | None = None,
-        *,
-        chunk_positions: int = CHUNK_POSITIONS,
     ) -> None:
         self._projection = projection
-        self._chunk_positions = chunk_positions
+        limits = limits or ProcessorLimits()
+        self._chunk_positions = limits.chunk_positions
         self._log = log
         self._own_shards = shards
-        self._shards = ShardProcessor(projection, log, sink, decode, limits or ProcessorLimits())
+        self._shards = ShardProcessor(projection, log, sink, decode, limits)
         self._targets: dict[int, int] = {}
         self._head: LogHead | None = None
         self._position = 0

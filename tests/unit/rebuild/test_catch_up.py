@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS, shard_of
 from projections.core.ports import LoggedEvent, LogHead, ShardWrite
-from projections.rebuild.catch_up import CHUNK_POSITIONS, CatchUp, LogHasHoles
+from projections.core.shard_processor import CHUNK_POSITIONS, ProcessorLimits
+from projections.rebuild.catch_up import CatchUp, LogHasHoles
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink
 from tests.support.worlds.speed_events import expected_states, histories, ping_data
@@ -36,7 +37,7 @@ def append(log: MemoryLog, history: Sequence[tuple[str, int]]) -> None:
 def a_catch_up(
     log: MemoryLog, sink: MemorySink, shards: Sequence[int] = ALL, chunk_positions: int = CHUNK_POSITIONS
 ) -> CatchUp[Any]:
-    return CatchUp(SPEED, log, sink, json.loads, shards, chunk_positions=chunk_positions)
+    return CatchUp(SPEED, log, sink, json.loads, shards, ProcessorLimits(chunk_positions=chunk_positions))
 
 
 def upto(log: MemoryLog, targets: dict[int, int]) -> dict[str, bytes]:
