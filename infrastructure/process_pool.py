@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol
 
-from projections.rebuild.catch_up import LogHasHoles
+from projections.rebuild.catch_up import LogHasGaps
 
 POLL_INTERVAL_S = 0.2
 MAX_ERROR_CHARS = 8_000
@@ -59,7 +59,7 @@ class _Worker(NamedTuple):
 class _Failure(NamedTuple):
     """Last message of a worker that failed."""
 
-    reason: LogHasHoles | str
+    reason: LogHasGaps | str
 
 
 def run_in_processes(
@@ -69,7 +69,7 @@ def run_in_processes(
     on_tick: OnTick,
     on_message: OnMessage = lambda part, message: None,
 ) -> None:
-    """Run ``work`` on each of ``parts``, in one process each. Raises WorkerFailed, LogHasHoles."""
+    """Run ``work`` on each of ``parts``, in one process each. Raises WorkerFailed, LogHasGaps."""
     workers: list[_Worker] = []
     try:
         for number, arguments in enumerate(parts):
@@ -125,7 +125,7 @@ def _raise_failed(workers: Sequence[_Worker], failures: dict[int, _Failure]) -> 
         if failure is None and process.exitcode in (None, 0):
             continue
         reason = f"it ended with {process.exitcode}" if failure is None else failure.reason
-        if isinstance(reason, LogHasHoles):
+        if isinstance(reason, LogHasGaps):
             raise reason  # permanent: running the same command again would not help
         raise WorkerFailed(f"{process.name}: {reason}; run the same command again: what is done is kept")
 
@@ -145,5 +145,5 @@ def _run_worker(pipe: Connection, parent: int, work: Work, arguments: tuple[Any,
     except Exception as error:
         # As text: an exception of any class may fail to pickle, or to unpickle in the command.
         text = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
-        pipe.send(_Failure(error if isinstance(error, LogHasHoles) else text))
+        pipe.send(_Failure(error if isinstance(error, LogHasGaps) else text))
         raise SystemExit(1) from error

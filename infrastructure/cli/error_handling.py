@@ -48,7 +48,7 @@ def advice(error: Exception) -> str | None:
     from projections.core.ports import FenceConflict, PortUnavailable, SinkRejected
     from projections.core.shard_writer import BrokenFold
     from projections.core.state_codec import BrokenState
-    from projections.rebuild.catch_up import LogHasHoles
+    from projections.rebuild.catch_up import LogHasGaps
     from projections.replay.as_of import Unresolvable
 
     match error:
@@ -70,7 +70,7 @@ def advice(error: Exception) -> str | None:
             return f"{error}; `python app.py schemas check` shows what differs"
         case InvalidSchema():
             return f"{error}; docs/schemas.md says which schemas are valid"
-        case LogHasHoles():
+        case LogHasGaps():
             return f"{error}; re-attach the detached partitions of `events`, or restore a backup (docs/backup.md)"
         case redis.ResponseError():
             return f"Redis rejected a command: {error}; see RIDELOG_REDIS_URL and the permissions of its user"

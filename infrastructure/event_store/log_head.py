@@ -99,7 +99,7 @@ def lock_head(connection: Connection) -> LogHeadRow:
 
 
 def write_head(connection: Connection, head: LogHeadRow) -> None:
-    """Stores the assigned numbers in the transaction that holds the lock, so that a rollback leaves no hole.
+    """Stores the assigned numbers in the transaction that holds the lock, so that a rollback leaves no gap.
 
     Old rows are pruned by consecutive ranges of ``number``. A search for the oldest row would skip every row that was
     deleted while a transaction is open.

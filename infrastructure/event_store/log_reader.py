@@ -42,7 +42,7 @@ class PostgresHistory:
 
 
 class PostgresLog:
-    """Reads the log for projections (``projections.core.ports.Log``): committed events only, in order, no holes.
+    """Reads the log for projections (``projections.core.ports.Log``): committed events only, in order, without gaps.
 
     Raises PortUnavailable.
     """

@@ -107,7 +107,7 @@ class FoldHere:
         self._retry = retry
 
     def fill(self, sink: Sink, shards: Sequence[int], targets: Mapping[int, int], on_tick: OnTick) -> None:
-        """Bring ``shards`` to their targets. Raises LogHasHoles."""
+        """Bring ``shards`` to their targets. Raises LogHasGaps."""
         catch_up = CatchUp(self._projection, self._log, sink, self._decode, shards)
 
         def attempt() -> None:
@@ -127,7 +127,7 @@ class FoldInProcesses:
         self._workers = workers
 
     def fill(self, generation: int, targets: Mapping[int, int], on_tick: OnTick) -> None:
-        """Bring all shards to their targets. Raises WorkerFailed, LogHasHoles."""
+        """Bring all shards to their targets. Raises WorkerFailed, LogHasGaps."""
         parts = [
             (self._settings, self._name, generation, list(range(number, SHARDS, self._workers)), dict(targets))
             for number in range(self._workers)

@@ -24,7 +24,7 @@ SEMANTICS = {
     # The log's lock is a row that every writer waits for: with a snapshot from before the wait each one would fail.
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
-    # A policy that hides rows must be an error: hidden events would look like holes in the log.
+    # A policy that hides rows must be an error: hidden events would look like gaps in the log.
     "row_security": "off",
 }
 UNBOUNDED = {

@@ -261,7 +261,7 @@ def _id_of(connection: Connection, schema: str, digest: str) -> int:
     existing = connection.execute(select(schemas.c.id).where(schemas.c.fingerprint == digest)).scalar_one_or_none()
     if existing is not None:
         return int(existing)
-    # Counted under the lock, not taken from a sequence: a rejected registration leaves no hole.
+    # Counted under the lock, not taken from a sequence: a rejected registration leaves no gap.
     next_id = connection.execute(select(func.coalesce(func.max(schemas.c.id), 0) + 1)).scalar_one()
     connection.execute(insert(schemas).values(id=next_id, fingerprint=digest, schema=schema))
     return int(next_id)

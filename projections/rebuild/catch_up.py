@@ -56,7 +56,7 @@ class CatchUp(Generic[S]):
     def step(self) -> bool:
         """Apply the next chunk. Returns False once every shard has reached its target.
 
-        A shard whose compare-and-set was lost to another worker is reloaded and resumes from there. Raises LogHasHoles.
+        A shard whose compare-and-set was lost to another worker is reloaded and resumes from there. Raises LogHasGaps.
         """
         if self._shards.lost:
             self._shards.open(sorted(self._shards.lost))
@@ -68,7 +68,7 @@ class CatchUp(Generic[S]):
         assert self._head is not None, "open() comes first"
         upto = min(self._position + self._chunk_positions, self._head.position)
         if upto <= self._position:
-            raise LogHasHoles(f"shards {self._left()} have fewer events in the log than its head says")
+            raise LogHasGaps(f"shards {self._left()} have fewer events in the log than its head says")
         by_shard: dict[int, list[LoggedEvent]] = defaultdict(list)
         for event in self._log.read_positions(self._projection.stream, left, self._position, upto):
             if event.seq <= self._targets[event.shard]:
@@ -100,5 +100,5 @@ class CatchUp(Generic[S]):
         return min((self._shards.states[shard].fence.position for shard in self._left()), default=self._head.position)
 
 
-class LogHasHoles(Exception):
+class LogHasGaps(Exception):
     """The event store lacks events below its head: invariant 1 is broken, and no fold can continue."""

@@ -18,7 +18,7 @@ class TimedEvent(NamedTuple):
 
 
 class Archive(Protocol):
-    """Reads committed events only, in order, without holes. Raises PortUnavailable.
+    """Reads committed events only, in order, without gaps. Raises PortUnavailable.
 
     Event times are as sent, because the store has an index on those. ``HappenedEvents`` reads by effective times.
     """

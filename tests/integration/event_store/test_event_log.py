@@ -1,4 +1,4 @@
-"""The log on a real Postgres: one order, no holes, whatever its writers do."""
+"""The log on a real Postgres: one order, no gaps, whatever its writers do."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def engine(postgres_url: str) -> Iterator[Engine]:
 
 
 def contiguous(engine: Engine) -> int:
-    """Number of events, after checking that position, seq and version have no holes and follow commit order."""
+    """Number of events, after checking that position, seq and version have no gaps and follow commit order."""
     with engine.connect() as connection:
         rows = connection.execute(
             text(

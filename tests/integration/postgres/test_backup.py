@@ -113,7 +113,7 @@ def test_a_backup_restores_the_log_and_its_numbers_and_fences_tell_it(installed:
     assert revision(installed.url(database)).is_current
     assert contiguous(engine) == 40
     assert (trust(engine, of_backup, shard), trust(engine, of_lost, shard)) == (FenceStatus.GOOD, FenceStatus.AHEAD)
-    # The numbers go on without a hole, and the log is still itself.
+    # The numbers go on without a gap, and the log is still itself.
     record(engine, 41, 25, b"others")
     assert contiguous(engine) == 65
     assert (trust(engine, of_backup, shard), trust(engine, of_lost, shard)) == (FenceStatus.GOOD, FenceStatus.REWRITTEN)

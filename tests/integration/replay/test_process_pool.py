@@ -11,7 +11,7 @@ from infrastructure.cli.error_handling import expected_as_user_error
 from infrastructure.errors import UserError
 from infrastructure.process_pool import WorkerFailed, WorkerHeartbeat, run_in_processes
 from projections.core.ports import PortUnavailable
-from projections.rebuild.catch_up import LogHasHoles
+from projections.rebuild.catch_up import LogHasGaps
 
 
 class Unsendable(Exception):
@@ -23,8 +23,8 @@ class Unsendable(Exception):
 
 def fail(heartbeat: Callable[[], None], kind: str) -> None:
     heartbeat()
-    if kind == "holes":
-        raise LogHasHoles("shards [3] have fewer events in the log than its head says")
+    if kind == "gaps":
+        raise LogHasGaps("shards [3] have fewer events in the log than its head says")
     if kind == "unavailable":
         raise PortUnavailable("Redis does not answer")
     if kind == "large":
@@ -47,7 +47,7 @@ def test_a_failed_worker_reports_why(kind: str, said: str) -> None:
 
 def test_regression_holes_in_the_log_that_a_worker_finds_are_permanent() -> None:
     with pytest.raises(UserError, match=r"fewer events .* re-attach the detached partitions"), expected_as_user_error():
-        run_in_processes("test", fail, [("holes",)], lambda: None)
+        run_in_processes("test", fail, [("gaps",)], lambda: None)
 
 
 def count(heartbeat: WorkerHeartbeat, upto: int) -> None:

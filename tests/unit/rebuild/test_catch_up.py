@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from domain.identifiers import SHARDS, shard_of
 from projections.core.ports import LoggedEvent, LogHead, ShardWrite
 from projections.core.shard_processor import CHUNK_POSITIONS, ProcessorLimits
-from projections.rebuild.catch_up import CatchUp, LogHasHoles
+from projections.rebuild.catch_up import CatchUp, LogHasGaps
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink
 from tests.support.worlds.speed_events import expected_states, histories, ping_data
@@ -175,5 +175,5 @@ def test_a_log_that_lacks_events_below_its_head_is_an_error() -> None:
     log = ShortLog()
     append(log, HISTORY)
     del log.events[-3:]
-    with pytest.raises(LogHasHoles, match="fewer events in the log than its head says"):
+    with pytest.raises(LogHasGaps, match="fewer events in the log than its head says"):
         a_catch_up(log, MemorySink()).run()
