@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import redis
 from sqlalchemy import Engine
@@ -70,7 +71,7 @@ class PipelineMonitor:
         self,
         engine: Engine,
         client: redis.Redis,
-        commits: GroupCommit,
+        commits: GroupCommit[Any, Any],
         target_freshness_ms: int,
         slot_name: str | None = None,
         clock: Callable[[], float] = time.monotonic,
