@@ -8,10 +8,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 import infrastructure.postgres.schema  # noqa: F401  (its tables belong to the same metadata)
+import read_models.analytics.tables
+import read_models.deliveries.tables
 from alembic import context
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.schema import metadata
-from read_models.analytics.tables import metadata as read_models
+from read_models.rows import metadata as read_models
 
 
 def include_name(name: str | None, kind: str, _parents: Any) -> bool:

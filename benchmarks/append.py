@@ -1,7 +1,8 @@
 """Appends ready events in batches of 1,000: our recorder with all indexes, the library's recorder, and raw COPY.
 
-The payload bytes are the same. The library's recorder stores four columns and two indexes per event, ours thirteen
-and five. Raw COPY writes our rows into our table, numbered without a lock, a check or a head.
+The payload bytes are the same. The library's recorder stores four columns and two indexes per event, ours fifteen
+and five; pings have no entry in two further indexes. Raw COPY writes our rows into our table, numbered without a lock,
+a check or a head.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from infrastructure.postgres.engine import sink_engine
 from infrastructure.process_pool import tune_gc
 from infrastructure.redis.connection import connect
 from infrastructure.sinks.factory import Stores
-from projections.catalogue import PROJECTIONS
+from projections.catalogue import of_stream
 from projections.core.ports import LoggedEvent
 from projections.core.projection import Projection
 from projections.live.stream_follower import StreamFollower
@@ -43,7 +43,7 @@ def main() -> None:
     with postgres() as url, redis_server() as redis_url:
         engine, client = sink_engine(url), connect(redis_url)
         stores = Stores(engine, client)
-        for projection in PROJECTIONS.values():
+        for projection in of_stream("Rider").values():
             found = {
                 size: cost(projection, stores, number, codec, events, size) for number, size in enumerate(SIZES, 2)
             }

@@ -23,7 +23,7 @@ from benchmarks.folded import farthest_behind, wait_folded
 from benchmarks.open_loop import clients, spread
 from benchmarks.ping_load import probe, send
 from benchmarks.results import at_least, at_most, report
-from projections.catalogue import PROJECTIONS
+from projections.catalogue import of_stream
 from projections.speed import SPEED
 from tests.support.servers.apache_kafka import KafkaCluster
 from tests.support.servers.java import jars, missing
@@ -50,7 +50,8 @@ def measure(one: Ridelog, kafka: Kafka, rate: int, seconds: int) -> dict[str, An
     pings = sent.accepted + probed.accepted
     visible = max(stopped, wait_folded(info, SPEED, pings, WITHIN_S))
     # The cost of a ping includes every projection that folds it, and a projection that cannot keep up must show.
-    behind = {one.name: max(stopped, wait_folded(info, one, pings, WITHIN_S)) - stopped for one in PROJECTIONS.values()}
+    of_riders = of_stream("Rider").values()
+    behind = {one.name: max(stopped, wait_folded(info, one, pings, WITHIN_S)) - stopped for one in of_riders}
     spent, took = by_program(root, kafka), time.perf_counter() - started
     requests, fresh = spread(sent.took), spread(probed.fresh)
     return {

@@ -15,7 +15,7 @@ from infrastructure.event_store.log_head import read_head
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.redis.connection import connect
 from infrastructure.sinks.factory import Stores
-from projections.catalogue import PROJECTIONS
+from projections.catalogue import of_stream
 from projections.core.ports import Sink
 from projections.core.projection import Projection
 
@@ -26,8 +26,8 @@ POLL_INTERVAL_S = 1.0
 def farthest_behind(info: RunInfo) -> Iterator[dict[str, int]]:
     """The largest lag in events of each projection's generation 1 behind the log, sampled once a second."""
     client, engine = connect(info.redis_url), reader_engine(info.postgres_url, pool_size=1)
-    stop, found = threading.Event(), dict.fromkeys(PROJECTIONS, 0)
-    sinks = {name: Stores(engine, client).sink(one, 1) for name, one in PROJECTIONS.items()}
+    stop, found = threading.Event(), dict.fromkeys(of_stream("Rider"), 0)
+    sinks = {name: Stores(engine, client).sink(one, 1) for name, one in of_stream("Rider").items()}
 
     def sample() -> None:
         while not stop.wait(POLL_INTERVAL_S):

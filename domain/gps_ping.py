@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from domain.errors import InvalidAccuracy, InvalidCoordinates, InvalidType, NullIsland
 from domain.event_times import FUTURE_TOLERANCE_MS, OLDEST_MS, SHORTEST_ROLLOVER_MS, check_event_time
 from domain.identifiers import check_rider_id, derive_event_id, is_event_id
+from domain.json_fields import json_type, number, wrong_type
 from domain.timestamps import json_integer, rfc3339_ms
 
 MAX_SOURCE_CODE_POINTS = 128
@@ -50,13 +50,13 @@ def parse_ping(item: object, received_ms: int) -> GpsPing:
     Raises one of the PingRejected errors; the first rule that is broken names the code.
     """
     if type(item) is not dict:
-        raise InvalidType(f"a ping must be an object, not {_json_type(item)}")
+        raise InvalidType(f"a ping must be an object, not {json_type(item)}")
     rider_id = item.get("rider_id")
     if type(rider_id) is not str:
-        raise _wrong(item, "rider_id", "a string")
+        raise wrong_type(item, "rider_id", "a string")
     check_rider_id(rider_id)
-    latitude = _number(item, "latitude")
-    longitude = _number(item, "longitude")
+    latitude = number(item, "latitude")
+    longitude = number(item, "longitude")
     if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
         raise InvalidCoordinates("latitude must be within ±90 and longitude within ±180 degrees, both finite")
     event_ms = _event_time(item)
@@ -118,32 +118,16 @@ def _event_time(item: dict[str, Any]) -> int:
             return rfc3339_ms(value)
         except ValueError as error:
             raise InvalidType(f"event_timestamp_ms must be an integer or an RFC 3339 time: {error}") from error
-    number = json_integer(value)
-    if number is None:
-        raise _wrong(item, "event_timestamp_ms", "an integer (epoch milliseconds) or an RFC 3339 time with zone")
-    return number
-
-
-def _number(item: dict[str, Any], name: str) -> float:
-    value = item.get(name)
-    if type(value) is float:
-        return value
-    if type(value) is int:
-        return _as_float(value)
-    raise _wrong(item, name, "a number")
-
-
-def _as_float(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
+    ms = json_integer(value)
+    if ms is None:
+        raise wrong_type(item, "event_timestamp_ms", "an integer (epoch milliseconds) or an RFC 3339 time with zone")
+    return ms
 
 
 def _accuracy(item: dict[str, Any]) -> float | None:
     if item.get("accuracy_meters") is None:
         return None
-    value = _number(item, "accuracy_meters")
+    value = number(item, "accuracy_meters")
     if not 0.0 <= value <= _FLOAT32_MAX:
         raise InvalidAccuracy("accuracy_meters must be finite and not negative")
     return _to_float32(value)
@@ -152,7 +136,7 @@ def _accuracy(item: dict[str, Any]) -> float | None:
 def _speed(item: dict[str, Any]) -> float | None:
     if item.get("speed_mps") is None:
         return None
-    value = _number(item, "speed_mps")
+    value = number(item, "speed_mps")
     # A negative device speed means unknown, and so does one that is not a finite 32-bit number.
     return _to_float32(value) if 0.0 <= value <= _FLOAT32_MAX else None
 
@@ -177,14 +161,3 @@ def _source(item: dict[str, Any]) -> str:
     if type(value) is not str or not value.isprintable() or len(value) > MAX_SOURCE_CODE_POINTS:
         raise InvalidType(f"source_service must be a printable string of at most {MAX_SOURCE_CODE_POINTS} characters")
     return value
-
-
-def _wrong(item: dict[str, Any], name: str, wanted: str) -> InvalidType:
-    if name not in item:
-        return InvalidType(f"{name} is missing: it must be {wanted}")
-    return InvalidType(f"{name} must be {wanted}, not {_json_type(item[name])}")
-
-
-def _json_type(value: object) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer"}
-    return "null" if value is None else names.get(type(value), "a number")

@@ -6,11 +6,18 @@ from typing import Any
 
 from projections.analytics import ANALYTICS
 from projections.core.projection import Projection
+from projections.deliveries import DELIVERIES
 from projections.digest.digest import fold_digest
 from projections.locations import LOCATIONS
 from projections.speed import SPEED
 
-PROJECTIONS: dict[str, Projection[Any]] = {p.name: p for p in (SPEED, LOCATIONS, ANALYTICS)}
+PROJECTIONS: dict[str, Projection[Any]] = {p.name: p for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES)}
+
+
+def of_stream(stream: str) -> dict[str, Projection[Any]]:
+    """The projections that fold the events of ``stream``, by name."""
+    return {name: projection for name, projection in PROJECTIONS.items() if projection.stream == stream}
+
 
 # Computed at import, while the sources on disk are those that were just loaded.
 DIGESTS = {name: fold_digest(projection) for name, projection in PROJECTIONS.items()}

@@ -19,6 +19,9 @@ class RowTable:
 
     Its columns are ``generation``, ``shard``, then ``key`` (with the first two, unique), then ``add`` (integers, the
     sum of all changes) and ``latest`` (the value of the last change that gives one).
+
+    Without ``add`` every change replaces the whole row: each one gives ``latest``, and a null replaces a value too. An
+    order that lost its rider would keep showing that rider otherwise.
     """
 
     table: Table

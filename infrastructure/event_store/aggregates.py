@@ -8,7 +8,7 @@ need. Snapshots of aggregates implement the library's AggregateRecorder port. Th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from domain.deliveries.events import DeliveryEvent
 from domain.events.contracts import Codec, UndecodableError
-from domain.recorded_events import AGGREGATE_OF, event_of
+from domain.recorded_events import AGGREGATE_OF, AggregateEvent, event_of
 from domain.riders.rider import Rider
 from infrastructure.event_store.queries import of_versions
 from infrastructure.postgres.errors import as_library_errors
@@ -49,7 +49,8 @@ class LogEvent(StoredEvent):
     """A StoredEvent of one of our aggregates. ``topic`` is its event type, ``state`` the framed Avro payload.
 
     ``event_time_ms`` and ``recorded_at_ms`` are epoch milliseconds. A ``recorded_at_ms`` of 0 means the writer's clock.
-    Any other value is imported history; ``append.recorded_times`` defines which values are valid.
+    Any other value is imported history; ``append.recorded_times`` defines which values are valid. A ping has neither
+    ``command_id`` nor ``caused_by``, the event id of its cause.
     """
 
     aggregate_type: str
@@ -57,6 +58,8 @@ class LogEvent(StoredEvent):
     event_id: UUID
     event_time_ms: int
     recorded_at_ms: int = 0
+    command_id: str | None = None
+    caused_by: UUID | None = None
 
     @property
     def stream(self) -> str:
@@ -78,6 +81,11 @@ def classified(event: StoredEvent) -> LogEvent:
         event_id=uuid5(originator, f"{event.topic}/{event.originator_version}"),
         event_time_ms=0,
     )
+
+
+def _with_cause(event: LogEvent, domain_event: AggregateEvent) -> LogEvent:
+    caused_by = UUID(domain_event.caused_by) if domain_event.caused_by else None
+    return replace(event, command_id=domain_event.command_id or None, caused_by=caused_by)
 
 
 class SnapshotRecorder(AggregateRecorder):
@@ -148,17 +156,18 @@ class AvroMapper(Mapper[UUID]):
         except (RegistryUnavailable, SQLAlchemyError) as error:
             # After a restore the ids are looked up again. 503 makes a phone send its pings again; 500 would not.
             raise OperationalError(f"no schema id for {domain_event.RECORD}: {error}") from error
-        event_id = domain_event.event_id
-        return LogEvent(
+        event = LogEvent(
             domain_event.originator_id,
             domain_event.originator_version,
             domain_event.RECORD,
             state,
             AGGREGATE_OF[domain_event.RECORD].AGGREGATE_TYPE,
             domain_event.key,
-            UUID(event_id),
+            UUID(domain_event.event_id),
             domain_event.event_timestamp_ms,
         )
+        # One comparison for a ping: the writer maps thousands of them a second.
+        return event if domain_event.RECORD == Rider.PingRecorded.RECORD else _with_cause(event, domain_event)
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
         """Returns the domain event of a stored event.

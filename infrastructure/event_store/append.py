@@ -29,9 +29,10 @@ TRAILER = struct.pack(">h", -1)
 
 COPY_SQL = (
     "COPY events (position, seq, recorded_at, stream, shard, aggregate_id, aggregate_type, aggregate_key,"
-    " version, event_id, event_time, event_type, payload) FROM STDIN (FORMAT binary, ENCODING 'UTF8')"
+    " version, event_id, event_time, event_type, payload, command_id, caused_by)"
+    " FROM STDIN (FORMAT binary, ENCODING 'UTF8')"
 )
-_FIELDS = 13
+_FIELDS = 15
 
 POSTGRES_EPOCH_MS = 946_684_800_000
 """2000-01-01, the zero of Postgres' timestamptz."""
@@ -39,6 +40,8 @@ POSTGRES_EPOCH_MS = 946_684_800_000
 _LOCKED = struct.Struct(">hiqiqiq")
 _EVENT = struct.Struct(">iqi16siq")
 _LENGTH = struct.Struct(">i")
+_NULL = _LENGTH.pack(-1)
+_NO_CAUSE = _NULL + _NULL
 
 
 def _field(data: bytes) -> bytes:
@@ -78,6 +81,16 @@ def static_part(event: LogEvent) -> bytes:
             _type_part(event.topic),
             _LENGTH.pack(len(event.state)),
             event.state,
+            _NO_CAUSE if event.command_id is None and event.caused_by is None else _cause_part(event),
+        )
+    )
+
+
+def _cause_part(event: LogEvent) -> bytes:
+    return b"".join(
+        (
+            _NULL if event.command_id is None else _field(event.command_id.encode()),
+            _NULL if event.caused_by is None else _field(event.caused_by.bytes),
         )
     )
 

@@ -11,6 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.http.errors import ApiError, unavailable
 from read_models.analytics import queries
+from read_models.analytics.tables import NAME
+from read_models.generations import BY_INDEX, fences
 
 Row = dict[str, Any]
 
@@ -50,8 +52,8 @@ class LiveAnalyticsReader:
     def __enter__(self) -> Self:
         try:
             self._connection: Connection = self._engine.connect().execution_options(isolation_level="REPEATABLE READ")
-            self._connection.execute(queries.BY_INDEX)
-            self._fences = self._rows(queries.fences())
+            self._connection.execute(BY_INDEX)
+            self._fences = self._rows(fences(NAME))
         except SQLAlchemyError as error:
             raise _unavailable(error) from error
         return self

@@ -78,7 +78,7 @@ class PingsOperation(Operation):
 
 
 class Submit(Protocol):
-    async def __call__(self, pings: Sequence[GpsPing]) -> list[PingOutcome]: ...
+    async def __call__(self, pings: Sequence[GpsPing], /) -> list[PingOutcome]: ...
 
 
 class Accepted(msgspec.Struct):

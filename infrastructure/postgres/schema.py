@@ -54,8 +54,13 @@ events = Table(
     Column("event_time", _MILLISECONDS, nullable=False),
     Column("recorded_at", _MILLISECONDS, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    # Null for pings: the partial indexes cost an append of pings nothing but the test of their conditions.
+    Column("command_id", Text),
+    Column("caused_by", UUID(as_uuid=True)),
     Index("ix_events_position", "position"),
     Index("ix_events_identity", "aggregate_id", "event_time", "event_id"),
+    Index("ix_events_command_id", "command_id", postgresql_where=text("command_id IS NOT NULL")),
+    Index("ix_events_caused_by", "caused_by", postgresql_where=text("caused_by IS NOT NULL")),
     postgresql_partition_by="RANGE (position)",
 )
 

@@ -61,7 +61,8 @@ class RowStatements:
         listed = ", ".join(map(_quoted, columns))
         unique = ", ".join(_quoted(column.name) for column in rows.table.primary_key.columns)
         merges = [f"{_quoted(c)} = t.{_quoted(c)} + excluded.{_quoted(c)}" for c in rows.add]
-        merges += [f"{_quoted(c)} = coalesce(excluded.{_quoted(c)}, t.{_quoted(c)})" for c in rows.latest]
+        shown = "coalesce(excluded.{0}, t.{0})" if rows.add else "excluded.{0}"
+        merges += [f"{_quoted(c)} = {shown.format(_quoted(c))}" for c in rows.latest]
         self.columns = columns
         self.latest = len(rows.latest)
         self.values = len(rows.add) + len(rows.latest)

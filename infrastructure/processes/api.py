@@ -36,8 +36,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
     reader, decode = backends.engine, backends.decode
     commits = GroupCommit(
         backends.riders.record_pings,
-        queue_pings=settings.ingest_queue_pings,
-        batch_pings=settings.commit_batch_pings,
+        max_queued=settings.ingest_queue_pings,
+        max_batch=settings.commit_batch_pings,
         on_commit=_observe_commit,
     )
     metrics.QUEUE_CAPACITY.set(settings.ingest_queue_pings)

@@ -9,7 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Double, Text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.types import TypeEngine
 
 from domain.timestamps import epoch_ms
 from infrastructure.errors import UserError
@@ -24,11 +26,16 @@ Row = Mapping[str, Any]
 
 
 def row_columns(table: RowTable) -> dict[str, ColumnType]:
-    """Columns of a read model's table: its key, then its sums and latest values, which are integers."""
-    kinds: dict[str, ColumnType] = {
-        name: "instant" if isinstance(table.table.c[name].type, TIMESTAMP) else "text" for name in table.key
-    }
-    return kinds | dict.fromkeys((*table.add, *table.latest), "integer")
+    """Columns of a read model's table, each with its type: its key, then its sums and latest values."""
+    return {name: _type_of(table.table.c[name].type) for name in (*table.key, *table.add, *table.latest)}
+
+
+def _type_of(column: TypeEngine[Any]) -> ColumnType:
+    if isinstance(column, TIMESTAMP):
+        return "instant"
+    if isinstance(column, Text):
+        return "text"
+    return "float" if isinstance(column, Double) else "integer"
 
 
 def row_of(table: RowTable, change: RowChange) -> Row:

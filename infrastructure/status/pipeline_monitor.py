@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 from sqlalchemy import Engine
@@ -78,7 +78,7 @@ class PipelineMonitor:
         self,
         engine: Engine,
         client: redis.Redis,
-        commits: GroupCommit,
+        commits: GroupCommit[Any, Any],
         target_freshness_ms: int,
         relay: MonitoredRelay = MonitoredRelay(),  # noqa: B008 (immutable)
         clock: Callable[[], float] = time.monotonic,

@@ -9,12 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
-from projections.catalogue import PROJECTIONS
+from projections.catalogue import of_stream
 from tests.support.postgres.poison import record_nameless
 from tests.support.waiting import eventually
 from tests.support.worlds.ridelog import Ridelog
 
 START_MS = time.time_ns() // 1_000_000 - 600_000
+
+OF_RIDERS = of_stream("Rider")
 
 
 def ping(rider: str, second: int, north: float) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def test_regression_the_past_of_a_key_with_a_ping_without_identity_equals_what_w
         return {one["projection"]: one["mark"] for one in found if one["key"] == rider}
 
     try:
-        eventually(lambda: marks().keys() == PROJECTIONS.keys(), within_s=30, what="every projection has parked it")
+        eventually(lambda: marks().keys() == OF_RIDERS.keys(), within_s=30, what="every projection has parked it")
         assert {mark["position"] for mark in marks().values()} == {bad}
         last, then_ms = after_ms(ridelog, ping(rider, 5, 5 / 1e4))
         live = ridelog.speed(rider)
@@ -131,14 +133,14 @@ def test_regression_the_past_of_a_key_with_a_ping_without_identity_equals_what_w
             answer = served(ridelog, rider, **query)
             assert answer.status_code == 200, answer.text
             assert answer.json() | {"age_ms": 0, "status": ""} == live | {"age_ms": 0, "status": ""}
-        for name in PROJECTIONS:
+        for name in OF_RIDERS:
             every = json.loads(ridelog.ask("replay", name, "--position", str(last), "--json").stdout)
             assert rider in every["parked"]
             one = json.loads(ridelog.ask("replay", name, "--key", rider, "--position", str(last), "--json").stdout)
             assert (one["parked"]["position"], one["parked"]["kind"]) == (bad, marks()[name]["kind"])
     finally:
         # Later tests in this ridelog need every stage to be healthy.
-        for name in PROJECTIONS:
+        for name in OF_RIDERS:
             ridelog.ask("parked", "discard", name, rider, "--why", "the test is over")
     assert marks() == {}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from projections.catalogue import PROJECTIONS
+from projections.catalogue import of_stream
 from tests.faults.test_rebuild_live import prefill, rebuild
 from tests.support.postgres.poison import Poison
 from tests.support.reports.proofs import whole
@@ -19,6 +19,8 @@ from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.steady_load import SteadyLoad
 
 PINGS = 100_000 if whole() else 10_000
+
+OF_RIDERS = of_stream("Rider")
 
 
 def a_ping(rider: str, t_ms: int) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def parked(ridelog: Ridelog) -> list[dict[str, Any]]:
 def all_parked(ridelog: Ridelog) -> list[dict[str, Any]]:
     """Parked keys once every projection has one; an empty list before."""
     found = parked(ridelog)
-    return found if {one["projection"] for one in found} == PROJECTIONS.keys() else []
+    return found if {one["projection"] for one in found} == OF_RIDERS.keys() else []
 
 
 @pytest.mark.proof
@@ -69,7 +71,7 @@ def test_invariant_10_one_poison_event_parks_one_key_and_a_retry_resumes_it(ride
     with SteadyLoad(ridelog, [victim, *riders[:20]], 400, seed=3) as load:
         before = len(load.acknowledged)
         eventually(lambda: len(load.acknowledged) > before + 100, what="pings of the key keep coming")
-        for name in PROJECTIONS:
+        for name in OF_RIDERS:
             done = ridelog.cli("parked", "retry", name, victim, "--json")
             assert done.returncode == 0, done.stdout + done.stderr
             assert {one["verdict"] for one in json.loads(done.stdout)} == {"unparked"}

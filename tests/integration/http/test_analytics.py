@@ -20,6 +20,7 @@ from infrastructure.http.paging import encode_cursor
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.replay.past_reads import PastRows
 from read_models.analytics import queries
+from read_models.generations import BY_INDEX
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.postgres.recorded_log import write
 from tests.support.servers.http_server import served
@@ -220,7 +221,7 @@ def test_no_query_scans_a_large_table(filled: Engine) -> None:
 def explain(engine: Engine, query: Select[Any]) -> str:
     compiled = query.compile(engine, compile_kwargs={"literal_binds": True})
     with engine.connect() as connection:
-        connection.execute(queries.BY_INDEX)
+        connection.execute(BY_INDEX)
         return "\n".join(connection.execute(text(f"EXPLAIN {compiled}".replace(":", "\\:"))).scalars())
 
 

@@ -26,6 +26,7 @@ PINNED = {
     "speed": (2, "35a31db752242c321a5024c75031b51f"),
     "locations": (2, "807adafeacb9b0684726e7891ed65bad"),
     "analytics": (2, "ad46ba744312d5279cc7b7ea2d28fd79"),
+    "deliveries": (1, "9aba47477384117f5bbaaaf01f64a46b"),
 }
 """The same on every supported Python."""
 

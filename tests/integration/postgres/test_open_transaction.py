@@ -23,7 +23,7 @@ from infrastructure.postgres.engine import reader_engine, sink_engine, writer_en
 from infrastructure.postgres.projection_sink import PostgresSink
 from projections.core.ports import ApplyOutcome, Fence, ShardWrite
 from projections.speed import SPEED
-from read_models.analytics import queries as analytics_queries
+from read_models.generations import fences
 from tests.support.postgres.log_events import events_of
 from tests.support.waiting import eventually
 
@@ -129,7 +129,7 @@ class Steps:
 
     def read_fences(self, engine: Engine) -> None:
         with engine.connect() as connection:
-            connection.execute(analytics_queries.fences()).all()
+            connection.execute(fences("analytics")).all()
 
     def report(self, engine: Engine) -> None:
         StageReporter(engine, "speed").report(StageProgress(position=self.version))

@@ -21,14 +21,13 @@ from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.comparison import digest
 from read_models.rows import RowChange, merged
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic, ServerUnavailable
-from tests.support.worlds.rider_events import rider_histories
+from tests.support.worlds.histories import History, histories_of
 
-History = list[tuple[str, str, dict[str, Any]]]
 every_projection = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda p: p.name)
 
 
-def a_log(history: History) -> MemoryLog:
-    log = MemoryLog()
+def a_log(projection: Projection[Any], history: History) -> MemoryLog:
+    log = MemoryLog(projection.stream)
     for key, event_type, data in history:
         log.append(key, event_type, data)
     return log
@@ -68,11 +67,10 @@ def right(projection: Projection[Any], log: MemoryLog, sink: MemorySink) -> bool
 
 @every_projection
 @settings(max_examples=60)
-@given(history=rider_histories, data=st.data())
-def test_invariant_8_live_is_the_fold_whatever_kafka_does(
-    projection: Projection[Any], history: History, data: st.DataObject
-) -> None:
-    log, topic, sink = MemoryLog(), ScriptedTopic(), MemorySink()
+@given(data=st.data())
+def test_invariant_8_live_is_the_fold_whatever_kafka_does(projection: Projection[Any], data: st.DataObject) -> None:
+    history = data.draw(histories_of(projection))
+    log, topic, sink = MemoryLog(projection.stream), ScriptedTopic(), MemorySink()
     limits = ProcessorLimits(
         fill_events=data.draw(st.integers(1, 20)), cached_states_per_shard=data.draw(st.integers(0, 2))
     )
@@ -93,15 +91,15 @@ def test_invariant_8_live_is_the_fold_whatever_kafka_does(
 
 @every_projection
 @settings(max_examples=40)
-@given(history=rider_histories, cuts=st.lists(st.integers(0, 80), max_size=3))
+@given(data=st.data(), cuts=st.lists(st.integers(0, 80), max_size=3))
 def test_invariant_8_a_rebuild_gives_the_same_bytes(
-    projection: Projection[Any], history: History, cuts: list[int]
+    projection: Projection[Any], data: st.DataObject, cuts: list[int]
 ) -> None:
-    whole = a_log(history)
+    whole = a_log(projection, data.draw(histories_of(projection)))
     live, rebuilt = MemorySink(), MemorySink()
     CatchUp(projection, whole, live, json.loads, range(SHARDS)).run()
     # The same events in two halves of the shards; each is aborted at times, and another worker resumes it.
-    head = whole.head("Rider")
+    head = whole.head(projection.stream)
     for half in (range(0, SHARDS, 2), range(1, SHARDS, 2)):
         for cut in sorted(cuts):
             targets = {shard: min(cut, head.seqs[shard]) for shard in half}
@@ -113,11 +111,11 @@ def test_invariant_8_a_rebuild_gives_the_same_bytes(
 
 @every_projection
 @settings(max_examples=40)
-@given(history=rider_histories, crashes=st.lists(st.booleans(), max_size=6))
+@given(data=st.data(), crashes=st.lists(st.booleans(), max_size=6))
 def test_invariant_8_workers_that_crash_and_change_places_give_the_same_bytes(
-    projection: Projection[Any], history: History, crashes: list[bool]
+    projection: Projection[Any], data: st.DataObject, crashes: list[bool]
 ) -> None:
-    log, sink = a_log(history), MemorySink()
+    log, sink = a_log(projection, data.draw(histories_of(projection))), MemorySink()
 
     def maybe_crash(writes: Sequence[ShardWrite]) -> None:
         if crashes and crashes.pop():

@@ -75,7 +75,7 @@ DECODED: dict[str, Any] = {
         Maxima(497_222, 6_632, 15_000),
     ),
 }
-every_projection = pytest.mark.parametrize("name", sorted(PROJECTIONS))
+every_projection = pytest.mark.parametrize("name", sorted(STATES))
 
 
 @pytest.fixture

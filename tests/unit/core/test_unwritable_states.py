@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS
-from projections.catalogue import PROJECTIONS
 from projections.core.parked_keys import ParkedKeys
 from projections.core.ports import ParkedEvent
 from projections.core.projection import Projection
@@ -24,11 +23,12 @@ from projections.replay.source import ReplaySource
 from projections.speed import SPEED
 from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
 from tests.support.ports_in_memory.projection_ports import MemorySink, ScriptedTopic
+from tests.support.worlds.histories import OF_RIDERS
 from tests.support.worlds.replays import END_MS, decode
 from tests.support.worlds.rider_events import START_MS
 from tests.support.worlds.speed_events import histories, ping_data
 
-every_projection = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda p: p.name)
+every_projection = pytest.mark.parametrize("projection", OF_RIDERS, ids=lambda p: p.name)
 
 Held = dict[str, tuple[int, int, str, str]]
 

@@ -12,11 +12,11 @@ from domain.event_times import FUTURE_TOLERANCE_MS
 from domain.features.event_time import MAX_AHEAD_MS, MAX_CLOCK_SKEW_MS, effective_time_ms
 from domain.features.keyed_event import KeyedEvent
 from projections.analytics import ANALYTICS
-from projections.catalogue import PROJECTIONS
 from projections.core.projection import Projection
 from projections.locations import LOCATIONS
 from projections.speed import SPEED
 from read_models.view import ViewLimits
+from tests.support.worlds.histories import OF_RIDERS
 from tests.support.worlds.replay_reference import effective_ms
 from tests.support.worlds.rider_events import rider_histories
 from tests.support.worlds.speed_events import ping_data
@@ -24,7 +24,7 @@ from tests.support.worlds.speed_events import ping_data
 NOW_MS = 1_790_000_000_000
 AHEAD_MS = 240_000
 
-every_projection = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda p: p.name)
+every_projection = pytest.mark.parametrize("projection", OF_RIDERS, ids=lambda p: p.name)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from domain.riders.application import PingOutcome
 from infrastructure.ingest.group_commit import GroupCommit, NotRecorded, QueueFull
 from tests.unit.domain.given import NOW_MS, a_ping
 
+Commits = GroupCommit[GpsPing, PingOutcome]
+
 
 class Recorder:
     """Records in memory; ``gate`` holds it back so that a test decides what piles up behind it."""
@@ -35,8 +37,8 @@ class Recorder:
 
 
 @contextmanager
-def committing(recorder: Recorder, *, queue_pings: int = 100, batch_pings: int = 50) -> Iterator[GroupCommit]:
-    commits = GroupCommit(recorder, queue_pings=queue_pings, batch_pings=batch_pings)
+def committing(recorder: Recorder, *, queue_pings: int = 100, batch_pings: int = 50) -> Iterator[Commits]:
+    commits = Commits(recorder, max_queued=queue_pings, max_batch=batch_pings)
     commits.start()
     try:
         yield commits
@@ -49,7 +51,7 @@ def some(count: int, rider: str = "anna") -> list[GpsPing]:
     return [a_ping(rider, NOW_MS + number) for number in range(count)]
 
 
-async def _behind_a_held_commit(commits: GroupCommit, recorder: Recorder) -> asyncio.Task[list[PingOutcome]]:
+async def _behind_a_held_commit(commits: Commits, recorder: Recorder) -> asyncio.Task[list[PingOutcome]]:
     recorder.gate.clear()
     recorder.entered.clear()
     first = asyncio.create_task(commits.submit(some(1)))
@@ -60,7 +62,7 @@ async def _behind_a_held_commit(commits: GroupCommit, recorder: Recorder) -> asy
 def test_requests_that_arrive_together_share_a_transaction_and_get_their_own_outcomes() -> None:
     recorder = Recorder()
 
-    async def scenario(commits: GroupCommit) -> None:
+    async def scenario(commits: Commits) -> None:
         first = await _behind_a_held_commit(commits, recorder)
         others = [asyncio.create_task(commits.submit(some(n, f"rider-{n}"))) for n in (2, 3, 4)]
         while commits.queued() < 9:
@@ -78,7 +80,7 @@ def test_requests_that_arrive_together_share_a_transaction_and_get_their_own_out
 def test_what_waits_counts_the_running_transaction_too() -> None:
     recorder = Recorder()
 
-    async def scenario(commits: GroupCommit) -> None:
+    async def scenario(commits: Commits) -> None:
         assert commits.waiting() == (0, 0.0)
         first = await _behind_a_held_commit(commits, recorder)
         assert commits.queued() == 0
@@ -99,7 +101,7 @@ def test_what_waits_counts_the_running_transaction_too() -> None:
 def test_a_request_is_never_split_between_transactions() -> None:
     recorder = Recorder()
 
-    async def scenario(commits: GroupCommit) -> None:
+    async def scenario(commits: Commits) -> None:
         first = await _behind_a_held_commit(commits, recorder)
         others = [asyncio.create_task(commits.submit(some(n))) for n in (30, 30, 60)]
         while commits.queued() < 120:
@@ -115,7 +117,7 @@ def test_a_request_is_never_split_between_transactions() -> None:
 def test_invariant_15_a_full_queue_refuses_and_records_nothing_of_it() -> None:
     recorder = Recorder()
 
-    async def scenario(commits: GroupCommit) -> None:
+    async def scenario(commits: Commits) -> None:
         first = await _behind_a_held_commit(commits, recorder)
         waiting = asyncio.create_task(commits.submit(some(60)))
         while commits.queued() < 60:
@@ -160,7 +162,7 @@ def test_one_request_that_cannot_be_recorded_does_not_take_the_others_down(
 
     recorder.fail = poisoned
 
-    async def scenario(commits: GroupCommit) -> None:
+    async def scenario(commits: Commits) -> None:
         first = await _behind_a_held_commit(commits, recorder)
         good = asyncio.create_task(commits.submit(some(2, "good")))
         bad = asyncio.create_task(commits.submit(some(1, "poison")))
@@ -180,7 +182,7 @@ def test_one_request_that_cannot_be_recorded_does_not_take_the_others_down(
 def test_stopping_commits_what_is_queued_and_refuses_what_comes_after() -> None:
     recorder = Recorder()
 
-    async def scenario(commits: GroupCommit) -> None:
+    async def scenario(commits: Commits) -> None:
         first = await _behind_a_held_commit(commits, recorder)
         queued = asyncio.create_task(commits.submit(some(5)))
         while commits.queued() < 5:
@@ -191,7 +193,7 @@ def test_stopping_commits_what_is_queued_and_refuses_what_comes_after() -> None:
         with pytest.raises(QueueFull):
             await commits.submit(some(1))
 
-    commits = GroupCommit(recorder)
+    commits = Commits(recorder)
     commits.start()
     asyncio.run(scenario(commits))
     assert [len(batch) for batch in recorder.batches] == [1, 5]
@@ -200,7 +202,7 @@ def test_stopping_commits_what_is_queued_and_refuses_what_comes_after() -> None:
 def test_a_client_that_has_gone_disturbs_nobody() -> None:
     recorder = Recorder()
 
-    async def scenario(commits: GroupCommit) -> None:
+    async def scenario(commits: Commits) -> None:
         first = await _behind_a_held_commit(commits, recorder)
         gone = asyncio.create_task(commits.submit(some(2)))
         stays = asyncio.create_task(commits.submit(some(3)))

@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Tabl
 from infrastructure.postgres.copy_text import copy_text
 from infrastructure.postgres.sink_statements import RowStatements
 from projections.core.ports import SinkRejected
+from read_models.deliveries import tables as deliveries
 from read_models.rows import RowTable
 from tests.support.worlds.counting_projection import ROWS
 
@@ -83,6 +84,12 @@ def test_sums_are_added_and_latest_values_replace_unless_null() -> None:
         '"small" = t."small" + excluded."small"',
         '"last" = coalesce(excluded."last", t."last")',
     ]
+
+
+def test_without_sums_a_change_replaces_the_whole_row_and_a_null_too() -> None:
+    (table,) = deliveries.TABLES
+    merges = RowStatements(table).upsert.split(" SET ")[1].split(", ")
+    assert merges == [f'"{name}" = excluded."{name}"' for name in table.latest]
 
 
 def test_names_are_quoted_and_the_unique_columns_are_those_of_the_primary_key() -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from domain.identifiers import SHARDS
 from infrastructure.sinks.decorators import SnapshottingSink
 from projections.analytics import ANALYTICS
-from projections.catalogue import PROJECTIONS
 from projections.core.parked_keys import ParkedKeys
 from projections.core.projection import Projection
 from projections.core.shard_processor import ProcessorLimits
@@ -27,10 +26,11 @@ from projections.speed import SPEED
 from read_models.rows import RowChange, merged
 from tests.support.ports_in_memory.archive import MemoryArchive, MemorySnapshots
 from tests.support.ports_in_memory.projection_ports import MemorySink, ScriptedTopic
+from tests.support.worlds.histories import OF_RIDERS
 from tests.support.worlds.replays import END_MS, Story, answered, asks, assert_speed, decode, naive, stories, within
 from tests.support.worlds.rider_events import RIDERS
 
-every_projection = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda p: p.name)
+every_projection = pytest.mark.parametrize("projection", OF_RIDERS, ids=lambda p: p.name)
 
 grids = st.integers(1, 7)
 
