@@ -136,8 +136,9 @@ def _run(
     client = stack.enter_context(connect(*server, reporter.note))
 
     def on_request(totals: FleetTotals, simulated_s: float) -> None:
+        legs = world.truths.take()
         if file is not None:
-            file.add(world.truths.take())
+            file.add(legs)
         note = f"{len(totals.open_orders):,} orders open, {totals.accepted:,} pings accepted"
         reporter.update(simulated_s, totals.sent, note)
 

@@ -40,7 +40,10 @@ class FleetTotals:
         self.truths: dict[str, RiderTruth] = {}
         """The true state of each rider at the newest ping sent."""
         self.open_orders: dict[str, None] = {}
-        """The orders that were placed and have not ended, in the order in which they were placed."""
+        """The orders that were placed and have not ended, in the order in which they were placed.
+
+        Another thread copies it with ``list``, which no change interrupts.
+        """
 
     def add_pings(self, uploads: Iterable[Upload], receipt: PostReceipt) -> None:
         """Count one answered request with pings."""
@@ -50,7 +53,7 @@ class FleetTotals:
             self.kinds[upload.kind] += len(upload.fixes)
             if upload.kind is not UploadKind.REPEAT:
                 truths[upload.rider_id] = upload.fixes[-1].truth
-        # The dictionaries are replaced, not changed, because the demo reads them from another thread.
+        # The dictionary is replaced, not changed, because the demo reads it from another thread.
         self.truths = truths
         self.accepted += receipt.accepted
         self.duplicates += receipt.duplicates
@@ -65,11 +68,11 @@ class FleetTotals:
         else:
             self.repeats += 1
         if command.verb in {Verb.COMPLETE, Verb.CANCEL}:
-            self.open_orders = {order: None for order in self.open_orders if order != command.order_id}
+            self.open_orders.pop(command.order_id, None)
 
     def placing(self, order_id: str) -> None:
         """An order is about to be placed; it counts as open even if the answer is lost."""
-        self.open_orders = {**self.open_orders, order_id: None}
+        self.open_orders[order_id] = None
 
     def summary(self) -> dict[str, Any]:
         """The counts for ``--json``. ``late``: sent in a batch after a time offline; ``repeated``: sent twice."""
