@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 FAST_DURATION_S = 600.0
 ORDERS_PER_RIDER = 2.0
-"""Orders per hour and rider: a delivery takes about twenty minutes of a rider, so most riders are busy."""
+"""Orders per hour and rider at work: a delivery takes about twenty minutes of a rider, so most riders are busy."""
+
+AT_WORK_SHARE = 8 / 24 * 5 / 7
+"""Share of the riders who are at work in a history, on average: eight hours on five of seven days."""
+
+HISTORY_ORDERS_PER_RIDER = 1.5
+"""The same in a history, where the evenings have more than twice as many orders as the mean hour."""
+
+HISTORY_EVERY_S = 5.0
 
 RIDERS_PER_RESTAURANT = 2
 
@@ -37,13 +45,18 @@ def simulate(
     riders: Annotated[int, typer.Option(min=1, max=100_000, help="Number of riders.")] = 20,
     orders: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1_000_000.0, help="Orders per hour; 0: only pings.  \\[default: 2 per rider]"),
+        typer.Option(
+            min=0.0,
+            max=1_000_000.0,
+            help="Orders per hour; 0: only pings.  \\[default: 2 per rider; in a history 1.5 per rider at work]",
+        ),
     ] = None,
     restaurants: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="Number of restaurants.  \\[default: one for two riders]")
     ] = None,
     every: Annotated[
-        float | None, typer.Option(min=0.05, help="Seconds between two GPS fixes of a rider.  \\[default: 1]")
+        float | None,
+        typer.Option(min=0.05, help="Seconds between two GPS fixes of a rider.  \\[default: 1; in a history 5]"),
     ] = None,
     rate: Annotated[
         float | None, typer.Option(min=0.001, help="Instead of --every: GPS fixes per second of all riders together.")
@@ -55,6 +68,14 @@ def simulate(
     fast: Annotated[
         bool, typer.Option("--fast", help="Send the last DURATION seconds as fast as the server accepts them.")
     ] = False,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Write the last days, such as 14d, directly to an empty log: riders work in shifts, and orders follow "
+            "the hour of the week.",
+        ),
+    ] = None,
     truth: Annotated[
         Path | None,
         typer.Option(help="Write what really happened on each leg to this file: .parquet, else CSV."),
@@ -73,31 +94,56 @@ def simulate(
     The pings have GPS noise that is correlated in time, lost fixes, late batches, repeated requests and missing device
     speeds. Streets are slow in rush hours. Orders are stacked, reassigned and cancelled at times, and riders press
     "arrived" early or late. At its end a run cancels the orders that are still open.
+
+    With --history nothing is sent over HTTP. Pings and deliveries enter the log with the times at which they would have
+    been received, in that order. The log must be empty; the Postgres of a running serve is used, else one is started.
     """
+    from infrastructure.cli.history import HistoryOptions, simulate_history
     from infrastructure.simulator.demand import Demand
     from infrastructure.simulator.scenario import PhoneModel, Scenario
 
     if every is not None and rate is not None:
         raise typer.BadParameter("give --every or --rate, not both")
     seconds = duration if duration is not None or not fast else FAST_DURATION_S
-    ends = math.inf if seconds is None else seconds
-    wanted = Demand(
-        ORDERS_PER_RIDER * riders if orders is None else orders,
-        restaurants or max(1, riders // RIDERS_PER_RESTAURANT),
-    )
     scenario = Scenario(
         str(seed),
         # A fast run ends now: the server would reject pings from the future.
-        now_ms() - (round(ends * 1000) if fast else 0),
-        ends,
+        now_ms() - (round((seconds or 0.0) * 1000) if fast else 0),
+        math.inf if seconds is None else seconds,
         riders,
         _city(latitude, longitude, time_zone, currency),
-        phone=PhoneModel(every_s=every or (riders / rate if rate else 1.0)),
-        demand=wanted,
+        phone=PhoneModel(every_s=every or (riders / rate if rate else HISTORY_EVERY_S if history else 1.0)),
+        demand=Demand(
+            ORDERS_PER_RIDER * riders if orders is None else orders,
+            restaurants or max(1, riders // RIDERS_PER_RESTAURANT),
+        ),
     )
-    with ExitStack() as stack:
-        report = _run(scenario, fast, truth, stack, (url, data_dir, token))
+    if history is not None:
+        if fast or duration is not None or url is not None:
+            raise typer.BadParameter("--history is written to an empty log: leave out --fast, --duration and --url")
+        report = simulate_history(_of_history(scenario, history, orders), HistoryOptions(data_dir, truth))
+    else:
+        with ExitStack() as stack:
+            report = _run(scenario, fast, truth, stack, (url, data_dir, token))
     _print_report({"riders": riders, "seed": seed, **report}, as_json)
+
+
+def _of_history(scenario: Scenario, history: str, orders: float | None) -> Scenario:
+    """The scenario over the last days, with shifts, and with demand by the hour of the week."""
+    from infrastructure.cli.history import ENDS_BEFORE_NOW_MS, LAST_ORDER_S, history_s
+
+    try:
+        seconds = history_s(history)
+    except ValueError as error:
+        raise typer.BadParameter(f"--history: {error}") from error
+    per_hour = HISTORY_ORDERS_PER_RIDER * AT_WORK_SHARE * scenario.riders if orders is None else orders
+    until_s = max(seconds / 2, seconds - LAST_ORDER_S)
+    return scenario._replace(
+        start_ms=now_ms() - ENDS_BEFORE_NOW_MS - round(seconds * 1_000),
+        duration_s=seconds,
+        demand=scenario.demand._replace(orders_per_hour=per_hour, by_hour=True, until_s=until_s),
+        shifts=True,
+    )
 
 
 def _city(latitude: float, longitude: float, time_zone: str, currency: str) -> City:
@@ -170,9 +216,12 @@ def _print_report(report: dict[str, Any], as_json: bool) -> None:
         f"{report['accepted']:,} accepted, {report['duplicates']:,} duplicates"
         + "".join(f", {count:,} rejected {code}" for code, count in report["rejected"].items())
     )
-    echo(f"{report['late']:,} of them were sent late, after a time offline; {report['repeated']:,} were repeats")
+    if "late" in report:
+        echo(f"{report['late']:,} of them were sent late, after a time offline; {report['repeated']:,} were repeats")
     echo(
         f"{report['orders']:,} orders: {report['completed']:,} completed, {report['cancelled']:,} cancelled; "
         f"{report['commands']:,} commands recorded, {report['repeated_commands']:,} repeats"
-        + "".join(f", {count:,} refused {code}" for code, count in report["refused_commands"].items())
+        + "".join(f", {count:,} refused {code}" for code, count in report.get("refused_commands", {}).items())
     )
+    if "items_per_s" in report:
+        echo(f"{report['items_per_s']:,} pings and commands per second; a `serve` publishes them when it next runs")
