@@ -31,7 +31,7 @@ class RiderTruth(NamedTuple):
     activity: Activity
 
 
-class Kind(Enum):
+class UploadKind(Enum):
     """Why a request is sent."""
 
     LIVE = "live"
@@ -54,7 +54,7 @@ class Upload(NamedTuple):
 
     send_at_s: float
     rider_id: str
-    kind: Kind
+    kind: UploadKind
     fixes: tuple[SimulatedFix, ...]
 
 
@@ -67,7 +67,7 @@ class SentCommand(NamedTuple):
     send_at_s: float
     order_id: str
     verb: Verb
-    kind: Kind
+    kind: UploadKind
     at_ms: int
     key: str
     body: dict[str, Any]

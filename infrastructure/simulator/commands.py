@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid5
 
-from infrastructure.simulator.actions import Kind, SentCommand
+from infrastructure.simulator.actions import SentCommand, UploadKind
 from infrastructure.simulator.deliveries import SimulatedOrder, Verb
 from infrastructure.simulator.scenario import Scenario
 
@@ -30,4 +30,4 @@ class Commands:
         at_ms = self._scenario.ms(at_s)
         # An order can be assigned and unassigned several times, but not twice in one millisecond.
         key = str(uuid5(KEY_NAMESPACE, f"{order.order_id}/{verb.value}/{at_ms}"))
-        return SentCommand(at_s, order.order_id, verb, Kind.LIVE, at_ms, key, body)
+        return SentCommand(at_s, order.order_id, verb, UploadKind.LIVE, at_ms, key, body)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from infrastructure.simulator.actions import Kind, SentCommand
+from infrastructure.simulator.actions import SentCommand, UploadKind
 from infrastructure.simulator.agenda import Agenda
 from infrastructure.simulator.city import street_distance_m
 from infrastructure.simulator.commands import Commands
@@ -149,4 +149,4 @@ class Dispatcher:
         self._agenda.send(command)
         if self._chance.random() < self._repeat_share:
             again_s = self._agenda.now_s + self._chance.uniform(*self._repeat_after_s)
-            self._agenda.send(command._replace(send_at_s=again_s, kind=Kind.REPEAT))
+            self._agenda.send(command._replace(send_at_s=again_s, kind=UploadKind.REPEAT))

@@ -17,7 +17,7 @@ from uuid import uuid5
 from infrastructure.client.client import RidelogClient
 from infrastructure.client.messages import CommandReceipt, PostReceipt
 from infrastructure.errors import UserError
-from infrastructure.simulator.actions import Action, Kind, RiderTruth, SentCommand, Upload
+from infrastructure.simulator.actions import Action, RiderTruth, SentCommand, Upload, UploadKind
 from infrastructure.simulator.commands import KEY_NAMESPACE
 from infrastructure.simulator.deliveries import Verb
 
@@ -30,7 +30,7 @@ class FleetTotals:
         self.accepted = 0
         self.duplicates = 0
         self.rejected: Counter[str] = Counter()
-        self.kinds: Counter[Kind] = Counter()
+        self.kinds: Counter[UploadKind] = Counter()
         self.commands: Counter[Verb] = Counter()
         """Commands that were recorded."""
         self.repeats = 0
@@ -166,7 +166,7 @@ class FleetRunner:
             key = str(uuid5(KEY_NAMESPACE, f"{order_id}/{SIMULATION_ENDED}"))
             body = {"reason": SIMULATION_ENDED}
             receipt = self._api.delivery_command(order_id, Verb.CANCEL.value, body, key)
-            command = SentCommand(0.0, order_id, Verb.CANCEL, Kind.LIVE, 0, key, body)
+            command = SentCommand(0.0, order_id, Verb.CANCEL, UploadKind.LIVE, 0, key, body)
             if receipt.code in {"unknown_delivery", "wrong_status"}:
                 # The run was interrupted before its answer: the order was never placed, or is over.
                 receipt = CommandReceipt(recorded=False)

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from infrastructure.simulator.actions import Action, Kind, RiderTruth, SentCommand, SimulatedFix, Upload
+from infrastructure.simulator.actions import Action, RiderTruth, SentCommand, SimulatedFix, Upload, UploadKind
 from infrastructure.simulator.gps_noise import GpsNoise
 from infrastructure.simulator.scenario import SOURCE, Scenario
 
@@ -94,7 +94,7 @@ class RiderPhone:
         if not self.is_online(command.send_at_s):
             self._held_commands.append(command)
             return []
-        return self._sent(command, command.send_at_s, Kind.LIVE)
+        return self._sent(command, command.send_at_s, UploadKind.LIVE)
 
     def close(self, now_s: float) -> list[Action]:
         """Send what the phone still holds, offline or not, so that every fix and command is sent."""
@@ -105,23 +105,23 @@ class RiderPhone:
         if self._held:
             at_s, fixes = now_s + self._behaviour.uniform(*self._model.upload_s), tuple(self._held)
             self._held.clear()
-            sent.append(Upload(at_s, self.rider_id, Kind.LIVE if len(fixes) == 1 else Kind.LATE, fixes))
+            sent.append(Upload(at_s, self.rider_id, UploadKind.LIVE if len(fixes) == 1 else UploadKind.LATE, fixes))
             if self._behaviour.random() < self._model.repeat_share:
                 again_s = at_s + self._behaviour.uniform(*self._model.repeat_after_s)
-                sent.append(Upload(again_s, self.rider_id, Kind.REPEAT, fixes))
+                sent.append(Upload(again_s, self.rider_id, UploadKind.REPEAT, fixes))
         held, self._held_commands = self._held_commands, []
         for command in held:
-            sent.extend(self._sent(command, now_s, Kind.LATE))
+            sent.extend(self._sent(command, now_s, UploadKind.LATE))
         return sent
 
-    def _sent(self, command: SentCommand, now_s: float, kind: Kind) -> list[Action]:
+    def _sent(self, command: SentCommand, now_s: float, kind: UploadKind) -> list[Action]:
         at_s = max(now_s + self._behaviour.uniform(*self._model.upload_s), self._sent_command_s + COMMAND_GAP_S)
         self._sent_command_s = at_s
         first = command._replace(send_at_s=at_s, kind=kind)
         if self._behaviour.random() >= self._model.repeat_share:
             return [first]
         again_s = at_s + self._behaviour.uniform(*self._model.repeat_after_s)
-        return [first, command._replace(send_at_s=again_s, kind=Kind.REPEAT)]
+        return [first, command._replace(send_at_s=again_s, kind=UploadKind.REPEAT)]
 
     def _device_speed(self, truth: RiderTruth) -> float | None:
         sigma = self._scenario.noise.speed_sigma_mps if truth.speed_mps else 0.0

@@ -13,9 +13,9 @@ from infrastructure.replay.parquet import ParquetWriter
 from infrastructure.simulator.truth import LegTruth
 
 if TYPE_CHECKING:
-    from read_models.view import Kind
+    from read_models.view import ColumnType
 
-COLUMNS: dict[str, Kind] = {
+COLUMNS: dict[str, ColumnType] = {
     "order_id": "text",
     "leg": "text",
     "rider_id": "text",

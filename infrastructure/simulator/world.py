@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isfinite
 
-from infrastructure.simulator.actions import Action, Kind, SentCommand
+from infrastructure.simulator.actions import Action, SentCommand, UploadKind
 from infrastructure.simulator.agenda import Agenda
 from infrastructure.simulator.city import LocalClock, StreetTraffic
 from infrastructure.simulator.deliveries import SimulatedOrder
@@ -56,7 +56,7 @@ class SimulatedWorld:
         return self._dispatcher.orders
 
     def _on_sent(self, action: Action) -> None:
-        if isinstance(action, SentCommand) and action.kind is not Kind.REPEAT:
+        if isinstance(action, SentCommand) and action.kind is not UploadKind.REPEAT:
             self._dispatcher.received(action)
 
     def _next_order(self) -> None:

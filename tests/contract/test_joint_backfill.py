@@ -16,7 +16,7 @@ from domain.deliveries.joint_backfill import JointBackfill
 from domain.deliveries.values import Coordinates
 from domain.errors import EventIdConflict, OutOfRange, UnknownDelivery, WrongStatus
 from domain.event_store import OrderBroken
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.riders.application import Riders
 from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
 from infrastructure.event_store.log_reader import PostgresHistory
@@ -24,6 +24,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import writer_engine
 from infrastructure.simulator.receptions import receptions
 from tests.support.ports_in_memory.event_store import MemoryEventStore
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.unit.domain.given import NOW_MS, a_ping
 from tests.unit.simulator.scenarios import busy, sent
 

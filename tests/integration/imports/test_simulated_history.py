@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from infrastructure.settings.postgres_url import sqlalchemy_url
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.servers.serving import ROOT
 from tests.support.waiting import eventually
 from tests.support.worlds.backfilled import head_position

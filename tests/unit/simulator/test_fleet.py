@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infrastructure.client.messages import CommandReceipt, PostReceipt, Rejection
-from infrastructure.simulator.actions import Kind, Upload
+from infrastructure.simulator.actions import Upload, UploadKind
 from infrastructure.simulator.fleet import MAX_REQUEST_PINGS, FleetRunner
 from tests.support.http.fake_deliveries import Answered, FakeDeliveries
 from tests.unit.simulator.scenarios import START_MS, busy, only_pings, sent
@@ -84,7 +84,9 @@ def test_every_order_of_a_run_is_recorded_and_repeats_are_counted_apart() -> Non
     totals = FleetRunner(server).fast(ACTIONS, threading.Event())
     assert totals.open_orders == {}
     assert totals.refused.total() == 0
-    assert totals.repeats == sum(not isinstance(each, Upload) and each.kind is Kind.REPEAT for each in ACTIONS) > 0
+    assert (
+        totals.repeats == sum(not isinstance(each, Upload) and each.kind is UploadKind.REPEAT for each in ACTIONS) > 0
+    )
     summary = totals.summary()
     assert summary["orders"] == len(server.deliveries.orders) == summary["completed"] + summary["cancelled"]
     assert summary["commands"] == sum(1 + len(order.steps) for order in server.deliveries.orders.values())

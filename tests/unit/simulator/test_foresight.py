@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infrastructure.simulator.actions import Kind, SentCommand
+from infrastructure.simulator.actions import SentCommand, UploadKind
 from infrastructure.simulator.deliveries import Verb
 from infrastructure.simulator.foresight import Foresight
 from infrastructure.simulator.world import SimulatedWorld
@@ -17,7 +17,7 @@ def test_the_end_of_an_order_is_known_when_it_is_placed() -> None:
     foresight = Foresight(SimulatedWorld(busy(1)))
     known, ended = {}, {}
     for action in foresight.actions():
-        if isinstance(action, SentCommand) and action.kind is not Kind.REPEAT:
+        if isinstance(action, SentCommand) and action.kind is not UploadKind.REPEAT:
             if action.verb is Verb.PLACE:
                 known[action.order_id] = foresight.ends[action.order_id]
             if action.verb in {Verb.COMPLETE, Verb.CANCEL}:

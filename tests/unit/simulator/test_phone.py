@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.gps_ping import parse_ping
-from infrastructure.simulator.actions import Kind, Upload
+from infrastructure.simulator.actions import Upload, UploadKind
 from infrastructure.simulator.phone import Spells
 from infrastructure.simulator.scenario import rider_ids
 from infrastructure.simulator.world import SimulatedWorld, all_actions
@@ -30,10 +30,10 @@ def test_a_rider_without_orders_does_not_depend_on_the_number_of_riders() -> Non
 def test_uploads_are_in_order_and_contain_every_fix_once_except_repeats(seed: int) -> None:
     sent = uploads(only_pings(str(seed), riders=2))
     assert all(before.send_at_s <= after.send_at_s for before, after in pairwise(sent))
-    first = Counter(fix.ping["event_id"] for one in sent if one.kind is not Kind.REPEAT for fix in one.fixes)
+    first = Counter(fix.ping["event_id"] for one in sent if one.kind is not UploadKind.REPEAT for fix in one.fixes)
     assert all(count == 1 for count in first.values())
     assert 300 < len(first) < 600
-    repeats = {fix.ping["event_id"] for one in sent if one.kind is Kind.REPEAT for fix in one.fixes}
+    repeats = {fix.ping["event_id"] for one in sent if one.kind is UploadKind.REPEAT for fix in one.fixes}
     assert repeats <= set(first)
 
 
@@ -46,9 +46,9 @@ def test_no_ping_is_sent_before_it_happened_and_each_is_valid() -> None:
 
 def test_a_bad_day_has_lost_fixes_late_batches_repeats_and_missing_speeds() -> None:
     sent = uploads(only_pings())
-    assert {upload.kind for upload in sent} == set(Kind)
-    assert any(len(upload.fixes) > 5 for upload in sent if upload.kind is Kind.LATE)
-    fixes = [fix for upload in sent if upload.kind is not Kind.REPEAT for fix in upload.fixes]
+    assert {upload.kind for upload in sent} == set(UploadKind)
+    assert any(len(upload.fixes) > 5 for upload in sent if upload.kind is UploadKind.LATE)
+    fixes = [fix for upload in sent if upload.kind is not UploadKind.REPEAT for fix in upload.fixes]
     assert len(fixes) < 5 * 300, "some fixes have no position"
     speeds = ["speed_mps" in fix.ping for fix in fixes]
     assert any(speeds)

@@ -12,7 +12,7 @@ from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.decide import decide, rider_of
 from domain.deliveries.delivery import Delivery
 from domain.riders.rider import Rider
-from infrastructure.simulator.actions import Kind, SentCommand
+from infrastructure.simulator.actions import SentCommand, UploadKind
 from infrastructure.simulator.receptions import receptions
 from infrastructure.simulator.riders import MAX_ORDERS
 from tests.unit.simulator.scenarios import busy, sent
@@ -43,7 +43,7 @@ def test_every_command_is_accepted_and_every_order_ends(seed: int) -> None:
     assert {delivery.status for delivery in deliveries.values()} == {"completed", "cancelled"}
     assert all(not rider.legs for rider in riders.values())
     assert most_legs <= MAX_ORDERS
-    kinds = Counter(action.kind is Kind.REPEAT for action in actions if isinstance(action, SentCommand))
+    kinds = Counter(action.kind is UploadKind.REPEAT for action in actions if isinstance(action, SentCommand))
     assert (recorded, repeated) == (kinds[False], kinds[True])
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infrastructure.simulator.actions import Action, Kind, SentCommand, Upload
+from infrastructure.simulator.actions import Action, SentCommand, Upload, UploadKind
 from infrastructure.simulator.deliveries import TripLeg, Verb
 from infrastructure.simulator.demand import Demand
 from infrastructure.simulator.riders import CRUISE_MPS, MAX_ORDERS
@@ -50,7 +50,7 @@ def test_every_order_ends_and_no_command_is_refused(seed: int) -> None:
         else:
             status, answer = server.step(command.order_id, command.verb.value, command.body, command.key)
         assert status in {200, 201}, f"{command} was answered {answer}"
-        assert answer["recorded"] == (command.kind is not Kind.REPEAT)
+        assert answer["recorded"] == (command.kind is not UploadKind.REPEAT)
     statuses = Counter(order.status for order in server.orders.values())
     assert set(statuses) == {"completed", "cancelled"}
     assert statuses["completed"] > statuses["cancelled"]
@@ -94,11 +94,11 @@ def test_times_of_the_truth_are_plausible(seed: int) -> None:
 def test_a_lively_day_has_everything_that_can_happen() -> None:
     found, legs = commands(busy(1)), truths(busy(1))
     assert {command.verb for command in found} == set(Verb)
-    assert {command.kind for command in found} == set(Kind)
+    assert {command.kind for command in found} == set(UploadKind)
     assert {leg.outcome for leg in legs} == {"completed", "unassigned", "cancelled"}
     assert any(leg.stacked for leg in legs)
     assigned = Counter(
-        command.order_id for command in found if command.verb is Verb.ASSIGN and command.kind is Kind.LIVE
+        command.order_id for command in found if command.verb is Verb.ASSIGN and command.kind is UploadKind.LIVE
     )
     assert max(assigned.values()) > 1, "an order was reassigned"
     delivered = [leg for leg in legs if leg.leg == TripLeg.TO_CUSTOMER.value and leg.outcome == "completed"]
@@ -148,7 +148,7 @@ def test_riders_move_along_streets_without_jumps() -> None:
     scenario = only_pings(every_s=1.0)
     by_rider: dict[str, list[tuple[int, tuple[float, float], float]]] = defaultdict(list)
     for action in sent(scenario):
-        if isinstance(action, Upload) and action.kind is not Kind.REPEAT:
+        if isinstance(action, Upload) and action.kind is not UploadKind.REPEAT:
             for fix in action.fixes:
                 at_ms = fix.ping["event_timestamp_ms"]
                 by_rider[action.rider_id].append((at_ms, fix.truth.at, fix.truth.odometer_m))
@@ -196,7 +196,7 @@ def test_an_unfinished_world_gives_what_its_phones_hold() -> None:
 
 def test_a_command_has_one_key_and_its_repeat_the_same() -> None:
     found = commands(busy(1))
-    keys = Counter(command.key for command in found if command.kind is not Kind.REPEAT)
+    keys = Counter(command.key for command in found if command.kind is not UploadKind.REPEAT)
     assert set(keys.values()) == {1}
     first: dict[str, SentCommand] = {}
     for command in found:
