@@ -87,6 +87,7 @@ def _write(scenario: Scenario, options: HistoryOptions, history: BackfillHistory
     from infrastructure.simulator.world import SimulatedWorld, all_actions
 
     world = SimulatedWorld(scenario)
+    counts.begin()
     with ExitStack() as stack:
         file = stack.enter_context(TruthFile(options.truth)) if options.truth is not None else None
         shown = stack.enter_context(Reporter("history", "events", scenario.duration_s))
@@ -127,10 +128,14 @@ class HistoryCounts:
 
     def __init__(self) -> None:
         self.items = 0
-        self._began = time.monotonic()
+        self._began: float | None = None
         self._pings = self._duplicates = self._repeats = 0
         self._commands: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        """The first batch is next: the start of the servers is not counted as time."""
+        self._began = time.monotonic()
 
     def add(self, batch: Iterable[Reception], outcomes: Iterable[HistoryOutcome]) -> None:
         """Count a recorded batch."""
@@ -153,6 +158,7 @@ class HistoryCounts:
 
     def summary(self) -> dict[str, Any]:
         """The counts for ``--json``."""
+        assert self._began is not None, "summary comes after the last batch"
         seconds = max(time.monotonic() - self._began, 1e-3)
         return {
             "sent": self._pings + self._duplicates,
