@@ -55,12 +55,22 @@ def time_ms(text: str) -> int:
     return ms
 
 
+def duration_ms(text: str) -> int:
+    """Milliseconds of a duration such as ``90s``, ``5m``, ``1h`` or ``2d``.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    match = _AGO.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration such as 90s, 5m, 1h or 2d")
+    return int(match[1]) * _UNITS_MS[match[2]]
+
+
 def time_or_ago_ms(text: str, now_ms: int) -> int:
     """The same, or a duration such as ``90s``, ``5m``, ``1h`` or ``2d``: that long before ``now_ms``.
 
     Raises:
         ValueError: the text is neither.
     """
-    if ago := _AGO.fullmatch(text):
-        return now_ms - int(ago[1]) * _UNITS_MS[ago[2]]
-    return time_ms(text)
+    return now_ms - duration_ms(text) if _AGO.fullmatch(text) else time_ms(text)

@@ -78,7 +78,7 @@ def _run(sources: Sequence[CsvSource], options: BackfillOptions, report: ImportR
     ):
         if not options.resume:
             # Checked before sorting, because sorting may take long.
-            history.refuse_unless_empty()
+            history.refuse_unless_empty("if this import was aborted, continue it with --resume")
         sorter = ExternalSorter(Path(directory))
         try:
             with Reporter("sort", "rows", sum(source.path.stat().st_size for source in sources)) as shown:

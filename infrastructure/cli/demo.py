@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from infrastructure.cli.demo_server import DemoServer
     from infrastructure.client.client import RidelogClient
     from infrastructure.client.messages import SpeedAnswer
-    from infrastructure.simulator.riders import SimulatedRider
+    from infrastructure.simulator.actions import RiderTruth
     from infrastructure.supervision.signals import StopSignals
 
 
@@ -29,7 +29,7 @@ COLOURS = {"fresh": "green", "stale": "yellow", "expired": "red"}
 
 
 def speed_table(
-    riders: Sequence[str], truths: Mapping[str, SimulatedRider], speeds: Mapping[str, SpeedAnswer], title: str
+    riders: Sequence[str], truths: Mapping[str, RiderTruth], speeds: Mapping[str, SpeedAnswer], title: str
 ) -> Table:
     """Build a table with one row per rider. The true speed is that of the newest ping sent; a dash means unknown."""
     from rich.table import Table
@@ -156,16 +156,19 @@ def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
     from rich.live import Live
 
     from infrastructure.client.client import RidelogClient
-    from infrastructure.simulator.fleet import BackgroundFleet, fleet_uploads, rider_ids
-    from infrastructure.simulator.phone import Day, PhoneModel
+    from infrastructure.simulator.demand import Demand
+    from infrastructure.simulator.fleet import BackgroundFleet
+    from infrastructure.simulator.scenario import PhoneModel, Scenario, rider_ids
+    from infrastructure.simulator.world import SimulatedWorld, all_actions
 
     riders, duration_s = plan.riders, plan.duration_s
-    day = Day(str(plan.seed), now_ms(), math.inf, phone=PhoneModel(every_s=plan.every_s, **GAPS))
+    phone = PhoneModel(every_s=plan.every_s, **GAPS)
+    world = SimulatedWorld(Scenario(str(plan.seed), now_ms(), math.inf, riders, phone=phone, demand=Demand(0.0)))
     shown = rider_ids(min(riders, MAX_SHOWN))
     reader = RidelogClient(server.url, retry_timeout_s=READ_TIMEOUT_S, connect_timeout_s=READ_TIMEOUT_S)
     ends = "Ctrl-C ends it" if plan.live or duration_s is None else f"ends after {duration_s:.0f} s"
     echo_lines(what_to_try(server.url).split("\n"))
-    with reader, RidelogClient(server.url) as writer, BackgroundFleet(fleet_uploads(riders, day), writer) as simulation:
+    with reader, RidelogClient(server.url) as writer, BackgroundFleet(all_actions(world), writer) as simulation:
         seen: set[str] = set()
 
         def table() -> Table:

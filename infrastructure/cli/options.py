@@ -34,7 +34,12 @@ UrlOption = Annotated[
 ]
 TokenOption = Annotated[
     str | None,
-    typer.Option("--token", envvar="RIDELOG_TOKEN", show_envvar=True, help="Bearer token with role ingest, if needed."),
+    typer.Option(
+        "--token",
+        envvar="RIDELOG_TOKEN",
+        show_envvar=True,
+        help="Bearer token with role ingest, for orders also dispatch.",
+    ),
 ]
 
 

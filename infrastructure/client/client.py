@@ -1,6 +1,6 @@
-"""The HTTP client: sends pings and repeats requests until the server has answered for each ping; reads speeds.
+"""The HTTP client: sends pings and commands, repeats a request until the server has answered it; reads.
 
-Repeating a request is safe: a ping is recorded once, however often it is sent.
+Repeating a request is safe: a ping, and a command with its Idempotency-Key, is recorded once, however often it is sent.
 """
 
 from __future__ import annotations
@@ -9,20 +9,37 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NoReturn, Self
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from infrastructure.client.messages import Ping, PostReceipt, SpeedAnswer, body, encode, read_receipt, read_speed, split
+from infrastructure.client.messages import (
+    CommandReceipt,
+    DeliveryAnswer,
+    Ping,
+    PostReceipt,
+    SpeedAnswer,
+    body,
+    encode,
+    read_command,
+    read_delivery,
+    read_receipt,
+    read_refusal,
+    read_speed,
+    split,
+)
 from infrastructure.embedded.data_dir import read_run_info
 from infrastructure.errors import UserError
 from infrastructure.settings.addresses import http_address
 from infrastructure.settings.redaction import remember
+
+COMMAND_REFUSED = frozenset({400, 404, 409})
+"""Statuses of a command that the domain refused: nothing was recorded, and a repeat would be refused too."""
 
 RETRIED = frozenset({408, 429, 502, 503, 504})
 FIRST_RETRY_DELAY_S = 0.1
@@ -133,6 +150,27 @@ class RidelogClient:
             self._refused(answer)
         return read_speed(answer.content)
 
+    def place_order(self, order: Mapping[str, Any], key: str) -> CommandReceipt:
+        """Place an order; ``order`` is the body of ``POST /deliveries``, ``key`` the Idempotency-Key.
+
+        A refusal by the domain is in the receipt. Raises UserError if the server refuses the request for another
+        reason or stays unavailable. The order may then be placed or not; it is safe to place it again.
+        """
+        return self._command("/deliveries", order, key)
+
+    def delivery_command(self, order_id: str, verb: str, body: Mapping[str, Any], key: str) -> CommandReceipt:
+        """Send assign, unassign, pickup, arrive, complete or cancel; as ``place_order`` otherwise."""
+        return self._command(f"/deliveries/{quote(order_id, safe='')}/{verb}", body, key)
+
+    def delivery(self, order_id: str) -> DeliveryAnswer | None:
+        """The delivery; None for an unknown order. Raises UserError if the server refuses or stays unavailable."""
+        answer = self._send("GET", f"/deliveries/{quote(order_id, safe='')}", None)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        if answer.status_code != httpx.codes.OK:
+            self._refused(answer)
+        return read_delivery(answer.content)
+
     def interrupt(self) -> None:
         """End every wait for a retry, now and later. Requests that are under way still get their answers."""
         self._closing.set()
@@ -160,14 +198,24 @@ class RidelogClient:
             self._refused(answer)
         return read_receipt(answer.content, len(items))
 
-    def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
+    def _command(self, path: str, body: Mapping[str, Any], key: str) -> CommandReceipt:
+        answer = self._send("POST", path, encode(body), {"Idempotency-Key": key})
+        if answer.status_code in COMMAND_REFUSED:
+            return read_refusal(answer.content)
+        if answer.status_code not in {httpx.codes.OK, httpx.codes.CREATED}:
+            self._refused(answer)
+        return read_command(answer.content, is_created=answer.status_code == httpx.codes.CREATED)
+
+    def _send(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> httpx.Response:
         began = time.monotonic()
         attempt = 0
         while True:
             retry_after: str | None = None
             try:
                 answer = self._http.request(
-                    method, self._url + path, content=content, headers={"Content-Type": "application/json"}
+                    method, self._url + path, content=content, headers={"Content-Type": "application/json", **headers}
                 )
                 self._answered = True
                 if answer.status_code not in RETRIED:
@@ -180,7 +228,9 @@ class RidelogClient:
             delay_s = retry_delay_s(attempt, retry_after, random.random())
             tried_s = time.monotonic() - began
             if tried_s + delay_s > timeout_s:
-                hint = "send again later, pings are recorded once" if self._answered else "is `serve` running there?"
+                hint = (
+                    "send again later, everything is recorded once" if self._answered else "is `serve` running there?"
+                )
                 raise UserError(f"{self._shown} is unavailable ({reason}), gave up after {tried_s:.0f} s; {hint}")
             self._on_retry(reason)
             if self._closing.wait(delay_s):

@@ -63,6 +63,60 @@ class SpeedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
 
 
+class CommandReceipt(msgspec.Struct, frozen=True):
+    """The answer to one command on a delivery. ``code`` is the domain error of a refused one, else None.
+
+    ``recorded`` is False for a repeat of what is recorded already. ``status`` is the delivery's present one.
+    """
+
+    recorded: bool
+    status: str | None = None
+    code: str | None = None
+    detail: str = ""
+
+
+class DeliveryAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of ``GET /deliveries/{order_id}`` that clients here need, in epoch milliseconds."""
+
+    order_id: str
+    status: str
+    rider_id: str | None
+    placed_at_ms: int
+    completed_at_ms: int | None
+    cancelled_at_ms: int | None
+    position: int
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    code: str
+    detail: str = ""
+
+
+class _CommandAnswer(msgspec.Struct, frozen=True):
+    status: str
+    recorded: bool | None = None
+
+
+def read_command(body: bytes, *, is_created: bool) -> CommandReceipt:
+    """The receipt for an accepted command. An answer without ``recorded`` was recorded if ``is_created``.
+
+    Raises UserError if the answer has another form.
+    """
+    answer = _read(body, _CommandAnswer)
+    return CommandReceipt(is_created if answer.recorded is None else answer.recorded, answer.status)
+
+
+def read_refusal(body: bytes) -> CommandReceipt:
+    """The receipt for a refused command. Raises UserError if the answer has another form."""
+    answer = _read(body, _Refusal)
+    return CommandReceipt(recorded=False, code=answer.code, detail=answer.detail)
+
+
+def read_delivery(body: bytes) -> DeliveryAnswer:
+    """The delivery in an answer. Raises UserError if the answer has another form."""
+    return _read(body, DeliveryAnswer)
+
+
 def read_receipt(body: bytes, sent: int) -> PostReceipt:
     """The receipt for ``sent`` pings. Raises UserError unless it accounts for each of them."""
     receipt = _read(body, PostReceipt)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Engine
 
+from domain.deliveries.joint_backfill import JointBackfill
 from domain.errors import InvalidType, PingRejected, TimestampInFuture
 from domain.gps_ping import GpsPing, parse_ping
 from domain.riders.application import Riders
@@ -19,6 +20,7 @@ from infrastructure.backends import EVENT_STORE_SETTINGS, open_backends
 from infrastructure.embedded.stack import attach, servers_for
 from infrastructure.errors import UserError
 from infrastructure.event_store.log_head import read_head
+from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.imports.csv_reader import CsvSource, ImportRow, rows
 from infrastructure.imports.external_sort import ExternalSorter, SortEntry
 from infrastructure.imports.report import ImportReport
@@ -53,19 +55,20 @@ def _decoded(item: bytes) -> Any:
 
 
 class BackfillHistory(NamedTuple):
-    """The commands on riders, and the database of the log that they write to."""
+    """The commands on riders, those on riders and deliveries, and the database of the log that they write to."""
 
     riders: Riders
+    joint: JointBackfill
     engine: Engine
 
-    def refuse_unless_empty(self) -> None:
-        """Raises UserError if the log has events, PortUnavailable."""
+    def refuse_unless_empty(self, after_abort: str) -> None:
+        """Raises UserError if the log has events, PortUnavailable. ``after_abort``: what to do after an aborted run."""
         with unavailable_as_port_error(), self.engine.connect() as connection:
             events = read_head(connection).position
         if events:
             raise UserError(
                 f"the log has {events:,} events already, and the history would have to come before them: name a fresh "
-                "--data-dir or database; if this import was aborted, continue it with --resume"
+                f"--data-dir or database; {after_abort}"
             )
 
 
@@ -83,7 +86,13 @@ def open_history(settings: Settings) -> Iterator[BackfillHistory]:
         if ours:
             migrations.upgrade(served.postgres_url)
         with open_backends(served) as backends:
-            yield BackfillHistory(backends.riders, backends.engine)
+            joint = JointBackfill(
+                backends.riders,
+                PostgresHistory(backends.engine),
+                cached=served.rider_cache,
+                snapshot_every=served.snapshot_every,
+            )
+            yield BackfillHistory(backends.riders, joint, backends.engine)
 
 
 RecordPings = Callable[[Sequence[GpsPing]], list[PingOutcome]]

@@ -1,42 +1,29 @@
-"""Sends what the phones of all simulated riders send, in real time or as fast as the server accepts it.
+"""Sends what the simulated world sends, in real time or as fast as the server accepts it: a client of the HTTP API.
 
-Deterministic: the same day gives the same uploads in the same order.
+The same actions give the same requests in the same order.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
+from uuid import uuid5
 
 from infrastructure.client.client import RidelogClient
-from infrastructure.client.messages import PostReceipt
+from infrastructure.client.messages import CommandReceipt, PostReceipt
 from infrastructure.errors import UserError
-from infrastructure.simulator.phone import Day, Upload, UploadKind, uploads
-from infrastructure.simulator.riders import SimulatedRider
-
-
-def rider_ids(riders: int) -> list[str]:
-    """``rider-0001``, ``rider-0002``, …"""
-    return [f"rider-{number:04}" for number in range(1, riders + 1)]
-
-
-def fleet_uploads(riders: int, day: Day) -> Iterator[Upload]:
-    """The uploads of all phones, by time of sending. A rider's uploads do not depend on the number of riders."""
-    return heapq.merge(*(uploads(rider_id, day) for rider_id in rider_ids(riders)), key=_when)
-
-
-def _when(upload: Upload) -> tuple[float, str]:
-    return upload.send_at_s, upload.rider_id
+from infrastructure.simulator.actions import Action, RiderTruth, SentCommand, Upload, UploadKind
+from infrastructure.simulator.commands import KEY_NAMESPACE
+from infrastructure.simulator.deliveries import Verb
 
 
 class FleetTotals:
-    """Counts of sent pings and of the server's answers. Written by one thread; any thread may read it."""
+    """Counts of what was sent and of the server's answers. Written by one thread; any thread may read it."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -44,11 +31,22 @@ class FleetTotals:
         self.duplicates = 0
         self.rejected: Counter[str] = Counter()
         self.kinds: Counter[UploadKind] = Counter()
-        self.truths: dict[str, SimulatedRider] = {}
+        self.commands: Counter[Verb] = Counter()
+        """Commands that were recorded."""
+        self.repeats = 0
+        """Commands that were recorded already."""
+        self.refused: Counter[str] = Counter()
+        """Commands that were refused, by code."""
+        self.truths: dict[str, RiderTruth] = {}
         """The true state of each rider at the newest ping sent."""
+        self.open_orders: dict[str, None] = {}
+        """The orders that were placed and have not ended, in the order in which they were placed.
 
-    def add(self, uploads: Iterable[Upload], receipt: PostReceipt) -> None:
-        """Count one answered request."""
+        Another thread copies it with ``list``, which no change interrupts.
+        """
+
+    def add_pings(self, uploads: Iterable[Upload], receipt: PostReceipt) -> None:
+        """Count one answered request with pings."""
         truths = dict(self.truths)
         for upload in uploads:
             self.sent += len(upload.fixes)
@@ -61,6 +59,21 @@ class FleetTotals:
         self.duplicates += receipt.duplicates
         self.rejected.update(item.code for item in receipt.rejected)
 
+    def add_command(self, command: SentCommand, receipt: CommandReceipt) -> None:
+        """Count one answered command."""
+        if receipt.code is not None:
+            self.refused[receipt.code] += 1
+        elif receipt.recorded:
+            self.commands[command.verb] += 1
+        else:
+            self.repeats += 1
+        if command.verb in {Verb.COMPLETE, Verb.CANCEL}:
+            self.open_orders.pop(command.order_id, None)
+
+    def placing(self, order_id: str) -> None:
+        """An order is about to be placed; it counts as open even if the answer is lost."""
+        self.open_orders[order_id] = None
+
     def summary(self) -> dict[str, Any]:
         """The counts for ``--json``. ``late``: sent in a batch after a time offline; ``repeated``: sent twice."""
         return {
@@ -70,6 +83,12 @@ class FleetTotals:
             "accepted": self.accepted,
             "duplicates": self.duplicates,
             "rejected": dict(sorted(self.rejected.items())),
+            "orders": self.commands[Verb.PLACE],
+            "completed": self.commands[Verb.COMPLETE],
+            "cancelled": self.commands[Verb.CANCEL],
+            "commands": self.commands.total(),
+            "repeated_commands": self.repeats,
+            "refused_commands": dict(sorted(self.refused.items())),
         }
 
 
@@ -80,61 +99,109 @@ TICK_S = 0.05
 MAX_REQUEST_PINGS = 2_000
 """A request with this many pings is sent even before its tick ends."""
 
+SIMULATION_ENDED = "the simulation ended"
 
-class PostUpload(Protocol):
-    def __call__(self, pings: Sequence[Mapping[str, Any]], /) -> PostReceipt: ...
+
+class FleetApi(Protocol):
+    """The part of the HTTP API that a simulation needs; ``RidelogClient`` is one."""
+
+    def post_pings(self, pings: Sequence[Mapping[str, Any]], /) -> PostReceipt: ...
+
+    def place_order(self, body: Mapping[str, Any], key: str, /) -> CommandReceipt: ...
+
+    def delivery_command(self, order_id: str, verb: str, body: Mapping[str, Any], key: str, /) -> CommandReceipt: ...
 
 
 class FleetRunner:
     """One simulation run. Any thread may read ``totals`` while it runs."""
 
-    def __init__(self, post: PostUpload, on_request: Callable[[FleetTotals, float], None] = lambda *_: None) -> None:
+    def __init__(self, api: FleetApi, on_request: Callable[[FleetTotals, float], None] = lambda *_: None) -> None:
         """``on_request(totals, simulated seconds)`` is called after each answer, in the thread that runs."""
         self.totals = FleetTotals()
-        self._post = post
+        self._api = api
         self._on_request = on_request
 
-    def real_time(self, uploads: Iterable[Upload], stop: threading.Event, clock: Callable[[], float]) -> FleetTotals:
-        """Send each upload when it is due, until there are no more or ``stop`` is set. Second 0 is now.
+    def real_time(self, actions: Iterable[Action], stop: threading.Event, clock: Callable[[], float]) -> FleetTotals:
+        """Send each action when it is due, until there are no more or ``stop`` is set. Second 0 is now.
 
-        ``clock`` is monotonic, in seconds. After the server was unavailable, overdue uploads are sent at once. Raises
-        what ``post`` raises.
+        ``clock`` is monotonic, in seconds. After the server was unavailable, overdue actions are sent at once. Raises
+        UserError as the API does.
         """
         began = clock()
-        due: list[Upload] = []
+        due: list[Action] = []
         size = 0
-        for upload in uploads:
-            at_s = math.ceil(upload.send_at_s / TICK_S) * TICK_S
+        for action in actions:
+            at_s = math.ceil(action.send_at_s / TICK_S) * TICK_S
             if due and (at_s > clock() - began or size >= MAX_REQUEST_PINGS):
                 self._send(due)
                 due, size = [], 0
             if stop.wait(max(0.0, began + at_s - clock())):
                 return self.totals
-            due.append(upload)
-            size += len(upload.fixes)
+            due.append(action)
+            size += _pings(action)
         self._send(due)
         return self.totals
 
-    def fast(self, uploads: Iterable[Upload], stop: threading.Event) -> FleetTotals:
-        """Send all uploads in their order, without waiting. Raises what ``post`` raises."""
-        due: list[Upload] = []
+    def fast(self, actions: Iterable[Action], stop: threading.Event) -> FleetTotals:
+        """Send all actions in their order, without waiting. Raises UserError as the API does."""
+        due: list[Action] = []
         size = 0
-        for upload in uploads:
+        for action in actions:
             if stop.is_set():
                 return self.totals
-            due.append(upload)
-            size += len(upload.fixes)
+            due.append(action)
+            size += _pings(action)
             if size >= MAX_REQUEST_PINGS:
                 self._send(due)
                 due, size = [], 0
         self._send(due)
         return self.totals
 
-    def _send(self, uploads: Sequence[Upload]) -> None:
+    def cancel_open_orders(self) -> None:
+        """Cancel the orders that this run leaves behind: else their riders would carry them in the next run too.
+
+        A rider has at most 20 legs. Raises UserError as the API does.
+        """
+        for order_id in list(self.totals.open_orders):
+            key = str(uuid5(KEY_NAMESPACE, f"{order_id}/{SIMULATION_ENDED}"))
+            body = {"reason": SIMULATION_ENDED}
+            receipt = self._api.delivery_command(order_id, Verb.CANCEL.value, body, key)
+            command = SentCommand(0.0, order_id, Verb.CANCEL, UploadKind.LIVE, 0, key, body)
+            if receipt.code in {"unknown_delivery", "wrong_status"}:
+                # The run was interrupted before its answer: the order was never placed, or is over.
+                receipt = CommandReceipt(recorded=False)
+            self.totals.add_command(command, receipt)
+
+    def _send(self, actions: Sequence[Action]) -> None:
+        """Send in the given order: pings up to the next command in one request, then the command."""
+        uploads: list[Upload] = []
+        for action in actions:
+            if isinstance(action, Upload):
+                uploads.append(action)
+                continue
+            self._post(uploads)
+            uploads = []
+            self._command(action)
+        self._post(uploads)
+
+    def _post(self, uploads: Sequence[Upload]) -> None:
         if uploads:
-            receipt = self._post([fix.ping for upload in uploads for fix in upload.fixes])
-            self.totals.add(uploads, receipt)
+            receipt = self._api.post_pings([fix.ping for upload in uploads for fix in upload.fixes])
+            self.totals.add_pings(uploads, receipt)
             self._on_request(self.totals, uploads[-1].send_at_s)
+
+    def _command(self, command: SentCommand) -> None:
+        if command.verb is Verb.PLACE:
+            self.totals.placing(command.order_id)
+            receipt = self._api.place_order(command.body, command.key)
+        else:
+            receipt = self._api.delivery_command(command.order_id, command.verb.value, command.body, command.key)
+        self.totals.add_command(command, receipt)
+        self._on_request(self.totals, command.send_at_s)
+
+
+def _pings(action: Action) -> int:
+    return len(action.fixes) if isinstance(action, Upload) else 0
 
 
 JOIN_TIMEOUT_S = 35.0
@@ -142,11 +209,11 @@ JOIN_TIMEOUT_S = 35.0
 
 
 class BackgroundFleet:
-    """Sends uploads in real time in a thread, while the context is open."""
+    """Sends actions in real time in a thread, while the context is open; at its end it cancels the open orders."""
 
-    def __init__(self, uploads: Iterable[Upload], client: RidelogClient) -> None:
-        self.runner = FleetRunner(client.post_pings)
-        self._uploads = uploads
+    def __init__(self, actions: Iterable[Action], client: RidelogClient) -> None:
+        self.runner = FleetRunner(client)
+        self._actions = actions
         self._client = client
         self._stop = threading.Event()
         self._error: UserError | None = None
@@ -171,6 +238,7 @@ class BackgroundFleet:
 
     def _run(self) -> None:
         try:
-            self.runner.real_time(self._uploads, self._stop, time.monotonic)
+            self.runner.real_time(self._actions, self._stop, time.monotonic)
+            self.runner.cancel_open_orders()
         except UserError as error:
             self._error = error

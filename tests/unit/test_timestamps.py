@@ -18,7 +18,7 @@ from domain.timestamps import (
     utc_datetime,
     utc_day,
 )
-from infrastructure.timestamps import time_ms, time_or_ago_ms
+from infrastructure.timestamps import duration_ms, time_ms, time_or_ago_ms
 
 NOW_MS = 1_790_000_000_000
 DIGITS = "0123456789"
@@ -223,6 +223,17 @@ def test_a_day_is_written_in_full_in_ascii(text: str) -> None:
     assert utc_day("2026-01-05") == datetime(2026, 1, 5, tzinfo=UTC)
     with pytest.raises(ValueError, match=r".+"):
         utc_day(text)
+
+
+@pytest.mark.parametrize(("text", "ms"), [("90s", 90_000), ("5m", 300_000), ("1h", 3_600_000), ("14d", 1_209_600_000)])
+def test_a_duration_in_milliseconds(text: str, ms: int) -> None:
+    assert duration_ms(text) == ms
+
+
+@pytest.mark.parametrize("text", ["", "d", "14", "14 d", "-1d", "1.5h", "1790000000000", "٣d"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        duration_ms(text)
 
 
 def test_a_duration_is_so_long_ago() -> None:

@@ -1,4 +1,4 @@
-"""A fake ``POST /pings`` over real HTTP: it stores pings in a dict and fails on request."""
+"""A fake ``POST /pings`` and ``POST /deliveries…`` over real HTTP: it stores in dicts and fails on request."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
 from domain.errors import PingRejected
 from domain.gps_ping import GpsPing, parse_ping
 from infrastructure.http.request_body import decode_json
+from tests.support.http.fake_deliveries import Answered, FakeDeliveries
 
 
 class Fault(Enum):
@@ -40,6 +42,7 @@ class FakeApi:
         self.pings: dict[tuple[str, int, str], GpsPing] = {}
         self.requests: list[int] = []
         """The number of pings of each request, also of failed ones."""
+        self.deliveries = FakeDeliveries()
         self.tokens: set[str | None] = set()
         self.lock = threading.Lock()
 
@@ -65,15 +68,17 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             items = decode_json(self.rfile.read(int(self.headers["content-length"])))
+            is_command = self.path.startswith("/deliveries")
             with api.lock:
-                api.requests.append(len(items))
+                if not is_command:
+                    api.requests.append(len(items))
                 api.tokens.add(self.headers.get("authorization"))
                 fault = api.faults.popleft() if api.faults else None
                 if fault is Fault.DROPPED_BEFORE:
                     self.close_connection = True
                     return
                 refusal = {Fault.BUSY: 503, Fault.BROKEN: 500, Fault.FORBIDDEN: 403}.get(fault) if fault else None
-                if refusal is None and len(items) > api.max_items:
+                if refusal is None and not is_command and len(items) > api.max_items:
                     refusal = 413
                 if refusal is not None:
                     self._answer(refusal, {"code": "fault", "detail": fault.value if fault else "too many"})
@@ -81,11 +86,17 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
                 if fault is Fault.STRANGER:
                     self._answer(200, {"hello": "world", "accepted": 0})
                     return
-                answer = api.record(items)
+                status, answer = self._command(items) if is_command else Answered(200, api.record(items))
             if fault is Fault.DROPPED_AFTER:
                 self.close_connection = True
             else:
-                self._answer(200, answer, cut=fault is Fault.CUT_SHORT)
+                self._answer(status, answer, cut=fault is Fault.CUT_SHORT)
+
+        def _command(self, body: dict[str, Any]) -> Answered:
+            key, (_, _, *rest) = self.headers.get("idempotency-key"), self.path.split("/")
+            if not rest:
+                return api.deliveries.place(body, key)
+            return api.deliveries.step(unquote(rest[0]), rest[1], body, key)
 
         def _answer(self, status: int, value: dict[str, Any], *, cut: bool = False) -> None:
             body = msgspec.json.encode(value)

@@ -1,0 +1,58 @@
+"""Runs a world ahead of what is sent of it, so that a demo can show how long an order will truly take.
+
+The world does not depend on the server's answers, so its future is known.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from infrastructure.simulator.actions import Action, SentCommand
+from infrastructure.simulator.deliveries import TripLeg, Verb
+from infrastructure.simulator.world import STEP_S, SimulatedWorld
+
+MAX_AHEAD_S = 3_600.0
+MAX_AHEAD_PINGS = 100_000
+"""Bounds the memory of the actions that are made but not sent yet: about a kilobyte a ping."""
+
+
+class OrderEnd(NamedTuple):
+    """When an order truly ends, in epoch milliseconds: the hand-over, or its cancellation."""
+
+    at_ms: int
+    is_completed: bool
+
+
+class Foresight:
+    """A world with the true ends of its orders, known before they happen. Read ``ends`` from any thread."""
+
+    def __init__(self, world: SimulatedWorld) -> None:
+        self.ends: dict[str, OrderEnd] = {}
+        self._world = world
+        pings_per_s = world.scenario.riders / world.scenario.phone.every_s
+        self._ahead_s = min(MAX_AHEAD_S, MAX_AHEAD_PINGS / pings_per_s)
+
+    def actions(self) -> Iterator[Action]:
+        """The world's actions in the order of sending, each once the world is far enough ahead of it."""
+        made: deque[Action] = deque()
+        world = self._world
+        while world.now_s < world.scenario.duration_s:
+            new = world.advance(STEP_S)
+            made.extend(new)
+            self._note(new)
+            while made and made[0].send_at_s <= world.now_s - self._ahead_s:
+                yield made.popleft()
+        new = world.finish()
+        self._note(new)
+        yield from made
+        yield from new
+
+    def _note(self, actions: list[Action]) -> None:
+        for leg in self._world.truths.take():
+            if leg.leg == TripLeg.TO_CUSTOMER.value and leg.handover_ms is not None:
+                self.ends[leg.order_id] = OrderEnd(leg.handover_ms, is_completed=True)
+        for action in actions:
+            if isinstance(action, SentCommand) and action.verb is Verb.CANCEL:
+                self.ends[action.order_id] = OrderEnd(action.at_ms, is_completed=False)
