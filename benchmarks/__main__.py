@@ -17,6 +17,7 @@ BENCHMARKS = (
     "kafka_clients",
     "speed_estimate",
     "speed_read",
+    "read_cost",
     "http_servers",
     "end_to_end",
     "time_travel",

@@ -38,8 +38,8 @@ class _MemoryRedis:
         window = tuple(WindowPing(start + n * 1000, f"{n:032x}", 52.5 + n * 4e-5, 13.4, 5.0, None) for n in range(10))
         self._state = encode(SpeedState(10, 10, 10, 0, window))
 
-    async def hget(self, _name: str, _key: str) -> bytes:
-        return self._state
+    async def execute(self, *_command: str) -> list[bytes | None]:
+        return [self._state, None]
 
 
 async def _submit(pings: Sequence[GpsPing]) -> list[PingOutcome]:
@@ -54,8 +54,8 @@ async def _nothing() -> None:
 def application() -> Litestar:
     """The application that every server runs."""
     tune_gc()
-    reader = StateReader(cast("Any", _MemoryRedis()), "speed", lambda: 1)
     unused = cast("Any", None)
+    reader = StateReader(unused, "speed", lambda: 1, cast("Any", _MemoryRedis()))
     return build(Settings(), ApiParts(_submit, reader, unused, lambda: None, lambda _read: None, {}, _nothing))
 
 

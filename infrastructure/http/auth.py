@@ -10,6 +10,7 @@ import base64
 import hmac
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -74,6 +75,9 @@ def _token(header: str) -> bytes | None:
 
 
 CODE = "forbidden_host"
+MAX_AUTHORITY_CHARS = 300
+"""Of a host and its port: a DNS name has at most 253. A longer one is forbidden, so that none fills the cache."""
+
 _AUTHORITY = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[^\[\]:@/]+))(?::\d+)?")
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 
@@ -84,15 +88,22 @@ def local_only(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRou
     A foreign page reaches this server under its own name, if that points at 127.0.0.1 (DNS rebinding): Host shows it.
     Or it posts without reading the answer: Origin shows that. Browsers always send these headers; others may not.
     """
-    for host in connection.headers.getall("host", []):
+    # Read here, because the framework's mapping of headers costs more than the check.
+    headers = connection.scope["headers"]
+    for host in [value.decode("latin-1") for name, value in headers if name == b"host"]:
         if not _names_this_machine(host):
             raise _forbidden(f"the request is for the host {host[:100]!r}")
-    for origin in connection.headers.getall("origin", []):
+    for origin in [value.decode("latin-1") for name, value in headers if name == b"origin"]:
         if not _SCHEME.match(origin) or not _names_this_machine(_SCHEME.sub("", origin, count=1)):
             raise _forbidden(f"the request comes from a page of {origin[:100]!r}")
 
 
 def _names_this_machine(authority: str) -> bool:
+    return len(authority) <= MAX_AUTHORITY_CHARS and _is_loopback_authority(authority)
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback_authority(authority: str) -> bool:
     found = _AUTHORITY.fullmatch(authority)
     return found is not None and is_loopback(found["six"] or found["name"])
 

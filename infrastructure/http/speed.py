@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from litestar import MediaType, Response, get
+from litestar import MediaType, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, Parameter
 
 from domain.features.speed.window import SpeedState
 from infrastructure.http.errors import ApiError, errors, unavailable
+from infrastructure.http.hot_route import HotRoute, ReadyAnswer
 from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of
 from infrastructure.observability.lag import silence_cause
 from infrastructure.redis.state_reader import FoundState, MissingState, ReadModelUnavailable, StateReader
@@ -50,8 +51,9 @@ def speed_route(
         encoded: Any = body_of(values | {"generation": generation})
         return Response(encoded, media_type=MediaType.JSON, headers=headers)
 
-    @get(
+    @HotRoute(
         "/riders/{rider_id:str}/speed",
+        http_method="GET",
         media_type=MediaType.JSON,
         opt={"role": "read"},
         summary="The rider's speed now",
@@ -111,12 +113,11 @@ def speed_route(
         body = body_of(values)
         place = (found.generation, values["version"], values["position"])
         on_served(ServedRead(rider_id, *place, read_ms, limits, allow_expired, body))
-        # The exact bytes that are recorded; typed as their content for the OpenAPI description.
-        encoded: Any = body
         headers = _delay_headers(values["age_ms"], late_ms, limits)
         if found.refolding:
             headers["Ridelog-Refolding"] = "true"
-        return Response(encoded, media_type=MediaType.JSON, headers=headers)
+        # The exact bytes that are recorded.
+        return ReadyAnswer(body, headers)
 
     return get_speed
 

@@ -29,16 +29,56 @@ class _Cycle(RequestResponseCycle):
         if self.waiting_for_100_continue and not self.response_started:
             # RFC 9110, 10.1.1: the client may now omit the body. Its next request could be read as that body.
             self.keep_alive = False
-        await super().send(message)
+        if self.response_started or message["type"] != "http.response.start":
+            await super().send(message)
+            return
+        transport = cast("_LingeringTransport", self.transport)
+        transport.hold()
+        try:
+            await super().send(message)
+        finally:
+            # A body of known length follows at once; a stream of events may wait long before its first part. An answer
+            # to HEAD has no body, and nothing is written for it.
+            transport.release(with_next=self.chunked_encoding is False and self.scope["method"] != "HEAD")
 
 
 class _LingeringTransport:
-    """The part of a transport that a cycle uses. ``close`` leaves the client time to read the response."""
+    """The part of a transport that a cycle uses. ``close`` leaves the client time to read the response.
+
+    The head of a response goes out with the first part of its body: one packet and one call of the kernel, not two.
+    """
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
         self.is_closing = transport.is_closing
-        self.close = close
+        self._transport = transport
+        self._close = close
+        self._holds = False
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        """Send ``data`` after what is held, or hold it."""
+        if self._holds:
+            self._held += data
+        elif self._held:
+            held, self._held = self._held, b""
+            self._transport.writelines((held, data))
+        else:
+            self._transport.write(data)
+
+    def hold(self) -> None:
+        """Hold what is written until ``release``."""
+        self._holds = True
+
+    def release(self, *, with_next: bool) -> None:
+        """Send what is held, or send it ``with_next`` write."""
+        self._holds = False
+        if not with_next and self._held:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Send what is held, and close."""
+        self.release(with_next=False)
+        self._close()
 
 
 class BoundedHttpProtocol(StrictHttpReader):

@@ -54,11 +54,12 @@ def _serve(settings: Settings, backends: Backends) -> None:
     served_reads.start()
     async_cache = backends.async_cache()
     checks = ready_checks(reader, async_cache, stages, writer=backends.writer_engine, failed_append=commits.failure)
+    speeds = StateReader(async_cache, speed.NAME, partial(active, reader, speed.NAME))
     application = build(
         settings,
         ApiParts(
             submit=commits.submit,
-            speed=StateReader(async_cache, speed.NAME, partial(active, reader, speed.NAME)),
+            speed=speeds,
             past_speed=PastKeys(reader, SPEED, decode, settings.replay_http_events),
             delay_ms=partial(monitor.delay_ms, speed.NAME),
             on_served=served_reads,
@@ -68,7 +69,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
             ],
-            on_shutdown=[async_cache.aclose],
+            on_shutdown=[speeds.aclose, async_cache.aclose],
         ),
     )
     try:

@@ -12,6 +12,7 @@ import redis.asyncio
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.identifiers import shard_of
+from infrastructure.redis.pipelined_reads import PipelinedReads
 from infrastructure.redis.projection_sink import decode_fence
 from projections.core.ports import Fence
 from read_models.redis_keys import REFOLDING_FIELD, fence_key, state_key
@@ -47,8 +48,16 @@ class StateReader:
     the active generation changes under load.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, projection: str, active: Callable[[], int | None]) -> None:
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        projection: str,
+        active: Callable[[], int | None],
+        reads: PipelinedReads | None = None,
+    ) -> None:
+        """``reads``: for the reads of single states; without it the reader has its own connection."""
         self._client = client
+        self._reads = reads or PipelinedReads(client)
         self._projection = projection
         self._active = active
         self._generation: int | None = None
@@ -65,7 +74,9 @@ class StateReader:
         try:
             if self._shard_is_on.setdefault(shard, generation) != generation:
                 return await self._moving(key, shard, generation)
-            found = await self._client.hmget(state_key(self._projection, generation, shard), key, REFOLDING_FIELD)
+            found = await self._reads.execute(
+                "HMGET", state_key(self._projection, generation, shard), key, REFOLDING_FIELD
+            )
         except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
             raise ReadModelUnavailable(f"Redis: {error}") from error
         except UnicodeEncodeError:
@@ -100,6 +111,10 @@ class StateReader:
     async def generation(self) -> int | None:
         """Returns the generation that is read; None before the projection first ran. Raises ReadModelUnavailable."""
         return await self._current()
+
+    async def aclose(self) -> None:
+        """Close the connection of the reads. The client remains open."""
+        await self._reads.aclose()
 
     async def _moving(self, key: str, shard: int, to: int) -> FoundState | None:
         old = self._shard_is_on[shard]
