@@ -8,8 +8,9 @@ from typing import cast
 from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, UUIDAsHex
 
 from domain.deliveries.commands import DeliveryCommand
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from infrastructure.event_store.aggregates import AvroMapper, LogEvent
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.unit.domain.given_delivery import World, a_step, an_order
 
 LIFE = ("assign", "pickup", "arrive", "complete")
