@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -29,6 +30,20 @@ class RecordedRef(NamedTuple):
 
     positions: range
     events: Sequence[StoredEvent]
+
+
+class RecordedVersion(NamedTuple):
+    """The version of an aggregate's last event, and its position; 0 if that event was detached from the log."""
+
+    version: int
+    position: int
+
+
+@dataclass(frozen=True)
+class PositionedEvent(StoredEvent):
+    """A stored event with its position in the log."""
+
+    position: int
 
 
 class OrderBroken(IntegrityError):
@@ -92,5 +107,9 @@ class EventHistory(Protocol):
     def find_pings(self, identities: Sequence[PingIdentity]) -> dict[PingIdentity, RecordedPayload]: ...
 
     def streams(self, aggregates: Iterable[UUID]) -> dict[UUID, list[StoredEvent]]:
-        """The latest snapshot, if any, and all later events of each aggregate; absent = no event."""
+        """The latest snapshot, if any, and all later events (PositionedEvent) of each aggregate; absent = no event."""
+        ...
+
+    def latest(self, aggregates: Iterable[UUID]) -> dict[UUID, RecordedVersion]:
+        """The last event of each aggregate as the log is now; absent = no event."""
         ...

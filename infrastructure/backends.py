@@ -15,6 +15,7 @@ import redis
 import redis.asyncio
 from sqlalchemy import Engine
 
+from domain.deliveries.application import Deliveries
 from domain.events.contracts import Codec
 from domain.riders.application import Riders
 from infrastructure.errors import UserError
@@ -176,6 +177,11 @@ class Backends:
             snapshot_every=self.settings.snapshot_every,
             on_log_restored=codec.forget,
         )
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """The application of the commands on deliveries; it shares the riders in memory. Raises as ``codec``."""
+        return Deliveries(self.riders)
 
 
 @contextmanager

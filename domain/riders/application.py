@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import cast
 from uuid import UUID
 
-from eventsourcing.application import AggregateNotFoundError, Application, LRUCache
-from eventsourcing.domain import Snapshot
+from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import (
     InfrastructureFactory,
     MapperDeserialisationError,
-    PersistenceError,
     StoredEvent,
     TrackingRecorder,
 )
 from eventsourcing.utils import Environment
 
-from domain.event_store import EventHistory, EventStoreRecorder, LogRestored
+from domain.command_log import CommandLog
+from domain.event_store import EventHistory, EventStoreRecorder
 from domain.gps_ping import GpsPing
 from domain.identifiers import aggregate_id
+from domain.live_aggregates import AggregateStore, LiveAggregates
 from domain.origin import Origin, made_command_id
 from domain.riders.ping_batch import (
     Decision,
@@ -48,6 +48,8 @@ NotePositions = Callable[[Sequence[Decision], int], None]
 class Riders(Application[UUID]):
     """Commands on riders. One instance per process; not thread-safe, so one writer at a time uses it.
 
+    ``live``, ``command_log`` and ``store`` are shared with ``Deliveries``, whose commands change riders too.
+
     ``factory`` gives the mapper, the snapshots and the recorder, which must also be an
     ``domain.event_store.EventStoreRecorder``; the rest of the library's Application (repository, notification log)
     works as usual on them. ``on_log_restored`` is called when the log turns out to be another one, or an older state of
@@ -65,13 +67,11 @@ class Riders(Application[UUID]):
     ) -> None:
         self._given_factory = factory
         super().__init__()
-        self._append = cast("EventStoreRecorder", self.recorder).append
-        self._with_recorded_at = cast("EventStoreRecorder", self.recorder).with_recorded_at
         self._history = history
-        self._snapshot_every = snapshot_every
-        self._cached_riders = cached_riders
-        self._on_log_restored = on_log_restored
-        self._live: LRUCache[str, Rider] = LRUCache(cached_riders)
+        self.store = AggregateStore(history, self.mapper, self.snapshots)
+        self.live = LiveAggregates(Rider, self.store, most=cached_riders, snapshot_every=snapshot_every)
+        self.command_log = CommandLog(cast("EventStoreRecorder", self.recorder), on_log_restored)
+        self.command_log.register(self.live)
 
     def construct_factory(self, env: Environment) -> InfrastructureFactory[TrackingRecorder]:
         return self._given_factory
@@ -98,7 +98,7 @@ class Riders(Application[UUID]):
 
         def arrange(decisions: Sequence[Decision]) -> list[StoredEvent]:
             positioned[:] = events_in_ping_order(decisions)
-            return [self._with_recorded_at(each.event, each.received_ms) for each in positioned]
+            return [self.command_log.with_recorded_at(each.event, each.received_ms) for each in positioned]
 
         self._decide_and_append(
             decisions, self._decide_pings, arrange, lambda _, first: note_positions_in_ping_order(positioned, first)
@@ -118,16 +118,16 @@ class Riders(Application[UUID]):
     def _command(self, rider_id: str, at_ms: int, act: Callable[[Rider, Origin], None]) -> None:
         def decide_one(decisions: Sequence[Decision]) -> None:
             (decision,) = decisions
-            known = self._load([rider_id])[rider_id]
+            known = self.live.load([rider_id])[rider_id]
             aggregate = aggregate_id(Rider.AGGREGATE_TYPE, rider_id)
             origin = Origin(command_id=made_command_id(aggregate, known.version if known else 0))
             rider = decision.rider = known or Rider.register(rider_id, at_ms, origin)
             try:
                 act(rider, origin)
             except BaseException:
-                self._forget(rider_id)
+                self.live.forget(rider_id)
                 raise
-            decision.events = self._collect(rider)
+            decision.events = self.live.collect(rider)
 
         self._decide_and_append([Decision(rider_id)], decide_one)
 
@@ -147,38 +147,32 @@ class Riders(Application[UUID]):
         def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
             stale = [by_aggregate[aggregate] for aggregate in conflicts]
             for decision in stale:
-                self._forget(decision.rider_id)
+                self.live.forget(decision.rider_id)
             decide_all(stale)
             return arrange(decisions)
 
-        try:
+        def decide() -> list[StoredEvent]:
             decide_all(decisions)
-            try:
-                recorded = self._append(arrange(decisions), redecide)
-            except LogRestored as error:
-                # Every cached rider may have events that are not in the log, and lack others that are.
-                log.error("%s: all riders are reloaded", error)
-                self._live = LRUCache(self._cached_riders)
-                self._on_log_restored()
-                decide_all(decisions)
-                recorded = self._append(arrange(decisions), redecide)
+            return arrange(decisions)
+
+        try:
+            recorded = self.command_log.append(decide, redecide)
         except BaseException:
             for decision in decisions:
-                self._forget(decision.rider_id)
+                self.live.forget(decision.rider_id)
             raise
         note(decisions, recorded.positions.start)
         for decision in decisions:
-            self._live.put(decision.rider_id, decision.loaded)
-            self._snapshot(decision.loaded, len(decision.events))
+            self.live.keep(decision.rider_id, decision.loaded, len(decision.events))
 
     def _decide_pings(self, decisions: Sequence[Decision]) -> None:
-        riders = self._load([d.rider_id for d in decisions])
+        riders = self.live.load([d.rider_id for d in decisions])
         for decision in decisions:
             decision.rider = riders[decision.rider_id] or _registered_by(decision.pings[0][1])
         recorded = self._find_recorded(decisions)
         for decision in decisions:
             apply_pings(decision, recorded.get(decision.rider_id, {}))
-            decision.events = self._collect(decision.loaded)
+            decision.events = self.live.collect(decision.loaded)
 
     def _find_recorded(self, decisions: Sequence[Decision]) -> dict[str, dict[PingKey, RecordedPing]]:
         """Recorded pings with the identity of one in the batch, by rider.
@@ -197,52 +191,6 @@ class Riders(Application[UUID]):
             key = (identity.event_timestamp_ms, identity.event_id)
             found.setdefault(to_check[identity], {})[key] = RecordedPing(position, ping)
         return found
-
-    def _load(self, rider_ids: Iterable[str]) -> dict[str, Rider | None]:
-        """Riders from the cache, the others from the log in one query; None = not registered yet."""
-        riders: dict[str, Rider | None] = {}
-        missing: dict[UUID, str] = {}
-        for rider_id in rider_ids:
-            try:
-                riders[rider_id] = self._live.get(rider_id)
-            except KeyError:
-                riders[rider_id] = None
-                missing[aggregate_id(Rider.AGGREGATE_TYPE, rider_id)] = rider_id
-        if missing:
-            for aggregate, stored in self._history.streams(missing).items():
-                riders[missing[aggregate]] = self._rider(missing[aggregate], stored)
-        return riders
-
-    def _rider(self, rider_id: str, stored: Iterable[StoredEvent]) -> Rider | None:
-        rider: Rider | None = None
-        for event in stored:
-            try:
-                rider = cast("Any", self.mapper.to_domain_event(event)).mutate(rider)
-            except MapperDeserialisationError as error:
-                # One bad event must not stop the rider's pings, nor the batches that they are in.
-                log.error("an event cannot be read and is skipped by commands: %s", error)
-                rider = Rider.with_unreadable(rider, rider_id, event.originator_version)
-        return rider
-
-    def _forget(self, rider_id: str) -> None:
-        try:
-            self._live.get(rider_id, evict=True)
-        except KeyError:
-            return
-
-    def _collect(self, rider: Rider) -> list[StoredEvent]:
-        pending, rider._pending_events = rider._pending_events, []
-        return [self.mapper.to_stored_event(event) for event in pending]
-
-    def _snapshot(self, rider: Rider, new_events: int) -> None:
-        if self.snapshots is None:
-            return
-        if rider.version // self._snapshot_every > (rider.version - new_events) // self._snapshot_every:
-            try:
-                self.snapshots.put([Snapshot.take(rider)])
-            except PersistenceError as error:
-                # The events are recorded and must be acknowledged. A missing snapshot only makes loading slower.
-                log.warning("no snapshot of rider %s: %s", rider.rider_id, error)
 
 
 def _registered_by(ping: GpsPing) -> Rider:

@@ -8,7 +8,7 @@ from uuid import UUID
 from eventsourcing.persistence import StoredEvent
 from sqlalchemy import Engine
 
-from domain.event_store import PingIdentity, RecordedPayload
+from domain.event_store import PingIdentity, RecordedPayload, RecordedVersion
 from domain.identifiers import aggregate_id
 from infrastructure.event_store import queries as reads
 from infrastructure.event_store.aggregates import SnapshotRecorder
@@ -32,13 +32,17 @@ class PostgresHistory:
 
     def streams(self, aggregates: Iterable[UUID]) -> dict[UUID, list[StoredEvent]]:
         wanted = list(aggregates)
-        found = {a: [snapshot] for a, snapshot in self._snapshots.latest(wanted).items()}
+        found: dict[UUID, list[StoredEvent]] = {a: [s] for a, s in self._snapshots.latest(wanted).items()}
         after = [(a, found[a][0].originator_version if a in found else 0) for a in wanted]
         with as_library_errors(), self._engine.connect() as connection:
             for event in reads.streams_after(connection, after):
                 assert isinstance(event.originator_id, UUID)
                 found.setdefault(event.originator_id, []).append(event)
         return found
+
+    def latest(self, aggregates: Iterable[UUID]) -> dict[UUID, RecordedVersion]:
+        with as_library_errors(), self._engine.connect() as connection:
+            return reads.latest(connection, list(aggregates))
 
 
 class PostgresLog:

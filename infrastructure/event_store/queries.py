@@ -9,7 +9,7 @@ from uuid import UUID
 from eventsourcing.persistence import Notification, StoredEvent
 from sqlalchemy import ColumnElement, Connection, Select, select, text
 
-from domain.event_store import PingIdentity, RecordedPayload
+from domain.event_store import PingIdentity, PositionedEvent, RecordedPayload, RecordedVersion
 from infrastructure.postgres.schema import discarded_events, events
 from projections.core.ports import LoggedEvent
 
@@ -28,10 +28,20 @@ _FIND = text(
 )
 
 _STREAMS = text(
-    "SELECT e.aggregate_id, e.version, e.event_type, e.payload"
+    "SELECT e.aggregate_id, e.version, e.event_type, e.payload, e.position"
     " FROM unnest(CAST(:aggregates AS uuid[]), CAST(:versions AS bigint[])) AS u(aggregate_id, version)"
     " JOIN events e ON e.aggregate_id = u.aggregate_id AND e.version > u.version"
     " ORDER BY e.aggregate_id, e.version"
+)
+
+_LATEST = text(
+    "SELECT u.id, last.version, last.position FROM unnest(CAST(:aggregates AS uuid[])) AS u(id)"
+    " CROSS JOIN LATERAL ("
+    "  (SELECT e.version, e.position FROM events e WHERE e.aggregate_id = u.id ORDER BY e.version DESC LIMIT 1)"
+    # All of its events were detached: its versions continue from its snapshot.
+    "  UNION ALL"
+    "  (SELECT s.version, 0 FROM snapshots s WHERE s.aggregate_id = u.id ORDER BY s.version DESC LIMIT 1)"
+    "  LIMIT 1) AS last"
 )
 
 _SHARD = text(
@@ -127,7 +137,7 @@ def find_pings(connection: Connection, identities: Sequence[PingIdentity]) -> di
     return {identities[row[0] - 1]: RecordedPayload(row[1], bytes(row[2])) for row in rows}
 
 
-def streams_after(connection: Connection, versions: Sequence[tuple[UUID, int]]) -> list[StoredEvent]:
+def streams_after(connection: Connection, versions: Sequence[tuple[UUID, int]]) -> list[PositionedEvent]:
     """Returns all events of each aggregate after the given version, by aggregate and version."""
     if not versions:
         return []
@@ -135,9 +145,15 @@ def streams_after(connection: Connection, versions: Sequence[tuple[UUID, int]]) 
         _STREAMS,
         {"aggregates": [str(a) for a, _ in versions], "versions": [v for _, v in versions]},
     )
-    return [
-        StoredEvent(originator_id=row[0], originator_version=row[1], topic=row[2], state=bytes(row[3])) for row in rows
-    ]
+    return [PositionedEvent(row[0], row[1], row[2], bytes(row[3]), row[4]) for row in rows]
+
+
+def latest(connection: Connection, aggregates: Sequence[UUID]) -> dict[UUID, RecordedVersion]:
+    """Returns version and position of each aggregate's last event. An aggregate without an event is absent."""
+    if not aggregates:
+        return {}
+    rows = connection.execute(_LATEST, {"aggregates": [str(aggregate) for aggregate in aggregates]})
+    return {row[0]: RecordedVersion(row[1], row[2]) for row in rows}
 
 
 def read_positions(

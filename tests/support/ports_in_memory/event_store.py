@@ -10,7 +10,14 @@ from uuid import UUID
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.popo import POPOAggregateRecorder, POPOApplicationRecorder
 
-from domain.event_store import PingIdentity, RecordedPayload, RecordedRef, Redecide
+from domain.event_store import (
+    PingIdentity,
+    PositionedEvent,
+    RecordedPayload,
+    RecordedRef,
+    RecordedVersion,
+    Redecide,
+)
 from domain.riders.rider import Rider
 from infrastructure.event_store.aggregates import LogEvent, classified
 from infrastructure.event_store.append import EMPTY, conflicting, recorded_times
@@ -63,10 +70,21 @@ class MemoryEventStore(POPOApplicationRecorder):
         for aggregate in aggregates:
             stream = list(self.snapshots.select_events(aggregate, desc=True, limit=1))
             after = stream[0].originator_version if stream else None
-            stream += self.select_events(aggregate, gt=after)
+            stream += [
+                PositionedEvent(event.originator_id, event.originator_version, event.topic, event.state, position)
+                for position, event in enumerate(self.log, start=1)
+                if event.originator_id == aggregate and event.originator_version > (after or 0)
+            ]
             if stream:
                 found[aggregate] = stream
         return found
+
+    def latest(self, aggregates: Iterable[UUID]) -> dict[UUID, RecordedVersion]:
+        last = {
+            event.originator_id: RecordedVersion(event.originator_version, position)
+            for position, event in enumerate(self.log, start=1)
+        }
+        return {aggregate: last[aggregate] for aggregate in aggregates if aggregate in last}
 
     def _versions(self, events: Sequence[StoredEvent]) -> dict[UUID, int]:
         versions = {}

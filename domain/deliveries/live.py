@@ -1,0 +1,38 @@
+"""The deliveries that a process holds in memory, each with the position of its last event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from eventsourcing.application import LRUCache
+
+from domain.deliveries.delivery import Delivery
+from domain.live_aggregates import AggregateStore, LiveAggregates, Positioned
+
+
+class LiveDeliveries(LiveAggregates[Delivery]):
+    """Deliveries by order id; not thread-safe, except ``read_positioned``."""
+
+    def __init__(self, store: AggregateStore, *, most: int, snapshot_every: int) -> None:
+        super().__init__(Delivery, store, most=most, snapshot_every=snapshot_every)
+        self._positions: LRUCache[str, int] = LRUCache(most)
+
+    def load_positioned(self, order_ids: Iterable[str]) -> dict[str, Positioned[Delivery] | None]:
+        """Deliveries from memory, the others from the log in one query; None = not placed yet."""
+        found: dict[str, Positioned[Delivery] | None] = {}
+        missing = []
+        for order_id in order_ids:
+            try:
+                found[order_id] = Positioned(self._live.get(order_id), self._positions.get(order_id))
+            except KeyError:
+                missing.append(order_id)
+        return found | self.read_positioned(missing) if missing else found
+
+    def keep_positioned(self, order_id: str, kept: Positioned[Delivery], new_events: int) -> None:
+        """As ``keep``, with the position of the last event."""
+        self._positions.put(order_id, kept.position)
+        self.keep(order_id, kept.aggregate, new_events)
+
+    def clear(self) -> None:
+        super().clear()
+        self._positions = LRUCache(self._most)
