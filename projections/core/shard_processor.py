@@ -226,7 +226,7 @@ class ShardProcessor(Generic[S]):
             if _rewritten(state.fence, events):
                 self._close(shard, "the log has another event at the fence now")
                 return
-            events = [event for event in events if event.seq > state.fence.seq]
+            events = [event for event in events if state.fence.seq < event.seq <= upto]
             part = split_at_gap(state.fence.seq, events)
             if not part.ready:
                 return

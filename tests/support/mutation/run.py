@@ -2,27 +2,31 @@
 
 Which files are mutated and which tests are run, pyproject.toml says. docs/mutation.md has the last figures.
 
-python -m tests.support.mutation.run [--again] [--report] [--seed N] [--sample N] [--children N] [--only PATH …]
+python -m tests.support.mutation.run [--again] [--report] [--seed N] [--sample N] [--children N] [--budget S]
+                                     [--only PATH …] [--tests PATH …]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mutmut.__main__ import create_mutants
+from mutmut.configuration import config
 from mutmut.mutation.data import SourceFileMutationData
 from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, walk_mutatable_files
 
+from tests.support.mutation.session import JOB, Job
 from tests.support.mutation.words import wording_mutants
 from tests.support.servers.servers import PREPARED_POSTGRES, prepare_postgres
 
@@ -33,6 +37,9 @@ SAMPLE = 300
 SKIPPED = 34
 """mutmut's exit code of a mutant that is not run."""
 KILLED, TIMEOUT = "killed", "timeout"
+QUICK = ("--rootdir=.", "-q", "-s", "--assert=plain", "--tb=native")
+"""Options of pytest. To describe a failure in full would take longer than most tests."""
+PLUGINS = ("no:cacheprovider", "no:randomly", "tests.support.mutation.plugin", "tests.support.mutation.session")
 
 
 class Mutants(NamedTuple):
@@ -53,25 +60,68 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--sample", type=int, default=SAMPLE, help="mutants of each sampled room")
     parser.add_argument("--children", type=int, default=2, help="mutants at a time")
+    parser.add_argument("--budget", type=float, default=60.0, help="CPU seconds of the tests run against one mutant")
+    parser.add_argument("--tests", action="append", default=[], help="only these tests; may be given again")
     parser.add_argument("--only", action="append", default=[], help="how a module's path begins; may be given again")
     options = parser.parse_args()
     if not options.report:
         _generate(options.children)
         _choose(options.seed, options.sample, options.again, options.only)
-        if not _run(options.children):
+        if not _run(options):
             return 1
     _print(_results(options.seed, options.sample))
     return 0
 
 
-def _run(children: int) -> bool:
-    """Run what has no result yet; whether mutmut came to its end."""
-    command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(children)]
+def _run(options: argparse.Namespace) -> bool:
+    """Run what has no result yet; whether pytest came to its end."""
+    mutants = Path("mutants").resolve()
+    verdicts, job = mutants / "verdicts.jsonl", mutants / "job.json"
+    verdicts.unlink(missing_ok=True)
+    wanted = Job(
+        mutants=_without_result(options.only),
+        measurements=str(mutants / "measurements.jsonl"),
+        verdicts=str(verdicts),
+        core="projections.",
+        integration="tests/integration/",
+        unit="tests/unit/",
+        budget_s=options.budget,
+        children=options.children,
+    )
+    job.write_text(json.dumps(wanted._asdict()), encoding="utf-8")
+    tests = options.tests or config().pytest_add_cli_args_test_selection
+    plugins = [argument for name in PLUGINS for argument in ("-p", name)]
+    command = [sys.executable, "-m", "pytest", *QUICK, *plugins, *tests]
     with tempfile.TemporaryDirectory(prefix="ridelog-mutants-") as prepared:
         # Every mutant is a session of its own, which would make a database server of its own from nothing.
         prepare_postgres(Path(prepared))
-        ended = subprocess.run(command, env=os.environ | {PREPARED_POSTGRES: prepared}, check=False)
-    return ended.returncode == 0
+        environment = os.environ | {PREPARED_POSTGRES: prepared, JOB: str(job), "PY_IGNORE_IMPORTMISMATCH": "1"}
+        ended = subprocess.run(command, cwd=mutants, env=environment, check=False)
+    _take_over(verdicts)
+    return ended.returncode in {0, 5}
+
+
+def _without_result(only: Sequence[str]) -> list[str]:
+    """The chosen mutants, in the order of ``only``."""
+    found = []
+    for prefix in only or ("",):
+        for path in sorted(walk_mutatable_files()):
+            data = SourceFileMutationData(path=path)
+            data.load()
+            if str(path).startswith(prefix):
+                found += [key for key, code in data.exit_code_by_key.items() if code is None]
+    return list(dict.fromkeys(found))
+
+
+def _take_over(verdicts: Path) -> None:
+    """Store the verdicts of the session as mutmut stores its own."""
+    lines = verdicts.read_text(encoding="utf-8").splitlines() if verdicts.exists() else []
+    codes = {found["mutant"]: found["code"] for found in map(json.loads, lines)}
+    for path in walk_mutatable_files():
+        data = SourceFileMutationData(path=path)
+        data.load()
+        data.exit_code_by_key = {key: codes.get(key, code) for key, code in data.exit_code_by_key.items()}
+        data.save()
 
 
 def _generate(children: int) -> None:
@@ -81,19 +131,21 @@ def _generate(children: int) -> None:
 
 
 def _choose(seed: int, sample: int, again: bool, only: list[str]) -> None:
-    """Mark what is not to run as skipped, for mutmut runs every mutant that has no result."""
-    chosen = _chosen(seed, sample)
+    """Mark what is not chosen as skipped; with ``again``, forget the results of what was not killed."""
+    chosen, killed = _chosen(seed, sample), (KILLED, TIMEOUT)
     for path in walk_mutatable_files():
         data = SourceFileMutationData(path=path)
         data.load()
         for key, code in data.exit_code_by_key.items():
             if key not in chosen:
                 data.exit_code_by_key[key] = SKIPPED
-            elif code == SKIPPED or (again and status_by_exit_code[code] not in (KILLED, TIMEOUT)):
+            elif code == SKIPPED or (again and status_by_exit_code[code] not in killed and _is_under(path, only)):
                 data.exit_code_by_key[key] = None
-            if data.exit_code_by_key[key] is None and only and not str(path).startswith(tuple(only)):
-                data.exit_code_by_key[key] = SKIPPED
         data.save()
+
+
+def _is_under(path: Path, only: Sequence[str]) -> bool:
+    return not only or str(path).startswith(tuple(only))
 
 
 def _chosen(seed: int, sample: int) -> set[str]:

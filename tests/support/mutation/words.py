@@ -1,13 +1,15 @@
-"""Finds the mutants that change only the words of a log line or of an error."""
+"""Finds the mutants that change only what a log line or an error says, and those of a check that cannot fail."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 LOG_METHODS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
+LOGGING_HELPERS = frozenset({"_close", "_count_foreign"})
+"""Methods that only log the text that they get."""
 ORIGINAL = "orig"
 
 
@@ -20,10 +22,12 @@ class Change(NamedTuple):
 
 
 def wording_mutants(mutated: Path) -> set[str]:
-    """Names (without the module) of the mutants in a file made by mutmut that change only a message's words.
+    """Names (without the module) of the mutants in a file made by mutmut that are left out.
 
-    Such a mutant replaces a text, or changes its letters, as an argument of a logging call or inside a ``raise``.
-    Everything else about the message (its arguments, whether it is sent at all) is mutated as all other code.
+    Such a mutant changes an argument of a logging call, or the text that a method gets to log it; or a text inside a
+    ``raise``; or ``strict`` of ``zip``, which
+    raises only if two lists that the caller made equally long are not. Whether a line is logged or an error raised, and
+    which error, is mutated as all other code.
     """
     versions: dict[str, dict[str, ast.FunctionDef]] = {}
     for function in _functions(ast.parse(mutated.read_text(encoding="utf-8"))):
@@ -34,7 +38,7 @@ def wording_mutants(mutated: Path) -> set[str]:
     for name, by_version in versions.items():
         original = by_version.pop(ORIGINAL)
         for version, mutant in by_version.items():
-            if _only_words(_change(original.body, mutant.body, ())):
+            if _is_left_out(_change(original.body, mutant.body, ())):
                 found.add(f"{name}__mutmut_{version}")
     return found
 
@@ -45,12 +49,34 @@ def _functions(module: ast.Module) -> Iterator[ast.FunctionDef]:
             yield node
 
 
-def _only_words(change: Change | None) -> bool:
-    if change is None or not _is_text(change.before) or change.after is None:
+def _is_left_out(change: Change | None) -> bool:
+    if change is None:
         return False
-    if not (_is_text(change.after) or _is_none(change.after)):
+    if any(_is_log_call(node) for node in change.around) or _of_both(change, _is_log_call) or _is_strict(change):
+        return True
+    if not _is_text(change.before) or change.after is None or not (_is_text(change.after) or _is_none(change.after)):
         return False
-    return any(isinstance(node, ast.Raise) or _is_log_call(node) for node in change.around)
+    return any(isinstance(node, ast.Raise) or _logs_its_text(node) for node in change.around)
+
+
+def _logs_its_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOGGING_HELPERS
+
+
+def _of_both(change: Change, check: Callable[[ast.AST], bool]) -> bool:
+    """Whether the change is an argument more or less of such a call, so that the call is what differs."""
+    return all(node is not None and check(node) for node in (change.before, change.after))
+
+
+def _is_strict(change: Change) -> bool:
+    if _of_both(change, _is_zip):
+        before, after = (node.args for node in (change.before, change.after) if isinstance(node, ast.Call))
+        return [ast.dump(argument) for argument in before] == [ast.dump(argument) for argument in after]
+    return any(isinstance(node, ast.keyword) and node.arg == "strict" for node in change.around)
+
+
+def _is_zip(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "zip"
 
 
 def _is_text(node: ast.AST | None) -> bool:

@@ -14,7 +14,7 @@ from domain.features.keyed_event import KeyedEvent
 from domain.identifiers import shard_of
 from projections.analytics import ANALYTICS
 from projections.core.fences import digest_of
-from projections.core.ports import Fence, LoggedEvent, ShardWrite, SinkRejected
+from projections.core.ports import Fence, LoggedEvent, ParkedEvent, ShardWrite, SinkRejected
 from projections.core.projection import Projection
 from projections.core.shard_writer import MAX_PARKED_PER_SHARD, BrokenFold, ShardState, ShardWriter, WriteResult
 from read_models.rows import RowChange
@@ -119,6 +119,11 @@ def test_parked_keys_are_counted_by_shards_that_were_won(caplog: pytest.LogCaptu
     ]
 
 
+def test_parked_keys_of_all_shards_of_a_batch_are_counted() -> None:
+    setup = Setup()
+    assert setup.write((ANNA, "poison"), (OTHER, "poison"), (BEN, "poison")) == WriteResult({7, 8}, set(), 0, 3)
+
+
 LOGGED_FIELDS = ("projection", "key", "position", "kind", "reason")
 
 
@@ -185,6 +190,37 @@ def test_a_race_that_is_lost_while_a_batch_is_taken_apart_ends_that_shard(
     assert setup.states() == stored
     assert setup.shards[7].fence.seq == seq
     assert list(setup.shards[7].parked) == list(setup.sink.all_parked()) == parked
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_batch_of_one_refused_event_has_folded_nothing(is_lost: bool) -> None:
+    """So it has no newest event time, whether or not its key could be parked."""
+    setup = Setup()
+    refuse = refusing("bad")
+
+    def quicker(writes: Sequence[ShardWrite]) -> None:
+        refuse(writes)
+        if is_lost:
+            setup.sink.held[7] = BEGUN._replace(incarnation="another")
+
+    setup.sink.before_apply = quicker
+    lost, won = WriteResult(set(), {7}, 0, 0), WriteResult({7}, set(), 0, 1)
+    assert setup.write((ANNA, "bad")) == (lost if is_lost else won)
+
+
+def test_a_key_whose_state_is_ahead_folds_on_where_its_state_ends() -> None:
+    """Its entry is removed from the sink, and from the worker's shard, by the write that reaches that version."""
+    setup = Setup()
+    setup.sink.held[7] = BEGUN
+    setup.sink.states[7][ANNA] = b"[91, 92]"
+    setup.sink.marks[7][ANNA] = ParkedEvent(0, 0, 2, "GpsPing", "ahead", "from a snapshot", NOW_MS)
+    setup.shards[7] = ShardState(BEGUN, BEGUN, setup.sink.marks[7])
+    setup.write((ANNA, 1), (BEN, 1))
+    assert set(setup.sink.all_parked()) == set(setup.shards[7].ahead) == {ANNA}
+    setup.write((ANNA, 2), (ANNA, 3))
+    assert setup.sink.all_parked() == setup.shards[7].ahead == {}
+    setup.write((ANNA, 4))
+    assert setup.states() == {ANNA: [91, 92, 3, 4], BEN: [1]}
 
 
 def test_states_are_loaded_once_and_the_oldest_are_dropped() -> None:

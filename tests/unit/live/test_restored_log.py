@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.core.fences import FenceMismatch, FenceStatus, classify_fence, digest_of, split_at_gap
-from projections.core.ports import Fence, LoggedEvent, LogHead
+from projections.core.ports import MAX_NUMBER, Fence, LoggedEvent, LogHead
 from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic
@@ -77,6 +77,10 @@ FENCE = Fence(str(LOG), "one", 4, 9, digest_of(an_event()))
         # Written by a version that noted no event.
         (FENCE._replace(event=""), 99, 999, an_event(payload=b"others"), FenceStatus.GOOD),
         (FENCE._replace(log_id=str(uuid4())), 99, 999, an_event(), FenceStatus.FOREIGN),
+        # The largest number that a log may have is a number of a log.
+        (FENCE._replace(position=MAX_NUMBER), 99, 999, None, FenceStatus.AHEAD),
+        (FENCE._replace(position=MAX_NUMBER), 99, MAX_NUMBER, None, FenceStatus.GOOD),
+        (FENCE._replace(position=MAX_NUMBER + 1), 99, MAX_NUMBER, None, FenceStatus.IMPOSSIBLE),
     ],
 )
 def test_a_fence_is_judged_by_the_event_that_it_stands_at(
@@ -105,6 +109,17 @@ def test_a_worker_that_starts_later_notices_also_when_the_log_has_overtaken_its_
     [found] = world.found
     assert found.why in (FenceStatus.AHEAD, FenceStatus.REWRITTEN)
     assert (found.beyond, found.head) == (30, restored_to + more)
+
+
+@pytest.mark.parametrize("events", [1, 2])
+def test_a_worker_notices_that_the_first_event_of_the_log_is_another(events: int) -> None:
+    """Position 1 is compared too: a log that was restored to nothing begins with another event."""
+    world = World(HISTORY[:events])
+    world.restore(0, [(f"rider-{n % 3}", 100 + n) for n in range(events)])
+    world.runner = world.worker()
+    world.settle()
+    assert world.is_right()
+    assert [found.why for found in world.found] == [FenceStatus.REWRITTEN]
 
 
 def test_a_worker_that_lives_on_notices_without_any_record() -> None:

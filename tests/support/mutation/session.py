@@ -1,0 +1,300 @@
+"""Runs mutants in forked children of one pytest session: the tests are imported and collected once for all of them.
+
+A pytest plugin, which tests.support.mutation.run starts in the folder ``mutants``. It reads its ``Job`` from the file
+that the environment variable JOB names, and appends one JSON object a line to the files of the job.
+
+A busy machine kills no mutant. Each test is limited by its CPU time, and by a wall time far above what it took without
+a mutant. And a failure counts only if the same test then passes without the mutant: in the same process, or, if that
+process is damaged, in a fresh one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import pytest
+from _pytest.runner import runtestprotocol
+from mutmut.mutation.trampoline import set_mutant_under_test
+from mutmut.state import state
+from mutmut.utils.format_utils import mangled_name_from_mutant_name
+
+JOB = "RIDELOG_MUTANTS_JOB"
+KILLED, SURVIVED, UNTESTED, SUSPICIOUS, TIMEOUT = 1, 0, 33, 35, 36
+"""mutmut's exit codes."""
+CPU_LIMIT_S, CPU_FACTOR = 5.0, 10.0
+WALL_LIMIT_S, WALL_FACTOR = 20.0, 20.0
+MEMORY_LIMIT_BYTES = 12 << 30
+CHILD_LIMIT_S = 3_600.0
+
+
+@dataclass
+class Measurement:
+    """One test without a mutant: its CPU and wall time in seconds, and the mutated functions that it runs."""
+
+    test: str
+    passed: bool
+    cpu_s: float
+    wall_s: float
+    functions: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Verdict:
+    """What became of a mutant: mutmut's exit code, the test that decided it, and how many tests were run."""
+
+    mutant: str
+    code: int
+    test: str = ""
+    tests: int = 0
+
+
+class Job(NamedTuple):
+    """What to run. ``budget_s``: CPU seconds of tests against one mutant; the likeliest to kill it come first.
+
+    ``core`` begins the mutants that no test of ``integration`` may kill. Tests outside ``unit`` come last: they start
+    servers.
+    """
+
+    mutants: Sequence[str]
+    measurements: str
+    verdicts: str
+    core: str
+    integration: str
+    unit: str
+    budget_s: float
+    children: int
+
+
+class LimitReached(BaseException):
+    """The test has used its CPU time or its wall time; no handler of ``Exception`` may swallow that."""
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool:
+    job = Job(**json.loads(Path(os.environ[JOB]).read_text(encoding="utf-8")))
+    items = {item.nodeid: item for item in session.items}
+    gc.collect()
+    gc.freeze()
+    _measure(job, session, items)
+    measured = [found for found in _measurements(job) if found.passed and found.test in items]
+    _Mutants(job, session, items, measured).run()
+    return True
+
+
+def _measurements(job: Job) -> list[Measurement]:
+    path = Path(job.measurements)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return list({found.test: found for found in (Measurement(**json.loads(line)) for line in lines)}.values())
+
+
+def _measure(job: Job, session: pytest.Session, items: Mapping[str, pytest.Item]) -> None:
+    """Run the tests that have no measurement yet, in one child, without a mutant."""
+    known = {found.test for found in _measurements(job)}
+    wanted = [item for name, item in items.items() if name not in known]
+    if not wanted:
+        return
+
+    def child(_report: Callable[[Any], None]) -> None:
+        set_mutant_under_test("stats")
+        with Path(job.measurements).open("a", encoding="utf-8") as file:
+            for item, following in zip(wanted, [*wanted[1:], None], strict=True):
+                state()._stats.clear()
+                cpu, wall = time.process_time(), time.monotonic()
+                passed = _passes(item, following, 600.0, 600.0)
+                spent = time.process_time() - cpu, time.monotonic() - wall
+                found = Measurement(item.nodeid, passed, *spent, sorted(state()._stats))
+                print(json.dumps(asdict(found)), file=file, flush=True)
+
+    running = _Child(session, child)
+    running.wait(CHILD_LIMIT_S)
+
+
+class _Mutants:
+    """All mutants of a job, some at a time."""
+
+    def __init__(
+        self, job: Job, session: pytest.Session, items: Mapping[str, pytest.Item], measured: Sequence[Measurement]
+    ) -> None:
+        self._job = job
+        self._session = session
+        self._items = items
+        self._measured = {found.test: found for found in measured}
+        self._tests: dict[str, list[Measurement]] = {}
+        for found in measured:
+            for function in found.functions:
+                self._tests.setdefault(function, []).append(found)
+        self._kills: Counter[str] = Counter()
+        """Tests by how many mutants they have killed in this run."""
+
+    def run(self) -> None:
+        waiting = list(reversed(self._job.mutants))
+        running: dict[int, tuple[str, _Child]] = {}
+        with Path(self._job.verdicts).open("a", encoding="utf-8") as file:
+            while waiting or running:
+                while waiting and len(running) < self._job.children:
+                    mutant = waiting.pop()
+                    tests = self._chosen(mutant)
+                    if not tests:
+                        print(json.dumps(asdict(Verdict(mutant, UNTESTED))), file=file, flush=True)
+                        continue
+                    child = _Child(self._session, self._runs(mutant, tests))
+                    running[child.fd] = mutant, child
+                for fd in select.select(list(running), [], [], 1.0)[0]:
+                    mutant, child = running.pop(fd)
+                    verdict = self._confirmed(mutant, child.wait(CHILD_LIMIT_S))
+                    self._kills[verdict.test] += verdict.code in {KILLED, TIMEOUT}
+                    print(json.dumps(asdict(verdict)), file=file, flush=True)
+
+    def _chosen(self, mutant: str) -> list[Measurement]:
+        tests = self._tests.get(mangled_name_from_mutant_name(mutant), [])
+        if mutant.startswith(self._job.core):
+            tests = [found for found in tests if not found.test.startswith(self._job.integration)]
+        module = mutant.split(".")[-2]
+
+        def order(found: Measurement) -> tuple[bool, int, bool, float]:
+            name = found.test
+            cost = found.wall_s / len(found.functions)
+            return not name.startswith(self._job.unit), -self._kills[name], module not in name, cost
+
+        ordered = sorted(tests, key=order)
+        chosen: list[Measurement] = []
+        spent = 0.0
+        for found in ordered:
+            spent += found.cpu_s
+            if chosen and spent > self._job.budget_s:
+                break
+            chosen.append(found)
+        return chosen
+
+    def _runs(self, mutant: str, tests: Sequence[Measurement]) -> Callable[[Callable[[Any], None]], None]:
+        def child(report: Callable[[Any], None]) -> None:
+            items = [self._items[found.test] for found in tests]
+            for number, (found, item) in enumerate(zip(tests, items, strict=True), 1):
+                set_mutant_under_test(mutant)
+                following = items[number] if number < len(items) else None
+                cpu_s, wall_s = _limits(found)
+                passed = _passes(item, following, cpu_s, wall_s)
+                if passed:
+                    continue
+                limited = _limit_reached
+                set_mutant_under_test("")
+                item._initrequest()  # type: ignore[attr-defined]
+                sound = _passes(item, None, cpu_s, wall_s)
+                code = (TIMEOUT if limited else KILLED) if sound else SUSPICIOUS
+                report(asdict(Verdict(mutant, code, found.test, number)) | {"limited": limited})
+                return
+            report(asdict(Verdict(mutant, SURVIVED, "", len(items))))
+
+        return child
+
+    def _confirmed(self, mutant: str, reported: dict[str, Any] | None) -> Verdict:
+        """The verdict; a failure after which its process was damaged is confirmed by a fresh one without a mutant."""
+        if reported is None:
+            return Verdict(mutant, SUSPICIOUS, "the process ended")
+        limited = reported.pop("limited", False)
+        verdict = Verdict(**reported)
+        if verdict.code != SUSPICIOUS:
+            return verdict
+        item, found = self._items[verdict.test], self._measured[verdict.test]
+
+        def child(report: Callable[[Any], None]) -> None:
+            set_mutant_under_test("")
+            report(_passes(item, None, *_limits(found)))
+
+        if _Child(self._session, child).wait(CHILD_LIMIT_S):
+            verdict.code = TIMEOUT if limited else KILLED
+        return verdict
+
+
+def _limits(found: Measurement) -> tuple[float, float]:
+    return CPU_LIMIT_S + CPU_FACTOR * found.cpu_s, WALL_LIMIT_S + WALL_FACTOR * found.wall_s
+
+
+_limit_reached = False
+
+
+def _on_limit(_number: int, _frame: FrameType | None) -> None:
+    global _limit_reached
+    _limit_reached = True
+    raise LimitReached
+
+
+def _passes(item: pytest.Item, following: pytest.Item | None, cpu_s: float, wall_s: float) -> bool:
+    """Run one test. The limits are repeated each second, in case one is swallowed."""
+    global _limit_reached
+    _limit_reached = False
+    signal.signal(signal.SIGPROF, _on_limit)
+    signal.signal(signal.SIGALRM, _on_limit)
+    try:
+        signal.setitimer(signal.ITIMER_PROF, cpu_s, 1.0)
+        signal.setitimer(signal.ITIMER_REAL, wall_s, 5.0)
+        try:
+            reports = runtestprotocol(item, log=False, nextitem=following)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except LimitReached:
+        return False
+    return not _limit_reached and not any(report.failed for report in reports)
+
+
+class _Child:
+    """A forked copy of the collected session, with a temporary folder of its own, that reports at most one value."""
+
+    def __init__(self, session: pytest.Session, work: Callable[[Callable[[Any], None]], None]) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="rm"))
+        self.fd, write = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            code = 1
+            try:
+                os.setsid()
+                self._work(session, work, write)
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(write)
+
+    def _work(self, session: pytest.Session, work: Callable[[Callable[[Any], None]], None], write: int) -> None:
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(quiet, fd)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        session.config._tmp_path_factory._basetemp = self._folder  # type: ignore[attr-defined]
+        said: list[Any] = []
+        work(said.append)
+        try:
+            session._setupstate.teardown_exact(None)
+        finally:
+            os.write(write, json.dumps(said[0] if said else None).encode())
+
+    def wait(self, within_s: float) -> Any:
+        """What the child reported; None if it ended without a report or took longer."""
+        said = b""
+        deadline = time.monotonic() + within_s
+        while select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            part = os.read(self.fd, 65_536)
+            said += part
+            if not part or said.endswith((b"}", b"null", b"true", b"false")):
+                break
+        os.close(self.fd)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return json.loads(said) if said else None
