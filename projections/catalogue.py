@@ -9,9 +9,10 @@ from projections.core.projection import Projection
 from projections.deliveries import DELIVERIES
 from projections.digest.digest import fold_digest
 from projections.locations import LOCATIONS
+from projections.orders import ORDERS
 from projections.speed import SPEED
 
-PROJECTIONS: dict[str, Projection[Any]] = {p.name: p for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES)}
+PROJECTIONS: dict[str, Projection[Any]] = {p.name: p for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES, ORDERS)}
 
 
 def of_stream(stream: str) -> dict[str, Projection[Any]]:

@@ -27,6 +27,7 @@ PINNED = {
     "locations": (2, "807adafeacb9b0684726e7891ed65bad"),
     "analytics": (2, "ad46ba744312d5279cc7b7ea2d28fd79"),
     "deliveries": (1, "9aba47477384117f5bbaaaf01f64a46b"),
+    "orders": (1, "66c71ce3e365cf6fc78cf49f51e14909"),
 }
 """The same on every supported Python."""
 

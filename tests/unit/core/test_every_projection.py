@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.features.keyed_event import KeyedEvent
+from domain.features.partials import PartialTable, apply_changes, collect
 from domain.identifiers import SHARDS
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import ShardWrite
@@ -36,24 +38,29 @@ def a_log(projection: Projection[Any], history: History) -> MemoryLog:
 Rows = dict[tuple[int, str, tuple[Any, ...]], RowChange]
 
 
-def one_by_one(projection: Projection[Any], log: MemoryLog) -> tuple[dict[str, bytes], Rows]:
-    """States and rows by the fold alone, event by event."""
+def one_by_one(projection: Projection[Any], log: MemoryLog) -> tuple[dict[str, bytes], Rows, dict[int, PartialTable]]:
+    """States, rows and partial tables by the fold alone, event by event."""
     states: dict[str, Any] = {}
+    partials: dict[int, PartialTable] = defaultdict(dict)
     rows: list[tuple[int, RowChange]] = []
     for e in log.events:
         event = KeyedEvent(e.key, e.version, e.position, e.event_type, json.loads(e.payload))
         # Encoded and decoded each time, as if a new worker folded every event.
         before = states.get(e.key)
         state = projection.initial if before is None else projection.decode(before)
-        state = projection.fold(state, event)
+        old, state = state, projection.fold(state, event)
         states[e.key] = projection.encode(state)
+        if projection.partials is not None and (deltas := list(projection.partials(old, state))):
+            changed: PartialTable = {}
+            collect(changed, deltas)
+            apply_changes(partials[e.shard], changed)
         rows += [(e.shard, change) for change in projection.changes(e.key, state)]
     whole = {
         (shard, row.table, row.key): row
         for shard in range(SHARDS)
         for row in merged(change for s, change in rows if s == shard)
     }
-    return states, whole
+    return states, whole, dict(partials)
 
 
 def content(sink: MemorySink) -> list[str]:
@@ -61,8 +68,7 @@ def content(sink: MemorySink) -> list[str]:
 
 
 def right(projection: Projection[Any], log: MemoryLog, sink: MemorySink) -> bool:
-    states, rows = one_by_one(projection, log)
-    return sink.all_states() == states and sink.all_rows() == rows
+    return (sink.all_states(), sink.all_rows(), sink.all_partials()) == one_by_one(projection, log)
 
 
 @every_projection
