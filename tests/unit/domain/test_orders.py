@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.events.contracts import Codec, LocalSchemaIds
 from domain.features.keyed_event import KeyedEvent
 from domain.features.orders import (
     EMPTY,
@@ -183,3 +184,12 @@ def test_invariant_6_the_arrival_of_different_orders_changes_no_sum(history: Ord
     assert {k: s._replace(position=0) for k, s in states.items()} == {
         k: s._replace(position=0) for k, s in expected.items()
     }
+
+
+@given(order_histories())
+def test_the_fold_reads_what_the_contracts_decode(history: OrderHistory) -> None:
+    codec = Codec(LocalSchemaIds())
+    decoded = [
+        (order, kind, dict(codec.decode(codec.encode(kind, data | {"reason": None})))) for order, kind, data in history
+    ]
+    assert tabled(decoded) == tabled(history)
