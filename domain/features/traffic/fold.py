@@ -13,13 +13,11 @@ from typing import NamedTuple
 
 from domain.features.event_time import effective_time_ms
 from domain.features.keyed_event import KeyedEvent
-from domain.features.traffic.steps import BUCKET_MS, SLOT_MS, TrafficFix, TrafficStep, fix_of, step_between
+from domain.features.movement import SLOT_MS, WORST_ACCURACY_M, PathFix, path_fix
+from domain.features.traffic.steps import BUCKET_MS, TrafficStep, step_between
 
 KEPT_BUCKETS = 3
 """The bucket of the newest fix and the two before it can still change; an older ping is counted, not used."""
-
-WORST_ACCURACY_M = 50.0
-"""A fix that is less accurate is not used (the limit that Namma Yatri uses)."""
 
 FIX_BYTES = 16
 _FIX = Struct(">qii")
@@ -67,7 +65,7 @@ def fold(state: TrafficState, event: KeyedEvent) -> TrafficState:
     if event_type == "GpsPing":
         accuracy = data["accuracy_meters"]
         if accuracy is None or accuracy <= WORST_ACCURACY_M:
-            fix = fix_of(effective_time_ms(data), data["latitude"], data["longitude"])
+            fix = path_fix(effective_time_ms(data), data["latitude"], data["longitude"])
             last = fix_at(track, -1) if track else None
             if last is None or fix.t_ms // SLOT_MS > last.t_ms // SLOT_MS:
                 track, buckets = _appended(track, buckets, last, fix)
@@ -78,13 +76,13 @@ def fold(state: TrafficState, event: KeyedEvent) -> TrafficState:
     return TrafficState(version, position, too_late, track, buckets)
 
 
-def fix_at(track: bytes, index: int) -> TrafficFix:
+def fix_at(track: bytes, index: int) -> PathFix:
     """The fix with this index; negative from the end."""
-    return TrafficFix._make(_FIX.unpack_from(track, index * FIX_BYTES))
+    return PathFix._make(_FIX.unpack_from(track, index * FIX_BYTES))
 
 
-def fixes_of(track: bytes) -> list[TrafficFix]:
-    return [TrafficFix._make(fields) for fields in _FIX.iter_unpack(track)]
+def fixes_of(track: bytes) -> list[PathFix]:
+    return [PathFix._make(fields) for fields in _FIX.iter_unpack(track)]
 
 
 def first_kept_bucket(track: bytes) -> int:
@@ -94,7 +92,7 @@ def first_kept_bucket(track: bytes) -> int:
 
 
 def _appended(
-    track: bytes, buckets: tuple[BucketSums, ...], last: TrafficFix | None, fix: TrafficFix
+    track: bytes, buckets: tuple[BucketSums, ...], last: PathFix | None, fix: PathFix
 ) -> tuple[bytes, tuple[BucketSums, ...]]:
     """The usual case: a fix in a later slot than all others."""
     track += _FIX.pack(*fix)
@@ -126,7 +124,7 @@ def _count_before(track: bytes, t_ms: int) -> int:
     return low
 
 
-def _inserted(track: bytes, buckets: tuple[BucketSums, ...], fix: TrafficFix) -> tuple[bytes, tuple[BucketSums, ...]]:
+def _inserted(track: bytes, buckets: tuple[BucketSums, ...], fix: PathFix) -> tuple[bytes, tuple[BucketSums, ...]]:
     """A fix before others in the track: the steps beside it are replaced. Of each slot the first fix is kept."""
     slot = fix.t_ms // SLOT_MS
     index = _count_before(track, slot * SLOT_MS)
@@ -147,7 +145,7 @@ def _inserted(track: bytes, buckets: tuple[BucketSums, ...], fix: TrafficFix) ->
     return track[: index * FIX_BYTES] + _FIX.pack(*fix) + track[after_index * FIX_BYTES :], buckets
 
 
-def _steps(before: TrafficFix | None, fix: TrafficFix | None, after: TrafficFix | None) -> list[TrafficStep]:
+def _steps(before: PathFix | None, fix: PathFix | None, after: PathFix | None) -> list[TrafficStep]:
     """The counted steps along up to three fixes."""
     path = [each for each in (before, fix, after) if each is not None]
     steps = [step_between(a, b) for a, b in pairwise(path)]

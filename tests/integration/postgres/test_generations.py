@@ -28,6 +28,7 @@ PINNED = {
     "analytics": (2, "ad46ba744312d5279cc7b7ea2d28fd79"),
     "deliveries": (1, "9aba47477384117f5bbaaaf01f64a46b"),
     "orders": (1, "66c71ce3e365cf6fc78cf49f51e14909"),
+    "traffic": (1, "a5ad25292072bffc6e61c5d1275eb4a6"),
 }
 """The same on every supported Python."""
 

@@ -59,6 +59,8 @@ def test_the_parts_work_together_and_export_every_metric_that_rules_and_dashboar
         "analytics",
         "locations",
         "deliveries",
+        "orders",
+        "traffic",
     }
     assert running["tailer"].get("/pings").status_code == 404
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from struct import pack
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import LocationFix, LocationState
 from domain.features.rider_hours import Maxima, RiderHours, TrackFix
 from domain.features.speed.window import SpeedState, WindowPing
+from domain.features.traffic.fold import BucketSums, CellSum, TrafficState
 from domain.gps_ping import GpsPing, parse_ping
 from domain.origin import Origin
 from domain.riders.leg import Leg
@@ -74,6 +76,20 @@ DECODED: dict[str, Any] = {
         ),
         Maxima(0, 0, 0),
         Maxima(497_222, 6_632, 15_000),
+    ),
+    "traffic": TrafficState(
+        8,
+        122,
+        0,
+        b"".join(
+            pack(">qii", T_MS + after_ms, *place)
+            for after_ms, *place in (
+                (5_000, 525_000_000, 134_000_000),
+                (10_000, 525_002_600, 134_002_400),
+                (30_000, 525_012_000, 134_013_000),
+            )
+        ),
+        (BucketSums(T_MS // 300_000, (CellSum(0x881F1D48B7FFFFF, 1, 25_000, 159_944),)),),
     ),
 }
 every_projection = pytest.mark.parametrize("name", sorted(STATES))

@@ -13,18 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.features.keyed_event import KeyedEvent
+from domain.features.movement import SLOT_MS, PathFix, path_fix
+from domain.features.partials import PartialTable, apply_changes, collect
 from domain.features.traffic.changes import changes
 from domain.features.traffic.fold import EMPTY, KEPT_BUCKETS, TrafficState, fixes_of, fold
-from domain.features.traffic.steps import (
-    BUCKET_MS,
-    SLOT_MS,
-    TrafficFix,
-    cell_at,
-    fix_of,
-    heading_octant,
-    hour_of_week,
-    step_between,
-)
+from domain.features.traffic.partials import TRAFFIC_SLOTS, partials
+from domain.features.traffic.steps import BUCKET_MS, cell_at, heading_octant, hour_of_week, step_between
 from read_models.traffic.state import decode, encode
 
 START_MS = 1_790_002_800_000  # a full hour, so the first instant of a bucket
@@ -65,18 +59,18 @@ def total(pings: list[Ping]) -> tuple[int, int]:
 
 def direct(pings: list[Ping]) -> tuple[Sums, int]:
     """The sums by sorting all fixes that came in time, and how many came too late."""
-    in_time: list[TrafficFix] = []
+    in_time: list[PathFix] = []
     too_late, newest = 0, 0
     for data in pings:
         if data["accuracy_meters"] is not None and data["accuracy_meters"] > 50:
             continue
-        fix = fix_of(data["event_timestamp_ms"], data["latitude"], data["longitude"])
+        fix = path_fix(data["event_timestamp_ms"], data["latitude"], data["longitude"])
         if fix.t_ms // BUCKET_MS <= newest - KEPT_BUCKETS:
             too_late += 1
             continue
         newest = max(newest, fix.t_ms // BUCKET_MS)
         in_time.append(fix)
-    first_of_slot: dict[int, TrafficFix] = {}
+    first_of_slot: dict[int, PathFix] = {}
     for fix in sorted(in_time, reverse=True):
         first_of_slot[fix.t_ms // SLOT_MS] = fix
     sums: Sums = defaultdict(lambda: [0, 0, 1])
@@ -171,7 +165,7 @@ def test_headings() -> None:
 
 
 def test_a_step_over_the_antimeridian_has_its_middle_there() -> None:
-    step = step_between(fix_of(START_MS, 0.0, 179.9995), fix_of(START_MS + 10_000, 0.0, -179.9995))
+    step = step_between(path_fix(START_MS, 0.0, 179.9995), path_fix(START_MS + 10_000, 0.0, -179.9995))
     assert step is not None
     assert (step.cell, step.octant, step.mm) == (cell_at(0.0, 180.0), 2, 111_195)
 
@@ -180,6 +174,17 @@ def test_hours_of_the_week_begin_on_monday_utc() -> None:
     assert hour_of_week(0) == 3 * 24  # the epoch was a Thursday
     assert hour_of_week(4 * 86_400_000 // BUCKET_MS) == 0
     assert hour_of_week(4 * 86_400_000 // BUCKET_MS - 1) == 167
+
+
+def test_a_change_goes_to_the_hour_the_hour_of_the_week_and_all_time() -> None:
+    state, _ = folded([ping(0), ping(10, 100)])
+    bucket, cell = START_MS // BUCKET_MS, f"{cell_at(37.77, -122.42):x}"
+    mm = state.buckets[0].sums[0].mm
+    assert partials(EMPTY, state) == [
+        (bucket % 12, bucket, f"{cell}/0", (10_000, mm, 1)),
+        (12 + hour_of_week(bucket), 0, cell, (10_000, mm)),
+        (180, 0, f"{cell}/0", (10_000, mm)),
+    ]
 
 
 # Properties
@@ -218,6 +223,28 @@ def test_a_ping_twice_changes_nothing(pings: list[Ping]) -> None:
     state, sums = folded(pings)
     twice, same = folded([each for each in pings for _ in range(2)] + pings)
     assert (twice._replace(version=0, position=0), same) == (state._replace(version=0, position=0), sums)
+
+
+@given(an_hour)
+def test_the_table_is_that_of_a_direct_computation(pings: list[Ping]) -> None:
+    state, table = EMPTY, PartialTable()
+    for number, data in enumerate(pings, start=1):
+        before, pending = state, PartialTable()
+        state = fold(before, KeyedEvent("anna", number, number, "GpsPing", data))
+        collect(pending, partials(before, state))
+        apply_changes(table, pending)
+    expected: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    sums, _ = direct(pings)
+    for (bucket, cell, octant), (ms, mm, _) in sums.items():
+        for slot, field in ((12 + hour_of_week(bucket), f"{cell:x}"), (180, f"{cell:x}/{octant}")):
+            held = expected[slot][field]
+            held[:] = held[0] + ms, held[1] + mm
+        # No track is longer than an hour, so each slot of the ring has had one bucket.
+        if table[bucket % 12].bucket == bucket:
+            expected[bucket % 12][f"{cell:x}/{octant}"] = [ms, mm, 1]
+    found = {s: {field: list(amounts) for field, amounts in held.sums.items()} for s, held in table.items()}
+    assert {s: held for s, held in found.items() if held} == {s: dict(held) for s, held in expected.items() if held}
+    assert all(0 <= s < TRAFFIC_SLOTS for s in table)
 
 
 @given(an_hour)
