@@ -22,8 +22,16 @@ def fence_key(projection: str, generation: int, shard: int, area: str = "") -> s
 
 
 def slots_key(projection: str, generation: int, shard: int, area: str = "") -> str:
-    """A hash: slot of the partial table -> its bucket and the seq of its last change. An absent slot is empty."""
+    """A hash: slot of the partial table -> its bucket. An absent slot is empty.
+
+    The field without a name has the seq from which on the list of ``changes_key`` is complete.
+    """
     return f"{{{projection}@{generation}:{shard}}}:{area}slots"
+
+
+def changes_key(projection: str, generation: int, shard: int, area: str = "") -> str:
+    """A list: the latest changes of the partial table, each with the seq of its fence, oldest first."""
+    return f"{{{projection}@{generation}:{shard}}}:{area}changes"
 
 
 def slot_key(projection: str, generation: int, shard: int, slot: int, area: str = "") -> str:

@@ -79,13 +79,22 @@ def _sum(before: tuple[int, ...], amounts: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(map(add, before, amounts))
 
 
+def add_sums(sums: dict[str, tuple[int, ...]], added: Mapping[str, tuple[int, ...]]) -> None:
+    """Add the sums of one slot to ``sums``. A field without a sum other than 0 is removed."""
+    for field, amounts in added.items():
+        before = sums.get(field)
+        after = amounts if before is None else _sum(before, amounts)
+        if any(after):
+            sums[field] = after
+        else:
+            sums.pop(field, None)
+
+
 def merge_slots(tables: Iterable[Mapping[int, PartialSlot]], slot: int, bucket: int) -> dict[str, tuple[int, ...]]:
     """The sums of one bucket over the tables of several shards. A slot that holds another bucket adds nothing."""
     sums: dict[str, tuple[int, ...]] = {}
     for table in tables:
         held = table.get(slot)
         if held is not None and held.bucket == bucket:
-            for field, amounts in held.sums.items():
-                before = sums.get(field)
-                sums[field] = amounts if before is None else _sum(before, amounts)
-    return {field: amounts for field, amounts in sums.items() if any(amounts)}
+            add_sums(sums, held.sums)
+    return sums

@@ -1,11 +1,11 @@
 -- Writes states, parked events, partials and the new fence of one shard in one atomic step (invariant 4), only if the
 -- fence is the expected one.
--- KEYS: fence, states, parked; with partials also slots and the hash of each slot that is written or may be deleted;
---       last, for a refold that starts, the served states.
+-- KEYS: fence, states, parked; with partials also slots, changes and the hash of each slot that is written or may be
+--       deleted; last, for a refold that starts, the served states.
 -- ARGV: expected fence ('' = none), new fence, 'apply', 'reset' or 'refold' (a reset that marks the served states),
 --       n states; with partials (more than 4 KEYS) also n parked events, n changed slots, seq of the new fence;
 --       then n × (key, state), n × (key, parked event), where an empty one removes the entry of the key,
---       then for each changed slot: index of its hash in KEYS, slot, bucket, n fields, n × (field, sums)
+--       then for each changed slot: index of its hash in KEYS, slot, bucket, n fields, n × (field, amounts)
 local held = redis.call('GET', KEYS[1])
 if (held or '') ~= ARGV[1] then
   return 0
@@ -14,6 +14,7 @@ end
 local empties = ARGV[3] ~= 'apply' or ARGV[1] == ''
 local from, upto = 5, #ARGV
 local writes = {}
+local MAX_CHANGES, MAX_CHANGE_BYTES = 1000, 65536
 
 if #KEYS > 4 then
   local MAX_AMOUNT = 9007199254740991
@@ -31,7 +32,7 @@ if #KEYS > 4 then
     local key, slot = KEYS[tonumber(ARGV[at])], ARGV[at + 1]
     local bucket, fields = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
     local before = not empties and redis.call('HGET', KEYS[4], slot)
-    local kept = before and tonumber(string.match(before, '^%d+'))
+    local kept = before and tonumber(before)
     if before and not kept then
       return redis.error_reply('REJECTED slot ' .. slot .. ' has no bucket')
     end
@@ -101,7 +102,18 @@ for _, write in ipairs(writes) do
   for first = 1, #write.gone, 1000 do
     redis.call('HDEL', write.key, unpack(write.gone, first, math.min(first + 999, #write.gone)))
   end
-  redis.call('HSET', KEYS[4], write.slot, write.bucket .. ' ' .. ARGV[7])
+  redis.call('HSET', KEYS[4], write.slot, write.bucket)
+end
+if #KEYS > 4 then
+  -- The latest changes, so that a reader need not read whole slots. The field without a name of the slots has the seq
+  -- from which on they are complete: a reader that is further behind reads the whole table.
+  local change = ARGV[7] .. '\n' .. table.concat(ARGV, '\n', upto + 1)
+  if empties or #change > MAX_CHANGE_BYTES then
+    redis.call('UNLINK', KEYS[5])
+    redis.call('HSET', KEYS[4], '', ARGV[7])
+  elseif redis.call('RPUSH', KEYS[5], change) > MAX_CHANGES then
+    redis.call('HSET', KEYS[4], '', string.match(redis.call('LPOP', KEYS[5]), '^%d+'))
+  end
 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1

@@ -1,16 +1,19 @@
-"""How Redis stores a partial table: a hash of its slots, and for each slot a hash of its sums as text."""
+"""How Redis stores a partial table: a hash of its slots, for each slot a hash of its sums as text, and its changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from domain.features.partials import PartialSlot
+from domain.features.partials import PartialSlot, PartialTable
 from projections.core.ports import SinkRejected
 
-FIRST_SLOT_KEY = 5
+FIRST_SLOT_KEY = 6
 """Index in KEYS of ``apply.lua`` of the first hash of a slot."""
-SHOWN_BYTES = 100
+COMPLETE_FROM = b""
+"""The field of the slots with the seq from which on the stored changes are complete."""
+_SLOT_WORDS = 4
+"""Words of a slot in ``apply.lua`` before its fields: index of its key, slot, bucket, number of fields."""
 
 
 def slot_arguments(slots: Iterable[int], partials: Mapping[int, PartialSlot]) -> list[Any]:
@@ -27,22 +30,34 @@ def slot_arguments(slots: Iterable[int], partials: Mapping[int, PartialSlot]) ->
     return arguments
 
 
-def decode_slots(stored: Mapping[bytes, bytes]) -> dict[int, tuple[int, int]]:
-    """Slot -> bucket and seq of its last change. Raises SinkRejected."""
+def decode_changes(stored: bytes) -> PartialTable:
+    """The changes of one write, as ``slot_arguments`` were given. Raises SinkRejected."""
     try:
-        return {int(slot): _head(value) for slot, value in stored.items()}
-    except ValueError as error:
-        raise SinkRejected(f"the stored slots of a partial table cannot be read: {error}") from error
+        words = stored.decode().split("\n")[1:]
+        changes: PartialTable = {}
+        at = 0
+        while at < len(words) and words[at]:
+            slot, bucket, fields = int(words[at + 1]), int(words[at + 2]), int(words[at + 3])
+            first, at = at + _SLOT_WORDS, at + _SLOT_WORDS + 2 * fields
+            sums = {words[place]: _amounts(words[place + 1]) for place in range(first, at, 2)}
+            changes[slot] = PartialSlot(bucket, sums)
+    except (ValueError, IndexError) as error:
+        raise SinkRejected(f"a stored change of a partial table cannot be read: {error}") from error
+    return changes
 
 
-def decode_slot(bucket: int, stored: Mapping[bytes, bytes]) -> PartialSlot:
-    """The content of a slot of ``bucket``. Raises SinkRejected."""
+def decode_table(slots: Mapping[bytes, bytes], *hashes: Mapping[bytes, bytes]) -> PartialTable:
+    """The whole table. The hash of a slot that ``slots`` does not name has no meaning. Raises SinkRejected."""
     try:
-        return PartialSlot(bucket, {name.decode(): tuple(map(int, sums.split())) for name, sums in stored.items()})
-    except ValueError as error:
-        raise SinkRejected(f"a stored slot of a partial table cannot be read: {error}") from error
+        buckets = {int(slot): int(bucket) for slot, bucket in slots.items() if slot != COMPLETE_FROM}
+        return {slot: PartialSlot(bucket, _sums(hashes[slot])) for slot, bucket in buckets.items()}
+    except (ValueError, IndexError) as error:
+        raise SinkRejected(f"a stored partial table cannot be read: {error}") from error
 
 
-def _head(value: bytes) -> tuple[int, int]:
-    bucket, seq = value[:SHOWN_BYTES].split(b" ")
-    return int(bucket), int(seq)
+def _sums(stored: Mapping[bytes, bytes]) -> dict[str, tuple[int, ...]]:
+    return {name.decode(): _amounts(sums) for name, sums in stored.items()}
+
+
+def _amounts(text: str | bytes) -> tuple[int, ...]:
+    return tuple(map(int, text.split()))

@@ -8,14 +8,22 @@ from typing import Any
 
 import redis
 
-from domain.features.partials import PartialTable
 from domain.identifiers import SHARDS
 from infrastructure.redis.connection import unavailable_as_port_error
-from infrastructure.redis.partial_slots import decode_slot, decode_slots, slot_arguments
+from infrastructure.redis.partial_slots import decode_table, slot_arguments
 from projections.core.parked_keys import decode_parked_event, encode_parked_event
 from projections.core.partials import dump_rows
 from projections.core.ports import ApplyOutcome, Fence, ParkedEvent, ShardDump, ShardWrite
-from read_models.redis_keys import REFOLD, REFOLDING_FIELD, fence_key, parked_key, slot_key, slots_key, state_key
+from read_models.redis_keys import (
+    REFOLD,
+    REFOLDING_FIELD,
+    changes_key,
+    fence_key,
+    parked_key,
+    slot_key,
+    slots_key,
+    state_key,
+)
 
 _LUA = (Path(__file__).parent / "apply.lua").read_text()
 _PROMOTE = (Path(__file__).parent / "promote.lua").read_text()
@@ -134,14 +142,19 @@ class RedisSink:
             pipeline.get(fence_key(*self._of(shard)))
             pipeline.hgetall(state_key(*self._of(shard)))
             pipeline.hgetall(parked_key(*self._of(shard)))
-            for key in self._slot_keys(shard, range(self._partial_slots)):
-                pipeline.hgetall(key)
+            if self._partial_slots:
+                of = (self._projection, self._generation, shard)
+                for key in (
+                    slots_key(*of, self._area),
+                    *(slot_key(*of, s, self._area) for s in range(self._partial_slots)),
+                ):
+                    pipeline.hgetall(key)
             fence, states, parked, *partials = pipeline.execute()
         states.pop(REFOLDING_FIELD.encode(), None)
         return ShardDump(
             decode_fence(fence),
             {name.decode(): state for name, state in states.items()},
-            dict(dump_rows(_table(*partials))) if partials else {},
+            dict(dump_rows(decode_table(*partials))) if partials else {},
             _parked_events(parked),
         )
 
@@ -153,8 +166,8 @@ class RedisSink:
                 pipeline.hkeys(slots_key(self._projection, self._generation, shard, area))
             for (shard, area), slots in zip(areas, pipeline.execute(), strict=True):
                 of = (self._projection, self._generation, shard)
-                kinds = [kind(*of, area) for kind in (*_KINDS, slots_key)]
-                pipeline.unlink(*kinds, *(slot_key(*of, int(slot), area) for slot in slots))
+                kinds = [kind(*of, area) for kind in (*_KINDS, slots_key, changes_key)]
+                pipeline.unlink(*kinds, *(slot_key(*of, int(slot), area) for slot in slots if slot))
             pipeline.execute()
 
     def _run(self, writes: Sequence[tuple[ShardWrite, str]]) -> list[bool]:
@@ -192,19 +205,18 @@ class RedisSink:
         return range(self._partial_slots) if write.expected is None or mode != "apply" else write.partials
 
     def _slot_keys(self, shard: int, slots: Iterable[int]) -> list[str]:
-        """The key of the table's slots, then the key of each of ``slots``; without partials none."""
+        """The keys of the table's slots and of its changes, then that of each of ``slots``; without partials none."""
         if not self._partial_slots:
             return []
         of = (self._projection, self._generation, shard)
-        return [slots_key(*of, self._area), *(slot_key(*of, slot, self._area) for slot in slots)]
+        return [
+            slots_key(*of, self._area),
+            changes_key(*of, self._area),
+            *(slot_key(*of, s, self._area) for s in slots),
+        ]
 
     def _all_keys(self, shard: int) -> list[str]:
         return self._keys(shard) + self._slot_keys(shard, range(self._partial_slots))
-
-
-def _table(slots: Mapping[bytes, bytes], *hashes: Mapping[bytes, bytes]) -> PartialTable:
-    """The partial table of a shard. The hash of a slot that ``slots`` does not name has no meaning."""
-    return {slot: decode_slot(bucket, hashes[slot]) for slot, (bucket, _) in decode_slots(slots).items()}
 
 
 def _parked_events(found: Mapping[bytes, bytes]) -> dict[str, ParkedEvent]:

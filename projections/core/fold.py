@@ -150,7 +150,8 @@ def _checked(deltas: Iterable[PartialDelta], slots: int) -> tuple[PartialDelta, 
     """The deltas of one event. Raises ValueError for one that no sink can apply: its key is parked."""
     checked = tuple(deltas)
     for slot, bucket, field, amounts in checked:
-        if not 0 <= slot < slots or not 0 <= bucket <= MAX_AMOUNT or not field:
+        # A sink may store changes as lines.
+        if not 0 <= slot < slots or not 0 <= bucket <= MAX_AMOUNT or not field or "\n" in field:
             raise ValueError(f"a delta of slot {slot} (of {slots}), bucket {bucket} and field {field!r} is impossible")
         if max(amounts) > MAX_AMOUNT or min(amounts) < -MAX_AMOUNT:
             raise ValueError(f"a delta of {field!r} is outside ±{MAX_AMOUNT}")

@@ -1,22 +1,24 @@
-"""Reads partial tables: the port of a reader that follows all shards of one generation, and its copy of them."""
+"""Reads partial tables: the port of a reader that follows all shards of one generation, and the merge over them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from domain.features.partials import PartialSlot, PartialTable
+from domain.features.partials import PartialSlot, PartialTable, add_sums, apply_changes
 from projections.core.ports import Fence
 
 
 class ShardPartials(NamedTuple):
-    """The slots of a shard that changed since the reader's last fence, with the fence of the same instant.
+    """What changed in a shard's table since the reader's last fence, with the fence of the same instant.
 
-    ``whole``: the shard was not only folded on since (``Fence.incarnation``), so ``changed`` is its whole table.
+    ``changes`` are applied in their order (``apply_changes``). ``whole``: they are the whole table, because the shard
+    was not only folded on (``Fence.incarnation``), or the reader was too far behind.
     """
 
     fence: Fence | None
-    changed: PartialTable
+    changes: Sequence[PartialTable]
     whole: bool
 
 
@@ -24,38 +26,61 @@ class PartialReader(Protocol):
     """Reads the partial tables of one generation."""
 
     def read(self, shards: Sequence[int], known: Mapping[int, Fence]) -> dict[int, ShardPartials]:
-        """Fence and changed slots of each shard, of one instant a shard. ``known``: the fences of the last read.
+        """What changed in each of ``shards``, of one instant a shard; a shard without a change is absent.
 
-        Raises PortUnavailable; SinkRejected for stored content that is no partial table.
+        ``known``: the fences of the last read. Raises PortUnavailable; SinkRejected for stored content that is no
+        partial table.
         """
         ...
 
 
-class PartialCopy:
-    """The partial tables of all shards as of ``fences``, kept up to date by reading changed slots only."""
+class MergedPartials:
+    """The partial tables of some shards as of ``fences``, kept up to date by reading changes only.
 
-    def __init__(self) -> None:
+    ``rings`` has the slots that are not permanent, by shard, because they are replaced shard by shard. ``permanent``
+    has the sums over all shards of the slots that are never replaced: a copy by shard would be many times as large.
+    """
+
+    def __init__(self, permanent_slots: Collection[int]) -> None:
+        self._slots = permanent_slots
         self.fences: dict[int, Fence] = {}
-        self.tables: dict[int, PartialTable] = {}
+        self.rings: dict[int, PartialTable] = {}
+        self.permanent: dict[int, dict[str, tuple[int, ...]]] = defaultdict(dict)
+        self.changed: dict[int, set[str]] = defaultdict(set)
+        """The fields of permanent slots that changed since the caller last cleared this."""
 
     def update(self, reader: PartialReader, shards: Sequence[int]) -> None:
-        """Read what has changed. Raises PortUnavailable, SinkRejected; then the copy is unchanged."""
-        for shard, found in reader.read(shards, self.fences).items():
-            if found.fence is None:
-                self.fences.pop(shard, None)
-                self.tables.pop(shard, None)
-                continue
-            self.fences[shard] = found.fence
-            if found.whole:
-                self.tables[shard] = found.changed
-            elif found.changed:
-                self.tables.setdefault(shard, {}).update(found.changed)
+        """Read what has changed in ``shards``, the only ones that count. Raises PortUnavailable, SinkRejected."""
+        left = self.fences.keys() - set(shards)
+        found = {} if left else reader.read(shards, self.fences)
+        if left or any(self.fences.get(shard) is not None and one.whole for shard, one in found.items()):
+            # The part of that shard in the sums is not known, so all of them are read again.
+            found = reader.read(shards, {})
+            self._clear()
+        for shard, one in found.items():
+            if one.fence is not None:
+                self.fences[shard] = one.fence
+                for changes in one.changes:
+                    self._apply(shard, changes)
+
+    def _clear(self) -> None:
+        for slot, sums in self.permanent.items():
+            self.changed[slot].update(sums)
+        for kept in (self.fences, self.rings, self.permanent):
+            kept.clear()
+
+    def _apply(self, shard: int, changes: PartialTable) -> None:
+        ring = {slot: change for slot, change in changes.items() if slot not in self._slots}
+        if ring:
+            apply_changes(self.rings.setdefault(shard, {}), ring)
+        for slot in changes.keys() - ring.keys():
+            sums = changes[slot].sums
+            add_sums(self.permanent[slot], sums)
+            self.changed[slot].update(sums)
 
 
-def folded_on(known: Fence | None, fence: Fence) -> bool:
+def folded_on(known: Fence, fence: Fence) -> bool:
     """Whether a shard at ``known`` has reached ``fence`` by folding its next events alone."""
-    if known is None:
-        return False
     return (known.log_id, known.incarnation) == (fence.log_id, fence.incarnation) and known.seq <= fence.seq
 
 

@@ -14,7 +14,7 @@ from domain.features.partials import MAX_AMOUNT, PartialDelta, PartialSlot, Part
 from infrastructure.redis.connection import connect
 from infrastructure.redis.partial_reader import RedisPartialReader
 from infrastructure.redis.projection_sink import RedisSink
-from projections.core.partials import PartialCopy, PartialReader, ShardPartials, dump_rows
+from projections.core.partials import MergedPartials, PartialReader, ShardPartials, dump_rows
 from projections.core.ports import ApplyOutcome, Fence, ParkedEvent, ShardDump, ShardWrite, Sink, SinkRejected
 from read_models.redis_keys import fence_key
 from tests.support.ports_in_memory.projection_ports import MemoryPartialReader, MemorySink
@@ -23,6 +23,7 @@ APPLIED, FENCE_CONFLICT = ApplyOutcome.APPLIED, ApplyOutcome.FENCE_CONFLICT
 START = Fence("log-1", "one", 0, 0)
 PARKED = ParkedEvent(2, 20, 2, "GpsPing", "decode", "unreadable", 0)
 SLOTS = 4
+PERMANENT = SLOTS - 1
 SHARD = 3
 
 
@@ -39,7 +40,9 @@ def kept(request: pytest.FixtureRequest) -> Iterator[Kept]:
         yield Kept(sink, MemoryPartialReader(sink), None)
         return
     client = connect(request.getfixturevalue("redis_url"))
-    yield Kept(RedisSink(client, "tallied", 1, partial_slots=SLOTS), RedisPartialReader(client, "tallied", 1), client)
+    yield Kept(
+        RedisSink(client, "tallied", 1, partial_slots=SLOTS), RedisPartialReader(client, "tallied", 1, SLOTS), client
+    )
     client.close()
 
 
@@ -65,7 +68,7 @@ def test_partials_move_with_states_and_fence(kept: Kept) -> None:
     assert kept.sink.apply([write(2, {0: slot(7, x=(10, 20))})]) == [APPLIED]
     table = {0: slot(7, x=(11, 22), y=(0, 3)), 3: slot(0, z=(5,))}
     assert kept.sink.dump(SHARD) == ShardDump(at(2), {"a": b"2"}, rows(table), {})
-    assert kept.reader.read([SHARD, 4], {}) == {SHARD: ShardPartials(at(2), table, True)}
+    assert kept.reader.read([SHARD], {}) == {SHARD: ShardPartials(at(2), [table], True)}
 
 
 def test_invariant_4_a_fence_conflict_adds_nothing(kept: Kept) -> None:
@@ -84,7 +87,6 @@ def test_a_newer_bucket_replaces_a_slot_and_an_older_one_is_ignored(kept: Kept) 
     kept.sink.apply([write(2, {0: slot(24, y=(5,))})])
     kept.sink.apply([write(3, {0: slot(12, x=(9,), y=(9,))})])
     assert kept.sink.dump(SHARD).rows == rows({0: slot(24, y=(5,))})
-    assert kept.reader.read([SHARD], {SHARD: at(2)}) == {SHARD: ShardPartials(at(3), {}, False)}
 
 
 def test_a_field_without_sums_is_removed_and_its_slot_keeps_the_bucket(kept: Kept) -> None:
@@ -95,9 +97,13 @@ def test_a_field_without_sums_is_removed_and_its_slot_keeps_the_bucket(kept: Kep
     assert kept.sink.dump(SHARD).rows == rows({0: slot(7), 1: slot(9)})
 
 
+def a_delta(slot: int, bucket: int, field: str, amounts: tuple[int, int]) -> PartialDelta:
+    return PartialDelta(slot, 0 if slot == PERMANENT else bucket, field, amounts)
+
+
 deltas = st.lists(
     st.builds(
-        PartialDelta,
+        a_delta,
         st.integers(0, SLOTS - 1),
         st.integers(0, 3),
         st.sampled_from(["x", "y", "ü z"]),
@@ -105,6 +111,16 @@ deltas = st.lists(
     ),
     max_size=30,
 )
+
+
+def whole(copy: MergedPartials) -> PartialTable:
+    """The table of the one shard that was read; a permanent slot without sums is left out, as in ``without_empty``."""
+    permanent = {slot: PartialSlot(0, sums) for slot, sums in copy.permanent.items() if sums}
+    return copy.rings.get(SHARD, {}) | permanent
+
+
+def without_empty(table: PartialTable) -> PartialTable:
+    return {slot: one for slot, one in table.items() if one.sums or slot != PERMANENT}
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -118,7 +134,7 @@ def test_invariant_8_a_table_depends_on_the_set_of_its_deltas_alone(
         collect(changes, [one])
         apply_changes(expected, changes)
     kept.sink.drop()
-    copy, seq = PartialCopy(), 0
+    copy, seq = MergedPartials([PERMANENT]), 0
     left = data.draw(st.permutations(given_deltas))
     while left or not seq:
         size = data.draw(st.integers(1, 8))
@@ -131,7 +147,7 @@ def test_invariant_8_a_table_depends_on_the_set_of_its_deltas_alone(
             copy.update(kept.reader, [SHARD])
     assert kept.sink.dump(SHARD).rows == rows(expected)
     copy.update(kept.reader, [SHARD])
-    assert (copy.tables[SHARD], copy.fences) == (expected, {SHARD: at(seq)})
+    assert (whole(copy), copy.fences) == (without_empty(expected), {SHARD: at(seq)})
 
 
 @pytest.mark.parametrize(
@@ -175,7 +191,7 @@ def lose_fence(kept: Kept) -> None:
 def test_a_first_write_deletes_a_table_without_a_fence(kept: Kept) -> None:
     kept.sink.apply([write(1, {0: slot(7, x=(1,)), 2: slot(7, x=(1,))})])
     lose_fence(kept)
-    assert kept.reader.read([SHARD], {SHARD: at(1)}) == {SHARD: ShardPartials(None, {}, True)}
+    assert kept.reader.read([SHARD], {SHARD: at(1)}) == {SHARD: ShardPartials(None, [{}], True)}
     assert kept.sink.apply([write(1, {0: slot(6, y=(2,))})]) == [APPLIED]
     assert kept.sink.dump(SHARD).rows == rows({0: slot(6, y=(2,))})
 
@@ -206,20 +222,20 @@ def refolded(kept: Kept, partials: Mapping[int, PartialSlot]) -> Fence:
 def test_a_staged_table_is_visible_only_after_its_promotion(kept: Kept) -> None:
     kept.sink.apply([write(1, {0: slot(7, x=(1,)), 1: slot(7, x=(1,))})])
     kept.sink.apply([write(2, {0: slot(7, x=(1,))})])
-    copy = PartialCopy()
+    copy = MergedPartials([])
     copy.update(kept.reader, [SHARD])
     new = refolded(kept, {0: slot(7, x=(5,)), 2: slot(7, y=(6,))})
     assert kept.sink.dump(SHARD).rows == rows({0: slot(7, x=(2,)), 1: slot(7, x=(1,))})
     assert kept.sink.staging().dump(SHARD).rows == rows({0: slot(7, x=(5,)), 2: slot(7, y=(6,))})
     assert kept.reader.read([SHARD], copy.fences) == {}
     assert kept.sink.promote(SHARD, at(2), new)
-    whole = {0: slot(7, x=(5,)), 2: slot(7, y=(6,))}
-    assert kept.sink.dump(SHARD) == ShardDump(new, {"a": b"new"}, rows(whole), {})
+    promoted = {0: slot(7, x=(5,)), 2: slot(7, y=(6,))}
+    assert kept.sink.dump(SHARD) == ShardDump(new, {"a": b"new"}, rows(promoted), {})
     assert kept.sink.staging().dump(SHARD) == ShardDump(None, {}, {}, {})
     # The promoted fence has a lower seq, so only the incarnation shows that every slot may differ.
-    assert kept.reader.read([SHARD], copy.fences) == {SHARD: ShardPartials(new, whole, True)}
+    assert kept.reader.read([SHARD], copy.fences) == {SHARD: ShardPartials(new, [promoted], True)}
     copy.update(kept.reader, [SHARD])
-    assert copy.tables == {SHARD: whole}
+    assert copy.rings == {SHARD: promoted}
 
 
 def test_an_abandoned_refold_leaves_no_table(kept: Kept) -> None:
@@ -241,15 +257,21 @@ def test_drop_leaves_nothing(kept: Kept) -> None:
     assert kept.client is None or kept.client.keys() == []
 
 
-def test_a_reader_gets_the_slots_that_changed_since_its_fence(kept: Kept) -> None:
-    kept.sink.apply([write(1, {0: slot(7, x=(1,)), 1: slot(0, x=(1,))})])
-    kept.sink.apply([write(2, {1: slot(0, y=(2,))})])
-    kept.sink.apply([write(3, {})])
-    assert kept.reader.read([SHARD], {SHARD: at(1)}) == {
-        SHARD: ShardPartials(at(3), {1: slot(0, x=(1,), y=(2,))}, False)
-    }
-    assert kept.reader.read([SHARD], {SHARD: at(2)}) == {SHARD: ShardPartials(at(3), {}, False)}
-    assert kept.reader.read([SHARD], {SHARD: at(3)}) == {}
+def test_a_reader_gets_the_changes_since_its_fence(kept: Kept) -> None:
+    changes: list[PartialTable] = [
+        {0: slot(7, x=(1,)), 1: slot(0, x=(1,))},
+        {1: slot(0, y=(2,))},
+        {},
+        {0: slot(19), 1: slot(0, x=(-1,))},
+    ]
+    for seq, change in enumerate(changes, start=1):
+        kept.sink.apply([write(seq, change)])
+    assert kept.reader.read([SHARD], {SHARD: at(2)}) == {SHARD: ShardPartials(at(4), changes[3:], False)}
+    assert kept.reader.read([SHARD], {SHARD: at(1)}) in (
+        {SHARD: ShardPartials(at(4), [changes[1], changes[3]], False)},
+        {SHARD: ShardPartials(at(4), changes[1:], False)},
+    )
+    assert kept.reader.read([SHARD], {SHARD: at(4)}) == {}
     assert kept.reader.read([], {}) == {}
 
 
@@ -258,5 +280,22 @@ def test_after_a_key_was_unparked_the_whole_table_is_read(kept: Kept) -> None:
     unparked = at(1)._replace(incarnation="two")
     # A retry of a parked key adds its partials at a seq that the reader has already seen.
     kept.sink.apply([ShardWrite(SHARD, at(1), unparked, {"b": b"B"}, (), {"b": None}, (), {1: slot(0, x=(4,))})])
-    whole = {0: slot(7, x=(1,)), 1: slot(0, x=(5,))}
-    assert kept.reader.read([SHARD], {SHARD: at(1)}) == {SHARD: ShardPartials(unparked, whole, True)}
+    found = {0: slot(7, x=(1,)), 1: slot(0, x=(5,))}
+    assert kept.reader.read([SHARD], {SHARD: at(1)}) == {SHARD: ShardPartials(unparked, [found], True)}
+    kept.sink.apply([ShardWrite(SHARD, unparked, unparked._replace(seq=2), {}, partials={1: slot(0, x=(1,))})])
+    changed = ShardPartials(unparked._replace(seq=2), [{1: slot(0, x=(1,))}], False)
+    assert kept.reader.read([SHARD], {SHARD: unparked}) == {SHARD: changed}
+
+
+def test_a_copy_leaves_out_a_shard_that_does_not_count_any_more(kept: Kept) -> None:
+    for shard in (SHARD, SHARD + 1):
+        partials = {0: slot(7, x=(shard,)), PERMANENT: slot(0, x=(shard,))}
+        kept.sink.apply([ShardWrite(shard, None, at(1), {}, partials=partials)])
+    copy = MergedPartials([PERMANENT])
+    copy.update(kept.reader, [SHARD, SHARD + 1, SHARD + 2])
+    assert copy.permanent == {PERMANENT: {"x": (2 * SHARD + 1,)}}
+    assert list(copy.fences) == [SHARD, SHARD + 1]
+    copy.changed.clear()
+    copy.update(kept.reader, [SHARD])
+    assert copy.permanent == {PERMANENT: {"x": (SHARD,)}}
+    assert (list(copy.fences), list(copy.rings), copy.changed) == ([SHARD], [SHARD], {PERMANENT: {"x"}})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import redis
@@ -12,11 +12,13 @@ from domain.features.partials import PartialSlot
 from infrastructure.redis.connection import connect
 from infrastructure.redis.partial_reader import RedisPartialReader
 from infrastructure.redis.projection_sink import RedisSink
-from projections.core.partials import PartialCopy, ShardPartials
+from projections.core.partials import MergedPartials, ShardPartials
 from projections.core.ports import Fence, ShardWrite, SinkRejected
-from read_models.redis_keys import slot_key, slots_key
+from read_models.redis_keys import changes_key, slot_key, slots_key
 
 SHARD, SLOTS = 3, 4
+MAX_CHANGES = 1_000
+"""The changes that ``apply.lua`` keeps."""
 
 
 def at(seq: int) -> Fence:
@@ -31,29 +33,34 @@ def write(seq: int, partials: Mapping[int, PartialSlot]) -> ShardWrite:
     return ShardWrite(SHARD, at(seq - 1) if seq > 1 else None, at(seq), {}, partials=partials)
 
 
-class _LateReader(RedisPartialReader):
-    """Another worker writes between the choice of the slots and their reading."""
-
-    def __init__(self, client: redis.Redis, then: Sequence[Callable[[], object]]) -> None:
-        super().__init__(client, "tallied", 1)
-        self._then = list(then)
-
-    def _changed(self, shards: Sequence[int], known: Mapping[int, Fence]) -> dict[int, list[int]]:
-        chosen = super()._changed(shards, known)
-        for act in self._then:
-            act()
-        return chosen
-
-
-def test_a_write_during_a_read_is_whole_or_absent(redis_url: str) -> None:
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
     client = connect(redis_url)
-    sink = RedisSink(client, "tallied", 1, partial_slots=SLOTS)
-    sink.apply([write(1, {0: slot(7, x=(1,)), 1: slot(7, x=(1,))})])
-    sink.apply([write(2, {0: slot(7, x=(1,))})])
-    reader = _LateReader(client, [lambda: sink.apply([write(3, {1: slot(19, x=(3,)), 2: slot(7, x=(1,))})])])
-    changed = {0: slot(7, x=(2,)), 1: slot(19, x=(3,)), 2: slot(7, x=(1,))}
-    assert reader.read([SHARD], {SHARD: at(1)}) == {SHARD: ShardPartials(at(3), changed, False)}
+    yield client
     client.close()
+
+
+def test_a_reader_that_is_too_far_behind_reads_the_whole_table(client: redis.Redis) -> None:
+    sink, reader = RedisSink(client, "tallied", 1, partial_slots=SLOTS), RedisPartialReader(client, "tallied", 1, SLOTS)
+    for seq in range(1, MAX_CHANGES + 12):
+        sink.apply([write(seq, {0: slot(0, x=(1,))})])
+    last = MAX_CHANGES + 11
+    assert client.llen(changes_key("tallied", 1, SHARD)) == MAX_CHANGES
+    whole = ShardPartials(at(last), [{0: slot(0, x=(last,))}], True)
+    assert reader.read([SHARD], {SHARD: at(10)}) == {SHARD: whole}
+    found = reader.read([SHARD], {SHARD: at(11)})[SHARD]
+    assert (found.whole, len(found.changes)) == (False, MAX_CHANGES)
+
+
+def test_a_change_that_is_too_long_is_not_stored(client: redis.Redis) -> None:
+    sink, reader = RedisSink(client, "tallied", 1, partial_slots=SLOTS), RedisPartialReader(client, "tallied", 1, SLOTS)
+    sink.apply([write(1, {0: slot(0, x=(1,))})])
+    sink.apply([write(2, {0: slot(0, x=(1,))})])
+    sink.apply([write(3, {0: PartialSlot(0, {f"field-{number}": (1,) for number in range(6_000)})})])
+    assert client.llen(changes_key("tallied", 1, SHARD)) == 0
+    sink.apply([write(4, {0: slot(0, x=(1,))})])
+    assert reader.read([SHARD], {SHARD: at(2)})[SHARD].whole
+    assert reader.read([SHARD], {SHARD: at(3)}) == {SHARD: ShardPartials(at(4), [{0: slot(0, x=(1,))}], False)}
 
 
 def test_a_table_and_its_fence_are_read_at_one_instant(redis_url: str) -> None:
@@ -67,13 +74,13 @@ def test_a_table_and_its_fence_are_read_at_one_instant(redis_url: str) -> None:
 
     worker = threading.Thread(target=work)
     worker.start()
-    copy, reader, seen = PartialCopy(), RedisPartialReader(other, "tallied", 1), set()
+    copy, reader, seen = MergedPartials([2]), RedisPartialReader(other, "tallied", 1, SLOTS), set()
     while SHARD not in copy.fences or copy.fences[SHARD].seq < last:
         copy.update(reader, [SHARD])
         if SHARD in copy.fences:
-            seq, table = copy.fences[SHARD].seq, copy.tables[SHARD]
-            sums = [table[number].sums["x"][0] if number in table else 0 for number in range(3)]
-            assert sums == [seq // 2, (seq + 1) // 2, seq]
+            seq, table = copy.fences[SHARD].seq, copy.rings[SHARD]
+            sums = [table[number].sums["x"][0] if number in table else 0 for number in range(2)]
+            assert [*sums, *copy.permanent[2]["x"]] == [seq // 2, (seq + 1) // 2, seq]
             seen.add(seq)
     worker.join()
     assert len(seen) > 1
@@ -82,20 +89,30 @@ def test_a_table_and_its_fence_are_read_at_one_instant(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "field", "value"), [(slots_key, "0", "x"), (slots_key, "y", "1 2"), (slot_key, "x", "1 y")]
+    ("key", "field", "value"),
+    [(slots_key, "0", "x"), (slots_key, "y", "1"), (slots_key, "9", "1"), (slot_key, "x", "1 y")],
 )
 def test_invariant_16_a_damaged_table_is_rejected_data(
-    redis_url: str, key: Callable[..., str], field: str, value: str
+    client: redis.Redis, key: Callable[..., str], field: str, value: str
 ) -> None:
-    client = connect(redis_url)
     sink = RedisSink(client, "tallied", 1, partial_slots=SLOTS)
     sink.apply([write(1, {0: slot(7, x=(1, 1))})])
     place = ("tallied", 1, SHARD) if key is slots_key else ("tallied", 1, SHARD, 0)
     client.hset(key(*place), field, value)
     for ask in (
-        lambda: RedisPartialReader(client, "tallied", 1).read([SHARD], {}),
+        lambda: RedisPartialReader(client, "tallied", 1, SLOTS).read([SHARD], {}),
         lambda: sink.dump(SHARD),
     ):
         with pytest.raises(SinkRejected):
             ask()
-    client.close()
+
+
+@pytest.mark.parametrize("change", [b"2\n6\n0\nx\n1\nx\n1", b"2\n6\n0\n7\n3\nx\n1", b"2\n6\n0\n7\n1\nx\ny", b"2\n\xff"])
+def test_invariant_16_a_damaged_change_is_rejected_data(client: redis.Redis, change: bytes) -> None:
+    sink = RedisSink(client, "tallied", 1, partial_slots=SLOTS)
+    for seq in (1, 2):
+        sink.apply([write(seq, {0: slot(7, x=(1,))})])
+    client.rpop(changes_key("tallied", 1, SHARD))
+    client.rpush(changes_key("tallied", 1, SHARD), change)
+    with pytest.raises(SinkRejected):
+        RedisPartialReader(client, "tallied", 1, SLOTS).read([SHARD], {SHARD: at(1)})

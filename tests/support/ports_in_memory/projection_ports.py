@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from domain.features.partials import AmountTooLarge, PartialTable, apply_changes
+from domain.features.partials import AmountTooLarge, PartialSlot, PartialTable, apply_changes
 from domain.identifiers import SHARDS, shard_of
 from projections.catalogue import PROJECTIONS
 from projections.core.partials import ShardPartials, dump_rows, folded_on
@@ -99,8 +99,8 @@ class MemorySink:
         self.rows: dict[int, dict[tuple[str, tuple[Any, ...]], RowChange]] = defaultdict(dict)
         self.marks: dict[int, dict[str, ParkedEvent]] = defaultdict(dict)
         self.partials: dict[int, PartialTable] = defaultdict(dict)
-        self.changed_at: dict[int, dict[int, int]] = defaultdict(dict)
-        """The seq of each slot's last change."""
+        self.changes: dict[int, list[tuple[int, PartialTable]]] = defaultdict(list)
+        """The changes of the partial tables, each with the seq of its fence."""
         self.held: dict[int, Fence] = {}
         self.before_apply: Callable[[Sequence[ShardWrite]], None] = lambda writes: None
         self.before_promote: Callable[[int], None] = lambda shard: None
@@ -152,7 +152,7 @@ class MemorySink:
                 kept.pop(shard, None)
 
     def _content(self) -> tuple[dict[int, Any], ...]:
-        return self.states, self.rows, self.marks, self.partials, self.changed_at
+        return self.states, self.rows, self.marks, self.partials, self.changes
 
     def _kept(self) -> tuple[dict[int, Any], ...]:
         return *self._content(), self.held
@@ -179,9 +179,8 @@ class MemorySink:
             for kept in self._content():
                 kept.pop(write.shard, None)
         self.partials[write.shard] = table
-        for slot, change in write.partials.items():
-            if self.partials[write.shard][slot].bucket == change.bucket:
-                self.changed_at[write.shard][slot] = write.new.seq
+        if write.partials:
+            self.changes[write.shard].append((write.new.seq, _copied(write.partials)))
         self.states[write.shard].update(write.states)
         rows = self.rows[write.shard]
         for row in merged([*rows.values(), *write.rows]):
@@ -222,17 +221,17 @@ class MemoryPartialReader:
             fence, before = self._sink.held.get(shard), known.get(shard)
             if fence == before:
                 continue
-            table = {} if fence is None else self._sink.partials[shard]
             if fence is None or before is None or not folded_on(before, fence):
-                found[shard] = ShardPartials(fence, _copied(table, list(table)), whole=True)
+                table = {} if fence is None else _copied(self._sink.partials[shard])
+                found[shard] = ShardPartials(fence, [table], whole=True)
             else:
-                changed = [slot for slot, seq in self._sink.changed_at[shard].items() if seq > before.seq]
-                found[shard] = ShardPartials(fence, _copied(table, changed), whole=False)
+                changes = [table for seq, table in self._sink.changes[shard] if seq > before.seq]
+                found[shard] = ShardPartials(fence, changes, whole=False)
         return found
 
 
-def _copied(table: PartialTable, slots: Sequence[int]) -> PartialTable:
-    return {slot: table[slot]._replace(sums=dict(table[slot].sums)) for slot in slots}
+def _copied(table: Mapping[int, PartialSlot]) -> PartialTable:
+    return {slot: PartialSlot(bucket, dict(sums)) for slot, (bucket, sums) in table.items()}
 
 
 class ScriptedTopic:
