@@ -1,4 +1,4 @@
-"""The speed projection: the rolling window of each rider, which the ETA model reads in a millisecond."""
+"""The speed projection: each rider's latest pings, pace and open legs, which the ETA reads in a millisecond."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from read_models.speed import view as speed
 SPEED = Projection(
     name=speed.NAME,
     stream="Rider",
-    fold_version=2,
+    fold_version=3,
     initial=speed_window.EMPTY,
     fold=speed_window.fold,
     encode=speed_state.encode,

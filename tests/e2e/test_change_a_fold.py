@@ -39,7 +39,7 @@ def pings(count: int) -> list[dict[str, Any]]:
 def test_invariant_9_a_changed_fold_is_compared_accepted_switched_to_and_rolled_back(tmp_path: Path) -> None:
     new = copy_checkout(tmp_path / "new code")
     change(new / "domain" / "features" / "speed" / "window.py", "WINDOW_PINGS = 10", "WINDOW_PINGS = 6")
-    change(new / "projections" / "speed.py", "fold_version=2", "fold_version=3")
+    change(new / "projections" / "speed.py", "fold_version=3", "fold_version=4")
     data = tmp_path / "data"
 
     with running(data) as old_service:

@@ -103,7 +103,7 @@ def test_explain_shows_the_window_and_the_pings_that_were_too_late(
     assert sum(entry["weight"] for entry in found["window"]) == pytest.approx(1.0, abs=1e-4)
     assert [entry["position"] for entry in found["too_late"]] == [late - 1]
     assert {entry["schema_id"] for entry in found["window"]} == {jump["schema_id"]}
-    assert (found["fold_version"], found["values"]["position"]) == (2, late)
+    assert (found["fold_version"], found["values"]["position"]) == (3, late)
     people = ridelog.ask("replay", "speed", "--key", rider, "--position", str(late), "--explain")
     assert "unreachable" in people.stdout
     assert "too late, among the latest 15 events: 1" in people.stdout

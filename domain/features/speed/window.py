@@ -1,4 +1,7 @@
-"""The fold of a rider's speed window: it keeps the 10 latest pings. The served values are computed at read."""
+"""The fold of a rider's read model: the 10 latest pings, the moving pace and the open legs.
+
+The served values are computed at read: the speed from the window, the ETA from all three.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from typing import Any, NamedTuple
 
 from domain.features.event_time import effective_time_ms
 from domain.features.keyed_event import KeyedEvent
+from domain.features.legs import OpenLegs, with_started, without
+from domain.features.movement import WORST_ACCURACY_M
+from domain.features.pace import EMPTY_PACE, PaceState, step
 
 WINDOW_PINGS = 10
 
@@ -37,6 +43,9 @@ class SpeedState(NamedTuple):
 
     ``version`` and ``position`` are those of the last event folded. ``pings`` counts all pings. ``too_late`` counts
     those that were older than a full window when they came; they are not used.
+
+    ``pace`` has the movement between the pings that have left the window. ``legs_not_kept`` counts the legs that were
+    started while as many as are kept were open.
     """
 
     version: int
@@ -44,6 +53,9 @@ class SpeedState(NamedTuple):
     pings: int
     too_late: int
     window: tuple[WindowPing, ...]
+    pace: PaceState = EMPTY_PACE
+    legs: OpenLegs = ()
+    legs_not_kept: int = 0
 
 
 EMPTY = SpeedState(0, 0, 0, 0, ())
@@ -52,11 +64,33 @@ EMPTY = SpeedState(0, 0, 0, 0, ())
 def fold(state: SpeedState, event: KeyedEvent) -> SpeedState:
     """The state after one more event of the rider's stream; pure."""
     if event.event_type != "GpsPing":
-        return state._replace(version=event.version, position=event.position)
+        return _with_legs(state._replace(version=event.version, position=event.position), event)
+    _, _, pings, late, before, pace, legs, not_kept = state
     ping = window_ping(event.data)
-    window = insert(state.window, ping)
-    late = state.too_late + (window is state.window and not _holds(window, ping))
-    return SpeedState(event.version, event.position, state.pings + 1, late, window)
+    window = insert(before, ping)
+    if window is before:
+        late += not _holds(window, ping)
+    elif len(before) == WINDOW_PINGS:
+        pace = _after(pace, before[0])
+    return SpeedState(event.version, event.position, pings + 1, late, window, pace, legs, not_kept)
+
+
+def _after(pace: PaceState, left: WindowPing) -> PaceState:
+    """The pace after a ping has left the window. No later ping can come before it, so its step is final."""
+    if left.accuracy_m is not None and left.accuracy_m > WORST_ACCURACY_M:
+        return pace
+    return step(pace, left.t_ms, left.latitude, left.longitude)
+
+
+def _with_legs(state: SpeedState, event: KeyedEvent) -> SpeedState:
+    if event.event_type == "LegStarted":
+        legs = with_started(state.legs, event.data)
+        if legs is None:
+            return state._replace(legs_not_kept=state.legs_not_kept + 1)
+        return state._replace(legs=legs)
+    if event.event_type == "LegEnded":
+        return state._replace(legs=without(state.legs, event.data["order_id"], event.data["leg"]))
+    return state
 
 
 def window_ping(data: Mapping[str, Any]) -> WindowPing:

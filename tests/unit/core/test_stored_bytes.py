@@ -18,6 +18,7 @@ from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscode
 from domain.events.contracts import Codec
 from domain.features.keyed_event import KeyedEvent
 from domain.features.latest_location import LocationFix, LocationState
+from domain.features.legs import OpenLeg
 from domain.features.rider_hours import Maxima, RiderHours, TrackFix
 from domain.features.speed.window import SpeedState, WindowPing
 from domain.features.traffic.fold import BucketSums, CellSum, TrafficState
@@ -32,6 +33,7 @@ from projections.catalogue import PROJECTIONS
 from projections.core.parked_keys import decode_parked_event, encode_parked_event
 from projections.core.ports import Fence
 from projections.core.projection import Projection
+from read_models.speed import view as speed
 from read_models.view import ViewLimits, body_of
 from tests.unit.core.stored_bytes import (
     BODIES,
@@ -43,6 +45,7 @@ from tests.unit.core.stored_bytes import (
     RIDER_ID,
     SNAPSHOT_V1,
     SNAPSHOT_V2,
+    SPEED_OF_FOLD_2,
     STATES,
     T_MS,
     StoredSchemaIds,
@@ -63,6 +66,7 @@ DECODED: dict[str, Any] = {
             WindowPing(T_MS + 20_000, _IDS[4], 52.6, 13.5, 80.0, None),
             WindowPing(T_MS + 30_000, _IDS[5], 52.5012, 13.4013, 6.0, 5.5, 25_000),
         ),
+        legs=(OpenLeg("order-7", "to_restaurant", 52.51, 13.41, T_MS + 18_000),),
     ),
     "locations": LocationState(8, 122, LocationFix(T_MS + 30_000, _IDS[5], 52.5012, 13.4013, 6.0, 25_000)),
     "analytics": RiderHours(
@@ -219,6 +223,14 @@ def test_the_same_events_fold_to_the_stored_bytes(name: str, codec: Codec) -> No
 
     for events in (EVENTS, EVENTS_V2):
         assert projection.encode(folded(projection, codec, events)) == STATES[name]
+
+
+def test_the_state_that_fold_2_of_speed_stored_is_served_until_a_rebuild_has_switched() -> None:
+    state = PROJECTIONS["speed"].decode(SPEED_OF_FOLD_2)
+
+    assert state == DECODED["speed"]._replace(legs=())
+    row = speed.VIEW.row("anna", speed.VIEW.features(state), T_MS + 36_789, ViewLimits(), False)
+    assert body_of(row | {"generation": 7}) == BODIES["speed"]
 
 
 @pytest.mark.parametrize("name", sorted(BODIES))
