@@ -18,8 +18,7 @@ from domain.deliveries.decide import decide, rider_of
 from domain.deliveries.delivery import Delivery
 from domain.errors import DomainError
 from domain.gps_ping import GpsPing
-from domain.identifiers import aggregate_id
-from domain.origin import Origin, made_command_id
+from domain.riders.ping_batch import registered_by
 from domain.riders.rider import PingKey, Rider
 
 HistoryItem = GpsPing | DeliveryCommand
@@ -103,10 +102,3 @@ def _decide_command(command: DeliveryCommand, batch: HistoryBatch) -> bool:
 def _collect(aggregate: Rider | Delivery, at_ms: int, batch: HistoryBatch) -> None:
     pending, aggregate._pending_events = aggregate._pending_events, []
     batch.events.extend(HistoryEvent(event, at_ms) for event in pending)
-
-
-def registered_by(ping: GpsPing) -> Rider:
-    """A new rider, registered by the first ping."""
-    command_id = made_command_id(aggregate_id(Rider.AGGREGATE_TYPE, ping.rider_id), 0)
-    origin = Origin(command_id=command_id, caused_by=ping.event_id)
-    return Rider.register(ping.rider_id, ping.received_timestamp_ms, origin)

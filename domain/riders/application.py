@@ -35,6 +35,7 @@ from domain.riders.ping_batch import (
     note_positions,
     note_positions_in_ping_order,
     outcomes,
+    registered_by,
 )
 from domain.riders.rider import PingKey, Rider
 
@@ -168,7 +169,7 @@ class Riders(Application[UUID]):
     def _decide_pings(self, decisions: Sequence[Decision]) -> None:
         riders = self.live.load([d.rider_id for d in decisions])
         for decision in decisions:
-            decision.rider = riders[decision.rider_id] or _registered_by(decision.pings[0][1])
+            decision.rider = riders[decision.rider_id] or registered_by(decision.pings[0][1])
         recorded = self._find_recorded(decisions)
         for decision in decisions:
             apply_pings(decision, recorded.get(decision.rider_id, {}))
@@ -191,13 +192,6 @@ class Riders(Application[UUID]):
             key = (identity.event_timestamp_ms, identity.event_id)
             found.setdefault(to_check[identity], {})[key] = RecordedPing(position, ping)
         return found
-
-
-def _registered_by(ping: GpsPing) -> Rider:
-    """A new rider, registered by the first ping."""
-    command_id = made_command_id(aggregate_id(Rider.AGGREGATE_TYPE, ping.rider_id), 0)
-    origin = Origin(command_id=command_id, caused_by=ping.event_id)
-    return Rider.register(ping.rider_id, ping.received_timestamp_ms, origin)
 
 
 __all__ = ["AggregateNotFoundError", "PingOutcome", "Riders"]

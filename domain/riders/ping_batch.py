@@ -15,6 +15,8 @@ from eventsourcing.persistence import StoredEvent
 from domain.errors import PingRejected
 from domain.event_store import PingIdentity
 from domain.gps_ping import GpsPing
+from domain.identifiers import aggregate_id
+from domain.origin import Origin, made_command_id
 from domain.riders.rider import PingKey, Rider
 
 
@@ -65,6 +67,13 @@ def group_by_rider(pings: Sequence[GpsPing]) -> list[Decision]:
             decision = by_rider[ping.rider_id] = Decision(ping.rider_id)
         decision.pings.append((index, ping))
     return list(by_rider.values())
+
+
+def registered_by(ping: GpsPing) -> Rider:
+    """A new rider, registered by the first ping."""
+    command_id = made_command_id(aggregate_id(Rider.AGGREGATE_TYPE, ping.rider_id), 0)
+    origin = Origin(command_id=command_id, caused_by=ping.event_id)
+    return Rider.register(ping.rider_id, ping.received_timestamp_ms, origin)
 
 
 def identities_to_check(decisions: Iterable[Decision]) -> dict[PingIdentity, str]:

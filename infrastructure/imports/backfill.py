@@ -20,7 +20,6 @@ from infrastructure.backends import EVENT_STORE_SETTINGS, open_backends
 from infrastructure.embedded.stack import attach, servers_for
 from infrastructure.errors import UserError
 from infrastructure.event_store.log_head import read_head
-from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.imports.csv_reader import CsvSource, ImportRow, rows
 from infrastructure.imports.external_sort import ExternalSorter, SortEntry
 from infrastructure.imports.report import ImportReport
@@ -86,12 +85,7 @@ def open_history(settings: Settings) -> Iterator[BackfillHistory]:
         if ours:
             migrations.upgrade(served.postgres_url)
         with open_backends(served) as backends:
-            joint = JointBackfill(
-                backends.riders,
-                PostgresHistory(backends.engine),
-                cached=served.rider_cache,
-                snapshot_every=served.snapshot_every,
-            )
+            joint = JointBackfill(backends.riders)
             yield BackfillHistory(backends.riders, joint, backends.engine)
 
 

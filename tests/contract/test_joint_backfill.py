@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.deliveries.application import Deliveries
 from domain.deliveries.commands import Assign, Cancel, Complete, DeliveryCommand, PickUp, PlaceOrder
 from domain.deliveries.history_batch import HistoryItem, received_ms
 from domain.deliveries.joint_backfill import JointBackfill
@@ -46,19 +47,24 @@ def writers(request: pytest.FixtureRequest) -> Iterator[Writers]:
         return
     engine = writer_engine(request.getfixturevalue("postgres_url"))
 
-    def riders() -> Riders:
+    def riders(snapshot_every: int = 1_000) -> Riders:
         recorder = EventRecorder(engine, partition_rows=1000)
-        return Riders(EventStoreFactory(recorder, SnapshotRecorder(engine), CODEC), PostgresHistory(engine))
+        factory = EventStoreFactory(recorder, SnapshotRecorder(engine), CODEC)
+        return Riders(factory, PostgresHistory(engine), snapshot_every=snapshot_every)
 
-    yield Writers(lambda **options: JointBackfill(riders(), PostgresHistory(engine), **options), riders)
+    yield Writers(lambda **options: JointBackfill(riders(**options)), riders)
     engine.dispose()
 
 
 def in_memory(store: MemoryEventStore) -> Writers:
-    def riders() -> Riders:
-        return Riders(EventStoreFactory(store, store.snapshots, CODEC), store)
+    def riders(cached: int = 100, snapshot_every: int = 1_000) -> Riders:
+        factory = EventStoreFactory(store, store.snapshots, CODEC)
+        return Riders(factory, store, cached_riders=cached, snapshot_every=snapshot_every)
 
-    return Writers(lambda **options: JointBackfill(riders(), store, **options), riders)
+    def backfill(cached: int = 100, snapshot_every: int = 1_000) -> JointBackfill:
+        return JointBackfill(riders(cached, snapshot_every), cached_deliveries=cached)
+
+    return Writers(backfill, riders)
 
 
 def place(at_ms: int, **fields: Any) -> PlaceOrder:
@@ -177,13 +183,17 @@ SCENARIO = busy(1, duration_s=2_400.0, until_s=1_500.0)
 HISTORY: Sequence[HistoryItem] = [each.item for each in receptions(sent(SCENARIO), SCENARIO)]
 
 
+def bytes_in(riders: Riders) -> list[tuple[Any, int, bytes]]:
+    found = riders.recorder.select_notifications(1, 100_000)
+    return [(each.originator_id, each.originator_version, each.state) for each in found]
+
+
 def bytes_of(batches: Sequence[Sequence[HistoryItem]], cached: int) -> list[tuple[Any, int, bytes]]:
     writers = in_memory(MemoryEventStore())
     backfill = writers.backfill(cached=cached)
     for batch in batches:
         backfill.record(batch)
-    found = writers.riders().recorder.select_notifications(1, 100_000)
-    return [(each.originator_id, each.originator_version, each.state) for each in found]
+    return bytes_in(writers.riders())
 
 
 WHOLE = bytes_of([HISTORY], cached=100)
@@ -194,6 +204,18 @@ WHOLE = bytes_of([HISTORY], cached=100)
 def test_the_log_does_not_depend_on_batches_or_on_what_is_cached(cuts: list[int], cached: int) -> None:
     bounds = [0, *sorted(cuts), len(HISTORY)]
     assert bytes_of([HISTORY[begin:end] for begin, end in pairwise(bounds)], cached) == WHOLE
+
+
+def test_the_log_is_the_one_that_live_commands_write() -> None:
+    """Each ping and command by itself, through the applications that serve HTTP."""
+    riders = in_memory(MemoryEventStore()).riders()
+    deliveries = Deliveries(riders)
+    for item in HISTORY:
+        if isinstance(item, DeliveryCommand):
+            deliveries.execute([item])
+        else:
+            riders.record_pings([item])
+    assert bytes_in(riders) == WHOLE
 
 
 def test_a_simulated_history_is_recorded_in_the_order_of_reception(writers: Writers) -> None:
