@@ -195,7 +195,8 @@ def test_the_reason_names_the_innermost_line_that_raised() -> None:
     def innermost() -> tuple[Any, ...]:
         raise ZeroDivisionError("a fault")
 
-    done = Fold(replace(LISTED, fold=deep), decode, lambda: NOW_MS).run(events(("anna", {"n": 1})), {}.get, (), ())
+    states: dict[str, Any] = {}
+    done = Fold(replace(LISTED, fold=deep), decode, lambda: NOW_MS).run(events(("anna", {"n": 1})), states.get, (), ())
     line = innermost.__code__.co_firstlineno + 1
     assert done.parked["anna"].reason == f"ZeroDivisionError: a fault at innermost:{line}"
 
