@@ -36,7 +36,7 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name
 JOB = "RIDELOG_MUTANTS_JOB"
 KILLED, SURVIVED, UNTESTED, SUSPICIOUS, TIMEOUT = 1, 0, 33, 35, 36
 """mutmut's exit codes."""
-CPU_LIMIT_S, CPU_FACTOR = 5.0, 10.0
+CPU_LIMIT_S, CPU_FACTOR = 2.0, 4.0
 WALL_LIMIT_S, WALL_FACTOR = 20.0, 20.0
 MEMORY_LIMIT_BYTES = 12 << 30
 CHILD_LIMIT_S = 3_600.0

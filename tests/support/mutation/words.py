@@ -54,6 +54,8 @@ def _is_left_out(change: Change | None) -> bool:
         return False
     if any(_is_log_call(node) for node in change.around) or _of_both(change, _is_log_call) or _is_strict(change):
         return True
+    if any(isinstance(node, ast.Raise) for node in change.around) and any(_is_text(node) for node in change.around):
+        return True
     if not _is_text(change.before) or change.after is None or not (_is_text(change.after) or _is_none(change.after)):
         return False
     return any(isinstance(node, ast.Raise) or _logs_its_text(node) for node in change.around)

@@ -183,3 +183,44 @@ def test_an_event_that_a_sink_rejects_is_parked_with_the_servers_message() -> No
     event = events(("anna", {"n": 1}))[0]
     found = Fold(LISTED, decode, lambda: NOW_MS).rejected(event, OverflowError("numeric field overflow"))
     assert found == ParkedEvent(5, 10, 1, "GpsPing", "refused", "OverflowError: numeric field overflow", NOW_MS)
+
+
+def test_the_reason_names_the_innermost_line_that_raised() -> None:
+    def deep(state: tuple[Any, ...], event: KeyedEvent) -> tuple[Any, ...]:
+        return middle()
+
+    def middle() -> tuple[Any, ...]:
+        return innermost()
+
+    def innermost() -> tuple[Any, ...]:
+        raise ZeroDivisionError("a fault")
+
+    states: dict[str, Any] = {}
+    done = Fold(replace(LISTED, fold=deep), decode, lambda: NOW_MS).run(events(("anna", {"n": 1})), states.get, (), ())
+    line = innermost.__code__.co_firstlineno + 1
+    assert done.parked["anna"].reason == f"ZeroDivisionError: a fault at innermost:{line}"
+
+
+@pytest.mark.parametrize(
+    ("data", "effective_ms"),
+    [
+        (b"garbage", 17),
+        ({"n": 1}, 17),
+        ({"event_timestamp_ms": 5_000}, 5_000),
+        ({"event_timestamp_ms": 5_000, "received_timestamp_ms": None}, 5_000),
+        ({"event_timestamp_ms": 5_000, "received_timestamp_ms": 3_000}, 5_000),
+        # More than two seconds after its reception: the clock that measured it is ahead.
+        ({"event_timestamp_ms": 5_001, "received_timestamp_ms": 3_000}, 3_000),
+    ],
+)
+def test_the_effective_time_of_an_event_is_read_from_its_bytes(
+    data: Mapping[str, Any] | bytes, effective_ms: int
+) -> None:
+    [event] = events(("anna", data))
+    assert Fold(LISTED, decode, lambda: NOW_MS).effective_time_ms(event, 17) == effective_ms
+
+
+def test_the_effective_time_waits_for_the_registry() -> None:
+    [event] = events(("anna", b"unknown"))
+    with pytest.raises(PortUnavailable):
+        Fold(LISTED, decode, lambda: NOW_MS).effective_time_ms(event, 17)
