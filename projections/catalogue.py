@@ -13,7 +13,9 @@ from projections.orders import ORDERS
 from projections.speed import SPEED
 from projections.traffic import TRAFFIC
 
-PROJECTIONS: dict[str, Projection[Any]] = {p.name: p for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES, ORDERS, TRAFFIC)}
+PROJECTIONS: dict[str, Projection[Any]] = {
+    p.name: p for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES, ORDERS, TRAFFIC)
+}
 
 
 def of_stream(stream: str) -> dict[str, Projection[Any]]:
