@@ -36,32 +36,9 @@ class Deliveries:
         recorded; then nothing of it stays in memory, since it is unknown whether the commit succeeded. Every command
         may be sent again: what was recorded is a repeat then.
         """
-        return self._execute(commands, as_received=False)
-
-    def backfill(self, commands: Sequence[DeliveryCommand]) -> list[CommandOutcome]:
-        """As ``execute``, but each event is recorded as of its command's reception, for history.
-
-        Commands and pings must be in the order of their reception, across batches too. Raises OrderBroken if they are
-        not, or if another writer has recorded something later meanwhile. Nothing of the batch is recorded then.
-        """
-        return self._execute(commands, as_received=True)
-
-    def get(self, order_id: str) -> DeliverySnapshot:
-        """The delivery as the log has it now. Thread-safe. Raises UnknownDelivery or UnreadableDelivery."""
-        found = self._live.read_positioned([order_id])[order_id]
-        if found is None:
-            raise UnknownDelivery(f"no order {order_id} was placed")
-        return found.aggregate.snapshot(found.position)
-
-    def _execute(self, commands: Sequence[DeliveryCommand], *, as_received: bool) -> list[CommandOutcome]:
         rejected = {index: error for index, error in enumerate(map(_problem, commands)) if error is not None}
         accepted = [command for index, command in enumerate(commands) if index not in rejected]
         batch = Batch(accepted, self._live, self._riders)
-
-        def arranged() -> list[StoredEvent]:
-            if not as_received:
-                return [new.event for new in batch.events]
-            return [self._log.with_recorded_at(new.event, new.received_ms) for new in batch.events]
 
         def decide() -> list[StoredEvent]:
             batch.restart()
@@ -69,13 +46,13 @@ class Deliveries:
             while stale := self._stale(batch):
                 batch.forget(batch.loaded().keys() - stale)
                 batch.decide()
-            return arranged()
+            return batch.events
 
         def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
             # Current are those that the append has just compared. All others are loaded again, inside the lock.
             batch.forget(batch.written().keys() - conflicts)
             batch.decide(in_lock=True)
-            return arranged()
+            return batch.events
 
         try:
             recorded = self._log.append(decide, redecide)
@@ -85,6 +62,13 @@ class Deliveries:
         batch.keep(recorded.positions.start)
         decided = iter(batch.outcomes(recorded.positions.start))
         return [_rejected(rejected[i]) if i in rejected else next(decided) for i in range(len(commands))]
+
+    def get(self, order_id: str) -> DeliverySnapshot:
+        """The delivery as the log has it now. Thread-safe. Raises UnknownDelivery or UnreadableDelivery."""
+        found = self._live.read_positioned([order_id])[order_id]
+        if found is None:
+            raise UnknownDelivery(f"no order {order_id} was placed")
+        return found.aggregate.snapshot(found.position)
 
     def _stale(self, batch: Batch) -> set[UUID]:
         """The aggregates by which commands were rejected or found to be repeats, and that are not as in the log."""

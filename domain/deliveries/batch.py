@@ -38,13 +38,6 @@ class CommandOutcome(NamedTuple):
     position: int | None = None
 
 
-class BatchEvent(NamedTuple):
-    """A new event of a batch, and the reception of its command in epoch milliseconds."""
-
-    event: StoredEvent
-    received_ms: int
-
-
 class _Decision(NamedTuple):
     """The decision on one command. ``offset``: place of the delivery's last event in the batch; None if it is older."""
 
@@ -74,7 +67,7 @@ class Batch:
         self._decisions: list[_Decision] = []
         self._offsets: dict[str, int] = {}
         self._consulted: set[UUID] = set()
-        self.events: list[BatchEvent] = []
+        self.events: list[StoredEvent] = []
 
     def decide(self, *, in_lock: bool = False) -> None:
         """Decide every command. What is loaded already is not loaded again.
@@ -114,7 +107,7 @@ class Batch:
 
     def written(self) -> Counter[UUID]:
         """The number of new events of each aggregate."""
-        return Counter(cast("UUID", new.event.originator_id) for new in self.events)
+        return Counter(cast("UUID", event.originator_id) for event in self.events)
 
     def consulted(self) -> set[UUID]:
         """The aggregates by which commands were rejected or found to be repeats, and that have no new event.
@@ -175,11 +168,10 @@ class Batch:
     def _take(self, command: DeliveryCommand, decided: Decided) -> None:
         self._deliveries[command.order_id] = decided.delivery
         self._offsets[command.order_id] = len(self.events)
-        new = self._live_deliveries.collect(decided.delivery)
+        self.events += self._live_deliveries.collect(decided.delivery)
         if decided.rider is not None:
             self._riders[decided.rider.rider_id] = decided.rider
-            new += self._live_riders.collect(decided.rider)
-        self.events += [BatchEvent(event, command.received_ms) for event in new]
+            self.events += self._live_riders.collect(decided.rider)
 
 
 def copy_of(aggregate: A) -> A:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from eventsourcing.application import LRUCache
 
@@ -27,6 +28,23 @@ class LiveDeliveries(LiveAggregates[Delivery]):
             except KeyError:
                 missing.append(order_id)
         return found | self.read_positioned(missing) if missing else found
+
+    def read_positioned(self, keys: Iterable[str]) -> dict[str, Positioned[Delivery] | None]:
+        """As ``load_positioned``, whatever is in memory. Thread-safe."""
+        found: dict[str, Positioned[Delivery] | None] = {}
+        missing = list(keys)
+        while missing:
+            found |= super().read_positioned(missing)
+            # A delivery whose last event has a snapshot is loaded without it, and so without its position.
+            placeless = {self.id_of(key): key for key in missing if (each := found[key]) and not each.position}
+            latest = self._store.history.latest(placeless)
+            missing = []
+            for aggregate, key in placeless.items():
+                delivery, last = cast("Positioned[Delivery]", found[key]).aggregate, latest[aggregate]
+                found[key] = Positioned(delivery, last.position)
+                if last.version > delivery.version:
+                    missing.append(key)  # another process has recorded an event in between
+        return found
 
     def keep_positioned(self, order_id: str, kept: Positioned[Delivery], new_events: int) -> None:
         """As ``keep``, with the position of the last event."""

@@ -20,7 +20,7 @@ from domain.errors import (
     UnreadableDelivery,
     WrongStatus,
 )
-from domain.event_store import OrderBroken, RecordedRef, Redecide
+from domain.event_store import RecordedRef, Redecide
 from domain.events.contracts import Codec
 from domain.identifiers import aggregate_id
 from domain.riders.application import Riders
@@ -298,18 +298,3 @@ def test_invariant_14_what_was_recorded_before_a_restore_is_recorded_again(postg
     assert codes(one.deliveries.execute([a_step("assign", "order-0")])) == ["recorded"]
     assert one.riders.get("anna").legs == [["order-0", "to_restaurant"]]
     engine.dispose()
-
-
-def test_history_is_recorded_as_of_its_reception(make_process: MakeProcess) -> None:
-    process = make_process()
-    early = -100_000
-    placed = an_order(received_ms=NOW_MS + early, at_ms=NOW_MS + early - 5_000)
-    assigned = a_step("assign", after_ms=early + 2_000)
-    process.riders.backfill([a_ping("ben", NOW_MS + early - 1, received_ms=NOW_MS + early - 1)])
-    outcomes = process.deliveries.backfill([placed, assigned])
-    process.riders.backfill([a_ping("anna", NOW_MS + early + 3_000, received_ms=NOW_MS + early + 3_000)])
-    assert codes(outcomes) == ["recorded", "recorded"]
-    assert [o.position for o in outcomes] == [3, 4]
-    with pytest.raises(OrderBroken):
-        process.deliveries.backfill([a_step("pickup", after_ms=early + 2_500)])
-    assert codes(process.deliveries.backfill([a_step("pickup", after_ms=early + 3_000)])) == ["recorded"]

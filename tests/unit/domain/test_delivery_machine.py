@@ -5,69 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from eventsourcing.domain import Snapshot
-from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, StoredEvent, UUIDAsHex
+from eventsourcing.persistence import StoredEvent
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from domain.deliveries.commands import DeliveryCommand, PlaceOrder
-from domain.errors import (
-    DeliveryExists,
-    DomainError,
-    IdempotencyConflict,
-    OtherRider,
-    TooManyLegs,
-    UnknownDelivery,
-    WrongStatus,
-)
-from domain.events.contracts import Codec
-from infrastructure.event_store.aggregates import AvroMapper
-from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
+from domain.deliveries.commands import DeliveryCommand
+from domain.errors import DomainError
+from tests.support.postgres.delivery_events import local_mapper
+from tests.unit.domain.delivery_model import DeliveryModel, Outcome
 from tests.unit.domain.given import NOW_MS
 from tests.unit.domain.given_delivery import VERBS, World, a_step, an_order
 
 ORDERS = tuple(f"order-{number}" for number in range(24))
 RIDERS = ("anna", "ben")
-LEG_OF = {"assigned": "to_restaurant", "picked_up": "to_customer", "arrived": "to_customer"}
-NEXT = {
-    ("placed", "assign"): "assigned",
-    ("assigned", "unassign"): "placed",
-    ("assigned", "pickup"): "picked_up",
-    ("picked_up", "arrive"): "arrived",
-    ("picked_up", "complete"): "completed",
-    ("arrived", "complete"): "completed",
-    **{(status, "cancel"): "cancelled" for status in ("placed", "assigned", "picked_up", "arrived")},
-}
-Outcome = bool | type[DomainError]
-
-
-class OrderModel:
-    """What is known of one order, in the words of the contract."""
-
-    def __init__(self, placed: PlaceOrder) -> None:
-        self.status = "placed"
-        self.rider: str | None = None
-        self.items = placed.items
-        self.holds: dict[str, tuple[int, str | None]] = {}
-        self.keys: dict[str, tuple[Any, ...]] = {}
-        self.latest_ms = 0
-
-
-def body_of(command: DeliveryCommand) -> tuple[Any, ...]:
-    return command.VERB, command.at_ms, command.argument, getattr(command, "items", None)
 
 
 class DeliveryMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
-        self.orders: dict[str, OrderModel] = {}
+        self.model = DeliveryModel()
         self.stored: dict[Any, list[StoredEvent]] = {}
         self.after_ms = 0
-        transcoder = JSONTranscoder()
-        for transcoding in (UUIDAsHex(), DecimalAsStr(), DatetimeAsISO()):
-            transcoder.register(transcoding)
-        self.mapper = AvroMapper(transcoder, Codec(LocalSchemaIds()))
+        self.mapper = local_mapper()
 
     keys = st.none() | st.sampled_from(["key-1", "key-2", "key-3"])
     times = st.none() | st.sampled_from([NOW_MS, NOW_MS + 500])
@@ -104,7 +65,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     def send(self, command: DeliveryCommand) -> None:
         self.after_ms += 1_000
-        expected = self.expected(command)
+        expected = self.model.expected(command)
         found: Outcome
         try:
             found = self.world.execute(command)
@@ -116,52 +77,13 @@ class DeliveryMachine(RuleBasedStateMachine):
         for event in (*deliveries, *riders):
             self.stored.setdefault(event.originator_id, []).append(self.mapper.to_stored_event(event))
         if found is True:
-            self.note(command)
-
-    def expected(self, command: DeliveryCommand) -> Outcome:
-        known = self.orders.get(command.order_id)
-        if known is None:
-            return True if isinstance(command, PlaceOrder) else UnknownDelivery
-        if command.command_id in known.keys:
-            return False if known.keys[command.command_id] == body_of(command) else IdempotencyConflict
-        if isinstance(command, PlaceOrder):
-            return False if command.items in (None, known.items) else DeliveryExists
-        if command.VERB in known.holds:
-            at_ms, argument = known.holds[command.VERB]
-            if command.at_ms in (None, at_ms) and command.argument in (None, argument):
-                return False
-        if (known.status, command.VERB) not in NEXT:
-            other = command.VERB == "assign" and known.status == "assigned" and command.argument != known.rider
-            return OtherRider if other else WrongStatus
-        if command.VERB == "assign" and len(self.legs_of(command.argument)) == 20:
-            return TooManyLegs
-        return True
-
-    def note(self, command: DeliveryCommand) -> None:
-        if isinstance(command, PlaceOrder):
-            known = self.orders[command.order_id] = OrderModel(command)
-        else:
-            known = self.orders[command.order_id]
-            known.status = NEXT[known.status, command.VERB]
-            known.holds.pop({"assign": "unassign", "unassign": "assign"}.get(command.VERB, ""), None)
-            known.holds[command.VERB] = (command.happened_ms, command.argument)
-            known.rider = {"assign": command.argument, "unassign": None}.get(command.VERB, known.rider)
-        if command.command_id is not None:
-            known.keys[command.command_id] = body_of(command)
-
-    def legs_of(self, rider_id: str | None) -> set[tuple[str, str]]:
-        """The legs that the statuses of the orders give a rider."""
-        return {
-            (order_id, LEG_OF[known.status])
-            for order_id, known in self.orders.items()
-            if known.rider == rider_id and known.status in LEG_OF
-        }
+            self.model.note(command)
 
     @invariant()
     def both_aggregates_agree(self) -> None:
         for rider_id, rider in self.world.riders.items():
-            assert {(order, leg) for order, leg in rider.legs} == self.legs_of(rider_id)
-            assert len(rider.legs) == len(self.legs_of(rider_id))
+            assert {(order, leg) for order, leg in rider.legs} == self.model.legs_of(rider_id)
+            assert len(rider.legs) == len(self.model.legs_of(rider_id))
 
     @invariant()
     def the_stored_events_give_the_same_aggregates(self) -> None:
@@ -177,7 +99,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_answer_is_that_of_the_model(self) -> None:
-        for order_id, known in self.orders.items():
+        for order_id, known in self.model.orders.items():
             shown = self.world.deliveries[order_id].snapshot(1)
             assert (shown.status, shown.rider_id, shown.items) == (known.status, known.rider, known.items)
             times = {
