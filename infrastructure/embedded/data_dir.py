@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,9 @@ import msgspec
 
 from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.errors import UserError
+
+SECRET_BYTES = 32
+"""As many as the digest of the signatures has (SHA-256)."""
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -28,6 +32,31 @@ def write_private(path: Path, content: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     temporary.replace(path)
+
+
+def private_secret(directory: Path, name: str) -> bytes:
+    """The secret in a file of the data directory; 32 random bytes that are made and kept, mode 0600, if it is missing.
+
+    Processes that start at the same time agree on one.
+
+    Raises:
+        OSError: the file cannot be read or made, or other users can write it.
+    """
+    path = directory / name
+    if not path.exists():
+        make_private_directory(directory)
+        temporary = path.with_name(f".{name}.{os.getpid()}")
+        write_private(temporary, secrets.token_bytes(SECRET_BYTES))
+        # Only one process can give its file the name; the others read that one.
+        with suppress(FileExistsError):
+            path.hardlink_to(temporary)
+        temporary.unlink()
+    found = read_trusted(directory, name)
+    if len(found) < SECRET_BYTES:
+        raise OSError(f"{path} has {len(found)} bytes, not {SECRET_BYTES}: delete it, and a new one is made")
+    if path.stat().st_mode & 0o077:
+        raise PermissionError(f"{path} can be read by other users: delete it, and a new one is made")
+    return found
 
 
 def check_owner(path: Path) -> None:

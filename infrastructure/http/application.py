@@ -19,6 +19,7 @@ from prometheus_client import Histogram
 
 from domain.features.speed.window import SpeedState
 from infrastructure.http.auth import Authorizer, local_only
+from infrastructure.http.delivery_body import STEPS
 from infrastructure.http.denials import Denials
 from infrastructure.http.errors import HANDLERS, errors
 from infrastructure.http.head_requests import HeadApplication
@@ -37,6 +38,7 @@ LINKS: Final = {
     "metrics": "/metrics",
     "pings": "/pings",
     "speed": "/riders/{rider_id}/speed",
+    "deliveries": "/deliveries",
 }
 
 
@@ -57,7 +59,7 @@ class ApiParts:
     on_served: OnServed
     checks: dict[str, Check]
     refresh_metrics: Callable[[], Awaitable[None]]
-    routers: Sequence[Router] = ()
+    routers: Sequence[Router | HTTPRouteHandler] = ()
     on_shutdown: Sequence[Callable[[], Any]] = ()
 
 
@@ -66,6 +68,9 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
     # Prometheus sees no increase in a counter that starts at 1.
     for why in get_args(UnavailableReason):
         metrics.REFUSED.labels(why)
+    for verb in ("place", *STEPS):
+        for outcome in ("recorded", "repeated", "queue_full", "event_store_unavailable"):
+            metrics.COMMANDS.labels(verb, outcome)
     limits = ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms)
     handlers: list[HTTPRouteHandler | Router] = [
         pings_route(
@@ -122,6 +127,10 @@ def count_pings(answer: Accepted) -> None:
 def observe_delays(device_s: float, ingest_s: float) -> None:
     metrics.DEVICE_SECONDS.observe(device_s)
     metrics.INGEST_SECONDS.observe(ingest_s)
+
+
+def count_command(verb: str, outcome: str) -> None:
+    metrics.COMMANDS.labels(verb, outcome).inc()
 
 
 def count_unavailable(why: UnavailableReason, pings: int) -> None:

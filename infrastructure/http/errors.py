@@ -54,7 +54,9 @@ def headers_of(error: HTTPException) -> dict[str, str]:
 
 
 def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
-    log.error("unexpected error in %s %s", request.method, request.url.path, exc_info=error)
+    # The route's template: a path may be the secret address of a delivery (``delivery_links``).
+    route = request.scope.get("path_template") or "a route"
+    log.error("unexpected error in %s %s", request.method, route, exc_info=error)
     return _body(500, "internal_error", "something went wrong here; the log of this node has the details")
 
 
@@ -78,6 +80,7 @@ _MEANING: Final = {
     401: "no token, or an unknown one",
     403: "the token lacks the role; without tokens: the request names another machine",
     404: "unknown, or not known yet",
+    409: "the state of what the request names does not allow it; nothing was recorded",
     408: "the body stopped arriving, or arrived too slowly; send it again",
     413: "too many items or bytes",
     415: "an unsupported Content-Encoding; Accept-Encoding names the supported ones",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
@@ -15,6 +16,7 @@ DEFAULT_LIMIT = "100"
 """Text, as in the query."""
 MAX_LIMIT = 1_000
 CHECKSUM_BYTES: Final = 6
+_INT64: Final = re.compile(r"-?[0-9]{1,19}")
 MAX_CURSOR_CHARS: Final = 1_024
 """The longest cursor that ``encode_cursor`` makes names a rider of 128 code points: 692 characters."""
 
@@ -99,6 +101,26 @@ def page(rows: list[dict[str, Any]], limit: int, key: str, **more: Any) -> dict[
     items = rows[:limit]
     following = encode_cursor(items[-1][key], key) if len(rows) > limit else None
     return {"items": items, "next": following, **more}
+
+
+def encode_keyset(first: int, second: str, order: str) -> str:
+    """The cursor of a list that is ordered by a number and, where that is the same, by an id."""
+    return encode_cursor(f"{first}/{second}", order)
+
+
+def decode_keyset(cursor: str | None, order: str) -> tuple[int, str] | None:
+    """The values that ``encode_keyset`` encoded. Raises ApiError (400) for a cursor that it did not make."""
+    text = decode_cursor(cursor, order)
+    if text is None:
+        return None
+    number, _, second = text.partition("/")
+    if _INT64.fullmatch(number) is None:
+        raise _invalid_cursor()
+    first = int(number)
+    # Encode the value again: another spelling of the same number is not a valid cursor either.
+    if not -(1 << 63) <= first < 1 << 63 or f"{first}/{second}" != text:
+        raise _invalid_cursor()
+    return first, second
 
 
 def _checksum(value: bytes, order: str) -> bytes:

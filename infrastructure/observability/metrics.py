@@ -55,6 +55,11 @@ REFUSED = Counter(
     " uploads_full, counted as one per request",
     ("why",),
 )
+COMMANDS = Counter(
+    "ridelog_delivery_commands",
+    "Commands on deliveries: recorded, repeated, or the code with which one was refused",
+    ("verb", "outcome"),
+)
 DENIED = Counter(
     "ridelog_http_denied", "Requests rejected with 401 (no token, or an unknown one) or 403 (another role)", ("status",)
 )

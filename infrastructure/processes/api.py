@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from functools import partial
 
+from litestar import Router
+from litestar.handlers import HTTPRouteHandler
+
 from infrastructure.backends import Backends
+from infrastructure.embedded.data_dir import private_secret
+from infrastructure.errors import UserError
 from infrastructure.http.analytics import analytics_router
-from infrastructure.http.application import ApiParts, build
+from infrastructure.http.application import ApiParts, build, count_command
+from infrastructure.http.deliveries import SubmitCommands, deliveries_router
+from infrastructure.http.delivery_links import link_route, track_route
+from infrastructure.http.delivery_reader import DeliveryReader
 from infrastructure.http.health import needed, ready_checks
+from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.http.metrics_refresh import refresher
 from infrastructure.http.schema_registry.router import registry_router
 from infrastructure.http_server.server import serve_http
 from infrastructure.ingest.group_commit import GroupCommit
+from infrastructure.ingest.writer_turns import WriterTurns
 from infrastructure.observability import metrics
 from infrastructure.operations.served_read_log import postgres_recorder
 from infrastructure.postgres.generations import active
@@ -25,6 +35,10 @@ from projections.digest.digest import view_digest
 from projections.speed import SPEED
 from read_models.speed import view as speed
 
+MAX_QUEUED_COMMANDS = 5_000
+"""Commands on deliveries that wait for a commit (invariant 15): what a few seconds record."""
+MAX_BATCH_COMMANDS = 500
+
 
 def main(settings: Settings) -> None:
     """Serve until SIGTERM; commit and answer what is queued before stopping."""
@@ -34,11 +48,18 @@ def main(settings: Settings) -> None:
 
 def _serve(settings: Settings, backends: Backends) -> None:
     reader, decode = backends.engine, backends.decode
+    turns = WriterTurns()
     commits = GroupCommit(
-        backends.riders.record_pings,
+        turns.in_turn(backends.riders.record_pings),
         max_queued=settings.ingest_queue_pings,
         max_batch=settings.commit_batch_pings,
         on_commit=_observe_commit,
+    )
+    commands = GroupCommit(
+        turns.in_turn(backends.deliveries.execute),
+        max_queued=MAX_QUEUED_COMMANDS,
+        max_batch=MAX_BATCH_COMMANDS,
+        noun="commands",
     )
     metrics.QUEUE_CAPACITY.set(settings.ingest_queue_pings)
     tune_gc()
@@ -50,11 +71,16 @@ def _serve(settings: Settings, backends: Backends) -> None:
         reader, SPEED, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
     )
     commits.start()
+    commands.start()
     monitor.start()
     served_reads.start()
     async_cache = backends.async_cache()
-    checks = ready_checks(reader, async_cache, stages, writer=backends.writer_engine, failed_append=commits.failure)
     speeds = StateReader(async_cache, speed.NAME, partial(active, reader, speed.NAME))
+
+    def failed_append() -> str:
+        return commits.failure() or commands.failure()
+
+    checks = ready_checks(reader, async_cache, stages, writer=backends.writer_engine, failed_append=failed_append)
     application = build(
         settings,
         ApiParts(
@@ -67,6 +93,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
             refresh_metrics=refresher(reader, settings.data_dir, stages, commits.queued),
             routers=[
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
+                *_delivery_routes(backends, commands.submit, LinkTokens(_link_key(settings))),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
             ],
             on_shutdown=[speeds.aclose, async_cache.aclose],
@@ -76,8 +103,26 @@ def _serve(settings: Settings, backends: Backends) -> None:
         serve_http(application, settings)
     finally:
         commits.stop()
+        commands.stop()
         monitor.stop()
         served_reads.stop()
+
+
+def _delivery_routes(backends: Backends, submit: SubmitCommands, tokens: LinkTokens) -> list[Router | HTTPRouteHandler]:
+    """``/deliveries`` and the customers' links."""
+    deliveries = DeliveryReader(backends.engine, backends.deliveries.get)
+    link = link_route(deliveries.one, tokens)
+    return [deliveries_router(submit, deliveries, count_command, link), track_route(deliveries.one, tokens)]
+
+
+def _link_key(settings: Settings) -> str | bytes:
+    """What signs customers' links. Raises UserError if the data directory cannot keep it."""
+    if settings.link_key is not None:
+        return settings.link_key
+    try:
+        return private_secret(settings.data_dir, "link-key")
+    except OSError as error:
+        raise UserError(f"customers' links cannot be signed: {error}; or set RIDELOG_LINK_KEY") from error
 
 
 def _observe_commit(_requests: int, pings: int, seconds: float) -> None:

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from infrastructure.settings.addresses import ADDRESSES
 from infrastructure.settings.kafka_address import check_files, kafka_address
-from infrastructure.settings.redaction import remember
+from infrastructure.settings.redaction import HIDDEN, remember
 from infrastructure.settings.sources import SettingsError, description, read_environment, read_flags, read_toml
 from infrastructure.settings.tokens import Role, parse_tokens
 from infrastructure.settings.values import is_loopback
@@ -23,6 +23,8 @@ DEFAULT_TOML = Path("ridelog.toml")
 DEFAULT_DATA_DIR = Path(".ridelog")
 
 Positive = Annotated[int, Meta(ge=1)]
+MIN_LINK_KEY_CHARS = 32
+"""A shorter secret could be guessed from one link, offline."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +48,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     schema_registry_url: Annotated[str | None, Meta(description="external schema registry, else our own")] = None
     tokens: Annotated[
         str | None, Meta(description="ingest=…,read+dispatch=…,metrics=…,admin=…; a role may have several tokens")
+    ] = None
+    link_key: Annotated[
+        str | None,
+        Meta(description="signs customers' links, the same on every node; else made and kept in the data directory"),
     ] = None
     target_freshness_ms: Annotated[Positive, Meta(description="a speed older than twice this is stale")] = 15_000
     feature_ttl_ms: Annotated[Positive, Meta(description="a speed older than this is expired")] = 7_200_000
@@ -128,7 +134,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         At the first request, malformed tokens would look like wrong passwords. With a malformed address a client would
         retry for ever, and its errors would quote the password.
         """
-        remember(self.parsed_tokens())
+        remember([*self.parsed_tokens(), *([self.link_key] if self.link_key else [])])
+        if self.link_key is not None and len(self.link_key) < MIN_LINK_KEY_CHARS:
+            raise SettingsError(f"link_key (RIDELOG_LINK_KEY): at least {MIN_LINK_KEY_CHARS} characters are expected")
         for name, read in ADDRESSES.items():
             value = getattr(self, name, None)
             if value is None:
@@ -180,11 +188,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def public(self) -> dict[str, object]:
-        """Name -> value, safe to paste into a report: no token, and only host and database of an address."""
+        """Name -> value, safe to paste into a report: no token, no secret, and only host and database of an address."""
         shown: dict[str, object] = {}
         for name, value in msgspec.structs.asdict(self).items():
             if name == "tokens" and value:
                 shown[name] = ",".join(f"{'+'.join(sorted(roles))}=***" for roles in self.parsed_tokens().values())
+            elif name == "link_key" and value:
+                shown[name] = HIDDEN
             elif name in ADDRESSES and value:
                 shown[name] = ADDRESSES[name](value).shown
             else:

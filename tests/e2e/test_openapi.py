@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,11 @@ STRANGE = ("", "0", "-1", "null", "\0", "a b", "é", "🚲", "%", "'", '"', "9" 
 def description(ridelog: Ridelog) -> dict[str, Any]:
     found: dict[str, Any] = ridelog.http.get("/schema/openapi.json").json()
     return found
+
+
+def filled(template: str, value: str) -> str:
+    """The path with ``value`` for each of its parameters."""
+    return re.sub(r"\{\w+\}", lambda _: value, template)
 
 
 def check(description: dict[str, Any], method: str, template: str, answer: httpx.Response) -> None:
@@ -46,7 +52,7 @@ def test_strange_parameters_are_answered_as_described(ridelog: Ridelog, descript
             continue
         names = [one["name"] for one in operation.get("parameters", []) if one["in"] == "query"]
         for strange in STRANGE:
-            path = template.replace("{rider_id}", quote(strange or "x", safe=""))
+            path = filled(template, quote(strange or "x", safe=""))
             check(description, "get", template, ridelog.http.get(path))
             for name in names:
                 check(description, "get", template, ridelog.http.get(path, params={name: strange}))
@@ -97,7 +103,7 @@ REGISTRY = (
 
 def test_regression_head_is_answered_wherever_get_is(ridelog: Ridelog, description: dict[str, Any], rider: str) -> None:
     """HEAD once got 405 everywhere. RFC 9110, 9.3.2: the same status and headers as GET, without the body."""
-    paths = [path.replace("{rider_id}", rider) for path, routes in description["paths"].items() if "get" in routes]
+    paths = [filled(path, rider) for path, routes in description["paths"].items() if "get" in routes]
     ridelog.post([{"rider_id": rider, "latitude": 52.5, "longitude": 13.4, "event_timestamp_ms": 1_700_000_000_000}])
     for path in (*paths, *REGISTRY, "/schema", "/nowhere"):
         got, head = ridelog.http.get(path), ridelog.http.head(path)

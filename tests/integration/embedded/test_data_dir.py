@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from infrastructure.client.client import server_url
-from infrastructure.embedded.data_dir import DataDir, RunInfo, read_run_info
+from infrastructure.embedded.data_dir import DataDir, RunInfo, private_secret, read_run_info, write_private
 from infrastructure.embedded.pid_file import PidFile, RecordedProcess
 from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.errors import UserError
@@ -177,3 +177,45 @@ def test_run_info_that_another_user_can_have_written_is_not_trusted(tmp_path: Pa
     with pytest.raises(UserError, match=r"not trusted.*--url"):
         server_url(None, folder)
     assert server_url("http://named", folder) == "http://named"
+
+
+def test_a_secret_is_made_once_and_kept_for_its_owner_only(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    first = private_secret(directory, "link-secret")
+    assert len(first) == 32
+    assert private_secret(directory, "link-secret") == first
+    assert private_secret(directory, "other") != first
+    assert (directory / "link-secret").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in directory.iterdir()) == ["link-secret", "other"]
+
+
+def test_processes_that_start_together_agree_on_one_secret(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from infrastructure.embedded.data_dir import private_secret; sys.stdin.readline();"
+        "print(private_secret(pathlib.Path(sys.argv[1]), 'link-secret').hex())"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert len({process.communicate(timeout=30)[0] for process in started}) == 1
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660])
+def test_a_secret_that_others_can_have_read_is_not_used(tmp_path: Path, mode: int) -> None:
+    private_secret(tmp_path, "link-secret")
+    (tmp_path / "link-secret").chmod(mode)
+    with pytest.raises(PermissionError):
+        private_secret(tmp_path, "link-secret")
+
+
+def test_a_damaged_secret_is_an_error_with_what_to_do(tmp_path: Path) -> None:
+    write_private(tmp_path / "link-secret", b"short")
+    with pytest.raises(OSError, match="delete it, and a new one is made"):
+        private_secret(tmp_path, "link-secret")

@@ -1,0 +1,84 @@
+"""``/deliveries`` over an application of the tests, which answers every command with what the test says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from domain.deliveries.batch import CommandOutcome
+from domain.deliveries.commands import DeliveryCommand
+from domain.deliveries.values import Coordinates, DeliverySnapshot
+from infrastructure.http.auth import Authorizer
+from infrastructure.http.deliveries import deliveries_router
+from infrastructure.http.delivery_answers import DeliveryAnswer, of_snapshot, unknown_delivery
+from infrastructure.http.delivery_links import link_route, track_route
+from infrastructure.http.denials import Denials
+from infrastructure.http.errors import HANDLERS, ApiError
+from infrastructure.http.link_tokens import LinkTokens
+from infrastructure.settings.tokens import parse_tokens
+
+HERE = Coordinates(52.5, 13.4)
+TIMES = (1_790_000_000_000, 1_790_000_060_000, None, None, None, None)
+SNAPSHOT = DeliverySnapshot(
+    "order-7", "assigned", "anna", HERE, HERE, "Berlin", "Europe/Berlin", "EUR", *TIMES, 600, None, 3, 2, 17
+)
+ORDER = {
+    "order_id": "order-7",
+    "restaurant": HERE._asdict(),
+    "customer": HERE._asdict(),
+    "time_zone": "Europe/Berlin",
+    "currency": "EUR",
+}
+
+
+class RecordingDispatch:
+    """The application of a dispatcher's requests; ``answer`` is what every command comes to."""
+
+    def __init__(self) -> None:
+        self.commands: list[DeliveryCommand] = []
+        self.counted: list[tuple[str, str]] = []
+        self.answer: CommandOutcome | Exception = CommandOutcome(SNAPSHOT, True, None, 17)
+        self.tokens = LinkTokens("a secret of the tests, thirty-two characters")
+
+    async def submit(self, commands: Sequence[DeliveryCommand]) -> list[CommandOutcome]:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        self.commands += commands
+        return [self.answer]
+
+    def one(self, order_id: str) -> DeliveryAnswer:
+        if order_id == "order-off":
+            raise ApiError(503, "read_model_unavailable", "Postgres is unavailable", {"Retry-After": "1"})
+        if order_id != "order-7":
+            raise unknown_delivery(order_id)
+        return of_snapshot(SNAPSHOT)
+
+    def page(self, _filters: Any, _after: Any, _limit: int) -> list[DeliveryAnswer]:
+        return [of_snapshot(SNAPSHOT)]
+
+    def application(self) -> Litestar:
+        router = deliveries_router(
+            self.submit,
+            self,
+            lambda verb, outcome: self.counted.append((verb, outcome)),
+            link_route(self.one, self.tokens),
+        )
+        guard = Denials(Authorizer(parse_tokens("dispatch=dispatcher,read=reader,ingest=phone")))
+        return Litestar(
+            [router, track_route(self.one, self.tokens)],
+            guards=[guard],
+            exception_handlers=HANDLERS,
+            logging_config=None,
+        )
+
+    @contextmanager
+    def client(self, token: str | None = None) -> Iterator[TestClient[Litestar]]:
+        """A client with this token: dispatcher, reader or phone."""
+        with TestClient(self.application()) as client:
+            if token is not None:
+                client.headers["Authorization"] = f"Bearer {token}"
+            yield client
