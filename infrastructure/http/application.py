@@ -57,7 +57,7 @@ class ApiParts:
     on_served: OnServed
     checks: dict[str, Check]
     refresh_metrics: Callable[[], Awaitable[None]]
-    routers: Sequence[Router] = ()
+    routers: Sequence[Router | HTTPRouteHandler] = ()
     on_shutdown: Sequence[Callable[[], Any]] = ()
 
 
