@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from infrastructure.embedded.data_dir import RunInfo
     from infrastructure.embedded.service import Service
 
-PROGRAMS = ("api", "tailer", "projections")
+PROGRAMS = ("api", "tailer", "projections", "city")
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="HTTP port; 0 takes a free one.  \\[default: 8000]")] = None,
     data_dir: DataDirOption = None,
     only: Annotated[
-        str | None, typer.Option(help="Run only these programs: a comma list of api, tailer, projections.")
+        str | None, typer.Option(help="Run only these programs: a comma list of api, tailer, projections, city.")
     ] = None,
     allow_open_broker: Annotated[
         bool,
@@ -46,9 +46,9 @@ def serve(
 
     - RIDELOG_POSTGRES_URL, RIDELOG_REDIS_URL, RIDELOG_KAFKA_BOOTSTRAP name external servers.
 
-    Then starts the API, the tailer (not with RIDELOG_RELAY=external) and the projections. With --only and without the
-    API, the HTTP port serves /metrics and /health/ready of the programs that run. A program that ends is restarted.
-    Logs are in <data-dir>/logs.
+    Then starts the API, the tailer (not with RIDELOG_RELAY=external), the projections, and the city, which merges their
+    sums into city snapshots. With --only and without the API, the HTTP port serves /metrics and /health/ready of the
+    programs that run. A program that ends is restarted. Logs are in <data-dir>/logs.
     """
     from infrastructure.kafka.topics import ensure_topics
     from infrastructure.observability.logging import configure

@@ -90,7 +90,7 @@ async def _checked(check: Check) -> str:
 
 def needed(settings: Settings) -> tuple[str, ...]:
     """The stages without which nothing new is served. An external relay is another program and sends no reports."""
-    return tuple(PROJECTIONS) if settings.relay == "external" else ("tailer", *PROJECTIONS)
+    return (*PROJECTIONS, "city") if settings.relay == "external" else ("tailer", *PROJECTIONS, "city")
 
 
 def ready_checks(

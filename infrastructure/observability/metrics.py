@@ -169,6 +169,7 @@ BATCH_RECORDS = Histogram(
 SINK_SECONDS = Histogram(
     "ridelog_sink_write_seconds", "Time of one write to a sink, states and fences", ("projection",), buckets=_SECONDS
 )
+CITY_SECONDS = Histogram("ridelog_city_seconds", "Time to make one city snapshot", buckets=_SECONDS)
 GENERATIONS = named_gauge("ridelog_generations", "Generations of a projection, by state", ("projection", "state"))
 GENERATION = named_gauge("ridelog_generation", "Number of the generation that readers follow", ("projection",))
 

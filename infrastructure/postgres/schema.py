@@ -212,6 +212,29 @@ served_reads = Table(
     Index("ix_served_reads_different", "id", postgresql_where=text("verdict = 'different'")),
 )
 
+# City snapshots: what each was merged from. Answers name the number; the audit merges again and compares the digest.
+city_snapshots = Table(
+    "city_snapshots",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    # The one clock reading of its maker.
+    Column("as_of_ms", BigInteger, nullable=False),
+    Column("log_id", UUID(as_uuid=True), nullable=False),
+    # By projection: its generation; the seq of the fence of each shard.
+    Column("generations", JSONB, nullable=False),
+    Column("fences", JSONB, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("fingerprint", JSONB, nullable=False),
+)
+
+# The bytes of the newest snapshots; older ones are pruned.
+city_contents = Table(
+    "city_contents",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
 # State snapshots that differed from the log and were replaced: the evidence that live folding was wrong.
 wrong_checkpoints = Table(
     "wrong_checkpoints",

@@ -19,11 +19,14 @@ from infrastructure.http.health import needed, ready_checks
 from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.http.metrics_refresh import refresher
 from infrastructure.http.schema_registry.router import registry_router
+from infrastructure.http.traffic import traffic_route
 from infrastructure.http_server.server import serve_http
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.ingest.writer_turns import WriterTurns
 from infrastructure.observability import metrics
+from infrastructure.operations.city_feed import CityFeed
 from infrastructure.operations.served_read_log import postgres_recorder
+from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.generations import active
 from infrastructure.process_pool import tune_gc
 from infrastructure.redis.state_reader import StateReader
@@ -70,8 +73,10 @@ def _serve(settings: Settings, backends: Backends) -> None:
     served_reads = postgres_recorder(
         reader, SPEED, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
     )
+    city = CityFeed(PostgresCitySnapshots(reader, settings.city_snapshots_keep))
     commits.start()
     commands.start()
+    city.start()
     monitor.start()
     served_reads.start()
     async_cache = backends.async_cache()
@@ -92,6 +97,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
             checks=checks,
             refresh_metrics=refresher(reader, settings.data_dir, stages, commits.queued),
             routers=[
+                traffic_route(city.newest),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *_delivery_routes(backends, commands.submit, LinkTokens(_link_key(settings))),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
@@ -105,6 +111,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
         commits.stop()
         commands.stop()
         monitor.stop()
+        city.stop()
         served_reads.stop()
 
 

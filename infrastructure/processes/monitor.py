@@ -14,8 +14,9 @@ from projections.catalogue import PROJECTIONS
 
 
 def main(settings: Settings, watched: Sequence[str]) -> None:
-    """Serve until SIGTERM. ``watched``: the programs on this node, of tailer and projections."""
-    stages = [*(["tailer"] if "tailer" in watched else []), *(PROJECTIONS if "projections" in watched else ())]
+    """Serve until SIGTERM. ``watched``: the programs on this node, of tailer, projections and city."""
+    own = [name for name in ("tailer", "city") if name in watched]
+    stages = [*own, *(PROJECTIONS if "projections" in watched else ())]
     with Backends(settings, pool_size=2) as backends:
         cache = backends.async_cache() if "projections" in watched else None
         checks = ready_checks(backends.engine, cache, stages)

@@ -65,6 +65,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0.01
     served_reads_keep: Annotated[Positive, Meta(description="recorded speeds that are kept, the newest")] = 1_000_000
+    city_snapshots_keep: Annotated[
+        Positive, Meta(description="city snapshots whose number, fences and digest are kept; one is made every 2 s")
+    ] = 100_000
     partition_rows: Annotated[Positive, Meta(description="positions in one partition of the events table")] = 10_000_000
     topic_partitions: Annotated[
         Literal[1, 2, 4, 8, 16, 32, 64], Meta(description="partitions of a topic, fixed for its life")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,6 +19,7 @@ from infrastructure.observability.lag import ingest_delays
 from infrastructure.observability.stage_reports import StageReport, newest, read_stages
 from infrastructure.postgres import migrations
 from infrastructure.postgres import restore_findings as restores
+from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.served_reads import PostgresServedReads
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.factory import Stores
@@ -26,6 +28,7 @@ from infrastructure.status.lines import (
     MeasuredStage,
     StatusLine,
     StatusReport,
+    city_line,
     device_line,
     external_line,
     ingest_line,
@@ -94,6 +97,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         *standby_lines(every if served else []),
         _kafka(settings, relayed if served else None, tailer.lag_seconds, open_broker),
         *projections,
+        _city(backends, reports, now_ms, served=served),
         *(
             parity_line(p.name, PostgresServedReads(engine, p.name).tally())
             for p in PROJECTIONS.values()
@@ -101,6 +105,14 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         ),
     ]
     return status_report(head.log_id, lines)
+
+
+def _city(backends: Backends, reports: Mapping[str, StageReport], now_ms: int, *, served: bool) -> StatusLine:
+    newest_city = PostgresCitySnapshots(backends.engine, backends.settings.city_snapshots_keep).newest()
+    if newest_city is None:
+        return city_line(reports.get("city"), None, None, served=served)
+    age_s = max(0.0, (now_ms - newest_city.as_of_ms) / 1_000)
+    return city_line(reports.get("city"), newest_city.number, age_s, served=served)
 
 
 def _relay(settings: Settings, tailer: StageReport | None) -> str:

@@ -152,6 +152,22 @@ def status_report(log_id: str, stages: Sequence[StatusLine]) -> StatusReport:
     return StatusReport(all(line.good for line in stages), log_id, list(stages))
 
 
+def city_line(report: StageReport | None, snapshot: int | None, age_s: float | None, *, served: bool) -> StatusLine:
+    """The city: number and age in seconds of the newest snapshot that is stored; None before the first."""
+    state, advice = "no snapshot yet" if snapshot is None else f"snapshot {snapshot:,}", ""
+    if report is None or not served:
+        state, advice = f"{state}, not running", "start `python app.py serve`"
+    elif not report.alive:
+        state, advice = f"{state}, its process has ended", "`serve` restarts it in a moment; if not, see its log"
+    elif report.progress.state != "running":
+        state, advice = f"{state}; {report.progress.state}", "it retries; check what it names"
+    elif not report.connected:
+        state, advice = f"{state}, silent for {report.age_s:.0f} s", "is `serve` running? see its log, and restart it"
+    elif foreign := report.progress.detail.get("foreign_shards", 0):
+        state, advice = f"{state}, without {foreign} shards that do not match the log", "they are refolded"
+    return StatusLine("city", state, None, None, age_s, advice)
+
+
 NOT_LATE = "the pipeline is not late"
 
 

@@ -18,7 +18,7 @@ from tests.support.reports.described_metrics import EXCEPTIONAL, named_in_deploy
 from tests.support.servers.nodes import TOKENS, ServeNode, metric_of, nodes
 from tests.support.waiting import eventually
 
-PARTS = ("tailer", "projections", "api")
+PARTS = ("tailer", "projections", "city", "api")
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_our_parts_are_all_of_them_and_each_is_a_command_that_exists() -> None:
     assert OURS["migrate"]["command"] == ["migrate"]
     run = {name: service["command"] for name, service in OURS.items() if name != "migrate"}
     assert all(command[:2] == ["serve", "--only"] for command in run.values())
-    assert {parse_only(command[2]) for command in run.values()} == {("api",), ("tailer",), ("projections",)}
+    assert {parse_only(command[2]) for command in run.values()} == {("api",), ("tailer",), ("projections",), ("city",)}
     assert OURS["tailer-standby"]["profiles"] == ["standby"]
 
 

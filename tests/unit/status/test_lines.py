@@ -9,6 +9,7 @@ from infrastructure.status.lines import (
     IngestHead,
     MeasuredStage,
     StatusLine,
+    city_line,
     device_line,
     ingest_line,
     kafka_line,
@@ -145,6 +146,21 @@ def test_the_kafka_line_shows_what_is_not_acknowledged() -> None:
     assert (line.position, line.lag_events, line.lag_seconds, line.good) == (None, 12, 4.0, True)
     assert kafka_line("", "", report(detail={"in_flight": 0}), 4.0).lag_seconds == 0.0
     assert kafka_line("", "", report(age_s=60, detail={"in_flight": 12}), 4.0).lag_events is None
+
+
+def test_the_city_line_shows_the_newest_snapshot_and_why_there_is_no_newer_one() -> None:
+    good = city_line(report(), 7, 1.5, served=True)
+    assert (good.state, good.lag_seconds, good.good) == ("snapshot 7", 1.5, True)
+    assert city_line(None, None, None, served=True).state == "no snapshot yet, not running"
+    assert not city_line(report(), 7, 90.0, served=False).good
+    waiting = city_line(report(state="traffic has no generation yet"), None, None, served=True)
+    assert (waiting.state, waiting.good) == ("no snapshot yet; traffic has no generation yet", False)
+    assert city_line(report(age_s=60.0), 7, 60.0, served=True).state == "snapshot 7, silent for 60 s"
+    foreign = city_line(report(detail={"foreign_shards": 2}), 7, 1.0, served=True)
+    assert (foreign.state, foreign.good) == ("snapshot 7, without 2 shards that do not match the log", False)
+    ended = report()
+    ended.alive = False
+    assert "has ended" in city_line(ended, 7, 9.0, served=True).state
 
 
 def test_the_report_is_good_if_every_line_is() -> None:

@@ -1,0 +1,108 @@
+"""Stores city snapshots in Postgres: what each was merged from, and the bytes of the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
+
+from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.postgres.schema import city_contents, city_snapshots
+from read_models.city.content import CityContent, TableVector, digest_of, encode
+
+KEPT_CONTENTS = 4
+"""Bytes of so many snapshots are kept: a reader that has read the newest number still finds its bytes."""
+_PRUNED_AT_ONCE = 1_000
+"""Bounds how many numbers one pruning looks at: the deleted rows before them are not read again and again."""
+
+
+class StoredCity(NamedTuple):
+    """What a snapshot was merged from: all that is needed to merge it again from the log."""
+
+    number: int
+    as_of_ms: int
+    log_id: UUID
+    vectors: Mapping[str, TableVector]
+    """By projection."""
+    digest: str
+    fingerprint: Mapping[str, str]
+
+
+class DamagedCity(Exception):
+    """The stored bytes of a snapshot do not have its digest."""
+
+
+class PostgresCitySnapshots:
+    """The city snapshots of this log. Raises PortUnavailable. ``keep``: records that are kept, the newest."""
+
+    def __init__(self, engine: Engine, keep: int) -> None:
+        self._engine = engine
+        self._keep = keep
+
+    def store(self, content: CityContent, fingerprint: Mapping[str, str]) -> StoredCity:
+        """Store a snapshot under the next number. Two makers never store under one number: one of them fails."""
+        data = encode(content)
+        vectors = {"traffic": content.traffic, "orders": content.orders}
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            newest = connection.execute(select(func.coalesce(func.max(_s.number), 0))).scalar_one()
+            stored = StoredCity(
+                int(newest) + 1, content.as_of_ms, UUID(content.log_id), vectors, digest_of(data), fingerprint
+            )
+            values = {
+                "number": stored.number,
+                "as_of_ms": stored.as_of_ms,
+                "log_id": stored.log_id,
+                "generations": {name: vector.generation for name, vector in vectors.items()},
+                "fences": {name: list(vector.seqs) for name, vector in vectors.items()},
+                "digest": stored.digest,
+                "fingerprint": dict(fingerprint),
+            }
+            connection.execute(insert(city_snapshots).values(values))
+            connection.execute(insert(city_contents).values(number=stored.number, content=data))
+            _prune(connection, stored.number, self._keep, _PRUNED_AT_ONCE)
+        return stored
+
+    def prune(self) -> None:
+        """Delete all records but the newest, however many: the setting may be smaller than before."""
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            newest = connection.execute(select(func.coalesce(func.max(_s.number), 0))).scalar_one()
+            _prune(connection, int(newest), self._keep, int(newest))
+
+    def newest(self) -> StoredCity | None:
+        """What the newest snapshot was merged from; None before the first."""
+        query = select(city_snapshots).order_by(_s.number.desc()).limit(1)
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _stored(row)
+
+    def record(self, number: int) -> StoredCity | None:
+        """What a snapshot was merged from; None if its record is not kept any more."""
+        query = select(city_snapshots).where(_s.number == number)
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _stored(row)
+
+    def content(self, city: StoredCity) -> bytes | None:
+        """The bytes of a snapshot; None if they are not kept any more. Raises DamagedCity."""
+        query = select(city_contents.c.content).where(city_contents.c.number == city.number)
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            data = connection.execute(query).scalar_one_or_none()
+        if data is not None and digest_of(data) != city.digest:
+            raise DamagedCity(f"the bytes of city snapshot {city.number} do not have its digest {city.digest}")
+        return data
+
+
+_s = city_snapshots.c
+
+
+def _prune(connection: Connection, newest: int, keep: int, numbers: int) -> None:
+    for table, kept in ((city_snapshots, keep), (city_contents, KEPT_CONTENTS)):
+        upto, number = newest - kept, table.c.number
+        connection.execute(delete(table).where(number > upto - numbers, number <= upto))
+
+
+def _stored(row: Row[Any]) -> StoredCity:
+    vectors = {name: TableVector(row.generations[name], tuple(seqs)) for name, seqs in row.fences.items()}
+    return StoredCity(row.number, row.as_of_ms, row.log_id, vectors, row.digest, row.fingerprint)

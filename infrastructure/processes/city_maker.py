@@ -1,0 +1,130 @@
+"""Makes city snapshots: follows the partial tables of two projections in Redis, merges them, and stores the result."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from typing import Any
+
+from domain.identifiers import SHARDS
+from infrastructure.backends import Backends
+from infrastructure.postgres.city_snapshots import PostgresCitySnapshots, StoredCity
+from infrastructure.redis.partial_reader import RedisPartialReader
+from infrastructure.redis.projection_sink import RedisSink
+from infrastructure.training_sets.manifest import numeric_fingerprint
+from projections.core.fences import check_fences
+from projections.core.partials import MergedPartials
+from projections.core.ports import EventLog
+from projections.core.projection import Projection
+from projections.orders import ORDERS
+from projections.rebuild.generations import Generation, active
+from projections.traffic import TRAFFIC
+from read_models.city.content import ORDERS_PERMANENT, TRAFFIC_PERMANENT, CityTables, TableVector, merge
+from read_models.city.hours import HoursOfWeek
+
+log = logging.getLogger("ridelog.city")
+
+PERMANENT_SLOTS: dict[str, Collection[int]] = {TRAFFIC.name: TRAFFIC_PERMANENT, ORDERS.name: ORDERS_PERMANENT}
+
+
+class CityNotReady(Exception):
+    """A projection has no generation that this code can read. It passes once the projection runs, or is rebuilt."""
+
+
+class FollowedGeneration:
+    """The partial tables of one generation in Redis, kept up to date.
+
+    ``foreign``: shards whose fences do not match the log. They count as not folded, until their refold is promoted.
+    """
+
+    def __init__(self, backends: Backends, projection: Projection[Any], generation: int) -> None:
+        self.generation = generation
+        self.tables = MergedPartials(PERMANENT_SLOTS[projection.name])
+        self.foreign: set[int] = set()
+        self._stream = projection.stream
+        self._name = projection.name
+        slots = projection.partial_slots
+        self._reader = RedisPartialReader(backends.cache, projection.name, generation, slots)
+        self._sink = RedisSink(backends.cache, projection.name, generation, partial_slots=slots)
+
+    def update(self, event_log: EventLog) -> None:
+        """Read what has changed, of the shards that match the log. Raises PortUnavailable, SinkRejected."""
+        if self.foreign:
+            shards = sorted(self.foreign)
+            fences = dict(zip(shards, self._sink.fences(shards), strict=True))
+            self.foreign = set(check_fences(event_log, self._stream, fences).mismatched)
+        while True:
+            self.tables.update(self._reader, [shard for shard in range(SHARDS) if shard not in self.foreign])
+            # After the read: a log that was restored meanwhile is noticed too (invariant 14).
+            found = check_fences(event_log, self._stream, dict(self.tables.fences)).mismatched
+            if not found:
+                return
+            log.error("shards %s of %s do not match the log: they are left out", sorted(found), self._name)
+            self.foreign |= set(found)
+
+    def city_tables(self) -> CityTables:
+        """The tables with their vector, for the merge."""
+        fences = self.tables.fences
+        seqs = tuple(fences[shard].seq if shard in fences else 0 for shard in range(SHARDS))
+        return CityTables(TableVector(self.generation, seqs), self.tables.rings.values(), self.tables.permanent)
+
+    def has_reached(self, other: FollowedGeneration) -> bool:
+        """Whether no shard is behind ``other``: so that no snapshot is older than an earlier one."""
+        mine = self.tables.fences
+        return all(
+            shard in mine and (mine[shard].log_id != fence.log_id or mine[shard].seq >= fence.seq)
+            for shard, fence in other.tables.fences.items()
+        )
+
+
+class CityMaker:
+    """Makes one snapshot a call. After any exception, use another maker: what was read before may be outdated."""
+
+    def __init__(self, backends: Backends, now_ms: Callable[[], int]) -> None:
+        self._backends = backends
+        self._now_ms = now_ms
+        self._cities = PostgresCitySnapshots(backends.engine, backends.settings.city_snapshots_keep)
+        self._followed: dict[str, FollowedGeneration] = {}
+        self._next: dict[str, FollowedGeneration] = {}
+        self._hours = HoursOfWeek()
+        self._hours_of: FollowedGeneration | None = None
+
+    def make(self) -> StoredCity:
+        """Read, merge and store. Raises CityNotReady, PortUnavailable, SinkRejected."""
+        generations = self._backends.generations.all_by_projection()
+        traffic, orders = (
+            self._updated(projection, active(generations.get(projection.name, []))) for projection in (TRAFFIC, ORDERS)
+        )
+        if self._hours_of is not traffic:
+            self._hours, self._hours_of = HoursOfWeek(), traffic
+        self._hours.update(traffic.tables.permanent, traffic.tables.changed)
+        for followed in (traffic, orders):
+            followed.tables.changed.clear()
+        log_id = str(self._backends.log.head(TRAFFIC.stream).log_id)
+        content = merge(log_id, self._now_ms(), traffic.city_tables(), orders.city_tables(), self._hours)
+        return self._cities.store(content, numeric_fingerprint())
+
+    def foreign_shards(self) -> int:
+        """Shards that the last snapshot left out, because they do not match the log."""
+        return sum(len(followed.foreign) for followed in self._followed.values())
+
+    def _updated(self, projection: Projection[Any], live: Generation | None) -> FollowedGeneration:
+        """The generation to read, up to date: the active one, once it has reached the one that was read before."""
+        name, event_log = projection.name, self._backends.log
+        if live is None:
+            raise CityNotReady(f"{name} has no generation yet: its process has not run")
+        if not live.is_of(projection):
+            raise CityNotReady(
+                f"generation {live.number} of {name} was folded by other code: rebuild-projection {name}"
+            )
+        held = self._followed.get(name)
+        if held is not None:
+            held.update(event_log)
+        if held is None or held.generation != live.number:
+            following = self._next.get(name)
+            if following is None or following.generation != live.number:
+                following = self._next[name] = FollowedGeneration(self._backends, projection, live.number)
+            following.update(event_log)
+            if held is None or following.has_reached(held):
+                held = self._followed[name] = self._next.pop(name)
+        return held

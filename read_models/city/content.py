@@ -1,0 +1,166 @@
+"""What a city snapshot holds: the merge of the partial tables of all shards at one vector of fences. Pure.
+
+Canonical: equal tables at equal vectors give equal bytes, however the tables came about (invariant 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+import msgspec
+
+from domain.features.orders import OPEN_SLOT
+from domain.features.orders import RING_SLOTS as ORDER_RING_SLOTS
+from domain.features.partials import PartialTable, add_sums, merge_slots
+from domain.features.traffic.city import RECENT_BUCKETS, Sums
+from domain.features.traffic.partials import ALL_TIME_SLOT, FIRST_HOUR_SLOT
+from domain.features.traffic.partials import RING_SLOTS as TRAFFIC_RING_SLOTS
+from domain.features.traffic.steps import BUCKET_MS, HOURS_OF_WEEK, hour_of_week
+from read_models.city.hours import HoursOfWeek, PermanentSums
+
+FORMAT = 1
+TRAFFIC_PERMANENT = range(FIRST_HOUR_SLOT, ALL_TIME_SLOT + 1)
+ORDERS_PERMANENT = (OPEN_SLOT,)
+DIGEST_BYTES = 16
+
+
+class TableVector(msgspec.Struct, frozen=True, array_like=True):
+    """Where the tables of one projection were read: its generation, and the seq of each shard's fence."""
+
+    generation: int
+    seqs: tuple[int, ...]
+
+
+class CityTables(NamedTuple):
+    """The tables of one projection at ``vector``: rings by shard, and permanent slots summed over the shards."""
+
+    vector: TableVector
+    rings: Collection[PartialTable]
+    permanent: PermanentSums
+
+
+class CityContent(msgspec.Struct, frozen=True, array_like=True):
+    """The content of a snapshot: integers only, each list sorted.
+
+    ``recent``: traffic of the last 30 minutes: cell, octant, ms, mm, riders. ``headings``: all traffic: cell, octant,
+    ms, mm. ``fleet_hours``: hour of the week, ms, mm. ``parent_hours``: cell, hour, ms, mm of this hour of the week, of
+    the next one and of the cell's fastest one. ``fastest``: cell, hour, ms, mm of the fastest hour. ``open_orders``:
+    cell, count. ``finished``: cell, count, Σ duration ms, Σ lateness ms, count with a promise, of the last hour.
+    ``hours``: the digest of all hours of the week.
+    """
+
+    format: int
+    log_id: str
+    as_of_ms: int
+    traffic: TableVector
+    orders: TableVector
+    recent: list[tuple[int, int, int, int, int]]
+    headings: list[tuple[int, int, int, int]]
+    fleet_hours: list[tuple[int, int, int]]
+    parent_hours: list[tuple[int, int, int, int]]
+    fastest: list[tuple[int, int, int, int]]
+    open_orders: list[tuple[int, int]]
+    finished: list[tuple[int, int, int, int, int]]
+    hours: bytes
+
+
+def merge(log_id: str, as_of_ms: int, traffic: CityTables, orders: CityTables, hours: HoursOfWeek) -> CityContent:
+    """The snapshot of these tables; ``hours`` are those of ``traffic``. ``as_of_ms`` decides which buckets count."""
+    now = as_of_ms // BUCKET_MS
+    hour = hour_of_week(now)
+    wanted = {hour, (hour + 1) % HOURS_OF_WEEK}
+    recent = _of_buckets(traffic.rings, TRAFFIC_RING_SLOTS, range(now - RECENT_BUCKETS + 1, now + 1))
+    finished = _of_buckets(orders.rings, ORDER_RING_SLOTS, range(now - ORDER_RING_SLOTS + 1, now + 1))
+    return CityContent(
+        FORMAT,
+        log_id,
+        as_of_ms,
+        traffic.vector,
+        orders.vector,
+        sorted((*_heading(field), ms, mm, riders) for field, (ms, mm, riders) in recent.items()),
+        sorted((*_heading(field), ms, mm) for field, (ms, mm) in traffic.permanent.get(ALL_TIME_SLOT, {}).items()),
+        sorted((hour, *sums) for hour, sums in hours.fleet.items()),
+        sorted(_parent_hours(hours, wanted)),
+        sorted((cell, hour, *hours.cells[cell][hour]) for cell, hour in hours.fastest.items() if cell in hours.cells),
+        sorted((int(field, 16), count) for field, (count,) in orders.permanent.get(OPEN_SLOT, {}).items()),
+        sorted((int(field, 16), *_four(sums)) for field, sums in finished.items()),
+        hours.digest(),
+    )
+
+
+def tables_of(vector: TableVector, tables: Sequence[PartialTable], permanent_slots: Collection[int]) -> CityTables:
+    """The tables of all shards, whole, as a replay has them."""
+    rings = [{slot: one for slot, one in table.items() if slot not in permanent_slots} for table in tables]
+    permanent: dict[int, dict[str, tuple[int, ...]]] = {}
+    for table in tables:
+        for slot, one in table.items():
+            if slot in permanent_slots:
+                add_sums(permanent.setdefault(slot, {}), one.sums)
+    return CityTables(vector, rings, permanent)
+
+
+def hours_of(traffic: CityTables) -> HoursOfWeek:
+    """The hours of the week of whole tables."""
+    hours = HoursOfWeek()
+    hours.update(traffic.permanent, traffic.permanent)
+    return hours
+
+
+def encode(content: CityContent) -> bytes:
+    """The canonical bytes."""
+    return msgspec.msgpack.encode(content)
+
+
+def digest_of(data: bytes) -> str:
+    """32 hex digits over the bytes of a snapshot."""
+    return blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
+class UnreadableCityContent(Exception):
+    """The bytes were not written by this version of the read model, or are damaged."""
+
+
+def decode(data: bytes) -> CityContent:
+    """The content that ``encode`` was given. Raises UnreadableCityContent."""
+    try:
+        content = msgspec.msgpack.decode(data, type=CityContent)
+    except msgspec.DecodeError as error:
+        raise UnreadableCityContent(str(error)) from error
+    if content.format != FORMAT:
+        raise UnreadableCityContent(f"format {content.format}, and this code reads {FORMAT}")
+    return content
+
+
+def _of_buckets(rings: Collection[PartialTable], slots: int, buckets: Iterable[int]) -> dict[str, tuple[int, ...]]:
+    sums: dict[str, tuple[int, ...]] = {}
+    for bucket in buckets:
+        add_sums(sums, merge_slots(rings, bucket % slots, bucket))
+    return sums
+
+
+def _parent_hours(hours: HoursOfWeek, wanted: Collection[int]) -> Iterable[tuple[int, int, int, int]]:
+    for parent, of_parent in hours.parents.items():
+        chosen: set[int | None] = {*wanted, hours.fastest.get(parent)}
+        for hour, (ms, mm) in of_parent.items():
+            if hour in chosen:
+                yield parent, hour, ms, mm
+
+
+def _four(sums: tuple[int, ...]) -> tuple[int, int, int, int]:
+    count, duration_ms, lateness_ms, promised = sums
+    return count, duration_ms, lateness_ms, promised
+
+
+def _heading(field: str) -> tuple[int, int]:
+    cell, _, octant = field.partition("/")
+    return int(cell, 16), int(octant)
+
+
+def by_hour(found: Iterable[tuple[int, int, int, int]]) -> dict[int, dict[int, Sums]]:
+    """(cell, hour, ms, mm) as cell -> hour -> sums."""
+    hours: dict[int, dict[int, Sums]] = {}
+    for cell, hour, ms, mm in found:
+        hours.setdefault(cell, {})[hour] = ms, mm
+    return hours

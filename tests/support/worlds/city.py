@@ -1,0 +1,103 @@
+"""A city in memory: histories of both streams, their logs, and the snapshot of a vector, folded from the logs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from domain.features.partials import PartialTable
+from domain.identifiers import SHARDS
+from projections.core.projection import Projection
+from projections.orders import ORDERS
+from projections.replay.as_of import AsOf
+from projections.replay.shard_replay import replay_shard
+from projections.replay.source import ReplaySource
+from projections.traffic import TRAFFIC
+from read_models.city.content import (
+    ORDERS_PERMANENT,
+    TRAFFIC_PERMANENT,
+    CityContent,
+    CityTables,
+    TableVector,
+    hours_of,
+    merge,
+    tables_of,
+)
+from tests.support.ports_in_memory.archive import MemoryArchive
+from tests.support.worlds.order_lives import OrderHistory, order_histories
+from tests.support.worlds.rider_events import START_MS
+
+METRES_A_DEGREE = 111_195.0
+PERMANENT = {TRAFFIC.name: TRAFFIC_PERMANENT, ORDERS.name: ORDERS_PERMANENT}
+
+
+class CityArchive(MemoryArchive):
+    """The log of one stream in memory."""
+
+    def __init__(self, stream: str, history: Sequence[tuple[str, str, Mapping[str, Any]]] = ()) -> None:
+        super().__init__(lambda: START_MS)
+        self._stream = stream
+        for key, event_type, data in history:
+            self.append(key, event_type, data)
+
+
+def ping(
+    rider: str, second: int, north_m: float, east_m: float = 0.0, number: int = 0
+) -> tuple[str, str, dict[str, Any]]:
+    """A ping near the restaurants of ``order_lives``, this far from the first of them."""
+    return (
+        rider,
+        "GpsPing",
+        {
+            "rider_id": rider,
+            "latitude": 52.52 + north_m / METRES_A_DEGREE,
+            "longitude": 13.4 + east_m / METRES_A_DEGREE / math.cos(math.radians(52.52)),
+            "event_timestamp_ms": START_MS + second * 1_000,
+            "accuracy_meters": 5.0,
+            "speed_mps": None,
+            "event_id": str(UUID(int=number)),
+            "received_timestamp_ms": 0,
+        },
+    )
+
+
+def drive(rider: str, first_s: int, steps: int, metres: int, north: bool) -> OrderHistory:
+    """A ping every 20 s, ``metres`` further each."""
+    return [
+        ping(rider, first_s + 20 * n, metres * n if north else 0, 0 if north else metres * n, n) for n in range(steps)
+    ]
+
+
+drives = st.builds(
+    drive,
+    st.sampled_from([f"rider-{number}" for number in range(5)]),
+    st.sampled_from([0, 40, 290, 1_500, 3_500, 3_700, 9_000]),
+    st.integers(1, 12),
+    st.sampled_from([30, 150, 400]),
+    st.booleans(),
+)
+rides = st.lists(drives, max_size=6).map(lambda found: [event for one in found for event in one])
+"""Rides of a few riders, some of them late by more than the fold keeps."""
+
+
+def vector_of(log: CityArchive, projection: Projection[Any], seqs: Sequence[int]) -> CityTables:
+    """The tables of ``projection`` at this vector, folded from the beginning of the log."""
+    horizon = log.horizon(AsOf.at_position(len(log.events)))
+    source = ReplaySource(projection, log, json.loads)
+    tables: list[PartialTable] = [
+        replay_shard(source, shard, horizon, upto_seq=seqs[shard]).partials for shard in range(SHARDS)
+    ]
+    return tables_of(TableVector(1, tuple(seqs)), tables, PERMANENT[projection.name])
+
+
+def replayed(as_of_ms: int, traffic: CityTables, orders: CityTables) -> CityContent:
+    """The snapshot of whole tables."""
+    return merge("log", as_of_ms, traffic, orders, hours_of(traffic))
+
+
+histories = st.tuples(rides, order_histories())
