@@ -14,7 +14,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from infrastructure.kafka.ports import LastRecord
 from infrastructure.kafka.throttled_log import silent_kafka_python
 from infrastructure.settings.kafka_address import kafka_address
-from projections.core.ports import header_number
+from projections.core.records import header_number
 
 TIMEOUT_S = 10.0
 MAX_PARTITIONS = 64

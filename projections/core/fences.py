@@ -10,7 +10,8 @@ from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple
 
-from projections.core.ports import MAX_NUMBER, EventLog, Fence, LoggedEvent, LogHead
+from projections.core.ports import EventLog, Fence, LoggedEvent, LogHead
+from projections.core.records import MAX_NUMBER
 
 
 class FenceStatus(Enum):

@@ -20,15 +20,14 @@ from projections.core.ports import (
     ConsumerRecord,
     EventLog,
     Fence,
-    ForeignRecord,
     LoggedEvent,
     LogHead,
     RecordConsumer,
     Sink,
     SinkRejected,
-    logged_event,
 )
 from projections.core.projection import Projection
+from projections.core.records import ForeignRecord, logged_event
 from projections.core.shard_processor import ProcessorLimits, ShardProcessor
 
 __all__ = ["ProcessorLimits", "StreamFollower"]

@@ -15,16 +15,13 @@ from domain.identifiers import SHARDS, shard_of
 from projections.core.fences import FenceMismatch, FenceStatus, check_fences, fence_mismatch
 from projections.core.head_reach import MAX_EARLY
 from projections.core.ports import (
-    MAX_NUMBER,
     ConsumerRecord,
     Fence,
-    ForeignRecord,
     LoggedEvent,
     LogHead,
     SinkRejected,
-    header_number,
-    logged_event,
 )
+from projections.core.records import MAX_NUMBER, ForeignRecord, header_number, logged_event
 from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import TOPIC, MemoryLog, MemorySink, ScriptedTopic

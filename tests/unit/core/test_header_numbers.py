@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projections.core.ports import MAX_DIGITS, MAX_NUMBER, header_number
+from projections.core.records import MAX_DIGITS, MAX_NUMBER, header_number
 
 
 @pytest.mark.parametrize("number", [1, 2, 9, 10, MAX_NUMBER - 1, MAX_NUMBER])
