@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 LOG_METHODS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
-LOGGING_HELPERS = frozenset({"_close", "_count_foreign"})
-"""Methods that only log the text that they get."""
+LOGGING_HELPERS = frozenset({"_close", "_count_foreign", "on_progress"})
+"""Methods that only log or show the text that they get."""
 ORIGINAL = "orig"
 
 
@@ -25,7 +25,7 @@ def wording_mutants(mutated: Path) -> set[str]:
     """Names (without the module) of the mutants in a file made by mutmut that are left out.
 
     Such a mutant changes an argument of a logging call, or the text that a method gets to log it; or a text inside a
-    ``raise``; or ``strict`` of ``zip``, which
+    ``raise`` or an ``assert``; or ``strict`` of ``zip``, which
     raises only if two lists that the caller made equally long are not. Whether a line is logged or an error raised, and
     which error, is mutated as all other code.
     """
@@ -58,7 +58,7 @@ def _is_left_out(change: Change | None) -> bool:
         return True
     if not _is_text(change.before) or change.after is None or not (_is_text(change.after) or _is_none(change.after)):
         return False
-    return any(isinstance(node, ast.Raise) or _logs_its_text(node) for node in change.around)
+    return any(isinstance(node, ast.Raise | ast.Assert) or _logs_its_text(node) for node in change.around)
 
 
 def _logs_its_text(node: ast.AST) -> bool:
