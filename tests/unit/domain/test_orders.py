@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.events.contracts import Codec, LocalSchemaIds
+from domain.events.contracts import Codec
 from domain.features.keyed_event import KeyedEvent
 from domain.features.orders import (
     EMPTY,
@@ -23,6 +23,7 @@ from domain.features.orders import (
 )
 from domain.features.partials import PartialSlot, PartialTable, apply_changes, collect
 from domain.features.traffic.steps import BUCKET_MS, cell_at
+from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.worlds.order_lives import OrderHistory, order_histories, placed_data, step_data
 
 T_MS = 1_790_000_100_000
