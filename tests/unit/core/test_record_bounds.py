@@ -7,14 +7,8 @@ from typing import Any
 import pytest
 
 from domain.identifiers import MAX_ID_CODE_POINTS, shard_of
-from projections.core.ports import (
-    MAX_EVENT_TYPE_CHARS,
-    MAX_NUMBER,
-    ConsumerRecord,
-    ForeignRecord,
-    LoggedEvent,
-    logged_event,
-)
+from projections.core.ports import ConsumerRecord, LoggedEvent
+from projections.core.records import MAX_EVENT_TYPE_CHARS, MAX_NUMBER, ForeignRecord, logged_event
 
 PARTITIONS = 8
 

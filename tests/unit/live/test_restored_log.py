@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.core.fences import FenceMismatch, FenceStatus, classify_fence, digest_of, split_at_gap
-from projections.core.ports import MAX_NUMBER, Fence, LoggedEvent, LogHead
+from projections.core.ports import Fence, LoggedEvent, LogHead
+from projections.core.records import MAX_NUMBER
 from projections.live.stream_follower import StreamFollower
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic
