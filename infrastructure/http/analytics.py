@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final, Protocol
 
 from litestar import Router, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.spec import OpenAPIType
 from litestar.params import FromPath, Parameter
 from sqlalchemy import Engine
 
@@ -18,7 +17,9 @@ from infrastructure.http.analytics_reader import AnalyticsReader, LiveAnalyticsR
 from infrastructure.http.errors import ApiError, errors
 from infrastructure.http.paging import (
     DEFAULT_LIMIT,
-    MAX_LIMIT,
+    Cursor,
+    Limit,
+    Time,
     checked_limit,
     decode_cursor,
     decode_time_cursor,
@@ -33,16 +34,6 @@ _READ: Final = {"role": "read"}
 _DAY = timedelta(days=1)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _NOT_YET = "no ping of this rider is in the analytics yet"
-
-Time = Annotated[str | None, Parameter(description="epoch milliseconds, or RFC 3339 with zone")]
-Limit = Annotated[
-    str,
-    Parameter(
-        description="rows a page, 1 to 1,000",
-        schema_extra={"type": OpenAPIType.INTEGER, "minimum": 1, "maximum": MAX_LIMIT, "default": int(DEFAULT_LIMIT)},
-    ),
-]
-Cursor = Annotated[str | None, Parameter(description="`next` of the page before")]
 
 
 class AnalyticsReaders(Protocol):

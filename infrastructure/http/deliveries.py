@@ -14,7 +14,6 @@ from domain.deliveries.batch import CommandOutcome
 from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.values import DeliveryStatus
 from domain.errors import DomainError
-from infrastructure.http.analytics import Cursor, Limit, Time
 from infrastructure.http.delivery_answers import (
     CommandAnswer,
     DeliveriesPage,
@@ -33,7 +32,16 @@ from infrastructure.http.delivery_body import (
 )
 from infrastructure.http.delivery_operations import OPERATIONS, PlaceOperation
 from infrastructure.http.errors import ApiError, errors, unavailable
-from infrastructure.http.paging import DEFAULT_LIMIT, checked_limit, decode_keyset, encode_keyset, instant_ms
+from infrastructure.http.paging import (
+    DEFAULT_LIMIT,
+    Cursor,
+    Limit,
+    Time,
+    checked_limit,
+    decode_keyset,
+    encode_keyset,
+    instant_ms,
+)
 from infrastructure.http.request_body import read_body
 from infrastructure.ingest.group_commit import ClockRefused, NotRecorded, QueueFull
 from infrastructure.timestamps import now_ms

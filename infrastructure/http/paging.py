@@ -6,7 +6,10 @@ import base64
 import re
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from litestar.openapi.spec import OpenAPIType
+from litestar.params import Parameter
 
 from domain.timestamps import decimal_integer, utc_datetime
 from infrastructure.http.errors import ApiError
@@ -18,7 +21,18 @@ MAX_LIMIT = 1_000
 CHECKSUM_BYTES: Final = 6
 _INT64: Final = re.compile(r"-?[0-9]{1,19}")
 MAX_CURSOR_CHARS: Final = 1_024
-"""The longest cursor that ``encode_cursor`` makes names a rider of 128 code points: 692 characters."""
+"""The longest cursor that ``encode_cursor`` makes names a time and an order of 128 code points: 719 characters."""
+
+Time = Annotated[str | None, Parameter(description="epoch milliseconds, or RFC 3339 with zone")]
+Limit = Annotated[
+    str,
+    Parameter(
+        description="rows a page, 1 to 1,000",
+        schema_extra={"type": OpenAPIType.INTEGER, "minimum": 1, "maximum": MAX_LIMIT, "default": int(DEFAULT_LIMIT)},
+    ),
+]
+Cursor = Annotated[str | None, Parameter(description="`next` of the page before")]
+"""Types of the query parameters that lists share."""
 
 
 def whole_number(name: str, text: str) -> int:
