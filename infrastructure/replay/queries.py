@@ -68,6 +68,10 @@ class ReplayQuery:
         workers: int,
         progress: Progress,
     ) -> None:
+        if projection.view is None and not projection.tables:
+            raise UserError(
+                f"{projection.name} has no values to show: its states and sums are what other answers are made of"
+            )
         self._settings = backends.settings
         self._backends = backends
         self._source = backends.replay_source(projection)

@@ -193,6 +193,7 @@ def test_a_history_is_the_replay_at_every_tick_and_can_be_recreated_byte_for_byt
         (("replay", "speed", "--at", "yesterday"), "Invalid"),
         (("replay", "speed", "--axis", "event", "--position", "1"), "give --at too"),
         (("replay", "nothing", "--at", "1"), "there is no projection"),
+        (("replay", "traffic", "--at", "1"), "traffic has no values to show"),
         (("replay", "speed", "--at", "99999999999999"), "has not passed"),
         (("replay", "speed", "--position", "99999999999"), "the log has the positions"),
         (("replay", "speed", "--at", "1", "--explain"), "give --key"),

@@ -20,7 +20,7 @@ from tests.support.reports.proofs import whole
 from tests.support.servers.serving import ServeProcess, all_ended, serving
 from tests.support.waiting import eventually
 
-ALL = {"postgres", "redis", "kafka", "api", "tailer", "projections", "city"}
+ALL = {"postgres", "redis", "kafka", "api", "tailer", "projections"}
 
 
 READY_S = 10.0 if whole() else 40.0
