@@ -184,7 +184,7 @@ def collect(folder: Path) -> list[Sample]:
 def lines(samples: Sequence[Sample], model: Baseline) -> Iterator[str]:
     quantiles = predicted(model, samples)
     medians = [each.p50_s for each in quantiles]
-    yield f"{'':44}{'pings':>8}{'MAE':>8}{'median':>8}{'P90':>8}{'bias':>8}{'±2 min':>8}{'±5 min':>8}"
+    yield f"{'':50}{'pings':>8}{'MAE':>8}{'median':>8}{'P90':>8}{'bias':>8}{'±2 min':>8}{'±5 min':>8}"
     yield _line("straight line at 4.77 m/s", errors(straight_line(samples), samples))
     of_table = errors(table(samples), samples)
     yield _line("table: distance band × hour of other days", of_table)
@@ -238,7 +238,7 @@ def _leg(at_customer: int) -> str:
 
 def _line(name: str, found: Errors) -> str:
     seconds = f"{found.mae:8.1f}{found.median:8.1f}{found.p90:8.1f}{found.bias:8.1f}"
-    return f"{name:44}{found.samples:8}{seconds}{found.within_2_min:8.1%}{found.within_5_min:8.1%}"
+    return f"{name:50}{found.samples:8}{seconds}{found.within_2_min:8.1%}{found.within_5_min:8.1%}"
 
 
 def _leave_out_lines(samples: Sequence[Sample]) -> Iterator[str]:

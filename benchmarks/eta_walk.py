@@ -17,16 +17,14 @@ from uuid import UUID
 from benchmarks.eta_city import OtherTaxis, TrafficTotals
 from domain.features import orders
 from domain.features.eta.features import EtaReading, eta_reading
-from domain.features.eta.rider_view import OpenLegView
 from domain.features.keyed_event import KeyedEvent
-from domain.features.pace import EMPTY_PACE, PaceState, step
+from domain.features.legs import TO_CUSTOMER
 from domain.features.partials import PartialTable, apply_changes, collect
-from domain.features.speed import window
-from domain.features.speed.window import WINDOW_PINGS, WindowPing
+from domain.features.speed import window as speed_window
+from domain.features.speed.window import SpeedState
 from domain.features.traffic.changes import changes
 from domain.features.traffic.fold import EMPTY, TrafficState, fold
 from domain.features.traffic.steps import BUCKET_MS
-from domain.riders.leg import TO_CUSTOMER, Leg
 
 PINGS = "sf_taxi_pings.csv.gz"
 TRIPS = "sf_taxi_trips.csv.gz"
@@ -98,12 +96,11 @@ def read_pings(folder: Path) -> list[TaxiPing]:
 
 
 class _TaxiState(NamedTuple):
-    """A rider's read model, as ``eta.rider_view`` wants it, and the traffic state of the same rider."""
+    """A rider's read model, and the traffic state of the same rider. ``trip_id`` is that of the open leg."""
 
-    window: tuple[WindowPing, ...] = ()
-    pace: PaceState = EMPTY_PACE
-    legs: tuple[OpenLegView, ...] = ()
+    rider: SpeedState = speed_window.EMPTY
     traffic: TrafficState = EMPTY
+    trip_id: str = ""
 
 
 def walk(pings: list[TaxiPing], trips: Mapping[str, Trip]) -> Iterator[tuple[int, Sample | None]]:
@@ -118,41 +115,41 @@ def walk(pings: list[TaxiPing], trips: Mapping[str, Trip]) -> Iterator[tuple[int
             bucket = ping.t_ms // BUCKET_MS
             for totals in (of_all, *own.values()):
                 totals.advance(bucket)
-        data = _record(ping, number)
-        taxi = taxis.get(ping.rider_id, _TaxiState())
-        traffic = fold(taxi.traffic, KeyedEvent(ping.rider_id, number, number, "GpsPing", data))
-        for change in changes(taxi.traffic, traffic):
+        event = KeyedEvent(ping.rider_id, number, number, "GpsPing", _record(ping, number))
+        before = taxis.get(ping.rider_id, _TaxiState())
+        traffic = fold(before.traffic, event)
+        for change in changes(before.traffic, traffic):
             of_all.add(change)
             own[ping.rider_id].add(change)
-        taxi = _TaxiState(*_with_ping(taxi.window, taxi.pace, data), taxi.legs, traffic)
+        rider, trip_id = speed_window.fold(before.rider, event), before.trip_id
         trip = trips.get(ping.trip_id)
-        for leg in taxi.legs:
-            ended = trips[leg.order_id]
-            if trip is None or trip.trip_id != ended.trip_id:
-                _advance(open_orders, table, ended, "DeliveryCompleted", ping.t_ms)
-                del open_orders[ended.trip_id]
-                taxi = taxi._replace(legs=())
-        if trip is not None and not taxi.legs:
+        if trip_id and trip_id != ping.trip_id:
+            _advance(open_orders, table, trips[trip_id], "DeliveryCompleted", ping.t_ms)
+            del open_orders[trip_id]
+            rider, trip_id = speed_window.fold(rider, _leg(trips[trip_id], "LegEnded", number, ping.t_ms)), ""
+        if trip is not None and not trip_id:
             for event_type in ("DeliveryPlaced", "DeliveryAssigned", "DeliveryPickedUp"):
                 _advance(open_orders, table, trip, event_type, ping.t_ms)
-            taxi = taxi._replace(legs=(Leg(trip.trip_id, TO_CUSTOMER, *trip.dropoff),))
-        taxis[ping.rider_id] = taxi
+            rider, trip_id = speed_window.fold(rider, _leg(trip, "LegStarted", number, ping.t_ms)), trip.trip_id
+        taxis[ping.rider_id] = _TaxiState(rider, traffic, trip_id)
         if trip is None or not trip.plausible:
             yield number, None
             continue
         city = OtherTaxis(of_all, own[ping.rider_id], table, ping.t_ms)
-        reading = eta_reading(open_orders[trip.trip_id], taxi, city, ping.t_ms, order_id=trip.trip_id)
+        reading = eta_reading(open_orders[trip_id], rider, city, ping.t_ms, order_id=trip_id)
         yield number, Sample(trip, ping.t_ms, reading, (trip.dropoff_ms - ping.t_ms) / 1_000.0)
 
 
-def _with_ping(
-    pings: tuple[WindowPing, ...], pace: PaceState, data: Mapping[str, Any]
-) -> tuple[tuple[WindowPing, ...], PaceState]:
-    """The window with one more ping, and the pace with the ping that left it."""
-    after = window.insert(pings, window.window_ping(data))
-    if after is pings or len(pings) < WINDOW_PINGS:
-        return after, pace
-    return after, step(pace, pings[0].t_ms, pings[0].latitude, pings[0].longitude)
+def _leg(trip: Trip, event_type: str, number: int, at_ms: int) -> KeyedEvent:
+    """The start or the end of the leg to the customer, on the rider's stream."""
+    data = {
+        "order_id": trip.trip_id,
+        "leg": TO_CUSTOMER,
+        "target_latitude": trip.dropoff[0],
+        "target_longitude": trip.dropoff[1],
+        "event_timestamp_ms": at_ms,
+    }
+    return KeyedEvent(trip.rider_id, number, number, event_type, data)
 
 
 def _advance(
