@@ -21,6 +21,8 @@ BENCHMARKS = (
     "http_servers",
     "end_to_end",
     "time_travel",
+    "traffic_fold",
+    "eta_real_trips",
 )
 
 

@@ -58,7 +58,7 @@ def test_a_parked_phone_that_sends_each_second_does_not_move() -> None:
 
 def test_it_follows_a_rider_who_changes_the_vehicle() -> None:
     slow = ride(7_200, 3.0)
-    fast = [(t, 21_600.0 + north) for t, north in ride(3_600, 9.0, start_s=7_210)]
+    fast = [(t, 21_600.0 + north) for t, north in ride(10_800, 9.0, start_s=7_210)]
     found = pace(slow + fast)
     assert found is not None
     assert math.isclose(found, 1_000 / 9.0, rel_tol=1e-3)
