@@ -165,12 +165,11 @@ class _Mutants:
         tests = self._tests.get(mangled_name_from_mutant_name(mutant), [])
         if mutant.startswith(self._job.core):
             tests = [found for found in tests if not found.test.startswith(self._job.integration)]
-        module = mutant.split(".")[-2]
 
-        def order(found: Measurement) -> tuple[bool, int, bool, float]:
-            name = found.test
+        def order(found: Measurement) -> tuple[bool, int, float]:
+            # A test that reaches much of the code in a short time is the likeliest to notice something.
             cost = found.wall_s / len(found.functions)
-            return not name.startswith(self._job.unit), -self._kills[name], module not in name, cost
+            return not found.test.startswith(self._job.unit), -self._kills[found.test], cost
 
         ordered = sorted(tests, key=order)
         chosen: list[Measurement] = []
