@@ -40,6 +40,8 @@ CPU_LIMIT_S, CPU_FACTOR = 2.0, 4.0
 WALL_LIMIT_S, WALL_FACTOR = 20.0, 20.0
 MEMORY_LIMIT_BYTES = 12 << 30
 CHILD_LIMIT_S = 3_600.0
+SERVER_CPU = 0.2
+"""CPU seconds that a test with a server counts as, for each second that it takes."""
 
 
 @dataclass
@@ -163,18 +165,18 @@ class _Mutants:
         tests = self._tests.get(mangled_name_from_mutant_name(mutant), [])
         if mutant.startswith(self._job.core):
             tests = [found for found in tests if not found.test.startswith(self._job.integration)]
-        module = mutant.split(".")[-2]
 
-        def order(found: Measurement) -> tuple[bool, int, bool, float]:
-            name = found.test
+        def order(found: Measurement) -> tuple[bool, int, float]:
+            # A test that reaches much of the code in a short time is the likeliest to notice something.
             cost = found.wall_s / len(found.functions)
-            return not name.startswith(self._job.unit), -self._kills[name], module not in name, cost
+            return not found.test.startswith(self._job.unit), -self._kills[found.test], cost
 
         ordered = sorted(tests, key=order)
         chosen: list[Measurement] = []
         spent = 0.0
         for found in ordered:
-            spent += found.cpu_s
+            # A test with a server waits for it, most of its time.
+            spent += found.cpu_s if found.test.startswith(self._job.unit) else found.wall_s * SERVER_CPU
             if chosen and spent > self._job.budget_s:
                 break
             chosen.append(found)

@@ -73,6 +73,14 @@ def test_regression_a_forged_heartbeat_is_skipped_with_one_warning(
     assert events.asked == []
 
 
+def test_a_heartbeat_of_the_greatest_length_is_one(caplog: pytest.LogCaptureFixture) -> None:
+    stream = ScriptedStream([relation(), *message(100, content().ljust(MAX_CONTENT_BYTES))])
+    tailer = a_tailer(stream, ScriptedPublisher(), checkpoint=HEAD - 1, events=ScriptedEvents(head=HEAD))
+    run_dry(tailer, ScriptedPublisher())
+    assert tailer.transactions.progress.filled == 1
+    assert not any("heartbeat" in text for text in caplog.messages)
+
+
 def test_a_heartbeat_outside_a_transaction_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
     _, beat, _ = message(100, content())
     stream = ScriptedStream([beat[:1] + b"\0" + beat[2:]])

@@ -132,6 +132,14 @@ def test_rows_of_a_stream_without_a_topic_do_not_block_the_rest() -> None:
     assert tailer.transactions.progress.skipped == 1
 
 
+def test_every_row_without_a_topic_is_counted() -> None:
+    rows = [insert(row(position=position, stream="Unclassified")) for position in (1, 2, 3)]
+    stream = ScriptedStream([relation(), begin(100), *rows, commit(100)])
+    tailer = a_tailer(stream, ScriptedPublisher())
+    tailer.step(0)
+    assert tailer.transactions.progress.skipped == 3
+
+
 def test_a_row_before_its_relation_is_a_protocol_error() -> None:
     tailer = a_tailer(ScriptedStream([begin(100), insert(row())]), ScriptedPublisher())
     with pytest.raises(ProtocolError):

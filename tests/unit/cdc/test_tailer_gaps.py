@@ -119,3 +119,12 @@ def test_the_checkpoint_is_saved_once_a_second_and_before_its_lsn_is_confirmed()
     now = 102.0
     assert saver.save_if_due(4, 60) == 60
     assert saved == [(3, 50), (4, 60)]
+
+
+def test_a_step_returns_the_events_that_it_has_read_or_filled() -> None:
+    """An event that waits behind a gap counts once, in the step that publishes it."""
+    stream = ScriptedStream([relation(), *transaction(100, [3, 4]), *transaction(200, [8, 9])])
+    publisher, events = ScriptedPublisher(), ScriptedEvents(head=9)
+    tailer = a_tailer(stream, publisher, checkpoint=2, events=events)
+    assert [tailer.step(0) for _ in range(5)] == [2, 2, 1, 2, 0]
+    assert positions_of(publisher) == [3, 4, 5, 6, 7, 8, 9]

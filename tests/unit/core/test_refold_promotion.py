@@ -143,6 +143,29 @@ def test_a_worker_that_starts_later_goes_on_with_the_refold_that_was_begun(monke
     assert (later.counters.applied, later.counters.resets) == (7, 0)
 
 
+class RefoldArea(MemorySink):
+    """A staging area, which is the staging area of itself, as in Redis and Postgres."""
+
+    def staging(self) -> MemorySink:
+        return self
+
+
+def test_a_worker_that_opens_a_staging_area_deletes_nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refolds, "MAX_EVENTS_PER_STEP", 2)
+    served = Served()
+    served.sink._staging = RefoldArea()
+    served.distrusting().refolds.step()
+    begun = served.sink.staging().held[SHARD]
+    later = served.distrusting()
+    later.refolds.step()
+    assert later.counters.resets == 0
+    assert served.sink.staging().held[SHARD] == begun._replace(
+        seq=4, position=4, event=served.sink.staging().held[SHARD].event
+    )
+    step_until(lambda: not later.refolds, later)
+    assert served.is_right()
+
+
 def test_two_workers_that_begin_a_refold_at_once_do_not_share_it() -> None:
     """The one whose reset is lost opens the shard again, by its served fence."""
     served = Served()

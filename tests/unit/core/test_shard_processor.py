@@ -112,13 +112,14 @@ def test_gaps_of_several_shards_are_all_filled() -> None:
     assert setup.counted("gaps", "filled", "applied") == (2, 4, 9)
 
 
-def test_a_gap_that_the_log_does_not_show_yet_stays_until_it_does() -> None:
+@pytest.mark.parametrize("shown", [1, 2])
+def test_a_gap_that_the_log_does_not_show_yet_stays_until_it_does(shown: int) -> None:
     """A standby may lag: nothing after the gap is applied, and the worker does not wait for it."""
     setup = Setup()
     anna, ben = setup.record(ANNA, 4), setup.record(BEN, 4)
-    visible, setup.log.events = setup.log.events, [one for one in setup.log.events if one not in anna[1:3]]
+    visible, setup.log.events = setup.log.events, [one for one in setup.log.events if one not in anna[shown:3]]
     setup.worker.apply({A: [anna[0], anna[3]], B: [ben[0], ben[3]]})
-    assert setup.seqs() == (1, 4)
+    assert setup.seqs() == (shown, 4)
     setup.log.events = visible
     setup.worker.apply({A: [anna[3]]})
     assert setup.seqs() == (4, 4)
@@ -163,6 +164,17 @@ def test_a_shard_is_closed_when_the_log_has_another_event_at_its_fence() -> None
     setup.worker.apply({A: [more[1]]})
     assert setup.seqs() == (None, 0)
     assert (setup.worker.lost, setup.sink.held[A]) == ({A}, held)
+
+
+def test_a_record_with_the_seq_of_the_fence_leads_to_a_comparison_with_the_log() -> None:
+    """It may be the event that a restored log has there now; what follows it is not folded onto the old state."""
+    setup = Setup()
+    anna = setup.record(ANNA, 3)
+    setup.worker.apply({A: anna})
+    setup.log.events[2] = anna[2]._replace(payload=b"others")
+    setup.worker.apply({A: [setup.log.events[2], *setup.record(ANNA, 1)]})
+    assert setup.seqs() == (None, 0)
+    assert setup.sink.held[A].seq == 3
 
 
 @pytest.mark.parametrize("event", ["", "digest of the event"])

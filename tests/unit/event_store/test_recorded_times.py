@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.event_store import OrderBroken
+from domain.event_store import ClockAhead, OrderBroken
 from infrastructure.event_store.aggregates import LogEvent
-from infrastructure.event_store.append import recorded_times
+from infrastructure.event_store.append import MAX_CLOCK_AHEAD_MS, recorded_times
 from infrastructure.event_store.log_head import LogHeadRow
 
 
@@ -64,3 +64,28 @@ def test_what_is_taken_never_steps_back_and_is_what_was_given(times: list[int], 
     assert taken == [each or latest for each in times]
     assert [before, *taken] == sorted([before, *taken])
     assert taken[-1] <= latest
+
+
+DATABASE_MS = 1_000_000
+
+
+@pytest.mark.parametrize("ahead_ms", [-MAX_CLOCK_AHEAD_MS, 0, MAX_CLOCK_AHEAD_MS])
+def test_a_clock_may_be_ahead_of_the_database_by_so_much(ahead_ms: int) -> None:
+    head = LogHeadRow(UUID(int=0), 7, 50, {}, database_ms=DATABASE_MS)
+    assert recorded_times(at(0), head, DATABASE_MS + ahead_ms) == [DATABASE_MS + ahead_ms]
+
+
+@pytest.mark.parametrize("times", [(0,), (60, 0), (0, 60)])
+def test_a_clock_that_is_farther_ahead_records_nothing(times: tuple[int, ...]) -> None:
+    ahead_ms = MAX_CLOCK_AHEAD_MS + 1
+    head = LogHeadRow(UUID(int=0), 7, 50, {}, database_ms=DATABASE_MS)
+    with pytest.raises(ClockAhead) as refused:
+        recorded_times(at(*times), head, DATABASE_MS + ahead_ms)
+    assert refused.value.ahead_ms == ahead_ms
+
+
+def test_history_needs_no_clock() -> None:
+    head = LogHeadRow(UUID(int=0), 7, 50, {}, database_ms=DATABASE_MS)
+    assert recorded_times(at(60, 70), head, DATABASE_MS + MAX_CLOCK_AHEAD_MS + 1) == [60, 70]
+    # Without the database's clock there is nothing to compare with.
+    assert recorded_times(at(0), head_at(50), 10 * MAX_CLOCK_AHEAD_MS) == [10 * MAX_CLOCK_AHEAD_MS]
