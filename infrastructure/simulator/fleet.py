@@ -32,9 +32,9 @@ class FleetTotals:
         self.rejected: Counter[str] = Counter()
         self.kinds: Counter[UploadKind] = Counter()
         self.commands: Counter[Verb] = Counter()
-        """Commands that were recorded."""
+        """Commands that are recorded: by the request that was answered, or by one before it whose answer was lost."""
         self.repeats = 0
-        """Commands that were recorded already."""
+        """Commands that were sent a second time."""
         self.refused: Counter[str] = Counter()
         """Commands that were refused, by code."""
         self.truths: dict[str, RiderTruth] = {}
@@ -63,10 +63,10 @@ class FleetTotals:
         """Count one answered command."""
         if receipt.code is not None:
             self.refused[receipt.code] += 1
-        elif receipt.recorded:
-            self.commands[command.verb] += 1
-        else:
+        elif command.kind is UploadKind.REPEAT:
             self.repeats += 1
+        else:
+            self.commands[command.verb] += 1
         if command.verb in {Verb.COMPLETE, Verb.CANCEL}:
             self.open_orders.pop(command.order_id, None)
 
@@ -166,10 +166,11 @@ class FleetRunner:
             key = str(uuid5(KEY_NAMESPACE, f"{order_id}/{SIMULATION_ENDED}"))
             body = {"reason": SIMULATION_ENDED}
             receipt = self._api.delivery_command(order_id, Verb.CANCEL.value, body, key)
-            command = SentCommand(0.0, order_id, Verb.CANCEL, UploadKind.LIVE, 0, key, body)
             if receipt.code in {"unknown_delivery", "wrong_status"}:
-                # The run was interrupted before its answer: the order was never placed, or is over.
-                receipt = CommandReceipt(recorded=False)
+                # The run was interrupted before an answer: the order was never placed, or is over.
+                self.totals.open_orders.pop(order_id, None)
+                continue
+            command = SentCommand(0.0, order_id, Verb.CANCEL, UploadKind.LIVE, 0, key, body)
             self.totals.add_command(command, receipt)
 
     def _send(self, actions: Sequence[Action]) -> None:
