@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from domain.identifiers import SHARDS
@@ -18,13 +18,12 @@ from projections.core.ports import EventLog
 from projections.core.projection import Projection
 from projections.orders import ORDERS
 from projections.rebuild.generations import Generation, active
+from projections.replay.city import PERMANENT_SLOTS
 from projections.traffic import TRAFFIC
-from read_models.city.content import ORDERS_PERMANENT, TRAFFIC_PERMANENT, CityTables, TableVector, merge
+from read_models.city.content import CityTables, TableVector, merge
 from read_models.city.hours import HoursOfWeek
 
 log = logging.getLogger("ridelog.city")
-
-PERMANENT_SLOTS: dict[str, Collection[int]] = {TRAFFIC.name: TRAFFIC_PERMANENT, ORDERS.name: ORDERS_PERMANENT}
 
 
 class CityNotReady(Exception):

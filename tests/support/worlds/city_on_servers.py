@@ -12,12 +12,13 @@ from domain.gps_ping import parse_ping
 from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.postgres.city_snapshots import StoredCity
-from infrastructure.processes.city_maker import PERMANENT_SLOTS, CityMaker
+from infrastructure.processes.city_maker import CityMaker
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
 from projections.orders import ORDERS
 from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf
+from projections.replay.city import PERMANENT_SLOTS
 from projections.replay.shard_replay import replay_shard
 from projections.replay.source import ReplaySource
 from projections.traffic import TRAFFIC
