@@ -1,6 +1,6 @@
 """A link for the customer: a signed, expiring address that shows one order without a token.
 
-It shows neither the rider nor a place: whoever else sees it learns when the order comes, and no address.
+It shows neither the rider nor a place: another reader of the link learns when the order comes, and no address.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infrastructure.backends import Backends
+from infrastructure.http.delivery_answers import DeliveryAnswer, Place, of_row
+from infrastructure.replay import parquet
 from infrastructure.settings.settings import Settings
 from infrastructure.timestamps import now_ms
 from tests.e2e.test_openapi import filled
@@ -250,3 +253,22 @@ def test_status_shows_the_stage_and_nothing_waits(ridelog: Ridelog, dispatcher: 
     shown = ridelog.http.get("/metrics").text
     assert 'ridelog_delivery_commands_total{outcome="recorded",verb="place"}' in shown
     assert 'ridelog_stage_connected{stage="deliveries"} 1.0' in shown
+
+
+def test_a_rebuild_and_a_replay_of_the_table_equal_what_is_served(
+    ridelog: Ridelog, dispatcher: Dispatcher, order: str, rider: str, tmp_path: Path
+) -> None:
+    dispatcher.place(items=3)
+    dispatcher.steps("assign", "unassign", "assign", "pickup")
+    position = dispatcher.steps("complete")["position"]
+    outcome = json.loads(ridelog.ask("rebuild-projection", "deliveries", "--json").stdout)
+    assert (outcome["verdict"], outcome["parked"]) == ("switched", [])
+    served = dispatcher.get()
+    (listed,) = ridelog.http.get("/deliveries", params={"rider_id": rider}).json()["items"]
+    assert listed == served
+    out = tmp_path / "rows.parquet"
+    done = ridelog.ask("replay", "deliveries", "--position", str(position), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    (row,) = [row for row in parquet.read([out]) if row["order_id"] == order]
+    places = {name: Place(**served[name]) for name in ("restaurant", "customer")}
+    assert of_row(row) == DeliveryAnswer(**served | places)
