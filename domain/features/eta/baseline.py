@@ -153,7 +153,9 @@ class Baseline:
         exponent += c.cell_exponent * _log_ratio(ride.pace_s_per_km, fleet)
         exponent += c.rider_exponent * _log_ratio(features.rider_pace_s_per_km, fleet)
         if moving_now:
-            exponent += self._log_speed(features.rider_speed_mps, scale)
+            # The last speed of a silent rider says nothing of now.
+            silent = "rider_silent" in features.because
+            exponent += self._log_speed(None if silent else features.rider_speed_mps, scale)
         seconds = exp(exponent)
         ratio = _interpolated(at, c.distance_m, c.p90_ratio, beyond=0.0)
         stops = ride.stops * c.stop_s

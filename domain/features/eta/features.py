@@ -32,11 +32,12 @@ Because = Literal[
 ]
 """The closed list of reasons why an ETA may change more than its P90 says."""
 
-SILENT_MS: Final = 120_000
-"""A speed that is older says nothing of now, and is unknown; the location still counts."""
+SILENT_MS: Final = 30_000
+"""From here the speed of a rider is served as stale (twice the default of ``RIDELOG_TARGET_FRESHNESS_MS``). A constant,
+since a setting would make the same answer differ between processes."""
 
 EXPIRED_MS: Final = 7_200_000
-"""A location that is older is unknown (the default of ``RIDELOG_FEATURE_TTL_MS``)."""
+"""A location and a speed that are older are unknown (the default of ``RIDELOG_FEATURE_TTL_MS``)."""
 
 CITY_STALE_MS: Final = 60_000
 """A city snapshot is made every two seconds: an older one means that its process does not run."""
@@ -104,7 +105,7 @@ def eta_reading(
     here: Place | None = None
     if latest is not None and age_ms is not None and age_ms <= EXPIRED_MS:
         here = (latest.latitude, latest.longitude)
-    speed = None if silent or rider is None else robust_speed_mps(rider.window)
+    speed = None if here is None or rider is None else robust_speed_mps(rider.window)
     target = order.customer if picked_up else order.restaurant
     others = _other_stops(order_id, rider) if assigned and rider is not None else []
     orders_of_rider = 1 + len({stop.order_id for stop in others}) if assigned and rider is not None else None

@@ -57,6 +57,11 @@ def test_a_red_light_costs_little() -> None:
     assert moving < waiting < 1.5 * moving
 
 
+def test_the_last_speed_of_a_silent_rider_says_nothing_of_now() -> None:
+    silent = [predicted(order("picked_up"), rider(500, speed, age_s=60)).p50_s for speed in (6.0, 0.0)]
+    assert silent[0] == silent[1]
+
+
 def test_slow_streets_take_longer() -> None:
     free = predicted(order("picked_up"), rider(500, 5.0), SteadyCity(150.0))
     slow = predicted(order("picked_up"), rider(500, 5.0), SteadyCity(300.0))

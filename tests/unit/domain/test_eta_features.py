@@ -113,8 +113,9 @@ def test_a_rider_is_at_the_restaurant(at_m: float, speed_mps: float, accuracy_m:
 
 
 def test_a_rider_whose_speed_is_unknown_is_at_the_target() -> None:
-    silent = features(order("picked_up"), rider(1_990, 6.0, age_s=121))
-    assert (silent.leg, silent.rider_speed_mps) == ("at_customer", None)
+    one_ping = rider(1_990, 6.0)
+    found = features(order("picked_up"), one_ping._replace(window=one_ping.window[-1:]))
+    assert (found.leg, found.rider_speed_mps, found.because) == ("at_customer", None, ("speed_unknown",))
 
 
 def test_an_order_that_arrived_is_at_the_customer_wherever_the_rider_is() -> None:
@@ -122,17 +123,19 @@ def test_an_order_that_arrived_is_at_the_customer_wherever_the_rider_is() -> Non
     assert features(order("arrived"), None).leg == "at_customer"
 
 
-def test_a_silent_rider_keeps_the_location_and_loses_the_speed() -> None:
-    found = features(order(), rider(-1_000, 5.0, age_s=121))
-    assert (found.rider_speed_mps, found.because) == (None, ("rider_silent", "speed_unknown"))
+def test_a_silent_rider_keeps_location_and_speed_as_the_speed_query_does() -> None:
+    found = features(order(), rider(-1_000, 5.0, age_s=30.001))
+    assert found.because == ("rider_silent",)
+    assert found.rider_speed_mps == pytest.approx(5.0, abs=0.1)
     assert found.rider_to_restaurant_m == pytest.approx(1_000, abs=0.1)
-    assert features(order(), rider(-1_000, 5.0, age_s=120)).because == ()
+    assert features(order(), rider(-1_000, 5.0, age_s=30)).because == ()
     assert reading(order(), rider(-1_000, 5.0, age_s=121)).age_ms == 121_000
 
 
-def test_an_expired_location_is_unknown() -> None:
+def test_an_expired_location_and_speed_are_unknown() -> None:
     found = features(order(), rider(-1_000, 5.0, age_s=7_201))
-    assert (found.rider_to_restaurant_m, found.rider_to_customer_m) == (None, None)
+    assert (found.rider_to_restaurant_m, found.rider_to_customer_m, found.rider_speed_mps) == (None, None, None)
+    assert found.because == ("rider_silent", "speed_unknown")
     assert found.restaurant_to_customer_m == pytest.approx(2_000, abs=0.1)
 
 
