@@ -57,7 +57,7 @@ faults: $(INSTALLED)
 	RIDELOG_TEST_PROVE=1 RIDELOG_TEST_INSTANTS=$(INSTANTS) $(BIN)/python -m pytest tests/faults/test_every_fault.py --no-header -q; \
 	code=$$?; $(BIN)/python -m tests.support.faults.table; exit $$code
 
-# Mutants of the core, and 300 each of the event store and of the relay: docs/mutation.md. About an hour on two idle cores.
+# Mutants of the core, and 300 each of the event store and of the relay: docs/mutation.md.
 # After a test was added, run what was not killed again: make mutants MUTANTS=--again
 MUTMUT = mutmut==3.8.1
 MUTANTS ?=

@@ -69,7 +69,8 @@ class Job(NamedTuple):
     """What to run. ``budget_s``: CPU seconds of tests against one mutant; the likeliest to kill it come first.
 
     ``core`` begins the mutants that no test of ``integration`` may kill. Tests outside ``unit`` come last: they start
-    servers.
+    servers. ``batch``: mutants that one process may run after each other, while none has damaged it, so that they share
+    its servers.
     """
 
     mutants: Sequence[str]
@@ -80,6 +81,7 @@ class Job(NamedTuple):
     unit: str
     budget_s: float
     children: int
+    batch: int = 1
 
 
 class LimitReached(BaseException):
@@ -113,10 +115,10 @@ def _measure(job: Job, session: pytest.Session, items: Mapping[str, pytest.Item]
     def child(_report: Callable[[Any], None]) -> None:
         set_mutant_under_test("stats")
         with Path(job.measurements).open("a", encoding="utf-8") as file:
-            for item, following in zip(wanted, [*wanted[1:], None], strict=True):
+            for item in wanted:
                 state()._stats.clear()
                 cpu, wall = time.process_time(), time.monotonic()
-                passed = _passes(item, following, 600.0, 600.0)
+                passed = _passes(item, 600.0, 600.0)
                 spent = time.process_time() - cpu, time.monotonic() - wall
                 found = Measurement(item.nodeid, passed, *spent, sorted(state()._stats))
                 print(json.dumps(asdict(found)), file=file, flush=True)
@@ -144,22 +146,30 @@ class _Mutants:
 
     def run(self) -> None:
         waiting = list(reversed(self._job.mutants))
-        running: dict[int, tuple[str, _Child]] = {}
+        running: dict[int, tuple[list[str], _Child]] = {}
         with Path(self._job.verdicts).open("a", encoding="utf-8") as file:
+
+            def store(verdict: Verdict) -> None:
+                print(json.dumps(asdict(verdict)), file=file, flush=True)
+
             while waiting or running:
                 while waiting and len(running) < self._job.children:
-                    mutant = waiting.pop()
-                    tests = self._chosen(mutant)
-                    if not tests:
-                        print(json.dumps(asdict(Verdict(mutant, UNTESTED))), file=file, flush=True)
-                        continue
-                    child = _Child(self._session, self._runs(mutant, tests))
-                    running[child.fd] = mutant, child
+                    batch, waiting = waiting[-self._job.batch :][::-1], waiting[: -self._job.batch]
+                    chosen = {mutant: self._chosen(mutant) for mutant in batch}
+                    for mutant in [mutant for mutant, tests in chosen.items() if not tests]:
+                        store(Verdict(mutant, UNTESTED))
+                        del chosen[mutant]
+                    if chosen:
+                        child = _Child(self._session, self._runs(chosen))
+                        running[child.fd] = list(chosen), child
                 for fd in select.select(list(running), [], [], 1.0)[0]:
-                    mutant, child = running.pop(fd)
-                    verdict = self._confirmed(mutant, child.wait(CHILD_LIMIT_S))
-                    self._kills[verdict.test] += verdict.code in {KILLED, TIMEOUT}
-                    print(json.dumps(asdict(verdict)), file=file, flush=True)
+                    batch, child = running.pop(fd)
+                    reports = child.wait(CHILD_LIMIT_S) or [asdict(Verdict(batch[0], SUSPICIOUS, "the process ended"))]
+                    for report in reports:
+                        verdict = self._confirmed(report)
+                        self._kills[verdict.test] += verdict.code in {KILLED, TIMEOUT}
+                        store(verdict)
+                    waiting += reversed(batch[len(reports) :])
 
     def _chosen(self, mutant: str) -> list[Measurement]:
         tests = self._tests.get(mangled_name_from_mutant_name(mutant), [])
@@ -182,42 +192,46 @@ class _Mutants:
             chosen.append(found)
         return chosen
 
-    def _runs(self, mutant: str, tests: Sequence[Measurement]) -> Callable[[Callable[[Any], None]], None]:
+    def _runs(self, chosen: Mapping[str, Sequence[Measurement]]) -> Callable[[Callable[[Any], None]], None]:
+        """Work of a child: the mutants one after the other, up to one after which the process may be damaged."""
+
         def child(report: Callable[[Any], None]) -> None:
-            items = [self._items[found.test] for found in tests]
-            for number, (found, item) in enumerate(zip(tests, items, strict=True), 1):
-                set_mutant_under_test(mutant)
-                following = items[number] if number < len(items) else None
-                cpu_s, wall_s = _limits(found)
-                passed = _passes(item, following, cpu_s, wall_s)
-                if passed:
-                    continue
-                limited = _limit_reached
-                set_mutant_under_test("")
-                item._initrequest()  # type: ignore[attr-defined]
-                sound = _passes(item, None, cpu_s, wall_s)
-                code = (TIMEOUT if limited else KILLED) if sound else SUSPICIOUS
-                report(asdict(Verdict(mutant, code, found.test, number)) | {"limited": limited})
-                return
-            report(asdict(Verdict(mutant, SURVIVED, "", len(items))))
+            for mutant, tests in chosen.items():
+                found = self._verdict(mutant, tests)
+                report(found)
+                if found["code"] == SUSPICIOUS or found["limited"]:
+                    return
 
         return child
 
-    def _confirmed(self, mutant: str, reported: dict[str, Any] | None) -> Verdict:
+    def _verdict(self, mutant: str, tests: Sequence[Measurement]) -> dict[str, Any]:
+        items = [self._items[found.test] for found in tests]
+        for number, (found, item) in enumerate(zip(tests, items, strict=True), 1):
+            set_mutant_under_test(mutant)
+            cpu_s, wall_s = _limits(found)
+            if _passes(item, cpu_s, wall_s):
+                continue
+            limited = _limit_reached
+            set_mutant_under_test("")
+            item._initrequest()  # type: ignore[attr-defined]
+            sound = _passes(item, cpu_s, wall_s)
+            code = (TIMEOUT if limited else KILLED) if sound else SUSPICIOUS
+            return asdict(Verdict(mutant, code, found.test, number)) | {"limited": limited}
+        return asdict(Verdict(mutant, SURVIVED, "", len(items))) | {"limited": False}
+
+    def _confirmed(self, reported: dict[str, Any]) -> Verdict:
         """The verdict; a failure after which its process was damaged is confirmed by a fresh one without a mutant."""
-        if reported is None:
-            return Verdict(mutant, SUSPICIOUS, "the process ended")
         limited = reported.pop("limited", False)
         verdict = Verdict(**reported)
-        if verdict.code != SUSPICIOUS:
+        if verdict.code != SUSPICIOUS or verdict.test not in self._items:
             return verdict
         item, found = self._items[verdict.test], self._measured[verdict.test]
 
         def child(report: Callable[[Any], None]) -> None:
             set_mutant_under_test("")
-            report(_passes(item, None, *_limits(found)))
+            report(_passes(item, *_limits(found)))
 
-        if _Child(self._session, child).wait(CHILD_LIMIT_S):
+        if _Child(self._session, child).wait(CHILD_LIMIT_S) == [True]:
             verdict.code = TIMEOUT if limited else KILLED
         return verdict
 
@@ -235,8 +249,8 @@ def _on_limit(_number: int, _frame: FrameType | None) -> None:
     raise LimitReached
 
 
-def _passes(item: pytest.Item, following: pytest.Item | None, cpu_s: float, wall_s: float) -> bool:
-    """Run one test. The limits are repeated each second, in case one is swallowed."""
+def _passes(item: pytest.Item, cpu_s: float, wall_s: float) -> bool:
+    """Run one test. The limits are repeated, in case one is swallowed. The servers of the session keep running."""
     global _limit_reached
     _limit_reached = False
     signal.signal(signal.SIGPROF, _on_limit)
@@ -245,7 +259,8 @@ def _passes(item: pytest.Item, following: pytest.Item | None, cpu_s: float, wall
         signal.setitimer(signal.ITIMER_PROF, cpu_s, 1.0)
         signal.setitimer(signal.ITIMER_REAL, wall_s, 5.0)
         try:
-            reports = runtestprotocol(item, log=False, nextitem=following)
+            # Fixtures are torn down up to what the "next item" shares with this one: only the session.
+            reports = runtestprotocol(item, log=False, nextitem=item.session)  # type: ignore[arg-type]
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -255,7 +270,7 @@ def _passes(item: pytest.Item, following: pytest.Item | None, cpu_s: float, wall
 
 
 class _Child:
-    """A forked copy of the collected session, with a temporary folder of its own, that reports at most one value."""
+    """A forked copy of the collected session, with a temporary folder of its own, that reports some values."""
 
     def __init__(self, session: pytest.Session, work: Callable[[Callable[[Any], None]], None]) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="rm"))
@@ -283,16 +298,16 @@ class _Child:
         try:
             session._setupstate.teardown_exact(None)
         finally:
-            os.write(write, json.dumps(said[0] if said else None).encode())
+            os.write(write, json.dumps(said).encode())
 
     def wait(self, within_s: float) -> Any:
-        """What the child reported; None if it ended without a report or took longer."""
+        """What the child reported; None if it ended before its end or took longer."""
         said = b""
         deadline = time.monotonic() + within_s
         while select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
             part = os.read(self.fd, 65_536)
             said += part
-            if not part or said.endswith((b"}", b"null", b"true", b"false")):
+            if not part or said.endswith(b"]"):
                 break
         os.close(self.fd)
         with contextlib.suppress(ProcessLookupError):
