@@ -23,7 +23,7 @@ from projections.speed import SPEED
 from tests.support.ports_in_memory.generations import MemoryGenerations
 
 PINNED = {
-    "speed": (3, "c7a615236b0d12ed0f8ac6abcb57db28"),
+    "speed": (3, "f79dc4633f5e424ab0f10b20756d1b84"),
     "locations": (2, "807adafeacb9b0684726e7891ed65bad"),
     "analytics": (2, "ad46ba744312d5279cc7b7ea2d28fd79"),
     "deliveries": (1, "9aba47477384117f5bbaaaf01f64a46b"),

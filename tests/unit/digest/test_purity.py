@@ -80,7 +80,9 @@ def test_invariant_5_what_is_served_is_computed_without_clock_io_and_randomness(
 
 
 def test_invariant_5_an_eta_is_computed_without_clock_io_and_randomness() -> None:
-    assert impure((estimate, Baseline.predict, Baseline.is_outside_training, CityTraffic.pace, CityTraffic.index)) == set()
+    assert (
+        impure((estimate, Baseline.predict, Baseline.is_outside_training, CityTraffic.pace, CityTraffic.index)) == set()
+    )
 
 
 def test_a_clock_io_and_randomness_are_found() -> None:
