@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import psutil
 import uvloop
 
 from benchmarks.cpu import by_program
+from benchmarks.folded import wait_folded
 from benchmarks.open_loop import Pool, clients, paced, spread
 from benchmarks.ping_load import send
 from benchmarks.results import at_least, at_most, report
@@ -57,8 +59,8 @@ def order(number: int) -> str:
     return f"order-{number}"
 
 
-def fill(backends: Backends, events: int) -> int:
-    """Pings of all riders until the log has ``events``, then an order each. Returns the last position of a ping."""
+def fill(backends: Backends, events: int) -> None:
+    """Pings of all riders until the log has ``events``, then an order each."""
     turns = max(10, (events - 2 * RIDERS) // RIDERS)
     start_ms = now_ms() - turns * 2_000
     pings: list[Any] = []
@@ -94,24 +96,24 @@ def fill(backends: Backends, events: int) -> int:
         ]
     for first in range(0, len(commands), 200):
         assert all(one.rejection is None for one in backends.deliveries.execute(commands[first : first + 200]))
-    return backends.log.head("Rider").position
 
 
-def wait_served(one: Ridelog, position: int) -> None:
-    """Wait until the ETA of the last order knows everything up to ``position``."""
+def wait_served(one: Ridelog, backends: Backends) -> None:
+    """Wait until all events are folded and a city snapshot is served."""
+    for projection in (SPEED, ORDERS):
+        events = sum(backends.log.head(projection.stream).seqs)
+        wait_folded(one.info, projection, events, within_s=GIVE_UP_S * 4)
 
-    def knows() -> bool:
-        answer = one.http.get(f"/deliveries/{order(RIDERS - 1)}/eta")
-        if answer.status_code != 200:
-            return False
-        positions = answer.json()["positions"]
-        return (positions["rider"] or 0) >= position and positions["city_snapshot"] is not None
+    def has_city() -> bool:
+        answer = one.http.get(f"/deliveries/{order(0)}/eta")
+        return answer.status_code == 200 and answer.json()["positions"]["city_snapshot"] is not None
 
-    eventually(knows, within_s=GIVE_UP_S * 4, what="everything is folded")
+    eventually(has_city, within_s=GIVE_UP_S, what="a city snapshot is served")
 
 
 @contextmanager
-def naive(postgres_url: str) -> Iterator[str]:
+def naive(postgres_url: str) -> Iterator[tuple[str, psutil.Process]]:
+    """URL and process of the naive server."""
     port = free_port()
     child = subprocess.Popen([sys.executable, "-m", "benchmarks.naive_eta_child", str(port), postgres_url])
 
@@ -125,7 +127,7 @@ def naive(postgres_url: str) -> Iterator[str]:
 
     try:
         eventually(serves, within_s=60, what="the naive server serves")
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", psutil.Process(child.pid)
     finally:
         child.terminate()
         child.wait(15)
@@ -176,6 +178,34 @@ def in_process(backends: Backends) -> list[float]:
     return took
 
 
+def cpu_alone(
+    pool: ProcessPoolExecutor,
+    root: psutil.Process,
+    naive_server: psutil.Process,
+    urls: dict[str, str],
+    options: argparse.Namespace,
+) -> dict[str, float]:
+    """CPU of servers and databases for each kind of read alone, without pings and without what they need when idle.
+
+    Latencies on a shared machine vary by far more than this.
+    """
+
+    def spent() -> float:
+        found = by_program(root, {"naive": [naive_server]})
+        return sum(found[name] for name in ("api", "redis", "postgres", "naive"))
+
+    seconds = options.seconds / 3
+    before = spent()
+    time.sleep(seconds)
+    idle = spent() - before
+    figures: dict[str, float] = {}
+    for kind, url in urls.items():
+        before = spent()
+        took = pool.submit(read_from_outside, {kind: url}, options.reads, seconds).result(GIVE_UP_S + seconds)
+        figures[f"{kind}: CPU µs of servers and databases"] = (spent() - before - idle) / len(took[kind]) * 1e6
+    return figures
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=1_000_000, help="in the log before the measurement")
@@ -189,11 +219,13 @@ def main(arguments: list[str] | None = None) -> None:
         info = one.info
         settings = Settings(data_dir=one.data_dir, postgres_url=info.postgres_url, redis_url=info.redis_url)
         backends = stack.enter_context(Backends(settings))
-        wait_served(one, fill(backends, options.events))
+        fill(backends, options.events)
+        wait_served(one, backends)
         figures["events in the log"] = backends.log.head("Rider").position
         alone = spread(in_process(backends))
         figures |= {"ETA in process: p50, ms": alone.p50, "ETA in process: p99, ms": alone.p99}
-        urls = {ETA: info.http_url, SPEED_READ: info.http_url, NAIVE: stack.enter_context(naive(info.postgres_url))}
+        naive_url, naive_server = stack.enter_context(naive(info.postgres_url))
+        urls = {ETA: info.http_url, SPEED_READ: info.http_url, NAIVE: naive_url}
         root = psutil.Process(one.process.pid)
         with clients(2) as pool:
             pool.submit(read_from_outside, urls, options.reads, 3.0).result(GIVE_UP_S)
@@ -204,13 +236,17 @@ def main(arguments: list[str] | None = None) -> None:
             )
             figures["pings accepted beside it, 1/s"] = load.result(GIVE_UP_S).accepted / options.seconds
             after = by_program(root, {})
+            figures["API, CPU s a second"] = (after["api"] - before["api"]) / options.seconds
+            figures |= cpu_alone(pool, root, naive_server, urls, options)
         for kind, seconds in took.items():
             figures |= {f"{kind}: p50, ms": spread(seconds).p50, f"{kind}: p99, ms": spread(seconds).p99}
-        figures["API, CPU s a second"] = (after["api"] - before["api"]) / options.seconds
         eta, speed, other = (spread(took[kind]) for kind in (ETA, SPEED_READ, NAIVE))
         figures["ETA / GET speed, p50"] = eta.p50 / speed.p50
         figures["naive / ETA, p50"] = other.p50 / eta.p50
         figures["naive / ETA, p99"] = other.p99 / eta.p99
+    cpu_of = {kind: figures[f"{kind}: CPU µs of servers and databases"] for kind in urls}
+    figures["ETA / GET speed, CPU"] = cpu_of[ETA] / cpu_of[SPEED_READ]
+    figures["naive / ETA, CPU"] = cpu_of[NAIVE] / cpu_of[ETA]
     targets = {"ETA / GET speed, p50": at_most(2.0), "naive / ETA, p50": at_least(5.0)}
     report("eta", figures, targets)
 
