@@ -74,7 +74,7 @@ async def _nothing() -> None:
 def api(url: str, generation: int) -> Litestar:
     """The API, with the share of recorded answers that is the default."""
     settings = Settings(host=HOST)
-    recorder = ServedReadRecorder(settings.served_reads_share, len, lambda: None)
+    recorder: ServedReadRecorder[Any] = ServedReadRecorder(settings.served_reads_share, len, lambda: None)
     recorder.start()
     parts = ApiParts(
         submit=_submit,

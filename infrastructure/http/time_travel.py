@@ -14,6 +14,7 @@ from litestar.params import Parameter
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.paging import instant_ms, whole_number
 from infrastructure.observability import metrics
+from infrastructure.replay.past_etas import LogTooLong
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.replay.as_of import AsOf, AsOfProblem, Axis, InvalidAsOf, Unresolvable, checked_as_of
 from projections.replay.key_replay import TooLong
@@ -81,6 +82,8 @@ def past_error(error: Exception) -> ApiError:
         return ApiError(400, error.code, str(error))
     if isinstance(error, SinkRejected):
         return ApiError(400, "invalid_request", f"the database cannot take a value of this request: {error}")
+    if isinstance(error, LogTooLong):
+        return ApiError(422, "replay_too_long", str(error))
     if isinstance(error, TooLong):
         return ApiError(422, "replay_too_long", f"{error}: `python app.py replay` has no such limit")
     return unavailable("event_store_unavailable", str(error))

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Engine
 
@@ -28,14 +28,23 @@ MAX_WAITING_READS = 20_000
 MAX_MISSING_KEYS = 1_000
 """Bounds the unknown keys that wait for a check in the log, and the remembered ones: a client may invent any number."""
 
-Write = Callable[[Sequence[ServedRead]], int]
-"""Stores all of them or raises PortUnavailable; returns how many were stored."""
 
-Known = Callable[[Sequence[ServedRead]], Sequence[ServedRead]]
-"""Returns the reads whose key the log has at their position, or raises PortUnavailable."""
+class Recordable(Protocol):
+    """An answer that can be recorded."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the answer was that the key is not known."""
+        ...
 
 
-class ServedReadRecorder:
+R = TypeVar("R", bound=Recordable)
+
+
+class ServedReadRecorder(Generic[R]):
     """Called with every answer, in the request's thread; stores a random ``share`` (0..1) of them.
 
     An answer that a key is unknown is always stored if the log has the key, once per key in TRIM_INTERVAL_S: such
@@ -45,28 +54,35 @@ class ServedReadRecorder:
     def __init__(
         self,
         share: float,
-        write: Write,
+        write: Callable[[Sequence[R]], int],
         trim: Callable[[], None],
         *,
-        known: Known = lambda reads: reads,
+        known: Callable[[Sequence[R]], Sequence[R]] = lambda reads: reads,
         max_waiting: int = MAX_WAITING_READS,
+        keeps_trying: bool = False,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """``write`` stores all of them, or raises PortUnavailable; it returns how many were stored.
+
+        ``keeps_trying``: while the database is unavailable, reads wait for the next round, within ``max_waiting``.
+        ``known`` returns those whose key the log has at their position, or raises PortUnavailable.
+        """
         self._share = share
         self._write = write
         self._trim = trim
         self._known = known
-        self._missing: deque[ServedRead] = deque()
+        self._missing: deque[R] = deque()
         self._checked_keys: set[str] = set()
         self._max_waiting = max_waiting
+        self._keeps_trying = keeps_trying
         self._chance = chance
-        self._waiting: deque[ServedRead] = deque()
+        self._waiting: deque[R] = deque()
         self._trimmed_at = time.monotonic()
         self._stop = threading.Event()
         # A daemon: a server that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="served-reads", daemon=True)
 
-    def __call__(self, read: ServedRead) -> None:
+    def __call__(self, read: R) -> None:
         if read.is_missing:
             self._add_missing(read)
             return
@@ -77,7 +93,7 @@ class ServedReadRecorder:
             return
         self._waiting.append(read)
 
-    def _add_missing(self, read: ServedRead) -> None:
+    def _add_missing(self, read: R) -> None:
         # A key beyond the bound is checked at its next request.
         if self._share > 0 and read.key not in self._checked_keys and len(self._checked_keys) < MAX_MISSING_KEYS:
             self._checked_keys.add(read.key)
@@ -94,7 +110,7 @@ class ServedReadRecorder:
             self._thread.join(timeout=2.0)
 
     def flush(self) -> None:
-        """Write all waiting reads. Those that cannot be written are counted and dropped: they are only a sample."""
+        """Write all waiting reads. Those that cannot be written are counted and dropped, or wait for the next round."""
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         missing = [self._missing.popleft() for _ in range(len(self._missing))]
         if not batch and not missing:
@@ -103,10 +119,24 @@ class ServedReadRecorder:
         try:
             batch += self._known(missing)
             stored = self._write(batch) if batch else 0
-        except (PortUnavailable, SinkRejected) as error:
+        except PortUnavailable as error:
+            if self._keeps_trying:
+                # At INFO only: the stages themselves report the unavailable server.
+                log.info("%s served reads wait to be recorded: %s", f"{len(batch):,}", error)
+                batch = self._return(batch)
+            else:
+                log.warning("%s served reads are not recorded: %s", f"{len(batch):,}", error)
+        except SinkRejected as error:
             log.warning("%s served reads are not recorded: %s", f"{len(batch):,}", error)
         metrics.SERVED_READS.inc(stored)
         metrics.SERVED_READS_DROPPED.inc(len(batch) - stored)
+
+    def _return(self, batch: Sequence[R]) -> list[R]:
+        """Put the newest of ``batch`` that the bound has room for before the waiting reads. Returns the others."""
+        room = max(0, self._max_waiting - len(self._waiting))
+        dropped = max(0, len(batch) - room)
+        self._waiting.extendleft(reversed(batch[dropped:]))
+        return list(batch[:dropped])
 
     def _run(self) -> None:
         while not self._stop.wait(WRITE_INTERVAL_S):
@@ -129,8 +159,8 @@ class ServedReadRecorder:
 
 def postgres_recorder(
     engine: Engine, projection: Projection[Any], view_digest: str, share: float, keep: int
-) -> ServedReadRecorder:
-    """A recorder that writes to Postgres."""
+) -> ServedReadRecorder[ServedRead]:
+    """A recorder of reads of one projection that writes to Postgres."""
     return ServedReadRecorder(
         share,
         lambda reads: add(engine, projection.name, view_digest, reads),

@@ -235,6 +235,33 @@ city_contents = Table(
     Column("content", LargeBinary, nullable=False),
 )
 
+# Served ETAs, each with all that it depends on besides the events: places in two read models, the city snapshot, code,
+# model, and the one clock reading of the request.
+served_etas = Table(
+    "served_etas",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("log_id", UUID, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("order_generation", Integer, nullable=False),
+    Column("order_version", BigInteger, nullable=False),
+    Column("order_position", BigInteger, nullable=False),
+    Column("rider_id", Text),
+    Column("rider_generation", Integer),
+    Column("rider_version", BigInteger),
+    Column("rider_position", BigInteger),
+    Column("city_snapshot", BigInteger),
+    Column("city_digest", Text),
+    Column("code_digest", Text, nullable=False),
+    Column("model_digest", Text, nullable=False),
+    Column("fingerprint", JSONB, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("verdict", Text),
+    Index("ix_served_etas_at_ms", "at_ms"),
+    Index("ix_served_etas_unchecked", "id", postgresql_where=text("verdict IS NULL")),
+)
+
 # State snapshots that differed from the log and were replaced: the evidence that live folding was wrong.
 wrong_checkpoints = Table(
     "wrong_checkpoints",

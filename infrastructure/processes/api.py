@@ -7,6 +7,7 @@ from functools import partial
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 
+from domain.features.eta.packaged import packaged_baseline
 from infrastructure.backends import Backends
 from infrastructure.embedded.data_dir import private_secret
 from infrastructure.errors import UserError
@@ -15,6 +16,7 @@ from infrastructure.http.application import ApiParts, build, count_command
 from infrastructure.http.deliveries import SubmitCommands, deliveries_router
 from infrastructure.http.delivery_links import link_route, track_route
 from infrastructure.http.delivery_reader import DeliveryReader
+from infrastructure.http.eta import EtaReads, eta_route
 from infrastructure.http.health import needed, ready_checks
 from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.http.metrics_refresh import refresher
@@ -25,18 +27,21 @@ from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.ingest.writer_turns import WriterTurns
 from infrastructure.observability import metrics
 from infrastructure.operations.city_feed import CityFeed
+from infrastructure.operations.served_eta_log import eta_recorder
 from infrastructure.operations.served_read_log import postgres_recorder
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.generations import active
 from infrastructure.process_pool import tune_gc
+from infrastructure.redis.pipelined_reads import PipelinedReads
 from infrastructure.redis.state_reader import StateReader
+from infrastructure.replay.past_etas import PastEtas
 from infrastructure.replay.past_reads import PastKeys, PastRows
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
 from infrastructure.status.pipeline_monitor import MonitoredRelay, PipelineMonitor
 from projections.digest.digest import view_digest
+from projections.orders import ORDERS
 from projections.speed import SPEED
-from read_models.speed import view as speed
 
 MAX_QUEUED_COMMANDS = 5_000
 """Commands on deliveries that wait for a commit (invariant 15): what a few seconds record."""
@@ -70,6 +75,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
     stages = needed(settings)
     relay = MonitoredRelay(slot, own_tailer="tailer" in stages)
     monitor = PipelineMonitor(reader, backends.cache, commits, settings.target_freshness_ms, relay)
+    served_etas = eta_recorder(reader, settings.served_etas_share, settings.served_etas_keep)
     served_reads = postgres_recorder(
         reader, SPEED, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
     )
@@ -79,8 +85,13 @@ def _serve(settings: Settings, backends: Backends) -> None:
     city.start()
     monitor.start()
     served_reads.start()
+    served_etas.start()
     async_cache = backends.async_cache()
-    speeds = StateReader(async_cache, speed.NAME, partial(active, reader, speed.NAME))
+    reads = PipelinedReads(async_cache)
+    speeds, orders = (
+        StateReader(async_cache, name, partial(active, reader, name), reads) for name in (SPEED.name, ORDERS.name)
+    )
+    past_etas = PastEtas(reader, decode, settings.replay_http_events)
 
     def failed_append() -> str:
         return commits.failure() or commands.failure()
@@ -92,17 +103,18 @@ def _serve(settings: Settings, backends: Backends) -> None:
             submit=commits.submit,
             speed=speeds,
             past_speed=PastKeys(reader, SPEED, decode, settings.replay_http_events),
-            delay_ms=partial(monitor.delay_ms, speed.NAME),
+            delay_ms=partial(monitor.delay_ms, SPEED.name),
             on_served=served_reads,
             checks=checks,
             refresh_metrics=refresher(reader, settings.data_dir, stages, commits.queued),
             routers=[
                 traffic_route(city.newest),
+                eta_route(EtaReads(orders, speeds, city.newest, past_etas), packaged_baseline(), served_etas),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *_delivery_routes(backends, commands.submit, LinkTokens(_link_key(settings))),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
             ],
-            on_shutdown=[speeds.aclose, async_cache.aclose],
+            on_shutdown=[reads.aclose, async_cache.aclose],
         ),
     )
     try:
@@ -113,6 +125,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
         monitor.stop()
         city.stop()
         served_reads.stop()
+        served_etas.stop()
 
 
 def _delivery_routes(backends: Backends, submit: SubmitCommands, tokens: LinkTokens) -> list[Router | HTTPRouteHandler]:

@@ -68,6 +68,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     city_snapshots_keep: Annotated[
         Positive, Meta(description="city snapshots whose number, fences and digest are kept; one is made every 2 s")
     ] = 100_000
+    served_etas_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="share of the served ETAs that is recorded, to be recomputed from the events",
+            extra={"expected": "a number from 0 to 1"},
+        ),
+    ] = 1.0
+    served_etas_keep: Annotated[Positive, Meta(description="recorded ETAs that are kept, the newest")] = 1_000_000
     partition_rows: Annotated[Positive, Meta(description="positions in one partition of the events table")] = 10_000_000
     topic_partitions: Annotated[
         Literal[1, 2, 4, 8, 16, 32, 64], Meta(description="partitions of a topic, fixed for its life")

@@ -30,6 +30,14 @@ def view_digest(projection: Projection[Any]) -> str:
     return "" if view is None else _digest(projection.name, 0, (view.features, view.row), repr(dict(view.columns)))
 
 
+def answer_digest(name: str, function: Callable[..., Any]) -> str:
+    """32 hex digits over all code that computes an answer from several read models.
+
+    Raises UntraceableDefinition.
+    """
+    return _digest(name, 0, (function,), "")
+
+
 def fold_functions(projection: Projection[Any]) -> _Functions:
     """The functions that decide what is stored and published. Their callees are traced from them."""
     rows = () if projection.changes is no_changes else (projection.changes,)

@@ -33,7 +33,7 @@ def dropped() -> float:
     return REGISTRY.get_sample_value("ridelog_served_reads_dropped_total") or 0.0
 
 
-def recorder(store: Store, share: float = 1.0, most: int = 100, chance: float = 0.5) -> ServedReadRecorder:
+def recorder(store: Store, share: float = 1.0, most: int = 100, chance: float = 0.5) -> ServedReadRecorder[ServedRead]:
     return ServedReadRecorder(share, store.write, lambda: None, max_waiting=most, chance=lambda: chance)
 
 
@@ -133,3 +133,35 @@ def test_a_share_of_zero_records_no_404_either() -> None:
     one(missing("anna"))
     one.flush()
     assert store.kept == []
+
+
+def test_a_recorder_that_keeps_trying_loses_nothing_within_its_limit() -> None:
+    store, before = Store(), dropped()
+    one: ServedReadRecorder[ServedRead] = ServedReadRecorder(
+        1.0, store.write, lambda: None, max_waiting=4, keeps_trying=True
+    )
+    store.unavailable = True
+    for number in (1, 2, 3):
+        one(read(number))
+    one.flush()
+    one(read(4))
+    one.flush()
+    store.unavailable = False
+    one.flush()
+    assert [kept.version for kept in store.kept] == [1, 2, 3, 4]
+    assert dropped() == before
+
+
+def test_invariant_15_a_recorder_that_keeps_trying_drops_the_oldest_beyond_its_limit() -> None:
+    before = dropped()
+
+    def write(reads: Sequence[ServedRead]) -> int:
+        for number in (4, 5, 6):
+            one(read(number))  # answers that are given meanwhile
+        raise PortUnavailable("Postgres: unavailable")
+
+    one: ServedReadRecorder[ServedRead] = ServedReadRecorder(1.0, write, lambda: None, max_waiting=4, keeps_trying=True)
+    for number in (1, 2, 3):
+        one(read(number))
+    one.flush()
+    assert dropped() == before + 2

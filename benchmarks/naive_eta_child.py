@@ -1,0 +1,76 @@
+"""The naive way to an ETA, for ``eta``: ``python -m benchmarks.naive_eta_child PORT POSTGRES_URL``.
+
+It asks the event store for the order's events and its rider's ten latest pings, computes the answer by the same code,
+and sends it from the same HTTP server. It knows no city, no pace and no other order of the rider: those need more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Litestar, MediaType, Response, get
+from litestar.params import FromPath
+from sqlalchemy import text
+
+from domain.features.eta.packaged import packaged_baseline
+from domain.features.keyed_event import KeyedEvent
+from domain.features.speed.window import WINDOW_PINGS
+from domain.identifiers import aggregate_id
+from infrastructure.backends import Backends
+from infrastructure.http.errors import HANDLERS
+from infrastructure.http_server.server import serve_http
+from infrastructure.process_pool import tune_gc
+from infrastructure.settings.settings import Settings
+from infrastructure.timestamps import now_ms
+from projections.orders import ORDERS
+from projections.speed import SPEED
+from read_models.eta.answer import eta_answer
+from read_models.view import body_of
+
+HOST = "127.0.0.1"
+_COLUMNS = "SELECT version, position, event_type, payload FROM events WHERE aggregate_id = :key"
+_ORDER = text(f"{_COLUMNS} ORDER BY version")
+_PINGS = text(f"{_COLUMNS} AND event_type = 'GpsPing' ORDER BY event_time DESC, event_id DESC LIMIT {WINDOW_PINGS}")
+
+
+def application(backends: Backends) -> Litestar:
+    """One route, which waits for the database in a thread."""
+    engine, decode, model = backends.engine, backends.decode, packaged_baseline()
+
+    def folded(projection: Any, key: str, rows: Sequence[Any]) -> Any:
+        state = projection.initial
+        for version, position, event_type, payload in rows:
+            state = projection.fold(state, KeyedEvent(key, version, position, event_type, decode(bytes(payload))))
+        return state
+
+    def answer(order_id: str) -> bytes:
+        with engine.connect() as connection:
+            rows = connection.execute(_ORDER, {"key": aggregate_id("Delivery", order_id)}).all()
+            order = folded(ORDERS, order_id, rows)
+            pings = connection.execute(_PINGS, {"key": aggregate_id("Rider", order.rider_id)}).all()
+        rider = folded(SPEED, order.rider_id, pings[::-1])
+        return body_of(eta_answer(order_id, order, rider, (None, None), model, now_ms()))
+
+    @get("/deliveries/{order_id:str}/eta", media_type=MediaType.JSON)
+    async def naive_eta(order_id: FromPath[str]) -> Response[Any]:
+        return Response(await asyncio.to_thread(answer, order_id), media_type=MediaType.JSON)
+
+    @get("/health/live", media_type=MediaType.JSON)
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    return Litestar([naive_eta, live], exception_handlers=HANDLERS, openapi_config=None, logging_config=None)
+
+
+def main(port: int, postgres_url: str) -> None:
+    """Serve until SIGTERM."""
+    tune_gc()
+    with Backends(Settings(postgres_url=postgres_url)) as backends:
+        serve_http(application(backends), Settings(host=HOST, port=port))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
