@@ -1,5 +1,5 @@
 # Two commands do everything on a bare machine with Python 3.11–3.13 and make:
-#   make demo    servers, simulated riders and their speeds, live
+#   make demo    servers, a simulated city, its ETAs beside the truth, and speeds, live
 #   make test    lint, types, every tier of tests
 # While you work:
 #   make check   lint, types and the unit tests, within a minute on a quiet machine

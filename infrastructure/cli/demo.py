@@ -1,4 +1,4 @@
-"""``demo``: runs serve and simulated riders, and shows each rider's true speed next to the one that ridelog serves."""
+"""``demo``: runs serve and a simulated city, and shows ETAs and speeds that ridelog serves next to the true ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from infrastructure.cli.output import cell, echo, echo_lines
+from infrastructure.cli.simulate import ORDERS_PER_RIDER, RIDERS_PER_RESTAURANT
 from infrastructure.errors import UserError
 from infrastructure.timestamps import now_ms
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from infrastructure.client.client import RidelogClient
     from infrastructure.client.messages import SpeedAnswer
     from infrastructure.simulator.actions import RiderTruth
+    from infrastructure.simulator.world import SimulatedWorld
     from infrastructure.supervision.signals import StopSignals
 
 
@@ -71,6 +73,7 @@ def what_to_try(url: str) -> str:
             f"  {url}/metrics   the metrics for Prometheus",
             "and try",
             f"  curl {url}/riders/rider-0001/speed",
+            f"  curl {url}/deliveries?status=picked_up",
             f"  curl -H 'Content-Type: application/json' -d '{ping}' {url}/pings",
             f"  curl {url}/riders/me/speed",
         )
@@ -100,6 +103,8 @@ class DemoPlan(NamedTuple):
     """The options of a demo. ``duration_s`` None: until Ctrl-C; ``live``: the output is a terminal."""
 
     riders: int
+    orders: float
+    restaurants: int
     every_s: float
     seed: int
     duration_s: float | None
@@ -115,6 +120,13 @@ def demo(
     riders: Annotated[
         int, typer.Option(min=1, max=10_000, help=f"Number of riders; the first {MAX_SHOWN} are shown.")
     ] = 10,
+    orders: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1_000_000.0, help="Orders per hour.  \\[default: 2 per rider]"),
+    ] = None,
+    restaurants: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Number of restaurants.  \\[default: one for two riders]")
+    ] = None,
     every: Annotated[float, typer.Option(min=0.05, help="Seconds between two GPS fixes of a rider.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same routes, noise and gaps.")] = 1,
     seconds: Annotated[
@@ -125,7 +137,7 @@ def demo(
         Path | None, typer.Option("--data-dir", help=f"Where the demo keeps data and logs.  \\[default: {DATA_DIR}]")
     ] = None,
 ) -> None:
-    """Start a separate ridelog, send it simulated riders, and show their speeds live.
+    """Start a separate ridelog, send it a simulated city, and show orders with their ETA and riders' speeds live.
 
     At the end the demo stops what it started, and keeps its data.
     """
@@ -134,7 +146,9 @@ def demo(
 
     live = sys.stdout.isatty()
     duration_s = seconds if seconds is not None or live else PLAIN_DURATION_S
-    plan = DemoPlan(riders, every, seed, duration_s, live)
+    per_hour = ORDERS_PER_RIDER * riders if orders is None else orders
+    kitchens = restaurants or max(1, riders // RIDERS_PER_RESTAURANT)
+    plan = DemoPlan(riders, per_hour, kitchens, every, seed, duration_s, live)
     with StopSignals() as signals:
         echo("starting PostgreSQL, Valkey, a Kafka-compatible broker and ridelog …")
         with DemoServer(data_dir or DATA_DIR) as server:
@@ -151,45 +165,70 @@ def demo(
                 echo("stopping …")
 
 
+def _world(plan: DemoPlan) -> SimulatedWorld:
+    from infrastructure.simulator.demand import Demand
+    from infrastructure.simulator.scenario import PhoneModel, Scenario
+    from infrastructure.simulator.world import SimulatedWorld
+
+    # Half of the riders get an order at once, so that the first table has deliveries under way.
+    demand = Demand(plan.orders, plan.restaurants, opening=(plan.riders + 1) // 2 if plan.orders else 0)
+    phone = PhoneModel(every_s=plan.every_s, **GAPS)
+    return SimulatedWorld(Scenario(str(plan.seed), now_ms(), math.inf, plan.riders, phone=phone, demand=demand))
+
+
 def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
 
+    from infrastructure.cli.demo_orders import OrderBoard, OrderRow, cancel_left_orders, orders_table
     from infrastructure.client.client import RidelogClient
-    from infrastructure.simulator.demand import Demand
     from infrastructure.simulator.fleet import BackgroundFleet
-    from infrastructure.simulator.scenario import PhoneModel, Scenario, rider_ids
-    from infrastructure.simulator.world import SimulatedWorld, all_actions
+    from infrastructure.simulator.foresight import Foresight
+    from infrastructure.simulator.scenario import rider_ids
 
     riders, duration_s = plan.riders, plan.duration_s
-    phone = PhoneModel(every_s=plan.every_s, **GAPS)
-    world = SimulatedWorld(Scenario(str(plan.seed), now_ms(), math.inf, riders, phone=phone, demand=Demand(0.0)))
     shown = rider_ids(min(riders, MAX_SHOWN))
     reader = RidelogClient(server.url, retry_timeout_s=READ_TIMEOUT_S, connect_timeout_s=READ_TIMEOUT_S)
     ends = "Ctrl-C ends it" if plan.live or duration_s is None else f"ends after {duration_s:.0f} s"
+    foresight = Foresight(_world(plan))
+    board = OrderBoard(reader, foresight.ends)
     echo_lines(what_to_try(server.url).split("\n"))
-    with reader, RidelogClient(server.url) as writer, BackgroundFleet(all_actions(world), writer) as simulation:
+    with RidelogClient(server.url) as client:
+        if left := cancel_left_orders(client):
+            echo(f"cancelled {left:,} orders of a demo that was killed")
+    with reader, RidelogClient(server.url) as writer, BackgroundFleet(foresight.actions(), writer) as simulation:
         seen: set[str] = set()
 
-        def table() -> Table:
+        def tables() -> Group:
             server.check()
             simulation.check()
             # The truth is read before the answers: a newer truth would make the answers look wrong.
-            truths = simulation.runner.totals.truths
+            totals = simulation.runner.totals
+            truths = totals.truths
             speeds, problem = _read(reader, shown)
             seen.update(speeds)
-            title = f"{riders:,} riders, {simulation.runner.totals.accepted:,} pings recorded"
-            return speed_table(shown, truths, speeds, f"{title}; {problem or ends}")
+            rows: list[OrderRow] = []
+            if not problem:
+                try:
+                    rows = board.read(list(totals.open_orders))
+                except UserError as error:
+                    problem = str(error)
+            title = f"{len(totals.open_orders):,} orders open, {totals.commands.total():,} commands recorded"
+            orders = orders_table(rows, now_ms(), f"{title}; minutes until the hand-over")
+            title = f"{riders:,} riders, {totals.accepted:,} pings recorded"
+            return Group(orders, speed_table(shown, truths, speeds, f"{title}; {problem or ends}"))
 
         if plan.live:
-            with Live(table(), refresh_per_second=4) as screen:
-                _repeat(lambda: screen.update(table()), signals, LIVE_INTERVAL_S, duration_s)
+            with Live(tables(), refresh_per_second=4) as screen:
+                _repeat(lambda: screen.update(tables()), signals, LIVE_INTERVAL_S, duration_s)
         else:
             console = Console(width=110)
-            _repeat(lambda: console.print(table()), signals, PLAIN_INTERVAL_S, duration_s)
+            _repeat(lambda: console.print(tables()), signals, PLAIN_INTERVAL_S, duration_s)
             # Without a terminal a script checks whether ridelog works. An empty table must not pass as success.
-            if not seen and not signals.requests and duration_s is not None and duration_s >= PLAIN_INTERVAL_S:
-                raise UserError(f"no speed could be read in {duration_s:.0f} s; see {server.log_path.parent}")
+            if not signals.requests and duration_s is not None and duration_s >= PLAIN_INTERVAL_S:
+                unread = "no speed" if not seen else "no ETA" if plan.orders and not board.etas else ""
+                if unread:
+                    raise UserError(f"{unread} could be read in {duration_s:.0f} s; see {server.log_path.parent}")
 
 
 def _repeat(show: Callable[[], None], signals: StopSignals, every_s: float, duration_s: float | None) -> None:

@@ -9,7 +9,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, NoReturn, Self
@@ -21,13 +21,16 @@ import msgspec
 from infrastructure.client.messages import (
     CommandReceipt,
     DeliveryAnswer,
+    EtaAnswer,
     Ping,
     PostReceipt,
     SpeedAnswer,
     body,
     encode,
     read_command,
+    read_deliveries,
     read_delivery,
+    read_eta,
     read_receipt,
     read_refusal,
     read_speed,
@@ -40,6 +43,12 @@ from infrastructure.settings.redaction import remember
 
 COMMAND_REFUSED = frozenset({400, 404, 409})
 """Statuses of a command that the domain refused: nothing was recorded, and a repeat would be refused too."""
+
+PAGE_DELIVERIES = 500
+"""Deliveries that are asked for at once."""
+
+NO_ETA = frozenset({"unknown_delivery", "delivery_over"})
+"""Codes of an order that has no ETA."""
 
 RETRIED = frozenset({408, 429, 502, 503, 504})
 FIRST_RETRY_DELAY_S = 0.1
@@ -170,6 +179,29 @@ class RidelogClient:
         if answer.status_code != httpx.codes.OK:
             self._refused(answer)
         return read_delivery(answer.content)
+
+    def deliveries(self, status: str) -> Iterator[DeliveryAnswer]:
+        """All deliveries in a status, the oldest first. Raises UserError as ``delivery`` does."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = f"&cursor={quote(cursor, safe='')}" if cursor else ""
+            answer = self._send("GET", f"/deliveries?status={status}&limit={PAGE_DELIVERIES}{page}", None)
+            if answer.status_code != httpx.codes.OK:
+                self._refused(answer)
+            found = read_deliveries(answer.content)
+            yield from found.items
+            cursor = found.next
+
+    def eta(self, order_id: str) -> EtaAnswer | None:
+        """The ETA of an order; None if the order is unknown or over. Raises UserError as ``delivery`` does."""
+        answer = self._send("GET", f"/deliveries/{quote(order_id, safe='')}/eta", None)
+        if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
+            if read_refusal(answer.content).code in NO_ETA:
+                return None
+            self._refused(answer)
+        if answer.status_code != httpx.codes.OK:
+            self._refused(answer)
+        return read_eta(answer.content)
 
     def interrupt(self) -> None:
         """End every wait for a retry, now and later. Requests that are under way still get their answers."""

@@ -87,6 +87,23 @@ class DeliveryAnswer(msgspec.Struct, frozen=True, kw_only=True):
     position: int
 
 
+class DeliveriesAnswer(msgspec.Struct, frozen=True):
+    """One page of ``GET /deliveries``; ``next`` is the cursor of the next page, None on the last one."""
+
+    items: list[DeliveryAnswer]
+    next: str | None = None
+
+
+class EtaAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What clients here need of ``GET /deliveries/{order_id}/eta``: seconds until hand-over, as of ``at_ms``."""
+
+    order_id: str
+    p50_seconds: float
+    p90_seconds: float
+    because: list[str]
+    at_ms: int
+
+
 class _Refusal(msgspec.Struct, frozen=True):
     code: str
     detail: str = ""
@@ -115,6 +132,16 @@ def read_refusal(body: bytes) -> CommandReceipt:
 def read_delivery(body: bytes) -> DeliveryAnswer:
     """The delivery in an answer. Raises UserError if the answer has another form."""
     return _read(body, DeliveryAnswer)
+
+
+def read_deliveries(body: bytes) -> DeliveriesAnswer:
+    """The page in an answer. Raises UserError if the answer has another form."""
+    return _read(body, DeliveriesAnswer)
+
+
+def read_eta(body: bytes) -> EtaAnswer:
+    """The ETA in an answer. Raises UserError if the answer has another form."""
+    return _read(body, EtaAnswer)
 
 
 def read_receipt(body: bytes, sent: int) -> PostReceipt:

@@ -13,6 +13,12 @@ from infrastructure.simulator.actions import Action, SentCommand
 from infrastructure.simulator.deliveries import TripLeg, Verb
 from infrastructure.simulator.world import STEP_S, SimulatedWorld
 
+FIRST_AHEAD_S = 1_500.0
+"""How far the world is ahead of the first action: further would delay the start of a demo on a slow machine."""
+
+AHEAD_GROWTH = 30.0
+"""Seconds that the world runs for each second that is sent, until it is far enough ahead."""
+
 MAX_AHEAD_S = 3_600.0
 MAX_AHEAD_PINGS = 100_000
 """Bounds the memory of the actions that are made but not sent yet: about a kilobyte a ping."""
@@ -38,12 +44,15 @@ class Foresight:
         """The world's actions in the order of sending, each once the world is far enough ahead of it."""
         made: deque[Action] = deque()
         world = self._world
+        ahead_s = min(FIRST_AHEAD_S, self._ahead_s)
         while world.now_s < world.scenario.duration_s:
             new = world.advance(STEP_S)
             made.extend(new)
             self._note(new)
-            while made and made[0].send_at_s <= world.now_s - self._ahead_s:
-                yield made.popleft()
+            while made and made[0].send_at_s <= world.now_s - ahead_s:
+                action = made.popleft()
+                ahead_s = min(self._ahead_s, FIRST_AHEAD_S + AHEAD_GROWTH * action.send_at_s)
+                yield action
         new = world.finish()
         self._note(new)
         yield from made

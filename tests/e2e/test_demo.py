@@ -53,6 +53,9 @@ def test_without_a_terminal_it_prints_speeds_and_exits_0(tmp_path: Path) -> None
     assert "/schema" in output
     assert "/metrics" in output
     assert output.count("path_speed_mps") == 2
+    assert output.count("minutes until the hand-over") == 2
+    assert "order-" in output
+    assert "assigned" in output
     assert "ends after 10 s" in output
     assert "Ctrl-C" not in output, "without a terminal nothing can be pressed"
     assert "fresh" in output

@@ -17,8 +17,8 @@ BAD_PHONE = PhoneModel(every_s=20.0, no_fix_per_hour=60.0, offline_per_hour=30.0
 LIVELY = Habits(stack_share=0.9, decline_share=0.3, cancel_share=0.2, refused_share=0.1)
 
 
-def busy(seed: int = 1, duration_s: float = 2 * HOUR_S, until_s: float = HOUR_S, riders: int = 6) -> Scenario:
-    """Six riders with bad phones, many orders in the first hour, and an hour to deliver them."""
+def busy(seed: int = 1, duration_s: float = 3 * HOUR_S, until_s: float = HOUR_S, riders: int = 6) -> Scenario:
+    """Six riders with bad phones, many orders in the first hour, and two hours to deliver them."""
     demand = Demand(orders_per_hour=30.0, restaurants=4, opening=3, until_s=until_s)
     return Scenario(str(seed), START_MS, duration_s, riders, phone=BAD_PHONE, demand=demand, habits=LIVELY)
 
