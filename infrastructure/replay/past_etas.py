@@ -9,7 +9,6 @@ from sqlalchemy import Engine
 
 from domain.features.orders import OPEN_STATUSES, OrderState
 from domain.features.speed.window import SpeedState
-from domain.identifiers import SHARDS
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from infrastructure.replay.past_reads import MAX_CONCURRENT_REPLAYS
@@ -17,28 +16,15 @@ from projections.core.fold import Decode
 from projections.core.projection import Projection
 from projections.orders import ORDERS
 from projections.replay.as_of import AsOf, Horizon
+from projections.replay.city import city_at, city_sources
 from projections.replay.key_replay import KeyReplay, TooLong
-from projections.replay.shard_replay import replay_shard
 from projections.replay.source import ReplaySource
 from projections.speed import SPEED
-from projections.traffic import TRAFFIC
-from read_models.city.content import (
-    ORDERS_PERMANENT,
-    TRAFFIC_PERMANENT,
-    CityTables,
-    TableVector,
-    digest_of,
-    encode,
-    hours_of,
-    merge,
-    tables_of,
-)
+from read_models.city.content import digest_of, encode
 from read_models.city.snapshot import CitySnapshot
 
-NO_GENERATION = 0
-"""The tables of a replay belong to no generation; the numbers of generations start at 1."""
 NO_SNAPSHOT = 0
-PERMANENT_SLOTS = {TRAFFIC.name: TRAFFIC_PERMANENT, ORDERS.name: ORDERS_PERMANENT}
+"""The city of a replay is no numbered snapshot; their numbers start at 1."""
 
 
 class PastEta(NamedTuple):
@@ -69,6 +55,7 @@ class PastEtas:
         self._max_events = max_events
         self._orders = KeyReplay(self._source(ORDERS), max_events=max_events)
         self._riders = KeyReplay(self._source(SPEED), PostgresStateSnapshots(engine, SPEED), max_events=max_events)
+        self._city_sources = city_sources(self._archive, decode)
         self._replays = threading.Semaphore(MAX_CONCURRENT_REPLAYS)
 
     def at(self, order_id: str, as_of: AsOf) -> PastEta:
@@ -85,20 +72,12 @@ class PastEtas:
 
     def _city(self, horizon: Horizon) -> CitySnapshot:
         """The merge of all events within ``horizon``, as of its instant. Raises LogTooLong."""
-        if horizon.position > self._max_events:
-            raise LogTooLong(
-                f"the city at position {horizon.position:,} is the merge of all events up to there, and "
-                f"{self._max_events:,} may be folded"
-            )
-        with self._replays:
-            traffic, orders = self._tables(TRAFFIC, horizon), self._tables(ORDERS, horizon)
-        content = merge(str(horizon.log_id), horizon.at_ms, traffic, orders, hours_of(traffic))
+        try:
+            with self._replays:
+                content = city_at(self._city_sources, horizon, self._max_events)
+        except TooLong as error:
+            raise LogTooLong(str(error)) from error
         return CitySnapshot(NO_SNAPSHOT, digest_of(encode(content)), content)
-
-    def _tables(self, projection: Projection[Any], horizon: Horizon) -> CityTables:
-        shards = [replay_shard(self._source(projection), shard, horizon) for shard in range(SHARDS)]
-        vector = TableVector(NO_GENERATION, tuple(shard.seq for shard in shards))
-        return tables_of(vector, [shard.partials for shard in shards], PERMANENT_SLOTS[projection.name])
 
     def _source(self, projection: Projection[Any]) -> ReplaySource[Any]:
         return ReplaySource(projection, self._archive, self._decode)
