@@ -69,7 +69,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify_parity(
-    name: Annotated[str, typer.Argument(metavar="[PROJECTION]", help="The projection.")] = "speed",
+    name: Annotated[str, typer.Argument(metavar="[PROJECTION]", help="The projection, or city.")] = "speed",
     since: Annotated[
         str | None,
         typer.Option(
@@ -87,6 +87,9 @@ def verify_parity(
     `serve` records a share of its answers (the setting served_reads_share). Each is folded again from the rider's
     first event, or from a state snapshot that was itself folded that way. The findings are recorded.
 
+    With `city`, each recorded city snapshot is merged again from the events up to its vector of fences, and its digest
+    is compared; each event is folded once, in one process.
+
     Works with or without a running `serve`. Exits with 1 if an answer, or a state snapshot on the way, disagrees with
     the log.
     """
@@ -98,17 +101,14 @@ def verify_parity(
     from infrastructure.embedded.stack import servers_for
     from infrastructure.operations.verify_parity import open_parity_evidence, verify
     from infrastructure.settings.settings import Settings
-    from infrastructure.timestamps import now_ms, time_or_ago_ms
 
+    if name == "city":
+        _verify_city(since, data_dir, as_json=as_json)
+        return
     projection = projection_named(name)
     if projection.view is None:
         raise UserError(f"{name} serves rows, not values of a key: run rebuild-projection {name} --verify-only instead")
-    try:
-        since_ms = 0 if since is None else time_or_ago_ms(since, now_ms())
-    except ValueError as error:
-        raise UserError(
-            f"--since {since!r}: {error}; give epoch milliseconds, RFC 3339 with zone, or a duration such as 1h"
-        ) from error
+    since_ms = _since_ms(since)
     logging.getLogger("ridelog").setLevel(logging.ERROR)
     with (
         expected_as_user_error(),
@@ -131,4 +131,50 @@ def verify_parity(
         for line in lines(name, found, seconds):
             echo(line)
     if message := advice(name, found, generation, on_record):
+        raise UserError(message)
+
+
+def _since_ms(since: str | None) -> int:
+    from infrastructure.timestamps import now_ms, time_or_ago_ms
+
+    try:
+        return 0 if since is None else time_or_ago_ms(since, now_ms())
+    except ValueError as error:
+        raise UserError(
+            f"--since {since!r}: {error}; give epoch milliseconds, RFC 3339 with zone, or a duration such as 1h"
+        ) from error
+
+
+def _verify_city(since: str | None, data_dir: DataDirOption, *, as_json: bool) -> None:
+    import msgspec
+
+    from infrastructure.backends import EVENT_STORE_SETTINGS, open_backends
+    from infrastructure.cli.error_handling import expected_as_user_error
+    from infrastructure.cli.progress import Reporter
+    from infrastructure.embedded.stack import servers_for
+    from infrastructure.operations import verify_city
+    from infrastructure.settings.settings import Settings
+    from projections.parity.city_findings import CityFindings
+
+    since_ms = _since_ms(since)
+    logging.getLogger("ridelog").setLevel(logging.ERROR)
+    with (
+        expected_as_user_error(),
+        servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings,
+        open_backends(settings) as backends,
+        Reporter("verify city", "events", 1.0) as shown,
+    ):
+        log_events, began = max(1, backends.log.head("Rider").position), time.monotonic()
+
+        def show(findings: CityFindings, events: int) -> None:
+            shown.update(min(1.0, events / log_events), events, f"{findings.checked:,} snapshots checked")
+
+        verifier = verify_city.verify_city(backends, since_ms, show)
+        seconds = time.monotonic() - began
+    if as_json:
+        echo(msgspec.json.encode(verify_city.document(verifier.findings, verifier.events, seconds)))
+    else:
+        for line in verify_city.lines(verifier.findings, verifier.events, seconds):
+            echo(line)
+    if message := verify_city.advice(verifier.findings):
         raise UserError(message)

@@ -84,6 +84,13 @@ class PostgresCitySnapshots:
             row = connection.execute(query).one_or_none()
         return None if row is None else _stored(row)
 
+    def following(self, number: int, since_ms: int = 0) -> StoredCity | None:
+        """The first snapshot that is kept with this number or a later one, and made at ``since_ms`` or later."""
+        query = select(city_snapshots).where(_s.number >= number, _s.as_of_ms >= since_ms).order_by(_s.number).limit(1)
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _stored(row)
+
     def content(self, city: StoredCity) -> bytes | None:
         """The bytes of a snapshot; None if they are not kept any more. Raises DamagedCity."""
         query = select(city_contents.c.content).where(city_contents.c.number == city.number)

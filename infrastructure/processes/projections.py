@@ -15,11 +15,12 @@ from infrastructure.backends import Backends
 from infrastructure.observability import metrics
 from infrastructure.observability.stage_reports import StageProgress, StageReporter
 from infrastructure.observability.watchdog import Watchdog, WorkState
+from infrastructure.operations.city_monitor import CityMonitor
 from infrastructure.operations.parity_monitor import ParityMonitor
 from infrastructure.process_pool import tune_gc
 from infrastructure.processes.projection_worker import ProjectionWorker, stage_name
 from infrastructure.processes.runtime import stack_summary, stop_event
-from infrastructure.processes.worker_groups import audited_projections
+from infrastructure.processes.worker_groups import audited_projections, audits_city
 from infrastructure.settings.settings import Settings
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, Sink, SinkRejected
@@ -75,7 +76,11 @@ class WorkerManager:
         self._watchdog = Watchdog()
         self._hanging: set[tuple[str, int]] = set()
         followed = [projection.name for projection in projections]
-        self._auditors = [ParityMonitor(settings, projection) for projection in audited_projections(followed)]
+        self._auditors: list[ParityMonitor | CityMonitor] = [
+            ParityMonitor(settings, projection) for projection in audited_projections(followed)
+        ]
+        if audits_city(followed):
+            self._auditors.append(CityMonitor(settings))
 
     def run(self) -> None:
         """Run until ``stop``, or until a worker ends with a permanent error."""

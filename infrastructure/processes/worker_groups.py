@@ -7,6 +7,7 @@ from typing import Any
 
 from projections.catalogue import PROJECTIONS
 from projections.core.projection import Projection
+from projections.traffic import TRAFFIC
 
 OTHERS = "others"
 """Name of the group of all projections without point reads: their readers query a table or follow a topic."""
@@ -38,6 +39,11 @@ def audited_projections(followed: Collection[str]) -> list[Projection[Any]]:
     if others:
         return [] if set(others).isdisjoint(followed) else point_read_projections()
     return [projection for projection in point_read_projections() if projection.name in followed]
+
+
+def audits_city(followed: Collection[str]) -> bool:
+    """Whether the process that follows ``followed`` audits the city snapshots."""
+    return TRAFFIC.name in followed
 
 
 def _without_point_reads() -> list[str]:

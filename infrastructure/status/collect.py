@@ -28,6 +28,7 @@ from infrastructure.status.lines import (
     MeasuredStage,
     StatusLine,
     StatusReport,
+    city_audit_line,
     city_line,
     device_line,
     external_line,
@@ -44,6 +45,7 @@ from infrastructure.status.stage_lag import projection_behind, served_generation
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
+from projections.parity.city_findings import CITY_AUDIT_STAGE, findings_of
 
 
 def collect(settings: Settings, *, served: bool = True, open_broker: bool = False) -> StatusReport:
@@ -98,6 +100,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         _kafka(settings, relayed if served else None, tailer.lag_seconds, open_broker),
         *projections,
         _city(backends, reports, now_ms, served=served),
+        city_audit_line(findings_of(audit.progress.detail) if (audit := reports.get(CITY_AUDIT_STAGE)) else None),
         *(
             parity_line(p.name, PostgresServedReads(engine, p.name).tally())
             for p in PROJECTIONS.values()

@@ -14,6 +14,7 @@ from infrastructure.cdc.replication_slot import SlotState
 from infrastructure.observability.lag import IngestDelays
 from infrastructure.observability.stage_reports import STANDBY, StageReport
 from infrastructure.postgres.restore_findings import RestoreFinding
+from projections.parity.city_findings import CityFindings
 from projections.parity.served_reads import ReadTally
 
 
@@ -166,6 +167,20 @@ def city_line(report: StageReport | None, snapshot: int | None, age_s: float | N
     elif foreign := report.progress.detail.get("foreign_shards", 0):
         state, advice = f"{state}, without {foreign} shards that do not match the log", "they are refolded"
     return StatusLine("city", state, None, None, age_s, advice)
+
+
+def city_audit_line(findings: CityFindings | None) -> StatusLine:
+    """Red while a snapshot of the generations that the city is merged from is known to differ from the log."""
+    if findings is None or not findings.checked:
+        return StatusLine("city audit", "no city snapshots audited", None)
+    state = f"{findings.checked:,} checked, {findings.different:,} different, {findings.behind:,} to go"
+    advice = ""
+    if findings.different:
+        generations = ", ".join(
+            f"generation {number} of {name}" for name, number in sorted(findings.generations.items())
+        )
+        advice = f"the city of {generations} differs from the log: run verify-parity city"
+    return StatusLine("city audit", state, None, advice=advice)
 
 
 NOT_LATE = "the pipeline is not late"

@@ -61,7 +61,7 @@ class MergedPartials:
             if one.fence is not None:
                 self.fences[shard] = one.fence
                 for changes in one.changes:
-                    self._apply(shard, changes)
+                    self.apply(shard, changes)
 
     def _clear(self) -> None:
         for slot, sums in self.permanent.items():
@@ -69,7 +69,8 @@ class MergedPartials:
         for kept in (self.fences, self.rings, self.permanent):
             kept.clear()
 
-    def _apply(self, shard: int, changes: PartialTable) -> None:
+    def apply(self, shard: int, changes: Mapping[int, PartialSlot]) -> None:
+        """Apply collected changes of one shard. Raises AmountTooLarge."""
         ring = {slot: change for slot, change in changes.items() if slot not in self._slots}
         if ring:
             apply_changes(self.rings.setdefault(shard, {}), ring)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from infrastructure.processes.worker_groups import audited_projections, point_read_projections, worker_groups
+from infrastructure.processes.worker_groups import (
+    audited_projections,
+    audits_city,
+    point_read_projections,
+    worker_groups,
+)
 from projections.catalogue import PROJECTIONS
 from projections.speed import SPEED
 
@@ -21,3 +26,9 @@ def test_answers_are_audited_once_and_not_by_the_process_that_serves_them() -> N
     assert [one for found in audits.values() for one in found] == point_read_projections()
     assert not any(audits[projection.name] for projection in point_read_projections())
     assert audited_projections(list(PROJECTIONS)) == point_read_projections()
+
+
+def test_the_city_is_audited_once_and_not_by_a_process_that_serves_answers() -> None:
+    audits = [name for name, names in worker_groups().items() if audits_city(names)]
+    assert len(audits) == 1
+    assert audits[0] not in {projection.name for projection in point_read_projections()}

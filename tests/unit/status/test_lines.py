@@ -9,6 +9,7 @@ from infrastructure.status.lines import (
     IngestHead,
     MeasuredStage,
     StatusLine,
+    city_audit_line,
     city_line,
     device_line,
     ingest_line,
@@ -18,6 +19,7 @@ from infrastructure.status.lines import (
     stage_line,
     status_report,
 )
+from projections.parity.city_findings import CityFindings
 from projections.parity.served_reads import ReadTally
 
 NOW_MS = 1_790_000_000_000
@@ -161,6 +163,19 @@ def test_the_city_line_shows_the_newest_snapshot_and_why_there_is_no_newer_one()
     ended = report()
     ended.alive = False
     assert "has ended" in city_line(ended, 7, 9.0, served=True).state
+
+
+def test_the_city_audit_line_is_red_while_a_served_generation_differs() -> None:
+    assert city_audit_line(None).good
+    assert city_audit_line(CityFindings()).state == "no city snapshots audited"
+    good = city_audit_line(CityFindings(totals={"equal": 1_200}, number=1_300, behind=3))
+    assert (good.state, good.good) == ("1,200 checked, 0 different, 3 to go", True)
+    findings = CityFindings(totals={"equal": 5, "different": 2}, generations={"traffic": 2, "orders": 1}, different=2)
+    bad = city_audit_line(findings)
+    assert not bad.good
+    assert bad.advice.startswith("the city of generation 1 of orders, generation 2 of traffic differs from the log")
+    # A rebuild replaced what differed.
+    assert city_audit_line(CityFindings(totals={"different": 2}, generations={"traffic": 3, "orders": 1})).good
 
 
 def test_the_report_is_good_if_every_line_is() -> None:

@@ -1,0 +1,66 @@
+"""Audits the city snapshots continuously, next to the audit of served reads."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import msgspec
+
+from infrastructure.backends import Backends
+from infrastructure.observability import metrics
+from infrastructure.observability.stage_reports import StageProgress, StageReporter, newest, read_stages
+from infrastructure.operations.audit_thread import AuditThread
+from infrastructure.operations.verify_city import CITY, CityVerifier
+from infrastructure.settings.settings import Settings
+from projections.parity.city_audit import CheckedCity, CityVerdict, describe_city
+from projections.parity.city_findings import CITY_AUDIT_STAGE, findings_of
+from projections.parity.partials_audit import FoldBudget
+
+log = logging.getLogger("ridelog.parity")
+
+AUDIT_INTERVAL_S = 5.0
+MAX_STEP_S = 0.5
+"""Bounds one round: at most a tenth of a core, also while the audit catches up."""
+
+
+class CityMonitor:
+    """Audits snapshots in a thread. Its findings are the report of the stage ``city-audit``.
+
+    They outlive the process, until another ``serve`` starts. The tables do not: a new process folds them from the first
+    event of the log.
+    """
+
+    def __init__(self, settings: Settings, interval_s: float = AUDIT_INTERVAL_S) -> None:
+        self._backends = Backends(settings, pool_size=1)
+        self._verifier: CityVerifier | None = None
+        self._reporter: StageReporter | None = None
+        self._thread = AuditThread("city-audit", "city snapshots", self.run_round, interval_s)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._thread.stop()
+        self._backends.close()
+
+    def run_round(self) -> list[CheckedCity]:
+        """Audit some snapshots. Raises PortUnavailable, RegistryUnavailable, SQLAlchemyError."""
+        if self._verifier is None or self._reporter is None:
+            # Before the reporter, which deletes the reports of ended processes.
+            report = newest(read_stages(self._backends.engine)).get(CITY_AUDIT_STAGE)
+            self._reporter = StageReporter(self._backends.engine, CITY_AUDIT_STAGE)
+            self._verifier = CityVerifier(
+                self._backends, None if report is None else findings_of(report.progress.detail)
+            )
+        until = time.monotonic() + MAX_STEP_S
+        checked = self._verifier.step(FoldBudget(is_over=lambda: time.monotonic() >= until))
+        findings = self._verifier.findings
+        for one in checked:
+            metrics.PARITY_CHECKED.labels(CITY, one.verdict).inc()
+            if one.verdict == CityVerdict.DIFFERENT:
+                log.error("a city snapshot differs from the log: %s; run verify-parity city", describe_city(one))
+        metrics.PARITY_MISMATCHES.labels(CITY).set(findings.different)
+        metrics.PARITY_UNCHECKED.labels(CITY).set(findings.behind)
+        self._reporter.report(StageProgress(detail=msgspec.to_builtins(findings)))
+        return checked

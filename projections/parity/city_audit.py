@@ -1,0 +1,187 @@
+"""Audits city snapshots: merges each from the event store alone, and compares its digest with the recorded one.
+
+The audit keeps partial tables of its own and advances them from one recorded vector of fences to the next: it folds
+each event once (invariant 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from domain.identifiers import SHARDS
+from projections.parity.partials_audit import (
+    MAX_STATE_BYTES,
+    FoldBudget,
+    MissingEvents,
+    PartialsAudit,
+    RewrittenLog,
+)
+from projections.replay.city import PERMANENT_SLOTS, CitySources
+from read_models.city.content import CityContent, TableVector, digest_of, encode, merge
+from read_models.city.hours import HoursOfWeek
+
+
+class RecordedCity(Protocol):
+    """The record of a city snapshot: all that it was merged from, and the digest of its bytes."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def as_of_ms(self) -> int: ...
+
+    @property
+    def log_id(self) -> UUID: ...
+
+    @property
+    def vectors(self) -> Mapping[str, TableVector]:
+        """By projection."""
+        ...
+
+    @property
+    def digest(self) -> str: ...
+
+
+class CityVerdict(StrEnum):
+    """The outcome of the check of one snapshot."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    OTHER_CODE = "other code"
+    """A generation that it was merged from was folded by other code."""
+    LOG_RESTORED = "log restored"
+    """The log no longer has the events that it was merged from."""
+    UNDECIDED = "undecided"
+    """An event was discarded at about that time. The next snapshot decides whether the tables are right."""
+
+
+class CheckedCity(NamedTuple):
+    """A snapshot and its verdict. ``content``: the merge of the log at its vector; None if there is none."""
+
+    city: RecordedCity
+    verdict: CityVerdict
+    content: CityContent | None = None
+    why: str = ""
+
+
+class CityAudit:
+    """Checks recorded snapshots, best in the order of their numbers. ``on_restart`` gets the reason of each restart."""
+
+    def __init__(
+        self,
+        sources: CitySources,
+        on_restart: Callable[[str], None] = lambda reason: None,
+        *,
+        max_state_bytes: int = MAX_STATE_BYTES,
+    ) -> None:
+        self._sources = sources
+        self._archive = sources.traffic.archive
+        self._on_restart = on_restart
+        self._max_state_bytes = max_state_bytes
+        self._log_id: UUID | None = None
+        self._events_before = 0
+        self._begin()
+
+    @property
+    def events(self) -> int:
+        """Events folded so far."""
+        return self._events_before + sum(tables.events for tables in self._tables.values())
+
+    @property
+    def place(self) -> int:
+        """How many events of the log the tables have."""
+        return sum(sum(tables.seqs) for tables in self._tables.values())
+
+    def check(self, city: RecordedCity, budget: FoldBudget | None = None) -> CheckedCity | None:
+        """Check a snapshot. Returns None if the budget ended first, or after a restart: the next call goes on.
+
+        A vector that goes back, or another log, restarts the audit at the beginning of the log. Raises PortUnavailable,
+        and what ``decode`` raises while the schema registry is unavailable.
+        """
+        if impossible := self._impossible(city):
+            return CheckedCity(city, CityVerdict.DIFFERENT, why=impossible)
+        if city.log_id != self._archive.head(self._sources.traffic.projection.stream).log_id:
+            return CheckedCity(city, CityVerdict.LOG_RESTORED, why=f"it is of the log {city.log_id}")
+        if reason := self._reason_to_restart(city):
+            self._restart(reason)
+        self._log_id = city.log_id
+        try:
+            if not all(
+                tables.advance(city.vectors[name], budget or FoldBudget()) for name, tables in self._tables.items()
+            ):
+                return None
+        except RewrittenLog as error:
+            self._restart(str(error))
+            return None
+        except MissingEvents as error:
+            return CheckedCity(city, CityVerdict.LOG_RESTORED, why=str(error))
+        return self._compared(city)
+
+    def _compared(self, city: RecordedCity) -> CheckedCity | None:
+        content = self._merged(city)
+        if digest_of(encode(content)) == city.digest:
+            return CheckedCity(city, CityVerdict.EQUAL, content)
+        discards = 0
+        while any(tables.fold_next_discard() for tables in self._tables.values()):
+            discards += 1
+            content = self._merged(city)
+            if digest_of(encode(content)) == city.digest:
+                return CheckedCity(city, CityVerdict.EQUAL, content)
+        if discards:
+            return CheckedCity(city, CityVerdict.UNDECIDED, why=f"{discards} discards were recorded at about that time")
+        if not all(tables.is_of_log() for tables in self._tables.values()):
+            self._restart("the log has other events than before at the place of the tables")
+            return None
+        why = f"the log gives the digest {digest_of(encode(content))}, and {city.digest} is recorded"
+        return CheckedCity(city, CityVerdict.DIFFERENT, content, why)
+
+    def _merged(self, city: RecordedCity) -> CityContent:
+        traffic, orders = self._tables.values()
+        self._hours.update(traffic.tables.permanent, traffic.tables.changed)
+        for one in (traffic, orders):
+            one.tables.changed.clear()
+        of_traffic, of_orders = (
+            tables.city_tables(city.vectors[name].generation) for name, tables in self._tables.items()
+        )
+        return merge(str(city.log_id), city.as_of_ms, of_traffic, of_orders, self._hours)
+
+    def _impossible(self, city: RecordedCity) -> str:
+        for name in self._tables:
+            vector = city.vectors.get(name)
+            if vector is None:
+                return f"its record has no vector of {name}"
+            if len(vector.seqs) != SHARDS or min(vector.seqs) < 0:
+                return f"its vector of {name} has not one seq for each of {SHARDS} shards"
+        return ""
+
+    def _reason_to_restart(self, city: RecordedCity) -> str:
+        if self._log_id not in (None, city.log_id):
+            return f"the log is another one: {city.log_id}"
+        back = [name for name, tables in self._tables.items() if tables.is_beyond(city.vectors[name])]
+        if back:
+            return f"the vector of snapshot {city.number:,} goes back, in {' and '.join(back)}"
+        return ""
+
+    def _restart(self, reason: str) -> None:
+        self._events_before = self.events
+        self._begin()
+        self._on_restart(reason)
+
+    def _begin(self) -> None:
+        self._tables: dict[str, PartialsAudit[Any]] = {
+            source.projection.name: PartialsAudit(
+                source, PERMANENT_SLOTS[source.projection.name], self._max_state_bytes
+            )
+            for source in self._sources
+        }
+        self._hours = HoursOfWeek()
+
+
+def describe_city(checked: CheckedCity) -> str:
+    """One line: which snapshot, its verdict, and what differs."""
+    city = checked.city
+    generations = ", ".join(f"{name} generation {vector.generation}" for name, vector in sorted(city.vectors.items()))
+    return f"city snapshot {city.number:,} ({generations}): {checked.verdict}: {checked.why}"

@@ -1,0 +1,275 @@
+"""The audit of city snapshots: right for every schedule of vectors, and every wrong snapshot is caught."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.identifiers import SHARDS, shard_of
+from projections.core.projection import Projection
+from projections.orders import ORDERS
+from projections.parity.city_audit import CheckedCity, CityAudit, CityVerdict, describe_city
+from projections.parity.partials_audit import FoldBudget, StateCache
+from projections.replay.city import CitySources
+from projections.replay.source import ReplaySource
+from projections.traffic import TRAFFIC
+from read_models.city.content import CityContent, CityTables, TableVector, digest_of, encode, hours_of, merge
+from tests.support.worlds.city import CityArchive, drive, histories, ping, vector_of
+from tests.support.worlds.order_lives import OrderHistory, placed_data, step_data
+from tests.support.worlds.rider_events import START_MS
+
+AS_OF_MS = START_MS + 700_000
+PROJECTIONS: tuple[Projection[Any], ...] = (TRAFFIC, ORDERS)
+
+
+class Recorded(NamedTuple):
+    """The record of a snapshot."""
+
+    number: int
+    as_of_ms: int
+    log_id: UUID
+    vectors: Mapping[str, TableVector]
+    digest: str
+
+
+class City:
+    """Both logs, and the city process: each snapshot is the refold of the logs at its vector."""
+
+    def __init__(self, riders: OrderHistory, orders: OrderHistory) -> None:
+        self.logs = CityArchive("Rider", riders), CityArchive("Delivery", orders)
+        self.logs[1].log_id = self.logs[0].log_id
+        self.restarts: list[str] = []
+        self.numbers = 0
+
+    def audit(self, max_state_bytes: int = 1 << 20) -> CityAudit:
+        traffic, orders = (
+            ReplaySource(projection, log, json.loads) for projection, log in zip(PROJECTIONS, self.logs, strict=True)
+        )
+        return CityAudit(CitySources(traffic, orders), self.restarts.append, max_state_bytes=max_state_bytes)
+
+    def heads(self) -> list[list[int]]:
+        return [list(log.head(of.stream).seqs) for log, of in zip(self.logs, PROJECTIONS, strict=True)]
+
+    def tables(self, seqs: Sequence[Sequence[int]] | None = None) -> list[CityTables]:
+        seqs = self.heads() if seqs is None else seqs
+        return [vector_of(log, of, one) for log, of, one in zip(self.logs, PROJECTIONS, seqs, strict=True)]
+
+    def content(self, tables: Sequence[CityTables] | None = None, as_of_ms: int = AS_OF_MS) -> CityContent:
+        traffic, orders = self.tables() if tables is None else tables
+        return merge(str(self.logs[0].log_id), as_of_ms, traffic, orders, hours_of(traffic))
+
+    def record(self, content: CityContent | None = None) -> Recorded:
+        content = self.content() if content is None else content
+        self.numbers += 1
+        vectors = {TRAFFIC.name: content.traffic, ORDERS.name: content.orders}
+        return Recorded(self.numbers, content.as_of_ms, UUID(content.log_id), vectors, digest_of(encode(content)))
+
+
+def finished(audit: CityAudit, city: Recorded, events_a_step: int = 1 << 60) -> CheckedCity:
+    while (checked := audit.check(city, FoldBudget(events_a_step))) is None:
+        pass
+    return checked
+
+
+def rides_of(riders: int, metres: int = 200, first: int = 0) -> OrderHistory:
+    return [event for n in range(first, first + riders) for event in drive(f"r{n}", 0, 16, metres, north=True)]
+
+
+def orders_of(count: int) -> OrderHistory:
+    found: OrderHistory = []
+    for n in range(count):
+        found.append((f"o{n}", "DeliveryPlaced", placed_data(f"o{n}", START_MS + n, n)))
+        found += [
+            (f"o{n}", f"Delivery{step}", step_data(f"o{n}", START_MS + at_s * 1_000 + n, 100 * at_s + n))
+            for step, at_s in (("Assigned", 60), ("PickedUp", 240), ("Completed", 480))
+            if n % 3 or step != "Completed"
+        ]
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(history=histories, data=st.data())
+def test_invariant_8_every_schedule_of_vectors_gives_the_recorded_digests(
+    history: tuple[OrderHistory, OrderHistory], data: st.DataObject
+) -> None:
+    city = City(*history)
+    audit = city.audit(data.draw(st.sampled_from([0, 300, 1 << 20])))
+    at = [[0] * SHARDS, [0] * SHARDS]
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = [
+            [data.draw(st.integers(seq, head)) if head > seq else head for seq, head in zip(*pair, strict=True)]
+            for pair in zip(at, city.heads(), strict=True)
+        ]
+        as_of_ms = AS_OF_MS + data.draw(st.sampled_from([-3_600_000, 0, 300_000, 3_000_000]))
+        content = city.content(city.tables(at), as_of_ms)
+        events = data.draw(st.integers(1, 50))
+        checked = finished(audit, city.record(content), events)
+        assert (checked.verdict, checked.content) == (CityVerdict.EQUAL, content)
+    assert city.restarts == []
+    assert audit.place == sum(map(sum, at))
+
+
+def test_one_more_fold_an_event_and_never_a_refold() -> None:
+    city = City(rides_of(6), orders_of(7))
+    audit = city.audit()
+    heads = city.heads()
+    for tenth in range(1, 11):
+        at = [[seq * tenth // 10 for seq in seqs] for seqs in heads]
+        assert finished(audit, city.record(city.content(city.tables(at)))).verdict == CityVerdict.EQUAL
+    assert audit.events == sum(len(log.events) for log in city.logs)
+
+
+def test_a_step_ends_with_its_budget() -> None:
+    city = City(rides_of(6), orders_of(7))
+    audit, record = city.audit(), city.record()
+    assert audit.check(record, FoldBudget(10)) is None
+    assert audit.events == 10
+    assert audit.check(record, FoldBudget(is_over=lambda: True)) is None
+    assert audit.events == 10
+    assert finished(audit, record).verdict == CityVerdict.EQUAL
+
+
+def one_shard_ahead(city: City) -> CityContent:
+    behind = city.heads()
+    behind[0][shard_of("r1")] -= 1
+    traffic, orders = city.tables()
+    vector = TableVector(1, tuple(behind[0]))
+    return city.content([traffic._replace(vector=vector), orders])
+
+
+def one_unit_in_an_amount(city: City) -> CityContent:
+    content = city.content()
+    cell, octant, ms, mm, riders = content.recent[0]
+    return msgspec.structs.replace(content, recent=[(cell, octant, ms, mm + 1, riders), *content.recent[1:]])
+
+
+def one_unit_in_an_hour_that_is_not_shown(city: City) -> CityContent:
+    traffic, orders = city.tables()
+    slot = next(slot for slot in traffic.permanent if 12 <= slot < 180)
+    field, (ms, mm) = next(iter(traffic.permanent[slot].items()))
+    permanent = {**traffic.permanent, slot: {**traffic.permanent[slot], field: (ms, mm + 1)}}
+    return city.content([traffic._replace(permanent=permanent), orders], AS_OF_MS + 48 * 3_600_000)
+
+
+def a_float_sum(city: City) -> CityContent:
+    content = city.content()
+    cell, count, duration, lateness, promised = content.finished[0]
+    wrong: Any = (cell, count, float(duration), lateness, promised)
+    return msgspec.structs.replace(content, finished=[wrong, *content.finished[1:]])
+
+
+def a_dropped_delta(city: City) -> CityContent:
+    """The completion of an order did not reach the table of its shard."""
+    less = city.heads()
+    less[1][shard_of("o1")] -= 1
+    traffic, _ = city.tables()
+    orders = city.tables(less)[1]._replace(vector=city.tables()[1].vector)
+    return city.content([traffic, orders])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [one_shard_ahead, one_unit_in_an_amount, one_unit_in_an_hour_that_is_not_shown, a_float_sum, a_dropped_delta],
+)
+def test_a_wrong_snapshot_is_caught_and_the_next_right_one_is_equal(wrong: Callable[[City], CityContent]) -> None:
+    city = City(rides_of(6), orders_of(7))
+    audit = city.audit()
+    checked = finished(audit, city.record(wrong(city)))
+    assert checked.verdict == CityVerdict.DIFFERENT
+    assert "city snapshot 1 (orders generation 1, traffic generation 1): different" in describe_city(checked)
+    assert finished(audit, city.record()).verdict == CityVerdict.EQUAL
+    assert city.restarts == []
+
+
+def test_a_snapshot_of_another_clock_reading_is_caught() -> None:
+    city = City(rides_of(6), orders_of(7))
+    record = city.record()._replace(as_of_ms=AS_OF_MS + 1)
+    assert finished(city.audit(), record).verdict == CityVerdict.DIFFERENT
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [{}, {TRAFFIC.name: TableVector(1, (0,) * SHARDS)}, dict.fromkeys((TRAFFIC.name, ORDERS.name), TableVector(1, ()))],
+)
+def test_a_record_without_whole_vectors_is_different(vectors: Mapping[str, TableVector]) -> None:
+    city = City(rides_of(1), orders_of(1))
+    assert finished(city.audit(), city.record()._replace(vectors=vectors)).verdict == CityVerdict.DIFFERENT
+
+
+def test_a_vector_that_goes_back_restarts_the_audit() -> None:
+    city = City(rides_of(6), orders_of(7))
+    audit = city.audit()
+    assert finished(audit, city.record()).verdict == CityVerdict.EQUAL
+    behind = [[seq // 2 for seq in seqs] for seqs in city.heads()]
+    back = city.tables(behind)
+    back[0] = back[0]._replace(vector=TableVector(2, back[0].vector.seqs))
+    assert finished(audit, city.record(city.content(back))).verdict == CityVerdict.EQUAL
+    assert city.restarts == ["the vector of snapshot 2 goes back, in traffic and orders"]
+    assert finished(audit, city.record()).verdict == CityVerdict.EQUAL
+    assert len(city.restarts) == 1
+
+
+def restore(city: City, riders: OrderHistory, orders: OrderHistory) -> None:
+    """Give the logs other events under the same log id."""
+    for log, other in zip(city.logs, City(riders, orders).logs, strict=True):
+        log.events[:] = other.events
+        log._times[:] = other._times
+        log._seqs[:] = other._seqs
+
+
+@pytest.mark.parametrize("later", [[], [ping(f"r{n}", 340, 9_000, number=99) for n in range(3)]])
+def test_a_restored_log_restarts_the_audit_even_if_it_is_as_long_now(later: OrderHistory) -> None:
+    city = City(rides_of(3), orders_of(4))
+    audit = city.audit()
+    assert finished(audit, city.record()).verdict == CityVerdict.EQUAL
+    restore(city, rides_of(3, metres=250) + later, orders_of(4))
+    assert finished(audit, city.record()).verdict == CityVerdict.EQUAL
+    [reason] = city.restarts
+    assert reason.startswith("the log has ")
+    assert "than before" in reason
+
+
+def test_a_snapshot_of_events_that_the_log_has_lost_is_no_difference() -> None:
+    city = City(rides_of(3), orders_of(4))
+    record = city.record()
+    beyond = TableVector(1, tuple(seq + 1 for seq in record.vectors[ORDERS.name].seqs))
+    checked = finished(city.audit(), record._replace(vectors={**record.vectors, ORDERS.name: beyond}))
+    assert checked.verdict == CityVerdict.LOG_RESTORED
+    assert finished(city.audit(), record._replace(log_id=UUID(int=7))).verdict == CityVerdict.LOG_RESTORED
+
+
+@pytest.mark.parametrize("max_state_bytes", [0, 1 << 20])
+def test_a_discard_counts_from_the_first_snapshot_that_has_it(max_state_bytes: int) -> None:
+    city = City(rides_of(3), orders_of(6))
+    damaged = next(
+        event for event in city.logs[1].events if (event.key, event.event_type) == ("o1", "DeliveryAssigned")
+    )
+    city.logs[1].events[damaged.position - 1] = damaged._replace(payload=b"{}")
+    parked = city.record()
+    city.logs[1].discards.add(damaged.position)
+    folded_on = city.record()
+    assert parked.digest != folded_on.digest
+    audit = city.audit(max_state_bytes)
+    assert finished(audit, parked).verdict == CityVerdict.EQUAL
+    assert finished(audit, folded_on).verdict == CityVerdict.EQUAL
+    # A later audit starts with what was known before any discard, and takes them over too.
+    assert finished(city.audit(max_state_bytes), folded_on).verdict == CityVerdict.EQUAL
+
+
+def test_states_in_memory_are_bounded_and_the_oldest_are_dropped() -> None:
+    cache = StateCache(10)
+    cache.update({"a": b"1234", "b": b"1234"})
+    assert cache.get("a") == b"1234"
+    cache.update({"c": b"1234"})
+    assert [cache.get(key) for key in "abc"] == [b"1234", None, b"1234"]
+    cache.update({"a": b"1234567"})
+    assert [cache.get(key) for key in "ac"] == [b"1234567", None]
+    cache.update({"d": b"12345678901"})
+    assert [cache.get(key) for key in "ad"] == [None, None]
