@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-import infrastructure.postgres.schema  # noqa: F401  (its tables belong to the same metadata)
+import infrastructure.postgres.audit_tables  # noqa: F401  (its tables belong to the same metadata)
 import read_models.analytics.tables
 import read_models.deliveries.tables
 from alembic import context

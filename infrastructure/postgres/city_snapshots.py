@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
+from infrastructure.postgres.audit_tables import city_contents, city_snapshots
 from infrastructure.postgres.errors import unavailable_as_port_error
-from infrastructure.postgres.schema import city_contents, city_snapshots
 from read_models.city.content import CityContent, TableVector, digest_of, encode
 
 KEPT_CONTENTS = 4

@@ -1,6 +1,6 @@
-"""All tables of ridelog in Postgres, for SQLAlchemy. ``alembic check`` compares them with the migrations.
+"""The tables of the log, of projections and of stages, for SQLAlchemy; those of audits are in ``audit_tables``.
 
-This includes the tables of the embedded schema registry, so that one ``alembic check`` covers everything.
+``alembic check`` compares them all with the migrations, with the tables of the embedded schema registry.
 
 ``event_store/partitions.py`` creates the partitions of ``events`` as the log grows, and their unique indexes: a unique
 index on the partitioned table itself would have to contain the position.
@@ -36,7 +36,7 @@ metadata = MetaData(
     }
 )
 
-_MILLISECONDS = TIMESTAMP(timezone=True, precision=3)
+MILLISECONDS = TIMESTAMP(timezone=True, precision=3)
 
 events = Table(
     "events",
@@ -51,8 +51,8 @@ events = Table(
     Column("aggregate_key", Text, nullable=False),
     Column("event_type", Text, nullable=False),
     Column("event_id", UUID(as_uuid=True), nullable=False),
-    Column("event_time", _MILLISECONDS, nullable=False),
-    Column("recorded_at", _MILLISECONDS, nullable=False),
+    Column("event_time", MILLISECONDS, nullable=False),
+    Column("recorded_at", MILLISECONDS, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     # Null for pings: the partial indexes cost an append of pings nothing but the test of their conditions.
     Column("command_id", Text),
@@ -79,7 +79,7 @@ log_numbers = Table(
     metadata,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("position", BigInteger, nullable=False),
-    Column("recorded_at", _MILLISECONDS, nullable=False),
+    Column("recorded_at", MILLISECONDS, nullable=False),
     Column("seqs", JSONB, nullable=False),
 )
 
@@ -102,7 +102,7 @@ projection_generations = Table(
     Column("active", Boolean, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'following'")),
     Column("comparison", JSONB),
-    Column("created_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+    Column("created_at", MILLISECONDS, nullable=False, server_default=text("now()")),
     # Readers follow the one active generation. With two, the answer would depend on chance.
     Index(
         "uq_projection_generations_active",
@@ -167,7 +167,7 @@ discarded_events = Table(
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("key", Text, nullable=False),
     Column("who", Text, nullable=False),
-    Column("discarded_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+    Column("discarded_at", MILLISECONDS, nullable=False, server_default=text("now()")),
     Column("why", Text, nullable=False),
 )
 
@@ -182,98 +182,10 @@ checkpoints = Table(
     Column("version", BigInteger, nullable=False),
     # Event times of the last ``every`` versions up to this one.
     Column("every", Integer, nullable=False),
-    Column("earliest", _MILLISECONDS, nullable=False),
-    Column("latest", _MILLISECONDS, nullable=False),
+    Column("earliest", MILLISECONDS, nullable=False),
+    Column("latest", MILLISECONDS, nullable=False),
     Column("state", LargeBinary, nullable=False),
     Column("verified", Boolean, nullable=False),
-)
-
-# A sample of the served answers, to be recomputed from the events. Only the newest; a setting limits how many.
-served_reads = Table(
-    "served_reads",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("projection", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("generation", Integer, nullable=False),
-    Column("fold_digest", Text, nullable=False),
-    Column("view_digest", Text, nullable=False),
-    Column("version", BigInteger, nullable=False),
-    Column("position", BigInteger, nullable=False),
-    # The one clock reading of the request, and the other inputs of its answer.
-    Column("read_ms", BigInteger, nullable=False),
-    Column("target_freshness_ms", BigInteger, nullable=False),
-    Column("feature_ttl_ms", BigInteger, nullable=False),
-    Column("allow_expired", Boolean, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("verdict", Text),
-    Index("ix_served_reads_read_ms", "read_ms"),
-    Index("ix_served_reads_unchecked", "id", postgresql_where=text("verdict IS NULL")),
-    Index("ix_served_reads_different", "id", postgresql_where=text("verdict = 'different'")),
-)
-
-# City snapshots: what each was merged from. Answers name the number; the audit merges again and compares the digest.
-city_snapshots = Table(
-    "city_snapshots",
-    metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    # The one clock reading of its maker.
-    Column("as_of_ms", BigInteger, nullable=False),
-    Column("log_id", UUID(as_uuid=True), nullable=False),
-    # By projection: its generation; the seq of the fence of each shard.
-    Column("generations", JSONB, nullable=False),
-    Column("fences", JSONB, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("fingerprint", JSONB, nullable=False),
-)
-
-# The bytes of the newest snapshots; older ones are pruned.
-city_contents = Table(
-    "city_contents",
-    metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("content", LargeBinary, nullable=False),
-)
-
-# Served ETAs, each with all that it depends on besides the events: places in two read models, the city snapshot, code,
-# model, and the one clock reading of the request.
-served_etas = Table(
-    "served_etas",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("log_id", UUID, nullable=False),
-    Column("order_id", Text, nullable=False),
-    Column("order_generation", Integer, nullable=False),
-    Column("order_version", BigInteger, nullable=False),
-    Column("order_position", BigInteger, nullable=False),
-    Column("rider_id", Text),
-    Column("rider_generation", Integer),
-    Column("rider_version", BigInteger),
-    Column("rider_position", BigInteger),
-    Column("city_snapshot", BigInteger),
-    Column("city_digest", Text),
-    Column("code_digest", Text, nullable=False),
-    Column("model_digest", Text, nullable=False),
-    Column("fingerprint", JSONB, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("verdict", Text),
-    Index("ix_served_etas_at_ms", "at_ms"),
-    Index("ix_served_etas_unchecked", "id", postgresql_where=text("verdict IS NULL")),
-)
-
-# State snapshots that differed from the log and were replaced: the evidence that live folding was wrong.
-wrong_checkpoints = Table(
-    "wrong_checkpoints",
-    metadata,
-    Column("projection", Text, primary_key=True),
-    Column("generation", Integer, primary_key=True, autoincrement=False),
-    Column("key", Text, primary_key=True),
-    Column("version", BigInteger, primary_key=True, autoincrement=False),
-    Column("position", BigInteger, nullable=False),
-    Column("kept", LargeBinary, nullable=False),
-    Column("folded", LargeBinary, nullable=False),
-    Column("found_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
 )
 
 # Relay checkpoints: the highest position such that it and all earlier ones are acknowledged by the topics. The newest
@@ -288,7 +200,7 @@ relay_marks = Table(
     # Stored before it is confirmed to the slot. So a slot with a higher LSN is not the one that this relay left.
     Column("confirmed_lsn", BigInteger, nullable=False, server_default=text("0")),
     Column("topics", JSONB, nullable=False, server_default=text("'{}'")),
-    Column("marked_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+    Column("marked_at", MILLISECONDS, nullable=False, server_default=text("now()")),
 )
 
 # Which components found data that does not match the log, since an operator last accepted the findings.
@@ -300,8 +212,8 @@ restores = Table(
     # The highest position that was found and is not in this log, and the end of the log at that time.
     Column("beyond", BigInteger, nullable=False),
     Column("head", BigInteger, nullable=False),
-    Column("first_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
-    Column("last_at", _MILLISECONDS, nullable=False, server_default=text("now()")),
+    Column("first_at", MILLISECONDS, nullable=False, server_default=text("now()")),
+    Column("last_at", MILLISECONDS, nullable=False, server_default=text("now()")),
 )
 
 # The stages that report, by process; a row is never updated.
@@ -319,7 +231,7 @@ stage_reports = Table(
     Column("stage", Text, primary_key=True),
     Column("instance", Text, primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("reported_at", _MILLISECONDS, nullable=False),
+    Column("reported_at", MILLISECONDS, nullable=False),
     Column("progress", JSONB, nullable=False),
 )
 

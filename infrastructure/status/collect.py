@@ -23,19 +23,18 @@ from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.served_reads import PostgresServedReads
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.factory import Stores
+from infrastructure.status.audit_lines import city_audit_line, parity_line
 from infrastructure.status.lines import (
     IngestHead,
     MeasuredStage,
     StatusLine,
     StatusReport,
-    city_audit_line,
     city_line,
     device_line,
     external_line,
     ingest_line,
     kafka_line,
     log_line,
-    parity_line,
     slot_line,
     stage_line,
     standby_lines,

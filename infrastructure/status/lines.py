@@ -1,7 +1,7 @@
 """Turns measurements of the stages into status lines with advice. Pure.
 
 One function per line: the stages that report themselves; phones, ingest and Kafka, which do not; the slot and the
-standby tailers; and the audit of served reads.
+standby tailers. Those of the audits are in ``audit_lines``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from infrastructure.cdc.replication_slot import SlotState
 from infrastructure.observability.lag import IngestDelays
 from infrastructure.observability.stage_reports import STANDBY, StageReport
 from infrastructure.postgres.restore_findings import RestoreFinding
-from projections.parity.city_findings import CityFindings
-from projections.parity.served_reads import ReadTally
 
 
 class StatusLine(msgspec.Struct):
@@ -169,20 +167,6 @@ def city_line(report: StageReport | None, snapshot: int | None, age_s: float | N
     return StatusLine("city", state, None, None, age_s, advice)
 
 
-def city_audit_line(findings: CityFindings | None) -> StatusLine:
-    """Red while a snapshot of the generations that the city is merged from is known to differ from the log."""
-    if findings is None or not findings.checked:
-        return StatusLine("city audit", "no city snapshots audited", None)
-    state = f"{findings.checked:,} checked, {findings.different:,} different, {findings.behind:,} to go"
-    advice = ""
-    if findings.different:
-        generations = ", ".join(
-            f"generation {number} of {name}" for name, number in sorted(findings.generations.items())
-        )
-        advice = f"the city of {generations} differs from the log: run verify-parity city"
-    return StatusLine("city audit", state, None, advice=advice)
-
-
 NOT_LATE = "the pipeline is not late"
 
 
@@ -293,15 +277,3 @@ def standby_lines(reports: Sequence[StageReport]) -> list[StatusLine]:
         return []
     hosts = ", ".join(report.instance.split(":", 1)[0] for report in waiting)
     return [StatusLine("standby", f"{len(waiting)} waiting, on {hosts}", None)]
-
-
-def parity_line(projection: str, tally: ReadTally) -> StatusLine:
-    """Red while a mismatch of the generation that readers follow is on record: its answers are wrong."""
-    if not tally.checked and not tally.unchecked and not tally.mismatches:
-        return StatusLine("parity", "no served reads on record", None)
-    state = f"{tally.checked:,} checked, {tally.mismatches:,} different, {tally.unchecked:,} unchecked"
-    advice = ""
-    if tally.mismatches:
-        wrong = f"generation {tally.generation} differs from the log"
-        advice = f"{wrong}: run verify-parity, then rebuild-projection {projection}"
-    return StatusLine("parity", state, None, advice=advice)

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import delete, update
 
 from infrastructure.operations.city_feed import CityFeed
+from infrastructure.postgres.audit_tables import city_contents, city_snapshots
 from infrastructure.postgres.city_snapshots import DamagedCity, PostgresCitySnapshots
-from infrastructure.postgres.schema import city_contents, city_snapshots
 from infrastructure.settings.settings import Settings
 from projections.orders import ORDERS
 from projections.traffic import TRAFFIC

@@ -10,7 +10,7 @@ from sqlalchemy import text, update
 from infrastructure.observability.stage_reports import newest, read_stages
 from infrastructure.operations.city_monitor import CityMonitor
 from infrastructure.operations.verify_city import advice, document, lines, verify_city
-from infrastructure.postgres.schema import city_snapshots
+from infrastructure.postgres.audit_tables import city_snapshots
 from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
 from projections.orders import ORDERS

@@ -5,17 +5,16 @@ from __future__ import annotations
 from infrastructure.observability.lag import DelaySpread, IngestDelays
 from infrastructure.observability.stage_reports import StageProgress, StageReport
 from infrastructure.postgres.restore_findings import RestoreFinding
+from infrastructure.status.audit_lines import city_audit_line, parity_line
 from infrastructure.status.lines import (
     IngestHead,
     MeasuredStage,
     StatusLine,
-    city_audit_line,
     city_line,
     device_line,
     ingest_line,
     kafka_line,
     log_line,
-    parity_line,
     stage_line,
     status_report,
 )
