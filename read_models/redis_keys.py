@@ -24,13 +24,13 @@ def fence_key(projection: str, generation: int, shard: int, area: str = "") -> s
 def slots_key(projection: str, generation: int, shard: int, area: str = "") -> str:
     """A hash: slot of the partial table -> its bucket. An absent slot is empty.
 
-    The field without a name has the seq from which on the list of ``changes_key`` is complete.
+    The field without a name has the seq from which on the list of ``changes_key`` is complete, and the list's bytes.
     """
     return f"{{{projection}@{generation}:{shard}}}:{area}slots"
 
 
 def changes_key(projection: str, generation: int, shard: int, area: str = "") -> str:
-    """A list: the latest changes of the partial table, each with the seq of its fence, oldest first."""
+    """A list: the latest changes of the partial table, oldest first, each with the seqs of the fences around it."""
     return f"{{{projection}@{generation}:{shard}}}:{area}changes"
 
 

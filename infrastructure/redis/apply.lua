@@ -14,7 +14,7 @@ end
 local empties = ARGV[3] ~= 'apply' or ARGV[1] == ''
 local from, upto = 5, #ARGV
 local writes = {}
-local MAX_CHANGES, MAX_CHANGE_BYTES = 1000, 65536
+local MAX_CHANGES, MAX_CHANGE_BYTES, MAX_BYTES = 1000, 65536, 1048576
 
 if #KEYS > 4 then
   local MAX_AMOUNT = 9007199254740991
@@ -41,6 +41,12 @@ if #KEYS > 4 then
       for first = at + 4, at + 2 + 2 * fields, 2 do
         local field, sums, zero = ARGV[first], numbers(ARGV[first + 1]), true
         local old = not write.replaces and redis.call('HGET', key, field)
+        -- Before the addition too: a larger amount is not exact, and a sum of the other sign would hide that.
+        for number = 1, #sums do
+          if sums[number] > MAX_AMOUNT or sums[number] < -MAX_AMOUNT then
+            return redis.error_reply('REJECTED an amount of ' .. field .. ' in slot ' .. slot .. ' is too large')
+          end
+        end
         if old then
           local added = numbers(old)
           if #added ~= #sums then
@@ -105,15 +111,25 @@ for _, write in ipairs(writes) do
   redis.call('HSET', KEYS[4], write.slot, write.bucket)
 end
 if #KEYS > 4 then
-  -- The latest changes, so that a reader need not read whole slots. The field without a name of the slots has the seq
-  -- from which on they are complete: a reader that is further behind reads the whole table.
-  local change = ARGV[7] .. '\n' .. table.concat(ARGV, '\n', upto + 1)
-  if empties or #change > MAX_CHANGE_BYTES then
+  -- The latest changes, so that a reader need not read whole slots. Each begins with the seq that it leads to and the
+  -- one that it starts from: a server that was restored to an older dump is folded on in other batches, and a reader
+  -- must not add events that it has. The field without a name of the slots has the seq from which on the changes are
+  -- complete, and their bytes: a reader that is further behind reads the whole table.
+  local since = string.match(ARGV[1], '^%S+ %S+ (%d+)') or ''
+  local change = ARGV[7] .. ' ' .. since .. '\n' .. table.concat(ARGV, '\n', upto + 1)
+  local complete, bytes = string.match(redis.call('HGET', KEYS[4], '') or '', '^(%d+) (%d+)$')
+  if empties or not bytes or #change > MAX_CHANGE_BYTES then
     redis.call('UNLINK', KEYS[5])
-    redis.call('HSET', KEYS[4], '', ARGV[7])
-  elseif redis.call('RPUSH', KEYS[5], change) > MAX_CHANGES then
-    redis.call('HSET', KEYS[4], '', string.match(redis.call('LPOP', KEYS[5]), '^%d+'))
+    complete, bytes = ARGV[7], 0
+  else
+    local length = redis.call('RPUSH', KEYS[5], change)
+    bytes = length == 1 and #change or bytes + #change
+    while length > 1 and (length > MAX_CHANGES or bytes > MAX_BYTES) do
+      local oldest = redis.call('LPOP', KEYS[5])
+      complete, bytes, length = string.match(oldest, '^%d+') or ARGV[7], bytes - #oldest, length - 1
+    end
   end
+  redis.call('HSET', KEYS[4], '', complete .. ' ' .. string.format('%.0f', bytes))
 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1

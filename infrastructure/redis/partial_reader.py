@@ -12,7 +12,7 @@ from infrastructure.redis.connection import unavailable_as_port_error
 from infrastructure.redis.partial_slots import decode_changes, decode_table
 from infrastructure.redis.projection_sink import decode_fence
 from projections.core.partials import ShardPartials, folded_on
-from projections.core.ports import Fence, SinkRejected
+from projections.core.ports import Fence
 from read_models.redis_keys import changes_key, fence_key, slot_key, slots_key
 
 _LUA = (Path(__file__).parent / "partials.lua").read_text()
@@ -31,14 +31,14 @@ class RedisPartialReader:
         found: dict[int, ShardPartials] = {}
         following = [shard for shard in shards if shard in known]
         whole = [shard for shard in shards if shard not in known]
-        for shard, (stored_fence, complete_from, changes) in self._run(following, known).items():
+        for shard, (stored_fence, *changes) in self._run(following, known).items():
             fence, before = decode_fence(stored_fence), known[shard]
             if fence == before:
                 continue
-            if fence is None or not folded_on(before, fence) or _number(complete_from) > before.seq:
+            if fence is None or not folded_on(before, fence) or not changes:
                 whole.append(shard)
             else:
-                found[shard] = ShardPartials(fence, [decode_changes(each) for each in changes], whole=False)
+                found[shard] = ShardPartials(fence, [decode_changes(each) for each in changes[0]], whole=False)
         # One shard a request: a table may have many thousands of fields.
         for shard in whole:
             stored_fence, slots, hashes = self._run([shard], {})[shard]
@@ -59,14 +59,6 @@ class RedisPartialReader:
                     keys += [slot_key(*self._of, shard, slot) for slot in self._slots]
                     self._script(keys=keys, args=[0], client=pipeline)
             return dict(zip(shards, pipeline.execute(), strict=True))
-
-
-def _number(stored: bytes | None) -> int:
-    """The seq from which on changes are complete; of a shard without a table, 0."""
-    try:
-        return 0 if stored is None else int(stored)
-    except ValueError as error:
-        raise SinkRejected(f"the changes of a partial table begin at {stored!r}, which is no seq") from error
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

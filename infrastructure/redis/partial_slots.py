@@ -11,7 +11,7 @@ from projections.core.ports import SinkRejected
 FIRST_SLOT_KEY = 6
 """Index in KEYS of ``apply.lua`` of the first hash of a slot."""
 COMPLETE_FROM = b""
-"""The field of the slots with the seq from which on the stored changes are complete."""
+"""The field of the slots with the seq from which on the stored changes are complete, and the bytes of all of them."""
 _SLOT_WORDS = 4
 """Words of a slot in ``apply.lua`` before its fields: index of its key, slot, bucket, number of fields."""
 
@@ -36,8 +36,10 @@ def decode_changes(stored: bytes) -> PartialTable:
         words = stored.decode().split("\n")[1:]
         changes: PartialTable = {}
         at = 0
-        while at < len(words) and words[at]:
+        while at < len(words) and words != [""]:
             slot, bucket, fields = int(words[at + 1]), int(words[at + 2]), int(words[at + 3])
+            if fields < 0:
+                raise ValueError(f"a slot of {fields} fields")
             first, at = at + _SLOT_WORDS, at + _SLOT_WORDS + 2 * fields
             sums = {words[place]: _amounts(words[place + 1]) for place in range(first, at, 2)}
             changes[slot] = PartialSlot(bucket, sums)
@@ -50,8 +52,9 @@ def decode_table(slots: Mapping[bytes, bytes], *hashes: Mapping[bytes, bytes]) -
     """The whole table. The hash of a slot that ``slots`` does not name has no meaning. Raises SinkRejected."""
     try:
         buckets = {int(slot): int(bucket) for slot, bucket in slots.items() if slot != COMPLETE_FROM}
-        return {slot: PartialSlot(bucket, _sums(hashes[slot])) for slot, bucket in buckets.items()}
-    except (ValueError, IndexError) as error:
+        stored = dict(enumerate(hashes))
+        return {slot: PartialSlot(bucket, _sums(stored[slot])) for slot, bucket in buckets.items()}
+    except (ValueError, LookupError) as error:
         raise SinkRejected(f"a stored partial table cannot be read: {error}") from error
 
 

@@ -9,9 +9,6 @@ from domain.features.traffic.city import CityTraffic, TrafficLevels, traffic_lev
 from domain.features.traffic.steps import OCTANTS
 from read_models.city.content import CityContent, by_hour
 
-STALE_AFTER_MS = 30_000
-"""A snapshot is made every two seconds. An older one than this is used, and the answer says so (``city_stale``)."""
-
 
 class CellTraffic(NamedTuple):
     """The traffic of a cell for one heading octant. ``riders``: of the last 30 minutes, summed over its buckets."""
@@ -39,10 +36,6 @@ class CitySnapshot:
     def as_of_ms(self) -> int:
         """The clock reading of the snapshot's maker, epoch ms."""
         return self.content.as_of_ms
-
-    def is_stale(self, now_ms: int) -> bool:
-        """Whether the snapshot is too old to be called the present."""
-        return now_ms - self.as_of_ms > STALE_AFTER_MS
 
     def pace(self, cell: int, octant: int, at_ms: int) -> float | None:
         """The pace to expect, s/km; None while nothing is known of the fleet."""

@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 import redis
 
-from domain.features.partials import PartialSlot
+from domain.features.partials import MAX_AMOUNT, PartialSlot
 from infrastructure.redis.connection import connect
 from infrastructure.redis.partial_reader import RedisPartialReader
 from infrastructure.redis.projection_sink import RedisSink
 from projections.core.partials import MergedPartials, ShardPartials
-from projections.core.ports import Fence, ShardWrite, SinkRejected
+from projections.core.ports import ApplyOutcome, Fence, ShardWrite, SinkRejected
 from read_models.redis_keys import changes_key, slot_key, slots_key
 
 SHARD, SLOTS = 3, 4
 MAX_CHANGES = 1_000
-"""The changes that ``apply.lua`` keeps."""
+MAX_BYTES = 1_048_576
+"""The changes that ``apply.lua`` keeps, and their bytes."""
 
 
 def at(seq: int) -> Fence:
@@ -63,6 +64,59 @@ def test_a_change_that_is_too_long_is_not_stored(client: redis.Redis) -> None:
     assert reader.read([SHARD], {SHARD: at(3)}) == {SHARD: ShardPartials(at(4), [{0: slot(0, x=(1,))}], False)}
 
 
+def test_stored_changes_are_bounded_in_bytes(client: redis.Redis) -> None:
+    sink, reader = RedisSink(client, "tallied", 1, partial_slots=SLOTS), RedisPartialReader(client, "tallied", 1, SLOTS)
+    many = {f"cell-{number}": (1,) for number in range(3_000)}
+    last = 60
+    for seq in range(1, last + 1):
+        sink.apply([write(seq, {0: PartialSlot(0, dict(many))})])
+    kept = client.lrange(changes_key("tallied", 1, SHARD), 0, -1)
+    assert MAX_BYTES - len(kept[0]) < sum(map(len, kept)) <= MAX_BYTES
+    complete_from = last - len(kept)
+    assert not reader.read([SHARD], {SHARD: at(complete_from)})[SHARD].whole
+    assert reader.read([SHARD], {SHARD: at(complete_from - 1)})[SHARD].whole
+
+
+def test_a_reader_adds_no_event_twice_after_the_server_was_restored(client: redis.Redis) -> None:
+    sink, reader = RedisSink(client, "tallied", 1, partial_slots=SLOTS), RedisPartialReader(client, "tallied", 1, SLOTS)
+    for seq in (1, 2):
+        sink.apply([write(seq, {0: slot(0, x=(1,))})])
+    backup = {key: client.dump(key) or b"" for key in client.scan_iter()}
+    for seq in (3, 4):
+        sink.apply([write(seq, {0: slot(0, x=(1,))})])
+    copy = MergedPartials([0])
+    copy.update(reader, [SHARD])
+    for key, content in backup.items():
+        client.restore(key, 0, content, replace=True)
+    # The same events, in one batch that begins before what the reader has.
+    sink.apply([ShardWrite(SHARD, at(2), at(6), {}, partials={0: slot(0, x=(4,))})])
+    copy.update(reader, [SHARD])
+    assert (copy.permanent, copy.fences) == ({0: {"x": (6,)}}, {SHARD: at(6)})
+
+
+def test_an_amount_that_a_double_does_not_hold_is_rejected_whatever_the_sum(client: redis.Redis) -> None:
+    sink = RedisSink(client, "tallied", 1, partial_slots=SLOTS)
+    sink.apply([write(1, {0: slot(0, x=(-4,))})])
+    before = sink.dump(SHARD)
+    with pytest.raises(SinkRejected):
+        sink.apply([write(2, {0: slot(0, x=(MAX_AMOUNT + 2,))})])
+    assert sink.dump(SHARD) == before
+    assert sink.apply([write(2, {0: slot(0, x=(MAX_AMOUNT,))})]) == [ApplyOutcome.APPLIED]
+    assert sink.dump(SHARD).rows["partials 0 x"] == f"0 {MAX_AMOUNT - 4}".encode()
+
+
+def test_changes_of_an_earlier_version_are_replaced(client: redis.Redis) -> None:
+    sink, reader = RedisSink(client, "tallied", 1, partial_slots=SLOTS), RedisPartialReader(client, "tallied", 1, SLOTS)
+    for seq in (1, 2):
+        sink.apply([write(seq, {0: slot(0, x=(1,))})])
+    client.hset(slots_key("tallied", 1, SHARD), "", "1")
+    client.lset(changes_key("tallied", 1, SHARD), 0, "2\n6\n0\n0\n1\nx\n1")
+    assert reader.read([SHARD], {SHARD: at(1)})[SHARD].whole
+    sink.apply([write(3, {0: slot(0, x=(1,))})])
+    assert client.llen(changes_key("tallied", 1, SHARD)) == 0
+    assert reader.read([SHARD], {SHARD: at(2)})[SHARD].changes == [{0: slot(0, x=(3,))}]
+
+
 def test_a_table_and_its_fence_are_read_at_one_instant(redis_url: str) -> None:
     client, other = connect(redis_url), connect(redis_url)
     sink = RedisSink(client, "tallied", 1, partial_slots=SLOTS)
@@ -90,7 +144,13 @@ def test_a_table_and_its_fence_are_read_at_one_instant(redis_url: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "field", "value"),
-    [(slots_key, "0", "x"), (slots_key, "y", "1"), (slots_key, "9", "1"), (slot_key, "x", "1 y")],
+    [
+        (slots_key, "0", "x"),
+        (slots_key, "y", "1"),
+        (slots_key, "9", "1"),
+        (slots_key, "-4", "7"),
+        (slot_key, "x", "1 y"),
+    ],
 )
 def test_invariant_16_a_damaged_table_is_rejected_data(
     client: redis.Redis, key: Callable[..., str], field: str, value: str
@@ -107,7 +167,17 @@ def test_invariant_16_a_damaged_table_is_rejected_data(
             ask()
 
 
-@pytest.mark.parametrize("change", [b"2\n6\n0\nx\n1\nx\n1", b"2\n6\n0\n7\n3\nx\n1", b"2\n6\n0\n7\n1\nx\ny", b"2\n\xff"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        b"2 1\n6\n0\nx\n1\nx\n1",
+        b"2 1\n6\n0\n7\n3\nx\n1",
+        b"2 1\n6\n0\n7\n1\nx\ny",
+        b"2 1\n6\n0\n7\n-2",
+        b"2 1\n6\n0\n7\n0\n\nx",
+        b"2 1\n\xff",
+    ],
+)
 def test_invariant_16_a_damaged_change_is_rejected_data(client: redis.Redis, change: bytes) -> None:
     sink = RedisSink(client, "tallied", 1, partial_slots=SLOTS)
     for seq in (1, 2):

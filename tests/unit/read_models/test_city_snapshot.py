@@ -15,7 +15,7 @@ from domain.features.traffic.steps import HOURS_OF_WEEK, cell_at
 from projections.orders import ORDERS
 from projections.traffic import TRAFFIC
 from read_models.city.content import CityTables, decode, digest_of, encode
-from read_models.city.snapshot import STALE_AFTER_MS, CitySnapshot
+from read_models.city.snapshot import CitySnapshot
 from tests.support.worlds.city import CityArchive, drive, histories, replayed, vector_of
 from tests.support.worlds.order_lives import OrderHistory, placed_data, step_data
 from tests.support.worlds.rider_events import START_MS
@@ -104,9 +104,3 @@ def test_nothing_is_known_of_an_empty_city() -> None:
     snapshot, _ = snapshot_of(START_MS, [], [])
     assert (snapshot.pace(CELL, 0, START_MS), snapshot.index(CELL, 0, START_MS), snapshot.fleet_pace()) == (None,) * 3
     assert snapshot.cells() == []
-
-
-def test_a_snapshot_is_stale_by_its_clock_reading() -> None:
-    snapshot, _ = snapshot_of(START_MS, [], [])
-    assert not snapshot.is_stale(START_MS + STALE_AFTER_MS)
-    assert snapshot.is_stale(START_MS + STALE_AFTER_MS + 1)
