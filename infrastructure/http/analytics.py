@@ -26,7 +26,7 @@ from infrastructure.http.paging import (
     instant,
     page,
 )
-from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of
+from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of, in_thread
 from infrastructure.replay.past_reads import PastRows
 from projections.replay.as_of import AsOf
 
@@ -66,11 +66,10 @@ def _riders(readings: AnalyticsReaders) -> HTTPRouteHandler:
     @get(
         "/riders",
         opt=_READ,
-        sync_to_thread=True,
         summary="Riders, with sums over their hours",
         responses=errors(400, 422, 503),
     )
-    def riders(
+    async def riders(
         since: Time = None,
         until: Time = None,
         min_speed_mps: Annotated[
@@ -88,11 +87,16 @@ def _riders(readings: AnalyticsReaders) -> HTTPRouteHandler:
         if min_speed_mps is not None and not 0 <= min_speed_mps < 1_000:
             raise ApiError(400, "invalid_speed", "min_speed_mps is from 0 to 1,000 metres a second")
         wanted, after = checked_limit(limit), decode_cursor(cursor, "rider_id")
-        with readings(as_of(at, axis, position)) as read:
-            end = end or _after(read.moment(), timedelta(hours=1))
-            start = _full_hour(start or end - _DAY)
-            rows = read.riders(start, _full_hour(end), min_speed_mps, after, wanted + 1)
-            return page([_hour_row(row) for row in rows], wanted, "rider_id", **read.place())
+        when = as_of(at, axis, position)
+
+        def read_page() -> dict[str, Any]:
+            with readings(when) as read:
+                last = end or _after(read.moment(), timedelta(hours=1))
+                first = _full_hour(start or last - _DAY)
+                rows = read.riders(first, _full_hour(last), min_speed_mps, after, wanted + 1)
+                return page([_hour_row(row) for row in rows], wanted, "rider_id", **read.place())
+
+        return await in_thread(when, read_page)
 
     return riders
 
@@ -101,11 +105,10 @@ def _rider(readings: AnalyticsReaders) -> HTTPRouteHandler:
     @get(
         "/riders/{rider_id:str}",
         opt=_READ,
-        sync_to_thread=True,
         summary="One rider, hour by hour",
         responses=errors(400, 404, 422, 503),
     )
-    def rider(
+    async def rider(
         rider_id: FromPath[str],
         since: Time = None,
         until: Time = None,
@@ -125,17 +128,22 @@ def _rider(readings: AnalyticsReaders) -> HTTPRouteHandler:
             end = start + _DAY
         wanted, after = checked_limit(limit), decode_time_cursor(cursor, "hour")
         when = as_of(at, axis, position)
-        with readings(when, rider_id) as read:
-            newest = read.latest_hour_of(rider_id) if "\0" not in rider_id else None
-            if newest is None:
-                then = "no event of this rider counts as of then"
-                raise ApiError(404, "unknown_rider", _NOT_YET if when is None else then)
-            if start is None and end is None:
-                start = newest.astimezone(UTC).replace(hour=0)
-                end = start + _DAY
-            start = _full_hour(start) if start is not None else None
-            rows = read.hours_of(rider_id, start, end, after, wanted + 1)
-            return page([_hour_row(row) for row in rows], wanted, "hour", rider_id=rider_id, **read.place())
+
+        def read_page() -> dict[str, Any]:
+            with readings(when, rider_id) as read:
+                newest = read.latest_hour_of(rider_id) if "\0" not in rider_id else None
+                if newest is None:
+                    then = "no event of this rider counts as of then"
+                    raise ApiError(404, "unknown_rider", _NOT_YET if when is None else then)
+                first, last = start, end
+                if first is None and last is None:
+                    first = newest.astimezone(UTC).replace(hour=0)
+                    last = first + _DAY
+                first = _full_hour(first) if first is not None else None
+                rows = read.hours_of(rider_id, first, last, after, wanted + 1)
+                return page([_hour_row(row) for row in rows], wanted, "hour", rider_id=rider_id, **read.place())
+
+        return await in_thread(when, read_page)
 
     return rider
 
@@ -144,11 +152,10 @@ def _fleet(readings: AnalyticsReaders) -> HTTPRouteHandler:
     @get(
         "/fleet",
         opt=_READ,
-        sync_to_thread=True,
         summary="The fleet, minute by minute",
         responses=errors(400, 422, 503),
     )
-    def fleet(
+    async def fleet(
         since: Time = None,
         until: Time = None,
         limit: Limit = DEFAULT_LIMIT,
@@ -161,12 +168,17 @@ def _fleet(readings: AnalyticsReaders) -> HTTPRouteHandler:
         the query). ``fences``: the seq of each shard up to which the sums contain every event."""
         start, end = instant("since", since), instant("until", until)
         wanted, after = checked_limit(limit), decode_time_cursor(cursor, "minute")
-        with readings(as_of(at, axis, position)) as read:
-            # As of an instant includes the instant; a span excludes its end.
-            end = end or _after(read.moment(), timedelta(milliseconds=1))
-            start = start or end - timedelta(hours=1)
-            rows = read.fleet(start.replace(second=0, microsecond=0), end, after, wanted + 1)
-            return page([_speeds(row) for row in rows], wanted, "minute", **read.place(), fences=read.fences())
+        when = as_of(at, axis, position)
+
+        def read_page() -> dict[str, Any]:
+            with readings(when) as read:
+                # As of an instant includes the instant; a span excludes its end.
+                last = end or _after(read.moment(), timedelta(milliseconds=1))
+                first = start or last - timedelta(hours=1)
+                rows = read.fleet(first.replace(second=0, microsecond=0), last, after, wanted + 1)
+                return page([_speeds(row) for row in rows], wanted, "minute", **read.place(), fences=read.fences())
+
+        return await in_thread(when, read_page)
 
     return fleet
 

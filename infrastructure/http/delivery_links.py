@@ -127,9 +127,7 @@ def track_route(find: Find, tokens: LinkTokens) -> HTTPRouteHandler:
         try:
             found = find(order_id)
         except ApiError as error:
-            if error.status == 404:
-                raise _unknown_link() from error
-            raise
+            raise _shown_to_all(error) from error
         shown = {name: getattr(found, name) for name in TrackedOrder.__struct_fields__}
         return Response(TrackedOrder(**shown), headers=_HEADERS)
 
@@ -152,6 +150,14 @@ def lifetime_seconds(item: Mapping[str, Any]) -> int:
     if not 1 <= seconds <= MAX_LIFETIME_S:
         raise OutOfRange(f"expires_in_seconds must be within 1 and {MAX_LIFETIME_S}")
     return seconds
+
+
+def _shown_to_all(error: ApiError) -> ApiError:
+    """The error without its detail, which is for those who run this: it may name the database's address and user."""
+    if error.status == 404:
+        return _unknown_link()
+    detail = "the order cannot be shown now; try again later"
+    return ApiError(error.status, error.code, detail, error.headers | _HEADERS)
 
 
 def _unknown_link() -> ApiError:

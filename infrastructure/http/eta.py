@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from litestar import MediaType, Response
@@ -17,7 +16,7 @@ from domain.features.orders import OrderState
 from domain.features.speed.window import SpeedState
 from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.hot_route import HotRoute, ReadyAnswer
-from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of
+from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of, in_thread
 from infrastructure.redis.state_reader import FoundState, ReadModelUnavailable, StateReader
 from infrastructure.replay.past_etas import PastEtas
 from infrastructure.timestamps import now_ms
@@ -79,7 +78,7 @@ def eta_route(reads: EtaReads, model: EtaModel, on_served: OnEtaServed) -> HTTPR
 
     async def then(order_id: str, when: AsOf) -> Response[dict[str, Any]]:
         with answering():
-            past = await asyncio.to_thread(reads.past.at, order_id, when)
+            past = await in_thread(when, partial(reads.past.at, order_id, when))
         headers = {"Ridelog-Position": str(past.horizon.position)}
         if past.order is None:
             raise unknown("no event of this order counts as of then", headers)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Annotated, get_args
+from typing import Annotated, Final, TypeVar, get_args
 
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import Parameter
@@ -37,6 +39,13 @@ AtPosition = Annotated[
         },
     ),
 ]
+MAX_PAST_THREADS: Final = 4
+_PAST_THREADS: Final = ThreadPoolExecutor(MAX_PAST_THREADS, thread_name_prefix="past-reads")
+"""Reads of the past take seconds, and wait for each other. In the loop's own few threads they would keep the health
+checks and the reads of deliveries waiting, and the node would be taken out of service."""
+
+T = TypeVar("T")
+
 PAST = (Unresolvable, TooLong, SinkRejected, PortUnavailable)
 """The errors of a past read that cannot be answered; ``past_error`` maps them."""
 
@@ -61,6 +70,11 @@ def _invalid(problem: AsOfProblem, position: int | None) -> ApiError:
             return ApiError(400, "invalid_request", "axis says what at means: give ?at= too")
         case AsOfProblem.INSTANT_AND_POSITION:
             return ApiError(400, "invalid_request", "give either at or position; both only with axis=event")
+
+
+async def in_thread(when: AsOf | None, work: Callable[[], T]) -> T:
+    """Run ``work``, which blocks, in a thread of the loop's own executor; a read of the past, in one of its own."""
+    return await asyncio.get_running_loop().run_in_executor(None if when is None else _PAST_THREADS, work)
 
 
 @contextmanager

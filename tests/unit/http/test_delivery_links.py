@@ -100,3 +100,7 @@ def test_a_link_of_which_the_order_cannot_be_read_now_is_503(dispatch: Recording
     with dispatch.client() as client:
         answer = client.get(f"/track/{dispatch.tokens.sign('order-off', now_ms() + 60_000)}")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    # Anybody may hold the link: the address, the port and the user of the database are not theirs to read.
+    assert "Postgres" not in answer.text
+    assert "order-off" not in answer.text
+    assert (answer.headers["cache-control"], answer.headers["referrer-policy"]) == ("no-store", "no-referrer")
