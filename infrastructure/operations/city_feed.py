@@ -45,7 +45,11 @@ class CityFeed:
         """
         found, held = self._cities.newest(), self._newest
         # By digest too: a database that was restored to an older state gives the same numbers again.
-        if found is None or (held is not None and (held.number, held.digest) == (found.number, found.digest)):
+        if found is None:
+            # Invariant 14: what is held is of another log, since this one has no snapshot yet.
+            self._newest = None
+            return
+        if held is not None and (held.number, held.digest) == (found.number, found.digest):
             return
         data = self._cities.content(found)
         if data is not None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
 from infrastructure.postgres.audit_tables import city_contents, city_snapshots
 from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.postgres.schema import log_head
 from read_models.city.content import CityContent, TableVector, digest_of, encode
 
 KEPT_CONTENTS = 4
@@ -71,8 +72,12 @@ class PostgresCitySnapshots:
             _prune(connection, int(newest), self._keep, int(newest))
 
     def newest(self) -> StoredCity | None:
-        """What the newest snapshot was merged from; None before the first."""
-        query = select(city_snapshots).order_by(_s.number.desc()).limit(1)
+        """What the newest snapshot of this log was merged from; None before the first.
+
+        Invariant 14: snapshots of another log, which a restore left in the table, are passed over.
+        """
+        of_this_log = _s.log_id == select(log_head.c.log_id).scalar_subquery()
+        query = select(city_snapshots).where(of_this_log).order_by(_s.number.desc()).limit(1)
         with unavailable_as_port_error(), self._engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else _stored(row)

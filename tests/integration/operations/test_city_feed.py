@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import delete, update
@@ -10,6 +11,7 @@ from sqlalchemy import delete, update
 from infrastructure.operations.city_feed import CityFeed
 from infrastructure.postgres.audit_tables import city_contents, city_snapshots
 from infrastructure.postgres.city_snapshots import DamagedCity, PostgresCitySnapshots
+from infrastructure.postgres.schema import log_head
 from infrastructure.settings.settings import Settings
 from projections.orders import ORDERS
 from projections.traffic import TRAFFIC
@@ -58,6 +60,16 @@ def test_a_database_that_was_restored_has_lower_numbers(city: CityOnServers, fee
         connection.execute(delete(city_contents).where(city_contents.c.number == 2))
     feed.poll()
     assert number_of(feed) == 1
+
+
+def test_invariant_14_a_city_of_another_log_is_not_held(city: CityOnServers, feed: CityFeed) -> None:
+    city.maker.make()
+    feed.poll()
+    assert number_of(feed) == 1
+    with city.backends.engine.begin() as connection:
+        connection.execute(update(log_head).values(log_id=uuid4()))
+    feed.poll()
+    assert feed.newest() is None
 
 
 def test_damaged_bytes_are_not_used(city: CityOnServers, feed: CityFeed) -> None:
