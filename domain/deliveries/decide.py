@@ -12,7 +12,7 @@ from domain.deliveries.commands import Assign, DeliveryCommand, PlaceOrder
 from domain.deliveries.delivery import Delivery
 from domain.deliveries.events import DeliveryStep
 from domain.deliveries.values import DeliveryStatus
-from domain.errors import UnknownDelivery
+from domain.errors import LegNotStarted, UnknownDelivery
 from domain.riders.leg import TO_CUSTOMER, TO_RESTAURANT, Leg, LegOutcome
 from domain.riders.rider import Rider
 
@@ -66,10 +66,13 @@ def decide(command: DeliveryCommand, delivery: Delivery | None, rider: Rider | N
         return Decided(delivery, None, recorded=False)
     delivery.check_transition(command)
     ended, started = _open_leg(command, delivery), _STARTED_BY.get(command.VERB)
-    if rider is not None and ended is not None:
+    # Whatever the rider can refuse is checked before the delivery changes: the two never disagree.
+    if ended is not None:
+        if rider is None:
+            raise LegNotStarted(f"rider {delivery.rider_id} has no events, so no leg of order {command.order_id}")
         rider.check_leg_can_end(delivery.order_id, ended)
     if rider is not None and started is not None:
-        rider.check_leg_can_start(delivery.order_id, started, ends=ended is not None)
+        rider.check_leg_can_start(delivery.order_id, started, ends=ended)
     event = delivery.record(command)
     if not event.rider_id or (ended is None and started is None):
         return Decided(delivery, None, recorded=True)

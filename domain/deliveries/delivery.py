@@ -202,7 +202,7 @@ class Delivery(Aggregate):
             (command.preparation_seconds, order.preparation_seconds),
             (command.promised_seconds, order.promised_seconds),
             (command.items, order.items),
-            (command.source_service, self.source_service),
+            (_source(command), self.source_service),
         )
         required = (command.restaurant, command.customer, command.time_zone, command.currency)
         return required == (order.restaurant, order.customer, order.time_zone, order.currency) and all(
@@ -210,10 +210,15 @@ class Delivery(Aggregate):
         )
 
 
+def _source(command: DeliveryCommand) -> str | None:
+    """The source that was sent, as it is recorded: an empty one is unknown. None if none was sent."""
+    return UNKNOWN_ORIGIN.source_service if command.source_service == "" else command.source_service
+
+
 def _origin(command: DeliveryCommand, made_id: str) -> Origin:
     return Origin(
         received_timestamp_ms=command.received_ms,
-        source_service=command.source_service or "unknown",
+        source_service=_source(command) or UNKNOWN_ORIGIN.source_service,
         command_id=made_id if command.command_id is None else command.command_id,
         command_digest="" if command.command_id is None else command.digest(),
     )

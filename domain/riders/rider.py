@@ -256,11 +256,15 @@ class Rider(Aggregate):
             raise ShiftNotStarted(f"rider {self.rider_id} is not on shift")
         self._happened(self.ShiftEnded, at_ms, origin=origin)
 
-    def check_leg_can_start(self, order_id: str, leg: str, *, ends: bool = False) -> None:
-        """Raises LegAlreadyStarted, or TooManyLegs if MAX_OPEN_LEGS are open; ``ends``: one of them ends before."""
+    def check_leg_can_start(self, order_id: str, leg: str, *, ends: str | None = None) -> None:
+        """Raises LegAlreadyStarted, or TooManyLegs if MAX_OPEN_LEGS are open.
+
+        ``ends``: the leg of the order that ends before. It makes room only if it is known to be open: its start may be
+        the event that cannot be decoded.
+        """
         if [order_id, leg] in self.legs and not self._has_unreadable:
             raise LegAlreadyStarted(f"rider {self.rider_id} is on leg {leg} of order {order_id} already")
-        if len(self.legs) - ends >= MAX_OPEN_LEGS:
+        if len(self.legs) - ([order_id, ends] in self.legs) >= MAX_OPEN_LEGS:
             raise TooManyLegs(f"rider {self.rider_id} has {MAX_OPEN_LEGS} open legs already")
 
     def check_leg_can_end(self, order_id: str, leg: str) -> None:

@@ -10,6 +10,7 @@ from domain.deliveries.delivery import Delivery
 from domain.deliveries.events import DeliveryEvent
 from domain.errors import (
     DomainError,
+    LegNotStarted,
     OtherRider,
     TooManyLegs,
     UnknownDelivery,
@@ -275,3 +276,33 @@ def test_every_error_has_a_code_of_its_own() -> None:
 
     codes = [error.code for error in all_of(DomainError) if "code" in vars(error)]
     assert len(set(codes)) == len(codes)
+
+
+def test_a_rider_that_refuses_the_next_leg_leaves_the_delivery_as_it_was() -> None:
+    """The leg that ends makes no room where its start cannot be decoded: both aggregates change, or none does."""
+    world = World()
+    for number in range(21):
+        world.execute(an_order(f"order-{number}"))
+    world.execute(a_step("assign", "order-20"))
+    unreadable = Rider.with_unreadable(Rider.register("anna", NOW_MS), "anna", 2)
+    unreadable.collect_events()
+    world.riders["anna"] = unreadable
+    for number in range(20):
+        world.execute(a_step("assign", f"order-{number}"))
+    world.collect()
+    with pytest.raises(TooManyLegs):
+        world.execute(a_step("pickup", "order-20"))
+    assert world.collect() == ([], [])
+    assert world.deliveries["order-20"].status == "assigned"
+
+
+def test_a_delivery_whose_rider_has_no_events_stays_as_it_was() -> None:
+    world = World()
+    world.execute(an_order())
+    world.execute(a_step("assign"))
+    world.collect()
+    del world.riders["anna"]
+    with pytest.raises(LegNotStarted):
+        world.execute(a_step("cancel"))
+    assert world.collect() == ([], [])
+    assert world.deliveries["order-1"].status == "assigned"

@@ -204,3 +204,13 @@ def test_the_digest_is_of_the_parsed_body() -> None:
     assert a_step("unassign").digest() != a_step("cancel").digest()
     # Stored with every keyed event: another digest would make a conflict of every repeat that is still under way.
     assert a_step("assign").digest() == "28fba95e4c85915c5b7dfa8fc931c68f"
+
+
+def test_an_empty_source_service_is_an_unknown_one_and_its_repeat_is_a_repeat() -> None:
+    order = an_order(source_service="")
+    given = Delivery.place(order)
+    assert given.source_service == "unknown"
+    assert given.is_repeat(order)
+    assert given.is_repeat(an_order(source_service="unknown"))
+    with pytest.raises(DeliveryExists):
+        given.is_repeat(an_order(source_service="shop"))
