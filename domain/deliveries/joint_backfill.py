@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import TypeVar, cast
 from uuid import UUID
 
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 
 from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.decide import rider_of
@@ -18,6 +19,8 @@ from domain.gps_ping import GpsPing
 from domain.live_aggregates import LiveAggregates
 from domain.riders.application import Riders
 from domain.riders.rider import PingKey, Rider
+
+log = logging.getLogger("ridelog.aggregates")
 
 A = TypeVar("A", Rider, Delivery)
 
@@ -80,7 +83,7 @@ class JointBackfill:
     def _find_recorded(
         self, items: Sequence[HistoryItem], batch: HistoryBatch
     ) -> dict[str, dict[PingKey, GpsPing | None]]:
-        """Recorded pings with the identity of one in the batch, by rider."""
+        """Recorded pings with the identity of one in the batch, by rider; None = its bytes cannot be decoded."""
         wanted: dict[PingIdentity, str] = {}
         for item in items:
             if isinstance(item, GpsPing):
@@ -88,9 +91,14 @@ class JointBackfill:
                 if rider is not None and rider.may_have_recorded(item):
                     wanted[PingIdentity(rider.id, item.event_timestamp_ms, item.event_id)] = item.rider_id
         found: dict[str, dict[PingKey, GpsPing | None]] = {}
-        for identity, (_, payload) in self._store.history.find_pings(list(wanted)).items():
+        for identity, (position, payload) in self._store.history.find_pings(list(wanted)).items():
             stored = StoredEvent(identity.aggregate_id, 0, Rider.PingRecorded.RECORD, payload)
-            ping = cast("Rider.PingRecorded", self._store.mapper.to_domain_event(stored)).ping
+            ping: GpsPing | None = None
+            try:
+                ping = cast("Rider.PingRecorded", self._store.mapper.to_domain_event(stored)).ping
+            except MapperDeserialisationError as error:
+                # One bad event must not stop the batch: the repeat of this ping alone is rejected.
+                log.error("a recorded ping at position %d cannot be read: %s", position, error)
             found.setdefault(wanted[identity], {})[identity.event_timestamp_ms, identity.event_id] = ping
         return found
 

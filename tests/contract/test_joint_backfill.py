@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +19,9 @@ from domain.deliveries.values import Coordinates
 from domain.errors import EventIdConflict, OutOfRange, UnknownDelivery, WrongStatus
 from domain.event_store import OrderBroken
 from domain.events.contracts import Codec
+from domain.identifiers import aggregate_id
 from domain.riders.application import Riders
-from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
+from infrastructure.event_store.aggregates import EventStoreFactory, LogEvent, SnapshotRecorder
 from infrastructure.event_store.log_reader import PostgresHistory
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import writer_engine
@@ -147,6 +149,19 @@ def test_what_is_rejected_changes_nothing_and_names_its_error(writers: Writers) 
     assert [each[0] for each in logged(writers.riders())] == [
         "RiderRegistered", "GpsPing", "DeliveryPlaced", "DeliveryCancelled",
     ]  # fmt: skip
+
+
+def test_invariant_10_a_recorded_ping_that_cannot_be_decoded_rejects_its_repeat_alone(writers: Writers) -> None:
+    backfill, recorder = writers.backfill(), writers.riders().recorder
+    first, repeat = a_ping(received_ms=NOW_MS), a_ping(received_ms=NOW_MS + 1, t_ms=NOW_MS - 1)
+    backfill.record([first])
+    unreadable = LogEvent(
+        aggregate_id("Rider", "anna"), 3, "GpsPing", b"\x00\x00\x00\x27\x0f no contract", "Rider",
+        "anna", UUID(repeat.event_id), repeat.event_timestamp_ms, recorded_at_ms=NOW_MS,
+    )  # fmt: skip
+    recorder.insert_events([unreadable])
+    outcomes = writers.backfill().record([repeat, place(NOW_MS + 1)])
+    assert [type(each.rejection) for each in outcomes] == [EventIdConflict, type(None)]
 
 
 def test_a_batch_that_is_out_of_order_is_refused_whole(writers: Writers) -> None:
