@@ -173,7 +173,8 @@ class AvroMapper(Mapper[UUID]):
         """Returns the domain event of a stored event.
 
         Raises MapperDeserialisationError for bytes that no contract reads, and for a record that is not an event of
-        this type: a record of another type, or one whose time is outside the calendar.
+        this type: a record of another type, or one whose time is outside the calendar. Raises OperationalError while
+        the schema registry is unavailable and a schema is not known yet.
         """
         if stored_event.topic not in AGGREGATE_OF:
             return super().to_domain_event(stored_event)
@@ -182,6 +183,9 @@ class AvroMapper(Mapper[UUID]):
         try:
             data = self._codec.decode(stored_event.state)
             return event_of(stored_event.topic, aggregate, stored_event.originator_version, data)
+        except (RegistryUnavailable, SQLAlchemyError) as error:
+            # That is no damaged event: it is loaded when the registry answers, and until then the answer is 503.
+            raise OperationalError(f"no schema of {stored_event.topic}: {error}") from error
         except (UndecodableError, KeyError, TypeError, ValueError, OverflowError, OSError) as error:
             raise MapperDeserialisationError(
                 f"{stored_event.topic} of {aggregate} at version {stored_event.originator_version}: {error}"

@@ -36,6 +36,8 @@ class Registry:
         return self._schemas[schema]
 
     def schema(self, schema_id: int) -> str | None:
+        if self.unavailable:
+            raise RegistryUnavailable("unavailable")
         return next((schema for schema, known in self._schemas.items() if known == schema_id), None)
 
     def versions(self, subject: str) -> Sequence[RegisteredSchema]:
@@ -92,3 +94,18 @@ def test_a_registry_that_is_away_after_a_restore_is_asked_again_by_the_next_batc
             written(codec)
     registry.unavailable = False
     assert split_frame(written(codec))[0] >= 100
+
+
+def test_an_event_is_not_loaded_while_the_registry_is_unavailable_after_a_restore(
+    registry: Registry, codec: Codec
+) -> None:
+    """A PersistenceError: the client is answered with 503, and sends again. 500 would not make it."""
+    mapper = AvroMapper(JSONTranscoder(), codec)
+    (event,) = Rider.register("anna", 1_790_000_000_000).collect_events()
+    stored = mapper.to_stored_event(event)
+    codec.forget()
+    registry.unavailable = True
+    with pytest.raises(OperationalError, match="unavailable"):
+        mapper.to_domain_event(stored)
+    registry.unavailable = False
+    assert mapper.to_domain_event(stored) == event
