@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from domain.deliveries.batch import Batch, CommandOutcome
 from domain.deliveries.commands import DeliveryCommand
@@ -43,10 +43,14 @@ class Deliveries:
         def decide() -> list[StoredEvent]:
             batch.restart()
             batch.decide()
-            while stale := self._stale(batch):
+            for _ in range(_MAX_RELOADS):
+                stale = self._stale(batch)
+                if not stale:
+                    return batch.events
                 batch.forget(batch.loaded().keys() - stale)
                 batch.decide()
-            return batch.events
+            some = ", ".join(sorted(map(str, stale))[:3])
+            raise IntegrityError(f"the log does not continue {len(stale)} aggregate(s) as they are loaded: {some}")
 
         def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
             # Current are those that the append has just compared. All others are loaded again, inside the lock.
@@ -78,6 +82,10 @@ class Deliveries:
         latest, loaded = self._history.latest(consulted), batch.loaded()
         return {each for each in consulted if not _is_current(loaded[each], latest.get(each, _WITHOUT_EVENT))}
 
+
+_MAX_RELOADS = 100
+"""How often a batch is decided because aggregates were not current. An aggregate that never is (its snapshot is ahead
+of the log) must not keep the one writer of all pings and commands busy for ever."""
 
 _WITHOUT_EVENT = RecordedVersion(0, 0)
 
