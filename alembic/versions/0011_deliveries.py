@@ -59,4 +59,4 @@ def downgrade() -> None:
     # A table and its fences go together (invariant 4): an upgrade would else make an empty table whose fences say that
     # all events are in it. The generations stay, since their numbers are never reused.
     for table in OF_SHARDS:
-        op.execute(f"DELETE FROM {table} WHERE projection = 'deliveries'")  # noqa: S608
+        op.execute(f"DELETE FROM {table} WHERE projection = 'deliveries'")

@@ -27,7 +27,7 @@ TABLES = ("projection_fences", "projection_shards", "projection_states", "projec
 
 def projections_in(engine: Engine, table: str) -> set[str]:
     with engine.connect() as connection:
-        return set(connection.execute(text(f"SELECT projection FROM {table}")).scalars())  # noqa: S608
+        return set(connection.execute(text(f"SELECT projection FROM {table}")).scalars())
 
 
 def test_a_table_that_is_dropped_and_made_again_has_no_fences_of_the_dropped_one(empty_postgres_url: str) -> None:
