@@ -257,11 +257,8 @@ class Rider(Aggregate):
         self._happened(self.ShiftEnded, at_ms, origin=origin)
 
     def check_leg_can_start(self, order_id: str, leg: str, *, ends: str | None = None) -> None:
-        """Raises LegAlreadyStarted, or TooManyLegs if MAX_OPEN_LEGS are open.
-
-        ``ends``: the leg of the order that ends before. It makes room only if it is known to be open: its start may be
-        the event that cannot be decoded.
-        """
+        """Raises LegAlreadyStarted, or TooManyLegs if MAX_OPEN_LEGS are open; ``ends``: its leg that ends before."""
+        # That leg makes no room if it is not known to be open: its start may be the event that cannot be decoded.
         if [order_id, leg] in self.legs and not self._has_unreadable:
             raise LegAlreadyStarted(f"rider {self.rider_id} is on leg {leg} of order {order_id} already")
         if len(self.legs) - ([order_id, ends] in self.legs) >= MAX_OPEN_LEGS:
