@@ -26,7 +26,6 @@ from domain.timestamps import utc_datetime
 PingKey = tuple[int, str]
 """(event_timestamp_ms, event_id): the identity of a ping within its rider, and its order in the window."""
 
-
 UNKNOWN_LATEST_MS = 1 << 62
 """Later than any ping, so that may_have_recorded is always True."""
 
