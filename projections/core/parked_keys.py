@@ -29,6 +29,8 @@ takes milliseconds."""
 MAX_EVENTS_PER_ATTEMPT = 1_000
 """Bounds memory and the time of an attempt: a longer one would lose every race for the fence."""
 
+DETACHED = "its events are not in the log: attach the detached partition that has this position, then retry"
+
 
 class RetryOutcome(NamedTuple):
     """``unparked``: all events of the key are folded. ``still``: it fails at ``parked``. ``none``: it is not parked.
@@ -89,6 +91,9 @@ class ParkedKeys:
         stored = self._sink.load({shard: [key]}).get(shard, {}).get(key)
         old = None if stored is None else read_state(self._projection, key, stored)
         events = self._log.read_key(self._projection.stream, key, parked.version, fence.seq, max_events + 1)
+        if not events or events[0].version != parked.version:
+            # Without its first events the state would be wrong, and the key would pass for repaired.
+            return RetryOutcome("still", 0, parked._replace(reason=DETACHED))
         discarded = self._log.discarded(self._projection.name)
         part, following = events[:max_events], events[max_events:]
         new_fence = fence._replace(incarnation=uuid4().hex)

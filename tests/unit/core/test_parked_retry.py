@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.core.parked_keys import MAX_EVENTS_PER_ATTEMPT, MAX_FENCE_CONFLICTS
+from projections.core.parked_keys import DETACHED, MAX_EVENTS_PER_ATTEMPT, MAX_FENCE_CONFLICTS
 from projections.core.ports import FenceConflict, ShardWrite
 from tests.support.ports_in_memory.projection_ports import MemoryLog, MemorySink, ScriptedTopic
 from tests.support.worlds.retries import Registry, a_log, a_runner, parking
@@ -73,6 +73,23 @@ def test_a_retry_that_meets_a_later_failure_parks_the_key_there() -> None:
     assert sink.all_parked()["rider-1"].position == 37
     registry.unknown.clear()
     parking(log, sink, registry.decode).retry("rider-1")
+    assert sink.all_states() == expected_states(log.events)
+
+
+@pytest.mark.parametrize("attached_from", [17, 61], ids=["a part of its events", "none of its events"])
+def test_a_key_whose_events_are_in_a_detached_partition_stays_parked(attached_from: int) -> None:
+    log, sink, registry = a_log(HISTORY), MemorySink(), Registry({15})
+    a_runner(log, sink, registry.decode).step(0)
+    registry.unknown.clear()
+    before, whole = (sink.all_states(), sink.all_parked()), list(log.events)
+    log.events = [event for event in whole if event.position >= attached_from]
+    done = parking(log, sink, registry.decode).retry("rider-1")
+    assert (done.verdict, done.events) == ("still", 0)
+    assert done.parked is not None
+    assert (done.parked.position, done.parked.reason) == (16, DETACHED)
+    assert (sink.all_states(), sink.all_parked()) == before
+    log.events = whole
+    assert parking(log, sink, registry.decode).retry("rider-1").verdict == "unparked"
     assert sink.all_states() == expected_states(log.events)
 
 
