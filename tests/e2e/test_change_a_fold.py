@@ -74,8 +74,8 @@ def test_invariant_9_a_changed_fold_is_compared_accepted_switched_to_and_rolled_
         assert (code, done.get("verdict")) == (0, "switched"), errors
         listed = new_service.cli("generations", "--projection", "speed").stdout.splitlines()
         assert listed == [
-            "speed@1  fold version 2  following; folded by other code: this version does not write to it",
-            "speed@2  fold version 3  served; 1 differences from generation 1",
+            "speed@1  fold version 3  following; folded by other code: this version does not write to it",
+            "speed@2  fold version 4  served; 1 differences from generation 1",
         ]
         position = new_service.post(pings(1))["position"]
         speed = new_service.speed_at("anna", position)
