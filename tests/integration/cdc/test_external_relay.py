@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.settings.settings import Settings
+from projections.catalogue import PROJECTIONS
 from tests.support.reports.reported_stages import insert_report
 from tests.support.servers.dropped_slots import drop_slot
 from tests.support.servers.nodes import TOKENS, ServeNode, metric_of
@@ -43,7 +44,7 @@ def engine(external: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def node(external: Settings, engine: Engine, tmp_path: Path) -> Iterator[ServeNode]:
-    node = ServeNode("api,tailer,projections", external, tmp_path / "node", RIDELOG_TOKENS=TOKENS)
+    node = ServeNode("api,tailer,projections,city", external, tmp_path / "node", RIDELOG_TOKENS=TOKENS)
     yield node
     node.stop()
 
@@ -51,7 +52,7 @@ def node(external: Settings, engine: Engine, tmp_path: Path) -> Iterator[ServeNo
 def test_everything_is_ready_and_good_without_our_tailer(node: ServeNode, external: Settings, tmp_path: Path) -> None:
     eventually(node.is_ready, within_s=60, what="everything but the relay is ready")
     stages = node.get("/health/ready").json()["stages"]
-    assert set(stages) == {"postgres", "redis", "speed", "analytics", "locations", "traffic"}
+    assert set(stages) == {"postgres", "redis", "city", *PROJECTIONS}
     assert not (tmp_path / "node" / "logs" / "tailer.log").exists()
 
     ping = {"rider_id": "anna", "latitude": 52.52, "longitude": 13.405, "event_timestamp_ms": int(time.time() * 1000)}
