@@ -134,7 +134,7 @@ def demo(
         typer.Option(min=0.0, help="Duration.  \\[default: until Ctrl-C; 30 if the output is not a terminal]"),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help=f"Where the demo keeps data and logs.  \\[default: {DATA_DIR}]")
+        Path | None, typer.Option("--data-dir", help=f"Its data and logs.  \\[default: {DATA_DIR}]")
     ] = None,
 ) -> None:
     """Start a separate ridelog, send it a simulated city, and show orders with their ETA and riders' speeds live.
