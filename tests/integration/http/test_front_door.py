@@ -11,6 +11,7 @@ import pytest
 from domain.gps_ping import GpsPing
 from domain.riders.application import PingOutcome
 from infrastructure.http.application import ApiParts, build
+from infrastructure.http.deliveries import deliveries_router
 from infrastructure.settings.settings import Settings
 from tests.support.servers.http_server import served
 
@@ -29,9 +30,10 @@ async def nothing() -> None:
 
 def serving(**settings: str) -> Iterator[str]:
     recorded.clear()
-    # No test here reads a speed.
+    # No test here reads a speed or a delivery.
     absent = cast("Any", None)
-    parts = ApiParts(submit, absent, absent, lambda: None, lambda read: None, {}, nothing)
+    deliveries = deliveries_router(absent, absent, lambda verb, outcome: None)
+    parts = ApiParts(submit, absent, absent, lambda: None, lambda read: None, {}, nothing, routers=[deliveries])
     with served(build(Settings(**cast("Any", settings)), parts)) as url:
         yield url
 
