@@ -89,8 +89,11 @@ async def _checked(check: Check) -> str:
 
 
 def needed(settings: Settings) -> tuple[str, ...]:
-    """The stages without which nothing new is served. An external relay is another program and sends no reports."""
-    return (*PROJECTIONS, "city") if settings.relay == "external" else ("tailer", *PROJECTIONS, "city")
+    """The stages without which nothing new is served. An external relay is another program and sends no reports.
+
+    The city is not one of them: without it an ETA says ``city_stale``, and nodes of before it stay ready.
+    """
+    return tuple(PROJECTIONS) if settings.relay == "external" else ("tailer", *PROJECTIONS)
 
 
 def ready_checks(

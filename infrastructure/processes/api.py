@@ -106,7 +106,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
             delay_ms=partial(monitor.delay_ms, SPEED.name),
             on_served=served_reads,
             checks=checks,
-            refresh_metrics=refresher(reader, settings.data_dir, stages, commits.queued),
+            refresh_metrics=refresher(reader, settings.data_dir, (*stages, "city"), commits.queued),
             routers=[
                 traffic_route(city.newest),
                 eta_route(EtaReads(orders, speeds, city.newest, past_etas), packaged_baseline(), served_etas),

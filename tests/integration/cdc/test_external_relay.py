@@ -52,7 +52,7 @@ def node(external: Settings, engine: Engine, tmp_path: Path) -> Iterator[ServeNo
 def test_everything_is_ready_and_good_without_our_tailer(node: ServeNode, external: Settings, tmp_path: Path) -> None:
     eventually(node.is_ready, within_s=60, what="everything but the relay is ready")
     stages = node.get("/health/ready").json()["stages"]
-    assert set(stages) == {"postgres", "redis", "city", *PROJECTIONS}
+    assert set(stages) == {"postgres", "redis", *PROJECTIONS}
     assert not (tmp_path / "node" / "logs" / "tailer.log").exists()
 
     ping = {"rider_id": "anna", "latitude": 52.52, "longitude": 13.405, "event_timestamp_ms": int(time.time() * 1000)}
