@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 import infrastructure.postgres.audit_tables  # noqa: F401  (its tables belong to the same metadata)
 import read_models.analytics.tables
 import read_models.deliveries.tables
+import read_models.fraud.tables
 from alembic import context
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.schema import metadata
