@@ -41,8 +41,8 @@ def traffic_route(newest: Callable[[], CitySnapshot | None]) -> HTTPRouteHandler
 
         With `cells`, the traffic of these cells for all eight headings; else of all cells and headings that riders
         crossed in the last 30 minutes. `heading` 0 is north, then clockwise by 45°. `index` is free-flow pace ÷ pace: 1
-        is free, 0.5 takes twice as long; null: not enough has been ridden there. `riders`: of the last 30 minutes, a
-        rider counts once in each five of them.
+        is free, 0.5 takes twice as long; null: not enough has been ridden there. `riders`: those of the five minutes
+        with the most of the last 30.
         """
         wanted = None if cells is None else parse_cells(cells)
         snapshot = newest()

@@ -14,7 +14,7 @@ from projections.orders import ORDERS
 from projections.parity.city_audit import CheckedCity, CityAudit, CityVerdict
 from projections.parity.city_findings import CityFindings
 from projections.parity.partials_audit import FoldBudget
-from projections.replay.city import city_sources
+from projections.replay.city import city_code_digest, city_sources
 from projections.traffic import TRAFFIC
 
 log = logging.getLogger("ridelog.parity")
@@ -74,6 +74,8 @@ class CityVerifier:
         return self._current is None and self._cities.following(self._next, self._since_ms) is None
 
     def _other_code(self, city: StoredCity) -> CheckedCity | None:
+        if city.code_digest != city_code_digest():
+            return CheckedCity(city, CityVerdict.OTHER_CODE, why="other code merged it")
         generations = self._backends.generations.all_by_projection()
         for projection in (TRAFFIC, ORDERS):
             vector = city.vectors.get(projection.name)

@@ -44,6 +44,8 @@ city_snapshots = Table(
     Column("fences", JSONB, nullable=False),
     Column("digest", Text, nullable=False),
     Column("fingerprint", JSONB, nullable=False),
+    # Of the code that merged it; null: it was merged before the digest was on record.
+    Column("code_digest", Text),
 )
 
 # The bytes of the newest snapshots; older ones are pruned.

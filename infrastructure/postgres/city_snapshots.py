@@ -29,6 +29,8 @@ class StoredCity(NamedTuple):
     """By projection."""
     digest: str
     fingerprint: Mapping[str, str]
+    code_digest: str | None
+    """Of the code that merged it (``city_code_digest``); None for a snapshot of before this was on record."""
 
 
 class DamagedCity(Exception):
@@ -42,14 +44,20 @@ class PostgresCitySnapshots:
         self._engine = engine
         self._keep = keep
 
-    def store(self, content: CityContent, fingerprint: Mapping[str, str]) -> StoredCity:
+    def store(self, content: CityContent, fingerprint: Mapping[str, str], code_digest: str) -> StoredCity:
         """Store a snapshot under the next number. Two makers never store under one number: one of them fails."""
         data = encode(content)
         vectors = {"traffic": content.traffic, "orders": content.orders}
         with unavailable_as_port_error(), self._engine.begin() as connection:
             newest = connection.execute(select(func.coalesce(func.max(_s.number), 0))).scalar_one()
             stored = StoredCity(
-                int(newest) + 1, content.as_of_ms, UUID(content.log_id), vectors, digest_of(data), fingerprint
+                int(newest) + 1,
+                content.as_of_ms,
+                UUID(content.log_id),
+                vectors,
+                digest_of(data),
+                fingerprint,
+                code_digest,
             )
             values = {
                 "number": stored.number,
@@ -59,6 +67,7 @@ class PostgresCitySnapshots:
                 "fences": {name: list(vector.seqs) for name, vector in vectors.items()},
                 "digest": stored.digest,
                 "fingerprint": dict(fingerprint),
+                "code_digest": code_digest,
             }
             connection.execute(insert(city_snapshots).values(values))
             connection.execute(insert(city_contents).values(number=stored.number, content=data))
@@ -117,4 +126,4 @@ def _prune(connection: Connection, newest: int, keep: int, numbers: int) -> None
 
 def _stored(row: Row[Any]) -> StoredCity:
     vectors = {name: TableVector(row.generations[name], tuple(seqs)) for name, seqs in row.fences.items()}
-    return StoredCity(row.number, row.as_of_ms, row.log_id, vectors, row.digest, row.fingerprint)
+    return StoredCity(row.number, row.as_of_ms, row.log_id, vectors, row.digest, row.fingerprint, row.code_digest)

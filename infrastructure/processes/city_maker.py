@@ -18,7 +18,7 @@ from projections.core.ports import EventLog
 from projections.core.projection import Projection
 from projections.orders import ORDERS
 from projections.rebuild.generations import Generation, active
-from projections.replay.city import PERMANENT_SLOTS
+from projections.replay.city import PERMANENT_SLOTS, city_code_digest
 from projections.traffic import TRAFFIC
 from read_models.city.content import CityTables, TableVector, merge
 from read_models.city.hours import HoursOfWeek
@@ -101,7 +101,7 @@ class CityMaker:
             followed.tables.changed.clear()
         log_id = str(self._backends.log.head(TRAFFIC.stream).log_id)
         content = merge(log_id, self._now_ms(), traffic.city_tables(), orders.city_tables(), self._hours)
-        return self._cities.store(content, numeric_fingerprint())
+        return self._cities.store(content, numeric_fingerprint(), city_code_digest())
 
     def foreign_shards(self) -> int:
         """Shards that the last snapshot left out, because they do not match the log."""

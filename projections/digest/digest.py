@@ -30,12 +30,12 @@ def view_digest(projection: Projection[Any]) -> str:
     return "" if view is None else _digest(projection.name, 0, (view.features, view.row), repr(dict(view.columns)))
 
 
-def answer_digest(name: str, function: Callable[..., Any]) -> str:
+def answer_digest(name: str, *functions: Callable[..., Any]) -> str:
     """32 hex digits over all code that computes an answer from several read models.
 
-    Raises UntraceableDefinition.
+    A method stands for its class: what is reached through a protocol is not traced. Raises UntraceableDefinition.
     """
-    return _digest(name, 0, (function,), "")
+    return _digest(name, 0, functions, "")
 
 
 def fold_functions(projection: Projection[Any]) -> _Functions:

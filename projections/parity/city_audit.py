@@ -51,7 +51,7 @@ class CityVerdict(StrEnum):
     EQUAL = "equal"
     DIFFERENT = "different"
     OTHER_CODE = "other code"
-    """A generation that it was merged from was folded by other code."""
+    """Other code merged it, or folded a generation that it was merged from."""
     LOG_RESTORED = "log restored"
     """The log no longer has the events that it was merged from."""
     UNDECIDED = "undecided"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from domain.identifiers import SHARDS
 from projections.core.fold import Decode
+from projections.digest.digest import answer_digest
 from projections.orders import ORDERS
 from projections.replay.archive import Archive
 from projections.replay.as_of import Horizon
@@ -20,6 +21,7 @@ from read_models.city.content import (
     CityContent,
     CityTables,
     TableVector,
+    encode,
     hours_of,
     merge,
     tables_of,
@@ -27,6 +29,7 @@ from read_models.city.content import (
 
 PERMANENT_SLOTS: dict[str, Collection[int]] = {TRAFFIC.name: TRAFFIC_PERMANENT, ORDERS.name: ORDERS_PERMANENT}
 """The slots of each projection's partial tables that no later bucket replaces."""
+NAME = "city"
 NO_GENERATION = 0
 """The tables of a replay belong to no generation; the numbers of generations start at 1."""
 
@@ -36,6 +39,11 @@ class CitySources(NamedTuple):
 
     traffic: ReplaySource[Any]
     orders: ReplaySource[Any]
+
+
+def city_code_digest() -> str:
+    """32 hex digits over all code that merges a snapshot from partial tables. Raises UntraceableDefinition."""
+    return answer_digest(NAME, merge, encode)
 
 
 def city_sources(archive: Archive, decode: Decode) -> CitySources:

@@ -5,7 +5,7 @@ Canonical: equal tables at equal vectors give equal bytes, however the tables ca
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -14,16 +14,19 @@ import msgspec
 from domain.features.orders import OPEN_SLOT
 from domain.features.orders import RING_SLOTS as ORDER_RING_SLOTS
 from domain.features.partials import PartialTable, add_sums, merge_slots
-from domain.features.traffic.city import RECENT_BUCKETS, Sums
+from domain.features.traffic.city import RECENT_BUCKETS, Sums, recent_traffic
 from domain.features.traffic.partials import ALL_TIME_SLOT, FIRST_HOUR_SLOT
 from domain.features.traffic.partials import RING_SLOTS as TRAFFIC_RING_SLOTS
 from domain.features.traffic.steps import BUCKET_MS, HOURS_OF_WEEK, hour_of_week
 from read_models.city.hours import HoursOfWeek, PermanentSums
 
-FORMAT = 1
+FORMAT = 2
+"""1: the riders of ``recent`` were summed over the buckets."""
 TRAFFIC_PERMANENT = range(FIRST_HOUR_SLOT, ALL_TIME_SLOT + 1)
 ORDERS_PERMANENT = (OPEN_SLOT,)
 DIGEST_BYTES = 16
+BucketTotals = Mapping[str, tuple[int, ...]]
+"""Field -> sums over all shards, of one bucket."""
 
 
 class TableVector(msgspec.Struct, frozen=True, array_like=True):
@@ -44,7 +47,8 @@ class CityTables(NamedTuple):
 class CityContent(msgspec.Struct, frozen=True, array_like=True):
     """The content of a snapshot: integers only, each list sorted.
 
-    ``recent``: traffic of the last 30 minutes: cell, octant, ms, mm, riders. ``headings``: all traffic: cell, octant,
+    ``recent``: traffic of the last 30 minutes: cell, octant, ms, mm, and the riders of the five minutes with the most.
+    ``headings``: all traffic: cell, octant,
     ms, mm. ``fleet_hours``: hour of the week, ms, mm. ``parent_hours``: cell, hour, ms, mm of this hour of the week, of
     the next one and of the cell's fastest one. ``fastest``: cell, hour, ms, mm of the fastest hour. ``open_orders``:
     cell, count. ``finished``: cell, count, Σ duration ms, Σ lateness ms, count with a promise, of the last hour.
@@ -71,8 +75,10 @@ def merge(log_id: str, as_of_ms: int, traffic: CityTables, orders: CityTables, h
     now = as_of_ms // BUCKET_MS
     hour = hour_of_week(now)
     wanted = {hour, (hour + 1) % HOURS_OF_WEEK}
-    recent = _of_buckets(traffic.rings, TRAFFIC_RING_SLOTS, range(now - RECENT_BUCKETS + 1, now + 1))
-    finished = _of_buckets(orders.rings, ORDER_RING_SLOTS, range(now - ORDER_RING_SLOTS + 1, now + 1))
+    recent = recent_traffic(_buckets(traffic.rings, TRAFFIC_RING_SLOTS, range(now - RECENT_BUCKETS + 1, now + 1)))
+    finished: dict[str, tuple[int, ...]] = {}
+    for sums in _buckets(orders.rings, ORDER_RING_SLOTS, range(now - ORDER_RING_SLOTS + 1, now + 1)):
+        add_sums(finished, sums)
     return CityContent(
         FORMAT,
         log_id,
@@ -129,15 +135,13 @@ def decode(data: bytes) -> CityContent:
     except msgspec.DecodeError as error:
         raise UnreadableCityContent(str(error)) from error
     if content.format != FORMAT:
-        raise UnreadableCityContent(f"format {content.format}, and this code reads {FORMAT}")
+        raise UnreadableCityContent(f"other code merged it, in format {content.format}; this code reads {FORMAT}")
     return content
 
 
-def _of_buckets(rings: Collection[PartialTable], slots: int, buckets: Iterable[int]) -> dict[str, tuple[int, ...]]:
-    sums: dict[str, tuple[int, ...]] = {}
+def _buckets(rings: Collection[PartialTable], slots: int, buckets: Iterable[int]) -> Iterator[BucketTotals]:
     for bucket in buckets:
-        add_sums(sums, merge_slots(rings, bucket % slots, bucket))
-    return sums
+        yield merge_slots(rings, bucket % slots, bucket)
 
 
 def _parent_hours(hours: HoursOfWeek, wanted: Collection[int]) -> Iterable[tuple[int, int, int, int]]:

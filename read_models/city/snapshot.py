@@ -11,7 +11,7 @@ from read_models.city.content import CityContent, by_hour
 
 
 class CellTraffic(NamedTuple):
-    """The traffic of a cell for one heading octant. ``riders``: of the last 30 minutes, summed over its buckets."""
+    """The traffic of a cell for one heading octant. ``riders``: at least so many crossed it in the last 30 minutes."""
 
     cell: int
     heading: int

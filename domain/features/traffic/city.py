@@ -4,7 +4,7 @@ A cell that few riders have crossed says little, so each level is shrunk to the 
 (Σ time + K · coarser pace) ÷ (Σ distance + K), with a weight K of metres (empirical Bayes; B. Efron and C. Morris,
 "Stein's Estimation Rule and Its Competitors", JASA 68, 1973). First the usual pace: fleet → parent cell → cell → cell
 and heading. Then the hour of the week: fleet → parent cell. Then the last 30 minutes: fleet → cell and heading, if at
-least three riders crossed it.
+least three riders crossed it within five of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RECENT_BUCKETS = 6
 """The last 30 minutes of event time."""
 
 MIN_RIDERS = 3
-"""Fewer riders in a cell are single rides, and no traffic."""
+"""Fewer riders in a cell are single rides: no traffic, and the way of one person."""
 
 FLEET_MIN_MM = 1_000_000
 """Below one kilometre ridden by the whole fleet, no pace is known."""
@@ -50,7 +50,7 @@ class TrafficLevels(NamedTuple):
     parent_hours: Mapping[int, Mapping[int, Sums]]
     fleet_hours: Mapping[int, Sums]
     recent: Mapping[tuple[int, int], tuple[int, int, int]]
-    """Of the last 30 minutes, with the riders of each bucket, summed over the buckets."""
+    """Of the last 30 minutes: ``recent_traffic``."""
     recent_fleet: Sums
 
 
@@ -76,6 +76,21 @@ def traffic_levels(
         recent,
         _total(recent.values()),
     )
+
+
+def recent_traffic(buckets: Iterable[Mapping[str, tuple[int, ...]]]) -> dict[str, tuple[int, int, int]]:
+    """Σ ms, Σ mm and riders by field, from (ms, mm, riders) of each bucket over all shards.
+
+    Riders: those of the bucket with the most, not the sum over the buckets. Within a bucket each rider counts once; two
+    buckets may hold the same rider, who would pass for two. So at least that many riders crossed the cell, and it
+    costs nothing. The exact number would need the ids of the riders in the sums.
+    """
+    found: dict[str, tuple[int, int, int]] = {}
+    for bucket in buckets:
+        for field, (ms, mm, riders) in bucket.items():
+            held_ms, held_mm, most = found.get(field, (0, 0, 0))
+            found[field] = held_ms + ms, held_mm + mm, max(most, riders)
+    return found
 
 
 def _summed(items: Iterable[tuple[int, Sums]]) -> dict[int, Sums]:

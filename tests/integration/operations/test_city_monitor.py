@@ -119,6 +119,17 @@ def test_a_snapshot_of_another_fold_is_of_other_code(city: CityOnServers, monito
     assert verdicts(monitor.run_round()) == [(1, CityVerdict.OTHER_CODE)]
 
 
+@pytest.mark.parametrize("merged_by", ["'other'", "NULL"])
+def test_regression_a_snapshot_of_another_merge_is_of_other_code(
+    city: CityOnServers, monitor: CityMonitor, merged_by: str
+) -> None:
+    """A changed merge was reported as a difference: nothing on record said which code had merged a snapshot."""
+    make(city, RIDERS, ["one"])
+    with city.backends.engine.begin() as connection:
+        connection.execute(text(f"UPDATE city_snapshots SET digest = 'of before', code_digest = {merged_by}"))
+    assert verdicts(monitor.run_round()) == [(1, CityVerdict.OTHER_CODE)]
+
+
 def test_after_a_restore_the_numbers_begin_again(city: CityOnServers, monitor: CityMonitor) -> None:
     make(city, RIDERS, ["one"])
     with city.backends.engine.begin() as connection:

@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from domain.features.partials import PartialSlot
+from domain.features.traffic.city import recent_traffic
 from domain.features.traffic.partials import ALL_TIME_SLOT, FIRST_HOUR_SLOT
 from domain.features.traffic.steps import BUCKET_MS
 from domain.identifiers import SHARDS
@@ -36,7 +38,7 @@ from read_models.city.content import (
 )
 from read_models.city.hours import HoursOfWeek, fastest_hour
 from tests.support.ports_in_memory.projection_ports import MemoryPartialReader, MemorySink
-from tests.support.worlds.city import CityArchive, drive, histories, replayed, vector_of
+from tests.support.worlds.city import CityArchive, drive, histories, ping, replayed, vector_of
 from tests.support.worlds.order_lives import OrderHistory
 from tests.support.worlds.rider_events import START_MS
 
@@ -125,6 +127,27 @@ def test_the_clock_reading_decides_which_buckets_are_recent() -> None:
     assert content_at(traffic, 86_400).headings == content_at(traffic, 700).headings != []
 
 
+def test_regression_one_rider_in_three_buckets_does_not_pass_for_three() -> None:
+    """The riders of a cell were summed over the buckets of 30 minutes: one person's way was shown as traffic."""
+    steady = [ping("alone", second, 2.0 * second, number=second) for second in range(0, 1_200, 20)]
+    log = CityArchive("Rider", steady)
+    found = content_at(vector_of(log, TRAFFIC, log.head("Rider").seqs), 1_200).recent
+    assert {riders for *_, riders in found} == {1}
+    together = one_ride(20, riders=3)
+    assert max(row[4] for row in content_at(together, 700).recent) == 3
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.tuples(*[st.integers(1, 9)] * 3)), max_size=6))
+def test_times_and_distances_are_summed_over_buckets_and_of_riders_the_most_counts(
+    buckets: list[dict[str, tuple[int, int, int]]],
+) -> None:
+    found = recent_traffic(buckets)
+    assert found.keys() == {field for bucket in buckets for field in bucket}
+    for field, sums in found.items():
+        ms, mm, riders = zip(*(bucket[field] for bucket in buckets if field in bucket), strict=True)
+        assert sums == (sum(ms), sum(mm), max(riders))
+
+
 def test_the_hours_in_a_snapshot_are_this_one_the_next_and_the_fastest() -> None:
     found = content_at(one_ride(400, at_s=0), 700)
     assert {hour for _, hour, _, _ in found.parent_hours} == {hour for hour, _, _ in found.fleet_hours}
@@ -190,5 +213,6 @@ def test_damaged_bytes_are_rejected(damage: object) -> None:
 def test_another_format_is_rejected() -> None:
     content = content_at(one_ride(200), 700)
     other = CityContent(*[FORMAT + 1, *[getattr(content, name) for name in CityContent.__struct_fields__[1:]]])
-    with pytest.raises(UnreadableCityContent, match="format"):
-        decode(encode(other))
+    for one in (other, msgspec.structs.replace(content, format=1)):
+        with pytest.raises(UnreadableCityContent, match="other code merged it, in format"):
+            decode(encode(one))
