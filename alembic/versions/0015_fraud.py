@@ -1,7 +1,7 @@
 """Fraud alerts with their case files, and the reviews of all alerts
 
 Revision ID: 0015
-Revises: 0013
+Revises: 0014
 """
 
 from __future__ import annotations
