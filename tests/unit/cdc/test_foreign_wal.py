@@ -111,6 +111,23 @@ def test_rows_of_other_tables_are_skipped_with_one_warning(name: bytes, caplog: 
     assert warning.isprintable()
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"public\0orders", "public.orders"),
+        (b"\xc3\xa4\n\x1b[31m\0events", r"\xe4\n\x1b[31m.events"),
+        (b"theirs\0" + b"x" * 200, "theirs." + "x" * 80),
+    ],
+)
+def test_the_warning_names_the_other_table_safely_and_not_at_any_length(
+    name: bytes, shown: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = ScriptedStream([relation(COLUMNS, 43, name), begin(100), insert(row(position=1), 43), commit(100)])
+    run_dry(a_tailer(stream, ScriptedPublisher(), checkpoint=2), ScriptedPublisher())
+    (warning,) = caplog.messages
+    assert warning.endswith(f": rows of the table {shown}")
+
+
 @pytest.mark.parametrize("kind", [b"U", b"D", b"T"])
 def test_regression_updates_deletes_and_truncates_are_skipped(kind: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A publication that had been changed for a moment ended the tailer after each restart."""

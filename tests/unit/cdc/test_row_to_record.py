@@ -86,6 +86,20 @@ def test_a_row_without_its_key_is_rejected() -> None:
         a_reader()(insert(values))
 
 
+@pytest.mark.parametrize(
+    ("column", "header"),
+    [("event_id", "id"), ("event_type", "eventType"), ("version", "version"), ("position", "position"), ("seq", "seq")],
+)
+def test_a_column_without_a_value_is_an_empty_header(column: str, header: str) -> None:
+    values = row()
+    values[COLUMNS.index(column)] = None
+    record = converter(TOPICS, PARTITIONS)(values)
+    assert record is not None
+    complete = converter(TOPICS, PARTITIONS)(row())
+    assert complete is not None
+    assert dict(record.headers) == dict(complete.headers) | {header: b""}
+
+
 def test_a_publication_with_other_columns_is_rejected() -> None:
     with pytest.raises(ProtocolError, match="sends"):
         row_reader(Relation(42, "events", COLUMNS[:-1], "public"), {}, PARTITIONS)
