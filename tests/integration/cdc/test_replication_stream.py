@@ -134,6 +134,13 @@ def test_what_is_confirmed_is_where_the_slot_resumes(
     rest(stream, end, 10)
     stream.confirm(end)
     eventually(lambda: state_of(engine, slot).confirmed == end, what="the server has the confirmation")
+    # What an operator sees of the connection: all of it is written, flushed and applied.
+    shown = text(
+        "SELECT write_lsn - '0/0'::pg_lsn, flush_lsn - '0/0'::pg_lsn, replay_lsn - '0/0'::pg_lsn"
+        " FROM pg_stat_replication r JOIN pg_replication_slots s ON s.active_pid = r.pid WHERE slot_name = :slot"
+    )
+    with engine.connect() as connection:
+        assert set(connection.execute(shown, {"slot": slot}).one()) == {end}
     stream.close()
     eventually(lambda: not state_of(engine, slot).active, what="the slot is released")
     again = ReplicationStream(postgres_url, slot, slot)

@@ -36,8 +36,9 @@ def recorded(engine: Engine) -> list[tuple[int, str, int]]:
 def test_every_column_of_an_event_is_stored_as_it_was_given(engine: Engine) -> None:
     plain = replace(events_of("anna", 1, 1, b"\x00\xff")[0], event_id=UUID(int=77), event_time_ms=1_790_000_000_123)
     caused = replace(plain, originator_version=2, event_id=UUID(int=78), command_id="a command", caused_by=UUID(int=5))
-    half = replace(plain, originator_version=3, event_id=UUID(int=79), command_id="another")
-    EventRecorder(engine, clock=lambda: NOW_MS).insert_events([plain, caused, half])
+    commanded = replace(plain, originator_version=3, event_id=UUID(int=79), command_id="another")
+    followed = replace(plain, originator_version=4, event_id=UUID(int=80), caused_by=UUID(int=6))
+    EventRecorder(engine, clock=lambda: NOW_MS).insert_events([plain, caused, commanded, followed])
     columns = (
         "position, stream, shard, seq, aggregate_id, aggregate_type, aggregate_key, version, event_type, payload,"
         " (extract(epoch FROM event_time) * 1000)::bigint, (extract(epoch FROM recorded_at) * 1000)::bigint,"
@@ -47,12 +48,13 @@ def test_every_column_of_an_event_is_stored_as_it_was_given(engine: Engine) -> N
         rows = [tuple(row) for row in connection.execute(text(f"SELECT {columns} FROM events ORDER BY position"))]
     expected = [
         (n, "Rider", shard_of("anna"), n, ANNA, "Rider", "anna", n, "GpsPing", b"\x00\xff", 1_790_000_000_123, NOW_MS)
-        for n in (1, 2, 3)
+        for n in (1, 2, 3, 4)
     ]
     causes = [
         (UUID(int=77), None, None),
         (UUID(int=78), "a command", UUID(int=5)),
         (UUID(int=79), "another", None),
+        (UUID(int=80), None, UUID(int=6)),
     ]
     assert [(*row[:9], bytes(row[9]), *row[10:]) for row in rows] == [
         (*one, *cause) for one, cause in zip(expected, causes, strict=True)

@@ -171,6 +171,24 @@ def test_invariant_14_a_writer_notices_a_restored_log_that_has_overtaken_what_it
     assert contiguous(engine) == 12
 
 
+def test_invariant_14_a_writer_notices_a_log_that_is_restored_again_before_its_next_append(engine: Engine) -> None:
+    recorder, other = EventRecorder(engine), EventRecorder(engine)
+    recorder.insert_events(events_of("anna", 1, 5))
+    for left, name in ((3, "ben"), (2, "carl")):
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM events WHERE position > :left"), {"left": left})
+            seqs = f'{{"Rider": {[left if s == shard_of("anna") else 0 for s in range(64)]}}}'
+            connection.execute(
+                text("UPDATE log_numbers SET position = :left, seqs = CAST(:seqs AS jsonb)"),
+                {"left": left, "seqs": seqs},
+            )
+        other.insert_events(events_of(name, 1, 9))
+        with pytest.raises(LogRestored):
+            recorder.append(events_of("anna", 6, 1), lambda stale: events_of("anna", 6, 1))
+    assert recorder.append(events_of("anna", 3, 1), lambda stale: events_of("anna", 3, 1)).positions == range(12, 13)
+    assert contiguous(engine) == 12
+
+
 def test_regression_a_writer_that_notices_a_restored_log_makes_the_partitions_that_it_has_lost(engine: Engine) -> None:
     recorder = EventRecorder(engine, partition_rows=10)
     recorder.insert_events(events_of("anna", 1, 2))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from infrastructure.cdc.gap_fill import EventChunk, publish_range
 from infrastructure.cdc.heartbeat import Heartbeat
+from infrastructure.cdc.in_flight import InFlightTransactions
 from infrastructure.cdc.relay_checkpoint import CheckpointSaver
 from tests.unit.cdc.scripted_tailer import (
     ScriptedEvents,
@@ -105,6 +107,27 @@ def test_events_missing_from_the_table_are_logged_and_do_not_block_the_rest(
     run_dry(tailer, publisher)
     assert positions_of(publisher) == [9]
     assert "of positions 1 to 8 only 0 are in the table" in caplog.text
+
+
+def test_events_missing_within_a_range_are_logged_and_the_rest_is_published(caplog: pytest.LogCaptureFixture) -> None:
+    class Detached(ScriptedEvents):
+        """Lacks the positions 5 and 6."""
+
+        def read(self, after: int, upto: int) -> EventChunk | None:
+            found = super().read(after, upto)
+            assert found is not None
+            left = [record for record in found.records if dict(record.headers)["position"] not in (b"5", b"6")]
+            return found._replace(records=left, rows=len(left))
+
+    publisher = ScriptedPublisher()
+    transactions = InFlightTransactions(publisher, 3)
+    assert publish_range(Detached(head=9, chunk=5), transactions, 3, 8) == 8
+    transactions.publish()
+    assert positions_of(publisher) == [4, 7, 8]
+    assert "of positions 4 to 8 only 3 are in the table events" in caplog.text
+    publisher.acknowledge = publisher.sealed
+    transactions.collect()
+    assert (transactions.progress.acknowledged, transactions.progress.skipped) == (3, 0)
 
 
 def test_the_checkpoint_is_saved_once_a_second_and_before_its_lsn_is_confirmed() -> None:
