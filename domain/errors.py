@@ -73,6 +73,24 @@ class TooManyLegs(DomainError):
     code = "too_many_legs"
 
 
+class UnknownRider(DomainError):
+    """The log has no event of this rider."""
+
+    code = "unknown_rider"
+
+
+class StatementAlreadyClosed(DomainError):
+    """The period of this currency, or a later one, is closed. The message names the last closed one."""
+
+    code = "statement_closed"
+
+
+class StatementPeriodOpen(DomainError):
+    """The period has not ended, so its statement cannot be closed."""
+
+    code = "period_open"
+
+
 class UnknownDelivery(DomainError):
     """No order with this id was placed."""
 
@@ -98,7 +116,7 @@ class OtherRider(DomainError):
 
 
 class IdempotencyConflict(DomainError):
-    """The Idempotency-Key was used for another command of this order."""
+    """The Idempotency-Key was used for another command of this order or rider."""
 
     code = "idempotency_conflict"
 
@@ -123,6 +141,18 @@ class InvalidCurrency(DomainError):
     """The currency is not an active code of ISO 4217."""
 
     code = "invalid_currency"
+
+
+class InvalidVerdict(DomainError):
+    """The verdict is not one that a review can have."""
+
+    code = "invalid_verdict"
+
+
+class InvalidPeriod(DomainError):
+    """The period is not an ISO week."""
+
+    code = "invalid_period"
 
 
 class OutOfRange(DomainError):

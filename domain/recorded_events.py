@@ -8,12 +8,13 @@ from uuid import UUID
 
 from domain.deliveries.delivery import Delivery
 from domain.deliveries.events import DELIVERY_EVENTS, DeliveryEvent
+from domain.riders.events import RiderEvent
 from domain.riders.rider import Rider
 from domain.timestamps import utc_datetime
 
-AggregateEvent = Rider.Event | DeliveryEvent
+AggregateEvent = RiderEvent | DeliveryEvent
 
-RIDER_EVENTS: dict[str, type[Rider.Event]] = {
+RIDER_EVENTS: dict[str, type[RiderEvent]] = {
     event.RECORD: event
     for event in (
         Rider.Registered,
@@ -22,6 +23,8 @@ RIDER_EVENTS: dict[str, type[Rider.Event]] = {
         Rider.ShiftEnded,
         Rider.LegStarted,
         Rider.LegEnded,
+        Rider.AlertReviewed,
+        Rider.StatementClosed,
     )
 }
 

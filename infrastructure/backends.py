@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from domain.deliveries.application import Deliveries
 from domain.events.contracts import Codec
 from domain.riders.application import Riders
+from domain.riders.command_service import RiderCommands
 from infrastructure.errors import UserError
 from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRecorder
 from infrastructure.event_store.archive import PostgresArchive
@@ -182,6 +183,11 @@ class Backends:
     def deliveries(self) -> Deliveries:
         """The application of the commands on deliveries; it shares the riders in memory. Raises as ``codec``."""
         return Deliveries(self.riders)
+
+    @cached_property
+    def rider_commands(self) -> RiderCommands:
+        """The application of people's commands on riders; it shares the riders in memory. Raises as ``codec``."""
+        return RiderCommands(self.riders)
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
+from domain.commands import Command
 from domain.deliveries.values import (
     MAX_ITEMS,
     MAX_REASON_CODE_POINTS,
@@ -19,34 +18,16 @@ from domain.deliveries.values import (
     check_text,
     check_time_zone,
 )
-from domain.event_times import check_event_time
 from domain.identifiers import check_order_id, check_rider_id
-
-_NOT_BODY = frozenset({"order_id", "received_ms", "command_id"})
-_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeliveryCommand:
-    """A command on one order, received at ``received_ms``. None is a field that the request does not have.
+class DeliveryCommand(Command):
+    """A command on one order."""
 
-    ``at_ms`` is when it happened, by default at its reception; both in epoch milliseconds. ``command_id`` is the
-    request's Idempotency-Key.
-    """
-
-    VERB: ClassVar[str]
-    """The last part of the command's path; part of the digest, so it never changes."""
-    AT_FIELD: ClassVar[str] = "at"
+    KEY_FIELD: ClassVar[str] = "order_id"
 
     order_id: str
-    received_ms: int
-    at_ms: int | None = None
-    command_id: str | None = None
-    source_service: str | None = None
-
-    @property
-    def happened_ms(self) -> int:
-        return self.received_ms if self.at_ms is None else self.at_ms
 
     @property
     def argument(self) -> str | None:
@@ -58,29 +39,10 @@ class DeliveryCommand:
 
         Raises:
             InvalidOrderId, InvalidRiderId, InvalidCoordinates, InvalidTimeZone, InvalidCurrency, OutOfRange: as named.
-            InvalidType: a text is too long or not printable.
-            TimestampTooOld, GpsWeekRollover, TimestampInFuture: for ``at_ms``, as for a ping's time.
+            InvalidType, TimestampTooOld, GpsWeekRollover, TimestampInFuture: as ``Command.check`` raises them.
         """
         check_order_id(self.order_id)
-        check_text("Idempotency-Key", self.command_id, MAX_TEXT_CODE_POINTS, least=1)
-        check_text("source_service", self.source_service, MAX_TEXT_CODE_POINTS)
-        if self.at_ms is not None:
-            check_event_time(self.AT_FIELD, self.at_ms, self.received_ms)
-
-    def digest(self) -> str:
-        """Hex digest of verb and parsed body, by which the use of one key for two commands is detected."""
-        body = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _NOT_BODY}
-        text = json.dumps([self.VERB, _canonical(body)], sort_keys=True, separators=(",", ":"))
-        return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest()
-
-
-def _canonical(body: dict[str, Any]) -> dict[str, Any]:
-    # 52 and 52.0 are one coordinate, and so are 0.0 and -0.0.
-    return {
-        name: [float(degrees) + 0.0 for degrees in value] if isinstance(value, Coordinates) else value
-        for name, value in body.items()
-        if value is not None
-    }
+        super().check()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,7 +81,7 @@ class Delivery(Aggregate):
             command.items,
         )
         aggregate = aggregate_id(cls.AGGREGATE_TYPE, check_order_id(command.order_id))
-        origin = _origin(command, made_command_id(aggregate, 0))
+        origin = command.origin(made_command_id(aggregate, 0))
         return cls._opened(command.order_id, order, (command.happened_ms, command.received_ms), origin)
 
     @classmethod
@@ -153,7 +153,7 @@ class Delivery(Aggregate):
             order_id=self.order_id,
             event_timestamp_ms=command.happened_ms,
             timestamp=utc_datetime(command.received_ms),
-            origin=_origin(command, made_command_id(self.id, self.version)),
+            origin=command.origin(made_command_id(self.id, self.version)),
             out_of_order=effective_time_ms(time) < self.latest_step_ms,
             **facts,
         )
@@ -202,23 +202,9 @@ class Delivery(Aggregate):
             (command.preparation_seconds, order.preparation_seconds),
             (command.promised_seconds, order.promised_seconds),
             (command.items, order.items),
-            (_source(command), self.source_service),
+            (command.source, self.source_service),
         )
         required = (command.restaurant, command.customer, command.time_zone, command.currency)
         return required == (order.restaurant, order.customer, order.time_zone, order.currency) and all(
             value is None or value == recorded for value, recorded in sent
         )
-
-
-def _source(command: DeliveryCommand) -> str | None:
-    """The source that was sent, as it is recorded: an empty one is unknown. None if none was sent."""
-    return UNKNOWN_ORIGIN.source_service if command.source_service == "" else command.source_service
-
-
-def _origin(command: DeliveryCommand, made_id: str) -> Origin:
-    return Origin(
-        received_timestamp_ms=command.received_ms,
-        source_service=_source(command) or UNKNOWN_ORIGIN.source_service,
-        command_id=made_id if command.command_id is None else command.command_id,
-        command_digest="" if command.command_id is None else command.digest(),
-    )

@@ -18,6 +18,7 @@ from domain.event_store import PingIdentity
 from domain.gps_ping import GpsPing
 from domain.live_aggregates import LiveAggregates
 from domain.riders.application import Riders
+from domain.riders.events import PingRecorded
 from domain.riders.rider import PingKey, Rider
 
 log = logging.getLogger("ridelog.aggregates")
@@ -92,10 +93,10 @@ class JointBackfill:
                     wanted[PingIdentity(rider.id, item.event_timestamp_ms, item.event_id)] = item.rider_id
         found: dict[str, dict[PingKey, GpsPing | None]] = {}
         for identity, (position, payload) in self._store.history.find_pings(list(wanted)).items():
-            stored = StoredEvent(identity.aggregate_id, 0, Rider.PingRecorded.RECORD, payload)
+            stored = StoredEvent(identity.aggregate_id, 0, PingRecorded.RECORD, payload)
             ping: GpsPing | None = None
             try:
-                ping = cast("Rider.PingRecorded", self._store.mapper.to_domain_event(stored)).ping
+                ping = cast("PingRecorded", self._store.mapper.to_domain_event(stored)).ping
             except MapperDeserialisationError as error:
                 # One bad event must not stop the batch: the repeat of this ping alone is rejected.
                 log.error("a recorded ping at position %d cannot be read: %s", position, error)

@@ -22,6 +22,7 @@ from domain.gps_ping import GpsPing
 from domain.identifiers import aggregate_id
 from domain.live_aggregates import AggregateStore, LiveAggregates
 from domain.origin import Origin, made_command_id
+from domain.riders.events import PingRecorded
 from domain.riders.ping_batch import (
     Decision,
     PingOutcome,
@@ -183,9 +184,9 @@ class Riders(Application[UUID]):
         to_check = identities_to_check(decisions)
         found: dict[str, dict[PingKey, RecordedPing]] = {}
         for identity, (position, payload) in self._history.find_pings(list(to_check)).items():
-            stored = StoredEvent(identity.aggregate_id, 0, Rider.PingRecorded.RECORD, payload)
+            stored = StoredEvent(identity.aggregate_id, 0, PingRecorded.RECORD, payload)
             try:
-                ping = cast("Rider.PingRecorded", self.mapper.to_domain_event(stored)).ping
+                ping = cast("PingRecorded", self.mapper.to_domain_event(stored)).ping
             except MapperDeserialisationError as error:
                 log.error("a recorded ping at position %d cannot be read: %s", position, error)
                 ping = None

@@ -5,22 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Self
-from uuid import uuid5
 
 from eventsourcing.domain import Aggregate
 
 from domain.errors import (
     EventIdConflict,
+    IdempotencyConflict,
     LegAlreadyStarted,
     LegNotStarted,
     ShiftAlreadyStarted,
     ShiftNotStarted,
+    StatementAlreadyClosed,
+    StatementPeriodOpen,
     TooManyLegs,
 )
-from domain.gps_ping import GpsPing, ping_of, record_of
+from domain.features.event_time import effective_time_ms
+from domain.gps_ping import GpsPing
 from domain.identifiers import aggregate_id, check_rider_id
-from domain.origin import UNKNOWN_ORIGIN, Origin
+from domain.origin import UNKNOWN_ORIGIN, Origin, made_command_id
+from domain.riders import events
+from domain.riders.commands import CloseStatement, ReviewAlert, RiderCommand, content_digest
+from domain.riders.events import RIDER_TOPIC, RiderEvent
 from domain.riders.leg import MAX_OPEN_LEGS, Leg, LegOutcome
+from domain.riders.periods import period_bounds_ms
+from domain.riders.review import AlertReview
 from domain.timestamps import utc_datetime
 
 PingKey = tuple[int, str]
@@ -29,153 +37,28 @@ PingKey = tuple[int, str]
 UNKNOWN_LATEST_MS = 1 << 62
 """Later than any ping, so that may_have_recorded is always True."""
 
+MAX_KEPT = 100
+"""How many reviews and how many keys a rider remembers (invariant 15). What is older is no longer a repeat."""
+
 
 class Rider(Aggregate):
     """One rider. Its state is only what commands need for their decisions; features are folds over the log."""
 
     AGGREGATE_TYPE: ClassVar[str] = "Rider"
     KEY_FIELD: ClassVar[str] = "rider_id"
-    # Version 2 has several open legs. A snapshot of version 1 is upcast when it is loaded.
-    class_version: ClassVar[int] = 2
-    # Stored in every snapshot of an aggregate, so it does not follow the module when that moves (test_stored_bytes).
-    TOPIC: ClassVar[str] = "domain.rider:Rider"
+    # Version 2 has several open legs, version 3 reviews and closed statements. Older snapshots are upcast when loaded.
+    class_version: ClassVar[int] = 3
+    TOPIC: ClassVar[str] = RIDER_TOPIC
 
-    class Event(Aggregate.Event):
-        """A fact of the rider's stream. ``RECORD`` names its Avro contract in ``domain/events``."""
-
-        RECORD: ClassVar[str]
-        TOPIC: ClassVar[str] = "domain.rider:Rider.Event"
-
-        def __init_subclass__(cls, **kwargs: Any) -> None:
-            # The library requires an explicit topic of each event class if the aggregate has one.
-            cls.TOPIC = f"domain.rider:Rider.{cls.__name__}"
-            super().__init_subclass__(**kwargs)
-
-        def data(self) -> dict[str, Any]:
-            """The event as its contract's record."""
-            return {
-                "rider_id": self.rider_id,
-                "event_timestamp_ms": self.event_timestamp_ms,
-                "event_id": self.event_id,
-            }
-
-        @classmethod
-        def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-            """The constructor's own arguments from a decoded record, in addition to rider_id and event_timestamp_ms."""
-            return {}
-
-        rider_id: str
-        event_timestamp_ms: int
-
-        @property
-        def event_id(self) -> str:
-            return str(uuid5(self.originator_id, f"{self.RECORD}/{self.originator_version}"))
-
-        @property
-        def key(self) -> str:
-            return self.rider_id
-
-        @property
-        def command_id(self) -> str:
-            """Empty for a ping, which is its own command."""
-            return ""
-
-        @property
-        def caused_by(self) -> str:
-            return ""
-
-    class CausedEvent(Event):
-        """An event that names its command and its cause: every event but the ping."""
-
-        ORIGIN_FIELDS: ClassVar[tuple[str, ...]] = ("command_id", "caused_by")
-        origin: Origin
-
-        def data(self) -> dict[str, Any]:
-            return {**super().data(), **{name: getattr(self.origin, name) for name in self.ORIGIN_FIELDS}}
-
-        @classmethod
-        def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-            return {"origin": Origin.of(data)}
-
-        @property
-        def command_id(self) -> str:
-            return self.origin.command_id
-
-        @property
-        def caused_by(self) -> str:
-            return self.origin.caused_by
-
-    class Registered(CausedEvent, Aggregate.Created):
-        RECORD: ClassVar[str] = "RiderRegistered"
-
-        @classmethod
-        def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-            return {**super().arguments(data), "originator_topic": Rider.TOPIC}
-
-    class PingRecorded(Event):
-        RECORD: ClassVar[str] = "GpsPing"
-        ping: GpsPing
-
-        def apply(self, aggregate: Rider) -> None:
-            aggregate.pings += 1
-            aggregate.latest_ms = max(aggregate.latest_ms, self.ping.event_timestamp_ms)
-
-        @property
-        def event_id(self) -> str:
-            return self.ping.event_id
-
-        def data(self) -> dict[str, Any]:
-            return record_of(self.ping)
-
-        @classmethod
-        def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-            return {"ping": ping_of(data)}
-
-    class ShiftStarted(CausedEvent):
-        RECORD: ClassVar[str] = "ShiftStarted"
-
-        def apply(self, aggregate: Rider) -> None:
-            aggregate.on_shift = True
-
-    class ShiftEnded(CausedEvent):
-        RECORD: ClassVar[str] = "ShiftEnded"
-
-        def apply(self, aggregate: Rider) -> None:
-            aggregate.on_shift = False
-
-    class LegStarted(CausedEvent):
-        RECORD: ClassVar[str] = "LegStarted"
-        ORIGIN_FIELDS: ClassVar[tuple[str, ...]] = Origin._fields
-        leg: Leg
-
-        def apply(self, aggregate: Rider) -> None:
-            aggregate.legs.append([self.leg.order_id, self.leg.leg])
-
-        def data(self) -> dict[str, Any]:
-            return {**super().data(), **self.leg._asdict()}
-
-        @classmethod
-        def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-            return {**super().arguments(data), "leg": Leg(**{name: data[name] for name in Leg._fields})}
-
-    class LegEnded(CausedEvent):
-        RECORD: ClassVar[str] = "LegEnded"
-        ORIGIN_FIELDS: ClassVar[tuple[str, ...]] = Origin._fields
-        order_id: str
-        leg: str
-        outcome: LegOutcome
-
-        def apply(self, aggregate: Rider) -> None:
-            aggregate.legs = [open_leg for open_leg in aggregate.legs if open_leg != [self.order_id, self.leg]]
-
-        def data(self) -> dict[str, Any]:
-            ended = {"order_id": self.order_id, "leg": self.leg, "outcome": self.outcome.value}
-            return {**super().data(), **ended}
-
-        @classmethod
-        def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-            ended = {"order_id": data["order_id"], "leg": data["leg"], "outcome": LegOutcome(data["outcome"])}
-            return {**super().arguments(data), **ended}
+    Event = RiderEvent
+    Registered = events.RiderRegistered
+    PingRecorded = events.PingRecorded
+    ShiftStarted = events.ShiftStarted
+    ShiftEnded = events.ShiftEnded
+    LegStarted = events.LegStarted
+    LegEnded = events.LegEnded
+    AlertReviewed = events.AlertReviewed
+    StatementClosed = events.StatementClosed
 
     def __init__(self, rider_id: str) -> None:
         self.rider_id = rider_id
@@ -184,12 +67,23 @@ class Rider(Aggregate):
         self.on_shift = False
         self.legs: list[list[str]] = []
         """Order and leg of each open leg, in the order in which they were started. Lists, as snapshots store them."""
+        self.reviews: list[list[str]] = []
+        """Alert and content digest of the latest review of each alert; at most MAX_KEPT, the latest ones."""
+        self.closed_through: dict[str, str] = {}
+        """The last closed period by currency."""
+        self.keys: list[list[str]] = []
+        """Idempotency-Key and digest of each command that had one; at most MAX_KEPT, the latest ones."""
 
     @staticmethod
     def upcast_v1_v2(state: dict[str, Any]) -> None:
         """Change the state of a stored snapshot of version 1, which knew one leg, to version 2."""
         current_leg = state.pop("current_leg")
         state["legs"] = [] if current_leg is None else [current_leg]
+
+    @staticmethod
+    def upcast_v2_v3(state: dict[str, Any]) -> None:
+        """Change the state of a stored snapshot of version 2, which knew no reviews and no statements, to version 3."""
+        state |= {"reviews": [], "closed_through": {}, "keys": []}
 
     @classmethod
     def register(cls, rider_id: str, at_ms: int, origin: Origin = UNKNOWN_ORIGIN) -> Self:
@@ -282,11 +176,72 @@ class Rider(Aggregate):
         ended = {"order_id": order_id, "leg": leg, "outcome": outcome}
         self._happened(self.LegEnded, at_ms, _received(origin), **ended, origin=origin)
 
+    def review_alert(self, command: ReviewAlert) -> bool:
+        """Record a review unless it is recorded already. Returns whether it was new.
+
+        A repeat has the key of a recorded command, or says what the latest review of this alert says. Another verdict,
+        person or reason is a new review: the latest one holds. Raises IdempotencyConflict.
+        """
+        review = command.review
+        if self._has_key_of(command) or [review.alert_id, content_digest(review)] in self.reviews:
+            return False
+        self._commanded(self.AlertReviewed, command, review=review)
+        return True
+
+    def close_statement(self, command: CloseStatement) -> bool:
+        """Close the statements of one currency up to a period. Returns whether it was new: False for a known key.
+
+        Raises:
+            StatementAlreadyClosed: this period of this currency, or a later one, is closed.
+            StatementPeriodOpen: the period has not ended when the statement is closed.
+            IdempotencyConflict: its key was used for another command.
+        """
+        if self._has_key_of(command):
+            return False
+        closed = self.closed_through.get(command.currency, "")
+        if command.period <= closed:
+            raise StatementAlreadyClosed(
+                f"the statements of rider {self.rider_id} in {command.currency} are closed up to {closed}"
+            )
+        # A client's clock that is ahead must not close a week that still runs.
+        times = {"event_timestamp_ms": command.happened_ms, "received_timestamp_ms": command.received_ms}
+        if effective_time_ms(times) < period_bounds_ms(command.period)[1]:
+            raise StatementPeriodOpen(f"period {command.period} has not ended yet")
+        facts = {"period": command.period, "currency": command.currency, "by": command.by}
+        self._commanded(self.StatementClosed, command, **facts)
+        return True
+
+    def note_review(self, review: AlertReview, origin: Origin) -> None:
+        """Keep a recorded review, for repeats. Called by its event alone."""
+        others = [kept for kept in self.reviews if kept[0] != review.alert_id]
+        self.reviews = [*others, [review.alert_id, content_digest(review)]][-MAX_KEPT:]
+        self._note_key(origin)
+
+    def note_closing(self, currency: str, period: str, origin: Origin) -> None:
+        """Keep a recorded closing. Called by its event alone."""
+        self.closed_through[currency] = period
+        self._note_key(origin)
+
+    def _note_key(self, origin: Origin) -> None:
+        if origin.command_digest:
+            self.keys = [*self.keys, [origin.command_id, origin.command_digest]][-MAX_KEPT:]
+
+    def _has_key_of(self, command: RiderCommand) -> bool:
+        """Whether the command is recorded under its key. Raises IdempotencyConflict if another one is."""
+        digest = dict(self.keys).get(command.command_id) if command.command_id is not None else None
+        if digest is not None and digest != command.digest():
+            raise IdempotencyConflict("this Idempotency-Key was used for another command of this rider")
+        return digest is not None
+
+    def _commanded(self, event: type[RiderEvent], command: RiderCommand, **facts: Any) -> None:
+        origin = command.origin(made_command_id(self.id, self.version))
+        self._happened(event, command.happened_ms, _received(origin), **facts, origin=origin)
+
     @property
     def _has_unreadable(self) -> bool:
         return self.latest_ms == UNKNOWN_LATEST_MS
 
-    def _happened(self, event: type[Rider.Event], at_ms: int, timestamp: datetime | None = None, **facts: Any) -> None:
+    def _happened(self, event: type[RiderEvent], at_ms: int, timestamp: datetime | None = None, **facts: Any) -> None:
         self.trigger_event(
             event,
             rider_id=self.rider_id,

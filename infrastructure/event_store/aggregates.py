@@ -34,6 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from domain.deliveries.events import DeliveryEvent
 from domain.events.contracts import Codec, UndecodableError
 from domain.recorded_events import AGGREGATE_OF, AggregateEvent, event_of
+from domain.riders.events import RiderEvent
 from domain.riders.rider import Rider
 from infrastructure.event_store.queries import of_versions
 from infrastructure.postgres.errors import as_library_errors
@@ -149,7 +150,7 @@ class AvroMapper(Mapper[UUID]):
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
         """Raises OperationalError while the schema registry is unavailable and an id is not known yet."""
-        if not isinstance(domain_event, Rider.Event | DeliveryEvent):
+        if not isinstance(domain_event, RiderEvent | DeliveryEvent):
             return super().to_stored_event(domain_event)
         try:
             state = self._codec.encode(domain_event.RECORD, domain_event.data())

@@ -38,6 +38,18 @@ def _shift(rider: str, second: int, kind: str) -> tuple[str, str, dict[str, Any]
     return rider, kind, data
 
 
+def _decided(rider: str, second: int, kind: str) -> tuple[str, str, dict[str, Any]]:
+    """A review of one of a few alerts, or a closed statement."""
+    _, _, data = _shift(rider, second, kind)
+    if kind == "AlertReviewed":
+        data |= {"alert_id": str(UUID(int=second % 4)), "verdict": ("confirmed", "cleared")[second % 2], "why": "seen"}
+    else:
+        data |= {"period": f"2026-W{36 + second % 4}", "currency": ("EUR", "CHF")[second % 2]}
+    received = {"received_timestamp_ms": data["event_timestamp_ms"] + 50, "source_service": "desk"}
+    command = {"command_id": f"decided-{second}", "command_digest": "", "caused_by": ""}
+    return rider, kind, data | received | command | {"by": "mara"}
+
+
 # Seconds from a few minutes to some hours apart; identities are unique, as ingest ensures.
 _seconds = st.one_of(st.integers(0, 200), st.integers(3_400, 3_800), st.integers(0, 10_000))
 
@@ -53,6 +65,7 @@ rider_histories = st.lists(
             st.sampled_from([None, 0, 0, 0, 90, 4_000, -2, -3, -240, -300]),
         ),
         st.builds(_shift, st.sampled_from(RIDERS), _seconds, st.sampled_from(["ShiftStarted", "ShiftEnded"])),
+        st.builds(_decided, st.sampled_from(RIDERS), _seconds, st.sampled_from(["AlertReviewed", "StatementClosed"])),
     ),
     min_size=1,
     max_size=80,

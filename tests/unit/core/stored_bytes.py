@@ -19,6 +19,7 @@ _RELEASES = (
     *(("LegEnded", 2), ("LegStarted", 2), ("RiderRegistered", 2), ("ShiftEnded", 2), ("ShiftStarted", 2)),
     *(("DeliveryPlaced", 1), ("DeliveryAssigned", 1), ("DeliveryUnassigned", 1), ("DeliveryPickedUp", 1)),
     *(("DeliveryArrived", 1), ("DeliveryCompleted", 1), ("DeliveryCancelled", 1)),
+    *(("AlertReviewed", 1), ("StatementClosed", 1)),
 )
 
 
@@ -130,6 +131,27 @@ EVENTS_V2: tuple[tuple[str, bytes], ...] = (
 )
 """The same rider under the second contracts of the events that are no pings."""
 
+EVENTS_OF_PEOPLE: tuple[tuple[str, bytes], ...] = (
+    (
+        "AlertReviewed",
+        bytes.fromhex(
+            "000000001508616e6e61c0d98ac598684839653632613362342d396465612d353237332d386330332d316561386664323765"
+            "3363654835663065386636352d326231662d356138642d396336652d3062376539643163336636610e636c6561726564086d"
+            "61726110612074756e6e656cc0d98ac59868086465736b066b65794036343031306332353635656230326338613736373137"
+            "3535333134623939656300"
+        ),
+    ),
+    (
+        "StatementClosed",
+        bytes.fromhex(
+            "000000001608616e6e61e0f58bc598684861646364666661322d666637322d353837362d393962372d616531623063343038"
+            "65363910323032362d57333806455552086d617261f0c38cc59868086465736b4831346166643030352d356135632d356663"
+            "622d393362332d6433366464316563613465340000"
+        ),
+    ),
+)
+"""What people recorded of the same rider after ``EVENTS_V2``, as their first contracts store it."""
+
 
 STATES: dict[str, bytes] = {
     "speed": bytes.fromhex(
@@ -202,6 +224,19 @@ SNAPSHOT_V2 = StoredEvent(
     b'"rider_id":"anna","pings":5,"latest_ms":1790000055000,"on_shift":true,'
     b'"legs":[["order-7","to_restaurant"]],"class_version":2}}',
 )
+
+SNAPSHOT_V3 = StoredEvent(
+    RIDER_ID,
+    10,
+    "eventsourcing.domain:Snapshot",
+    b'{"timestamp":{"_type_":"datetime_iso","_data_":"2026-11-29T23:17:19.122408+00:00"},'
+    b'"topic":"domain.rider:Rider","state":{"_created_on":{"_type_":"datetime_iso","_data_":"2026-09-21T14:13:2'
+    b'0+00:00"},"_modified_on":{"_type_":"datetime_iso","_data_":"2026-09-21T14:14:35+00:00"},"rider_id":"anna"'
+    b',"pings":5,"latest_ms":1790000055000,"on_shift":true,"legs":[["order-7","to_restaurant"]],"reviews":[["5f'
+    b'0e8f65-2b1f-5a8d-9c6e-0b7e9d1c3f6a","cc001b2bd09552f4f11447628d92a5b5"]],"closed_through":{"EUR":"2026-W3'
+    b'8"},"keys":[["key","64010c2565eb02c8a7671755314b99ec"]],"class_version":3}}',
+)
+"""The rider after ``EVENTS_OF_PEOPLE``."""
 
 
 BODIES = {

@@ -24,6 +24,7 @@ from domain.features.speed.window import SpeedState, WindowPing
 from domain.features.traffic.fold import BucketSums, CellSum, TrafficState
 from domain.gps_ping import GpsPing, parse_ping
 from domain.origin import Origin
+from domain.riders.commands import CloseStatement, ReviewAlert
 from domain.riders.leg import Leg
 from domain.riders.rider import Rider
 from infrastructure.event_store.aggregates import AvroMapper
@@ -38,6 +39,7 @@ from read_models.view import ViewLimits, body_of
 from tests.unit.core.stored_bytes import (
     BODIES,
     EVENTS,
+    EVENTS_OF_PEOPLE,
     EVENTS_V2,
     FENCE,
     FENCE_BYTES,
@@ -45,6 +47,7 @@ from tests.unit.core.stored_bytes import (
     RIDER_ID,
     SNAPSHOT_V1,
     SNAPSHOT_V2,
+    SNAPSHOT_V3,
     SPEED_OF_FOLD_2,
     STATES,
     T_MS,
@@ -139,6 +142,19 @@ def a_rider() -> Rider:
     return rider
 
 
+def a_rider_of_people() -> Rider:
+    """The same rider after a review and a closed statement."""
+    rider = a_rider()
+    common: dict[str, Any] = {"rider_id": "anna", "by": "mara", "source_service": "desk", "command_id": "key"}
+    alert = "5f0e8f65-2b1f-5a8d-9c6e-0b7e9d1c3f6a"
+    rider.review_alert(
+        ReviewAlert(**common, received_ms=T_MS + 60_000, alert_id=alert, verdict="cleared", why="a tunnel")
+    )
+    common |= {"command_id": None, "at_ms": T_MS + 70_000}
+    rider.close_statement(CloseStatement(**common, received_ms=T_MS + 75_000, period="2026-W38", currency="EUR"))
+    return rider
+
+
 def folded(projection: Projection[Any], codec: Codec, events: Sequence[tuple[str, bytes]]) -> Any:
     state = projection.initial
     for version, (event_type, payload) in enumerate(events, start=1):
@@ -172,8 +188,15 @@ def test_a_stored_payload_gives_the_rider_of_the_commands(
     assert state_of(rider_of(events, mapper)) == state_of(a_rider())
 
 
+def test_the_same_commands_of_people_give_the_stored_payloads(mapper: AvroMapper) -> None:
+    stored = [mapper.to_stored_event(event) for event in a_rider_of_people().collect_events()[-2:]]
+
+    assert [(event.topic, event.state) for event in stored] == list(EVENTS_OF_PEOPLE)
+    assert state_of(rider_of(EVENTS_V2 + EVENTS_OF_PEOPLE, mapper)) == state_of(a_rider_of_people())
+
+
 def test_a_payload_of_a_current_contract_is_encoded_to_the_same_bytes(mapper: AvroMapper) -> None:
-    for version, (topic, payload) in enumerate(EVENTS_V2, start=1):
+    for version, (topic, payload) in enumerate(EVENTS_V2 + EVENTS_OF_PEOPLE, start=1):
         event = mapper.to_domain_event(StoredEvent(RIDER_ID, version, topic, payload))
         assert mapper.to_stored_event(event).state == payload
 
@@ -189,6 +212,13 @@ def test_a_stored_snapshot_gives_the_rider_of_the_commands(stored: StoredEvent, 
     assert mapper.to_stored_event(snapshot) == stored
 
 
+def test_a_stored_snapshot_of_a_reviewed_rider_gives_the_rider_of_the_commands(mapper: AvroMapper) -> None:
+    snapshot: Any = mapper.to_domain_event(SNAPSHOT_V3)
+
+    assert state_of(snapshot.mutate(None)) == state_of(a_rider_of_people())
+    assert mapper.to_stored_event(snapshot) == SNAPSHOT_V3
+
+
 def test_a_stored_snapshot_of_a_rider_without_a_leg_is_read(mapper: AvroMapper) -> None:
     no_leg = SNAPSHOT_V1.state.replace(b'["order-7","to_restaurant"]', b"null")
     assert no_leg != SNAPSHOT_V1.state
@@ -199,10 +229,10 @@ def test_a_stored_snapshot_of_a_rider_without_a_leg_is_read(mapper: AvroMapper) 
 
 
 def test_a_snapshot_taken_now_differs_in_its_time_alone(mapper: AvroMapper) -> None:
-    taken = mapper.to_stored_event(Snapshot.take(a_rider()))
+    taken = mapper.to_stored_event(Snapshot.take(a_rider_of_people()))
 
-    head, rest = SNAPSHOT_V2.state.split(b"},", 1)
-    assert (taken.topic, taken.originator_version) == (SNAPSHOT_V2.topic, SNAPSHOT_V2.originator_version)
+    head, rest = SNAPSHOT_V3.state.split(b"},", 1)
+    assert (taken.topic, taken.originator_version) == (SNAPSHOT_V3.topic, SNAPSHOT_V3.originator_version)
     assert taken.state.split(b"},", 1)[1] == rest
     assert len(taken.state) == len(head) + len(rest) + 2
 
@@ -223,6 +253,16 @@ def test_the_same_events_fold_to_the_stored_bytes(name: str, codec: Codec) -> No
 
     for events in (EVENTS, EVENTS_V2):
         assert projection.encode(folded(projection, codec, events)) == STATES[name]
+
+
+@every_projection
+def test_a_fold_that_knows_no_people_passes_over_what_they_record(name: str, codec: Codec) -> None:
+    projection = PROJECTIONS[name]
+
+    state = folded(projection, codec, EVENTS_V2 + EVENTS_OF_PEOPLE)
+
+    assert (state.version, state.position) == (10, 128)
+    assert state._replace(version=8, position=122) == DECODED[name]
 
 
 def test_the_state_that_fold_2_of_speed_stored_is_served_until_a_rebuild_has_switched() -> None:

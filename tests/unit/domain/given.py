@@ -9,6 +9,7 @@ import pytest
 
 from domain.errors import DomainError
 from domain.gps_ping import GpsPing, parse_ping
+from domain.riders.events import RiderEvent
 from domain.riders.rider import Rider
 
 NOW_MS = 1_790_000_000_000
@@ -46,7 +47,7 @@ class Then:
         self._version = version
         self._error = error
 
-    def then(self, *expected: type[Rider.Event]) -> Then:
+    def then(self, *expected: type[RiderEvent]) -> Then:
         """Exactly these events followed, with consecutive versions."""
         if self._error is not None:
             raise self._error

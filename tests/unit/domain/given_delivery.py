@@ -14,6 +14,7 @@ from domain.deliveries.delivery import Delivery
 from domain.deliveries.events import DeliveryEvent
 from domain.deliveries.values import Coordinates, DeliverySnapshot
 from domain.errors import DomainError
+from domain.riders.events import RiderEvent
 from domain.riders.rider import Rider
 from tests.unit.domain.given import NOW_MS
 
@@ -60,7 +61,7 @@ class World:
             self.riders[decided.rider.rider_id] = decided.rider
         return decided.recorded
 
-    def collect(self) -> tuple[list[DeliveryEvent], list[Rider.Event]]:
+    def collect(self) -> tuple[list[DeliveryEvent], list[RiderEvent]]:
         """New events, in the order of each stream."""
         deliveries: list[Any] = [event for each in self.deliveries.values() for event in each.collect_events()]
         riders: list[Any] = [event for each in self.riders.values() for event in each.collect_events()]
@@ -93,7 +94,7 @@ class ThenDelivery:
         self._recorded = recorded
         self._error = error
         self.deliveries: Sequence[DeliveryEvent] = ()
-        self.riders: Sequence[Rider.Event] = ()
+        self.riders: Sequence[RiderEvent] = ()
 
     @property
     def delivery(self) -> DeliverySnapshot:
@@ -102,7 +103,7 @@ class ThenDelivery:
     def rider(self, rider_id: str = "anna") -> Rider:
         return self._world.riders[rider_id]
 
-    def then(self, delivery: type[DeliveryEvent], *riders: type[Rider.Event]) -> ThenDelivery:
+    def then(self, delivery: type[DeliveryEvent], *riders: type[RiderEvent]) -> ThenDelivery:
         """One event of the delivery, and these of its rider, all with one origin."""
         if self._error is not None:
             raise self._error

@@ -24,11 +24,13 @@ from domain.events.contracts import (
 from domain.gps_ping import parse_ping
 from domain.identifiers import derive_event_id
 from domain.recorded_events import AGGREGATE_OF, RIDER_EVENTS
+from domain.riders.events import RiderEvent
 from domain.riders.rider import Rider
 from tests.support.kafka.avro_frames import framed_under
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
 RELEASED = {
+    "alert_reviewed.v1.avsc": "8d220444318f51d949cdac632943d8bbd996a5d179eee2532063da09499d285b",
     "delivery_arrived.v1.avsc": "a6ecf78f077f80cbd9a27ad2391fd4275cb431af77acdc76f8834779d7f257c1",
     "delivery_assigned.v1.avsc": "bc66370729b0b85564f7497a34780d45aed112d5f910166de468513114f6a0b7",
     "delivery_cancelled.v1.avsc": "acdf25e59ee16b32f2e586f285b11542cbba3f6ff9c49ea33830a0bc2b2835d8",
@@ -49,6 +51,7 @@ RELEASED = {
     "shift_ended.v2.avsc": "f4fdb14a87f6343baa93298f08f9f8b2f44dd6b96379752d0d26260e5794da80",
     "shift_started.v1.avsc": "c125edbf8a70c1c8cfdf1cc1bae6e458652727183cc0b8f0fa6091d72469b200",
     "shift_started.v2.avsc": "464a6dce43be5058c5e424b625729d93824fbdbc4f973a823c54071a53804381",
+    "statement_closed.v1.avsc": "14f8b442b3c890d30d54c416ab93a1b6164f78cfe374c50aba536cd7c4cf5e71",
 }
 """SHA-256 of every released file: add a line with a new file, never change one (write the next version instead)."""
 
@@ -118,12 +121,14 @@ def test_gps_ping_has_the_fields_of_the_design() -> None:
 
 def test_every_event_names_its_key_its_time_and_its_id() -> None:
     assert set(RIDER_EVENTS) == {
+        "AlertReviewed",
         "GpsPing",
         "LegEnded",
         "LegStarted",
         "RiderRegistered",
         "ShiftEnded",
         "ShiftStarted",
+        "StatementClosed",
     }
     assert set(DELIVERY_EVENTS) == {
         "DeliveryArrived",
@@ -148,7 +153,7 @@ def test_every_event_but_the_ping_names_its_command_and_its_cause() -> None:
     for record in set(AGGREGATE_OF) - {"GpsPing"}:
         fields = {name: (kind, default) for name, kind, default in fields_of(current(record).schema)}
         assert fields["command_id"] == fields["caused_by"] == ("string", "")
-        if record in DELIVERY_EVENTS or record.startswith("Leg"):
+        if record in DELIVERY_EVENTS or record.startswith(("Leg", "Alert", "Statement")):
             assert fields["command_digest"] == ("string", "")
             # By these two the effective time of every event is defined (invariant 6).
             assert fields["received_timestamp_ms"] == ("long", 0)
@@ -187,7 +192,7 @@ def test_the_rider_writes_the_version_of_the_contract_that_it_writes_under() -> 
     rider = Rider.register("anna", ping.event_timestamp_ms)
     rider.record_ping(ping, {})
     event = rider.collect_events()[-1]
-    assert isinstance(event, Rider.Event)
+    assert isinstance(event, RiderEvent)
     assert codec().decode(codec().encode("GpsPing", event.data()))["schema_version"] == current("GpsPing").version
 
 

@@ -18,6 +18,7 @@ from domain.errors import (
     WrongStatus,
 )
 from domain.identifiers import aggregate_id
+from domain.riders.events import RiderEvent
 from domain.riders.leg import LegOutcome
 from domain.riders.rider import Rider
 from tests.unit.domain.given import NOW_MS
@@ -35,7 +36,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "completed": (*TO_ARRIVED, "complete"),
     "cancelled": ("cancel",),
 }
-ALLOWED: dict[tuple[str, str], tuple[type[DeliveryEvent], *tuple[type[Rider.Event], ...]]] = {
+ALLOWED: dict[tuple[str, str], tuple[type[DeliveryEvent], *tuple[type[RiderEvent], ...]]] = {
     ("placed", "assign"): (Delivery.Assigned, REGISTERED, STARTED),
     ("placed", "cancel"): (Delivery.Cancelled,),
     ("assigned", "unassign"): (Delivery.Unassigned, ENDED),
