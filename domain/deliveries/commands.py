@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from domain.commands import Command
 from domain.deliveries.values import (
+    MAX_CITY_SNAPSHOT,
     MAX_ITEMS,
     MAX_REASON_CODE_POINTS,
     MAX_SECONDS,
@@ -14,7 +15,9 @@ from domain.deliveries.values import (
     Coordinates,
     check_coordinates,
     check_currency,
+    check_eta_leg,
     check_number,
+    check_quantiles,
     check_text,
     check_time_zone,
 )
@@ -138,3 +141,30 @@ class Cancel(ReasonedCommand):
     """The order will not be delivered."""
 
     VERB: ClassVar[str] = "cancel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordEta(DeliveryCommand):
+    """The first live answer of the ETA in a leg, given at ``at_ms``. The service records it; no client sends it.
+
+    Seconds until hand-over. ``leg`` is the feature of that name. ``city_snapshot`` is None if the answer used none.
+    """
+
+    VERB: ClassVar[str] = "record-eta"
+
+    leg: str
+    p50_seconds: float
+    p90_seconds: float
+    model_digest: str
+    city_snapshot: int | None = None
+
+    @property
+    def argument(self) -> str | None:
+        return self.leg
+
+    def check(self) -> None:
+        super().check()
+        check_eta_leg(self.leg)
+        check_quantiles(self.p50_seconds, self.p90_seconds)
+        check_text("model_digest", self.model_digest, MAX_TEXT_CODE_POINTS, least=1)
+        check_number("city_snapshot", self.city_snapshot, MAX_CITY_SNAPSHOT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from domain.deliveries.commands import Assign, DeliveryCommand, PlaceOrder
+from domain.deliveries.commands import Assign, DeliveryCommand, PlaceOrder, RecordEta
 from domain.deliveries.delivery import Delivery
 from domain.deliveries.events import DeliveryStep
 from domain.deliveries.values import DeliveryStatus
@@ -51,7 +51,7 @@ def decide(command: DeliveryCommand, delivery: Delivery | None, rider: Rider | N
     Nothing is changed if an error is raised. The checks are in the order of the HTTP contract.
 
     Raises:
-        UnknownDelivery: a step of an order that was not placed.
+        UnknownDelivery: a step or an ETA of an order that was not placed.
         IdempotencyConflict, DeliveryExists, OtherRider, WrongStatus, UnreadableDelivery: as Delivery raises them.
         TooManyLegs, LegAlreadyStarted, LegNotStarted: as Rider raises them.
     """
@@ -64,6 +64,9 @@ def decide(command: DeliveryCommand, delivery: Delivery | None, rider: Rider | N
         raise UnknownDelivery(f"no order {command.order_id} was placed")
     if delivery.is_repeat(command):
         return Decided(delivery, None, recorded=False)
+    if isinstance(command, RecordEta):
+        delivery.record_eta(command)
+        return Decided(delivery, None, recorded=True)
     delivery.check_transition(command)
     ended, started = _open_leg(command, delivery), _STARTED_BY.get(command.VERB)
     # Whatever the rider can refuse is checked before the delivery changes: the two never disagree.

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from eventsourcing.domain import Aggregate
 
-from domain.deliveries.commands import Assign, DeliveryCommand, PlaceOrder
+from domain.deliveries.commands import Assign, DeliveryCommand, PlaceOrder, RecordEta
 from domain.deliveries.events import (
     DELIVERY_TOPIC,
     STEPS,
@@ -19,6 +19,8 @@ from domain.deliveries.events import (
     DeliveryPlaced,
     DeliveryStep,
     DeliveryUnassigned,
+    Eta,
+    EtaServed,
     Order,
     ReasonedStep,
 )
@@ -36,6 +38,8 @@ class Delivery(Aggregate):
 
     AGGREGATE_TYPE: ClassVar[str] = "Delivery"
     KEY_FIELD: ClassVar[str] = "order_id"
+    # Version 2 has the legs whose first ETA is recorded. A snapshot of version 1 is upcast when it is loaded.
+    class_version: ClassVar[int] = 2
     TOPIC: ClassVar[str] = DELIVERY_TOPIC
 
     Event = DeliveryEvent
@@ -60,6 +64,13 @@ class Delivery(Aggregate):
         """Digest of the command that was recorded under each Idempotency-Key."""
         self.latest_step_ms = 0
         self.is_readable = True
+        self.etas: dict[str, int] = {}
+        """When the first ETA of each leg was answered (epoch milliseconds): at most one a leg is recorded."""
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """Change the state of a stored snapshot of version 1, which knew no ETA, to version 2."""
+        state["etas"] = {}
 
     @property
     def order(self) -> Order:
@@ -114,7 +125,8 @@ class Delivery(Aggregate):
     def is_repeat(self, command: DeliveryCommand) -> bool:
         """Whether the command is recorded already, by its key or by its content.
 
-        Content: the same transition with the same arguments, of those that were sent, and it still holds.
+        Content: the same transition with the same arguments, of those that were sent, and it still holds; or an ETA of
+        the same leg, whatever its values.
 
         Raises:
             UnreadableDelivery: an event of this order cannot be decoded.
@@ -131,6 +143,8 @@ class Delivery(Aggregate):
             if not self._is_placed_by(command):
                 raise DeliveryExists(f"order {self.order_id} was placed with other content")
             return True
+        if isinstance(command, RecordEta):
+            return command.leg in self.etas
         if command.VERB not in self.steps:
             return False
         at_ms, argument = self.steps[command.VERB]
@@ -160,6 +174,17 @@ class Delivery(Aggregate):
         event = self.pending_events[-1]
         assert isinstance(event, DeliveryStep)
         return event
+
+    def record_eta(self, command: RecordEta) -> None:
+        """Record the first ETA of a leg, in whatever status the order is by now: the answer was given."""
+        self.trigger_event(
+            EtaServed,
+            order_id=self.order_id,
+            event_timestamp_ms=command.happened_ms,
+            timestamp=utc_datetime(command.received_ms),
+            origin=command.origin(made_command_id(self.id, self.version)),
+            eta=Eta(**{name: getattr(command, name) for name in Eta._fields}),
+        )
 
     def snapshot(self, position: int) -> DeliverySnapshot:
         """The delivery as it is answered; ``position`` is that of its last event. Raises UnreadableDelivery."""

@@ -87,10 +87,14 @@ class DeliveryEvent(Aggregate.Event):
     def caused_by(self) -> str:
         return self.origin.caused_by
 
-    def note(self, aggregate: Delivery) -> None:
-        """Keep what every event changes: its key, and its time for the order of the stages."""
+    def note_key(self, aggregate: Delivery) -> None:
+        """Keep the Idempotency-Key under which the event was recorded."""
         if self.origin.command_digest:
             aggregate.keys[self.origin.command_id] = self.origin.command_digest
+
+    def note(self, aggregate: Delivery) -> None:
+        """Keep what every stage changes: its key, and its time for the order of the stages."""
+        self.note_key(aggregate)
         aggregate.latest_step_ms = effective_time_ms(self.data())
 
 
@@ -208,6 +212,40 @@ class DeliveryCancelled(ReasonedStep):
     VERB: ClassVar[str] = "cancel"
 
 
+class Eta(NamedTuple):
+    """An answer of the ETA in a leg of the order, with the names of the contract ``EtaServed``.
+
+    Seconds from the answer until hand-over. ``city_snapshot`` is None if the answer used none.
+    """
+
+    leg: str
+    p50_seconds: float
+    p90_seconds: float
+    model_digest: str
+    city_snapshot: int | None
+
+
+class EtaServed(DeliveryEvent):
+    """The first live answer of the ETA in a leg; its event time is the clock reading of the answer.
+
+    It is no stage: status and times of the delivery stay, and no later stage is out of order because of it.
+    """
+
+    RECORD: ClassVar[str] = "EtaServed"
+    eta: Eta
+
+    def apply(self, aggregate: Delivery) -> None:
+        self.note_key(aggregate)
+        aggregate.etas[self.eta.leg] = self.event_timestamp_ms
+
+    def data(self) -> dict[str, Any]:
+        return {**super().data(), **self.eta._asdict()}
+
+    @classmethod
+    def arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {**super().arguments(data), "eta": Eta(**{name: data[name] for name in Eta._fields})}
+
+
 DELIVERY_EVENTS: dict[str, type[DeliveryEvent]] = {
     event.RECORD: event
     for event in (
@@ -218,6 +256,7 @@ DELIVERY_EVENTS: dict[str, type[DeliveryEvent]] = {
         DeliveryArrived,
         DeliveryCompleted,
         DeliveryCancelled,
+        EtaServed,
     )
 }
 """The event classes by the name of their record."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from domain.errors import InvalidCoordinates, InvalidCurrency, InvalidTimeZone, InvalidType, OutOfRange
+from domain.features.eta.features import LegName
 
 MAX_SECONDS = 366 * 86_400
 """Bounds durations of an order, so that a sum of them stays an exact integer everywhere: one year."""
@@ -16,6 +17,11 @@ MAX_ITEMS = 1_000_000
 MAX_TEXT_CODE_POINTS = 128
 """Bounds city, source service and Idempotency-Key."""
 MAX_REASON_CODE_POINTS = 512
+MAX_CITY_SNAPSHOT = 2**63 - 1
+"""The largest number that the contracts can have."""
+
+ETA_LEGS: frozenset[str] = frozenset(get_args(LegName))
+"""The legs of an order as the feature ``leg`` of its ETA names them; an order without a rider is in one too."""
 
 
 class DeliveryStatus(StrEnum):
@@ -112,6 +118,19 @@ def check_number(name: str, value: int | None, most: int) -> None:
     """Raises OutOfRange unless ``value`` is None or within 0 to ``most``."""
     if value is not None and not 0 <= value <= most:
         raise OutOfRange(f"{name} must be within 0 and {most}")
+
+
+def check_eta_leg(leg: str) -> None:
+    """Raises OutOfRange for a leg that no ETA has."""
+    if leg not in ETA_LEGS:
+        raise OutOfRange(f"leg must be one of {', '.join(sorted(ETA_LEGS))}")
+
+
+def check_quantiles(p50_seconds: float, p90_seconds: float) -> None:
+    """Raises OutOfRange unless both are finite, and 0 ≤ p50 ≤ p90 ≤ MAX_SECONDS."""
+    # A comparison with NaN is False, and infinity is above the bound.
+    if not 0.0 <= p50_seconds <= p90_seconds <= MAX_SECONDS:
+        raise OutOfRange(f"the quantiles of an ETA must be ascending, within 0 and {MAX_SECONDS} seconds")
 
 
 def check_text(name: str, value: str | None, most: int, least: int = 0) -> None:

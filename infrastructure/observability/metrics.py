@@ -189,6 +189,12 @@ SERVED_READS_DROPPED = Counter(
     "ridelog_served_reads_dropped",
     "Answers that should have been recorded and were not: the buffer was full, or the database unavailable",
 )
+FIRST_ETAS = Counter(
+    "ridelog_first_etas",
+    "First answers of the ETA in a leg: recorded as an event, repeated (the leg has one), refused, or dropped because"
+    " the queue was full",
+    ("outcome",),
+)
 PARITY_CHECKED = Counter(
     "ridelog_parity_checked", "Served answers recomputed from the events, by verdict", ("projection", "verdict")
 )

@@ -16,7 +16,8 @@ from infrastructure.http.application import ApiParts, build, count_command
 from infrastructure.http.deliveries import SubmitCommands, deliveries_router
 from infrastructure.http.delivery_links import link_route, track_route
 from infrastructure.http.delivery_reader import DeliveryReader
-from infrastructure.http.eta import EtaReads, eta_route
+from infrastructure.http.eta import eta_route
+from infrastructure.http.eta_answers import EtaAnswers, EtaReads
 from infrastructure.http.health import needed, ready_checks
 from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.http.metrics_refresh import refresher
@@ -27,6 +28,7 @@ from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.ingest.writer_turns import WriterTurns
 from infrastructure.observability import metrics
 from infrastructure.operations.city_feed import CityFeed
+from infrastructure.operations.first_etas import FirstEtas
 from infrastructure.operations.served_eta_log import eta_recorder
 from infrastructure.operations.served_read_log import postgres_recorder
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
@@ -79,6 +81,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
     served_reads = postgres_recorder(
         reader, SPEED, view_digest(SPEED), settings.served_reads_share, settings.served_reads_keep
     )
+    first_etas = FirstEtas(turns.in_turn(backends.deliveries.execute))
+    backends.riders.command_log.register(first_etas)
     city = CityFeed(PostgresCitySnapshots(reader, settings.city_snapshots_keep))
     commits.start()
     commands.start()
@@ -86,12 +90,15 @@ def _serve(settings: Settings, backends: Backends) -> None:
     monitor.start()
     served_reads.start()
     served_etas.start()
+    first_etas.start()
     async_cache = backends.async_cache()
     reads = PipelinedReads(async_cache)
     speeds, orders = (
         StateReader(async_cache, name, partial(active, reader, name), reads) for name in (SPEED.name, ORDERS.name)
     )
     past_etas = PastEtas(reader, decode, settings.replay_http_events)
+    eta_reads = EtaReads(orders, speeds, city.newest, past_etas)
+    etas = EtaAnswers(eta_reads, packaged_baseline(), served_etas, first_etas)
 
     def failed_append() -> str:
         return commits.failure() or commands.failure()
@@ -109,7 +116,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
             refresh_metrics=refresher(reader, settings.data_dir, (*stages, "city"), commits.queued),
             routers=[
                 traffic_route(city.newest),
-                eta_route(EtaReads(orders, speeds, city.newest, past_etas), packaged_baseline(), served_etas),
+                eta_route(etas),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *_delivery_routes(backends, commands.submit, LinkTokens(_link_key(settings))),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
@@ -126,6 +133,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
         city.stop()
         served_reads.stop()
         served_etas.stop()
+        first_etas.stop()
 
 
 def _delivery_routes(backends: Backends, submit: SubmitCommands, tokens: LinkTokens) -> list[Router | HTTPRouteHandler]:

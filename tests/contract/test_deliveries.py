@@ -33,7 +33,7 @@ from infrastructure.postgres.engine import writer_engine
 from tests.support.ports_in_memory.event_store import MemoryEventStore
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.unit.domain.given import NOW_MS, a_ping
-from tests.unit.domain.given_delivery import a_step, an_order
+from tests.unit.domain.given_delivery import a_step, an_eta, an_order
 
 CODEC = Codec(LocalSchemaIds())
 
@@ -254,6 +254,48 @@ def test_snapshots_of_deliveries_are_taken_and_loaded(make_process: MakeProcess)
     ]
     assert fresh.deliveries.get("order-1") == process.deliveries.get("order-1")
     assert fresh.deliveries.get("order-1").version == 4
+
+
+def test_the_first_eta_of_a_leg_is_recorded_once_across_processes_and_restarts(make_process: MakeProcess) -> None:
+    one, other = make_process(snapshot_every=2), make_process(snapshot_every=2)
+    one.deliveries.execute([an_order(), a_step("assign")])
+    assert codes(one.deliveries.execute([an_eta("to_restaurant"), an_eta("to_restaurant")])) == ["recorded", "repeat"]
+    assert codes(other.deliveries.execute([an_eta("to_restaurant"), an_eta("at_restaurant")])) == ["repeat", "recorded"]
+    # ``one`` has the delivery in memory as it was before ``other`` recorded.
+    assert codes(one.deliveries.execute([an_eta("at_restaurant"), a_step("pickup")])) == ["repeat", "recorded"]
+    fresh = make_process(snapshot_every=2)
+    assert codes(fresh.deliveries.execute([an_eta("to_restaurant"), an_eta("at_restaurant")])) == ["repeat", "repeat"]
+    assert log_of(one) == [
+        ("DeliveryPlaced", 1),
+        ("DeliveryAssigned", 2),
+        ("RiderRegistered", 1),
+        ("LegStarted", 2),
+        ("EtaServed", 3),
+        ("EtaServed", 4),
+        ("DeliveryPickedUp", 5),
+        ("LegEnded", 3),
+        ("LegStarted", 4),
+    ]
+    shown = fresh.deliveries.get("order-1")
+    assert (shown.status, shown.version, shown.position) == ("picked_up", 5, 7)
+
+
+def test_commands_and_etas_of_two_processes_do_not_stop_each_other(make_process: MakeProcess) -> None:
+    """An ETA moves the version on, and the other process has to decide its command again, and finds it allowed."""
+    one, other = make_process(), make_process()
+    one.deliveries.execute([an_order(command_id="k-0")])
+    for verb, leg in (("assign", "unassigned"), ("pickup", "to_restaurant"), ("complete", "to_customer")):
+        assert codes(other.deliveries.execute([an_eta(leg)])) == ["recorded"]
+        assert codes(one.deliveries.execute([a_step(verb, command_id=f"k-{verb}")])) == ["recorded"]
+    assert codes(other.deliveries.execute([a_step("complete", command_id="k-complete")])) == ["repeat"]
+    assert codes(one.deliveries.execute([an_eta("at_customer")])) == ["recorded"], "the order is over, but it was shown"
+    assert make_process().deliveries.get("order-1").version == 8
+
+
+def test_an_eta_of_an_order_that_was_not_placed_is_refused(make_process: MakeProcess) -> None:
+    process = make_process()
+    assert codes(process.deliveries.execute([an_eta("unassigned", "order-9")])) == [UnknownDelivery]
+    assert log_of(process) == []
 
 
 def test_a_delivery_that_is_not_in_memory_any_more_is_loaded_again(make_process: MakeProcess) -> None:

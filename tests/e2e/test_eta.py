@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from domain.deliveries.commands import Assign, Complete, DeliveryCommand, PickUp, PlaceOrder
@@ -81,3 +82,20 @@ def test_the_eta_of_an_order_falls_until_it_is_handed_over(ridelog: Ridelog, rid
                 return [bytes(row.body) for row in rows]
 
         eventually(lambda: len(bodies()) >= 4, within_s=30, what="the answers are on record")
+
+        def first_etas() -> list[Mapping[str, Any]]:
+            with backends.engine.connect() as connection:
+                rows = connection.exec_driver_sql(
+                    "SELECT payload FROM events WHERE event_type = 'EtaServed' AND aggregate_key = %s ORDER BY version",
+                    (order,),
+                )
+                return [backends.decode(bytes(row.payload)) for row in rows]
+
+        eventually(lambda: len(first_etas()) >= 3, within_s=30, what="the first answers of the legs are events")
+        legs = [each["leg"] for each in first_etas()]
+        assert legs[0] == "unassigned"
+        assert {"to_restaurant"} < set(legs)
+        assert len(set(legs)) == len(legs)
+        assert first_etas()[0]["event_timestamp_ms"] <= placed["at_ms"]
+        shown = ridelog.http.get(f"/deliveries/{order}").json()
+        assert (shown["status"], shown["version"]) == ("completed", 4 + len(legs))

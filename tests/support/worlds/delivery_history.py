@@ -31,6 +31,7 @@ class OrderFound:
         self.status = "placed"
         self.rider_id = ""
         self.commands: set[str] = set()
+        self.etas: set[str] = set()
 
 
 class HistoryFound(NamedTuple):
@@ -83,6 +84,10 @@ def _step(found: HistoryFound, event: LogEvent, data: Mapping[str, Any]) -> list
     order = found.orders[event.aggregate_key]
     assert event.command_id not in order.commands, "a command is recorded twice"
     order.commands.add(event.command_id)
+    if event.topic == "EtaServed":
+        assert data["leg"] not in order.etas, "a second ETA of one leg"
+        order.etas.add(data["leg"])
+        return []
     allowed, after = _AFTER[event.topic]
     assert order.status in allowed, f"{event.topic} while {order.status}"
     if event.topic == "DeliveryAssigned":

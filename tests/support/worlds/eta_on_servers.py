@@ -16,7 +16,9 @@ from domain.gps_ping import parse_ping
 from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.http.application import ApiParts, build
-from infrastructure.http.eta import EtaReads, eta_route
+from infrastructure.http.eta import eta_route
+from infrastructure.http.eta_answers import EtaAnswers, EtaReads
+from infrastructure.operations.first_etas import FirstEtas
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.generations import active
 from infrastructure.processes.city_maker import CityMaker
@@ -74,12 +76,16 @@ class CountingReads(PipelinedReads):
 
 
 class EtaOnServers:
-    """``fold`` takes the place of the workers, ``make_city`` that of the city's process."""
+    """``fold`` takes the place of the workers, ``make_city`` that of the city's process.
+
+    ``first_etas`` is not started: a test flushes it.
+    """
 
     def __init__(self, backends: Backends) -> None:
         self.backends = backends
         self.city: CitySnapshot | None = None
         self.on_record: list[ServedEta] = []
+        self.first_etas = FirstEtas(backends.deliveries.execute)
 
     def place(self, order_id: str, **fields: Any) -> int:
         values = {"restaurant": RESTAURANT, "customer": CUSTOMER, "time_zone": "Europe/Berlin", "currency": "EUR"}
@@ -168,7 +174,9 @@ def eta_client(world: EtaOnServers, max_events: int = 200_000) -> Iterator[EtaCl
         for projection in (ORDERS, SPEED)
     )
     past = PastEtas(backends.engine, backends.decode, max_events)
-    route = eta_route(EtaReads(orders, riders, lambda: world.city, past), MODEL, world.on_record.append)
+    answers = EtaAnswers(
+        EtaReads(orders, riders, lambda: world.city, past), MODEL, world.on_record.append, world.first_etas
+    )
     parts = ApiParts(
         absent,
         absent,
@@ -177,7 +185,7 @@ def eta_client(world: EtaOnServers, max_events: int = 200_000) -> Iterator[EtaCl
         lambda _read: None,
         {},
         _nothing,
-        routers=[route],
+        routers=[eta_route(answers)],
         on_shutdown=[reads.aclose, cache.aclose],
     )
     with served(build(Settings(), parts)) as url:

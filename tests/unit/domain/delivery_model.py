@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any, Self
 
-from domain.deliveries.commands import DeliveryCommand, PlaceOrder
+from domain.deliveries.commands import DeliveryCommand, PlaceOrder, RecordEta
 from domain.errors import (
     DeliveryExists,
     DomainError,
@@ -41,6 +41,7 @@ class OrderModel:
         self.holds: dict[str, tuple[int, str | None]] = {}
         """Time and argument of each transition that still holds."""
         self.keys: dict[str, tuple[Any, ...]] = {}
+        self.etas: set[str] = set()
 
 
 class DeliveryModel:
@@ -60,6 +61,8 @@ class DeliveryModel:
             return False if known.keys[command.command_id] == _body(command) else IdempotencyConflict
         if isinstance(command, PlaceOrder):
             return False if command.items in (None, known.items) else DeliveryExists
+        if isinstance(command, RecordEta):
+            return command.leg not in known.etas
         if command.VERB in known.holds:
             at_ms, argument = known.holds[command.VERB]
             if command.at_ms in (None, at_ms) and command.argument in (None, argument):
@@ -75,6 +78,9 @@ class DeliveryModel:
         """Record a command that is expected to be recorded."""
         if isinstance(command, PlaceOrder):
             known = self.orders[command.order_id] = OrderModel(command)
+        elif isinstance(command, RecordEta):
+            known = self.orders[command.order_id]
+            known.etas.add(command.leg)
         else:
             known = self.orders[command.order_id]
             known.status = NEXT[known.status, command.VERB]

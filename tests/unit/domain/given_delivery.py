@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from domain.deliveries.commands import Arrive, Assign, Cancel, Complete, DeliveryCommand, PickUp, PlaceOrder, Unassign
+from domain.deliveries.commands import (
+    Arrive,
+    Assign,
+    Cancel,
+    Complete,
+    DeliveryCommand,
+    PickUp,
+    PlaceOrder,
+    RecordEta,
+    Unassign,
+)
 from domain.deliveries.decide import decide, rider_of
 from domain.deliveries.delivery import Delivery
 from domain.deliveries.events import DeliveryEvent
@@ -42,6 +52,19 @@ def a_step(verb: str, order_id: str = "order-1", **fields: Any) -> DeliveryComma
     if verb == "assign":
         fields.setdefault("rider_id", "anna")
     return VERBS[verb](order_id=order_id, received_ms=received_ms, **fields)
+
+
+def an_eta(leg: str, order_id: str = "order-1", **fields: Any) -> RecordEta:
+    """The first answer of the ETA in a leg, given at the ``after_ms``th millisecond after NOW_MS."""
+    at_ms = NOW_MS + fields.pop("after_ms", 2_000)
+    values: dict[str, Any] = {
+        "received_ms": at_ms,
+        "at_ms": at_ms,
+        "p50_seconds": 120.0,
+        "p90_seconds": 300.0,
+        "model_digest": "model",
+    }
+    return RecordEta(order_id=order_id, leg=leg, **(values | fields))
 
 
 class World:

@@ -24,7 +24,7 @@ from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.worlds.delivery_history import check_history
 from tests.unit.domain.delivery_model import DeliveryModel, Outcome
 from tests.unit.domain.given import NOW_MS, a_ping
-from tests.unit.domain.given_delivery import VERBS, a_step, an_order
+from tests.unit.domain.given_delivery import VERBS, a_step, an_eta, an_order
 
 ORDERS = ("order-1", "order-2", "order-3")
 STACK = tuple(f"stacked-{number}" for number in range(20))
@@ -62,6 +62,8 @@ class CommandSide(NamedTuple):
 def a_command(verb: str, order_id: str, rider_id: str, key: str | None, at_ms: int | None) -> DeliveryCommand:
     if verb == "place":
         return an_order(order_id, command_id=key)
+    if verb == "record-eta":
+        return an_eta("unassigned", order_id, command_id=key)
     fields: dict[str, Any] = {"rider_id": rider_id} if verb == "assign" else {}
     return a_step(verb, order_id, command_id=key, at_ms=at_ms, **fields)
 
@@ -69,7 +71,7 @@ def a_command(verb: str, order_id: str, rider_id: str, key: str | None, at_ms: i
 commands = st.builds(
     a_command,
     # Rather the steps of a life in their order than chance alone.
-    st.sampled_from(["place", "place", "assign", "assign", "pickup", "pickup", *VERBS]),
+    st.sampled_from(["place", "place", "assign", "assign", "pickup", "pickup", "record-eta", *VERBS]),
     st.sampled_from(ORDERS),
     st.sampled_from(RIDERS),
     st.none() | st.sampled_from(["key-1", "key-2"]),

@@ -15,7 +15,7 @@ from domain.errors import DomainError
 from tests.support.postgres.delivery_events import local_mapper
 from tests.unit.domain.delivery_model import DeliveryModel, Outcome
 from tests.unit.domain.given import NOW_MS
-from tests.unit.domain.given_delivery import VERBS, World, a_step, an_order
+from tests.unit.domain.given_delivery import VERBS, World, a_step, an_eta, an_order
 
 ORDERS = tuple(f"order-{number}" for number in range(24))
 RIDERS = ("anna", "ben")
@@ -53,6 +53,10 @@ class DeliveryMachine(RuleBasedStateMachine):
     def step_of_many(self, verb: str, count: int) -> None:
         for order_id in ORDERS[:count]:
             self.send(a_step(verb, order_id, after_ms=self.after_ms))
+
+    @rule(order_id=st.sampled_from(ORDERS[:3]), leg=st.sampled_from(["unassigned", "to_restaurant"]), key=keys)
+    def answer_an_eta(self, order_id: str, leg: str, key: str | None) -> None:
+        self.send(an_eta(leg, order_id, after_ms=self.after_ms, command_id=key))
 
     @rule(name=st.sampled_from([*ORDERS[:3], *RIDERS]))
     def restart_from_a_snapshot(self, name: str) -> None:

@@ -14,7 +14,8 @@ from litestar.router import Router
 from domain.features.eta.packaged import packaged_baseline
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.errors import HANDLERS
-from infrastructure.http.eta import EtaReads, eta_route
+from infrastructure.http.eta import eta_route
+from infrastructure.http.eta_answers import EtaAnswers, EtaReads
 from infrastructure.http.speed import speed_route
 from projections.replay.as_of import Unresolvable
 from read_models.view import ViewLimits
@@ -70,7 +71,7 @@ async def status_of(application: Litestar, path: str) -> int:
 def route_of(path: str, past: Any) -> HTTPRouteHandler | Router:
     if path.endswith("/eta"):
         reads = EtaReads(NOTHING, NOTHING, lambda: None, past)
-        return eta_route(reads, packaged_baseline(), lambda _: None)
+        return eta_route(EtaAnswers(reads, packaged_baseline(), lambda _: None, lambda _: None))
     if path.endswith("/speed"):
         return speed_route(NOTHING, past, ViewLimits(), lambda: None, lambda _: None)
     return analytics_router(NOTHING, past)
