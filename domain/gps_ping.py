@@ -23,6 +23,7 @@ class GpsPing(NamedTuple):
 
     Coordinates in WGS84 degrees, times in epoch milliseconds, accuracy a 68 % radius in metres, speed in m/s as the
     device reported it (None = unknown). Accuracy and speed hold 32-bit floats, as the contract stores them.
+    ``is_mock``: whether the phone says that an app made the fix (Android's Location.isMock); None = it does not say.
     """
 
     rider_id: str
@@ -34,6 +35,7 @@ class GpsPing(NamedTuple):
     event_id: str
     received_timestamp_ms: int
     source_service: str
+    is_mock: bool | None = None
 
     @property
     def identity(self) -> tuple[str, int, str]:
@@ -41,7 +43,7 @@ class GpsPing(NamedTuple):
 
     def same_content(self, other: GpsPing) -> bool:
         """Whether a repeat has the content of the first. Reception time and source service are not content."""
-        return self[:7] == other[:7]
+        return self[:7] == other[:7] and self.is_mock == other.is_mock
 
 
 def parse_ping(item: object, received_ms: int) -> GpsPing:
@@ -75,6 +77,7 @@ def parse_ping(item: object, received_ms: int) -> GpsPing:
         _event_id(item) or derive_event_id(rider_id, event_ms, latitude, longitude),
         received_ms,
         _source(item),
+        _is_mock(item),
     )
 
 
@@ -90,6 +93,7 @@ def ping_of(data: Mapping[str, Any]) -> GpsPing:
         data["event_id"],
         data["received_timestamp_ms"],
         data["source_service"],
+        data["is_mock"],
     )
 
 
@@ -102,10 +106,11 @@ def record_of(ping: GpsPing) -> dict[str, Any]:
         "event_timestamp_ms": ping.event_timestamp_ms,
         "accuracy_meters": ping.accuracy_meters,
         "speed_mps": ping.speed_mps,
-        "schema_version": 2,
+        "schema_version": 3,
         "event_id": ping.event_id,
         "received_timestamp_ms": ping.received_timestamp_ms,
         "source_service": ping.source_service,
+        "is_mock": ping.is_mock,
     }
 
 
@@ -161,3 +166,10 @@ def _source(item: dict[str, Any]) -> str:
     if type(value) is not str or not value.isprintable() or len(value) > MAX_SOURCE_CODE_POINTS:
         raise InvalidType(f"source_service must be a printable string of at most {MAX_SOURCE_CODE_POINTS} characters")
     return value
+
+
+def _is_mock(item: dict[str, Any]) -> bool | None:
+    value = item.get("is_mock")
+    if value is None or type(value) is bool:
+        return value
+    raise wrong_type(item, "is_mock", "true, false or null")

@@ -39,6 +39,9 @@ def import_pings(
     accuracy_column: Annotated[Column, typer.Option(help="Metres.  \\[default: accuracy_meters, if present]")] = None,
     speed_column: Annotated[Column, typer.Option(help="Metres per second.  \\[default: speed_mps, if present]")] = None,
     event_id_column: Annotated[Column, typer.Option(help="UUID.  \\[default: event_id, if present]")] = None,
+    mock_column: Annotated[
+        Column, typer.Option(help="true or false: an app made the fix.  \\[default: is_mock, if present]")
+    ] = None,
     recorded_at: Annotated[
         Column,
         typer.Option(
@@ -93,7 +96,7 @@ def import_pings(
     _reject_ignored_options(context, recorded_at, resume)
     names = {"rider": rider_column, "latitude": latitude_column, "longitude": longitude_column}
     names |= {"time": time_column, "accuracy": accuracy_column, "speed": speed_column, "event-id": event_id_column}
-    names |= {"recorded-at": recorded_at}
+    names |= {"mock": mock_column, "recorded-at": recorded_at}
     # All headers are read first, so that a wrong column name in the last file is reported before anything is sent.
     sources = [open_source(path, names) for path in files]
     if recorded_at is not None:

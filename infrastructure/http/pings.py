@@ -46,6 +46,10 @@ _PING = Schema(
         "speed_mps": Schema(
             type=[OpenAPIType.NUMBER, OpenAPIType.NULL], description="by the device; negative = unknown"
         ),
+        "is_mock": Schema(
+            type=[OpenAPIType.BOOLEAN, OpenAPIType.NULL],
+            description="whether the phone says that an app made the fix (Android's Location.isMock)",
+        ),
         "event_id": Schema(
             type=[OpenAPIType.STRING, OpenAPIType.NULL],
             description="UUID; derived from the ping if it is not sent",

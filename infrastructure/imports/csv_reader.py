@@ -28,6 +28,7 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "event-id": ("event_id",),
     # No default name: a file that happens to have such a column must not become a backfill by accident.
     "recorded-at": (),
+    "mock": ("is_mock",),
 }
 
 
@@ -42,6 +43,7 @@ class CsvColumns(NamedTuple):
     speed: int | None = None
     event_id: int | None = None
     recorded_at: int | None = None
+    mock: int | None = None
 
 
 def known_names(names: Mapping[str, str | None]) -> set[str]:
@@ -113,6 +115,9 @@ def ping_of_cells(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any]:
     event_id = _cell(cells, columns.event_id)
     if event_id:
         ping["event_id"] = event_id
+    mock = _cell(cells, columns.mock)
+    if mock:
+        ping["is_mock"] = _boolean(mock, "mock")
     return ping
 
 
@@ -133,6 +138,14 @@ def number(cell: str, what: str) -> float:
             pass  # falls through to the error below
     hint = " (a decimal comma? write a point)" if "," in cell else ""
     raise BadCell(f"{what} is not a number: {cell[:40]!r}{hint}")
+
+
+def _boolean(cell: str, what: str) -> bool:
+    """Raises BadCell."""
+    found = {"true": True, "1": True, "false": False, "0": False}.get(cell.lower())
+    if found is None:
+        raise BadCell(f"{what} is none of true, false, 1 and 0: {cell[:40]!r}")
+    return found
 
 
 def _time_ms(cell: str, what: str) -> int:

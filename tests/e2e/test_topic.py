@@ -57,6 +57,6 @@ def test_confluents_own_deserializer_reads_the_topic_through_our_registry(ridelo
     assert [value["event_timestamp_ms"] for value in values] == [p["event_timestamp_ms"] for p in pings]
     assert [value["latitude"] for value in values] == [p["latitude"] for p in pings]
     assert {value["rider_id"] for value in values} == {rider}
-    assert {value["schema_version"] for value in values} == {2}
+    assert {value["schema_version"] for value in values} == {3}
     assert all(value["received_timestamp_ms"] > 0 for value in values)
     assert {value["source_service"] for value in values} == {"unknown"}

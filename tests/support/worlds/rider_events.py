@@ -25,10 +25,11 @@ def _ping(
             "event_timestamp_ms": t_ms,
             "accuracy_meters": accuracy,
             "speed_mps": None,
-            "schema_version": 2,
+            "schema_version": 3,
             "event_id": str(UUID(int=number)),
             "received_timestamp_ms": 0 if delay_s is None else t_ms + delay_s * 1_000,
             "source_service": "test",
+            "is_mock": None,
         },
     )
 

@@ -19,7 +19,7 @@ _RELEASES = (
     *(("LegEnded", 2), ("LegStarted", 2), ("RiderRegistered", 2), ("ShiftEnded", 2), ("ShiftStarted", 2)),
     *(("DeliveryPlaced", 1), ("DeliveryAssigned", 1), ("DeliveryUnassigned", 1), ("DeliveryPickedUp", 1)),
     *(("DeliveryArrived", 1), ("DeliveryCompleted", 1), ("DeliveryCancelled", 1)),
-    *(("AlertReviewed", 1), ("StatementClosed", 1)),
+    *(("AlertReviewed", 1), ("StatementClosed", 1), ("GpsPing", 3)),
 )
 
 
@@ -130,6 +130,52 @@ EVENTS_V2: tuple[tuple[str, bytes], ...] = (
     EVENTS[7],
 )
 """The same rider under the second contracts of the events that are no pings."""
+
+_PINGS_V3: tuple[tuple[str, bytes], ...] = (
+    (
+        "GpsPing",
+        bytes.fromhex(
+            "000000001708616e6e610000000000404a40cdcccccccccc2a4090fe83c59868020000a04002000088400648306237653964"
+            "31632d336636612d346630652d386636352d303030303030303030303031e08d84c598680e756e6b6e6f776e00"
+        ),
+    ),
+    (
+        "GpsPing",
+        bytes.fromhex(
+            "000000001708616e6e61f2d24d6210404a40931804560ecd2a40b09a85c598680000064830623765396431632d336636612d"
+            "346630652d386636352d30303030303030303030303298a285c598680e756e6b6e6f776e00"
+        ),
+    ),
+    (
+        "GpsPing",
+        bytes.fromhex(
+            "000000001708616e6e619cbf098508404a40221add41eccc2a40a0cc84c59868020000084100064830623765396431632d33"
+            "6636612d346630652d386636352d303030303030303030303033809ab4c5986816636f75726965722d61707000"
+        ),
+    ),
+    (
+        "GpsPing",
+        bytes.fromhex(
+            "000000001708616e6e61cdcccccccc4c4a400000000000002b40c0e885c59868020000a04200064830623765396431632d33"
+            "6636612d346630652d386636352d303030303030303030303034a8f085c598680e756e6b6e6f776e00"
+        ),
+    ),
+    (
+        "GpsPing",
+        bytes.fromhex(
+            "000000001708616e6e61aa60545227404a4005c58f3177cd2a40b08b8ac59868020000c040020000b0400648306237653964"
+            "31632d336636612d346630652d386636352d303030303030303030303035e08487c598680e756e6b6e6f776e00"
+        ),
+    ),
+)
+
+EVENTS_V3: tuple[tuple[str, bytes], ...] = (
+    *EVENTS_V2[:2],
+    *_PINGS_V3[:3],
+    EVENTS_V2[5],
+    *_PINGS_V3[3:],
+)
+"""The same rider under the third contract of the ping, which says nothing about a mock provider."""
 
 EVENTS_OF_PEOPLE: tuple[tuple[str, bytes], ...] = (
     (

@@ -41,6 +41,7 @@ from tests.unit.core.stored_bytes import (
     EVENTS,
     EVENTS_OF_PEOPLE,
     EVENTS_V2,
+    EVENTS_V3,
     FENCE,
     FENCE_BYTES,
     PUBLISHED_LOCATION,
@@ -178,10 +179,10 @@ def rider_of(events: Sequence[tuple[str, bytes]], mapper: AvroMapper) -> Any:
 def test_the_same_commands_give_the_stored_payloads(mapper: AvroMapper) -> None:
     stored = [mapper.to_stored_event(event) for event in a_rider().collect_events()]
 
-    assert [(event.topic, event.state) for event in stored] == list(EVENTS_V2)
+    assert [(event.topic, event.state) for event in stored] == list(EVENTS_V3)
 
 
-@pytest.mark.parametrize("events", [EVENTS, EVENTS_V2], ids=["of first contracts", "of second contracts"])
+@pytest.mark.parametrize("events", [EVENTS, EVENTS_V2, EVENTS_V3], ids=["of first contracts", "of second", "of third"])
 def test_a_stored_payload_gives_the_rider_of_the_commands(
     events: Sequence[tuple[str, bytes]], mapper: AvroMapper
 ) -> None:
@@ -192,11 +193,11 @@ def test_the_same_commands_of_people_give_the_stored_payloads(mapper: AvroMapper
     stored = [mapper.to_stored_event(event) for event in a_rider_of_people().collect_events()[-2:]]
 
     assert [(event.topic, event.state) for event in stored] == list(EVENTS_OF_PEOPLE)
-    assert state_of(rider_of(EVENTS_V2 + EVENTS_OF_PEOPLE, mapper)) == state_of(a_rider_of_people())
+    assert state_of(rider_of(EVENTS_V3 + EVENTS_OF_PEOPLE, mapper)) == state_of(a_rider_of_people())
 
 
 def test_a_payload_of_a_current_contract_is_encoded_to_the_same_bytes(mapper: AvroMapper) -> None:
-    for version, (topic, payload) in enumerate(EVENTS_V2 + EVENTS_OF_PEOPLE, start=1):
+    for version, (topic, payload) in enumerate(EVENTS_V3 + EVENTS_OF_PEOPLE, start=1):
         event = mapper.to_domain_event(StoredEvent(RIDER_ID, version, topic, payload))
         assert mapper.to_stored_event(event).state == payload
 
@@ -251,7 +252,7 @@ def test_a_stored_state_is_decoded_and_encoded_to_the_same_bytes(name: str) -> N
 def test_the_same_events_fold_to_the_stored_bytes(name: str, codec: Codec) -> None:
     projection = PROJECTIONS[name]
 
-    for events in (EVENTS, EVENTS_V2):
+    for events in (EVENTS, EVENTS_V2, EVENTS_V3):
         assert projection.encode(folded(projection, codec, events)) == STATES[name]
 
 
@@ -259,7 +260,7 @@ def test_the_same_events_fold_to_the_stored_bytes(name: str, codec: Codec) -> No
 def test_a_fold_that_knows_no_people_passes_over_what_they_record(name: str, codec: Codec) -> None:
     projection = PROJECTIONS[name]
 
-    state = folded(projection, codec, EVENTS_V2 + EVENTS_OF_PEOPLE)
+    state = folded(projection, codec, EVENTS_V3 + EVENTS_OF_PEOPLE)
 
     assert (state.version, state.position) == (10, 128)
     assert state._replace(version=8, position=122) == DECODED[name]

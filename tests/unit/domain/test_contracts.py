@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from importlib import resources
+from io import BytesIO
 from typing import Any
 
+import fastavro
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.deliveries.events import DELIVERY_EVENTS
@@ -15,6 +17,8 @@ from domain.events.contracts import (
     MAGIC,
     NAMESPACE,
     Codec,
+    Contract,
+    UndecodableError,
     contracts,
     current,
     frame,
@@ -41,6 +45,7 @@ RELEASED = {
     "eta_served.v1.avsc": "5d5c0259d928d972b5ae4d8b00680a76ee4eb074a7a367a12702346b9c38b3d0",
     "gps_ping.v1.avsc": "14c653056d6cccb294cd6f7274b38b556d6588d4c52cfcd508a0bff4ba608a89",
     "gps_ping.v2.avsc": "8f81f11bef592d0829ad623a20865523a73b7ebdb3252b41e1ff09b42617f224",
+    "gps_ping.v3.avsc": "e081a83ebc5774f902bef003dda14d86f36ae1aeabf2608517a953ff6399d712",
     "leg_ended.v1.avsc": "f13d58c9737d2ab0e4da617d2b4f5638339a1ce0d9003ebc2aceeed59b707fdb",
     "leg_ended.v2.avsc": "a32e4bb832a5fff7e825b842844687aabd05428442a6704137a2ac9b3a601637",
     "leg_started.v1.avsc": "ff9f192059173c4c73bb0469ee670229333f88cfd823b7feb1a79b8c9e75c94b",
@@ -66,7 +71,8 @@ PING: dict[str, Any] = {
     "event_id": "0b7e9d1c-3f6a-4f0e-8f65-2b1f9a8d7c6e",
     "received_timestamp_ms": 1_767_225_600_456,
     "source_service": "courier-app",
-    "schema_version": 2,
+    "schema_version": 3,
+    "is_mock": None,
 }
 VALUES: dict[Any, st.SearchStrategy[Any]] = {
     "string": st.text(),
@@ -114,10 +120,11 @@ def test_gps_ping_has_the_fields_of_the_design() -> None:
         ("schema_version", "int", 1),
     ]
     added = [("event_id", "string", ""), ("received_timestamp_ms", "long", 0), ("source_service", "string", "unknown")]
-    one, two = versions("GpsPing")
-    assert (one.version, two.version) == (1, 2)
+    one, two, three = versions("GpsPing")
+    assert (one.version, two.version, three.version) == (1, 2, 3)
     assert fields_of(one.schema) == first
     assert fields_of(two.schema) == first + added
+    assert fields_of(three.schema) == first + added + [("is_mock", ["null", "boolean"], None)]
 
 
 def test_every_event_names_its_key_its_time_and_its_id() -> None:
@@ -206,7 +213,57 @@ def test_invariant_12_a_version_1_ping_is_read_by_todays_code() -> None:
         "event_id": derive_event_id("anna", 1_767_225_600_123, 52.52, 13.405),
         "received_timestamp_ms": 0,
         "source_service": "unknown",
+        "is_mock": None,
     }
+
+
+def test_invariant_12_a_version_2_ping_says_nothing_about_a_mock() -> None:
+    old = {name: PING[name] for name, _, _ in fields_of(versions("GpsPing")[1].schema)} | {"schema_version": 2}
+    assert codec().decode(framed_under(versions("GpsPing")[1], old)) == {**old, "is_mock": None}
+
+
+@pytest.mark.parametrize("contract", contracts(), ids=lambda contract: f"{contract.record} {contract.version}")
+def test_a_record_is_decoded_as_the_rules_of_avro_resolve_it(contract: Contract) -> None:
+    """The codec fills in defaults itself where a contract has only added fields."""
+    today = fastavro.parse_schema(current(contract.record).schema)
+    both = codec()
+
+    @settings(max_examples=20)
+    @given(values_of(contract.schema), st.uuids().map(str))
+    def resolved(data: dict[str, Any], event_id: str) -> None:
+        data |= {"event_id": event_id} if "event_id" in data else {}
+        payload = framed_under(contract, data)
+        decoded = both.decode(payload)
+        body = BytesIO(split_frame(payload)[1])
+        expected = fastavro.schemaless_reader(body, fastavro.parse_schema(contract.schema), today)
+        assert isinstance(expected, dict)
+        if not expected["event_id"]:
+            expected["event_id"] = decoded["event_id"]
+        assert decoded == expected
+
+    resolved()
+
+
+@pytest.mark.parametrize("said", [None, False, True])
+def test_a_frame_has_the_bytes_of_avro(said: bool | None) -> None:
+    """The codec writes and reads the last field of the ping itself."""
+    ping = {**PING, "is_mock": said}
+    payload = framed_under(current("GpsPing"), ping)
+    assert codec().encode("GpsPing", ping) == payload
+    assert codec().decode(payload) == ping
+
+
+@pytest.mark.parametrize("end", [b"", b"\x00\x00", b"\x01", b"\x02", b"\x02\x02", b"\x02\x01\x00", b"\x04\x00"])
+def test_a_ping_with_another_end_cannot_be_decoded(end: bytes) -> None:
+    payload = codec().encode("GpsPing", PING)
+    with pytest.raises(UndecodableError, match="no value of the last field"):
+        codec().decode(payload[:-1] + end)
+
+
+@pytest.mark.parametrize("value", [1, "true", 0.0])
+def test_a_value_that_the_contract_does_not_have_is_not_encoded(value: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        codec().encode("GpsPing", {**PING, "is_mock": value})
 
 
 def test_a_phone_that_sent_minus_zero_is_the_same_phone_in_a_version_1_frame() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.errors import GpsWeekRollover, PingRejected
 from domain.event_times import FUTURE_TOLERANCE_MS, OLDEST_MS
-from domain.gps_ping import GpsPing, parse_ping
+from domain.gps_ping import GpsPing, parse_ping, ping_of, record_of
 from domain.recorded_events import event_of
 from domain.riders.rider import Rider
 
@@ -154,6 +154,29 @@ def test_two_rollovers_back_are_one_too_and_before_2000_the_time_is_too_old() ->
     with pytest.raises(GpsWeekRollover):
         parse_ping({**GOOD, "event_timestamp_ms": NOW_MS}, NOW_MS + 2 * era_ms)
     assert refused({**GOOD, "event_timestamp_ms": NOW_MS - 2 * era_ms}) == "timestamp_too_old"
+
+
+@pytest.mark.parametrize("said", [True, False, None])
+def test_a_phone_may_say_whether_an_app_made_the_fix(said: bool | None) -> None:
+    ping = parsed(is_mock=said)
+    assert ping.is_mock is said
+    assert ping_of(record_of(ping)) == ping
+
+
+def test_a_phone_that_does_not_say_it_sends_null() -> None:
+    assert parsed().is_mock is None
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", "", [], {}, 0.0])
+def test_a_mock_flag_of_another_type_is_rejected_by_name(value: object) -> None:
+    assert refused({**GOOD, "is_mock": value}) == "invalid_type"
+
+
+def test_the_mock_flag_is_content_of_a_ping() -> None:
+    assert parsed(is_mock=True).same_content(parsed(is_mock=True))
+    assert not parsed(is_mock=True).same_content(parsed(is_mock=False))
+    assert not parsed(is_mock=False).same_content(parsed())
+    assert parsed(is_mock=True).identity == parsed().identity
 
 
 def test_without_an_event_id_the_same_fix_is_the_same_ping() -> None:

@@ -60,8 +60,11 @@ def test_a_frame_cut_anywhere_is_undecodable() -> None:
 
 
 def test_bytes_left_over_are_undecodable() -> None:
-    with pytest.raises(UndecodableError, match="1 bytes are left over"):
+    with pytest.raises(UndecodableError, match="the last 2 bytes are no value of the last field"):
         codec().decode(codec().encode("GpsPing", PING) + b"\x00")
+    shift = {"rider_id": "anna", "event_timestamp_ms": 1, "event_id": "x"}
+    with pytest.raises(UndecodableError, match="1 bytes are left over"):
+        codec().decode(codec().encode("ShiftStarted", shift) + b"\x00")
 
 
 @pytest.mark.parametrize("event_id", ["none", "0" * 32, "{0b7e9d1c-3f6a-4f0e-8f65-2b1f9a8d7c6e}", " "])

@@ -84,6 +84,23 @@ def test_a_row_with_all_cells_and_one_with_the_required_ones() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cell", "said"), [("true", True), ("TRUE", True), ("1", True), ("False", False), ("0", False), ("", None)]
+)
+def test_a_row_may_say_whether_an_app_made_the_fix(cell: str, said: bool | None) -> None:
+    header = (*HEADER[:4], "is_mock")
+    columns = find_columns(header, {}, "some.csv")
+    assert ping_of_cells(("r", "0", "0", "5", cell), columns).get("is_mock") is said
+    named = find_columns((*HEADER[:4], "fake"), {"mock": "fake"}, "some.csv")
+    assert ping_of_cells(("r", "0", "0", "5", cell), named).get("is_mock") is said
+
+
+def test_a_mock_flag_that_is_no_boolean_is_rejected() -> None:
+    columns = find_columns((*HEADER[:4], "is_mock"), {}, "some.csv")
+    with pytest.raises(BadCell, match="mock is none of true, false, 1 and 0: 'maybe'"):
+        ping_of_cells(("r", "0", "0", "5", "maybe"), columns)
+
+
+@pytest.mark.parametrize(
     ("cells", "problem"),
     [
         (["anna", "", "", "1562345678901"], "latitude is missing"),
