@@ -29,6 +29,7 @@ PINNED = {
     "deliveries": (1, "9aba47477384117f5bbaaaf01f64a46b"),
     "orders": (1, "66c71ce3e365cf6fc78cf49f51e14909"),
     "traffic": (1, "a5ad25292072bffc6e61c5d1275eb4a6"),
+    "payouts": (1, "aa6d6aa4882b68d7d566a3f22610d45c"),
 }
 """The same on every supported Python."""
 

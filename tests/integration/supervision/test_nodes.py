@@ -61,6 +61,7 @@ def test_the_parts_work_together_and_export_every_metric_that_rules_and_dashboar
         "deliveries",
         "orders",
         "traffic",
+        "payouts",
     }
     assert running["tailer"].get("/pings").status_code == 404
 

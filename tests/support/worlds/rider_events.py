@@ -51,6 +51,16 @@ def _decided(rider: str, second: int, kind: str) -> tuple[str, str, dict[str, An
     return rider, kind, data | received | command | {"by": "mara"}
 
 
+def _leg(rider: str, second: int, kind: str, order: int, leg: str, outcome: str) -> tuple[str, str, dict[str, Any]]:
+    _, _, data = _shift(rider, second, kind)
+    data |= {"order_id": f"order-{order}", "leg": leg, "received_timestamp_ms": 0}
+    if kind == "LegEnded":
+        return rider, kind, data | {"outcome": outcome}
+    target = {"target_latitude": 52.5, "target_longitude": 13.4}
+    order_of = {"city": "", "time_zone": "Europe/Berlin", "currency": "EUR", "promised_seconds": None}
+    return rider, kind, data | target | order_of
+
+
 # Seconds from a few minutes to some hours apart; identities are unique, as ingest ensures.
 _seconds = st.one_of(st.integers(0, 200), st.integers(3_400, 3_800), st.integers(0, 10_000))
 
@@ -67,6 +77,15 @@ rider_histories = st.lists(
         ),
         st.builds(_shift, st.sampled_from(RIDERS), _seconds, st.sampled_from(["ShiftStarted", "ShiftEnded"])),
         st.builds(_decided, st.sampled_from(RIDERS), _seconds, st.sampled_from(["AlertReviewed", "StatementClosed"])),
+        st.builds(
+            _leg,
+            st.sampled_from(RIDERS),
+            _seconds,
+            st.sampled_from(["LegStarted", "LegEnded"]),
+            st.integers(0, 2),
+            st.sampled_from(["to_restaurant", "to_customer"]),
+            st.sampled_from(["completed", "completed", "unassigned"]),
+        ),
     ),
     min_size=1,
     max_size=80,

@@ -46,6 +46,7 @@ CLOCKS = {"now", "today", "utcnow"}
 FORBIDDEN = {f"builtins.{name}" for name in ("open", "input", "eval", "exec", "id", "hash", "globals", "print")}
 READS_SHIPPED_DATA = "packaged.py"
 """Reads the constants that ship with the code, once a process."""
+READS_IT_BY = {"pathlib.Path", "importlib.resources.files"}
 FEATURES = sorted(
     file for file in Path(inspect.getfile(domain.features)).parent.rglob("*.py") if file.name != READS_SHIPPED_DATA
 )
@@ -97,9 +98,10 @@ def impure(functions: Iterable[Callable[..., Any]]) -> set[str]:
     tracer = Tracer()
     for function in functions:
         list(tracer.trace(function))
+    shipped = any(definition.module.endswith(".packaged") for definition in tracer.definitions)
     return {
         name
-        for name in tracer.foreign
+        for name in tracer.foreign - (READS_IT_BY if shipped else set())
         if name in FORBIDDEN
         or name.rpartition(".")[2] in CLOCKS
         or name.partition(".")[0] not in HARMLESS | {"builtins", "datetime", "msgspec"}
