@@ -69,7 +69,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify_parity(
-    name: Annotated[str, typer.Argument(metavar="[PROJECTION]", help="The projection, or city.")] = "speed",
+    name: Annotated[str, typer.Argument(metavar="[PROJECTION]", help="The projection, or city, or eta.")] = "speed",
     since: Annotated[
         str | None,
         typer.Option(
@@ -88,7 +88,8 @@ def verify_parity(
     first event, or from a state snapshot that was itself folded that way. The findings are recorded.
 
     With `city`, each recorded city snapshot is merged again from the events up to its vector of fences, and its digest
-    is compared; each event is folded once, in one process.
+    is compared; each event is folded once, in one process. With `eta`, each recorded ETA is computed again from its
+    order, its rider and its city snapshot, all folded from the events, in one process too.
 
     Works with or without a running `serve`. Exits with 1 if an answer, or a state snapshot on the way, disagrees with
     the log.
@@ -102,8 +103,8 @@ def verify_parity(
     from infrastructure.operations.verify_parity import open_parity_evidence, verify
     from infrastructure.settings.settings import Settings
 
-    if name == "city":
-        _verify_city(since, data_dir, as_json=as_json)
+    if name in ("city", "eta"):
+        (_verify_city if name == "city" else _verify_eta)(since, data_dir, as_json=as_json)
         return
     projection = projection_named(name)
     if projection.view is None:
@@ -177,4 +178,41 @@ def _verify_city(since: str | None, data_dir: DataDirOption, *, as_json: bool) -
         for line in verify_city.lines(verifier.findings, verifier.events, seconds):
             echo(line)
     if message := verify_city.advice(verifier.findings):
+        raise UserError(message)
+
+
+def _verify_eta(since: str | None, data_dir: DataDirOption, *, as_json: bool) -> None:
+    import msgspec
+
+    from infrastructure.backends import EVENT_STORE_SETTINGS, open_backends
+    from infrastructure.cli.error_handling import expected_as_user_error
+    from infrastructure.cli.progress import Reporter
+    from infrastructure.embedded.stack import servers_for
+    from infrastructure.operations import verify_eta
+    from infrastructure.postgres.served_etas import PostgresServedEtas
+    from infrastructure.settings.settings import Settings
+    from projections.parity.served_etas import eta_code_digest
+
+    since_ms = _since_ms(since)
+    logging.getLogger("ridelog").setLevel(logging.ERROR)
+    with (
+        expected_as_user_error(),
+        servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings,
+        open_backends(settings) as backends,
+        Reporter("verify eta", "answers", 1.0) as shown,
+    ):
+        etas = PostgresServedEtas(backends.engine)
+        count, began = etas.count(since_ms), time.monotonic()
+
+        def show(answers: int, events: int) -> None:
+            shown.update(answers / max(count, 1), answers, f"{events:,} events folded")
+
+        findings, events = verify_eta.verify_eta(backends, since_ms, show)
+        seconds, on_record = time.monotonic() - began, etas.mismatches(eta_code_digest())
+    if as_json:
+        echo(msgspec.json.encode(verify_eta.document(findings, events, seconds, on_record)))
+    else:
+        for line in verify_eta.lines(findings, events, seconds):
+            echo(line)
+    if message := verify_eta.advice(findings, on_record):
         raise UserError(message)

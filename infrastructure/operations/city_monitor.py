@@ -1,4 +1,4 @@
-"""Audits the city snapshots continuously, next to the audit of served reads."""
+"""Audits the city snapshots continuously, and the ETAs that name them, next to the audit of served reads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from infrastructure.backends import Backends
 from infrastructure.observability import metrics
 from infrastructure.observability.stage_reports import StageProgress, StageReporter, newest, read_stages
 from infrastructure.operations.audit_thread import AuditThread
+from infrastructure.operations.eta_monitor import EtaMonitor
 from infrastructure.operations.verify_city import CITY, CityVerifier
 from infrastructure.settings.settings import Settings
 from projections.parity.city_audit import CheckedCity, CityVerdict, describe_city
@@ -34,8 +35,9 @@ class CityMonitor:
     def __init__(self, settings: Settings, interval_s: float = AUDIT_INTERVAL_S) -> None:
         self._backends = Backends(settings, pool_size=1)
         self._verifier: CityVerifier | None = None
+        self._etas: EtaMonitor | None = None
         self._reporter: StageReporter | None = None
-        self._thread = AuditThread("city-audit", "city snapshots", self.run_round, interval_s)
+        self._thread = AuditThread("city-audit", "city snapshots and ETAs", self.run_round, interval_s)
 
     def start(self) -> None:
         self._thread.start()
@@ -46,12 +48,15 @@ class CityMonitor:
 
     def run_round(self) -> list[CheckedCity]:
         """Audit some snapshots. Raises PortUnavailable, RegistryUnavailable, SQLAlchemyError."""
-        if self._verifier is None or self._reporter is None:
+        if self._verifier is None or self._reporter is None or self._etas is None:
             # Before the reporter, which deletes the reports of ended processes.
             report = newest(read_stages(self._backends.engine)).get(CITY_AUDIT_STAGE)
             self._reporter = StageReporter(self._backends.engine, CITY_AUDIT_STAGE)
+            self._etas = EtaMonitor(self._backends)
             self._verifier = CityVerifier(
-                self._backends, None if report is None else findings_of(report.progress.detail)
+                self._backends,
+                None if report is None else findings_of(report.progress.detail),
+                on_restart=self._etas.forget,
             )
         until = time.monotonic() + MAX_STEP_S
         checked = self._verifier.step(FoldBudget(is_over=lambda: time.monotonic() >= until))
@@ -63,4 +68,5 @@ class CityMonitor:
         metrics.PARITY_MISMATCHES.labels(CITY).set(findings.different)
         metrics.PARITY_UNCHECKED.labels(CITY).set(findings.behind)
         self._reporter.report(StageProgress(detail=msgspec.to_builtins(findings)))
+        self._etas.run_round(checked)
         return checked

@@ -9,14 +9,12 @@ from sqlalchemy import Engine
 from infrastructure.operations.served_read_log import ServedReadRecorder
 from infrastructure.postgres.served_etas import add, trim
 from infrastructure.training_sets.manifest import numeric_fingerprint
-from projections.digest.digest import answer_digest
-from projections.parity.served_etas import ServedEta
-from read_models.eta.answer import NAME, eta_answer
+from projections.parity.served_etas import ServedEta, eta_code_digest
 
 
 def eta_recorder(engine: Engine, share: float, keep: int) -> ServedReadRecorder[ServedEta]:
     """A recorder that writes to Postgres, and keeps trying: by default every answer is on record."""
-    digest, fingerprint = answer_digest(NAME, eta_answer), numeric_fingerprint()
+    digest, fingerprint = eta_code_digest(), numeric_fingerprint()
 
     def write(etas: Sequence[ServedEta]) -> int:
         return add(engine, digest, fingerprint, etas)

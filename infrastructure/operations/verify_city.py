@@ -31,12 +31,20 @@ class CityVerifier:
     Raises PortUnavailable and RegistryUnavailable; what was found before stays valid, and the next step goes on.
     """
 
-    def __init__(self, backends: Backends, findings: CityFindings | None = None, since_ms: int = 0) -> None:
+    def __init__(
+        self,
+        backends: Backends,
+        findings: CityFindings | None = None,
+        since_ms: int = 0,
+        on_restart: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``on_restart`` is called when the audit begins again: the log is another one, or a vector goes back."""
         self.findings = CityFindings() if findings is None else findings
         self._backends = backends
         self._cities = PostgresCitySnapshots(backends.engine, backends.settings.city_snapshots_keep)
         self._audit = CityAudit(city_sources(backends.archive, backends.decode), self._on_restart)
         self._since_ms = since_ms
+        self._restarted = on_restart
         self._next = self.findings.number + 1
         self._current: StoredCity | None = None
 
@@ -58,7 +66,7 @@ class CityVerifier:
             city = self._current
             if city is None:
                 break
-            checked = self._other_code(city) or self._audit.check(city, budget)
+            checked = self.check(city, budget)
             if checked is not None:
                 self.findings.add(checked)
                 found.append(checked)
@@ -68,6 +76,10 @@ class CityVerifier:
         if newest is not None:
             self.findings.behind = max(0, newest.number - self.findings.number)
         return found
+
+    def check(self, city: StoredCity, budget: FoldBudget) -> CheckedCity | None:
+        """Check one snapshot, not earlier than the last one. Returns None if the budget ended first: call it again."""
+        return self._other_code(city) or self._audit.check(city, budget)
 
     def is_done(self) -> bool:
         """Whether no snapshot that is recorded now is left."""
@@ -87,6 +99,7 @@ class CityVerifier:
 
     def _on_restart(self, reason: str) -> None:
         self.findings.restarts += 1
+        self._restarted()
         log.warning("the audit of the city begins again at the first event: %s", reason)
 
 

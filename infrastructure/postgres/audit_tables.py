@@ -81,6 +81,7 @@ served_etas = Table(
     Column("verdict", Text),
     Index("ix_served_etas_at_ms", "at_ms"),
     Index("ix_served_etas_unchecked", "id", postgresql_where=text("verdict IS NULL")),
+    Index("ix_served_etas_city_snapshot", "city_snapshot"),
 )
 
 # State snapshots that differed from the log and were replaced: the evidence that live folding was wrong.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Row, delete, exists, func, insert, select
 
-from infrastructure.postgres.audit_tables import city_contents, city_snapshots
+from infrastructure.postgres.audit_tables import city_contents, city_snapshots, served_etas
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.schema import log_head
 from read_models.city.content import CityContent, TableVector, digest_of, encode
@@ -121,7 +121,11 @@ _s = city_snapshots.c
 def _prune(connection: Connection, newest: int, keep: int, numbers: int) -> None:
     for table, kept in ((city_snapshots, keep), (city_contents, KEPT_CONTENTS)):
         upto, number = newest - kept, table.c.number
-        connection.execute(delete(table).where(number > upto - numbers, number <= upto))
+        statement = delete(table).where(number > upto - numbers, number <= upto)
+        if table is city_snapshots:
+            # What an answer on record names stays: without it the answer could not be computed again.
+            statement = statement.where(~exists().where(served_etas.c.city_snapshot == number))
+        connection.execute(statement)
 
 
 def _stored(row: Row[Any]) -> StoredCity:

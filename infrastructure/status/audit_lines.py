@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infrastructure.status.lines import StatusLine
 from projections.parity.city_findings import CityFindings
+from projections.parity.served_etas import EtaTally
 from projections.parity.served_reads import ReadTally
 
 
@@ -17,6 +18,15 @@ def parity_line(projection: str, tally: ReadTally) -> StatusLine:
         wrong = f"generation {tally.generation} differs from the log"
         advice = f"{wrong}: run verify-parity, then rebuild-projection {projection}"
     return StatusLine("parity", state, None, advice=advice)
+
+
+def eta_parity_line(tally: EtaTally) -> StatusLine:
+    """Red while a mismatch of this code and of the generations that are read now is on record."""
+    if not tally.checked and not tally.unchecked:
+        return StatusLine("eta parity", "no served ETAs on record", None)
+    state = f"{tally.checked:,} checked, {tally.mismatches:,} different, {tally.unchecked:,} unchecked"
+    advice = "ETAs differ from the log: run verify-parity eta" if tally.mismatches else ""
+    return StatusLine("eta parity", state, None, advice=advice)
 
 
 def city_audit_line(findings: CityFindings | None) -> StatusLine:

@@ -20,10 +20,11 @@ from infrastructure.observability.stage_reports import StageReport, newest, read
 from infrastructure.postgres import migrations
 from infrastructure.postgres import restore_findings as restores
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
+from infrastructure.postgres.served_etas import PostgresServedEtas
 from infrastructure.postgres.served_reads import PostgresServedReads
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.factory import Stores
-from infrastructure.status.audit_lines import city_audit_line, parity_line
+from infrastructure.status.audit_lines import city_audit_line, eta_parity_line, parity_line
 from infrastructure.status.lines import (
     IngestHead,
     MeasuredStage,
@@ -45,6 +46,7 @@ from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
 from projections.parity.city_findings import CITY_AUDIT_STAGE, findings_of
+from projections.parity.served_etas import eta_code_digest
 
 
 def collect(settings: Settings, *, served: bool = True, open_broker: bool = False) -> StatusReport:
@@ -105,6 +107,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
             for p in PROJECTIONS.values()
             if p.point_read
         ),
+        eta_parity_line(PostgresServedEtas(engine).tally(eta_code_digest())),
     ]
     return status_report(head.log_id, lines)
 

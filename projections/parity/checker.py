@@ -7,15 +7,16 @@ sides and compare equal. It is compared on the way like an answer, and counts as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from projections.core.fold import Fold
-from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshot, StateSnapshots
+from projections.core.snapshots import SNAPSHOT_INTERVAL, StateSnapshots
 from projections.digest.digest import fold_digest, view_digest
 from projections.parity.key_walk import KeyWalk, WalkBudget
-from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedRead, WrongSnapshot
+from projections.parity.served_reads import LoggedRead, ReadVerdict, ServedRead
+from projections.parity.verified_snapshots import OnWrongSnapshot, VerifiedSnapshots
 from projections.replay.source import ReplaySource
 from read_models.view import body_of
 
@@ -44,7 +45,7 @@ class ParityChecker(Generic[S]):
         self,
         source: ReplaySource[S],
         snapshots: StateSnapshots,
-        on_wrong_snapshot: Callable[[WrongSnapshot], None],
+        on_wrong_snapshot: OnWrongSnapshot,
         *,
         snapshot_interval: int = SNAPSHOT_INTERVAL,
         batch_reads: int = MAX_BATCH_READS,
@@ -60,7 +61,7 @@ class ParityChecker(Generic[S]):
         self._snapshots = snapshots
         # The clock only dates parked events, which are not part of the answer.
         self._fold = Fold(projection, source.decode, lambda: 0, snapshot_interval)
-        self._on_wrong_snapshot = on_wrong_snapshot
+        self._verified = VerifiedSnapshots(snapshots, on_wrong_snapshot)
         self._snapshot_interval = snapshot_interval
         self._batch_reads = batch_reads
         self._features: tuple[S | None, Any] = (None, None)
@@ -81,7 +82,7 @@ class ParityChecker(Generic[S]):
                 if walk is None or walk.key != key or walk.discarded != discarded:
                     walk = self._walk(key, discarded)
                 yield from self._check_key(walk, list(group), budget or WalkBudget())
-                self._save_verified(walk)
+                self._verified.save(walk.take_snapshots())
 
     def _walk(self, key: str, discarded: frozenset[int]) -> KeyWalk[S]:
         return KeyWalk(self._source, self._fold, self._snapshots, key, discarded, self._snapshot_interval)
@@ -126,7 +127,7 @@ class ParityChecker(Generic[S]):
             lost = walk.run.state is not None
             why = f"answered as unknown, although the log had version {version:,} of it by then" if lost else ""
             yield CheckedRead(logged, ReadVerdict.DIFFERENT if lost else ReadVerdict.EQUAL, why=why)
-        self._save_verified(walk)
+        self._verified.save(walk.take_snapshots())
 
     def _check_read(self, walk: KeyWalk[S], logged: LoggedRead) -> CheckedRead:
         read = logged.read
@@ -151,20 +152,3 @@ class ParityChecker(Generic[S]):
             self._features = (state, self._view.features(state))
         row = self._view.row(read.key, self._features[1], read.read_ms, read.limits, read.allow_expired)
         return body_of(row | {"generation": read.generation})
-
-    def _save_verified(self, walk: KeyWalk[S]) -> None:
-        """Compare the snapshots passed with the stored ones, and save them as verified."""
-        fresh: list[StateSnapshot] = []
-        for made, generation in walk.take_snapshots():
-            kept = self._snapshots.at(made.key, made.position)
-            if kept is not None and kept.version == made.version:
-                if kept.state != made.state:
-                    # Recorded before it is repaired: a crash between the two only finds it once more.
-                    self._on_wrong_snapshot(
-                        WrongSnapshot(made.key, generation, made.version, made.position, kept.state, made.state)
-                    )
-                elif kept.verified:
-                    continue
-            fresh.append(made)
-        if fresh:
-            self._snapshots.save(fresh, verified=True)

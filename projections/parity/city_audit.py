@@ -14,6 +14,7 @@ from uuid import UUID
 from domain.identifiers import SHARDS
 from projections.parity.partials_audit import (
     MAX_STATE_BYTES,
+    DetachedEvents,
     FoldBudget,
     MissingEvents,
     PartialsAudit,
@@ -54,6 +55,8 @@ class CityVerdict(StrEnum):
     """Other code merged it, or folded a generation that it was merged from."""
     LOG_RESTORED = "log restored"
     """The log no longer has the events that it was merged from."""
+    DETACHED = "detached"
+    """The beginning of the log was detached, and the tables do not have it."""
     UNDECIDED = "undecided"
     """An event was discarded at about that time. The next snapshot decides whether the tables are right."""
 
@@ -116,6 +119,8 @@ class CityAudit:
         except RewrittenLog as error:
             self._restart(str(error))
             return None
+        except DetachedEvents as error:
+            return CheckedCity(city, CityVerdict.DETACHED, why=str(error))
         except MissingEvents as error:
             return CheckedCity(city, CityVerdict.LOG_RESTORED, why=str(error))
         return self._compared(city)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from domain.identifiers import SHARDS
 from projections.core.fences import digest_of
@@ -24,7 +24,11 @@ MAX_STATE_BYTES = 64 * 2**20
 
 
 class MissingEvents(Exception):
-    """The log has no such events: it was restored to an older state, or its beginning was detached."""
+    """The log has no such events any more: it was restored to an older state."""
+
+
+class DetachedEvents(Exception):
+    """The log has had such events, and they were detached from it."""
 
 
 class RewrittenLog(Exception):
@@ -95,8 +99,8 @@ class PartialsAudit(Generic[S]):
     def advance(self, vector: TableVector, budget: FoldBudget) -> bool:
         """Fold the events from here up to ``vector``. Returns False if the budget ended before.
 
-        Raises MissingEvents, RewrittenLog, PortUnavailable, and what ``decode`` raises while the schema registry is
-        unavailable. What was folded before that stays valid.
+        Raises MissingEvents, DetachedEvents, RewrittenLog, PortUnavailable, and what ``decode`` raises while the schema
+        registry is unavailable. What was folded before that stays valid.
         """
         for shard, upto in enumerate(vector.seqs):
             while self.seqs[shard] < upto:
@@ -116,7 +120,8 @@ class PartialsAudit(Generic[S]):
         for shard, seq in enumerate(self.seqs):
             if seq:
                 found = self._archive.shard_range(self._projection.stream, shard, seq - 1, seq, None)
-                if [digest_of(event) for event in found] != [self._last_events[shard]]:
+                is_detached = not found and self._archive.head(self._projection.stream).seqs[shard] >= seq
+                if not is_detached and [digest_of(event) for event in found] != [self._last_events[shard]]:
                     return False
         return True
 
@@ -159,13 +164,11 @@ class PartialsAudit(Generic[S]):
         # With the last event that was folded, if there is one: it must still be the same (invariant 14).
         events = self._archive.shard_range(self._projection.stream, shard, max(0, after - 1), upto, None)
         where = f"{self._projection.stream} shard {shard}"
-        if after:
-            if not events or events[0].seq != after:
-                raise MissingEvents(f"the log has no event {after:,} of {where} any more")
-            if digest_of(events.pop(0)) != self._last_events[shard]:
-                raise RewrittenLog(f"the log has another event {after:,} of {where} than before")
+        # It may have been detached since: then there is nothing to compare, and the log goes on right after it.
+        if after and events and events[0].seq == after and digest_of(events.pop(0)) != self._last_events[shard]:
+            raise RewrittenLog(f"the log has another event {after:,} of {where} than before")
         if [event.seq for event in events] != list(range(after + 1, upto + 1)):
-            raise MissingEvents(f"the log has not all events of {where} from seq {after + 1:,} to {upto:,}")
+            self._raise_missing(shard, upto, where)
         first: dict[str, int] = {}
         for event in events:
             first.setdefault(event.key, event.version)
@@ -174,6 +177,11 @@ class PartialsAudit(Generic[S]):
         self._take_over(shard, folded, len(events))
         self.seqs[shard] = upto
         self._last_events[shard] = digest_of(events[-1])
+
+    def _raise_missing(self, shard: int, upto: int, where: str) -> NoReturn:
+        if self._archive.head(self._projection.stream).seqs[shard] >= upto:
+            raise DetachedEvents(f"events of {where} up to seq {upto:,} were detached from the log")
+        raise MissingEvents(f"the log has not all events of {where} up to seq {upto:,}")
 
     def _take_over(self, shard: int, folded: FoldedShard[S], events: int) -> None:
         self.tables.apply(shard, folded.partials)
@@ -190,6 +198,8 @@ class PartialsAudit(Generic[S]):
         for after in range(0, version - 1, CHUNK_EVENTS):
             upto = min(after + CHUNK_EVENTS, version - 1)
             events = self._archive.key_range(self._projection.stream, key, after, upto, None)
+            if len(events) < upto - after:
+                raise DetachedEvents(f"events of {key} before its version {version:,} were detached from the log")
             self.events += len(events)
             state = self._fold.run(events, {key: state}.get, (), self._discarded).states.get(key, state)
         return state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from infrastructure.observability.lag import DelaySpread, IngestDelays
 from infrastructure.observability.stage_reports import StageProgress, StageReport
 from infrastructure.postgres.restore_findings import RestoreFinding
-from infrastructure.status.audit_lines import city_audit_line, parity_line
+from infrastructure.status.audit_lines import city_audit_line, eta_parity_line, parity_line
 from infrastructure.status.lines import (
     IngestHead,
     MeasuredStage,
@@ -19,6 +19,7 @@ from infrastructure.status.lines import (
     status_report,
 )
 from projections.parity.city_findings import CityFindings
+from projections.parity.served_etas import EtaTally
 from projections.parity.served_reads import ReadTally
 
 NOW_MS = 1_790_000_000_000
@@ -188,6 +189,9 @@ def test_a_mismatch_of_the_served_generation_is_red_and_gives_advice() -> None:
     assert parity_line("speed", ReadTally(0, 0, 0, None)).state == "no served reads on record"
     good = parity_line("speed", ReadTally(1_200, 30, 0, 1))
     assert (good.state, good.good) == ("1,200 checked, 0 different, 30 unchecked", True)
+    assert eta_parity_line(EtaTally(0, 0, 0)).state == "no served ETAs on record"
+    assert eta_parity_line(EtaTally(900, 7, 0)).good
+    assert eta_parity_line(EtaTally(900, 7, 1)).advice == "ETAs differ from the log: run verify-parity eta"
     bad = parity_line("speed", ReadTally(1_200, 30, 2, 4))
     assert not bad.good
     assert bad.advice == "generation 4 differs from the log: run verify-parity, then rebuild-projection speed"
