@@ -6,7 +6,7 @@ linear system (E. J. Schlossmacher, "An Iterative Technique for Absolute Deviati
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,24 +18,37 @@ from domain.features.eta.baseline import BaselineConstants
 Array = NDArray[np.float64]
 
 KNOTS_M = (10.0, 60.0, 125.0, 250.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 16_000.0, 32_000.0)
-CONSTANT_S = 15.0
-"""Of 5, 15, 30 and 60 s, the one with the lowest error on taxis that were left out."""
 ROUNDS = 6
 
+
+class Choice(NamedTuple):
+    """The constants that the fit is not linear in: they are chosen by trying them."""
+
+    constant_s: float
+    rider_exponent: float
+
+
+CHOICES = tuple(Choice(constant_s, exponent) for constant_s in (5.0, 15.0, 30.0, 60.0) for exponent in (0.0, 0.05, 0.1))
+CHOSEN = Choice(5.0, 0.0)
+"""Of CHOICES the one with the lowest MAE on one half of the taxis: ``eta_real_trips --halves`` shows the other half."""
+
 ASSUMED: dict[str, Any] = {
-    "rider_exponent": 0.1,
-    "hand_over_s": 60.0,
+    "usual_pace_s_per_km": 240.0,
+    "detour": 1.27,
+    "seen_late_s": 30.0,
+    "hand_over_s": 90.0,
     "hand_over_p90_s": 180.0,
+    "hand_over_left_share": 0.75,
     "pick_up_s": 60.0,
     "pick_up_p90_s": 180.0,
     "stop_s": 120.0,
+    "pick_up_stop_s": 300.0,
     "assignment_s": 120.0,
     "approach_m": 1_500.0,
     "preparation_s": 900.0,
     "preparation_p90_ratio": 1.6,
 }
-"""Taxis say nothing of these. They are assumptions until deliveries of one's own are there to learn from. Taxis are all
-cars, so the pace of one says more of its streets and hours than of the vehicle: 0 would be best for them, by 1 s."""
+"""Taxis say nothing of these. They are assumptions until deliveries of one's own are there to learn from."""
 
 
 class _Columns(NamedTuple):
@@ -49,8 +62,8 @@ class _Columns(NamedTuple):
     """1 or 0."""
 
 
-def fit(samples: Sequence[Sample]) -> BaselineConstants:
-    """The constants for these samples. Those of ASSUMED are not learned."""
+def fit(samples: Sequence[Sample], choice: Choice = CHOSEN) -> BaselineConstants:
+    """The constants for these samples. Those of ``choice`` and of ASSUMED are not learned."""
     c = _columns(samples)
     riding = _rows(c, c.at_customer == 0.0)
     reference = float(np.median(riding.fleet))
@@ -58,19 +71,20 @@ def fit(samples: Sequence[Sample]) -> BaselineConstants:
     known = np.isfinite(riding.speed)
     moving = np.where(known, np.log1p(np.where(known, riding.speed, 0.0) * riding.fleet / reference), 0.0)
     design = np.column_stack([_hats(riding.metres), riding.cell_ratio, moving, ~known])
-    fixed = scale + ASSUMED["rider_exponent"] * riding.rider_ratio
-    found = _least_absolute(design, np.log(riding.true_s + CONSTANT_S) - fixed)
+    fixed = scale + choice.rider_exponent * riding.rider_ratio
+    found = _least_absolute(design, np.log(riding.true_s + choice.constant_s) - fixed)
     knots = len(KNOTS_M)
     cell, speed_factor, speed_unknown = (float(value) for value in found[knots:])
     speed_mean = float(np.mean(np.where(known, speed_factor * moving, speed_unknown)))
     # The speed terms are served around their mean, so the mean belongs to the distance.
     log_seconds = np.maximum.accumulate(found[:knots] + speed_mean)
     fitted = np.exp(design @ found + fixed)
-    ratio = (riding.true_s + CONSTANT_S) / fitted
+    ratio = (riding.true_s + choice.constant_s) / fitted
     standing = c.true_s[c.at_customer == 1.0]
     rounded: dict[str, Any] = {
         "reference_pace_s_per_km": round(reference, 1),
-        "constant_s": CONSTANT_S,
+        "constant_s": choice.constant_s,
+        "rider_exponent": choice.rider_exponent,
         "distance_m": KNOTS_M,
         "log_seconds": tuple(round(float(value), 4) for value in log_seconds),
         "cell_exponent": round(cell, 4),
@@ -82,6 +96,11 @@ def fit(samples: Sequence[Sample]) -> BaselineConstants:
         "at_customer_p90_s": round(float(np.quantile(standing, 0.9)), 1) if len(standing) else 0.0,
     }
     return BaselineConstants(**rounded, **ASSUMED)
+
+
+def choose(samples: Sequence[Sample], score: Callable[[BaselineConstants], float]) -> Choice:
+    """Of CHOICES the one whose fitted constants have the lowest score."""
+    return min(CHOICES, key=lambda choice: score(fit(samples, choice)))
 
 
 def _columns(samples: Sequence[Sample]) -> _Columns:

@@ -17,13 +17,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks.eta_fit import fit
+from benchmarks.eta_fit import CHOSEN, choose, fit
+from benchmarks.eta_leave_out import WITHOUT, LeaveOut
 from benchmarks.eta_walk import PINGS, Sample, read_pings, read_trips, walk
-from domain.features.eta.baseline import Baseline, EtaQuantiles
+from domain.features.eta.baseline import Baseline, BaselineConstants, EtaQuantiles
 from domain.features.eta.packaged import packaged_baseline
 
 CONSTANT_MPS = 4.77
@@ -127,29 +128,6 @@ def predicted(model: Baseline, samples: Sequence[Sample]) -> list[EtaQuantiles]:
 # Leaving out
 
 
-WITHOUT: dict[str, Callable[[Sample], Sample]] = {
-    "the pace of the cells on the way": lambda s: _with_way(s, pace=False, fleet=True),
-    "the pace of the fleet and of the cells": lambda s: _with_way(s, pace=False, fleet=False),
-    "rider_speed_mps": lambda s: _with_features(s, "rider_speed_mps"),
-    "rider_pace_s_per_km": lambda s: _with_features(s, "rider_pace_s_per_km"),
-}
-
-
-def _with_way(sample: Sample, *, pace: bool, fleet: bool) -> Sample:
-    way = sample.reading.way
-    ride = way.to_customer
-    if ride is not None and not pace:
-        ride = ride._replace(pace_s_per_km=None)
-    way = way._replace(to_customer=ride, fleet_pace_s_per_km=way.fleet_pace_s_per_km if fleet else None)
-    return sample._replace(reading=sample.reading._replace(way=way))
-
-
-def _with_features(sample: Sample, name: str) -> Sample:
-    unknown: dict[str, Any] = {name: None}
-    reading = sample.reading
-    return sample._replace(reading=reading._replace(features=reading.features._replace(**unknown)))
-
-
 def left_out(samples: Sequence[Sample], part_of: Callable[[Sample], int]) -> list[float]:
     """The median of each sample by a baseline that was learned from the samples of all other parts."""
     parts = [part_of(sample) for sample in samples]
@@ -161,6 +139,10 @@ def left_out(samples: Sequence[Sample], part_of: Callable[[Sample], int]) -> lis
             if parts[index] == part:
                 found[index] = model.predict(sample.reading.features, sample.reading.way).p50_s
     return found
+
+
+def _changed(change: LeaveOut, sample: Sample) -> Sample:
+    return sample._replace(reading=change(sample.reading))
 
 
 # The run
@@ -207,7 +189,7 @@ def lines(samples: Sequence[Sample], model: Baseline) -> Iterator[str]:
     yield from _grouped("by leg", medians, samples, lambda s: s.reading.features.leg == "at_customer", _leg)
     yield "worth of a feature: the ETA when it is unknown"
     for name, change in WITHOUT.items():
-        without = [each.p50_s for each in predicted(model, [change(sample) for sample in samples])]
+        without = [each.p50_s for each in predicted(model, [_changed(change, sample) for sample in samples])]
         yield _line(f"  without {name}", errors(without, samples))
 
 
@@ -250,6 +232,30 @@ def _leave_out_lines(samples: Sequence[Sample]) -> Iterator[str]:
     yield _line("constants learned from other days", errors(by_day, samples))
 
 
+def _halves_lines(samples: Sequence[Sample]) -> Iterator[str]:
+    """Choose and learn on one half of the taxis, and show the other half."""
+    riders = sorted({sample.trip.rider_id for sample in samples})
+    halves: tuple[list[Sample], list[Sample]] = ([], [])
+    half_of = {rider: number % 2 for number, rider in enumerate(riders)}
+    for sample in samples:
+        halves[half_of[sample.trip.rider_id]].append(sample)
+    chosen_on, shown = halves
+
+    def mae(constants: BaselineConstants) -> float:
+        model = Baseline(constants).without_hand_over()
+        return errors([each.p50_s for each in predicted(model, chosen_on)], chosen_on).mae
+
+    choice = choose(chosen_on, mae)
+    model = Baseline(fit(chosen_on, choice)).without_hand_over()
+    yield ""
+    yield f"chosen on {(len(riders) + 1) // 2} of {len(riders)} taxis: {choice}" + (
+        "" if choice == CHOSEN else f", not {CHOSEN}, which is shipped"
+    )
+    yield _line("those taxis: the baseline", errors([each.p50_s for each in predicted(model, chosen_on)], chosen_on))
+    yield _line("the other taxis: table of other days", errors(table(shown), shown))
+    yield _line("the other taxis: the baseline", errors([each.p50_s for each in predicted(model, shown)], shown))
+
+
 def constants_file(model: Baseline, samples: Sequence[Sample]) -> str:
     """The text of ``baseline.json``: the constants with their origin."""
     origin = json.loads(PATH_OF_ORIGIN.read_text(encoding="utf-8"))["origin"] if PATH_OF_ORIGIN.exists() else {}
@@ -268,6 +274,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument(
         "--leave-out", action="store_true", help="also learn the constants without what they are tested on"
     )
+    parser.add_argument(
+        "--halves", action="store_true", help="choose the constants on one half of the taxis, and show the other half"
+    )
     options = parser.parse_args(arguments)
     folder = Path(os.environ.get("RIDELOG_GPS_DATA", ""))
     if not os.environ.get("RIDELOG_GPS_DATA") or not (folder / PINGS).exists():
@@ -283,6 +292,9 @@ def main(arguments: Sequence[str] = ()) -> int:
         print(line)
     if options.leave_out:
         for line in _leave_out_lines(samples):
+            print(line, flush=True)
+    if options.halves:
+        for line in _halves_lines(samples):
             print(line, flush=True)
     return 0
 

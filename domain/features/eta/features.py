@@ -11,6 +11,7 @@ from domain.features.eta.city_view import CityView
 from domain.features.eta.local_time import local_time
 from domain.features.eta.rider_view import RiderView
 from domain.features.eta.way import Place, Stop, Way, metres, octant_between, ride_along, visits
+from domain.features.legs import TO_RESTAURANT
 from domain.features.orders import ARRIVED, OPEN_STATUSES, PICKED_UP, PLACED, OrderState
 from domain.features.pace import pace_s_per_km
 from domain.features.speed.estimate import robust_speed_mps
@@ -155,7 +156,7 @@ def eta_reading(
 
 def _other_stops(order_id: str, rider: RiderView) -> list[Stop]:
     others = (leg for leg in rider.legs if leg.order_id != order_id)
-    return [Stop(leg.order_id, (leg.target_latitude, leg.target_longitude)) for leg in others]
+    return [Stop(leg.order_id, (leg.target_latitude, leg.target_longitude), leg.leg == TO_RESTAURANT) for leg in others]
 
 
 def _is_at(here: Place | None, target: Place, latest: WindowPing | None, speed: float | None) -> bool:
@@ -183,14 +184,15 @@ def _way(
     now_ms: int,
 ) -> Way:
     fleet = None if city is None else city.fleet_pace()
+    since_placed_s = max(0, now_ms - order.placed_ms) / 1_000.0
     if order.status in {PICKED_UP, ARRIVED}:
         if here is None:
-            return Way(None, None, fleet)
+            return Way(None, None, fleet, since_placed_s)
         path, _ = visits(here, order_id, order.customer, others)
-        return Way(None, ride_along(path, city, now_ms), fleet)
+        return Way(None, ride_along(path, city, now_ms), fleet, since_placed_s)
     to_restaurant = None
     if here is not None and order.status != PLACED:
         path, others = visits(here, order_id, order.restaurant, others)
         to_restaurant = ride_along(path, city, now_ms)
     path, _ = visits(order.restaurant, order_id, order.customer, others)
-    return Way(to_restaurant, ride_along(path, city, now_ms), fleet)
+    return Way(to_restaurant, ride_along(path, city, now_ms), fleet, since_placed_s)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
-from benchmarks.eta_fit import KNOTS_M, fit
-from benchmarks.eta_real_trips import WITHOUT, collect, errors, left_out, lines, main, predicted, straight_line, table
+from benchmarks.eta_fit import CHOSEN, KNOTS_M, Choice, choose, fit
+from benchmarks.eta_leave_out import WITHOUT
+from benchmarks.eta_real_trips import collect, errors, left_out, lines, main, predicted, straight_line, table
 from benchmarks.eta_walk import PINGS, TRIPS, Sample, read_pings, read_trips, walk
 from domain.features.eta.baseline import Baseline
 from domain.features.eta.packaged import packaged_baseline
@@ -134,7 +135,8 @@ def test_what_comes_later_changes_no_sample(town: Path) -> None:
 
 def test_it_learns_that_headings_differ(samples: list[Sample]) -> None:
     later = samples[len(samples) // 2 :]
-    without_speed = [WITHOUT["rider_speed_mps"](sample) for sample in later]
+    without = WITHOUT["rider_speed_mps"]
+    without_speed = [sample._replace(reading=without(sample.reading)) for sample in later]
     model = Baseline(fit(without_speed)).without_hand_over()
     own = errors([each.p50_s for each in predicted(model, without_speed)], later)
     assert own.mae < 0.6 * errors(straight_line(later), later).mae
@@ -160,11 +162,19 @@ def test_constants_are_written_with_their_origin(
     town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RIDELOG_GPS_DATA", str(town))
-    assert main(["--fit", str(tmp_path / "learned.json")]) == 0
+    assert main(["--halves", "--fit", str(tmp_path / "learned.json")]) == 0
     written = (tmp_path / "learned.json").read_text()
     assert json.loads(written)["origin"]["samples"].endswith("4 days")
-    assert Baseline.from_json(written).constants.constant_s == 15.0
-    assert "ETA: the baseline" in capsys.readouterr().out
+    assert Baseline.from_json(written).constants.constant_s == CHOSEN.constant_s
+    printed = capsys.readouterr().out
+    assert "ETA: the baseline" in printed
+    assert "chosen on 3 of 5 taxis" in printed
+
+
+def test_the_choice_with_the_lowest_score_is_chosen(samples: list[Sample]) -> None:
+    assert choose(samples, lambda constants: abs(constants.constant_s - 30.0) + constants.rider_exponent) == Choice(
+        30.0, 0.0
+    )
 
 
 def test_without_the_data_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -202,14 +202,30 @@ def test_a_stop_before_the_restaurant_is_no_stop_after_it() -> None:
     assert way.to_restaurant is not None
     assert way.to_customer is not None
     assert (way.to_restaurant.stops, way.to_customer.stops) == (1, 1)
+    assert (way.to_restaurant.pick_ups, way.to_customer.pick_ups) == (0, 0)
+
+
+def test_a_stop_at_the_restaurant_of_another_order_is_a_pick_up() -> None:
+    legs = [Leg("o-2", TO_RESTAURANT, *north_of_restaurant(-800)), Leg("o-3", TO_CUSTOMER, *north_of_restaurant(1_000))]
+    way = reading(order(), rider(-1_000, 5.0, legs=legs)).way
+    assert way.to_restaurant is not None
+    assert way.to_customer is not None
+    assert (way.to_restaurant.pick_ups, way.to_customer.pick_ups) == (1, 0)
+
+
+@pytest.mark.parametrize("status", ["placed", "assigned", "picked_up", "arrived"])
+def test_the_way_says_how_long_ago_the_order_was_placed(status: str) -> None:
+    """A step resets ``elapsed_in_leg_s``, and not this."""
+    assert reading(order(status), None).way.since_placed_s == 600.0
+    assert reading(order(status, placed_ms=NOW_MS + 5), None).way.since_placed_s == 0.0
 
 
 def test_ties_go_to_the_lower_order_id() -> None:
     target = north_of_restaurant(100)
-    assert visits(RESTAURANT, "b", target, [Stop("a", target)])[0] == [RESTAURANT, target, target]
-    assert visits(RESTAURANT, "b", target, [Stop("c", target)])[0] == [RESTAURANT, target]
+    assert visits(RESTAURANT, "b", target, [Stop("a", target)])[0].places == [RESTAURANT, target, target]
+    assert visits(RESTAURANT, "b", target, [Stop("c", target)])[0].places == [RESTAURANT, target]
     two = [Stop("d", target), Stop("c", target)]
-    assert visits(RESTAURANT, "z", CUSTOMER, two)[0] == [RESTAURANT, target, target, CUSTOMER]
+    assert visits(RESTAURANT, "z", CUSTOMER, two)[0].places == [RESTAURANT, target, target, CUSTOMER]
 
 
 places = st.integers(-3_000, 3_000).map(north_of_restaurant)
@@ -219,12 +235,13 @@ places = st.integers(-3_000, 3_000).map(north_of_restaurant)
 def test_the_order_of_the_legs_does_not_matter(
     targets: Sequence[tuple[float, float]], start: tuple[float, float], target: tuple[float, float], chance: Any
 ) -> None:
-    stops = [Stop(f"o-{n:02}", place) for n, place in enumerate(targets)]
+    stops = [Stop(f"o-{n:02}", place, is_pick_up=n % 2 == 0) for n, place in enumerate(targets)]
     shuffled = stops.copy()
     chance.shuffle(shuffled)
     path, left = visits(start, "o-5x", target, stops)
     assert visits(start, "o-5x", target, shuffled) == (path, left)
-    assert (path[0], path[-1], len(path) - 2 + len(left)) == (start, target, len(stops))
+    assert (path.places[0], path.places[-1], len(path.places) - 2 + len(left)) == (start, target, len(stops))
+    assert path.pick_ups + sum(stop.is_pick_up for stop in left) == (len(stops) + 1) // 2
 
 
 def test_every_number_is_finite_over_the_antimeridian() -> None:
