@@ -57,3 +57,7 @@ def downgrade() -> None:
     op.execute("DROP VIEW fleet_minutes_merged")
     op.drop_table("fleet_minutes")
     op.drop_table("rider_hours")
+    # A table and its fences go together (invariant 4): an upgrade would else make empty tables whose fences say that
+    # all events are in them. The generations stay, since their numbers are never reused.
+    for table in ("projection_fences", "projection_states", "projection_parked"):
+        op.execute(f"DELETE FROM {table} WHERE projection = 'analytics'")

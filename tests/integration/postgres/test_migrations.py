@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+from sqlalchemy import text
+
+from infrastructure.errors import UserError
 from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres import migrations
-from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.engine import reader_engine, writer_engine
 from tests.support.postgres.log_events import events_of
 
 
@@ -22,3 +26,36 @@ def test_migrations_go_down_and_up_again(empty_postgres_url: str) -> None:
     migrations.downgrade(empty_postgres_url, "base")
     migrations.upgrade(empty_postgres_url)
     migrations.check(empty_postgres_url)
+
+
+@pytest.mark.parametrize("target", ["0009", "0010"])
+def test_a_migration_does_not_stop_the_writers_behind_a_forgotten_transaction(
+    empty_postgres_url: str, target: str
+) -> None:
+    """Every writer waits behind a migration that waits for the log's lock."""
+    before = f"{int(target) - 1:04}"
+    migrations.upgrade(empty_postgres_url, before)
+    engine = writer_engine(empty_postgres_url)
+    with engine.begin() as forgotten:
+        forgotten.execute(text("SELECT FROM log_head FOR UPDATE"))
+        with pytest.raises(UserError, match=r"nothing was changed.*Run `python app.py migrate` again"):
+            migrations.upgrade(empty_postgres_url, target, lock_timeout_s=0.3)
+    assert migrations.revision(empty_postgres_url).current == before
+    migrations.upgrade(empty_postgres_url, target, lock_timeout_s=0.3)
+    with engine.begin() as forgotten:
+        forgotten.execute(text("SELECT FROM log_head FOR UPDATE"))
+        with pytest.raises(UserError, match="nothing was changed"):
+            migrations.downgrade(empty_postgres_url, before, lock_timeout_s=0.3)
+    engine.dispose()
+    assert migrations.revision(empty_postgres_url).current == target
+
+
+def test_a_limit_of_the_url_bounds_a_migration(empty_postgres_url: str) -> None:
+    migrations.upgrade(empty_postgres_url, "0008")
+    engine = writer_engine(empty_postgres_url)
+    limited = f"{empty_postgres_url}{'&' if '?' in empty_postgres_url else '?'}options=-clock_timeout%3D300"
+    with engine.begin() as forgotten:
+        forgotten.execute(text("SELECT FROM log_head FOR UPDATE"))
+        with pytest.raises(UserError, match="nothing was changed"):
+            migrations.upgrade(limited, lock_timeout_s=600)
+    engine.dispose()

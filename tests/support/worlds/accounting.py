@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -37,15 +37,19 @@ class Account(NamedTuple):
     identities: Counter[Identity]
     states: dict[str, bytes]
     seqs: dict[int, int]
+    """Shard -> its last seq of the stream Rider."""
     positions: dict[str, int]
     """The position of each rider's last event."""
+    delivery_seqs: dict[int, int]
+    """Shard -> its last seq of the stream Delivery."""
 
 
-def last_seqs(ridelog: Ridelog) -> dict[int, int]:
-    """Shard -> its last seq in the event store, 0 if it is empty."""
+def last_seqs(ridelog: Ridelog, stream: str = "Rider") -> dict[int, int]:
+    """Shard -> its last seq of the stream in the event store, 0 if it is empty."""
     engine = reader_engine(ridelog.info.postgres_url)
+    query = text("SELECT shard, max(seq) FROM events WHERE stream = :stream GROUP BY shard")
     with engine.connect() as connection:
-        rows = connection.execute(text("SELECT shard, max(seq) FROM events GROUP BY shard")).all()
+        rows = connection.execute(query, {"stream": stream}).all()
     engine.dispose()
     return dict.fromkeys(range(SHARDS), 0) | {int(shard): int(seq) for shard, seq in rows}
 
@@ -56,21 +60,24 @@ def read_log(ridelog: Ridelog) -> Account:
     decode = Codec(schema_ids(Settings(), engine)).decode
     identities: Counter[Identity] = Counter()
     states: dict[str, Any] = {}
-    seqs = dict.fromkeys(range(SHARDS), 0)
-    versions: Counter[str] = Counter()
+    seqs: defaultdict[str, dict[int, int]] = defaultdict(lambda: dict.fromkeys(range(SHARDS), 0))
+    versions: Counter[tuple[str, str]] = Counter()
     positions: dict[str, int] = {}
     count = 0
     with engine.connect() as connection:
         rows = connection.execute(
             text(
-                "SELECT position, shard, seq, aggregate_key, version, event_type, payload FROM events ORDER BY position"
+                "SELECT position, stream, shard, seq, aggregate_key, version, event_type, payload FROM events"
+                " ORDER BY position"
             )
         )
-        for position, shard, seq, key, version, event_type, payload in rows:
+        for position, stream, shard, seq, key, version, event_type, payload in rows:
             count += 1
-            seqs[shard] += 1
-            versions[key] += 1
-            assert (position, seq, version) == (count, seqs[shard], versions[key])
+            seqs[stream][shard] += 1
+            versions[stream, key] += 1
+            assert (position, seq, version) == (count, seqs[stream][shard], versions[stream, key])
+            if stream != "Rider":
+                continue
             positions[key] = position
             data = decode(bytes(payload))
             if event_type == "GpsPing":
@@ -79,7 +86,7 @@ def read_log(ridelog: Ridelog) -> Account:
             states[key] = SPEED.fold(states.get(key, SPEED.initial), event)
     engine.dispose()
     encoded = {key: SPEED.encode(state) for key, state in states.items()}
-    return Account(count, identities, encoded, seqs, positions)
+    return Account(count, identities, encoded, seqs["Rider"], positions, seqs["Delivery"])
 
 
 def differing_riders(ridelog: Ridelog, account: Account) -> list[str]:
@@ -107,14 +114,17 @@ def _by_shard(account: Account) -> dict[int, list[str]]:
     return shards
 
 
-def missing_in_kafka(ridelog: Ridelog, account: Account, since: Mapping[int, int]) -> list[tuple[int, int]]:
+def missing_in_kafka(
+    ridelog: Ridelog, account: Account, since: Mapping[int, int], *, stream: str = "Rider"
+) -> list[tuple[int, int]]:
     """(shard, seq) of events that are not on the topic. Raises AssertionError if a partition has them out of order.
 
     ``since``: shard -> the last seq that is not checked, because a broker may have lost older records with its log.
     """
+    topic, seqs = ("gps-pings", account.seqs) if stream == "Rider" else ("deliveries", account.delivery_seqs)
     consumer = Consumer({"bootstrap.servers": ridelog.info.kafka_bootstrap, "group.id": "accounting"})
-    consumer.assign([TopicPartition("gps-pings", p, OFFSET_BEGINNING) for p in range(8)])
-    wanted = {(shard, seq) for shard, last in account.seqs.items() for seq in range(since[shard] + 1, last + 1)}
+    consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(8)])
+    wanted = {(shard, seq) for shard, last in seqs.items() for seq in range(since[shard] + 1, last + 1)}
     newest = dict(since)
     try:
         while wanted:

@@ -32,6 +32,10 @@ class OrderFound:
         self.rider_id = ""
         self.commands: set[str] = set()
         self.etas: set[str] = set()
+        self.version = 1
+        """That of the last step."""
+        self.times_ms: dict[str, int] = {}
+        """When each status that still holds was reached."""
 
 
 class HistoryFound(NamedTuple):
@@ -52,6 +56,10 @@ def check_history(log: Sequence[LogEvent], decode: Callable[[bytes], Mapping[str
         data = decode(event.state)
         assert event.originator_version == versions.get(event.originator_id, 0) + 1, "a version is missing or double"
         versions[event.originator_id] = event.originator_version
+        if event.topic == "EtaServed":
+            # A fact of serving: it may be between any two events, and changes neither the order nor its rider.
+            assert event.aggregate_key in found.orders
+            continue
         if event.aggregate_type == "Delivery":
             assert not due, "legs of the step before are missing"
             due, cause = _step(found, event, data), event
@@ -80,6 +88,7 @@ def _step(found: HistoryFound, event: LogEvent, data: Mapping[str, Any]) -> list
         assert event.aggregate_key not in found.orders
         found.orders[event.aggregate_key] = OrderFound()
         found.orders[event.aggregate_key].commands.add(event.command_id)
+        found.orders[event.aggregate_key].times_ms["placed"] = data["event_timestamp_ms"]
         return []
     order = found.orders[event.aggregate_key]
     assert event.command_id not in order.commands, "a command is recorded twice"
@@ -100,8 +109,12 @@ def _step(found: HistoryFound, event: LogEvent, data: Mapping[str, Any]) -> list
         due.append(("LegEnded", rider_id, ended, _OUTCOME[event.topic]))
     if event.topic in {"DeliveryAssigned", "DeliveryPickedUp"}:
         due.append(("LegStarted", rider_id, _OPEN_LEG[after], ""))
+    order.version = event.originator_version
     if event.topic == "DeliveryUnassigned":
         order.rider_id = ""
+        del order.times_ms["assigned"]
+    else:
+        order.times_ms[after] = data["event_timestamp_ms"]
     return due
 
 
