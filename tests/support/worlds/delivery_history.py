@@ -56,10 +56,6 @@ def check_history(log: Sequence[LogEvent], decode: Callable[[bytes], Mapping[str
         data = decode(event.state)
         assert event.originator_version == versions.get(event.originator_id, 0) + 1, "a version is missing or double"
         versions[event.originator_id] = event.originator_version
-        if event.topic == "EtaServed":
-            # A fact of serving: it may be between any two events, and changes neither the order nor its rider.
-            assert event.aggregate_key in found.orders
-            continue
         if event.aggregate_type == "Delivery":
             assert not due, "legs of the step before are missing"
             due, cause = _step(found, event, data), event
