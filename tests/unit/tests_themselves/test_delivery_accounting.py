@@ -12,6 +12,7 @@ import pytest
 from domain.identifiers import aggregate_id
 from infrastructure.event_store.aggregates import LogEvent
 from tests.support.worlds.delivery_accounting import SentCommand, account_for_commands, disagreeing_riders
+from tests.support.worlds.delivery_history import check_history
 
 STEPS = {
     "DeliveryPlaced": "place",
@@ -141,6 +142,15 @@ def test_events_of_serving_are_passed_over() -> None:
     log = Log()
     for event_type, verb in STEPS.items():
         log.step(event_type, f"key-{verb}")
-        log.add("Delivery", "order-1", "EtaServed", "made-by-the-server", leg="to_customer", at_ms=1)
+        log.add("Delivery", "order-1", "EtaServed", f"eta-{verb}", leg=f"leg-{verb}", at_ms=1)
     found = account_for_commands(sent(), log.events, decode)
     assert (found.orders["order-1"].status, found.orders["order-1"].version) == ("completed", 9)
+
+
+def test_a_second_first_eta_of_a_leg_is_found() -> None:
+    log = Log()
+    log.step("DeliveryPlaced", "key-place")
+    for command in ("eta-1", "eta-2"):
+        log.add("Delivery", "order-1", "EtaServed", command, leg="unassigned", at_ms=1)
+    with pytest.raises(AssertionError, match="a second ETA of one leg"):
+        check_history(log.events, decode)
