@@ -1,12 +1,13 @@
 """A link for the customer: a signed, expiring address that shows one order without a token.
 
-It shows neither the rider nor a place: another reader of the link learns when the order comes, and no address.
+It shows neither the rider nor a place: another reader of the link learns when the order comes, and no address. Of the
+ETA it shows the seconds alone, since distances and speed of the rider would give places away.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import OpenAPIType, Operation, Schema
 from litestar.params import FromPath
 
+from domain.deliveries.values import DeliveryStatus
 from domain.errors import DomainError, OutOfRange
 from domain.json_fields import wrong_type
 from domain.timestamps import json_integer
@@ -23,6 +25,7 @@ from infrastructure.http.delivery_answers import DeliveryAnswer, refusal
 from infrastructure.http.delivery_body import MAX_BODY_BYTES, decode_object
 from infrastructure.http.delivery_operations import object_body
 from infrastructure.http.errors import ApiError, errors
+from infrastructure.http.eta_answers import EtaAnswer
 from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.http.request_body import read_body
 from infrastructure.timestamps import now_ms
@@ -44,6 +47,10 @@ Find = Callable[[str], DeliveryAnswer]
 """The delivery of an order. Blocks. Raises ApiError, 404 for an unknown one."""
 
 
+LiveEta = Callable[[str], Awaitable[EtaAnswer]]
+"""The ETA of an order as of now. Raises ApiError, where there is none."""
+
+
 class Link(msgspec.Struct):
     """``path``: the address below that of this server. ``expires_at_ms``: epoch milliseconds."""
 
@@ -51,8 +58,19 @@ class Link(msgspec.Struct):
     expires_at_ms: int
 
 
+class TrackedEta(msgspec.Struct):
+    """Seconds from ``at_ms`` (epoch milliseconds) until hand-over: the median and the 90 % quantile."""
+
+    p50_seconds: float
+    p90_seconds: float
+    at_ms: int
+
+
 class TrackedOrder(msgspec.Struct):
-    """What the customer sees. Times in epoch milliseconds, null until they are reached."""
+    """What the customer sees. Times in epoch milliseconds, null until they are reached.
+
+    ``eta``: null once the order is over, and while no ETA can be computed.
+    """
 
     order_id: str
     status: str
@@ -66,6 +84,11 @@ class TrackedOrder(msgspec.Struct):
     preparation_seconds: int | None
     promised_seconds: int | None
     items: int | None
+    eta: TrackedEta | None
+
+
+_OF_DELIVERY: Final = tuple(name for name in TrackedOrder.__struct_fields__ if name != "eta")
+_OVER: Final = frozenset({DeliveryStatus.COMPLETED, DeliveryStatus.CANCELLED})
 
 
 @dataclass
@@ -109,29 +132,38 @@ def link_route(find: Find, tokens: LinkTokens) -> HTTPRouteHandler:
     return make_link
 
 
-def track_route(find: Find, tokens: LinkTokens) -> HTTPRouteHandler:
+def track_route(find: Find, live_eta: LiveEta, tokens: LinkTokens) -> HTTPRouteHandler:
     """``GET /track/{token}``: public."""
 
     @get(
         PATH + "/{link:str}",
-        sync_to_thread=True,
         summary="One order, for its customer",
         tags=["deliveries"],
         responses=errors(400, 404, 503, public=True),
     )
-    def track(link: FromPath[str]) -> Response[TrackedOrder]:
+    async def track(link: FromPath[str]) -> Response[TrackedOrder]:
         """Needs no token: the address is signed. Forged, changed and expired ones are all 404 `unknown_link`."""
         order_id = tokens.order_of(link, now_ms())
         if order_id is None:
             raise _unknown_link()
         try:
-            found = find(order_id)
+            found = await asyncio.to_thread(find, order_id)
         except ApiError as error:
             raise _shown_to_all(error) from error
-        shown = {name: getattr(found, name) for name in TrackedOrder.__struct_fields__}
-        return Response(TrackedOrder(**shown), headers=_HEADERS)
+        shown = {name: getattr(found, name) for name in _OF_DELIVERY}
+        eta = None if found.status in _OVER else await _tracked_eta(live_eta, order_id)
+        return Response(TrackedOrder(**shown, eta=eta), headers=_HEADERS)
 
     return track
+
+
+async def _tracked_eta(live_eta: LiveEta, order_id: str) -> TrackedEta | None:
+    try:
+        values = (await live_eta(order_id)).values
+    except ApiError:
+        # Not folded yet, just over, or Redis does not answer: the order itself can be shown all the same.
+        return None
+    return TrackedEta(values["p50_seconds"], values["p90_seconds"], values["at_ms"])
 
 
 def lifetime_seconds(item: Mapping[str, Any]) -> int:

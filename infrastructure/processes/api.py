@@ -116,9 +116,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
             refresh_metrics=refresher(reader, settings.data_dir, (*stages, "city"), commits.queued),
             routers=[
                 traffic_route(city.newest),
-                eta_route(etas),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
-                *_delivery_routes(backends, commands.submit, LinkTokens(_link_key(settings))),
+                *_delivery_routes(backends, commands.submit, etas, LinkTokens(_link_key(settings))),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
             ],
             on_shutdown=[reads.aclose, async_cache.aclose],
@@ -136,11 +135,14 @@ def _serve(settings: Settings, backends: Backends) -> None:
         first_etas.stop()
 
 
-def _delivery_routes(backends: Backends, submit: SubmitCommands, tokens: LinkTokens) -> list[Router | HTTPRouteHandler]:
+def _delivery_routes(
+    backends: Backends, submit: SubmitCommands, etas: EtaAnswers, tokens: LinkTokens
+) -> list[Router | HTTPRouteHandler]:
     """``/deliveries`` and the customers' links."""
     deliveries = DeliveryReader(backends.engine, backends.deliveries.get)
     link = link_route(deliveries.one, tokens)
-    return [deliveries_router(submit, deliveries, count_command, link), track_route(deliveries.one, tokens)]
+    router = deliveries_router(submit, deliveries, count_command, link)
+    return [router, eta_route(etas), track_route(deliveries.one, etas.live, tokens)]
 
 
 def _link_key(settings: Settings) -> str | bytes:

@@ -65,6 +65,11 @@ def test_the_eta_of_an_order_falls_until_it_is_handed_over(ridelog: Ridelog, rid
         assert far["features"]["leg"] == near["features"]["leg"] == "to_restaurant"
         command(backends, PickUp(order_id=order, received_ms=now_ms()))
         close = eta(ridelog.post([fix(rider, 52.5295)])["position"], "rider")
+        path = ridelog.http.post(f"/deliveries/{order}/link").json()["path"]
+        tracked = ridelog.http.get(path)
+        assert set(tracked.json()["eta"]) == {"p50_seconds", "p90_seconds", "at_ms"}
+        assert tracked.json()["eta"]["at_ms"] > close["at_ms"]
+        assert rider not in tracked.text.replace(order, "")
         steps = [far["eta_seconds"], near["eta_seconds"], close["eta_seconds"]]
         assert steps == sorted(steps, reverse=True)
         assert len(set(steps)) == 3
@@ -89,7 +94,7 @@ def test_the_eta_of_an_order_falls_until_it_is_handed_over(ridelog: Ridelog, rid
                     "SELECT payload FROM events WHERE event_type = 'EtaServed' AND aggregate_key = %s ORDER BY version",
                     (order,),
                 )
-                return [backends.decode(bytes(row.payload)) for row in rows]
+                return [dict(backends.decode(bytes(row.payload))) for row in rows]
 
         eventually(lambda: len(first_etas()) >= 3, within_s=30, what="the first answers of the legs are events")
         legs = [each["leg"] for each in first_etas()]

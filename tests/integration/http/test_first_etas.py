@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -80,6 +81,29 @@ def test_no_answer_waits_for_the_event_store_or_fails_with_it(world: EtaOnServer
             assert client.eta(order_id)["eta_seconds"] > 0
             world.first_etas.flush()
     assert [event_type for event_type, _ in events_of(world, "order-1")] == ["DeliveryPlaced"]
+
+
+def test_a_customers_link_shows_the_same_answer_and_it_is_recorded_as_any_other(
+    world: EtaOnServers, client: EtaClient
+) -> None:
+    world.place("order-1")
+    world.assign("order-1", "anna-the-rider")
+    world.ride("anna-the-rider", -0.01)
+    world.fold()
+    shown = client.track("order-1")
+    sent = client.eta("order-1")
+    world.first_etas.flush()
+    tracked, direct = world.on_record
+    assert json.loads(tracked.body)["features"]["leg"] == json.loads(direct.body)["features"]["leg"]
+    assert shown["eta"] == {name: json.loads(tracked.body)[name] for name in ("p50_seconds", "p90_seconds", "at_ms")}
+    assert sent["at_ms"] == direct.at_ms
+    [served] = [data for event_type, data in events_of(world, "order-1") if event_type == "EtaServed"]
+    assert served["event_timestamp_ms"] == shown["eta"]["at_ms"]
+    # No rider, no place, no speed.
+    assert "anna" not in json.dumps(shown)
+    assert not {"rider_id", "restaurant", "customer", "features", "positions"} & set(shown)
+    world.cancel("order-1")
+    assert client.track("order-1")["eta"] is None
 
 
 def events_of(world: EtaOnServers, order_id: str) -> list[tuple[str, Mapping[str, Any]]]:

@@ -18,6 +18,7 @@ from infrastructure.http.delivery_answers import DeliveryAnswer, of_snapshot, un
 from infrastructure.http.delivery_links import link_route, track_route
 from infrastructure.http.denials import Denials
 from infrastructure.http.errors import HANDLERS, ApiError
+from infrastructure.http.eta_answers import EtaAnswer
 from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.settings.tokens import parse_tokens
 
@@ -26,6 +27,18 @@ TIMES = (1_790_000_000_000, 1_790_000_060_000, None, None, None, None)
 SNAPSHOT = DeliverySnapshot(
     "order-7", "assigned", "anna", HERE, HERE, "Berlin", "Europe/Berlin", "EUR", *TIMES, 600, None, 3, 2, 17
 )
+ETA: dict[str, Any] = {
+    "order_id": "order-7",
+    "eta_seconds": 301,
+    "p50_seconds": 300.75,
+    "p90_seconds": 620.5,
+    "model": {"name": "baseline", "digest": "abc"},
+    "features": {"leg": "to_restaurant", "rider_to_restaurant_m": 812.4, "rider_speed_mps": 4.75},
+    "because": ["stacked"],
+    "positions": {"order": 17, "rider": 918, "city_snapshot": 404},
+    "at_ms": 1_790_000_070_000,
+    "age_ms": 1_500,
+}
 ORDER = {
     "order_id": "order-7",
     "restaurant": HERE._asdict(),
@@ -42,6 +55,9 @@ class RecordingDispatch:
         self.commands: list[DeliveryCommand] = []
         self.counted: list[tuple[str, str]] = []
         self.answer: CommandOutcome | Exception = CommandOutcome(SNAPSHOT, True, None, 17)
+        self.snapshot = SNAPSHOT
+        self.eta: dict[str, Any] | ApiError = ETA
+        self.etas_asked: list[str] = []
         self.tokens = LinkTokens("a secret of the tests, thirty-two characters")
 
     async def submit(self, commands: Sequence[DeliveryCommand]) -> list[CommandOutcome]:
@@ -55,7 +71,13 @@ class RecordingDispatch:
             raise ApiError(503, "read_model_unavailable", "Postgres is unavailable", {"Retry-After": "1"})
         if order_id != "order-7":
             raise unknown_delivery(order_id)
-        return of_snapshot(SNAPSHOT)
+        return of_snapshot(self.snapshot)
+
+    async def live_eta(self, order_id: str) -> EtaAnswer:
+        self.etas_asked.append(order_id)
+        if isinstance(self.eta, ApiError):
+            raise self.eta
+        return EtaAnswer(self.eta, b"", {})
 
     def page(self, _filters: Any, _after: Any, _limit: int) -> list[DeliveryAnswer]:
         return [of_snapshot(SNAPSHOT)]
@@ -69,7 +91,7 @@ class RecordingDispatch:
         )
         guard = Denials(Authorizer(parse_tokens("dispatch=dispatcher,read=reader,ingest=phone")))
         return Litestar(
-            [router, track_route(self.one, self.tokens)],
+            [router, track_route(self.one, self.live_eta, self.tokens)],
             guards=[guard],
             exception_handlers=HANDLERS,
             logging_config=None,

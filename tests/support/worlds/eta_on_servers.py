@@ -16,8 +16,11 @@ from domain.gps_ping import parse_ping
 from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.http.application import ApiParts, build
+from infrastructure.http.delivery_answers import DeliveryAnswer, of_snapshot
+from infrastructure.http.delivery_links import track_route
 from infrastructure.http.eta import eta_route
 from infrastructure.http.eta_answers import EtaAnswers, EtaReads
+from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.operations.first_etas import FirstEtas
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.generations import active
@@ -153,9 +156,19 @@ class EtaOnServers:
 class EtaClient:
     """Asks the route over real HTTP. ``reads`` counts its round trips to Redis."""
 
-    def __init__(self, url: str, reads: CountingReads) -> None:
+    def __init__(self, url: str, reads: CountingReads, tokens: LinkTokens) -> None:
         self.url = url
         self.reads = reads
+        self._tokens = tokens
+
+    def track(self, order_id: str) -> dict[str, Any]:
+        """What the customer's link shows."""
+        token = self._tokens.sign(order_id, now_ms() + 60_000)
+        answer = httpx.get(f"{self.url}/track/{token}", trust_env=False, timeout=60)
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        assert isinstance(body, dict)
+        return body
 
     def get(self, order_id: str, **query: Any) -> httpx.Response:
         return httpx.get(f"{self.url}/deliveries/{order_id}/eta", params=query, trust_env=False, timeout=60)
@@ -182,6 +195,11 @@ def eta_client(world: EtaOnServers, max_events: int = 200_000) -> Iterator[EtaCl
     answers = EtaAnswers(
         EtaReads(orders, riders, lambda: world.city, past), MODEL, world.on_record.append, world.first_etas
     )
+    tokens = LinkTokens("a secret of the tests, thirty-two characters")
+
+    def recorded(order_id: str) -> DeliveryAnswer:
+        return of_snapshot(backends.deliveries.get(order_id))
+
     parts = ApiParts(
         absent,
         absent,
@@ -190,11 +208,11 @@ def eta_client(world: EtaOnServers, max_events: int = 200_000) -> Iterator[EtaCl
         lambda _read: None,
         {},
         _nothing,
-        routers=[eta_route(answers)],
+        routers=[eta_route(answers), track_route(recorded, answers.live, tokens)],
         on_shutdown=[reads.aclose, cache.aclose],
     )
     with served(build(Settings(), parts)) as url:
-        yield EtaClient(url, reads)
+        yield EtaClient(url, reads, tokens)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from infrastructure.http.delivery_links import MAX_LIFETIME_S
+from infrastructure.http.errors import ApiError
 from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.timestamps import now_ms
 from tests.support.http.recording_dispatch import RecordingDispatch
@@ -46,9 +47,44 @@ def test_a_link_shows_one_order_without_a_token_a_rider_or_a_place(dispatch: Rec
         "preparation_seconds": 600,
         "promised_seconds": None,
         "items": 3,
+        "eta": {"p50_seconds": 300.75, "p90_seconds": 620.5, "at_ms": 1_790_000_070_000},
     }
     assert shown.headers["cache-control"] == "no-store"
     assert shown.headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ApiError(404, "unknown_delivery", "no event of this order is served yet"),
+        ApiError(409, "delivery_over", "the order is completed, and has no ETA"),
+        ApiError(503, "read_model_unavailable", "Redis: redis://user@10.0.0.7", {"Retry-After": "1"}),
+    ],
+    ids=lambda error: error.code,
+)
+def test_an_order_without_an_eta_is_shown_without_it(dispatch: RecordingDispatch, error: ApiError) -> None:
+    dispatch.eta = error
+    with dispatch.client() as client:
+        shown = client.get(f"/track/{dispatch.tokens.sign('order-7', now_ms() + 60_000)}")
+    assert (shown.status_code, shown.json()["status"], shown.json()["eta"]) == (200, "assigned", None)
+    assert "retry-after" not in shown.headers
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+def test_an_order_that_is_over_asks_for_no_eta(dispatch: RecordingDispatch, status: str) -> None:
+    """The read model of the ETA may be a moment behind, and would count down for an order that was handed over."""
+    dispatch.snapshot = dispatch.snapshot._replace(status=status)
+    with dispatch.client() as client:
+        shown = client.get(f"/track/{dispatch.tokens.sign('order-7', now_ms() + 60_000)}")
+    assert (shown.json()["status"], shown.json()["eta"]) == (status, None)
+    assert dispatch.etas_asked == []
+
+
+def test_a_link_that_opens_nothing_asks_for_no_eta(dispatch: RecordingDispatch) -> None:
+    with dispatch.client() as client:
+        for token in (dispatch.tokens.sign("order-7", now_ms()), dispatch.tokens.sign("order-8", now_ms() + 60_000)):
+            assert client.get(f"/track/{token}").status_code == 404
+    assert dispatch.etas_asked == []
 
 
 def test_forged_expired_and_foreign_links_are_all_the_same_404(dispatch: RecordingDispatch) -> None:
