@@ -18,6 +18,13 @@ class PingIdentity(NamedTuple):
     event_id: str
 
 
+class CommandRef(NamedTuple):
+    """The id of a command on one aggregate: its Idempotency-Key, or a made id."""
+
+    aggregate_id: UUID
+    command_id: str
+
+
 class RecordedPayload(NamedTuple):
     """The position of a recorded event in the log, and its framed bytes."""
 
@@ -105,6 +112,10 @@ class EventHistory(Protocol):
     """Reads the log for commands that need more than an aggregate's own state."""
 
     def find_pings(self, identities: Sequence[PingIdentity]) -> dict[PingIdentity, RecordedPayload]: ...
+
+    def find_commands(self, refs: Sequence[CommandRef]) -> dict[CommandRef, list[StoredEvent]]:
+        """The aggregate's events that the commands recorded; absent = none."""
+        ...
 
     def streams(self, aggregates: Iterable[UUID]) -> dict[UUID, list[StoredEvent]]:
         """The latest snapshot, if any, and all later events (PositionedEvent) of each aggregate; absent = no event."""

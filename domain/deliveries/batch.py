@@ -13,6 +13,7 @@ from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.decide import Decided, decide, rider_of
 from domain.deliveries.delivery import Delivery
 from domain.deliveries.live import LiveDeliveries
+from domain.deliveries.recorded_keys import OrderKey, RecordedKeys, keys_to_look_up
 from domain.deliveries.values import DeliverySnapshot
 from domain.errors import DomainError, LegAlreadyStarted, LegNotStarted, TooManyLegs
 from domain.event_store import RecordedVersion
@@ -62,6 +63,8 @@ class Batch:
         self._live_riders = riders
         self._loaded_deliveries: dict[str, Positioned[Delivery] | None] = {}
         self._loaded_riders: dict[str, Rider | None] = {}
+        self._looked_up: dict[OrderKey, str | None] = {}
+        self._keys = RecordedKeys()
         self._deliveries: dict[str, Delivery | None] = {}
         self._riders: dict[str, Rider | None] = {}
         self._decisions: list[_Decision] = []
@@ -80,18 +83,21 @@ class Batch:
             key: copy_of(each.aggregate) if each else None for key, each in self._loaded_deliveries.items()
         }
         self._riders = {key: copy_of(rider) if rider else None for key, rider in self._loaded_riders.items()}
+        looked_up = {key: digest for key, digest in self._looked_up.items() if digest is not None}
+        self._keys = RecordedKeys(self._commands, self._loaded(), looked_up)
         self.events, self._offsets, self._consulted = [], {}, set()
         self._decisions = [self._decide(command) for command in self._commands]
 
     def restart(self) -> None:
         """Forget what the batch has loaded, so that the next decision loads it. What is in memory stays."""
-        self._loaded_deliveries, self._loaded_riders = {}, {}
+        self._loaded_deliveries, self._loaded_riders, self._looked_up = {}, {}, {}
 
     def forget(self, current: set[UUID]) -> None:
         """Forget every aggregate of the batch that is not in ``current``, here and in memory."""
         for order_id in [key for key in self._loaded_deliveries if self._live_deliveries.id_of(key) not in current]:
             del self._loaded_deliveries[order_id]
             self._live_deliveries.forget(order_id)
+        self._looked_up = {key: d for key, d in self._looked_up.items() if key.order_id in self._loaded_deliveries}
         for rider_id in [key for key in self._loaded_riders if self._live_riders.id_of(key) not in current]:
             del self._loaded_riders[rider_id]
             self._live_riders.forget(rider_id)
@@ -138,6 +144,7 @@ class Batch:
         missing = [order_id for order_id in order_ids if order_id not in self._loaded_deliveries]
         deliveries, live_riders = self._live_deliveries, self._live_riders
         self._loaded_deliveries |= (deliveries.read_positioned if in_lock else deliveries.load_positioned)(missing)
+        self._look_up_keys()
         # Every rider that a command of the batch can change: by now assigned, or assigned within the batch.
         riders: dict[str, None] = {}
         for command in self._commands:
@@ -147,11 +154,22 @@ class Batch:
                 riders[rider_id] = None
         self._loaded_riders |= (live_riders.read if in_lock else live_riders.load)(riders)
 
+    def _loaded(self) -> dict[str, Delivery | None]:
+        return {order_id: each.aggregate if each else None for order_id, each in self._loaded_deliveries.items()}
+
+    def _look_up_keys(self) -> None:
+        """Look up the keys that the loaded deliveries may have forgotten, and that are not looked up since."""
+        wanted = keys_to_look_up(self._commands, self._loaded())
+        missing = {key: aggregate for key, aggregate in wanted.items() if key not in self._looked_up}
+        if missing:
+            self._looked_up |= dict.fromkeys(missing) | self._live_deliveries.find_digests(missing)
+
     def _decide(self, command: DeliveryCommand) -> _Decision:
         delivery = self._deliveries[command.order_id]
         rider_id = rider_of(command, delivery)
         try:
-            decided = decide(command, delivery, None if rider_id is None else self._riders[rider_id])
+            rider = None if rider_id is None else self._riders[rider_id]
+            decided = decide(command, delivery, rider, self._keys.digest(command))
         except DomainError as rejection:
             self._consulted.add(self._live_deliveries.id_of(command.order_id))
             if rider_id is not None and isinstance(rejection, _LEG_ERRORS):
@@ -166,6 +184,7 @@ class Batch:
         return _Decision(shown, decided.recorded, offset=self._offsets.get(command.order_id))
 
     def _take(self, command: DeliveryCommand, decided: Decided) -> None:
+        self._keys.note(command)
         self._deliveries[command.order_id] = decided.delivery
         self._offsets[command.order_id] = len(self.events)
         self.events += self._live_deliveries.collect(decided.delivery)

@@ -45,8 +45,12 @@ def rider_of(command: DeliveryCommand, delivery: Delivery | None) -> str | None:
     return delivery.rider_id if delivery is not None and command.VERB in OUTCOMES else None
 
 
-def decide(command: DeliveryCommand, delivery: Delivery | None, rider: Rider | None) -> Decided:
+def decide(
+    command: DeliveryCommand, delivery: Delivery | None, rider: Rider | None, recorded_digest: str | None = None
+) -> Decided:
     """Decide a checked command; ``rider`` is that of ``rider_of``, None if there is none or it is not registered.
+
+    ``recorded_digest``: that of the command recorded under its key, as ``RecordedKeys`` knows it.
 
     Nothing is changed if an error is raised. The checks are in the order of the HTTP contract.
 
@@ -58,11 +62,11 @@ def decide(command: DeliveryCommand, delivery: Delivery | None, rider: Rider | N
     if isinstance(command, PlaceOrder):
         if delivery is None:
             return Decided(Delivery.place(command), None, recorded=True)
-        delivery.is_repeat(command)
+        delivery.is_repeat(command, recorded_digest)
         return Decided(delivery, None, recorded=False)
     if delivery is None:
         raise UnknownDelivery(f"no order {command.order_id} was placed")
-    if delivery.is_repeat(command):
+    if delivery.is_repeat(command, recorded_digest):
         return Decided(delivery, None, recorded=False)
     if isinstance(command, RecordEta):
         delivery.record_eta(command)

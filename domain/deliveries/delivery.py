@@ -32,13 +32,17 @@ from domain.identifiers import aggregate_id, check_order_id
 from domain.origin import UNKNOWN_ORIGIN, Origin, made_command_id
 from domain.timestamps import utc_datetime
 
+MAX_KEPT_KEYS = 64
+"""Idempotency-Keys that a delivery keeps, ~170 bytes each at most: several times those of a usual life. A client may
+send assignments without end; an older key is looked up in the log (``recorded_keys``)."""
+
 
 class Delivery(Aggregate):
     """One order. Its state is what commands need for their decisions, and what they answer."""
 
     AGGREGATE_TYPE: ClassVar[str] = "Delivery"
     KEY_FIELD: ClassVar[str] = "order_id"
-    # Version 2 has the legs whose first ETA is recorded. A snapshot of version 1 is upcast when it is loaded.
+    # Version 2 has the legs whose first ETA is recorded, and the latest keys alone. A snapshot of version 1 is upcast.
     class_version: ClassVar[int] = 2
     TOPIC: ClassVar[str] = DELIVERY_TOPIC
 
@@ -61,7 +65,7 @@ class Delivery(Aggregate):
         self.steps: dict[str, list[Any]] = {}
         """Event time and argument of each transition that still holds, by its verb. Lists, as snapshots store them."""
         self.keys: dict[str, str] = {}
-        """Digest of the command that was recorded under each Idempotency-Key."""
+        """Digest of the command that was recorded under each of the latest MAX_KEPT_KEYS keys, the oldest first."""
         self.latest_step_ms = 0
         self.is_readable = True
         self.etas: dict[str, int] = {}
@@ -69,8 +73,9 @@ class Delivery(Aggregate):
 
     @staticmethod
     def upcast_v1_v2(state: dict[str, Any]) -> None:
-        """Change the state of a stored snapshot of version 1, which knew no ETA, to version 2."""
+        """Change the state of a stored snapshot of version 1, which knew no ETA and had every key, to version 2."""
         state["etas"] = {}
+        state["keys"] = dict(list(state["keys"].items())[-MAX_KEPT_KEYS:])
 
     @property
     def order(self) -> Order:
@@ -122,8 +127,21 @@ class Delivery(Aggregate):
             order=order,
         )
 
-    def is_repeat(self, command: DeliveryCommand) -> bool:
+    def note_key(self, key: str, digest: str) -> None:
+        """Keep the digest of the command that was recorded under ``key``."""
+        self.keys[key] = digest
+        while len(self.keys) > MAX_KEPT_KEYS:
+            del self.keys[next(iter(self.keys))]
+
+    def may_have_forgotten(self, key: str) -> bool:
+        """False only if ``key`` is kept, or no key was forgotten yet, so that no look-up in the log is needed."""
+        return len(self.keys) >= MAX_KEPT_KEYS and key not in self.keys
+
+    def is_repeat(self, command: DeliveryCommand, recorded_digest: str | None = None) -> bool:
         """Whether the command is recorded already, by its key or by its content.
+
+        ``recorded_digest``: that of the command recorded under its key, if there is one and the delivery
+        ``may_have_forgotten`` it.
 
         Content: the same transition with the same arguments, of those that were sent, and it still holds; or an ETA of
         the same leg, whatever its values.
@@ -134,7 +152,7 @@ class Delivery(Aggregate):
             DeliveryExists: the order was placed with other content.
         """
         self._check_readable()
-        digest = None if command.command_id is None else self.keys.get(command.command_id)
+        digest = None if command.command_id is None else self.keys.get(command.command_id, recorded_digest)
         if digest is not None:
             if digest != command.digest():
                 raise IdempotencyConflict("this Idempotency-Key was used for another command of this order")

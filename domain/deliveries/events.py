@@ -90,7 +90,7 @@ class DeliveryEvent(Aggregate.Event):
     def note_key(self, aggregate: Delivery) -> None:
         """Keep the Idempotency-Key under which the event was recorded."""
         if self.origin.command_digest:
-            aggregate.keys[self.origin.command_id] = self.origin.command_digest
+            aggregate.note_key(self.origin.command_id, self.origin.command_digest)
 
     def note(self, aggregate: Delivery) -> None:
         """Keep what every stage changes: its key, and its time for the order of the stages."""

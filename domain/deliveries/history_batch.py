@@ -16,6 +16,7 @@ from eventsourcing.domain import DomainEventProtocol
 from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.decide import decide, rider_of
 from domain.deliveries.delivery import Delivery
+from domain.deliveries.recorded_keys import RecordedKeys
 from domain.errors import DomainError
 from domain.gps_ping import GpsPing
 from domain.riders.ping_batch import registered_by
@@ -46,6 +47,7 @@ class HistoryBatch:
     deliveries: dict[str, Delivery]
     events: list[HistoryEvent] = field(default_factory=list)
     outcomes: list[HistoryOutcome] = field(default_factory=list)
+    keys: RecordedKeys = field(default_factory=RecordedKeys)
 
 
 def received_ms(item: HistoryItem) -> int:
@@ -89,7 +91,10 @@ def _decide_ping(ping: GpsPing, batch: HistoryBatch, known: dict[PingKey, GpsPin
 def _decide_command(command: DeliveryCommand, batch: HistoryBatch) -> bool:
     command.check()
     delivery = batch.deliveries.get(command.order_id)
-    decided = decide(command, delivery, batch.riders.get(rider_of(command, delivery) or ""))
+    rider = batch.riders.get(rider_of(command, delivery) or "")
+    decided = decide(command, delivery, rider, batch.keys.digest(command))
+    if decided.recorded:
+        batch.keys.note(command)
     batch.deliveries[command.order_id] = decided.delivery
     # The delivery's event comes first: it is the cause of those of the rider.
     _collect(decided.delivery, command.received_ms, batch)

@@ -14,6 +14,7 @@ from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.decide import rider_of
 from domain.deliveries.delivery import Delivery
 from domain.deliveries.history_batch import HistoryBatch, HistoryItem, HistoryOutcome, decide_history
+from domain.deliveries.recorded_keys import RecordedKeys, keys_to_look_up, look_up
 from domain.event_store import PingIdentity
 from domain.gps_ping import GpsPing
 from domain.live_aggregates import LiveAggregates
@@ -77,7 +78,9 @@ class JointBackfill:
             rider_id = rider_of(command, deliveries.get(command.order_id))
             if rider_id is not None:
                 riders[rider_id] = None
-        batch = HistoryBatch(_existing(self._riders.load(riders)), deliveries)
+        history, mapper = self._store.history, self._store.mapper
+        keys = RecordedKeys(commands, deliveries, look_up(keys_to_look_up(commands, deliveries), history, mapper))
+        batch = HistoryBatch(_existing(self._riders.load(riders)), deliveries, keys=keys)
         decide_history(items, batch, self._find_recorded(items, batch))
         return batch
 

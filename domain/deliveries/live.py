@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
+from uuid import UUID
 
 from eventsourcing.application import LRUCache
 
 from domain.deliveries.delivery import Delivery
+from domain.deliveries.recorded_keys import OrderKey, look_up
 from domain.live_aggregates import AggregateStore, LiveAggregates, Positioned
 
 
@@ -45,6 +47,10 @@ class LiveDeliveries(LiveAggregates[Delivery]):
                 if last.version > delivery.version:
                     missing.append(key)  # another process has recorded an event in between
         return found
+
+    def find_digests(self, wanted: Mapping[OrderKey, UUID]) -> dict[OrderKey, str]:
+        """Digests of the commands that the log has under keys, whatever is in memory. Thread-safe."""
+        return look_up(wanted, self._store.history, self._store.mapper)
 
     def keep_positioned(self, order_id: str, kept: Positioned[Delivery], new_events: int) -> None:
         """As ``keep``, with the position of the last event."""

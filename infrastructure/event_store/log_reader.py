@@ -8,7 +8,7 @@ from uuid import UUID
 from eventsourcing.persistence import StoredEvent
 from sqlalchemy import Engine
 
-from domain.event_store import PingIdentity, RecordedPayload, RecordedVersion
+from domain.event_store import CommandRef, PingIdentity, RecordedPayload, RecordedVersion
 from domain.identifiers import aggregate_id
 from infrastructure.event_store import queries as reads
 from infrastructure.event_store.aggregates import SnapshotRecorder
@@ -29,6 +29,12 @@ class PostgresHistory:
             return {}
         with as_library_errors(), self._engine.connect() as connection:
             return reads.find_pings(connection, identities)
+
+    def find_commands(self, refs: Sequence[CommandRef]) -> dict[CommandRef, list[StoredEvent]]:
+        if not refs:
+            return {}
+        with as_library_errors(), self._engine.connect() as connection:
+            return reads.find_commands(connection, refs)
 
     def streams(self, aggregates: Iterable[UUID]) -> dict[UUID, list[StoredEvent]]:
         wanted = list(aggregates)

@@ -11,6 +11,7 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.popo import POPOAggregateRecorder, POPOApplicationRecorder
 
 from domain.event_store import (
+    CommandRef,
     PingIdentity,
     PositionedEvent,
     RecordedPayload,
@@ -63,6 +64,15 @@ class MemoryEventStore(POPOApplicationRecorder):
             identity = PingIdentity(event.originator_id, event.event_time_ms, str(event.event_id))
             if event.topic == Rider.PingRecorded.RECORD and identity in wanted:
                 found[identity] = RecordedPayload(position, event.state)
+        return found
+
+    def find_commands(self, refs: Sequence[CommandRef]) -> dict[CommandRef, list[StoredEvent]]:
+        wanted, found = set(refs), dict[CommandRef, list[StoredEvent]]()
+        for event in self.log:
+            assert isinstance(event.originator_id, UUID)
+            ref = CommandRef(event.originator_id, event.command_id or "")
+            if ref in wanted:
+                found.setdefault(ref, []).append(event)
         return found
 
     def streams(self, aggregates: Iterable[UUID]) -> dict[UUID, list[StoredEvent]]:
