@@ -9,14 +9,14 @@ import msgspec
 
 from infrastructure.backends import Backends
 from infrastructure.observability import metrics
-from infrastructure.observability.stage_reports import StageProgress, StageReporter, newest, read_stages
+from infrastructure.observability.stage_reports import StageProgress, StageReporter
 from infrastructure.operations.audit_thread import AuditThread
 from infrastructure.operations.eta_monitor import EtaMonitor
-from infrastructure.operations.verify_city import CITY, CityVerifier
+from infrastructure.operations.verify_city import CITY, CityVerifier, recorded_findings
 from infrastructure.settings.settings import Settings
+from projections.parity.audit_limits import FoldBudget
 from projections.parity.city_audit import CheckedCity, CityVerdict, describe_city
-from projections.parity.city_findings import CITY_AUDIT_STAGE, findings_of
-from projections.parity.partials_audit import FoldBudget
+from projections.parity.city_findings import CITY_AUDIT_STAGE
 
 log = logging.getLogger("ridelog.parity")
 
@@ -28,8 +28,8 @@ MAX_STEP_S = 0.5
 class CityMonitor:
     """Audits snapshots in a thread. Its findings are the report of the stage ``city-audit``.
 
-    They outlive the process, until another ``serve`` starts. The tables do not: a new process folds them from the first
-    event of the log.
+    Each verdict is on record with its snapshot, so that the findings outlive the process and ``serve``. The tables are
+    dumped hourly: a new process starts there.
     """
 
     def __init__(self, settings: Settings, interval_s: float = AUDIT_INTERVAL_S) -> None:
@@ -49,14 +49,13 @@ class CityMonitor:
     def run_round(self) -> list[CheckedCity]:
         """Audit some snapshots. Raises PortUnavailable, RegistryUnavailable, SQLAlchemyError."""
         if self._verifier is None or self._reporter is None or self._etas is None:
-            # Before the reporter, which deletes the reports of ended processes.
-            report = newest(read_stages(self._backends.engine)).get(CITY_AUDIT_STAGE)
             self._reporter = StageReporter(self._backends.engine, CITY_AUDIT_STAGE)
             self._etas = EtaMonitor(self._backends)
             self._verifier = CityVerifier(
                 self._backends,
-                None if report is None else findings_of(report.progress.detail),
+                recorded_findings(self._backends),
                 on_restart=self._etas.forget,
+                on_equal=self._store_dumps,
             )
         until = time.monotonic() + MAX_STEP_S
         checked = self._verifier.step(FoldBudget(is_over=lambda: time.monotonic() >= until))
@@ -70,3 +69,8 @@ class CityMonitor:
         self._reporter.report(StageProgress(detail=msgspec.to_builtins(findings)))
         self._etas.run_round(checked)
         return checked
+
+    def _store_dumps(self) -> None:
+        assert self._verifier is not None
+        if self._verifier.store_dumps_if_due():
+            log.info("the tables of the audit of the city are dumped: the next process starts there")

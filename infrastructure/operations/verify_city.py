@@ -9,11 +9,12 @@ import logging
 from collections.abc import Callable, Mapping
 
 from infrastructure.backends import Backends
+from infrastructure.postgres.audit_dumps import PostgresAuditDumps
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots, StoredCity
 from projections.orders import ORDERS
+from projections.parity.audit_limits import FoldBudget
 from projections.parity.city_audit import CheckedCity, CityAudit, CityVerdict
 from projections.parity.city_findings import CityFindings
-from projections.parity.partials_audit import FoldBudget
 from projections.replay.city import city_code_digest, city_sources
 from projections.traffic import TRAFFIC
 
@@ -21,8 +22,15 @@ log = logging.getLogger("ridelog.parity")
 
 CITY = "city"
 """The name of this audit in metrics and on the command line, where others have the name of a projection."""
+DUMP_INTERVAL_S = 3_600.0
+"""A new process of the audit folds the events of at most so long again."""
 CHECKED_OF_BACKLOG = 30
 """Of the snapshots that wait, about so many are checked: an audit that is behind checks fewer, and catches up."""
+
+
+def recorded_findings(backends: Backends) -> CityFindings:
+    """The findings on record, of all audits so far. Raises PortUnavailable."""
+    return PostgresCitySnapshots(backends.engine, backends.settings.city_snapshots_keep).findings(city_code_digest())
 
 
 class CityVerifier:
@@ -36,15 +44,28 @@ class CityVerifier:
         backends: Backends,
         findings: CityFindings | None = None,
         since_ms: int = 0,
+        *,
         on_restart: Callable[[], None] = lambda: None,
+        on_equal: Callable[[], object] = lambda: None,
     ) -> None:
-        """``on_restart`` is called when the audit begins again: the log is another one, or a vector goes back."""
+        """``on_restart`` is called when the audit begins again: the log is another one, or a vector goes back.
+
+        ``on_equal`` is called while the tables are those of a snapshot that was EQUAL: at the end of a step, and on the
+        way through a backlog.
+        """
         self.findings = CityFindings() if findings is None else findings
         self._backends = backends
         self._cities = PostgresCitySnapshots(backends.engine, backends.settings.city_snapshots_keep)
-        self._audit = CityAudit(city_sources(backends.archive, backends.decode), self._on_restart)
+        self._dumps = PostgresAuditDumps(backends.engine)
+        self._audit = CityAudit(
+            city_sources(backends.archive, backends.decode),
+            self._on_restart,
+            dumps=self._dumps,
+            on_ignored_dump=lambda reason: log.warning("%s", reason),
+        )
         self._since_ms = since_ms
         self._restarted = on_restart
+        self._on_equal = on_equal
         self._next = self.findings.number + 1
         self._current: StoredCity | None = None
 
@@ -68,11 +89,17 @@ class CityVerifier:
                 break
             checked = self.check(city, budget)
             if checked is not None:
+                # On record first: a crash between the two only checks this snapshot once more.
+                self._cities.record_verdict(city.number, checked.verdict)
                 self.findings.add(checked)
                 found.append(checked)
                 self._current = None
                 left_out = 0 if every else max(0, newest.number - city.number) // CHECKED_OF_BACKLOG
                 self._next = city.number + 1 + left_out
+                if checked.verdict == CityVerdict.EQUAL and left_out:
+                    self._on_equal()
+        if found and found[-1].verdict == CityVerdict.EQUAL and self._current is None:
+            self._on_equal()
         if newest is not None:
             self.findings.behind = max(0, newest.number - self.findings.number)
         return found
@@ -80,6 +107,17 @@ class CityVerifier:
     def check(self, city: StoredCity, budget: FoldBudget) -> CheckedCity | None:
         """Check one snapshot, not earlier than the last one. Returns None if the budget ended first: call it again."""
         return self._other_code(city) or self._audit.check(city, budget)
+
+    def store_dumps_if_due(self, interval_s: float = DUMP_INTERVAL_S) -> bool:
+        """Store the tables as a start for later audits, unless the newest dump is younger than ``interval_s``.
+
+        Only right after a snapshot that was EQUAL. Returns whether they were stored. Raises SinkRejected.
+        """
+        ages = [self._dumps.age_s(projection.name) for projection in (TRAFFIC, ORDERS)]
+        if all(age is not None and age < interval_s for age in ages):
+            return False
+        self._audit.store_dumps()
+        return True
 
     def is_done(self) -> bool:
         """Whether no snapshot that is recorded now is left."""

@@ -20,12 +20,12 @@ from projections.catalogue import PROJECTIONS
 from projections.core.projection import Projection
 from projections.orders import ORDERS
 from projections.parity.audit import describe_wrong_snapshot
+from projections.parity.audit_limits import FoldBudget
 from projections.parity.city_audit import CheckedCity
 from projections.parity.eta_audit import AuditedCity, CheckedEta, CityOf, EtaAudit, EtaCode
 from projections.parity.eta_findings import EtaFindings
 from projections.parity.key_states import KeyStates
 from projections.parity.key_walk import WalkBudget
-from projections.parity.partials_audit import FoldBudget
 from projections.parity.served_etas import EtaVerdict, LoggedEta, eta_code_digest
 from projections.parity.served_reads import WrongSnapshot
 from projections.speed import SPEED

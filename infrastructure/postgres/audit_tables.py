@@ -46,6 +46,10 @@ city_snapshots = Table(
     Column("fingerprint", JSONB, nullable=False),
     # Of the code that merged it; null: it was merged before the digest was on record.
     Column("code_digest", Text),
+    # By projection: the positions at which keys were parked. A projection that is absent had too many, or is not known.
+    Column("parked", JSONB),
+    # What the audit found, for the next process that audits.
+    Column("verdict", Text),
 )
 
 # The bytes of the newest snapshots; older ones are pruned.
@@ -82,6 +86,25 @@ served_etas = Table(
     Index("ix_served_etas_at_ms", "at_ms"),
     Index("ix_served_etas_unchecked", "id", postgresql_where=text("verdict IS NULL")),
     Index("ix_served_etas_city_snapshot", "city_snapshot"),
+)
+
+# Starts for the audit of the city: its tables at one vector of fences, in one part a shard and one part over all shards
+# (shard -1). Only the two newest of each projection.
+audit_dumps = Table(
+    "audit_dumps",
+    metadata,
+    Column("projection", Text, primary_key=True),
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("log_id", UUID(as_uuid=True), nullable=False),
+    Column("fold_digest", Text, nullable=False),
+    # Of the last event folded.
+    Column("seq", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    # Over shard, seq, position and content.
+    Column("digest", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("made_at", MILLISECONDS, nullable=False, server_default=text("now()")),
 )
 
 # State snapshots that differed from the log and were replaced: the evidence that live folding was wrong.

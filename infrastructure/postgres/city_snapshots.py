@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Row, delete, exists, func, insert, select
+from sqlalchemy import Connection, Engine, Row, delete, exists, func, insert, select, update
 
 from infrastructure.postgres.audit_tables import city_contents, city_snapshots, served_etas
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.schema import log_head
+from projections.parity.city_audit import CityVerdict
+from projections.parity.city_findings import CityFindings
 from read_models.city.content import CityContent, TableVector, digest_of, encode
 
 KEPT_CONTENTS = 4
 """Bytes of so many snapshots are kept: a reader that has read the newest number still finds its bytes."""
+MAX_RECORDED_PARKED = 1_000
+"""Parked keys of a projection that a record names: more say that the projection itself is broken."""
 _PRUNED_AT_ONCE = 1_000
 """Bounds how many numbers one pruning looks at: the deleted rows before them are not read again and again."""
 
@@ -31,6 +35,8 @@ class StoredCity(NamedTuple):
     fingerprint: Mapping[str, str]
     code_digest: str | None
     """Of the code that merged it (``city_code_digest``); None for a snapshot of before this was on record."""
+    parked: Mapping[str, frozenset[int]]
+    """By projection, the positions at which keys were parked; absent if that is not on record."""
 
 
 class DamagedCity(Exception):
@@ -44,8 +50,15 @@ class PostgresCitySnapshots:
         self._engine = engine
         self._keep = keep
 
-    def store(self, content: CityContent, fingerprint: Mapping[str, str], code_digest: str) -> StoredCity:
+    def store(
+        self,
+        content: CityContent,
+        fingerprint: Mapping[str, str],
+        code_digest: str,
+        parked: Mapping[str, Collection[int]],
+    ) -> StoredCity:
         """Store a snapshot under the next number. Two makers never store under one number: one of them fails."""
+        known = {name: sorted(found) for name, found in parked.items() if len(found) <= MAX_RECORDED_PARKED}
         data = encode(content)
         vectors = {"traffic": content.traffic, "orders": content.orders}
         with unavailable_as_port_error(), self._engine.begin() as connection:
@@ -58,6 +71,7 @@ class PostgresCitySnapshots:
                 digest_of(data),
                 fingerprint,
                 code_digest,
+                {name: frozenset(found) for name, found in known.items()},
             )
             values = {
                 "number": stored.number,
@@ -68,6 +82,7 @@ class PostgresCitySnapshots:
                 "digest": stored.digest,
                 "fingerprint": dict(fingerprint),
                 "code_digest": code_digest,
+                "parked": known,
             }
             connection.execute(insert(city_snapshots).values(values))
             connection.execute(insert(city_contents).values(number=stored.number, content=data))
@@ -105,6 +120,28 @@ class PostgresCitySnapshots:
             row = connection.execute(query).one_or_none()
         return None if row is None else _stored(row)
 
+    def record_verdict(self, number: int, verdict: CityVerdict) -> None:
+        """Record what the audit found. A verdict that compares nothing never replaces another: it says less."""
+        mine = _s.number == number
+        if verdict not in (CityVerdict.EQUAL, CityVerdict.DIFFERENT):
+            mine &= _s.verdict.is_(None)
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(update(city_snapshots).where(mine).values(verdict=verdict))
+
+    def findings(self, code_digest: str) -> CityFindings:
+        """The findings on record of this log. ``different``: of this code, and of the newest audited generations."""
+        audited = (_s.log_id == select(log_head.c.log_id).scalar_subquery()) & _s.verdict.is_not(None)
+        totals = select(_s.verdict, func.count()).where(audited).group_by(_s.verdict)
+        newest = select(_s.number, _s.generations).where(audited).order_by(_s.number.desc()).limit(1)
+        different = select(func.count()).where(audited, _s.verdict == "different", _s.code_digest == code_digest)
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            last = connection.execute(newest).one_or_none()
+            if last is None:
+                return CityFindings()
+            found = {row[0]: int(row[1]) for row in connection.execute(totals)}
+            wrong = connection.execute(different.where(_s.generations == last.generations)).scalar_one()
+        return CityFindings(found, last.number, generations=last.generations, different=int(wrong))
+
     def content(self, city: StoredCity) -> bytes | None:
         """The bytes of a snapshot; None if they are not kept any more. Raises DamagedCity."""
         query = select(city_contents.c.content).where(city_contents.c.number == city.number)
@@ -130,4 +167,7 @@ def _prune(connection: Connection, newest: int, keep: int, numbers: int) -> None
 
 def _stored(row: Row[Any]) -> StoredCity:
     vectors = {name: TableVector(row.generations[name], tuple(seqs)) for name, seqs in row.fences.items()}
-    return StoredCity(row.number, row.as_of_ms, row.log_id, vectors, row.digest, row.fingerprint, row.code_digest)
+    parked = {name: frozenset(positions) for name, positions in (row.parked or {}).items()}
+    return StoredCity(
+        row.number, row.as_of_ms, row.log_id, vectors, row.digest, row.fingerprint, row.code_digest, parked
+    )

@@ -67,6 +67,10 @@ class FollowedGeneration:
         seqs = tuple(fences[shard].seq if shard in fences else 0 for shard in range(SHARDS))
         return CityTables(TableVector(self.generation, seqs), self.tables.rings.values(), self.tables.permanent)
 
+    def parked(self) -> list[int]:
+        """The positions at which keys are parked: the later events of these keys are in no sum."""
+        return sorted(position for positions in self.tables.parked.values() for position in positions)
+
     def has_reached(self, other: FollowedGeneration) -> bool:
         """Whether no shard is behind ``other``: so that no snapshot is older than an earlier one."""
         mine = self.tables.fences
@@ -99,9 +103,10 @@ class CityMaker:
         self._hours.update(traffic.tables.permanent, traffic.tables.changed)
         for followed in (traffic, orders):
             followed.tables.changed.clear()
+        parked = {TRAFFIC.name: traffic.parked(), ORDERS.name: orders.parked()}
         log_id = str(self._backends.log.head(TRAFFIC.stream).log_id)
         content = merge(log_id, self._now_ms(), traffic.city_tables(), orders.city_tables(), self._hours)
-        return self._cities.store(content, numeric_fingerprint(), city_code_digest())
+        return self._cities.store(content, numeric_fingerprint(), city_code_digest(), parked)
 
     def foreign_shards(self) -> int:
         """Shards that the last snapshot left out, because they do not match the log."""

@@ -1,14 +1,14 @@
 -- Reads what changed in a shard's partial table since a seq, or the whole table, at the instant of the fence.
--- KEYS: fence, slots, changes; for the whole table also the hash of every slot.
+-- KEYS: fence, slots, changes, parked; for the whole table also the hash of every slot.
 -- ARGV: the seq since which to read; not used for the whole table.
--- Returns the fence and the changes, oldest first; the fence alone if they do not lead on from that seq;
--- for the whole table the fence, the slots with their buckets, and the content of every slot.
+-- Returns the fence, the parked events and the changes, oldest first; the fence alone if they do not lead on from that
+-- seq; for the whole table the fence, the parked events, the slots with their buckets, and the content of every slot.
 local fence, found = redis.call('GET', KEYS[1]), {}
-if #KEYS > 3 then
-  for number = 4, #KEYS do
-    found[number - 3] = redis.call('HGETALL', KEYS[number])
+if #KEYS > 4 then
+  for number = 5, #KEYS do
+    found[number - 4] = redis.call('HGETALL', KEYS[number])
   end
-  return {fence, redis.call('HGETALL', KEYS[2]), found}
+  return {fence, redis.call('HVALS', KEYS[4]), redis.call('HGETALL', KEYS[2]), found}
 end
 local since = tonumber(ARGV[1])
 local complete = tonumber(string.match(redis.call('HGET', KEYS[2], '') or '', '^%d+'))
@@ -30,4 +30,4 @@ while number >= 0 do
   table.insert(found, 1, change)
   number = number - 1
 end
-return {fence, found}
+return {fence, redis.call('HVALS', KEYS[4]), found}

@@ -29,9 +29,9 @@ def eta_parity_line(tally: EtaTally) -> StatusLine:
     return StatusLine("eta parity", state, None, advice=advice)
 
 
-def city_audit_line(findings: CityFindings | None) -> StatusLine:
+def city_audit_line(findings: CityFindings) -> StatusLine:
     """Red while a snapshot of the generations that the city is merged from is known to differ from the log."""
-    if findings is None or not findings.checked:
+    if not findings.checked:
         return StatusLine("city audit", "no city snapshots audited", None)
     state = f"{findings.checked:,} checked, {findings.different:,} different, {findings.behind:,} to go"
     advice = ""

@@ -45,8 +45,9 @@ from infrastructure.status.stage_lag import projection_behind, served_generation
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
-from projections.parity.city_findings import CITY_AUDIT_STAGE, findings_of
+from projections.parity.city_findings import CITY_AUDIT_STAGE, CityFindings, findings_of
 from projections.parity.served_etas import eta_code_digest
+from projections.replay.city import city_code_digest
 
 
 def collect(settings: Settings, *, served: bool = True, open_broker: bool = False) -> StatusReport:
@@ -101,7 +102,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         _kafka(settings, relayed if served else None, tailer.lag_seconds, open_broker),
         *projections,
         _city(backends, reports, now_ms, served=served),
-        city_audit_line(findings_of(audit.progress.detail) if (audit := reports.get(CITY_AUDIT_STAGE)) else None),
+        city_audit_line(_city_findings(backends, reports.get(CITY_AUDIT_STAGE))),
         *(
             parity_line(p.name, PostgresServedReads(engine, p.name).tally())
             for p in PROJECTIONS.values()
@@ -110,6 +111,14 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         eta_parity_line(PostgresServedEtas(engine).tally(eta_code_digest())),
     ]
     return status_report(head.log_id, lines)
+
+
+def _city_findings(backends: Backends, report: StageReport | None) -> CityFindings:
+    """As reported; without a process that audits, as on record."""
+    if report is not None:
+        return findings_of(report.progress.detail)
+    cities = PostgresCitySnapshots(backends.engine, backends.settings.city_snapshots_keep)
+    return cities.findings(city_code_digest())
 
 
 def _city(backends: Backends, reports: Mapping[str, StageReport], now_ms: int, *, served: bool) -> StatusLine:

@@ -14,12 +14,14 @@ class ShardPartials(NamedTuple):
     """What changed in a shard's table since the reader's last fence, with the fence of the same instant.
 
     ``changes`` are applied in their order (``apply_changes``). ``whole``: they are the whole table, because the shard
-    was not only folded on (``Fence.incarnation``), or the reader was too far behind.
+    was not only folded on (``Fence.incarnation``), or the reader was too far behind. ``parked``: the positions of the
+    events at which keys of the shard are parked; their later events are in no sum.
     """
 
     fence: Fence | None
     changes: Sequence[PartialTable]
     whole: bool
+    parked: frozenset[int] = frozenset()
 
 
 class PartialReader(Protocol):
@@ -44,6 +46,7 @@ class MergedPartials:
     def __init__(self, permanent_slots: Collection[int]) -> None:
         self._slots = permanent_slots
         self.fences: dict[int, Fence] = {}
+        self.parked: dict[int, frozenset[int]] = {}
         self.rings: dict[int, PartialTable] = {}
         self.permanent: dict[int, dict[str, tuple[int, ...]]] = defaultdict(dict)
         self.changed: dict[int, set[str]] = defaultdict(set)
@@ -60,13 +63,14 @@ class MergedPartials:
         for shard, one in found.items():
             if one.fence is not None:
                 self.fences[shard] = one.fence
+                self.parked[shard] = one.parked
                 for changes in one.changes:
                     self.apply(shard, changes)
 
     def _clear(self) -> None:
         for slot, sums in self.permanent.items():
             self.changed[slot].update(sums)
-        for kept in (self.fences, self.rings, self.permanent):
+        for kept in (self.fences, self.parked, self.rings, self.permanent):
             kept.clear()
 
     def apply(self, shard: int, changes: Mapping[int, PartialSlot]) -> None:

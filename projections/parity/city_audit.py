@@ -12,15 +12,13 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from domain.identifiers import SHARDS
-from projections.parity.partials_audit import (
-    MAX_STATE_BYTES,
-    DetachedEvents,
-    FoldBudget,
-    MissingEvents,
-    PartialsAudit,
-    RewrittenLog,
-)
+from projections.core.ports import SinkRejected
+from projections.digest.digest import fold_digest
+from projections.parity.audit_dumps import AuditDumps, DamagedDump, NoDumps, OnIgnoredDump, is_before, why_unusable
+from projections.parity.audit_limits import MAX_STATE_BYTES, FoldBudget
+from projections.parity.partials_audit import DetachedEvents, MissingEvents, PartialsAudit, RewrittenLog
 from projections.replay.city import PERMANENT_SLOTS, CitySources
+from projections.replay.source import ReplaySource
 from read_models.city.content import CityContent, TableVector, digest_of, encode, merge
 from read_models.city.hours import HoursOfWeek
 
@@ -43,6 +41,11 @@ class RecordedCity(Protocol):
         ...
 
     @property
+    def parked(self) -> Mapping[str, frozenset[int]]:
+        """By projection, the positions at which keys were parked; absent if that is not on record."""
+        ...
+
+    @property
     def digest(self) -> str: ...
 
 
@@ -58,7 +61,7 @@ class CityVerdict(StrEnum):
     DETACHED = "detached"
     """The beginning of the log was detached, and the tables do not have it."""
     UNDECIDED = "undecided"
-    """An event was discarded at about that time. The next snapshot decides whether the tables are right."""
+    """Nothing says which keys were parked when it was made. The next snapshot decides whether the tables are right."""
 
 
 class CheckedCity(NamedTuple):
@@ -78,13 +81,18 @@ class CityAudit:
         sources: CitySources,
         on_restart: Callable[[str], None] = lambda reason: None,
         *,
+        dumps: AuditDumps | None = None,
+        on_ignored_dump: OnIgnoredDump = lambda reason: None,
         max_state_bytes: int = MAX_STATE_BYTES,
     ) -> None:
         self._sources = sources
         self._archive = sources.traffic.archive
         self._on_restart = on_restart
+        self._dumps = NoDumps() if dumps is None else dumps
+        self._on_ignored_dump = on_ignored_dump
         self._max_state_bytes = max_state_bytes
         self._log_id: UUID | None = None
+        self._started = False
         self._events_before = 0
         self._begin()
 
@@ -101,8 +109,9 @@ class CityAudit:
     def check(self, city: RecordedCity, budget: FoldBudget | None = None) -> CheckedCity | None:
         """Check a snapshot. Returns None if the budget ended first, or after a restart: the next call goes on.
 
-        A vector that goes back, or another log, restarts the audit at the beginning of the log. Raises PortUnavailable,
-        and what ``decode`` raises while the schema registry is unavailable.
+        The audit starts at the newest dump that is not beyond the vector, else at the first event of the log. A vector
+        that goes back, or another log, restarts it. Raises PortUnavailable, and what ``decode`` raises while the schema
+        registry is unavailable.
         """
         if impossible := self._impossible(city):
             return CheckedCity(city, CityVerdict.DIFFERENT, why=impossible)
@@ -110,10 +119,15 @@ class CityAudit:
             return CheckedCity(city, CityVerdict.LOG_RESTORED, why=f"it is of the log {city.log_id}")
         if reason := self._reason_to_restart(city):
             self._restart(reason)
+        if not self._started:
+            self._started = True
+            for source in self._sources:
+                self._start(source, city)
         self._log_id = city.log_id
         try:
             if not all(
-                tables.advance(city.vectors[name], budget or FoldBudget()) for name, tables in self._tables.items()
+                tables.advance(city.vectors[name], budget or FoldBudget(), city.parked.get(name))
+                for name, tables in self._tables.items()
             ):
                 return None
         except RewrittenLog as error:
@@ -125,18 +139,54 @@ class CityAudit:
             return CheckedCity(city, CityVerdict.LOG_RESTORED, why=str(error))
         return self._compared(city)
 
+    def store_dumps(self) -> None:
+        """Store the tables as a start for later audits. Only right after a snapshot that was EQUAL: they are verified.
+
+        Raises PortUnavailable, SinkRejected.
+        """
+        assert self._log_id is not None
+        for source in self._sources:
+            tables = self._tables[source.projection.name]
+            self._dumps.store(source.projection.name, self._log_id, fold_digest(source.projection), tables.dump())
+
+    def _start(self, source: ReplaySource[Any], city: RecordedCity) -> None:
+        """Take over the newest dump of a projection that an audit up to ``city`` can start at."""
+        name = source.projection.name
+        for record in self._dumps.records(name):
+            ignored = why_unusable(record, city.log_id, fold_digest(source.projection))
+            if not ignored and not is_before(record, city.vectors[name]):
+                continue
+            if not ignored:
+                tables = self._new_tables(source)
+                try:
+                    tables.restore(self._dumps.parts(name, record.number))
+                    ignored = "" if tables.is_of_log() else "the log has other events at its place"
+                except (DamagedDump, SinkRejected) as error:
+                    ignored = str(error)
+                if not ignored:
+                    self._tables[name] = tables
+                    return
+            self._on_ignored_dump(f"dump {record.number:,} of the audit of {name} is not used: {ignored}")
+
     def _compared(self, city: RecordedCity) -> CheckedCity | None:
         content = self._merged(city)
         if digest_of(encode(content)) == city.digest:
             return CheckedCity(city, CityVerdict.EQUAL, content)
+        unknown = [tables for name, tables in self._tables.items() if name not in city.parked]
         discards = 0
-        while any(tables.fold_next_discard() for tables in self._tables.values()):
+        while any(tables.fold_next_discard() for tables in unknown):
             discards += 1
             content = self._merged(city)
             if digest_of(encode(content)) == city.digest:
                 return CheckedCity(city, CityVerdict.EQUAL, content)
         if discards:
             return CheckedCity(city, CityVerdict.UNDECIDED, why=f"{discards} discards were recorded at about that time")
+        passed = [
+            position for name, tables in self._tables.items() for position in tables.passed(city.parked.get(name))
+        ]
+        if passed:
+            why = f"keys were parked at events that were folded before, the first at position {min(passed):,}"
+            return CheckedCity(city, CityVerdict.UNDECIDED, why=why)
         if not all(tables.is_of_log() for tables in self._tables.values()):
             self._restart("the log has other events than before at the place of the tables")
             return None
@@ -175,13 +225,14 @@ class CityAudit:
         self._begin()
         self._on_restart(reason)
 
+    def _new_tables(self, source: ReplaySource[Any]) -> PartialsAudit[Any]:
+        return PartialsAudit(source, PERMANENT_SLOTS[source.projection.name], self._max_state_bytes)
+
     def _begin(self) -> None:
         self._tables: dict[str, PartialsAudit[Any]] = {
-            source.projection.name: PartialsAudit(
-                source, PERMANENT_SLOTS[source.projection.name], self._max_state_bytes
-            )
-            for source in self._sources
+            source.projection.name: self._new_tables(source) for source in self._sources
         }
+        self._started = False
         self._hours = HoursOfWeek()
 
 

@@ -278,6 +278,7 @@ def test_a_reader_gets_the_changes_since_its_fence(kept: Kept) -> None:
 def test_after_a_key_was_unparked_the_whole_table_is_read(kept: Kept) -> None:
     kept.sink.apply([write(1, {0: slot(7, x=(1,)), 1: slot(0, x=(1,))})._replace(parked={"b": PARKED})])
     unparked = at(1)._replace(incarnation="two")
+    assert kept.reader.read([SHARD], {})[SHARD].parked == {PARKED.position}
     # A retry of a parked key adds its partials at a seq that the reader has already seen.
     kept.sink.apply([ShardWrite(SHARD, at(1), unparked, {"b": b"B"}, (), {"b": None}, (), {1: slot(0, x=(4,))})])
     found = {0: slot(7, x=(1,)), 1: slot(0, x=(5,))}

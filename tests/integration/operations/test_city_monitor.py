@@ -7,13 +7,23 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text, update
 
-from infrastructure.observability.stage_reports import newest, read_stages
+from infrastructure.observability.stage_reports import forget_host, newest, read_stages
 from infrastructure.operations.city_monitor import CityMonitor
-from infrastructure.operations.verify_city import advice, document, lines, verify_city
+from infrastructure.operations.verify_city import (
+    CityVerifier,
+    advice,
+    document,
+    lines,
+    recorded_findings,
+    verify_city,
+)
+from infrastructure.postgres.audit_dumps import PostgresAuditDumps
 from infrastructure.postgres.audit_tables import city_snapshots
+from infrastructure.postgres.city_snapshots import PostgresCitySnapshots, StoredCity
 from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
 from projections.orders import ORDERS
+from projections.parity.audit_limits import FoldBudget
 from projections.parity.city_audit import CheckedCity, CityVerdict
 from projections.parity.city_findings import CITY_AUDIT_STAGE, CityFindings, findings_of
 from projections.traffic import TRAFFIC
@@ -44,7 +54,15 @@ def make(city: CityOnServers, riders: list[str], orders: list[str]) -> None:
     city.maker.make()
 
 
-def verdicts(checked: list[CheckedCity]) -> list[tuple[int, CityVerdict]]:
+def audited(monitor: CityMonitor, count: int = 1) -> list[tuple[int, CityVerdict]]:
+    """Numbers and verdicts of the next ``count`` snapshots, in as many rounds as a busy machine needs for them."""
+    checked: list[CheckedCity] = []
+
+    def found() -> bool:
+        checked.extend(monitor.run_round())
+        return len(checked) >= count
+
+    eventually(found, within_s=60, what=f"{count} snapshots are audited")
     return [(one.city.number, one.verdict) for one in checked]
 
 
@@ -58,12 +76,12 @@ def test_each_snapshot_is_checked_once_also_by_the_next_process(
     assert monitor.run_round() == []
     make(city, RIDERS[:4], ["one"])
     make(city, RIDERS[4:], ["two", "three"])
-    assert verdicts(monitor.run_round()) == [(1, CityVerdict.EQUAL), (2, CityVerdict.EQUAL)]
+    assert audited(monitor, 2) == [(1, CityVerdict.EQUAL), (2, CityVerdict.EQUAL)]
     assert monitor.run_round() == []
     eventually(lambda: monitor.run_round() == [] and reported(city).number == 2, what="the findings are reported")
     city.maker.make()
     following = CityMonitor(settings)
-    assert verdicts(following.run_round()) == [(3, CityVerdict.EQUAL)]
+    assert audited(following) == [(3, CityVerdict.EQUAL)]
     following.stop()
 
 
@@ -78,9 +96,9 @@ def test_a_wrong_snapshot_is_red_in_status_until_the_generation_is_another(
                 "UPDATE city_snapshots SET fences = jsonb_set(fences, ARRAY['traffic', :shard], to_jsonb("
                 " (fences->'traffic'->>(CAST(:shard AS int)))::int - 1))"
             ),
-            {"shard": str(next(n for n, seq in enumerate(_fences(city)) if seq))},
+            {"shard": str(next(n for n, seq in enumerate(record_of(city, 1).vectors["traffic"].seqs) if seq))},
         )
-    assert verdicts(monitor.run_round()) == [(1, CityVerdict.DIFFERENT)]
+    assert audited(monitor) == [(1, CityVerdict.DIFFERENT)]
     line = next(one for one in collect(city.backends.settings).stages if one.stage == "city audit")
     assert (line.state, line.good) == ("1 checked, 1 different, 0 to go", False)
     found = verify_city(city.backends, 0, lambda findings, events: None)
@@ -90,15 +108,14 @@ def test_a_wrong_snapshot_is_red_in_status_until_the_generation_is_another(
         "different": 1,
         "other_code": 0,
         "log_restored": 0,
+        "detached": 0,
         "undecided": 0,
     }
 
 
-def _fences(city: CityOnServers) -> list[int]:
-    with city.backends.engine.connect() as connection:
-        found = connection.execute(text("SELECT fences->'traffic' FROM city_snapshots")).scalar_one()
-    assert isinstance(found, list)
-    return found
+def _fences(city: CityOnServers, number: int, projection: str) -> int:
+    """How many events of a projection a snapshot has."""
+    return sum(record_of(city, number).vectors[projection].seqs)
 
 
 def test_on_command_all_snapshots_are_checked(city: CityOnServers) -> None:
@@ -116,7 +133,7 @@ def test_a_snapshot_of_another_fold_is_of_other_code(city: CityOnServers, monito
     make(city, RIDERS, ["one"])
     with city.backends.engine.begin() as connection:
         connection.execute(text("UPDATE projection_generations SET fold_digest = 'other' WHERE projection = 'orders'"))
-    assert verdicts(monitor.run_round()) == [(1, CityVerdict.OTHER_CODE)]
+    assert audited(monitor) == [(1, CityVerdict.OTHER_CODE)]
 
 
 @pytest.mark.parametrize("merged_by", ["'other'", "NULL"])
@@ -127,17 +144,80 @@ def test_regression_a_snapshot_of_another_merge_is_of_other_code(
     make(city, RIDERS, ["one"])
     with city.backends.engine.begin() as connection:
         connection.execute(text(f"UPDATE city_snapshots SET digest = 'of before', code_digest = {merged_by}"))
-    assert verdicts(monitor.run_round()) == [(1, CityVerdict.OTHER_CODE)]
+    assert audited(monitor) == [(1, CityVerdict.OTHER_CODE)]
 
 
 def test_after_a_restore_the_numbers_begin_again(city: CityOnServers, monitor: CityMonitor) -> None:
     make(city, RIDERS, ["one"])
     with city.backends.engine.begin() as connection:
         connection.execute(update(city_snapshots).values(number=900))
-    assert verdicts(monitor.run_round()) == [(900, CityVerdict.EQUAL)]
+    assert audited(monitor) == [(900, CityVerdict.EQUAL)]
     with city.backends.engine.begin() as connection:
         connection.execute(update(city_snapshots).values(number=7))
-    assert verdicts(monitor.run_round()) == [(7, CityVerdict.EQUAL)]
+    assert audited(monitor) == [(7, CityVerdict.EQUAL)]
+
+
+def test_regression_findings_outlive_serve(city: CityOnServers, monitor: CityMonitor, settings: Settings) -> None:
+    """They were reports of a stage, which the next `serve` deletes: a difference that was found was green again."""
+    make(city, RIDERS[:4], ["one"])
+    assert audited(monitor) == [(1, CityVerdict.EQUAL)]
+    city.maker.make()
+    with city.backends.engine.begin() as connection:
+        connection.execute(text("UPDATE city_snapshots SET digest = 'wrong' WHERE number = 2"))
+    assert audited(monitor) == [(2, CityVerdict.DIFFERENT)]
+    # As a `serve` does when it starts.
+    forget_host(city.backends.engine)
+    line = next(one for one in collect(city.backends.settings).stages if one.stage == "city audit")
+    assert (line.state, line.good) == ("2 checked, 1 different, 0 to go", False)
+    following = CityMonitor(settings)
+    assert following.run_round() == []
+    assert (reported(city).totals, reported(city).different) == ({"equal": 1, "different": 1}, 1)
+    following.stop()
+    # Other code, or another generation, makes other snapshots.
+    with city.backends.engine.begin() as connection:
+        connection.execute(text("UPDATE city_snapshots SET code_digest = 'other' WHERE number = 2"))
+    assert recorded_findings(city.backends).different == 0
+
+
+def test_the_next_process_starts_at_the_dump_of_the_tables(city: CityOnServers, monitor: CityMonitor) -> None:
+    make(city, RIDERS[:6], ["one"])
+    audited(monitor)
+    make(city, RIDERS[6:], ["two"])
+    # The last dump is young, so that this round stores no other one.
+    audited(monitor)
+    verifier = CityVerifier(city.backends)
+    verifier.check(record_of(city, 2), FoldBudget())
+    before = sum(_fences(city, 1, projection) for projection in ("traffic", "orders"))
+    assert verifier.events == city.backends.log.head("Rider").position - before
+    # A damaged dump is not used: the whole log is folded.
+    with city.backends.engine.begin() as connection:
+        connection.execute(text("UPDATE audit_dumps SET content = set_byte(content, 0, 7) WHERE shard = 5"))
+    again = CityVerifier(city.backends)
+    checked = again.check(record_of(city, 2), FoldBudget())
+    assert checked is not None
+    assert (checked.verdict, again.events) == (CityVerdict.EQUAL, city.backends.log.head("Rider").position)
+
+
+def test_dumps_are_kept_to_the_two_newest_and_an_incomplete_one_counts_as_such(city: CityOnServers) -> None:
+    make(city, RIDERS[:4], ["one"])
+    verifier = CityVerifier(city.backends)
+    verifier.step(FoldBudget())
+    assert verifier.store_dumps_if_due()
+    assert not verifier.store_dumps_if_due()
+    assert [verifier.store_dumps_if_due(0.0) for _ in range(3)] == [True] * 3
+    dumps = PostgresAuditDumps(city.backends.engine)
+    assert [record.number for record in dumps.records("traffic")] == [4, 3]
+    assert sum(dumps.records("traffic")[0].seqs) == _fences(city, 1, "traffic")
+    with city.backends.engine.begin() as connection:
+        connection.execute(text("DELETE FROM audit_dumps WHERE number = 4 AND shard = 9"))
+        connection.execute(text("DELETE FROM audit_dumps WHERE number = 3 AND shard = -1"))
+    assert [len(record.seqs) for record in dumps.records("traffic")] == [9, 0]
+
+
+def record_of(city: CityOnServers, number: int) -> StoredCity:
+    found = PostgresCitySnapshots(city.backends.engine, 100).record(number)
+    assert found is not None
+    return found
 
 
 def test_a_backlog_is_thinned_out(city: CityOnServers, monitor: CityMonitor) -> None:

@@ -221,12 +221,13 @@ class MemoryPartialReader:
             fence, before = self._sink.held.get(shard), known.get(shard)
             if fence == before:
                 continue
+            parked = frozenset(mark.position for mark in self._sink.parked([shard]).get(shard, {}).values())
             if fence is None or before is None or not folded_on(before, fence):
                 table = {} if fence is None else _copied(self._sink.partials[shard])
-                found[shard] = ShardPartials(fence, [table], whole=True)
+                found[shard] = ShardPartials(fence, [table], whole=True, parked=parked)
             else:
                 changes = [table for seq, table in self._sink.changes[shard] if seq > before.seq]
-                found[shard] = ShardPartials(fence, changes, whole=False)
+                found[shard] = ShardPartials(fence, changes, whole=False, parked=parked)
         return found
 
 

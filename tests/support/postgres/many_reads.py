@@ -31,6 +31,10 @@ class ManyReads(BackgroundThread):
         with self._reached:
             assert self._reached.wait_for(lambda: self.answered >= answers or self.ended, within_s), self.answered
 
+    def path(self, chance: random.Random) -> str:
+        """What the next request asks for."""
+        return f"/riders/{chance.choice(self._riders)}/speed?allow_expired={chance.choice(('true', 'false'))}"
+
     def run(self) -> None:
         asyncio.run(self._all())
 
@@ -49,10 +53,7 @@ class ManyReads(BackgroundThread):
                 await asyncio.sleep(0.05)
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        rider, expired = self._chance.choice(self._riders), self._chance.choice(("true", "false"))
-        request = (
-            f"GET /riders/{rider}/speed?allow_expired={expired} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n\r\n"
-        )
+        request = f"GET {self.path(self._chance)} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n\r\n"
         writer.write(request.encode())
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length:")[2].split()[0])

@@ -9,12 +9,13 @@ from uuid import UUID
 
 from projections.core.projection import Projection
 from projections.orders import ORDERS
+from projections.parity.audit_limits import FoldBudget
 from projections.parity.city_audit import CheckedCity, CityAudit
-from projections.parity.partials_audit import FoldBudget
 from projections.replay.city import CitySources
 from projections.replay.source import ReplaySource
 from projections.traffic import TRAFFIC
 from read_models.city.content import CityContent, CityTables, TableVector, digest_of, encode, hours_of, merge
+from tests.support.ports_in_memory.audit_dumps import MemoryAuditDumps
 from tests.support.worlds.city import CityArchive, drive, vector_of
 from tests.support.worlds.order_lives import OrderHistory, placed_data, step_data
 from tests.support.worlds.rider_events import START_MS
@@ -31,6 +32,7 @@ class Recorded(NamedTuple):
     log_id: UUID
     vectors: Mapping[str, TableVector]
     digest: str
+    parked: Mapping[str, frozenset[int]] = {}
 
 
 class City:
@@ -40,13 +42,21 @@ class City:
         self.logs = CityArchive("Rider", riders), CityArchive("Delivery", orders)
         self.logs[1].log_id = self.logs[0].log_id
         self.restarts: list[str] = []
+        self.ignored: list[str] = []
+        self.dumps = MemoryAuditDumps()
         self.numbers = 0
 
     def audit(self, max_state_bytes: int = 1 << 20) -> CityAudit:
         traffic, orders = (
             ReplaySource(projection, log, json.loads) for projection, log in zip(PROJECTIONS, self.logs, strict=True)
         )
-        return CityAudit(CitySources(traffic, orders), self.restarts.append, max_state_bytes=max_state_bytes)
+        return CityAudit(
+            CitySources(traffic, orders),
+            self.restarts.append,
+            dumps=self.dumps,
+            on_ignored_dump=self.ignored.append,
+            max_state_bytes=max_state_bytes,
+        )
 
     def heads(self) -> list[list[int]]:
         return [list(log.head(of.stream).seqs) for log, of in zip(self.logs, PROJECTIONS, strict=True)]

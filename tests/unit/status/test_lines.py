@@ -166,7 +166,7 @@ def test_the_city_line_shows_the_newest_snapshot_and_why_there_is_no_newer_one()
 
 
 def test_the_city_audit_line_is_red_while_a_served_generation_differs() -> None:
-    assert city_audit_line(None).good
+    assert city_audit_line(CityFindings()).good
     assert city_audit_line(CityFindings()).state == "no city snapshots audited"
     good = city_audit_line(CityFindings(totals={"equal": 1_200}, number=1_300, behind=3))
     assert (good.state, good.good) == ("1,200 checked, 0 different, 3 to go", True)
