@@ -16,116 +16,20 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from statistics import median
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from benchmarks.eta_backfilled import walk_backfilled
+from benchmarks.eta_errors import Errors, band_hour_day, errors, metres_left, predicted, straight_line, table
 from benchmarks.eta_fit import CHOSEN, choose, fit
 from benchmarks.eta_leave_out import WITHOUT, LeaveOut
 from benchmarks.eta_walk import PINGS, Sample, read_pings, read_trips, walk
 from domain.features.eta.baseline import Baseline, BaselineConstants, EtaQuantiles
 from domain.features.eta.packaged import packaged_baseline
 
-CONSTANT_MPS = 4.77
-"""The straight-line speed that the data's own description gives."""
-
-TABLE_BANDS_M = (
-    250,
-    500,
-    750,
-    1_000,
-    1_500,
-    2_000,
-    2_500,
-    3_000,
-    4_000,
-    5_000,
-    6_000,
-    8_000,
-    10_000,
-    13_000,
-    16_000,
-    20_000,
-)
-TABLE_MIN_SAMPLES = 20
-"""A cell of the table with fewer samples is that of its band over all hours."""
-
 SHOWN_BANDS_M = (1_000, 2_000, 5_000, 10_000)
 LEAVE_OUT_PARTS = 4
-LOCAL_MS = -7 * 3_600_000
-"""Pacific daylight time, in which the days of the table are counted."""
-
-
-class Errors(NamedTuple):
-    """Seconds, estimate − truth; shares of 1."""
-
-    samples: int
-    mae: float
-    median: float
-    p90: float
-    bias: float
-    within_2_min: float
-    within_5_min: float
-
-
-def errors(estimates: Sequence[float], samples: Sequence[Sample]) -> Errors:
-    signed = [estimate - sample.true_s for estimate, sample in zip(estimates, samples, strict=True)]
-    sizes = sorted(abs(error) for error in signed)
-    count = len(sizes)
-    if not count:
-        return Errors(0, *[float("nan")] * 6)
-    return Errors(
-        count,
-        sum(sizes) / count,
-        sizes[count // 2],
-        sizes[min(count - 1, int(count * 0.9))],
-        sum(signed) / count,
-        bisect_right(sizes, 120.0) / count,
-        bisect_right(sizes, 300.0) / count,
-    )
-
-
-def straight_line(samples: Sequence[Sample]) -> list[float]:
-    return [_metres(sample) / CONSTANT_MPS for sample in samples]
-
-
-def table(samples: Sequence[Sample]) -> list[float]:
-    """The median by distance band and hour of all other days; of the band if that has few samples."""
-    by_cell: defaultdict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
-    by_band: defaultdict[int, list[tuple[int, float]]] = defaultdict(list)
-    for sample in samples:
-        band, hour, day = _place(sample)
-        by_cell[band, hour].append((day, sample.true_s))
-        by_band[band].append((day, sample.true_s))
-    learned: dict[tuple[int, int, int], float] = {}
-    found = []
-    for sample in samples:
-        band, hour, day = place = _place(sample)
-        if place not in learned:
-            others = [true_s for on, true_s in by_cell[band, hour] if on != day]
-            if len(others) < TABLE_MIN_SAMPLES:
-                others = [true_s for on, true_s in by_band[band] if on != day]
-            learned[place] = median(others) if others else _metres(sample) / CONSTANT_MPS
-        found.append(learned[place])
-    return found
-
-
-def _place(sample: Sample) -> tuple[int, int, int]:
-    """Distance band, local hour, local day."""
-    local_ms = sample.t_ms + LOCAL_MS
-    return bisect_right(TABLE_BANDS_M, _metres(sample)), local_ms // 3_600_000 % 24, local_ms // 86_400_000
-
-
-def _metres(sample: Sample) -> float:
-    return sample.reading.features.rider_to_customer_m or 0.0
-
-
-def predicted(model: Baseline, samples: Sequence[Sample]) -> list[EtaQuantiles]:
-    return [model.predict(sample.reading.features, sample.reading.way) for sample in samples]
-
-
-# Leaving out
 
 
 def left_out(samples: Sequence[Sample], part_of: Callable[[Sample], int]) -> list[float]:
@@ -148,14 +52,14 @@ def _changed(change: LeaveOut, sample: Sample) -> Sample:
 # The run
 
 
-def collect(folder: Path) -> list[Sample]:
-    """The samples of all plausible trips, in the order of the log."""
+def collect(folder: Path, *, backfilled: bool = False) -> list[Sample]:
+    """The samples of all plausible trips, in the order of the log; ``backfilled``: through an embedded Postgres."""
     trips, pings = read_trips(folder), read_pings(folder)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     samples = []
-    with Progress(*columns, transient=True, disable=not sys.stderr.isatty()) as progress:
+    with TemporaryDirectory() as data, Progress(*columns, transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("pings", total=len(pings))
-        for number, sample in walk(pings, trips):
+        for number, sample in walk_backfilled(Path(data), pings, trips) if backfilled else walk(pings, trips):
             if sample is not None:
                 samples.append(sample)
             if number % 1_000 == 0 or number == len(pings):
@@ -181,10 +85,10 @@ def lines(samples: Sequence[Sample], model: Baseline) -> Iterator[str]:
     yield f"truth at most P50: {covered[0]:.1%}; at most P90: {covered[1]:.1%}"
     yield ""
     yield from _grouped(
-        "by straight distance", medians, samples, lambda s: bisect_right(SHOWN_BANDS_M, _metres(s)), _band
+        "by straight distance", medians, samples, lambda s: bisect_right(SHOWN_BANDS_M, metres_left(s)), _band
     )
     yield from _grouped(
-        "by local hour", medians, samples, lambda s: _place(s)[1] // 3, lambda n: f"{3 * n:02}–{3 * n + 3:02} h"
+        "by local hour", medians, samples, lambda s: band_hour_day(s)[1] // 3, lambda n: f"{3 * n:02}–{3 * n + 3:02} h"
     )
     yield from _grouped("by leg", medians, samples, lambda s: s.reading.features.leg == "at_customer", _leg)
     yield "worth of a feature: the ETA when it is unknown"
@@ -228,7 +132,7 @@ def _leave_out_lines(samples: Sequence[Sample]) -> Iterator[str]:
     of_rider = {rider: number % LEAVE_OUT_PARTS for number, rider in enumerate(riders)}
     by_taxi = left_out(samples, lambda sample: of_rider[sample.trip.rider_id])
     yield _line("constants learned from other taxis", errors(by_taxi, samples))
-    by_day = left_out(samples, lambda sample: _place(sample)[2])
+    by_day = left_out(samples, lambda sample: band_hour_day(sample)[2])
     yield _line("constants learned from other days", errors(by_day, samples))
 
 
@@ -259,7 +163,7 @@ def _halves_lines(samples: Sequence[Sample]) -> Iterator[str]:
 def constants_file(model: Baseline, samples: Sequence[Sample]) -> str:
     """The text of ``baseline.json``: the constants with their origin."""
     origin = json.loads(PATH_OF_ORIGIN.read_text(encoding="utf-8"))["origin"] if PATH_OF_ORIGIN.exists() else {}
-    days = sorted({_place(sample)[2] for sample in samples})
+    days = sorted({band_hour_day(sample)[2] for sample in samples})
     origin["samples"] = f"{len(samples)} pings of {len({s.trip.trip_id for s in samples})} trips on {len(days)} days"
     return json.dumps({"origin": origin, "constants": model.constants._asdict()}, indent=2, ensure_ascii=False) + "\n"
 
@@ -275,6 +179,9 @@ def main(arguments: Sequence[str] = ()) -> int:
         "--leave-out", action="store_true", help="also learn the constants without what they are tested on"
     )
     parser.add_argument(
+        "--backfill", action="store_true", help="record the trips in an embedded Postgres first, and walk that log"
+    )
+    parser.add_argument(
         "--halves", action="store_true", help="choose the constants on one half of the taxis, and show the other half"
     )
     options = parser.parse_args(arguments)
@@ -282,7 +189,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     if not os.environ.get("RIDELOG_GPS_DATA") or not (folder / PINGS).exists():
         sys.stderr.write(f"RIDELOG_GPS_DATA does not name a folder with {PINGS}: see docs/eta.md\n")
         return 2
-    samples = collect(folder)
+    samples = collect(folder, backfilled=options.backfill)
     if options.fit is not None:
         options.fit.write_text(constants_file(Baseline(fit(samples)), samples), encoding="utf-8")
         model = Baseline.from_json(options.fit.read_text(encoding="utf-8"))

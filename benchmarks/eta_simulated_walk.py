@@ -6,25 +6,16 @@ received later is known to an answer; the truth is the simulator's own.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from benchmarks.eta_city import OtherTaxis, TrafficTotals
+from benchmarks.eta_folded import FoldedLog
 from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.decide import decide, rider_of
 from domain.deliveries.delivery import Delivery
 from domain.errors import DomainError
-from domain.features import orders
-from domain.features.eta.city_view import CityView
 from domain.features.eta.features import EtaReading, eta_reading
-from domain.features.keyed_event import KeyedEvent
-from domain.features.partials import PartialTable, apply_changes, collect
-from domain.features.speed import window as speed_window
-from domain.features.speed.window import SpeedState
-from domain.features.traffic.changes import changes
-from domain.features.traffic.fold import EMPTY, TrafficState, fold
-from domain.features.traffic.steps import BUCKET_MS
+from domain.features.orders import OPEN_STATUSES
 from domain.gps_ping import GpsPing, record_of
 from domain.riders.rider import Rider
 from infrastructure.simulator.receptions import Reception, receptions
@@ -46,41 +37,27 @@ class SimulatedLog:
     """The read models of one city, as of the latest reception."""
 
     def __init__(self) -> None:
-        self.orders: dict[str, orders.OrderState] = {}
-        self.riders: defaultdict[str, SpeedState] = defaultdict(lambda: speed_window.EMPTY)
+        self._log = FoldedLog()
         self._deliveries: dict[str, Delivery] = {}
         self._riders: dict[str, Rider] = {}
-        self._traffic: defaultdict[str, TrafficState] = defaultdict(lambda: EMPTY)
-        self._totals, self._none = TrafficTotals(), TrafficTotals()
-        self._table: PartialTable = {}
-        self._bucket = 0
-        self._position = 0
 
     def receive(self, reception: Reception) -> None:
         """Fold one ping, or what one command records. A refused or repeated command records nothing."""
         if isinstance(reception.item, GpsPing):
-            self._on_rider(reception.item.rider_id, "GpsPing", record_of(reception.item))
+            self._log.add("Rider", reception.item.rider_id, "GpsPing", record_of(reception.item))
             return
         for event in self._decided(reception.item):
-            if isinstance(event, Rider.Event):
-                self._on_rider(event.rider_id, event.RECORD, event.data())
-            else:
-                self._on_order(event.order_id, event.RECORD, event.data())
+            stream = "Rider" if isinstance(event, Rider.Event) else "Delivery"
+            self._log.add(stream, event.key, event.RECORD, event.data())
 
     def readings(self, now_ms: int) -> Iterator[tuple[str, EtaReading]]:
         """Every open order with what its ETA is computed from at ``now_ms``."""
-        city = self.city(now_ms)
-        for order_id, order in self.orders.items():
-            if order.status in orders.OPEN_STATUSES:
-                rider = None if order.rider_id is None else self.riders[order.rider_id]
+        self._log.advance(now_ms)
+        city = self._log.city(now_ms)
+        for order_id, order in self._log.orders.items():
+            if order.status in OPEN_STATUSES:
+                rider = None if order.rider_id is None else self._log.riders[order.rider_id]
                 yield order_id, eta_reading(order, rider, city, now_ms, order_id=order_id)
-
-    def city(self, now_ms: int) -> CityView:
-        bucket = now_ms // BUCKET_MS
-        if bucket != self._bucket:
-            self._bucket = bucket
-            self._totals.advance(bucket)
-        return OtherTaxis(self._totals, self._none, self._table, now_ms)
 
     def _decided(self, command: DeliveryCommand) -> list[Any]:
         delivery = self._deliveries.get(command.order_id)
@@ -95,25 +72,6 @@ class SimulatedLog:
             self._riders[decided.rider.rider_id] = decided.rider
             events += decided.rider.collect_events()
         return events
-
-    def _event(self, key: str, version: int, event_type: str, data: dict[str, Any]) -> KeyedEvent:
-        self._position += 1
-        return KeyedEvent(key, version, self._position, event_type, data)
-
-    def _on_rider(self, rider_id: str, event_type: str, data: dict[str, Any]) -> None:
-        rider, traffic = self.riders[rider_id], self._traffic[rider_id]
-        event = self._event(rider_id, rider.version + 1, event_type, data)
-        self.riders[rider_id] = speed_window.fold(rider, event)
-        self._traffic[rider_id] = fold(traffic, event)
-        for change in changes(traffic, self._traffic[rider_id]):
-            self._totals.add(change)
-
-    def _on_order(self, order_id: str, event_type: str, data: dict[str, Any]) -> None:
-        before = self.orders.get(order_id, orders.EMPTY)
-        after = self.orders[order_id] = orders.fold(before, self._event(order_id, before.version + 1, event_type, data))
-        pending: PartialTable = {}
-        collect(pending, orders.partials(before, after))
-        apply_changes(self._table, pending)
 
 
 def walk_simulated(scenario: Scenario, every_s: float) -> Iterator[SimulatedSample]:
