@@ -1,8 +1,8 @@
 """The ETA in process and over HTTP, next to GET of a speed and the naive way, in one run beside a load.
 
-RIDERS riders have a full window and an order each, on a complete ``serve``; the log is filled to ``--events``. Then, at
-PINGS pings per second, the three kinds of read take turns, request by request, at READS reads per second together. The
-naive way asks Postgres for the order and the last ten pings, and computes (``naive_eta_child``).
+RIDERS riders have a full window and an order each, on a complete ``serve``; the log is filled to ``--events``. A second
+API process (``naive_eta_child``) differs in one route: its ETA asks Postgres for the order and the last ten pings, and
+computes. The two take turns. Whose turn it is gets PINGS pings and READS reads a second, a third of them ETAs.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import uvloop
@@ -52,7 +53,16 @@ PINGS = 1_000
 READS = 500
 CONNECTIONS = 32
 GIVE_UP_S = 300.0
+ROUNDS = 3
 ETA, SPEED_READ, NAIVE = "ETA over HTTP", "GET speed", "naive ETA over HTTP"
+BESIDE = "GET speed of the naive process"
+
+
+class Side(NamedTuple):
+    """One of the two API processes, and the reads that it gets in turn."""
+
+    url: str
+    kinds: tuple[str, ...]
 
 
 def order(number: int) -> str:
@@ -112,10 +122,11 @@ def wait_served(one: Ridelog, backends: Backends) -> None:
 
 
 @contextmanager
-def naive(postgres_url: str) -> Iterator[tuple[str, psutil.Process]]:
-    """URL and process of the naive server."""
-    port = free_port()
-    child = subprocess.Popen([sys.executable, "-m", "benchmarks.naive_eta_child", str(port), postgres_url])
+def naive(one: Ridelog) -> Iterator[tuple[str, psutil.Process]]:
+    """URL and process of the naive server, which records into the same log."""
+    port, info = free_port(), one.info
+    arguments = (str(port), str(one.data_dir), info.postgres_url, info.redis_url)
+    child = subprocess.Popen([sys.executable, "-m", "benchmarks.naive_eta_child", *arguments])
 
     def serves() -> bool:
         assert child.poll() is None, "the naive server has ended"
@@ -130,34 +141,49 @@ def naive(postgres_url: str) -> Iterator[tuple[str, psutil.Process]]:
         yield f"http://127.0.0.1:{port}", psutil.Process(child.pid)
     finally:
         child.terminate()
-        child.wait(15)
+        child.wait(30)
 
 
-async def reading(urls: dict[str, str], rate: int, seconds: float) -> dict[str, list[float]]:
+async def reading(url: str, kinds: Sequence[str], rate: int, seconds: float) -> dict[str, list[float]]:
     """Seconds of each read from its due time; the kinds take turns."""
-    pools = {kind: Pool(url, CONNECTIONS) for kind, url in urls.items()}
-    for pool in pools.values():
-        await pool.open()
-    chance, kinds = random.Random(1), list(urls)
+    pool = Pool(url, CONNECTIONS)
+    await pool.open()
+    chance = random.Random(1)
     took: dict[str, list[float]] = {kind: [] for kind in kinds}
 
     def turn(number: int, due: float) -> None:
         kind = kinds[number % len(kinds)]
         who = chance.randrange(RIDERS)
         speed = f"/riders/rider-{who}/speed?allow_expired=true"
-        path = speed if kind == SPEED_READ else f"/deliveries/{order(who)}/eta"
-        head = b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path.encode(), pools[kind].host)
-        pools[kind].request(head, lambda _body: took[kind].append(time.perf_counter() - due))
+        path = f"/deliveries/{order(who)}/eta" if kind in {ETA, NAIVE} else speed
+        head = b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path.encode(), pool.host)
+        pool.request(head, lambda _body: took[kind].append(time.perf_counter() - due))
 
     await paced(1 / rate, int(rate * seconds), turn)
-    for pool in pools.values():
-        await pool.drain(GIVE_UP_S)
-        pool.close()
+    await pool.drain(GIVE_UP_S)
+    pool.close()
     return took
 
 
-def read_from_outside(urls: dict[str, str], rate: int, seconds: float) -> dict[str, list[float]]:
-    return uvloop.run(reading(urls, rate, seconds))
+def read_from_outside(url: str, kinds: Sequence[str], rate: int, seconds: float) -> dict[str, list[float]]:
+    return uvloop.run(reading(url, kinds, rate, seconds))
+
+
+def turns(
+    pool: ProcessPoolExecutor, sides: Sequence[Side], options: argparse.Namespace
+) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Seconds of each kind of read, and the accepted pings of each side: the sides take ROUNDS turns under load."""
+    took: defaultdict[str, list[float]] = defaultdict(list)
+    accepted: Counter[str] = Counter()
+    seconds = options.seconds / ROUNDS
+    for _ in range(ROUNDS):
+        for url, kinds in sides:
+            load = pool.submit(send, url, PINGS, seconds)
+            found = pool.submit(read_from_outside, url, kinds, options.reads, seconds).result(GIVE_UP_S + seconds)
+            accepted[kinds[0]] += load.result(GIVE_UP_S).accepted
+            for kind, each in found.items():
+                took[kind] += each
+    return took, accepted
 
 
 def in_process(backends: Backends) -> list[float]:
@@ -182,7 +208,7 @@ def cpu_alone(
     pool: ProcessPoolExecutor,
     root: psutil.Process,
     naive_server: psutil.Process,
-    urls: dict[str, str],
+    sides: Sequence[Side],
     options: argparse.Namespace,
 ) -> dict[str, float]:
     """CPU of servers and databases for each kind of read alone, without pings and without what they need when idle.
@@ -199,9 +225,11 @@ def cpu_alone(
     time.sleep(seconds)
     idle = spent() - before
     figures: dict[str, float] = {}
-    for kind, url in urls.items():
+    alone = [(sides[0].url, ETA), (sides[0].url, SPEED_READ), (sides[1].url, NAIVE)]
+    for url, kind in alone:
         before = spent()
-        took = pool.submit(read_from_outside, {kind: url}, options.reads, seconds).result(GIVE_UP_S + seconds)
+        rate = options.reads // 3
+        took = pool.submit(read_from_outside, url, [kind], rate, seconds).result(GIVE_UP_S + seconds)
         figures[f"{kind}: CPU µs of servers and databases"] = (spent() - before - idle) / len(took[kind]) * 1e6
     return figures
 
@@ -209,8 +237,8 @@ def cpu_alone(
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=1_000_000, help="in the log before the measurement")
-    parser.add_argument("--reads", type=int, default=READS, help="per second, a third of each kind")
-    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--reads", type=int, default=READS, help="per second, a third of them ETAs")
+    parser.add_argument("--seconds", type=float, default=60.0, help="under load, of each of the two processes")
     options = parser.parse_args(arguments)
     figures: dict[str, Any] = {}
     with ExitStack() as stack:
@@ -224,27 +252,22 @@ def main(arguments: list[str] | None = None) -> None:
         figures["events in the log"] = backends.log.head("Rider").position
         alone = spread(in_process(backends))
         figures |= {"ETA in process: p50, ms": alone.p50, "ETA in process: p99, ms": alone.p99}
-        naive_url, naive_server = stack.enter_context(naive(info.postgres_url))
-        urls = {ETA: info.http_url, SPEED_READ: info.http_url, NAIVE: naive_url}
+        naive_url, naive_server = stack.enter_context(naive(one))
+        sides = (Side(info.http_url, (ETA, SPEED_READ, SPEED_READ)), Side(naive_url, (NAIVE, BESIDE, BESIDE)))
         root = psutil.Process(one.process.pid)
         with clients(2) as pool:
-            pool.submit(read_from_outside, urls, options.reads, 3.0).result(GIVE_UP_S)
-            before = by_program(root, {})
-            load = pool.submit(send, info.http_url, PINGS, options.seconds)
-            took = pool.submit(read_from_outside, urls, options.reads, options.seconds).result(
-                GIVE_UP_S + options.seconds
-            )
-            figures["pings accepted beside it, 1/s"] = load.result(GIVE_UP_S).accepted / options.seconds
-            after = by_program(root, {})
-            figures["API, CPU s a second"] = (after["api"] - before["api"]) / options.seconds
-            figures |= cpu_alone(pool, root, naive_server, urls, options)
+            for url, kinds in sides:
+                pool.submit(read_from_outside, url, kinds, options.reads, 3.0).result(GIVE_UP_S)
+            took, accepted = turns(pool, sides, options)
+            figures |= {f"{kind}: pings beside it, 1/s": count / options.seconds for kind, count in accepted.items()}
+            figures |= cpu_alone(pool, root, naive_server, sides, options)
         for kind, seconds in took.items():
             figures |= {f"{kind}: p50, ms": spread(seconds).p50, f"{kind}: p99, ms": spread(seconds).p99}
         eta, speed, other = (spread(took[kind]) for kind in (ETA, SPEED_READ, NAIVE))
         figures["ETA / GET speed, p50"] = eta.p50 / speed.p50
         figures["naive / ETA, p50"] = other.p50 / eta.p50
         figures["naive / ETA, p99"] = other.p99 / eta.p99
-    cpu_of = {kind: figures[f"{kind}: CPU µs of servers and databases"] for kind in urls}
+    cpu_of = {kind: figures[f"{kind}: CPU µs of servers and databases"] for kind in (ETA, SPEED_READ, NAIVE)}
     figures["ETA / GET speed, CPU"] = cpu_of[ETA] / cpu_of[SPEED_READ]
     figures["naive / ETA, CPU"] = cpu_of[NAIVE] / cpu_of[ETA]
     targets = {"ETA / GET speed, p50": at_most(2.0), "naive / ETA, p50": at_least(5.0)}

@@ -1,4 +1,4 @@
-"""The trips as a recorded log give the vectors of the walk in memory, so its errors are those of recorded deliveries."""
+"""The trips as a recorded log give the vectors of the walk in memory: the errors are those of recorded deliveries."""
 
 from __future__ import annotations
 
