@@ -24,6 +24,7 @@ BENCHMARKS = (
     "time_travel",
     "traffic_fold",
     "eta_real_trips",
+    "eta_simulator",
 )
 
 
