@@ -12,10 +12,11 @@ from projections.locations import LOCATIONS
 from projections.orders import ORDERS
 from projections.payouts import PAYOUTS
 from projections.speed import SPEED
+from projections.spoofing import SPOOFING
 from projections.traffic import TRAFFIC
 
 PROJECTIONS: dict[str, Projection[Any]] = {
-    p.name: p for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES, ORDERS, TRAFFIC, PAYOUTS)
+    p.name: p for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES, ORDERS, TRAFFIC, PAYOUTS, SPOOFING)
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
 from hypothesis import given
@@ -19,6 +19,7 @@ from domain.features.case_file import (
     case_bytes,
     case_of,
 )
+from domain.identifiers import NAMESPACE
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -114,6 +115,7 @@ def test_an_alert_id_is_a_uuid_of_kind_rider_and_first_evidence() -> None:
     ids = [alert_id(*named) for named in (("spoofing", "anna", "e1"), ("completion", "anna", "e1"))]
     ids += [alert_id("spoofing", "ben", "e1"), alert_id("spoofing", "anna", "e2")]
     assert len(set(ids)) == 4
+    assert ids[0] == str(uuid5(NAMESPACE, "alert/spoofing/anna/e1"))
     assert {UUID(each).version for each in ids} == {5}
     # Reviews on record name it: another value would detach them from their alert.
     assert ids[0] == "2c43ec92-265f-50c7-9d86-240b343b7a4b"

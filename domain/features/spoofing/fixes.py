@@ -1,0 +1,180 @@
+"""The fixes that the detectors compare, and the window of pings that a case file shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import cos, hypot, isnan, nan
+from struct import Struct
+from typing import Any, NamedTuple
+
+from domain.features.case_file import MAX_WINDOW_FIXES, CaseFix, uuid_text
+from domain.features.event_time import effective_time_ms
+from domain.features.geo import haversine_mm
+
+DEGREES_E7 = 10_000_000
+MM_PER_E7 = 11.119_508
+"""Millimetres of 10⁻⁷ degrees of latitude, for the Earth's radius of ``domain.features.geo``."""
+RADIANS_PER_E7 = 1.745_329_251_994_33e-9
+FAR_MM = 20_000_000
+"""Beyond 20 km the plane is no sphere any more: the distance is computed again on the great circle."""
+HALF_TURN_E7 = 1_800_000_000
+
+MIN_STEP_MS = 900
+"""Of a second one fix is used. At ten fixes a second, noise of 0.5 m would count as 5 m/s."""
+
+UNKNOWN_SPEED = -1
+
+GOOD_ACCURACY_M = 50.0
+GOOD_FACTOR, BAD_FACTOR = 3, 20
+UNKNOWN_ERROR_MM = 50_000
+"""How far off a fix may be. The accuracy is a 68 % radius. Up to 50 m, three times it hold 99.9 % of MobilityNet's
+errors. Beyond, positions come from cells and access points with errors of 20 km at "1,127 m", eighteen times it. A
+client that sends no accuracy is believed to 100 m."""
+
+_WORST_ACCURACY_M = 1e6
+
+
+class Fix(NamedTuple):
+    """One ping as the detectors see it: effective time in epoch ms, WGS84 in 10⁻⁷ degrees, error bound in mm.
+
+    ``speed_mm_s`` is the device's speed, UNKNOWN_SPEED if it sent none or 0: many Android phones send 0 for "unknown",
+    half of the moving fixes of one of MobilityNet's.
+    """
+
+    t_ms: int
+    latitude_e7: int
+    longitude_e7: int
+    error_mm: int
+    speed_mm_s: int
+    received_ms: int
+
+
+NO_FIX = Fix(0, 0, 0, 0, UNKNOWN_SPEED, 0)
+
+
+def fix_of(t_ms: int, data: Mapping[str, Any]) -> Fix:
+    """The fix of a ping; ``t_ms`` is its effective time."""
+    accuracy, speed = data["accuracy_meters"], data["speed_mps"]
+    if accuracy is None:
+        error_mm = UNKNOWN_ERROR_MM
+    elif accuracy <= GOOD_ACCURACY_M:
+        error_mm = int(accuracy * 1_000.0) * GOOD_FACTOR
+    else:
+        error_mm = int(min(accuracy, _WORST_ACCURACY_M) * 1_000.0) * BAD_FACTOR
+    return Fix(
+        t_ms,
+        round(data["latitude"] * 1e7),
+        round(data["longitude"] * 1e7),
+        error_mm,
+        int(speed * 1_000.0) if speed is not None and 0.0 < speed < 1e6 else UNKNOWN_SPEED,
+        data["received_timestamp_ms"],
+    )
+
+
+def distance_mm(latitude1_e7: int, longitude1_e7: int, latitude2_e7: int, longitude2_e7: int) -> int:
+    """Whole millimetres between two points: on the plane up to 20 km, where it is right to 1 in 1,000."""
+    east = longitude2_e7 - longitude1_e7
+    if not -HALF_TURN_E7 <= east <= HALF_TURN_E7:
+        east -= 2 * HALF_TURN_E7 if east > 0 else -2 * HALF_TURN_E7
+    mm = MM_PER_E7 * hypot(latitude2_e7 - latitude1_e7, east * cos(latitude2_e7 * RADIANS_PER_E7))
+    if mm <= FAR_MM:
+        return int(mm)
+    return haversine_mm(
+        latitude1_e7 / DEGREES_E7, longitude1_e7 / DEGREES_E7, latitude2_e7 / DEGREES_E7, longitude2_e7 / DEGREES_E7
+    )
+
+
+FASTEST_MM_PER_MS = 70
+"""252 km/h. Riders ride bicycles, scooters and cars; a phone in a fast train is faster for longer than three fixes, but
+one step of it is not: its fixes lie on a line, and each is within this of the one before it."""
+
+STALE_MM_PER_MS = 30
+"""A position repeated to the last bit may be one old fix that the phone sends again. Its rider may have moved all the
+while, at up to 108 km/h."""
+
+MEASURED_MM_S = 2_000
+"""A device speed of motion: with another one than before, the fix is new even at the same position."""
+
+
+def is_possible(a: Fix, b: Fix, mm: int, stale_ms: int = 0) -> bool:
+    """Whether a rider can have been at both. The lower bound of the distance: both error bounds are taken off."""
+    return mm - a[3] - b[3] <= FASTEST_MM_PER_MS * (b[0] - a[0]) + STALE_MM_PER_MS * stale_ms
+
+
+def is_same_fix(a: Fix, b: Fix) -> bool:
+    """Whether the later ``b`` may be the fix ``a``, sent again: then it has the same accuracy too."""
+    is_measured = b[4] != a[4] and b[4] >= MEASURED_MM_S
+    return a[1] == b[1] and a[2] == b[2] and a[3] == b[3] and not is_measured
+
+
+# The window
+
+WINDOW_STEP_MS = 4_000
+"""32 fixes hold two minutes or more then. The first fixes after a jump are all kept."""
+
+_WINDOW_FIX = Struct(">16sqqqddffb")
+_MOCK_CODES = {None: -1, False: 0, True: 1}
+_MOCKS = (False, True, None)
+WINDOW_FIX_BYTES = _WINDOW_FIX.size
+_MAX_BYTES = MAX_WINDOW_FIXES * WINDOW_FIX_BYTES
+_EVENT_ID_BYTES = 16
+
+
+def id_bytes(event_id: str) -> bytes:
+    return bytes.fromhex(event_id.replace("-", ""))
+
+
+def with_fix(window: bytes, position: int, data: Mapping[str, Any]) -> bytes:
+    """The window after one more ping; its oldest fix leaves if it is full."""
+    accuracy, speed = data["accuracy_meters"], data["speed_mps"]
+    packed = _WINDOW_FIX.pack(
+        bytes.fromhex(data["event_id"].replace("-", "")),
+        data["event_timestamp_ms"],
+        data["received_timestamp_ms"],
+        position,
+        data["latitude"] + 0.0,
+        data["longitude"] + 0.0,
+        nan if accuracy is None else accuracy,
+        nan if speed is None else speed,
+        _MOCK_CODES[data.get("is_mock")],
+    )
+    window += packed
+    return window[-_MAX_BYTES:] if len(window) > _MAX_BYTES else window
+
+
+def window_of(window: bytes) -> list[CaseFix]:
+    """The pings of the window, as they were recorded, in the order of the log."""
+    return [
+        CaseFix(
+            uuid_text(event_id),
+            sent_ms,
+            received_ms,
+            position,
+            latitude,
+            longitude,
+            None if isnan(accuracy) else accuracy,
+            None if isnan(speed) else speed,
+            _MOCKS[mock],
+        )
+        for event_id, sent_ms, received_ms, position, latitude, longitude, accuracy, speed, mock in (
+            _WINDOW_FIX.iter_unpack(window)
+        )
+    ]
+
+
+def track_of(window: bytes) -> list[Fix]:
+    """The fixes of the window in the order of time; those that came late are left out."""
+    track: list[Fix] = []
+    for _, sent_ms, received_ms, _, latitude, longitude, accuracy, speed, _ in _WINDOW_FIX.iter_unpack(window):
+        data = {
+            "event_timestamp_ms": sent_ms,
+            "received_timestamp_ms": received_ms,
+            "latitude": latitude,
+            "longitude": longitude,
+            "accuracy_meters": None if isnan(accuracy) else accuracy,
+            "speed_mps": None if isnan(speed) else speed,
+        }
+        t_ms = effective_time_ms(data)
+        if not track or t_ms > track[-1].t_ms:
+            track.append(fix_of(t_ms, data))
+    return track
