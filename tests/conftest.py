@@ -24,11 +24,11 @@ from tests.support.reports.proofs import whole
 from tests.support.servers import java
 from tests.support.servers.apache_kafka import KafkaCluster
 from tests.support.servers.servers import (
-    UNDURABLE,
-    copy_prepared_postgres,
     fresh_database,
     make_template,
     running,
+    session_kafka,
+    session_postgres,
 )
 from tests.support.worlds.concurrent_runs import SideBySide, longest_first
 
@@ -86,9 +86,7 @@ def servers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_server(servers_dir: Path) -> Iterator[Postgres]:
     """The session's PostgreSQL, not migrated; a test may kill it, the next fixture starts it again."""
-    copy_prepared_postgres(servers_dir)
-    server = Postgres(servers_dir, UNDURABLE)
-    with running(server):
+    with running(session_postgres(servers_dir)) as server:
         yield server
 
 
@@ -103,8 +101,7 @@ def redis_server(servers_dir: Path) -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 def kafka_server(servers_dir: Path) -> Iterator[Tansu]:
     """The session's Kafka-compatible broker."""
-    server = Tansu(servers_dir)
-    with running(server):
+    with running(session_kafka(servers_dir)) as server:
         yield server
 
 

@@ -26,9 +26,11 @@ from mutmut.mutation.data import SourceFileMutationData
 from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, walk_mutatable_files
 
+from infrastructure.embedded.postgres import Postgres
+from infrastructure.embedded.tansu import Tansu
 from tests.support.mutation.session import JOB, Job
 from tests.support.mutation.words import wording_mutants
-from tests.support.servers.servers import PREPARED_POSTGRES, prepare_postgres
+from tests.support.servers.servers import SHARED_KAFKA, SHARED_POSTGRES, UNDURABLE, make_template, running
 
 SAMPLED_ROOMS = ("infrastructure/event_store", "infrastructure/cdc")
 SEED = 28
@@ -92,11 +94,14 @@ def _run(options: argparse.Namespace) -> bool:
     tests = options.tests or config().pytest_add_cli_args_test_selection
     plugins = [argument for name in PLUGINS for argument in ("-p", name)]
     command = [sys.executable, "-m", "pytest", *QUICK, *plugins, *tests]
-    with tempfile.TemporaryDirectory(prefix="ridelog-mutants-") as prepared:
-        # Every mutant is a session of its own, which would make a database server of its own from nothing.
-        prepare_postgres(Path(prepared))
-        environment = os.environ | {PREPARED_POSTGRES: prepared, JOB: str(job), "PY_IGNORE_IMPORTMISMATCH": "1"}
-        ended = subprocess.run(command, cwd=mutants, env=environment, check=False)
+    with tempfile.TemporaryDirectory(prefix="ridelog-mutants-") as folder:
+        # Every mutant is a session of its own. Servers of its own would take most of its time.
+        servers = Path(folder)
+        with running(Postgres(servers, UNDURABLE)) as database, running(Tansu(servers)) as broker:
+            make_template(database)
+            shared = {SHARED_POSTGRES: folder, SHARED_KAFKA: str(broker.port)}
+            environment = os.environ | shared | {JOB: str(job), "PY_IGNORE_IMPORTMISMATCH": "1"}
+            ended = subprocess.run(command, cwd=mutants, env=environment, check=False)
     _take_over(verdicts)
     return ended.returncode in {0, 5}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,13 +14,15 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from infrastructure.embedded.postgres import Postgres
+from infrastructure.embedded.tansu import Tansu
 from tests.support.waiting import eventually
 
 TEMPLATE = "ridelog_template"
 # kill -9 of a server loses nothing that it has written to the kernel; only a power cut does.
 UNDURABLE = {"fsync": "off", "full_page_writes": "off"}
-PREPARED_POSTGRES = "RIDELOG_TEST_PREPARED_POSTGRES"
-"""Environment variable: directory of a stopped server with the template. Parallel sessions start from copies of it."""
+SHARED_POSTGRES, SHARED_KAFKA = "RIDELOG_TEST_SHARED_POSTGRES", "RIDELOG_TEST_SHARED_KAFKA"
+"""Environment variables: the directory of a PostgreSQL, and the port of a broker, that another process has started.
+The session uses them instead of servers of its own."""
 
 
 class StartableServer(Protocol):
@@ -45,19 +46,35 @@ def running(server: S) -> Iterator[S]:
         server.stop()
 
 
-def prepare_postgres(data_dir: Path) -> None:
-    """Create a server's directory with the template, for ``copy_prepared_postgres``."""
-    server = Postgres(data_dir, UNDURABLE)
-    with running(server):
-        make_template(server)
+class SharedPostgres(Postgres):
+    """A server that another process starts and stops. A test that stops it fails."""
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        self.wait_ready(timeout_s)
+
+    def wait_ready(self, timeout_s: float = 120.0) -> None:
+        eventually(self._is_ready, within_s=timeout_s, what="the shared PostgreSQL answers")
 
 
-def copy_prepared_postgres(data_dir: Path) -> None:
-    """Put the prepared server's files into ``data_dir``, if the environment names one: no initdb, no migrations."""
-    if prepared := os.environ.get(PREPARED_POSTGRES):
-        # Keep the owner: for root, the server runs as another user. The password file is the one that initdb got.
-        files = [str(path) for name in ("postgres", "postgres.password") if (path := Path(prepared, name)).exists()]
-        subprocess.run(["cp", "-Rp", *files, str(data_dir)], check=True)
+class SharedTansu(Tansu):
+    """A broker that another process starts and stops."""
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        return
+
+
+def session_postgres(data_dir: Path) -> Postgres:
+    """The PostgreSQL of a session, to be started: a shared one if the environment names it."""
+    if shared := os.environ.get(SHARED_POSTGRES):
+        return SharedPostgres(Path(shared), UNDURABLE)
+    return Postgres(data_dir, UNDURABLE)
+
+
+def session_kafka(data_dir: Path) -> Tansu:
+    """The broker of a session, to be started: a shared one if the environment names it."""
+    if shared := os.environ.get(SHARED_KAFKA):
+        return SharedTansu(data_dir, int(shared))
+    return Tansu(data_dir)
 
 
 def make_template(server: Postgres) -> None:
