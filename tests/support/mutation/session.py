@@ -143,6 +143,8 @@ class _Mutants:
                 self._tests.setdefault(function, []).append(found)
         self._kills: Counter[str] = Counter()
         """Tests by how many mutants they have killed in this run."""
+        self._kills_of_function: Counter[tuple[str, str]] = Counter()
+        """The same, by the mutated function and the test."""
 
     def run(self) -> None:
         waiting = list(reversed(self._job.mutants))
@@ -167,21 +169,25 @@ class _Mutants:
                     reports = child.wait(CHILD_LIMIT_S) or [asdict(Verdict(batch[0], SUSPICIOUS, "the process ended"))]
                     for report in reports:
                         verdict = self._confirmed(report)
-                        self._kills[verdict.test] += verdict.code in {KILLED, TIMEOUT}
+                        killed = verdict.code in {KILLED, TIMEOUT}
+                        self._kills[verdict.test] += killed
+                        self._kills_of_function[mangled_name_from_mutant_name(verdict.mutant), verdict.test] += killed
                         store(verdict)
                     waiting += reversed(batch[len(reports) :])
 
     def _chosen(self, mutant: str) -> list[Measurement]:
-        tests = self._tests.get(mangled_name_from_mutant_name(mutant), [])
+        function = mangled_name_from_mutant_name(mutant)
+        tests = self._tests.get(function, [])
         if mutant.startswith(self._job.core):
             tests = [found for found in tests if not found.test.startswith(self._job.integration)]
 
-        def order(found: Measurement) -> tuple[bool, int, float]:
+        def order(found: Measurement) -> tuple[bool, int, int, float]:
+            kills = -self._kills_of_function[function, found.test]
             if not found.test.startswith(self._job.unit):
-                # The shortest: one that reaches much waits for minutes if the mutant stops a relay.
-                return True, 0, found.wall_s
-            # A test that reaches much of the code in a short time is the likeliest to notice something.
-            return False, -self._kills[found.test], found.wall_s / len(found.functions)
+                # Then the shortest: one that reaches much waits for minutes if the mutant stops a relay.
+                return True, kills, 0, found.wall_s
+            # Then a test that reaches much of the code in a short time: it is the likeliest to notice something.
+            return False, kills, -self._kills[found.test], found.wall_s / len(found.functions)
 
         ordered = sorted(tests, key=order)
         chosen: list[Measurement] = []
