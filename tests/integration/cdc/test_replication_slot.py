@@ -83,18 +83,39 @@ def test_a_slot_is_created_inspected_and_dropped(engine: Engine, name: str) -> N
     assert state_of(engine, name) is None
 
 
-def test_a_slot_that_has_no_lsn_yet_has_confirmed_nothing(engine: Engine, name: str) -> None:
-    """While a slot waits for open transactions to end at its creation, the server shows it without LSNs."""
+def shown(engine: Engine, slot: str, columns: str) -> SlotState | None:
+    """The state of a slot that the server shows with these columns."""
     with engine.connect() as connection:
         connection.execute(
             text(
-                "CREATE TEMP VIEW pg_replication_slots AS SELECT CAST(:slot AS name) AS slot_name, true AS active,"
-                " NULL::text AS wal_status, NULL::bigint AS safe_wal_size, NULL::pg_lsn AS confirmed_flush_lsn,"
-                " NULL::pg_lsn AS restart_lsn, current_database() AS database".replace(":slot", f"'{name}'")
+                f"CREATE TEMP VIEW pg_replication_slots AS SELECT CAST('{slot}' AS name) AS slot_name,"
+                f" current_database() AS database, {columns}"
             )
         )
         connection.execute(text("SET LOCAL search_path = pg_temp, pg_catalog"))
-        assert slot_state(connection, name) == SlotState(True, 0, "unknown", None, 0, 0, None)
+        return slot_state(connection, slot)
+
+
+def test_a_slot_that_has_no_lsn_yet_has_confirmed_nothing(engine: Engine, name: str) -> None:
+    """While a slot waits for open transactions to end at its creation, the server shows it without LSNs."""
+    found = shown(
+        engine,
+        name,
+        "true AS active, NULL::text AS wal_status, NULL::bigint AS safe_wal_size, NULL::pg_lsn AS confirmed_flush_lsn,"
+        " NULL::pg_lsn AS restart_lsn",
+    )
+    assert found == SlotState(True, 0, "unknown", None, 0, 0, None)
+
+
+def test_a_lost_slot_has_the_reason_that_the_server_reports(engine: Engine, name: str) -> None:
+    found = shown(
+        engine,
+        name,
+        "false AS active, 'lost' AS wal_status, NULL::bigint AS safe_wal_size, '0/64'::pg_lsn AS confirmed_flush_lsn,"
+        " NULL::pg_lsn AS restart_lsn, 'wal_removed' AS invalidation_reason",
+    )
+    assert found is not None
+    assert (found.is_lost, found.invalidation_reason, found.confirmed) == (True, "wal_removed", 100)
 
 
 def test_a_slot_of_another_database_is_not_ours(engine: Engine, name: str, empty_postgres_url: str) -> None:
