@@ -102,6 +102,14 @@ def test_a_walk_stops_at_its_position_and_takes_only_the_keys_of_its_shard_that_
     assert walked(None, 0) == []
 
 
+def test_a_walk_gives_the_events_as_the_ranges_of_their_keys_do(world: World) -> None:
+    world.record([*anna(3, 1, 2), Given("ben", T0)], T0 + 9)
+    for key in ("anna", "ben"):
+        for keys in (None, [key]):
+            walked = world.archive.walk("Rider", keys, shard_of(key), 4, by_event_time=False)
+            assert [one.event for one in walked] == world.archive.key_range("Rider", key, 0, 99, None)
+
+
 def test_a_walk_may_be_left_before_its_end(world: World) -> None:
     world.record(anna(*range(50)), T0)
     for _ in range(40):  # more often than a pool has connections
@@ -153,9 +161,11 @@ def test_a_walk_counts_and_groups_keys_over_many_transactions(
     for key, size in sizes.items():
         postgres.record([Given(key, T0 + size - n) for n in range(size)], T0)
     for asked in (None, keys):
-        walked = list(postgres.archive.walk("Rider", asked, 7, 19, by_event_time=True))
-        expected = [(key, version) for key in sorted(keys) for version in range(sizes[key], 0, -1)]
-        assert [(one.event.key, one.event.version) for one in walked] == expected
+        for by_event_time in (True, False):
+            walked = list(postgres.archive.walk("Rider", asked, 7, 19, by_event_time=by_event_time))
+            step = -1 if by_event_time else 1
+            expected = [(key, version) for key in sorted(keys) for version in range(1, sizes[key] + 1)[::step]]
+            assert [(one.event.key, one.event.version) for one in walked] == expected
     assert len(list(postgres.archive.walk("Rider", None, 7, 10, by_event_time=False))) == 10
 
 

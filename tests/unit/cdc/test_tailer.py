@@ -142,5 +142,5 @@ def test_every_row_without_a_topic_is_counted() -> None:
 
 def test_a_row_before_its_relation_is_a_protocol_error() -> None:
     tailer = a_tailer(ScriptedStream([begin(100), insert(row())]), ScriptedPublisher())
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ProtocolError, match="relation 42 before"):
         tailer.step(0)
