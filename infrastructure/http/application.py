@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
 from prometheus_client import Histogram
 
 from domain.features.speed.window import SpeedState
+from domain.riders.commands import ReviewAlert
 from infrastructure.http.auth import Authorizer, local_only
 from infrastructure.http.delivery_body import STEPS
 from infrastructure.http.denials import Denials
@@ -39,6 +40,7 @@ LINKS: Final = {
     "pings": "/pings",
     "speed": "/riders/{rider_id}/speed",
     "deliveries": "/deliveries",
+    "fraud": "/fraud/alerts",
 }
 
 
@@ -68,7 +70,7 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
     # Prometheus sees no increase in a counter that starts at 1.
     for why in get_args(UnavailableReason):
         metrics.REFUSED.labels(why)
-    for verb in ("place", *STEPS):
+    for verb in ("place", *STEPS, ReviewAlert.VERB):
         for outcome in ("recorded", "repeated", "queue_full", "event_store_unavailable"):
             metrics.COMMANDS.labels(verb, outcome)
     limits = ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms)

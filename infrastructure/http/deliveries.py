@@ -14,6 +14,7 @@ from domain.deliveries.batch import CommandOutcome
 from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.values import DeliveryStatus
 from domain.errors import DomainError
+from infrastructure.http.command_body import MAX_BODY_BYTES, decode_object, idempotency_key
 from infrastructure.http.delivery_answers import (
     CommandAnswer,
     DeliveriesPage,
@@ -22,16 +23,9 @@ from infrastructure.http.delivery_answers import (
     of_snapshot,
     refusal,
 )
-from infrastructure.http.delivery_body import (
-    MAX_BODY_BYTES,
-    STEPS,
-    decode_object,
-    idempotency_key,
-    parse_place,
-    parse_step,
-)
+from infrastructure.http.delivery_body import STEPS, parse_place, parse_step
 from infrastructure.http.delivery_operations import OPERATIONS, PlaceOperation
-from infrastructure.http.errors import ApiError, errors, unavailable
+from infrastructure.http.errors import ApiError, errors
 from infrastructure.http.paging import (
     DEFAULT_LIMIT,
     Cursor,
@@ -43,7 +37,7 @@ from infrastructure.http.paging import (
     instant_ms,
 )
 from infrastructure.http.request_body import read_body
-from infrastructure.ingest.group_commit import ClockRefused, NotRecorded, QueueFull
+from infrastructure.http.unrecorded import unrecorded_as_api_error
 from infrastructure.timestamps import now_ms
 from read_models.deliveries.queries import Filters
 
@@ -127,17 +121,8 @@ class _Commands:
         return outcome
 
     async def _submitted(self, command: DeliveryCommand) -> list[CommandOutcome]:
-        try:
+        with unrecorded_as_api_error():
             return await self._submit([command])
-        except QueueFull as error:
-            raise unavailable("queue_full", f"nothing was recorded: {error}; send the request again") from error
-        except ClockRefused as error:
-            raise unavailable("clock_ahead", str(error)) from error
-        except NotRecorded as error:
-            raise unavailable(
-                "event_store_unavailable",
-                "the event store is unavailable; send the request again, it is recorded once",
-            ) from error
 
 
 def _place(commands: _Commands) -> HTTPRouteHandler:

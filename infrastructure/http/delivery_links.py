@@ -21,8 +21,8 @@ from domain.deliveries.values import DeliveryStatus
 from domain.errors import DomainError, OutOfRange
 from domain.json_fields import wrong_type
 from domain.timestamps import json_integer
+from infrastructure.http.command_body import MAX_BODY_BYTES, decode_object
 from infrastructure.http.delivery_answers import DeliveryAnswer, refusal
-from infrastructure.http.delivery_body import MAX_BODY_BYTES, decode_object
 from infrastructure.http.delivery_operations import object_body
 from infrastructure.http.errors import ApiError, errors
 from infrastructure.http.eta_answers import EtaAnswer

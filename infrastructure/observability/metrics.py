@@ -57,7 +57,7 @@ REFUSED = Counter(
 )
 COMMANDS = Counter(
     "ridelog_delivery_commands",
-    "Commands on deliveries: recorded, repeated, or the code with which one was refused",
+    "Commands on deliveries, and on riders: recorded, repeated, or the code with which one was refused",
     ("verb", "outcome"),
 )
 DENIED = Counter(

@@ -8,6 +8,8 @@ from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 
 from domain.features.eta.packaged import packaged_baseline
+from domain.identifiers import aggregate_id
+from domain.riders.rider import Rider
 from infrastructure.backends import Backends
 from infrastructure.embedded.data_dir import private_secret
 from infrastructure.errors import UserError
@@ -18,9 +20,12 @@ from infrastructure.http.delivery_links import link_route, track_route
 from infrastructure.http.delivery_reader import DeliveryReader
 from infrastructure.http.eta import eta_route
 from infrastructure.http.eta_answers import EtaAnswers, EtaReads
+from infrastructure.http.fraud import fraud_routes
+from infrastructure.http.fraud_reader import FraudReader
 from infrastructure.http.health import needed, ready_checks
 from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.http.metrics_refresh import refresher
+from infrastructure.http.rider_commands import RiderCommandRequests, SubmitRiderCommands
 from infrastructure.http.schema_registry.router import registry_router
 from infrastructure.http.traffic import traffic_route
 from infrastructure.http_server.server import serve_http
@@ -41,6 +46,7 @@ from infrastructure.replay.past_reads import PastKeys, PastRows
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
 from infrastructure.status.pipeline_monitor import MonitoredRelay, PipelineMonitor
+from projections.cases import case_sources
 from projections.digest.digest import view_digest
 from projections.orders import ORDERS
 from projections.speed import SPEED
@@ -48,6 +54,8 @@ from projections.speed import SPEED
 MAX_QUEUED_COMMANDS = 5_000
 """Commands on deliveries that wait for a commit (invariant 15): what a few seconds record."""
 MAX_BATCH_COMMANDS = 500
+MAX_QUEUED_RIDER_COMMANDS = 1_000
+"""Commands of people on riders (reviews, closed statements) that wait for a commit (invariant 15)."""
 
 
 def main(settings: Settings) -> None:
@@ -71,6 +79,12 @@ def _serve(settings: Settings, backends: Backends) -> None:
         max_batch=MAX_BATCH_COMMANDS,
         noun="commands",
     )
+    rider_commands = GroupCommit(
+        turns.in_turn(backends.rider_commands.execute),
+        max_queued=MAX_QUEUED_RIDER_COMMANDS,
+        max_batch=MAX_BATCH_COMMANDS,
+        noun="commands-on-riders",
+    )
     metrics.QUEUE_CAPACITY.set(settings.ingest_queue_pings)
     tune_gc()
     slot = None if settings.relay == "polling" else settings.slot_name
@@ -86,6 +100,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
     city = CityFeed(PostgresCitySnapshots(reader, settings.city_snapshots_keep))
     commits.start()
     commands.start()
+    rider_commands.start()
     city.start()
     monitor.start()
     served_reads.start()
@@ -101,7 +116,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
     etas = EtaAnswers(eta_reads, packaged_baseline(), served_etas, first_etas)
 
     def failed_append() -> str:
-        return commits.failure() or commands.failure()
+        return commits.failure() or commands.failure() or rider_commands.failure()
 
     checks = ready_checks(reader, async_cache, stages, writer=backends.writer_engine, failed_append=failed_append)
     application = build(
@@ -118,6 +133,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
                 traffic_route(city.newest),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *_delivery_routes(backends, commands.submit, etas, LinkTokens(_link_key(settings))),
+                *_fraud_routes(backends, rider_commands.submit),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
             ],
             on_shutdown=[reads.aclose, async_cache.aclose],
@@ -128,6 +144,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
     finally:
         commits.stop()
         commands.stop()
+        rider_commands.stop()
         monitor.stop()
         city.stop()
         served_reads.stop()
@@ -143,6 +160,17 @@ def _delivery_routes(
     link = link_route(deliveries.one, tokens)
     router = deliveries_router(submit, deliveries, count_command, link)
     return [router, eta_route(etas), track_route(deliveries.one, etas.live, tokens)]
+
+
+def _fraud_routes(backends: Backends, submit: SubmitRiderCommands) -> list[Router | HTTPRouteHandler]:
+    """``/fraud`` and what a rider may be told of it."""
+    history = backends.riders.store.history
+
+    def is_known(rider_id: str) -> bool:
+        return bool(history.latest([aggregate_id(Rider.AGGREGATE_TYPE, rider_id)]))
+
+    reader = FraudReader(backends.engine, case_sources(), is_known)
+    return fraud_routes(reader, RiderCommandRequests(submit, count_command))
 
 
 def _link_key(settings: Settings) -> str | bytes:

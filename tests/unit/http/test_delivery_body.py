@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from domain.deliveries.commands import Assign, Cancel, DeliveryCommand, PickUp, PlaceOrder
 from domain.errors import DomainError
-from infrastructure.http.delivery_body import STEPS, decode_object, idempotency_key, parse_place, parse_step
+from infrastructure.http.command_body import decode_object, idempotency_key
+from infrastructure.http.delivery_body import STEPS, parse_place, parse_step
 from infrastructure.http.errors import ApiError
 
 NOW_MS = 1_790_000_000_000

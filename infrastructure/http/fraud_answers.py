@@ -1,0 +1,212 @@
+"""What ``/fraud`` answers: alerts, the evidence of one, what a rider may be told, and a recorded review."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from domain.features.case_file import CaseFile, case_of
+from read_models.fraud.queries import OPEN
+from read_models.fraud.sentences import Reason, reasons, rule_of
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_STATUS_TEXT: Final = {
+    OPEN: "No person has decided about this yet.",
+    "confirmed": "A person has reviewed this and holds it to be right.",
+    "cleared": "A person has reviewed this and found another explanation.",
+}
+_NO_CONSEQUENCE: Final = " Nothing follows from it by itself: it changes no assignment and no pay."
+
+
+class AlertItem(msgspec.Struct):
+    """One alert. ``status`` is the verdict of its latest review, else open. Times in epoch milliseconds.
+
+    ``position`` is that of the event that changed the case last, ``raised_position`` of the one that raised the alert.
+    """
+
+    alert_id: str
+    kind: str
+    rider_id: str
+    status: str
+    score: int
+    signals: list[str]
+    raised_at_ms: int
+    latest_at_ms: int
+    order_id: str | None
+    leg: str | None
+    position: int
+    raised_position: int
+    fold_version: int
+    generation: int
+
+
+class AlertsPage(msgspec.Struct):
+    """``next``: the cursor of the next page, null on the last one."""
+
+    items: list[AlertItem]
+    next: str | None
+
+
+class SignalAnswer(msgspec.Struct):
+    """Why a signal counts, what would have cleared it, its numbers, and the ids of the events that prove it."""
+
+    signal: str
+    why: str
+    clears: str
+    measured: dict[str, int | float | str | None]
+    evidence: list[str]
+
+
+class WindowFix(msgspec.Struct):
+    """A ping of the window, as it was recorded."""
+
+    event_id: str
+    event_timestamp_ms: int
+    received_timestamp_ms: int
+    position: int
+    latitude: float
+    longitude: float
+    accuracy_meters: float | None
+    speed_mps: float | None
+    is_mock: bool | None
+
+
+class ReviewItem(msgspec.Struct):
+    """What a person decided, and why. ``position`` and ``event_id`` are those of the recorded event."""
+
+    verdict: str
+    by: str
+    why: str
+    at_ms: int
+    position: int
+    event_id: str
+
+
+class AlertAnswer(AlertItem):
+    """An alert with its evidence.
+
+    ``rule``: what makes an alert of this kind. ``file_sha256`` is the digest of the stored case file; ``replay`` is the
+    command that prints the same bytes from the log.
+    """
+
+    rule: str
+    reasons: list[SignalAnswer]
+    window: list[WindowFix]
+    reviews: list[ReviewItem]
+    file_sha256: str
+    replay: str
+
+
+class ToldReason(msgspec.Struct):
+    """A reason as it can be told to the rider."""
+
+    why: str
+    clears: str
+
+
+class ToldReview(msgspec.Struct):
+    """A review as it can be told to the rider."""
+
+    verdict: str
+    by: str
+    why: str
+    at_ms: int
+
+
+class ToldAlert(msgspec.Struct):
+    """An alert as it can be told to the rider."""
+
+    alert_id: str
+    raised_at_ms: int
+    status: str
+    status_text: str
+    order_id: str | None
+    reasons: list[ToldReason]
+    reviews: list[ToldReview]
+
+
+class RiderFraudPage(msgspec.Struct):
+    """``next``: the cursor of the next page, null on the last one."""
+
+    rider_id: str
+    items: list[ToldAlert]
+    next: str | None
+
+
+class ReviewAnswer(msgspec.Struct):
+    """``recorded``: false for a repeat, which changed nothing; ``position`` is then null."""
+
+    alert_id: str
+    rider_id: str
+    verdict: str
+    recorded: bool
+    position: int | None
+
+
+def alert_item(row: Mapping[str, Any]) -> AlertItem:
+    """An alert from its row of ``read_models.fraud.queries``."""
+    return AlertItem(**_fields(row))
+
+
+def alert_answer(row: Mapping[str, Any], reviews: Sequence[Mapping[str, Any]]) -> AlertAnswer:
+    """An alert with its evidence. Raises UnreadableCaseFile."""
+    case = case_of(row["file"])
+    return AlertAnswer(
+        **_fields(row),
+        rule=rule_of(case),
+        reasons=_signals(case),
+        window=[WindowFix(**fix._asdict()) for fix in case.window],
+        reviews=[
+            ReviewItem(
+                each["verdict"], each["reviewer"], each["why"], _ms(each["at"]), each["position"], each["event_id"]
+            )
+            for each in reviews
+        ],
+        file_sha256=sha256(row["file"]).hexdigest(),
+        replay=f"python app.py replay {row['projection']} --case {row['alert_id']}",
+    )
+
+
+def told_alert(row: Mapping[str, Any], reviews: Sequence[Mapping[str, Any]]) -> ToldAlert:
+    """An alert for its rider: reasons and reviews, without scores and internal numbers. Raises UnreadableCaseFile."""
+    found: list[Reason] = reasons(case_of(row["file"]))
+    return ToldAlert(
+        row["alert_id"],
+        _ms(row["raised_at"]),
+        row["status"],
+        _STATUS_TEXT[row["status"]] + _NO_CONSEQUENCE,
+        row["order_id"],
+        [ToldReason(each.why, each.clears) for each in found],
+        [ToldReview(each["verdict"], each["reviewer"], each["why"], _ms(each["at"])) for each in reviews],
+    )
+
+
+def _review_item(row: Mapping[str, Any]) -> ReviewItem:
+    place = row["position"], row["event_id"]
+    return ReviewItem(row["verdict"], row["reviewer"], row["why"], _ms(row["at"]), *place)
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    same = ("alert_id", "rider_id", "status", "score", "order_id", "leg", "position", "raised_position", "fold_version")
+    return {name: row[name] for name in (*same, "generation")} | {
+        "kind": row["projection"],
+        "signals": row["signals"].split(","),
+        "raised_at_ms": _ms(row["raised_at"]),
+        "latest_at_ms": _ms(row["latest_at"]),
+    }
+
+
+def _signals(case: CaseFile) -> list[SignalAnswer]:
+    return [
+        SignalAnswer(signal.name, reason.why, reason.clears, dict(signal.measured), list(signal.evidence))
+        for signal, reason in zip(case.signals, reasons(case), strict=True)
+    ]
+
+
+def _ms(instant: datetime) -> int:
+    return (instant - _EPOCH) // timedelta(milliseconds=1)

@@ -1,0 +1,49 @@
+"""The OpenAPI description of a review, whose handler reads its body itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from litestar.openapi.spec import OpenAPIType, Operation, Schema
+from litestar.openapi.spec import Parameter as ParameterSpec
+
+from domain.deliveries.values import MAX_TEXT_CODE_POINTS
+from domain.riders.commands import MAX_WHY_CODE_POINTS
+from domain.riders.review import Verdict
+from infrastructure.http.delivery_operations import object_body
+
+TIME = Schema(
+    one_of=[Schema(type=kind) for kind in (OpenAPIType.INTEGER, OpenAPIType.STRING, OpenAPIType.NULL)],
+    description="epoch milliseconds, or RFC 3339 with zone; not before 2000, at most 5 minutes ahead; by default now",
+)
+PERSON = Schema(
+    type=OpenAPIType.STRING,
+    min_length=1,
+    max_length=MAX_TEXT_CODE_POINTS,
+    description="who decides; printable, not blank. It can be told to the rider",
+)
+
+
+@dataclass
+class ReviewOperation(Operation):
+    """A person's verdict on an alert."""
+
+    def __post_init__(self) -> None:
+        key = ParameterSpec(
+            name="Idempotency-Key",
+            param_in="header",
+            required=False,
+            schema=Schema(type=OpenAPIType.STRING, min_length=1, max_length=MAX_TEXT_CODE_POINTS),
+            description="Of one rider. The same key with the same command is not recorded again, with another: 409.",
+        )
+        self.parameters = [*(self.parameters or []), key]
+        why = Schema(
+            type=OpenAPIType.STRING,
+            min_length=1,
+            max_length=MAX_WHY_CODE_POINTS,
+            description="the reason, for people; printable, not blank. It can be told to the rider",
+        )
+        source = Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], max_length=MAX_TEXT_CODE_POINTS)
+        verdict = Schema(type=OpenAPIType.STRING, enum=[each.value for each in Verdict])
+        fields = {"verdict": verdict, "by": PERSON, "why": why, "at": TIME, "source_service": source}
+        self.request_body = object_body("Review", ["verdict", "by", "why"], fields)
