@@ -19,6 +19,7 @@ COMMANDS = (
     "rebuild",
     "parked",
     "verify_parity",
+    "statement",
     "generations",
     "restored",
     "replay",

@@ -25,6 +25,7 @@ from infrastructure.http.fraud_reader import FraudReader
 from infrastructure.http.health import needed, ready_checks
 from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.http.metrics_refresh import refresher
+from infrastructure.http.payouts import payout_routes
 from infrastructure.http.rider_commands import RiderCommandRequests, SubmitRiderCommands
 from infrastructure.http.schema_registry.router import registry_router
 from infrastructure.http.traffic import traffic_route
@@ -38,6 +39,7 @@ from infrastructure.operations.served_eta_log import eta_recorder
 from infrastructure.operations.served_read_log import postgres_recorder
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.generations import active
+from infrastructure.postgres.payout_reads import PayoutReads
 from infrastructure.process_pool import tune_gc
 from infrastructure.redis.pipelined_reads import PipelinedReads
 from infrastructure.redis.state_reader import StateReader
@@ -132,6 +134,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
             routers=[
                 traffic_route(city.newest),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
+                *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),
                 *_delivery_routes(backends, commands.submit, etas, LinkTokens(_link_key(settings))),
                 *_fraud_routes(backends, rider_commands.submit),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
