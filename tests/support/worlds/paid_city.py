@@ -15,6 +15,7 @@ from domain.identifiers import SHARDS
 from domain.riders.command_service import RiderCommands
 from domain.riders.commands import CloseStatement
 from infrastructure.backends import Backends
+from infrastructure.postgres.projection_sink import PostgresSink
 from projections.payouts import PAYOUTS
 from projections.rebuild.catch_up import CatchUp
 
@@ -36,7 +37,6 @@ class PaidCity:
     def __init__(self, backends: Backends, riders: int, deliveries_each: int, seed: int) -> None:
         self.backends = backends
         self.riders = [f"rider-{n}" for n in range(riders)]
-        self.too_early = 0
         self._deliveries_each = deliveries_each
         self._chance = random.Random(seed)
 
@@ -55,8 +55,10 @@ class PaidCity:
         self.fold(1)
 
     def fold(self, generation: int) -> None:
-        sink = self.backends.stores.sink(PAYOUTS, generation)
-        CatchUp(PAYOUTS, self.backends.log, sink, self.backends.decode, range(SHARDS)).run()
+        CatchUp(PAYOUTS, self.backends.log, self.sink(generation), self.backends.decode, range(SHARDS)).run()
+
+    def sink(self, generation: int) -> PostgresSink:
+        return PostgresSink(self.backends.sink_engine, PAYOUTS, generation)
 
     def _close(self, now_ms: int) -> None:
         """Every other rider's week is closed two minutes after its end: some pings of it are still to come."""
