@@ -79,7 +79,7 @@ def digest_of(value: Any) -> str:
 def _canonical(body: dict[str, Any]) -> dict[str, Any]:
     # 52 and 52.0 are one coordinate, and so are 0.0 and -0.0.
     return {
-        name: [float(degrees) + 0.0 for degrees in value] if isinstance(value, Coordinates) else value
+        name: [float(value.latitude) + 0.0, float(value.longitude) + 0.0] if isinstance(value, Coordinates) else value
         for name, value in body.items()
         if value is not None
     }

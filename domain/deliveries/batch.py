@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar, cast
 from uuid import UUID
 
@@ -211,5 +212,5 @@ def _last(aggregate: Rider | Delivery | None, position: int) -> RecordedVersion:
 def _outcome(decision: _Decision, first_position: int) -> CommandOutcome:
     shown = decision.delivery
     if shown is not None and decision.offset is not None:
-        shown = shown._replace(position=first_position + decision.offset)
+        shown = replace(shown, position=first_position + decision.offset)
     return CommandOutcome(shown, decision.recorded, decision.rejection, shown.position if shown else None)

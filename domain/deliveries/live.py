@@ -10,6 +10,7 @@ from eventsourcing.application import LRUCache
 
 from domain.deliveries.delivery import Delivery
 from domain.deliveries.recorded_keys import OrderKey, look_up
+from domain.event_store import RecordedVersion
 from domain.live_aggregates import AggregateStore, LiveAggregates, Positioned
 
 
@@ -32,7 +33,10 @@ class LiveDeliveries(LiveAggregates[Delivery]):
         return found | self.read_positioned(missing) if missing else found
 
     def read_positioned(self, keys: Iterable[str]) -> dict[str, Positioned[Delivery] | None]:
-        """As ``load_positioned``, whatever is in memory. Thread-safe."""
+        """As ``load_positioned``, whatever is in memory. Thread-safe.
+
+        The position is 0 if all events of the delivery were detached from the log, so that its snapshot alone is left.
+        """
         found: dict[str, Positioned[Delivery] | None] = {}
         missing = list(keys)
         while missing:
@@ -42,7 +46,9 @@ class LiveDeliveries(LiveAggregates[Delivery]):
             latest = self._store.history.latest(placeless)
             missing = []
             for aggregate, key in placeless.items():
-                delivery, last = cast("Positioned[Delivery]", found[key]).aggregate, latest[aggregate]
+                delivery = cast("Positioned[Delivery]", found[key]).aggregate
+                # Absent: events and snapshots were detached since. The delivery is as it was read a moment ago.
+                last = latest.get(aggregate, RecordedVersion(delivery.version, 0))
                 found[key] = Positioned(delivery, last.position)
                 if last.version > delivery.version:
                     missing.append(key)  # another process has recorded an event in between

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib import resources
-from typing import NamedTuple, get_args
+from typing import get_args
 
 from domain.errors import InvalidCoordinates, InvalidCurrency, InvalidTimeZone, InvalidType, OutOfRange
 from domain.features.eta.features import LegName
@@ -41,15 +42,17 @@ class DeliveryStatus(StrEnum):
     """The order will not be delivered. Final."""
 
 
-class Coordinates(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Coordinates:
     """A place in WGS84 degrees."""
 
     latitude: float
     longitude: float
 
 
-class DeliverySnapshot(NamedTuple):
-    """A delivery as ``GET /deliveries/{order_id}`` answers it.
+@dataclass(frozen=True, slots=True)
+class DeliverySnapshot:
+    """A delivery as ``GET /deliveries/{order_id}`` answers it: the one list of its fields, for commands and reads.
 
     Times in epoch milliseconds; None = it did not happen, or is unknown. ``rider_id`` and ``assigned_at_ms`` are those
     of the present assignment: after an unassignment there is none; a cancelled or completed delivery keeps its rider.

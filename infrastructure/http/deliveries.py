@@ -12,15 +12,13 @@ from litestar.params import FromPath, Parameter
 
 from domain.deliveries.batch import CommandOutcome
 from domain.deliveries.commands import DeliveryCommand
-from domain.deliveries.values import DeliveryStatus
+from domain.deliveries.values import DeliverySnapshot, DeliveryStatus
 from domain.errors import DomainError
 from infrastructure.http.command_body import MAX_BODY_BYTES, decode_object, idempotency_key
 from infrastructure.http.delivery_answers import (
     CommandAnswer,
     DeliveriesPage,
-    DeliveryAnswer,
     of_command,
-    of_snapshot,
     refusal,
 )
 from infrastructure.http.delivery_body import STEPS, parse_place, parse_step
@@ -63,11 +61,11 @@ OnCommand = Callable[[str, str], None]
 class DeliveryReads(Protocol):
     """Reads deliveries. Blocks; safe to call in several threads."""
 
-    def one(self, order_id: str) -> DeliveryAnswer:
+    def one(self, order_id: str) -> DeliverySnapshot:
         """Raises ApiError, 404 for an unknown order."""
         ...
 
-    def page(self, filters: Filters, after: tuple[int, str] | None, limit: int) -> list[DeliveryAnswer]:
+    def page(self, filters: Filters, after: tuple[int, str] | None, limit: int) -> list[DeliverySnapshot]:
         """Orders by (placed_at_ms, order_id), from the one after ``after``. Raises ApiError."""
         ...
 
@@ -132,14 +130,14 @@ def _place(commands: _Commands) -> HTTPRouteHandler:
         status_code=201,
         operation_class=PlaceOperation,
         summary="Place an order",
-        responses={200: ResponseSpec(DeliveryAnswer, description="it was placed before", generate_examples=False)}
+        responses={200: ResponseSpec(DeliverySnapshot, description="it was placed before", generate_examples=False)}
         | errors(400, 408, 409, 413, 415, 503),
     )
-    async def place_order(request: Request[Any, Any, Any]) -> Response[DeliveryAnswer]:
+    async def place_order(request: Request[Any, Any, Any]) -> Response[DeliverySnapshot]:
         """Answers after the commit: 201, or 200 for the same order again. Only fields that are sent are compared."""
         outcome = await commands.run(request, "place", None)
         assert outcome.delivery is not None
-        return Response(of_snapshot(outcome.delivery), status_code=201 if outcome.recorded else 200)
+        return Response(outcome.delivery, status_code=201 if outcome.recorded else 200)
 
     return place_order
 
@@ -168,7 +166,7 @@ def _step(verb: str, commands: _Commands) -> HTTPRouteHandler:
 
 def _one(reader: DeliveryReads) -> HTTPRouteHandler:
     @get("/{order_id:str}", opt=_READ, sync_to_thread=True, summary="One delivery", responses=errors(400, 404, 503))
-    def get_delivery(order_id: FromPath[str]) -> DeliveryAnswer:
+    def get_delivery(order_id: FromPath[str]) -> DeliverySnapshot:
         """The delivery with everything that was recorded before this request."""
         return reader.one(order_id)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import msgspec
 
-from domain.deliveries.values import DeliverySnapshot
+from domain.deliveries.values import Coordinates, DeliverySnapshot
 from domain.errors import (
     DeliveryExists,
     DomainError,
@@ -36,67 +37,34 @@ _STATUS: Final[dict[type[DomainError], int]] = {
 """Of the errors that a recorded delivery decides. Every other one is of the request itself: 400."""
 
 
-class Place(msgspec.Struct):
-    """WGS84 degrees."""
-
-    latitude: float
-    longitude: float
-
-
-class DeliveryAnswer(msgspec.Struct):
-    """One delivery. Times in epoch milliseconds, null until they are reached. ``position``: of its last event."""
-
-    order_id: str
-    status: str
-    rider_id: str | None
-    restaurant: Place
-    customer: Place
-    city: str
-    time_zone: str
-    currency: str
-    placed_at_ms: int
-    assigned_at_ms: int | None
-    picked_up_at_ms: int | None
-    arrived_at_ms: int | None
-    completed_at_ms: int | None
-    cancelled_at_ms: int | None
-    preparation_seconds: int | None
-    promised_seconds: int | None
-    items: int | None
-    version: int
-    position: int
-
-
-class CommandAnswer(DeliveryAnswer):
+@dataclass(frozen=True, slots=True)
+class CommandAnswer(DeliverySnapshot):
     """The delivery as it is now. ``recorded``: false for a repeat, which changed nothing."""
 
     recorded: bool
 
 
+_FIELDS: Final = tuple(field.name for field in fields(DeliverySnapshot))
+
+
 class DeliveriesPage(msgspec.Struct):
     """``next``: the cursor of the next page, null on the last one."""
 
-    items: list[DeliveryAnswer]
+    items: list[DeliverySnapshot]
     next: str | None
-
-
-def of_snapshot(snapshot: DeliverySnapshot) -> DeliveryAnswer:
-    """The delivery as the aggregate has it."""
-    return DeliveryAnswer(**_fields(snapshot))
 
 
 def of_command(snapshot: DeliverySnapshot, *, recorded: bool) -> CommandAnswer:
     """The delivery after a command."""
-    return CommandAnswer(**_fields(snapshot), recorded=recorded)
+    return CommandAnswer(**{name: getattr(snapshot, name) for name in _FIELDS}, recorded=recorded)
 
 
-def of_row(row: Mapping[str, Any]) -> DeliveryAnswer:
-    """The delivery as a row of the read model has it."""
-    fields = {name: row[name] for name in DeliveryAnswer.__struct_fields__ if name in row}
-    return DeliveryAnswer(
-        restaurant=Place(row["restaurant_latitude"], row["restaurant_longitude"]),
-        customer=Place(row["customer_latitude"], row["customer_longitude"]),
-        **fields,
+def of_row(row: Mapping[str, Any]) -> DeliverySnapshot:
+    """The delivery as a row of the read model has it: the same fields, with each place in two columns."""
+    return DeliverySnapshot(
+        restaurant=Coordinates(row["restaurant_latitude"], row["restaurant_longitude"]),
+        customer=Coordinates(row["customer_latitude"], row["customer_longitude"]),
+        **{name: row[name] for name in _FIELDS if name in row},
     )
 
 
@@ -107,8 +75,3 @@ def refusal(error: DomainError) -> ApiError:
 
 def unknown_delivery(order_id: str) -> ApiError:
     return refusal(UnknownDelivery(f"no order {order_id[:128]!r} was placed"))
-
-
-def _fields(snapshot: DeliverySnapshot) -> dict[str, Any]:
-    places = {"restaurant": Place(*snapshot.restaurant), "customer": Place(*snapshot.customer)}
-    return snapshot._asdict() | places

@@ -17,12 +17,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import OpenAPIType, Operation, Schema
 from litestar.params import FromPath
 
-from domain.deliveries.values import DeliveryStatus
+from domain.deliveries.values import DeliverySnapshot, DeliveryStatus
 from domain.errors import DomainError, OutOfRange
 from domain.json_fields import wrong_type
 from domain.timestamps import json_integer
 from infrastructure.http.command_body import MAX_BODY_BYTES, decode_object
-from infrastructure.http.delivery_answers import DeliveryAnswer, refusal
+from infrastructure.http.delivery_answers import refusal
 from infrastructure.http.delivery_operations import object_body
 from infrastructure.http.errors import ApiError, errors
 from infrastructure.http.eta_answers import EtaAnswer
@@ -43,7 +43,7 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 
-Find = Callable[[str], DeliveryAnswer]
+Find = Callable[[str], DeliverySnapshot]
 """The delivery of an order. Blocks. Raises ApiError, 404 for an unknown one."""
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from domain.deliveries.values import DeliverySnapshot
 from domain.errors import DomainError
-from infrastructure.http.delivery_answers import DeliveryAnswer, of_row, of_snapshot, refusal, unknown_delivery
+from infrastructure.http.delivery_answers import of_row, refusal, unknown_delivery
 from infrastructure.http.errors import ApiError, unavailable
 from read_models.deliveries import queries
 from read_models.generations import BY_INDEX
@@ -27,7 +27,7 @@ class DeliveryReader:
         self._engine = engine
         self._recorded = recorded
 
-    def one(self, order_id: str) -> DeliveryAnswer:
+    def one(self, order_id: str) -> DeliverySnapshot:
         """The delivery with every event that was committed before this call, so that a client sees its own commands.
 
         Raises:
@@ -43,16 +43,16 @@ class DeliveryReader:
             raise unknown_delivery(order_id)
         return of_row(found._asdict())
 
-    def page(self, filters: queries.Filters, after: tuple[int, str] | None, limit: int) -> list[DeliveryAnswer]:
+    def page(self, filters: queries.Filters, after: tuple[int, str] | None, limit: int) -> list[DeliverySnapshot]:
         """Orders by (placed_at_ms, order_id), from the one after ``after``. Raises ApiError (503)."""
         rider_id = filters.rider_id
         if rider_id is not None and ("\0" in rider_id or not _is_unicode(rider_id)):
             return []
         return [of_row(row._asdict()) for row in self._rows(queries.page(filters, after, limit), by_index=True)]
 
-    def _from_log(self, order_id: str) -> DeliveryAnswer:
+    def _from_log(self, order_id: str) -> DeliverySnapshot:
         try:
-            return of_snapshot(self._recorded(order_id))
+            return self._recorded(order_id)
         except DomainError as error:
             raise refusal(error) from error
         except PersistenceError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from domain.errors import (
     UnreadableDelivery,
     WrongStatus,
 )
-from domain.event_store import RecordedRef, Redecide
+from domain.event_store import RecordedRef, RecordedVersion, Redecide
 from domain.events.contracts import Codec
 from domain.identifiers import aggregate_id
 from domain.riders.application import Riders
@@ -296,6 +297,46 @@ def test_an_eta_of_an_order_that_was_not_placed_is_refused(make_process: MakePro
     process = make_process()
     assert codes(process.deliveries.execute([an_eta("unassigned", "order-9")])) == [UnknownDelivery]
     assert log_of(process) == []
+
+
+def test_a_delivery_whose_events_were_all_detached_resumes_from_its_snapshot(postgres_url: str) -> None:
+    """As a rider does. One without a snapshot is unknown: it had fewer events than a snapshot is taken at."""
+    engine = writer_engine(postgres_url)
+
+    def process() -> Process:
+        recorder = EventRecorder(engine, partition_rows=1000)
+        riders = Riders(EventStoreFactory(recorder, SnapshotRecorder(engine), CODEC), PostgresHistory(engine))
+        return Process(riders, Deliveries(riders, snapshot_every=2))
+
+    first = process()
+    first.deliveries.execute([an_order(), a_step("assign"), an_order("order-2")])
+    before = first.deliveries.get("order-1")
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM events"))  # as a partition that is detached: the head stays
+    assert process().deliveries.get("order-1") == replace(before, position=0)
+    with pytest.raises(UnknownDelivery):
+        process().deliveries.get("order-2")
+    one = process()
+    assert codes(one.deliveries.execute([a_step("assign"), an_eta("to_restaurant"), a_step("cancel", "order-2")])) == [
+        "repeat",
+        "recorded",
+        UnknownDelivery,
+    ]
+    assert process().deliveries.get("order-1") == replace(before, version=3, position=6)
+    engine.dispose()
+
+
+def test_regression_a_delivery_that_is_detached_while_it_is_read_is_no_key_error() -> None:
+    class Detaching(MemoryEventStore):
+        def latest(self, aggregates: Iterable[UUID]) -> dict[UUID, RecordedVersion]:
+            return {}
+
+    store = Detaching()
+    riders = Riders(EventStoreFactory(store, store.snapshots, CODEC), store)
+    deliveries = Deliveries(riders, snapshot_every=2)
+    deliveries.execute([an_order(), a_step("assign")])
+    shown = deliveries.get("order-1")
+    assert (shown.status, shown.version, shown.position) == ("assigned", 2, 0)
 
 
 def test_a_delivery_that_is_not_in_memory_any_more_is_loaded_again(make_process: MakeProcess) -> None:

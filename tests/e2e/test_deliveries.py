@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from domain.deliveries.values import Coordinates, DeliverySnapshot
 from infrastructure.backends import Backends
-from infrastructure.http.delivery_answers import DeliveryAnswer, Place, of_row
+from infrastructure.http.delivery_answers import of_row
 from infrastructure.replay import parquet
 from infrastructure.settings.settings import Settings
 from infrastructure.timestamps import now_ms
@@ -270,5 +271,5 @@ def test_a_rebuild_and_a_replay_of_the_table_equal_what_is_served(
     done = ridelog.ask("replay", "deliveries", "--position", str(position), "--out", str(out))
     assert done.returncode == 0, done.stderr
     (row,) = [row for row in parquet.read([out]) if row["order_id"] == order]
-    places = {name: Place(**served[name]) for name in ("restaurant", "customer")}
-    assert of_row(row) == DeliveryAnswer(**served | places)
+    places = {name: Coordinates(**served[name]) for name in ("restaurant", "customer")}
+    assert of_row(row) == DeliverySnapshot(**served | places)

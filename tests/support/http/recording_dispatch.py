@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from litestar import Litestar
@@ -14,7 +15,7 @@ from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.values import Coordinates, DeliverySnapshot
 from infrastructure.http.auth import Authorizer
 from infrastructure.http.deliveries import deliveries_router
-from infrastructure.http.delivery_answers import DeliveryAnswer, of_snapshot, unknown_delivery
+from infrastructure.http.delivery_answers import unknown_delivery
 from infrastructure.http.delivery_links import link_route, track_route
 from infrastructure.http.denials import Denials
 from infrastructure.http.errors import HANDLERS, ApiError
@@ -41,8 +42,8 @@ ETA: dict[str, Any] = {
 }
 ORDER = {
     "order_id": "order-7",
-    "restaurant": HERE._asdict(),
-    "customer": HERE._asdict(),
+    "restaurant": asdict(HERE),
+    "customer": asdict(HERE),
     "time_zone": "Europe/Berlin",
     "currency": "EUR",
 }
@@ -66,12 +67,12 @@ class RecordingDispatch:
         self.commands += commands
         return [self.answer]
 
-    def one(self, order_id: str) -> DeliveryAnswer:
+    def one(self, order_id: str) -> DeliverySnapshot:
         if order_id == "order-off":
             raise ApiError(503, "read_model_unavailable", "Postgres is unavailable", {"Retry-After": "1"})
         if order_id != "order-7":
             raise unknown_delivery(order_id)
-        return of_snapshot(self.snapshot)
+        return self.snapshot
 
     async def live_eta(self, order_id: str) -> EtaAnswer:
         self.etas_asked.append(order_id)
@@ -79,8 +80,8 @@ class RecordingDispatch:
             raise self.eta
         return EtaAnswer(self.eta, b"", {})
 
-    def page(self, _filters: Any, _after: Any, _limit: int) -> list[DeliveryAnswer]:
-        return [of_snapshot(SNAPSHOT)]
+    def page(self, _filters: Any, _after: Any, _limit: int) -> list[DeliverySnapshot]:
+        return [SNAPSHOT]
 
     def application(self) -> Litestar:
         router = deliveries_router(

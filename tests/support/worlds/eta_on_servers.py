@@ -10,13 +10,12 @@ from typing import Any, cast
 import httpx
 
 from domain.deliveries.commands import Assign, Cancel, Complete, DeliveryCommand, PickUp, PlaceOrder, Unassign
-from domain.deliveries.values import Coordinates
+from domain.deliveries.values import Coordinates, DeliverySnapshot
 from domain.features.eta.baseline import Baseline, BaselineConstants
 from domain.gps_ping import parse_ping
 from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.http.application import ApiParts, build
-from infrastructure.http.delivery_answers import DeliveryAnswer, of_snapshot
 from infrastructure.http.delivery_links import track_route
 from infrastructure.http.eta import eta_route
 from infrastructure.http.eta_answers import EtaAnswers, EtaReads
@@ -105,11 +104,11 @@ class EtaOnServers:
     def unassign(self, order_id: str) -> int:
         return self.command(Unassign, order_id)
 
-    def pick_up(self, order_id: str) -> int:
-        return self.command(PickUp, order_id)
+    def pick_up(self, order_id: str, **fields: Any) -> int:
+        return self.command(PickUp, order_id, **fields)
 
-    def complete(self, order_id: str) -> int:
-        return self.command(Complete, order_id)
+    def complete(self, order_id: str, **fields: Any) -> int:
+        return self.command(Complete, order_id, **fields)
 
     def cancel(self, order_id: str) -> int:
         return self.command(Cancel, order_id)
@@ -197,8 +196,8 @@ def eta_client(world: EtaOnServers, max_events: int = 200_000) -> Iterator[EtaCl
     )
     tokens = LinkTokens("a secret of the tests, thirty-two characters")
 
-    def recorded(order_id: str) -> DeliveryAnswer:
-        return of_snapshot(backends.deliveries.get(order_id))
+    def recorded(order_id: str) -> DeliverySnapshot:
+        return backends.deliveries.get(order_id)
 
     parts = ApiParts(
         absent,

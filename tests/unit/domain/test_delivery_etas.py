@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -42,7 +43,7 @@ def test_an_eta_is_recorded_in_every_status_and_changes_none(past: tuple[str, ..
         world.execute(command)
     before = world.deliveries["order-1"].snapshot(7)
     then = GivenDelivery(*past).when(an_eta("to_restaurant")).then(EtaServed)
-    assert then.delivery == before._replace(version=before.version + 1)
+    assert then.delivery == replace(before, version=before.version + 1)
 
 
 def test_an_eta_has_the_answer_and_its_origin() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.deliveries.commands import Assign, Cancel, DeliveryCommand, PickUp, PlaceOrder
+from domain.deliveries.values import Coordinates
 from domain.errors import DomainError
 from infrastructure.http.command_body import decode_object, idempotency_key
 from infrastructure.http.delivery_body import STEPS, parse_place, parse_step
@@ -45,7 +46,8 @@ def code_of(call: Any, *arguments: Any, **options: Any) -> str:
 
 def test_an_order_with_the_required_fields_only() -> None:
     command = placed(unknown=[1, 2], placed_at=None, city=None, items=None)
-    assert (command.order_id, command.restaurant, command.customer) == ("order-7", (52.5, 13.4), (52.0, -13.0))
+    places = (Coordinates(52.5, 13.4), Coordinates(52.0, -13.0))
+    assert (command.order_id, command.restaurant, command.customer) == ("order-7", *places)
     assert (command.at_ms, command.happened_ms, command.received_ms) == (None, NOW_MS, NOW_MS)
     assert (command.city, command.preparation_seconds, command.items, command.command_id) == (None, None, None, None)
 

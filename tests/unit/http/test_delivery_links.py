@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,7 +74,7 @@ def test_an_order_without_an_eta_is_shown_without_it(dispatch: RecordingDispatch
 @pytest.mark.parametrize("status", ["completed", "cancelled"])
 def test_an_order_that_is_over_asks_for_no_eta(dispatch: RecordingDispatch, status: str) -> None:
     """The read model of the ETA may be a moment behind, and would count down for an order that was handed over."""
-    dispatch.snapshot = dispatch.snapshot._replace(status=status)
+    dispatch.snapshot = replace(dispatch.snapshot, status=status)
     with dispatch.client() as client:
         shown = client.get(f"/track/{dispatch.tokens.sign('order-7', now_ms() + 60_000)}")
     assert (shown.json()["status"], shown.json()["eta"]) == (status, None)
