@@ -10,13 +10,14 @@ from projections.deliveries import DELIVERIES
 from projections.digest.digest import fold_digest
 from projections.locations import LOCATIONS
 from projections.orders import ORDERS
+from projections.outcomes import OUTCOMES
 from projections.payouts import PAYOUTS
 from projections.speed import SPEED
 from projections.spoofing import SPOOFING
 from projections.traffic import TRAFFIC
 
 PROJECTIONS: dict[str, Projection[Any]] = {
-    p.name: p for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES, ORDERS, TRAFFIC, PAYOUTS, SPOOFING)
+    p.name: p for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES, ORDERS, TRAFFIC, PAYOUTS, SPOOFING, OUTCOMES)
 }
 
 

@@ -23,7 +23,9 @@ from infrastructure.http.paging import (
     checked_limit,
     decode_cursor,
     decode_time_cursor,
+    full_hour,
     instant,
+    later_by,
     page,
 )
 from infrastructure.http.time_travel import At, AtPosition, OnAxis, answering, as_of, in_thread
@@ -32,7 +34,6 @@ from projections.replay.as_of import AsOf
 
 _READ: Final = {"role": "read"}
 _DAY = timedelta(days=1)
-_LAST = datetime.max.replace(tzinfo=UTC)
 _NOT_YET = "no ping of this rider is in the analytics yet"
 
 
@@ -91,9 +92,9 @@ def _riders(readings: AnalyticsReaders) -> HTTPRouteHandler:
 
         def read_page() -> dict[str, Any]:
             with readings(when) as read:
-                last = end or _after(read.moment(), timedelta(hours=1))
-                first = _full_hour(start or last - _DAY)
-                rows = read.riders(first, _full_hour(last), min_speed_mps, after, wanted + 1)
+                last = end or later_by(read.moment(), timedelta(hours=1))
+                first = full_hour(start or last - _DAY)
+                rows = read.riders(first, full_hour(last), min_speed_mps, after, wanted + 1)
                 return page([_hour_row(row) for row in rows], wanted, "rider_id", **read.place())
 
         return await in_thread(when, read_page)
@@ -139,7 +140,7 @@ def _rider(readings: AnalyticsReaders) -> HTTPRouteHandler:
                 if first is None and last is None:
                     first = newest.astimezone(UTC).replace(hour=0)
                     last = first + _DAY
-                first = _full_hour(first) if first is not None else None
+                first = full_hour(first) if first is not None else None
                 rows = read.hours_of(rider_id, first, last, after, wanted + 1)
                 return page([_hour_row(row) for row in rows], wanted, "hour", rider_id=rider_id, **read.place())
 
@@ -173,7 +174,7 @@ def _fleet(readings: AnalyticsReaders) -> HTTPRouteHandler:
         def read_page() -> dict[str, Any]:
             with readings(when) as read:
                 # As of an instant includes the instant; a span excludes its end.
-                last = end or _after(read.moment(), timedelta(milliseconds=1))
+                last = end or later_by(read.moment(), timedelta(milliseconds=1))
                 first = start or last - timedelta(hours=1)
                 rows = read.fleet(first.replace(second=0, microsecond=0), last, after, wanted + 1)
                 return page([_speeds(row) for row in rows], wanted, "minute", **read.place(), fences=read.fences())
@@ -195,15 +196,6 @@ def _speeds(row: dict[str, Any]) -> dict[str, Any]:
         "distance_m": row["distance_mm"] / 1000,
         "speed_mean_mps": row["moving_mm"] / moving_ms if moving_ms else None,
     }
-
-
-def _after(moment: datetime, step: timedelta) -> datetime:
-    """``moment`` plus a step, at most the end of the calendar."""
-    return moment + min(step, _LAST - moment)
-
-
-def _full_hour(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _day(text: str) -> datetime:

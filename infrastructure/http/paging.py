@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Final
 
@@ -22,6 +22,8 @@ CHECKSUM_BYTES: Final = 6
 _INT64: Final = re.compile(r"-?[0-9]{1,19}")
 MAX_CURSOR_CHARS: Final = 1_024
 """The longest cursor that ``encode_cursor`` makes names a time and an order of 128 code points: 719 characters."""
+
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 Time = Annotated[str | None, Parameter(description="epoch milliseconds, or RFC 3339 with zone")]
 Limit = Annotated[
@@ -108,6 +110,16 @@ def instant_ms(name: str, value: str) -> int:
     except ValueError as error:
         detail = f"{name} is epoch milliseconds or an RFC 3339 time with zone: {error}"
         raise ApiError(400, "invalid_time", detail) from error
+
+
+def later_by(moment: datetime, step: timedelta) -> datetime:
+    """``moment`` plus a step, at most the end of the calendar."""
+    return moment + min(step, _LAST - moment)
+
+
+def full_hour(moment: datetime) -> datetime:
+    """The start of the hour."""
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def page(rows: list[dict[str, Any]], limit: int, key: str, **more: Any) -> dict[str, Any]:

@@ -18,6 +18,9 @@ WATCHED_TABLES = (
     "stage_reports",
     "rider_hours",
     "fleet_minutes",
+    "outcome_hours",
+    "outcome_places",
+    "outcome_riders",
 )
 """Tables whose rows are replaced all the time. ``events`` is not one of them: its rows are only inserted."""
 

@@ -61,6 +61,9 @@ class FirstEtas:
         self._waiting: deque[RecordEta] = deque()
         self._remembered: OrderedDict[OrderLeg, None] = OrderedDict()
         self._mutex = threading.Lock()
+        # Prometheus sees no increase in a counter that starts at 1.
+        for outcome in ("recorded", "repeated", "refused", "dropped"):
+            metrics.FIRST_ETAS.labels(outcome)
         self._stop = threading.Event()
         # A daemon: a server that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="first-etas", daemon=True)

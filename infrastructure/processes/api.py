@@ -25,6 +25,7 @@ from infrastructure.http.fraud_reader import FraudReader
 from infrastructure.http.health import needed, ready_checks
 from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.http.metrics_refresh import refresher
+from infrastructure.http.outcomes import outcomes_router
 from infrastructure.http.payouts import payout_routes
 from infrastructure.http.rider_commands import RiderCommandRequests, SubmitRiderCommands
 from infrastructure.http.schema_registry.router import registry_router
@@ -44,13 +45,14 @@ from infrastructure.process_pool import tune_gc
 from infrastructure.redis.pipelined_reads import PipelinedReads
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_etas import PastEtas
-from infrastructure.replay.past_reads import PastKeys, PastRows
+from infrastructure.replay.past_reads import PastKeys, PastRows, RowReplay
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
 from infrastructure.status.pipeline_monitor import MonitoredRelay, PipelineMonitor
 from projections.cases import case_sources
 from projections.digest.digest import view_digest
 from projections.orders import ORDERS
+from projections.outcomes import OUTCOMES
 from projections.speed import SPEED
 
 MAX_QUEUED_COMMANDS = 5_000
@@ -135,6 +137,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
                 traffic_route(city.newest),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),
+                outcomes_router(reader, RowReplay(reader, decode, settings.replay_http_events, OUTCOMES)),
                 *_delivery_routes(backends, commands.submit, etas, LinkTokens(_link_key(settings))),
                 *_fraud_routes(backends, rider_commands.submit),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),

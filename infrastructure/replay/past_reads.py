@@ -20,6 +20,7 @@ from projections.replay.key_replay import KeyReplay, Replayed, TooLong
 from projections.replay.shard_replay import replay_shard
 from projections.replay.source import ReplaySource
 from read_models.analytics.in_memory import AnalyticsRows
+from read_models.outcomes.in_memory import OutcomeRows
 from read_models.rows import Rows, merge_into
 
 S = TypeVar("S")
@@ -54,58 +55,96 @@ AnyPastKeys = PastKeys[Any]
 MAX_CONCURRENT_REPLAYS = 1
 """Folding blocks the interpreter for other requests, so that replays of all keys wait for each other."""
 
+_REPLAYS = threading.Semaphore(MAX_CONCURRENT_REPLAYS)
 
-class PastRows:
-    """Folds analytics rows from the log. ``max_events``: that one answer may fold. Blocks: call it in a thread."""
 
-    def __init__(self, engine: Engine, decode: Decode, max_events: int) -> None:
+class RowsThen(NamedTuple):
+    """All rows of a projection within a horizon, and the last seq folded, by shard that has events."""
+
+    rows: Rows
+    horizon: Horizon
+    fences: dict[str, int]
+
+
+class RowReplay:
+    """Folds the rows of a projection from the log. ``max_events``: that one answer may fold. Blocks."""
+
+    def __init__(self, engine: Engine, decode: Decode, max_events: int, projection: Projection[Any]) -> None:
         self._archive = PostgresArchive(engine)
-        self._decode = decode
+        self._source = ReplaySource(projection, self._archive, decode)
         self._max_events = max_events
-        self._replays = threading.Semaphore(MAX_CONCURRENT_REPLAYS)
 
-    def at(self, as_of: AsOf) -> PastAnalyticsReader:
+    def at(self, as_of: AsOf) -> RowsThen:
         """All rows. Raises Unresolvable, TooLong, PortUnavailable."""
         horizon = self._archive.horizon(as_of)
         if horizon.position > self._max_events:
             raise TooLong(f"{horizon.position:,} events would have to be folded, {self._max_events:,} are allowed")
         rows: Rows = {}
         fences: dict[str, int] = {}
-        with self._replays:
+        with _REPLAYS:
             for shard in range(SHARDS):
-                found = replay_shard(ReplaySource(ANALYTICS, self._archive, self._decode), shard, horizon)
+                found = replay_shard(self._source, shard, horizon)
                 merge_into(rows, found.rows)
                 if found.seq:
                     fences[str(shard)] = found.seq
-        return PastAnalyticsReader(rows, horizon, fences)
+        return RowsThen(rows, horizon, fences)
+
+    def of_key(self, key: str, as_of: AsOf) -> RowsThen:
+        """The rows of one key; the log may be of any length. Raises Unresolvable, TooLong, PortUnavailable."""
+        horizon = self._archive.horizon(as_of)
+        replay = KeyReplay(self._source, max_events=self._max_events)
+        with _REPLAYS:
+            found = replay.at(key, horizon)
+        rows: Rows = {}
+        merge_into(rows, [] if found is None else found.rows)
+        return RowsThen(rows, horizon, {})
+
+
+class PastRows:
+    """Analytics rows of the past. ``max_events``: that one answer may fold. Blocks: call it in a thread."""
+
+    def __init__(self, engine: Engine, decode: Decode, max_events: int) -> None:
+        self._replay = RowReplay(engine, decode, max_events, ANALYTICS)
+
+    def at(self, as_of: AsOf) -> PastAnalyticsReader:
+        """All rows. Raises Unresolvable, TooLong, PortUnavailable."""
+        return PastAnalyticsReader(self._replay.at(as_of))
 
     def of_rider(self, rider_id: str, as_of: AsOf) -> PastAnalyticsReader:
         """The rows of one rider; the log may be of any length. Raises Unresolvable, TooLong, PortUnavailable."""
-        horizon = self._archive.horizon(as_of)
-        replay = KeyReplay(ReplaySource(ANALYTICS, self._archive, self._decode), max_events=self._max_events)
-        with self._replays:
-            found = replay.at(rider_id, horizon)
-        rows: Rows = {}
-        merge_into(rows, [] if found is None else found.rows)
-        return PastAnalyticsReader(rows, horizon, {})
+        return PastAnalyticsReader(self._replay.of_key(rider_id, as_of))
 
 
-class PastAnalyticsReader(AnalyticsRows):
-    """Rows with the position in the log up to which they were folded."""
+class PlacedThen:
+    """Which instant rows of the past are of."""
 
-    def __init__(self, rows: Rows, horizon: Horizon, fences: dict[str, int]) -> None:
-        super().__init__(rows.values())
-        self._horizon = horizon
-        self._fences = fences
+    def __init__(self, then: RowsThen) -> None:
+        self._then = then
 
     def moment(self) -> datetime:
         """The requested instant; for a position, the time when its event was recorded."""
-        return utc_datetime(self._horizon.at_ms)
+        return utc_datetime(self._then.horizon.at_ms)
 
     def place(self) -> dict[str, Any]:
         """No generation: this code's fold made the rows, up to ``position``."""
-        return {"generation": None, "position": self._horizon.position}
+        return {"generation": None, "position": self._then.horizon.position}
 
     def fences(self) -> dict[str, int]:
         """Last seq folded, by shard."""
-        return self._fences
+        return self._then.fences
+
+
+class PastAnalyticsReader(AnalyticsRows, PlacedThen):
+    """Analytics rows with the position in the log up to which they were folded."""
+
+    def __init__(self, then: RowsThen) -> None:
+        AnalyticsRows.__init__(self, then.rows.values())
+        PlacedThen.__init__(self, then)
+
+
+class PastOutcomes(OutcomeRows, PlacedThen):
+    """Outcome rows with the position in the log up to which they were folded."""
+
+    def __init__(self, then: RowsThen) -> None:
+        OutcomeRows.__init__(self, then.rows.values())
+        PlacedThen.__init__(self, then)

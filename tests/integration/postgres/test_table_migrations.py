@@ -1,4 +1,4 @@
-"""Migrations 0004, 0011, 0015 and 0017: the tables of a projection and its fences come and go together."""
+"""Migrations 0004, 0011, 0015, 0017 and 0019: the tables of a projection and its fences come and go together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from tests.support.postgres.projection_rows import OF_SHARDS, insert_rows, proje
 
 
 @pytest.mark.parametrize(
-    ("projection", "before"), [("analytics", "0003"), ("deliveries", "0010"), ("spoofing", "0013"), ("payouts", "0015")]
+    ("projection", "before"),
+    [
+        ("analytics", "0003"),
+        ("deliveries", "0010"),
+        ("spoofing", "0013"),
+        ("payouts", "0015"),
+        ("outcomes", "0017"),
+    ],
 )
 def test_a_table_that_is_dropped_and_made_again_has_no_fences_of_the_dropped_one(
     empty_postgres_url: str, projection: str, before: str

@@ -62,6 +62,7 @@ def test_the_parts_work_together_and_export_every_metric_that_rules_and_dashboar
         "orders",
         "traffic",
         "payouts",
+        "outcomes",
     }
     assert running["tailer"].get("/pings").status_code == 404
 

@@ -54,10 +54,18 @@ def placed(order: str, second: int, **own: Any) -> Event:
 
 
 def step(order: str, event_type: str, second: int, rider: str = "anna") -> Event:
+    if event_type == "EtaServed":
+        return eta(order, second)
     own: dict[str, Any] = {"rider_id": rider}
     if event_type in {"DeliveryUnassigned", "DeliveryCancelled"}:
         own["reason"] = None
     return order, event_type, _record(order, second, own | {"out_of_order": False})
+
+
+def eta(order: str, second: int, **own: Any) -> Event:
+    """The first ETA of a leg, in any order: events of another leg may be recorded before those of an earlier one."""
+    fields = {"leg": "to_customer", "p50_seconds": 600.125, "p90_seconds": 900.5, "model_digest": "m"}
+    return order, "EtaServed", _record(order, second, fields | {"city_snapshot": None} | own)
 
 
 _seconds = st.integers(0, 10_000)
@@ -72,6 +80,9 @@ _first = st.fixed_dictionaries(
         "items": _counts,
     }
 )
+_quantiles = st.tuples(st.integers(0, 4_000_000), st.integers(0, 4_000_000)).map(
+    lambda ms: (min(ms) / 1_000, max(ms) / 1_000)
+)
 _later = st.tuples(st.sampled_from([*STEPS, "EtaServed"]), _seconds, st.sampled_from(["anna", "ben", "ćiro"]))
 
 
@@ -79,7 +90,12 @@ _later = st.tuples(st.sampled_from([*STEPS, "EtaServed"]), _seconds, st.sampled_
 def _of_order(draw: st.DrawFn, order: str) -> list[Event]:
     """An order is placed first; the fold takes whatever the aggregate may come to allow afterwards."""
     events = [placed(order, draw(_seconds), **draw(_first))]
-    return events + [step(order, kind, second, rider) for kind, second, rider in draw(st.lists(_later, max_size=12))]
+    later = [step(order, kind, second, rider) for kind, second, rider in draw(st.lists(_later, max_size=12))]
+    quantiles = [draw(_quantiles) for _, kind, _ in later if kind == "EtaServed"]
+    for _, kind, data in later:
+        if kind == "EtaServed":
+            data["p50_seconds"], data["p90_seconds"] = quantiles.pop()
+    return events + later
 
 
 @st.composite
