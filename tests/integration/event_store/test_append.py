@@ -7,8 +7,8 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
-from eventsourcing.persistence import IntegrityError
-from sqlalchemy import Engine, text
+from eventsourcing.persistence import IntegrityError, StoredEvent
+from sqlalchemy import Engine, event, text
 
 from domain.identifiers import aggregate_id, shard_of
 from infrastructure.event_store.recorder import EventRecorder
@@ -98,6 +98,36 @@ def test_a_decision_that_conflicts_again_is_an_error_and_records_nothing(engine:
         with pytest.raises(IntegrityError, match="1 aggregate"):
             one.append(events_of("anna", 2, 1), lambda stale, wrong=wrong: wrong)  # type: ignore[misc]
     assert recorded(engine) == [(1, "anna", 1), (2, "anna", 2)]
+
+
+def test_plain_events_of_the_library_may_begin_with_version_0_or_1(engine: Engine) -> None:
+    recorder = EventRecorder(engine)
+    first, second, third = UUID(int=1), UUID(int=2), UUID(int=3)
+    assert recorder.insert_events([StoredEvent(first, 0, "t", b""), StoredEvent(first, 1, "t", b"")]) == [1, 2]
+    assert recorder.insert_events([StoredEvent(second, 1, "t", b"")]) == [3]
+    with pytest.raises(IntegrityError):
+        recorder.insert_events([StoredEvent(third, 2, "t", b"")])
+
+
+def test_a_writer_looks_up_what_it_does_not_know_before_it_takes_the_lock(engine: Engine) -> None:
+    """All other writers wait for the lock: a look-up within it would slow them too."""
+    EventRecorder(engine).insert_events(events_of("anna", 1, 1))
+    recorder, statements = EventRecorder(engine), []
+    event.listen(engine, "before_cursor_execute", lambda _c, _cursor, sql, *_: statements.append(sql))
+
+    def kinds() -> list[str]:
+        """The statements since the last call, as far as they are a look-up of versions or the lock."""
+        known = {"FOR UPDATE": "lock", "ORDER BY e.version DESC": "versions"}
+        found = [kind for sql in statements for part, kind in known.items() if part in sql]
+        statements.clear()
+        return found
+
+    recorder.insert_events(events_of("anna", 2, 1))
+    assert kinds() == ["versions", "lock"]
+    recorder.insert_events(events_of("ben", 1, 1))
+    assert kinds() == ["versions", "lock"]
+    recorder.insert_events([*events_of("anna", 3, 1), *events_of("ben", 2, 1)])
+    assert kinds() == ["lock"]
 
 
 def test_an_empty_batch_records_nothing_and_asks_the_server_nothing(engine: Engine) -> None:

@@ -168,3 +168,13 @@ def test_snapshots_are_read_back_by_version(engine: Engine) -> None:
     assert snapshots.select_events(ANNA, gt=2, lte=3) == [stored[1]]
     assert snapshots.select_events(ANNA, desc=True, limit=2) == [stored[2], stored[1]]
     assert snapshots.latest([ANNA, BEN]) == {ANNA: stored[2]}
+
+
+def test_events_of_an_aggregate_are_read_by_version(engine: Engine) -> None:
+    read = EventRecorder(engine).select_events
+    stored = [StoredEvent(ANNA, version, "GpsPing", payload("anna", version)) for version in (1, 2, 3, 4)]
+    assert read(ANNA) == stored
+    assert read(ANNA, gt=1, lte=3) == stored[1:3]
+    assert read(ANNA, limit=2) == stored[:2]
+    assert read(ANNA, desc=True, limit=1) == [stored[3]]
+    assert read(NOBODY) == []
