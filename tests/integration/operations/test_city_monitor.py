@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import text, update
 
+from domain.identifiers import SHARDS
 from infrastructure.observability.stage_reports import forget_host, newest, read_stages
 from infrastructure.operations.city_monitor import CityMonitor
 from infrastructure.operations.verify_city import (
@@ -22,10 +24,12 @@ from infrastructure.postgres.audit_tables import city_snapshots
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots, StoredCity
 from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
+from projections.core.parked_keys import ParkedKeys
 from projections.orders import ORDERS
 from projections.parity.audit_limits import FoldBudget
 from projections.parity.city_audit import CheckedCity, CityVerdict
 from projections.parity.city_findings import CITY_AUDIT_STAGE, CityFindings, findings_of
+from projections.rebuild.catch_up import CatchUp
 from projections.traffic import TRAFFIC
 from tests.support.waiting import eventually
 from tests.support.worlds.city_on_servers import CityOnServers, city_on_servers
@@ -145,6 +149,35 @@ def test_regression_a_snapshot_of_another_merge_is_of_other_code(
     with city.backends.engine.begin() as connection:
         connection.execute(text(f"UPDATE city_snapshots SET digest = 'of before', code_digest = {merged_by}"))
     assert audited(monitor) == [(1, CityVerdict.OTHER_CODE)]
+
+
+def test_a_key_parked_by_live_folding_alone_is_no_difference_before_and_after_its_retry(
+    city: CityOnServers, monitor: CityMonitor
+) -> None:
+    city.ride(RIDERS)
+    city.deliver(["one", "two"])
+    city.fold(TRAFFIC)
+    backends = city.backends
+    [event] = backends.archive.key_range("Delivery", "one", 1, 2, None)
+
+    def decode(payload: bytes) -> Any:
+        if payload == event.payload:
+            raise ValueError("for a cause that passes")
+        return backends.decode(payload)
+
+    backends.generations.first(ORDERS)
+    sink = backends.stores.sink(ORDERS, 1)
+    CatchUp(ORDERS, backends.log, sink, decode, range(SHARDS)).run()
+    city.maker.make()
+    assert record_of(city, 1).parked == {TRAFFIC.name: frozenset(), ORDERS.name: frozenset({event.position})}
+    assert audited(monitor) == [(1, CityVerdict.EQUAL)]
+    retry = ParkedKeys(ORDERS, sink, backends.log, backends.decode, lambda: 0).retry("one")
+    assert (retry.verdict, retry.events) == ("unparked", 3)
+    city.maker.make()
+    assert record_of(city, 2).parked == {TRAFFIC.name: frozenset(), ORDERS.name: frozenset()}
+    assert audited(monitor) == [(2, CityVerdict.EQUAL)]
+    digests = {record_of(city, number).digest for number in (1, 2)}
+    assert len(digests) == 2
 
 
 def test_after_a_restore_the_numbers_begin_again(city: CityOnServers, monitor: CityMonitor) -> None:

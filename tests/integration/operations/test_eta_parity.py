@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from domain.features.eta.packaged import packaged_baseline
 from domain.identifiers import shard_of
 from infrastructure.operations.city_monitor import CityMonitor
 from infrastructure.operations.verify_eta import EtaVerifier, advice, document, lines, verify_eta
@@ -23,6 +26,7 @@ from projections.parity.served_etas import EtaTally, EtaVerdict, eta_code_digest
 from projections.speed import SPEED
 from read_models.city.snapshot import CitySnapshot
 from tests.support.waiting import eventually
+from tests.support.worlds.command_line import run_here
 from tests.support.worlds.eta_on_servers import MODEL, EtaOnServers, eta_client, eta_on_servers
 
 MODELS = {MODEL.digest: MODEL}
@@ -86,6 +90,26 @@ def test_every_served_answer_is_what_the_log_gives(served: EtaOnServers) -> None
     assert advice(findings, 0) == ""
     assert on_record(served) == EtaTally(12, 0, 0)
     assert of(verify_eta(served.backends, 1 << 50, model_of=MODELS.get)[0]) == {}
+
+
+def test_the_command_prints_the_verdicts_and_exits_with_1_for_a_difference(
+    served: EtaOnServers, postgres_url: str, tmp_path: Path
+) -> None:
+    def run(*options: str) -> tuple[int, str, str]:
+        env = {"RIDELOG_POSTGRES_URL": postgres_url, "RIDELOG_DATA_DIR": str(tmp_path)}
+        done = run_here(["verify-parity", "eta", *options], env, tmp_path)
+        return done.returncode, done.stdout, done.stderr
+
+    code, said, _ = run("--json")
+    document = json.loads(said)
+    # The model of the tests is none of this code's.
+    assert (code, document["answers"], document["verdicts"]["other_code"]) == (0, 12, 12)
+    change(served, "UPDATE served_etas SET model_digest = :digest WHERE id = 7", digest=packaged_baseline().digest)
+    code, said, errors = run()
+    assert (code, said.splitlines()[0].partition("; ")[0]) == (1, "12 served ETAs: 1 different, 11 other code")
+    assert "p50_seconds: served " in said
+    assert "1 ETAs and 0 state snapshots disagree with the log: run `verify-parity`" in errors
+    assert run("--since", "2100-01-01T00:00:00Z")[1].startswith("nothing to check: no ETAs are recorded")
 
 
 def test_one_byte_of_an_answer_is_found_and_red_in_status(served: EtaOnServers) -> None:
