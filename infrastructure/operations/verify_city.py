@@ -47,11 +47,12 @@ class CityVerifier:
         *,
         on_restart: Callable[[], None] = lambda: None,
         on_equal: Callable[[], object] = lambda: None,
+        confirms: bool = False,
     ) -> None:
         """``on_restart`` is called when the audit begins again: the log is another one, or a vector goes back.
 
         ``on_equal`` is called while the tables are those of a snapshot that was EQUAL: at the end of a step, and on the
-        way through a backlog.
+        way through a backlog. ``confirms``: a difference found from a dump is checked again from the first event.
         """
         self.findings = CityFindings() if findings is None else findings
         self._backends = backends
@@ -62,6 +63,7 @@ class CityVerifier:
             self._on_restart,
             dumps=self._dumps,
             on_ignored_dump=lambda reason: log.warning("%s", reason),
+            confirms=confirms,
         )
         self._since_ms = since_ms
         self._restarted = on_restart
@@ -180,8 +182,8 @@ def advice(findings: CityFindings) -> str:
 
 
 def verify_city(backends: Backends, since_ms: int, on_progress: Callable[[CityFindings, int], None]) -> CityVerifier:
-    """Audit all snapshots recorded since then, from the first event of the log. Raises as CityVerifier does."""
-    verifier = CityVerifier(backends, since_ms=since_ms)
+    """Audit all snapshots recorded since then, each difference from the first event. Raises as CityVerifier does."""
+    verifier = CityVerifier(backends, since_ms=since_ms, confirms=True)
     while True:
         verifier.step(FoldBudget(events=20_000), every=True)
         on_progress(verifier.findings, verifier.events)

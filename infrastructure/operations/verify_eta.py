@@ -113,7 +113,7 @@ class NamedCities:
 
     def __init__(self, backends: Backends, on_restart: Callable[[], None], on_progress: Callable[[], None]) -> None:
         self._cities = PostgresCitySnapshots(backends.engine, backends.settings.city_snapshots_keep)
-        self._verifier = CityVerifier(backends, on_restart=on_restart)
+        self._verifier = CityVerifier(backends, on_restart=on_restart, confirms=True)
         self._on_progress = on_progress
         self._last: tuple[int, AuditedCity | None] = (0, None)
 

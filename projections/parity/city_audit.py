@@ -74,7 +74,10 @@ class CheckedCity(NamedTuple):
 
 
 class CityAudit:
-    """Checks recorded snapshots, best in the order of their numbers. ``on_restart`` gets the reason of each restart."""
+    """Checks recorded snapshots, best in the order of their numbers. ``on_restart`` gets the reason of each restart.
+
+    ``confirms``: a difference that was found from a dump is checked again from the first event.
+    """
 
     def __init__(
         self,
@@ -83,6 +86,7 @@ class CityAudit:
         *,
         dumps: AuditDumps | None = None,
         on_ignored_dump: OnIgnoredDump = lambda reason: None,
+        confirms: bool = False,
         max_state_bytes: int = MAX_STATE_BYTES,
     ) -> None:
         self._sources = sources
@@ -90,9 +94,10 @@ class CityAudit:
         self._on_restart = on_restart
         self._dumps = NoDumps() if dumps is None else dumps
         self._on_ignored_dump = on_ignored_dump
+        self._confirms = confirms
         self._max_state_bytes = max_state_bytes
         self._log_id: UUID | None = None
-        self._started = False
+        self._started = self._from_dump = False
         self._events_before = 0
         self._begin()
 
@@ -164,6 +169,7 @@ class CityAudit:
                 except (DamagedDump, SinkRejected) as error:
                     ignored = str(error)
                 if not ignored:
+                    self._from_dump = True
                     self._tables[name] = tables
                     return
             self._on_ignored_dump(f"dump {record.number:,} of the audit of {name} is not used: {ignored}")
@@ -189,6 +195,11 @@ class CityAudit:
             return CheckedCity(city, CityVerdict.UNDECIDED, why=why)
         if not all(tables.is_of_log() for tables in self._tables.values()):
             self._restart("the log has other events than before at the place of the tables")
+            return None
+        if self._confirms and self._from_dump:
+            # A dump is a cache: what it says against a snapshot is not taken for true.
+            self._dumps = NoDumps()
+            self._restart(f"snapshot {city.number:,} differs from a dump: it is checked again from the first event")
             return None
         why = f"the log gives the digest {digest_of(encode(content))}, and {city.digest} is recorded"
         return CheckedCity(city, CityVerdict.DIFFERENT, content, why)
@@ -232,7 +243,7 @@ class CityAudit:
         self._tables: dict[str, PartialsAudit[Any]] = {
             source.projection.name: self._new_tables(source) for source in self._sources
         }
-        self._started = False
+        self._started = self._from_dump = False
         self._hours = HoursOfWeek()
 
 

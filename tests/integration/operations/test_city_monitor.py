@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 
+from domain.events.contracts import UndecodableError
 from domain.identifiers import SHARDS
 from infrastructure.observability.stage_reports import forget_host, newest, read_stages
 from infrastructure.operations.city_monitor import CityMonitor
@@ -162,7 +163,7 @@ def test_a_key_parked_by_live_folding_alone_is_no_difference_before_and_after_it
 
     def decode(payload: bytes) -> Any:
         if payload == event.payload:
-            raise ValueError("for a cause that passes")
+            raise UndecodableError("for a cause that passes")
         return backends.decode(payload)
 
     backends.generations.first(ORDERS)

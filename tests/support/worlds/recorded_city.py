@@ -46,7 +46,7 @@ class City:
         self.dumps = MemoryAuditDumps()
         self.numbers = 0
 
-    def audit(self, max_state_bytes: int = 1 << 20) -> CityAudit:
+    def audit(self, max_state_bytes: int = 1 << 20, *, confirms: bool = False) -> CityAudit:
         traffic, orders = (
             ReplaySource(projection, log, json.loads) for projection, log in zip(PROJECTIONS, self.logs, strict=True)
         )
@@ -55,6 +55,7 @@ class City:
             self.restarts.append,
             dumps=self.dumps,
             on_ignored_dump=self.ignored.append,
+            confirms=confirms,
             max_state_bytes=max_state_bytes,
         )
 

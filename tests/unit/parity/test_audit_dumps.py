@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -124,6 +125,21 @@ def test_a_dump_of_another_history_under_the_same_log_id_is_ignored() -> None:
         log.events[:] = that.events
     assert finished(city.audit(), city.record()).verdict == CityVerdict.EQUAL
     assert city.ignored == ["dump 1 of the audit of traffic is not used: the log has other events at its place"]
+
+
+def test_what_a_wrong_dump_says_against_a_snapshot_is_confirmed_from_the_first_event() -> None:
+    city = dumped(City(rides_of(6), orders_of(7)))
+    [(record, parts)] = city.dumps.kept[TRAFFIC.name]
+    merged = merged_content(parts[-1].content)
+    slot = next(iter(merged.permanent))
+    field, (ms, mm) = next(iter(merged.permanent[slot].items()))
+    merged.permanent[slot][field] = ms, mm + 1
+    wrong = parts[-1]._replace(content=msgspec.msgpack.encode(merged))
+    city.dumps.kept[TRAFFIC.name] = [(record, [*parts[:-1], wrong])]
+    assert finished(city.audit(), city.record()).verdict == CityVerdict.DIFFERENT
+    audit = city.audit(confirms=True)
+    assert finished(audit, city.record()).verdict == CityVerdict.EQUAL
+    assert city.restarts == ["snapshot 3 differs from a dump: it is checked again from the first event"]
 
 
 @pytest.mark.parametrize("max_state_bytes", [0, 1 << 20])
