@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
-from litestar import Router, get
+import msgspec
+from litestar import Request, Router, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, Parameter
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.deliveries.values import check_currency
 from domain.errors import InvalidCurrency, InvalidPeriod
+from domain.riders.commands import CloseStatement
 from domain.riders.periods import check_period
 from domain.timestamps import utc_datetime
+from infrastructure.http.command_body import text, text_or_none, time_or_none
 from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.paging import (
     DEFAULT_LIMIT,
@@ -26,6 +29,8 @@ from infrastructure.http.paging import (
     encode_keyset,
     instant,
 )
+from infrastructure.http.payout_operations import CloseOperation
+from infrastructure.http.rider_commands import RiderCommandRequests
 from infrastructure.postgres.payout_reads import PayoutReads, StatementTooLong
 from projections.core.state_codec import BrokenState
 from read_models.payouts.queries import PayoutFilters
@@ -38,9 +43,19 @@ Period = Annotated[str, Parameter(description="an ISO week in UTC, such as 2026-
 Currency = Annotated[str | None, Parameter(description="ISO 4217, such as EUR: only this currency")]
 
 
-def payout_routes(reads: PayoutReads) -> list[Router | HTTPRouteHandler]:
-    """The reads of payouts and statements."""
-    return [_payouts(reads), _statement(reads)]
+class ClosedAnswer(msgspec.Struct):
+    """A closed statement. ``recorded`` is false for a repeat; ``position`` is that of the event, null for a repeat."""
+
+    rider_id: str
+    period: str
+    currency: str
+    recorded: bool
+    position: int | None
+
+
+def payout_routes(reads: PayoutReads, commands: RiderCommandRequests) -> list[Router | HTTPRouteHandler]:
+    """Payouts, statements, and the closing of a statement."""
+    return [_payouts(reads), _statement(reads), _close(commands)]
 
 
 def _payouts(reads: PayoutReads) -> HTTPRouteHandler:
@@ -100,6 +115,43 @@ def _statement(reads: PayoutReads) -> HTTPRouteHandler:
         return statement(rider_id, period, read, currency)
 
     return get_statement
+
+
+def _close(commands: RiderCommandRequests) -> HTTPRouteHandler:
+    @post(
+        "/riders/{rider_id:str}/statement",
+        opt={"role": "admin"},
+        status_code=200,
+        operation_class=CloseOperation,
+        operation_id="close_statement",
+        summary="Close a rider's statements up to a week",
+        responses=errors(400, 404, 408, 409, 413, 415, 503),
+        tags=["payouts"],
+    )
+    async def close_statement(request: Request[Any, Any, Any], rider_id: FromPath[str]) -> ClosedAnswer:
+        """Records the closing on the rider's stream and answers after the commit. Closing a week closes every earlier
+        one of the currency too. Only a week that is over can be closed, and only once: 409 `period_open` or
+        `statement_closed`."""
+        closed = ("", "")
+
+        def parse(item: Mapping[str, Any], key: str | None, received_ms: int) -> CloseStatement:
+            nonlocal closed
+            closed = text(item, "period"), text(item, "currency")
+            return CloseStatement(
+                rider_id=rider_id,
+                period=closed[0],
+                currency=closed[1],
+                by=text(item, "by"),
+                at_ms=time_or_none(item, "at"),
+                source_service=text_or_none(item, "source_service"),
+                received_ms=received_ms,
+                command_id=key,
+            )
+
+        outcome = await commands.run(request, CloseStatement.VERB, parse)
+        return ClosedAnswer(rider_id, *closed, outcome.recorded, outcome.position)
+
+    return close_statement
 
 
 def _moment(ms: int) -> Any:

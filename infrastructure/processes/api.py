@@ -136,7 +136,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
             routers=[
                 traffic_route(city.newest),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
-                *payout_routes(PayoutReads(reader)),
+                *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),
                 outcomes_router(reader, RowReplay(reader, decode, settings.replay_http_events, OUTCOMES)),
                 *_delivery_routes(backends, commands.submit, etas, LinkTokens(_link_key(settings))),
                 *_fraud_routes(backends, rider_commands.submit),

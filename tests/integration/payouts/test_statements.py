@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, NamedTuple
@@ -14,10 +14,14 @@ import pytest
 from litestar import Litestar
 from sqlalchemy import text
 
+from domain.riders.command_service import RiderCommandOutcome, RiderCommands
+from domain.riders.commands import RiderCommand
 from infrastructure.backends import Backends
 from infrastructure.embedded.postgres import Postgres
+from infrastructure.http.auth import Authorizer
 from infrastructure.http.errors import HANDLERS
 from infrastructure.http.payouts import payout_routes
+from infrastructure.http.rider_commands import RiderCommandRequests
 from infrastructure.postgres.payout_reads import PayoutReads
 from infrastructure.settings.settings import Settings
 from tests.support.servers.http_server import served
@@ -27,6 +31,7 @@ from tests.support.worlds.paid_city import NEXT_WEEK, WEEK, PaidCity
 
 RIDERS = 4
 RIDER = "rider-0"
+DESK, CHIEF = {"Authorization": "Bearer desk"}, {"Authorization": "Bearer chief"}
 Cli = Callable[..., CompletedProcess[str]]
 
 
@@ -49,8 +54,17 @@ def world(migrated_postgres: Postgres) -> Iterator[PaidWorld]:
 
 @pytest.fixture(scope="module")
 def http(world: PaidWorld) -> Iterator[httpx.Client]:
-    application = Litestar(payout_routes(PayoutReads(world.backends.engine)), exception_handlers=HANDLERS)
-    with served(application) as url, httpx.Client(base_url=url, timeout=20.0) as client:
+    service = RiderCommands(world.backends.riders)
+
+    async def submit(commands: Sequence[RiderCommand]) -> list[RiderCommandOutcome]:
+        return service.execute(commands)
+
+    routes = payout_routes(
+        PayoutReads(world.backends.engine), RiderCommandRequests(submit, lambda _verb, _outcome: None)
+    )
+    guard = Authorizer({"desk": frozenset({"read"}), "chief": frozenset({"admin"})})
+    application = Litestar(routes, guards=[guard], exception_handlers=HANDLERS)
+    with served(application) as url, httpx.Client(base_url=url, timeout=20.0, headers=DESK) as client:
         yield client
 
 
@@ -141,6 +155,30 @@ def test_a_statement_has_every_entry_of_the_week_and_its_total(http: httpx.Clien
 def test_wrong_requests_are_named(http: httpx.Client, path: str, query: dict[str, Any], status: int, code: str) -> None:
     answer = http.get(path, params=query)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_a_week_is_closed_over_http_by_an_admin_once(http: httpx.Client, world: PaidWorld) -> None:
+    path = "/riders/rider-3/statement"
+    body = {"period": "2026-W40", "currency": "EUR", "by": "ruth"}
+    assert http.post(path, json=body).json()["code"] == "forbidden"
+    done = http.post(path, json=body, headers=CHIEF)
+    assert done.status_code == 200, done.text
+    closed = done.json()
+    assert closed.pop("position") > 0
+    assert closed == {"rider_id": "rider-3", "period": "2026-W40", "currency": "EUR", "recorded": True}
+    again = http.post(path, json=body, headers=CHIEF)
+    assert (again.status_code, again.json()["code"]) == (409, "statement_closed")
+    future = http.post(path, json=body | {"period": "2099-W01"}, headers=CHIEF)
+    assert (future.status_code, future.json()["code"]) == (409, "period_open")
+    unknown = http.post("/riders/nobody/statement", json=body, headers=CHIEF)
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_rider")
+    for wrong, code in (
+        ({"period": "w"}, "invalid_period"),
+        ({"currency": "X"}, "invalid_currency"),
+        ({"by": 1}, "invalid_type"),
+    ):
+        answer = http.post(path, json=body | wrong, headers=CHIEF)
+        assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
 def test_a_statement_is_printed_with_its_items_and_verified(cli: Cli, world: PaidWorld) -> None:
