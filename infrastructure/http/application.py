@@ -41,6 +41,7 @@ LINKS: Final = {
     "speed": "/riders/{rider_id}/speed",
     "deliveries": "/deliveries",
     "fraud": "/fraud/alerts",
+    "payouts": "/payouts",
 }
 
 
