@@ -8,7 +8,7 @@ from typing import Any
 
 from domain.features.payouts.currencies import major_text
 from domain.timestamps import utc_datetime
-from infrastructure.cli.output import cell, echo
+from infrastructure.cli.output import echo
 
 _COLUMNS = ("entry", "order", "leg", "ended (UTC)", "item", "quantity", "rate", "amount", "events")
 
@@ -30,21 +30,21 @@ Line = tuple[str, ...]
 
 
 def printed(document: Mapping[str, Any]) -> None:
-    """Print a statement: a table a currency, an entry a line with its items below."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
+    """Print a statement: a table a currency, an entry a line with its items below. No line is wrapped or cut."""
     echo(f"statement of {document['rider_id']} for {document['period']}, at position {document['position']:,}")
     if not document["currencies"]:
         echo("no entries")
     for of in document["currencies"]:
-        table = Table(*_COLUMNS[:-2], "amount", "events", box=None, pad_edge=False, title=cell(_heading(of)))
-        table.title_justify = "left"
-        table.columns[7].justify = "right"
-        for _, line in _lines(of):
-            table.add_row(*map(cell, line))
-        console.print(table)
+        echo("")
+        echo(_heading(of))
+        lines = [_COLUMNS, *(line for _, line in _lines(of))]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            cells = [
+                text.rjust(width) if name == "amount" else text.ljust(width)
+                for name, text, width in zip(_COLUMNS, line, widths, strict=True)
+            ]
+            echo("  ".join(cells).rstrip())
 
 
 def page(document: Mapping[str, Any]) -> str:

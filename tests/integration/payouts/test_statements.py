@@ -187,6 +187,10 @@ def test_a_statement_is_printed_with_its_items_and_verified(cli: Cli, world: Pai
     own = [row for row in world.entries if row["rider_id"] == RIDER and row["period"] == WEEK]
     total = sum(row["amount_minor"] for row in own)
     assert f"EUR {total // 100}.{total % 100:02d}" in done.stdout
+    for row in own:
+        assert row["entry_id"] in done.stdout
+        for item in json.loads(row["items"]):
+            assert item["events"]["first"] is None or item["events"]["first"] in done.stdout
     assert re.search(r"verified: every entry equals the one computed from [\d,]+ events of the log", done.stdout)
 
 
