@@ -10,8 +10,8 @@ import msgspec
 
 S = TypeVar("S")
 
-ColumnType = Literal["text", "float", "integer", "instant"]
-"""Type of a column: UTF-8 text, a double, a 64-bit integer, a UTC time in milliseconds; each may be null."""
+ColumnType = Literal["text", "float", "integer", "instant", "bytes"]
+"""Type of a column: UTF-8 text, a double, a 64-bit integer, a UTC time in milliseconds, bytes; each may be null."""
 
 
 class ViewLimits(NamedTuple):

@@ -24,6 +24,7 @@ COMMANDS = (
     "restored",
     "replay",
     "feature_history",
+    "fraud_labels",
     "schemas",
     "migrate",
     "config",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,14 @@ def echo(text: object, *, err: bool = False) -> None:
     """Write one line. Bytes are decoded as UTF-8, for example JSON."""
     line = text.decode() if isinstance(text, bytes) else str(text)
     typer.echo(visible(redact(line)), err=err)
+
+
+def echo_exactly(data: bytes) -> None:
+    """Write ``data`` as it is to a file or a pipe, without a line end; to a terminal as one line of visible text."""
+    if sys.stdout.isatty():
+        echo(data)
+    else:
+        typer.echo(data, nl=False)
 
 
 def echo_lines(lines: Iterable[object], *, err: bool = False) -> None:

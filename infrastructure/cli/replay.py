@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infrastructure.cli.options import WORKERS, DataDirOption, JsonOption, WorkersOption
-from infrastructure.cli.output import echo
+from infrastructure.cli.output import echo, echo_exactly
 
 if TYPE_CHECKING:
     from infrastructure.backends import Backends
@@ -44,6 +44,14 @@ def replay(
         typer.Option(min=0, help="As of this position of the log; with --axis event, read the log up to here."),
     ] = None,
     key: Annotated[str | None, typer.Option(help="Only this key, for example a rider's id.")] = None,
+    case: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ALERT",
+            help="Print the case file of this alert, byte for byte as it is stored: as of the event that changed it "
+            "last, or as of --at or --position. With --key RIDER too, only the log is read.",
+        ),
+    ] = None,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="For one --key: which pings count, their weights, and which came too late."),
@@ -81,15 +89,27 @@ def replay(
 
       replay speed --at 2026-11-23T12:00:00Z --diff event:2026-11-23T12:00:00Z
 
+    the case file of an alert, from the events of its rider:
+
+      replay spoofing --case 5f0e8f65-2b1f-5a8d-9c6e-0b7e9d1c3f6a
+
     Reads continue all the time, and what is served does not change. Works with or without a running `serve`.
     """
     from infrastructure.backends import projection_named
     from infrastructure.cli import replay_output as show
     from infrastructure.cli.progress import progress
+    from infrastructure.replay.cases import CaseReplay
     from infrastructure.replay.queries import ReplayQuery
 
     _check_options(key, explain, steps, diff, plot, out)
     chosen = projection_named(projection)
+    if case is not None:
+        if explain or steps is not None or diff is not None or out is not None or as_json:
+            raise typer.BadParameter("--case prints a file; only --key, --at, --axis and --position go with it")
+        when = None if at is None and position is None else _as_of(at, axis, position)
+        with _opened(data_dir) as backends:
+            echo_exactly(CaseReplay(backends, chosen).file(case.lower(), key, when))
+        return
     as_of = _as_of(at, axis, position)
     with _opened(data_dir) as backends:
         query = ReplayQuery(backends, chosen, as_of, allow_expired, workers, progress)

@@ -13,6 +13,7 @@ from infrastructure.cli.output import echo
 from infrastructure.errors import UserError
 
 if TYPE_CHECKING:
+    from projections.core.projection import Projection
     from projections.parity.audit import AuditFindings
 
 
@@ -91,6 +92,9 @@ def verify_parity(
     is compared; each event is folded once, in one process. With `eta`, each recorded ETA is computed again from its
     order, its rider and its city snapshot, all folded from the events, in one process too.
 
+    With a projection that raises alerts, such as spoofing, every stored case file is compared with the one that the
+    events of its rider give; --since means alerts raised since T.
+
     Works with or without a running `serve`. Exits with 1 if an answer, or a state snapshot on the way, disagrees with
     the log.
     """
@@ -102,11 +106,15 @@ def verify_parity(
     from infrastructure.embedded.stack import servers_for
     from infrastructure.operations.verify_parity import open_parity_evidence, verify
     from infrastructure.settings.settings import Settings
+    from projections.cases import case_source
 
     if name in ("city", "eta"):
         (_verify_city if name == "city" else _verify_eta)(since, data_dir, as_json=as_json)
         return
     projection = projection_named(name)
+    if case_source(projection) is not None:
+        _verify_cases(projection, since, data_dir, as_json=as_json)
+        return
     if projection.view is None:
         raise UserError(f"{name} serves rows, not values of a key: run rebuild-projection {name} --verify-only instead")
     since_ms = _since_ms(since)
@@ -132,6 +140,40 @@ def verify_parity(
         for line in lines(name, found, seconds):
             echo(line)
     if message := advice(name, found, generation, on_record):
+        raise UserError(message)
+
+
+def _verify_cases(projection: Projection[Any], since: str | None, data_dir: DataDirOption, *, as_json: bool) -> None:
+    import msgspec
+
+    from infrastructure.backends import EVENT_STORE_SETTINGS, open_backends
+    from infrastructure.cli.error_handling import expected_as_user_error
+    from infrastructure.cli.progress import Reporter
+    from infrastructure.embedded.stack import servers_for
+    from infrastructure.operations import verify_cases
+    from infrastructure.settings.settings import Settings
+
+    name, since_ms = projection.name, _since_ms(since)
+    logging.getLogger("ridelog").setLevel(logging.ERROR)
+    with (
+        expected_as_user_error(),
+        servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings,
+        open_backends(settings) as backends,
+        Reporter(f"verify {name}", "riders", 1.0) as shown,
+    ):
+        began = time.monotonic()
+
+        def show(found: verify_cases.CaseFindings) -> None:
+            shown.update(0.0, found.riders, f"{found.files:,} case files")
+
+        found = verify_cases.verify_cases(backends, projection, since_ms, show)
+        seconds = time.monotonic() - began
+    if as_json:
+        echo(msgspec.json.encode(verify_cases.document(name, found, seconds)))
+    else:
+        for line in verify_cases.lines(name, found, seconds):
+            echo(line)
+    if message := verify_cases.advice(name, found):
         raise UserError(message)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Double, Text
+from sqlalchemy import Double, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeEngine
 
@@ -35,6 +35,8 @@ def _type_of(column: TypeEngine[Any]) -> ColumnType:
         return "instant"
     if isinstance(column, Text):
         return "text"
+    if isinstance(column, LargeBinary):
+        return "bytes"
     return "float" if isinstance(column, Double) else "integer"
 
 
@@ -48,7 +50,8 @@ def row_of(table: RowTable, change: RowChange) -> Row:
 def schema(columns: Mapping[str, ColumnType]) -> pa.Schema:
     import pyarrow as pa
 
-    types = {"text": pa.string(), "float": pa.float64(), "integer": pa.int64(), "instant": pa.timestamp("ms", tz="UTC")}
+    types = {"text": pa.string(), "float": pa.float64(), "integer": pa.int64(), "bytes": pa.binary()}
+    types["instant"] = pa.timestamp("ms", tz="UTC")
     return pa.schema([(name, types[kind]) for name, kind in columns.items()])
 
 

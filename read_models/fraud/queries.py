@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, func, literal, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, Table, exists, func, literal, select, tuple_, union_all
 
 from domain.riders.review import Verdict
 from read_models.fraud.tables import NAME, fraud_reviews
@@ -87,21 +87,30 @@ def labels(sources: Sequence[CaseSource]) -> Select[Any]:
     """Every review with its alert, by position of the review. An alert that no generation has any more is left out."""
     assert sources, _NO_CASES
     cases = union_all(*(_cases(source, with_file=False) for source in sources)).subquery("alerts")
+    newer = fraud_reviews.alias("newer")
+    n = newer.c
+    is_newer = (n.generation == r.generation) & (n.alert_id == r.alert_id) & (n.position > r.position)
     a = cases.c
     return (
-        select(r.alert_id, r.rider_id, a.projection, a.signals, a.score, r.verdict, r.reviewer, r.at, r.position)
+        select(r.alert_id, a.projection.label("kind"), r.rider_id, a.signals, a.score, a.fold_version, r.verdict)
+        .add_columns((~exists().where(is_newer)).label("is_latest"), r.reviewer.label("by"), r.at, r.position)
         .select_from(fraud_reviews.join(cases, a.alert_id == r.alert_id))
         .where(r.generation == active_generation(NAME))
         .order_by(r.position)
     )
 
 
-def stored_files(source: CaseSource) -> Select[Any]:
-    """(rider_id, alert_id, position, file) of the active generation, by rider and alert."""
-    c = source.table.c
+def stored_files(source: CaseSource, since: datetime) -> Select[Any]:
+    """(rider_id, alert_id, position, file) of the active generation, by rider and alert.
+
+    All alerts of every rider who has one that was raised at ``since`` or later.
+    """
+    c, recent = source.table.c, source.table.alias("recent").c
+    generation = active_generation(source.projection)
+    riders = select(recent.rider_id).where(recent.generation == generation, recent.raised_at >= since)
     return (
         select(c.rider_id, c.alert_id, c.position, c.file)
-        .where(c.generation == active_generation(source.projection))
+        .where(c.generation == generation, c.rider_id.in_(riders))
         .order_by(c.rider_id, c.alert_id)
     )
 

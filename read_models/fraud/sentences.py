@@ -39,11 +39,15 @@ def _reason(case: CaseFile, signal: Signal) -> Reason:
     found = _TEMPLATES.get(signal.name)
     if found is not None:
         try:
-            return Reason(signal.name, when + found.why.format_map(_values(case, signal)), found.clears)
+            return Reason(signal.name, _sentence(when, found.why.format_map(_values(case, signal))), found.clears)
         except KeyError:
             pass  # a file of another version of the fold has other numbers: they are shown as they are
     numbers = ", ".join(f"{name} {number(value)}" for name, value in signal.measured) or "no number"
-    return Reason(signal.name, f"{when}the signal {signal.name} was measured: {numbers}.", _UNKNOWN)
+    return Reason(signal.name, _sentence(when, f"the signal {signal.name} was measured: {numbers}."), _UNKNOWN)
+
+
+def _sentence(when: str, text: str) -> str:
+    return when + text if when else text[0].upper() + text[1:]
 
 
 _UNKNOWN: Final = "This version of the program has no sentence for it. The version that is named in the file has."

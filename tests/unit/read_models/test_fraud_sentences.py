@@ -125,7 +125,7 @@ def test_a_button_says_metres_and_an_unknown_accuracy() -> None:
 
 def test_evidence_that_the_window_no_longer_has_gives_no_time() -> None:
     (reason,) = reasons(a_case("mock_flag", evidence=("other",)))
-    assert reason.why.startswith("in 3 fixes on end")
+    assert reason.why.startswith("In 3 fixes on end")
 
 
 def test_one_fix_of_evidence_gives_one_time() -> None:
@@ -137,7 +137,7 @@ def test_a_signal_of_another_version_shows_its_numbers_as_they_are() -> None:
     (unknown,) = reasons(a_case("slow_drift", metres_per_hour=1_234.5, of=None))
     assert unknown.why.endswith("the signal slow_drift was measured: metres_per_hour 1,234.5, of unknown.")
     short = a_case("clock_shift")._replace(signals=(Signal("clock_shift", (("shift_s", 9),), ()),))
-    assert reasons(short)[0].why == "the signal clock_shift was measured: shift_s 9."
+    assert reasons(short)[0].why == "The signal clock_shift was measured: shift_s 9."
 
 
 def test_text_from_outside_is_shown_and_never_taken_for_a_template() -> None:
