@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
-from domain.features.case_file import COMPLETION, SPOOFING, CaseFile, CaseFix, Signal
+from domain.features.case_file import COMPLETION, CaseFile, CaseFix, Signal
+from domain.features.case_file import SPOOFING as OF_SPOOFING
+from domain.features.keyed_event import KeyedEvent
+from domain.features.spoofing.signals import FAMILY
+from domain.gps_ping import parse_ping, record_of
+from projections.spoofing import SPOOFING
 from read_models.fraud.sentences import number, reasons, rule_of, utc_text
+from tests.support.worlds.forged import forged_track
 
 T_MS = 1_790_000_000_000
 FIRST, SECOND = "0b7e9d1c-3f6a-4f0e-8f65-000000000001", "0b7e9d1c-3f6a-4f0e-8f65-000000000002"
@@ -73,7 +79,7 @@ def a_fix(event_id: str, t_ms: int) -> CaseFix:
 
 def a_case(name: str, evidence: tuple[str, ...] = (FIRST, SECOND), **changes: Any) -> CaseFile:
     measured = tuple((MEASURED.get(name, {}) | changes).items())
-    kind = COMPLETION if name == "button_against_pings" else SPOOFING
+    kind = COMPLETION if name == "button_against_pings" else OF_SPOOFING
     window = (a_fix(FIRST, T_MS), a_fix(SECOND, T_MS + 5_000))
     signals = (Signal(name, measured, evidence),)
     return CaseFile("a", "anna", kind, 1, T_MS, 7, 8, 60, signals, window, "order-7", "to_customer")
@@ -169,3 +175,19 @@ def test_numbers_for_people(value: float, shown: str) -> None:
 def test_times_for_people() -> None:
     assert utc_text(0) == "1970-01-01 00:00:00 UTC"
     assert utc_text(T_MS + 999) == "2026-09-21 14:13:20 UTC"
+
+
+def test_every_signal_that_the_fold_can_raise_has_its_own_sentence() -> None:
+    assert set(FAMILY) <= set(MEASURED)
+
+
+def test_the_sentences_know_the_numbers_that_the_fold_measures() -> None:
+    state, case = SPOOFING.initial, None
+    for version, item in enumerate(forged_track("anna", T_MS), start=2):
+        record = record_of(parse_ping(item, T_MS + 300_000))
+        state = SPOOFING.fold(state, KeyedEvent("anna", version, version, "GpsPing", record))
+        case = state.alert or case
+    assert case is not None
+    found = {reason.signal: reason.why for reason in reasons(case)}
+    assert {"teleport", "mock_flag"} <= set(found)
+    assert not [why for why in found.values() if "was measured:" in why]
