@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 import infrastructure.postgres.audit_tables  # noqa: F401  (its tables belong to the same metadata)
 import read_models.analytics.tables
+import read_models.completion.tables
 import read_models.deliveries.tables
 import read_models.fraud.tables
 from alembic import context

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from projections.analytics import ANALYTICS
+from projections.completion import COMPLETION
 from projections.core.projection import Projection
 from projections.deliveries import DELIVERIES
 from projections.digest.digest import fold_digest
@@ -17,7 +18,8 @@ from projections.spoofing import SPOOFING
 from projections.traffic import TRAFFIC
 
 PROJECTIONS: dict[str, Projection[Any]] = {
-    p.name: p for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES, ORDERS, TRAFFIC, PAYOUTS, SPOOFING, OUTCOMES)
+    p.name: p
+    for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES, ORDERS, TRAFFIC, PAYOUTS, SPOOFING, OUTCOMES, COMPLETION)
 }
 
 

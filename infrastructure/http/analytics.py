@@ -1,4 +1,4 @@
-"""``GET /analytics/…``: the rows of the analytics read model, filtered and paged."""
+"""``GET /analytics/…``: the rows of the analytics and completion read models, filtered and paged."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from domain.timestamps import utc_day
 from infrastructure.http.analytics_reader import AnalyticsReader, LiveAnalyticsReader
+from infrastructure.http.completion_places import completion_places_route
 from infrastructure.http.errors import ApiError, errors
 from infrastructure.http.paging import (
     DEFAULT_LIMIT,
@@ -59,7 +60,7 @@ def analytics_router(engine: Engine, past: PastRows) -> Router:
             found = past.at(when) if rider_id is None else past.of_rider(rider_id, when)
         yield found
 
-    handlers = [_riders(readings), _rider(readings), _fleet(readings)]
+    handlers = [_riders(readings), _rider(readings), _fleet(readings), completion_places_route(engine)]
     return Router("/analytics", route_handlers=handlers, tags=["analytics"])
 
 

@@ -18,6 +18,7 @@ from infrastructure.http.command_body import MAX_BODY_BYTES, decode_object, idem
 from infrastructure.http.delivery_answers import (
     CommandAnswer,
     DeliveriesPage,
+    DeliveryDetail,
     of_command,
     refusal,
 )
@@ -61,8 +62,8 @@ OnCommand = Callable[[str, str], None]
 class DeliveryReads(Protocol):
     """Reads deliveries. Blocks; safe to call in several threads."""
 
-    def one(self, order_id: str) -> DeliverySnapshot:
-        """Raises ApiError, 404 for an unknown order."""
+    def detail(self, order_id: str) -> DeliveryDetail:
+        """The delivery and the completion of its legs. Raises ApiError, 404 for an unknown order."""
         ...
 
     def page(self, filters: Filters, after: tuple[int, str] | None, limit: int) -> list[DeliverySnapshot]:
@@ -166,9 +167,10 @@ def _step(verb: str, commands: _Commands) -> HTTPRouteHandler:
 
 def _one(reader: DeliveryReads) -> HTTPRouteHandler:
     @get("/{order_id:str}", opt=_READ, sync_to_thread=True, summary="One delivery", responses=errors(400, 404, 503))
-    def get_delivery(order_id: FromPath[str]) -> DeliverySnapshot:
-        """The delivery with everything that was recorded before this request."""
-        return reader.one(order_id)
+    def get_delivery(order_id: FromPath[str]) -> DeliveryDetail:
+        """The delivery with everything that was recorded before this request. `completion` says how each leg was
+        completed, by the rider's pings and by the button; it may be a moment behind, and null before a leg began."""
+        return reader.detail(order_id)
 
     return get_delivery
 

@@ -22,6 +22,7 @@ from domain.errors import (
     WrongStatus,
 )
 from infrastructure.http.errors import ApiError
+from read_models.completion.answer import Completion
 
 _STATUS: Final[dict[type[DomainError], int]] = {
     UnknownDelivery: 404,
@@ -42,6 +43,13 @@ class CommandAnswer(DeliverySnapshot):
     """The delivery as it is now. ``recorded``: false for a repeat, which changed nothing."""
 
     recorded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryDetail(DeliverySnapshot):
+    """The delivery, and how its legs were completed; null if no leg of it is folded."""
+
+    completion: Completion | None
 
 
 _FIELDS: Final = tuple(field.name for field in fields(DeliverySnapshot))
@@ -66,6 +74,11 @@ def of_row(row: Mapping[str, Any]) -> DeliverySnapshot:
         customer=Coordinates(row["customer_latitude"], row["customer_longitude"]),
         **{name: row[name] for name in _FIELDS if name in row},
     )
+
+
+def with_completion(snapshot: DeliverySnapshot, completion: Completion | None) -> DeliveryDetail:
+    """The delivery with its completion."""
+    return DeliveryDetail(**{name: getattr(snapshot, name) for name in _FIELDS}, completion=completion)
 
 
 def refusal(error: DomainError) -> ApiError:

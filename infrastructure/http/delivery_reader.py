@@ -11,8 +11,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from domain.deliveries.values import DeliverySnapshot
 from domain.errors import DomainError
-from infrastructure.http.delivery_answers import of_row, refusal, unknown_delivery
+from infrastructure.http.delivery_answers import (
+    DeliveryDetail,
+    of_row,
+    refusal,
+    unknown_delivery,
+    with_completion,
+)
 from infrastructure.http.errors import ApiError, unavailable
+from read_models.completion.answer import completion_of
+from read_models.completion.queries import legs_of
 from read_models.deliveries import queries
 from read_models.generations import BY_INDEX
 
@@ -42,6 +50,12 @@ class DeliveryReader:
         if found.order_id is None:
             raise unknown_delivery(order_id)
         return of_row(found._asdict())
+
+    def detail(self, order_id: str) -> DeliveryDetail:
+        """Like ``one``, with the completion of its legs, which may be a moment behind. Raises ApiError."""
+        found = self.one(order_id)
+        rows = [row._asdict() for row in self._rows(legs_of(order_id))]
+        return with_completion(found, completion_of(rows, found.time_zone))
 
     def page(self, filters: queries.Filters, after: tuple[int, str] | None, limit: int) -> list[DeliverySnapshot]:
         """Orders by (placed_at_ms, order_id), from the one after ``after``. Raises ApiError (503)."""

@@ -144,6 +144,7 @@ def test_one_delivery_has_the_fields_of_the_contract(http: httpx.Client) -> None
         "items": 7,
         "version": 5,
         "position": 107,
+        "completion": None,
     }
 
 

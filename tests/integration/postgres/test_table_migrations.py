@@ -1,4 +1,4 @@
-"""Migrations 0004, 0011, 0015, 0017 and 0019: the tables of a projection and its fences come and go together."""
+"""Migrations 0004, 0011, 0015 to 0017 and 0019: the tables of a projection and its fences come and go together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tests.support.postgres.projection_rows import OF_SHARDS, insert_rows, proje
         ("analytics", "0003"),
         ("deliveries", "0010"),
         ("spoofing", "0013"),
-        ("payouts", "0015"),
+        ("completion", "0015"),
+        ("payouts", "0016"),
         ("outcomes", "0017"),
     ],
 )

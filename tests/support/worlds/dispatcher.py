@@ -58,6 +58,8 @@ class Dispatcher:
         answer = self.http.get(f"/deliveries/{self.order}")
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
+        # Of the rider's stream, and so of another projection, which may be a moment behind.
+        found.pop("completion")
         return found
 
     def _checked(self, template: str, answer: httpx.Response) -> httpx.Response:
