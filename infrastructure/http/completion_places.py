@@ -8,10 +8,10 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from domain.features.legs import LEGS
-from infrastructure.http.errors import ApiError, errors, unavailable
+from infrastructure.http.errors import ApiError, errors
+from infrastructure.http.live_rows import LiveRows
 from infrastructure.http.paging import (
     DEFAULT_LIMIT,
     Cursor,
@@ -24,7 +24,6 @@ from infrastructure.http.paging import (
 from read_models.completion.offsets import usual_offset
 from read_models.completion.queries import stops_by_place
 from read_models.completion.tables import NAME
-from read_models.generations import BY_INDEX, fences
 
 _ORDER: Final = "place/leg"
 """The order of the list, which its cursors name."""
@@ -57,23 +56,14 @@ def completion_places_route(engine: Engine) -> HTTPRouteHandler:
         if not 1 <= least <= MAX_STOPS:
             raise ApiError(400, "invalid_request", f"min_stops is from 1 to {MAX_STOPS:,}")
         wanted, after = checked_limit(limit), _after(cursor)
-        try:
-            with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-                connection.execute(BY_INDEX)
-                places = fences(NAME)
-                found = [dict(row) for row in connection.execute(places).mappings()]
-                query = stops_by_place(leg, least, after, wanted + 1)
-                rows = [dict(row) for row in connection.execute(query).mappings()]
-        except SQLAlchemyError as error:
-            raise unavailable("read_model_unavailable", f"Postgres: {str(error).splitlines()[0]}") from error
+        with LiveRows(engine, NAME) as read:
+            rows = read.rows(stops_by_place(leg, least, after, wanted + 1))
+            place, known = read.place(), read.fences()
         items = [row | usual_offset(row) for row in rows[:wanted]]
-        last = items[-1] if len(rows) > wanted else None
-        return {
-            "items": items,
-            "next": None if last is None else encode_cursor(f"{last['place']}/{last['leg']}", _ORDER),
-            "generation": found[0]["generation"] if found else None,
-            "fences": {str(row["shard"]): row["seq"] for row in found},
-        }
+        following = None
+        if len(rows) > wanted:
+            following = encode_cursor(f"{items[-1]['place']}/{items[-1]['leg']}", _ORDER)
+        return {"items": items, "next": following, **place, "fences": known}
 
     return completion_places
 
