@@ -61,11 +61,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--riders", type=int, default=24)
     parser.add_argument("--hours", type=float, default=12.0)
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--accuracies", type=int, nargs="+", default=list(ACCURACIES_M), help="metres")
     options = parser.parse_args(arguments)
     figures: dict[str, Any] = {}
     targets = {}
     events: list[KeyedEvent] = []
-    for accuracy_m in ACCURACIES_M:
+    for accuracy_m in options.accuracies:
         rides = rides_of(scenario_of(options.seed, accuracy_m, options.riders, options.hours))
         of_class = {f"{accuracy_m} m: {name}": value for name, value in tally(checks(rides)).items()}
         figures |= of_class

@@ -146,8 +146,8 @@ def _rested(progress: LegProgress, fix: TrackedFix, mm: int) -> LegProgress:
     if fixes < rules.ARRIVAL_FIXES:
         fixes += 1
     if fixes == rules.ARRIVAL_FIXES and fix.t_ms - rest.ms >= rules.ARRIVAL_MS:
-        if phase == APPROACHING and _drifted(rest, fix):
-            # The place is crossed slowly: the rest begins with this fix.
+        if phase == APPROACHING and fix.speed_mm_s == NO_VALUE and _drifted(rest, fix):
+            # No device says that the rider stands, and the place is crossed: the rest begins with this fix.
             return _rested(progress._replace(rest_fixes=0), fix, mm)
         if phase == APPROACHING or marks & LIGHT:
             return arrived_at_rest(progress)._replace(rest_fixes=fixes, latest=latest)
