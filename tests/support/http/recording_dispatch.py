@@ -15,7 +15,7 @@ from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.values import Coordinates, DeliverySnapshot
 from infrastructure.http.auth import Authorizer
 from infrastructure.http.deliveries import deliveries_router
-from infrastructure.http.delivery_answers import unknown_delivery
+from infrastructure.http.delivery_answers import DeliveryDetail, unknown_delivery, with_completion
 from infrastructure.http.delivery_links import link_route, track_route
 from infrastructure.http.denials import Denials
 from infrastructure.http.errors import HANDLERS, ApiError
@@ -73,6 +73,9 @@ class RecordingDispatch:
         if order_id != "order-7":
             raise unknown_delivery(order_id)
         return self.snapshot
+
+    def detail(self, order_id: str) -> DeliveryDetail:
+        return with_completion(self.one(order_id), None)
 
     async def live_eta(self, order_id: str) -> EtaAnswer:
         self.etas_asked.append(order_id)
