@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.concurrency import sync_to_thread
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import OpenAPIType, Operation, Schema
 from litestar.params import FromPath
@@ -147,7 +148,7 @@ def track_route(find: Find, live_eta: LiveEta, tokens: LinkTokens) -> HTTPRouteH
         if order_id is None:
             raise _unknown_link()
         try:
-            found = await asyncio.to_thread(find, order_id)
+            found = await sync_to_thread(find, order_id)
         except ApiError as error:
             raise _shown_to_all(error) from error
         shown = {name: getattr(found, name) for name in _OF_DELIVERY}
