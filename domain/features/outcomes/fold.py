@@ -33,6 +33,7 @@ from domain.features.outcomes.sums import (
     of_completed,
     place_id,
 )
+from domain.features.partials import MAX_AMOUNT
 
 
 class OrderOutcome(NamedTuple):
@@ -61,7 +62,12 @@ _ETA: Final = "EtaServed"
 
 
 def fold(state: OrderOutcome, event: KeyedEvent) -> OrderOutcome:
-    """The state after one more event of the order's stream; pure. Raises MissingPlacement."""
+    """The state after one more event of the order's stream; pure.
+
+    Raises:
+        MissingPlacement: the first event of the order is another one than its placement.
+        ValueError: the event adds an amount that no order has (invariant 16).
+    """
     _, version, position, event_type, data = event
     before = state._replace(version=version, position=position, changes=())
     if event_type == "DeliveryPlaced":
@@ -83,7 +89,7 @@ def fold(state: OrderOutcome, event: KeyedEvent) -> OrderOutcome:
     if event_type == "DeliveryUnassigned":
         hour = effective_time_ms(data) // HOUR_MS
         changes.append(OutcomeChange(hour, state.place, state.rider_id, UNASSIGNED))
-    return after._replace(changes=tuple(changes))
+    return after._replace(changes=tuple(map(_checked, changes)))
 
 
 def _after_step(state: OrderOutcome, event_type: str, at_ms: int, rider_id: str) -> OrderOutcome:
@@ -96,6 +102,13 @@ def _after_step(state: OrderOutcome, event_type: str, at_ms: int, rider_id: str)
     if event_type == "DeliveryArrived":
         return state._replace(status=ARRIVED, arrived_ms=at_ms)
     return state._replace(status=COMPLETED if event_type == "DeliveryCompleted" else CANCELLED, ended_ms=at_ms)
+
+
+def _checked(change: OutcomeChange) -> OutcomeChange:
+    # The orders of an hour share a row: one forged time must not make its sum too large for those of all others.
+    if max(change.sums) > MAX_AMOUNT or min(change.sums) < -MAX_AMOUNT:
+        raise ValueError(f"an outcome of more than ±{MAX_AMOUNT} ms is impossible")
+    return change
 
 
 def _ended(state: OrderOutcome) -> OutcomeChange | None:

@@ -27,7 +27,7 @@ PINNED = {
     "locations": (2, "807adafeacb9b0684726e7891ed65bad"),
     "analytics": (2, "ad46ba744312d5279cc7b7ea2d28fd79"),
     "deliveries": (1, "9aba47477384117f5bbaaaf01f64a46b"),
-    "outcomes": (1, "6a1781a8864b63cd4b3527234e5d1a75"),
+    "outcomes": (1, "e102085d4a8850c82c6484c4a1cebccc"),
     "orders": (1, "66c71ce3e365cf6fc78cf49f51e14909"),
     "traffic": (1, "a5ad25292072bffc6e61c5d1275eb4a6"),
     "payouts": (1, "aa6d6aa4882b68d7d566a3f22610d45c"),

@@ -174,6 +174,12 @@ def test_invariant_16_a_forged_eta_is_an_error_of_its_order(own: dict[str, Any])
         given_events(PLACED, eta(ORDER, 5, **own))
 
 
+@pytest.mark.parametrize("promised", [-(1 << 62), 1 << 62])
+def test_invariant_16_a_forged_amount_is_an_error_of_its_order_and_no_sum_of_others(promised: int) -> None:
+    with pytest.raises(ValueError, match="impossible"):
+        given_events(placed(ORDER, 0, promised_seconds=promised), *LIFE[1:])
+
+
 @pytest.mark.parametrize(
     ("latitude", "longitude", "place"),
     [
