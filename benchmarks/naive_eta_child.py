@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from litestar import MediaType, Response, get
+from litestar import MediaType, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from sqlalchemy import text
@@ -23,6 +23,7 @@ from domain.features.keyed_event import KeyedEvent
 from domain.features.speed.window import WINDOW_PINGS
 from domain.identifiers import aggregate_id
 from infrastructure.backends import Backends
+from infrastructure.http.hot_route import HotRoute, ReadyAnswer
 from infrastructure.processes import api
 from infrastructure.settings.settings import Settings
 from infrastructure.timestamps import now_ms
@@ -55,9 +56,9 @@ def naive_route(backends: Backends) -> Callable[..., HTTPRouteHandler]:
         rider = folded(SPEED, order.rider_id, pings[::-1])
         return body_of(eta_answer(order_id, order, rider, (None, None), model, now_ms()))
 
-    @get("/deliveries/{order_id:str}/eta", media_type=MediaType.JSON, opt={"role": "read"})
-    async def naive_eta(order_id: FromPath[str]) -> Response[Any]:
-        return Response(await asyncio.to_thread(answer, order_id), media_type=MediaType.JSON)
+    @HotRoute("/deliveries/{order_id:str}/eta", http_method="GET", media_type=MediaType.JSON, opt={"role": "read"})
+    async def naive_eta(order_id: FromPath[str]) -> Response[dict[str, Any]]:
+        return ReadyAnswer(await asyncio.to_thread(answer, order_id), {})
 
     return lambda *_parts: naive_eta
 
