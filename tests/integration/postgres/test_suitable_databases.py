@@ -181,7 +181,12 @@ def test_the_replication_connection_has_a_url_of_its_own(settings: Settings, eng
             " ON s.active_pid = r.pid WHERE slot_name = :slot"
         )
         assert connection.execute(query, {"slot": one.slot_name}).scalar_one() == "replication"
+    # The first events are older than the slot. Those from now on come through it, and not from the table.
+    filled = life.progress.filled
+    EventRecorder(engine).insert_events(events_of("anna", 11, 10))
+    life.until_acknowledged(20)
     life.end()
+    assert life.progress.filled == filled
 
 
 def test_a_replication_url_of_another_database_is_refused(
