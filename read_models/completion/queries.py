@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import BigInteger, Select, cast, func, select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from domain.features.completion.result import place_id
 from domain.features.completion.track import DEGREES_E7
@@ -20,7 +21,7 @@ def legs_of(order_id: str) -> Select[Any]:
     latest = [legs.leg, legs.started_at.desc(), legs.position.desc()]
     return (
         select(legs.leg, legs.rider_id, *(legs[name] for name in LEG_COLUMNS))
-        .distinct(legs.leg)
+        .ext(distinct_on(legs.leg))
         .where(legs.generation == active_generation(NAME), legs.order_id == order_id)
         .order_by(*latest)
     )
