@@ -12,6 +12,8 @@ from domain.gps_ping import GpsPing
 from domain.riders.application import PingOutcome
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http.deliveries import deliveries_router
+from infrastructure.http.fraud import fraud_routes
+from infrastructure.http.payouts import payout_routes
 from infrastructure.settings.settings import Settings
 from tests.support.servers.http_server import served
 
@@ -30,10 +32,11 @@ async def nothing() -> None:
 
 def serving(**settings: str) -> Iterator[str]:
     recorded.clear()
-    # No test here reads a speed or a delivery.
+    # No test here reads a speed, a delivery, an alert or a payout.
     absent = cast("Any", None)
     deliveries = deliveries_router(absent, absent, lambda verb, outcome: None)
-    parts = ApiParts(submit, absent, absent, lambda: None, lambda read: None, {}, nothing, routers=[deliveries])
+    routers = [deliveries, *fraud_routes(absent, absent), *payout_routes(absent, absent)]
+    parts = ApiParts(submit, absent, absent, lambda: None, lambda read: None, {}, nothing, routers=routers)
     with served(build(Settings(**cast("Any", settings)), parts)) as url:
         yield url
 
