@@ -14,9 +14,9 @@ from domain.features.completion.fold import EMPTY, CompletionState, fold
 
 
 def test_legs_are_arrived_and_done_when_they_really_were() -> None:
-    rides = rides_of(scenario_of("small", 10.0, riders=8, hours=1.5))
+    rides = rides_of(scenario_of("1", 10.0, riders=12, hours=4.0))
     found = tally(checks(rides))
-    assert found["completed legs"] >= 20
+    assert found["completed legs"] >= 100
     assert found["arrived within 30 s, %"] >= 95.0
     assert found["done within 30 s, %"] >= 95.0
     assert found["false arrivals, %"] == 0.0
