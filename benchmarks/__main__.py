@@ -23,6 +23,7 @@ BENCHMARKS = (
     "end_to_end",
     "time_travel",
     "traffic_fold",
+    "spoofing_fold",
     "eta_real_trips",
     "eta_simulator",
 )

@@ -64,6 +64,8 @@ def detect(file: GpsFile) -> Detections:
             if state.case is case:
                 continue
             case = state.case
+            if not case:
+                continue
             for signal in case_of(case).signals:
                 signals[rider_id, signal.name, signal.evidence[0]] = rider_id, signal
             if state.alert is not None:

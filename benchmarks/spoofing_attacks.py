@@ -69,7 +69,10 @@ def trial(attack: Attack, strength: float, days: Sequence[tuple[Piece, Day]], fa
         if attack.needs_speed and not piece.reports_speed:
             continue
         chance = random.Random(f"{SEED} {attack.name} {strength} {piece.name}")
-        alerts = alerts_of(attack.forge(day, strength, chance))
+        forged = attack.forge(day, strength, chance)
+        if forged is None:
+            continue
+        alerts = alerts_of(forged)
         attacked += 1
         found += bool(alerts)
         signals.update({signal.name for case in alerts.values() for signal in case.signals})

@@ -15,6 +15,7 @@ from benchmarks.spoofing_pieces import Day, Leg, way_m
 from domain.identifiers import derive_event_id
 
 METRES_A_DEGREE = 111_195.0
+MIN_AWAY_M = 300.0
 MOCK_NOISE_M = 2.0
 """Noise that an app adds to a place that it shows."""
 
@@ -30,7 +31,7 @@ class Attack(NamedTuple):
     strengths: tuple[float, ...]
     gains_from: float
     reason: str
-    forge: Callable[[Day, float, random.Random], Day]
+    forge: Callable[[Day, float, random.Random], Day | None]
     needs_speed: bool = False
 
 
@@ -120,10 +121,10 @@ def replay(day: Day, noise_m: float, chance: random.Random) -> Day:
     return _received(day, records)
 
 
-def frozen_fix(day: Day, minutes: float, _chance: random.Random) -> Day:
+def frozen_fix(day: Day, minutes: float, _chance: random.Random) -> Day | None:
     """The position stands for ``minutes`` of the leg, as if the rider waited, while he rides; the phone's speeds go on.
 
-    It is held at the fix from which he gets farthest in that time.
+    It is held at the fix from which he gets farthest in that time. None: he gets nowhere, so nothing is gained.
     """
     leg, held_ms = day.leg, round(minutes * 60_000)
     of_leg = [record for record in day.records if leg.start_ms <= record["event_timestamp_ms"] <= leg.end_ms]
@@ -133,6 +134,8 @@ def frozen_fix(day: Day, minutes: float, _chance: random.Random) -> Day:
         return way_m(held, next((r for r in of_leg if r["event_timestamp_ms"] >= until_ms), held))
 
     held = max(of_leg[:: max(1, len(of_leg) // 60)], key=gained_m)
+    if gained_m(held) < MIN_AWAY_M:
+        return None
     from_ms, until_ms = held["event_timestamp_ms"], held["event_timestamp_ms"] + held_ms
 
     def forge(record: Record) -> Record:
@@ -188,8 +191,8 @@ ATTACKS = (
         "offset at assignment",
         "m",
         (100, 200, 300, 500, 1_000, 2_000),
-        500,
-        "half a kilometre nearer is a place in the queue",
+        1_000,
+        "a kilometre nearer is a place in the queue, three minutes of riding",
         offset_at_assignment,
     ),
     Attack(

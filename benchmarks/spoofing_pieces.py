@@ -19,15 +19,18 @@ LONGEST_GAP_MS = MINUTE_MS
 LONGEST_INTERVAL_MS = 5_000
 """Phones that send a fix at least every five seconds, as a courier's app does."""
 
+EARLIER_DAYS = 3
+
 LEG_FROM, LEG_UNTIL = 0.2, 0.8
 """The leg is the middle of a piece, so that the phone is seen before and after it."""
 
 LONGEST_GAP_AT_ENDS_MS = 15_000
 AROUND_END_MS = 30_000
 WORST_ACCURACY_M = 50
+BAD_PART = 0.1
 SHORTEST_RIDE_M = 500
-"""A leg is used if the phone sends, and says where it is, at the leg's start and end, and if the rider rides. Of a
-phone that says that it is within 1,023 m nothing can be proved, and nothing is gained by a leg of a few houses."""
+"""A leg is used if the phone sends at its start and end, says where it is in nine of ten pings, and rides. Of a phone
+that says that it is within 1,023 m nothing can be proved, and nothing is gained by a leg of a few houses."""
 
 KNOWN_SPEEDS_PART = 0.3
 """A phone reports its speed if at least this part of its fixes have one above 0."""
@@ -60,8 +63,9 @@ class Leg(NamedTuple):
 
 
 class Day(NamedTuple):
-    """What the fold sees: the pings of an earlier day, then those of this day with one leg."""
+    """What the fold sees: the pings of earlier days, of which ``earlier`` is the last, and of this day with one leg."""
 
+    before: Sequence[Record]
     earlier: Sequence[Record]
     records: Sequence[Record]
     leg: Leg
@@ -98,16 +102,16 @@ def _cut(records: Sequence[Record]) -> Iterator[list[Record]]:
 
 
 def honest_days(pieces: Sequence[Piece]) -> list[tuple[Piece, Day]]:
-    """The pieces whose leg can be used, each a day after another ride: of the same phone, else of one of its file."""
-    days = [(piece, honest_day(piece, piece)) for piece in pieces]
+    """The pieces whose leg can be used, each after days with other rides: of the same phone, else of others."""
+    days = [(piece, honest_day(piece, [piece])) for piece in pieces]
     rides = [(piece, day) for piece, day in days if _is_ride(day)]
     found = []
     for piece, _ in rides:
         others = [one for one, _ in rides if one is not piece]
         of_phone = [one for one in others if one.phone == piece.phone]
         speaking = [one for one in of_phone or others if one.reports_speed == piece.reports_speed]
-        nearest = min(speaking or others, key=lambda one: abs(one.start_ms - piece.start_ms))
-        found.append((piece, honest_day(piece, nearest)))
+        nearest = sorted(speaking or others, key=lambda one: abs(one.start_ms - piece.start_ms))
+        found.append((piece, honest_day(piece, nearest[:EARLIER_DAYS])))
     return found
 
 
@@ -118,11 +122,12 @@ def _is_ride(day: Day) -> bool:
         times = sorted(record["event_timestamp_ms"] for record in near)
         if any(b - a > LONGEST_GAP_AT_ENDS_MS for a, b in pairwise([end_ms - AROUND_END_MS, *times])):
             return False
-        if any((record["accuracy_meters"] or 0) > WORST_ACCURACY_M for record in near):
-            return False
         if not times or end_ms + AROUND_END_MS - times[-1] > LONGEST_GAP_AT_ENDS_MS:
             return False
     of_leg = [record for record in day.records if leg.start_ms <= record["event_timestamp_ms"] <= leg.end_ms]
+    bad = sum((record["accuracy_meters"] or 0) > WORST_ACCURACY_M for record in of_leg)
+    if bad > BAD_PART * len(of_leg):
+        return False
     return max(way_m(of_leg[0], record) for record in of_leg) >= SHORTEST_RIDE_M
 
 
@@ -131,14 +136,17 @@ def way_m(a: Record, b: Record) -> float:
     return haversine_mm(a["latitude"], a["longitude"], b["latitude"], b["longitude"]) / 1_000
 
 
-def honest_day(piece: Piece, earlier: Piece) -> Day:
-    """The piece with a leg to where the rider really was at its end, a day after an earlier piece."""
+def honest_day(piece: Piece, earlier: Sequence[Piece]) -> Day:
+    """The piece with a leg to where the rider really was at its end; the first of ``earlier`` was a day before."""
     start_ms = piece.start_ms + round((piece.end_ms - piece.start_ms) * LEG_FROM)
     end_ms = piece.start_ms + round((piece.end_ms - piece.start_ms) * LEG_UNTIL)
     at_end = next(record for record in piece.records if record["event_timestamp_ms"] >= end_ms)
     leg = Leg(start_ms, end_ms, at_end["latitude"], at_end["longitude"])
-    back_ms = piece.start_ms - DAY_MS - earlier.start_ms
-    return Day([shifted(record, back_ms) for record in earlier.records], piece.records, leg)
+    days = [
+        [shifted(record, piece.start_ms - DAY_MS * back - one.start_ms) for record in one.records]
+        for back, one in enumerate(earlier, start=1)
+    ]
+    return Day([record for day in reversed(days[1:]) for record in day], days[0], piece.records, leg)
 
 
 def shifted(record: Record, ms: int) -> Record:
@@ -156,7 +164,7 @@ def events_of_day(day: Day) -> list[KeyedEvent]:
     started |= {"target_latitude": leg.latitude, "target_longitude": leg.longitude}
     ended = named | {"event_timestamp_ms": leg.end_ms, "event_id": "00000000-0000-4000-8000-000000000002"}
     rows: list[tuple[int, str, dict[str, Any]]] = [
-        (record["received_timestamp_ms"], "GpsPing", record) for record in (*day.earlier, *day.records)
+        (record["received_timestamp_ms"], "GpsPing", record) for record in (*day.before, *day.earlier, *day.records)
     ]
     rows += [(leg.start_ms, "LegStarted", started), (leg.end_ms, "LegEnded", ended)]
     rows.sort(key=lambda row: row[0])

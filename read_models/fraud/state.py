@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from domain.features.spoofing.clock import Plateau
+from domain.features.spoofing.clock import ClockSpans
 from domain.features.spoofing.fixes import Fix
 from domain.features.spoofing.jumps import Branch
 from domain.features.spoofing.motion import Habit
@@ -14,7 +14,7 @@ from domain.features.spoofing.state import SpoofingState
 
 _FORMAT = 1
 _FIX = "qiiqiq"
-_HEAD = struct.Struct(f">BQQQ{_FIX}qBqqBBHHqqBBqq?q?BHHHHI")
+_HEAD = struct.Struct(f">BQQQ{_FIX}qBqBBHHqBqqqBqqqq?BHHHHI")
 _BRANCH = struct.Struct(f">{_FIX}{_FIX}H")
 _HIT = struct.Struct(">qiiI16s")
 
@@ -24,7 +24,7 @@ class UnreadableSpoofingState(Exception):
 
 
 def encode(state: SpoofingState) -> bytes:
-    """A head of 162 bytes, 66 for an open branch, 36 a hit, and the packed parts; big-endian.
+    """A head of 164 bytes, 74 for an open branch, 36 a hit, and the packed parts; big-endian.
 
     Equal states give equal bytes (invariant 8). ``alert`` and ``review`` are not part of them.
     """
@@ -35,12 +35,11 @@ def encode(state: SpoofingState) -> bytes:
         last,
         since_ms,
         trunk,
-        received_ms,
         kept_ms,
         unchecked,
         mocks,
         habit,
-        plateau,
+        spans,
         branch,
         hits,
         window,
@@ -60,12 +59,11 @@ def encode(state: SpoofingState) -> bytes:
         *last,
         since_ms,
         trunk,
-        received_ms,
         kept_ms,
         unchecked,
         mocks,
         *habit,
-        *plateau,
+        *spans,
         case_ms,
         branch is not None,
         len(hits),
@@ -94,8 +92,8 @@ def decode(data: bytes) -> SpoofingState:
     if len(data) < _HEAD.size or data[0] != _FORMAT:
         raise UnreadableSpoofingState(f"{len(data)} bytes that are no spoofing state of format {_FORMAT}")
     numbers = _HEAD.unpack_from(data)
-    case_ms, has_branch, hit_count = numbers[25:28]
-    lengths = _Lengths(*numbers[28:])
+    case_ms, has_branch, hit_count = numbers[26:29]
+    lengths = _Lengths(*numbers[29:])
     at = _HEAD.size
     end = at + _BRANCH.size * has_branch + _HIT.size * hit_count + sum(lengths)
     if len(data) != end:
@@ -113,7 +111,7 @@ def decode(data: bytes) -> SpoofingState:
         at += length
     window, memory, legs, anomalies, case = parts
     version, position, late = numbers[1:4]
-    since_ms, trunk, received_ms, kept_ms, unchecked, mocks = numbers[10:16]
+    since_ms, trunk, kept_ms, unchecked, mocks = numbers[10:15]
     return SpoofingState(
         version,
         position,
@@ -121,12 +119,11 @@ def decode(data: bytes) -> SpoofingState:
         Fix(*numbers[4:10]),
         since_ms,
         trunk,
-        received_ms,
         kept_ms,
         unchecked,
         mocks,
-        Habit(*numbers[16:18]),
-        Plateau(*numbers[18:25]),
+        Habit(*numbers[15:17]),
+        ClockSpans(*numbers[17:26]),
         branch,
         hits,
         window,

@@ -1,7 +1,8 @@
-"""A phone's clock that is set back while its pings arrive one by one, after it was right.
+"""A phone's clock that is set back while its pings go on arriving, after it was right.
 
-Pings that were written while the phone was offline arrive at once with times that lie apart: their lateness changes
-from one to the next, so they make no plateau. A clock that was always wrong makes no change.
+The least lateness of half a minute is that of a fix which was sent at once, however the phone batches the others. Pings
+that were written while the phone was offline arrive with one that was written now, so their half minute is right. A
+clock that was always wrong makes no change.
 """
 
 from __future__ import annotations
@@ -10,105 +11,101 @@ from typing import NamedTuple
 
 from domain.features.spoofing.signals import CLOCK_SHIFT, Finding
 
-PLATEAU_PINGS = 10
-PLATEAU_MS = 60_000
-"""A plateau: ten pings with one lateness, received over a minute."""
-
-TOLERANCE_MS = 3_000
-"""How much the lateness differs on a plateau. Of MobilityNet's live pings 99 of 100 differ by less."""
-
-MAX_MISSES = 2
-"""So many pings on end with another lateness end no plateau: one that was late by itself, or a small flush."""
+SPAN_MS = 30_000
+SPAN_PINGS = 5
+"""A span of receptions, half a minute. One that is not right lasts until it has so many pings."""
 
 RIGHT_MS = 30_000
 SHIFT_MS = 60_000
-"""From at most 30 s to at least a minute more. A clock that was ahead and is set right never does that."""
+"""From at most 30 s late to at least a minute more. A clock that was ahead and is set right never does that."""
+
+SHIFTED_SPANS = 3
+TOLERANCE_MS = 10_000
+"""Three spans with one lateness. A backlog that is sent little by little gets less late from span to span."""
 
 LONGEST_PAUSE_MS = 600_000
-"""After ten minutes without a ping nothing is said of a change: the phone may have been set by hand, or be another."""
+"""After ten minutes without a right span nothing is said of a change: the phone may be another one."""
 
 
-class Plateau(NamedTuple):
-    """Pings with one lateness in ms, that of the first of them. ``first_ms`` is its reception, in epoch ms.
+class ClockSpans(NamedTuple):
+    """The current span and what the earlier ones showed. Lateness in ms; receptions in epoch ms.
 
-    ``pings`` counts them up to PLATEAU_PINGS. ``misses`` counts pings with another lateness since the last of them.
-    ``right_ms`` and ``right_until_ms``: the lateness of the last plateau with a right clock, and when it ended; 0 and 0
-    if there was none. ``is_shifted``: this plateau was found to be a shift.
+    ``first_ms``, ``pings`` (up to SPAN_PINGS) and ``least_ms``, the least lateness, are of the current span.
+    ``right_ms`` and ``right_until_ms``: the lateness of the last right span, and its end; 0 and 0 if there was none.
+    ``shifted`` counts the spans with the lateness ``shifted_ms``, up to SHIFTED_SPANS, from ``shifted_first_ms``
+    to ``shifted_until_ms``.
     """
 
-    lateness_ms: int
     first_ms: int
     pings: int
-    misses: int
+    least_ms: int
     right_ms: int
     right_until_ms: int
-    is_shifted: bool
+    shifted: int
+    shifted_ms: int
+    shifted_first_ms: int
+    shifted_until_ms: int
 
 
-NO_PLATEAU = Plateau(0, 0, 0, 0, 0, 0, False)
+NO_SPANS = ClockSpans(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class ClockStep(NamedTuple):
-    """``ended_ms``: when the shifted plateau ended, if the clock is right again."""
+    """``over_ms``: when a shift ended, if the clock is right again."""
 
-    plateau: Plateau
+    spans: ClockSpans
     finding: Finding | None = None
-    ended_ms: int | None = None
+    over_ms: int | None = None
 
 
-def is_settled(plateau: Plateau, lateness_ms: int, received_ms: int) -> bool:
+def is_settled(spans: ClockSpans, lateness_ms: int, received_ms: int) -> bool:
     """Whether a ping with this lateness changes nothing: the usual case, which costs no more than this."""
-    pings = plateau[2]
-    return (
-        pings == PLATEAU_PINGS
-        and -TOLERANCE_MS <= lateness_ms - plateau[0] <= TOLERANCE_MS
-        and not plateau[3]
-        and (plateau[6] or plateau[0] <= RIGHT_MS)
-        and received_ms - plateau[1] >= PLATEAU_MS
-    )
+    first_ms, pings, least_ms = spans[:3]
+    is_counted = pings == SPAN_PINGS or (pings and least_ms <= RIGHT_MS)
+    return bool(is_counted) and lateness_ms >= least_ms and received_ms - first_ms < SPAN_MS
 
 
-def step(plateau: Plateau, sent_ms: int, received_ms: int, before_ms: int) -> ClockStep:
-    """The plateau after a ping, in the order of the log. ``before_ms``: the reception of the ping before it."""
-    lateness_ms, first_ms, pings, misses, right_ms, right_until_ms, is_shifted = plateau
-    lateness = received_ms - sent_ms
-    is_long = pings >= PLATEAU_PINGS and before_ms - first_ms >= PLATEAU_MS
-    has_paused = received_ms - before_ms >= LONGEST_PAUSE_MS
-    if pings and -TOLERANCE_MS <= lateness - lateness_ms <= TOLERANCE_MS and not has_paused:
-        grown = Plateau(lateness_ms, first_ms, min(pings + 1, PLATEAU_PINGS), 0, right_ms, right_until_ms, is_shifted)
-        if is_shifted or not _is_shift(grown, received_ms):
-            return ClockStep(grown)
-        return ClockStep(grown._replace(is_shifted=True), _shift(grown, received_ms))
-    if misses < MAX_MISSES and is_long and not has_paused:
-        return ClockStep(plateau._replace(misses=misses + 1))
-    if is_long and lateness_ms <= RIGHT_MS:
-        right_ms, right_until_ms = lateness_ms, before_ms
-    ended_ms = before_ms if is_shifted and lateness <= RIGHT_MS else None
-    return ClockStep(Plateau(lateness, received_ms, 1, 0, right_ms, right_until_ms, False), None, ended_ms)
+def step(spans: ClockSpans, sent_ms: int, received_ms: int) -> ClockStep:
+    """The spans after a ping, in the order of the log."""
+    first_ms, pings, least_ms, *earlier = spans
+    lateness_ms, lasted_ms = received_ms - sent_ms, received_ms - first_ms
+    if not pings or lasted_ms >= LONGEST_PAUSE_MS:
+        return ClockStep(ClockSpans(received_ms, 1, lateness_ms, *earlier))
+    if lasted_ms < SPAN_MS or (pings < SPAN_PINGS and least_ms > RIGHT_MS):
+        return ClockStep(ClockSpans(first_ms, min(pings + 1, SPAN_PINGS), min(least_ms, lateness_ms), *earlier))
+    ended, finding, over_ms = _ended(spans, received_ms)
+    return ClockStep(ClockSpans(received_ms, 1, lateness_ms, *ended[3:]), finding, over_ms)
 
 
-def is_suspect(plateau: Plateau) -> bool:
-    """Whether its pings may become the evidence of a shift, so that the window has to keep them."""
-    is_shift = plateau.lateness_ms - plateau.right_ms >= SHIFT_MS
-    return is_shift and plateau.right_until_ms > 0 and plateau.pings < PLATEAU_PINGS
+def is_suspect(spans: ClockSpans, lateness_ms: int) -> bool:
+    """Whether a ping may become the evidence of a shift, so that the window has to keep it."""
+    is_shift = lateness_ms - spans.right_ms >= SHIFT_MS and spans.right_until_ms > 0
+    return is_shift and spans.pings < SPAN_PINGS and spans.shifted < SHIFTED_SPANS
 
 
-def _is_shift(plateau: Plateau, received_ms: int) -> bool:
-    return (
-        plateau.pings >= PLATEAU_PINGS
-        and plateau.lateness_ms > RIGHT_MS
-        and plateau.right_until_ms > 0
-        and received_ms - plateau.first_ms >= PLATEAU_MS
-        and plateau.lateness_ms - plateau.right_ms >= SHIFT_MS
-        and plateau.first_ms - plateau.right_until_ms < LONGEST_PAUSE_MS
-    )
+def _ended(spans: ClockSpans, until_ms: int) -> ClockStep:
+    least_ms, shifted = spans.least_ms, spans.shifted
+    if least_ms <= RIGHT_MS:
+        over_ms = spans.shifted_until_ms if shifted >= SHIFTED_SPANS else None
+        right = ClockSpans(spans.first_ms, 0, 0, least_ms, until_ms, 0, 0, 0, 0)
+        return ClockStep(right, None, over_ms)
+    if not spans.right_until_ms or least_ms - spans.right_ms < SHIFT_MS:
+        return ClockStep(spans)
+    if shifted and abs(least_ms - spans.shifted_ms) <= TOLERANCE_MS:
+        grown = spans._replace(shifted=min(shifted + 1, SHIFTED_SPANS), shifted_until_ms=until_ms)
+        is_new = shifted + 1 == SHIFTED_SPANS
+        return ClockStep(grown, _shift(grown) if is_new else None)
+    if spans.first_ms - spans.right_until_ms >= LONGEST_PAUSE_MS:
+        return ClockStep(spans)
+    began = spans._replace(shifted=1, shifted_ms=least_ms, shifted_first_ms=spans.first_ms, shifted_until_ms=until_ms)
+    return ClockStep(began)
 
 
-def _shift(plateau: Plateau, received_ms: int) -> Finding:
+def _shift(spans: ClockSpans) -> Finding:
     measured = (
-        ("shift_seconds", (plateau.lateness_ms - plateau.right_ms) / 1_000),
-        ("lateness_before_seconds", plateau.right_ms / 1_000),
-        ("lateness_seconds", plateau.lateness_ms / 1_000),
-        ("seconds", (received_ms - plateau.first_ms) / 1_000),
+        ("shift_seconds", (spans.shifted_ms - spans.right_ms) / 1_000),
+        ("lateness_before_seconds", spans.right_ms / 1_000),
+        ("lateness_seconds", spans.shifted_ms / 1_000),
+        ("seconds", (spans.shifted_until_ms - spans.shifted_first_ms) / 1_000),
     )
-    return Finding(CLOCK_SHIFT, plateau.first_ms, received_ms, measured)
+    return Finding(CLOCK_SHIFT, spans.shifted_first_ms, spans.shifted_until_ms, measured)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import cos, hypot, isnan, nan
 from struct import Struct
 from typing import Any, NamedTuple
 
 from domain.features.case_file import MAX_WINDOW_FIXES, CaseFix, uuid_text
-from domain.features.event_time import effective_time_ms
+from domain.features.event_time import MAX_CLOCK_SKEW_MS
 from domain.features.geo import haversine_mm
 
 DEGREES_E7 = 10_000_000
@@ -54,21 +55,26 @@ NO_FIX = Fix(0, 0, 0, 0, UNKNOWN_SPEED, 0)
 
 def fix_of(t_ms: int, data: Mapping[str, Any]) -> Fix:
     """The fix of a ping; ``t_ms`` is its effective time."""
-    accuracy, speed = data["accuracy_meters"], data["speed_mps"]
-    if accuracy is None:
-        error_mm = UNKNOWN_ERROR_MM
-    elif accuracy <= GOOD_ACCURACY_M:
-        error_mm = int(accuracy * 1_000.0) * GOOD_FACTOR
-    else:
-        error_mm = int(min(accuracy, _WORST_ACCURACY_M) * 1_000.0) * BAD_FACTOR
     return Fix(
         t_ms,
         round(data["latitude"] * 1e7),
         round(data["longitude"] * 1e7),
-        error_mm,
-        int(speed * 1_000.0) if speed is not None and 0.0 < speed < 1e6 else UNKNOWN_SPEED,
+        _error_mm(data["accuracy_meters"]),
+        _speed_mm_s(data["speed_mps"]),
         data["received_timestamp_ms"],
     )
+
+
+def _error_mm(accuracy: float | None) -> int:
+    if accuracy is None:
+        return UNKNOWN_ERROR_MM
+    if accuracy <= GOOD_ACCURACY_M:
+        return int(accuracy * 1_000.0) * GOOD_FACTOR
+    return int(min(accuracy, _WORST_ACCURACY_M) * 1_000.0) * BAD_FACTOR
+
+
+def _speed_mm_s(speed: float | None) -> int:
+    return int(speed * 1_000.0) if speed is not None and 0.0 < speed < 1e6 else UNKNOWN_SPEED
 
 
 def distance_mm(latitude1_e7: int, longitude1_e7: int, latitude2_e7: int, longitude2_e7: int) -> int:
@@ -92,13 +98,20 @@ STALE_MM_PER_MS = 30
 """A position repeated to the last bit may be one old fix that the phone sends again. Its rider may have moved all the
 while, at up to 108 km/h."""
 
-MEASURED_MM_S = 2_000
+MEASURED_MM_S = 1_000
 """A device speed of motion: with another one than before, the fix is new even at the same position."""
 
 
 def is_possible(a: Fix, b: Fix, mm: int, stale_ms: int = 0) -> bool:
-    """Whether a rider can have been at both. The lower bound of the distance: both error bounds are taken off."""
-    return mm - a[3] - b[3] <= FASTEST_MM_PER_MS * (b[0] - a[0]) + STALE_MM_PER_MS * stale_ms
+    """Whether a rider can have been at both. The lower bound of the distance: both error bounds are taken off.
+
+    The time is the longer one of what the phone's clock says and what the receptions say: a clock that is set back
+    makes two fixes look near in time, and that is a signal of its own.
+    """
+    ms, received_ms = b[0] - a[0], b[5] - a[5]
+    if received_ms > ms and a[5]:
+        ms = received_ms
+    return mm - a[3] - b[3] <= FASTEST_MM_PER_MS * ms + STALE_MM_PER_MS * stale_ms
 
 
 def is_same_fix(a: Fix, b: Fix) -> bool:
@@ -165,16 +178,18 @@ def window_of(window: bytes) -> list[CaseFix]:
 def track_of(window: bytes) -> list[Fix]:
     """The fixes of the window in the order of time; those that came late are left out."""
     track: list[Fix] = []
+    newest_ms = 0
     for _, sent_ms, received_ms, _, latitude, longitude, accuracy, speed, _ in _WINDOW_FIX.iter_unpack(window):
-        data = {
-            "event_timestamp_ms": sent_ms,
-            "received_timestamp_ms": received_ms,
-            "latitude": latitude,
-            "longitude": longitude,
-            "accuracy_meters": None if isnan(accuracy) else accuracy,
-            "speed_mps": None if isnan(speed) else speed,
-        }
-        t_ms = effective_time_ms(data)
-        if not track or t_ms > track[-1].t_ms:
-            track.append(fix_of(t_ms, data))
+        t_ms = received_ms if received_ms and sent_ms - received_ms > MAX_CLOCK_SKEW_MS else sent_ms
+        if t_ms > newest_ms:
+            newest_ms = t_ms
+            error_mm = _error_mm(None if accuracy != accuracy else accuracy)  # noqa: PLR0124 (NaN)
+            # NaN is no speed above 0 either.
+            speed_mm_s = int(speed * 1_000.0) if 0.0 < speed < 1e6 else UNKNOWN_SPEED
+            track.append(Fix(t_ms, round(latitude * 1e7), round(longitude * 1e7), error_mm, speed_mm_s, received_ms))
     return track
+
+
+def ways_mm(track: Sequence[Fix]) -> list[int]:
+    """The distances between the fixes of a track, one less than those."""
+    return [distance_mm(a[1], a[2], b[1], b[2]) for a, b in pairwise(track)]

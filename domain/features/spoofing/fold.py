@@ -67,13 +67,34 @@ def _review(event: KeyedEvent) -> Review:
 def _with_ping(state: SpoofingState, event: KeyedEvent) -> SpoofingState:
     # A ping of an honest phone costs the comparisons below and a new state. Nothing else is called for it.
     _, version, position, _, data = event
-    _, _, late, last, since_ms, trunk, before_ms, kept_ms, unchecked, mocks, habit, plateau, branch, hits = state[:14]
-    window, memory, legs, anomalies, case, case_ms = state[14:20]
+    (
+        _,
+        _,
+        late,
+        last,
+        since_ms,
+        trunk,
+        kept_ms,
+        unchecked,
+        mocks,
+        habit,
+        spans,
+        branch,
+        hits,
+        window,
+        memory,
+        legs,
+        anomalies,
+        case,
+        case_ms,
+        _,
+        _,
+    ) = state
     t_ms = effective_time_ms(data)
     received_ms = data["received_timestamp_ms"]
     notes: list[Note] = []
-    if received_ms and not clock.is_settled(plateau, received_ms - data["event_timestamp_ms"], received_ms):
-        plateau, found, over_ms = clock.step(plateau, data["event_timestamp_ms"], received_ms, before_ms)
+    if received_ms and not clock.is_settled(spans, received_ms - data["event_timestamp_ms"], received_ms):
+        spans, found, over_ms = clock.step(spans, data["event_timestamp_ms"], received_ms)
         if found is not None or over_ms is not None:
             notes.append(Note(found, "clock", over_ms))
     ms = t_ms - last[0]
@@ -117,7 +138,7 @@ def _with_ping(state: SpoofingState, event: KeyedEvent) -> SpoofingState:
         last = fix
     elif ms <= 0:
         late += 1
-        if clock.is_suspect(plateau):
+        if received_ms and clock.is_suspect(spans, received_ms - data["event_timestamp_ms"]):
             window = with_fix(window, position, data)
     if case and t_ms > case_ms + OPEN_MS:
         case, case_ms = b"", 0  # over: a signal from now on begins another case
@@ -128,12 +149,11 @@ def _with_ping(state: SpoofingState, event: KeyedEvent) -> SpoofingState:
         last,
         since_ms,
         trunk,
-        received_ms,
         kept_ms,
         unchecked,
         mocks,
         habit,
-        plateau,
+        spans,
         branch,
         hits,
         window,

@@ -16,35 +16,41 @@ WORST_ERROR_MM = 100_000
 """Fixes of 33 m accuracy and better, and those without accuracy. Under worse ones the way is noise."""
 
 MOVING_MM_PER_MS = 3
-RELIABLE_STEPS, MAX_STEPS = 50, 500
-UNRELIABLE_PART = 25
-"""An unknown speed claims rest only on a phone that knew its speed in 50 moving steps, and did not in at most one of
-25 more. One of MobilityNet's phones says 0 in half of its moving steps."""
+MIN_MOVING_STEPS = 5
+SPEAKING_PART = 10
+"""A window with five moving steps or more is speaking if at most one of ten had no speed of the device, else silent."""
+
+RELIABLE_WINDOWS, MAX_WINDOWS = 4, 100
+SILENT_WINDOWS, SILENT_PART = 3, 4
+"""An unknown speed claims rest only on a phone of four speaking windows, and of three silent ones, or one for four
+speaking. The last of them may be the beginning of what is forged. A phone of MobilityNet says 0 in half of its moving
+steps: it is silent in window after window."""
 
 
 class Habit(NamedTuple):
-    """How many moving steps had a speed of the device, and how many had none: the latest 500 count most."""
+    """How many windows, in which the phone moved, had the device's speed, and how many had not; the latest 100."""
 
-    known: int
-    unknown: int
+    speaking: int
+    silent: int
 
     @property
     def is_reliable(self) -> bool:
-        return self.known >= RELIABLE_STEPS and self.unknown * UNRELIABLE_PART <= self.known
+        return self.speaking >= RELIABLE_WINDOWS and self.silent <= max(SILENT_WINDOWS, self.speaking // SILENT_PART)
 
 
 NO_HABIT = Habit(0, 0)
 
 
-MAX_UNKNOWN = 2
-"""So many steps without a speed count of one window. More would let one forged minute make the phone look unreliable;
-a phone that is unreliable shows it in window after window."""
-
-
-def with_steps(habit: Habit, known: int, unknown: int) -> Habit:
-    """The habit after the moving steps of a window."""
-    known, unknown = habit.known + known, habit.unknown + min(unknown, MAX_UNKNOWN)
-    return Habit(known // 2, unknown // 2) if max(known, unknown) > MAX_STEPS else Habit(known, unknown)
+def with_window(habit: Habit, known: int, unknown: int) -> Habit:
+    """The habit after a window with so many moving steps with and without a speed."""
+    if known + unknown < MIN_MOVING_STEPS:
+        return habit
+    speaking, silent = habit
+    if unknown * SPEAKING_PART <= known + unknown:
+        speaking += 1
+    else:
+        silent += 1
+    return Habit(speaking // 2, silent // 2) if speaking + silent > MAX_WINDOWS else Habit(speaking, silent)
 
 
 class Comparison(NamedTuple):
@@ -70,62 +76,65 @@ EXCESS_MM = 100_000
 """And more than 100 m beyond it, error bounds taken off."""
 
 
-class _Sums:
+class _Sums(NamedTuple):
     """The sums of a stretch in mm: the way, the least and the most that the device's speed gives."""
 
-    def __init__(self, first: Fix) -> None:
-        self.first = first
-        self.way_mm = self.least_mm = self.most_mm = 0
-
-    def add(self, a: Fix, b: Fix, mm: int) -> None:
-        ms, slower, faster = b.t_ms - a.t_ms, min(a.speed_mm_s, b.speed_mm_s), max(a.speed_mm_s, b.speed_mm_s)
-        self.way_mm += mm
-        self.least_mm += max(slower, 0) * ms // 1_000
-        self.most_mm += max(faster, 0) * ms // 1_000
-
-    def compared(self, last: Fix) -> Finding | None:
-        first, ms = self.first, last.t_ms - self.first.t_ms
-        moved_mm = distance_mm(first.latitude_e7, first.longitude_e7, last.latitude_e7, last.longitude_e7)
-        is_slow = self.least_mm >= MIN_DEVICE_MM_PER_MS * ms and self.way_mm * SLOW_FACTOR <= self.least_mm
-        excess_mm = EXCESS_MM + first.error_mm + last.error_mm
-        if not is_slow and moved_mm < FAST_FACTOR * self.most_mm + excess_mm:
-            return None
-        measured = (
-            ("claims", "motion" if is_slow else "rest"),
-            ("seconds", ms / 1_000),
-            ("way_m", self.way_mm // 1_000),
-            ("displacement_m", moved_mm // 1_000),
-            ("device_least_m", self.least_mm // 1_000),
-            ("device_most_m", self.most_mm // 1_000),
-        )
-        return Finding(IMPLIED_SPEED, first.t_ms, last.t_ms, measured)
+    way_mm: int
+    least_mm: int
+    most_mm: int
 
 
-def implied_speeds(fixes: Sequence[Fix], habit: Habit) -> tuple[list[Comparison], Habit]:
+def implied_speeds(fixes: Sequence[Fix], ways: Sequence[int], habit: Habit) -> tuple[list[Comparison], Habit]:
     """The comparisons of a track in stretches of two minutes, and the phone's habit after them."""
     compared: list[Comparison] = []
-    sums: _Sums | None = None
-    known = unknown = 0
-    for a, b in pairwise(fixes):
-        ms = b.t_ms - a.t_ms
-        mm = distance_mm(a.latitude_e7, a.longitude_e7, b.latitude_e7, b.longitude_e7)
-        if ms > LONGEST_STEP_MS or max(a.error_mm, b.error_mm) > WORST_ERROR_MM or not is_possible(a, b, mm):
-            sums = None
+    first: Fix | None = None
+    is_reliable = habit.is_reliable
+    way_mm = least_mm = most_mm = known = unknown = 0
+    for a, b, mm in zip(fixes, fixes[1:], ways, strict=False):
+        ms, slower, faster = b[0] - a[0], a[4], b[4]
+        if slower > faster:
+            slower, faster = faster, slower
+        if ms > LONGEST_STEP_MS or a[3] > WORST_ERROR_MM or b[3] > WORST_ERROR_MM or not is_possible(a, b, mm):
+            first = None
             continue
-        has_speed = a.speed_mm_s > 0 and b.speed_mm_s > 0
+        if a[1] == b[1] and a[2] == b[2]:
+            first = None  # one old fix that is sent again, with its old speed, or a frozen position: see below
+            continue
         if mm >= MOVING_MM_PER_MS * ms:
-            known, unknown = known + has_speed, unknown + (not has_speed)
-        if not has_speed and not habit.is_reliable:
-            sums = None
+            known, unknown = known + (slower > 0), unknown + (slower <= 0)
+        if slower <= 0 and not is_reliable:
+            first = None
             continue
-        sums = sums or _Sums(a)
-        sums.add(a, b, mm)
-        if b.t_ms - sums.first.t_ms >= STRETCH_MS:
-            compared.append(Comparison(sums.first.t_ms, b.t_ms, sums.compared(b)))
-            sums = None
+        if first is None:
+            first, way_mm, least_mm, most_mm = a, 0, 0, 0
+        way_mm += mm
+        least_mm += slower * ms // 1_000 if slower > 0 else 0
+        most_mm += faster * ms // 1_000 if faster > 0 else 0
+        if b[0] - first[0] >= STRETCH_MS:
+            finding = _compared(first, b, _Sums(way_mm, least_mm, most_mm))
+            compared.append(Comparison(first[0], b[0], finding))
+            first = None
     # Forged positions say nothing of the phone's habit.
     is_forged = any(one.finding is not None for one in compared)
-    return compared, habit if is_forged else with_steps(habit, known, unknown)
+    return compared, habit if is_forged else with_window(habit, known, unknown)
+
+
+def _compared(first: Fix, last: Fix, sums: _Sums) -> Finding | None:
+    ms = last.t_ms - first.t_ms
+    moved_mm = distance_mm(first.latitude_e7, first.longitude_e7, last.latitude_e7, last.longitude_e7)
+    is_slow = sums.least_mm >= MIN_DEVICE_MM_PER_MS * ms and sums.way_mm * SLOW_FACTOR <= sums.least_mm
+    excess_mm = EXCESS_MM + first.error_mm + last.error_mm
+    if not is_slow and moved_mm < FAST_FACTOR * sums.most_mm + excess_mm:
+        return None
+    measured = (
+        ("claims", "motion" if is_slow else "rest"),
+        ("seconds", ms / 1_000),
+        ("way_m", sums.way_mm // 1_000),
+        ("displacement_m", moved_mm // 1_000),
+        ("device_least_m", sums.least_mm // 1_000),
+        ("device_most_m", sums.most_mm // 1_000),
+    )
+    return Finding(IMPLIED_SPEED, first.t_ms, last.t_ms, measured)
 
 
 # Frozen positions
@@ -133,9 +142,9 @@ def implied_speeds(fixes: Sequence[Fix], habit: Habit) -> tuple[list[Comparison]
 FROZEN_FIXES = 5
 FROZEN_MS = 20_000
 FROZEN_MM = 100_000
-FROZEN_SPEED_MM_S = 2_000
+FROZEN_SPEED_MM_S = 1_000
 FROZEN_SPEED_CHANGES = 3
-"""Five fixes at one position to the last bit, over 20 s, while the device claims 100 m at 2 m/s or more, in speeds that
+"""Five fixes at one position to the last bit, over 20 s, while the device claims 100 m at 1 m/s or more, in speeds that
 change: a speed that does not is part of one old fix that is sent again. The longest such run of MobilityNet has two."""
 
 LONGEST_FROZEN_STEP_MS = 120_000
@@ -146,7 +155,8 @@ def frozen_runs(fixes: Sequence[Fix]) -> Iterator[Comparison]:
     at = 0
     while at < len(fixes):
         end = at + 1
-        while end < len(fixes) and fixes[end][1:3] == fixes[at][1:3]:
+        _, latitude, longitude, _, _, _ = fixes[at]
+        while end < len(fixes) and fixes[end][1] == latitude and fixes[end][2] == longitude:
             end += 1
         finding = _frozen(fixes[at:end]) if end - at >= FROZEN_FIXES else None
         if finding is not None:

@@ -6,10 +6,9 @@ in 1,046 fixes on end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
-from domain.features.spoofing.fixes import Fix, distance_mm
+from domain.features.spoofing.fixes import Fix
 from domain.features.spoofing.signals import CONSTANT_READINGS, REGULAR_STEPS, Finding
 
 REGULAR_STEPS_ON_END = 19
@@ -24,57 +23,47 @@ STEP_TOLERANCE_E7 = 3
 
 INTERVAL_TOLERANCE_MS = 2
 
-_Step = tuple[Fix, Fix]
+
+def regular_runs(fixes: Sequence[Fix], ways: Sequence[int]) -> list[Finding]:
+    """The runs that are too regular. ``ways`` are the distances between the fixes, in mm."""
+    findings: list[Finding] = []
+    readings = steps = 0
+    north_before, east_before, ms_before = 0, 0, 0
+    for at, (a, b, mm) in enumerate(zip(fixes, fixes[1:], ways, strict=False)):
+        north, east, ms = b[1] - a[1], b[2] - a[2], b[0] - a[0]
+        is_moving = mm >= MIN_STEP_MM
+        if is_moving and a[4] == b[4] > 0 and a[3] == b[3]:
+            readings += 1
+        else:
+            if readings >= REGULAR_STEPS_ON_END:
+                findings += _constant(fixes[at - readings : at + 1])
+            readings = 0
+        if (
+            is_moving
+            and -STEP_TOLERANCE_E7 <= north - north_before <= STEP_TOLERANCE_E7
+            and -STEP_TOLERANCE_E7 <= east - east_before <= STEP_TOLERANCE_E7
+            and -INTERVAL_TOLERANCE_MS <= ms - ms_before <= INTERVAL_TOLERANCE_MS
+        ):
+            steps += 1
+        else:
+            if steps >= REGULAR_STEPS_ON_END:
+                findings += _equal(fixes[at - steps : at + 1], ways[at - 1])
+            steps = 0
+        north_before, east_before, ms_before = north, east, ms
+    if readings >= REGULAR_STEPS_ON_END:
+        findings += _constant(fixes[-readings - 1 :])
+    if steps >= REGULAR_STEPS_ON_END:
+        findings += _equal(fixes[-steps - 1 :], ways[-1])
+    return findings
 
 
-def regular_runs(fixes: Sequence[Fix]) -> Iterator[Finding]:
-    """The runs that are too regular."""
-    steps = list(pairwise(fixes))
-    for run in _runs(steps, lambda _before, step: _same_readings(step)):
-        ms = run[-1][1].t_ms - run[0][0].t_ms
-        measured = (("fixes", len(run) + 1), ("seconds", ms / 1_000), ("speed_mps", run[0][0].speed_mm_s / 1_000))
-        yield Finding(CONSTANT_READINGS, run[0][0].t_ms, run[-1][1].t_ms, measured)
-    for run in _runs(steps, _same_step):
-        ms = run[-1][1].t_ms - run[0][0].t_ms
-        measured = (("steps", len(run)), ("seconds", ms / 1_000), ("step_m", round(_mm(run[0]) / 1_000, 2)))
-        yield Finding(REGULAR_STEPS, run[0][0].t_ms, run[-1][1].t_ms, measured)
+def _constant(run: Sequence[Fix]) -> list[Finding]:
+    ms = run[-1].t_ms - run[0].t_ms
+    measured = (("fixes", len(run)), ("seconds", ms / 1_000), ("speed_mps", run[0].speed_mm_s / 1_000))
+    return [Finding(CONSTANT_READINGS, run[0].t_ms, run[-1].t_ms, measured)] if ms >= REGULAR_MS else []
 
 
-def _runs(steps: Sequence[_Step], is_regular: Callable[[_Step, _Step], bool]) -> Iterator[list[_Step]]:
-    run: list[_Step] = []
-    for before, step in pairwise(steps):
-        if is_regular(before, step):
-            run.append(step)
-            continue
-        if _is_long(run):
-            yield run
-        run = []
-    if _is_long(run):
-        yield run
-
-
-def _is_long(run: Sequence[_Step]) -> bool:
-    return len(run) >= REGULAR_STEPS_ON_END and run[-1][1].t_ms - run[0][0].t_ms >= REGULAR_MS
-
-
-def _same_readings(step: _Step) -> bool:
-    a, b = step
-    same = a.speed_mm_s == b.speed_mm_s > 0 and a.error_mm == b.error_mm
-    return same and _mm(step) >= MIN_STEP_MM
-
-
-def _same_step(before: _Step, step: _Step) -> bool:
-    (a, b), (c, d) = before, step
-    north = (d.latitude_e7 - c.latitude_e7) - (b.latitude_e7 - a.latitude_e7)
-    east = (d.longitude_e7 - c.longitude_e7) - (b.longitude_e7 - a.longitude_e7)
-    later = (d.t_ms - c.t_ms) - (b.t_ms - a.t_ms)
-    return (
-        max(abs(north), abs(east)) <= STEP_TOLERANCE_E7
-        and abs(later) <= INTERVAL_TOLERANCE_MS
-        and _mm(step) >= MIN_STEP_MM
-    )
-
-
-def _mm(step: _Step) -> int:
-    a, b = step
-    return distance_mm(a.latitude_e7, a.longitude_e7, b.latitude_e7, b.longitude_e7)
+def _equal(run: Sequence[Fix], step_mm: int) -> list[Finding]:
+    ms = run[-1].t_ms - run[0].t_ms
+    measured = (("steps", len(run) - 1), ("seconds", ms / 1_000), ("step_m", round(step_mm / 1_000, 2)))
+    return [Finding(REGULAR_STEPS, run[0].t_ms, run[-1].t_ms, measured)] if ms >= REGULAR_MS else []

@@ -4,7 +4,7 @@ The same street on another day is no repetition: an honest fix falls on the same
 in a thousand, and at another offset of time. Three fixes that do both are a recording.
 
 The memory is bounded: of the moving fixes a sample is kept that their positions choose, so that a recording is sampled
-where the original was. It fades after 256 samples, two hours of riding or more.
+where the original was. It fades after 384 samples, two hours of riding or more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from domain.features.spoofing.signals import REPEATED_TRACK, Finding
 CELL_E7 = 100
 """Cells of 1.1 m. A recording with noise of more than a metre is not recognised."""
 
-MAX_SAMPLES = 256
+MAX_SAMPLES = 384
 _SAMPLE = Struct(">II")
 SAMPLE_BYTES = _SAMPLE.size
 _MAX_BYTES = MAX_SAMPLES * SAMPLE_BYTES
@@ -37,7 +37,7 @@ HITS = 3
 MIN_HIT_MM = 100_000
 """Three hits, each 100 m or more from the one before it, with one offset of time to two seconds."""
 
-OVER_MS = 90_000
+OVER_MS = 60_000
 """A sampled fix without a hit, so long after the last hit, shows that the repetition is over."""
 
 LONGEST_RUN_MS = 3_600_000
@@ -72,7 +72,7 @@ def sample_mask(ms: int) -> int:
     if ms < 3_000:
         return 31
     if ms < 12_000:
-        return 7
+        return 3
     return 1 if ms < 45_000 else 0
 
 

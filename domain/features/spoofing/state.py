@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from domain.features.case_file import CaseFile
-from domain.features.spoofing.clock import NO_PLATEAU, Plateau
+from domain.features.spoofing.clock import NO_SPANS, ClockSpans
 from domain.features.spoofing.fixes import NO_FIX, Fix
 from domain.features.spoofing.jumps import Branch
 from domain.features.spoofing.motion import NO_HABIT, Habit
@@ -30,9 +30,9 @@ class SpoofingState(NamedTuple):
     """The state of one rider. ``late`` counts the pings that came late.
 
     ``last`` is the last used fix, at a position that may be as old as ``since_ms``. ``trunk`` counts the fixes of the
-    track, up to those that a jump needs. ``received_ms`` is the last ping's reception. ``kept_ms`` is the effective
-    time of the last fix of the window, and ``unchecked`` counts its fixes that the detectors of stretches have not
-    seen. ``mocks`` counts mock fixes on end. ``branch`` and ``hits`` are there only while something is unusual.
+    track, up to those that a jump needs. ``kept_ms`` is the effective time of the last fix of the window, and
+    ``unchecked`` counts its fixes that the detectors of stretches have not seen. ``mocks`` counts mock fixes on end.
+    ``branch`` and ``hits`` are there only while something is unusual.
 
     ``window`` and ``memory`` are packed (``fixes``, ``repetition``), and so are ``legs``, ``anomalies`` and ``case``:
     most pings change none of the latter. ``case`` has the signals up to ``case_ms``, raised to an alert or not.
@@ -45,12 +45,11 @@ class SpoofingState(NamedTuple):
     last: Fix = NO_FIX
     since_ms: int = 0
     trunk: int = 0
-    received_ms: int = 0
     kept_ms: int = 0
     unchecked: int = 0
     mocks: int = 0
     habit: Habit = NO_HABIT
-    plateau: Plateau = NO_PLATEAU
+    spans: ClockSpans = NO_SPANS
     branch: Branch | None = None
     hits: Hits = ()
     window: bytes = b""

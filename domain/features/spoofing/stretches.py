@@ -6,7 +6,7 @@ To keep their sums for each ping would cost more than all else in this fold.
 from __future__ import annotations
 
 from domain.features.case_file import MAX_WINDOW_FIXES
-from domain.features.spoofing.fixes import track_of
+from domain.features.spoofing.fixes import track_of, ways_mm
 from domain.features.spoofing.motion import Comparison, Habit, frozen_runs, implied_speeds
 from domain.features.spoofing.regularity import regular_runs
 from domain.features.spoofing.state import Note
@@ -19,11 +19,12 @@ def checked(window: bytes, unchecked: int, habit: Habit) -> tuple[list[Note], Ha
     """The notes of the last ``unchecked`` fixes of the window, and the phone's habit after them."""
     fixes = track_of(window)[-(unchecked + 1) :]
     frozen = list(frozen_runs(fixes))
-    speeds, habit = implied_speeds(fixes, habit)
+    ways = ways_mm(fixes)
+    speeds, habit = implied_speeds(fixes, ways, habit)
     notes = [_note(one) for one in frozen]
     # A frozen position is no way either: it is one signal, not two.
     notes += [_note(one) for one in speeds if not any(one.start_ms <= run.end_ms for run in frozen)]
-    notes += [Note(finding) for finding in regular_runs(fixes)]
+    notes += [Note(finding) for finding in regular_runs(fixes, ways)]
     return notes, habit
 
 
