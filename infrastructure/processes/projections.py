@@ -20,7 +20,7 @@ from infrastructure.operations.parity_monitor import ParityMonitor
 from infrastructure.process_pool import tune_gc
 from infrastructure.processes.projection_worker import ProjectionWorker, stage_name
 from infrastructure.processes.runtime import stack_summary, stop_event
-from infrastructure.processes.worker_groups import audited_projections, audits_city
+from infrastructure.processes.worker_groups import audited_projections, audits_city, is_background
 from infrastructure.settings.settings import Settings
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, Sink, SinkRejected
@@ -40,14 +40,14 @@ STUCK_EXIT_CODE = 70
 
 
 def main(settings: Settings, names: Sequence[str] = tuple(PROJECTIONS)) -> None:
-    """Run ``names`` until SIGTERM, with lower priority if none of them serves point reads.
+    """Run ``names`` until SIGTERM, with lower priority if no answer waits for them.
 
     Each generation has a thread; a failing one is retried without disturbing the others.
     """
     stop = stop_event()
     tune_gc()
     followed = [PROJECTIONS[name] for name in names]
-    if not any(projection.point_read for projection in followed):
+    if is_background(names):
         os.nice(BACKGROUND_NICENESS)
     WorkerManager(settings, followed, stop).run()
 

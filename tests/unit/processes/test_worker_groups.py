@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from infrastructure.processes.worker_groups import (
+    ETA,
+    OTHERS,
     audited_projections,
     audits_city,
+    is_background,
     point_read_projections,
     worker_groups,
 )
 from projections.catalogue import PROJECTIONS
+from projections.orders import ORDERS
 from projections.speed import SPEED
+from projections.traffic import TRAFFIC
 
 
 def test_speed_serves_point_reads() -> None:
@@ -21,6 +26,17 @@ def test_a_projection_with_point_reads_shares_its_process_with_no_other() -> Non
         assert worker_groups()[projection.name] == [projection.name]
 
 
+def test_what_an_eta_reads_shares_its_process_with_no_table_of_analysts() -> None:
+    groups = worker_groups()
+    assert sorted(groups[ETA]) == [ORDERS.name, TRAFFIC.name]
+    assert all(PROJECTIONS[name].partials is None for name in groups[OTHERS])
+
+
+def test_each_projection_is_followed_by_one_process() -> None:
+    followed = [name for names in worker_groups().values() for name in names]
+    assert sorted(followed) == sorted(PROJECTIONS)
+
+
 def test_answers_are_audited_once_and_not_by_the_process_that_serves_them() -> None:
     audits = {name: audited_projections(names) for name, names in worker_groups().items()}
     assert [one for found in audits.values() for one in found] == point_read_projections()
@@ -30,5 +46,10 @@ def test_answers_are_audited_once_and_not_by_the_process_that_serves_them() -> N
 
 def test_the_city_is_audited_once_and_not_by_a_process_that_serves_answers() -> None:
     audits = [name for name, names in worker_groups().items() if audits_city(names)]
-    assert len(audits) == 1
-    assert audits[0] not in {projection.name for projection in point_read_projections()}
+    assert audits == [OTHERS]
+    assert audits_city(list(PROJECTIONS))
+
+
+def test_only_the_process_that_no_answer_waits_for_has_lower_priority() -> None:
+    assert [name for name, names in worker_groups().items() if is_background(names)] == [OTHERS]
+    assert not is_background(list(PROJECTIONS))
