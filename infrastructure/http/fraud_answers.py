@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from domain.features.case_file import CaseFile, case_of
+from read_models.completion.offsets import usual_offset
 from read_models.fraud.queries import OPEN
 from read_models.fraud.sentences import Reason, reasons, rule_of
 
@@ -87,15 +88,33 @@ class ReviewItem(msgspec.Struct):
     event_id: str
 
 
+class PlaceAnswer(msgspec.Struct):
+    """Where riders really stop at the place of a case, now: metres from its address, null without a stop.
+
+    ``offset_known``: most of them stop at one other place, so that the address is wrong rather than the rider.
+    """
+
+    place: str
+    stops: int
+    offset_north_m: float | None
+    offset_east_m: float | None
+    offset_m: float | None
+    far_share: float | None
+    offset_known: bool
+    words: str
+
+
 class AlertAnswer(AlertItem):
     """An alert with its evidence.
 
+    ``place``: what other riders did at the place of a leg, read beside the case; null for a case without one.
     ``rule``: what makes an alert of this kind. ``file_sha256`` is the digest of the stored case file; ``replay`` is the
     command that prints the same bytes from the log.
     """
 
     rule: str
     reasons: list[SignalAnswer]
+    place: PlaceAnswer | None
     window: list[WindowFix]
     reviews: list[ReviewItem]
     file_sha256: str
@@ -153,13 +172,27 @@ def alert_item(row: Mapping[str, Any]) -> AlertItem:
     return AlertItem(**_fields(row))
 
 
-def alert_answer(row: Mapping[str, Any], reviews: Sequence[Mapping[str, Any]]) -> AlertAnswer:
-    """An alert with its evidence. Raises UnreadableCaseFile."""
-    case = case_of(row["file"])
+def place_answer(place: str, sums: Mapping[str, Any]) -> PlaceAnswer:
+    """The place of a case, from its sums over all riders."""
+    offset, stops = usual_offset(sums), sums["stops"] or 0
+    words = f"{stops:,} stops are known at this place; they say nothing against its address."
+    if offset["offset_known"]:
+        words = (
+            f"Of {stops:,} stops at this place {offset['far_share']:.0%} were far from its address, on average "
+            f"{offset['offset_m']:,.0f} m: the address is wrong until a person finds otherwise."
+        )
+    return PlaceAnswer(place, stops, **offset, words=words)
+
+
+def alert_answer(
+    case: CaseFile, row: Mapping[str, Any], reviews: Sequence[Mapping[str, Any]], place: PlaceAnswer | None
+) -> AlertAnswer:
+    """An alert with its evidence; ``case`` is that of the row's file."""
     return AlertAnswer(
         **_fields(row),
         rule=rule_of(case),
         reasons=_signals(case),
+        place=place,
         window=[WindowFix(**fix._asdict()) for fix in case.window],
         reviews=[
             ReviewItem(

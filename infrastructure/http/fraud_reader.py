@@ -11,16 +11,20 @@ from eventsourcing.persistence import PersistenceError
 from sqlalchemy import Engine, Select
 from sqlalchemy.exc import SQLAlchemyError
 
+from domain.features.case_file import CaseFile, case_of
 from domain.identifiers import is_event_id
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.fraud_answers import (
     AlertAnswer,
     AlertItem,
+    PlaceAnswer,
     ToldAlert,
     alert_answer,
     alert_item,
+    place_answer,
     told_alert,
 )
+from read_models.completion.queries import stops_at
 from read_models.fraud import queries
 from read_models.fraud.queries import AlertFilters, CaseSource
 from read_models.generations import BY_INDEX
@@ -46,7 +50,8 @@ class FraudReader:
     def one(self, alert_id: str) -> AlertAnswer:
         """Raises ApiError: 404, there is no such alert; 503."""
         row = self._row(alert_id)
-        return alert_answer(row, self._reviews([row["alert_id"]])[row["alert_id"]])
+        case = case_of(row["file"])
+        return alert_answer(case, row, self._reviews([row["alert_id"]])[row["alert_id"]], self._place(case))
 
     def rider_of(self, alert_id: str) -> tuple[str, str]:
         """The alert's id as it is recorded, and its rider. Raises ApiError: 404, there is no such alert; 503."""
@@ -76,6 +81,14 @@ class FraudReader:
             if found:
                 return found[0]
         raise ApiError(404, "unknown_alert", f"there is no alert {alert_id[:64]!r}")
+
+    def _place(self, case: CaseFile) -> PlaceAnswer | None:
+        """What other riders did at the place of the case: a fold reads one rider, so it cannot be in the file."""
+        measured = dict(case.signals[0].measured) if case.signals else {}
+        place = measured.get("place")
+        if case.leg is None or not isinstance(place, str):
+            return None
+        return place_answer(place, self._rows(stops_at(place, case.leg))[0])
 
     def _reviews(self, alert_ids: Sequence[str]) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = defaultdict(list)

@@ -37,6 +37,7 @@ from infrastructure.http.fraud_reader import FraudReader
 from infrastructure.http.rider_commands import RiderCommandRequests
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.settings.tokens import Role
+from read_models.completion.tables import completion_places
 from read_models.fraud.queries import MAX_REVIEWS, CaseSource
 from read_models.fraud.tables import fraud_alerts, fraud_reviews
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
@@ -56,6 +57,10 @@ VALUES ('spoofing', 1, 1, '', false, 'following'), ('spoofing', 2, 1, '', true, 
 REVIEW = {"verdict": "cleared", "by": "mara", "why": "a tunnel on this route"}
 
 
+PLACE_OF = ("52.5001,13.4002", "52.6001,13.5002")
+"""The places of cases of completion with an even and an odd number."""
+
+
 def kind_of(number: int) -> str:
     return COMPLETION if number % 5 == 4 else SPOOFING
 
@@ -66,6 +71,9 @@ def a_case(number: int) -> CaseFile:
     at_ms = NOW_MS + number // 2 * 1_000
     fix = CaseFix(f"0b7e9d1c-3f6a-4f0e-8f65-{number:012}", at_ms, at_ms + 60, 90 + number, 52.5, 13.4, 5.5, None, True)
     signals = [Signal("mock_flag", (("fixes", 3),), (fix.event_id,))]
+    if kind == COMPLETION:
+        far = (("at_least_mm", 180_000), ("nearest_mm", 190_000), ("place", PLACE_OF[number % 2]))
+        signals = [Signal("button_against_pings", far, (fix.event_id,))]
     if kind == SPOOFING:
         measured = (("fixes", 4), ("seconds", 25.0), ("device_least_m", 110), ("speed_changes", 4))
         signals.append(Signal("frozen_position", measured, (fix.event_id,)))
@@ -133,6 +141,24 @@ def filled(migrated_postgres: Postgres) -> Iterator[Engine]:
             reviews += [a_review_row(n, 2, "cleared") for n in range(ALERTS) if status_of(n) == "cleared"]
             reviews += [a_review_row(n, 9, "cleared", generation=1) for n in range(ALERTS)]
             connection.execute(insert(fraud_reviews), reviews)
+            # Riders of three shards: at the first place all stop 200 m to the north, at the second at the address.
+            connection.execute(
+                insert(completion_places),
+                [
+                    {
+                        "generation": 3,
+                        "shard": shard,
+                        "place": place,
+                        "leg": "to_customer",
+                        "stops": 2,
+                        "north_mm": north_mm,
+                        "east_mm": 0,
+                        "far_stops": far,
+                    }
+                    for place, north_mm, far in ((PLACE_OF[0], 400_000, 2), (PLACE_OF[1], 4_000, 0))
+                    for shard in range(3)
+                ],
+            )
             connection.execute(text("ANALYZE"))
         yield engine
         engine.dispose()
@@ -278,6 +304,17 @@ def test_an_alert_has_its_evidence_its_reasons_and_its_reviews(http: httpx.Clien
     assert body["reviews"][1]["position"] == 1_002
     assert body["file_sha256"] == sha256(case_bytes(case)).hexdigest()
     assert body["replay"] == f"python app.py replay spoofing --case {case.alert_id}"
+
+
+def test_a_case_of_a_wrong_address_shows_it_as_the_places_fault(http: httpx.Client) -> None:
+    """The fold reads one rider, so it raises the case; what all riders did at the place is read beside it."""
+    wrong = http.get(f"/fraud/alerts/{IDS[4]}").json()["place"]
+    assert (wrong["place"], wrong["stops"], wrong["offset_m"], wrong["far_share"]) == (PLACE_OF[0], 6, 200.0, 1.0)
+    assert wrong["offset_known"]
+    assert "the address is wrong until a person finds otherwise" in wrong["words"]
+    right = http.get(f"/fraud/alerts/{IDS[9]}").json()["place"]
+    assert (right["stops"], right["offset_m"], right["offset_known"]) == (6, 2.0, False)
+    assert http.get(f"/fraud/alerts/{IDS[0]}").json()["place"] is None
 
 
 def test_an_alert_of_the_other_kind_names_its_projection(http: httpx.Client) -> None:
