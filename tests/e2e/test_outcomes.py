@@ -33,7 +33,7 @@ def test_outcomes_are_served_rebuilt_and_answered_as_of_the_past(ridelog: Ridelo
         within_s=60,
         what=f"the ETA is served, at first: {asked.status_code}",
     )
-    eventually(lambda: delivered.get()["version"] == 5, within_s=30, what="the first ETA is an event")
+    eventually(lambda: delivered.get()["version"] >= 5, within_s=30, what="the first ETA is an event")
     known = delivered.steps("complete")["position"]
     # An open order may follow an unassignment, which counts by itself.
     life("assign", "unassign")
