@@ -25,12 +25,13 @@ LEG_FROM, LEG_UNTIL = 0.2, 0.8
 """The leg is the middle of a piece, so that the phone is seen before and after it."""
 
 LONGEST_GAP_AT_ENDS_MS = 15_000
+LONGEST_GAP_IN_LEG_MS = 30_000
 AROUND_END_MS = 30_000
 WORST_ACCURACY_M = 50
 BAD_PART = 0.1
 SHORTEST_RIDE_M = 500
-"""A leg is used if the phone sends at its start and end, says where it is in nine of ten pings, and rides. Of a phone
-that says that it is within 1,023 m nothing can be proved, and nothing is gained by a leg of a few houses."""
+"""A leg is used if the phone sends all the while and at its ends, says where it is in nine of ten pings, and rides.
+Of a phone that says that it is within 1,023 m nothing can be proved, and a leg of a few houses gains nothing."""
 
 KNOWN_SPEEDS_PART = 0.3
 """A phone reports its speed if at least this part of its fixes have one above 0."""
@@ -125,6 +126,8 @@ def _is_ride(day: Day) -> bool:
         if not times or end_ms + AROUND_END_MS - times[-1] > LONGEST_GAP_AT_ENDS_MS:
             return False
     of_leg = [record for record in day.records if leg.start_ms <= record["event_timestamp_ms"] <= leg.end_ms]
+    if any(b["event_timestamp_ms"] - a["event_timestamp_ms"] > LONGEST_GAP_IN_LEG_MS for a, b in pairwise(of_leg)):
+        return False
     bad = sum((record["accuracy_meters"] or 0) > WORST_ACCURACY_M for record in of_leg)
     if bad > BAD_PART * len(of_leg):
         return False

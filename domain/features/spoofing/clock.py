@@ -20,8 +20,9 @@ SHIFT_MS = 60_000
 """From at most 30 s late to at least a minute more. A clock that was ahead and is set right never does that."""
 
 SHIFTED_SPANS = 3
-TOLERANCE_MS = 10_000
-"""Three spans with one lateness. A backlog that is sent little by little gets less late from span to span."""
+RISE_MS, FALL_MS = 10_000, 3_000
+"""Three spans with one lateness, which rises a little where the phone lags more and more, as one of MobilityNet's does.
+A backlog that is sent little by little gets less late from span to span."""
 
 LONGEST_PAUSE_MS = 600_000
 """After ten minutes without a right span nothing is said of a change: the phone may be another one."""
@@ -91,8 +92,12 @@ def _ended(spans: ClockSpans, until_ms: int) -> ClockStep:
         return ClockStep(right, None, over_ms)
     if not spans.right_until_ms or least_ms - spans.right_ms < SHIFT_MS:
         return ClockStep(spans)
-    if shifted and abs(least_ms - spans.shifted_ms) <= TOLERANCE_MS:
-        grown = spans._replace(shifted=min(shifted + 1, SHIFTED_SPANS), shifted_until_ms=until_ms)
+    if shifted >= SHIFTED_SPANS and least_ms <= spans.shifted_ms - SHIFT_MS:
+        # The phone lags as it did before, or more: still, the shift is over.
+        over = ClockSpans(*spans[:5], 0, 0, 0, 0)
+        return ClockStep(over, None, spans.shifted_until_ms)
+    if shifted and -FALL_MS <= least_ms - spans.shifted_ms <= RISE_MS:
+        grown = spans._replace(shifted=min(shifted + 1, SHIFTED_SPANS), shifted_ms=least_ms, shifted_until_ms=until_ms)
         is_new = shifted + 1 == SHIFTED_SPANS
         return ClockStep(grown, _shift(grown) if is_new else None)
     if spans.first_ms - spans.right_until_ms >= LONGEST_PAUSE_MS:
