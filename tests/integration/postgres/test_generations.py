@@ -31,6 +31,8 @@ PINNED = {
     "orders": (1, "66c71ce3e365cf6fc78cf49f51e14909"),
     "traffic": (1, "a5ad25292072bffc6e61c5d1275eb4a6"),
     "payouts": (1, "aa6d6aa4882b68d7d566a3f22610d45c"),
+    "spoofing": (1, "34939c794913f0865248aede49f19831"),
+    "completion": (1, "c45c3cd01caa5c5b0193eedd7d6d9bbe"),
 }
 """The same on every supported Python."""
 

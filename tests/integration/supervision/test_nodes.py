@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.settings.settings import Settings
+from projections.catalogue import PROJECTIONS
 from tests.support.reports.described_metrics import EXCEPTIONAL, named_in_deploy
 from tests.support.servers.nodes import TOKENS, ServeNode, metric_of, nodes
 from tests.support.waiting import eventually
@@ -55,14 +56,7 @@ def test_the_parts_work_together_and_export_every_metric_that_rules_and_dashboar
     assert set(running["projections"].get("/health/ready", token="").json()["stages"]) == {
         "postgres",
         "redis",
-        "speed",
-        "analytics",
-        "locations",
-        "deliveries",
-        "orders",
-        "traffic",
-        "payouts",
-        "outcomes",
+        *PROJECTIONS,
     }
     assert running["tailer"].get("/pings").status_code == 404
 
