@@ -114,12 +114,20 @@ def http_address(url: str) -> Address:
     return Address(f"{found.scheme}://{host}{port}{found.path.rstrip('/')}", _secrets(hidden))
 
 
+def payments_address(url: str) -> Address:
+    """The address of the payment provider. Raises ValueError, with a message that quotes nothing of ``url``."""
+    from infrastructure.settings import payment_provider
+
+    return payment_provider.payments_address(url)
+
+
 ADDRESSES: dict[str, Callable[[str], Address]] = {
     "postgres_url": postgres_address,
     "postgres_replication_url": postgres_address,
     "redis_url": redis_address,
     "kafka_bootstrap": kafka_shown,
     "schema_registry_url": http_address,
+    "payments_url": payments_address,
 }
 """The settings that are addresses -> how each is parsed."""
 

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from infrastructure.settings.addresses import ADDRESSES
 from infrastructure.settings.kafka_address import check_files, kafka_address
+from infrastructure.settings.payment_provider import secret_bytes
 from infrastructure.settings.redaction import HIDDEN, remember
 from infrastructure.settings.sources import SettingsError, description, read_environment, read_flags, read_toml
 from infrastructure.settings.tokens import Role, parse_tokens
@@ -52,6 +53,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     link_key: Annotated[
         str | None,
         Meta(description="signs customers' links, the same on every node; else made and kept in the data directory"),
+    ] = None
+    payments_url: Annotated[
+        str | None, Meta(description="the payment provider's webhook; without it no payout is handed over")
+    ] = None
+    payments_secret: Annotated[
+        str | None,
+        Meta(description="signs what is handed over: whsec_… or at least 24 bytes; shared with the provider"),
     ] = None
     target_freshness_ms: Annotated[Positive, Meta(description="a speed older than twice this is stale")] = 15_000
     feature_ttl_ms: Annotated[Positive, Meta(description="a speed older than this is expired")] = 7_200_000
@@ -147,9 +155,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         At the first request, malformed tokens would look like wrong passwords. With a malformed address a client would
         retry for ever, and its errors would quote the password.
         """
-        remember([*self.parsed_tokens(), *([self.link_key] if self.link_key else [])])
+        remember([*self.parsed_tokens(), *(secret for secret in (self.link_key, self.payments_secret) if secret)])
         if self.link_key is not None and len(self.link_key) < MIN_LINK_KEY_CHARS:
             raise SettingsError(f"link_key (RIDELOG_LINK_KEY): at least {MIN_LINK_KEY_CHARS} characters are expected")
+        self._check_payments()
         for name, read in ADDRESSES.items():
             value = getattr(self, name, None)
             if value is None:
@@ -160,6 +169,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                     check_files(kafka_address(value))
             except ValueError as error:
                 raise SettingsError(f"{name} (RIDELOG_{name.upper()}): {error}") from error
+
+    def _check_payments(self) -> None:
+        if (self.payments_url is None) != (self.payments_secret is None):
+            raise SettingsError(
+                "payments_url (RIDELOG_PAYMENTS_URL) and payments_secret (RIDELOG_PAYMENTS_SECRET) are needed "
+                "together: no payment is handed over unsigned"
+            )
+        if self.payments_secret is not None:
+            try:
+                secret_bytes(self.payments_secret)
+            except ValueError as error:
+                raise SettingsError(f"payments_secret (RIDELOG_PAYMENTS_SECRET): {error}") from error
 
     @classmethod
     def load(
@@ -206,7 +227,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name, value in msgspec.structs.asdict(self).items():
             if name == "tokens" and value:
                 shown[name] = ",".join(f"{'+'.join(sorted(roles))}=***" for roles in self.parsed_tokens().values())
-            elif name == "link_key" and value:
+            elif name in {"link_key", "payments_secret"} and value:
                 shown[name] = HIDDEN
             elif name in ADDRESSES and value:
                 shown[name] = ADDRESSES[name](value).shown

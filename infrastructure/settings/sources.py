@@ -16,7 +16,7 @@ from msgspec import inspect
 
 from infrastructure.errors import UserError
 
-HIDDEN = ("tokens", "link_key", "_url", "_bootstrap")
+HIDDEN = ("tokens", "link_key", "payments_secret", "_url", "_bootstrap")
 """Endings of the names of settings whose values no message may show, because they may contain a password."""
 
 
