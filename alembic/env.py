@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-import infrastructure.postgres.audit_tables  # noqa: F401  (its tables belong to the same metadata)
+import infrastructure.postgres.audit_tables
+import infrastructure.postgres.payment_tables  # noqa: F401  (so do these)
 import read_models.analytics.tables
 import read_models.completion.tables
 import read_models.deliveries.tables

@@ -16,7 +16,7 @@ down_revision = "0016"
 branch_labels = None
 depends_on = None
 
-_INDEXES = (["rider_id", "seq"], ["payout_id"], ["order_id"], ["ended_at", "payout_id"], ["shard"])
+_INDEXES = (["rider_id", "seq"], ["payout_id"], ["order_id"], ["ended_at", "payout_id"], ["shard", "position"])
 
 
 def upgrade() -> None:

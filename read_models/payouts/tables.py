@@ -36,8 +36,8 @@ payout_entries = Table(
     Index(None, "generation", "order_id"),
     # Lists by the end of the leg.
     Index(None, "generation", "ended_at", "payout_id"),
-    # Comparing and dropping a shard.
-    Index(None, "generation", "shard"),
+    # Comparing and dropping a shard; what is new in it, to be handed over.
+    Index(None, "generation", "shard", "position"),
 )
 
 TABLES = (RowTable(payout_entries, key=("entry_id",), add=(), latest=COLUMNS),)

@@ -1,0 +1,1 @@
+"""Hands payouts and adjustments to a payment provider, each at least once and in order a rider."""

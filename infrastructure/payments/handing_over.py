@@ -1,0 +1,105 @@
+"""Hands open payments over: in order within a rider, several riders at once, each until it fails or has none left."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from infrastructure.observability.visible_text import visible
+from infrastructure.payments.provider import AnswerKind, Payment, PaymentProvider, ProviderAnswer
+from infrastructure.postgres.payment_handovers import (
+    DONE,
+    HELD,
+    OPEN,
+    AnswerRecord,
+    OpenHandover,
+    PaymentHandovers,
+)
+
+log = logging.getLogger("ridelog.payments")
+
+ATTEMPT_DELAYS_S: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
+"""After consecutive failures of one payment. A provider that is back after a night is called within five minutes."""
+RIDERS_AT_ONCE = 8
+"""Calls that a provider gets at the same time at most."""
+RIDERS_A_ROUND = 200
+PAYMENTS_A_TURN = 50
+"""Bounds the turn of one rider: the others of the round are not delayed by a rider with a long history."""
+
+
+def payment_of(handover: OpenHandover) -> Payment:
+    """The payment as the provider gets it."""
+    ended_at_ms = round(handover.ended_at.timestamp() * 1_000)
+    values = {name: getattr(handover, name) for name in Payment._fields if name != "ended_at_ms"}
+    return Payment(**values, ended_at_ms=ended_at_ms)
+
+
+def outcome(answer: ProviderAnswer, attempt: int) -> AnswerRecord:
+    """What an answer to the ``attempt``-th hand-over leads to; pure."""
+    match answer.kind:
+        case AnswerKind.DONE:
+            return AnswerRecord(DONE, answer.status, answer.digest, answer.reason, 0.0)
+        case AnswerKind.REFUSED:
+            return AnswerRecord(HELD, answer.status, answer.digest, answer.reason, 0.0)
+        case AnswerKind.RETRY:
+            delay_s = ATTEMPT_DELAYS_S[min(attempt, len(ATTEMPT_DELAYS_S)) - 1]
+            wait_s = max(delay_s, answer.retry_after_s)
+            return AnswerRecord(OPEN, answer.status, answer.digest, answer.reason, wait_s)
+
+
+class HandingOver:
+    """One process at a time drives it; two at once would only send some payments twice, with the same key."""
+
+    def __init__(
+        self,
+        handovers: PaymentHandovers,
+        provider: PaymentProvider,
+        stop: threading.Event,
+        on_answer: Callable[[AnswerKind], None] = lambda kind: None,
+    ) -> None:
+        self._handovers = handovers
+        self._provider = provider
+        self._stop = stop
+        self._on_answer = on_answer
+
+    def round(self) -> int:
+        """Hand over what is due. Returns how many payments the provider has taken.
+
+        Raises PortUnavailable: the database is unavailable. What was answered meanwhile is handed over again, with the
+        same key.
+        """
+        riders = self._handovers.due_riders(RIDERS_A_ROUND)
+        if not riders:
+            return 0
+        with ThreadPoolExecutor(min(RIDERS_AT_ONCE, len(riders)), thread_name_prefix="payments") as pool:
+            return sum(pool.map(self._turn, riders))
+
+    def _turn(self, rider_id: str) -> int:
+        """Hand over the entries of one rider in order, until one is not taken."""
+        for taken in range(PAYMENTS_A_TURN):
+            handover = None if self._stop.is_set() else self._handovers.next_of(rider_id)
+            if handover is None or handover.is_held or not self._hand_over(handover):
+                return taken
+        return PAYMENTS_A_TURN
+
+    def _hand_over(self, found: OpenHandover) -> bool:
+        handover = self._handovers.begin(found.entry_id)
+        if handover is None:
+            # Another process took it, or the active generation does not have it so.
+            self._handovers.set_aside(found)
+            return False
+        answer = self._provider.hand_over(payment_of(handover))
+        self._on_answer(answer.kind)
+        self._handovers.record(handover.entry_id, outcome(answer, handover.attempts))
+        if answer.kind is AnswerKind.REFUSED:
+            log.error(
+                "the provider refused %s %s of rider %s (%s); that rider's payments wait: python app.py payments list",
+                handover.kind,
+                handover.entry_id,
+                visible(handover.rider_id),
+                answer.reason,
+            )
+        return answer.kind is AnswerKind.DONE

@@ -1,0 +1,182 @@
+"""Stores which payouts and adjustments were handed to the payment provider, and how it answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, TextClause
+
+from domain.identifiers import SHARDS, shard_of
+from infrastructure.postgres import payment_statements as sql
+from infrastructure.postgres.errors import unavailable_as_port_error
+from infrastructure.postgres.generations import active
+from read_models.payouts.tables import NAME
+
+OPEN, DONE, HELD = "open", "done", "held"
+NOT_ACTIVE = "the active generation of payouts does not have it"
+OTHER_AMOUNT = "its payout was handed over with another amount"
+NOT_YET_S = 5.0
+"""Until an entry is looked at again that the active generation has not folded yet, or has with another amount."""
+FIND_BATCH = 2_000
+"""Bounds one transaction that notes new entries."""
+
+
+class OpenHandover(NamedTuple):
+    """The first entry of a rider that the provider does not have. ``is_held``: a person decides before it goes on."""
+
+    entry_id: str
+    payout_id: str
+    kind: str
+    rider_id: str
+    order_id: str
+    leg: str
+    currency: str
+    amount_minor: int
+    period: str
+    ended_at: datetime
+    position: int
+    seq: int
+    state: str
+    attempts: int
+
+    @property
+    def is_held(self) -> bool:
+        return self.state == HELD
+
+
+class HandoverTally(NamedTuple):
+    """Hand-overs that are not done or skipped.
+
+    ``oldest_s``: age of the oldest open one, by the end of its leg; None: no open one.
+    ``differing``: those whose amount in the active generation is not the one handed over, and not settled.
+    """
+
+    open: int
+    held: int
+    retried: int
+    oldest_s: float | None
+    differing: int
+
+
+class AnswerRecord(NamedTuple):
+    """What an attempt led to. ``wait_s``: until the next attempt of an open one."""
+
+    state: str
+    status: int
+    digest: str
+    reason: str
+    wait_s: float
+
+
+class PaymentHandovers:
+    """Blocks; safe in several threads. Every method raises PortUnavailable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def active_generation(self) -> int | None:
+        """The generation of ``payouts`` that is served; None before the first."""
+        with unavailable_as_port_error():
+            return active(self._engine, NAME)
+
+    def note_new(self, generation: int) -> int:
+        """Note the entries that the generation has after the cursors. Returns how many shards have more."""
+        more = 0
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(sql.OTHER_CURSORS, {"generation": generation})
+            cursors = {row.shard: row.position for row in connection.execute(sql.CURSORS, {"generation": generation})}
+        for shard in range(SHARDS):
+            with unavailable_as_port_error(), self._engine.begin() as connection:
+                more += self._note(connection, generation, shard, cursors.get(shard, 0))
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(sql.HOLD_ADJUSTMENTS, {"reason": OTHER_AMOUNT})
+        return more
+
+    def note_missed(self, generation: int) -> int:
+        """Note every entry that is not noted with its amount yet, wherever the cursors are. Returns how many were.
+
+        A shard that was refolded below its cursor, after the log was restored, could otherwise leave one unpaid.
+        """
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            return int(connection.execute(sql.MISSED, {"generation": generation}).rowcount)
+
+    def due_riders(self, limit: int) -> list[str]:
+        """Riders whose next entry may be handed over now."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return list(connection.execute(sql.DUE, {"limit": limit}).scalars())
+
+    def next_of(self, rider_id: str) -> OpenHandover | None:
+        """The first entry of a rider that is not done."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            row = connection.execute(sql.NEXT, {"rider_id": rider_id}).one_or_none()
+            return None if row is None else OpenHandover(*row)
+
+    def begin(self, entry_id: str) -> OpenHandover | None:
+        """Record that an attempt begins, before it does: a provider may have it from now on.
+
+        Returns it as it must be handed over. None: it is no longer open; or no provider has seen it, and the generation
+        that is active now does not have it with this amount.
+        """
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            row = connection.execute(sql.BEGIN, {"entry_id": entry_id}).one_or_none()
+            return None if row is None else OpenHandover(*row)
+
+    def set_aside(self, handover: OpenHandover) -> None:
+        """Hold an entry that no provider has seen, if it is withdrawn; else look at it again in NOT_YET_S.
+
+        Withdrawn: the active generation is past its position and does not have it.
+        """
+        parameters = {
+            "entry_id": handover.entry_id,
+            "shard": shard_of(handover.rider_id),
+            "reason": NOT_ACTIVE,
+            "wait_s": NOT_YET_S,
+        }
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(sql.SET_ASIDE, parameters)
+
+    def record(self, entry_id: str, answer: AnswerRecord) -> None:
+        """Record the outcome of an attempt. One that is done or skipped stays so."""
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            connection.execute(sql.RECORD, {"entry_id": entry_id, **answer._asdict()})
+
+    def tally(self) -> HandoverTally:
+        """What is not done yet."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            row = connection.execute(sql.TALLY).one()
+            oldest_s = None if row.oldest_s is None else float(row.oldest_s)
+            return HandoverTally(row.open, row.held, row.retried, oldest_s, row.differing)
+
+    def listed(self, limit: int) -> list[dict[str, Any]]:
+        """Entries that a person decides on: held, or with another amount than was handed over."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return [row._asdict() for row in connection.execute(sql.LIST, {"limit": limit})]
+
+    def release(self, entry_ids: Sequence[str] | None) -> list[str]:
+        """Hand over held entries again; None: all of them. Returns the ids of those that were held."""
+        return self._decide(sql.RELEASE, entry_ids)
+
+    def skip(self, entry_ids: Sequence[str], reason: str) -> list[str]:
+        """Never hand over these held entries. Returns the ids of those that were held."""
+        return self._decide(sql.SKIP, entry_ids, reason=reason)
+
+    def settle(self, entry_ids: Sequence[str], reason: str) -> list[str]:
+        """Record that a difference was paid another way. Returns the ids of those that differed."""
+        return self._decide(sql.SETTLE, entry_ids, reason=reason)
+
+    def _decide(self, statement: TextClause, entry_ids: Sequence[str] | None, **values: str) -> list[str]:
+        parameters = {"entry_ids": None if entry_ids is None else list(entry_ids), **values}
+        with unavailable_as_port_error(), self._engine.begin() as connection:
+            return list(connection.execute(statement, parameters).scalars())
+
+    @staticmethod
+    def _note(connection: Connection, generation: int, shard: int, after: int) -> int:
+        """Note one batch of a shard with its cursor in one transaction. Returns 1 if it found any, else 0."""
+        parameters = {"generation": generation, "shard": shard, "after": after, "limit": FIND_BATCH}
+        position = connection.execute(sql.NOTE, parameters).scalar_one()
+        if position is None:
+            return 0
+        connection.execute(sql.MOVE_CURSOR, {"generation": generation, "shard": shard, "position": position})
+        return 1

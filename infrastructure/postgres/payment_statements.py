@@ -1,0 +1,115 @@
+"""The SQL of hand-overs to the payment provider."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import text
+
+ENTRY: Final = (
+    "entry_id, payout_id, kind, rider_id, order_id, leg, currency, amount_minor, period, ended_at, position, seq"
+)
+_WAITING = "state IN ('open', 'held')"
+# What was handed over is not what the active generation says, and no person has settled the difference.
+_DIFFERS = "{0}latest_amount_minor <> coalesce({0}settled_amount_minor, {0}amount_minor)"
+_ACTIVE = "(SELECT generation FROM projection_generations WHERE projection = 'payouts' AND active)"
+# An entry that was handed over keeps its amount. One that no provider has seen takes the amount of the generation.
+_UPSERT = (
+    "ON CONFLICT (entry_id) DO UPDATE SET latest_amount_minor = excluded.latest_amount_minor,"
+    " amount_minor = CASE WHEN payment_handovers.attempts = 0 THEN excluded.amount_minor"
+    "  ELSE payment_handovers.amount_minor END"
+    " WHERE payment_handovers.latest_amount_minor <> excluded.latest_amount_minor"
+)
+
+# All entries of a position or none: the cursor is a position.
+NOTE = text(f"""
+WITH last AS (SELECT max(position) AS position FROM (
+        SELECT position FROM payout_entries
+        WHERE generation = :generation AND shard = :shard AND position > :after ORDER BY position LIMIT :limit) first),
+    noted AS (INSERT INTO payment_handovers ({ENTRY}, latest_amount_minor)
+        SELECT {ENTRY}, amount_minor FROM payout_entries
+        WHERE generation = :generation AND shard = :shard AND position > :after
+          AND position <= (SELECT position FROM last) {_UPSERT})
+SELECT position FROM last
+""")  # noqa: S608 - the names of columns above
+MISSED = text(f"""
+INSERT INTO payment_handovers ({ENTRY}, latest_amount_minor)
+SELECT {ENTRY}, amount_minor FROM payout_entries e WHERE generation = :generation
+  AND NOT EXISTS (SELECT FROM payment_handovers h
+                  WHERE h.entry_id = e.entry_id AND h.latest_amount_minor = e.amount_minor) {_UPSERT}
+""")  # noqa: S608
+CURSORS = text("SELECT shard, position FROM payment_cursors WHERE generation = :generation")
+OTHER_CURSORS = text("DELETE FROM payment_cursors WHERE generation <> :generation")
+MOVE_CURSOR = text(
+    "INSERT INTO payment_cursors (generation, shard, position) VALUES (:generation, :shard, :position)"
+    " ON CONFLICT (generation, shard) DO UPDATE SET position = excluded.position"
+)
+# The adjustment was computed from an amount that the provider does not have. Once: a person may release it.
+HOLD_ADJUSTMENTS = text(
+    "UPDATE payment_handovers a SET state = 'held', reason = :reason FROM payment_handovers p"  # noqa: S608
+    " WHERE a.state = 'open' AND a.kind = 'adjustment' AND a.attempts = 0 AND a.reason IS DISTINCT FROM :reason"
+    f" AND p.entry_id = a.payout_id AND {_DIFFERS.format('p.')}"
+)
+# Only the first waiting entry of a rider counts: the order of a rider's payments is kept. The longest due goes first:
+# no rider is passed over while others have many.
+DUE = text(
+    "SELECT rider_id FROM (SELECT DISTINCT ON (rider_id) rider_id, state, next_attempt_at, ended_at"  # noqa: S608
+    f"  FROM payment_handovers WHERE {_WAITING} ORDER BY rider_id, position, seq) heads"
+    " WHERE state = 'open' AND coalesce(next_attempt_at, '-infinity') <= clock_timestamp()"
+    " ORDER BY coalesce(next_attempt_at, ended_at) LIMIT :limit"
+)
+NEXT = text(
+    f"SELECT {ENTRY}, state, attempts FROM payment_handovers"  # noqa: S608
+    f" WHERE {_WAITING} AND rider_id = :rider_id ORDER BY position, seq LIMIT 1"
+)
+# The first attempt needs the entry as the generation has it that is active at this instant: after a switch, what was
+# noted of the previous one may be withdrawn, or have another amount.
+BEGIN = text(
+    "UPDATE payment_handovers h SET attempts = attempts + 1,"  # noqa: S608
+    "  first_attempt_at = coalesce(first_attempt_at, clock_timestamp()), latest_attempt_at = clock_timestamp()"
+    " WHERE entry_id = :entry_id AND state = 'open' AND (attempts > 0 OR EXISTS (SELECT FROM payout_entries e"
+    f"  WHERE e.generation = {_ACTIVE} AND e.entry_id = h.entry_id AND e.amount_minor = h.amount_minor))"
+    f" RETURNING {ENTRY}, state, attempts"
+)
+# Withdrawn: the active generation has folded the place of the entry, and does not have it.
+SET_ASIDE = text(
+    "UPDATE payment_handovers h SET"  # noqa: S608
+    "  state = CASE WHEN found.withdrawn THEN 'held' ELSE h.state END,"
+    "  reason = CASE WHEN found.withdrawn THEN :reason ELSE h.reason END,"
+    "  next_attempt_at = CASE WHEN NOT found.withdrawn THEN clock_timestamp() + make_interval(secs => :wait_s) END"
+    " FROM (SELECT coalesce((SELECT f.position FROM projection_fences f WHERE f.projection = 'payouts'"
+    f"   AND f.generation = {_ACTIVE} AND f.shard = :shard ORDER BY f.number DESC LIMIT 1) >= w.position, false)"
+    f"  AND NOT EXISTS (SELECT FROM payout_entries e WHERE e.generation = {_ACTIVE} AND e.entry_id = w.entry_id)"
+    "  AS withdrawn FROM payment_handovers w WHERE w.entry_id = :entry_id) found"
+    " WHERE h.entry_id = :entry_id AND h.state = 'open' AND h.attempts = 0"
+)
+RECORD = text(
+    "UPDATE payment_handovers SET state = :state, status = :status, answer_digest = :digest, reason = :reason,"
+    "  next_attempt_at = CASE WHEN :state = 'open' THEN clock_timestamp() + make_interval(secs => :wait_s) END"
+    " WHERE entry_id = :entry_id AND state NOT IN ('done', 'skipped')"
+)
+TALLY = text(
+    "SELECT count(*) FILTER (WHERE state = 'open') AS open, count(*) FILTER (WHERE state = 'held') AS held,"  # noqa: S608
+    " count(*) FILTER (WHERE state = 'open' AND attempts > 0) AS retried,"
+    " extract(epoch FROM clock_timestamp() - min(ended_at) FILTER (WHERE state = 'open')) AS oldest_s,"
+    f" (SELECT count(*) FROM payment_handovers WHERE {_DIFFERS.format('')}) AS differing"
+    f" FROM payment_handovers WHERE {_WAITING}"
+)
+LIST = text(
+    f"SELECT {ENTRY}, state, attempts, status, reason, latest_attempt_at, latest_amount_minor"  # noqa: S608
+    f" FROM payment_handovers WHERE state = 'held' OR ({_DIFFERS.format('')})"
+    " ORDER BY rider_id, position, seq LIMIT :limit"
+)
+_GIVEN = "(CAST(:entry_ids AS text[]) IS NULL OR entry_id = ANY(CAST(:entry_ids AS text[])))"
+RELEASE = text(
+    f"UPDATE payment_handovers SET state = 'open', next_attempt_at = NULL WHERE state = 'held' AND {_GIVEN}"  # noqa: S608
+    " RETURNING entry_id"
+)
+SKIP = text(
+    f"UPDATE payment_handovers SET state = 'skipped', reason = :reason WHERE state = 'held' AND {_GIVEN}"  # noqa: S608
+    " RETURNING entry_id"
+)
+SETTLE = text(
+    "UPDATE payment_handovers SET settled_amount_minor = latest_amount_minor, reason = :reason"  # noqa: S608
+    f" WHERE {_DIFFERS.format('')} AND {_GIVEN} RETURNING entry_id"
+)
