@@ -1,0 +1,301 @@
+"""Payouts on real Postgres are handed to a provider over real HTTP: none lost, none twice, in order a rider."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+
+from infrastructure.backends import Backends
+from infrastructure.payments.provider import AnswerKind
+from infrastructure.postgres.payment_handovers import NOT_ACTIVE, OTHER_AMOUNT
+from infrastructure.settings.settings import Settings
+from tests.support.servers.fake_provider import FakeProvider, ProviderFault, fake_provider
+from tests.support.waiting import eventually
+from tests.support.worlds.paid_city import PaidCity
+from tests.support.worlds.payment_world import PaymentWorld, entry_of
+
+
+@pytest.fixture
+def provider() -> Iterator[tuple[FakeProvider, str]]:
+    with fake_provider() as (provider, url):
+        yield provider, url
+        assert provider.errors == []
+
+
+@pytest.fixture
+def world(postgres_url: str, provider: tuple[FakeProvider, str]) -> Iterator[PaymentWorld]:
+    with Backends(Settings(postgres_url=postgres_url), pool_size=24) as backends:
+        one = PaymentWorld(backends, *provider)
+        yield one
+        one.webhook.close()
+
+
+def put_riders(world: PaymentWorld, riders: int, each: int) -> list[str]:
+    return [
+        world.put(f"rider-{rider}", f"{rider}/{number}", 1 + number * riders + rider)
+        for number in range(each)
+        for rider in range(riders)
+    ]
+
+
+def is_in_order(world: PaymentWorld, riders: int, each: int) -> bool:
+    wanted = {f"rider-{r}": [entry_of(f"{r}/{n}") for n in range(each)] for r in range(riders)}
+    return all([body["entry_id"] for body in world.provider.of(rider)] == ids for rider, ids in wanted.items())
+
+
+def test_every_entry_is_handed_over_once_in_order_and_with_all_that_a_provider_needs(world: PaymentWorld) -> None:
+    put_riders(world, riders=10, each=4)
+    world.put("anna", "payout", 900, 750)
+    world.put("anna", "adjustment", 901, -120, payout="payout")
+    world.provider.delay_s = 0.02
+    assert world.hand_over() == 42
+    assert is_in_order(world, 10, 4)
+    payout, adjustment = world.provider.of("anna")
+    assert (payout["amount_minor"], adjustment["amount_minor"]) == (750, -120)
+    assert adjustment["payout_id"] == payout["entry_id"]
+    assert payout["order_id"] == "order-payout"
+    assert 1 < world.provider.most_at_once <= 8
+    assert world.hand_over() == 0
+    assert world.provider.requests == 42
+    assert set(world.states().values()) == {"done"}
+
+
+def test_every_payout_of_a_city_reaches_a_provider_that_fails_in_every_way(
+    postgres_url: str, provider: tuple[FakeProvider, str]
+) -> None:
+    chance = random.Random(16)
+    faults = [
+        ProviderFault(True, 0),
+        ProviderFault(False, 0),
+        ProviderFault(True, 500),
+        ProviderFault(False, 503),
+        ProviderFault(False, 429, (("Retry-After", "1"),)),
+    ]
+    with Backends(Settings(postgres_url=postgres_url), pool_size=24) as backends:
+        city = PaidCity(backends, 6, 4, seed=5)
+        city.live()
+        found = provider[0]
+        world = PaymentWorld(backends, *provider)
+        seen: Counter[str] = Counter()
+
+        def choose(body: dict[str, object]) -> ProviderFault | None:
+            seen[str(body["entry_id"])] += 1
+            fails = seen[str(body["entry_id"])] == 1 and chance.random() < 0.3
+            return chance.choice(faults) if fails else None
+
+        found.choose, found.answers_conflict = choose, True
+        world.hand_over_until(lambda: set(world.states().values()) == {"done"}, "all are handed over", 60)
+        with backends.engine.connect() as connection:
+            entries = connection.execute(
+                text("SELECT rider_id, entry_id, amount_minor FROM payout_entries ORDER BY rider_id, seq")
+            ).all()
+        assert len(entries) > 20
+        assert sorted(found.keys()) == sorted(entry.entry_id for entry in entries)
+        for rider in city.riders:
+            of_rider = [(e.entry_id, e.amount_minor) for e in entries if e.rider_id == rider]
+            assert [(body["entry_id"], body["amount_minor"]) for body in found.of(rider)] == of_rider
+        assert AnswerKind.RETRY in world.answers
+        world.webhook.close()
+
+
+def test_a_provider_that_books_and_loses_its_answers_books_each_once(world: PaymentWorld) -> None:
+    put_riders(world, riders=5, each=2)
+    lost: set[str] = set()
+
+    def choose(body: dict[str, object]) -> ProviderFault | None:
+        first = body["entry_id"] not in lost
+        lost.add(str(body["entry_id"]))
+        return ProviderFault(True, 0) if first else None
+
+    world.provider.choose, world.provider.answers_conflict = choose, True
+    world.hand_over_until(lambda: set(world.states().values()) == {"done"}, "all are handed over")
+    assert is_in_order(world, 5, 2)
+    assert world.provider.requests == 20
+
+
+def test_a_failing_entry_holds_up_its_rider_alone_and_waits_as_asked(world: PaymentWorld) -> None:
+    put_riders(world, riders=3, each=2)
+    bad = entry_of("1/0")
+    world.provider.choose = lambda body: (
+        ProviderFault(False, 429, (("Retry-After", "600"),)) if body["entry_id"] == bad else None
+    )
+    assert world.hand_over() == 4
+    assert world.hand_over() == 0
+    assert world.provider.requests == 5
+    assert world.provider.of("rider-1") == []
+    tally = world.handovers.tally()
+    assert (tally.open, tally.retried, tally.held) == (2, 1, 0)
+
+
+def test_a_refused_entry_is_held_until_a_person_releases_it(world: PaymentWorld) -> None:
+    put_riders(world, riders=2, each=2)
+    refused = entry_of("0/0")
+    world.provider.choose = lambda body: ProviderFault(False, 422) if body["entry_id"] == refused else None
+    assert world.hand_over() == 2
+    (listed,) = world.handovers.listed(10)
+    assert (listed["entry_id"], listed["state"], listed["reason"]) == (refused, "held", "status 422")
+    assert world.hand_over() == 0
+    world.provider.choose = lambda body: None
+    assert world.handovers.release([refused, "no-such"]) == [refused]
+    assert world.hand_over() == 2
+    assert is_in_order(world, 2, 2)
+    assert world.handovers.release(None) == []
+
+
+def test_a_redirect_is_not_followed(world: PaymentWorld) -> None:
+    world.put("anna", "a", 1)
+    world.provider.choose = lambda body: ProviderFault(False, 307, (("Location", "/elsewhere"),))
+    world.hand_over()
+    assert world.provider.requests == 1
+    assert world.handovers.tally().held == 1
+
+
+def test_a_skipped_entry_is_never_handed_over_and_its_rider_goes_on(world: PaymentWorld) -> None:
+    put_riders(world, riders=1, each=2)
+    first = entry_of("0/0")
+    world.provider.choose = lambda body: ProviderFault(False, 404) if body["entry_id"] == first else None
+    world.hand_over()
+    assert world.handovers.skip([first, entry_of("0/1")], "skipped by ruth: paid by hand") == [first]
+    assert world.hand_over() == 1
+    assert world.provider.keys() == [entry_of("0/1")]
+    assert world.handovers.release(None) == []
+
+
+def test_two_drivers_at_once_book_nothing_twice(world: PaymentWorld) -> None:
+    put_riders(world, riders=12, each=5)
+    world.note()
+    failures: list[BaseException] = []
+
+    def drive() -> None:
+        try:
+            while world.driver().round():
+                pass
+        except BaseException as error:  # noqa: BLE001 - asserted below
+            failures.append(error)
+
+    threads = [threading.Thread(target=drive) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    world.hand_over_until(lambda: set(world.states().values()) == {"done"}, "all are handed over")
+    assert is_in_order(world, 12, 5)
+
+
+def test_a_switch_of_generations_and_back_pays_nothing_again(world: PaymentWorld) -> None:
+    put_riders(world, riders=4, each=2)
+    world.hand_over()
+    second = world.begin()
+    world.run(
+        "INSERT INTO payout_entries SELECT (jsonb_populate_record(e, '{\"generation\": 2}')).* FROM payout_entries e"
+    )
+    world.reach(second, 1_000_000)
+    for generation in (second, 1):
+        world.switch(generation)
+        assert world.hand_over() == 0
+        assert world.handovers.note_missed(generation) == 0
+    assert world.provider.requests == 8
+    assert world.handovers.tally().differing == 0
+
+
+def test_another_amount_afterwards_is_counted_and_not_sent_and_its_adjustments_are_held(world: PaymentWorld) -> None:
+    paid = world.put("anna", "payout", 10, 500)
+    world.hand_over()
+    second = world.begin()
+    world.put("anna", "payout", 10, 650, generation=second)
+    world.reach(second, 1_000_000)
+    world.switch(second)
+    adjustment = world.put("anna", "adjustment", 20, 30, payout="payout", generation=second)
+    assert world.hand_over() == 0
+    assert world.provider.requests == 1
+    tally = world.handovers.tally()
+    assert (tally.differing, tally.held) == (1, 1)
+    listed = {one["entry_id"]: one for one in world.handovers.listed(10)}
+    assert (listed[paid]["amount_minor"], listed[paid]["latest_amount_minor"]) == (500, 650)
+    assert listed[adjustment]["reason"] == OTHER_AMOUNT
+    # A person pays the difference by hand, and decides that the adjustment is right.
+    assert world.handovers.settle([paid, adjustment], "settled by ruth: by hand") == [paid]
+    assert world.handovers.tally().differing == 0
+    assert world.handovers.release([adjustment]) == [adjustment]
+    assert world.hand_over() == 1
+    # Another rebuild with a third amount is listed again.
+    world.run("UPDATE payout_entries SET amount_minor = 700 WHERE generation = 2 AND entry_id = :paid", paid=paid)
+    world.handovers.note_missed(second)
+    assert world.handovers.tally().differing == 1
+
+
+def test_an_entry_that_no_provider_has_seen_goes_with_the_amount_that_is_served(world: PaymentWorld) -> None:
+    world.put("anna", "payout", 10, 500)
+    world.note()
+    second = world.begin()
+    world.put("anna", "payout", 10, 650, generation=second)
+    world.reach(second, 1_000_000)
+    world.switch(second)
+    # Before the new amount is noted, the old one must not go.
+    assert world.driver().round() == 0
+    assert world.provider.requests == 0
+    world.note()
+    world.run("UPDATE payment_handovers SET next_attempt_at = NULL")
+    assert world.hand_over() == 1
+    assert [body["amount_minor"] for body in world.provider.of("anna")] == [650]
+    assert world.handovers.tally().differing == 0
+
+
+def test_an_entry_that_is_withdrawn_before_any_attempt_is_held(world: PaymentWorld) -> None:
+    withdrawn = world.put("anna", "payout", 10)
+    world.note()
+    second = world.begin()
+    world.switch(second)
+    # The generation has not folded the place of the entry yet: it may still make it.
+    world.reach(second, 9)
+    assert world.hand_over() == 0
+    assert world.states() == {withdrawn: "open"}
+    world.reach(second, 10)
+    world.run("UPDATE payment_handovers SET next_attempt_at = NULL")
+    assert world.hand_over() == 0
+    assert world.states() == {withdrawn: "held"}
+    assert world.handovers.listed(1)[0]["reason"] == NOT_ACTIVE
+    assert world.provider.requests == 0
+
+
+def test_an_entry_below_a_cursor_of_a_log_that_was_restored_is_found(world: PaymentWorld) -> None:
+    world.put("anna", "late", 100)
+    world.hand_over()
+    world.put("anna", "early", 50)
+    assert world.hand_over() == 0
+    assert world.handovers.note_missed(1) == 1
+    assert world.hand_over() == 1
+    assert len(set(world.provider.keys())) == 2
+
+
+def test_hand_overs_that_a_backup_has_lost_are_repeated_with_the_same_keys(world: PaymentWorld) -> None:
+    put_riders(world, riders=3, each=2)
+    world.hand_over()
+    world.run("DELETE FROM payment_handovers")
+    world.run("DELETE FROM payment_cursors")
+    world.provider.answers_conflict = True
+    assert world.hand_over() == 6
+    assert world.provider.requests == 12
+    assert is_in_order(world, 3, 2)
+
+
+def test_a_provider_that_was_away_gets_everything_in_order(postgres_url: str) -> None:
+    with Backends(Settings(postgres_url=postgres_url), pool_size=24) as backends:
+        with fake_provider() as (gone, url):
+            pass
+        world = PaymentWorld(backends, gone, url)
+        put_riders(world, riders=3, each=2)
+        assert world.hand_over() == 0
+        assert world.handovers.tally().retried == 3
+        world.webhook.close()
+        with fake_provider() as (back, url):
+            again = PaymentWorld(backends, back, url)
+            eventually(lambda: again.hand_over() + len(back.keys()) >= 6, what="all are handed over")
+            assert is_in_order(again, 3, 2)
+            again.webhook.close()
