@@ -20,6 +20,7 @@ COMMANDS = (
     "parked",
     "verify_parity",
     "statement",
+    "payments",
     "generations",
     "restored",
     "replay",

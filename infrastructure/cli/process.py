@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def process(
-    name: Annotated[str, typer.Argument(help="api, tailer, projections, city or monitor")],
+    name: Annotated[str, typer.Argument(help="api, tailer, projections, city, payments or monitor")],
     of: Annotated[
         str | None,
         typer.Option(help="For the monitor: the programs to report on. For projections: the projections to run."),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from infrastructure.embedded.data_dir import RunInfo
     from infrastructure.embedded.service import Service
 
-PROGRAMS = ("api", "tailer", "projections", "city")
+PROGRAMS = ("api", "tailer", "projections", "city", "payments")
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,8 @@ def serve(
     port: Annotated[int | None, typer.Option(help="HTTP port; 0 takes a free one.  \\[default: 8000]")] = None,
     data_dir: DataDirOption = None,
     only: Annotated[
-        str | None, typer.Option(help="Run only these programs: a comma list of api, tailer, projections, city.")
+        str | None,
+        typer.Option(help="Run only these programs: a comma list of api, tailer, projections, city, payments."),
     ] = None,
     allow_open_broker: Annotated[
         bool,
@@ -46,9 +47,10 @@ def serve(
 
     - RIDELOG_POSTGRES_URL, RIDELOG_REDIS_URL, RIDELOG_KAFKA_BOOTSTRAP name external servers.
 
-    Then starts the API, the tailer (not with RIDELOG_RELAY=external), the projections, and the city, which merges their
-    sums into city snapshots. With --only and without the API, the HTTP port serves /metrics and /health/ready of the
-    programs that run. A program that ends is restarted. Logs are in <data-dir>/logs.
+    Then starts the API, the tailer (not with RIDELOG_RELAY=external), the projections, the city, which merges their
+    sums into city snapshots, and, with RIDELOG_PAYMENTS_URL, payments, which hands payouts to a provider. With --only
+    and without the API, the HTTP port serves /metrics and /health/ready of the programs that run. A program that ends
+    is restarted. Logs are in <data-dir>/logs.
     """
     from infrastructure.kafka.topics import ensure_topics
     from infrastructure.observability.logging import configure
@@ -59,6 +61,8 @@ def serve(
 
     settings = Settings.load({"host": host, "port": port, "data_dir": data_dir})
     chosen = parse_only(only)
+    if settings.payments_url is None:
+        chosen = without_payments(chosen, named=only is not None)
     if settings.relay == "external":
         chosen = without_tailer(chosen)
     configure(settings.log_level, settings.log_format, "serve")
@@ -81,6 +85,19 @@ def parse_only(only: str | None) -> tuple[str, ...]:
     if unknown or not chosen:
         raise typer.BadParameter(f"{only}: name one or more of {', '.join(PROGRAMS)}, separated by commas")
     return chosen
+
+
+def without_payments(chosen: tuple[str, ...], *, named: bool) -> tuple[str, ...]:
+    """``chosen`` without payments, for settings without a provider.
+
+    Raises BadParameter (exit code 2) if it was ``named``: the caller expects payments to be handed over.
+    """
+    if named and "payments" in chosen:
+        raise typer.BadParameter(
+            "payments: no payment provider is set, so nothing can be handed over: set RIDELOG_PAYMENTS_URL and "
+            "RIDELOG_PAYMENTS_SECRET"
+        )
+    return tuple(name for name in chosen if name != "payments")
 
 
 def without_tailer(chosen: tuple[str, ...]) -> tuple[str, ...]:

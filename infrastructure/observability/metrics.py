@@ -173,6 +173,16 @@ CITY_SECONDS = Histogram("ridelog_city_seconds", "Time to make one city snapshot
 GENERATIONS = named_gauge("ridelog_generations", "Generations of a projection, by state", ("projection", "state"))
 GENERATION = named_gauge("ridelog_generation", "Number of the generation that readers follow", ("projection",))
 
+PAYMENTS = Counter("ridelog_payments", "Answers of the payment provider, by what they mean", ("answer",))
+PAYMENTS_OPEN = named_gauge("ridelog_payments_open", "Payouts and adjustments that the provider does not have yet")
+PAYMENTS_HELD = named_gauge("ridelog_payments_held", "Payouts and adjustments that wait for a person")
+PAYMENTS_DIFFERING = named_gauge(
+    "ridelog_payments_differing", "Payments whose amount in the served generation is not the one handed over"
+)
+PAYMENTS_OLDEST_SECONDS = named_gauge(
+    "ridelog_payments_oldest_seconds", "Since the end of the leg of the oldest payment that the provider lacks"
+)
+
 REPLAY_SECONDS = Histogram(
     "ridelog_replay_read_seconds",
     "Time of an answer about the past, by outcome",

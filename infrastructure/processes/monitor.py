@@ -14,8 +14,8 @@ from projections.catalogue import PROJECTIONS
 
 
 def main(settings: Settings, watched: Sequence[str]) -> None:
-    """Serve until SIGTERM. ``watched``: the programs on this node, of tailer, projections and city."""
-    own = [name for name in ("tailer", "city") if name in watched]
+    """Serve until SIGTERM. ``watched``: the programs on this node, of tailer, projections, city and payments."""
+    own = [name for name in ("tailer", "city", "payments") if name in watched]
     stages = [*own, *(PROJECTIONS if "projections" in watched else ())]
     with Backends(settings, pool_size=2) as backends:
         cache = backends.async_cache() if "projections" in watched else None

@@ -20,6 +20,7 @@ from infrastructure.observability.stage_reports import StageReport, newest, read
 from infrastructure.postgres import migrations
 from infrastructure.postgres import restore_findings as restores
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
+from infrastructure.postgres.payment_handovers import PaymentHandovers
 from infrastructure.postgres.served_etas import PostgresServedEtas
 from infrastructure.postgres.served_reads import PostgresServedReads
 from infrastructure.settings.settings import Settings
@@ -41,6 +42,7 @@ from infrastructure.status.lines import (
     standby_lines,
     status_report,
 )
+from infrastructure.status.payment_line import payment_line
 from infrastructure.status.stage_lag import projection_behind, served_generation, tailer_behind
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
@@ -102,6 +104,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         _kafka(settings, relayed if served else None, tailer.lag_seconds, open_broker),
         *projections,
         _city(backends, reports, now_ms, served=served),
+        _payments(backends, reports, late_after_s, served=served),
         city_audit_line(_city_findings(backends, reports.get(CITY_AUDIT_STAGE))),
         *(
             parity_line(p.name, PostgresServedReads(engine, p.name).tally())
@@ -127,6 +130,14 @@ def _city(backends: Backends, reports: Mapping[str, StageReport], now_ms: int, *
         return city_line(reports.get("city"), None, None, served=served)
     age_s = max(0.0, (now_ms - newest_city.as_of_ms) / 1_000)
     return city_line(reports.get("city"), newest_city.number, age_s, served=served)
+
+
+def _payments(
+    backends: Backends, reports: Mapping[str, StageReport], late_after_s: float, *, served: bool
+) -> StatusLine:
+    tally = PaymentHandovers(backends.engine).tally()
+    has_provider = backends.settings.payments_url is not None
+    return payment_line(reports.get("payments") if served else None, tally, late_after_s, has_provider=has_provider)
 
 
 def _relay(settings: Settings, tailer: StageReport | None) -> str:

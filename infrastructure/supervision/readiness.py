@@ -19,7 +19,7 @@ PROJECTIONS = "projections"
 READINESS_POLL_INTERVAL_S = 0.5
 READY_WITHIN_S = 60.0
 """After so long ``serve`` reports once what is still missing, and goes on waiting."""
-STAGES = {"tailer": "tailer", "city": "city"}
+STAGES = {"tailer": "tailer", "city": "city", "payments": "payments"}
 """Stage of ``/health/ready`` -> the program that runs it. Every other stage is a server or a projection."""
 SERVERS = {"postgres", "redis"}
 """Stages of ``/health/ready`` that every program needs."""

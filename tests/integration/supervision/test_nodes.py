@@ -19,7 +19,8 @@ from tests.support.reports.described_metrics import EXCEPTIONAL, named_in_deploy
 from tests.support.servers.nodes import TOKENS, ServeNode, metric_of, nodes
 from tests.support.waiting import eventually
 
-PARTS = ("tailer", "projections", "city", "api")
+PARTS = ("tailer", "projections", "city", "payments", "api")
+NO_PROVIDER = {"payments_url": "http://127.0.0.1:9/", "payments_secret": "nothing-is-handed-over-here"}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def running(settings: Settings, folder: Path) -> Iterator[Mapping[str, ServeNode]]:
     # Every answer is recorded, so that the parity check recomputes one soon.
-    with nodes(msgspec.structs.replace(settings, served_reads_share=1.0), folder, PARTS) as found:
+    with nodes(msgspec.structs.replace(settings, served_reads_share=1.0, **NO_PROVIDER), folder, PARTS) as found:
         yield found
 
 

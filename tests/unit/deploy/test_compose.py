@@ -48,6 +48,17 @@ def test_our_parts_are_all_of_them_and_each_is_a_command_that_exists() -> None:
     assert OURS["tailer-standby"]["profiles"] == ["standby"]
 
 
+def test_payments_are_a_part_of_their_own_that_alone_has_the_secret_of_the_provider() -> None:
+    (payments,) = yaml.safe_load((DEPLOY / "payments.yml").read_text())["services"].values()
+    assert payments.pop("extends") == {"file": "compose.yml", "service": "city"}
+    assert parse_only(payments["command"][2]) == ("payments",)
+    given = {key: VARIABLE.sub(r"https://secret-of-\1", value) for key, value in payments["environment"].items()}
+    base = {key: VARIABLE.sub(r"secret-of-\1", value) for key, value in OURS["city"]["environment"].items()}
+    settings = Settings.load(env=base | given, toml=None)
+    assert settings.payments_url == "https://secret-of-PAYMENTS_URL"
+    assert not any("PAYMENTS" in key for service in SERVICES.values() for key in service.get("environment", {}))
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_every_setting_of_a_service_is_one_and_fits(name: str) -> None:
     env = {key: VARIABLE.sub(r"secret-of-\1", value) for key, value in OURS[name]["environment"].items()}
@@ -131,11 +142,11 @@ def test_prometheus_asks_every_part_with_a_token_that_opens_nothing_else() -> No
     (job,) = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     assert job["job_name"] == "ridelog"
     asked = {name for source in job["dns_sd_configs"] for name in source["names"]}
-    assert asked == set(OURS) - {"migrate"}
+    assert asked == set(OURS) - {"migrate"} | {"payments"}
     assert {source["port"] for source in job["dns_sd_configs"]} == {int(OURS["api"]["environment"]["RIDELOG_PORT"])}
     secret = Path(job["authorization"]["credentials_file"]).name
     assert secret in SERVICES["prometheus"]["secrets"]
-    for name in asked:
+    for name in asked - {"payments"}:
         assert f"metrics=${{{COMPOSE['secrets'][secret]['environment']}:" in OURS[name]["environment"]["RIDELOG_TOKENS"]
 
 

@@ -29,8 +29,8 @@ def test_every_projection_is_followed_by_exactly_one_process() -> None:
 
 
 def test_a_process_bears_the_name_of_its_program() -> None:
-    commands = commands_for(SETTINGS, ("api", "tailer", "projections", "city"))
-    assert {program_of(one.name) for one in commands} == {"api", "tailer", "projections", "city"}
+    commands = commands_for(SETTINGS, ("api", "tailer", "projections", "city", "payments"))
+    assert {program_of(one.name) for one in commands} == {"api", "tailer", "projections", "city", "payments"}
     assert len({one.name for one in commands}) == len(commands)
 
 

@@ -1,0 +1,76 @@
+"""kill -9 of the payments process in mid hand-over, with a provider that loses answers: none lost, none paid twice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGTERM
+
+import pytest
+
+from infrastructure.backends import Backends
+from infrastructure.observability.stage_reports import newest, read_stages
+from infrastructure.settings.settings import Settings
+from tests.support.program_process import ProgramProcess
+from tests.support.reports.proofs import whole
+from tests.support.servers.fake_provider import SECRET, ProviderFault, fake_provider
+from tests.support.waiting import eventually
+from tests.support.worlds.payment_world import PaymentWorld, entry_of
+
+KILLS = 20 if whole() else 2
+RIDERS, EACH = 20, 30 if whole() else 6
+
+
+@pytest.fixture
+def started() -> Iterator[list[ProgramProcess]]:
+    each: list[ProgramProcess] = []
+    yield each
+    for one in each:
+        one.process.kill()
+        one.process.wait(20)
+
+
+@pytest.mark.proof
+def test_payments_survive_kills_while_answers_are_lost_and_another_process_waits(
+    postgres_url: str, tmp_path: Path, started: list[ProgramProcess]
+) -> None:
+    chance = random.Random(16)
+    with fake_provider() as (provider, url):
+        settings = Settings(data_dir=tmp_path, postgres_url=postgres_url, payments_url=url, payments_secret=SECRET)
+        with Backends(settings) as backends:
+            world = PaymentWorld(backends, provider, url)
+            for number in range(EACH):
+                for rider in range(RIDERS):
+                    world.put(f"rider-{rider}", f"{rider}/{number}", 1 + number * RIDERS + rider, 100 + number)
+            provider.delay_s = 0.05
+            provider.choose = lambda body: ProviderFault(True, 0) if chance.random() < 0.1 else None
+
+            def start() -> ProgramProcess:
+                one = ProgramProcess(settings, "payments", tmp_path / f"payments-{len(started)}.log")
+                started.append(one)
+                return one
+
+            start()
+            for kill in range(KILLS):
+                some = (kill + 1) * RIDERS * EACH // (KILLS + 2)
+                eventually(lambda: len(provider.keys()) >= some, within_s=60, what=f"{some} are handed over")  # noqa: B023
+                waiting = start()
+                started[-2].process.kill()
+                started[-2].process.wait(20)
+                waiting.wait_for(backends.engine, "payments")
+            eventually(
+                lambda: len(world.states()) == RIDERS * EACH and set(world.states().values()) == {"done"},
+                within_s=60,
+                what="all are handed over",
+            )
+            assert newest(read_stages(backends.engine))["payments"].connected
+            assert provider.requests > RIDERS * EACH
+            for rider in range(RIDERS):
+                booked = [(body["entry_id"], body["amount_minor"]) for body in provider.of(f"rider-{rider}")]
+                assert booked == [(entry_of(f"{rider}/{number}"), 100 + number) for number in range(EACH)]
+            assert provider.errors == []
+            started[-1].send(SIGTERM)
+            assert started[-1].process.wait(30) == 0
+            assert SECRET not in "".join(one.log.read_text() for one in started)
+            world.webhook.close()
