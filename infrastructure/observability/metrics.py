@@ -180,7 +180,7 @@ PAYMENTS_DIFFERING = named_gauge(
     "ridelog_payments_differing", "Payments whose amount in the served generation is not the one handed over"
 )
 PAYMENTS_OLDEST_SECONDS = named_gauge(
-    "ridelog_payments_oldest_seconds", "Since the end of the leg of the oldest payment that the provider lacks"
+    "ridelog_payments_oldest_seconds", "Since the first attempt of the oldest payment that the provider has not taken"
 )
 
 REPLAY_SECONDS = Histogram(

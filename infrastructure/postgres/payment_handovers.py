@@ -49,7 +49,8 @@ class OpenHandover(NamedTuple):
 class HandoverTally(NamedTuple):
     """Hand-overs that are not done or skipped.
 
-    ``oldest_s``: age of the oldest open one, by the end of its leg; None: no open one.
+    ``oldest_s``: since the first attempt of the oldest open one; None: none was tried. An entry
+    behind a held one is not tried, and must not look like a provider that takes nothing.
     ``differing``: those whose amount in the active generation is not the one handed over, and not settled.
     """
 

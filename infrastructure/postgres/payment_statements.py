@@ -91,7 +91,7 @@ RECORD = text(
 TALLY = text(
     "SELECT count(*) FILTER (WHERE state = 'open') AS open, count(*) FILTER (WHERE state = 'held') AS held,"  # noqa: S608
     " count(*) FILTER (WHERE state = 'open' AND attempts > 0) AS retried,"
-    " extract(epoch FROM clock_timestamp() - min(ended_at) FILTER (WHERE state = 'open')) AS oldest_s,"
+    " extract(epoch FROM clock_timestamp() - min(first_attempt_at) FILTER (WHERE state = 'open')) AS oldest_s,"
     f" (SELECT count(*) FROM payment_handovers WHERE {_DIFFERS.format('')}) AS differing"
     f" FROM payment_handovers WHERE {_WAITING}"
 )

@@ -130,6 +130,7 @@ def test_a_failing_entry_holds_up_its_rider_alone_and_waits_as_asked(world: Paym
     assert world.provider.of("rider-1") == []
     tally = world.handovers.tally()
     assert (tally.open, tally.retried, tally.held) == (2, 1, 0)
+    assert tally.oldest_s is not None
 
 
 def test_a_refused_entry_is_held_until_a_person_releases_it(world: PaymentWorld) -> None:
@@ -140,6 +141,8 @@ def test_a_refused_entry_is_held_until_a_person_releases_it(world: PaymentWorld)
     (listed,) = world.handovers.listed(10)
     assert (listed["entry_id"], listed["state"], listed["reason"]) == (refused, "held", "status 422")
     assert world.hand_over() == 0
+    # What waits behind it is not late at the provider.
+    assert (world.handovers.tally().open, world.handovers.tally().oldest_s) == (1, None)
     world.provider.choose = lambda body: None
     assert world.handovers.release([refused, "no-such"]) == [refused]
     assert world.hand_over() == 2
