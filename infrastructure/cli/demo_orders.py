@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from infrastructure.cli.output import cell
-from infrastructure.client.messages import DeliveryAnswer, EtaAnswer
+from infrastructure.client.messages import DeliveryAnswer, EtaMessage
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,8 +40,8 @@ class OrderRow(NamedTuple):
     """One order. ``eta`` is the newest answer, ``first`` the first one; None: there was none."""
 
     delivery: DeliveryAnswer
-    eta: EtaAnswer | None
-    first: EtaAnswer | None
+    eta: EtaMessage | None
+    first: EtaMessage | None
     end: OrderEnd | None
 
 
@@ -102,7 +102,7 @@ class OrderBoard:
     def __init__(self, reader: RidelogClient, ends: Mapping[str, OrderEnd]) -> None:
         self._reader = reader
         self._ends = ends
-        self._first: dict[str, EtaAnswer] = {}
+        self._first: dict[str, EtaMessage] = {}
         self._shown: dict[str, OrderRow] = {}
         self._finished: deque[OrderRow] = deque(maxlen=FINISHED_SHOWN)
         self.etas = 0

@@ -14,7 +14,7 @@ from infrastructure.cli.output import cell, echo, echo_json
 
 if TYPE_CHECKING:
     from infrastructure.schema_registry.client import SchemaRegistry
-    from infrastructure.schema_registry.release_check import Finding
+    from infrastructure.schema_registry.release_check import ContractFinding
     from infrastructure.settings.settings import Settings
 
 ADVICE = (
@@ -111,7 +111,7 @@ def _registry(settings: Settings, *, start: bool) -> Iterator[SchemaRegistry | N
             yield backends.registry
 
 
-def _show(findings: list[Finding]) -> None:
+def _show(findings: list[ContractFinding]) -> None:
     from rich.console import Console
     from rich.table import Table
 

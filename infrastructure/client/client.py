@@ -21,7 +21,7 @@ import msgspec
 from infrastructure.client.messages import (
     CommandReceipt,
     DeliveryAnswer,
-    EtaAnswer,
+    EtaMessage,
     Ping,
     PostReceipt,
     SpeedAnswer,
@@ -192,7 +192,7 @@ class RidelogClient:
             yield from found.items
             cursor = found.next
 
-    def eta(self, order_id: str) -> EtaAnswer | None:
+    def eta(self, order_id: str) -> EtaMessage | None:
         """The ETA of an order; None if the order is unknown or over. Raises UserError as ``delivery`` does."""
         answer = self._send("GET", f"/deliveries/{quote(order_id, safe='')}/eta", None)
         if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:

@@ -94,7 +94,7 @@ class DeliveriesAnswer(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
-class EtaAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class EtaMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What clients here need of ``GET /deliveries/{order_id}/eta``: seconds until hand-over, as of ``at_ms``."""
 
     order_id: str
@@ -139,9 +139,9 @@ def read_deliveries(body: bytes) -> DeliveriesAnswer:
     return _read(body, DeliveriesAnswer)
 
 
-def read_eta(body: bytes) -> EtaAnswer:
+def read_eta(body: bytes) -> EtaMessage:
     """The ETA in an answer. Raises UserError if the answer has another form."""
-    return _read(body, EtaAnswer)
+    return _read(body, EtaMessage)
 
 
 def read_receipt(body: bytes, sent: int) -> PostReceipt:

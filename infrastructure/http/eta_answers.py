@@ -53,7 +53,7 @@ class EtaAnswer(NamedTuple):
 
 @dataclass(frozen=True)
 class EtaAnswers:
-    """The one place where an ETA is computed, whoever asks: each live answer is on record, wherever it is shown."""
+    """The one place where an ETA is computed: each live answer is on record, wherever it is shown."""
 
     reads: EtaReads
     model: EtaModel

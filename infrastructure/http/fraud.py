@@ -1,4 +1,4 @@
-"""``/fraud``: alerts with their evidence, reviews by people, and what a rider may be told."""
+"""``/fraud``: alerts with their evidence, reviews by people, and what a rider may read."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from infrastructure.http.fraud_answers import (
     AlertItem,
     AlertsPage,
     ReviewAnswer,
+    RiderAlert,
     RiderFraudPage,
-    ToldAlert,
 )
 from infrastructure.http.fraud_operations import ReviewOperation
 from infrastructure.http.paging import (
@@ -61,7 +61,7 @@ class FraudReads(Protocol):
         """The alert's id as it is recorded, and its rider. 404 for an unknown alert."""
         ...
 
-    def told(self, rider_id: str, after: tuple[datetime, str] | None, limit: int) -> list[ToldAlert]:
+    def of_rider(self, rider_id: str, after: tuple[datetime, str] | None, limit: int) -> list[RiderAlert]:
         """The rider's alerts with their reviews. 404 for an unknown rider."""
         ...
 
@@ -155,21 +155,21 @@ def _of_rider(reader: FraudReads) -> HTTPRouteHandler:
         "/riders/{rider_id:str}/fraud",
         opt=_READ,
         sync_to_thread=True,
-        summary="What is held against a rider, in words for him",
+        summary="The alerts about a rider, in words for the rider",
         responses=errors(400, 404, 503),
         tags=["fraud"],
     )
     def get_rider_fraud(rider_id: FromPath[str], limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> RiderFraudPage:
         """The reasons of each alert about the rider, what would have cleared them, and the reviews with their reasons,
-        in words that can be told to the rider. The oldest alert first."""
+        in words for the rider. The oldest alert first."""
         wanted = checked_limit(limit)
-        found = reader.told(rider_id, _decoded(cursor), wanted + 1)
+        found = reader.of_rider(rider_id, _decoded(cursor), wanted + 1)
         return RiderFraudPage(rider_id, found[:wanted], _following(found, wanted))
 
     return get_rider_fraud
 
 
-def _following(found: Sequence[AlertItem | ToldAlert], wanted: int) -> str | None:
+def _following(found: Sequence[AlertItem | RiderAlert], wanted: int) -> str | None:
     if len(found) <= wanted:
         return None
     last = found[wanted - 1]

@@ -1,4 +1,4 @@
-"""What ``/fraud`` answers: alerts, the evidence of one, what a rider may be told, and a recorded review."""
+"""What ``/fraud`` answers: alerts, the evidence of one, what a rider may read, and a recorded review."""
 
 from __future__ import annotations
 
@@ -121,15 +121,15 @@ class AlertAnswer(AlertItem):
     replay: str
 
 
-class ToldReason(msgspec.Struct):
-    """A reason as it can be told to the rider."""
+class RiderReason(msgspec.Struct):
+    """A reason as the rider can read it."""
 
     why: str
     clears: str
 
 
-class ToldReview(msgspec.Struct):
-    """A review as it can be told to the rider."""
+class RiderReview(msgspec.Struct):
+    """A review as the rider can read it."""
 
     verdict: str
     by: str
@@ -137,23 +137,23 @@ class ToldReview(msgspec.Struct):
     at_ms: int
 
 
-class ToldAlert(msgspec.Struct):
-    """An alert as it can be told to the rider."""
+class RiderAlert(msgspec.Struct):
+    """An alert as the rider can read it."""
 
     alert_id: str
     raised_at_ms: int
     status: str
     status_text: str
     order_id: str | None
-    reasons: list[ToldReason]
-    reviews: list[ToldReview]
+    reasons: list[RiderReason]
+    reviews: list[RiderReview]
 
 
 class RiderFraudPage(msgspec.Struct):
     """``next``: the cursor of the next page, null on the last one."""
 
     rider_id: str
-    items: list[ToldAlert]
+    items: list[RiderAlert]
     next: str | None
 
 
@@ -205,17 +205,17 @@ def alert_answer(
     )
 
 
-def told_alert(row: Mapping[str, Any], reviews: Sequence[Mapping[str, Any]]) -> ToldAlert:
+def rider_alert(row: Mapping[str, Any], reviews: Sequence[Mapping[str, Any]]) -> RiderAlert:
     """An alert for its rider: reasons and reviews, without scores and internal numbers. Raises UnreadableCaseFile."""
     found: list[Reason] = reasons(case_of(row["file"]))
-    return ToldAlert(
+    return RiderAlert(
         row["alert_id"],
         _ms(row["raised_at"]),
         row["status"],
         _STATUS_TEXT[row["status"]] + _NO_CONSEQUENCE,
         row["order_id"],
-        [ToldReason(each.why, each.clears) for each in found],
-        [ToldReview(each["verdict"], each["reviewer"], each["why"], _ms(each["at"])) for each in reviews],
+        [RiderReason(each.why, each.clears) for each in found],
+        [RiderReview(each["verdict"], each["reviewer"], each["why"], _ms(each["at"])) for each in reviews],
     )
 
 

@@ -20,7 +20,7 @@ PERSON = Schema(
     type=OpenAPIType.STRING,
     min_length=1,
     max_length=MAX_TEXT_CODE_POINTS,
-    description="who decides; printable, not blank. It can be told to the rider",
+    description="who decides; printable, not blank. The rider can read it",
 )
 
 
@@ -41,7 +41,7 @@ class ReviewOperation(Operation):
             type=OpenAPIType.STRING,
             min_length=1,
             max_length=MAX_WHY_CODE_POINTS,
-            description="the reason, for people; printable, not blank. It can be told to the rider",
+            description="the reason, for people; printable, not blank. The rider can read it",
         )
         source = Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], max_length=MAX_TEXT_CODE_POINTS)
         verdict = Schema(type=OpenAPIType.STRING, enum=[each.value for each in Verdict])

@@ -18,11 +18,11 @@ from infrastructure.http.fraud_answers import (
     AlertAnswer,
     AlertItem,
     PlaceAnswer,
-    ToldAlert,
+    RiderAlert,
     alert_answer,
     alert_item,
     place_answer,
-    told_alert,
+    rider_alert,
 )
 from read_models.completion.queries import stops_at
 from read_models.fraud import queries
@@ -58,7 +58,7 @@ class FraudReader:
         row = self._row(alert_id)
         return row["alert_id"], row["rider_id"]
 
-    def told(self, rider_id: str, after: tuple[datetime, str] | None, limit: int) -> list[ToldAlert]:
+    def of_rider(self, rider_id: str, after: tuple[datetime, str] | None, limit: int) -> list[RiderAlert]:
         """The rider's alerts with their reviews, as ``page`` has them. Raises ApiError: 404, unknown rider; 503."""
         if not _is_storable(rider_id):
             raise unknown_rider(rider_id)
@@ -67,7 +67,7 @@ class FraudReader:
             self._check_known(rider_id)
             return []
         reviews = self._reviews([row["alert_id"] for row in rows])
-        return [told_alert(row, reviews[row["alert_id"]]) for row in rows]
+        return [rider_alert(row, reviews[row["alert_id"]]) for row in rows]
 
     def _alerts(self, filters: AlertFilters, after: tuple[datetime, str] | None, limit: int) -> list[Row]:
         if filters.rider_id is not None and not _is_storable(filters.rider_id):

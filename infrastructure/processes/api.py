@@ -169,7 +169,7 @@ def _delivery_routes(
 
 
 def _fraud_routes(backends: Backends, submit: SubmitRiderCommands) -> list[Router | HTTPRouteHandler]:
-    """``/fraud`` and what a rider may be told of it."""
+    """``/fraud`` and what a rider may read of it."""
     history = backends.riders.store.history
 
     def is_known(rider_id: str) -> bool:

@@ -74,7 +74,7 @@ class Browsable(Protocol):
     def versions(self, subject: str) -> Sequence[RegisteredSchema]: ...
 
 
-class Finding(NamedTuple):
+class ContractFinding(NamedTuple):
     """The result of one comparison: ``contract`` (record and version), what it was compared with, and the problems."""
 
     contract: str
@@ -83,18 +83,18 @@ class Finding(NamedTuple):
     says: str
 
 
-def check_releases(released: Sequence[Contract] | None = None) -> Iterator[Finding]:
+def check_releases(released: Sequence[Contract] | None = None) -> Iterator[ContractFinding]:
     """Compares each version with the one before, by the rules for our own contracts. Raises InvalidSchema."""
     everything = contracts() if released is None else released
     for record in dict.fromkeys(contract.record for contract in everything):
         of_record = [contract for contract in everything if contract.record == record]
-        yield Finding(_name(of_record[0]), "nothing", [], "the first release")
+        yield ContractFinding(_name(of_record[0]), "nothing", [], "the first release")
         for old, new in pairwise(of_record):
             problems = contract_problems(json.dumps(new.schema), json.dumps(old.schema))
-            yield Finding(_name(new), _name(old), problems, "may follow" if not problems else "may not follow")
+            yield ContractFinding(_name(new), _name(old), problems, "may follow" if not problems else "may not follow")
 
 
-def check_registry(registry: Browsable) -> Iterator[Finding]:
+def check_registry(registry: Browsable) -> Iterator[ContractFinding]:
     """Compares each contract with its subject in the registry, both ways.
 
     Schemas that other clients registered are checked in a separate process. One that cannot be checked there is a
@@ -111,7 +111,7 @@ def check_registry(registry: Browsable) -> Iterator[Finding]:
         for one in theirs.values():
             problems = [fault] if (fault := faults[one.version]) else _problems(checks, current(record), [one])
             says = "reads it" if not problems else "does not read what was written under it"
-            yield Finding(_name(current(record)), f"the registry's version {one.version}", problems, says)
+            yield ContractFinding(_name(current(record)), f"the registry's version {one.version}", problems, says)
 
 
 def _fault(checks: CheckProcess, one: RegisteredSchema) -> str:
@@ -132,13 +132,13 @@ def _problems(checks: CheckProcess, contract: Contract, known: Sequence[Register
 
 def _ours(
     checks: CheckProcess, contract: Contract, registered: RegisteredSchema | None, known: Sequence[RegisteredSchema]
-) -> Finding:
+) -> ContractFinding:
     if registered is not None:
         says = f"registered as version {registered.version}, id {registered.schema_id}"
-        return Finding(_name(contract), "the registry", [], says)
+        return ContractFinding(_name(contract), "the registry", [], says)
     problems = _problems(checks, contract, known)
     says = "not registered yet" if not problems else "would be refused"
-    return Finding(_name(contract), "the registry", problems, says)
+    return ContractFinding(_name(contract), "the registry", problems, says)
 
 
 def _name(contract: Contract) -> str:

@@ -9,7 +9,7 @@ from infrastructure.simulator.actions import Activity, RiderTruth
 from infrastructure.simulator.city import City, Point, street_distance_m
 from infrastructure.simulator.deliveries import SimulatedOrder, TripLeg
 from infrastructure.simulator.phone import RiderPhone
-from infrastructure.simulator.rides import Ride, RideState
+from infrastructure.simulator.rides import PlannedRide, RideState
 from infrastructure.simulator.scenario import Scenario
 
 CRUISE_MPS = (3.5, 5.5, 7.0)
@@ -36,7 +36,7 @@ class SimulatedRider:
     is_leaving: bool = False
     """The shift is over; the rider still delivers what is on board, and gets no other order."""
     activity: Activity = Activity.IDLE
-    ride: Ride | None = None
+    ride: PlannedRide | None = None
     odometer_m: float = 0.0
     """Metres ridden before the current ride."""
     orders: list[SimulatedOrder] = field(default_factory=list)

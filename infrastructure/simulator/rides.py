@@ -32,7 +32,7 @@ class RideState(NamedTuple):
     ridden_m: float
 
 
-class Phase(NamedTuple):
+class RidePhase(NamedTuple):
     """A part of a ride with constant acceleration along one direction (a unit vector); a wait has speed 0."""
 
     begins_s: float
@@ -62,10 +62,10 @@ class Crossing(NamedTuple):
     """Number of the ride's phases up to here."""
 
 
-class Ride:
+class PlannedRide:
     """One ride to one target. It ends at the target, with speed 0."""
 
-    def __init__(self, begins_s: float, target: Point, phases: list[Phase], crossings: list[Crossing]) -> None:
+    def __init__(self, begins_s: float, target: Point, phases: list[RidePhase], crossings: list[Crossing]) -> None:
         self.begins_s = begins_s
         self.target = target
         self.phases = phases
@@ -101,7 +101,7 @@ class Ride:
         return next((crossing for crossing in self.crossings if crossing.leaves_s >= now_s), None)
 
 
-def _seconds_for(metres: float, phase: Phase) -> float:
+def _seconds_for(metres: float, phase: RidePhase) -> float:
     if phase.acceleration_mps2 == 0.0:
         return metres / phase.speed_mps if phase.speed_mps > 0.0 else 0.0
     speed_2 = phase.speed_mps**2 + 2.0 * phase.acceleration_mps2 * metres
@@ -148,11 +148,11 @@ class RidePlanner:
         self._traffic = traffic
         self._clock = clock
 
-    def plan(self, begins_s: float, start: Point, target: Point, cruise_mps: float, chance: Random) -> Ride:
+    def plan(self, begins_s: float, start: Point, target: Point, cruise_mps: float, chance: Random) -> PlannedRide:
         """A ride that begins at rest."""
-        return self._ride(Ride(begins_s, target, [], []), begins_s, (start, 0.0, 0.0), cruise_mps, chance)
+        return self._ride(PlannedRide(begins_s, target, [], []), begins_s, (start, 0.0, 0.0), cruise_mps, chance)
 
-    def reroute(self, ride: Ride, now_s: float, target: Point, cruise_mps: float, chance: Random) -> Ride:
+    def reroute(self, ride: PlannedRide, now_s: float, target: Point, cruise_mps: float, chance: Random) -> PlannedRide:
         """``ride`` with another target from its next corner on; on its last block it is first ridden to its end."""
         crossing = ride.crossing_after(now_s)
         if crossing is None:
@@ -160,13 +160,15 @@ class RidePlanner:
         else:
             phases = ride.phases[: crossing.phases]
             crossings = [each for each in ride.crossings if each.leaves_s <= crossing.leaves_s]
-            kept, from_s = Ride(ride.begins_s, ride.target, phases, crossings), crossing.leaves_s
+            kept, from_s = PlannedRide(ride.begins_s, ride.target, phases, crossings), crossing.leaves_s
             before = crossing.corner, crossing.speed_mps, crossing.ridden_m
-        return self._ride(Ride(ride.begins_s, target, kept.phases, kept.crossings), from_s, before, cruise_mps, chance)
+        return self._ride(
+            PlannedRide(ride.begins_s, target, kept.phases, kept.crossings), from_s, before, cruise_mps, chance
+        )
 
     def _ride(
-        self, kept: Ride, from_s: float, before: tuple[Point, float, float], cruise_mps: float, chance: Random
-    ) -> Ride:
+        self, kept: PlannedRide, from_s: float, before: tuple[Point, float, float], cruise_mps: float, chance: Random
+    ) -> PlannedRide:
         """The phases of ``kept``, then those from its end to its target; ``before``: corner, speed, metres."""
         start, speed, ridden_m = before
         phases, crossings, now_s = list(kept.phases), list(kept.crossings), from_s
@@ -184,11 +186,11 @@ class RidePlanner:
             end = block[-1].at(block[-1].begins_s + block[-1].lasts_s)
             now_s, speed, ridden_m = block[-1].begins_s + block[-1].lasts_s, end.speed_mps, end.ridden_m
             if is_red:
-                phases.append(Phase(now_s, chance.uniform(*RED_LIGHT_S), there, (0.0, 0.0), 0.0, 0.0, ridden_m))
+                phases.append(RidePhase(now_s, chance.uniform(*RED_LIGHT_S), there, (0.0, 0.0), 0.0, 0.0, ridden_m))
                 now_s, speed = now_s + phases[-1].lasts_s, 0.0
             if not is_last:
                 crossings.append(Crossing(now_s, there, speed, ridden_m, len(phases)))
-        return Ride(kept.begins_s, kept.target, phases, crossings)
+        return PlannedRide(kept.begins_s, kept.target, phases, crossings)
 
     def _fastest(self, here: Point, there: Point, now_s: float, cruise_mps: float) -> float:
         slowdown = self._traffic.slowdown(here, there, self._clock.hour_of_week(now_s))
@@ -199,7 +201,9 @@ def _turns(before: Point, after: Point) -> bool:
     return min(abs(before[0] - after[0]), abs(before[1] - after[1])) > 1e-6
 
 
-def _block(now_s: float, here: Point, there: Point, speeds: tuple[float, float, float], ridden_m: float) -> list[Phase]:
+def _block(
+    now_s: float, here: Point, there: Point, speeds: tuple[float, float, float], ridden_m: float
+) -> list[RidePhase]:
     """Accelerate, cruise, brake: the phases of one block. ``speeds``: when it begins, fastest, when it ends."""
     begin, fastest, end = speeds
     length_m = hypot(there[0] - here[0], there[1] - here[1])
@@ -209,19 +213,19 @@ def _block(now_s: float, here: Point, there: Point, speeds: tuple[float, float, 
     if begin * begin - end * end >= double:
         # Too short to brake gently.
         brake = (begin * begin - end * end) / (2.0 * length_m)
-        return [Phase(now_s, (begin - end) / brake, here, direction, begin, -brake, ridden_m)]
+        return [RidePhase(now_s, (begin - end) / brake, here, direction, begin, -brake, ridden_m)]
     peak = min(fastest, sqrt((double + begin * begin + end * end) / 2.0))
     up_m = (peak * peak - begin * begin) / (2.0 * ACCELERATION_MPS2)
     down_m = (peak * peak - end * end) / (2.0 * ACCELERATION_MPS2)
     even_m = max(0.0, length_m - up_m - down_m)
-    phases: list[Phase] = []
+    phases: list[RidePhase] = []
     for metres, speed, acceleration, seconds in (
         (up_m, begin, ACCELERATION_MPS2, (peak - begin) / ACCELERATION_MPS2),
         (even_m, peak, 0.0, even_m / peak),
         (down_m, peak, -ACCELERATION_MPS2, (peak - end) / ACCELERATION_MPS2),
     ):
         if seconds > 1e-9:
-            phases.append(Phase(now_s, seconds, here, direction, speed, acceleration, ridden_m))
+            phases.append(RidePhase(now_s, seconds, here, direction, speed, acceleration, ridden_m))
             here = here[0] + direction[0] * metres, here[1] + direction[1] * metres
             now_s, ridden_m = now_s + seconds, ridden_m + metres
     return phases

@@ -1,7 +1,7 @@
 """Says in words why an alert was raised and what would have cleared it, from the numbers of its case file.
 
 Made at read, so that the file holds numbers and event ids only, and a better sentence changes no recorded case. Every
-sentence names what was measured, with its unit, and can be told to the rider.
+sentence names what was measured, with its unit, and can be shown to the rider.
 """
 
 from __future__ import annotations

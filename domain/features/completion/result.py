@@ -1,4 +1,4 @@
-"""What is told of a leg: arrived, done, by what, how surely, with the event ids that show it. Pure."""
+"""The result of a leg: arrived, done, by what, how surely, with the event ids that show it. Pure."""
 
 from __future__ import annotations
 

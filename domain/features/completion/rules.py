@@ -63,7 +63,7 @@ AGAINST_MM = 500_000
 distance within which 90 % of real drop-offs lie."""
 
 AGAINST_WINDOW_MS = 120_000
-"""How long before and after a button its pings say where the rider was. Nobody is accused by a single fix."""
+"""How long before and after a button its pings say where the rider was. A single fix accuses no rider."""
 
 REACH_MM_S = 25_000
 """A rider may have been anywhere that 25 m/s (90 km/h) reach, between two fixes and from a fix to the button."""
@@ -72,7 +72,7 @@ IMPOSSIBLE_MM_S = 40_000
 """Above 40 m/s a step is a jump to or from a wrong fix (``domain/features/movement.py``): then nothing is known."""
 
 QUIET_MS = 12_000
-"""In a shorter time nobody reaches, at REACH_MM_S, a target that is farther than APPROACH_MM, and comes back."""
+"""In a shorter time no rider reaches, at REACH_MM_S, a target that is farther than APPROACH_MM, and comes back."""
 
 STOP_MS = 60_000
 """The stop of a leg is the rest of at most a minute that ends with the button: while the food changes hands."""

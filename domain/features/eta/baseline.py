@@ -152,7 +152,7 @@ class Baseline:
     def _until_ready(self, features: EtaFeatures, way: Way) -> tuple[float, float]:
         """Seconds until rider and order are both at the restaurant, and the spread of the later of the two.
 
-        Food is late at times and early at others, by more the longer it takes, and nobody reports it.
+        Food is late at times and early at others, by more the longer it takes, and no event reports it.
         """
         c = self.constants
         left = features.preparation_left_s

@@ -1,6 +1,6 @@
 """The fold of an order's outcome: each event says what it adds to the sums by hour, by place and by rider.
 
-An order counts when it ends, with what its events have told by then. An event that is recorded after the end, such as
+An order counts when it ends, with what its events say by then. An event that is recorded after the end, such as
 the first ETA that was answered just before it, changes what the order has added: the sums are always those of the order
 as it is known now.
 """

@@ -31,7 +31,7 @@ def uuid_bytes(text: str) -> bytes:
 
 
 def completed_id(order_id: str, leg: str) -> bytes:
-    """The id of the payout of a leg that ended ``completed``: one per order and leg, whoever rode it.
+    """The id of the payout of a leg that ended ``completed``: one per order and leg, for any rider.
 
     No order id contains a slash, so two pairs never have one name.
     """

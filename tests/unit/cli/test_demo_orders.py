@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from infrastructure.cli.demo_orders import OrderRow, minutes, orders_table, outcome, true_left
-from infrastructure.client.messages import DeliveryAnswer, EtaAnswer
+from infrastructure.client.messages import DeliveryAnswer, EtaMessage
 from infrastructure.simulator.foresight import OrderEnd
 
 NOW_MS = 1_700_000_000_000
@@ -24,8 +24,8 @@ def delivery(status: str, completed_at_ms: int | None = None) -> DeliveryAnswer:
     )
 
 
-def eta(seconds: float, at_ms: int = NOW_MS, because: tuple[str, ...] = ()) -> EtaAnswer:
-    return EtaAnswer(order_id="order-1", p50_seconds=seconds, p90_seconds=2 * seconds, because=[*because], at_ms=at_ms)
+def eta(seconds: float, at_ms: int = NOW_MS, because: tuple[str, ...] = ()) -> EtaMessage:
+    return EtaMessage(order_id="order-1", p50_seconds=seconds, p90_seconds=2 * seconds, because=[*because], at_ms=at_ms)
 
 
 def shown(row: OrderRow) -> str:

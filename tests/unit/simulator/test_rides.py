@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infrastructure.simulator.city import City, LocalClock, Point, StreetTraffic, street_distance_m
-from infrastructure.simulator.rides import Ride, RidePlanner, route
+from infrastructure.simulator.rides import PlannedRide, RidePlanner, route
 
 CITY = City()
 MONDAY_3_AM_MS = 1_767_578_400_000
@@ -25,7 +25,7 @@ def planner(hours: float = 0.0) -> RidePlanner:
     return RidePlanner(CITY, StreetTraffic(CITY, "1"), clock)
 
 
-def planned(seed: int, begins_s: float = 100.0) -> Ride:
+def planned(seed: int, begins_s: float = 100.0) -> PlannedRide:
     chance = Random(seed)
     return planner().plan(begins_s, CITY.any_address(chance), CITY.any_address(chance), CRUISE_MPS, chance)
 
@@ -35,7 +35,7 @@ def on_street(point: Point) -> bool:
     return min(abs(axis - round(axis)) for axis in blocks) < 1e-6 and all(-1e-6 < axis < 24 + 1e-6 for axis in blocks)
 
 
-def walk(ride: Ride, step_s: float = 0.5) -> list[tuple[float, Point, float, float]]:
+def walk(ride: PlannedRide, step_s: float = 0.5) -> list[tuple[float, Point, float, float]]:
     """Time, place, speed and metres at short intervals from before the beginning to after the end."""
     times = [ride.begins_s - 1.0 + step * step_s for step in range(round((ride.ends_s - ride.begins_s) / step_s) + 6)]
     return [(now_s, *ride.at(now_s)) for now_s in times]
