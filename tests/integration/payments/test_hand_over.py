@@ -5,42 +5,16 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
 
-import pytest
 from sqlalchemy import text
 
 from infrastructure.backends import Backends
 from infrastructure.payments.provider import AnswerKind
-from infrastructure.postgres.payment_handovers import NOT_ACTIVE, OTHER_AMOUNT
 from infrastructure.settings.settings import Settings
 from tests.support.servers.fake_provider import FakeProvider, ProviderFault, fake_provider
 from tests.support.waiting import eventually
 from tests.support.worlds.paid_city import PaidCity
-from tests.support.worlds.payment_world import PaymentWorld, entry_of
-
-
-@pytest.fixture
-def provider() -> Iterator[tuple[FakeProvider, str]]:
-    with fake_provider() as (provider, url):
-        yield provider, url
-        assert provider.errors == []
-
-
-@pytest.fixture
-def world(postgres_url: str, provider: tuple[FakeProvider, str]) -> Iterator[PaymentWorld]:
-    with Backends(Settings(postgres_url=postgres_url), pool_size=24) as backends:
-        one = PaymentWorld(backends, *provider)
-        yield one
-        one.webhook.close()
-
-
-def put_riders(world: PaymentWorld, riders: int, each: int) -> list[str]:
-    return [
-        world.put(f"rider-{rider}", f"{rider}/{number}", 1 + number * riders + rider)
-        for number in range(each)
-        for rider in range(riders)
-    ]
+from tests.support.worlds.payment_world import PaymentWorld, entry_of, put_riders
 
 
 def is_in_order(world: PaymentWorld, riders: int, each: int) -> bool:
@@ -189,82 +163,6 @@ def test_two_drivers_at_once_book_nothing_twice(world: PaymentWorld) -> None:
     assert failures == []
     world.hand_over_until(lambda: set(world.states().values()) == {"done"}, "all are handed over")
     assert is_in_order(world, 12, 5)
-
-
-def test_a_switch_of_generations_and_back_pays_nothing_again(world: PaymentWorld) -> None:
-    put_riders(world, riders=4, each=2)
-    world.hand_over()
-    second = world.begin()
-    world.run(
-        "INSERT INTO payout_entries SELECT (jsonb_populate_record(e, '{\"generation\": 2}')).* FROM payout_entries e"
-    )
-    world.reach(second, 1_000_000)
-    for generation in (second, 1):
-        world.switch(generation)
-        assert world.hand_over() == 0
-        assert world.handovers.note_missed(generation) == 0
-    assert world.provider.requests == 8
-    assert world.handovers.tally().differing == 0
-
-
-def test_another_amount_afterwards_is_counted_and_not_sent_and_its_adjustments_are_held(world: PaymentWorld) -> None:
-    paid = world.put("anna", "payout", 10, 500)
-    world.hand_over()
-    second = world.begin()
-    world.put("anna", "payout", 10, 650, generation=second)
-    world.reach(second, 1_000_000)
-    world.switch(second)
-    adjustment = world.put("anna", "adjustment", 20, 30, payout="payout", generation=second)
-    assert world.hand_over() == 0
-    assert world.provider.requests == 1
-    tally = world.handovers.tally()
-    assert (tally.differing, tally.held) == (1, 1)
-    listed = {one["entry_id"]: one for one in world.handovers.listed(10)}
-    assert (listed[paid]["amount_minor"], listed[paid]["latest_amount_minor"]) == (500, 650)
-    assert listed[adjustment]["reason"] == OTHER_AMOUNT
-    # A person pays the difference by hand, and decides that the adjustment is right.
-    assert world.handovers.settle([paid, adjustment], "settled by ruth: by hand") == [paid]
-    assert world.handovers.tally().differing == 0
-    assert world.handovers.release([adjustment]) == [adjustment]
-    assert world.hand_over() == 1
-    # Another rebuild with a third amount is listed again.
-    world.run("UPDATE payout_entries SET amount_minor = 700 WHERE generation = 2 AND entry_id = :paid", paid=paid)
-    world.handovers.note_missed(second)
-    assert world.handovers.tally().differing == 1
-
-
-def test_an_entry_that_no_provider_has_seen_goes_with_the_amount_that_is_served(world: PaymentWorld) -> None:
-    world.put("anna", "payout", 10, 500)
-    world.note()
-    second = world.begin()
-    world.put("anna", "payout", 10, 650, generation=second)
-    world.reach(second, 1_000_000)
-    world.switch(second)
-    # Before the new amount is noted, the old one must not go.
-    assert world.driver().round() == 0
-    assert world.provider.requests == 0
-    world.note()
-    world.run("UPDATE payment_handovers SET next_attempt_at = NULL")
-    assert world.hand_over() == 1
-    assert [body["amount_minor"] for body in world.provider.of("anna")] == [650]
-    assert world.handovers.tally().differing == 0
-
-
-def test_an_entry_that_is_withdrawn_before_any_attempt_is_held(world: PaymentWorld) -> None:
-    withdrawn = world.put("anna", "payout", 10)
-    world.note()
-    second = world.begin()
-    world.switch(second)
-    # The generation has not folded the place of the entry yet: it may still make it.
-    world.reach(second, 9)
-    assert world.hand_over() == 0
-    assert world.states() == {withdrawn: "open"}
-    world.reach(second, 10)
-    world.run("UPDATE payment_handovers SET next_attempt_at = NULL")
-    assert world.hand_over() == 0
-    assert world.states() == {withdrawn: "held"}
-    assert world.handovers.listed(1)[0]["reason"] == NOT_ACTIVE
-    assert world.provider.requests == 0
 
 
 def test_an_entry_below_a_cursor_of_a_log_that_was_restored_is_found(world: PaymentWorld) -> None:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import msgspec
 import pytest
 
-from infrastructure.backends import Backends
-from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
-from tests.support.servers.fake_provider import FakeProvider, ProviderFault, fake_provider
+from tests.support.servers.fake_provider import FakeProvider, ProviderFault
 from tests.support.worlds.command_line import run_here
 from tests.support.worlds.payment_world import PaymentWorld
 
 Cli = Callable[..., CompletedProcess[str]]
-
-
-@pytest.fixture
-def world(postgres_url: str) -> Iterator[PaymentWorld]:
-    with fake_provider() as (provider, url), Backends(Settings(postgres_url=postgres_url)) as backends:
-        one = PaymentWorld(backends, provider, url)
-        yield one
-        one.webhook.close()
 
 
 @pytest.fixture

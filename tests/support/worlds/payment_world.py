@@ -116,3 +116,11 @@ class PaymentWorld:
         with self.backends.engine.connect() as connection:
             found = connection.execute(text("SELECT entry_id, state FROM payment_handovers"))
             return {row.entry_id: row.state for row in found}
+
+
+def put_riders(world: PaymentWorld, riders: int, each: int) -> list[str]:
+    return [
+        world.put(f"rider-{rider}", f"{rider}/{number}", 1 + number * riders + rider)
+        for number in range(each)
+        for rider in range(riders)
+    ]
