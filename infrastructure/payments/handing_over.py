@@ -29,6 +29,9 @@ RIDERS_A_ROUND = 200
 PAYMENTS_A_TURN = 50
 """Bounds the turn of one rider: the others of the round are not delayed by a rider with a long history."""
 
+NOTHING_TO_PAY: Final = ProviderAnswer(AnswerKind.DONE, 0, "", "amount 0: no provider was called")
+"""Providers refuse a payment of 0, and the rider's later payments would wait for a person."""
+
 
 def payment_of(handover: OpenHandover) -> Payment:
     """The payment as the provider gets it."""
@@ -91,8 +94,10 @@ class HandingOver:
             # Another process took it, or the active generation does not have it so.
             self._handovers.set_aside(found)
             return False
-        answer = self._provider.hand_over(payment_of(handover))
-        self._on_answer(answer.kind)
+        answer = NOTHING_TO_PAY
+        if handover.amount_minor:
+            answer = self._provider.hand_over(payment_of(handover))
+            self._on_answer(answer.kind)
         self._handovers.record(handover.entry_id, outcome(answer, handover.attempts))
         if answer.kind is AnswerKind.REFUSED:
             log.error(

@@ -39,6 +39,14 @@ def test_every_entry_is_handed_over_once_in_order_and_with_all_that_a_provider_n
     assert set(world.states().values()) == {"done"}
 
 
+def test_an_amount_of_0_is_done_without_a_call_and_holds_nothing_up(world: PaymentWorld) -> None:
+    world.put("anna", "nothing", 900, 0)
+    world.put("anna", "something", 901, 120)
+    assert world.hand_over() == 2
+    assert [body["amount_minor"] for body in world.provider.of("anna")] == [120]
+    assert set(world.states().values()) == {"done"}
+
+
 def test_every_payout_of_a_city_reaches_a_provider_that_fails_in_every_way(
     postgres_url: str, provider: tuple[FakeProvider, str]
 ) -> None:
@@ -69,9 +77,9 @@ def test_every_payout_of_a_city_reaches_a_provider_that_fails_in_every_way(
                 text("SELECT rider_id, entry_id, amount_minor FROM payout_entries ORDER BY rider_id, seq")
             ).all()
         assert len(entries) > 20
-        assert sorted(found.keys()) == sorted(entry.entry_id for entry in entries)
+        assert sorted(found.keys()) == sorted(entry.entry_id for entry in entries if entry.amount_minor)
         for rider in city.riders:
-            of_rider = [(e.entry_id, e.amount_minor) for e in entries if e.rider_id == rider]
+            of_rider = [(e.entry_id, e.amount_minor) for e in entries if e.rider_id == rider and e.amount_minor]
             assert [(body["entry_id"], body["amount_minor"]) for body in found.of(rider)] == of_rider
         assert AnswerKind.RETRY in world.answers
         world.webhook.close()
