@@ -41,7 +41,7 @@ def run_schemas(*arguments: str, cwd: Path, **settings: str) -> subprocess.Compl
 def test_without_a_registry_the_files_are_compared_and_nothing_is_created(tmp_path: Path) -> None:
     done = ridelog("schemas", "check", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "GpsPing 2" in done.stdout
+    assert "GpsPing 3" in done.stdout
     assert "no registry is running or configured" in done.stdout
     assert list(tmp_path.iterdir()) == []
     assert "nothing has run" in ridelog("schemas", "register", cwd=tmp_path).stderr

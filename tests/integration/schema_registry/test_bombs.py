@@ -153,10 +153,10 @@ def test_schemas_check_names_a_version_that_it_cannot_compare(store: RegistrySto
     register_all(registry)
     with store.engine.begin() as connection:
         connection.execute(insert(schemas).values(id=900, fingerprint=fingerprint(BOMB), schema=BOMB))
-        subject = {"subject": "com.delivery.events.GpsPing", "version": 3, "schema_id": 900}
+        subject = {"subject": "com.delivery.events.GpsPing", "version": 4, "schema_id": 900}
         connection.execute(insert(schema_versions).values(**subject))
     broken = [finding for finding in check_registry(registry) if finding.problems]
-    assert [(one.contract, one.against) for one in broken] == [("GpsPing 2", "the registry's version 3")]
+    assert [(one.contract, one.against) for one in broken] == [("GpsPing 3", "the registry's version 4")]
     assert "this registry takes 65,536" in broken[0].problems[0]
     with pytest.raises(LookupError, match="schema 900 cannot be read"):
         RegisteredIds(registry).schema_of(900)

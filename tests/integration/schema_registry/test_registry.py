@@ -94,14 +94,14 @@ def test_a_writer_that_registers_version_1_under_its_own_subject_is_read(
 def test_the_client_finds_every_contract(store: RegistryStore, client: SchemaRegistryClient) -> None:
     ids = register_all(EmbeddedRegistry(store))
     assert client.get_subjects() == sorted({contract.subject for contract in contracts()})
-    assert client.get_versions(SUBJECT) == [1, 2]
+    assert client.get_versions(SUBJECT) == [1, 2, 3]
     latest = client.get_latest_version(SUBJECT)
-    assert (latest.version, latest.schema_id) == (2, ids["GpsPing"])
+    assert (latest.version, latest.schema_id) == (3, ids["GpsPing"])
     assert parsed(latest.schema.schema_str) == current("GpsPing").schema
     assert parsed(client.get_version(SUBJECT, 1).schema.schema_str) == versions("GpsPing")[0].schema
-    assert client.lookup_schema(SUBJECT, latest.schema).version == 2
+    assert client.lookup_schema(SUBJECT, latest.schema).version == 3
     assert parsed(client.get_schema(ids["GpsPing"]).schema_str) == current("GpsPing").schema
-    assert [(v.subject, v.version) for v in client.get_schema_versions(ids["GpsPing"])] == [(SUBJECT, 2)]
+    assert [(v.subject, v.version) for v in client.get_schema_versions(ids["GpsPing"])] == [(SUBJECT, 3)]
     assert client.get_subjects_by_schema_id(ids["GpsPing"]) == [SUBJECT]
     assert client.get_schema_types() == ["AVRO"]
 
