@@ -101,7 +101,7 @@ def _one(reader: FraudReads) -> HTTPRouteHandler:
         opt=_READ,
         sync_to_thread=True,
         summary="One alert with its evidence",
-        responses=errors(404, 503),
+        responses=errors(400, 404, 503),
     )
     def get_alert(alert_id: FromPath[str]) -> AlertAnswer:
         """The signals with their numbers and the ids of the events that prove them, a sentence for each and what would
