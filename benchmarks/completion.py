@@ -28,7 +28,7 @@ COST_EVENTS = 6_000
 WHY_COARSE = (
     "of phones with a median accuracy of 50 m: 8 % of the fixes are farther off than 1.5 times their accuracy, and an "
     "error lasts some 20 s, so an arrival is seen late. A target within 75 m of a red light or of another order's "
-    "restaurant cannot be told from it, so a rest there is an arrival here. A finer rule would be finer than the fixes."
+    "restaurant looks the same, so a rest there is an arrival here. A finer rule would be finer than the fixes."
 )
 """Why the targets cannot be had for the coarsest class, printed with its figures."""
 

@@ -1,8 +1,8 @@
 """Real stops of delivery drivers, each as a leg: how many the fold finds by the pings, without accuracy and speed.
 
 A stop is a piece of the track that is labelled OnFoot and lasts at least the 37 s that 90 % of real stays last. Its leg
-begins when the driver drives off before it. Nobody says where the address was: it is taken as the middle of the walk,
-and then moved by the distances within which 50 % and 90 % of real drop-offs lie.
+begins when the driver drives off before it. The data does not say where the address was: it is taken as the middle
+of the walk, and then moved by the distances within which 50 % and 90 % of real drop-offs are.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _stops(track: list[Point]) -> Iterator[RealStop]:
         while end < len(track) and track[end].on_foot:
             end += 1
         walk = track[index:end]
-        # The point after the walk tells that it has ended; at the end of the piece nobody knows how long it was.
+        # The point after the walk shows that it has ended; at the end of the piece its length is unknown.
         if index > drives_from and walk[-1].t_s - walk[0].t_s >= SHORTEST_S:
             middle = median(p.x_m for p in walk), median(p.y_m for p in walk)
             yield RealStop(track[drives_from:end], walk[0].t_s, walk[-1].t_s, middle)
