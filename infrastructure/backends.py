@@ -24,7 +24,6 @@ from infrastructure.event_store.aggregates import EventStoreFactory, SnapshotRec
 from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.event_store.log_reader import PostgresHistory, PostgresLog
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.postgres import migrations
 from infrastructure.postgres.engine import reader_engine, sink_engine, writer_engine
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.generations import PostgresGenerations
@@ -208,6 +207,9 @@ def open_backends(settings: Settings, need: Collection[str] = EVENT_STORE_SETTIN
 
 def refuse_other_revision(postgres_url: str) -> None:
     """Raises UserError unless the database is at this code's revision."""
+    # Only commands check the revision; a program that serve started need not load the migrations.
+    from infrastructure.postgres import migrations
+
     with unavailable_as_port_error():
         revision = migrations.revision(postgres_url)
     if not revision.is_current:

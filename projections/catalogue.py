@@ -8,7 +8,7 @@ from projections.analytics import ANALYTICS
 from projections.completion import COMPLETION
 from projections.core.projection import Projection
 from projections.deliveries import DELIVERIES
-from projections.digest.digest import fold_digest
+from projections.digest.names import capture_sources
 from projections.locations import LOCATIONS
 from projections.orders import ORDERS
 from projections.outcomes import OUTCOMES
@@ -28,5 +28,5 @@ def of_stream(stream: str) -> dict[str, Projection[Any]]:
     return {name: projection for name, projection in PROJECTIONS.items() if projection.stream == stream}
 
 
-# Computed at import, while the sources on disk are those that were just loaded.
-DIGESTS = {name: fold_digest(projection) for name, projection in PROJECTIONS.items()}
+# Most processes need few digests, so only the sources are read at import, while they are those that were loaded.
+capture_sources()

@@ -91,7 +91,7 @@ def _registry(settings: Settings, *, start: bool) -> Iterator[SchemaRegistry | N
     from infrastructure.cli.error_handling import expected_as_user_error
     from infrastructure.embedded.stack import attach, servers_for
     from infrastructure.postgres.errors import unavailable_as_port_error
-    from infrastructure.schema_registry.client import ExternalRegistry
+    from infrastructure.schema_registry.external import ExternalRegistry
 
     with expected_as_user_error():
         if settings.schema_registry_url is not None:

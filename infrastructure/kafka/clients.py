@@ -1,14 +1,15 @@
-"""Creates producers and consumers with the client library that the settings name."""
+"""Creates producers and consumers with the client library that the settings name; the other one is not loaded."""
 
 from __future__ import annotations
 
 from infrastructure.kafka.confluent_consumer import ConfluentConsumer
 from infrastructure.kafka.confluent_producer import ConfluentPublisher
-from infrastructure.kafka.kafka_python_consumer import KafkaPythonConsumer
-from infrastructure.kafka.kafka_python_producer import KafkaPythonPublisher
 from infrastructure.kafka.ports import Publisher
 from infrastructure.settings.settings import Settings
 from projections.core.ports import RecordConsumer
+
+FETCH_WAIT_MS = 100
+"""A broker answers one request per connection at a time, so a request for offsets waits behind an open fetch."""
 
 
 def make_publisher(settings: Settings) -> Publisher:
@@ -16,20 +17,33 @@ def make_publisher(settings: Settings) -> Publisher:
     return publisher(settings.kafka_client, bootstrap(settings))
 
 
-def make_consumer(settings: Settings, topic: str, group: str) -> RecordConsumer:
-    """A consumer of ``topic`` in the group ``<prefix>-<group>``."""
-    return consumer(settings.kafka_client, bootstrap(settings), topic, f"{settings.consumer_group_prefix}-{group}")
+def make_consumer(settings: Settings, topic: str, group: str, *, fetch_wait_ms: int = FETCH_WAIT_MS) -> RecordConsumer:
+    """A consumer of ``topic`` in the group ``<prefix>-<group>``.
+
+    ``fetch_wait_ms``: longest time that the broker keeps a fetch open while there are no records. New records end it.
+    """
+    name = f"{settings.consumer_group_prefix}-{group}"
+    return consumer(settings.kafka_client, bootstrap(settings), topic, name, fetch_wait_ms=fetch_wait_ms)
 
 
 def publisher(library: str, bootstrap: str) -> Publisher:
     """``library``: "confluent" or "kafka-python". Raises PublishError if kafka-python finds no broker."""
-    return KafkaPythonPublisher(bootstrap) if library == "kafka-python" else ConfluentPublisher(bootstrap)
+    if library == "kafka-python":
+        from infrastructure.kafka.kafka_python_producer import KafkaPythonPublisher
+
+        return KafkaPythonPublisher(bootstrap)
+    return ConfluentPublisher(bootstrap)
 
 
-def consumer(library: str, bootstrap: str, topic: str, group: str) -> RecordConsumer:
+def consumer(
+    library: str, bootstrap: str, topic: str, group: str, *, fetch_wait_ms: int = FETCH_WAIT_MS
+) -> RecordConsumer:
     """``library``: "confluent" or "kafka-python". Raises PortUnavailable if kafka-python finds no broker."""
-    consumer_class = KafkaPythonConsumer if library == "kafka-python" else ConfluentConsumer
-    return consumer_class(bootstrap, topic, group)
+    if library == "kafka-python":
+        from infrastructure.kafka.kafka_python_consumer import KafkaPythonConsumer
+
+        return KafkaPythonConsumer(bootstrap, topic, group, overrides={"fetch_max_wait_ms": fetch_wait_ms})
+    return ConfluentConsumer(bootstrap, topic, group, overrides={"fetch.wait.max.ms": fetch_wait_ms})
 
 
 def bootstrap(settings: Settings) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from infrastructure.errors import UserError
-from infrastructure.kafka import admin
 from infrastructure.settings.settings import Settings
 
 _TOPICS = {"Rider": "gps-pings", "Delivery": "deliveries"}
@@ -21,6 +20,9 @@ def published_topic(settings: Settings, name: str) -> str:
 
 def ensure_topics(settings: Settings) -> None:
     """Create the streams' missing topics. Raises UserError if Kafka rejects that, or a topic has wrong properties."""
+    # Programs that need only the names of topics do not load the client of the control plane.
+    from infrastructure.kafka import admin
+
     assert settings.kafka_bootstrap is not None
     names = list(topics(settings).values())
     try:

@@ -50,11 +50,19 @@ class BatchingPolicy(NamedTuple):
     """Most records of one batch."""
     prefetch: bool
     """Fetch what has reached the broker meanwhile before the batch starts, not only what the client already has."""
+    fetch_wait_ms: int
+    """How long the broker keeps a fetch open without records. Idle consumers cost it one request per fetch.
+
+    The embedded broker may keep a fetch open although a record has come: p90 from commit to read is 0.07 s with 100 ms
+    and 0.25 s with 500 ms.
+    """
 
 
-LOW_LATENCY = BatchingPolicy(target_records=1_000, max_wait_s=0.1, max_records=5_000, prefetch=False)
+LOW_LATENCY = BatchingPolicy(target_records=1_000, max_wait_s=0.1, max_records=5_000, prefetch=False, fetch_wait_ms=100)
 """For projections that serve point reads."""
-HIGH_THROUGHPUT = BatchingPolicy(target_records=20_000, max_wait_s=2.0, max_records=20_000, prefetch=True)
+HIGH_THROUGHPUT = BatchingPolicy(
+    target_records=20_000, max_wait_s=2.0, max_records=20_000, prefetch=True, fetch_wait_ms=500
+)
 """Among 20,000 records many share a key, whose state and rows are written once: half the cost of batches of 5,000."""
 
 
@@ -167,7 +175,8 @@ class ProjectionWorker:
             log = self._backends.log
             group = f"{projection.name}-{self._generation}"
             if self._consumer is None:
-                consumer = make_consumer(settings, topics(settings)[projection.stream], group)
+                topic = topics(settings)[projection.stream]
+                consumer = make_consumer(settings, topic, group, fetch_wait_ms=self._batching.fetch_wait_ms)
                 consumer = BatchingConsumer(consumer) if self._batching.prefetch else consumer
                 self._consumer = TimedConsumer(
                     consumer, self._observe(metrics.BATCH_RECORDS), self._observe(metrics.BATCH_SECONDS)

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from infrastructure.settings.settings import Settings
-from projections.catalogue import DIGESTS
 from projections.core.projection import Projection
-from projections.digest.digest import view_digest
+from projections.digest.digest import fold_digest, view_digest
 from projections.replay.as_of import Horizon
 from read_models.view import View, ViewLimits
 
@@ -27,7 +26,7 @@ class ReplayRequest(NamedTuple):
         return {
             "projection": self.projection,
             "fold_version": projection.fold_version,
-            "fold_digest": DIGESTS[projection.name],
+            "fold_digest": fold_digest(projection),
             "view_digest": view_digest(projection),
             "log_id": str(self.horizon.log_id),
             "axis": self.horizon.axis,

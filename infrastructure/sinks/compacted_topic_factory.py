@@ -15,7 +15,7 @@ from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.compacted_topic import CompactedTopic, CompactedTopicSink, PublishingGeneration
 from infrastructure.sinks.published_checkpoints import RedisPublishedCheckpoints
-from infrastructure.sinks.topic_publisher import Encode, KafkaCompactedTopic, PublishedRecords, SynchronousPublisher
+from infrastructure.sinks.topic_publisher import Encode, PublishedRecords, SynchronousPublisher
 from projections.core.ports import EventLog, Sink
 from projections.core.projection import Projection
 
@@ -40,6 +40,9 @@ class CompactedTopicFactory:
         if projection.publication is None:
             yield sink
             return
+        # The client of the control plane costs each process a tenth of its start; few projections publish.
+        from infrastructure.sinks.kafka_compacted_topic import KafkaCompactedTopic
+
         settings = self.settings
         topic = published_topic(settings, projection.publication.topic)
         partitions = settings.topic_partitions

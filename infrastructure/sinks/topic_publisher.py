@@ -1,4 +1,4 @@
-"""Publishes to a compacted topic and waits for the acknowledgements; creates the topic; builds its records."""
+"""Publishes to a compacted topic and waits for the acknowledgements; builds its records."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
-from uuid import UUID
 
-from infrastructure.kafka.admin import COMPACTED, TopicError, admin, ensure_topics
 from infrastructure.kafka.ports import ProducerRecord, Publisher, PublishError
 from projections.core.ports import PortUnavailable
 from projections.core.projection import Projection
@@ -90,67 +88,6 @@ class SynchronousPublisher:
     def _check_deadline(self, deadline: float) -> None:
         if self._clock() > deadline:
             raise PortUnavailable(f"Kafka: {self._acknowledgement_timeout_s:.0f} s without acknowledgement")
-
-
-TIMEOUT_S = 5.0
-WITHOUT_ID = "no-id"
-
-
-class KafkaCompactedTopic:
-    """The compacted topic itself: creates it if it is missing, and distinguishes it from a recreated one by its id."""
-
-    def __init__(self, bootstrap: str, name: str, partitions: int, timeout_s: float = TIMEOUT_S) -> None:
-        self._bootstrap = bootstrap
-        self._name = name
-        self._partitions = partitions
-        self._timeout_s = timeout_s
-        self._warned = False
-
-    def identity(self) -> str:
-        """The id that the broker assigned to the topic at its creation. A missing topic is created.
-
-        The topic may therefore be wiped at any time: it gets another id, and everything is published again. Raises
-        PortUnavailable when the broker is unavailable, and when the topic has another number of partitions.
-        """
-        try:
-            found = self._request_id()
-            if found is None:
-                ensure_topics(
-                    self._bootstrap, [self._name], self._partitions, settings=COMPACTED, timeout_s=self._timeout_s
-                )
-                log.info("the compacted topic was created", extra={"topic": self._name})
-                found = self._request_id()
-        except TopicError as error:
-            raise PortUnavailable(str(error)) from error
-        if found is None:
-            raise PortUnavailable(f"Kafka: the topic {self._name} was deleted during its creation")
-        if found == WITHOUT_ID and not self._warned:
-            self._warned = True
-            log.warning(
-                "this broker has no topic ids: if %s is deleted and recreated, that is not detected; "
-                "use a broker with topic ids (Apache Kafka 2.8 or later)",
-                self._name,
-            )
-        return found
-
-    def _request_id(self) -> str | None:
-        """Request the topic's id. Returns None if there is no such topic. Raises TopicError."""
-        with admin(self._bootstrap, self._timeout_s) as client:
-            (topic,) = client.describe_topics([self._name])
-        if topic["error_code"]:
-            return None
-        if len(topic["partitions"]) != self._partitions:
-            raise TopicError(
-                f"the topic {self._name} has {len(topic['partitions'])} partitions, not {self._partitions}: "
-                "delete it, it is recreated and filled, or set RIDELOG_TOPIC_PARTITIONS"
-            )
-        return _id_text(topic.get("topic_id"))
-
-
-def _id_text(topic_id: object) -> str:
-    if not topic_id or UUID(str(topic_id)).int == 0:
-        return WITHOUT_ID
-    return str(topic_id)
 
 
 S = TypeVar("S")

@@ -19,9 +19,8 @@ import msgspec
 
 from infrastructure.errors import UserError
 from infrastructure.training_sets.history_shards import BoundHistory, HistoryPart, HistoryRequest
-from projections.catalogue import DIGESTS
 from projections.core.projection import Projection
-from projections.digest.digest import view_digest
+from projections.digest.digest import fold_digest, view_digest
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -93,7 +92,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def code_of(projection: Projection[Any]) -> Code:
-    return Code(projection.fold_version, DIGESTS[projection.name], view_digest(projection))
+    return Code(projection.fold_version, fold_digest(projection), view_digest(projection))
 
 
 def manifest(

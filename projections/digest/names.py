@@ -95,9 +95,12 @@ def _member(module: str, name: str) -> Target:
     return ImportedModule(f"{module}.{name}")
 
 
-@cache
 def is_project(module: str) -> bool:
-    top = module.partition(".")[0]
+    return _is_project(module.partition(".")[0])
+
+
+@cache
+def _is_project(top: str) -> bool:
     if top in sys.stdlib_module_names:
         return False
     spec = importlib.util.find_spec(top)
@@ -109,9 +112,27 @@ def is_project(module: str) -> bool:
 # What a module defines
 
 
+_captured: dict[str, str] = {}
+
+
+def capture_sources() -> None:
+    """Read the sources of this project's modules that are loaded now, for digests that are computed later or never.
+
+    The files of a running service may be replaced, but it folds with the code that it loaded.
+    """
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__spec__", None) is None:
+            # The program itself, when it was started as a file: no fold is defined in it.
+            continue
+        file = getattr(module, "__file__", None)
+        if name not in _captured and file and file.endswith(".py") and is_project(name):
+            _captured[name] = Path(file).read_text(encoding="utf-8")
+
+
 @cache
 def _source(module: str) -> ast.Module:
-    # Read once per process: the files of a running service may be replaced, but it folds with the code that it loaded.
+    if module in _captured:
+        return ast.parse(_captured[module])
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise UntraceableDefinition(f"{module} has no source file: its code cannot be pinned")

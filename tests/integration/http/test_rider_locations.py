@@ -21,7 +21,7 @@ from infrastructure.redis.connection import connect
 from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.compacted_topic_factory import CompactedTopicFactory
-from infrastructure.sinks.topic_publisher import KafkaCompactedTopic
+from infrastructure.sinks.kafka_compacted_topic import KafkaCompactedTopic
 from projections.core.ports import LoggedEvent, PortUnavailable, Sink
 from projections.core.projection import Projection
 from projections.live.stream_follower import StreamFollower

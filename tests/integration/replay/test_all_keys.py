@@ -29,7 +29,7 @@ from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.feature_history import make_history
 from infrastructure.training_sets.history_shards import BoundHistory, HistoryRequest
 from projections.analytics import ANALYTICS
-from projections.catalogue import DIGESTS
+from projections.digest.digest import fold_digest
 from projections.replay.as_of import AsOf, Horizon, Unresolvable
 from projections.speed import SPEED
 from read_models.speed import view as speed
@@ -207,7 +207,7 @@ def test_an_aborted_history_resumes_but_not_with_rows_of_other_code(filled: Sett
     assert 0 < events_until(EVENTS) < EVENTS // 2, "what was done before is not read again"
     with pytest.raises(Aborted):
         events_until(EVENTS // 2)
-    request_file.write_text(request_file.read_text().replace(DIGESTS["speed"], "0" * 32))
+    request_file.write_text(request_file.read_text().replace(fold_digest(SPEED), "0" * 32))
     assert events_until(EVENTS) == EVENTS
 
 

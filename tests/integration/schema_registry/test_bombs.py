@@ -20,15 +20,9 @@ from infrastructure.http.errors import ApiError
 from infrastructure.http.schema_registry.serial_worker import SerialWorker
 from infrastructure.postgres.schema import schema_versions, schemas
 from infrastructure.schema_registry.canonical import fingerprint
-from infrastructure.schema_registry.client import (
-    MAX_ANSWER_BYTES,
-    EmbeddedRegistry,
-    ExternalRegistry,
-    RegisteredIds,
-    RegistryUnavailable,
-    register_all,
-)
+from infrastructure.schema_registry.client import EmbeddedRegistry, RegisteredIds, RegistryUnavailable, register_all
 from infrastructure.schema_registry.errors import Incompatible
+from infrastructure.schema_registry.external import MAX_ANSWER_BYTES, ExternalRegistry
 from infrastructure.schema_registry.release_check import check_registry
 from infrastructure.schema_registry.store import RegistryStore
 from tests.integration.schema_registry.asked import read, refusal

@@ -22,14 +22,9 @@ from domain.identifiers import derive_event_id
 from infrastructure.http.auth import Authorizer
 from infrastructure.http.schema_registry.router import registry_router
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.schema_registry.client import (
-    EmbeddedRegistry,
-    ExternalRegistry,
-    RegisteredIds,
-    RegistryUnavailable,
-    register_all,
-)
+from infrastructure.schema_registry.client import EmbeddedRegistry, RegisteredIds, RegistryUnavailable, register_all
 from infrastructure.schema_registry.errors import Incompatible
+from infrastructure.schema_registry.external import ExternalRegistry
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.tokens import parse_tokens
 from tests.support.servers.http_server import served

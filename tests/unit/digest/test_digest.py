@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from projections.digest.definitions import Tracer
 from projections.digest.digest import tokens
-from projections.digest.names import UntraceableDefinition
+from projections.digest.names import UntraceableDefinition, capture_sources
 
 Modules = Callable[..., Any]
 HELPER = "LIMIT = 3\n\ndef kept(n):\n    return min(n, LIMIT)\n"
@@ -154,3 +155,10 @@ def test_foreign_names_are_listed(written: Modules) -> None:
     tracer = Tracer()
     list(tracer.trace(written(a=FOLD, helper="import time\n\ndef kept(n):\n    return time.time()\n").fold))
     assert "time.time" in tracer.foreign
+
+
+def test_regression_a_digest_that_is_computed_late_is_of_the_code_that_was_loaded(written: Modules) -> None:
+    loaded, same = written(a=FOLD, helper=HELPER), written(a=FOLD, helper=HELPER)
+    capture_sources()
+    Path(loaded.__file__).with_name("helper.py").write_text(HELPER.replace("3", "4"))
+    assert tokens([loaded.fold]) == tokens([same.fold])
