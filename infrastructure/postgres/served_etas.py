@@ -41,6 +41,7 @@ _MISMATCHES = text(
     " AND (c.number IS NULL OR NOT EXISTS (SELECT FROM live"
     "  WHERE projection IN ('traffic', 'orders') AND generation <> CAST(c.generations ->> projection AS int)))"
 )
+_NEWEST_ID = text("SELECT coalesce(max(id), 0) FROM served_etas")
 _TALLY = text("SELECT count(verdict), count(*) - count(verdict) FROM served_etas")
 _WAITING = text("SELECT count(*) FROM served_etas WHERE verdict IS NULL")
 
@@ -115,6 +116,21 @@ class PostgresServedEtas:
         for first in range(0, len(ids), batch):
             # Rows that were trimmed in the meantime are missing.
             yield self._logged(_OF_IDS, (ids[first : first + batch],))
+
+    def newest_id(self) -> int:
+        """The id of the newest answer; 0 if there is none. Ids are never reused."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return int(connection.execute(_NEWEST_ID).scalar_one())
+
+    def ids(self, since_ms: int, last_id: int) -> list[int]:
+        """The ids of the answers at ``since_ms`` or later, up to ``last_id``, by city snapshot."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            rows = connection.exec_driver_sql(_SCAN, (since_ms,)).cursor.fetchall()
+        return [row[0] for row in rows if row[0] <= last_id]
+
+    def of_ids(self, ids: Sequence[int]) -> list[LoggedEta]:
+        """The answers with these ids. Those that were trimmed in the meantime are missing."""
+        return self._logged(_OF_IDS, (list(ids),))
 
     def unchecked_of(self, snapshots: Sequence[int], limit: int) -> list[LoggedEta]:
         return self._logged(_UNCHECKED_OF, (list(snapshots), limit))

@@ -53,6 +53,7 @@ class EtaManifest(msgspec.Struct, frozen=True):
     features and of the baseline. ``censored``: rows without a label. ``data_digest``: sha256 over the digests of the
     files, independent of the Parquet library. ``different``: served answers that the log does not give; they have no
     row. ``undecided``: by verdict, served answers that this log or this code cannot recompute; they have no row.
+    ``skipped``: instants at which the order had no ETA, by reason.
     """
 
     format: str
@@ -71,6 +72,7 @@ class EtaManifest(msgspec.Struct, frozen=True):
     orders: int
     different: int
     undecided: dict[str, int]
+    skipped: dict[str, int]
     files: list[RowsFile]
     data_digest: str
     parquet_library: str
