@@ -25,6 +25,7 @@ COMMANDS = (
     "restored",
     "replay",
     "feature_history",
+    "training_set",
     "fraud_labels",
     "schemas",
     "migrate",

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 import pyarrow as pa
 
-from domain.features.eta.packaged import packaged_baseline
+from domain.features.eta.packaged import model_of
 from domain.identifiers import SHARDS
 from infrastructure.backends import open_backends
 from infrastructure.errors import UserError
@@ -34,6 +34,8 @@ from infrastructure.operations.training_set_passes import (
     make_riders,
     make_rows,
 )
+from infrastructure.operations.training_set_request import code_digests
+from infrastructure.operations.verify_eta import ModelOf
 from infrastructure.postgres.served_etas import PostgresServedEtas
 from infrastructure.process_pool import CONTEXT, run_in_processes
 from infrastructure.replay.all_keys import MIN_EVENTS_FOR_PROCESSES, delete_foreign_parts, log_upto, parts_of
@@ -41,9 +43,9 @@ from infrastructure.replay.request import encode
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_files import RowsFiles, RowsPart
 from infrastructure.training_sets.eta_request import INSTANTS, MAX_LIFE_MS, SERVED, EtaRequest
-from infrastructure.training_sets.eta_set import FORMAT, MANIFEST, EtaManifest, EtaRule, RowsFile
+from infrastructure.training_sets.eta_set import FORMAT, MANIFEST, EtaManifest, RowsFile
 from infrastructure.training_sets.instants_file import write_instants
-from infrastructure.training_sets.log_clock import latest_sent_ms, write_log_clock
+from infrastructure.training_sets.log_clock import write_log_clock
 from infrastructure.training_sets.manifest import numeric_fingerprint
 from infrastructure.training_sets.order_shards import (
     NO_RIDER,
@@ -53,15 +55,9 @@ from infrastructure.training_sets.order_shards import (
 from infrastructure.training_sets.rider_shards import RiderFiles, RiderPart
 from infrastructure.training_sets.row_chunks import CHUNK_ROWS, ChunkFiles, ChunkPart
 from infrastructure.training_sets.spool import SpoolReader
-from projections.catalogue import DIGESTS
-from projections.digest.digest import answer_digest
 from projections.orders import ORDERS
-from projections.parity.served_etas import eta_code_digest
-from projections.replay.as_of import AsOf, Axis
-from projections.replay.city import city_code_digest
 from projections.speed import SPEED
 from projections.traffic import TRAFFIC
-from read_models.city.running import RunningCity
 
 
 class OnProgress(Protocol):
@@ -87,33 +83,6 @@ class Made(NamedTuple):
     examples: list[str]
 
 
-def resolve(settings: Settings, rule: EtaRule, axis: Axis, position: int | None) -> EtaRequest:
-    """Resolve a rule on this log: up to ``position``, or to the last one. Raises Unresolvable, PortUnavailable."""
-    with open_backends(settings) as backends:
-        etas = PostgresServedEtas(backends.engine)
-        if rule.kind == SERVED and not rule.last_served_id:
-            # Before the position is read, so that the log up to there has the events of all these answers.
-            rule = msgspec.structs.replace(rule, last_served_id=etas.newest_id())
-        horizon = backends.archive.horizon(AsOf.at_position(position or backends.log.head(ORDERS.stream).position))
-        last_ms = horizon.at_ms
-        if axis == "event":
-            last_ms = latest_sent_ms(backends.engine, horizon.position)
-        return EtaRequest(rule, axis, str(horizon.log_id), horizon.position, last_ms)
-
-
-def code_digests() -> dict[str, str]:
-    """Digests of all code that decides what is in a row."""
-    return {
-        "orders": DIGESTS[ORDERS.name],
-        "speed": DIGESTS[SPEED.name],
-        "traffic": DIGESTS[TRAFFIC.name],
-        "city": city_code_digest(),
-        "running_city": answer_digest("running city", RunningCity.at),
-        "features": eta_code_digest(),
-        "baseline": packaged_baseline().digest,
-    }
-
-
 def make_eta_set(
     settings: Settings,
     request: EtaRequest,
@@ -123,18 +92,19 @@ def make_eta_set(
     *,
     instants: Path | None = None,
     min_events: int = MIN_EVENTS_FOR_PROCESSES,
+    model_of: ModelOf = model_of,
 ) -> Made:
     """Write the folder ``out``, which is empty or missing. ``instants``: the file of a rule of that kind.
 
-    With fewer than ``min_events`` events there is one process. Raises UserError, Unresolvable, PortUnavailable,
-    RegistryUnavailable, WorkerFailed.
+    ``model_of`` finds the models that answers on record name. With fewer than ``min_events`` events there is one
+    process. Raises UserError, Unresolvable, PortUnavailable, RegistryUnavailable, WorkerFailed.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty: name a new folder, or delete this one")
     with parts_of(out) as folder:
         delete_foreign_parts(folder, _identity(settings, request))
         workers = workers if request.position > min_events else 1
-        maker = _Maker(Job(settings, request, folder), workers, on_progress)
+        maker = _Maker(Job(settings, request, folder, model_of=model_of), workers, on_progress)
         if request.rule.kind == SERVED:
             maker.from_answers()
         else:

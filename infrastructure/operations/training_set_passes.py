@@ -11,6 +11,7 @@ from typing import NamedTuple
 from domain.features.eta.packaged import model_of
 from infrastructure.backends import open_backends
 from infrastructure.operations.served_rows import BATCH_ETAS, ServedPass, served_orders
+from infrastructure.operations.verify_eta import ModelOf
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_files import make_rows_part
 from infrastructure.training_sets.eta_request import INSTANTS, SERVED, EtaRequest
@@ -25,13 +26,17 @@ CLOCK = "clock.bin"
 
 
 class Job(NamedTuple):
-    """What every worker gets. ``bounds``: the first clock of each chunk but the first. ``chunks``: their number."""
+    """What every worker gets. ``bounds``: the first clock of each chunk but the first. ``chunks``: their number.
+
+    ``model_of`` finds the models that answers on record name; it is sent to processes, so it is a module's function.
+    """
 
     settings: Settings
     request: EtaRequest
     folder: Path
     bounds: Sequence[int] = ()
     chunks: int = 0
+    model_of: ModelOf = model_of
 
 
 def _counter(heartbeat: Callable[[], None], done: Synchronized[int]) -> Callable[[int], None]:
@@ -73,7 +78,7 @@ def make_rows(heartbeat: Callable[[], None], job: Job, chunks: Sequence[int], do
 def make_answers(heartbeat: Callable[[], None], job: Job, chunks: Sequence[int], done: Synchronized[int]) -> None:
     ids = array("q", (job.folder / SERVED_IDS).read_bytes())
     with open_backends(job.settings) as backends:
-        answers = ServedPass(backends, job.folder, model_of, _counter(heartbeat, done))
+        answers = ServedPass(backends, job.folder, job.model_of, _counter(heartbeat, done))
         for chunk in chunks:
             answers.make(chunk, ids[chunk * BATCH_ETAS : (chunk + 1) * BATCH_ETAS])
 

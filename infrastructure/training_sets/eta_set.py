@@ -49,11 +49,11 @@ class RowsFile(msgspec.Struct, frozen=True):
 class EtaManifest(msgspec.Struct, frozen=True):
     """Everything that the bytes of a training set depend on.
 
-    ``axis``: served, position, known or event. ``code``: digests by name of the folds, of the city's merge, of the
-    features and of the baseline. ``censored``: rows without a label. ``data_digest``: sha256 over the digests of the
-    files, independent of the Parquet library. ``different``: served answers that the log does not give; they have no
-    row. ``undecided``: by verdict, served answers that this log or this code cannot recompute; they have no row.
-    ``skipped``: instants at which the order had no ETA, by reason.
+    ``axis``: position, known or event; of no meaning for answers on record, which name their own positions. ``code``:
+    digests by name of the folds, of the city's merge, of the features and of the baseline. ``censored``: rows without
+    a label. ``different``: answers on record that the log does not give, and ``undecided``: by verdict, those that
+    this log or this code cannot recompute; both have no row. ``skipped``: instants at which the order had no ETA, by
+    reason. ``data_digest``: sha256 over the digests of the files, independent of the Parquet library.
     """
 
     format: str
@@ -124,4 +124,20 @@ def read_eta_manifest(path: Path) -> EtaManifest:
         raise UserError(f"{path} has the format {found.format!r}; this code reads {FORMAT}: make the set again")
     if any(Path(one.name).name != one.name for one in found.files):
         raise UserError(f"{path} names a file outside its folder")
+    return found
+
+
+def differences(wanted: EtaManifest, made: EtaManifest) -> list[str]:
+    """Messages that explain why the bytes differ; empty if they are the same."""
+    found: list[str] = []
+    if wanted.data_digest != made.data_digest:
+        names = [name for name, value in made.fingerprint.items() if value != wanted.fingerprint.get(name)]
+        if names:
+            found.append(f"the numeric fingerprint differs ({', '.join(names)})")
+        found.append(
+            f"the rows differ ({made.rows:,} of digest {made.data_digest[:12]}, not {wanted.rows:,} of "
+            f"{wanted.data_digest[:12]})"
+        )
+    elif wanted.files != made.files:
+        found.append(f"the rows are the same, the files differ ({made.parquet_library}, was {wanted.parquet_library})")
     return found

@@ -12,7 +12,8 @@ from domain.deliveries.joint_backfill import JointBackfill
 from domain.features.eta.features import EtaReading, OrderIsOver, eta_reading
 from domain.features.eta.packaged import packaged_baseline
 from infrastructure.backends import Backends, open_backends
-from infrastructure.operations.training_set import Made, make_eta_set, resolve
+from infrastructure.operations.training_set import Made, make_eta_set
+from infrastructure.operations.training_set_request import resolve
 from infrastructure.replay.past_etas import NO_SNAPSHOT
 from infrastructure.settings.settings import Settings
 from infrastructure.simulator.receptions import receptions
@@ -64,7 +65,7 @@ def make(
 
 
 class Reference:
-    """Computes rows one by one, as an answer about the past does: a replay of the order, of its rider and of the city."""
+    """Computes rows one by one, as an answer about the past does: it replays the order, its rider and the city."""
 
     def __init__(self, backends: Backends) -> None:
         self._orders = KeyReplay(backends.replay_source(ORDERS))
