@@ -38,7 +38,7 @@ class StateSeries:
         """
         horizon = self._horizon
         if not whole:
-            self._replay.check_not_detached(key, horizon)
+            self.check_not_detached(key)
         fold = Fold(self._source.projection, self._source.decode, lambda: horizon.at_ms, NO_SNAPSHOTS)
         of = KeyFold(fold, key, self._discarded)
         if horizon.happened_by_ms is None:
@@ -49,6 +49,10 @@ class StateSeries:
             return (None, None) if found is None else (found.state, found.parked)
 
         return happened_states(of, events, self._ticks, from_log)
+
+    def check_not_detached(self, key: str) -> None:
+        """Raises Unresolvable if the first events of ``key`` were detached, or may have been."""
+        self._replay.check_not_detached(key, self._horizon)
 
     def column(self, key: str, name: str, limits: ViewLimits) -> tuple[list[int], list[float | None]]:
         """Ticks (epoch ms) and the values of a column of the view at them. Raises Unresolvable."""

@@ -130,14 +130,19 @@ def make_part(
     series = StateSeries(backends, projection, horizon, request.ticks)
     shard_rows = _HistoryShard(projection, request, series, whole)
     seen, digest = _EventCounts(on_events), hashlib.sha256()
+    without_events = dict.fromkeys(keys or ())
 
     def rows() -> Iterator[parquet.Row]:
         walk = archive.walk(projection.stream, keys, shard, request.position, by_event_time=request.axis == "event")
         for key, events in groupby(seen.counted(walk), key=lambda timed: timed.event.key):
             seen.keys += 1
+            without_events.pop(key, None)
             for row in shard_rows.rows(key, events):
                 digest.update(msgspec.json.encode(list(row.values())))
                 yield row
+        # All events of a key may have been detached: a file without its rows would say that it was unknown.
+        for key in without_events if not whole else ():
+            series.check_not_detached(key)
         seen.report()
 
     count = parquet.write(part_file(folder, shard), columns(projection), rows())

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.features.event_time import MAX_AHEAD_MS
+from domain.identifiers import shard_of
 from projections.core.fold import Fold
 from projections.core.ports import LoggedEvent, ParkedEvent, PortUnavailable, SinkRejected
 from projections.core.snapshots import SNAPSHOT_INTERVAL, EventRange, StateSnapshot, StateSnapshots, plan_by_event_time
@@ -105,7 +106,8 @@ class KeyReplay(Generic[S]):
     def at(self, key: str, horizon: Horizon) -> Replayed[S] | None:
         """Replay ``key`` as of ``horizon``; None if it has no event within the horizon.
 
-        Raises TooLong; Unresolvable if its events were detached.
+        Raises TooLong; Unresolvable if its events were detached, or may have been: none is left of it, and the beginning
+        of its shard was detached.
         """
         run = (
             self._replay_known(key, horizon) if horizon.happened_by_ms is None else self._replay_happened(key, horizon)
@@ -113,7 +115,7 @@ class KeyReplay(Generic[S]):
         return run.result() if run.events or run.state is not None else None
 
     def check_not_detached(self, key: str, horizon: Horizon) -> None:
-        """Raises Unresolvable if the key's first events were detached."""
+        """Raises Unresolvable if the key's first events were detached, or may have been."""
         self._require_attached(key, 0, self._range(key, 0, 1, None), horizon)
 
     def run_from(self, key: str, version: int, horizon: Horizon) -> KeyRun[S]:
@@ -166,9 +168,9 @@ class KeyReplay(Generic[S]):
             # Dropped between the two queries, or damaged: fold everything.
             start, plan = None, plan_by_event_time([], last)
         run = self._run(key, horizon, state)
-        if plan.ranges:
+        if plan.ranges or not last:
             # Only the beginning of a log is ever detached: if the first event exists, all later ones do.
-            first = plan.ranges[0][0]
+            first = plan.ranges[0][0] if plan.ranges else plan.version
             self._require_attached(key, first, self._range(key, first, first + 1, None), horizon)
         made: list[StateSnapshot] = []
         whole_upto = plan.version
@@ -189,15 +191,27 @@ class KeyReplay(Generic[S]):
         return run
 
     def _require_attached(self, key: str, after: int, events: Sequence[LoggedEvent], horizon: Horizon) -> None:
-        """Raises Unresolvable if the key's next events were detached: the rest alone gives states that it never had."""
-        stream = self._projection.stream
-        missing = (
-            events[0].version != after + 1
-            if events
-            else self._archive.last_version(stream, key, horizon.position) > after
-        )
+        """Raises Unresolvable if the key's next events were detached: the rest alone gives states that it never had.
+
+        Nor does a shard without its beginning show that a key is unknown: all of its events may have been detached.
+        """
+        if events:
+            missing = events[0].version != after + 1
+        else:
+            last = self._archive.last_version(self._projection.stream, key, horizon.position)
+            missing = last > after
+            if not last and not self._is_whole(shard_of(key)):
+                raise Unresolvable(
+                    "log_begins_later",
+                    f"no event of {key} is left, but events of its shard were detached, and may have been its own",
+                )
         if missing:
             raise Unresolvable("log_begins_later", f"a part of the log with events of {key} was detached")
+
+    def _is_whole(self, shard: int) -> bool:
+        """Whether no event of the shard was detached: it has its first one, or never had any."""
+        stream = self._projection.stream
+        return bool(self._archive.shard_range(stream, shard, 0, 1, None)) or not self._archive.head(stream).seqs[shard]
 
     def _save_snapshots(self, made: Sequence[StateSnapshot], *, verified: bool) -> None:
         # The replay does not depend on them: a snapshot store that is unavailable or read-only must not fail it.

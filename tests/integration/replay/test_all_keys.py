@@ -211,11 +211,12 @@ def test_an_aborted_history_resumes_but_not_with_rows_of_other_code(filled: Sett
     assert events_until(EVENTS) == EVENTS
 
 
+@pytest.mark.parametrize("keys", [None, ["only-before"]], ids=["all keys", "a key without events"])
 @pytest.mark.parametrize("axis", ["known", "event"])
 def test_a_history_is_not_made_from_a_log_with_detached_events(
-    migrated_postgres: Postgres, tmp_path: Path, axis: Literal["known", "event"]
+    migrated_postgres: Postgres, tmp_path: Path, axis: Literal["known", "event"], keys: list[str] | None
 ) -> None:
-    """Its rows would show states that no key ever had."""
+    """Its rows would show states that no key ever had, or lack those of a key whose events are all gone."""
     with fresh_database(migrated_postgres) as url:
         settings = fill(url, 2_000, partition_rows=500)
         where = horizon(settings, AsOf(axis, START_MS + 70_000))
@@ -224,7 +225,7 @@ def test_a_history_is_not_made_from_a_log_with_detached_events(
             connection.execute(text("ALTER TABLE events DETACH PARTITION events_p00000000000000000001"))
         engine.dispose()
         request = HistoryRequest(
-            "speed", None, where.at_ms, where.at_ms, 1_000, axis, where.position, *LIMITS, allow_expired=True
+            "speed", keys, where.at_ms, where.at_ms, 1_000, axis, where.position, *LIMITS, allow_expired=True
         )
         with pytest.raises(Unresolvable, match="detached"):
             make_history(settings, BoundHistory(request, where), tmp_path / "history.parquet", 1, lambda done, of: None)

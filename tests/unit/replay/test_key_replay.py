@@ -153,7 +153,38 @@ def test_a_stream_without_its_beginning_is_folded_from_a_snapshot_or_not_at_all(
     assert found is not None
     assert found.state is not None
     assert SPEED.encode(found.state) == states(log, 30)
-    assert replay.at("unknown", horizon) is None
+
+
+@pytest.mark.parametrize("as_of", [AsOf.at_position(32), AsOf.happened(END_MS)], ids=lambda a: a.axis)
+@pytest.mark.parametrize("snapshots", [False, True])
+def test_a_key_whose_events_were_all_detached_does_not_pass_for_an_unknown_one(as_of: AsOf, snapshots: bool) -> None:
+    """A training row without a value would say that nothing was known of it; one from a snapshot may be too old."""
+    log = a_stream(30)
+    for second in (30, 31):
+        log.append("ben", "GpsPing", ping_data("ben", START_MS + second * 1_000, second), recorded_ms=START_MS + 30_000)
+    kept = MemorySnapshots(log, 10) if snapshots else None
+    of = ReplaySource(SPEED, log, decode)
+    KeyReplay(of, kept, snapshot_interval=10).at("anna", log.horizon(AsOf.at_position(25)))
+    replay = KeyReplay(of, kept, snapshot_interval=10)
+    log.detach(30)
+    horizon = log.horizon(as_of)
+    with pytest.raises(Unresolvable, match="no event of anna is left") as caught:
+        replay.at("anna", horizon)
+    assert caught.value.code == "log_begins_later"
+    with pytest.raises(Unresolvable):
+        replay.check_not_detached("anna", horizon)
+    assert replay.at("ben", horizon) is not None
+    # No event of carl's shard was ever recorded.
+    assert replay.at("carl", horizon) is None
+
+
+def test_a_key_that_begins_after_an_instant_was_unknown_then_though_the_beginning_is_detached() -> None:
+    log = a_stream(30)
+    log.append("ben", "GpsPing", ping_data("ben", START_MS + 40_000, 40), recorded_ms=START_MS + 40_000)
+    log.detach(29)
+    replay = KeyReplay(ReplaySource(SPEED, log, decode))
+    assert replay.at("ben", log.horizon(AsOf.at_position(30))) is None
+    assert replay.at("ben", log.horizon(AsOf.happened(START_MS + 35_000))) is None
 
 
 @pytest.mark.parametrize("gone", [1, 4, 15])
