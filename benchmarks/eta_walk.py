@@ -168,6 +168,7 @@ def _advance(
         "time_zone": TIME_ZONE,
         "preparation_seconds": None,
         "promised_seconds": None,
+        "city": "",
         "items": None,
     }
     version = before.version + 1

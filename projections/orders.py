@@ -9,7 +9,7 @@ from read_models.orders import state as order_state
 ORDERS = Projection(
     name=order_state.NAME,
     stream="Delivery",
-    fold_version=1,
+    fold_version=2,
     initial=orders.EMPTY,
     fold=orders.fold,
     encode=order_state.encode,

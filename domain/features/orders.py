@@ -51,6 +51,7 @@ class OrderState(NamedTuple):
     promised_seconds: int | None = None
     items: int | None = None
     assignments: int = 0
+    city: str = ""
 
 
 EMPTY = OrderState(0, 0)
@@ -79,6 +80,7 @@ def fold(state: OrderState, event: KeyedEvent) -> OrderState:
             preparation_seconds=data["preparation_seconds"],
             promised_seconds=data["promised_seconds"],
             items=data["items"],
+            city=data["city"],
         )
     if not state.status:
         raise MissingPlacement(f"{event_type} is the first event of the order")

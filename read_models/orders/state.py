@@ -7,8 +7,8 @@ import struct
 from domain.features.orders import CANCELLED, COMPLETED, OPEN_STATUSES, OrderState
 
 NAME = "orders"
-_FORMAT = 1
-_HEAD = struct.Struct(">BqqBddddqqqqqqqqqqIHH")
+_FORMAT = 2
+_HEAD = struct.Struct(">BqqBddddqqqqqqqqqqIHHH")
 _STATUSES = ("", *OPEN_STATUSES, COMPLETED, CANCELLED)
 _STATUS_BYTE = {status: byte for byte, status in enumerate(_STATUSES)}
 _NULL = -1
@@ -24,12 +24,12 @@ class UnwritableOrderState(Exception):
 
 
 def encode(state: OrderState) -> bytes:
-    """A head of 142 bytes, then rider id and time zone in UTF-8; equal states give equal bytes (invariant 8).
+    """A head of 144 bytes, then rider id, time zone and city in UTF-8; equal states give equal bytes (invariant 8).
 
     Raises UnwritableOrderState.
     """
     rider = b"" if state.rider_id is None else state.rider_id.encode()
-    zone = state.time_zone.encode()
+    zone, city = state.time_zone.encode(), state.city.encode()
     head = _HEAD.pack(
         _FORMAT,
         state.version,
@@ -50,8 +50,9 @@ def encode(state: OrderState) -> bytes:
         state.assignments,
         len(rider),
         len(zone),
+        len(city),
     )
-    return head + rider + zone
+    return head + rider + zone + city
 
 
 def decode(data: bytes) -> OrderState:
@@ -60,12 +61,13 @@ def decode(data: bytes) -> OrderState:
         raise UnreadableOrderState(f"{len(data)} bytes that are no order state of format {_FORMAT}")
     _, version, position, status, *rest = _HEAD.unpack_from(data)
     *places, placed, assigned, picked_up, arrived, completed, cancelled, step = rest[:11]
-    preparation, promised, items, assignments, rider, zone = rest[11:]
-    if len(data) != _HEAD.size + rider + zone or status >= len(_STATUSES):
+    preparation, promised, items, assignments, rider, zone, city = rest[11:]
+    if len(data) != _HEAD.size + rider + zone + city or status >= len(_STATUSES):
         raise UnreadableOrderState(f"an order state of status {status} cannot have {len(data)} bytes")
     strings = data[_HEAD.size :]
     try:
-        rider_id, time_zone = strings[:rider].decode() or None, strings[rider:].decode()
+        rider_id, time_zone = strings[:rider].decode() or None, strings[rider : rider + zone].decode()
+        city_name = strings[rider + zone :].decode()
     except UnicodeDecodeError as error:
         raise UnreadableOrderState(f"an order state with text that is not UTF-8: {error}") from error
     return OrderState(
@@ -87,6 +89,7 @@ def decode(data: bytes) -> OrderState:
         _or_none(promised),
         _or_none(items),
         assignments,
+        city_name,
     )
 
 

@@ -19,6 +19,7 @@ from json import dumps, loads
 from math import erf, exp, inf, log, log1p, pi, sqrt
 from typing import Any, NamedTuple, Protocol
 
+from domain.features.eta.facts import NO_FACTS, OrderFacts
 from domain.features.eta.features import EtaFeatures
 from domain.features.eta.way import Ride, Way
 
@@ -41,8 +42,8 @@ class EtaModel(Protocol):
     @property
     def digest(self) -> str: ...
 
-    def predict(self, features: EtaFeatures, way: Way) -> EtaQuantiles: ...
-    def is_outside_training(self, features: EtaFeatures, way: Way) -> bool: ...
+    def predict(self, features: EtaFeatures, way: Way, facts: OrderFacts = NO_FACTS) -> EtaQuantiles: ...
+    def is_outside_training(self, features: EtaFeatures, way: Way, facts: OrderFacts = NO_FACTS) -> bool: ...
 
 
 class BaselineConstants(NamedTuple):
@@ -126,8 +127,8 @@ class Baseline:
         """For trips that end at the door and are seen late, as those of the taxis that it was learned from."""
         return Baseline(self.constants._replace(hand_over_s=0.0, hand_over_p90_s=0.0, seen_late_s=0.0))
 
-    def predict(self, features: EtaFeatures, way: Way) -> EtaQuantiles:
-        """The seconds until hand-over. Finite for every combination of unknown features."""
+    def predict(self, features: EtaFeatures, way: Way, facts: OrderFacts = NO_FACTS) -> EtaQuantiles:
+        """The seconds until hand-over. Finite for every combination of unknown features. The facts are not used."""
         c = self.constants
         door = (c.hand_over_s, c.hand_over_p90_s - c.hand_over_s)
         if features.leg == "at_customer":
@@ -144,7 +145,7 @@ class Baseline:
         pick_up_spread = c.pick_up_p90_s - c.pick_up_s
         return _quantiles(ready + c.pick_up_s + p50 + door[0], preparation_spread, pick_up_spread, spread, door[1])
 
-    def is_outside_training(self, features: EtaFeatures, way: Way) -> bool:
+    def is_outside_training(self, features: EtaFeatures, way: Way, facts: OrderFacts = NO_FACTS) -> bool:
         """Whether a ride is longer than any that the constants were learned from."""
         longest = self.constants.distance_m[-1]
         return any(ride is not None and ride.metres > longest for ride in (way.to_restaurant, way.to_customer))

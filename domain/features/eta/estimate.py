@@ -39,9 +39,9 @@ def estimate(
     Seconds have three decimals, so that the answer is the same text wherever it is computed again.
     """
     reading = eta_reading(order, rider, city, now_ms, order_id=order_id)
-    quantiles = model.predict(reading.features, reading.way)
+    quantiles = model.predict(reading.features, reading.way, reading.facts)
     because = reading.features.because
-    if model.is_outside_training(reading.features, reading.way):
+    if model.is_outside_training(reading.features, reading.way, reading.facts):
         because = (*because, "outside_training")
     p50_s, p90_s = round(quantiles.p50_s, 3), round(quantiles.p90_s, 3)
     return EtaEstimate(

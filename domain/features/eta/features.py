@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from domain.features.eta.city_view import CityView
+from domain.features.eta.facts import OrderFacts, order_facts
 from domain.features.eta.local_time import local_time
 from domain.features.eta.rider_view import RiderView
 from domain.features.eta.way import Place, Stop, Way, metres, octant_between, ride_along, visits
@@ -74,11 +75,12 @@ class EtaFeatures(NamedTuple):
 
 
 class EtaReading(NamedTuple):
-    """What one answer needs: features, the way that is left, and the age of the rider's latest ping (None: none)."""
+    """What one answer needs: features, the way that is left, the age of the rider's latest ping (None: none), facts."""
 
     features: EtaFeatures
     way: Way
     age_ms: int | None
+    facts: OrderFacts
 
 
 def eta_features(
@@ -151,7 +153,8 @@ def eta_reading(
         None if orders_here is None else orders_here.recent_lateness_s,
         tuple(code for code, applies in conditions if applies),
     )
-    return EtaReading(features, _way(order_id, order, here, others, city, now_ms), age_ms)
+    way = _way(order_id, order, here, others, city, now_ms)
+    return EtaReading(features, way, age_ms, order_facts(order, now_ms))
 
 
 def _other_stops(order_id: str, rider: RiderView) -> list[Stop]:

@@ -74,6 +74,7 @@ def test_a_delivery_from_placing_to_hand_over() -> None:
         promised_seconds=1_800,
         items=2,
         assignments=1,
+        city="Berlin",
     )
     bucket = (T_MS + 22 * MINUTE_MS) // BUCKET_MS
     assert table == {

@@ -29,6 +29,7 @@ states = st.builds(
     numbers,
     *[maybe] * 3,
     st.integers(0, 2**32 - 1),
+    st.one_of(st.just(""), text),
 )
 
 
@@ -54,7 +55,7 @@ def test_bytes_of_another_length_are_rejected(state: OrderState, cut: int) -> No
             decode(damaged)
 
 
-@pytest.mark.parametrize("damaged", [b"", b"\2" + encode(EMPTY)[1:], encode(EMPTY)[:17] + b"\7" + encode(EMPTY)[18:]])
+@pytest.mark.parametrize("damaged", [b"", b"\1" + encode(EMPTY)[1:], encode(EMPTY)[:17] + b"\7" + encode(EMPTY)[18:]])
 def test_another_format_or_status_is_rejected(damaged: bytes) -> None:
     with pytest.raises(UnreadableOrderState):
         decode(damaged)
