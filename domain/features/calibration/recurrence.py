@@ -1,0 +1,193 @@
+"""The recurrence that follows the quantiles of the scores hour by hour. Pure: + − × ÷ alone, so it is exact anywhere.
+
+After each hour a threshold q of the level τ moves by k · g · (τ − share of the hour's k scores that are at most q). So
+its errors add up to its own movement, and the coverage of any longer time is τ, whatever the traffic does: adaptive
+conformal inference (I. Gibbs, E. Candès, "Adaptive Conformal Inference Under Distribution Shift", NeurIPS 2021) in the
+form of the quantile tracker (A. Angelopoulos, E. Candès, R. Tibshirani, "Conformal PID Control for Time Series
+Prediction", NeurIPS 2023). docs/eta.md has the alternatives that were measured.
+
+g is the same for every order of busy and of quiet hours: otherwise hours, and not orders, would have the coverage. It
+is lower where an hour has many outcomes, so that one hour never moves a threshold past its goal. It is higher at the
+beginning, as 1 ÷ outcomes (H. Robbins, S. Monro, "A Stochastic Approximation Method", 1951).
+
+A cell of few outcomes starts where the next coarser cell is, and moves with it, less with each outcome of its own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from domain.features.calibration.adjustment import ALL, Calibration, Cell, Thresholds, parent_of
+from domain.features.calibration.scores import BINS, EDGES, P50_SCORE, P90_SCORE
+
+
+class _Gains(NamedTuple):
+    """Spreads (``scores.spread_ms``) that a threshold moves by, times its error: an outcome's, and a usual hour's.
+
+    The second bounds the first times the outcomes of a usual hour; it is below the inverse density of the scores there.
+    """
+
+    outcome: float
+    hour: float
+
+
+LEVELS: Final = (0.5, 0.9)
+GAINS: Final = (_Gains(0.06, 1.5), _Gains(0.1, 4.0))
+START_GAIN: Final = 4.0
+START_OUTCOMES: Final = 20
+"""The gain of the first outcomes is START_GAIN ÷ (START_OUTCOMES + outcomes so far), if that is more."""
+VOLUME_DECAY: Final = 0.95
+"""A usual hour is that of an average outcome of about the last twenty hours with outcomes."""
+BORROWED_OUTCOMES: Final = 100
+"""With so many outcomes a cell follows the coarser cell half as far as it moves."""
+MAX_CITIES: Final = 100
+"""Cities with cells of their own, those with the most outcomes; the others have the cells of their legs."""
+
+HourCounts = Mapping[Cell, Sequence[int]]
+"""Counts by bin of the outcomes of one hour, by leg and city; the city ALL has the orders without a city."""
+
+
+class _Tracked(NamedTuple):
+    """One cell: its thresholds, in scores, and ``base``: those of the coarser cell when they last moved."""
+
+    p50: float
+    p90: float
+    base: tuple[float, float]
+    outcomes: int = 0
+    volume: float = 0.0
+    squares: float = 0.0
+
+
+_START: Final = (float(P50_SCORE), float(P90_SCORE))
+
+
+class Recurrence:
+    """The thresholds of all cells, as of the hours that were added. ``copy`` is cheap."""
+
+    def __init__(self) -> None:
+        self._cells: dict[Cell, _Tracked] = {}
+
+    def copy(self) -> Recurrence:
+        other = Recurrence()
+        other._cells = dict(self._cells)
+        return other
+
+    def add_hour(self, counts: HourCounts) -> None:
+        """Move the thresholds by the outcomes of the next hour. The order of ``counts`` changes nothing."""
+        sums = _with_coarser(counts)
+        before = {cell: self._of(cell) for cell in sums}
+        for cell, bins in sums.items():
+            parent = parent_of(cell)
+            base = _START if parent is None else before[parent]
+            self._cells[cell] = _moved(self._cells.get(cell), before[cell], base, bins)
+
+    def calibration(self) -> Calibration:
+        """The thresholds of all cells that have outcomes, in whole thousandths."""
+        found = {}
+        for cell in self._cells:
+            p50, p90 = map(round, self._of(cell))
+            found[cell] = Thresholds(p50, max(p50, p90))
+        return Calibration(found)
+
+    def _of(self, cell: Cell) -> tuple[float, float]:
+        parent = parent_of(cell)
+        of_parent = _START if parent is None else self._of(parent)
+        tracked = self._cells.get(cell)
+        if tracked is None:
+            return of_parent
+        follows = BORROWED_OUTCOMES / (BORROWED_OUTCOMES + tracked.outcomes)
+        return (
+            _bounded(tracked.p50 + follows * (of_parent[0] - tracked.base[0])),
+            _bounded(tracked.p90 + follows * (of_parent[1] - tracked.base[1])),
+        )
+
+
+def calibrate(hours: Iterable[HourCounts]) -> Calibration:
+    """The calibration after these hours, oldest first. An hour without outcomes may be left out."""
+    recurrence = Recurrence()
+    found = list(hours)
+    cities = cities_of(found)
+    for counts in found:
+        recurrence.add_hour(of_cities(counts, cities))
+    return recurrence.calibration()
+
+
+def cities_of(hours: Iterable[HourCounts]) -> frozenset[str]:
+    """The MAX_CITIES cities with the most outcomes; of equal ones, the first by name."""
+    found = list(hours)
+    names = {city for counts in found for _, city in counts} - {ALL}
+    if len(names) <= MAX_CITIES:
+        return frozenset(names)
+    outcomes = dict.fromkeys(names | {ALL}, 0)
+    for counts in found:
+        for (_, city), bins in counts.items():
+            outcomes[city] += sum(bins)
+    del outcomes[ALL]
+    return frozenset(sorted(outcomes, key=lambda city: (-outcomes[city], city))[:MAX_CITIES])
+
+
+def of_cities(counts: HourCounts, cities: frozenset[str]) -> HourCounts:
+    """The counts, with those of cities without cells of their own under ALL."""
+    if all(city in cities for _, city in counts):
+        return counts
+    found: dict[Cell, Sequence[int]] = {}
+    for (leg, city), bins in counts.items():
+        _add(found, (leg, city if city in cities else ALL), bins)
+    return found
+
+
+def share_up_to(bins: Sequence[int], total: int, threshold: float) -> float:
+    """The share of ``total`` scores that are at most ``threshold``; within a bin they count as evenly spread."""
+    number = bisect_right(EDGES, threshold)
+    below = float(sum(bins[:number]))
+    if 0 < number < len(EDGES):
+        low, high = EDGES[number - 1], EDGES[number]
+        below += bins[number] * ((threshold - low) / (high - low))
+    return below / total
+
+
+def _with_coarser(counts: HourCounts) -> dict[Cell, Sequence[int]]:
+    """The counts of every cell, the coarser ones included, coarse before fine."""
+    sums: dict[Cell, Sequence[int]] = {}
+    for cell, bins in counts.items():
+        if not any(bins):
+            continue
+        wider: Cell | None = cell
+        while wider is not None:
+            _add(sums, wider, bins)
+            wider = parent_of(wider)
+    return dict(sorted(sums.items(), key=lambda item: (item[0][0] != ALL, item[0][1] != ALL, item[0])))
+
+
+def _add(sums: dict[Cell, Sequence[int]], cell: Cell, bins: Sequence[int]) -> None:
+    held = sums.get(cell)
+    sums[cell] = bins if held is None else [a + b for a, b in zip(held, bins, strict=True)]
+
+
+def _moved(
+    tracked: _Tracked | None, at: tuple[float, float], base: tuple[float, float], bins: Sequence[int]
+) -> _Tracked:
+    if len(bins) != BINS:
+        raise ValueError(f"{len(bins)} bins of scores: {BINS} are counted")
+    count = sum(bins)
+    held = tracked or _Tracked(*at, base)
+    outcomes = held.outcomes + count
+    volume = held.volume * VOLUME_DECAY + count
+    squares = held.squares * VOLUME_DECAY + count * count
+    p50, p90 = (
+        _bounded(q + 1_000.0 * _step(gains, count, outcomes, volume / squares) * (level - share_up_to(bins, count, q)))
+        for q, level, gains in zip(at, LEVELS, GAINS, strict=True)
+    )
+    return _Tracked(p50, p90, base, outcomes, volume, squares)
+
+
+def _step(gains: _Gains, count: int, outcomes: int, per_usual_hour: float) -> float:
+    """How many spreads the hour moves a threshold by, times its error."""
+    gain = max(gains.outcome, START_GAIN / (START_OUTCOMES + outcomes))
+    return min(count * min(gain, gains.hour * per_usual_hour), 2.0 * gains.hour)
+
+
+def _bounded(threshold: float) -> float:
+    return min(max(threshold, float(EDGES[0])), float(EDGES[-1]))
