@@ -106,8 +106,8 @@ class KeyReplay(Generic[S]):
     def at(self, key: str, horizon: Horizon) -> Replayed[S] | None:
         """Replay ``key`` as of ``horizon``; None if it has no event within the horizon.
 
-        Raises TooLong; Unresolvable if its events were detached, or may have been: none is left of it, and the beginning
-        of its shard was detached.
+        Raises TooLong; Unresolvable if its events were detached, or may have been, since none is left of it and the
+        beginning of its shard was detached.
         """
         run = (
             self._replay_known(key, horizon) if horizon.happened_by_ms is None else self._replay_happened(key, horizon)
