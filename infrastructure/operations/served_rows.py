@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from domain.features.eta.baseline import EtaModel, EtaQuantiles
+from domain.features.eta.facts import NO_FACTS, OrderFacts
 from domain.features.eta.features import EtaFeatures, EtaReading
 from domain.features.eta.way import Way
 from domain.identifiers import shard_of
@@ -44,11 +45,11 @@ class _Recording:
         self._model = model
         self.name, self.digest = model.name, model.digest
         self.is_outside_training = model.is_outside_training
-        self.given: tuple[EtaFeatures, Way] | None = None
+        self.given: EtaReading | None = None
 
-    def predict(self, features: EtaFeatures, way: Way) -> EtaQuantiles:
-        self.given = features, way
-        return self._model.predict(features, way)
+    def predict(self, features: EtaFeatures, way: Way, facts: OrderFacts = NO_FACTS) -> EtaQuantiles:
+        self.given = EtaReading(features, way, None, facts)
+        return self._model.predict(features, way, facts)
 
 
 class ServedPass:
@@ -96,8 +97,7 @@ class ServedPass:
         assert model.given is not None
         body = msgspec.json.decode(eta.body, type=_Served)
         answer = (body.p50_seconds, body.p90_seconds, eta.model_digest, eta.city_snapshot, logged.id)
-        reading = EtaReading(*model.given, None)
-        return row_start(eta.order_id, eta.at_ms, eta.order.position, RowSource.SERVED, reading, answer)
+        return row_start(eta.order_id, eta.at_ms, eta.order.position, RowSource.SERVED, model.given, answer)
 
     def _states(self, projection: Projection[Any]) -> KeyStates[Any]:
         source, snapshots = self._backends.replay_source(projection), self._backends.snapshots(projection)

@@ -12,8 +12,7 @@ from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_request import SERVED, EtaRequest
 from infrastructure.training_sets.eta_set import EtaManifest, EtaRule
 from infrastructure.training_sets.log_clock import latest_sent_ms
-from projections.catalogue import DIGESTS
-from projections.digest.digest import answer_digest
+from projections.digest.digest import answer_digest, fold_digest
 from projections.orders import ORDERS
 from projections.parity.served_etas import eta_code_digest
 from projections.replay.as_of import AsOf, Axis
@@ -40,9 +39,9 @@ def resolve(settings: Settings, rule: EtaRule, axis: Axis, position: int | None)
 def code_digests() -> dict[str, str]:
     """Digests of all code that decides what is in a row."""
     return {
-        "orders": DIGESTS[ORDERS.name],
-        "speed": DIGESTS[SPEED.name],
-        "traffic": DIGESTS[TRAFFIC.name],
+        "orders": fold_digest(ORDERS),
+        "speed": fold_digest(SPEED),
+        "traffic": fold_digest(TRAFFIC),
         "city": city_code_digest(),
         "running_city": answer_digest("running city", RunningCity.at),
         "features": eta_code_digest(),
