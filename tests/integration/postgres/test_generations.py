@@ -28,7 +28,7 @@ PINNED = {
     "analytics": (2, "ad46ba744312d5279cc7b7ea2d28fd79"),
     "deliveries": (1, "9aba47477384117f5bbaaaf01f64a46b"),
     "outcomes": (1, "e102085d4a8850c82c6484c4a1cebccc"),
-    "orders": (1, "66c71ce3e365cf6fc78cf49f51e14909"),
+    "orders": (2, "0d941572ade25f6aa0b20f995c89e963"),
     "traffic": (1, "a5ad25292072bffc6e61c5d1275eb4a6"),
     "payouts": (1, "aa6d6aa4882b68d7d566a3f22610d45c"),
     "spoofing": (1, "34939c794913f0865248aede49f19831"),
