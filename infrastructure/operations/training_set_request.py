@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import msgspec
 
 from domain.features.eta.packaged import packaged_baseline
@@ -36,6 +38,7 @@ def resolve(settings: Settings, rule: EtaRule, axis: Axis, position: int | None)
         return EtaRequest(rule, axis, str(horizon.log_id), horizon.position, last_ms)
 
 
+@cache
 def code_digests() -> dict[str, str]:
     """Digests of all code that decides what is in a row."""
     return {

@@ -136,11 +136,16 @@ class EventTimeline:
     """
 
     def __init__(
-        self, options: FoldOptions, wants_speed: bool, from_log: Callable[[int], Iterable[LoggedEvent]]
+        self,
+        options: FoldOptions,
+        wants_speed: bool,
+        from_log: Callable[[int], Iterable[LoggedEvent]],
+        cached_events: int = CACHED_EVENTS,
     ) -> None:
         self._options = options
         self._wants_speed = wants_speed
         self._from_log = from_log
+        self._cached_events = cached_events
         self._kept: list[_Kept] = []
         self._before = START
         self._first = 0
@@ -160,8 +165,8 @@ class EventTimeline:
             state, changed = step(self._last, one, self._options, self._wants_speed)
             self._kept.append(_Kept(one, state, changed))
             found += changed
-        if len(self._kept) > 2 * CACHED_EVENTS:
-            out = len(self._kept) - CACHED_EVENTS
+        if len(self._kept) > 2 * self._cached_events:
+            out = len(self._kept) - self._cached_events
             self._before, self._first = self._kept[out - 1].state, self._kept[out - 1].event.version
             del self._kept[:out]
         self._add(found)
