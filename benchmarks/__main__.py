@@ -22,6 +22,7 @@ BENCHMARKS = (
     "http_servers",
     "end_to_end",
     "time_travel",
+    "training_set",
     "traffic_fold",
     "spoofing_fold",
     "eta_real_trips",
