@@ -80,7 +80,7 @@ def _unique(process: psutil.Process) -> int:
 
 def _name(process: psutil.Process) -> str:
     try:
-        return process.name()
+        return str(process.name())
     except psutil.Error:
         return "postgres"
 

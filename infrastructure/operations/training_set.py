@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -59,11 +59,8 @@ from projections.orders import ORDERS
 from projections.speed import SPEED
 from projections.traffic import TRAFFIC
 
-
-class OnProgress(Protocol):
-    """Called at intervals with the pass, what it counts, how many are done, and how many there are."""
-
-    def __call__(self, stage: str, what: str, done: int, total: int) -> None: ...
+OnProgress = Callable[[str, str, int, int], None]
+"""Called at intervals with the name of the pass, what it counts, how many are done, and how many there are."""
 
 
 class Pass(NamedTuple):

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from domain.identifiers import shard_of
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.redis.connection import connect
+from infrastructure.training_sets.eta_set import EtaSet
 from read_models.redis_keys import state_key
 from tests.faults.test_rebuild_live import prefill, rebuild
 from tests.support.postgres.many_reads import ManyReads
@@ -23,6 +24,7 @@ from tests.support.waiting import eventually
 from tests.support.worlds.many_etas import ManyEtas, MovingOrders
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.ridelog import ridelog as running
+from tests.support.worlds.served_vectors import check_served_rows
 from tests.support.worlds.steady_load import SteadyLoad
 
 READS = 1_000_000 if whole() else 20_000
@@ -101,7 +103,7 @@ def test_invariant_8_whatever_was_served_is_the_fold_of_the_log(
 
 @pytest.mark.proof
 def test_invariants_8_and_17_whatever_eta_was_served_is_what_the_log_gives(
-    recorded: Ridelog, record_property: Callable[[str, object], None]
+    recorded: Ridelog, record_property: Callable[[str, object], None], tmp_path: Path
 ) -> None:
     """2,000 answers in ``make test``, a million in ``make prove``: under load, restarts, a rebuild and a switch."""
     riders = [f"eta-{uuid.uuid4().hex[:8]}-{number}" for number in range(RIDERS // 5)]
@@ -126,6 +128,25 @@ def test_invariants_8_and_17_whatever_eta_was_served_is_what_the_log_gives(
     assert (line["advice"], line["state"].partition(" checked, 0 different, ")[1]) == ("", " checked, 0 different, ")
     record_property("served ETAs", f"{found['answers']:,} checked, 0 different ({etas.refused:,} refused)")
     record_property("rate of ETAs", f"{found['answers_per_second']:,}/s, {found['events_folded']:,} events folded")
+    rows, seconds = check_training_set(recorded, tmp_path / "set")
+    assert rows == found["answers"]
+    record_property("training rows", f"{rows:,} of {found['answers']:,} have the bytes that were served")
+    record_property("rate of training rows", f"{rows / seconds:,.0f}/s")
+
+
+def check_training_set(ridelog: Ridelog, out: Path) -> tuple[int, float]:
+    """Make the set of all answers. Returns how many rows have the bytes that were served, and the seconds it took."""
+    began = time.monotonic()
+    done = ridelog.cli("training-set", "--out", str(out), "--json", timeout_s=3_600)
+    seconds = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert (made["different"], made["undecided"]) == (0, {})
+    engine = reader_engine(ridelog.info.postgres_url)
+    rows = check_served_rows(EtaSet(out).rows(), engine)
+    engine.dispose()
+    assert rows == made["rows"]
+    return rows, seconds
 
 
 def etas_on_record(ridelog: Ridelog) -> int:

@@ -20,7 +20,7 @@ from projections.parity.served_etas import eta_code_digest
 from tests.support.worlds.command_line import run_here
 from tests.support.worlds.eta_log import Row, make, rows_of
 from tests.support.worlds.eta_on_servers import MODEL, EtaOnServers, eta_client, eta_on_servers
-from tests.support.worlds.served_vectors import bodies, check_served_rows
+from tests.support.worlds.served_vectors import check_served_rows
 
 SERVED = EtaRule("served")
 MODELS = {MODEL.digest: MODEL}
@@ -67,7 +67,7 @@ def of_order(rows: list[Row], order_id: str) -> list[Row]:
 def test_each_row_has_the_bytes_that_were_served(world: EtaOnServers, tmp_path: Path) -> None:
     made = made_set(world, tmp_path / "set").manifest
     rows = rows_of(tmp_path / "set")
-    assert check_served_rows(rows, bodies(world.backends.engine)) == made.rows == 12
+    assert check_served_rows(rows, world.backends.engine) == made.rows == 12
     assert (made.different, made.undecided, made.censored, made.orders) == (0, {}, 6, 3)
     assert {row["source"] for row in rows} == {"served"}
 
