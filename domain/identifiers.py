@@ -116,6 +116,18 @@ def _uuid5(name: bytes) -> UUID:
     return UUID(bytes=digest[:16], version=5)
 
 
+def uuid5_text(namespace: UUID, name: str) -> str:
+    """A UUIDv5 (RFC 9562, 5.5) as ``str(uuid.uuid5(namespace, name))`` writes it, in a sixth of the time.
+
+    Every event that is no ping has two such ids, and a history has millions of events.
+    """
+    made = bytearray(hashlib.sha1(namespace.bytes + name.encode(), usedforsecurity=False).digest()[:16])
+    made[6] = made[6] & 0x0F | 0x50
+    made[8] = made[8] & 0x3F | 0x80
+    text = made.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def murmur2(data: bytes) -> int:
     """Kafka's murmur2 (seed 0x9747b28c) as an unsigned 32-bit number; it decides partitions for Java clients too."""
     length = len(data)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
-from uuid import UUID, uuid5
+from uuid import UUID
+
+from domain.identifiers import uuid5_text
 
 
 class Origin(NamedTuple):
@@ -37,4 +39,4 @@ def made_command_id(aggregate: UUID, version: int) -> str:
 
     It depends on no clock and no chance, so a command that is decided again inside the log's lock gives equal bytes.
     """
-    return str(uuid5(aggregate, f"command/{version}"))
+    return uuid5_text(aggregate, f"command/{version}")

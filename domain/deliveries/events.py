@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
-from uuid import uuid5
 
 from eventsourcing.domain import Aggregate
 
 from domain.deliveries.values import Coordinates, DeliveryStatus
 from domain.features.event_time import effective_time_ms
+from domain.identifiers import uuid5_text
 from domain.origin import Origin
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class DeliveryEvent(Aggregate.Event):
 
     @property
     def event_id(self) -> str:
-        return str(uuid5(self.originator_id, f"{self.RECORD}/{self.originator_version}"))
+        return uuid5_text(self.originator_id, f"{self.RECORD}/{self.originator_version}")
 
     @property
     def key(self) -> str:
@@ -95,7 +95,12 @@ class DeliveryEvent(Aggregate.Event):
     def note(self, aggregate: Delivery) -> None:
         """Keep what every stage changes: its key, and its time for the order of the stages."""
         self.note_key(aggregate)
-        aggregate.latest_step_ms = effective_time_ms(self.data())
+        # The fields of the record that the time depends on. The whole record would be made once more for each event.
+        times = {
+            "event_timestamp_ms": self.event_timestamp_ms,
+            "received_timestamp_ms": self.origin.received_timestamp_ms,
+        }
+        aggregate.latest_step_ms = effective_time_ms(times)
 
 
 class DeliveryPlaced(DeliveryEvent, Aggregate.Created):

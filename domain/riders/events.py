@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import uuid5
 
 from eventsourcing.domain import Aggregate
 
 from domain.gps_ping import GpsPing, ping_of, record_of
+from domain.identifiers import uuid5_text
 from domain.origin import Origin
 from domain.riders.leg import Leg, LegOutcome
 from domain.riders.review import AlertReview, Verdict
@@ -49,7 +49,7 @@ class RiderEvent(Aggregate.Event):
 
     @property
     def event_id(self) -> str:
-        return str(uuid5(self.originator_id, f"{self.RECORD}/{self.originator_version}"))
+        return uuid5_text(self.originator_id, f"{self.RECORD}/{self.originator_version}")
 
     @property
     def key(self) -> str:

@@ -8,7 +8,7 @@ need. Snapshots of aggregates implement the library's AggregateRecorder port. Th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -66,6 +66,22 @@ class LogEvent(StoredEvent):
     def stream(self) -> str:
         return self.aggregate_type
 
+    def recorded_at(self, recorded_at_ms: int) -> LogEvent:
+        """The event with this time of recording. ``dataclasses.replace`` takes five times as long."""
+        return LogEvent(
+            self.originator_id,
+            self.originator_version,
+            self.topic,
+            self.state,
+            self.aggregate_type,
+            self.aggregate_key,
+            self.event_id,
+            self.event_time_ms,
+            recorded_at_ms,
+            self.command_id,
+            self.caused_by,
+        )
+
 
 def classified(event: StoredEvent) -> LogEvent:
     """Returns a LogEvent as it is. A plain StoredEvent gets deterministic values for the columns that it lacks."""
@@ -84,9 +100,9 @@ def classified(event: StoredEvent) -> LogEvent:
     )
 
 
-def _with_cause(event: LogEvent, domain_event: AggregateEvent) -> LogEvent:
-    caused_by = UUID(domain_event.caused_by) if domain_event.caused_by else None
-    return replace(event, command_id=domain_event.command_id or None, caused_by=caused_by)
+def _cause(domain_event: AggregateEvent) -> tuple[str | None, UUID | None]:
+    caused_by = domain_event.caused_by
+    return domain_event.command_id or None, UUID(caused_by) if caused_by else None
 
 
 class SnapshotRecorder(AggregateRecorder):
@@ -152,23 +168,28 @@ class AvroMapper(Mapper[UUID]):
         """Raises OperationalError while the schema registry is unavailable and an id is not known yet."""
         if not isinstance(domain_event, RiderEvent | DeliveryEvent):
             return super().to_stored_event(domain_event)
+        data = domain_event.data()
         try:
-            state = self._codec.encode(domain_event.RECORD, domain_event.data())
+            state = self._codec.encode(domain_event.RECORD, data)
         except (RegistryUnavailable, SQLAlchemyError) as error:
             # After a restore the ids are looked up again. 503 makes a phone send its pings again; 500 would not.
             raise OperationalError(f"no schema id for {domain_event.RECORD}: {error}") from error
-        event = LogEvent(
+        # One comparison for a ping: the writer maps thousands of them a second.
+        is_ping = domain_event.RECORD == Rider.PingRecorded.RECORD
+        command_id, caused_by = (None, None) if is_ping else _cause(domain_event)
+        return LogEvent(
             domain_event.originator_id,
             domain_event.originator_version,
             domain_event.RECORD,
             state,
             AGGREGATE_OF[domain_event.RECORD].AGGREGATE_TYPE,
             domain_event.key,
-            UUID(domain_event.event_id),
+            UUID(data["event_id"]),
             domain_event.event_timestamp_ms,
+            0,
+            command_id,
+            caused_by,
         )
-        # One comparison for a ping: the writer maps thousands of them a second.
-        return event if domain_event.RECORD == Rider.PingRecorded.RECORD else _with_cause(event, domain_event)
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
         """Returns the domain event of a stored event.

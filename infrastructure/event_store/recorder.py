@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -69,7 +68,7 @@ class EventRecorder(ApplicationRecorder):
         return RecordedRef(*self._append([classified(event) for event in events], again, plain=False))
 
     def with_recorded_at(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
-        return replace(classified(event), recorded_at_ms=recorded_at_ms)
+        return classified(event).recorded_at(recorded_at_ms)
 
     def _append(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -45,7 +44,7 @@ class MemoryEventStore(POPOApplicationRecorder):
         return RecordedRef(range(first, first + len(ids)), events)
 
     def with_recorded_at(self, event: StoredEvent, recorded_at_ms: int) -> StoredEvent:
-        return replace(classified(event), recorded_at_ms=recorded_at_ms)
+        return classified(event).recorded_at(recorded_at_ms)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         events = [classified(event) for event in stored_events]

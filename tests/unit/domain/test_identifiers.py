@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 from kafka.partitioner import murmur2 as kafkas_murmur2
 
 from domain.errors import InvalidOrderId, InvalidRiderId
-from domain.identifiers import SHARDS, aggregate_id, check_order_id, check_rider_id, derive_event_id, murmur2, shard_of
+from domain.identifiers import (
+    SHARDS,
+    aggregate_id,
+    check_order_id,
+    check_rider_id,
+    derive_event_id,
+    murmur2,
+    shard_of,
+    uuid5_text,
+)
 
 
 @given(st.binary(max_size=64))
@@ -90,3 +100,8 @@ def test_every_printable_letter_digit_and_sign_is_visible() -> None:
     for sign in signs:
         if sign not in invisible and sign not in "/.":
             assert check_rider_id(sign) == sign
+
+
+@given(st.uuids(), st.text(max_size=80))
+def test_the_quick_uuid5_is_that_of_the_standard_library(namespace: UUID, name: str) -> None:
+    assert uuid5_text(namespace, name) == str(uuid.uuid5(namespace, name))
