@@ -159,3 +159,15 @@ class OutOfRange(DomainError):
     """A number is negative, or larger than any real one."""
 
     code = "out_of_range"
+
+
+class OrderWithoutEnd(DomainError):
+    """An order of a history that is neither completed nor cancelled: it would stay open for ever."""
+
+    code = "no_end"
+
+
+class StepsContradict(DomainError):
+    """The times of an order of a history cannot be those of one order's life."""
+
+    code = "steps_contradict"

@@ -13,6 +13,7 @@ from infrastructure.errors import UserError
 COMMANDS = (
     "serve",
     "import_pings",
+    "import_deliveries",
     "simulate",
     "demo",
     "status",

@@ -56,7 +56,7 @@ def backfill(sources: Sequence[CsvSource], options: BackfillOptions) -> None:
         except KeyboardInterrupt:
             interrupted = "repeat the import with --resume to finish it; nothing is recorded twice"
         except OrderBroken as error:
-            raise UserError(f"{_broken(error, options.resume)} {_so_far(report)}") from error
+            raise UserError(f"{order_broken(error, options.resume)} {_so_far(report)}") from error
         except (PersistenceError, PortUnavailable, SinkRejected, RegistryUnavailable) as error:
             raise UserError(
                 f"the event store failed: {error}; repeat the import with --resume (nothing is recorded twice) "
@@ -68,7 +68,7 @@ def backfill(sources: Sequence[CsvSource], options: BackfillOptions) -> None:
 def _run(sources: Sequence[CsvSource], options: BackfillOptions, report: ImportReport) -> None:
     from infrastructure.cli.progress import Reporter
     from infrastructure.imports.backfill import open_history, record_sorted, sort_rows
-    from infrastructure.imports.external_sort import ExternalSorter
+    from infrastructure.imports.external_sort import ExternalSorter, SortEntry
     from infrastructure.settings.settings import Settings
     from infrastructure.timestamps import now_ms
 
@@ -79,7 +79,7 @@ def _run(sources: Sequence[CsvSource], options: BackfillOptions, report: ImportR
         if not options.resume:
             # Checked before sorting, because sorting may take long.
             history.refuse_unless_empty("if this import was aborted, continue it with --resume")
-        sorter = ExternalSorter(Path(directory))
+        sorter = ExternalSorter(Path(directory), SortEntry)
         try:
             with Reporter("sort", "rows", sum(source.path.stat().st_size for source in sources)) as shown:
                 try:
@@ -97,19 +97,21 @@ def _run(sources: Sequence[CsvSource], options: BackfillOptions, report: ImportR
         raise UserError(f"{rows - report.tally.rows:,} rows are not accounted for; this is a defect, please report it")
 
 
-def _broken(error: OrderBroken, resume: bool) -> str:
+def order_broken(error: OrderBroken, resume: bool, what: str = "ping") -> str:
+    """What to do when other things were recorded meanwhile. ``what`` is recorded: a ping, or a step of an order."""
     given, earliest, latest = (_moment(ms) for ms in (error.given_ms, error.earliest_ms, error.latest_ms))
     if error.given_ms > error.latest_ms:
-        return f"the log's order would break: a ping was received at {given}, but the clock is only at {latest}."
+        return f"the log's order would break: a {what} was received at {given}, but the clock is only at {latest}."
     cause = (
-        "these files have pings that the aborted import did not have, or a running `serve` has recorded others since"
+        f"these files have {what}s that the aborted import did not have, or a running `serve` has recorded others since"
         if resume
-        else "other pings were recorded since this import began, for example by a running `serve` that gets live pings"
+        else f"other {what}s were recorded since this import began, for example by a running `serve` that gets live "
+        "pings"
     )
     return (
-        f"the log's order would break: a ping received at {given} would come after position {error.position:,}, "
-        f"recorded at {earliest}. Cause: {cause}. No ping of its batch was recorded. Start again with all files and a "
-        "fresh --data-dir or database, and send no live pings until it is done."
+        f"the log's order would break: a {what} received at {given} would come after position {error.position:,}, "
+        f"recorded at {earliest}. Cause: {cause}. No {what} of its batch was recorded. Start again with all files and "
+        "a fresh --data-dir or database, and send no live pings until it is done."
     )
 
 

@@ -60,10 +60,14 @@ class BackfillHistory(NamedTuple):
     joint: JointBackfill
     engine: Engine
 
+    def position(self) -> int:
+        """The last position of the log. Raises PortUnavailable."""
+        with unavailable_as_port_error(), self.engine.connect() as connection:
+            return read_head(connection).position
+
     def refuse_unless_empty(self, after_abort: str) -> None:
         """Raises UserError if the log has events, PortUnavailable. ``after_abort``: what to do after an aborted run."""
-        with unavailable_as_port_error(), self.engine.connect() as connection:
-            events = read_head(connection).position
+        events = self.position()
         if events:
             raise UserError(
                 f"the log has {events:,} events already, and the history would have to come before them: name a fresh "
@@ -97,7 +101,11 @@ PROGRESS_INTERVAL_ROWS = 1_000
 
 
 def sort_rows(
-    sources: Sequence[CsvSource], sorter: ExternalSorter, report: ImportReport, now_ms: int, show: ShowProgress
+    sources: Sequence[CsvSource],
+    sorter: ExternalSorter[SortEntry],
+    report: ImportReport,
+    now_ms: int,
+    show: ShowProgress,
 ) -> int:
     """Add every valid row to ``sorter`` and every rejected row to ``report``. Returns the number of rows.
 

@@ -1,19 +1,14 @@
-"""Reads CSV files (plain, gzip or zip) as a stream of rows: finds the columns and converts the cells to pings."""
+"""Reads CSV files of pings as a stream of rows: finds the columns and converts the cells to pings."""
 
 from __future__ import annotations
 
-import csv
-import zipfile
-import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from infrastructure.client.messages import encode
 from infrastructure.errors import UserError
-from infrastructure.imports.csv_records import CsvRecord, CsvRecords
-from infrastructure.imports.text_files import UnreadableFile, open_text
+from infrastructure.imports.csv_files import BadCell, check_length, number, read_header, records_below_header
 from infrastructure.timestamps import text_ms
 
 REQUIRED: Mapping[str, tuple[str, ...]] = {
@@ -91,10 +86,6 @@ def _index(titles: Sequence[str], wanted: tuple[str, ...], file: str) -> int | N
 _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 
 
-class BadCell(ValueError):
-    """A row cannot be sent because a cell has no value of the required type. The message names the cell."""
-
-
 def ping_of_cells(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any]:
     """The ping of a row, ready for ``POST /pings``. Only types are checked here; the server validates the values.
 
@@ -128,18 +119,6 @@ def reception_ms(cells: Sequence[str], columns: CsvColumns) -> int | None:
     return _time_ms(_filled(cells, columns.recorded_at, "reception"), "reception")
 
 
-def number(cell: str, what: str) -> float:
-    """A decimal number. nan and inf are accepted here, because the server rejects them by name. Raises BadCell."""
-    # float() alone would also accept 5_3 and digits of other scripts, which no GPS logger writes on purpose.
-    if cell.isascii() and "_" not in cell:
-        try:
-            return float(cell)
-        except ValueError:
-            pass  # falls through to the error below
-    hint = " (a decimal comma? write a point)" if "," in cell else ""
-    raise BadCell(f"{what} is not a number: {cell[:40]!r}{hint}")
-
-
 def _boolean(cell: str, what: str) -> bool:
     """Raises BadCell."""
     found = {"true": True, "1": True, "false": False, "0": False}.get(cell.lower())
@@ -171,9 +150,6 @@ def _filled(cells: Sequence[str], index: int, what: str) -> str:
     return cell if what == "rider" else cell.strip()
 
 
-PROGRESS_INTERVAL_RECORDS = 256
-
-
 class CsvSource(NamedTuple):
     """A CSV file whose columns have been found."""
 
@@ -200,15 +176,8 @@ class ImportRow(NamedTuple):
 
 def open_source(path: Path, names: Mapping[str, str | None]) -> CsvSource:
     """Open a file and find its columns. Raises UserError if it cannot be read or a column is missing."""
-    if not path.is_file():
-        raise UserError(f"{path} is not a file" if path.exists() else f"{path} does not exist")
-    with _reading(path, known_names(names)) as (records, _):
-        header = _header(records)
-    if header is None:
-        raise UserError(f"{path} is empty; its first line must name its columns")
-    if header.problem:
-        raise UserError(f"the header of {path} cannot be read: {header.problem}")
-    return CsvSource(path, tuple(header.cells), find_columns(header.cells, names, str(path)))
+    header = read_header(path, known_names(names))
+    return CsvSource(path, header, find_columns(header, names, str(path)))
 
 
 def rows(source: CsvSource, at_byte: Callable[[int], None] = lambda position: None) -> Iterator[ImportRow]:
@@ -217,28 +186,17 @@ def rows(source: CsvSource, at_byte: Callable[[int], None] = lambda position: No
     A line that is not a valid row, for example with a quote that is never closed, becomes a row with a problem, and
     the rest of the file is still read. Raises UserError with the line number if the file itself is damaged.
     """
-    with _reading(source.path, source.header) as (records, raw):
-        _header(records)
-        for count, record in enumerate(records):
-            if record.problem:
-                yield ImportRow(source, record.first_line, (), None, None, record.problem)
-            elif record.cells:
-                yield to_row(source, record.last_line, record.cells)
-            if count % PROGRESS_INTERVAL_RECORDS == 0:
-                at_byte(raw.tell())
-        at_byte(raw.tell())
-
-
-def _header(records: CsvRecords) -> CsvRecord | None:
-    return next((record for record in records if record.cells or record.problem), None)
+    for record in records_below_header(source, at_byte):
+        if record.problem:
+            yield ImportRow(source, record.first_line, (), None, None, record.problem)
+        else:
+            yield to_row(source, record.last_line, record.cells)
 
 
 def to_row(source: CsvSource, line: int, cells: Sequence[str]) -> ImportRow:
     """The row with these cells."""
     try:
-        if len(cells) > len(source.header):
-            # A comma in a number shifts every later cell by one column: plausible values in the wrong place.
-            raise BadCell(f"the row has {len(cells)} cells, the header {len(source.header)}")
+        check_length(cells, source.header)
         ping = ping_of_cells(cells, source.columns)
         received_ms = reception_ms(cells, source.columns)
         return ImportRow(source, line, cells, encode(ping), ping["event_timestamp_ms"], "", received_ms)
@@ -246,18 +204,3 @@ def to_row(source: CsvSource, line: int, cells: Sequence[str]) -> ImportRow:
         return ImportRow(source, line, cells, None, None, str(error))
     except UnicodeEncodeError:
         return ImportRow(source, line, cells, None, None, "the text is not UTF-8")
-
-
-@contextmanager
-def _reading(path: Path, known: Collection[str]) -> Iterator[tuple[CsvRecords, BinaryIO]]:
-    records: CsvRecords | None = None
-    try:
-        with ExitStack() as stack:
-            text, raw = open_text(stack.enter_context(path.open("rb")), stack)
-            records = CsvRecords(text.readline, known)
-            yield records, raw
-    except UnreadableFile as error:
-        raise UserError(f"{path} cannot be imported: {error}") from error
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError, csv.Error) as error:
-        where = f" after line {records.line}" if records is not None and records.line else ""
-        raise UserError(f"{path} cannot be read{where}: {error}") from error

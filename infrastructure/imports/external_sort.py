@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -36,11 +36,13 @@ class SortEntry(NamedTuple):
     cells: tuple[bytes, ...]
 
 
+E = TypeVar("E", bound=tuple[Any, ...])
+"""A NamedTuple. Entries sort as tuples, so their first fields must be unique together."""
+
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[SortEntry])
 
 
-def write_run(path: Path, entries: Iterable[SortEntry]) -> None:
+def write_run(path: Path, entries: Iterable[tuple[Any, ...]]) -> None:
     """Write ``entries``, which are sorted already. Raises OSError."""
     rest = iter(entries)
     with path.open("wb") as file:
@@ -50,34 +52,36 @@ def write_run(path: Path, entries: Iterable[SortEntry]) -> None:
             file.write(data)
 
 
-def read_run(path: Path) -> Iterator[SortEntry]:
-    """Read what ``write_run`` wrote, block by block. Raises OSError."""
+def read_run(path: Path, kind: type[E]) -> Iterator[E]:
+    """Read what ``write_run`` wrote of this kind of entries, block by block. Raises OSError."""
+    decoder = msgspec.msgpack.Decoder(list[kind])  # type: ignore[valid-type]
     with path.open("rb") as file:
         while head := file.read(_LENGTH.size):
-            yield from _DECODER.decode(file.read(_LENGTH.unpack(head)[0]))
+            yield from decoder.decode(file.read(_LENGTH.unpack(head)[0]))
 
 
 RUN_ENTRIES = 100_000
 FAN_IN = 64
 
 
-class ExternalSorter:
+class ExternalSorter(Generic[E]):
     """Takes entries in any order and returns them sorted. What does not fit in memory is stored in ``directory``.
 
     Holds at most ``run_entries`` entries, and ``fan_in`` open files for each power of ``fan_in`` in the number of
     runs. A process may open about a thousand files, and years of tracks need more runs than that.
     """
 
-    def __init__(self, directory: Path, *, run_entries: int = RUN_ENTRIES, fan_in: int = FAN_IN) -> None:
+    def __init__(self, directory: Path, kind: type[E], *, run_entries: int = RUN_ENTRIES, fan_in: int = FAN_IN) -> None:
         self._directory = directory
+        self._kind = kind
         self._run_entries = run_entries
         self._fan_in = fan_in
-        self._held: list[SortEntry] = []
+        self._held: list[E] = []
         self._levels: list[list[Path]] = []
         self._runs_written = 0
         self.count = 0
 
-    def add(self, entry: SortEntry) -> None:
+    def add(self, entry: E) -> None:
         """Add an entry. Raises OSError if the disk has no space for a run."""
         self._held.append(entry)
         self.count += 1
@@ -86,10 +90,10 @@ class ExternalSorter:
             self._add_run(0, lambda path: write_run(path, self._held))
             self._held = []
 
-    def in_order(self) -> Iterator[SortEntry]:
+    def in_order(self) -> Iterator[E]:
         """All entries, sorted. May be called once, at the end. Raises OSError."""
         self._held.sort()
-        runs = [read_run(path) for level in self._levels for path in level]
+        runs = [read_run(path, self._kind) for level in self._levels for path in level]
         return heapq.merge(*runs, self._held)
 
     def _add_run(self, level: int, write: Callable[[Path], None]) -> None:
@@ -102,7 +106,8 @@ class ExternalSorter:
         runs = self._levels[level]
         runs.append(path)
         if len(runs) >= self._fan_in:
-            self._add_run(level + 1, lambda path: write_run(path, heapq.merge(*map(read_run, runs))))
+            merged_runs = [read_run(run, self._kind) for run in runs]
+            self._add_run(level + 1, lambda path: write_run(path, heapq.merge(*merged_runs)))
             for merged in runs:
                 merged.unlink()
             runs.clear()

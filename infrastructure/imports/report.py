@@ -11,17 +11,34 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from domain.errors import PingRejected, TimestampInFuture, TimestampTooOld
+from domain.deliveries.history_batch import HistoryOutcome
+from domain.errors import DomainError, TimestampInFuture, TimestampTooOld
 from domain.riders.ping_batch import PingOutcome
 from infrastructure.client.messages import PostReceipt, Rejection
 from infrastructure.errors import UserError
+from infrastructure.imports.csv_files import ImportedFile
 from infrastructure.imports.csv_reader import CsvSource, ImportRow
 from infrastructure.imports.external_sort import SortEntry
 
 UNSENDABLE = "invalid_type"
 """The code of rows that hold no valid ping: the code that the server would use."""
+
+
+class ReportedRow(Protocol):
+    """A row of any imported file. ``line``: the last of the row's lines, from 1. Epoch milliseconds; None = unknown."""
+
+    @property
+    def source(self) -> ImportedFile: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def cells(self) -> Sequence[str]: ...
+    @property
+    def time_ms(self) -> int | None: ...
+    @property
+    def received_ms(self) -> int | None: ...
 
 
 class ImportTally:
@@ -74,7 +91,7 @@ class RejectExamples:
         self.lines: list[str] = []
         self.hint = ""
 
-    def add(self, row: ImportRow, code: str, detail: str) -> None:
+    def add(self, row: ReportedRow, code: str, detail: str) -> None:
         """Add a rejected row. Only the first MAX_EXAMPLES become messages; all of them can set the hint."""
         if len(self.lines) < MAX_EXAMPLES:
             self.lines.append(f"{row.source.path}, line {row.line}: {code}: {detail}")
@@ -99,7 +116,7 @@ class RejectFile:
     Raises UserError if the file cannot be written, or is one of the imported files.
     """
 
-    def __init__(self, path: Path, sources: Sequence[CsvSource]) -> None:
+    def __init__(self, path: Path, sources: Sequence[ImportedFile]) -> None:
         for source in sources:
             if path.exists() and path.samefile(source.path):
                 raise UserError(f"--rejects {path} would overwrite an imported file; name another file")
@@ -114,7 +131,7 @@ class RejectFile:
         self._writer = csv.writer(self._file)
         self._writer.writerow([*REASON, *self._titles])
 
-    def add(self, row: ImportRow, code: str, detail: str) -> None:
+    def add(self, row: ReportedRow, code: str, detail: str) -> None:
         """Write a rejected row; cells beyond the header follow at its end."""
         header = row.source.header
         cells = dict(zip(header, row.cells, strict=False))
@@ -141,7 +158,7 @@ class ImportReport:
         self._sources = sources
         self._rejects = rejects
 
-    def add_rejected(self, row: ImportRow, error: PingRejected) -> None:
+    def add_rejected(self, row: ReportedRow, error: DomainError) -> None:
         """Account for a row that was rejected before it reached the log."""
         self.tally.add(1, PostReceipt(rejected=[Rejection(0, error.code, str(error))]))
         self._show(row, error)
@@ -158,7 +175,15 @@ class ImportReport:
         duplicates = len(entries) - accepted - len(rejected)
         self.tally.add(len(entries), PostReceipt(accepted, duplicates, rejected, max(positions, default=None)))
 
-    def _show(self, row: ImportRow, error: PingRejected) -> None:
+    def add_history(self, recorded: Sequence[tuple[SortEntry, HistoryOutcome]]) -> None:
+        """Account for pings that were recorded together with deliveries."""
+        for entry, (is_new, rejection) in recorded:
+            if rejection is not None:
+                self.add_rejected(self._row(entry), rejection)
+            else:
+                self.tally.add(1, PostReceipt(int(is_new), int(not is_new)))
+
+    def _show(self, row: ReportedRow, error: DomainError) -> None:
         self.examples.add(row, error.code, str(error))
         if self._rejects is not None:
             self._rejects.add(row, error.code, str(error))

@@ -34,7 +34,7 @@ def test_rows_sort_by_reception_then_file_then_line_in_any_memory(
 ) -> None:
     entries = [entry(received, file, line) for line, (received, file) in enumerate(given_rows)]
     with tempfile.TemporaryDirectory() as directory:
-        sorter = ExternalSorter(Path(directory), run_entries=run_entries, fan_in=fan_in)
+        sorter = ExternalSorter(Path(directory), SortEntry, run_entries=run_entries, fan_in=fan_in)
         for each in entries:
             sorter.add(each)
         kept = len(list(Path(directory).iterdir()))
@@ -50,7 +50,7 @@ def test_rows_sort_by_reception_then_file_then_line_in_any_memory(
 def test_a_run_returns_what_was_written(tmp_path: Path) -> None:
     entries = [entry(number, 0, number) for number in range(2 * BLOCK_ENTRIES + 1)]
     write_run(tmp_path / "run", entries)
-    assert list(read_run(tmp_path / "run")) == entries
+    assert list(read_run(tmp_path / "run", SortEntry)) == entries
 
 
 def row(**cells: str) -> ImportRow:
@@ -110,6 +110,6 @@ def test_seconds_are_hinted_at(tmp_path: Path) -> None:
     path.write_text(f"{','.join(HEADER)}\nanna,52.5,13.4,{NOW_MS},{NOW_MS // 1000}\n")
     sources = [open_source(path, NAMES)]
     report = ImportReport(sources)
-    assert sort_rows(sources, ExternalSorter(tmp_path), report, NOW_MS, lambda done, count: None) == 1
+    assert sort_rows(sources, ExternalSorter(tmp_path, SortEntry), report, NOW_MS, lambda done, count: None) == 1
     assert dict(report.tally.rejected) == {"timestamp_in_future": 1}
     assert report.examples.hint == "reception in seconds? milliseconds are expected"

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from infrastructure.client.client import FIRST_RETRY_DELAY_S, MAX_RETRY_AFTER_S, MAX_RETRY_DELAY_S, retry_delay_s
 from infrastructure.client.messages import PostReceipt, Rejection, body, encode, split
 from infrastructure.errors import UserError
+from infrastructure.imports.csv_files import BadCell, number
 from infrastructure.imports.csv_reader import (
-    BadCell,
     CsvSource,
     ImportRow,
     find_columns,
-    number,
     open_source,
     ping_of_cells,
     rows,
