@@ -78,24 +78,25 @@ def import_deliveries(
 ) -> None:
     """Write the history of your orders to an empty log, so that a model can be trained before the first live day.
 
-    A row is one order that is over. Its columns are found by their names; --check shows which column is read as what.
+    A row is one order that is over. Columns are found by their names; --check shows which one is read as what.
 
-    Needed: order (an id) · restaurant and customer, each as "latitude,longitude" in one column or as two columns,
-    restaurant_latitude, restaurant_longitude, … · placed · completed, or cancelled instead of it.
+    Needed: order (an id); restaurant and customer, each as "latitude,longitude" in one column or as two columns
+    (restaurant_latitude, restaurant_longitude); placed; completed, or cancelled instead of it.
 
-    Optional: rider · assigned, picked_up, arrived · promised_seconds, promised_minutes, or promised (seconds from
-    placed, or an instant) · items · preparation_seconds or preparation_minutes · city · time_zone · currency.
+    Optional: rider; assigned, picked_up, arrived; promised_seconds, promised_minutes, or promised (seconds from
+    placed, or an instant); items; preparation_seconds or preparation_minutes; city; time_zone; currency.
 
-    A time is epoch seconds or milliseconds, RFC 3339, or a local time such as 2026-01-31 12:00:00 with --time-zone. An
-    empty cell, NA, NaN, NULL and None are no value. What is not known stays unknown: an order without an assigned time
-    is unassigned until the next stage that has a time, and one without a rider has a rider of its own.
+    A time is epoch seconds or milliseconds, RFC 3339, or a local time such as 2026-01-31 12:00:00 with --time-zone.
+    Empty cells, NA, NaN, NULL and None are no value. What is not known stays unknown: an order without an assigned
+    time is unassigned until the next stage that has a time, and one without a rider has a rider of its own.
 
-    Every event enters the log as of the time of its stage, in the order of all files together. So the log must be
-    empty, all files must be given at once, and nothing may be sent to it until the import is done. It needs Postgres
-    only: that of a running serve, else it starts one. Every row is reported as accepted, duplicate, or rejected with
-    a reason. docs/import-deliveries.md explains what a history can and cannot teach a model.
+    Events enter the log as of the times of their stages, in one order over all files. So the log must be empty, all
+    files are given at once, and nothing may be sent to it until the import is done. It needs Postgres only: that of a
+    running serve, else it starts one. Every row is reported as accepted, duplicate, or rejected with a reason.
 
-    python app.py import-deliveries orders.csv --pings tracks.csv.gz --time-zone Europe/Helsinki
+    Example: python app.py import-deliveries orders.csv --pings tracks.csv.gz --time-zone Europe/Helsinki
+
+    docs/import-deliveries.md explains what a history can teach a model, and what it cannot.
     """
     from infrastructure.cli.order_backfill import OrderImport, import_orders
     from infrastructure.imports.csv_reader import OPTIONAL, REQUIRED
