@@ -22,6 +22,7 @@ class MovingOrders(BackgroundThread):
         self._ridelog = ridelog
         self._riders = riders
         self._interval_s = interval_s
+        self._count = count
         self._chance = random.Random(count)
         self._steps: dict[str, int] = {}
         self._numbers = 0
@@ -43,6 +44,9 @@ class MovingOrders(BackgroundThread):
                     continue  # the API was killed; the order is moved later
 
     def _move(self, client: httpx.Client) -> None:
+        if len(self._steps) < self._count:
+            # While the API was killed, an order was over and the next one could not be placed.
+            self._place(client)
         order = self._chance.choice(self.open)
         done = self._steps[order]
         if done == len(STEPS) - 1:
