@@ -26,6 +26,7 @@ from infrastructure.training_sets.order_shards import (
     OrderPart,
     make_order_part,
     named_instants,
+    order_source,
 )
 from infrastructure.training_sets.rider_shards import RiderFiles, RiderPass
 from infrastructure.training_sets.row_chunks import CHUNK_ROWS, ChunkFiles, ChunkPart, RowPass
@@ -230,6 +231,7 @@ def _make_orders(job: Job, shards: Sequence[int], on_done: OnDone) -> None:
     request = job.request
     clock = LogClock(job.folder / CLOCK) if (job.folder / CLOCK).exists() else None
     with open_backends(job.settings) as backends:
+        source = order_source(backends)
         for shard in shards:
             files = OrderFiles(job.folder, shard)
             named: dict[str, list[int]] = {}
@@ -237,7 +239,7 @@ def _make_orders(job: Job, shards: Sequence[int], on_done: OnDone) -> None:
                 named = served_orders(job.folder, shard, _chunks(job))
             elif request.rule.kind == INSTANTS:
                 named = named_instants(files.instants)
-            make_order_part(backends, request, files, Instants(request, clock, named), on_done)
+            make_order_part(source, request, files, Instants(request, clock, named), on_done)
 
 
 def _make_riders(job: Job, shards: Sequence[int], on_done: OnDone) -> None:
@@ -262,5 +264,6 @@ def _make_answers(job: Job, chunks: Sequence[int], on_done: OnDone) -> None:
 
 
 def _make_files(job: Job, shards: Sequence[int], on_done: OnDone) -> None:
+    chunks = [SpoolReader(ChunkFiles(job.folder, chunk).rows) for chunk in _chunks(job)]
     for shard in shards:
-        on_done(make_rows_part(job.folder, shard, _chunks(job)))
+        on_done(make_rows_part(job.folder, shard, chunks))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from infrastructure.errors import UserError
 from infrastructure.training_sets.eta_rows import FACT_COLUMNS, EtaRow, RowOutcome, arrow_schema
 from infrastructure.training_sets.order_life import OrderEnd
 from infrastructure.training_sets.order_shards import OrderFiles
-from infrastructure.training_sets.row_chunks import ChunkFiles
 from infrastructure.training_sets.spool import SpoolReader
 
 ROW_GROUP = 65_536
@@ -58,19 +57,15 @@ def with_outcome(start: Sequence[Any], end: OrderEnd) -> EtaRow:
     return EtaRow._make((*start[:_START], *facts, *start[_START:], outcome[0], label_s is None, label_s, *outcome[1:]))
 
 
-def shard_rows(folder: Path, shard: int, chunks: Iterable[int]) -> list[EtaRow]:
+def shard_rows(folder: Path, shard: int, chunks: Sequence[SpoolReader]) -> list[EtaRow]:
     """The rows of one shard by order, instant and position. They are in memory: about 2 KB each."""
     ends = {order_id: OrderEnd._make(end) for order_id, end in SpoolReader(OrderFiles(folder, shard).ends).read(0)}
-    found = [
-        with_outcome(start, ends[start[0]])
-        for chunk in chunks
-        for start in SpoolReader(ChunkFiles(folder, chunk).rows).read(shard)
-    ]
+    found = [with_outcome(start, ends[start[0]]) for chunk in chunks for start in chunk.read(shard)]
     found.sort(key=_place)
     return found
 
 
-def make_rows_part(folder: Path, shard: int, chunks: Iterable[int]) -> int:
+def make_rows_part(folder: Path, shard: int, chunks: Sequence[SpoolReader]) -> int:
     """Write the file of one shard, if it has rows, and return their number. Raises OSError, UserError."""
     files = RowsFiles(folder, shard)
     rows = shard_rows(folder, shard, chunks)

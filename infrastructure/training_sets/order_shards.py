@@ -5,7 +5,7 @@ A seed is a row's instant and the order as of then; the rider and the city are a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -27,8 +27,9 @@ from infrastructure.training_sets.eta_request import (
 from infrastructure.training_sets.log_clock import LogClock
 from infrastructure.training_sets.order_life import OrderLife
 from infrastructure.training_sets.spool import SpoolReader, SpoolWriter
+from projections.core.fold import Decode
 from projections.orders import ORDERS
-from projections.replay.archive import TimedEvent
+from projections.replay.archive import Archive, TimedEvent
 from projections.replay.as_of import Unresolvable
 
 NO_RIDER = SHARDS
@@ -167,21 +168,34 @@ class Instants:
         return Instant(position, self._clock.recorded_ms(position) or at_ms, position)
 
 
+class OrderSource(NamedTuple):
+    """What the orders of all shards are read from. ``discarded``: positions; ``last_seqs``: of the log's head."""
+
+    archive: Archive
+    decode: Decode
+    discarded: frozenset[int]
+    last_seqs: Sequence[int]
+
+
+def order_source(backends: Backends) -> OrderSource:
+    """Raises PortUnavailable, RegistryUnavailable."""
+    archive = backends.archive
+    return OrderSource(archive, backends.decode, archive.discarded(ORDERS.name), archive.head(ORDERS.stream).seqs)
+
+
 def make_order_part(
-    backends: Backends,
+    source: OrderSource,
     request: EtaRequest,
     files: OrderFiles,
     instants: Instants,
     on_events: Callable[[int], None],
 ) -> None:
     """Write the files of one shard. Raises Unresolvable if events of the shard were detached, OSError."""
-    archive, decode = backends.archive, backends.decode
-    if archive.head(ORDERS.stream).seqs[files.shard] and not archive.shard_range(
-        ORDERS.stream, files.shard, 0, 1, None
-    ):
+    archive, decode, discarded, last_seqs = source
+    if last_seqs[files.shard] and not archive.shard_range(ORDERS.stream, files.shard, 0, 1, None):
         raise Unresolvable("log_begins_later", f"a part of the log with orders of shard {files.shard} was detached")
     keys = sorted(instants.named) if request.rule.kind == SERVED else None
-    discarded, changes = archive.discarded(ORDERS.name), ChangeWriter(ORDER_COLUMNS)
+    changes = ChangeWriter(ORDER_COLUMNS)
     counts, schema_ids, seeds = 0, set[int](), 0
     walk = archive.walk(ORDERS.stream, keys, files.shard, request.position, by_event_time=False)
     with SpoolWriter(files.seeds) as seed_file, SpoolWriter(files.ends) as end_file:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.training_sets.city_changes import TRAFFIC_COLUMNS, ChangeWriter
 from infrastructure.training_sets.eta_request import EtaRequest
@@ -93,6 +94,8 @@ class RiderPass:
         self._options = FoldOptions(
             backends.decode, self._archive.discarded(SPEED.name), self._archive.discarded(TRAFFIC.name)
         )
+        self._last_seqs = self._archive.head(SPEED.stream).seqs
+        self._seeds = [SpoolReader(OrderFiles(folder, shard).seeds) for shard in range(SHARDS)]
 
     def make(self, shard: int) -> None:
         """Write the files of one shard. Raises Unresolvable if events of the shard were detached, OSError."""
@@ -105,17 +108,17 @@ class RiderPass:
 
     def _without_riders(self, rows: SpoolWriter) -> RiderPart:
         count = 0
-        for seed in _seeds(self._folder, NO_RIDER):
+        for seed in self._seeds_of(NO_RIDER):
             rows.add(self._chunk(seed), (seed, None))
             count += 1
         return RiderPart(0, [], count)
 
     def _with_riders(self, shard: int, rows: SpoolWriter) -> RiderPart:
         stream, archive = SPEED.stream, self._archive
-        if archive.head(stream).seqs[shard] and not archive.shard_range(stream, shard, 0, 1, None):
+        if self._last_seqs[shard] and not archive.shard_range(stream, shard, 0, 1, None):
             raise Unresolvable("log_begins_later", f"a part of the log with riders of shard {shard} was detached")
         waiting: defaultdict[str, list[Seed]] = defaultdict(list)
-        for seed in _seeds(self._folder, shard):
+        for seed in self._seeds_of(shard):
             assert seed.rider_id is not None
             waiting[seed.rider_id].append(seed)
         counted = _Counted(self._on_events)
@@ -190,6 +193,10 @@ class RiderPass:
             upto = min(after + ENCODED_EVENTS, last)
             yield from happened.key_range(SPEED.stream, rider_id, after, upto, clock)
 
+    def _seeds_of(self, group: int) -> Iterator[Seed]:
+        for reader in self._seeds:
+            yield from map(Seed._make, reader.read(group))
+
     def _chunk(self, seed: Seed) -> int:
         return bisect_right(self._bounds, seed.clock)
 
@@ -214,11 +221,6 @@ class _Counted:
     def report(self) -> None:
         self._on_events(self.events - self._reported)
         self._reported = self.events
-
-
-def _seeds(folder: Path, group: int) -> Iterator[Seed]:
-    for shard in range(NO_RIDER):
-        yield from map(Seed._make, SpoolReader(OrderFiles(folder, shard).seeds).read(group))
 
 
 def _chained(first: TimedEvent, rest: Iterable[TimedEvent]) -> Iterator[TimedEvent]:
