@@ -3,7 +3,7 @@
 #   make test    lint, types, every tier of tests
 # While you work:
 #   make check   lint, types and the unit tests, within a minute on a quiet machine
-.PHONY: demo test check lint prove faults bench kafka mutants install lock clean
+.PHONY: demo test check lint prove faults bench leakage kafka mutants install lock clean
 
 # The first interpreter that fits and really runs; name another with `make PYTHON=… test`.
 FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
@@ -68,15 +68,31 @@ mutants: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
 
+# Who leaks where: Ridelog, Feast and plain as-of joins on the traps of docs/leakage.md. The others have packages of
+# their own, which must not decide the versions of ours.
+OTHERS = .leakage-venv
+OTHERS_INSTALLED = $(OTHERS)/.installed
+$(OTHERS_INSTALLED): $(INSTALLED) benchmarks/leakage/requirements.lock
+	rm -rf $(OTHERS) && $(PYTHON) -m venv $(OTHERS)
+	$(OTHERS)/bin/pip install --quiet --disable-pip-version-check --only-binary=:all: --requirement benchmarks/leakage/requirements.lock
+	touch $(OTHERS_INSTALLED)
+
+LEAKAGE ?=
+leakage: $(OTHERS_INSTALLED)
+	$(BIN)/python -m benchmarks.leakage $(LEAKAGE)
+
 # Exact versions, without any index address.
 lock:
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/pip install --quiet --only-binary=:all: --editable '.[dev]'
 	{ echo '# Exact versions; made by `make lock`.'; .lock-venv/bin/pip freeze --exclude-editable; } > requirements.lock
+	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --quiet --only-binary=:all: --requirement benchmarks/leakage/requirements.in
+	{ echo '# Exact versions; made by `make lock`.'; .lock-venv/bin/pip freeze; } > benchmarks/leakage/requirements.lock
 	rm -rf .lock-venv
 
 # The data of `serve` and `demo` is kept, and reported.
 clean:
-	rm -rf .venv .lock-venv build mutants *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .lock-venv $(OTHERS) build mutants *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.ridelog/*' -prune -exec rm -rf {} +
 	@test ! -e .ridelog || echo "kept: .ridelog, the data of serve and demo; to start empty: rm -r .ridelog"
