@@ -1,0 +1,293 @@
+"""Trains an ETA on the rows of a training set: the residual over the baseline and the promise, at nine quantiles.
+
+The rounds and the offsets of the calibration come from the validation part, the errors of the card from the test part,
+which is later in time. The trees that are shipped are then learned again from all rows, with the same rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.features.eta.baseline import Baseline
+from domain.features.eta.learned.inputs import INPUTS, PROMISE_INPUTS, SHIFT_S
+from domain.features.eta.learned.model import LEARNED_FORMULA, LEVELS, MEDIAN, LearnedEta
+from domain.features.eta.learned.trees import LEAF, Tree
+from infrastructure.eta_models.batch_trees import TreeBatch
+from infrastructure.eta_models.model_files import (
+    BASELINE,
+    FORMAT,
+    MANIFEST,
+    TREES,
+    ModelBounds,
+    ModelManifest,
+    ModelSpec,
+    digest_of,
+    load,
+    trees_text,
+)
+from infrastructure.training_sets.boosting import BoostingRequest, LabelledRows, boosted, library, parameters
+from infrastructure.training_sets.manifest import numeric_fingerprint
+from infrastructure.training_sets.model_rows import ModelRows
+from infrastructure.training_sets.time_split import Mask, TimeSplit, split_by_time
+
+Floats = NDArray[np.float64]
+
+MAX_ROUNDS: Final = 400
+PROMISE_WEIGHTS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+MIN_PROMISED_ROWS: Final = 100
+"""With fewer the weight of the promise is 0."""
+UNBOUNDED_INPUTS: Final = ("local_time_of_day_h", "local_day_of_week")
+"""Numbers of a cycle have no end that could be passed: a set of five days must not send the sixth to the baseline."""
+BOUNDS_MARGIN: Final = 0.1
+"""Of the range of an input: a value that is this much outside is not yet called unseen."""
+MAX_LEAVE_OUT_ROWS: Final = 200_000
+"""Bounds the time of the importance, which trains once a group of inputs."""
+
+PROMISE: Final = "promise"
+LEAVE_OUT_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    PROMISE: PROMISE_INPUTS,
+    "baseline": ("baseline_log", "baseline_spread"),
+    "distances and ways": (
+        *("rider_to_restaurant_m", "restaurant_to_customer_m", "rider_to_customer_m"),
+        *("to_restaurant_way_m", "to_customer_way_m"),
+    ),
+    "traffic": (
+        *("traffic_index", "fleet_pace_s_per_km"),
+        *("to_restaurant_way_pace_s_per_km", "to_customer_way_pace_s_per_km"),
+    ),
+    "hour and day": ("local_time_of_day_h", "local_day_of_week"),
+    "motion of the rider": ("rider_speed_mps", "rider_pace_s_per_km", "rider_silent"),
+    "leg and time in it": ("leg", "elapsed_in_leg_s", "since_placed_s", "reassigned"),
+    "preparation": ("preparation_left_s",),
+    "orders of the rider": (
+        *("orders_of_rider", "to_restaurant_way_stops", "to_restaurant_way_pick_ups"),
+        *("to_customer_way_stops", "to_customer_way_pick_ups"),
+    ),
+    "orders of the restaurant's cell": ("open_orders_here", "recent_duration_s", "recent_lateness_s"),
+    "places": ("restaurant_latitude", "restaurant_longitude", "customer_latitude", "customer_longitude"),
+    "items and city": ("items", "city"),
+}
+
+OnStep = Callable[[str], None]
+"""Called before each step of the training, with its name."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """``without``: inputs that the model must not have. ``leave_out``: whether the worth of inputs is measured."""
+
+    name: str
+    seed: int = 1
+    threads: int = 1
+    max_rounds: int = MAX_ROUNDS
+    validation_share: float = 0.15
+    test_share: float = 0.15
+    without: tuple[str, ...] = ()
+    leave_out: bool = True
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(name for name in INPUTS if name not in self.without)
+
+
+class LeftOut(NamedTuple):
+    """``mae_s``: of the test part when the model is trained without the group; ``worth_s``: how much more that is."""
+
+    group: str
+    inputs: tuple[str, ...]
+    mae_s: float
+    worth_s: float
+
+
+@dataclass(frozen=True)
+class TrainedEta:
+    """``model`` is the shipped one; ``tested`` the one without the test part, whose errors the card shows."""
+
+    files: dict[str, bytes]
+    model: LearnedEta
+    tested: LearnedEta
+    tested_trees: list[list[Tree]]
+    split: TimeSplit
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def train(
+    rows: ModelRows,
+    baseline: Baseline,
+    baseline_text: bytes,
+    options: TrainingOptions,
+    origin: Mapping[str, Any],
+    on_step: OnStep = lambda _: None,
+) -> TrainedEta:
+    """``origin``: of the set, for the manifest. Raises ValueError for too few rows, and UserError as ``library``."""
+    split = split_by_time(rows, options.validation_share, options.test_share)
+    weight = _promise_weight(rows, split, options)
+    target = _target(rows, weight)
+    columns = [INPUTS.index(name) for name in options.inputs]
+    matrix = np.ascontiguousarray(rows.inputs[:, columns])
+    first: list[list[Tree]] = []
+    final: list[list[Tree]] = []
+    offsets = []
+    for level in LEVELS:
+        on_step(f"quantile {level:g}")
+        request = BoostingRequest(level, options.max_rounds, options.seed, options.threads)
+        trees = boosted(request, _rows(matrix, target, split.training), _rows(matrix, target, split.validation))
+        left = target[split.validation] - TreeBatch(trees).sums(matrix[split.validation])
+        # Split conformal prediction: the truth of this share of the validation part is below.
+        offsets.append(round(float(np.quantile(left, level)), 6))
+        first.append(trees)
+        final.append(boosted(request._replace(rounds=len(trees)), LabelledRows(matrix, target)))
+    whole = np.ones(len(rows), dtype=np.bool_)
+    shape = _Shape(rows, baseline, baseline_text, options, weight, tuple(offsets))
+    tested, _, _ = _model(shape, first, ~split.test)
+    training = {
+        "library": f"xgboost {library().__version__}",
+        "parameters": parameters(BoostingRequest(0.5, 0, options.seed, options.threads), len(rows)),
+        "rounds": {f"{level:g}": len(trees) for level, trees in zip(LEVELS, first, strict=True)},
+        "validation_from_ms": split.validation_ms,
+        "test_from_ms": split.test_ms,
+        "rows": {name: int(getattr(split, name).sum()) for name in ("training", "validation", "test")}
+        | {"all": len(rows)},
+        "without": list(options.without),
+    }
+    model, spec, files = _model(shape, final, whole)
+    left_out = _left_out(rows, weight, split, options, len(first[MEDIAN]), on_step) if options.leave_out else []
+    manifest = ModelManifest(FORMAT, model.digest, spec, {}, dict(origin), training, {}, numeric_fingerprint())
+    files[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    return TrainedEta(files, model, tested, first, split, left_out)
+
+
+def base_of(rows: ModelRows, promise_weight: float) -> Floats:
+    """The logarithm that the trees add to, as ``log_base`` has it."""
+    base = np.log(rows.baseline_p50_s.clip(min=0.0) + SHIFT_S)
+    promised = ~np.isnan(rows.promised_left_s)
+    of_promise = np.log(np.where(promised, rows.promised_left_s, 0.0).clip(min=0.0) + SHIFT_S)
+    return np.where(promised, (1.0 - promise_weight) * base + promise_weight * of_promise, base)
+
+
+def write_model(folder: Path, files: Mapping[str, bytes]) -> None:
+    """The manifest is written last: a directory without it is no model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in sorted(files, key=lambda name: name == MANIFEST):
+        (folder / name).write_bytes(files[name])
+
+
+def with_evaluation(
+    files: Mapping[str, bytes], evaluation: Mapping[str, Any], cards: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """The files with the errors in the manifest, and with the card."""
+    manifest = msgspec.json.decode(files[MANIFEST], type=ModelManifest)
+    found = {**files, **cards}
+    sums = {name: sha256(text).hexdigest() for name, text in sorted(found.items()) if name != MANIFEST}
+    changed = msgspec.structs.replace(manifest, evaluation=dict(evaluation), files=sums)
+    return {**found, MANIFEST: msgspec.json.format(msgspec.json.encode(changed), indent=2)}
+
+
+class _Shape(NamedTuple):
+    """What two models of one training have in common."""
+
+    rows: ModelRows
+    baseline: Baseline
+    baseline_text: bytes
+    options: TrainingOptions
+    promise_weight: float
+    offsets: tuple[float, ...]
+
+
+def _model(shape: _Shape, trees: Sequence[list[Tree]], seen: Mask) -> tuple[LearnedEta, ModelSpec, dict[str, bytes]]:
+    names = shape.options.inputs
+    used = {names[node.input] for of_level in trees for tree in of_level for node in tree if node.input != LEAF}
+    used -= set(UNBOUNDED_INPUTS)
+    if shape.promise_weight:
+        used |= {"promised_left_s"} & set(names)
+    spec = ModelSpec(
+        shape.options.name,
+        LEARNED_FORMULA,
+        list(names),
+        list(LEVELS),
+        list(shape.rows.cities),
+        {name: _bounds(shape.rows.inputs[seen, INPUTS.index(name)]) for name in sorted(used)},
+        shape.promise_weight,
+        list(shape.offsets),
+        shape.baseline.digest,
+    )
+    files = {BASELINE: shape.baseline_text}
+    files |= {name: trees_text(of_level) for name, of_level in zip(TREES, trees, strict=True)}
+    manifest = ModelManifest(FORMAT, digest_of(spec, files), spec, {}, {}, {}, {}, {})
+    return load({**files, MANIFEST: msgspec.json.encode(manifest)}), spec, files
+
+
+def _bounds(values: Floats) -> ModelBounds:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return ModelBounds(0.0, 0.0, unknown=True)
+    low, high = float(known.min()), float(known.max())
+    margin = BOUNDS_MARGIN * (high - low)
+    return ModelBounds(low - margin, high + margin, unknown=len(known) < len(values))
+
+
+def _promise_weight(rows: ModelRows, split: TimeSplit, options: TrainingOptions) -> float:
+    """The weight with the lowest error in the training part, where each candidate is free of its own bias."""
+    promised = split.training & ~np.isnan(rows.promised_left_s)
+    if promised.sum() < MIN_PROMISED_ROWS or set(options.without) & set(PROMISE_INPUTS):
+        return 0.0
+    known = rows.of(promised)
+    truth = np.log(known.label_s.clip(min=0.0) + SHIFT_S)
+
+    def error(weight: float) -> float:
+        left = truth - base_of(known, weight)
+        return float(np.abs(left - np.median(left)).mean())
+
+    return min(PROMISE_WEIGHTS, key=error)
+
+
+def _rows(matrix: Floats, target: Floats, mask: Mask) -> LabelledRows:
+    return LabelledRows(matrix[mask], target[mask])
+
+
+def _left_out(
+    rows: ModelRows, weight: float, split: TimeSplit, options: TrainingOptions, rounds: int, on_step: OnStep
+) -> list[LeftOut]:
+    """The median learned again without each group of inputs, and what that costs on the test part."""
+    request = BoostingRequest(LEVELS[MEDIAN], rounds, options.seed, options.threads)
+    chosen = np.flatnonzero(split.training)
+    chosen = chosen[:: -(-len(chosen) // MAX_LEAVE_OUT_ROWS)]
+    training, test = rows.of(chosen), rows.of(split.test)
+
+    def error(names: Sequence[str], promise_weight: float) -> float:
+        columns = [INPUTS.index(name) for name in names]
+        inputs = np.ascontiguousarray(training.inputs[:, columns])
+        trees = boosted(request, LabelledRows(inputs, _target(training, promise_weight)))
+        sums = TreeBatch(trees).sums(np.ascontiguousarray(test.inputs[:, columns]))
+        return float(np.abs(np.exp(base_of(test, promise_weight) + sums) - SHIFT_S - test.label_s).mean())
+
+    everything = error(options.inputs, weight)
+    found = []
+    for group, members in LEAVE_OUT_GROUPS.items():
+        present = tuple(name for name in members if name in options.inputs and not _is_constant(training, name))
+        if present:
+            on_step(f"without {group}")
+            rest = [name for name in options.inputs if name not in present]
+            mae_s = error(rest, 0.0 if group == PROMISE else weight)
+            found.append(LeftOut(group, present, mae_s, mae_s - everything))
+    return sorted(found, key=lambda one: -one.worth_s)
+
+
+def _target(rows: ModelRows, promise_weight: float) -> Floats:
+    """What the trees are to add."""
+    target: Floats = np.log(rows.label_s.clip(min=0.0) + SHIFT_S) - base_of(rows, promise_weight)
+    return target
+
+
+def _is_constant(rows: ModelRows, name: str) -> bool:
+    values = rows.inputs[:, INPUTS.index(name)]
+    known = values[~np.isnan(values)]
+    return len(known) == 0 or (len(known) == len(values) and bool((known == known[0]).all()))

@@ -1,0 +1,54 @@
+"""Trains a model on a training set, judges it on the newest orders, and writes the directory with its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from domain.features.eta.packaged import PATH, packaged_baseline
+from infrastructure.eta_models.model_files import MANIFEST, ModelManifest
+from infrastructure.training_sets.eta_set import EtaSet
+from infrastructure.training_sets.evaluate_eta import EtaEvaluation, evaluate
+from infrastructure.training_sets.model_card import card
+from infrastructure.training_sets.model_rows import model_rows
+from infrastructure.training_sets.train_eta import (
+    OnStep,
+    TrainedEta,
+    TrainingOptions,
+    train,
+    with_evaluation,
+    write_model,
+)
+
+
+def train_with_card(
+    training_set: EtaSet, out: Path, options: TrainingOptions, on_step: OnStep
+) -> tuple[TrainedEta, EtaEvaluation]:
+    """Write the directory ``out``. Raises ValueError for a set that cannot be split, UserError for a damaged one."""
+    baseline, text = packaged_baseline(), PATH.read_bytes()
+    on_step("reading the rows")
+    rows = model_rows(training_set.rows(), baseline, None)
+    manifest = training_set.manifest
+    origin = {
+        "data_digest": manifest.data_digest,
+        "manifest_digest": training_set.manifest_digest,
+        "log_id": manifest.log_id,
+        "last_position": manifest.last_position,
+        "axis": manifest.axis,
+        "rule": manifest.rule.kind,
+        "rows": manifest.rows,
+        "censored": manifest.censored,
+        "orders": manifest.orders,
+    }
+    made = train(rows, baseline, text, options, origin, on_step)
+    test = rows.of(made.split.test)
+    on_step("judging the newest orders")
+    found = evaluate(made.tested, test, by_order=False)
+    left_out = {one.group: round(one.worth_s, 3) for one in made.left_out}
+    evaluation = {"test": msgspec.to_builtins(found), "left_out_worth_s": left_out}
+    read = msgspec.json.decode(made.files[MANIFEST], type=ModelManifest)
+    cards = card(read, found, evaluate(baseline, test, by_order=False), made.left_out)
+    files = with_evaluation(made.files, evaluation, cards)
+    write_model(out, files)
+    return made, found

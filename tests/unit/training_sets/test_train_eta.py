@@ -1,0 +1,124 @@
+"""Training on a tiny set: better than the baseline, the same bytes again, and files that are believed only whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from domain.features.eta.facts import OrderFacts
+from domain.features.eta.learned.inputs import PROMISE_INPUTS
+from domain.features.eta.packaged import PATH, packaged_baseline
+from infrastructure.errors import UserError
+from infrastructure.eta_models.model_files import (
+    MANIFEST,
+    ModelManifest,
+    ModelUnavailable,
+    load,
+    load_folder,
+    read_model_files,
+)
+from infrastructure.training_sets.eta_rows import features_of, way_of
+from infrastructure.training_sets.evaluate_eta import answers_of, evaluate
+from infrastructure.training_sets.model_card import card
+from infrastructure.training_sets.model_rows import facts_of, model_rows
+from infrastructure.training_sets.train_eta import TrainedEta, TrainingOptions, train, write_model
+
+BASELINE, TEXT = packaged_baseline(), PATH.read_bytes()
+OPTIONS = TrainingOptions("tiny", max_rounds=40, leave_out=False)
+ORDERS = 400
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, object]]:
+    from tests.support.eta.model_rows import eta_rows
+
+    return list(eta_rows(ORDERS))
+
+
+@pytest.fixture(scope="module")
+def trained(rows: list[dict[str, object]]) -> TrainedEta:
+    return train(model_rows(rows, BASELINE, None), BASELINE, TEXT, OPTIONS, {"data_digest": "d"})
+
+
+def test_it_learns_what_the_baseline_does_not_know(trained: TrainedEta, rows: list[dict[str, object]]) -> None:
+    test = model_rows(rows, BASELINE, None).of(trained.split.test)
+    found = evaluate(trained.tested, test, by_order=False)
+    assert found.all["model"].mae_s < 0.6 * found.all["baseline"].mae_s
+    assert found.promised is not None
+    assert found.promised["model"].mae_s < found.promised["promise"].mae_s
+
+
+def test_the_same_training_gives_the_same_bytes(trained: TrainedEta, rows: list[dict[str, object]]) -> None:
+    again = train(model_rows(rows, BASELINE, None), BASELINE, TEXT, OPTIONS, {"data_digest": "d"})
+    assert again.files == trained.files
+    other = train(model_rows(rows[:-100], BASELINE, None), BASELINE, TEXT, OPTIONS, {"data_digest": "d"})
+    assert other.model.digest != trained.model.digest
+
+
+def test_rows_give_what_predict_gives_when_it_serves(trained: TrainedEta, rows: list[dict[str, object]]) -> None:
+    few = rows[:20]
+    judged = answers_of(trained.model, model_rows(few, BASELINE, trained.model.spec.cities))
+    for number, row in enumerate(few):
+        expected = trained.model.predict(features_of(row), way_of(row), facts_of(row))
+        assert (judged.answers.p50_s[number], judged.answers.p90_s[number]) == expected  # type: ignore[index]
+
+
+def test_rows_outside_the_training_set_are_the_baselines(trained: TrainedEta, rows: list[dict[str, object]]) -> None:
+    far = [{**row, "to_customer_way_m": 1e6, "rider_to_customer_m": 1e6} for row in rows[:3]]
+    judged = answers_of(trained.model, model_rows(far, BASELINE, trained.model.spec.cities))
+    assert judged.outside.all()
+    row = far[0]
+    assert judged.answers.p50_s[0] == BASELINE.predict(features_of(row), way_of(row), OrderFacts()).p50_s
+
+
+def test_a_model_can_be_trained_without_the_promise(rows: list[dict[str, object]]) -> None:
+    options = TrainingOptions("blind", max_rounds=10, without=PROMISE_INPUTS, leave_out=False)
+    blind = train(model_rows(rows, BASELINE, None), BASELINE, TEXT, options, {}).model
+    row = rows[0]
+    features, way, known = features_of(row), way_of(row), facts_of(row)
+    assert blind.spec.promise_weight == 0.0
+    assert blind.predict(features, way, known) == blind.predict(features, way, known._replace(promised_left_s=9.0))
+
+
+def test_leaving_out_names_what_is_worth_most(rows: list[dict[str, object]]) -> None:
+    options = TrainingOptions("worth", max_rounds=30, leave_out=True)
+    made = train(model_rows(rows, BASELINE, None), BASELINE, TEXT, options, {})
+    assert made.left_out[0].group == "promise"
+    assert made.left_out[0].worth_s > 0.0
+
+
+def test_a_directory_is_read_back_as_the_same_model(trained: TrainedEta, tmp_path: Path) -> None:
+    write_model(tmp_path / "model", trained.files)
+    assert load_folder(tmp_path / "model").digest == trained.model.digest
+
+
+@pytest.mark.parametrize("name", ["trees-50.json", "baseline.json", MANIFEST])
+def test_a_changed_file_is_not_loaded(trained: TrainedEta, tmp_path: Path, name: str) -> None:
+    files = dict(trained.files)
+    changed = files[name].replace(b"1", b"2", 1)
+    if name == MANIFEST:
+        manifest = msgspec.json.decode(files[name], type=ModelManifest)
+        spec = msgspec.structs.replace(manifest.spec, promise_weight=0.123)
+        changed = msgspec.json.encode(msgspec.structs.replace(manifest, spec=spec))
+    with pytest.raises(ModelUnavailable, match="changed or damaged"):
+        load({**files, name: changed})
+
+
+def test_a_directory_without_a_file_is_no_model(trained: TrainedEta, tmp_path: Path) -> None:
+    write_model(tmp_path, trained.files)
+    (tmp_path / "trees-90.json").unlink()
+    with pytest.raises(UserError, match=r"trees-90\.json cannot be read"):
+        read_model_files(tmp_path)
+
+
+def test_the_card_shows_errors_and_holds_its_plots(trained: TrainedEta, rows: list[dict[str, object]]) -> None:
+    test = model_rows(rows, BASELINE, None).of(trained.split.test)
+    found, other = (evaluate(one, test, by_order=False) for one in (trained.tested, BASELINE))
+    files = card(msgspec.json.decode(trained.files[MANIFEST], type=ModelManifest), found, other, trained.left_out)
+    html = files["card.html"].decode()
+    assert {"error-by-leg.png", "error-by-hour.png", "error-by-distance.png", "calibration.png"} < set(files)
+    assert "http" not in html
+    assert f"{found.all['model'].mae_s:,.1f}" in html
+    assert html.count("data:image/png;base64,") == 4
