@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from domain.features.eta.baseline import EtaModel
 from domain.features.eta.features import OrderIsOver
 from domain.features.orders import OrderState
 from domain.features.speed.window import SpeedState
+from infrastructure.eta_models.served_models import ModelsInUse
+from infrastructure.eta_models.shadow import ShadowQuestion
 from infrastructure.http.errors import ApiError, unavailable
 from infrastructure.http.time_travel import answering, in_thread
 from infrastructure.redis.state_reader import FoundState, ReadModelUnavailable, StateReader
-from infrastructure.replay.past_etas import PastEtas
+from infrastructure.replay.past_etas import PastEta, PastEtas
 from infrastructure.timestamps import now_ms
 from projections.parity.served_etas import EtaPlace, ServedEta
 from projections.replay.as_of import AsOf
@@ -32,6 +34,22 @@ OnEtaServed = Callable[[ServedEta], None]
 
 OnEtaAnswer = Callable[[Mapping[str, Any]], None]
 """Called for every live answer with its values, as ``eta_answer`` has them. Never waits, never raises."""
+
+
+OnShadowQuestion = Callable[[ShadowQuestion], None]
+"""Called for every live answer while a model is in shadow. Never waits, never raises."""
+
+
+class EtaModels(Protocol):
+    """Which model answers."""
+
+    def in_use(self) -> ModelsInUse:
+        """Never waits."""
+        ...
+
+    def then(self, at_ms: int) -> EtaModel:
+        """The model that served at an instant, epoch ms. Blocks. Raises PortUnavailable."""
+        ...
 
 
 class EtaReads(NamedTuple):
@@ -56,9 +74,10 @@ class EtaAnswers:
     """The one place where an ETA is computed: each live answer is on record, wherever it is shown."""
 
     reads: EtaReads
-    model: EtaModel
+    models: EtaModels
     on_served: OnEtaServed
     on_answer: OnEtaAnswer
+    on_shadow: OnShadowQuestion
 
     async def live(self, order_id: str) -> EtaAnswer:
         """The answer as of now. It takes two round trips to Redis: the order, then its rider.
@@ -80,7 +99,8 @@ class EtaAnswers:
         number = None if city is None else city.number
         refolding = found.refolding or (rider is not None and rider.refolding)
         headers = {"Ridelog-Refolding": "true"} if refolding else {}
-        answer = self._answer(order_id, order, state, (city, number), at_ms, headers)
+        in_use = self.models.in_use()
+        answer = self._answer(order_id, order, state, (city, number), (in_use.serving, at_ms), headers)
         self.on_served(
             ServedEta(
                 order_id,
@@ -89,22 +109,28 @@ class EtaAnswers:
                 None if rider is None or state is None else EtaPlace(rider.generation, state.version, state.position),
                 number,
                 None if city is None else city.digest,
-                self.model.digest,
+                in_use.serving.digest,
                 at_ms,
                 answer.body,
             )
         )
         self.on_answer(answer.values)
+        if in_use.shadow is not None:
+            self.on_shadow(ShadowQuestion(order_id, order, state, city, at_ms, in_use.shadow, answer.values))
         return answer
 
     async def then(self, order_id: str, when: AsOf) -> EtaAnswer:
         """The answer as of then. Raises ApiError: 404, no event counts then; 409, it was over then; 422, too long."""
         with answering():
-            past = await in_thread(when, partial(self.reads.past.at, order_id, when))
+            past, model = await in_thread(when, partial(self._past, order_id, when))
         headers = {"Ridelog-Position": str(past.horizon.position)}
         if past.order is None:
             raise unknown("no event of this order counts as of then", headers)
-        return self._answer(order_id, past.order, past.rider, (past.city, None), past.horizon.at_ms, headers)
+        return self._answer(order_id, past.order, past.rider, (past.city, None), (model, past.horizon.at_ms), headers)
+
+    def _past(self, order_id: str, when: AsOf) -> tuple[PastEta, EtaModel]:
+        past = self.reads.past.at(order_id, when)
+        return past, self.models.then(past.horizon.at_ms)
 
     def _answer(
         self,
@@ -112,11 +138,12 @@ class EtaAnswers:
         order: OrderState,
         rider: SpeedState | None,
         city: tuple[CitySnapshot | None, int | None],
-        at_ms: int,
+        by: tuple[EtaModel, int],
         headers: dict[str, str],
     ) -> EtaAnswer:
+        model, at_ms = by
         try:
-            values = eta_answer(order_id, order, rider, city, self.model, at_ms)
+            values = eta_answer(order_id, order, rider, city, model, at_ms)
         except OrderIsOver as error:
             raise ApiError(409, "delivery_over", f"{error}, and has no ETA", headers) from error
         return EtaAnswer(values, body_of(values), headers)

@@ -205,6 +205,11 @@ FIRST_ETAS = Counter(
     " the queue was full",
     ("outcome",),
 )
+SHADOW_ETAS = Counter(
+    "ridelog_shadow_etas",
+    "Answers of the model in shadow: recorded, dropped (a full queue, or no database), or failed",
+    ("outcome",),
+)
 PARITY_CHECKED = Counter(
     "ridelog_parity_checked", "Served answers recomputed from the events, by verdict", ("projection", "verdict")
 )

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from domain.features.eta.baseline import EtaModel
-from domain.features.eta.packaged import model_of
 from infrastructure.backends import Backends
+from infrastructure.eta_models.registry import ModelRegistry
+from infrastructure.eta_models.served_models import LoadedModels
 from infrastructure.operations.verify_city import CityVerifier
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.served_etas import PostgresServedEtas
@@ -40,13 +41,20 @@ CHUNK_EVENTS = 20_000
 ModelOf = Callable[[str], EtaModel | None]
 
 
+def models_of(backends: Backends) -> ModelOf:
+    """The models of this code and of the registry. What it returns raises PortUnavailable."""
+    return LoadedModels(ModelRegistry(backends.engine)).model_of
+
+
 class EtaVerifier:
     """Checks batches of recorded answers and records the verdicts.
 
     Raises PortUnavailable and RegistryUnavailable; verdicts recorded before that stay recorded.
     """
 
-    def __init__(self, backends: Backends, model_of: ModelOf = model_of) -> None:
+    def __init__(self, backends: Backends, model_of: ModelOf | None = None) -> None:
+        """``model_of``: None for ``models_of``."""
+        model_of = model_of or models_of(backends)
         self.etas = PostgresServedEtas(backends.engine)
         self.findings = EtaFindings()
         self.code_digest = eta_code_digest()
@@ -137,7 +145,7 @@ def verify_eta(
     backends: Backends,
     since_ms: int,
     on_progress: Callable[[int, int], None] = lambda answers, events: None,
-    model_of: ModelOf = model_of,
+    model_of: ModelOf | None = None,
 ) -> tuple[EtaFindings, int]:
     """Audit all answers recorded since then. Returns the findings, and how many events were folded.
 

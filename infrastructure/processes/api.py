@@ -7,12 +7,15 @@ from functools import partial
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 
-from domain.features.eta.packaged import packaged_baseline
 from domain.identifiers import aggregate_id
 from domain.riders.rider import Rider
 from infrastructure.backends import Backends
 from infrastructure.embedded.data_dir import private_secret
 from infrastructure.errors import UserError
+from infrastructure.eta_models.registry import ModelRegistry
+from infrastructure.eta_models.served_models import LoadedModels, ServedModels
+from infrastructure.eta_models.shadow import ShadowAnswers
+from infrastructure.eta_models.shadow_table import ShadowTable
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.application import ApiParts, build, count_command
 from infrastructure.http.deliveries import SubmitCommands, deliveries_router
@@ -101,6 +104,10 @@ def _serve(settings: Settings, backends: Backends) -> None:
     )
     first_etas = FirstEtas(turns.in_turn(backends.deliveries.execute))
     backends.riders.command_log.register(first_etas)
+    registry = ModelRegistry(reader)
+    models = ServedModels(registry, LoadedModels(registry))
+    shadows = ShadowTable(reader)
+    shadow_answers = ShadowAnswers(shadows.add, shadows.trim)
     city = CityFeed(PostgresCitySnapshots(reader, settings.city_snapshots_keep))
     commits.start()
     commands.start()
@@ -110,6 +117,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
     served_reads.start()
     served_etas.start()
     first_etas.start()
+    models.start()
+    shadow_answers.start()
     async_cache = backends.async_cache()
     reads = PipelinedReads(async_cache)
     speeds, orders = (
@@ -117,7 +126,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
     )
     past_etas = PastEtas(reader, decode, settings.replay_http_events)
     eta_reads = EtaReads(orders, speeds, city.newest, past_etas)
-    etas = EtaAnswers(eta_reads, packaged_baseline(), served_etas, first_etas)
+    etas = EtaAnswers(eta_reads, models, served_etas, first_etas, shadow_answers)
 
     def failed_append() -> str:
         return commits.failure() or commands.failure() or rider_commands.failure()
@@ -156,6 +165,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
         served_reads.stop()
         served_etas.stop()
         first_etas.stop()
+        models.stop()
+        shadow_answers.stop()
 
 
 def _delivery_routes(

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from domain.features.eta.baseline import Baseline
+from domain.features.eta.learned.model import LearnedEta
 from projections.digest.digest import answer_digest
 from read_models.city.snapshot import CitySnapshot
 from read_models.eta.answer import NAME, eta_answer
@@ -117,4 +118,4 @@ def eta_code_digest() -> str:
 
     The city and the model are reached through protocols, so their classes are named here. Raises UntraceableDefinition.
     """
-    return answer_digest(NAME, eta_answer, CitySnapshot.pace, Baseline.predict)
+    return answer_digest(NAME, eta_answer, CitySnapshot.pace, Baseline.predict, LearnedEta.predict)

@@ -35,7 +35,10 @@ class EtaQuantiles(NamedTuple):
 
 
 class EtaModel(Protocol):
-    """What turns features into seconds. ``digest`` identifies code and constants: it is recorded with each answer."""
+    """What turns features into seconds. ``digest`` identifies code and constants: it is recorded with each answer.
+
+    Pure: the same arguments give the same seconds for as long as a model has this digest.
+    """
 
     @property
     def name(self) -> str: ...

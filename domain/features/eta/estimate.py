@@ -8,6 +8,7 @@ from domain.features.eta.baseline import EtaModel
 from domain.features.eta.city_view import CityView
 from domain.features.eta.features import Because, EtaFeatures, eta_reading
 from domain.features.eta.rider_view import RiderView
+from domain.features.eta.stand_in import StandIn
 from domain.features.orders import OrderState
 
 
@@ -41,6 +42,8 @@ def estimate(
     reading = eta_reading(order, rider, city, now_ms, order_id=order_id)
     quantiles = model.predict(reading.features, reading.way, reading.facts)
     because = reading.features.because
+    if isinstance(model, StandIn):
+        because = (*because, "model_unavailable")
     if model.is_outside_training(reading.features, reading.way, reading.facts):
         because = (*because, "outside_training")
     p50_s, p90_s = round(quantiles.p50_s, 3), round(quantiles.p90_s, 3)

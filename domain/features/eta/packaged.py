@@ -10,12 +10,6 @@ from domain.features.eta.baseline import Baseline
 PATH = Path(__file__).with_name("baseline.json")
 
 
-def model_of(digest: str) -> Baseline | None:
-    """The model with this digest; None if this code has none. Raises as ``packaged_baseline``."""
-    baseline = packaged_baseline()
-    return baseline if baseline.digest == digest else None
-
-
 @cache
 def packaged_baseline() -> Baseline:
     """Read once a process. Raises ValueError for constants that contradict each other, OSError for a missing file."""

@@ -15,10 +15,13 @@ from domain.features.eta.baseline import Baseline, BaselineConstants
 from domain.gps_ping import parse_ping
 from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
+from infrastructure.eta_models.served_models import FixedModel
+from infrastructure.eta_models.shadow import ShadowAnswers
+from infrastructure.eta_models.shadow_table import ShadowTable
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http.delivery_links import track_route
 from infrastructure.http.eta import eta_route
-from infrastructure.http.eta_answers import EtaAnswers, EtaReads
+from infrastructure.http.eta_answers import EtaAnswers, EtaModels, EtaReads
 from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.operations.first_etas import FirstEtas
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
@@ -71,6 +74,8 @@ MODEL = Baseline(
     )
 )
 
+FIXED_MODEL = FixedModel(MODEL)
+
 
 class CountingReads(PipelinedReads):
     """Counts the round trips to Redis."""
@@ -85,7 +90,7 @@ class CountingReads(PipelinedReads):
 class EtaOnServers:
     """``fold`` takes the place of the workers, ``make_city`` that of the city's process.
 
-    ``first_etas`` is not started: a test flushes it.
+    ``first_etas`` and ``shadow`` are not started: a test flushes them.
     """
 
     def __init__(self, backends: Backends) -> None:
@@ -93,6 +98,7 @@ class EtaOnServers:
         self.city: CitySnapshot | None = None
         self.on_record: list[ServedEta] = []
         self.first_etas = FirstEtas(backends.deliveries.execute)
+        self.shadow = ShadowAnswers(ShadowTable(backends.engine).add)
 
     def place(self, order_id: str, **fields: Any) -> int:
         values = {"restaurant": RESTAURANT, "customer": CUSTOMER, "time_zone": "Europe/Berlin", "currency": "EUR"}
@@ -181,7 +187,7 @@ class EtaClient:
 
 
 @contextmanager
-def eta_client(world: EtaOnServers, max_events: int = 200_000) -> Iterator[EtaClient]:
+def eta_client(world: EtaOnServers, max_events: int = 200_000, models: EtaModels = FIXED_MODEL) -> Iterator[EtaClient]:
     """The whole API with the route of the ETA; it records each answer in ``world.on_record``."""
     backends, absent = world.backends, cast("Any", None)
     cache = backends.async_cache()
@@ -192,7 +198,11 @@ def eta_client(world: EtaOnServers, max_events: int = 200_000) -> Iterator[EtaCl
     )
     past = PastEtas(backends.engine, backends.decode, max_events)
     answers = EtaAnswers(
-        EtaReads(orders, riders, lambda: world.city, past), MODEL, world.on_record.append, world.first_etas
+        EtaReads(orders, riders, lambda: world.city, past),
+        models,
+        world.on_record.append,
+        world.first_etas,
+        world.shadow,
     )
     tokens = LinkTokens("a secret of the tests, thirty-two characters")
 

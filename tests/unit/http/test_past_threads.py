@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.router import Router
 
 from domain.features.eta.packaged import packaged_baseline
+from infrastructure.eta_models.served_models import FixedModel
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.errors import HANDLERS
 from infrastructure.http.eta import eta_route
@@ -71,7 +72,9 @@ async def status_of(application: Litestar, path: str) -> int:
 def route_of(path: str, past: Any) -> HTTPRouteHandler | Router:
     if path.endswith("/eta"):
         reads = EtaReads(NOTHING, NOTHING, lambda: None, past)
-        return eta_route(EtaAnswers(reads, packaged_baseline(), lambda _: None, lambda _: None))
+        return eta_route(
+            EtaAnswers(reads, FixedModel(packaged_baseline()), lambda _: None, lambda _: None, lambda _: None)
+        )
     if path.endswith("/speed"):
         return speed_route(NOTHING, past, ViewLimits(), lambda: None, lambda _: None)
     return analytics_router(NOTHING, past)

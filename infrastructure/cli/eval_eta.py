@@ -1,0 +1,118 @@
+"""``eval-eta``: judges any model of the ETA on any training set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.output import echo, echo_lines
+from infrastructure.errors import UserError
+
+if TYPE_CHECKING:
+    from domain.features.eta.baseline import Baseline
+    from domain.features.eta.learned.model import LearnedEta
+    from infrastructure.training_sets.model_rows import ModelRows
+
+BASELINE = "baseline"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("eval-eta")(eval_eta)
+
+
+def eval_eta(
+    model: Annotated[str, typer.Argument(help="Folder of a model, digest of one in the registry, or 'baseline'.")],
+    training_set: Annotated[Path, typer.Argument(metavar="SET", help="Folder of a training set.")],
+    by_order: Annotated[
+        bool, typer.Option("--by-order", help="One answer an order, its earliest, instead of each row.")
+    ] = False,
+    placed_from: Annotated[
+        str | None, typer.Option(help="Orders placed from then on: epoch milliseconds, or RFC 3339 with zone.")
+    ] = None,
+    placed_to: Annotated[str | None, typer.Option(help="Orders placed before then.")] = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a model on a training set, beside the baseline, the platform's promise and what was served.
+
+    Errors, coverage of P50 and P90, losses of the quantiles (pinball, CRPS), and how restless the answers of an order
+    are; by leg, local hour, distance and week. Orders without an end are left out.
+    """
+    import msgspec
+
+    from infrastructure.training_sets.evaluate_eta import evaluate, lines
+
+    judged = _model(model, data_dir)
+    rows = _rows(training_set, judged, placed_from, placed_to)
+    try:
+        found = evaluate(judged, rows, by_order=by_order)
+    except ValueError as error:
+        raise UserError(f"{training_set} judges no model: {error}") from error
+    if as_json:
+        echo(msgspec.json.encode(found))
+    else:
+        echo_lines(lines(found))
+
+
+def _model(name: str, data_dir: Path | None) -> LearnedEta | Baseline:
+    from domain.features.eta.packaged import packaged_baseline
+    from infrastructure.eta_models.model_files import load_folder
+
+    if name == BASELINE:
+        return packaged_baseline()
+    if Path(name).is_dir():
+        return load_folder(Path(name))
+    return _of_registry(name, data_dir)
+
+
+def _of_registry(start: str, data_dir: Path | None) -> LearnedEta:
+    from infrastructure.backends import EVENT_STORE_SETTINGS, open_backends
+    from infrastructure.cli.error_handling import expected_as_user_error
+    from infrastructure.embedded.stack import servers_for
+    from infrastructure.eta_models.model_files import ModelUnavailable
+    from infrastructure.eta_models.registry import ModelRegistry
+    from infrastructure.eta_models.served_models import LoadedModels
+    from infrastructure.settings.settings import Settings
+
+    with (
+        expected_as_user_error(),
+        servers_for(Settings.load({"data_dir": data_dir}), EVENT_STORE_SETTINGS) as settings,
+        open_backends(settings) as backends,
+    ):
+        registry = ModelRegistry(backends.engine)
+        digest = registry.digest_starting(start)
+        try:
+            return LoadedModels(registry).learned(digest)
+        except ModelUnavailable as error:
+            raise UserError(f"{digest[:12]} cannot be judged: {error}") from error
+
+
+def _rows(folder: Path, model: LearnedEta | Baseline, placed_from: str | None, placed_to: str | None) -> ModelRows:
+    from domain.features.eta.baseline import Baseline
+    from infrastructure.training_sets.eta_set import EtaSet
+    from infrastructure.training_sets.model_rows import model_rows
+
+    whole = model_rows(
+        EtaSet(folder).rows(),
+        model if isinstance(model, Baseline) else model.baseline,
+        None if isinstance(model, Baseline) else model.spec.cities,
+    )
+    since_ms, until_ms = _time("--placed-from", placed_from), _time("--placed-to", placed_to)
+    if since_ms is not None:
+        whole = whole.of(whole.placed_ms >= since_ms)
+    if until_ms is not None:
+        whole = whole.of(whole.placed_ms < until_ms)
+    return whole
+
+
+def _time(option: str, text: str | None) -> int | None:
+    from infrastructure.timestamps import time_ms
+
+    try:
+        return None if text is None else time_ms(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from error
