@@ -10,6 +10,7 @@ from typing import NamedTuple
 from domain.features.eta.baseline import EtaModel
 from domain.features.eta.learned.inputs import INPUTS
 from domain.features.eta.learned.model import MEDIAN, P90, LearnedEta
+from domain.features.eta.packaged import model_of as packaged_model
 from domain.features.eta.packaged import packaged_baseline
 from domain.features.eta.stand_in import StandIn
 from infrastructure.eta_models.model_files import ModelUnavailable, load
@@ -46,9 +47,9 @@ class LoadedModels:
 
         Raises PortUnavailable.
         """
-        for packaged in (self._baseline, self._stand_in):
-            if packaged.digest == digest:
-                return packaged
+        packaged = packaged_model(digest)
+        if packaged is not None:
+            return packaged
         try:
             return self.learned(digest)
         except ModelUnavailable as error:

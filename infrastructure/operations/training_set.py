@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa
 
-from domain.features.eta.packaged import model_of
 from domain.identifiers import SHARDS
 from infrastructure.backends import open_backends
 from infrastructure.errors import UserError
@@ -71,12 +70,14 @@ def make_eta_set(
     *,
     instants: Path | None = None,
     min_events: int = MIN_EVENTS_FOR_PROCESSES,
-    model_of: ModelOf = model_of,
+    model_of: ModelOf | None = None,
 ) -> Made:
     """Write the folder ``out``, which is empty or missing. ``instants``: the file of a rule of that kind.
 
-    ``model_of`` finds the models that answers on record name. With fewer than ``min_events`` events there is one
-    process. Raises UserError, Unresolvable, PortUnavailable, RegistryUnavailable, WorkerFailed.
+    ``model_of`` finds the models that answers on record name; None: those of this code and of the registry. With fewer
+    than ``min_events`` events there is one process.
+
+    Raises UserError, Unresolvable, PortUnavailable, RegistryUnavailable, WorkerFailed.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty: name a new folder, or delete this one")

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.features.eta.packaged import model_of
 from domain.identifiers import SHARDS
 from infrastructure.backends import open_backends
 from infrastructure.operations.served_rows import BATCH_ETAS, ServedPass, served_orders
-from infrastructure.operations.verify_eta import ModelOf
+from infrastructure.operations.verify_eta import ModelOf, models_of
 from infrastructure.process_pool import CONTEXT
 from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_files import RowsFiles, make_rows_part
@@ -45,13 +44,13 @@ OnDone = Callable[[int], None]
 class Job(NamedTuple):
     """What every worker gets. ``model_of`` finds the models that answers on record name.
 
-    It is sent to processes, so ``model_of`` is a function of a module.
+    It is sent to processes, so ``model_of`` is a function of a module. None: the models of this code and of the registry.
     """
 
     settings: Settings
     request: EtaRequest
     folder: Path
-    model_of: ModelOf = model_of
+    model_of: ModelOf | None = None
 
     @property
     def bounds(self) -> list[int]:
@@ -258,7 +257,7 @@ def _make_rows(job: Job, chunks: Sequence[int], on_done: OnDone) -> None:
 def _make_answers(job: Job, chunks: Sequence[int], on_done: OnDone) -> None:
     ids = job.served_ids
     with open_backends(job.settings) as backends:
-        answers = ServedPass(backends, job.folder, job.model_of, on_done)
+        answers = ServedPass(backends, job.folder, job.model_of or models_of(backends), on_done)
         for chunk in chunks:
             answers.make(chunk, ids[chunk * BATCH_ETAS : (chunk + 1) * BATCH_ETAS])
 
