@@ -34,22 +34,37 @@ def eval_eta(
         str | None, typer.Option(help="Orders placed from then on: epoch milliseconds, or RFC 3339 with zone.")
     ] = None,
     placed_to: Annotated[str | None, typer.Option(help="Orders placed before then.")] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Adjust P50 and P90 by the ends that were known, as serving does.")
+    ] = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a model on a training set, beside the baseline, the platform's promise and what was served.
 
     Errors, coverage of P50 and P90, losses of the quantiles (pinball, CRPS), and how restless the answers of an order
-    are; by leg, local hour, distance and week. Orders without an end are left out.
+    are; by leg, local hour, distance and week. Orders without an end are left out. With --calibrate all orders of the
+    set are outcomes, also those that --placed-from leaves out of the scores.
     """
     import msgspec
 
-    from infrastructure.training_sets.evaluate_eta import evaluate, lines
+    from infrastructure.training_sets.calibrated import calibrated
+    from infrastructure.training_sets.evaluate_eta import answers_of, evaluation_of, lines
 
     judged = _model(model, data_dir)
-    rows = _rows(training_set, judged, placed_from, placed_to)
+    rows, axis = _rows(training_set, judged)
+    answered = answers_of(judged, rows)
+    if calibrate:
+        # An imported history was recorded after it happened: there, an end is known when it happens.
+        known_ms = rows.completed_ms if axis == "event" else rows.known_ms
+        adjusted = calibrated(rows, answered.answers, known_ms)
+        answered = msgspec.structs.replace(answered, answers=adjusted)
+    chosen = rows.placed_ms >= (_time("--placed-from", placed_from) or 0)
+    until_ms = _time("--placed-to", placed_to)
+    if until_ms is not None:
+        chosen &= rows.placed_ms < until_ms
     try:
-        found = evaluate(judged, rows, by_order=by_order)
+        found = evaluation_of(judged, rows.of(chosen), answered.of(chosen), by_order=by_order)
     except ValueError as error:
         raise UserError(f"{training_set} judges no model: {error}") from error
     if as_json:
@@ -91,22 +106,16 @@ def _of_registry(start: str, data_dir: Path | None) -> LearnedEta:
             raise UserError(f"{digest[:12]} cannot be judged: {error}") from error
 
 
-def _rows(folder: Path, model: LearnedEta | Baseline, placed_from: str | None, placed_to: str | None) -> ModelRows:
+def _rows(folder: Path, model: LearnedEta | Baseline) -> tuple[ModelRows, str]:
+    """The rows of the set as the model sees them, and the axis of the set."""
     from domain.features.eta.baseline import Baseline
     from infrastructure.training_sets.eta_set import EtaSet
     from infrastructure.training_sets.model_rows import model_rows
 
-    whole = model_rows(
-        EtaSet(folder).rows(),
-        model if isinstance(model, Baseline) else model.baseline,
-        None if isinstance(model, Baseline) else model.spec.cities,
-    )
-    since_ms, until_ms = _time("--placed-from", placed_from), _time("--placed-to", placed_to)
-    if since_ms is not None:
-        whole = whole.of(whole.placed_ms >= since_ms)
-    if until_ms is not None:
-        whole = whole.of(whole.placed_ms < until_ms)
-    return whole
+    whole = EtaSet(folder)
+    if isinstance(model, Baseline):
+        return model_rows(whole.rows(), model, None), whole.manifest.axis
+    return model_rows(whole.rows(), model.baseline, model.spec.cities), whole.manifest.axis
 
 
 def _time(option: str, text: str | None) -> int | None:

@@ -61,6 +61,9 @@ class JudgedAnswers(msgspec.Struct, frozen=True):
     answers: Answers
     outside: NDArray[np.bool_]
 
+    def of(self, chosen: NDArray[np.bool_]) -> JudgedAnswers:
+        return JudgedAnswers(self.answers.of(chosen), self.outside[chosen])
+
 
 def answers_of(model: LearnedEta | Baseline, rows: ModelRows) -> JudgedAnswers:
     """What ``predict`` of the model gives for each row."""
