@@ -174,8 +174,8 @@ def _sums(trees: object, rows: ModelRows) -> Floats:
 
 def lines(found: EtaEvaluation) -> list[str]:
     """The evaluation as text."""
-    unit = "order (its earliest answer)" if found.by_order else "row"
-    out = [f"{found.model} {found.digest[:12]}, one answer a {unit}; seconds, estimate − truth", _HEADER]
+    unit = "the earliest answer of each order" if found.by_order else "every row"
+    out = [f"{found.model} {found.digest[:12]}, {unit}; seconds, estimate − truth", _HEADER]
     out += [_line(name, one) for name, one in found.all.items()]
     if found.promised is not None:
         out += ["", "where the order has a promise", _HEADER]

@@ -46,7 +46,7 @@ MIN_PROMISED_ROWS: Final = 100
 """With fewer the weight of the promise is 0."""
 UNBOUNDED_INPUTS: Final = ("local_time_of_day_h", "local_day_of_week")
 """Numbers of a cycle have no end that could be passed: a set of five days must not send the sixth to the baseline."""
-BOUNDS_MARGIN: Final = 0.1
+BOUNDS_MARGIN: Final = 0.5
 """Of the range of an input: a value that is this much outside is not yet called unseen."""
 MAX_LEAVE_OUT_ROWS: Final = 200_000
 """Bounds the time of the importance, which trains once a group of inputs."""
