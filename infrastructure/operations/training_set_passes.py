@@ -44,7 +44,7 @@ OnDone = Callable[[int], None]
 class Job(NamedTuple):
     """What every worker gets. ``model_of`` finds the models that answers on record name.
 
-    It is sent to processes, so ``model_of`` is a function of a module. None: the models of this code and of the registry.
+    It is sent to processes, so ``model_of`` is a function of a module; None: the models of this code and the registry.
     """
 
     settings: Settings
