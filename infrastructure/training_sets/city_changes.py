@@ -79,8 +79,11 @@ def order_changes(partials: PartialTable) -> list[Change]:
 class CityAlong:
     """The city, advanced from clock to clock by the changes of all shards. The files are mapped, not read."""
 
-    def __init__(self, traffic: Sequence[Path], orders: Sequence[Path]) -> None:
+    def __init__(
+        self, traffic: Sequence[Path], orders: Sequence[Path], max_window_changes: int = MAX_WINDOW_CHANGES
+    ) -> None:
         """Raises OSError."""
+        self._max_window_changes = max_window_changes
         self._city = RunningCity()
         self._traffic = [_Changes(path, len(TRAFFIC_COLUMNS)) for path in traffic]
         self._orders = [_Changes(path, len(ORDER_COLUMNS)) for path in orders]
@@ -90,9 +93,9 @@ class CityAlong:
         first = 0
         while first < len(clocks):
             last = min(first + WINDOW_CLOCKS, len(clocks))
-            while last - first > 1 and self._waiting(clocks[last - 1]) > MAX_WINDOW_CHANGES:
+            while last - first > 1 and self._waiting(clocks[last - 1]) > self._max_window_changes:
                 last = first + (last - first) // 2
-            if last - first == 1 and self._waiting(clocks[first]) > MAX_WINDOW_CHANGES:
+            if last - first == 1 and self._waiting(clocks[first]) > self._max_window_changes:
                 self._add_summed(clocks[first])
                 yield self._city
             else:

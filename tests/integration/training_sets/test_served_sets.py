@@ -113,7 +113,9 @@ def test_the_same_manifest_gives_the_same_bytes_after_more_answers(world: EtaOnS
     ]
 
 
-def test_the_command_says_what_has_no_row(world: EtaOnServers, postgres_url: str, tmp_path: Path) -> None:
+def test_the_command_says_what_has_no_row_and_explains_a_row(
+    world: EtaOnServers, postgres_url: str, tmp_path: Path
+) -> None:
     def run(*options: str) -> tuple[int, str, str]:
         env = {"RIDELOG_POSTGRES_URL": postgres_url, "RIDELOG_DATA_DIR": str(tmp_path)}
         done = run_here(["training-set", *options], env, tmp_path)
@@ -123,5 +125,40 @@ def test_the_command_says_what_has_no_row(world: EtaOnServers, postgres_url: str
     code, said, _ = run("--out", "none", "--json")
     assert (code, json.loads(said)["undecided"]) == (0, {"other code": 12})
     code, said, errors = run("--out", "none")
-    assert code == 1
-    assert "is not empty" in errors
+    assert (code, "is not empty" in errors) == (1, True)
+    code, said, errors = run("--manifest", "none/manifest.json", "--out", "again")
+    assert (code, said.splitlines()[1]) == (0, "without a row: 12 answers other code")
+    assert "the bytes are the same as those of none/manifest.json" in errors
+    code, said, _ = run("--at-events", "assigned", "--out", "assigned")
+    assert (code, said.split(", from ")[0]) == (0, "assigned: 1 rows of 1 orders, 0 censored")
+    made_set(world, tmp_path / "set")
+    [row] = [row for row in rows_of(tmp_path / "set") if row["served_eta_id"] == 11]
+    for wanted in ("11", f"{row['order_id']}:{row['at_ms']}"):
+        code, said, _ = run("--out", "set", "--explain", wanted)
+        assert (code, json.loads(said)["equal"]) == (0, True)
+    found = json.loads(said)
+    assert found["city"]["snapshot"] == row["city_snapshot"]
+    assert found["order"]["events"][0]["type"] == "DeliveryPlaced"
+    change(world, "DELETE FROM served_etas WHERE id = 11")
+    assert "is not on record any more" in run("--out", "set", "--explain", wanted)[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--every", "30s", "--at-events", "placed"), "give one"),
+        (("--every", "30"), "--every must be a duration"),
+        (("--at-events", "completed"), "--at-events lists steps of an order"),
+        (("--every", "30s", "--axis", "recorded"), "--axis is known, position or event"),
+        (("--axis", "event"), "need a rule"),
+        (("--every", "30s", "--since", "1"), "--since selects answers on record"),
+        (("--manifest", "no.json"), "no manifest of a training set"),
+        (("--instants", "no.csv"), "cannot be read"),
+        (("--explain", "1", "--every", "30s"), "--explain reads the set"),
+        (("--explain", "1"), "no manifest of a training set"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    done = run_here(["training-set", "--out", "out", *options], {"RIDELOG_POSTGRES_URL": "postgresql://no"}, tmp_path)
+    assert done.returncode in {1, 2}
+    assert said in " ".join(done.stderr.replace("│", " ").split())
