@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from domain.events.contracts import UndecodableError
 from domain.features.orders import CANCELLED, COMPLETED, OPEN_STATUSES, OrderState
 from domain.features.partials import PartialTable
 from infrastructure.training_sets.city_changes import Change, order_changes
@@ -19,7 +18,7 @@ from projections.core.fold import NO_SNAPSHOTS, Decode, Fold
 from projections.orders import ORDERS
 from projections.replay.archive import TimedEvent
 
-_COMPLETED, _CANCELLED, _PLACED = "DeliveryCompleted", "DeliveryCancelled", "DeliveryPlaced"
+_COMPLETED, _CANCELLED = "DeliveryCompleted", "DeliveryCancelled"
 
 
 class OrderEnd(NamedTuple):
@@ -60,7 +59,6 @@ class OrderLife:
         self, request: EtaRequest, events: Sequence[TimedEvent], decode: Decode, discarded: frozenset[int]
     ) -> None:
         self.order_id = events[0].event.key
-        self._decode = decode
         self._discarded = discarded
         self._fold = Fold(ORDERS, decode, lambda: 0, NO_SNAPSHOTS)
         in_log_order = sorted(events, key=lambda one: one.event.version)
@@ -104,7 +102,7 @@ class OrderLife:
             state.promised_seconds,
             state.items,
             state.preparation_seconds,
-            self._placement().get("city") or None,
+            state.city or None,
             state.time_zone,
             state.placed_ms,
             *state.restaurant,
@@ -155,15 +153,6 @@ class OrderLife:
         changes = [change for change in changes if any(change[2:])]
         if changes:
             self.changes.append((clock, changes))
-
-    def _placement(self) -> Mapping[str, Any]:
-        for step in self._folding(self.steps):
-            if step.timed.event.event_type == _PLACED:
-                try:
-                    return self._decode(step.timed.event.payload)
-                except UndecodableError:
-                    return {}
-        return {}
 
     def _last_of(self, event_type: str) -> TimedEvent | None:
         found = [step.timed for step in self._folding(self.steps) if step.timed.event.event_type == event_type]
