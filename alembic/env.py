@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 import infrastructure.postgres.audit_tables
+import infrastructure.postgres.drift_tables
 import infrastructure.postgres.model_tables
 import infrastructure.postgres.payment_tables  # noqa: F401  (so do these)
 import read_models.analytics.tables

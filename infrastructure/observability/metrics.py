@@ -210,6 +210,22 @@ SHADOW_ETAS = Counter(
     "Answers of the model in shadow: recorded, dropped (a full queue, or no database), or failed",
     ("outcome",),
 )
+ETA_FEATURE_PSI = named_gauge(
+    "ridelog_eta_feature_psi",
+    "Population stability index of a feature of served ETAs against the training set of their model; NaN: not known",
+    ("model", "feature"),
+)
+ETA_MAE = named_gauge(
+    "ridelog_eta_mae_seconds", "Mean absolute error of served ETAs of the newest day that is known", ("model", "leg")
+)
+ETA_BIAS = named_gauge(
+    "ridelog_eta_bias_seconds", "Mean of served ETA less what happened; above 0: it was quicker", ("model", "leg")
+)
+ETA_HELD = named_gauge(
+    "ridelog_eta_held_share",
+    "Share of served ETAs whose order was handed over by then, by quantile",
+    ("model", "leg", "quantile"),
+)
 PARITY_CHECKED = Counter(
     "ridelog_parity_checked", "Served answers recomputed from the events, by verdict", ("projection", "verdict")
 )

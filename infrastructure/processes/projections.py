@@ -16,6 +16,7 @@ from infrastructure.observability import metrics
 from infrastructure.observability.stage_reports import StageProgress, StageReporter
 from infrastructure.observability.watchdog import Watchdog, WorkState
 from infrastructure.operations.city_monitor import CityMonitor
+from infrastructure.operations.drift_monitor import DriftMonitor
 from infrastructure.operations.parity_monitor import ParityMonitor
 from infrastructure.process_pool import tune_gc
 from infrastructure.processes.projection_worker import ProjectionWorker, stage_name
@@ -76,11 +77,11 @@ class WorkerManager:
         self._watchdog = Watchdog()
         self._hanging: set[tuple[str, int]] = set()
         followed = [projection.name for projection in projections]
-        self._auditors: list[ParityMonitor | CityMonitor] = [
+        self._auditors: list[ParityMonitor | CityMonitor | DriftMonitor] = [
             ParityMonitor(settings, projection) for projection in audited_projections(followed)
         ]
         if audits_city(followed):
-            self._auditors.append(CityMonitor(settings))
+            self._auditors += [CityMonitor(settings), DriftMonitor(settings)]
 
     def run(self) -> None:
         """Run until ``stop``, or until a worker ends with a permanent error."""

@@ -20,12 +20,14 @@ from infrastructure.observability.stage_reports import StageReport, newest, read
 from infrastructure.postgres import migrations
 from infrastructure.postgres import restore_findings as restores
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
+from infrastructure.postgres.eta_drift import PostgresEtaDrift
 from infrastructure.postgres.payment_handovers import PaymentHandovers
 from infrastructure.postgres.served_etas import PostgresServedEtas
 from infrastructure.postgres.served_reads import PostgresServedReads
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.factory import Stores
 from infrastructure.status.audit_lines import city_audit_line, eta_parity_line, parity_line
+from infrastructure.status.drift_lines import drift_line, eta_error_line
 from infrastructure.status.lines import (
     IngestHead,
     MeasuredStage,
@@ -50,6 +52,9 @@ from projections.core.projection import Projection
 from projections.parity.city_findings import CITY_AUDIT_STAGE, CityFindings, findings_of
 from projections.parity.served_etas import eta_code_digest
 from projections.replay.city import city_code_digest
+
+ENOUGH_ORDERS = 200
+"""A day of fewer orders is shown only if there is no other."""
 
 
 def collect(settings: Settings, *, served: bool = True, open_broker: bool = False) -> StatusReport:
@@ -86,6 +91,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         before = ingest_delays(connection, found.position, backends.decode)
         behind = tailer_behind(connection, relayed, found)
         measured = {p.name: _measure(backends, connection, p, found) for p in PROJECTIONS.values()}
+    drift = PostgresEtaDrift(engine).newest(ENOUGH_ORDERS)
     head = IngestHead(str(found.log_id), found.position, found.recorded_at_ms, found.clock_ahead_ms)
     relay = MeasuredStage(behind.events, behind.seconds) if behind is not None else None
     tailer = external_line() if external else stage_line("tailer", relayed, head, late_after_s, relay, served=served)
@@ -112,6 +118,8 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
             if p.point_read
         ),
         eta_parity_line(PostgresServedEtas(engine).tally(eta_code_digest())),
+        drift_line(drift),
+        eta_error_line(drift),
     ]
     return status_report(head.log_id, lines)
 
