@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,11 @@ from typing import NamedTuple
 from infrastructure.errors import UserError
 from infrastructure.imports.csv_files import read_header
 
-_INSTANT = ("_at_ms", "_at_s", "_at", "_ms", "_time", "_timestamp", "_datetime", "_ts", "_date")
+_IN_UTC = ("_at_utc", "_time_utc", "_utc")
+"""A column so named has its times in UTC, also those without a zone."""
+
+_NUMBERS = ("_at_ms", "_at_s", "_epoch_ms", "_epoch_s", "_epoch")
+_INSTANT = (*_NUMBERS, *_IN_UTC, "_at", "_ms", "_s", "_time", "_timestamp", "_datetime", "_ts", "_date")
 
 
 def _named(*bases: str, suffixes: Sequence[str]) -> tuple[str, ...]:
@@ -105,6 +110,10 @@ class OrderSource(NamedTuple):
     header: tuple[str, ...]
     columns: OrderColumns
 
+    def is_utc(self, index: int) -> bool:
+        """Whether the name of a column says that its times are in UTC."""
+        return normalised(self.header[index]).endswith(_IN_UTC)
+
     def used(self) -> str:
         """Which column is read as which field, and which columns are not read, in one line."""
         indexes = self.columns._asdict()
@@ -121,6 +130,7 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_WORD = re.compile(r"[^0-9a-z]+")
 
 
+@lru_cache(maxsize=1_024)
 def normalised(title: str) -> str:
     """A column name in lower case, its words joined by ``_``: ``Order ID`` and ``orderId`` are ``order_id``."""
     return _NO_WORD.sub("_", _CAMEL.sub("_", title.strip()).casefold()).strip("_")

@@ -91,6 +91,7 @@ class _Cells:
     """The cells of one row, by field."""
 
     def __init__(self, source: OrderSource, cells: Sequence[str]) -> None:
+        self._source = source
         self._columns = source.columns
         self._cells = cells
 
@@ -152,10 +153,10 @@ class _Cells:
 
     def _time(self, index: int | None, what: str, zone: str | None) -> int | None:
         cell = self._optional(index)
-        if cell is None:
+        if index is None or cell is None:
             return None
         try:
-            return history_time_ms(cell, zone)
+            return history_time_ms(cell, "UTC" if self._source.is_utc(index) else zone)
         except BadTime as error:
             raise BadCell(f"{what} cannot be used: {cell[:40]!r} ({error})") from None
 

@@ -12,7 +12,7 @@ from infrastructure.backends import Backends
 from infrastructure.observability import metrics
 from infrastructure.operations.audit_thread import AuditThread
 from infrastructure.operations.eta_drift import DAY_MS, MATURE_MS, day_of, drift_of_day, read_answers, references_in
-from infrastructure.postgres.eta_drift import DriftOfDay, PostgresEtaDrift
+from infrastructure.postgres.eta_drift import ENOUGH_ORDERS, DriftOfDay, PostgresEtaDrift
 from infrastructure.settings.settings import Settings
 from infrastructure.timestamps import now_ms
 
@@ -21,9 +21,6 @@ log = logging.getLogger("ridelog.drift")
 ROUND_INTERVAL_S = 600.0
 MAX_SAMPLE = 4_000
 """Answers of one day: about half a second of CPU, and enough for a share to be known to a percent and a half."""
-
-MIN_ORDERS = 200
-"""Fewer orders say nothing of a model: its metrics are not set."""
 
 MODEL_CHARS = 12
 """Of a digest, in a label."""
@@ -69,7 +66,7 @@ class DriftMonitor:
             found.append(of_day)
             if now >= start_ms + DAY_MS + MATURE_MS:
                 self._final = day
-        newest = table.newest(MIN_ORDERS)
+        newest = table.newest(ENOUGH_ORDERS)
         if newest is not None:
             self._set_metrics(newest)
         return found
@@ -90,15 +87,15 @@ class DriftMonitor:
         for one in newest.drift:
             key = (one.model_digest[:MODEL_CHARS], one.feature)
             labels.add(key)
-            metrics.ETA_FEATURE_PSI.labels(*key).set(one.psi if one.orders >= MIN_ORDERS else _NOT_KNOWN)
-            is_new = is_shifted(one.psi, one.chance_psi) and one.orders >= MIN_ORDERS
+            metrics.ETA_FEATURE_PSI.labels(*key).set(one.psi if one.orders >= ENOUGH_ORDERS else _NOT_KNOWN)
+            is_new = is_shifted(one.psi, one.chance_psi) and one.orders >= ENOUGH_ORDERS
             if is_new and key not in self._shifted:
                 log.warning("%s of model %s has shifted: PSI %.2f on %s", one.feature, key[0], one.psi, newest.day)
             (self._shifted.add if is_new else self._shifted.discard)(key)
         for leg in newest.errors:
             of_leg = (leg.model_digest[:MODEL_CHARS], leg.leg, "")
             labels.add(of_leg)
-            is_known = leg.orders >= MIN_ORDERS
+            is_known = leg.orders >= ENOUGH_ORDERS
             _set_errors(
                 of_leg, (leg.mae_s, leg.bias_s, leg.p50_held / leg.answers, leg.p90_held / leg.answers), is_known
             )

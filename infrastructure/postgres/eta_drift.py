@@ -17,6 +17,9 @@ from read_models.generations import active_generation
 KEPT_DAYS = 400
 """A year and a month, so that a season can be compared with the last one."""
 
+ENOUGH_ORDERS = 200
+"""Fewer orders of a day say nothing of a model."""
+
 MAX_NAME_CHARS = 64
 """Bounds a name of a leg or feature in a row."""
 

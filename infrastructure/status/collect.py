@@ -20,7 +20,7 @@ from infrastructure.observability.stage_reports import StageReport, newest, read
 from infrastructure.postgres import migrations
 from infrastructure.postgres import restore_findings as restores
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
-from infrastructure.postgres.eta_drift import PostgresEtaDrift
+from infrastructure.postgres.eta_drift import ENOUGH_ORDERS, PostgresEtaDrift
 from infrastructure.postgres.payment_handovers import PaymentHandovers
 from infrastructure.postgres.served_etas import PostgresServedEtas
 from infrastructure.postgres.served_reads import PostgresServedReads
@@ -52,9 +52,6 @@ from projections.core.projection import Projection
 from projections.parity.city_findings import CITY_AUDIT_STAGE, CityFindings, findings_of
 from projections.parity.served_etas import eta_code_digest
 from projections.replay.city import city_code_digest
-
-ENOUGH_ORDERS = 200
-"""A day of fewer orders is shown only if there is no other."""
 
 
 def collect(settings: Settings, *, served: bool = True, open_broker: bool = False) -> StatusReport:

@@ -26,6 +26,8 @@ def found(header: str, **names: str) -> dict[str, str]:
         "Order ID,Restaurant,Customer,Placed At,Delivered Time",
         "orderId,restaurantCoordinates,customerCoordinates,createdAt,completedAt",
         "order,restaurant,customer,placed_at_ms,completed_at_ms",
+        "order,restaurant,customer,placed_s,completed_s",
+        "order,restaurant,customer,order_created_at_utc,delivered_time",
     ],
 )
 def test_the_five_columns_are_found_by_many_names(header: str) -> None:

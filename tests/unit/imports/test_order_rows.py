@@ -142,3 +142,12 @@ def test_a_row_with_more_cells_than_the_header_is_rejected() -> None:
 def test_a_cancelled_order_needs_no_completion() -> None:
     found = order({"completed": "", "cancelled": COMPLETED})
     assert (found.is_completed, found.ended_ms) == (False, PLACED_MS + 2_400_000)
+
+
+def test_a_column_that_says_utc_has_times_in_utc() -> None:
+    header = ("order", "restaurant", "customer", "created_at_utc", "completed")
+    source = OrderSource(Path("some.csv"), header, find_order_columns(header, {}, "some.csv"))
+    cells = ["o-1", USUAL["restaurant"], USUAL["customer"], "2020-08-01 12:00:00", "2020-08-01 15:40:00"]
+    found = to_order_row(source, 2, cells, OrderDefaults("Europe/Helsinki", is_zone_given=True), NOW_MS).order
+    assert found is not None
+    assert (found.placed_ms, found.ended_ms) == (PLACED_MS, PLACED_MS + 2_400_000)
