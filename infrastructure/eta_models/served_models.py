@@ -15,6 +15,7 @@ from domain.features.eta.packaged import packaged_baseline
 from domain.features.eta.stand_in import StandIn
 from infrastructure.eta_models.model_files import ModelUnavailable, load
 from infrastructure.eta_models.registry import ModelRegistry, ModelRoles
+from infrastructure.observability import metrics
 from projections.core.ports import PortUnavailable, SinkRejected
 
 log = logging.getLogger("ridelog.models")
@@ -130,6 +131,7 @@ class ServedModels:
         for model in (serving, shadow):
             if isinstance(model, LearnedEta):
                 _compile(model)
+        metrics.ETA_MODEL_UNAVAILABLE.set(isinstance(serving, StandIn))
         if (roles, serving) != (self._roles, self._in_use.serving):
             log.info("the ETA is answered by %s %s", serving.name, serving.digest[:12])
         self._in_use, self._roles = ModelsInUse(serving, shadow), roles

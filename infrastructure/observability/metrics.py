@@ -205,6 +205,9 @@ FIRST_ETAS = Counter(
     " the queue was full",
     ("outcome",),
 )
+ETA_MODEL_UNAVAILABLE = named_gauge(
+    "ridelog_eta_model_unavailable", "1 while the promoted model cannot be loaded and the baseline answers, else 0"
+)
 SHADOW_ETAS = Counter(
     "ridelog_shadow_etas",
     "Answers of the model in shadow: recorded, dropped (a full queue, or no database), or failed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from domain.features.eta.packaged import packaged_baseline
@@ -121,6 +122,7 @@ def test_a_model_that_cannot_be_loaded_has_the_baseline_in_its_place(
     models.poll()
     damaged = client.eta("one")
     assert "model_unavailable" in damaged["because"]
+    assert REGISTRY.get_sample_value("ridelog_eta_model_unavailable") == 1.0
     assert damaged["model"] == {"name": "baseline", "digest": StandIn(BASELINE).digest}
     # It is loaded as soon as that is possible.
     with world.backends.engine.begin() as connection:
@@ -131,6 +133,7 @@ def test_a_model_that_cannot_be_loaded_has_the_baseline_in_its_place(
     models.poll()
     repaired = client.eta("one")
     assert (repaired["model"]["name"], "model_unavailable" in repaired["because"]) == ("slow", False)
+    assert REGISTRY.get_sample_value("ridelog_eta_model_unavailable") == 0.0
     add(world.backends.engine, eta_code_digest(), numeric_fingerprint(), world.on_record)
     findings, _ = verify_eta(world.backends, 0)
     assert findings.totals[EtaVerdict.EQUAL] == 2

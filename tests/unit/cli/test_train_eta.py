@@ -1,0 +1,70 @@
+"""``train-eta`` and ``eval-eta`` on a small set on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.eta.model_rows import eta_rows
+from tests.support.eta.stored_set import write_set
+from tests.support.worlds.command_line import run_here
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of 300 orders, and the model that it trains."""
+    root = tmp_path_factory.mktemp("train")
+    write_set(root / "set", list(eta_rows(300)))
+    done = run_here(["train-eta", "set", "--out", "model", "--rounds", "20", "--json"], {}, root)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["directory"] == "model"
+    return root
+
+
+def test_the_directory_names_its_set_and_has_its_card(folder: Path) -> None:
+    manifest = json.loads((folder / "model" / "manifest.json").read_text())
+    of_set = json.loads((folder / "set" / "manifest.json").read_text())
+    assert manifest["training_set"]["data_digest"] == of_set["data_digest"]
+    assert manifest["training"]["rows"]["all"] == 600
+    assert manifest["evaluation"]["left_out_worth_s"]["promise"] > 0.0
+    assert {"card.html", "importance.png", "calibration.png"} < set(manifest["files"])
+    card = (folder / "model" / "card.html").read_text()
+    assert "Trained without it" in card
+    assert of_set["data_digest"] in card
+
+
+def test_any_model_is_judged_beside_the_baseline_and_the_promise(folder: Path) -> None:
+    judged = run_here(["eval-eta", "model", "set", "--by-order", "--calibrate", "--json"], {}, folder)
+    found = json.loads(judged.stdout)
+    assert found["all"]["model"]["rows"] == 300
+    assert found["all"]["model"]["mae_s"] < found["all"]["baseline"]["mae_s"]
+    assert found["promised"]["model"]["mae_s"] < found["promised"]["promise"]["mae_s"]
+    baseline = json.loads(run_here(["eval-eta", "baseline", "set", "--json"], {}, folder).stdout)
+    assert baseline["all"]["model"] == baseline["all"]["baseline"]
+    # Half of the ten days.
+    later = run_here(["eval-eta", "baseline", "set", "--placed-from", "2023-11-20T00:00:00Z", "--json"], {}, folder)
+    assert json.loads(later.stdout)["all"]["model"]["rows"] == 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train-eta", "set", "--out", "model"], "is not empty"),
+        (["train-eta", "nothing", "--out", "new"], "is no manifest of a training set"),
+        (["eval-eta", "set", "set"], "baseline.json cannot be read"),
+        (["eval-eta", "baseline", "set", "--placed-from", "2100-01-01T00:00:00Z"], "no row has a label"),
+    ],
+    ids=["a model is not overwritten", "no set", "no model", "no row"],
+)
+def test_what_cannot_be_done_is_one_line(folder: Path, arguments: list[str], message: str) -> None:
+    done = run_here(arguments, {}, folder)
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
+
+
+def test_an_input_that_does_not_exist_is_named(folder: Path) -> None:
+    done = run_here(["train-eta", "set", "--out", "new", "--without", "promise,weather"], {}, folder)
+    assert done.returncode == 2
+    assert "weather" in done.stderr
