@@ -1,8 +1,8 @@
 """The ETA over HTTP with a learned model and with the baseline, on one ``serve`` in one run: they take turns.
 
 ``python -m benchmarks.eta_model_http DIR``: DIR is the directory of a model. Between two turns the model is promoted,
-or rolled back, under the running API. Only answers whose digest is that of the turn count. The model is asked with bounds
-that let every input in, so that no answer falls back to the baseline: the time is that of its trees.
+or rolled back, under the running API. Only answers whose digest is that of the turn count. The model gets no bounds, so
+that no answer falls back to the baseline: the time is that of its trees.
 """
 
 from __future__ import annotations
