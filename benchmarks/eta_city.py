@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, ValuesView
 from typing import Any, TypeVar
 
 from domain.features import orders
+from domain.features.calibration.adjustment import NOT_CALIBRATED
 from domain.features.eta.city_view import CellOrders
 from domain.features.partials import PartialTable
 from domain.features.traffic.changes import TrafficChange
@@ -83,6 +84,7 @@ class OtherTaxis:
 
     def __init__(self, of_all: TrafficTotals, own: TrafficTotals, table: PartialTable, now_ms: int) -> None:
         self.as_of_ms = now_ms
+        self.calibration = NOT_CALIBRATED
         self._table = table
         self._own = own
         levels: Any = {name: _Others(getattr(of_all, name), getattr(own, name)) for name in _FLAT}

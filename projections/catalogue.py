@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from projections.analytics import ANALYTICS
+from projections.calibration import CALIBRATION
 from projections.completion import COMPLETION
 from projections.core.projection import Projection
 from projections.deliveries import DELIVERIES
@@ -19,7 +20,19 @@ from projections.traffic import TRAFFIC
 
 PROJECTIONS: dict[str, Projection[Any]] = {
     p.name: p
-    for p in (SPEED, LOCATIONS, ANALYTICS, DELIVERIES, ORDERS, TRAFFIC, PAYOUTS, SPOOFING, OUTCOMES, COMPLETION)
+    for p in (
+        SPEED,
+        LOCATIONS,
+        ANALYTICS,
+        DELIVERIES,
+        ORDERS,
+        TRAFFIC,
+        CALIBRATION,
+        PAYOUTS,
+        SPOOFING,
+        OUTCOMES,
+        COMPLETION,
+    )
 }
 
 

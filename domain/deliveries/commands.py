@@ -21,6 +21,7 @@ from domain.deliveries.values import (
     check_text,
     check_time_zone,
 )
+from domain.errors import InvalidType
 from domain.identifiers import check_order_id, check_rider_id
 
 
@@ -148,6 +149,7 @@ class RecordEta(DeliveryCommand):
     """The first live answer of the ETA in a leg, given at ``at_ms``. The service records it; no client sends it.
 
     Seconds until hand-over. ``leg`` is the feature of that name. ``city_snapshot`` is None if the answer used none.
+    ``model_p50_seconds`` and ``model_p90_seconds`` are those of the model, before calibration; None: they are the same.
     """
 
     VERB: ClassVar[str] = "record-eta"
@@ -157,6 +159,8 @@ class RecordEta(DeliveryCommand):
     p90_seconds: float
     model_digest: str
     city_snapshot: int | None = None
+    model_p50_seconds: float | None = None
+    model_p90_seconds: float | None = None
 
     @property
     def argument(self) -> str | None:
@@ -166,5 +170,9 @@ class RecordEta(DeliveryCommand):
         super().check()
         check_eta_leg(self.leg)
         check_quantiles(self.p50_seconds, self.p90_seconds)
+        if self.model_p50_seconds is not None and self.model_p90_seconds is not None:
+            check_quantiles(self.model_p50_seconds, self.model_p90_seconds)
+        elif self.model_p50_seconds is not None or self.model_p90_seconds is not None:
+            raise InvalidType("a model has both quantiles, or none")
         check_text("model_digest", self.model_digest, MAX_TEXT_CODE_POINTS, least=1)
         check_number("city_snapshot", self.city_snapshot, MAX_CITY_SNAPSHOT)

@@ -220,7 +220,8 @@ class DeliveryCancelled(ReasonedStep):
 class Eta(NamedTuple):
     """An answer of the ETA in a leg of the order, with the names of the contract ``EtaServed``.
 
-    Seconds from the answer until hand-over. ``city_snapshot`` is None if the answer used none.
+    Seconds from the answer until hand-over. ``city_snapshot`` is None if the answer used none. The quantiles of the
+    model are those before calibration; None in an event of before there was one.
     """
 
     leg: str
@@ -228,6 +229,8 @@ class Eta(NamedTuple):
     p90_seconds: float
     model_digest: str
     city_snapshot: int | None
+    model_p50_seconds: float | None = None
+    model_p90_seconds: float | None = None
 
 
 class EtaServed(DeliveryEvent):

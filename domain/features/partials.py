@@ -7,7 +7,7 @@ their order nor on their batches (invariants 6 and 8).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from operator import add
 from typing import NamedTuple
 
@@ -88,6 +88,29 @@ def add_sums(sums: dict[str, tuple[int, ...]], added: Mapping[str, tuple[int, ..
             sums[field] = after
         else:
             sums.pop(field, None)
+
+
+def add_newest(
+    sums: MutableMapping[int, dict[str, tuple[int, ...]]],
+    buckets: MutableMapping[int, int],
+    slot: int,
+    added: PartialSlot,
+) -> Collection[str]:
+    """Add what one shard has in ``slot`` to the sums over all shards. Returns the fields that changed.
+
+    Of a slot, the newest bucket of any shard counts (``buckets``). So the sums depend on the set of the deltas of all
+    shards alone, as a table does on those of its shard. A permanent slot has one bucket.
+    """
+    held = buckets.get(slot)
+    if held is not None and added.bucket < held:
+        return ()
+    if held == added.bucket:
+        add_sums(sums.setdefault(slot, {}), added.sums)
+        return added.sums.keys()
+    replaced = sums.get(slot, {})
+    buckets[slot], sums[slot] = added.bucket, {}
+    add_sums(sums[slot], added.sums)
+    return replaced.keys() | added.sums.keys()
 
 
 def merge_slots(tables: Iterable[Mapping[int, PartialSlot]], slot: int, bucket: int) -> dict[str, tuple[int, ...]]:

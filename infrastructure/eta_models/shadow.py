@@ -9,12 +9,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from domain.features.eta.baseline import EtaModel
 from domain.features.eta.city_view import CityView
 from domain.features.eta.estimate import estimate
+from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.eta.rider_view import RiderView
 from domain.features.orders import OrderState
 from infrastructure.observability import metrics
@@ -29,7 +30,10 @@ MAX_WAITING = 5_000
 
 
 class ShadowQuestion(NamedTuple):
-    """What a live answer was computed from, the model to ask, and ``values``: the answer of the serving model."""
+    """What a live answer was computed from, the model to ask, and ``serving``: the digest of the serving model.
+
+    ``of_model``: the quantiles of the serving model before calibration, which is by its outcomes, not by the shadow's.
+    """
 
     order_id: str
     order: OrderState
@@ -37,11 +41,12 @@ class ShadowQuestion(NamedTuple):
     city: CityView | None
     at_ms: int
     model: EtaModel
-    values: Mapping[str, Any]
+    serving: str
+    of_model: EtaQuantiles
 
 
 class ShadowAnswer(NamedTuple):
-    """One answer of both models, in seconds until hand-over."""
+    """One answer of both models, in seconds until hand-over, before calibration."""
 
     order_id: str
     at_ms: int
@@ -128,17 +133,17 @@ class ShadowAnswers:
 
 def shadow_answer(question: ShadowQuestion) -> ShadowAnswer:
     """What the model in shadow would have answered, from the very inputs of the live answer."""
-    order_id, order, rider, city, at_ms, model, values = question
+    order_id, order, rider, city, at_ms, model, serving, of_model = question
     found = estimate(order, rider, city, at_ms, model, order_id=order_id)
     return ShadowAnswer(
         order_id,
         at_ms,
         found.features.leg,
-        values["model"]["digest"],
-        values["p50_seconds"],
-        values["p90_seconds"],
+        serving,
+        of_model.p50_s,
+        of_model.p90_s,
         model.digest,
-        found.p50_seconds,
-        found.p90_seconds,
+        found.model_p50_seconds,
+        found.model_p90_seconds,
         "outside_training" in found.because,
     )

@@ -8,7 +8,9 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 from domain.features.eta.baseline import EtaModel
+from domain.features.eta.estimate import estimate
 from domain.features.eta.features import OrderIsOver
+from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.orders import OrderState
 from domain.features.speed.window import SpeedState
 from infrastructure.eta_models.served_models import ModelsInUse
@@ -21,7 +23,7 @@ from infrastructure.timestamps import now_ms
 from projections.parity.served_etas import EtaPlace, ServedEta
 from projections.replay.as_of import AsOf
 from read_models.city.snapshot import CitySnapshot
-from read_models.eta.answer import eta_answer
+from read_models.eta.answer import answer_of
 from read_models.orders import state as order_state
 from read_models.speed import state as speed_state
 from read_models.view import body_of
@@ -32,8 +34,9 @@ REMEMBERED_STATES = 4_096
 OnEtaServed = Callable[[ServedEta], None]
 """Called for every live answer, with the exact bytes that are sent. Never waits, never raises."""
 
-OnEtaAnswer = Callable[[Mapping[str, Any]], None]
-"""Called for every live answer with its values, as ``eta_answer`` has them. Never waits, never raises."""
+OnEtaAnswer = Callable[[Mapping[str, Any], EtaQuantiles], None]
+"""Called for every live answer with its values, as ``eta_answer`` has them, and with the quantiles of the model before
+calibration. Never waits, never raises."""
 
 
 OnShadowQuestion = Callable[[ShadowQuestion], None]
@@ -62,11 +65,15 @@ class EtaReads(NamedTuple):
 
 
 class EtaAnswer(NamedTuple):
-    """``values`` as ``eta_answer`` has them, ``body`` as their bytes. ``headers``: what the HTTP answer says of it."""
+    """``values`` as ``eta_answer`` has them, ``body`` as their bytes. ``headers``: what the HTTP answer says of it.
+
+    ``of_model``: the quantiles before calibration.
+    """
 
     values: dict[str, Any]
     body: bytes
     headers: dict[str, str]
+    of_model: EtaQuantiles
 
 
 @dataclass(frozen=True)
@@ -114,9 +121,10 @@ class EtaAnswers:
                 answer.body,
             )
         )
-        self.on_answer(answer.values)
+        self.on_answer(answer.values, answer.of_model)
         if in_use.shadow is not None:
-            self.on_shadow(ShadowQuestion(order_id, order, state, city, at_ms, in_use.shadow, answer.values))
+            asked = (order_id, order, state, city, at_ms, in_use.shadow)
+            self.on_shadow(ShadowQuestion(*asked, in_use.serving.digest, answer.of_model))
         return answer
 
     async def then(self, order_id: str, when: AsOf) -> EtaAnswer:
@@ -143,10 +151,12 @@ class EtaAnswers:
     ) -> EtaAnswer:
         model, at_ms = by
         try:
-            values = eta_answer(order_id, order, rider, city, model, at_ms)
+            found = estimate(order, rider, city[0], at_ms, model, order_id=order_id)
         except OrderIsOver as error:
             raise ApiError(409, "delivery_over", f"{error}, and has no ETA", headers) from error
-        return EtaAnswer(values, body_of(values), headers)
+        values = answer_of(found, order_id, order, rider, city[1])
+        of_model = EtaQuantiles(found.model_p50_seconds, found.model_p90_seconds)
+        return EtaAnswer(values, body_of(values), headers, of_model)
 
 
 def unknown(detail: str, headers: dict[str, str] | None = None) -> ApiError:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from domain.features.calibration.adjustment import Calibration
 from domain.features.eta.city_view import CellOrders, CityView
 from domain.features.eta.features import EtaFeatures, eta_reading
 from domain.features.orders import OrderState
@@ -69,6 +70,11 @@ class TracedCity:
         found = self._city.orders_at(cell)
         self.asked[f"orders of cell {cell:x}"] = found._asdict()
         return found
+
+    @property
+    def calibration(self) -> Calibration:
+        """Not asked for: features do not use it."""
+        return self._city.calibration
 
     def _keep(self, what: str, value: float | None) -> float | None:
         self.asked[what] = value

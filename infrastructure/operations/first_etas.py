@@ -16,6 +16,7 @@ from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from domain.deliveries.batch import CommandOutcome
 from domain.deliveries.commands import DeliveryCommand, RecordEta
+from domain.features.eta.quantiles import EtaQuantiles
 from infrastructure.observability import metrics
 
 log = logging.getLogger("ridelog.served")
@@ -68,8 +69,8 @@ class FirstEtas:
         # A daemon: a server that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="first-etas", daemon=True)
 
-    def __call__(self, answer: Mapping[str, Any]) -> None:
-        """``answer``: the values of ``eta_answer``."""
+    def __call__(self, answer: Mapping[str, Any], of_model: EtaQuantiles) -> None:
+        """``answer``: the values of ``eta_answer``. ``of_model``: its quantiles before calibration."""
         key = OrderLeg(answer["order_id"], answer["features"]["leg"])
         if key in self._remembered:
             return
@@ -78,7 +79,7 @@ class FirstEtas:
                 metrics.FIRST_ETAS.labels("dropped").inc()
                 return
             self._remember(key)
-            self._waiting.append(_command(key, answer))
+            self._waiting.append(_command(key, answer, of_model))
 
     def start(self) -> None:
         self._thread.start()
@@ -164,7 +165,7 @@ def _key(command: RecordEta) -> OrderLeg:
     return OrderLeg(command.order_id, command.leg)
 
 
-def _command(key: OrderLeg, answer: Mapping[str, Any]) -> RecordEta:
+def _command(key: OrderLeg, answer: Mapping[str, Any], of_model: EtaQuantiles) -> RecordEta:
     """The answer's one clock reading is the time of the event and of its reception."""
     return RecordEta(
         order_id=key.order_id,
@@ -176,4 +177,6 @@ def _command(key: OrderLeg, answer: Mapping[str, Any]) -> RecordEta:
         p90_seconds=answer["p90_seconds"],
         model_digest=answer["model"]["digest"],
         city_snapshot=answer["positions"]["city_snapshot"],
+        model_p50_seconds=of_model.p50_s,
+        model_p90_seconds=of_model.p90_s,
     )

@@ -11,12 +11,10 @@ from collections.abc import Callable, Mapping
 from infrastructure.backends import Backends
 from infrastructure.postgres.audit_dumps import PostgresAuditDumps
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots, StoredCity
-from projections.orders import ORDERS
 from projections.parity.audit_limits import FoldBudget
 from projections.parity.city_audit import CheckedCity, CityAudit, CityVerdict
 from projections.parity.city_findings import CityFindings
-from projections.replay.city import city_code_digest, city_sources
-from projections.traffic import TRAFFIC
+from projections.replay.city import CITY_PROJECTIONS, city_code_digest, city_sources
 
 log = logging.getLogger("ridelog.parity")
 
@@ -115,7 +113,7 @@ class CityVerifier:
 
         Only right after a snapshot that was EQUAL. Returns whether they were stored. Raises SinkRejected.
         """
-        ages = [self._dumps.age_s(projection.name) for projection in (TRAFFIC, ORDERS)]
+        ages = [self._dumps.age_s(projection.name) for projection in CITY_PROJECTIONS]
         if all(age is not None and age < interval_s for age in ages):
             return False
         self._audit.store_dumps()
@@ -129,7 +127,7 @@ class CityVerifier:
         if city.code_digest != city_code_digest():
             return CheckedCity(city, CityVerdict.OTHER_CODE, why="other code merged it")
         generations = self._backends.generations.all_by_projection()
-        for projection in (TRAFFIC, ORDERS):
+        for projection in CITY_PROJECTIONS:
             vector = city.vectors.get(projection.name)
             known = [one for one in generations.get(projection.name, []) if vector and one.number == vector.generation]
             if vector is not None and not any(one.is_of(projection) for one in known):
@@ -177,7 +175,7 @@ def advice(findings: CityFindings) -> str:
         return ""
     what = f"{different:,} city snapshots disagree with the log"
     if findings.different:
-        return f"{what}: run `rebuild-projection traffic` and `rebuild-projection orders`"
+        return f"{what}: run `rebuild-projection` for traffic, orders and calibration"
     return f"{what}, all of generations that are no longer read: check only later snapshots, with --since"
 
 

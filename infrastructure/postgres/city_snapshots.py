@@ -60,7 +60,7 @@ class PostgresCitySnapshots:
         """Store a snapshot under the next number. Two makers never store under one number: one of them fails."""
         known = {name: sorted(found) for name, found in parked.items() if len(found) <= MAX_RECORDED_PARKED}
         data = encode(content)
-        vectors = {"traffic": content.traffic, "orders": content.orders}
+        vectors = {"traffic": content.traffic, "orders": content.orders, "calibration": content.calibration}
         with unavailable_as_port_error(), self._engine.begin() as connection:
             newest = connection.execute(select(func.coalesce(func.max(_s.number), 0))).scalar_one()
             stored = StoredCity(

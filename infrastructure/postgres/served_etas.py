@@ -39,7 +39,8 @@ _MISMATCHES = text(
     " AND (e.rider_generation IS NULL"
     "  OR EXISTS (SELECT FROM live WHERE projection = 'speed' AND generation = e.rider_generation))"
     " AND (c.number IS NULL OR NOT EXISTS (SELECT FROM live"
-    "  WHERE projection IN ('traffic', 'orders') AND generation <> CAST(c.generations ->> projection AS int)))"
+    "  WHERE projection IN ('traffic', 'orders', 'calibration')"
+    "  AND generation <> CAST(c.generations ->> projection AS int)))"
 )
 _NEWEST_ID = text("SELECT coalesce(max(id), 0) FROM served_etas")
 _TALLY = text("SELECT count(verdict), count(*) - count(verdict) FROM served_etas")

@@ -1,4 +1,4 @@
-"""Makes city snapshots: follows the partial tables of two projections in Redis, merges them, and stores the result."""
+"""Makes city snapshots: follows the partial tables of three projections in Redis, merges and stores them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from projections.core.fences import check_fences
 from projections.core.partials import MergedPartials
 from projections.core.ports import EventLog
 from projections.core.projection import Projection
-from projections.orders import ORDERS
 from projections.rebuild.generations import Generation, active
-from projections.replay.city import PERMANENT_SLOTS, city_code_digest
+from projections.replay.city import CITY_PROJECTIONS, PERMANENT_SLOTS, city_code_digest
 from projections.traffic import TRAFFIC
-from read_models.city.content import CityTables, TableVector, merge
+from read_models.city.calibration import ScoreHours
+from read_models.city.content import CityHours, CityParts, CityTables, TableVector, merge
 from read_models.city.hours import HoursOfWeek
 
 log = logging.getLogger("ridelog.city")
@@ -65,7 +65,8 @@ class FollowedGeneration:
         """The tables with their vector, for the merge."""
         fences = self.tables.fences
         seqs = tuple(fences[shard].seq if shard in fences else 0 for shard in range(SHARDS))
-        return CityTables(TableVector(self.generation, seqs), self.tables.rings.values(), self.tables.permanent)
+        tables = self.tables
+        return CityTables(TableVector(self.generation, seqs), tables.rings.values(), tables.permanent, tables.buckets)
 
     def parked(self) -> list[int]:
         """The positions at which keys are parked: the later events of these keys are in no sum."""
@@ -89,23 +90,30 @@ class CityMaker:
         self._cities = PostgresCitySnapshots(backends.engine, backends.settings.city_snapshots_keep)
         self._followed: dict[str, FollowedGeneration] = {}
         self._next: dict[str, FollowedGeneration] = {}
-        self._hours = HoursOfWeek()
-        self._hours_of: FollowedGeneration | None = None
+        self._hours = CityHours()
+        self._week_of: FollowedGeneration | None = None
+        self._scores_of: FollowedGeneration | None = None
 
     def make(self) -> StoredCity:
         """Read, merge and store. Raises CityNotReady, PortUnavailable, SinkRejected."""
         generations = self._backends.generations.all_by_projection()
-        traffic, orders = (
-            self._updated(projection, active(generations.get(projection.name, []))) for projection in (TRAFFIC, ORDERS)
-        )
-        if self._hours_of is not traffic:
-            self._hours, self._hours_of = HoursOfWeek(), traffic
-        self._hours.update(traffic.tables.permanent, traffic.tables.changed)
-        for followed in (traffic, orders):
+        of_each = [
+            self._updated(projection, active(generations.get(projection.name, []))) for projection in CITY_PROJECTIONS
+        ]
+        traffic, _, calibration = of_each
+        if self._week_of is not traffic:
+            self._hours.week, self._week_of = HoursOfWeek(), traffic
+        if self._scores_of is not calibration:
+            self._hours.scores, self._scores_of = ScoreHours(), calibration
+        self._hours.week.update(traffic.tables.permanent, traffic.tables.changed)
+        scores = calibration.tables
+        self._hours.scores.update(scores.permanent, scores.buckets, scores.changed)
+        for followed in of_each:
             followed.tables.changed.clear()
-        parked = {TRAFFIC.name: traffic.parked(), ORDERS.name: orders.parked()}
+        parked = {one.name: followed.parked() for one, followed in zip(CITY_PROJECTIONS, of_each, strict=True)}
         log_id = str(self._backends.log.head(TRAFFIC.stream).log_id)
-        content = merge(log_id, self._now_ms(), traffic.city_tables(), orders.city_tables(), self._hours)
+        parts = CityParts(*(followed.city_tables() for followed in of_each))
+        content = merge(log_id, self._now_ms(), parts, self._hours)
         return self._cities.store(content, numeric_fingerprint(), city_code_digest(), parked)
 
     def foreign_shards(self) -> int:

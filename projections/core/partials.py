@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from domain.features.partials import PartialSlot, PartialTable, add_sums, apply_changes
+from domain.features.partials import PartialSlot, PartialTable, add_newest, apply_changes
 from projections.core.ports import Fence
 
 
@@ -39,8 +39,9 @@ class PartialReader(Protocol):
 class MergedPartials:
     """The partial tables of some shards as of ``fences``, kept up to date by reading changes only.
 
-    ``rings`` has the slots that are not permanent, by shard, because they are replaced shard by shard. ``permanent``
-    has the sums over all shards of the slots that are never replaced: a copy by shard would be many times as large.
+    ``permanent`` has the sums over all shards of the permanent slots: a copy by shard would be many times as large.
+    The others are in ``rings`` by shard, because they are replaced shard by shard. A slot of hours or days may count
+    as permanent too: then the newest bucket that any shard has replaces the sums of all shards (``buckets``).
     """
 
     def __init__(self, permanent_slots: Collection[int]) -> None:
@@ -49,6 +50,7 @@ class MergedPartials:
         self.parked: dict[int, frozenset[int]] = {}
         self.rings: dict[int, PartialTable] = {}
         self.permanent: dict[int, dict[str, tuple[int, ...]]] = defaultdict(dict)
+        self.buckets: dict[int, int] = {}
         self.changed: dict[int, set[str]] = defaultdict(set)
         """The fields of permanent slots that changed since the caller last cleared this."""
 
@@ -70,7 +72,7 @@ class MergedPartials:
     def _clear(self) -> None:
         for slot, sums in self.permanent.items():
             self.changed[slot].update(sums)
-        for kept in (self.fences, self.parked, self.rings, self.permanent):
+        for kept in (self.fences, self.parked, self.rings, self.permanent, self.buckets):
             kept.clear()
 
     def apply(self, shard: int, changes: Mapping[int, PartialSlot]) -> None:
@@ -79,9 +81,7 @@ class MergedPartials:
         if ring:
             apply_changes(self.rings.setdefault(shard, {}), ring)
         for slot in changes.keys() - ring.keys():
-            sums = changes[slot].sums
-            add_sums(self.permanent[slot], sums)
-            self.changed[slot].update(sums)
+            self.changed[slot].update(add_newest(self.permanent, self.buckets, slot, changes[slot]))
 
 
 def folded_on(known: Fence, fence: Fence) -> bool:

@@ -86,10 +86,14 @@ class ShardContent(msgspec.Struct, array_like=True):
 
 
 class MergedContent(msgspec.Struct, array_like=True):
-    """The sums of the permanent slots over all shards, and the discarded positions that the tables know."""
+    """The sums of the permanent slots over all shards, and the discarded positions that the tables know.
+
+    ``buckets``: of each of the slots, also of one without sums.
+    """
 
     permanent: dict[int, dict[str, tuple[int, ...]]]
     discarded: list[int]
+    buckets: dict[int, int]
 
 
 def shard_content(data: bytes) -> ShardContent:

@@ -19,8 +19,7 @@ from projections.parity.audit_limits import MAX_STATE_BYTES, FoldBudget
 from projections.parity.partials_audit import DetachedEvents, MissingEvents, PartialsAudit, RewrittenLog
 from projections.replay.city import PERMANENT_SLOTS, CitySources
 from projections.replay.source import ReplaySource
-from read_models.city.content import CityContent, TableVector, digest_of, encode, merge
-from read_models.city.hours import HoursOfWeek
+from read_models.city.content import CityContent, CityHours, CityParts, TableVector, digest_of, encode, merge
 
 
 class RecordedCity(Protocol):
@@ -205,14 +204,13 @@ class CityAudit:
         return CheckedCity(city, CityVerdict.DIFFERENT, content, why)
 
     def _merged(self, city: RecordedCity) -> CityContent:
-        traffic, orders = self._tables.values()
-        self._hours.update(traffic.tables.permanent, traffic.tables.changed)
-        for one in (traffic, orders):
+        traffic, _, calibration = (one.tables for one in self._tables.values())
+        self._hours.week.update(traffic.permanent, traffic.changed)
+        self._hours.scores.update(calibration.permanent, calibration.buckets, calibration.changed)
+        for one in self._tables.values():
             one.tables.changed.clear()
-        of_traffic, of_orders = (
-            tables.city_tables(city.vectors[name].generation) for name, tables in self._tables.items()
-        )
-        return merge(str(city.log_id), city.as_of_ms, of_traffic, of_orders, self._hours)
+        parts = CityParts(*(one.city_tables(city.vectors[name].generation) for name, one in self._tables.items()))
+        return merge(str(city.log_id), city.as_of_ms, parts, self._hours)
 
     def _impossible(self, city: RecordedCity) -> str:
         for name in self._tables:
@@ -244,7 +242,7 @@ class CityAudit:
             source.projection.name: self._new_tables(source) for source in self._sources
         }
         self._started = self._from_dump = False
-        self._hours = HoursOfWeek()
+        self._hours = CityHours()
 
 
 def describe_city(checked: CheckedCity) -> str:

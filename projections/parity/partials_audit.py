@@ -7,6 +7,7 @@ from typing import Generic, NoReturn, TypeVar
 
 import msgspec
 
+from domain.features.partials import PartialSlot, add_newest
 from domain.identifiers import SHARDS
 from projections.core.fences import digest_of
 from projections.core.fold import NO_SNAPSHOTS, Fold, FoldedShard
@@ -102,7 +103,9 @@ class PartialsAudit(Generic[S]):
 
     def city_tables(self, generation: int) -> CityTables:
         """The tables with their vector, for the merge."""
-        return CityTables(TableVector(generation, tuple(self.seqs)), self.tables.rings.values(), self.tables.permanent)
+        tables = self.tables
+        vector = TableVector(generation, tuple(self.seqs))
+        return CityTables(vector, tables.rings.values(), tables.permanent, tables.buckets)
 
     def dump(self) -> Iterator[DumpPart]:
         """All that the tables and the fold of the next events need, one part at a time."""
@@ -119,7 +122,7 @@ class PartialsAudit(Generic[S]):
                 states.get(shard, {}),
             )
             yield DumpPart(shard, seq, position, msgspec.msgpack.encode(content))
-        merged = MergedContent(permanent_of(self.tables.permanent), sorted(self._discarded))
+        merged = MergedContent(permanent_of(self.tables.permanent), sorted(self._discarded), dict(self.tables.buckets))
         last = max(self._last_positions)
         yield DumpPart(OVER_ALL_SHARDS, sum(self.seqs), last, msgspec.msgpack.encode(merged))
 
@@ -129,9 +132,11 @@ class PartialsAudit(Generic[S]):
             if shard == OVER_ALL_SHARDS:
                 merged = merged_content(data)
                 self._discarded = frozenset(merged.discarded)
-                for slot, sums in merged.permanent.items():
-                    self.tables.permanent[slot] = dict(sums)
-                    self.tables.changed[slot].update(sums)
+                for slot, bucket in merged.buckets.items():
+                    added = PartialSlot(bucket, merged.permanent.get(slot, {}))
+                    self.tables.changed[slot].update(
+                        add_newest(self.tables.permanent, self.tables.buckets, slot, added)
+                    )
                 continue
             content = shard_content(data)
             self.seqs[shard], self._last_positions[shard] = seq, position

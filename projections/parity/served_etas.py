@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from domain.features.calibration.adjustment import Calibration
 from domain.features.eta.baseline import Baseline
 from domain.features.eta.learned.model import LearnedEta
 from projections.digest.digest import answer_digest
@@ -116,6 +117,8 @@ DECIDED = (EtaVerdict.EQUAL, EtaVerdict.DIFFERENT)
 def eta_code_digest() -> str:
     """32 hex digits over all code that computes an answer from the states, the city and the model's constants.
 
-    The city and the model are reached through protocols, so their classes are named here. Raises UntraceableDefinition.
+    The city, its calibration and the model are reached through protocols, so their classes are named here. Raises
+    UntraceableDefinition.
     """
-    return answer_digest(NAME, eta_answer, CitySnapshot.pace, Baseline.predict, LearnedEta.predict)
+    code = (CitySnapshot.pace, Calibration.adjust, Baseline.predict, LearnedEta.predict)
+    return answer_digest(NAME, eta_answer, *code)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from domain.identifiers import SHARDS
+from projections.calibration import CALIBRATION
 from projections.core.fold import Decode
+from projections.core.projection import Projection
 from projections.digest.digest import answer_digest
 from projections.orders import ORDERS
 from projections.replay.archive import Archive
@@ -16,9 +18,11 @@ from projections.replay.shard_replay import replay_shard
 from projections.replay.source import ReplaySource
 from projections.traffic import TRAFFIC
 from read_models.city.content import (
+    CALIBRATION_PERMANENT,
     ORDERS_PERMANENT,
     TRAFFIC_PERMANENT,
     CityContent,
+    CityParts,
     CityTables,
     TableVector,
     encode,
@@ -27,18 +31,25 @@ from read_models.city.content import (
     tables_of,
 )
 
-PERMANENT_SLOTS: dict[str, Collection[int]] = {TRAFFIC.name: TRAFFIC_PERMANENT, ORDERS.name: ORDERS_PERMANENT}
-"""The slots of each projection's partial tables that no later bucket replaces."""
+PERMANENT_SLOTS: dict[str, Collection[int]] = {
+    TRAFFIC.name: TRAFFIC_PERMANENT,
+    ORDERS.name: ORDERS_PERMANENT,
+    CALIBRATION.name: CALIBRATION_PERMANENT,
+}
+"""The slots of each projection's partial tables that are summed over all shards (``MergedPartials``)."""
+CITY_PROJECTIONS: tuple[Projection[Any], ...] = (TRAFFIC, ORDERS, CALIBRATION)
+"""What a city is merged from, in the order of ``CityParts``."""
 NAME = "city"
 NO_GENERATION = 0
 """The tables of a replay belong to no generation; the numbers of generations start at 1."""
 
 
 class CitySources(NamedTuple):
-    """The two projections that a city is merged from, and the log that they are replayed from."""
+    """The projections that a city is merged from, and the log that they are replayed from."""
 
     traffic: ReplaySource[Any]
     orders: ReplaySource[Any]
+    calibration: ReplaySource[Any]
 
 
 def city_code_digest() -> str:
@@ -48,7 +59,7 @@ def city_code_digest() -> str:
 
 def city_sources(archive: Archive, decode: Decode) -> CitySources:
     """The sources of this code's folds."""
-    return CitySources(ReplaySource(TRAFFIC, archive, decode), ReplaySource(ORDERS, archive, decode))
+    return CitySources(*(ReplaySource(projection, archive, decode) for projection in CITY_PROJECTIONS))
 
 
 def city_at(
@@ -67,8 +78,8 @@ def city_at(
             f"the city at position {horizon.position:,} is the merge of all events up to there, and at most "
             f"{max_events:,} may be folded"
         )
-    traffic, orders = (_tables(source, horizon, on_chunk) for source in sources)
-    return merge(str(horizon.log_id), horizon.at_ms, traffic, orders, hours_of(traffic))
+    parts = CityParts(*(_tables(source, horizon, on_chunk) for source in sources))
+    return merge(str(horizon.log_id), horizon.at_ms, parts, hours_of(parts))
 
 
 def _tables(source: ReplaySource[Any], horizon: Horizon, on_chunk: Callable[[int], None]) -> CityTables:

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from domain.features.orders import OPEN_SLOT
 from domain.features.orders import RING_SLOTS as ORDER_RING_SLOTS
-from domain.features.partials import PartialTable, add_sums, merge_slots
+from domain.features.partials import PartialTable, add_newest, add_sums, merge_slots
 from domain.features.traffic.city import RECENT_BUCKETS, Sums, recent_traffic
 from domain.features.traffic.partials import ALL_TIME_SLOT, FIRST_HOUR_SLOT
 from domain.features.traffic.partials import RING_SLOTS as TRAFFIC_RING_SLOTS
 from domain.features.traffic.steps import BUCKET_MS, HOURS_OF_WEEK, hour_of_week
+from read_models.city.calibration import SCORE_SLOTS, ScoreHours
 from read_models.city.hours import HoursOfWeek, PermanentSums
 
-FORMAT = 2
-"""1: the riders of ``recent`` were summed over the buckets."""
+FORMAT = 3
+"""1: the riders of ``recent`` were summed over the buckets. 2: there was no calibration."""
 TRAFFIC_PERMANENT = range(FIRST_HOUR_SLOT, ALL_TIME_SLOT + 1)
 ORDERS_PERMANENT = (OPEN_SLOT,)
+CALIBRATION_PERMANENT = SCORE_SLOTS
+"""All hours: of each, the newest that any shard has counts over all shards."""
 DIGEST_BYTES = 16
 BucketTotals = Mapping[str, tuple[int, ...]]
 """Field -> sums over all shards, of one bucket."""
@@ -42,6 +45,24 @@ class CityTables(NamedTuple):
     vector: TableVector
     rings: Collection[PartialTable]
     permanent: PermanentSums
+    buckets: Mapping[int, int]
+    """Slot -> the bucket that the sums in ``permanent`` are of; 0 if it is never replaced."""
+
+
+class CityParts(NamedTuple):
+    """What a snapshot is merged from."""
+
+    traffic: CityTables
+    orders: CityTables
+    calibration: CityTables
+
+
+class CityHours:
+    """What is kept of the permanent sums from one merge to the next."""
+
+    def __init__(self) -> None:
+        self.week = HoursOfWeek()
+        self.scores = ScoreHours()
 
 
 class CityContent(msgspec.Struct, frozen=True, array_like=True):
@@ -52,7 +73,8 @@ class CityContent(msgspec.Struct, frozen=True, array_like=True):
     ms, mm. ``fleet_hours``: hour of the week, ms, mm. ``parent_hours``: cell, hour, ms, mm of this hour of the week, of
     the next one and of the cell's fastest one. ``fastest``: cell, hour, ms, mm of the fastest hour. ``open_orders``:
     cell, count. ``finished``: cell, count, Σ duration ms, Σ lateness ms, count with a promise, of the last hour.
-    ``hours``: the digest of all hours of the week.
+    ``hours``: the digest of all hours of the week. ``thresholds``: leg, city, and the scores that P50 and P90 are moved
+    to (``Calibration.rows``). ``scores``: the digest of the counts that they come from.
     """
 
     format: int
@@ -68,10 +90,14 @@ class CityContent(msgspec.Struct, frozen=True, array_like=True):
     open_orders: list[tuple[int, int]]
     finished: list[tuple[int, int, int, int, int]]
     hours: bytes
+    calibration: TableVector
+    thresholds: list[tuple[str, str, int, int]]
+    scores: bytes
 
 
-def merge(log_id: str, as_of_ms: int, traffic: CityTables, orders: CityTables, hours: HoursOfWeek) -> CityContent:
-    """The snapshot of these tables; ``hours`` are those of ``traffic``. ``as_of_ms`` decides which buckets count."""
+def merge(log_id: str, as_of_ms: int, parts: CityParts, kept: CityHours) -> CityContent:
+    """The snapshot of these tables; ``kept`` is of them too. ``as_of_ms`` decides which buckets count."""
+    traffic, orders, hours = parts.traffic, parts.orders, kept.week
     now = as_of_ms // BUCKET_MS
     hour = hour_of_week(now)
     wanted = {hour, (hour + 1) % HOURS_OF_WEEK}
@@ -93,6 +119,9 @@ def merge(log_id: str, as_of_ms: int, traffic: CityTables, orders: CityTables, h
         sorted((int(field, 16), count) for field, (count,) in orders.permanent.get(OPEN_SLOT, {}).items()),
         sorted((int(field, 16), *_four(sums)) for field, sums in finished.items()),
         hours.digest(),
+        parts.calibration.vector,
+        kept.scores.calibration(as_of_ms).rows(),
+        kept.scores.digest(),
     )
 
 
@@ -100,18 +129,21 @@ def tables_of(vector: TableVector, tables: Sequence[PartialTable], permanent_slo
     """The tables of all shards, whole, as a replay has them."""
     rings = [{slot: one for slot, one in table.items() if slot not in permanent_slots} for table in tables]
     permanent: dict[int, dict[str, tuple[int, ...]]] = {}
+    buckets: dict[int, int] = {}
     for table in tables:
         for slot, one in table.items():
             if slot in permanent_slots:
-                add_sums(permanent.setdefault(slot, {}), one.sums)
-    return CityTables(vector, rings, permanent)
+                add_newest(permanent, buckets, slot, one)
+    return CityTables(vector, rings, permanent, buckets)
 
 
-def hours_of(traffic: CityTables) -> HoursOfWeek:
-    """The hours of the week of whole tables."""
-    hours = HoursOfWeek()
-    hours.update(traffic.permanent, traffic.permanent)
-    return hours
+def hours_of(parts: CityParts) -> CityHours:
+    """What is kept of whole tables."""
+    kept = CityHours()
+    kept.week.update(parts.traffic.permanent, parts.traffic.permanent)
+    scores = parts.calibration
+    kept.scores.update(scores.permanent, scores.buckets, scores.permanent)
+    return kept
 
 
 def encode(content: CityContent) -> bytes:
@@ -133,10 +165,20 @@ def decode(data: bytes) -> CityContent:
     try:
         content = msgspec.msgpack.decode(data, type=CityContent)
     except msgspec.DecodeError as error:
-        raise UnreadableCityContent(str(error)) from error
+        raise UnreadableCityContent(_other_format(data) or str(error)) from error
     if content.format != FORMAT:
-        raise UnreadableCityContent(f"other code merged it, in format {content.format}; this code reads {FORMAT}")
+        raise UnreadableCityContent(_other_format(data))
     return content
+
+
+def _other_format(data: bytes) -> str:
+    """Which other format the bytes have; "" if they have none."""
+    try:
+        members = msgspec.msgpack.decode(data, type=list[Any])
+    except msgspec.DecodeError:
+        return ""
+    is_other = bool(members) and isinstance(members[0], int) and members[0] != FORMAT
+    return f"other code merged it, in format {members[0]}; this code reads {FORMAT}" if is_other else ""
 
 
 def _buckets(rings: Collection[PartialTable], slots: int, buckets: Iterable[int]) -> Iterator[BucketTotals]:

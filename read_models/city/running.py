@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping
 from typing import TypeVar
 
+from domain.features.calibration.adjustment import NOT_CALIBRATED, Calibration
 from domain.features.eta.city_view import CellOrders
 from domain.features.orders import RING_SLOTS as ORDER_BUCKETS
 from domain.features.traffic.city import NONE, RECENT_BUCKETS, CityTraffic, Sums, TrafficLevels
@@ -129,6 +130,11 @@ class CityAt:
     @property
     def as_of_ms(self) -> int:
         return self._as_of_ms
+
+    @property
+    def calibration(self) -> Calibration:
+        """None of the outcomes: features do not use them."""
+        return NOT_CALIBRATED
 
     def orders_at(self, cell: int) -> CellOrders:
         """Open orders of the cell's restaurants, and the means of those finished within the last hour."""

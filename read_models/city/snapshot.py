@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from domain.features.calibration.adjustment import Calibration
 from domain.features.eta.city_view import CellOrders
 from domain.features.traffic.city import CityTraffic, TrafficLevels, traffic_levels
 from domain.features.traffic.steps import OCTANTS
@@ -31,6 +32,7 @@ class CitySnapshot:
         self._traffic = CityTraffic(self._levels)
         self._open = dict(content.open_orders)
         self._finished = {cell: sums for cell, *sums in content.finished}
+        self.calibration = Calibration.of_rows(content.thresholds)
 
     @property
     def as_of_ms(self) -> int:

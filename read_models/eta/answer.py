@@ -9,7 +9,7 @@ from typing import Any
 
 from domain.features.eta.baseline import EtaModel
 from domain.features.eta.city_view import CityView
-from domain.features.eta.estimate import estimate
+from domain.features.eta.estimate import EtaEstimate, estimate
 from domain.features.eta.features import EtaFeatures
 from domain.features.orders import OrderState
 from domain.features.speed.window import SpeedState
@@ -33,6 +33,13 @@ def eta_answer(
     """
     view, snapshot = city
     found = estimate(order, rider, view, at_ms, model, order_id=order_id)
+    return answer_of(found, order_id, order, rider, snapshot)
+
+
+def answer_of(
+    found: EtaEstimate, order_id: str, order: OrderState, rider: SpeedState | None, snapshot: int | None
+) -> dict[str, Any]:
+    """The values of an estimate: ``found`` with the positions of what it was computed from."""
     features = found.features
     return {
         "order_id": order_id,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from domain.features.calibration.scores import MIN_SPREAD_MS, MIN_SPREAD_PART, P50_SCORE, P90_SCORE
-from domain.features.eta.baseline import EtaQuantiles
+from domain.features.eta.quantiles import EtaQuantiles
 
 ALL: Final = ""
 """The leg, or the city, of a cell that holds those of every leg, or of every city and of orders without one."""
@@ -38,7 +37,7 @@ class Calibration:
     """The thresholds by cell. A cell without outcomes of its own has those of the next coarser one."""
 
     def __init__(self, thresholds: Mapping[Cell, Thresholds]) -> None:
-        self.thresholds: Mapping[Cell, Thresholds] = MappingProxyType(dict(thresholds))
+        self.thresholds = dict(thresholds)
 
     @classmethod
     def of_rows(cls, rows: Iterable[tuple[str, str, int, int]]) -> Calibration:

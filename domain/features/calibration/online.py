@@ -8,7 +8,7 @@ from typing import Final
 from domain.features.calibration.adjustment import NOT_CALIBRATED, Calibration, Cell
 from domain.features.calibration.recurrence import HourCounts, calibrate
 from domain.features.calibration.scores import BINS, bin_of, score
-from domain.features.eta.baseline import EtaQuantiles
+from domain.features.eta.quantiles import EtaQuantiles
 
 HOUR_MS: Final = 3_600_000
 WINDOW_HOURS: Final = 28 * 24

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from operator import add
 from typing import Final, NamedTuple
 
 from domain.features.calibration.adjustment import ALL, Calibration, Cell, Thresholds, parent_of
@@ -76,12 +77,11 @@ class Recurrence:
 
     def add_hour(self, counts: HourCounts) -> None:
         """Move the thresholds by the outcomes of the next hour. The order of ``counts`` changes nothing."""
-        sums = _with_coarser(counts)
-        before = {cell: self._of(cell) for cell in sums}
-        for cell, bins in sums.items():
-            parent = parent_of(cell)
-            base = _START if parent is None else before[parent]
-            self._cells[cell] = _moved(self._cells.get(cell), before[cell], base, bins)
+        before: dict[Cell | None, tuple[float, float]] = {None: _START}
+        for cell, bins in _with_coarser(counts).items():
+            base, tracked = before[parent_of(cell)], self._cells.get(cell)
+            at = before[cell] = base if tracked is None else _followed(tracked, base)
+            self._cells[cell] = _moved(tracked, at, base, bins)
 
     def calibration(self) -> Calibration:
         """The thresholds of all cells that have outcomes, in whole thousandths."""
@@ -95,13 +95,7 @@ class Recurrence:
         parent = parent_of(cell)
         of_parent = _START if parent is None else self._of(parent)
         tracked = self._cells.get(cell)
-        if tracked is None:
-            return of_parent
-        follows = BORROWED_OUTCOMES / (BORROWED_OUTCOMES + tracked.outcomes)
-        return (
-            _bounded(tracked.p50 + follows * (of_parent[0] - tracked.base[0])),
-            _bounded(tracked.p90 + follows * (of_parent[1] - tracked.base[1])),
-        )
+        return of_parent if tracked is None else _followed(tracked, of_parent)
 
 
 def calibrate(hours: Iterable[HourCounts]) -> Calibration:
@@ -150,27 +144,40 @@ def share_up_to(bins: Sequence[int], total: int, threshold: float) -> float:
 
 def _with_coarser(counts: HourCounts) -> dict[Cell, Sequence[int]]:
     """The counts of every cell, the coarser ones included, coarse before fine."""
-    sums: dict[Cell, Sequence[int]] = {}
+    finest: dict[Cell, Sequence[int]] = {}
+    legs: dict[Cell, Sequence[int]] = {}
+    all_: dict[Cell, Sequence[int]] = {}
     for cell, bins in counts.items():
-        if not any(bins):
-            continue
-        wider: Cell | None = cell
-        while wider is not None:
-            _add(sums, wider, bins)
-            wider = parent_of(wider)
-    return dict(sorted(sums.items(), key=lambda item: (item[0][0] != ALL, item[0][1] != ALL, item[0])))
+        if len(bins) != BINS:
+            raise ValueError(f"{len(bins)} bins of scores: {BINS} are counted")
+        if any(bins):
+            if cell[1] != ALL:
+                finest[cell] = bins
+            _add(legs, (cell[0], ALL), bins)
+    for bins in legs.values():
+        _add(all_, (ALL, ALL), bins)
+    return all_ | legs | finest
 
 
 def _add(sums: dict[Cell, Sequence[int]], cell: Cell, bins: Sequence[int]) -> None:
     held = sums.get(cell)
-    sums[cell] = bins if held is None else [a + b for a, b in zip(held, bins, strict=True)]
+    sums[cell] = bins if held is None else list(map(add, held, bins))
+
+
+def _followed(tracked: _Tracked, of_parent: tuple[float, float]) -> tuple[float, float]:
+    """The thresholds of a cell, moved along with those of the coarser cell."""
+    if of_parent == tracked.base:
+        return tracked.p50, tracked.p90
+    follows = BORROWED_OUTCOMES / (BORROWED_OUTCOMES + tracked.outcomes)
+    return (
+        _bounded(tracked.p50 + follows * (of_parent[0] - tracked.base[0])),
+        _bounded(tracked.p90 + follows * (of_parent[1] - tracked.base[1])),
+    )
 
 
 def _moved(
     tracked: _Tracked | None, at: tuple[float, float], base: tuple[float, float], bins: Sequence[int]
 ) -> _Tracked:
-    if len(bins) != BINS:
-        raise ValueError(f"{len(bins)} bins of scores: {BINS} are counted")
     count = sum(bins)
     held = tracked or _Tracked(*at, base)
     outcomes = held.outcomes + count

@@ -21,17 +21,11 @@ from typing import Any, NamedTuple, Protocol
 
 from domain.features.eta.facts import NO_FACTS, OrderFacts
 from domain.features.eta.features import EtaFeatures
+from domain.features.eta.quantiles import EtaQuantiles as EtaQuantiles  # noqa: PLC0414 - the models import it from here
 from domain.features.eta.way import Ride, Way
 
 FORMULA = "2"
 """Changes with every change of the formula: the digest of a model covers it, beside the constants."""
-
-
-class EtaQuantiles(NamedTuple):
-    """Seconds until hand-over: the median and the 90 % quantile; 0 ≤ p50_s ≤ p90_s, both finite."""
-
-    p50_s: float
-    p90_s: float
 
 
 class EtaModel(Protocol):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from domain.features.calibration.adjustment import Calibration
+
 
 class CellOrders(NamedTuple):
     """Orders of restaurants in one cell: open now, and the mean duration and lateness of those of the last hour.
@@ -37,3 +39,8 @@ class CityView(Protocol):
         ...
 
     def orders_at(self, cell: int) -> CellOrders: ...
+
+    @property
+    def calibration(self) -> Calibration:
+        """By the outcomes that the snapshot knows."""
+        ...

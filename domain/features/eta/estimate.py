@@ -1,4 +1,4 @@
-"""One ETA: features, model and reasons, from what was read and one clock reading."""
+"""One ETA: features, model, calibration and reasons, from what was read and one clock reading."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ class EtaEstimate(NamedTuple):
     because: tuple[Because, ...]
     at_ms: int
     age_ms: int | None
+    model_p50_seconds: float
+    model_p90_seconds: float
+    """The quantiles of the model, before calibration: they are what its outcomes are scored by."""
 
 
 def estimate(
@@ -40,13 +43,26 @@ def estimate(
     Seconds have three decimals, so that the answer is the same text wherever it is computed again.
     """
     reading = eta_reading(order, rider, city, now_ms, order_id=order_id)
-    quantiles = model.predict(reading.features, reading.way, reading.facts)
+    of_model = model.predict(reading.features, reading.way, reading.facts)
     because = reading.features.because
     if isinstance(model, StandIn):
         because = (*because, "model_unavailable")
     if model.is_outside_training(reading.features, reading.way, reading.facts):
         because = (*because, "outside_training")
-    p50_s, p90_s = round(quantiles.p50_s, 3), round(quantiles.p90_s, 3)
+    quantiles = of_model
+    if city is not None:
+        quantiles = city.calibration.adjust(reading.features.leg, reading.facts.city, of_model)
+    p50_s, p90_s, model_p50_s, model_p90_s = (round(each, 3) for each in (*quantiles, *of_model))
     return EtaEstimate(
-        round(p50_s), p50_s, p90_s, model.name, model.digest, reading.features, because, now_ms, reading.age_ms
+        round(p50_s),
+        p50_s,
+        p90_s,
+        model.name,
+        model.digest,
+        reading.features,
+        because,
+        now_ms,
+        reading.age_ms,
+        model_p50_s,
+        model_p90_s,
     )

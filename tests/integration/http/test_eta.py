@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from domain.deliveries.commands import RecordEta
+from domain.features.calibration.online import HOUR_MS
 from domain.features.eta.features import EtaFeatures
 from domain.identifiers import shard_of
 from infrastructure.postgres.served_etas import add, trim
 from infrastructure.redis.connection import connect
 from infrastructure.replay.past_etas import PastEtas
 from infrastructure.settings.settings import Settings
+from infrastructure.timestamps import now_ms
 from projections.core.projection import Projection
 from projections.orders import ORDERS
 from projections.parity.served_etas import ServedEta
@@ -241,20 +244,64 @@ def test_invariant_8_an_answer_on_record_is_computed_again_from_the_log(world: E
     assert body_of(recomputed(world, record)) == sent
 
 
+def test_an_answer_is_calibrated_by_what_earlier_orders_took_and_can_be_recomputed(
+    world: EtaOnServers, client: EtaClient
+) -> None:
+    """Twice as late as the P90 of the model, an hour and more ago: now the same answer says more."""
+    then = now_ms() - 2 * HOUR_MS
+    for number in range(12):
+        order_id = f"before-{number}"
+        world.place(order_id, city="Berlin", at_ms=then)
+        world.assign(order_id, f"rider-{number}", at_ms=then)
+        eta = {"p50_seconds": 600.0, "p90_seconds": 900.0, "model_p50_seconds": 600.0, "model_p90_seconds": 900.0}
+        world.command(RecordEta, order_id, leg="unassigned", model_digest="m", at_ms=then, **eta)
+        world.pick_up(order_id, at_ms=then + 600_000)
+        world.complete(order_id, at_ms=then + 1_800_000)
+    placed = world.place("order-1", city="Berlin")
+    world.fold()
+    model = client.eta("order-1")
+    city = world.make_city()
+    thresholds = city.calibration.of("unassigned", "Berlin")
+    assert thresholds.p50 > 0
+    assert thresholds.p90 > 1_000
+    found = client.eta("order-1")
+    spread_s = model["p90_seconds"] - model["p50_seconds"]
+    # A clock reading later: seconds of the order's age, and of the features, differ a little.
+    assert found["p50_seconds"] == pytest.approx(model["p50_seconds"] + thresholds.p50 / 1_000 * spread_s, abs=30.0)
+    assert found["p90_seconds"] == pytest.approx(model["p50_seconds"] + thresholds.p90 / 1_000 * spread_s, abs=60.0)
+    assert found["eta_seconds"] == round(found["p50_seconds"])
+    [_, record] = world.on_record
+    order = ORDERS.decode(ORDERS.encode(_state(world, ORDERS, "order-1", record.order.position)))
+    assert body_of(eta_answer("order-1", order, None, (city, city.number), MODEL, record.at_ms)) == record.body
+    # As of then, the city is the merge of the log itself.
+    past = client.eta("order-1", position=world.backends.log.head("Delivery").position)
+    assert past["positions"] == {"order": placed, "rider": None, "city_snapshot": None}
+    assert past["p90_seconds"] == pytest.approx(found["p90_seconds"], abs=60.0)
+    # What is on record for the next calibration is what the model said.
+    world.first_etas.flush()
+    [served] = [
+        world.backends.decode(event.payload)
+        for event in world.backends.archive.key_range("Delivery", "order-1", 0, 10, None)
+        if event.event_type == "EtaServed"
+    ]
+    assert served["model_p50_seconds"] == pytest.approx(model["p50_seconds"], abs=30.0)
+    assert served["p50_seconds"] == model["p50_seconds"]
+
+
 def recomputed(world: EtaOnServers, record: ServedEta) -> dict[str, Any]:
     """The answer by the log, up to the positions on record, and by the snapshot with that number."""
-    archive, decode = world.backends.archive, world.backends.decode
-
-    def state(projection: Projection[Any], key: str, position: int) -> Any:
-        horizon = archive.horizon(AsOf.at_position(position))
-        found = KeyReplay(ReplaySource(projection, archive, decode)).at(key, horizon)
-        return None if found is None else found.state
-
-    order = ORDERS.decode(ORDERS.encode(state(ORDERS, record.order_id, record.order.position)))
+    order = ORDERS.decode(ORDERS.encode(_state(world, ORDERS, record.order_id, record.order.position)))
     assert record.rider_id is not None
     assert record.rider is not None
-    rider = SPEED.decode(SPEED.encode(state(SPEED, record.rider_id, record.rider.position)))
+    rider = SPEED.decode(SPEED.encode(_state(world, SPEED, record.rider_id, record.rider.position)))
     return eta_answer(record.order_id, order, rider, (world.city, record.city_snapshot), MODEL, record.at_ms)
+
+
+def _state(world: EtaOnServers, projection: Projection[Any], key: str, position: int) -> Any:
+    archive = world.backends.archive
+    source = ReplaySource(projection, archive, world.backends.decode)
+    found = KeyReplay(source).at(key, archive.horizon(AsOf.at_position(position)))
+    return None if found is None else found.state
 
 
 def test_answers_are_stored_with_what_they_depend_on_and_the_newest_are_kept(

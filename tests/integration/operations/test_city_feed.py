@@ -13,6 +13,7 @@ from infrastructure.postgres.audit_tables import city_contents, city_snapshots
 from infrastructure.postgres.city_snapshots import DamagedCity, PostgresCitySnapshots
 from infrastructure.postgres.schema import log_head
 from infrastructure.settings.settings import Settings
+from projections.calibration import CALIBRATION
 from projections.orders import ORDERS
 from projections.traffic import TRAFFIC
 from tests.support.waiting import eventually
@@ -24,6 +25,7 @@ def city(settings: Settings) -> Iterator[CityOnServers]:
     with city_on_servers(settings) as one:
         one.fold(TRAFFIC)
         one.fold(ORDERS)
+        one.fold(CALIBRATION)
         yield one
 
 

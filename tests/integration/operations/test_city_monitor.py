@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import text, update
 
 from domain.events.contracts import UndecodableError
-from domain.identifiers import SHARDS
+from domain.features.calibration.fold import PARTIAL_SLOTS, field_of
+from domain.features.calibration.online import HOUR_MS
+from domain.identifiers import SHARDS, shard_of
 from infrastructure.observability.stage_reports import forget_host, newest, read_stages
 from infrastructure.operations.city_monitor import CityMonitor
 from infrastructure.operations.verify_city import (
@@ -23,17 +25,22 @@ from infrastructure.operations.verify_city import (
 from infrastructure.postgres.audit_dumps import PostgresAuditDumps
 from infrastructure.postgres.audit_tables import city_snapshots
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots, StoredCity
+from infrastructure.redis.connection import connect
 from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
+from projections.calibration import CALIBRATION
 from projections.core.parked_keys import ParkedKeys
 from projections.orders import ORDERS
 from projections.parity.audit_limits import FoldBudget
 from projections.parity.city_audit import CheckedCity, CityVerdict
 from projections.parity.city_findings import CITY_AUDIT_STAGE, CityFindings, findings_of
 from projections.rebuild.catch_up import CatchUp
+from projections.replay.city import CITY_PROJECTIONS
 from projections.traffic import TRAFFIC
+from read_models.redis_keys import slot_key
 from tests.support.waiting import eventually
 from tests.support.worlds.city_on_servers import CityOnServers, city_on_servers
+from tests.support.worlds.rider_events import START_MS
 
 RIDERS = [f"rider-{number}" for number in range(8)]
 
@@ -56,6 +63,7 @@ def make(city: CityOnServers, riders: list[str], orders: list[str]) -> None:
     city.deliver(orders)
     city.fold(TRAFFIC)
     city.fold(ORDERS)
+    city.fold(CALIBRATION)
     city.maker.make()
 
 
@@ -107,7 +115,9 @@ def test_a_wrong_snapshot_is_red_in_status_until_the_generation_is_another(
     line = next(one for one in collect(city.backends.settings).stages if one.stage == "city audit")
     assert (line.state, line.good) == ("1 checked, 1 different, 0 to go", False)
     found = verify_city(city.backends, 0, lambda findings, events: None)
-    assert advice(found.findings).startswith("1 city snapshots disagree with the log: run `rebuild-projection traffic`")
+    assert advice(found.findings).startswith(
+        "1 city snapshots disagree with the log: run `rebuild-projection` for traffic"
+    )
     assert document(found.findings, found.events, 1.0)["verdicts"] == {
         "equal": 0,
         "different": 1,
@@ -118,9 +128,36 @@ def test_a_wrong_snapshot_is_red_in_status_until_the_generation_is_another(
     }
 
 
+def folded_events(city: CityOnServers) -> int:
+    """The events that all projections of the city fold: each has those of its stream."""
+    return sum(sum(city.backends.log.head(projection.stream).seqs) for projection in CITY_PROJECTIONS)
+
+
 def _fences(city: CityOnServers, number: int, projection: str) -> int:
     """How many events of a projection a snapshot has."""
     return sum(record_of(city, number).vectors[projection].seqs)
+
+
+def test_a_count_of_scores_that_is_wrong_in_one_shard_is_different(
+    city: CityOnServers, monitor: CityMonitor, redis_url: str
+) -> None:
+    city.deliver(["one", "two"])
+    city.answer(["one", "two"])
+    make(city, RIDERS[:2], [])
+    hour = (START_MS + 480_000) // HOUR_MS
+    key = slot_key(CALIBRATION.name, 1, shard_of("one"), hour % PARTIAL_SLOTS)
+    field = field_of("unassigned", "")
+    with connect(redis_url) as redis:
+        stored = redis.hget(key, field)
+        assert isinstance(stored, bytes)
+        counts = [int(count) for count in stored.split()]
+        assert sum(counts) >= 1
+        at = next(number for number, count in enumerate(counts) if count)
+        counts[at], counts[at + 1] = counts[at] - 1, counts[at + 1] + 1
+        redis.hset(key, field, " ".join(map(str, counts)))
+    # The whole tables are read again, as after a restart of the city process.
+    city.new_maker().make()
+    assert audited(monitor, 2) == [(1, CityVerdict.EQUAL), (2, CityVerdict.DIFFERENT)]
 
 
 def test_on_command_all_snapshots_are_checked(city: CityOnServers) -> None:
@@ -129,7 +166,7 @@ def test_on_command_all_snapshots_are_checked(city: CityOnServers) -> None:
     progress: list[int] = []
     found = verify_city(city.backends, 0, lambda findings, events: progress.append(events))
     assert found.findings.totals == {CityVerdict.EQUAL: 2}
-    assert progress[-1] == found.events == city.backends.log.head("Rider").position
+    assert progress[-1] == found.events == folded_events(city)
     assert lines(found.findings, found.events, 1.0)[0].startswith("2 city snapshots: 2 equal; ")
     assert advice(found.findings) == ""
 
@@ -169,13 +206,18 @@ def test_a_key_parked_by_live_folding_alone_is_no_difference_before_and_after_it
     backends.generations.first(ORDERS)
     sink = backends.stores.sink(ORDERS, 1)
     CatchUp(ORDERS, backends.log, sink, decode, range(SHARDS)).run()
+    city.fold(CALIBRATION)
     city.maker.make()
-    assert record_of(city, 1).parked == {TRAFFIC.name: frozenset(), ORDERS.name: frozenset({event.position})}
+    assert record_of(city, 1).parked == {
+        TRAFFIC.name: frozenset(),
+        ORDERS.name: frozenset({event.position}),
+        CALIBRATION.name: frozenset(),
+    }
     assert audited(monitor) == [(1, CityVerdict.EQUAL)]
     retry = ParkedKeys(ORDERS, sink, backends.log, backends.decode, lambda: 0).retry("one")
     assert (retry.verdict, retry.events) == ("unparked", 3)
     city.maker.make()
-    assert record_of(city, 2).parked == {TRAFFIC.name: frozenset(), ORDERS.name: frozenset()}
+    assert record_of(city, 2).parked == dict.fromkeys((TRAFFIC.name, ORDERS.name, CALIBRATION.name), frozenset())
     assert audited(monitor) == [(2, CityVerdict.EQUAL)]
     digests = {record_of(city, number).digest for number in (1, 2)}
     assert len(digests) == 2
@@ -221,15 +263,15 @@ def test_the_next_process_starts_at_the_dump_of_the_tables(city: CityOnServers, 
     audited(monitor)
     verifier = CityVerifier(city.backends)
     verifier.check(record_of(city, 2), FoldBudget())
-    before = sum(_fences(city, 1, projection) for projection in ("traffic", "orders"))
-    assert verifier.events == city.backends.log.head("Rider").position - before
+    before = sum(_fences(city, 1, projection) for projection in ("traffic", "orders", "calibration"))
+    assert verifier.events == folded_events(city) - before
     # A damaged dump is not used: the whole log is folded.
     with city.backends.engine.begin() as connection:
         connection.execute(text("UPDATE audit_dumps SET content = set_byte(content, 0, 7) WHERE shard = 5"))
     again = CityVerifier(city.backends)
     checked = again.check(record_of(city, 2), FoldBudget())
     assert checked is not None
-    assert (checked.verdict, again.events) == (CityVerdict.EQUAL, city.backends.log.head("Rider").position)
+    assert (checked.verdict, again.events) == (CityVerdict.EQUAL, folded_events(city))
 
 
 def test_dumps_are_kept_to_the_two_newest_and_an_incomplete_one_counts_as_such(city: CityOnServers) -> None:

@@ -12,6 +12,7 @@ from infrastructure.postgres.city_snapshots import KEPT_CONTENTS, PostgresCitySn
 from infrastructure.processes.city_maker import CityNotReady
 from infrastructure.redis.projection_sink import decode_fence, encode_fence
 from infrastructure.settings.settings import Settings
+from projections.calibration import CALIBRATION
 from projections.core.ports import PortUnavailable
 from projections.orders import ORDERS
 from projections.traffic import TRAFFIC
@@ -32,6 +33,7 @@ def city(settings: Settings) -> Iterator[CityOnServers]:
 def fold_both(city: CityOnServers) -> None:
     city.fold(TRAFFIC)
     city.fold(ORDERS)
+    city.fold(CALIBRATION)
 
 
 def test_a_city_without_generations_is_not_ready(city: CityOnServers) -> None:

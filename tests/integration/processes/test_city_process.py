@@ -13,6 +13,7 @@ from infrastructure.embedded.valkey import Valkey
 from infrastructure.observability.stage_reports import newest, read_stages
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.settings.settings import Settings
+from projections.calibration import CALIBRATION
 from projections.core.ports import PortUnavailable
 from projections.orders import ORDERS
 from projections.traffic import TRAFFIC
@@ -55,6 +56,7 @@ def test_it_waits_for_generations_and_reports_why(city: CityOnServers, first: Pr
     eventually(lambda: "traffic has no generation yet" in state(), within_s=60, what="it reports why it waits")
     city.fold(TRAFFIC)
     city.fold(ORDERS)
+    city.fold(CALIBRATION)
     wait_for_more(city, 0)
     first.wait_for(city.backends.engine, "city")
 
@@ -64,6 +66,7 @@ def test_a_second_one_waits_and_takes_over(
 ) -> None:
     city.fold(TRAFFIC)
     city.fold(ORDERS)
+    city.fold(CALIBRATION)
     wait_for_more(city, 0)
     second = ProgramProcess(settings, "city", tmp_path / "second.log")
     try:
@@ -89,6 +92,7 @@ def test_it_outlives_a_restart_of_its_servers(
     city.ride(["anna", "ben"])
     city.fold(TRAFFIC)
     city.fold(ORDERS)
+    city.fold(CALIBRATION)
     wait_for_more(city, 0)
     before = snapshots(city)
     restarted: Valkey | Postgres = request.getfixturevalue(server)

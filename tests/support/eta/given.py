@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from domain.features.calibration.adjustment import NOT_CALIBRATED, Calibration
 from domain.features.eta.city_view import CellOrders
 from domain.features.orders import OrderState
 from domain.features.pace import EMPTY_PACE, PaceState
@@ -74,6 +75,7 @@ class SteadyCity:
     index_everywhere: float | None = 0.8
     as_of_ms: int = NOW_MS - 2_000
     orders: CellOrders = ORDERS_HERE
+    calibration: Calibration = NOT_CALIBRATED
 
     def pace(self, cell: int, octant: int, at_ms: int) -> float | None:
         return self.pace_s_per_km

@@ -13,6 +13,7 @@ from litestar.testing import TestClient
 from domain.deliveries.batch import CommandOutcome
 from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.values import Coordinates, DeliverySnapshot
+from domain.features.eta.quantiles import EtaQuantiles
 from infrastructure.http.auth import Authorizer
 from infrastructure.http.deliveries import deliveries_router
 from infrastructure.http.delivery_answers import DeliveryDetail, unknown_delivery, with_completion
@@ -81,7 +82,7 @@ class RecordingDispatch:
         self.etas_asked.append(order_id)
         if isinstance(self.eta, ApiError):
             raise self.eta
-        return EtaAnswer(self.eta, b"", {})
+        return EtaAnswer(self.eta, b"", {}, EtaQuantiles(0.0, 0.0))
 
     def page(self, _filters: Any, _after: Any, _limit: int) -> list[DeliverySnapshot]:
         return [SNAPSHOT]

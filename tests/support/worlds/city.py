@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 from domain.features.partials import PartialTable
 from domain.identifiers import SHARDS
 from projections.core.projection import Projection
-from projections.orders import ORDERS
 from projections.replay.as_of import AsOf
+from projections.replay.city import PERMANENT_SLOTS
 from projections.replay.shard_replay import replay_shard
 from projections.replay.source import ReplaySource
-from projections.traffic import TRAFFIC
 from read_models.city.content import (
-    ORDERS_PERMANENT,
-    TRAFFIC_PERMANENT,
+    CALIBRATION_PERMANENT,
     CityContent,
+    CityParts,
     CityTables,
     TableVector,
     hours_of,
@@ -29,11 +28,11 @@ from read_models.city.content import (
     tables_of,
 )
 from tests.support.ports_in_memory.archive import MemoryArchive
-from tests.support.worlds.order_lives import OrderHistory, order_histories
+from tests.support.worlds.answered_orders import answered_histories
+from tests.support.worlds.order_lives import OrderHistory
 from tests.support.worlds.rider_events import START_MS
 
 METRES_A_DEGREE = 111_195.0
-PERMANENT = {TRAFFIC.name: TRAFFIC_PERMANENT, ORDERS.name: ORDERS_PERMANENT}
 
 
 class CityArchive(MemoryArchive):
@@ -92,12 +91,18 @@ def vector_of(log: CityArchive, projection: Projection[Any], seqs: Sequence[int]
     tables: list[PartialTable] = [
         replay_shard(source, shard, horizon, upto_seq=seqs[shard]).partials for shard in range(SHARDS)
     ]
-    return tables_of(TableVector(1, tuple(seqs)), tables, PERMANENT[projection.name])
+    return tables_of(TableVector(1, tuple(seqs)), tables, PERMANENT_SLOTS[projection.name])
 
 
-def replayed(as_of_ms: int, traffic: CityTables, orders: CityTables) -> CityContent:
-    """The snapshot of whole tables."""
-    return merge("log", as_of_ms, traffic, orders, hours_of(traffic))
+NO_SCORES = tables_of(TableVector(1, (0,) * SHARDS), [], CALIBRATION_PERMANENT)
 
 
-histories = st.tuples(rides, order_histories())
+def replayed(
+    as_of_ms: int, traffic: CityTables, orders: CityTables, calibration: CityTables = NO_SCORES
+) -> CityContent:
+    """The snapshot of whole tables; by default no answer has an outcome."""
+    parts = CityParts(traffic, orders, calibration)
+    return merge("log", as_of_ms, parts, hours_of(parts))
+
+
+histories = st.tuples(rides, answered_histories())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from domain.deliveries.commands import Assign, Complete, DeliveryCommand, PickUp, PlaceOrder
+from domain.deliveries.commands import Assign, Complete, DeliveryCommand, PickUp, PlaceOrder, RecordEta
 from domain.deliveries.values import Coordinates
 from domain.gps_ping import parse_ping
 from domain.identifiers import SHARDS
@@ -15,14 +15,12 @@ from infrastructure.postgres.city_snapshots import StoredCity
 from infrastructure.processes.city_maker import CityMaker
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
-from projections.orders import ORDERS
 from projections.rebuild.catch_up import CatchUp
 from projections.replay.as_of import AsOf
-from projections.replay.city import PERMANENT_SLOTS
+from projections.replay.city import CITY_PROJECTIONS, PERMANENT_SLOTS
 from projections.replay.shard_replay import replay_shard
 from projections.replay.source import ReplaySource
-from projections.traffic import TRAFFIC
-from read_models.city.content import CityTables, digest_of, encode, hours_of, merge, tables_of
+from read_models.city.content import CityParts, CityTables, digest_of, encode, hours_of, merge, tables_of
 from tests.support.worlds.city import drive
 from tests.support.worlds.rider_events import START_MS
 
@@ -67,6 +65,22 @@ class CityOnServers:
                 [outcome] = self.backends.deliveries.execute([command])
                 assert outcome.rejection is None
 
+    def answer(self, orders: Iterable[str]) -> None:
+        """An ETA of each order, given when it was placed and recorded now; the order may be over."""
+        for order in orders:
+            eta = RecordEta(
+                order_id=order,
+                received_ms=START_MS,
+                leg="unassigned",
+                p50_seconds=400.0,
+                p90_seconds=700.0,
+                model_digest="model",
+                model_p50_seconds=300.0,
+                model_p90_seconds=600.0,
+            )
+            [outcome] = self.backends.deliveries.execute([eta])
+            assert outcome.recorded
+
     def fold(self, projection: Projection[Any], generation: int = 1, shards: Sequence[int] = range(SHARDS)) -> None:
         self.backends.generations.first(projection)
         sink = self.backends.stores.sink(projection, generation)
@@ -85,8 +99,8 @@ class CityOnServers:
             ]
             return tables_of(vector, found, PERMANENT_SLOTS[projection.name])
 
-        traffic = tables(TRAFFIC)
-        content = merge(str(city.log_id), city.as_of_ms, traffic, tables(ORDERS), hours_of(traffic))
+        parts = CityParts(*map(tables, CITY_PROJECTIONS))
+        content = merge(str(city.log_id), city.as_of_ms, parts, hours_of(parts))
         return digest_of(encode(content))
 
 

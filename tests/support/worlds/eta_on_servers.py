@@ -32,6 +32,7 @@ from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_etas import PastEtas
 from infrastructure.settings.settings import Settings
 from infrastructure.timestamps import now_ms
+from projections.calibration import CALIBRATION
 from projections.core.projection import Projection
 from projections.orders import ORDERS
 from projections.parity.served_etas import ServedEta
@@ -145,7 +146,7 @@ class EtaOnServers:
         assert all(outcome.rejection is None for outcome in self.backends.riders.record_pings(pings))
 
     def fold(self, *projections: Projection[Any]) -> None:
-        for projection in projections or (SPEED, ORDERS, TRAFFIC):
+        for projection in projections or (SPEED, ORDERS, TRAFFIC, CALIBRATION):
             self.backends.generations.first(projection)
             sink = self.backends.stores.sink(projection, 1)
             CatchUp(projection, self.backends.log, sink, self.backends.decode, range(SHARDS)).run()

@@ -65,8 +65,10 @@ def step(order: str, event_type: str, second: int, rider: str = "anna") -> Event
 def eta(order: str, second: int, **own: Any) -> Event:
     """The first ETA of a leg, in any order: events of another leg may be recorded before those of an earlier one."""
     fields = {"leg": "to_customer", "p50_seconds": 600.125, "p90_seconds": 900.5, "model_digest": "m"}
-    return order, "EtaServed", _record(order, second, fields | {"city_snapshot": None} | own)
+    return order, "EtaServed", _record(order, second, fields | _UNCALIBRATED | own)
 
+
+_UNCALIBRATED = {"city_snapshot": None, "model_p50_seconds": None, "model_p90_seconds": None}
 
 _seconds = st.integers(0, 10_000)
 _counts = st.none() | st.integers(0, 1 << 40)

@@ -256,3 +256,35 @@ def test_slots_of_one_bucket_are_merged_over_shards() -> None:
     assert merge_slots(tables, 2, 0) == {}
     with pytest.raises(AmountTooLarge):
         merge_slots([*tables, {0: PartialSlot(12, {"x": (1,)})}], 0, 12)
+
+
+hourly = st.tuples(
+    st.integers(0, 2), st.integers(0, 1), st.integers(0, 3), st.sampled_from("xy"), st.sampled_from([-1, 1, 2])
+)
+
+
+@given(st.lists(hourly, max_size=20), st.randoms(use_true_random=False))
+def test_invariant_8_of_a_slot_of_hours_the_newest_of_any_shard_counts_over_all_shards(
+    given_deltas: list[tuple[int, int, int, str, int]], chance: Any
+) -> None:
+    """Whatever the order of deltas and shards: the sums over all shards are those of the tables of the shards."""
+    merged, tables = MergedPartials([0, 1]), defaultdict[int, PartialTable](dict)
+    for shard, slot, bucket, field, amount in given_deltas:
+        changes: PartialTable = {}
+        collect(changes, [PartialDelta(slot, bucket, field, (amount,))])
+        apply_changes(tables[shard], changes)
+    chance.shuffle(given_deltas)
+    copy: dict[int, dict[str, tuple[int, ...]]] = defaultdict(dict)
+    for shard, slot, bucket, field, amount in given_deltas:
+        merged.apply(shard, {slot: PartialSlot(bucket, {field: (amount,)})})
+        # As a reader that takes over only what changed.
+        for name in merged.changed.pop(slot, ()):
+            copy[slot].pop(name, None)
+            copy[slot] |= {name: merged.permanent[slot][name]} if name in merged.permanent[slot] else {}
+    newest = {
+        slot: max(table[slot].bucket for table in tables.values() if slot in table)
+        for slot in {slot for table in tables.values() for slot in table}
+    }
+    expected = {slot: merge_slots(tables.values(), slot, bucket) for slot, bucket in newest.items()}
+    assert merged.buckets == newest
+    assert dict(merged.permanent) == expected == {slot: copy.get(slot, {}) for slot in newest}

@@ -15,6 +15,8 @@ from uuid import uuid4
 import pytest
 
 import domain.features
+from domain.features.calibration.adjustment import Calibration
+from domain.features.calibration.recurrence import calibrate
 from domain.features.eta.baseline import Baseline
 from domain.features.eta.estimate import estimate
 from domain.features.traffic.city import CityTraffic
@@ -87,7 +89,7 @@ def test_invariant_5_what_is_served_is_computed_without_clock_io_and_randomness(
 
 def test_invariant_5_an_eta_is_computed_without_clock_io_and_randomness() -> None:
     functions = (estimate, Baseline.predict, Baseline.is_outside_training, CityTraffic.pace, CityTraffic.index)
-    assert impure(functions) == set()
+    assert impure((*functions, Calibration.adjust, calibrate)) == set()
 
 
 def test_a_clock_io_and_randomness_are_found() -> None:

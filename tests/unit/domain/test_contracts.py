@@ -42,6 +42,7 @@ RELEASED = {
     "delivery_picked_up.v1.avsc": "d2a5c0238c29dd27a88c39f1537accde77dc81e5e3899475c2f97c866c5459e3",
     "delivery_placed.v1.avsc": "1e823440d54fec56154f8390ff22e66900d032c485185408403948035566d8f1",
     "delivery_unassigned.v1.avsc": "c0f52b5cf69c3715954d5bdae5d4753159ba102b6d1142f51161a3f9e4ba8d13",
+    "eta_served.v2.avsc": "4636abd2b324c608dee062c57e0b7f78e812a0af4c82a429c6c4569d384f6d9d",
     "eta_served.v1.avsc": "5d5c0259d928d972b5ae4d8b00680a76ee4eb074a7a367a12702346b9c38b3d0",
     "gps_ping.v1.avsc": "14c653056d6cccb294cd6f7274b38b556d6588d4c52cfcd508a0bff4ba608a89",
     "gps_ping.v2.avsc": "8f81f11bef592d0829ad623a20865523a73b7ebdb3252b41e1ff09b42617f224",

@@ -47,7 +47,15 @@ def test_an_eta_is_recorded_in_every_status_and_changes_none(past: tuple[str, ..
 
 
 def test_an_eta_has_the_answer_and_its_origin() -> None:
-    eta = an_eta("at_restaurant", p50_seconds=90.5, p90_seconds=240.25, city_snapshot=17, source_service="api")
+    eta = an_eta(
+        "at_restaurant",
+        p50_seconds=90.5,
+        p90_seconds=240.25,
+        city_snapshot=17,
+        source_service="api",
+        model_p50_seconds=80.25,
+        model_p90_seconds=200.0,
+    )
     (event,) = GivenDelivery("assign").when(eta).then(EtaServed).deliveries
     assert event.data() == {
         "order_id": "order-1",
@@ -58,6 +66,8 @@ def test_an_eta_has_the_answer_and_its_origin() -> None:
         "p90_seconds": 240.25,
         "model_digest": "model",
         "city_snapshot": 17,
+        "model_p50_seconds": 80.25,
+        "model_p90_seconds": 200.0,
         "received_timestamp_ms": NOW_MS + 2_000,
         "source_service": "api",
         "command_id": event.command_id,

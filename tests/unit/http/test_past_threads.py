@@ -73,7 +73,7 @@ def route_of(path: str, past: Any) -> HTTPRouteHandler | Router:
     if path.endswith("/eta"):
         reads = EtaReads(NOTHING, NOTHING, lambda: None, past)
         return eta_route(
-            EtaAnswers(reads, FixedModel(packaged_baseline()), lambda _: None, lambda _: None, lambda _: None)
+            EtaAnswers(reads, FixedModel(packaged_baseline()), lambda _: None, lambda *_: None, lambda _: None)
         )
     if path.endswith("/speed"):
         return speed_route(NOTHING, past, ViewLimits(), lambda: None, lambda _: None)

@@ -28,7 +28,24 @@ class CountedSnapshot(CitySnapshot):
         super().__init__(
             number,
             "digest",
-            CityContent(FORMAT, "log", 1_790_000_000_000, vector, vector, recent, headings, hours, [], [], [], [], b""),
+            CityContent(
+                FORMAT,
+                "log",
+                1_790_000_000_000,
+                vector,
+                vector,
+                recent,
+                headings,
+                hours,
+                [],
+                [],
+                [],
+                [],
+                b"",
+                vector,
+                [],
+                b"",
+            ),
         )
         self.threads: list[int] = []
 

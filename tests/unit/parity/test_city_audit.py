@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.identifiers import SHARDS, shard_of
+from projections.calibration import CALIBRATION
 from projections.orders import ORDERS
 from projections.parity.audit_limits import FoldBudget, StateCache
 from projections.parity.city_audit import CityVerdict, describe_city
+from projections.replay.city import CITY_PROJECTIONS
 from projections.traffic import TRAFFIC
 from read_models.city.content import CityContent, TableVector
 from tests.support.worlds.city import histories, ping
@@ -29,13 +31,13 @@ def test_invariant_8_every_schedule_of_vectors_gives_the_recorded_digests(
 ) -> None:
     city = City(*history)
     audit = city.audit(data.draw(st.sampled_from([0, 300, 1 << 20])))
-    at = [[0] * SHARDS, [0] * SHARDS]
+    at = [[0] * SHARDS for _ in city.heads()]
     for _ in range(data.draw(st.integers(1, 4))):
         at = [
             [data.draw(st.integers(seq, head)) if head > seq else head for seq, head in zip(*pair, strict=True)]
             for pair in zip(at, city.heads(), strict=True)
         ]
-        as_of_ms = AS_OF_MS + data.draw(st.sampled_from([-3_600_000, 0, 300_000, 3_000_000]))
+        as_of_ms = AS_OF_MS + data.draw(st.sampled_from([-3_600_000, 0, 300_000, 3_000_000, 86_400_000]))
         content = city.content(city.tables(at), as_of_ms)
         events = data.draw(st.integers(1, 50))
         checked = finished(audit, city.record(content), events)
@@ -51,7 +53,7 @@ def test_one_more_fold_an_event_and_never_a_refold() -> None:
     for tenth in range(1, 11):
         at = [[seq * tenth // 10 for seq in seqs] for seqs in heads]
         assert finished(audit, city.record(city.content(city.tables(at)))).verdict == CityVerdict.EQUAL
-    assert audit.events == sum(len(log.events) for log in city.logs)
+    assert audit.events == sum(len(city.log_of(projection).events) for projection in CITY_PROJECTIONS)
 
 
 def test_a_step_ends_with_its_budget() -> None:
@@ -67,9 +69,9 @@ def test_a_step_ends_with_its_budget() -> None:
 def one_shard_ahead(city: City) -> CityContent:
     behind = city.heads()
     behind[0][shard_of("r1")] -= 1
-    traffic, orders = city.tables()
+    traffic, *others = city.tables()
     vector = TableVector(1, tuple(behind[0]))
-    return city.content([traffic._replace(vector=vector), orders])
+    return city.content([traffic._replace(vector=vector), *others])
 
 
 def one_unit_in_an_amount(city: City) -> CityContent:
@@ -79,11 +81,11 @@ def one_unit_in_an_amount(city: City) -> CityContent:
 
 
 def one_unit_in_an_hour_that_is_not_shown(city: City) -> CityContent:
-    traffic, orders = city.tables()
+    traffic, *others = city.tables()
     slot = next(slot for slot in traffic.permanent if 12 <= slot < 180)
     field, (ms, mm) = next(iter(traffic.permanent[slot].items()))
     permanent = {**traffic.permanent, slot: {**traffic.permanent[slot], field: (ms, mm + 1)}}
-    return city.content([traffic._replace(permanent=permanent), orders], AS_OF_MS + 48 * 3_600_000)
+    return city.content([traffic._replace(permanent=permanent), *others], AS_OF_MS + 48 * 3_600_000)
 
 
 def a_float_sum(city: City) -> CityContent:
@@ -97,21 +99,50 @@ def a_dropped_delta(city: City) -> CityContent:
     """The completion of an order did not reach the table of its shard."""
     less = city.heads()
     less[1][shard_of("o1")] -= 1
-    traffic, _ = city.tables()
-    orders = city.tables(less)[1]._replace(vector=city.tables()[1].vector)
-    return city.content([traffic, orders])
+    traffic, orders, calibration = city.tables()
+    less_orders = city.tables(less)[1]._replace(vector=orders.vector)
+    return city.content([traffic, less_orders, calibration])
+
+
+def one_score_in_another_bin(city: City) -> CityContent:
+    """One shard counted the outcome of one answer in the bin next to its own."""
+    *others, calibration = city.tables()
+    slot, sums = next(iter(calibration.permanent.items()))
+    field, counts = next(iter(sums.items()))
+    bin_ = next(number for number, count in enumerate(counts) if count)
+    wrong = list(counts)
+    wrong[bin_], wrong[bin_ + 1] = wrong[bin_] - 1, wrong[bin_ + 1] + 1
+    permanent = {**calibration.permanent, slot: {**sums, field: tuple(wrong)}}
+    return city.content([*others, calibration._replace(permanent=permanent)])
+
+
+def one_thousandth_in_a_threshold(city: City) -> CityContent:
+    content = city.content(as_of_ms=AS_OF_MS + 3_600_000)
+    (leg, name, p50, p90), *rest = content.thresholds
+    return msgspec.structs.replace(content, thresholds=[(leg, name, p50 + 1, p90), *rest])
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [one_shard_ahead, one_unit_in_an_amount, one_unit_in_an_hour_that_is_not_shown, a_float_sum, a_dropped_delta],
+    [
+        one_shard_ahead,
+        one_unit_in_an_amount,
+        one_unit_in_an_hour_that_is_not_shown,
+        a_float_sum,
+        a_dropped_delta,
+        one_score_in_another_bin,
+        one_thousandth_in_a_threshold,
+    ],
 )
 def test_a_wrong_snapshot_is_caught_and_the_next_right_one_is_equal(wrong: Callable[[City], CityContent]) -> None:
     city = City(rides_of(6), orders_of(7))
     audit = city.audit()
     checked = finished(audit, city.record(wrong(city)))
     assert checked.verdict == CityVerdict.DIFFERENT
-    assert "city snapshot 1 (orders generation 1, traffic generation 1): different" in describe_city(checked)
+    assert (
+        "city snapshot 1 (calibration generation 1, orders generation 1, traffic generation 1): different"
+        in describe_city(checked)
+    )
     assert finished(audit, city.record()).verdict == CityVerdict.EQUAL
     assert city.restarts == []
 
@@ -139,7 +170,7 @@ def test_a_vector_that_goes_back_restarts_the_audit() -> None:
     back = city.tables(behind)
     back[0] = back[0]._replace(vector=TableVector(2, back[0].vector.seqs))
     assert finished(audit, city.record(city.content(back))).verdict == CityVerdict.EQUAL
-    assert city.restarts == ["the vector of snapshot 2 goes back, in traffic and orders"]
+    assert city.restarts == ["the vector of snapshot 2 goes back, in traffic and orders and calibration"]
     assert finished(audit, city.record()).verdict == CityVerdict.EQUAL
     assert len(city.restarts) == 1
 
@@ -218,9 +249,9 @@ class ParkedCity:
         events[self.at.position - 1] = self._whole._replace(payload=b"{}") if parked else self._whole
         found = self.city.record()
         events[self.at.position - 1] = self._whole
-        return found._replace(
-            parked={TRAFFIC.name: NONE, ORDERS.name: frozenset({self.at.position}) if parked else NONE}
-        )
+        at = frozenset({self.at.position}) if parked else NONE
+        # The calibration reads nothing of an assignment or a pick-up, so it is not parked at a damaged one.
+        return found._replace(parked={TRAFFIC.name: NONE, ORDERS.name: at, CALIBRATION.name: NONE})
 
 
 NONE: frozenset[int] = frozenset()
@@ -266,7 +297,7 @@ def test_a_key_retried_in_parts_is_folded_on_to_where_it_is_parked_now() -> None
     world = ParkedCity()
     audit, log = world.city.audit(), world.city.logs[1]
     assert finished(audit, world.record(parked=True)).verdict == CityVerdict.EQUAL
-    later = next(e for e in log.events if (e.key, e.event_type) == ("o1", "DeliveryCompleted"))
+    later = next(e for e in log.events if (e.key, e.event_type) == ("o1", "DeliveryPickedUp"))
     world.at, world._whole = later, log.events[later.position - 1]
     for parked in (True, False):
         assert finished(audit, world.record(parked)).verdict == CityVerdict.EQUAL
@@ -276,7 +307,7 @@ def test_a_discard_counts_from_the_snapshot_that_does_not_name_its_key_as_parked
     city = City(rides_of(3), orders_of(6))
     damaged = next(e for e in city.logs[1].events if (e.key, e.event_type) == ("o1", "DeliveryAssigned"))
     city.logs[1].events[damaged.position - 1] = damaged._replace(payload=b"{}")
-    on_record = {TRAFFIC.name: NONE, ORDERS.name: frozenset({damaged.position})}
+    on_record = {TRAFFIC.name: NONE, ORDERS.name: frozenset({damaged.position}), CALIBRATION.name: NONE}
     parked = city.record()._replace(parked=on_record)
     city.logs[1].discards.add(damaged.position)
     folded_on = city.record()._replace(parked=dict.fromkeys(on_record, NONE))

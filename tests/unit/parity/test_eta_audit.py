@@ -55,7 +55,7 @@ def totals(checked: list[Any]) -> dict[EtaVerdict, int]:
 @given(data=st.data())
 def test_invariants_8_and_17_whatever_was_served_is_what_the_log_gives(data: st.DataObject) -> None:
     world = small_world()
-    heads, at = world.city.heads(), [[0] * 64, [0] * 64]
+    heads, at = world.city.heads(), [[0] * 64 for _ in world.city.heads()]
     cities: list[int | None] = [None]
     for _ in range(data.draw(st.integers(1, 3))):
         at = [

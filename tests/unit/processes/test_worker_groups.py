@@ -11,6 +11,7 @@ from infrastructure.processes.worker_groups import (
     point_read_projections,
     worker_groups,
 )
+from projections.calibration import CALIBRATION
 from projections.catalogue import PROJECTIONS
 from projections.orders import ORDERS
 from projections.speed import SPEED
@@ -28,7 +29,7 @@ def test_a_projection_with_point_reads_shares_its_process_with_no_other() -> Non
 
 def test_what_an_eta_reads_shares_its_process_with_no_table_of_analysts() -> None:
     groups = worker_groups()
-    assert sorted(groups[ETA]) == [ORDERS.name, TRAFFIC.name]
+    assert sorted(groups[ETA]) == [CALIBRATION.name, ORDERS.name, TRAFFIC.name]
     assert all(PROJECTIONS[name].partials is None for name in groups[OTHERS])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import pytest
@@ -17,15 +16,16 @@ from domain.features.traffic.partials import ALL_TIME_SLOT, FIRST_HOUR_SLOT
 from domain.features.traffic.steps import BUCKET_MS
 from domain.identifiers import SHARDS
 from projections.core.partials import MergedPartials
-from projections.core.projection import Projection
-from projections.orders import ORDERS
 from projections.rebuild.catch_up import CatchUp
+from projections.replay.city import CITY_PROJECTIONS, PERMANENT_SLOTS
 from projections.traffic import TRAFFIC
 from read_models.city.content import (
     FORMAT,
     ORDERS_PERMANENT,
     TRAFFIC_PERMANENT,
     CityContent,
+    CityHours,
+    CityParts,
     CityTables,
     TableVector,
     UnreadableCityContent,
@@ -38,13 +38,17 @@ from read_models.city.content import (
 )
 from read_models.city.hours import HoursOfWeek, fastest_hour
 from tests.support.ports_in_memory.projection_ports import MemoryPartialReader, MemorySink
-from tests.support.worlds.city import CityArchive, drive, histories, ping, replayed, vector_of
+from tests.support.worlds.city import NO_SCORES, CityArchive, drive, histories, ping, replayed, vector_of
 from tests.support.worlds.order_lives import OrderHistory
 from tests.support.worlds.rider_events import START_MS
 
-PROJECTIONS: tuple[Projection[Any], ...] = (TRAFFIC, ORDERS)
 AS_OF_MS = START_MS + 3_700_000
 History = tuple[OrderHistory, OrderHistory]
+
+
+def logs_of(history: History) -> list[CityArchive]:
+    """The log of each projection's stream."""
+    return [CityArchive(of.stream, history[of.stream == "Delivery"]) for of in CITY_PROJECTIONS]
 
 
 def seqs_of(copy: MergedPartials) -> tuple[int, ...]:
@@ -56,26 +60,30 @@ def seqs_of(copy: MergedPartials) -> tuple[int, ...]:
 def test_invariant_8_the_live_merge_at_a_vector_is_the_fold_of_the_log_up_to_it(
     history: History, data: st.DataObject
 ) -> None:
-    logs = CityArchive("Rider", history[0]), CityArchive("Delivery", history[1])
-    sinks = MemorySink(), MemorySink()
-    copies = MergedPartials(TRAFFIC_PERMANENT), MergedPartials(ORDERS_PERMANENT)
-    hours = HoursOfWeek()
+    logs = logs_of(history)
+    sinks = [MemorySink() for _ in CITY_PROJECTIONS]
+    copies = [MergedPartials(PERMANENT_SLOTS[projection.name]) for projection in CITY_PROJECTIONS]
+    kept = CityHours()
     for _ in range(data.draw(st.integers(1, 3))):
-        for projection, log, sink, copy in zip(PROJECTIONS, logs, sinks, copies, strict=True):
+        for projection, log, sink, copy in zip(CITY_PROJECTIONS, logs, sinks, copies, strict=True):
             head = log.head(projection.stream)
             targets = {shard: data.draw(st.integers(0, seq)) for shard, seq in enumerate(head.seqs) if seq}
             CatchUp(projection, log, sink, json.loads, range(SHARDS)).run(dict.fromkeys(range(SHARDS), 0) | targets)
             copy.update(MemoryPartialReader(sink), range(SHARDS))
-        hours.update(copies[0].permanent, copies[0].changed)
-        copies[0].changed.clear()
-        as_of_ms = AS_OF_MS + data.draw(st.sampled_from([-3_600_000, 0, BUCKET_MS, 6_000_000]))
+        kept.week.update(copies[0].permanent, copies[0].changed)
+        kept.scores.update(copies[2].permanent, copies[2].buckets, copies[2].changed)
+        for copy in copies:
+            copy.changed.clear()
+        as_of_ms = AS_OF_MS + data.draw(st.sampled_from([-3_600_000, 0, BUCKET_MS, 6_000_000, 86_400_000]))
         vectors = [seqs_of(copy) for copy in copies]
-        traffic, orders = (
-            CityTables(TableVector(1, vector), copy.rings.values(), copy.permanent)
-            for vector, copy in zip(vectors, copies, strict=True)
+        parts = CityParts(
+            *(
+                CityTables(TableVector(1, vector), copy.rings.values(), copy.permanent, copy.buckets)
+                for vector, copy in zip(vectors, copies, strict=True)
+            )
         )
-        live = encode(merge("log", as_of_ms, traffic, orders, hours))
-        again = replayed(as_of_ms, *map(vector_of, logs, PROJECTIONS, vectors))
+        live = encode(merge("log", as_of_ms, parts, kept))
+        again = replayed(as_of_ms, *map(vector_of, logs, CITY_PROJECTIONS, vectors))
         assert live == encode(again)
         assert decode(live) == again
 
@@ -83,11 +91,11 @@ def test_invariant_8_the_live_merge_at_a_vector_is_the_fold_of_the_log_up_to_it(
 @settings(max_examples=40)
 @given(history=histories, data=st.data())
 def test_a_snapshot_with_one_shard_ahead_has_another_digest(history: History, data: st.DataObject) -> None:
-    logs = CityArchive("Rider", history[0]), CityArchive("Delivery", history[1])
-    heads = [list(log.head(stream).seqs) for log, stream in zip(logs, ("Rider", "Delivery"), strict=True)]
-    which = data.draw(st.sampled_from([0, 1]))
+    logs = logs_of(history)
+    heads = [list(log.head(of.stream).seqs) for log, of in zip(logs, CITY_PROJECTIONS, strict=True)]
+    which = data.draw(st.sampled_from([0, 1, 2]))
     assume(any(heads[which]))
-    projection = PROJECTIONS[which]
+    projection = CITY_PROJECTIONS[which]
     shard = data.draw(st.sampled_from([shard for shard, seq in enumerate(heads[which]) if seq]))
     behind = list(heads[which])
     behind[shard] -= 1
@@ -96,13 +104,12 @@ def test_a_snapshot_with_one_shard_ahead_has_another_digest(history: History, da
     # An event that adds nothing, such as the first ping of a rider, cannot be seen in any sum.
     assume((ahead.rings, ahead.permanent) != (right.rings, right.permanent))
     ahead = ahead._replace(vector=right.vector)
-    other = vector_of(logs[1 - which], PROJECTIONS[1 - which], heads[1 - which])
+    tables = [vector_of(*each) for each in zip(logs, CITY_PROJECTIONS, heads, strict=True)]
 
     def snapshots(one: CityTables) -> str:
-        pair = (one, other) if which == 0 else (other, one)
-        return digest_of(encode(replayed(AS_OF_MS, *pair)))
+        return digest_of(encode(replayed(AS_OF_MS, *(one if n == which else each for n, each in enumerate(tables)))))
 
-    if which == 0 or ahead.permanent != right.permanent:
+    if which != 1 or ahead.permanent != right.permanent:
         assert snapshots(ahead) != snapshots(right)
 
 
@@ -198,7 +205,10 @@ def test_hours_kept_change_by_change_are_those_of_the_whole(
 def test_a_sum_of_any_hour_changes_the_digest() -> None:
     table = {FIRST_HOUR_SLOT: PartialSlot(0, {"881f1d4815fffff": (1_000, 2_000)})}
     other = {FIRST_HOUR_SLOT: PartialSlot(0, {"881f1d4815fffff": (1_001, 2_000)})}
-    digests = {hours_of(tables_of(NO_ORDERS.vector, [each], TRAFFIC_PERMANENT)).digest() for each in (table, other, {})}
+    digests = set()
+    for each in (table, other, {}):
+        traffic = tables_of(NO_ORDERS.vector, [each], TRAFFIC_PERMANENT)
+        digests.add(hours_of(CityParts(traffic, NO_ORDERS, NO_SCORES)).week.digest())
     assert len(digests) == 3
 
 

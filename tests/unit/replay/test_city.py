@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.core.projection import Projection
+from projections.calibration import CALIBRATION
 from projections.orders import ORDERS
 from projections.replay.as_of import AsOf, Unresolvable
-from projections.replay.city import CitySources, city_at
+from projections.replay.city import CITY_PROJECTIONS, CitySources, city_at
 from projections.replay.key_replay import TooLong
 from projections.replay.source import ReplaySource
 from projections.traffic import TRAFFIC
@@ -25,11 +24,21 @@ def sources_of(rider_log: CityArchive, delivery_log: CityArchive) -> CitySources
     return CitySources(
         ReplaySource(TRAFFIC, rider_log, json.loads),
         ReplaySource(ORDERS, delivery_log, json.loads),
+        ReplaySource(CALIBRATION, delivery_log, json.loads),
     )
 
 
 def without_vectors(content: CityContent) -> list[object]:
-    return [content.as_of_ms, content.recent, content.headings, content.finished, content.open_orders, content.hours]
+    return [
+        content.as_of_ms,
+        content.recent,
+        content.headings,
+        content.finished,
+        content.open_orders,
+        content.hours,
+        content.thresholds,
+        content.scores,
+    ]
 
 
 @settings(max_examples=40)
@@ -43,13 +52,15 @@ def test_the_city_at_a_position_is_the_merge_of_the_events_up_to_it(
     found = city_at(sources_of(*logs), horizon, max_events=position)
     # Logs that end there.
     cut = CityArchive("Rider", history[0][:position]), CityArchive("Delivery", history[1][:position])
-    projections: tuple[Projection[Any], Projection[Any]] = (TRAFFIC, ORDERS)
     tables = [
         vector_of(log, projection, log.head(projection.stream).seqs)
-        for log, projection in zip(cut, projections, strict=True)
+        for projection in CITY_PROJECTIONS
+        for log in [cut[projection.stream == "Delivery"]]
     ]
     assert without_vectors(found) == without_vectors(replayed(horizon.at_ms, *tables))
-    assert [found.traffic.seqs, found.orders.seqs] == [table.vector.seqs for table in tables]
+    assert [each.seqs for each in (found.traffic, found.orders, found.calibration)] == [
+        table.vector.seqs for table in tables
+    ]
 
 
 def test_a_log_longer_than_the_limit_is_not_read() -> None:
