@@ -27,6 +27,7 @@ BENCHMARKS = (
     "spoofing_fold",
     "eta_real_trips",
     "eta_simulator",
+    "eta_calibration",
 )
 
 
