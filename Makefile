@@ -79,7 +79,7 @@ $(OTHERS_INSTALLED): $(INSTALLED) benchmarks/leakage/requirements.lock
 
 LEAKAGE ?=
 leakage: $(OTHERS_INSTALLED)
-	$(BIN)/python -m benchmarks.leakage $(LEAKAGE)
+	@$(BIN)/python -m benchmarks.leakage $(LEAKAGE)
 
 # Exact versions, without any index address.
 lock:

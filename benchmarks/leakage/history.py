@@ -14,6 +14,9 @@ START_MS = 1_700_000_000_000
 TTL_MS = 1_800_000
 """Time to live of a measurement: at this age it still counts, a millisecond later it does not."""
 
+ROW_MS = 100_000
+"""The instant of the rows whose labels are outcomes."""
+
 S = 1_000
 """Milliseconds in a second."""
 
@@ -41,6 +44,8 @@ class Kind(StrEnum):
     """A value that holds from its event time until a later event; an event of the same time revises it."""
     LABEL = "label"
     """A verdict on what happened at the event time; a later one of the same time corrects it."""
+    OUTCOME = "outcome"
+    """How many seconds after ``ROW_MS`` an order was handed over, at the event time: the label of a row to train on."""
 
 
 class Feature(StrEnum):

@@ -11,9 +11,9 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import text
 
-from benchmarks.leakage.history import START_MS, Event, Feature, Kind, Trap
+from benchmarks.leakage.history import ROW_MS, START_MS, Event, Feature, Kind, Trap
 from domain.deliveries.application import Deliveries
-from domain.deliveries.commands import Assign, DeliveryCommand, PlaceOrder, Unassign
+from domain.deliveries.commands import Assign, Complete, DeliveryCommand, PickUp, PlaceOrder, Unassign
 from domain.deliveries.values import Coordinates
 from domain.gps_ping import parse_ping
 from domain.riders.application import Riders
@@ -130,6 +130,8 @@ class RecordedLog:
                 self._record_rider_of_order(event)
             case Kind.LABEL:
                 self._record_review(event)
+            case Kind.OUTCOME:
+                self._record_hand_over(event)
         self.positions.append(self.backends.log.head("Rider").position)
 
     def detach(self) -> None:
@@ -156,20 +158,34 @@ class RecordedLog:
         (outcome,) = self._riders.record_pings([parse_ping(item, START_MS + event.created_ms)])
         assert outcome.rejection is None, outcome
 
+    def _record_hand_over(self, event: Event) -> None:
+        if not self._orders:
+            for order in sorted({one.entity for one in self._trap.events}):
+                self._pick_up(order)
+            self._clock_ms = event.clock_ms
+        when: dict[str, Any] = {"received_ms": START_MS + event.created_ms, "at_ms": START_MS + event.event_ms}
+        self._execute([Complete(order_id=event.entity, **when)])
+
+    def _pick_up(self, order: str) -> None:
+        """Place, assign and pick up an order before the instant of the rows."""
+        self._clock_ms = ROW_MS // 2
+        when: dict[str, Any] = {"received_ms": START_MS + self._clock_ms}
+        rider = f"rider-of-{order}"
+        steps = [Assign(order_id=order, rider_id=rider, **when), PickUp(order_id=order, **when)]
+        self._execute([_place(order, when), *steps])
+        self._orders.add(order)
+
     def _record_rider_of_order(self, event: Event) -> None:
         when: dict[str, Any] = {"received_ms": START_MS + event.created_ms, "at_ms": START_MS + event.event_ms}
         order, commands = event.entity, list[DeliveryCommand]()
         if order in self._orders:
             commands.append(Unassign(order_id=order, **when))
         else:
-            place = Coordinates(10.0, 10.0)
-            commands.append(
-                PlaceOrder(
-                    order_id=order, restaurant=place, customer=place, time_zone="Europe/Berlin", currency="EUR", **when
-                )
-            )
+            commands.append(_place(order, when))
             self._orders.add(order)
-        commands.append(Assign(order_id=order, rider_id=rider_of(event.value), **when))
+        self._execute([*commands, Assign(order_id=order, rider_id=rider_of(event.value), **when)])
+
+    def _execute(self, commands: list[DeliveryCommand]) -> None:
         outcomes = self._deliveries.execute(commands)
         assert all(outcome.recorded for outcome in outcomes), outcomes
 
@@ -187,6 +203,11 @@ class RecordedLog:
         )
         (outcome,) = self._commands.execute([review])
         assert outcome.recorded, outcome
+
+
+def _place(order: str, when: dict[str, Any]) -> PlaceOrder:
+    at = Coordinates(10.0, 10.0)
+    return PlaceOrder(order_id=order, restaurant=at, customer=at, time_zone="Europe/Berlin", currency="EUR", **when)
 
 
 def rider_of(value: float) -> str:

