@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from infrastructure.backends import open_backends
+from domain.identifiers import shard_of
+from infrastructure.backends import Backends, open_backends
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.errors import UserError
 from infrastructure.operations.explain_eta_row import explain_row, find_row
@@ -20,7 +21,7 @@ from infrastructure.settings.settings import Settings
 from infrastructure.training_sets.eta_rows import COLUMNS
 from infrastructure.training_sets.eta_set import EtaRule, EtaSet
 from infrastructure.training_sets.instants_file import file_sha256
-from projections.replay.as_of import Axis
+from projections.replay.as_of import AsOf, Axis, Horizon
 from tests.support.servers.servers import fresh_database
 from tests.support.worlds.eta_log import Reference, Row, check_reading, horizons, items_of, make, record, rows_of
 from tests.unit.simulator.scenarios import busy
@@ -68,6 +69,43 @@ def test_each_row_is_the_replay_as_of_its_instant(log: Settings, tmp_path: Path,
         reference = Reference(backends)
         for row, horizon in list(horizons(log, rows, axis))[:: len(rows) // 6]:
             check_reading(row, reference.reading(row["order_id"], horizon))
+
+
+@pytest.mark.parametrize("axis", ["known", "event"])
+def test_an_event_at_the_very_instant_counts(log: Settings, tmp_path: Path, axis: Axis) -> None:
+    make(log, tmp_path / "set", EVENTS, axis)
+    under_way = [row for row in rows_of(tmp_path / "set") if row["leg"] == "to_customer" and not row["censored"]]
+    with open_backends(log) as backends:
+        reference, found = Reference(backends), list[tuple[str, int]]()
+        for row, horizon in horizons(log, under_way, axis):
+            rider_id = reference.rider_of(row["order_id"], horizon)
+            walk = backends.archive.walk("Rider", [rider_id], shard_of(rider_id), 1 << 40, by_event_time=False)
+            times = [one.recorded_ms if axis == "known" else one.event_ms for one in walk]
+            until_ms = row["label_known_ms" if axis == "known" else "label_event_ms"]
+            found += [(row["order_id"], at_ms) for at_ms in times if row["at_ms"] < at_ms < until_ms][:1]
+        path = tmp_path / "instants.csv"
+        path.write_text("order_id,time\n" + "".join(f"{order},{at_ms}\n" for order, at_ms in found[:3]))
+        rule = EtaRule("instants", instants_sha256=file_sha256(path))
+        make(log, tmp_path / "named", rule, axis, instants=path)
+        rows = rows_of(tmp_path / "named")
+        assert len(rows) == 3
+        differing = 0
+        for row, horizon in horizons(log, rows, axis):
+            check_reading(row, reference.reading(row["order_id"], horizon))
+            a_ms_before = resolve_known(backends, row["at_ms"] - 1) if axis == "known" else before(horizon)
+            differing += reference.reading(row["order_id"], a_ms_before._replace(at_ms=row["at_ms"])) != (
+                reference.reading(row["order_id"], horizon)
+            )
+        assert differing > 0, "the event at the instant changes the reading"
+
+
+def resolve_known(backends: Backends, at_ms: int) -> Horizon:
+    return backends.archive.horizon(AsOf.known(at_ms))
+
+
+def before(horizon: Horizon) -> Horizon:
+    assert horizon.happened_by_ms is not None
+    return horizon._replace(happened_by_ms=horizon.happened_by_ms - 1)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

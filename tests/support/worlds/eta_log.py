@@ -85,6 +85,14 @@ class Reference:
         except OrderIsOver:
             return None
 
+    def rider_of(self, order_id: str, horizon: Horizon) -> str:
+        """The rider of an order that has one."""
+        found = self._orders.at(order_id, horizon)
+        assert found is not None
+        assert found.state is not None
+        assert found.state.rider_id is not None
+        return found.state.rider_id
+
     def _city(self, horizon: Horizon) -> CitySnapshot:
         if horizon not in self._cities:
             content = city_at(self._sources, horizon)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from itertools import product
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from domain.features import orders
@@ -23,7 +23,7 @@ from projections.traffic import TRAFFIC
 from read_models.city.content import digest_of, encode
 from read_models.city.running import RunningCity
 from read_models.city.snapshot import CitySnapshot
-from tests.support.worlds.city import CityArchive, histories, replayed, vector_of
+from tests.support.worlds.city import CityArchive, drive, histories, replayed, vector_of
 from tests.support.worlds.order_lives import OrderHistory
 
 CELLS = [cell_at(52.52 + north, 13.4) for north in (0.0, 0.004, 0.009, 0.08)] + [cell_at(52.52, 13.41)]
@@ -73,15 +73,22 @@ def snapshot(rides: OrderHistory, deliveries: OrderHistory, as_of_ms: int) -> Ci
     return CitySnapshot(1, digest_of(encode(content)), content)
 
 
+_cuts = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=3)
+_CROWD = [event for n in range(4) for event in drive(f"rider-{n}", 40 * n, 8, 150, north=True)]
+"""Four riders on one way within five minutes: traffic of now counts from three riders on."""
+
+
 @settings(max_examples=25)
-@given(history=histories, data=st.data())
+@given(history=histories, cuts=_cuts)
+@example(history=(_CROWD, []), cuts=[(20, 0)])
+@example(history=([*_CROWD, *drive("late", 1_500, 8, 400, north=True)], []), cuts=[])
 def test_the_running_city_answers_as_a_snapshot_of_every_prefix(
-    history: tuple[OrderHistory, OrderHistory], data: st.DataObject
+    history: tuple[OrderHistory, OrderHistory], cuts: list[tuple[int, int]]
 ) -> None:
     rides, deliveries = history
+    cuts = [(min(a, len(rides)), min(b, len(deliveries))) for a, b in cuts]
     logs, along = (CityArchive("Rider", rides), CityArchive("Delivery", deliveries)), Along()
     done, as_of_ms = [0, 0], 0
-    cuts = data.draw(st.lists(st.tuples(st.integers(0, len(rides)), st.integers(0, len(deliveries))), max_size=3))
     for upto in [*zip(*map(sorted, zip(*cuts, strict=True)), strict=True), (len(rides), len(deliveries))]:
         for event in logs[0].events[done[0] : upto[0]]:
             along.ride(event)
