@@ -22,9 +22,10 @@ PARKED = ("parked", "list")
 REPLAY = ("replay", "speed", "--position", "0")
 DIFF = (*REPLAY, "--diff", "generation:1")
 HISTORY = ("feature-history", "speed", "--from", "0", "--to", "1000", "--out", "out.parquet")
+TRAINING_SET = ("training-set", "--every", "30s", "--out", "set")
 FOLDING = [REBUILD, ("rollback-projection", "speed"), PARKED, ("parked", "retry", "speed", "--all"), ("generations",)]
 """Commands that need Redis too."""
-READING = [REPLAY, HISTORY, ("verify-parity",)]
+READING = [REPLAY, HISTORY, TRAINING_SET, ("verify-parity",)]
 ANOTHER = json.dumps(
     {"type": "record", "name": "GpsPing", "namespace": "com.delivery.events", "fields": [{"name": "x", "type": "int"}]}
 )
