@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from infrastructure.eta_models.served_models import FixedModel
 from infrastructure.operations.training_set import Made
 from infrastructure.postgres.served_etas import add
 from infrastructure.settings.settings import Settings
@@ -23,12 +24,13 @@ from tests.support.worlds.eta_on_servers import MODEL, EtaOnServers, eta_client,
 from tests.support.worlds.served_vectors import check_served_rows
 
 SERVED = EtaRule("served")
-MODELS = {MODEL.digest: MODEL}
+OTHER = MODEL.without_hand_over()
+MODELS = {MODEL.digest: MODEL, OTHER.digest: OTHER}
 
 
 @pytest.fixture
 def world(settings: Settings) -> Iterator[EtaOnServers]:
-    """Twelve answers of two orders, over two snapshots and none; then one order is completed, and one cancelled."""
+    """Twelve answers of one model and two of the next, over three snapshots and none; then two orders end."""
     with eta_on_servers(settings) as one:
         one.fold()
         with eta_client(one) as client:
@@ -45,6 +47,9 @@ def world(settings: Settings) -> Iterator[EtaOnServers]:
                 one.make_city()
                 client.eta("one")
                 client.eta("three")
+        with eta_client(one, models=FixedModel(OTHER)) as client:
+            client.eta("two")
+            client.eta("three")
         one.complete("one")
         one.cancel("two")
         add(one.backends.engine, eta_code_digest(), numeric_fingerprint(), one.on_record)
@@ -67,9 +72,10 @@ def of_order(rows: list[Row], order_id: str) -> list[Row]:
 def test_each_row_has_the_bytes_that_were_served_and_what_then_happened(world: EtaOnServers, tmp_path: Path) -> None:
     made = made_set(world, tmp_path / "set").manifest
     rows = rows_of(tmp_path / "set")
-    assert check_served_rows(rows, world.backends.engine) == made.rows == 12
-    assert (made.different, made.undecided, made.censored, made.orders) == (0, {}, 6, 3)
+    assert check_served_rows(rows, world.backends.engine) == made.rows == 14
+    assert (made.different, made.undecided, made.censored, made.orders) == (0, {}, 8, 3)
     assert {row["source"] for row in rows} == {"served"}
+    assert {row["model_digest"] for row in rows} == set(MODELS)
     completed = world.backends.deliveries.get("one")
     for row in of_order(rows, "one"):
         assert row["label_event_ms"] == completed.completed_at_ms
@@ -93,9 +99,9 @@ def test_answers_that_differ_or_cannot_be_recomputed_have_no_row(world: EtaOnSer
     change(world, "UPDATE served_etas SET order_position = 1000000 WHERE id = 4")
     change(world, "UPDATE served_etas SET log_id = gen_random_uuid() WHERE id = 5")
     made = made_set(world, tmp_path / "set")
-    assert (made.manifest.rows, made.manifest.different) == (7, 1)
+    assert (made.manifest.rows, made.manifest.different) == (9, 1)
     assert made.manifest.undecided == {"log restored": 2, "other code": 2}
-    assert {row["served_eta_id"] for row in rows_of(tmp_path / "set")} == {6, 7, 8, 9, 10, 11, 12}
+    assert {row["served_eta_id"] for row in rows_of(tmp_path / "set")} == set(range(6, 15))
     [example] = made.examples
     assert example.startswith("order one: ")
 
@@ -123,11 +129,11 @@ def test_the_command_says_what_has_no_row_and_explains_a_row(
 
     # The model of the tests is none of this code's.
     code, said, _ = run("--out", "none", "--json")
-    assert (code, json.loads(said)["undecided"]) == (0, {"other code": 12})
+    assert (code, json.loads(said)["undecided"]) == (0, {"other code": 14})
     code, said, errors = run("--out", "none")
     assert (code, "is not empty" in errors) == (1, True)
     code, said, errors = run("--manifest", "none/manifest.json", "--out", "again")
-    assert (code, said.splitlines()[1]) == (0, "without a row: 12 answers other code")
+    assert (code, said.splitlines()[1]) == (0, "without a row: 14 answers other code")
     assert "the bytes are the same as those of none/manifest.json" in errors
     code, said, _ = run("--at-events", "assigned", "--out", "assigned")
     assert (code, said.split(", from ")[0]) == (0, "assigned: 1 rows of 1 orders, 0 censored")
