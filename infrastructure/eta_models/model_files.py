@@ -74,7 +74,10 @@ class ModelSpec(msgspec.Struct, frozen=True):
 
 
 class ModelManifest(msgspec.Struct, frozen=True):
-    """``training_set``, ``training`` and ``evaluation`` say where the model comes from; no answer depends on them."""
+    """``training_set``, ``training`` and ``evaluation`` say where the model comes from; no answer depends on them.
+
+    Nor on ``reference``, the distributions that drift is measured against (docs/drift.md); empty: not known.
+    """
 
     format: str
     digest: str
@@ -84,6 +87,7 @@ class ModelManifest(msgspec.Struct, frozen=True):
     training: dict[str, Any]
     evaluation: dict[str, Any]
     fingerprint: dict[str, str]
+    reference: dict[str, Any] = {}
 
 
 class TreeColumns(msgspec.Struct, frozen=True):

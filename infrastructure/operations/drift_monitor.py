@@ -9,6 +9,8 @@ from datetime import date
 from domain.features.drift.psi import is_shifted
 from domain.features.drift.reference import FeatureReference, InvalidReference
 from infrastructure.backends import Backends
+from infrastructure.eta_models.model_files import MANIFEST
+from infrastructure.eta_models.registry import ModelRegistry
 from infrastructure.observability import metrics
 from infrastructure.operations.audit_thread import AuditThread
 from infrastructure.operations.eta_drift import DAY_MS, MATURE_MS, day_of, drift_of_day, read_answers, references_in
@@ -60,7 +62,7 @@ class DriftMonitor:
                 continue
             answers = read_answers(table.sample(start_ms, start_ms + DAY_MS, MAX_SAMPLE))
             models = {answer.eta.model_digest for answer in answers}
-            references = {model: self._reference(table, model) for model in models}
+            references = {model: self._reference(model) for model in models}
             of_day = drift_of_day(day, answers, references, now)
             table.store(of_day)
             found.append(of_day)
@@ -71,11 +73,11 @@ class DriftMonitor:
             self._set_metrics(newest)
         return found
 
-    def _reference(self, table: PostgresEtaDrift, model: str) -> dict[str, FeatureReference]:
+    def _reference(self, model: str) -> dict[str, FeatureReference]:
         """Read once: a model never changes. What was trained without a reference has none."""
         if model not in self._references:
             try:
-                found = references_in(table.manifest(model))
+                found = references_in(ModelRegistry(self._backends.engine).files(model).get(MANIFEST))
             except InvalidReference as error:
                 log.error("model %s has no valid reference, so its drift is unknown: %s", model[:MODEL_CHARS], error)
                 found = {}

@@ -74,8 +74,6 @@ _SAMPLE = text(
     " LEFT JOIN deliveries d ON d.generation = :generation AND d.order_id = e.order_id"
     " WHERE e.id = ANY(:ids) AND e.at_ms >= :since AND e.at_ms < :until"
 )
-_MANIFESTS = text("SELECT to_regclass('eta_model_files') IS NOT NULL")
-_MANIFEST = text("SELECT content FROM eta_model_files WHERE digest = :digest AND name = 'manifest.json'")
 
 
 class PostgresEtaDrift:
@@ -95,14 +93,6 @@ class PostgresEtaDrift:
             ids = list(spread(first, last, most))
             rows = connection.execute(_SAMPLE, times | {"generation": generation, "ids": ids})
             return [AnsweredEta(order, model, at, bytes(body), done) for order, model, at, body, done in rows]
-
-    def manifest(self, model_digest: str) -> bytes | None:
-        """The manifest of a learned model; None for the baseline, and without a registry of models."""
-        with unavailable_as_port_error(), self._engine.connect() as connection:
-            if not connection.execute(_MANIFESTS).scalar_one():
-                return None
-            content = connection.execute(_MANIFEST, {"digest": model_digest}).scalar_one_or_none()
-        return None if content is None else bytes(content)
 
     def store(self, found: DriftOfDay) -> None:
         """Replace what is stored of the day, and drop days older than KEPT_DAYS before it."""

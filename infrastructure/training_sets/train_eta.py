@@ -34,6 +34,7 @@ from infrastructure.eta_models.model_files import (
     trees_text,
 )
 from infrastructure.training_sets.boosting import BoostingRequest, LabelledRows, boosted, library, parameters
+from infrastructure.training_sets.feature_reference import feature_references
 from infrastructure.training_sets.manifest import numeric_fingerprint
 from infrastructure.training_sets.model_rows import ModelRows
 from infrastructure.training_sets.time_split import Mask, TimeSplit, split_by_time
@@ -160,7 +161,9 @@ def train(
     }
     model, spec, files = _model(shape, final, whole)
     left_out = _left_out(rows, weight, split, options, len(first[MEDIAN]), on_step) if options.leave_out else []
-    manifest = ModelManifest(FORMAT, model.digest, spec, {}, dict(origin), training, {}, numeric_fingerprint())
+    manifest = ModelManifest(
+        FORMAT, model.digest, spec, {}, dict(origin), training, {}, numeric_fingerprint(), feature_references(rows)
+    )
     files[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     return TrainedEta(files, model, tested, first, split, left_out)
 

@@ -64,12 +64,12 @@ def complete(engine: Engine, order: str, completed_ms: int | None) -> None:
 
 
 def with_registry(engine: Engine, manifest: bytes) -> None:
-    """The registry of learned models, with the manifest of MODEL."""
+    """Put MODEL into the registry of learned models, with this manifest."""
     with engine.begin() as connection:
-        connection.execute(
-            text("CREATE TABLE IF NOT EXISTS eta_model_files (digest text, name text, content bytea NOT NULL)")
-        )
         values = {"digest": MODEL, "content": manifest}
+        connection.execute(
+            text("INSERT INTO eta_models (digest, name, created_by) VALUES (:digest, 'a', 'test')"), values
+        )
         connection.execute(text("INSERT INTO eta_model_files VALUES (:digest, 'manifest.json', :content)"), values)
 
 

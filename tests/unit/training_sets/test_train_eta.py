@@ -7,7 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from domain.features.drift.reference import count_in, references_from
 from domain.features.eta.facts import OrderFacts
+from domain.features.eta.features import EtaFeatures
 from domain.features.eta.learned.inputs import PROMISE_INPUTS
 from domain.features.eta.packaged import PATH, packaged_baseline
 from infrastructure.errors import UserError
@@ -55,6 +57,18 @@ def test_the_same_training_gives_the_same_bytes(trained: TrainedEta, rows: list[
     assert again.files == trained.files
     other = train(model_rows(rows[:-100], BASELINE, None), BASELINE, TEXT, OPTIONS, {"data_digest": "d"})
     assert other.model.digest != trained.model.digest
+
+
+def test_the_manifest_has_the_distributions_that_drift_is_measured_against(
+    trained: TrainedEta, rows: list[dict[str, object]]
+) -> None:
+    manifest = msgspec.json.decode(trained.files[MANIFEST], type=ModelManifest)
+    references = references_from(manifest.reference)
+    # Every feature that an answer shows, so what is served is counted in the same bins.
+    assert set(references) == {name for name in EtaFeatures._fields if name != "because"}
+    known = [row for row in rows if not row["censored"]]
+    for name, reference in references.items():
+        assert count_in(reference, [row[name] for row in known]) == reference.counts, name  # type: ignore[misc]
 
 
 def test_rows_give_what_predict_gives_when_it_serves(trained: TrainedEta, rows: list[dict[str, object]]) -> None:
