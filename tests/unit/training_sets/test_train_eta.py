@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from domain.features.drift.reference import count_in, references_from
@@ -77,6 +78,14 @@ def test_rows_give_what_predict_gives_when_it_serves(trained: TrainedEta, rows: 
     for number, row in enumerate(few):
         expected = trained.model.predict(features_of(row), way_of(row), facts_of(row))
         assert (judged.answers.p50_s[number], judged.answers.p90_s[number]) == expected  # type: ignore[index]
+
+
+def test_neither_the_label_nor_its_evidence_is_an_input(rows: list[dict[str, object]]) -> None:
+    given = rows[:10]
+    strange = {"label_s": 1.0, "label_event_ms": 5, "label_known_ms": 6, "label_position": 7, "position": 8}
+    changed = [{**row, **strange, "outcome": "cancelled", "served_p50_s": 9.0} for row in given]
+    one, other = (model_rows(each, BASELINE, None).inputs for each in (given, changed))
+    assert (one == other)[~np.isnan(one)].all()
 
 
 def test_rows_outside_the_training_set_are_the_baselines(trained: TrainedEta, rows: list[dict[str, object]]) -> None:
