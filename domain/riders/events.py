@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from domain.riders.rider import Rider
 
 RIDER_TOPIC = "domain.rider:Rider"
-"""Stored in every snapshot of a rider, so it does not follow the module when that moves (test_stored_bytes)."""
+"""Stored in every snapshot of a rider, so it does not follow the module when that moves (test_stored_events)."""
 
 
 class RiderEvent(Aggregate.Event):

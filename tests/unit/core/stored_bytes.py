@@ -1,4 +1,4 @@
-"""Bytes that commit 6bfbdcb stored, the last one before modules and classes were renamed, for ``test_stored_bytes``."""
+"""Bytes that commit 6bfbdcb stored, the last one before modules and classes were renamed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from eventsourcing.persistence import StoredEvent
 
 from domain.events.contracts import current, versions
 from domain.identifiers import aggregate_id
-from projections.core.ports import Fence
 
 T_MS = 1_790_000_000_000
 RIDER_ID = aggregate_id("Rider", "anna")
@@ -298,6 +297,3 @@ BODIES = {
     ),
 }
 """What is served of ``STATES`` at ``T_MS`` + 36,789 ms by generation 7, as the body of an answer."""
-
-FENCE = Fence("6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "9f86d081884c4d659a2feaa0c55ad015", 8, 122, "a1b2c3d4e5f60718")
-FENCE_BYTES = b"6f9619ff-8b86-4d01-b42d-00cf4fc964ff 9f86d081884c4d659a2feaa0c55ad015 8 122 a1b2c3d4e5f60718"
