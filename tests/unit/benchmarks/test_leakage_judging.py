@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 
 import pytest
 
+from benchmarks.leakage.__main__ import main
 from benchmarks.leakage.history import REFUSE, Ask, Axis, Event, Feature, Kind, Trap
 from benchmarks.leakage.judging import Cell, Verdict, cell, judged
 from benchmarks.leakage.other_stores import OtherAnswers, as_json, from_json
+from benchmarks.leakage.ridelog_log import Databases
 from benchmarks.leakage.stores import (
     NO_AXIS,
     Answer,
@@ -117,6 +121,19 @@ def test_the_answers_of_another_interpreter_are_read_as_they_were_written() -> N
     for wrong in ("", "[]", "{}", '[{}, {}, [["a", "b"]], []]'):
         with pytest.raises((ValueError, TypeError)):
             from_json(wrong)
+
+
+@pytest.mark.parametrize("program", ["false", "true"], ids=["that fails", "that prints no answers"])
+def test_an_interpreter_of_the_other_stores_is_named_if_it_cannot_run_them(
+    program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_databases() -> AbstractContextManager[Databases]:
+        raise AssertionError("Ridelog is not run for half a table")
+
+    found = shutil.which(program)
+    assert found is not None
+    assert main(["--python", found], no_databases) == 2
+    assert f"{found} -m benchmarks.leakage.other_stores" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
