@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from prometheus_client import REGISTRY
 
-from domain.features.eta.baseline import EtaModel
+from domain.features.eta.baseline import EtaModel, EtaQuantiles
 from domain.features.eta.estimate import estimate
 from domain.features.eta.packaged import packaged_baseline
 from infrastructure.eta_models.model_files import ModelBounds, load
@@ -17,7 +17,7 @@ from tests.support.eta.given import NOW_MS, order
 from tests.support.eta.small_models import model_files
 
 QUICK = load(model_files("quick", 0.5))
-VALUES = {"model": {"digest": "served"}, "p50_seconds": 900.0, "p90_seconds": 1_200.0}
+OF_MODEL = EtaQuantiles(900.0, 1_200.0)
 
 
 class Failing:
@@ -33,7 +33,7 @@ class Failing:
 
 def question(order_id: str = "one", model: object = QUICK) -> ShadowQuestion:
     asked: EtaModel = model  # type: ignore[assignment]
-    return ShadowQuestion(order_id, order("placed"), None, None, NOW_MS, asked, VALUES)
+    return ShadowQuestion(order_id, order("placed"), None, None, NOW_MS, asked, "served", OF_MODEL)
 
 
 def counted(outcome: str) -> float:
