@@ -26,10 +26,10 @@ _LATEST = (
 )
 
 
-def write_log_clock(engine: Engine, position: int, path: Path) -> None:
+def write_log_clock(engine: Engine, position: int, path: Path, page_positions: int = PAGE_POSITIONS) -> None:
     """Write the clock of the log up to ``position``, one entry a millisecond. Raises PortUnavailable, OSError."""
     times, positions = array("q"), array("q")
-    for page in _pages(engine, _PAGE, position):
+    for page in _pages(engine, _PAGE, position, page_positions):
         for ms, last in page:
             if times and times[-1] == ms:  # a millisecond that two pages share
                 positions[-1] = last
@@ -45,12 +45,12 @@ def write_log_clock(engine: Engine, position: int, path: Path) -> None:
 
 def latest_sent_ms(engine: Engine, position: int) -> int:
     """The latest event time, as sent, of the log up to ``position``; 0 without events. Raises PortUnavailable."""
-    return max((row[0] for page in _pages(engine, _LATEST, position) for row in page), default=0)
+    return max((row[0] for page in _pages(engine, _LATEST, position, PAGE_POSITIONS) for row in page), default=0)
 
 
-def _pages(engine: Engine, statement: str, position: int) -> Iterator[Sequence[Any]]:
-    for after in range(0, position, PAGE_POSITIONS):
-        values = (after, min(after + PAGE_POSITIONS, position))
+def _pages(engine: Engine, statement: str, position: int, page_positions: int) -> Iterator[Sequence[Any]]:
+    for after in range(0, position, page_positions):
+        values = (after, min(after + page_positions, position))
         with unavailable_as_port_error(), engine.connect() as connection:
             yield connection.exec_driver_sql(statement, values).cursor.fetchall()
 
