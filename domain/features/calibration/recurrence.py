@@ -10,6 +10,9 @@ g is the same for every order of busy and of quiet hours: otherwise hours, and n
 is lower where an hour has many outcomes, so that one hour never moves a threshold past its goal. It is higher at the
 beginning, as 1 ÷ outcomes (H. Robbins, S. Monro, "A Stochastic Approximation Method", 1951).
 
+Answers of an hour were given before it, with the thresholds of an hour earlier. Where that matters, as in evenings that
+are always slower, the level that the hours are held to (the aim) is corrected, slowly, by the coverage of those.
+
 A cell of few outcomes starts where the next coarser cell is, and moves with it, less with each outcome of its own.
 """
 
@@ -35,6 +38,10 @@ class _Gains(NamedTuple):
 
 
 LEVELS: Final = (0.5, 0.9)
+LEVEL_GAINS: Final = _Gains(0.0005, 0.01)
+"""How far an outcome, and a usual hour, moves the aim: the level that the hours are held to, times its error."""
+MAX_LEVEL_CHANGE: Final = 0.05
+"""Bounds how far an aim may be from its level."""
 GAINS: Final = (_Gains(0.06, 1.5), _Gains(0.1, 4.0))
 START_GAIN: Final = 4.0
 START_OUTCOMES: Final = 20
@@ -51,11 +58,16 @@ HourCounts = Mapping[Cell, Sequence[int]]
 
 
 class _Tracked(NamedTuple):
-    """One cell: its thresholds, in scores, and ``base``: those of the coarser cell when they last moved."""
+    """One cell: its thresholds, in scores, and ``base``: those of the coarser cell when they last moved.
+
+    ``served``: the thresholds before that. ``aims``: by threshold, how far its aim is from its level.
+    """
 
     p50: float
     p90: float
     base: tuple[float, float]
+    served: tuple[float, float]
+    aims: tuple[float, float] = (0.0, 0.0)
     outcomes: int = 0
     volume: float = 0.0
     squares: float = 0.0
@@ -179,21 +191,27 @@ def _moved(
     tracked: _Tracked | None, at: tuple[float, float], base: tuple[float, float], bins: Sequence[int]
 ) -> _Tracked:
     count = sum(bins)
-    held = tracked or _Tracked(*at, base)
+    held = tracked or _Tracked(*at, base, at)
     outcomes = held.outcomes + count
     volume = held.volume * VOLUME_DECAY + count
     squares = held.squares * VOLUME_DECAY + count * count
-    p50, p90 = (
-        _bounded(q + 1_000.0 * _step(gains, count, outcomes, volume / squares) * (level - share_up_to(bins, count, q)))
-        for q, level, gains in zip(at, LEVELS, GAINS, strict=True)
-    )
-    return _Tracked(p50, p90, base, outcomes, volume, squares)
+    usual = volume / squares
+    level_step = _step(LEVEL_GAINS, LEVEL_GAINS.outcome, count, usual)
+    start = START_GAIN / (START_OUTCOMES + outcomes)
+    moved: list[float] = []
+    aims: list[float] = []
+    for threshold, served, aim, level, gains in zip(at, held.served, held.aims, LEVELS, GAINS, strict=True):
+        aim += level_step * (level - share_up_to(bins, count, served))
+        aim = min(max(aim, -MAX_LEVEL_CHANGE), MAX_LEVEL_CHANGE)
+        step = 1_000.0 * _step(gains, max(gains.outcome, start), count, usual)
+        moved.append(_bounded(threshold + step * (level + aim - share_up_to(bins, count, threshold))))
+        aims.append(aim)
+    return _Tracked(moved[0], moved[1], base, at, (aims[0], aims[1]), outcomes, volume, squares)
 
 
-def _step(gains: _Gains, count: int, outcomes: int, per_usual_hour: float) -> float:
-    """How many spreads the hour moves a threshold by, times its error."""
-    gain = max(gains.outcome, START_GAIN / (START_OUTCOMES + outcomes))
-    return min(count * min(gain, gains.hour * per_usual_hour), 2.0 * gains.hour)
+def _step(gains: _Gains, of_outcome: float, count: int, usual: float) -> float:
+    """How far the hour moves a value, times its error. ``usual``: 1 ÷ the outcomes of a usual hour."""
+    return min(count * min(of_outcome, gains.hour * usual), 2.0 * gains.hour)
 
 
 def _bounded(threshold: float) -> float:

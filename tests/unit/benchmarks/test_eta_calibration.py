@@ -10,7 +10,7 @@ from benchmarks.eta_calibration import cost_lines
 ORDERS = 1_000
 
 
-@pytest.mark.parametrize("kind", ["none", "slower", "season", "days"])
+@pytest.mark.parametrize("kind", ["none", "slower", "season", "evenings", "days", "storm"])
 def test_what_is_served_is_within_3_standard_errors_in_every_week(kind: str) -> None:
     found = coverage(list(hours_of(kind, ORDERS)), METHODS["served"]())
     assert (found.weeks_beyond_3, found.worst <= 3.0) == (0, True)

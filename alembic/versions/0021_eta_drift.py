@@ -1,6 +1,6 @@
 """Drift of served features and error of served ETAs, by day
 
-Revision ID: 0022
+Revision ID: 0021
 Revises: 0020
 """
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0022"
+revision = "0021"
 down_revision = "0020"
 branch_labels = None
 depends_on = None
