@@ -33,7 +33,7 @@ class ScoreHours:
         self._window = range(0)
         self._cities: frozenset[str] = frozenset()
         self._found: Calibration | None = None
-        self._first_changed: int | None = None
+        self._changed: set[int] = set()
 
     def update(self, sums: PermanentSums, buckets: Mapping[int, int], changed: Mapping[int, Iterable[str]]) -> None:
         """Take over the ``changed`` fields of each slot from ``sums``, whose hours are in ``buckets``."""
@@ -41,7 +41,7 @@ class ScoreHours:
             now, before = buckets.get(slot), self._buckets.pop(slot, None)
             if before is not None and before != now:
                 self._hours.pop(before, None)
-                self._touch(before)
+                self._changed.add(before)
             self._digests[slot] = b"" if now is None else _digest_of(now, sums.get(slot, {}))
             if now is None:
                 continue
@@ -53,7 +53,7 @@ class ScoreHours:
                     counts.pop(cell_of(field), None)
                 else:
                     counts[cell_of(field)] = bins
-            self._touch(now)
+            self._changed.add(now)
 
     def digest(self) -> bytes:
         """A digest of the counts of all hours."""
@@ -63,8 +63,11 @@ class ScoreHours:
 
     def calibration(self, at_ms: int) -> Calibration:
         """The calibration of the hours that are closed at ``at_ms``."""
-        window, first = closed_hours(at_ms), self._first_changed
-        if self._found is not None and window == self._window and (first is None or first not in window):
+        window = closed_hours(at_ms)
+        first = min((hour for hour in self._changed if hour in window), default=None)
+        # What changed outside the window counts for another one, which is computed from its beginning.
+        self._changed.clear()
+        if self._found is not None and window == self._window and first is None:
             return self._found
         cities = cities_of(self._hours[hour] for hour in window if hour in self._hours)
         if window != self._window or cities != self._cities:
@@ -79,12 +82,7 @@ class ScoreHours:
             if hour in self._hours:
                 recurrence.add_hour(of_cities(self._hours[hour], cities))
         self._window, self._cities, self._found = window, cities, recurrence.calibration()
-        self._first_changed = None
         return self._found
-
-    def _touch(self, hour: int) -> None:
-        # An hour outside the window now may be inside it later: then the window is another one.
-        self._first_changed = hour if self._first_changed is None else min(hour, self._first_changed)
 
 
 def _digest_of(hour: int, sums: Mapping[str, tuple[int, ...]]) -> bytes:

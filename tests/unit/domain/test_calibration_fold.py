@@ -246,11 +246,15 @@ hour_counts = st.dictionaries(
 
 @given(
     st.lists(
-        st.dictionaries(st.integers(HOUR - 5, HOUR + 4) | st.just(HOUR + PARTIAL_SLOTS), hour_counts, max_size=4),
+        st.dictionaries(
+            st.integers(HOUR - 5, HOUR + 4) | st.sampled_from([HOUR - 700, HOUR + PARTIAL_SLOTS]),
+            hour_counts,
+            max_size=4,
+        ),
         min_size=1,
         max_size=5,
     ),
-    st.lists(st.integers(-2, 700), min_size=5, max_size=5),
+    st.lists(st.sampled_from([0, 5, 5, 5, 30, 700]), min_size=5, max_size=5),
 )
 def test_hours_kept_change_by_change_give_what_the_whole_gives(
     steps: list[dict[int, dict[str, tuple[int, ...]]]], asked: list[int]
@@ -268,6 +272,22 @@ def test_hours_kept_change_by_change_give_what_the_whole_gives(
         assert kept.digest() == whole.digest()
         assert kept.calibration(at_ms).rows() == whole.calibration(at_ms).rows()
         before = now
+
+
+def test_regression_a_change_of_an_old_hour_does_not_hide_one_that_counts() -> None:
+    """Only the first changed hour was kept: one that counts no longer hid a late outcome of one that does."""
+    kept, at_ms = ScoreHours(), (HOUR + 5) * HOUR_MS
+    old, late = HOUR - 690, HOUR + 1
+    sums: dict[int, dict[str, tuple[int, ...]]] = {}
+    buckets: dict[int, int] = {}
+    found = []
+    for hours in ([HOUR], [old], [late]):
+        for hour in hours:
+            slot = hour % PARTIAL_SLOTS
+            sums[slot], buckets[slot] = {"to_customer/Berlin": bins(2_000)}, hour
+        kept.update(sums, buckets, {hour % PARTIAL_SLOTS: ["to_customer/Berlin"] for hour in hours})
+        found.append(kept.calibration(at_ms).of("to_customer", "Berlin").p50)
+    assert found[0] == found[1] < found[2]
 
 
 @pytest.mark.parametrize("damage", [lambda d: d[:-1], lambda d: d + b"x", lambda _: b"", lambda d: b"\x09" + d[1:]])
