@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.options import DataDirOption, JsonOption, optional_time
 from infrastructure.cli.output import echo, echo_lines
 from infrastructure.errors import UserError
 
@@ -51,18 +51,17 @@ def eval_eta(
     from infrastructure.training_sets.calibrated import calibrated
     from infrastructure.training_sets.evaluate_eta import answers_of, evaluation_of, lines
 
+    from_ms, until_ms = optional_time("--placed-from", placed_from), optional_time("--placed-to", placed_to)
     judged = _model(model, data_dir)
     rows, axis = _rows(training_set, judged)
     answered = answers_of(judged, rows)
     if calibrate:
-        # An imported history was recorded after it happened: there, an end is known when it happens.
-        known_ms = rows.completed_ms if axis == "event" else rows.known_ms
-        adjusted = calibrated(rows, answered.answers, known_ms)
+        adjusted = calibrated(rows, answered.answers, rows.end_known_ms(axis))
         answered = msgspec.structs.replace(answered, answers=adjusted)
-    chosen = rows.placed_ms >= (_time("--placed-from", placed_from) or 0)
-    until_ms = _time("--placed-to", placed_to)
+    chosen = rows.placed_ms >= (from_ms or 0)
     if until_ms is not None:
         chosen &= rows.placed_ms < until_ms
+    _warn_of_trained_orders(model, training_set, rows.of(chosen))
     try:
         found = evaluation_of(judged, rows.of(chosen), answered.of(chosen), by_order=by_order)
     except ValueError as error:
@@ -118,10 +117,21 @@ def _rows(folder: Path, model: LearnedEta | Baseline) -> tuple[ModelRows, str]:
     return model_rows(whole.rows(), model.baseline, model.spec.cities), whole.manifest.axis
 
 
-def _time(option: str, text: str | None) -> int | None:
-    from infrastructure.timestamps import time_ms
+def _warn_of_trained_orders(model: str, training_set: Path, rows: ModelRows) -> None:
+    """Errors on orders that a model was trained on look smaller than they will be."""
+    from infrastructure.eta_models.model_files import MANIFEST, read_model_manifest
+    from infrastructure.training_sets.eta_set import EtaSet
 
-    try:
-        return None if text is None else time_ms(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{option}: {error}") from error
+    if not Path(model).is_dir():
+        return
+    manifest = read_model_manifest((Path(model) / MANIFEST).read_bytes())
+    until_ms = manifest.training.get("placed_until_ms")
+    if until_ms is None or manifest.training_set.get("log_id") != EtaSet(training_set).manifest.log_id:
+        return
+    seen = int((rows.placed_ms <= until_ms).sum())
+    if seen:
+        echo(
+            f"warning: {seen:,} of {len(rows):,} rows are of orders from the time that the model was trained on, so "
+            f"its errors look too small: judge later orders with --placed-from {until_ms + 1}, or train with --known-by",
+            err=True,
+        )

@@ -43,6 +43,16 @@ TokenOption = Annotated[
 ]
 
 
+def optional_time(option: str, text: str | None) -> int | None:
+    """Epoch milliseconds of an option that takes a time; None without it. Raises BadParameter."""
+    from infrastructure.timestamps import time_ms
+
+    try:
+        return None if text is None else time_ms(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from error
+
+
 def connect(
     url: str | None, data_dir: Path | None, token: str | None, on_retry: Callable[[str], None]
 ) -> RidelogClient:

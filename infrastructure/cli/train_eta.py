@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infrastructure.cli.options import JsonOption
+from infrastructure.cli.options import JsonOption, optional_time
 from infrastructure.cli.output import echo, echo_json, echo_lines
 from infrastructure.errors import UserError
 
@@ -30,6 +30,13 @@ def train_eta(
     without: Annotated[
         str | None, typer.Option(metavar="INPUTS", help="Inputs to do without, by comma; 'promise' names all of it.")
     ] = None,
+    known_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Only orders whose end was known by then: epoch milliseconds, or RFC 3339 with zone. Judge the "
+            "model on later ones: eval-eta --placed-from."
+        ),
+    ] = None,
     leave_out: Annotated[
         bool, typer.Option("--leave-out/--no-leave-out", help="Measure the worth of inputs by training without them.")
     ] = True,
@@ -47,7 +54,15 @@ def train_eta(
         raise typer.BadParameter(f"--name has 1 to {MAX_NAME} printable characters")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty: name another folder, so that no model is overwritten")
-    options = TrainingOptions(name, seed, threads, rounds, without=_without(without), leave_out=leave_out)
+    options = TrainingOptions(
+        name,
+        seed,
+        threads,
+        rounds,
+        without=_without(without),
+        leave_out=leave_out,
+        known_by_ms=optional_time("--known-by", known_by),
+    )
     made = _train(training_set, out, options)
     if as_json:
         echo_json({"model": made.model.digest, "directory": str(out)})

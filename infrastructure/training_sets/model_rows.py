@@ -57,6 +57,13 @@ class ModelRows:
     def __len__(self) -> int:
         return len(self.label_s)
 
+    def end_known_ms(self, axis: str) -> Integers:
+        """When the end of each row's order became known; ``axis``: that of the set.
+
+        An imported history was recorded after it happened: there, an end is known when it happens.
+        """
+        return self.completed_ms if axis == "event" else self.known_ms
+
 
 def facts_of(row: Mapping[str, Any]) -> OrderFacts:
     """The facts of a row's order, as ``EtaModel.predict`` takes them."""

@@ -83,7 +83,10 @@ OnStep = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """``without``: inputs that the model must not have. ``leave_out``: whether the worth of inputs is measured."""
+    """``without``: inputs that the model must not have. ``leave_out``: whether the worth of inputs is measured.
+
+    ``known_by_ms``: of the set, only the orders whose end was known before that instant; None: all.
+    """
 
     name: str
     seed: int = 1
@@ -93,6 +96,7 @@ class TrainingOptions:
     test_share: float = 0.15
     without: tuple[str, ...] = ()
     leave_out: bool = True
+    known_by_ms: int | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -158,6 +162,8 @@ def train(
         "rows": {name: int(getattr(split, name).sum()) for name in ("training", "validation", "test")}
         | {"all": len(rows)},
         "without": list(options.without),
+        "known_by_ms": options.known_by_ms,
+        "placed_until_ms": int(rows.placed_ms.max()),
     }
     model, spec, files = _model(shape, final, whole)
     left_out = _left_out(rows, weight, split, options, len(first[MEDIAN]), on_step) if options.leave_out else []

@@ -30,6 +30,8 @@ def train_with_card(
     on_step("reading the rows")
     rows = model_rows(training_set.rows(), baseline, None)
     manifest = training_set.manifest
+    if options.known_by_ms is not None:
+        rows = rows.of(rows.end_known_ms(manifest.axis) < options.known_by_ms)
     origin = {
         "data_digest": manifest.data_digest,
         "manifest_digest": training_set.manifest_digest,

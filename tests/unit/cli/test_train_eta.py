@@ -48,6 +48,21 @@ def test_any_model_is_judged_beside_the_baseline_and_the_promise(folder: Path) -
     assert json.loads(later.stdout)["all"]["model"]["rows"] == 300
 
 
+def test_a_model_is_judged_on_orders_that_it_was_not_trained_on(folder: Path) -> None:
+    # Half of the ten days.
+    then = "2023-11-20T00:00:00Z"
+    train = ["train-eta", "set", "--out", "half", "--rounds", "5", "--no-leave-out", "--known-by", then]
+    assert run_here(train, {}, folder).returncode == 0
+    training = json.loads((folder / "half" / "manifest.json").read_text())["training"]
+    assert training["rows"]["all"] < 310
+    assert training["placed_until_ms"] < training["known_by_ms"] == 1_700_438_400_000
+    later = run_here(["eval-eta", "half", "set", "--placed-from", then, "--json"], {}, folder)
+    assert json.loads(later.stdout)["all"]["model"]["rows"] == 300
+    assert later.stderr == ""
+    every = run_here(["eval-eta", "half", "set", "--json"], {}, folder)
+    assert "300 of 600 rows are of orders from the time that the model was trained on" in every.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
