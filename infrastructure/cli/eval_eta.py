@@ -132,6 +132,6 @@ def _warn_of_trained_orders(model: str, training_set: Path, rows: ModelRows) -> 
     if seen:
         echo(
             f"warning: {seen:,} of {len(rows):,} rows are of orders from the time that the model was trained on, so "
-            f"its errors look too small: judge later orders with --placed-from {until_ms + 1}, or train with --known-by",
+            f"its errors look too small: judge later ones with --placed-from {until_ms + 1}, or train with --known-by",
             err=True,
         )

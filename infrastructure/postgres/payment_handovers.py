@@ -19,8 +19,14 @@ NOT_ACTIVE = "the active generation of payouts does not have it"
 OTHER_AMOUNT = "its payout was handed over with another amount"
 NOT_YET_S = 5.0
 """Until an entry is looked at again that the active generation has not folded yet, or has with another amount."""
+HISTORY_DAYS = 7
+"""A payout whose leg ended earlier and that was never noted is of an imported history, or payments began late."""
 FIND_BATCH = 2_000
 """Bounds one transaction that notes new entries."""
+
+
+class UnpaidHistory(Exception):
+    """There are payouts of legs that ended long ago, and no setting says whether to pay them. Nothing is noted."""
 
 
 class OpenHandover(NamedTuple):
@@ -72,10 +78,14 @@ class AnswerRecord(NamedTuple):
 
 
 class PaymentHandovers:
-    """Blocks; safe in several threads. Every method raises PortUnavailable."""
+    """Blocks; safe in several threads. Every method raises PortUnavailable.
 
-    def __init__(self, engine: Engine) -> None:
+    ``since``: entries of legs that ended before are never noted. None: there must be none from long before.
+    """
+
+    def __init__(self, engine: Engine, since: datetime | None = None) -> None:
         self._engine = engine
+        self._since = since
 
     def active_generation(self) -> int | None:
         """The generation of ``payouts`` that is served; None before the first."""
@@ -83,7 +93,10 @@ class PaymentHandovers:
             return active(self._engine, NAME)
 
     def note_new(self, generation: int) -> int:
-        """Note the entries that the generation has after the cursors. Returns how many shards have more."""
+        """Note the entries that the generation has after the cursors. Returns how many shards have more.
+
+        Raises UnpaidHistory.
+        """
         more = 0
         with unavailable_as_port_error(), self._engine.begin() as connection:
             connection.execute(sql.OTHER_CURSORS, {"generation": generation})
@@ -98,10 +111,12 @@ class PaymentHandovers:
     def note_missed(self, generation: int) -> int:
         """Note every entry that is not noted with its amount yet, wherever the cursors are. Returns how many were.
 
-        A shard that was refolded below its cursor, after the log was restored, could otherwise leave one unpaid.
+        A shard that was refolded below its cursor, after the log was restored, could otherwise leave one unpaid. Raises
+        UnpaidHistory.
         """
         with unavailable_as_port_error(), self._engine.begin() as connection:
-            return int(connection.execute(sql.MISSED, {"generation": generation}).rowcount)
+            self._refuse_history(connection, sql.HISTORY, {"generation": generation})
+            return int(connection.execute(sql.MISSED, {"generation": generation, "since": self._since}).rowcount)
 
     def due_riders(self, limit: int) -> list[str]:
         """Riders whose next entry may be handed over now."""
@@ -172,11 +187,22 @@ class PaymentHandovers:
         with unavailable_as_port_error(), self._engine.begin() as connection:
             return list(connection.execute(statement, parameters).scalars())
 
-    @staticmethod
-    def _note(connection: Connection, generation: int, shard: int, after: int) -> int:
+    def _refuse_history(self, connection: Connection, statement: TextClause, parameters: dict[str, Any]) -> None:
+        # A company that imports its orders has paid them. Handing them over would pay all of them again.
+        if self._since is not None:
+            return
+        found = connection.execute(statement, {**parameters, "days": HISTORY_DAYS}).one()
+        if found.entries:
+            raise UnpaidHistory(
+                f"{found.entries:,} payouts are of legs that ended long ago, the latest on {found.latest:%Y-%m-%d}, "
+                "and were never handed over, so nothing is handed over now"
+            )
+
+    def _note(self, connection: Connection, generation: int, shard: int, after: int) -> int:
         """Note one batch of a shard with its cursor in one transaction. Returns 1 if it found any, else 0."""
         parameters = {"generation": generation, "shard": shard, "after": after, "limit": FIND_BATCH}
-        position = connection.execute(sql.NOTE, parameters).scalar_one()
+        self._refuse_history(connection, sql.HISTORY_NEXT, parameters)
+        position = connection.execute(sql.NOTE, {**parameters, "since": self._since}).scalar_one()
         if position is None:
             return 0
         connection.execute(sql.MOVE_CURSOR, {"generation": generation, "shard": shard, "position": position})

@@ -21,6 +21,22 @@ _UPSERT = (
     " WHERE payment_handovers.latest_amount_minor <> excluded.latest_amount_minor"
 )
 
+# An entry of a leg that ended before payments began was paid elsewhere, or never is. Null: there is no such instant.
+_SINCE = "(CAST(:since AS timestamptz) IS NULL OR ended_at >= CAST(:since AS timestamptz))"
+# Neither the entry nor the payout that it adjusts was ever noted, although its leg ended long ago.
+_OF_A_HISTORY = (
+    "e.ended_at < clock_timestamp() - make_interval(days => :days)"
+    " AND NOT EXISTS (SELECT FROM payment_handovers h WHERE h.entry_id = e.payout_id)"
+)
+HISTORY = text(
+    "SELECT count(*) AS entries, max(e.ended_at) AS latest FROM payout_entries e"  # noqa: S608
+    f" WHERE e.generation = :generation AND {_OF_A_HISTORY}"
+)
+HISTORY_NEXT = text(
+    "SELECT count(*) AS entries, max(e.ended_at) AS latest FROM (SELECT ended_at, payout_id FROM payout_entries"  # noqa: S608
+    "  WHERE generation = :generation AND shard = :shard AND position > :after ORDER BY position LIMIT :limit) e"
+    f" WHERE {_OF_A_HISTORY}"
+)
 # All entries of a position or none: the cursor is a position.
 NOTE = text(f"""
 WITH last AS (SELECT max(position) AS position FROM (
@@ -29,12 +45,12 @@ WITH last AS (SELECT max(position) AS position FROM (
     noted AS (INSERT INTO payment_handovers ({ENTRY}, latest_amount_minor)
         SELECT {ENTRY}, amount_minor FROM payout_entries
         WHERE generation = :generation AND shard = :shard AND position > :after
-          AND position <= (SELECT position FROM last) {_UPSERT})
+          AND position <= (SELECT position FROM last) AND {_SINCE} {_UPSERT})
 SELECT position FROM last
 """)  # noqa: S608 - the names of columns above
 MISSED = text(f"""
 INSERT INTO payment_handovers ({ENTRY}, latest_amount_minor)
-SELECT {ENTRY}, amount_minor FROM payout_entries e WHERE generation = :generation
+SELECT {ENTRY}, amount_minor FROM payout_entries e WHERE generation = :generation AND {_SINCE}
   AND NOT EXISTS (SELECT FROM payment_handovers h
                   WHERE h.entry_id = e.entry_id AND h.latest_amount_minor = e.amount_minor) {_UPSERT}
 """)  # noqa: S608

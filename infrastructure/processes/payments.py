@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from datetime import UTC, datetime
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,7 +19,7 @@ from infrastructure.payments.handing_over import RIDERS_AT_ONCE, HandingOver
 from infrastructure.payments.provider import AnswerKind
 from infrastructure.payments.webhook import WebhookProvider
 from infrastructure.postgres.advisory_locks import try_session_lock
-from infrastructure.postgres.payment_handovers import PaymentHandovers
+from infrastructure.postgres.payment_handovers import PaymentHandovers, UnpaidHistory
 from infrastructure.process_pool import tune_gc
 from infrastructure.processes.projections import BACKGROUND_NICENESS, STUCK_EXIT_CODE
 from infrastructure.processes.runtime import run_until_stopped, stack_summary, stop_event
@@ -28,6 +29,8 @@ from projections.core.ports import PortUnavailable, SinkRejected
 log = logging.getLogger("ridelog.payments")
 
 STAGE = "payments"
+UNPAID_HISTORY = "unpaid_history"
+"""In the detail of the report: why nothing is handed over; empty if payments are handed over."""
 WAITING, RUNNING = "waiting", "running"
 IDLE_INTERVAL_S = 1.0
 """Between two looks for what is due, while nothing is."""
@@ -55,7 +58,9 @@ class PaymentsProcess:
         self._stop = stop
         self._provider = WebhookProvider(settings.payments_url, settings.payments_secret, time.time)
         self._backends = Backends(settings, pool_size=RIDERS_AT_ONCE + 3)
-        self._handovers = PaymentHandovers(self._backends.engine)
+        since_ms = settings.payments_since_ms
+        since = None if since_ms is None else datetime.fromtimestamp(since_ms / 1_000, UTC)
+        self._handovers = PaymentHandovers(self._backends.engine, since)
         # Prometheus shows no increase for a counter whose first value is 1.
         for kind in AnswerKind:
             metrics.PAYMENTS.labels(kind.value)
@@ -63,6 +68,7 @@ class PaymentsProcess:
         self._reporter: StageReporter | None = None
         self._state = WAITING
         self._next_reconcile = 0.0
+        self._unpaid_history = ""
         self._beats = 0
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="payments")
@@ -104,7 +110,7 @@ class PaymentsProcess:
                 connection.commit()
                 while not self._stop.is_set():
                     self._state = RUNNING
-                    if not self._round():
+                    if not self._round_unless_history():
                         self._stop.wait(IDLE_INTERVAL_S)
                     # The lock is gone if its session is.
                     connection.execute(text("SELECT 1"))
@@ -112,6 +118,18 @@ class PaymentsProcess:
             finally:
                 # Closing the session releases the lock, even if the server is unavailable.
                 connection.invalidate()
+
+    def _round_unless_history(self) -> bool:
+        """A round, unless a person must first say whether an old history is paid here: `status` shows that."""
+        try:
+            found = self._round()
+        except UnpaidHistory as error:
+            if not self._unpaid_history:
+                log.warning("%s: set RIDELOG_PAYMENTS_SINCE", error)
+            self._unpaid_history = str(error)
+            return False
+        self._unpaid_history = ""
+        return found
 
     def _round(self) -> bool:
         """Note and hand over once. Returns whether there was anything to do."""
@@ -141,7 +159,7 @@ class PaymentsProcess:
             metrics.PAYMENTS_HELD.set(tally.held)
             metrics.PAYMENTS_DIFFERING.set(tally.differing)
             metrics.PAYMENTS_OLDEST_SECONDS.set(max(0.0, tally.oldest_s or 0.0))
-            self._stage().report(StageProgress(detail=tally._asdict()))
+            self._stage().report(StageProgress(detail=tally._asdict() | {UNPAID_HISTORY: self._unpaid_history}))
         except _TRANSIENT_ERRORS as error:
             log.warning("%s: payments cannot report", error)
 

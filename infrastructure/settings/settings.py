@@ -17,6 +17,7 @@ from infrastructure.settings.redaction import HIDDEN, remember
 from infrastructure.settings.sources import SettingsError, description, read_environment, read_flags, read_toml
 from infrastructure.settings.tokens import Role, parse_tokens
 from infrastructure.settings.values import is_loopback
+from infrastructure.timestamps import time_ms
 
 __all__ = ["Role", "Settings", "SettingsError"]
 
@@ -60,6 +61,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     payments_secret: Annotated[
         str | None,
         Meta(description="signs what is handed over: whsec_… or at least 24 bytes; shared with the provider"),
+    ] = None
+    payments_since: Annotated[
+        str | None,
+        Meta(description="legs that ended before are not handed over; needed on a log with an older, unpaid history"),
     ] = None
     target_freshness_ms: Annotated[Positive, Meta(description="a speed older than twice this is stale")] = 15_000
     feature_ttl_ms: Annotated[Positive, Meta(description="a speed older than this is expired")] = 7_200_000
@@ -181,6 +186,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 secret_bytes(self.payments_secret)
             except ValueError as error:
                 raise SettingsError(f"payments_secret (RIDELOG_PAYMENTS_SECRET): {error}") from error
+        try:
+            _ = self.payments_since_ms
+        except ValueError as error:
+            raise SettingsError(f"payments_since (RIDELOG_PAYMENTS_SINCE): {error}") from error
 
     @classmethod
     def load(
@@ -207,6 +216,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def parsed_tokens(self) -> dict[str, frozenset[Role]]:
         """Bearer token -> its roles; empty without tokens. Raises SettingsError on a malformed list."""
         return parse_tokens(self.tokens) if self.tokens else {}
+
+    @property
+    def payments_since_ms(self) -> int | None:
+        """The end of the first leg that is handed over, epoch milliseconds. Raises ValueError if it is no time."""
+        return None if self.payments_since is None else time_ms(self.payments_since)
 
     @property
     def on_loopback(self) -> bool:

@@ -26,6 +26,12 @@ def payment_line(
         state, faults = NO_PROVIDER, []
     else:
         state, faults = _process(report)
+    if runs and report is not None and (history := report.progress.detail.get("unpaid_history")):
+        state += f"; {history}"
+        faults.append(
+            "set RIDELOG_PAYMENTS_SINCE to the end of the first leg that is paid here, or to 1970-01-01T00:00:00Z to "
+            "pay all, and restart"
+        )
     if runs and tally.retried:
         state += f"; {tally.retried:,} were tried and are not taken yet"
         if (tally.oldest_s or 0.0) > LATE_FACTOR * late_after_s:

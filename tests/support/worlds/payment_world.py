@@ -24,7 +24,7 @@ _INSERT = text(
     "INSERT INTO payout_entries (generation, entry_id, shard, kind, payout_id, rider_id, order_id, leg, outcome,"
     " currency, amount_minor, items, tariff_version, ended_at, period, position, seq)"
     " VALUES (:generation, :entry_id, :shard, :kind, :payout_id, :rider_id, :order_id, 'to_customer', 'completed',"
-    " 'EUR', :amount, '[]', 1, now(), '2026-W48', :position, :position)"
+    " 'EUR', :amount, '[]', 1, now() - make_interval(days => :days), '2026-W48', :position, :position)"
 )
 _FENCE = text(
     "INSERT INTO projection_fences (projection, generation, shard, number, log_id, incarnation, seq, position)"
@@ -55,9 +55,17 @@ class PaymentWorld:
         self.reach(1, 1_000_000)
 
     def put(
-        self, rider: str, name: str, position: int, amount: int = 500, *, payout: str = "", generation: int = 1
+        self,
+        rider: str,
+        name: str,
+        position: int,
+        amount: int = 500,
+        *,
+        payout: str = "",
+        generation: int = 1,
+        days: int = 0,
     ) -> str:
-        """An entry; an adjustment of ``payout`` if that is given."""
+        """An entry; an adjustment of ``payout`` if that is given. Its leg ended ``days`` ago."""
         row = {
             "generation": generation,
             "entry_id": entry_of(name),
@@ -68,6 +76,7 @@ class PaymentWorld:
             "order_id": f"order-{name}",
             "amount": amount,
             "position": position,
+            "days": days,
         }
         with self.backends.engine.begin() as connection:
             connection.execute(_INSERT, row)

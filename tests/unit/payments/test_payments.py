@@ -132,8 +132,17 @@ def test_without_a_provider_payments_do_not_run_and_cannot_be_asked_for() -> Non
         without_payments(("api", "payments"), named=True)
 
 
-def report(state: str = "running", age_s: float = 0.5) -> StageReport:
-    return StageReport("payments", "host:1", age_s, StageProgress(state=state))
+def test_an_instant_that_is_no_time_is_rejected_at_the_start() -> None:
+    assert (
+        Settings.load({}, {"RIDELOG_PAYMENTS_SINCE": "2026-11-30T00:00:00Z"}, None).payments_since_ms
+        == 1_795_996_800_000
+    )
+    with pytest.raises(SettingsError, match="RIDELOG_PAYMENTS_SINCE"):
+        Settings.load({}, {"RIDELOG_PAYMENTS_SINCE": "yesterday"}, None)
+
+
+def report(state: str = "running", age_s: float = 0.5, **detail: object) -> StageReport:
+    return StageReport("payments", "host:1", age_s, StageProgress(state=state, detail=detail))
 
 
 def test_the_status_line_is_good_without_a_provider_and_with_payments_under_way() -> None:
@@ -153,6 +162,7 @@ def test_the_status_line_is_good_without_a_provider_and_with_payments_under_way(
         (None, NONE_OPEN, "app.py serve"),
         (report(age_s=60.0), NONE_OPEN, "serve"),
         (report(state="OperationalError: gone"), NONE_OPEN, "it retries"),
+        (report(unpaid_history="3 payouts are old"), NONE_OPEN, "RIDELOG_PAYMENTS_SINCE"),
         (report(), NONE_OPEN._replace(held=1), "payments retry"),
         (report(), NONE_OPEN._replace(differing=1), "payments settle"),
         (report(), NONE_OPEN._replace(open=1, retried=1, oldest_s=9_000.0), "the log of payments"),

@@ -1,0 +1,57 @@
+"""Payouts of an imported history are not handed over before a person says from when on legs are paid here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from infrastructure.postgres.payment_handovers import HISTORY_DAYS, PaymentHandovers, UnpaidHistory
+from tests.support.worlds.payment_world import PaymentWorld, entry_of
+
+
+def put_history(world: PaymentWorld) -> None:
+    world.put("anna", "old", 10, days=HISTORY_DAYS + 20)
+    world.put("anna", "older", 11, days=HISTORY_DAYS + 30)
+    world.put("anna", "new", 12)
+    world.put("bert", "today", 13)
+
+
+def since(world: PaymentWorld, days: int) -> PaymentHandovers:
+    return PaymentHandovers(world.backends.engine, datetime.now(UTC) - timedelta(days=days))
+
+
+@pytest.mark.parametrize("way", ["by the cursors", "by the comparison of all"])
+def test_regression_a_history_that_was_imported_is_not_paid_again(world: PaymentWorld, way: str) -> None:
+    put_history(world)
+    note = world.handovers.note_new if way == "by the cursors" else world.handovers.note_missed
+    with pytest.raises(UnpaidHistory, match="payouts are of legs that ended long ago"):
+        note(1)
+    assert entry_of("old") not in world.states()
+    assert entry_of("older") not in world.states()
+
+
+@pytest.mark.parametrize(
+    ("days", "paid"), [(1, ["new"]), (HISTORY_DAYS + 25, ["old", "new"]), (999, ["old", "older", "new"])]
+)
+def test_legs_are_paid_from_the_instant_on_that_the_setting_names(
+    world: PaymentWorld, days: int, paid: list[str]
+) -> None:
+    put_history(world)
+    world.handovers = since(world, days)
+    while world.hand_over():
+        pass
+    assert [body["entry_id"] for body in world.provider.of("anna")] == [entry_of(name) for name in paid]
+    assert len(world.provider.of("bert")) == 1
+    # The comparison of all entries with all hand-overs adds none of before.
+    world.handovers.note_missed(1)
+    assert len(world.states()) == len(paid) + 1
+
+
+def test_a_late_adjustment_of_a_payout_that_was_handed_over_is_no_history(world: PaymentWorld) -> None:
+    world.put("anna", "payout", 10)
+    assert world.hand_over() == 1
+    world.run("UPDATE payout_entries SET ended_at = ended_at - interval '30 days'")
+    world.put("anna", "adjustment", 11, 40, payout="payout", days=30)
+    assert world.hand_over() == 1
+    assert len(world.provider.of("anna")) == 2
