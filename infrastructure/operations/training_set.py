@@ -93,7 +93,8 @@ def make_eta_set(
 
 def _identity(settings: Settings, request: EtaRequest) -> bytes:
     """Everything that parts depend on: parts of another request, code or log must not mix with these."""
-    document: dict[str, Any] = {"request": request, "code": code_digests(), "fingerprint": numeric_fingerprint()}
+    document: dict[str, Any] = {"format": FORMAT, "request": request, "code": code_digests()}
+    document["fingerprint"] = numeric_fingerprint()
     for projection in (ORDERS, SPEED, TRAFFIC):
         document[projection.name] = log_upto(settings, projection.name, request.position)
     return encode(msgspec.to_builtins(document))
