@@ -27,7 +27,7 @@ def follow_the_page(folder: Path) -> Path:
     catalogue = folder / "projections" / "catalogue.py"
     imported = "from projections.longest_silence import LONGEST_SILENCE\n"
     change(catalogue, "from projections.core.projection", f"{imported}from projections.core.projection")
-    change(catalogue, "(SPEED,", "(LONGEST_SILENCE, SPEED,")
+    change(catalogue, "        SPEED,\n", "        LONGEST_SILENCE,\n        SPEED,\n")
     return folder
 
 
