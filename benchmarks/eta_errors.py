@@ -9,7 +9,8 @@ from statistics import median
 from typing import NamedTuple
 
 from benchmarks.eta_walk import Sample
-from domain.features.eta.baseline import Baseline, EtaQuantiles
+from domain.features.eta.baseline import Baseline
+from domain.features.eta.quantiles import EtaQuantiles
 
 CONSTANT_MPS = 4.77
 """The straight-line speed that the data's own description gives."""

@@ -25,8 +25,9 @@ from benchmarks.eta_errors import Errors, band_hour_day, errors, metres_left, pr
 from benchmarks.eta_fit import CHOSEN, choose, fit
 from benchmarks.eta_leave_out import WITHOUT, LeaveOut
 from benchmarks.eta_walk import PINGS, Sample, read_pings, read_trips, walk
-from domain.features.eta.baseline import Baseline, BaselineConstants, EtaQuantiles
+from domain.features.eta.baseline import Baseline, BaselineConstants
 from domain.features.eta.packaged import packaged_baseline
+from domain.features.eta.quantiles import EtaQuantiles
 
 SHOWN_BANDS_M = (1_000, 2_000, 5_000, 10_000)
 LEAVE_OUT_PARTS = 4

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from benchmarks.eta_leave_out import WITHOUT_OF_ORDERS
 from benchmarks.eta_simulated_walk import SimulatedSample, walk_simulated
-from domain.features.eta.baseline import EtaModel, EtaQuantiles
+from domain.features.eta.baseline import EtaModel
 from domain.features.eta.packaged import packaged_baseline
+from domain.features.eta.quantiles import EtaQuantiles
 from infrastructure.simulator.demand import Demand
 from infrastructure.simulator.scenario import PhoneModel, Scenario
 

@@ -50,7 +50,7 @@ class Setting(NamedTuple):
 
 
 class FeatureStore(Protocol):
-    """A store under test. One trap at a time: ``load`` starts anew.
+    """A store under test. One trap at a time: ``load`` forgets the one before.
 
     ``versions``: of what is tested, by package.
     """

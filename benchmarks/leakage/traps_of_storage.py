@@ -48,7 +48,7 @@ CORRECTED_LABEL = Trap(
         Event("rider-7", 100 * S, 900 * S, 0.0, "cleared"),
     ),
     (
-        Ask(KNOWN, "rider-7", 150 * S, None, "nobody had decided", leaks=(1.0, 0.0)),
+        Ask(KNOWN, "rider-7", 150 * S, None, "no value had been decided", leaks=(1.0, 0.0)),
         Ask(KNOWN, "rider-7", 500 * S, 1.0, "a set made then has the first verdict", leaks=(0.0,)),
         Ask(KNOWN, "rider-7", 1_000 * S, 0.0, "a set made then has the correction"),
         Ask(POSITION, "rider-7", 500 * S, 1.0, "the first verdict was on record", leaks=(0.0,), after=1),

@@ -140,7 +140,7 @@ def check_past_order(order: PastOrder) -> None:
 def rider_of_order(order: PastOrder, *, known: bool = True) -> str:
     """The rider of the history, else one that stands for the unknown rider of this order alone.
 
-    One for each order: a rider shared by many orders would have stacked orders and a working day that nobody had.
+    One for each order: a rider shared by many orders would have stacked orders and a working day that no rider had.
     ``known`` False: the rider of the history is left out, as if it had none.
     """
     if known and order.rider_id is not None:

@@ -14,7 +14,8 @@ from infrastructure.errors import UserError
 if TYPE_CHECKING:
     from domain.features.eta.baseline import Baseline
     from domain.features.eta.learned.model import LearnedEta
-    from infrastructure.training_sets.model_rows import ModelRows
+    from infrastructure.training_sets.eta_set import EtaManifest
+    from infrastructure.training_sets.model_rows import Integers, ModelRows
 
 BASELINE = "baseline"
 
@@ -53,15 +54,15 @@ def eval_eta(
 
     from_ms, until_ms = optional_time("--placed-from", placed_from), optional_time("--placed-to", placed_to)
     judged = _model(model, data_dir)
-    rows, axis = _rows(training_set, judged)
+    rows, of_set = _rows(training_set, judged)
     answered = answers_of(judged, rows)
     if calibrate:
-        adjusted = calibrated(rows, answered.answers, rows.end_known_ms(axis))
+        adjusted = calibrated(rows, answered.answers, rows.end_known_ms(of_set.axis))
         answered = msgspec.structs.replace(answered, answers=adjusted)
     chosen = rows.placed_ms >= (from_ms or 0)
     if until_ms is not None:
         chosen &= rows.placed_ms < until_ms
-    _warn_of_trained_orders(model, training_set, rows.of(chosen))
+    _warn_of_trained_orders(model, of_set.log_id, rows.placed_ms[chosen])
     try:
         found = evaluation_of(judged, rows.of(chosen), answered.of(chosen), by_order=by_order)
     except ValueError as error:
@@ -105,33 +106,32 @@ def _of_registry(start: str, data_dir: Path | None) -> LearnedEta:
             raise UserError(f"{digest[:12]} cannot be judged: {error}") from error
 
 
-def _rows(folder: Path, model: LearnedEta | Baseline) -> tuple[ModelRows, str]:
-    """The rows of the set as the model sees them, and the axis of the set."""
+def _rows(folder: Path, model: LearnedEta | Baseline) -> tuple[ModelRows, EtaManifest]:
+    """The rows of the set as the model sees them, and its manifest."""
     from domain.features.eta.baseline import Baseline
     from infrastructure.training_sets.eta_set import EtaSet
     from infrastructure.training_sets.model_rows import model_rows
 
     whole = EtaSet(folder)
     if isinstance(model, Baseline):
-        return model_rows(whole.rows(), model, None), whole.manifest.axis
-    return model_rows(whole.rows(), model.baseline, model.spec.cities), whole.manifest.axis
+        return model_rows(whole.rows(), model, None), whole.manifest
+    return model_rows(whole.rows(), model.baseline, model.spec.cities), whole.manifest
 
 
-def _warn_of_trained_orders(model: str, training_set: Path, rows: ModelRows) -> None:
+def _warn_of_trained_orders(model: str, log_id: str, placed_ms: Integers) -> None:
     """Errors on orders that a model was trained on look smaller than they will be."""
     from infrastructure.eta_models.model_files import MANIFEST, read_model_manifest
-    from infrastructure.training_sets.eta_set import EtaSet
 
     if not Path(model).is_dir():
         return
     manifest = read_model_manifest((Path(model) / MANIFEST).read_bytes())
     until_ms = manifest.training.get("placed_until_ms")
-    if until_ms is None or manifest.training_set.get("log_id") != EtaSet(training_set).manifest.log_id:
+    if until_ms is None or manifest.training_set.get("log_id") != log_id:
         return
-    seen = int((rows.placed_ms <= until_ms).sum())
+    seen = int((placed_ms <= until_ms).sum())
     if seen:
         echo(
-            f"warning: {seen:,} of {len(rows):,} rows are of orders from the time that the model was trained on, so "
-            f"its errors look too small: judge later ones with --placed-from {until_ms + 1}, or train with --known-by",
+            f"warning: {seen:,} of {len(placed_ms):,} rows are of orders from the time that the model was trained on, "
+            f"so errors look too small: judge later ones with --placed-from {until_ms + 1}, or train with --known-by",
             err=True,
         )

@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from domain.features.eta.baseline import EtaModel, EtaQuantiles
+from domain.features.eta.baseline import EtaModel
 from domain.features.eta.facts import NO_FACTS, OrderFacts
 from domain.features.eta.features import EtaFeatures, EtaReading
+from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.eta.way import Way
 from domain.identifiers import shard_of
 from infrastructure.backends import Backends

@@ -21,7 +21,7 @@ LEARNING_RATE: Final = 0.05
 MAX_DEPTH: Final = 5
 ROW_SHARE: Final = 0.5
 INPUT_SHARE: Final = 0.3
-"""Of the inputs, drawn anew for each node: a strong input must not hide the others."""
+"""Share of the inputs, drawn again for each node: a strong input must not hide the others."""
 EARLY_STOP_ROUNDS: Final = 30
 ROWS_A_LEAF: Final = 200
 """At most: rows of one order resemble each other, so a small leaf would learn single orders."""

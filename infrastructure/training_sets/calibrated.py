@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.features.calibration.online import OnlineCalibration
-from domain.features.eta.baseline import EtaQuantiles
 from domain.features.eta.learned.model import MEDIAN, P90
+from domain.features.eta.quantiles import EtaQuantiles
 from infrastructure.training_sets.eta_scores import Answers
 from infrastructure.training_sets.model_rows import LEGS, ModelRows
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from domain.features.eta.learned.model import LEVELS
 from infrastructure.training_sets.eta_scores import GroupScores
 from infrastructure.training_sets.evaluate_eta import EtaEvaluation
-from infrastructure.training_sets.train_eta import LeftOut
+from infrastructure.training_sets.input_worth import LeftOut
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

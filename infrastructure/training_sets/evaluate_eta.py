@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.features.eta.baseline import Baseline, EtaQuantiles
+from domain.features.eta.baseline import Baseline
 from domain.features.eta.learned.model import LEVELS, LearnedEta, log_base, quantiles_between
+from domain.features.eta.quantiles import EtaQuantiles
 from infrastructure.eta_models.batch_trees import TreeBatch
 from infrastructure.eta_models.model_files import LazyTrees
 from infrastructure.training_sets.eta_scores import Answers, EtaScores, GroupScores, Truth, group_scores, scores

@@ -11,7 +11,7 @@ from infrastructure.eta_models.model_files import CARD, ModelManifest
 from infrastructure.training_sets.card_plots import plots
 from infrastructure.training_sets.eta_scores import EtaScores, GroupScores
 from infrastructure.training_sets.evaluate_eta import EtaEvaluation
-from infrastructure.training_sets.train_eta import PROMISE, LeftOut
+from infrastructure.training_sets.input_worth import PROMISE, LeftOut
 
 _STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"

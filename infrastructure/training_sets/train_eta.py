@@ -35,8 +35,10 @@ from infrastructure.eta_models.model_files import (
 )
 from infrastructure.training_sets.boosting import BoostingRequest, LabelledRows, boosted, library, parameters
 from infrastructure.training_sets.feature_reference import feature_references
+from infrastructure.training_sets.input_worth import InputLearning, LeftOut, worth_of_inputs
 from infrastructure.training_sets.manifest import numeric_fingerprint
 from infrastructure.training_sets.model_rows import ModelRows
+from infrastructure.training_sets.residual import base_of, residual_of
 from infrastructure.training_sets.time_split import Mask, TimeSplit, split_by_time
 
 Floats = NDArray[np.float64]
@@ -49,34 +51,6 @@ UNBOUNDED_INPUTS: Final = ("local_time_of_day_h", "local_day_of_week")
 """Numbers of a cycle have no end that could be passed: a set of five days must not send the sixth to the baseline."""
 BOUNDS_MARGIN: Final = 0.5
 """Of the range of an input: a value that is this much outside is not yet called unseen."""
-MAX_LEAVE_OUT_ROWS: Final = 200_000
-"""Bounds the time of the importance, which trains once a group of inputs."""
-
-PROMISE: Final = "promise"
-LEAVE_OUT_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    PROMISE: PROMISE_INPUTS,
-    "baseline": ("baseline_log", "baseline_spread"),
-    "distances and ways": (
-        *("rider_to_restaurant_m", "restaurant_to_customer_m", "rider_to_customer_m"),
-        *("to_restaurant_way_m", "to_customer_way_m"),
-    ),
-    "traffic": (
-        *("traffic_index", "fleet_pace_s_per_km"),
-        *("to_restaurant_way_pace_s_per_km", "to_customer_way_pace_s_per_km"),
-    ),
-    "hour and day": ("local_time_of_day_h", "local_day_of_week"),
-    "motion of the rider": ("rider_speed_mps", "rider_pace_s_per_km", "rider_silent"),
-    "leg and time in it": ("leg", "elapsed_in_leg_s", "since_placed_s", "reassigned"),
-    "preparation": ("preparation_left_s",),
-    "orders of the rider": (
-        *("orders_of_rider", "to_restaurant_way_stops", "to_restaurant_way_pick_ups"),
-        *("to_customer_way_stops", "to_customer_way_pick_ups"),
-    ),
-    "orders of the restaurant's cell": ("open_orders_here", "recent_duration_s", "recent_lateness_s"),
-    "places": ("restaurant_latitude", "restaurant_longitude", "customer_latitude", "customer_longitude"),
-    "items and city": ("items", "city"),
-}
-
 OnStep = Callable[[str], None]
 """Called before each step of the training, with its name."""
 
@@ -103,15 +77,6 @@ class TrainingOptions:
         return tuple(name for name in INPUTS if name not in self.without)
 
 
-class LeftOut(NamedTuple):
-    """``mae_s``: of the test part when the model is trained without the group; ``worth_s``: how much more that is."""
-
-    group: str
-    inputs: tuple[str, ...]
-    mae_s: float
-    worth_s: float
-
-
 @dataclass(frozen=True)
 class TrainedEta:
     """``model`` is the shipped one; ``tested`` the one without the test part, whose errors the card shows."""
@@ -135,7 +100,7 @@ def train(
     """``origin``: of the set, for the manifest. Raises ValueError for too few rows, and UserError as ``library``."""
     split = split_by_time(rows, options.validation_share, options.test_share)
     weight = _promise_weight(rows, split, options)
-    target = _target(rows, weight)
+    target = residual_of(rows, weight)
     columns = [INPUTS.index(name) for name in options.inputs]
     matrix = np.ascontiguousarray(rows.inputs[:, columns])
     first: list[list[Tree]] = []
@@ -166,20 +131,15 @@ def train(
         "placed_until_ms": int(rows.placed_ms.max()),
     }
     model, spec, files = _model(shape, final, whole)
-    left_out = _left_out(rows, weight, split, options, len(first[MEDIAN]), on_step) if options.leave_out else []
+    left_out: list[LeftOut] = []
+    if options.leave_out:
+        request = BoostingRequest(LEVELS[MEDIAN], len(first[MEDIAN]), options.seed, options.threads)
+        left_out = worth_of_inputs(InputLearning(request, options.inputs, weight), rows, split, on_step)
     manifest = ModelManifest(
         FORMAT, model.digest, spec, {}, dict(origin), training, {}, numeric_fingerprint(), feature_references(rows)
     )
     files[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     return TrainedEta(files, model, tested, first, split, left_out)
-
-
-def base_of(rows: ModelRows, promise_weight: float) -> Floats:
-    """The logarithm that the trees add to, as ``log_base`` has it."""
-    base = np.log(rows.baseline_p50_s.clip(min=0.0) + SHIFT_S)
-    promised = ~np.isnan(rows.promised_left_s)
-    of_promise = np.log(np.where(promised, rows.promised_left_s, 0.0).clip(min=0.0) + SHIFT_S)
-    return np.where(promised, (1.0 - promise_weight) * base + promise_weight * of_promise, base)
 
 
 def write_model(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -260,43 +220,3 @@ def _promise_weight(rows: ModelRows, split: TimeSplit, options: TrainingOptions)
 
 def _rows(matrix: Floats, target: Floats, mask: Mask) -> LabelledRows:
     return LabelledRows(matrix[mask], target[mask])
-
-
-def _left_out(
-    rows: ModelRows, weight: float, split: TimeSplit, options: TrainingOptions, rounds: int, on_step: OnStep
-) -> list[LeftOut]:
-    """The median learned again without each group of inputs, and what that costs on the test part."""
-    request = BoostingRequest(LEVELS[MEDIAN], rounds, options.seed, options.threads)
-    chosen = np.flatnonzero(split.training)
-    chosen = chosen[:: -(-len(chosen) // MAX_LEAVE_OUT_ROWS)]
-    training, test = rows.of(chosen), rows.of(split.test)
-
-    def error(names: Sequence[str], promise_weight: float) -> float:
-        columns = [INPUTS.index(name) for name in names]
-        inputs = np.ascontiguousarray(training.inputs[:, columns])
-        trees = boosted(request, LabelledRows(inputs, _target(training, promise_weight)))
-        sums = TreeBatch(trees).sums(np.ascontiguousarray(test.inputs[:, columns]))
-        return float(np.abs(np.exp(base_of(test, promise_weight) + sums) - SHIFT_S - test.label_s).mean())
-
-    everything = error(options.inputs, weight)
-    found = []
-    for group, members in LEAVE_OUT_GROUPS.items():
-        present = tuple(name for name in members if name in options.inputs and not _is_constant(training, name))
-        if present:
-            on_step(f"without {group}")
-            rest = [name for name in options.inputs if name not in present]
-            mae_s = error(rest, 0.0 if group == PROMISE else weight)
-            found.append(LeftOut(group, present, mae_s, mae_s - everything))
-    return sorted(found, key=lambda one: -one.worth_s)
-
-
-def _target(rows: ModelRows, promise_weight: float) -> Floats:
-    """What the trees are to add."""
-    target: Floats = np.log(rows.label_s.clip(min=0.0) + SHIFT_S) - base_of(rows, promise_weight)
-    return target
-
-
-def _is_constant(rows: ModelRows, name: str) -> bool:
-    values = rows.inputs[:, INPUTS.index(name)]
-    known = values[~np.isnan(values)]
-    return len(known) == 0 or (len(known) == len(values) and bool((known == known[0]).all()))

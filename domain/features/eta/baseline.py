@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 from domain.features.eta.facts import NO_FACTS, OrderFacts
 from domain.features.eta.features import EtaFeatures
-from domain.features.eta.quantiles import EtaQuantiles as EtaQuantiles  # noqa: PLC0414 - the models import it from here
+from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.eta.way import Ride, Way
 
 FORMULA = "2"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from domain.features.eta.baseline import Baseline, EtaQuantiles
+from domain.features.eta.baseline import Baseline
 from domain.features.eta.facts import NO_FACTS, OrderFacts
 from domain.features.eta.features import EtaFeatures
+from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.eta.way import Way
 
 

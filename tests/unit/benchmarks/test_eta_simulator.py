@@ -9,8 +9,8 @@ import pytest
 from benchmarks.eta_leave_out import WITHOUT_OF_ORDERS
 from benchmarks.eta_simulated_walk import SimulatedSample, hand_overs, walk_simulated
 from benchmarks.eta_simulator import EVERY_S, START_MS, jumps, leg_errors, lines, predicted, scenario
-from domain.features.eta.baseline import EtaQuantiles
 from domain.features.eta.packaged import packaged_baseline
+from domain.features.eta.quantiles import EtaQuantiles
 from infrastructure.simulator.demand import Demand
 from infrastructure.simulator.world import SimulatedWorld, all_actions
 

@@ -20,7 +20,7 @@ from domain.features.calibration.recurrence import (
     share_up_to,
 )
 from domain.features.calibration.scores import BINS, EDGES, bin_of, one_in, score
-from domain.features.eta.baseline import EtaQuantiles
+from domain.features.eta.quantiles import EtaQuantiles
 
 LEG = "to_customer"
 HOUR = 497_000

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.features.eta.baseline import Baseline, EtaQuantiles
+from domain.features.eta.baseline import Baseline
 from domain.features.eta.estimate import estimate
 from domain.features.eta.features import EtaFeatures, LegName, eta_reading
 from domain.features.eta.packaged import PATH, packaged_baseline
+from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.eta.way import Ride, Way
 from domain.riders.leg import TO_CUSTOMER, TO_RESTAURANT, Leg
 from tests.support.eta.given import NOW_MS, KnownRider, SteadyCity, north_of_restaurant, order, rider

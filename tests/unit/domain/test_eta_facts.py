@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from domain.features.eta.baseline import EtaQuantiles
 from domain.features.eta.estimate import estimate
 from domain.features.eta.facts import NO_FACTS, OrderFacts, order_facts
 from domain.features.eta.features import EtaFeatures
 from domain.features.eta.packaged import packaged_baseline
+from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.eta.way import Way
 from tests.support.eta.given import NOW_MS, order
 

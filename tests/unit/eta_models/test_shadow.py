@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pytest
 from prometheus_client import REGISTRY
 
-from domain.features.eta.baseline import EtaModel, EtaQuantiles
+from domain.features.eta.baseline import EtaModel
 from domain.features.eta.estimate import estimate
 from domain.features.eta.packaged import packaged_baseline
+from domain.features.eta.quantiles import EtaQuantiles
 from infrastructure.eta_models.model_files import ModelBounds, load
 from infrastructure.eta_models.shadow import ShadowAnswer, ShadowAnswers, ShadowQuestion, shadow_answer
 from projections.core.ports import PortUnavailable

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from math import log, nan
 from typing import Final
 
-from domain.features.eta.baseline import EtaQuantiles
 from domain.features.eta.facts import OrderFacts
 from domain.features.eta.features import EtaFeatures
+from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.eta.way import Ride, Way
 
 SHIFT_S: Final = 60.0

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from math import exp, isnan
 from typing import Final, NamedTuple
 
-from domain.features.eta.baseline import Baseline, EtaQuantiles
+from domain.features.eta.baseline import Baseline
 from domain.features.eta.facts import NO_FACTS, OrderFacts
 from domain.features.eta.features import EtaFeatures
 from domain.features.eta.learned.inputs import INPUTS, NUMBER_OF, SHIFT_S, input_values, log_shifted
 from domain.features.eta.learned.trees import TreeSum
+from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.eta.way import Way
 
 LEARNED_FORMULA: Final = "1"
