@@ -10,6 +10,8 @@ FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3 python; do \
 	$$p $(FITS) 2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
+# Some container images set it. Each of the hundreds of processes of a test run would then compile all its modules.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALLED = .venv/.installed
 
 install: $(INSTALLED)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """A worker of pytest-xdist keeps its files under a short name: a Unix socket's path holds 103 characters, and where
     it does not fit, the embedded servers listen on a port instead, which is another thing to test."""
     _hear_signals()
+    _write_bytecode()
     worker = getattr(config, "workerinput", None)
     if worker is not None:
         config.option.basetemp = str(Path(config.option.basetemp).with_name(worker["workerid"]))
@@ -54,6 +57,12 @@ def _hear_signals() -> None:
     for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, action)
+
+
+def _write_bytecode() -> None:
+    """Some container images forbid it. Each process that a test starts would then compile all its modules."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
