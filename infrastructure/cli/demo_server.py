@@ -10,12 +10,11 @@ from signal import SIGTERM
 from types import TracebackType
 from typing import Self
 
-import httpx
-
 from infrastructure.embedded.child_process import ChildProcess, ProcessSpec
 from infrastructure.embedded.data_dir import make_private_directory
 from infrastructure.embedded.server import free_port
 from infrastructure.errors import UserError
+from infrastructure.supervision.readiness import answers_ok
 from infrastructure.supervision.service_commands import APP
 
 READY_WITHIN_S = 60.0
@@ -91,7 +90,4 @@ class DemoServer:
         self.stop()
 
     def _is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/health/ready", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
-        except httpx.TransportError:
-            return False
+        return answers_ok(f"{self.url}/health/ready")

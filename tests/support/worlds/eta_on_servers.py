@@ -162,22 +162,23 @@ class EtaOnServers:
 class EtaClient:
     """Asks the route over real HTTP. ``reads`` counts its round trips to Redis."""
 
-    def __init__(self, url: str, reads: CountingReads, tokens: LinkTokens) -> None:
+    def __init__(self, url: str, http: httpx.Client, reads: CountingReads, tokens: LinkTokens) -> None:
         self.url = url
+        self._http = http
         self.reads = reads
         self._tokens = tokens
 
     def track(self, order_id: str) -> dict[str, Any]:
         """What the customer's link shows."""
         token = self._tokens.sign(order_id, now_ms() + 60_000)
-        answer = httpx.get(f"{self.url}/track/{token}", trust_env=False, timeout=60)
+        answer = self._http.get(f"{self.url}/track/{token}")
         assert answer.status_code == 200, answer.text
         body = answer.json()
         assert isinstance(body, dict)
         return body
 
     def get(self, order_id: str, **query: Any) -> httpx.Response:
-        return httpx.get(f"{self.url}/deliveries/{order_id}/eta", params=query, trust_env=False, timeout=60)
+        return self._http.get(f"{self.url}/deliveries/{order_id}/eta", params=query)
 
     def eta(self, order_id: str, **query: Any) -> dict[str, Any]:
         answer = self.get(order_id, **query)
@@ -221,8 +222,8 @@ def eta_client(world: EtaOnServers, max_events: int = 200_000, models: EtaModels
         routers=[eta_route(answers), track_route(recorded, answers.live, tokens)],
         on_shutdown=[reads.aclose, cache.aclose],
     )
-    with served(build(Settings(), parts)) as url:
-        yield EtaClient(url, reads, tokens)
+    with served(build(Settings(), parts)) as url, httpx.Client(trust_env=False, timeout=60) as http:
+        yield EtaClient(url, http, reads, tokens)
 
 
 @contextmanager
