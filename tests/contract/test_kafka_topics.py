@@ -11,6 +11,7 @@ import pytest
 
 from projections.core.ports import PortUnavailable, RecordConsumer
 from tests.support.kafka.kafka_clients import Clients, await_partitions, out_records, publish_all, read
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 
 ALL = {0, 1, 2, 3}
@@ -178,5 +179,5 @@ def polled(topic: RecordConsumer) -> Iterator[None]:
         yield
     finally:
         done.set()
-        poller.join(timeout=30)
+        poller.join(timeout=scaled_s(30))
     assert not poller.is_alive()

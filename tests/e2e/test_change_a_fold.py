@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.checkout import change, copy_checkout
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.ridelog import ridelog as running
@@ -22,7 +23,7 @@ def command(folder: Path, ridelog: Ridelog, *arguments: str) -> tuple[int, dict[
         env=ridelog.env,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=scaled_s(120),
         check=False,
     )
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr

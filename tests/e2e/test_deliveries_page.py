@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.ridelog import Ridelog
 
 PAGE = (ROOT / "docs" / "deliveries.md").read_text()
@@ -33,7 +34,7 @@ def test_the_commands_of_the_page_work_in_its_order(ridelog: Ridelog) -> None:
     answers: list[dict[str, Any]] = []
     for command in commands():
         shown = command.replace("curl ", "curl -sS --noproxy '*' --fail-with-body ", 1).replace("localhost:8000", base)
-        done = subprocess.run(["bash", "-c", shown], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(["bash", "-c", shown], capture_output=True, text=True, timeout=scaled_s(30), check=False)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         answers.append(json.loads(done.stdout))
     statuses = [answer.get("status") for answer in answers]

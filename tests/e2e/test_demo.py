@@ -17,6 +17,7 @@ import msgspec
 from infrastructure.client.client import RidelogClient
 from infrastructure.embedded.pid_file import RecordedProcess
 from tests.support.servers.serving import ROOT, all_ended
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 from tests.support.worlds.backfilled import head_position
 from tests.support.worlds.ridelog import Ridelog
@@ -48,7 +49,7 @@ def wait_running(demo: subprocess.Popen[str], data_dir: Path) -> dict[str, Recor
 
 def test_without_a_terminal_it_prints_speeds_and_exits_0(tmp_path: Path) -> None:
     demo = start_demo(tmp_path / "demo", "--seconds", "10")
-    output, errors = demo.communicate(timeout=120)
+    output, errors = demo.communicate(timeout=scaled_s(120))
     assert demo.returncode == 0, errors
     assert "/schema" in output
     assert "/metrics" in output
@@ -68,7 +69,7 @@ def test_a_stop_signal_ends_the_demo_and_all_that_it_started(tmp_path: Path) -> 
     demo = start_demo(data_dir)
     started = wait_running(demo, data_dir)
     demo.send_signal(signal.SIGINT)
-    _, errors = demo.communicate(timeout=60)
+    _, errors = demo.communicate(timeout=scaled_s(60))
     assert demo.returncode == 0, errors
     assert all_ended(started)
 
@@ -78,7 +79,7 @@ def test_a_killed_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     demo = start_demo(data_dir)
     started = wait_running(demo, data_dir)
     demo.kill()
-    demo.communicate(timeout=10)
+    demo.communicate(timeout=scaled_s(10))
     eventually(lambda: all_ended(started), within_s=40, what="serve has stopped everything")
 
 
@@ -88,13 +89,13 @@ def test_a_failure_shows_the_log_and_exits_non_zero(tmp_path: Path) -> None:
     try:
         wait_running(first, data_dir)
         second = start_demo(data_dir)
-        _, errors = second.communicate(timeout=60)
+        _, errors = second.communicate(timeout=scaled_s(60))
         assert second.returncode == 1
         assert "in use by pid" in errors
         assert errors.splitlines()[-1].startswith("error: ")
     finally:
         first.terminate()
-        first.communicate(timeout=60)
+        first.communicate(timeout=scaled_s(60))
 
 
 def check_simulated(ridelog: Ridelog, summary: dict[str, Any], truth: Path) -> None:
@@ -148,7 +149,7 @@ def test_a_simulation_goes_on_when_the_api_is_killed(ridelog: Ridelog, tmp_path:
             eventually(reached, within_s=60, what="the simulation is under way")
             assert simulating.poll() is None, "the kill comes in the middle of the run"
             ridelog.kill("api")
-        output, errors = simulating.communicate(timeout=240)
+        output, errors = simulating.communicate(timeout=scaled_s(240))
     finally:
         simulating.kill()
         simulating.wait()

@@ -14,6 +14,7 @@ import pytest
 
 from infrastructure.embedded.data_dir import read_run_info
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def serve(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.terminate()
         try:
-            process.communicate(timeout=40)
+            process.communicate(timeout=scaled_s(40))
         finally:
             process.kill()
 

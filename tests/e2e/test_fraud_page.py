@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 from tests.support.worlds.ridelog import Ridelog, ridelog
 
@@ -86,7 +87,7 @@ def _output(running: Ridelog, folder: Path, command: str, base: str) -> str:
     shown = shown.replace(" app.py ", f" {ROOT / 'app.py'} ")
     env = running.env | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        ["bash", "-c", shown], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
+        ["bash", "-c", shown], cwd=folder, env=env, capture_output=True, text=True, timeout=scaled_s(120), check=False
     )
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout

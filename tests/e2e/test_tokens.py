@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.ridelog import ridelog as running
 
@@ -109,7 +110,7 @@ def test_off_loopback_without_tokens_serve_refuses_to_start(tmp_path: Path) -> N
         env=env,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=scaled_s(30),
         check=False,
     )
     assert done.returncode == 1

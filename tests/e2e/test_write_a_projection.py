@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 from tests.support.worlds.checkout import change, copy_checkout
 from tests.support.worlds.ridelog import ridelog as running
@@ -33,7 +34,13 @@ def follow_the_page(folder: Path) -> Path:
 
 def python(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=scaled_s(120),
+        check=False,
     )
 
 

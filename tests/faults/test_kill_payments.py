@@ -15,6 +15,7 @@ from infrastructure.settings.settings import Settings
 from tests.support.program_process import ProgramProcess
 from tests.support.reports.proofs import whole
 from tests.support.servers.fake_provider import SECRET, ProviderFault, fake_provider
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 from tests.support.worlds.payment_world import PaymentWorld, entry_of
 
@@ -28,7 +29,7 @@ def started() -> Iterator[list[ProgramProcess]]:
     yield each
     for one in each:
         one.process.kill()
-        one.process.wait(20)
+        one.process.wait(scaled_s(20))
 
 
 @pytest.mark.proof
@@ -57,7 +58,7 @@ def test_payments_survive_kills_while_answers_are_lost_and_another_process_waits
                 eventually(lambda: len(provider.keys()) >= some, within_s=60, what=f"{some} are handed over")  # noqa: B023
                 waiting = start()
                 started[-2].process.kill()
-                started[-2].process.wait(20)
+                started[-2].process.wait(scaled_s(20))
                 waiting.wait_for(backends.engine, "payments")
             eventually(
                 lambda: len(world.states()) == RIDERS * EACH and set(world.states().values()) == {"done"},
@@ -71,6 +72,6 @@ def test_payments_survive_kills_while_answers_are_lost_and_another_process_waits
                 assert booked == [(entry_of(f"{rider}/{number}"), 100 + number) for number in range(EACH)]
             assert provider.errors == []
             started[-1].send(SIGTERM)
-            assert started[-1].process.wait(30) == 0
+            assert started[-1].process.wait(scaled_s(30)) == 0
             assert SECRET not in "".join(one.log.read_text() for one in started)
             world.webhook.close()

@@ -14,6 +14,7 @@ from infrastructure.redis.connection import connect
 from tests.faults.test_rebuild_live import prefill
 from tests.support.reports.proofs import whole
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.accounting import account_for
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.steady_load import SteadyLoad
@@ -63,7 +64,7 @@ def test_a_rebuild_survives_the_loss_of_a_server(ridelog: Ridelog, fault: str, i
             process.wait(timeout=chance.uniform(0.6, 6.0 if whole() else 2.0))
         except subprocess.TimeoutExpired:
             FAULTS[fault](ridelog)
-        said, _ = process.communicate(timeout=180)
+        said, _ = process.communicate(timeout=scaled_s(180))
         assert process.returncode == 0, said
     assert load.acknowledged
     account_for(ridelog, load.acknowledged)

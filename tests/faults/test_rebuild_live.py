@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.reports.proofs import whole
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.accounting import account_for
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.steady_load import SteadyLoad, SteadyReader
@@ -67,7 +68,7 @@ def killed_rebuild(ridelog: Ridelog, name: str, after_s: float) -> None:
         process.wait(timeout=after_s)
     except subprocess.TimeoutExpired:
         process.kill()
-    process.wait(timeout=10)
+    process.wait(timeout=scaled_s(10))
 
 
 @pytest.mark.proof

@@ -15,6 +15,7 @@ from infrastructure.cdc.relay_checkpoint import RelayCheckpointStore
 from infrastructure.observability.stage_reports import STANDBY, instance_of, read_stages
 from infrastructure.settings.settings import Settings
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 
 
@@ -59,7 +60,7 @@ def two_tailers(settings: Settings, engine: Engine, folder: Path) -> Iterator[tu
     finally:
         for one in started:
             one.process.kill()
-            one.process.wait(20)
+            one.process.wait(scaled_s(20))
 
 
 def wait_marked(settings: Settings, engine: Engine, position: int, within_s: float = 60.0) -> None:

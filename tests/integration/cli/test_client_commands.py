@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.http.fake_api import FakeApi, fake_api
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 
 
@@ -33,14 +34,14 @@ def command(cwd: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=scaled_s(10))
 
 
 def aborted(process: subprocess.Popen[str], api: FakeApi, by: Signals, *, requests: int = 1) -> tuple[str, str]:
     """What the command prints when it is aborted after so many requests have been recorded."""
     eventually(lambda: api.pings and len(api.requests) >= requests, what="something is recorded")
     process.send_signal(by)
-    return process.communicate(timeout=40)
+    return process.communicate(timeout=scaled_s(40))
 
 
 @pytest.mark.parametrize("by", [SIGINT, SIGTERM])
@@ -80,10 +81,10 @@ def test_the_rate_is_that_of_all_riders_together(tmp_path: Path) -> None:
     with fake_api() as api:
         arguments = ("--url", api.url, "--fast", "--duration", "100", "--riders", "10", "--rate", "20", "--json")
         with command(tmp_path, "simulate", *arguments) as simulating:
-            output, errors = simulating.communicate(timeout=60)
+            output, errors = simulating.communicate(timeout=scaled_s(60))
         assert simulating.returncode == 0, errors
         # 100 s at 20 per second, minus the fixes without a position.
         assert 1_400 < json.loads(output)["accepted"] == len(api.pings) <= 2_010
         with command(tmp_path, "simulate", "--every", "1", *arguments) as both:
-            both.communicate(timeout=60)
+            both.communicate(timeout=scaled_s(60))
         assert both.returncode == 2

@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 
 
 def ridelog(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +27,7 @@ def ridelog(*arguments: str, cwd: Path, **settings: str) -> subprocess.Completed
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=scaled_s(60),
     )
 
 
@@ -143,7 +144,7 @@ def test_a_python_without_the_packages_gets_one_line_with_the_command_to_run(tmp
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=scaled_s(60),
     )
     assert done.returncode == 1
     (error,) = done.stderr.splitlines()

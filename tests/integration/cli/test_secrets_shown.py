@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.servers.serving import ROOT
 from tests.support.servers.tcp_postgres import DATABASE, PASSWORD, ROLE, TcpPostgres
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.command_line import run_here
 
 SECRET = "hunter2xyz"
@@ -154,7 +155,7 @@ def migrate(url: str, folder: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=scaled_s(60),
     )
 
 

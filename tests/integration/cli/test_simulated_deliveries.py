@@ -12,6 +12,7 @@ from infrastructure.client.client import RidelogClient
 from infrastructure.errors import UserError
 from tests.integration.cli.test_client_commands import command
 from tests.support.http.fake_api import Fault, fake_api
+from tests.support.time_limits import scaled_s
 
 ORDER = {
     "order_id": "order-1",
@@ -63,7 +64,7 @@ def test_a_simulation_sends_orders_and_writes_the_truth(tmp_path: Path) -> None:
     with fake_api() as api:
         arguments = ("--url", api.url, "--fast", "--duration", "3600", "--riders", "8", "--every", "10", "--json")
         with command(tmp_path, "simulate", *arguments, "--truth", str(truth)) as simulating:
-            output, errors = simulating.communicate(timeout=120)
+            output, errors = simulating.communicate(timeout=scaled_s(120))
         assert simulating.returncode == 0, errors
     summary, orders = json.loads(output), api.deliveries.orders
     assert summary["orders"] == len(orders) > 8
@@ -84,7 +85,7 @@ def test_without_orders_a_simulation_sends_pings_only(tmp_path: Path) -> None:
     with fake_api() as api:
         arguments = ("--url", api.url, "--fast", "--duration", "60", "--orders", "0")
         with command(tmp_path, "simulate", *arguments) as simulating:
-            output, errors = simulating.communicate(timeout=60)
+            output, errors = simulating.communicate(timeout=scaled_s(60))
         assert simulating.returncode == 0, errors
         assert "0 orders" in output
         assert api.pings
@@ -93,6 +94,6 @@ def test_without_orders_a_simulation_sends_pings_only(tmp_path: Path) -> None:
 
 def test_a_time_zone_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with command(tmp_path, "simulate", "--time-zone", "Mars/Base", "--url", "http://127.0.0.1:1") as simulating:
-        _, errors = simulating.communicate(timeout=60)
+        _, errors = simulating.communicate(timeout=scaled_s(60))
     assert simulating.returncode == 2
     assert "Mars/Base" in errors

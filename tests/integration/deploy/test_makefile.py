@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 
 
 @pytest.fixture
@@ -23,7 +24,9 @@ def clone(tmp_path: Path) -> Path:
 
 
 def make(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", *arguments], cwd=clone, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        ["make", *arguments], cwd=clone, capture_output=True, text=True, check=False, timeout=scaled_s(60)
+    )
 
 
 def test_clean_removes_every_cache_and_keeps_the_data_and_says_so(clone: Path) -> None:

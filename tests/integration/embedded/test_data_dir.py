@@ -17,6 +17,7 @@ from infrastructure.embedded.data_dir import DataDir, RunInfo, private_secret, r
 from infrastructure.embedded.pid_file import PidFile, RecordedProcess
 from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.errors import UserError
+from tests.support.time_limits import scaled_s
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_created_parent_directories_are_private_too(tmp_path: Path) -> None:
 def test_a_stale_process_is_ended(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     leave(tmp_path, RecordedProcess("api", sleeper.pid, process_start_id(sleeper.pid) or ""))
     assert PidFile(tmp_path).end_stale() == ["api"]
-    assert sleeper.wait(5) == -SIGTERM
+    assert sleeper.wait(scaled_s(5)) == -SIGTERM
     assert not (tmp_path / "pids.json").exists()
 
 
@@ -65,7 +66,7 @@ def test_a_stale_process_that_ignores_the_gentle_signal_is_killed(tmp_path: Path
         stubborn.stdout.readline()
         leave(tmp_path, RecordedProcess("api", stubborn.pid, process_start_id(stubborn.pid) or ""))
         assert PidFile(tmp_path).end_stale(timeout_s=0.2) == ["api"]
-        assert stubborn.wait(5) == -9
+        assert stubborn.wait(scaled_s(5)) == -9
     finally:
         stubborn.kill()
         stubborn.communicate()
@@ -204,7 +205,7 @@ def test_processes_that_start_together_agree_on_one_secret(tmp_path: Path) -> No
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    assert len({process.communicate(timeout=30)[0] for process in started}) == 1
+    assert len({process.communicate(timeout=scaled_s(30))[0] for process in started}) == 1
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o660])

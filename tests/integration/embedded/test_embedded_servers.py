@@ -27,6 +27,7 @@ from infrastructure.embedded.server import EmbeddedServer, ServerError
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
 from tests.support.servers.servers import running
+from tests.support.time_limits import scaled_s
 
 # Longer than the 107 bytes that the path of a Unix socket may have.
 TOO_LONG = "x" * 110
@@ -175,7 +176,7 @@ def test_another_process_of_the_servers_user_cannot_log_in_as_superuser(tmp_path
         launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(SIGKILL))]
         launch += [str(nobody.pw_uid), str(nobody.pw_gid), sys.executable, "-c"]
         launch += ["import psycopg2, sys; psycopg2.connect(sys.argv[1])", server.url]
-        done = subprocess.run(launch, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(launch, capture_output=True, text=True, check=False, timeout=scaled_s(60))
         assert done.returncode == 1
         assert "Peer authentication failed" in done.stderr
         assert serves(server)

@@ -15,6 +15,7 @@ import pytest
 
 from infrastructure.embedded.child_process import LAUNCHER
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 
 IMPORT_CHECK = [sys.executable, "-c", "import tests.support.servers.start_servers"]
 
@@ -45,7 +46,7 @@ def run_as(user: pwd.struct_passwd, home: Path, command: list[str]) -> subproces
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=scaled_s(120),
     )
 
 
@@ -66,5 +67,7 @@ def test_all_servers_start_for_a_normal_user(nobody: pwd.struct_passwd, home: Pa
         launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(SIGKILL))]
         launch += [str(nobody.pw_uid), str(nobody.pw_gid), *command]
         env = {"HOME": str(home), "PATH": os.environ["PATH"]}
-        done = subprocess.run(launch, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(
+            launch, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=scaled_s(120)
+        )
     assert (done.stdout, done.stderr) == ("postgres as we\nredis as we\nkafka as we\n", "")

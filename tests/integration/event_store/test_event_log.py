@@ -20,6 +20,7 @@ from infrastructure.postgres.engine import reader_engine, writer_engine
 from tests.support.postgres.log_events import events_of
 from tests.support.reports.proofs import whole
 from tests.support.servers.stopped_writer import QUICK, stopped_in_copy
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 
 EVENTS = 100_000 if whole() else 8_000
@@ -105,7 +106,7 @@ def test_invariant_1_eight_writers_with_rollbacks_leave_one_order_without_holes(
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(timeout=600)
+        writer.join(timeout=scaled_s(600))
         assert writer.exitcode == 0
     assert contiguous(engine) == share * WRITERS
     with engine.connect() as connection:

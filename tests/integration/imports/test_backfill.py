@@ -21,6 +21,7 @@ import pytest
 from infrastructure.imports.backfill import open_history
 from infrastructure.settings.settings import Settings
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 from tests.support.worlds import tracks
 from tests.support.worlds.backfilled import LoggedPing, head_position, pings_in
@@ -61,7 +62,7 @@ def run(url: str | None, cwd: Path, arguments: list[str]) -> subprocess.Complete
     if url is not None:
         return run_here(arguments, environment(url), cwd)
     process = start(url, cwd, arguments)
-    output, complaints = process.communicate(timeout=120)
+    output, complaints = process.communicate(timeout=scaled_s(120))
     return subprocess.CompletedProcess(arguments, process.returncode, output, complaints)
 
 
@@ -195,7 +196,7 @@ def test_an_aborted_backfill_is_resumed(postgres_url: str, tmp_path: Path) -> No
     path = write(tmp_path / "many.csv", lines)
     with recording(postgres_url, tmp_path, "--batch", "50", "--json", path) as process:
         process.send_signal(signal.SIGTERM)
-        output, complaints = process.communicate(timeout=60)
+        output, complaints = process.communicate(timeout=scaled_s(60))
     assert process.returncode == 130, complaints
     assert "--resume" in complaints
     before = pings_in(postgres_url)
@@ -217,7 +218,7 @@ def test_live_pings_during_a_backfill_break_the_order_and_are_named(postgres_url
         with open_history(Settings(data_dir=tmp_path, postgres_url=postgres_url)) as live:
             now_ms = time.time_ns() // 1_000_000
             (outcome,) = live.riders.record_pings([a_ping("zoe", now_ms, received_ms=now_ms)])
-        complaints = process.communicate(timeout=60)[1]
+        complaints = process.communicate(timeout=scaled_s(60))[1]
     assert process.returncode == 1
     message = complaints.splitlines()[-1]
     assert f"would come after position {outcome.position:,}" in message

@@ -15,6 +15,7 @@ from infrastructure.errors import UserError
 from infrastructure.settings.settings import Settings
 from tests.support.http.fake_api import Fault, fake_api
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.imports import LINES, import_pings, import_pings_apart, imported
 
 
@@ -30,7 +31,7 @@ def test_a_ping_in_the_far_future_is_rejected_at_once(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=scaled_s(30),
         )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rejected"] == {"timestamp_in_future": 1}

@@ -21,6 +21,7 @@ from domain.events.contracts import Codec
 from infrastructure.settings.postgres_url import sqlalchemy_url
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 from tests.support.worlds.backfilled import head_position
 from tests.support.worlds.command_line import run_here
@@ -106,7 +107,7 @@ def test_an_interrupted_history_says_what_it_has_recorded(postgres_url: str, tmp
     try:
         eventually(lambda: head_position(postgres_url) > 0, within_s=100, what="the first batch is recorded")
         process.send_signal(signal.SIGTERM)
-        _, complaints = process.communicate(timeout=60)
+        _, complaints = process.communicate(timeout=scaled_s(60))
     finally:
         process.kill()
         process.wait()

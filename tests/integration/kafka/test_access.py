@@ -17,6 +17,7 @@ from infrastructure.kafka.ports import ProducerRecord
 from projections.core.ports import ConsumerRecord
 from tests.support.servers.secured_kafka import PASSWORD, USER, SecuredKafkaNode
 from tests.support.servers.servers import running
+from tests.support.time_limits import scaled_s
 
 LIBRARIES = pytest.mark.parametrize("library", ["confluent", "kafka-python"])
 
@@ -44,7 +45,7 @@ def round_trip(bootstrap: str, library: str) -> None:
     ensure_topics(bootstrap, [topic], 1)
     event_id = str(uuid.uuid4())
     sent = ProducerRecord(topic, 0, b"anna", b"value", [("position", b"7"), ("id", event_id.encode())])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + scaled_s(60)
     with closing(publisher(library, bootstrap)) as producer:
         accepted = 0
         while not accepted and time.monotonic() < deadline:

@@ -24,6 +24,7 @@ from projections.core.fences import FenceStatus, check_fences, digest_of
 from projections.core.ports import Fence
 from tests.integration.event_store.test_event_log import contiguous
 from tests.support.postgres.log_events import events_of
+from tests.support.time_limits import scaled_s
 
 _FOUND = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_basebackup"))
 USER = "nobody" if os.geteuid() == 0 else None
@@ -38,7 +39,9 @@ class Installed:
 
     def run(self, program: str, *arguments: str) -> None:
         command = [str(_FOUND[-1].parent / program), *arguments]
-        done = subprocess.run(command, user=USER, cwd=self.folder, stdin=subprocess.DEVNULL, check=False, timeout=60)
+        done = subprocess.run(
+            command, user=USER, cwd=self.folder, stdin=subprocess.DEVNULL, check=False, timeout=scaled_s(60)
+        )
         assert done.returncode == 0, command
 
     def make(self) -> None:

@@ -18,6 +18,7 @@ from projections.core.ports import (
 )
 from tests.support.postgres.counted_rows import APPLIED, START, at, row, stored
 from tests.support.servers.stopped_writer import QUICK, stopped_in_copy
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 from tests.support.worlds.counting_projection import COUNTED, metadata
 
@@ -37,7 +38,7 @@ def test_workers_that_meet_in_several_shards_wait_for_each_other(engine: Engine)
 
     def work(number: int) -> None:
         sink, shards = sinks[number], list(range(8))[:: 1 if number else -1]
-        start.wait(timeout=30)
+        start.wait(timeout=scaled_s(30))
         for _ in range(60):
             fences = dict(zip(shards, sink.fences(shards), strict=True))
             writes = [
@@ -50,7 +51,7 @@ def test_workers_that_meet_in_several_shards_wait_for_each_other(engine: Engine)
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=scaled_s(60))
     assert not any(thread.is_alive() for thread in threads)
     fences = sinks[0].fences(range(8))
     assert sum(fence.seq for fence in fences if fence) == sum(won) > 0
@@ -80,7 +81,7 @@ def test_invariant_4_a_dump_is_of_one_instant_whatever_is_written_meanwhile(engi
             seen.add(seq)
     finally:
         stop.set()
-        writer.join(timeout=30)
+        writer.join(timeout=scaled_s(30))
 
 
 def test_a_drop_waits_for_a_writer_and_takes_what_it_wrote(engine: Engine) -> None:
@@ -103,7 +104,7 @@ def test_a_drop_waits_for_a_writer_and_takes_what_it_wrote(engine: Engine) -> No
         eventually(lambda: waiting_for_a_lock(engine), what="the drop waits for the writer")
         cursor.execute("UPDATE projection_states SET state = '2' WHERE key = 'k'")
         cursor.execute("INSERT INTO projection_states VALUES ('counted', 1, 3, 'new', '1')")
-    dropping.join(timeout=60)
+    dropping.join(timeout=scaled_s(60))
     assert not errors
     assert sink.dump(3) == ShardDump(None, {}, {}, {})
 

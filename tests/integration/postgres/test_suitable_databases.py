@@ -31,6 +31,7 @@ from tests.support.relay.relay_load import with_topics
 from tests.support.servers.nodes import TOKENS, ServeNode
 from tests.support.servers.pooler import pooler
 from tests.support.servers.servers import fresh_database
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 from tests.support.worlds.command_line import run_here
 
@@ -115,7 +116,7 @@ def pgbouncer(postgres_url: str) -> Iterator[str]:
             yield through
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(scaled_s(10))
 
 
 def connects(url: str) -> bool:

@@ -18,6 +18,7 @@ from projections.core.ports import PortUnavailable
 from projections.orders import ORDERS
 from projections.traffic import TRAFFIC
 from tests.support.program_process import ProgramProcess
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 from tests.support.worlds.city_on_servers import CityOnServers, city_on_servers
 
@@ -33,7 +34,7 @@ def first(settings: Settings, tmp_path: Path) -> Iterator[ProgramProcess]:
     one = ProgramProcess(settings, "city", tmp_path / "first.log")
     yield one
     one.process.kill()
-    one.process.wait(20)
+    one.process.wait(scaled_s(20))
 
 
 def snapshots(city: CityOnServers) -> int:
@@ -75,14 +76,14 @@ def test_a_second_one_waits_and_takes_over(
         made = len([r for r in read_stages(city.backends.engine) if r.stage == "city"])
         assert made == 1
         first.process.kill()
-        first.process.wait(20)
+        first.process.wait(scaled_s(20))
         second.wait_for(city.backends.engine, "city")
         wait_for_more(city, snapshots(city))
         second.send(SIGTERM)
-        assert second.process.wait(30) == 0
+        assert second.process.wait(scaled_s(30)) == 0
     finally:
         second.process.kill()
-        second.process.wait(20)
+        second.process.wait(scaled_s(20))
 
 
 @pytest.mark.parametrize("server", ["redis_server", "migrated_postgres"])

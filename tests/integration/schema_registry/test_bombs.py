@@ -27,6 +27,7 @@ from infrastructure.schema_registry.release_check import check_registry
 from infrastructure.schema_registry.store import RegistryStore
 from tests.integration.schema_registry.asked import read, refusal
 from tests.support.servers.http_server import served
+from tests.support.time_limits import scaled_s
 from tests.unit.schema_registry.test_schema_bounds import record, union
 
 BOMB = record(15_000)  # half a megabyte
@@ -95,7 +96,7 @@ def test_versions_that_are_registered_while_one_is_checked_are_not_passed_over(s
     together = threading.Barrier(6)
 
     def register(number: int) -> bool:
-        together.wait(timeout=10)
+        together.wait(timeout=scaled_s(10))
         fields: list[dict[str, Any]] = [
             {"name": "f0", "type": "int"},
             {"name": "x", "type": ["int", "string"][number % 2], "default": 0},

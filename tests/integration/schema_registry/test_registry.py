@@ -28,6 +28,7 @@ from infrastructure.schema_registry.external import ExternalRegistry
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.tokens import parse_tokens
 from tests.support.servers.http_server import served
+from tests.support.time_limits import scaled_s
 from tests.unit.domain.test_contracts import PING
 
 SUBJECT = "com.delivery.events.GpsPing"
@@ -182,7 +183,7 @@ def test_processes_that_start_at_once_get_the_same_ids(postgres_url: str) -> Non
     together = threading.Barrier(len(engines))
 
     def start(engine: Engine) -> dict[str, int]:
-        together.wait(timeout=10)
+        together.wait(timeout=scaled_s(10))
         return register_all(EmbeddedRegistry(RegistryStore(engine)))
 
     try:

@@ -18,6 +18,7 @@ from infrastructure.embedded.postgres_cluster import processes_in
 from infrastructure.embedded.service import Program, ServiceCommand, last_errors
 from tests.support.reports.proofs import whole
 from tests.support.servers.serving import ServeProcess, all_ended, serving
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 
 ALL = {"postgres", "redis", "kafka", "api", "tailer", "projections"}
@@ -50,7 +51,7 @@ def test_a_stop_signal_stops_everything_and_succeeds(tmp_path: Path, number: sig
     with serving(tmp_path) as one:
         entries = one.running()
         one.process.send_signal(number)
-        assert one.process.wait(30) == 0
+        assert one.process.wait(scaled_s(30)) == 0
         assert all_ended(entries)
         assert processes_in(tmp_path / "postgres") == []
         assert read_run_info(tmp_path) is None
@@ -61,7 +62,7 @@ def test_after_kill_9_of_the_supervisor_nothing_is_left_and_the_next_start_works
     with serving(tmp_path) as one:
         entries = one.running()
         one.process.kill()
-        one.process.wait(10)
+        one.process.wait(scaled_s(10))
         eventually(lambda: all_ended(entries), what="every child has ended")
         eventually(lambda: not processes_in(tmp_path / "postgres"), what="PostgreSQL's backends have ended")
         assert read_run_info(tmp_path) is None
@@ -74,7 +75,7 @@ def test_a_signal_during_the_start_stops_what_has_started(tmp_path: Path) -> Non
     try:
         eventually((tmp_path / "pids.json").exists, what="a first server runs")
         one.process.terminate()
-        assert one.process.wait(30) == 0
+        assert one.process.wait(scaled_s(30)) == 0
         assert processes_in(tmp_path / "postgres") == []
     finally:
         one.process.kill()
@@ -118,7 +119,7 @@ def _connects(url: str) -> bool:
 def refusal(data_dir: Path, **settings: str) -> str:
     """What a ``serve`` that must not start says."""
     one = ServeProcess(data_dir, **settings)
-    _, said = one.process.communicate(timeout=30)
+    _, said = one.process.communicate(timeout=scaled_s(30))
     assert one.process.returncode == 1
     return said
 

@@ -14,6 +14,7 @@ from projections.catalogue import PROJECTIONS
 from tests.support.faults.fault import Fault
 from tests.support.faults.world import APACHE, EMBEDDED, World, frozen, pause
 from tests.support.program_process import ProgramProcess
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 
 SLEEP_S = 12.0
@@ -38,7 +39,7 @@ def beside(world: World, program: str) -> Iterator[ProgramProcess]:
         yield one
     finally:
         one.process.kill()
-        one.process.wait(20)
+        one.process.wait(scaled_s(20))
 
 
 def two_tailers(world: World, _chance: Random) -> None:
@@ -82,7 +83,7 @@ def rebalances(world: World, chance: Random) -> None:
         eventually(lambda: _shares(world, second.process.pid), within_s=90, what="the second has partitions")
         pause(chance.random())
         second.send(SIGTERM)
-        second.process.wait(30)
+        second.process.wait(scaled_s(30))
 
 
 def _broker(name: str) -> str:

@@ -18,6 +18,7 @@ from domain.errors import PingRejected
 from domain.gps_ping import GpsPing, parse_ping
 from infrastructure.http.request_body import decode_json
 from tests.support.http.fake_deliveries import Answered, FakeDeliveries
+from tests.support.time_limits import scaled_s
 
 
 class Fault(Enum):
@@ -129,5 +130,5 @@ def fake_api(*faults: Fault, max_items: int = 10_000) -> Iterator[FakeApi]:
         yield api
     finally:
         server.shutdown()
-        thread.join(timeout=10)
+        thread.join(timeout=scaled_s(10))
         server.server_close()

@@ -7,6 +7,7 @@ import random
 import threading
 from urllib.parse import urlsplit
 
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.steady_load import BackgroundThread
 
@@ -29,7 +30,9 @@ class ManyReads(BackgroundThread):
     def wait_for(self, answers: int, within_s: float) -> None:
         """Until so many were answered in all."""
         with self._reached:
-            assert self._reached.wait_for(lambda: self.answered >= answers or self.ended, within_s), self.answered
+            assert self._reached.wait_for(lambda: self.answered >= answers or self.ended, scaled_s(within_s)), (
+                self.answered
+            )
 
     def path(self, chance: random.Random) -> str:
         """What the next request asks for."""

@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from infrastructure.embedded.child_process import ProcessSpec, plain_environment
 from infrastructure.embedded.server import EmbeddedServer, ServerError, free_port, listens
+from tests.support.time_limits import scaled_s
 
 # Small and quick to start: a broker of the tests shares two cores with the programs that use it.
 JAVA = (
@@ -70,7 +71,7 @@ class KafkaNode(EmbeddedServer):
         id_ = f"--cluster-id={self._cluster_id}"
         format_ = ["kafka.tools.StorageTool", "format", "--config", str(settings), id_]
         command = [*JAVA, "-cp", f"{self._jars}/*", *format_]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=self.home)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=scaled_s(60), check=False, cwd=self.home)
         if done.returncode != 0:
             raise ServerError(f"the storage of {self.name} cannot be formatted: {done.stdout}{done.stderr}")
 

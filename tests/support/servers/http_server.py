@@ -12,6 +12,7 @@ from litestar import Litestar
 from infrastructure.embedded.server import free_port
 from infrastructure.http_server.connections import ConnectionLimits
 from infrastructure.http_server.server import server_config
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 
 
@@ -36,4 +37,4 @@ def running_server(
         yield f"http://127.0.0.1:{port}", server
     finally:
         server.should_exit = True
-        thread.join(timeout=15)
+        thread.join(timeout=scaled_s(15))

@@ -15,6 +15,7 @@ import httpx
 from infrastructure.embedded.data_dir import read_run_info
 from infrastructure.settings.settings import Settings
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 
 TOKENS = "ingest=put,read=get,admin=all"
@@ -25,6 +26,7 @@ class ServeNode:
 
     def __init__(self, only: str, settings: Settings, folder: Path, **more: str) -> None:
         self.name = only
+        self._http = httpx.Client(timeout=30, trust_env=False)
         self._folder = folder
         env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
         env |= settings.environment() | {"RIDELOG_DATA_DIR": str(folder), "RIDELOG_PORT": "0", **more}
@@ -41,11 +43,11 @@ class ServeNode:
 
     def get(self, path: str, token: str = "get") -> httpx.Response:
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        return httpx.get(f"{self.url()}{path}", headers=headers, timeout=30, trust_env=False)
+        return self._http.get(f"{self.url()}{path}", headers=headers)
 
     def post(self, path: str, body: object, token: str = "put") -> httpx.Response:
         headers = {"authorization": f"Bearer {token}"}
-        return httpx.post(f"{self.url()}{path}", json=body, headers=headers, timeout=30, trust_env=False)
+        return self._http.post(f"{self.url()}{path}", json=body, headers=headers)
 
     def is_ready(self) -> bool:
         try:
@@ -60,9 +62,10 @@ class ServeNode:
         return {name: float(value) for name, _, value in lines}
 
     def stop(self) -> int:
+        self._http.close()
         self.process.terminate()
         try:
-            return self.process.wait(timeout=40)
+            return self.process.wait(timeout=scaled_s(40))
         finally:
             self.process.kill()
             self._log.close()

@@ -13,6 +13,7 @@ import msgspec
 
 from infrastructure.embedded.pid_file import RecordedProcess
 from infrastructure.embedded.process_identity import process_start_id
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -39,7 +40,7 @@ class ServeProcess:
         """Wait until it reports readiness. Raises AssertionError with its output otherwise."""
         assert self.process.stdout is not None
         if self.process.stdout.readline() != "ready\n":
-            raise AssertionError(self.process.communicate(timeout=30)[1])
+            raise AssertionError(self.process.communicate(timeout=scaled_s(30))[1])
 
     def running(self) -> dict[str, RecordedProcess]:
         """The processes that it has recorded, by name."""
@@ -68,7 +69,7 @@ def serving(data_dir: Path, **settings: str) -> Iterator[ServeProcess]:
     finally:
         one.process.terminate()
         try:
-            one.process.communicate(timeout=40)
+            one.process.communicate(timeout=scaled_s(40))
         finally:
             one.process.kill()
 

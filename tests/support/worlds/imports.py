@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support.http.fake_api import FakeApi
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.command_line import run_here
 
 LINES = ["rider_id,latitude,longitude,event_timestamp_ms"]
@@ -31,7 +32,7 @@ def import_pings_apart(cwd: Path, *arguments: str | Path) -> subprocess.Complete
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=scaled_s(120),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.accounting import Identity
 from tests.support.worlds.ridelog import Ridelog
 
@@ -56,7 +57,7 @@ class Load:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._pings = 0
-        self._thread.join(timeout=180)
+        self._thread.join(timeout=scaled_s(180))
         assert not self._thread.is_alive(), "the load did not come to an end"
         if self._failure is not None:
             raise self._failure
@@ -64,7 +65,9 @@ class Load:
     def wait_for(self, pings: int) -> None:
         """Wait until ``pings`` pings are acknowledged."""
         with self._reached:
-            assert self._reached.wait_for(lambda: len(self.acknowledged) >= pings or self._failure, timeout=120)
+            assert self._reached.wait_for(
+                lambda: len(self.acknowledged) >= pings or self._failure, timeout=scaled_s(120)
+            )
 
     def finish(self, more: int) -> None:
         """End when ``more`` further pings are acknowledged."""
@@ -99,7 +102,7 @@ class Load:
         }
 
     def _send(self, client: httpx.Client, pings: list[dict[str, Any]]) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + scaled_s(120)
         pause = threading.Event()
         while True:
             try:
@@ -110,7 +113,7 @@ class Load:
                 break
             # 503 while a server is unavailable, no connection while the API is. Anything else is a failure.
             assert answer is None or answer.status_code == 503, answer.text
-            assert time.monotonic() < deadline, "not acknowledged within two minutes"
+            assert time.monotonic() < deadline, "the pings are not acknowledged in time"
             self.retries += 1
             pause.wait(0.1)
         body = answer.json()

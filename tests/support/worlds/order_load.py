@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.accounting import Identity
 from tests.support.worlds.delivery_accounting import SentCommand
 from tests.support.worlds.dispatcher import CUSTOMER, RESTAURANT
@@ -130,7 +131,7 @@ class Courier(threading.Thread):
         self, client: httpx.Client, path: str, body: Any, headers: dict[str, str], *, gives_up: bool = False
     ) -> httpx.Response | None:
         """The first answer that is not a refusal for lack of a server; None if the command is given up before."""
-        deadline = time.monotonic() + WITHIN_S
+        deadline = time.monotonic() + scaled_s(WITHIN_S)
         while True:
             try:
                 answer = client.post(path, json=body, headers=headers)
@@ -140,7 +141,7 @@ class Courier(threading.Thread):
                 return answer
             if gives_up:
                 return None
-            assert time.monotonic() < deadline, f"{path} is not answered within two minutes"
+            assert time.monotonic() < deadline, f"{path} is not answered in time"
             self._load.note_retry()
             self._pause.wait(0.1)
 
@@ -180,7 +181,7 @@ class OrderLoad:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.finished = True
         for courier in self._couriers:
-            courier.join(timeout=180)
+            courier.join(timeout=scaled_s(180))
             assert not courier.is_alive(), f"{courier.rider} did not come to an end"
         failures = [each.failure for each in self._couriers if each.failure is not None]
         if failures and kind is None:
@@ -190,7 +191,9 @@ class OrderLoad:
         """Wait until ``more`` further commands are answered."""
         with self._changed:
             wanted = self._answered() + more
-            assert self._changed.wait_for(lambda: self._answered() >= wanted or self._failed(), timeout=WITHIN_S)
+            assert self._changed.wait_for(
+                lambda: self._answered() >= wanted or self._failed(), timeout=scaled_s(WITHIN_S)
+            )
 
     def note(self, command: SentCommand) -> None:
         with self._changed:

@@ -19,6 +19,7 @@ from infrastructure.embedded.data_dir import RunInfo, read_run_info
 from infrastructure.embedded.pid_file import RecordedProcess
 from infrastructure.supervision.readiness import program_of
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 from tests.support.worlds.command_line import run_here
 
@@ -96,7 +97,7 @@ class Ridelog:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=timeout_s,
+            timeout=scaled_s(timeout_s),
             check=False,
         )
 
@@ -134,7 +135,7 @@ class Ridelog:
         self.http.close()
         self.process.terminate()
         try:
-            return self.process.wait(timeout=40)
+            return self.process.wait(timeout=scaled_s(40))
         finally:
             self.process.kill()
             self._log.close()

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 
+from tests.support.time_limits import scaled_s
 from tests.support.worlds.accounting import Identity
 from tests.support.worlds.ridelog import Ridelog
 
@@ -55,7 +56,7 @@ class BackgroundThread:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(timeout=60)
+        self._thread.join(timeout=scaled_s(60))
         assert not self._thread.is_alive(), f"{self._thread.name} did not end"
         if self._failure is not None and error is None:
             raise self._failure
