@@ -17,7 +17,8 @@ from infrastructure.errors import UserError
 from infrastructure.supervision.readiness import answers_ok
 from infrastructure.supervision.service_commands import APP
 
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 180.0
+"""A start takes about ten seconds, and eight times as long on two cores with twenty runnable processes."""
 STOP_WITHIN_S = 30.0
 TAIL_LINES = 15
 

@@ -25,6 +25,9 @@ STAGES = {"tailer": "tailer", "city": "city", "payments": "payments"}
 SERVERS = {"postgres", "redis"}
 """Stages of ``/health/ready`` that every program needs."""
 LIVENESS_POLL_INTERVAL_S = 0.1
+LIVE_WITHIN_S = 180.0
+"""Bounds the start of a program that hangs. A start takes about ten seconds, and eight times as long on two cores with
+twenty runnable processes."""
 _NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Trusts no certificate, for URLs without TLS. By default, httpx reads all certificates of the machine for each poll:
 30 ms of CPU, while the programs that are polled need it for their start."""
@@ -73,7 +76,7 @@ def http_url(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float = 60.0) -> None:
+def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float = LIVE_WITHIN_S) -> None:
     """Wait until HTTP answers ``/health/live``. Raises UserError if a program ends first or time is up.
 
     A program that ends during the start has a faulty set-up, which a restart cannot cure.
