@@ -11,7 +11,7 @@ from infrastructure.backends import Backends
 from infrastructure.observability import metrics
 from infrastructure.observability.stage_reports import StageProgress, StageReporter
 from infrastructure.operations.audit_thread import AuditThread
-from infrastructure.operations.eta_monitor import EtaMonitor
+from infrastructure.operations.eta_monitor import HELD_CITIES, EtaMonitor
 from infrastructure.operations.verify_city import CITY, CityVerifier, recorded_findings
 from infrastructure.settings.settings import Settings
 from projections.parity.audit_limits import FoldBudget
@@ -57,9 +57,10 @@ class CityMonitor:
                 on_restart=self._etas.forget,
                 on_equal=self._store_dumps,
             )
-        until = time.monotonic() + MAX_STEP_S
-        checked = self._verifier.step(FoldBudget(is_over=lambda: time.monotonic() >= until))
-        findings = self._verifier.findings
+        until, findings = time.monotonic() + MAX_STEP_S, self._verifier.findings
+        # Not more snapshots than the audit of their answers holds: it would never look for the answers of the others.
+        most = findings.checked + HELD_CITIES
+        checked = self._verifier.step(FoldBudget(is_over=lambda: findings.checked >= most or time.monotonic() >= until))
         for one in checked:
             metrics.PARITY_CHECKED.labels(CITY, one.verdict).inc()
             if one.verdict == CityVerdict.DIFFERENT:

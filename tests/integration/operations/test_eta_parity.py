@@ -14,6 +14,7 @@ from sqlalchemy import text
 from domain.features.eta.packaged import packaged_baseline
 from domain.identifiers import shard_of
 from infrastructure.operations.city_monitor import CityMonitor
+from infrastructure.operations.eta_monitor import HELD_CITIES
 from infrastructure.operations.verify_eta import EtaVerifier, advice, document, lines, verify_eta
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.served_etas import PostgresServedEtas, add, trim
@@ -182,6 +183,26 @@ def test_the_monitor_checks_what_names_the_snapshots_that_it_has_just_audited(
     with served.backends.engine.connect() as connection:
         kept = connection.execute(text("SELECT DISTINCT verdict FROM served_etas")).scalars().all()
     assert kept == ["equal"]
+
+
+def test_regression_answers_of_a_backlog_of_snapshots_are_checked(world: EtaOnServers, settings: Settings) -> None:
+    """One round audited any number of snapshots, and then looked for the answers of the last six alone."""
+    snapshots = 3 * HELD_CITIES
+    world.fold()
+    world.place("one")
+    world.fold()
+    with eta_client(world) as client:
+        for _ in range(snapshots):
+            world.make_city()
+            client.eta("one")
+    add(world.backends.engine, eta_code_digest(), numeric_fingerprint(), world.on_record)
+    monitor = CityMonitor(settings)
+    audited = 0
+    while audited < snapshots:
+        audited += len(monitor.run_round())
+    # A round that ended by its time leaves answers for the next one.
+    eventually(lambda: not (monitor.run_round() or on_record(world).unchecked), within_s=60, what="all are checked")
+    monitor.stop()
 
 
 def test_a_round_checks_answers_of_the_given_snapshots_and_of_none(served: EtaOnServers) -> None:
