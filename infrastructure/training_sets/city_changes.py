@@ -43,8 +43,10 @@ class ChangeWriter:
 
     def add(self, clock: int, changes: Iterable[Change]) -> None:
         """Add changes without their clock."""
+        clocks, *columns = self._columns
         for change in changes:
-            for column, value in zip(self._columns, (clock, *change), strict=True):
+            clocks.append(clock)
+            for column, value in zip(columns, change, strict=True):
                 column.append(value)
 
     def rewind(self, length: int) -> None:

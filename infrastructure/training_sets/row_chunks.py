@@ -15,10 +15,9 @@ from domain.identifiers import SHARDS, shard_of
 from infrastructure.training_sets.city_changes import CityAlong
 from infrastructure.training_sets.eta_rows import RowSource, way_columns
 from infrastructure.training_sets.order_shards import NO_RIDER, OrderFiles, Seed
-from infrastructure.training_sets.rider_shards import RiderFiles
+from infrastructure.training_sets.rider_shards import RiderFiles, unpack_rider
 from infrastructure.training_sets.spool import SpoolReader, SpoolWriter
 from projections.orders import ORDERS
-from projections.speed import SPEED
 
 CHUNK_ROWS = 10_000
 """Rows of one chunk: their riders, some kilobytes each, are in memory at once."""
@@ -77,7 +76,7 @@ def row_start(
 def seed_reading(seed: Seed, rider: bytes | None, city: CityView) -> EtaReading:
     """The features of a seed's row. Raises OrderIsOver."""
     order = ORDERS.decode(seed.order)
-    state = None if rider is None else SPEED.decode(rider)
+    state = None if rider is None else unpack_rider(rider)
     return eta_reading(order, state, city, seed.at_ms, order_id=seed.order_id)
 
 

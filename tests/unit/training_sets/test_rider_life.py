@@ -20,8 +20,10 @@ from infrastructure.training_sets.rider_life import (
     follow_log,
     step,
 )
+from infrastructure.training_sets.rider_shards import pack_rider, unpack_rider
 from projections.core.ports import LoggedEvent
 from projections.replay.archive import TimedEvent
+from projections.speed import SPEED
 from tests.support.worlds.city import CityArchive, drive, ping, rides
 from tests.support.worlds.order_lives import OrderHistory
 
@@ -121,6 +123,15 @@ def test_by_the_log_each_state_is_that_of_a_fold_and_a_broken_event_parks_the_ke
         assert last.traffic_parked
         assert last.traffic == (found[broken - 1].state.traffic if broken else None)
         assert last.speed_parked == (events[broken].event.position != discarded)
+
+
+@settings(max_examples=30)
+@given(rides)
+def test_a_packed_rider_is_the_rider_that_the_stored_bytes_give(history: OrderHistory) -> None:
+    state, _ = folded([one.event for one in events_of(history)])
+    speed = SPEED.initial if state.speed is None else state.speed
+    unpacked = unpack_rider(pack_rider(speed))
+    assert repr(unpacked) == repr(SPEED.decode(SPEED.encode(speed)))  # also the classes: fields are read by name
 
 
 def test_a_rider_that_no_row_needs_costs_no_speed() -> None:
