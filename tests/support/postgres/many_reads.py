@@ -25,7 +25,7 @@ class ManyReads(BackgroundThread):
     def __init__(self, ridelog: Ridelog, riders: list[str], seed: int) -> None:
         super().__init__("many reads")
         address = urlsplit(ridelog.info.http_url)
-        self._host, self._port = address.hostname, address.port
+        self._host, self._port = address.hostname or "127.0.0.1", address.port or 80
         self._riders = riders
         self._chance = random.Random(seed)
         self._reached = threading.Condition()
