@@ -2,7 +2,8 @@
 
 RIDERS riders have a full window and an order each, on a complete ``serve``; the log is filled to ``--events``. A second
 API process (``naive_eta_child``) differs in one route: its ETA asks Postgres for the order and the last ten pings, and
-computes. The two take turns. Whose turn it is gets PINGS pings and READS reads a second, a third of them ETAs.
+computes. The two take turns. Whose turn it is gets PINGS pings and READS reads a second, a third of them ETAs. Where
+that is not carried, the next smaller share of it is tried, until one is carried.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,14 +25,11 @@ import psutil
 import uvloop
 
 from benchmarks.cpu import by_program
-from benchmarks.folded import wait_folded
-from benchmarks.open_loop import Pool, clients, paced, spread
+from benchmarks.eta_filled_log import GIVE_UP_S, RIDERS, fill, order, wait_served
+from benchmarks.open_loop import HttpError, Pool, clients, paced, spread
 from benchmarks.ping_load import send
 from benchmarks.results import at_least, at_most, report
-from domain.deliveries.commands import Assign, DeliveryCommand, PlaceOrder
-from domain.deliveries.values import Coordinates
 from domain.features.eta.packaged import packaged_baseline
-from domain.gps_ping import parse_ping
 from domain.identifiers import shard_of
 from infrastructure.backends import Backends
 from infrastructure.embedded.server import free_port
@@ -47,13 +45,17 @@ from tests.support.http.wire_cases import LIVE
 from tests.support.waiting import eventually
 from tests.support.worlds.ridelog import Ridelog, ridelog
 
-RIDERS = 1_000
-BATCH = 5_000
 PINGS = 1_000
 READS = 500
+ALONE_READS = 50
+"""Reads a second while CPU alone is measured: a busy machine carries them too."""
 CONNECTIONS = 32
-GIVE_UP_S = 300.0
 ROUNDS = 3
+SHARES = (1.0, 0.5, 0.25, 0.1, 0.05)
+"""Of PINGS and READS."""
+CARRIED_P99_S = 1.0
+"""A load is carried if 99 % of the reads of our process are answered within this time, and every ping is accepted."""
+LOG_TAIL_BYTES = 2_000
 ETA, SPEED_READ, NAIVE = "ETA over HTTP", "GET speed", "naive ETA over HTTP"
 BESIDE = "GET speed of the naive process"
 
@@ -63,62 +65,6 @@ class Side(NamedTuple):
 
     url: str
     kinds: tuple[str, ...]
-
-
-def order(number: int) -> str:
-    return f"order-{number}"
-
-
-def fill(backends: Backends, events: int) -> None:
-    """Pings of all riders until the log has ``events``, then an order each."""
-    turns = max(10, (events - 2 * RIDERS) // RIDERS)
-    start_ms = now_ms() - turns * 2_000
-    pings: list[Any] = []
-    for turn in range(turns):
-        for number in range(RIDERS):
-            at_ms = start_ms + turn * 2_000
-            item = {
-                "rider_id": f"rider-{number}",
-                "latitude": 52.4 + (turn % 2_000) * 9e-5 + number % 100 * 1e-7,
-                "longitude": 13.3 + number * 2e-4,
-                "event_timestamp_ms": at_ms,
-                "accuracy_meters": 5,
-            }
-            pings.append(parse_ping(item, at_ms))
-        if len(pings) >= BATCH or turn == turns - 1:
-            backends.riders.record_pings(pings)
-            pings = []
-    commands: list[DeliveryCommand] = []
-    for number in range(RIDERS):
-        place = Coordinates(52.5, 13.3 + number * 2e-4)
-        at_ms = now_ms()
-        commands += [
-            PlaceOrder(
-                order_id=order(number),
-                received_ms=at_ms,
-                restaurant=place,
-                customer=Coordinates(52.52, place.longitude),
-                time_zone="Europe/Berlin",
-                currency="EUR",
-                preparation_seconds=600,
-            ),
-            Assign(order_id=order(number), received_ms=at_ms, rider_id=f"rider-{number}"),
-        ]
-    for first in range(0, len(commands), 200):
-        assert all(one.rejection is None for one in backends.deliveries.execute(commands[first : first + 200]))
-
-
-def wait_served(one: Ridelog, backends: Backends) -> None:
-    """Wait until all events are folded and a city snapshot is served."""
-    for projection in (SPEED, ORDERS):
-        events = sum(backends.log.head(projection.stream).seqs)
-        wait_folded(one.info, projection, events, within_s=GIVE_UP_S * 4)
-
-    def has_city() -> bool:
-        answer = one.http.get(f"/deliveries/{order(0)}/eta")
-        return answer.status_code == 200 and answer.json()["positions"]["city_snapshot"] is not None
-
-    eventually(has_city, within_s=GIVE_UP_S, what="a city snapshot is served")
 
 
 @contextmanager
@@ -169,21 +115,80 @@ def read_from_outside(url: str, kinds: Sequence[str], rate: int, seconds: float)
     return uvloop.run(reading(url, kinds, rate, seconds))
 
 
-def turns(
-    pool: ProcessPoolExecutor, sides: Sequence[Side], options: argparse.Namespace
-) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Seconds of each kind of read, and the accepted pings of each side: the sides take ROUNDS turns under load."""
+class Load(NamedTuple):
+    """What one process gets in its turn, per second."""
+
+    pings: int
+    reads: int
+
+    def __str__(self) -> str:
+        return f"{self.pings:,} pings/s + {self.reads:,} reads/s"
+
+
+class Measured(NamedTuple):
+    """Seconds of each kind of read, and the accepted pings of each side, by its first kind of read."""
+
+    took: dict[str, list[float]]
+    accepted: dict[str, int]
+
+    def is_carried(self, load: Load, seconds: float) -> bool:
+        """Whether our process carries the load; ``seconds``: of its turns."""
+        if self.accepted[ETA] < load.pings * seconds * 0.99:
+            return False
+        return all(spread(self.took[kind]).p99 <= CARRIED_P99_S * 1e3 for kind in (ETA, SPEED_READ))
+
+
+def measured(pool: ProcessPoolExecutor, sides: Sequence[Side], load: Load, seconds: float) -> Measured:
+    """The sides take ROUNDS turns under ``load``, ``seconds`` each in all. Raises HttpError."""
     took: defaultdict[str, list[float]] = defaultdict(list)
     accepted: Counter[str] = Counter()
-    seconds = options.seconds / ROUNDS
+    turn_s = seconds / ROUNDS
     for _ in range(ROUNDS):
         for url, kinds in sides:
-            load = pool.submit(send, url, PINGS, seconds)
-            found = pool.submit(read_from_outside, url, kinds, options.reads, seconds).result(GIVE_UP_S + seconds)
-            accepted[kinds[0]] += load.result(GIVE_UP_S).accepted
-            for kind, each in found.items():
+            sending = pool.submit(send, url, load.pings, turn_s)
+            reads = pool.submit(read_from_outside, url, kinds, load.reads, turn_s)
+            # Both have ended before an error is raised: the next load must be the only one.
+            for ended in (sending, reads):
+                ended.exception(GIVE_UP_S + turn_s)
+            accepted[kinds[0]] += sending.result(0).accepted
+            for kind, each in reads.result(0).items():
                 took[kind] += each
-    return took, accepted
+    return Measured(took, accepted)
+
+
+def carried(
+    one: Ridelog, backends: Backends, pool: ProcessPoolExecutor, sides: Sequence[Side], seconds: float
+) -> tuple[dict[str, Any], Measured]:
+    """Measure under smaller and smaller loads until one is carried. Returns all figures, and what the last gave.
+
+    Raises HttpError if the smallest load fails.
+    """
+    figures: dict[str, Any] = {}
+    for share in SHARES:
+        load = Load(int(PINGS * share), int(READS * share))
+        try:
+            found = measured(pool, sides, load, seconds)
+        except HttpError as error:
+            sys.stderr.write(f"{load}: {error}\n{log_tail(one)}\n")
+            figures[f"{load}: failed"] = str(error)
+            if share == SHARES[-1]:
+                raise
+            wait_served(one, backends)
+            continue
+        for kind, each in found.took.items():
+            figures |= {f"{load}: {kind}: p50, ms": spread(each).p50, f"{load}: {kind}: p99, ms": spread(each).p99}
+        is_carried = found.is_carried(load, seconds)
+        figures[f"{load}: carried"] = "yes" if is_carried else "no"
+        if is_carried:
+            break
+        wait_served(one, backends)
+    return figures, found
+
+
+def log_tail(one: Ridelog) -> str:
+    """The last lines of the log of ``serve``: they say why it did not answer."""
+    log = (one.data_dir.parent / f"{one.data_dir.name}.serve.log").read_bytes()
+    return log[-LOG_TAIL_BYTES:].decode(errors="replace")
 
 
 def in_process(backends: Backends) -> list[float]:
@@ -209,7 +214,7 @@ def cpu_alone(
     root: psutil.Process,
     naive_server: psutil.Process,
     sides: Sequence[Side],
-    options: argparse.Namespace,
+    seconds: float,
 ) -> dict[str, float]:
     """CPU of servers and databases for each kind of read alone, without pings and without what they need when idle.
 
@@ -220,7 +225,6 @@ def cpu_alone(
         found = by_program(root, {"naive": [naive_server]})
         return sum(found[name] for name in ("api", "redis", "postgres", "naive"))
 
-    seconds = options.seconds / 3
     before = spent()
     time.sleep(seconds)
     idle = spent() - before
@@ -228,8 +232,7 @@ def cpu_alone(
     alone = [(sides[0].url, ETA), (sides[0].url, SPEED_READ), (sides[1].url, NAIVE)]
     for url, kind in alone:
         before = spent()
-        rate = options.reads // 3
-        took = pool.submit(read_from_outside, url, [kind], rate, seconds).result(GIVE_UP_S + seconds)
+        took = pool.submit(read_from_outside, url, [kind], ALONE_READS, seconds).result(GIVE_UP_S + seconds)
         figures[f"{kind}: CPU µs of servers and databases"] = (spent() - before - idle) / len(took[kind]) * 1e6
     return figures
 
@@ -237,7 +240,6 @@ def cpu_alone(
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=1_000_000, help="in the log before the measurement")
-    parser.add_argument("--reads", type=int, default=READS, help="per second, a third of them ETAs")
     parser.add_argument("--seconds", type=float, default=60.0, help="under load, of each of the two processes")
     options = parser.parse_args(arguments)
     figures: dict[str, Any] = {}
@@ -257,21 +259,25 @@ def main(arguments: list[str] | None = None) -> None:
         root = psutil.Process(one.process.pid)
         with clients(2) as pool:
             for url, kinds in sides:
-                pool.submit(read_from_outside, url, kinds, options.reads, 3.0).result(GIVE_UP_S)
-            took, accepted = turns(pool, sides, options)
-            figures |= {f"{kind}: pings beside it, 1/s": count / options.seconds for kind, count in accepted.items()}
-            figures |= cpu_alone(pool, root, naive_server, sides, options)
-        for kind, seconds in took.items():
-            figures |= {f"{kind}: p50, ms": spread(seconds).p50, f"{kind}: p99, ms": spread(seconds).p99}
-        eta, speed, other = (spread(took[kind]) for kind in (ETA, SPEED_READ, NAIVE))
-        figures["ETA / GET speed, p50"] = eta.p50 / speed.p50
-        figures["naive / ETA, p50"] = other.p50 / eta.p50
-        figures["naive / ETA, p99"] = other.p99 / eta.p99
-    cpu_of = {kind: figures[f"{kind}: CPU µs of servers and databases"] for kind in (ETA, SPEED_READ, NAIVE)}
-    figures["ETA / GET speed, CPU"] = cpu_of[ETA] / cpu_of[SPEED_READ]
-    figures["naive / ETA, CPU"] = cpu_of[NAIVE] / cpu_of[ETA]
+                pool.submit(read_from_outside, url, kinds, READS // 10, 3.0).result(GIVE_UP_S)
+            of_cpu = cpu_alone(pool, root, naive_server, sides, options.seconds / 3)
+            of_loads, found = carried(one, backends, pool, sides, options.seconds)
+    cpu_of = {kind: of_cpu[f"{kind}: CPU µs of servers and databases"] for kind in (ETA, SPEED_READ, NAIVE)}
+    figures |= of_cpu | of_loads | ratios(found, cpu_of)
     targets = {"ETA / GET speed, p50": at_most(2.0), "naive / ETA, p50": at_least(5.0)}
     report("eta", figures, targets)
+
+
+def ratios(found: Measured, cpu_of: Mapping[str, float]) -> dict[str, float]:
+    """Of latencies under the last load, and of CPU alone."""
+    eta, speed, other = (spread(found.took[kind]) for kind in (ETA, SPEED_READ, NAIVE))
+    return {
+        "ETA / GET speed, p50": eta.p50 / speed.p50,
+        "naive / ETA, p50": other.p50 / eta.p50,
+        "naive / ETA, p99": other.p99 / eta.p99,
+        "ETA / GET speed, CPU": cpu_of[ETA] / cpu_of[SPEED_READ],
+        "naive / ETA, CPU": cpu_of[NAIVE] / cpu_of[ETA],
+    }
 
 
 if __name__ == "__main__":

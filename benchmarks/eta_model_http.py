@@ -21,7 +21,7 @@ import msgspec
 import psutil
 
 from benchmarks.cpu import by_program
-from benchmarks.eta import RIDERS, fill, order, wait_served
+from benchmarks.eta_filled_log import RIDERS, fill, order, wait_served
 from benchmarks.open_loop import spread
 from benchmarks.results import at_most, report
 from domain.features.eta.packaged import packaged_baseline
