@@ -15,20 +15,16 @@ from sqlalchemy import text
 from domain.identifiers import shard_of
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.redis.connection import connect
-from infrastructure.training_sets.eta_set import EtaSet
 from read_models.redis_keys import state_key
 from tests.faults.test_rebuild_live import prefill, rebuild
 from tests.support.postgres.many_reads import ManyReads
 from tests.support.reports.proofs import whole
 from tests.support.waiting import eventually
-from tests.support.worlds.many_etas import ManyEtas, MovingOrders
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.ridelog import ridelog as running
-from tests.support.worlds.served_vectors import check_served_rows
 from tests.support.worlds.steady_load import SteadyLoad
 
 READS = 1_000_000 if whole() else 20_000
-ETAS = 1_000_000 if whole() else 2_000
 RIDERS = 2_000 if whole() else 300
 
 
@@ -36,12 +32,12 @@ RIDERS = 2_000 if whole() else 300
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
     """A ridelog that records every answer."""
     data_dir = tmp_path_factory.mktemp("parity") / "data"
-    with running(data_dir, served_reads_share="1", served_reads_keep="3000000", served_etas_keep="3000000") as one:
+    with running(data_dir, served_reads_share="1", served_reads_keep="3000000") as one:
         yield one
 
 
-def verify(ridelog: Ridelog, *options: str) -> tuple[int, dict[str, Any], str]:
-    done = ridelog.cli("verify-parity", "--json", *options, timeout_s=3_600)
+def verify(ridelog: Ridelog, *options: str, timeout_s: float = 3_600) -> tuple[int, dict[str, Any], str]:
+    done = ridelog.cli("verify-parity", "--json", *options, timeout_s=timeout_s)
     assert done.stdout, done.stderr
     found = json.loads(done.stdout)
     assert isinstance(found, dict)
@@ -99,62 +95,6 @@ def test_invariant_8_whatever_was_served_is_the_fold_of_the_log(
     assert (line["advice"], line["state"].partition(" checked, 0 different, ")[1]) == ("", " checked, 0 different, ")
     record_property("served vectors", f"{found['reads']:,} checked, 0 different ({reads.refused:,} refused)")
     record_property("rate", f"{found['reads_per_second']:,} reads/s, {found['events_folded']:,} events folded")
-
-
-@pytest.mark.proof
-def test_invariants_8_and_17_whatever_eta_was_served_is_what_the_log_gives(
-    recorded: Ridelog, record_property: Callable[[str, object], None], tmp_path: Path
-) -> None:
-    """2,000 answers in ``make test``, a million in ``make prove``: under load, restarts, a rebuild and a switch."""
-    riders = [f"eta-{uuid.uuid4().hex[:8]}-{number}" for number in range(RIDERS // 5)]
-    orders = MovingOrders(recorded, riders, count=RIDERS // 5, interval_s=0.02)
-    within_s = 60 + ETAS / 50
-    with SteadyLoad(recorded, riders, 300, seed=17) as load, orders, ManyEtas(recorded, orders, seed=18) as etas:
-        etas.wait_for(ETAS // 4, within_s)
-        for program in ("city", "projections"):
-            recorded.kill(program)
-        etas.wait_for(ETAS // 2, within_s)
-        switched = rebuild(recorded, "orders", "--workers", "2")
-        recorded.kill("api")
-        etas.wait_for(ETAS, within_s)
-        # The answers that waited in the killed API, about one second of them, are not recorded.
-        eventually(lambda: etas_on_record(recorded) >= ETAS, within_s=within_s, every_s=0.5)
-    assert switched["verdict"] == "switched"
-    assert load.acknowledged
-    code, found, said = verify(recorded, "eta")
-    assert code == 0, said
-    assert found["answers"] == found["verdicts"]["equal"] >= ETAS, found
-    line = parity_line(recorded, "eta parity")
-    assert (line["advice"], line["state"].partition(" checked, 0 different, ")[1]) == ("", " checked, 0 different, ")
-    record_property("served ETAs", f"{found['answers']:,} checked, 0 different ({etas.refused:,} refused)")
-    record_property("rate of ETAs", f"{found['answers_per_second']:,}/s, {found['events_folded']:,} events folded")
-    rows, seconds = check_training_set(recorded, tmp_path / "set")
-    assert rows == found["answers"]
-    record_property("training rows", f"{rows:,} of {found['answers']:,} have the bytes that were served")
-    record_property("rate of training rows", f"{rows / seconds:,.0f}/s")
-
-
-def check_training_set(ridelog: Ridelog, out: Path) -> tuple[int, float]:
-    """Make the set of all answers. Returns how many rows have the bytes that were served, and the seconds it took."""
-    began = time.monotonic()
-    done = ridelog.cli("training-set", "--out", str(out), "--json", timeout_s=3_600)
-    seconds = time.monotonic() - began
-    assert done.returncode == 0, done.stderr
-    made = json.loads(done.stdout)
-    assert (made["different"], made["undecided"]) == (0, {})
-    engine = reader_engine(ridelog.info.postgres_url)
-    rows = check_served_rows(EtaSet(out).rows(), engine)
-    engine.dispose()
-    assert rows == made["rows"]
-    return rows, seconds
-
-
-def etas_on_record(ridelog: Ridelog) -> int:
-    engine = reader_engine(ridelog.info.postgres_url)
-    with engine.connect() as connection:
-        count = int(connection.execute(text("SELECT count(*) FROM served_etas")).scalar_one())
-    engine.dispose()
-    return count
 
 
 def test_a_flipped_bit_of_a_stored_state_is_found_and_red_until_it_is_refolded(recorded: Ridelog) -> None:
