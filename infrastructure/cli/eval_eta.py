@@ -115,7 +115,7 @@ def _rows(folder: Path, model: LearnedEta | Baseline) -> tuple[ModelRows, EtaMan
     whole = EtaSet(folder)
     if isinstance(model, Baseline):
         return model_rows(whole.rows(), model, None), whole.manifest
-    return model_rows(whole.rows(), model.baseline, model.spec.cities), whole.manifest
+    return model_rows(whole.rows(), model.baseline, model.spec.cities, model.spec.places), whole.manifest
 
 
 def _warn_of_trained_orders(model: str, log_id: str, placed_ms: Integers) -> None:

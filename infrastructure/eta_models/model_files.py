@@ -45,6 +45,9 @@ MAX_TREES: Final = 2_000
 """Of one quantile: bounds the time of an answer and of the compilation."""
 MAX_NAME: Final = 64
 MAX_CITIES: Final = 10_000
+MAX_PLACES: Final = 50_000
+MAX_PLACE_EFFECT: Final = 5.0
+"""In ln: as far as trees can move the baseline."""
 
 
 class ModelUnavailable(Exception):
@@ -59,8 +62,12 @@ class ModelBounds(msgspec.Struct, frozen=True):
     unknown: bool
 
 
-class ModelSpec(msgspec.Struct, frozen=True):
-    """What a model is beside its trees. ``inputs``: by number in the trees. ``levels``: of the quantiles."""
+class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a model is beside its trees. ``inputs``: by number in the trees. ``levels``: of the quantiles.
+
+    ``places``: effects of restaurants by place; a model without them has the bytes, and so the digest, that it had
+    before there were any.
+    """
 
     name: str
     formula: str
@@ -71,6 +78,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
     promise_weight: float
     offsets: list[float]
     baseline_digest: str
+    places: dict[str, float] = {}
 
 
 class ModelManifest(msgspec.Struct, frozen=True):
@@ -171,7 +179,7 @@ def load(files: Mapping[str, bytes]) -> LearnedEta:
     if baseline.digest != spec.baseline_digest:
         raise ModelUnavailable("it was trained over another formula of the baseline than this code has")
     bounds = {name: InputBounds(one.low, one.high, one.unknown) for name, one in spec.bounds.items()}
-    weights = (spec.promise_weight, tuple(spec.offsets))
+    weights = (spec.promise_weight, tuple(spec.offsets), spec.places)
     return LearnedEta(LearnedSpec(spec.name, manifest.digest, tuple(spec.cities), bounds, *weights), baseline, trees)
 
 
@@ -194,6 +202,8 @@ def _check(spec: ModelSpec) -> None:
         raise ValueError("its promise weight or an offset is out of range")
     if len(spec.cities) > MAX_CITIES or len(set(spec.inputs)) != len(spec.inputs):
         raise ValueError("it has too many cities, or an input twice")
+    if len(spec.places) > MAX_PLACES or not all(abs(one) <= MAX_PLACE_EFFECT for one in spec.places.values()):
+        raise ValueError("it has too many restaurants, or the effect of one is out of range")
     if set(spec.bounds) - set(spec.inputs):
         raise ValueError("it bounds an input that it does not have")
 

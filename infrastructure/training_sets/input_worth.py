@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from domain.features.eta.learned.inputs import INPUTS, PROMISE_INPUTS, SHIFT_S
+from domain.features.eta.learned.inputs import INPUTS, PROMISE_INPUTS, RESTAURANT_EFFECT, SHIFT_S
 from infrastructure.eta_models.batch_trees import TreeBatch
 from infrastructure.training_sets.boosting import BoostingRequest, LabelledRows, boosted
 from infrastructure.training_sets.model_rows import ModelRows
@@ -39,6 +39,7 @@ LEAVE_OUT_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "orders of the restaurant's cell": ("open_orders_here", "recent_duration_s", "recent_lateness_s"),
     "places": ("restaurant_latitude", "restaurant_longitude", "customer_latitude", "customer_longitude"),
+    "restaurants": (RESTAURANT_EFFECT,),
     "items and city": ("items", "city"),
 }
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from domain.features.eta.baseline import Baseline
 from domain.features.eta.facts import OrderFacts
-from domain.features.eta.learned.inputs import INPUTS, input_values
+from domain.features.eta.learned.inputs import INPUTS, NO_PLACES, input_values
+from domain.features.outcomes.sums import place_id
 from infrastructure.training_sets.eta_rows import features_of, way_of
 
 Floats = NDArray[np.float64]
@@ -26,7 +27,7 @@ class ModelRows:
 
     ``inputs``: a column for each of ``INPUTS``. ``orders`` and ``city``: numbers into ``order_ids`` and ``city_names``.
     ``distance_m``: straight metres that are still to be ridden. ``served_*``: what was answered, NaN without an answer.
-    ``cities``: those of the model.
+    ``cities``: those of the model. ``places``: of the restaurants, numbers into ``place_ids``.
     """
 
     inputs: Floats
@@ -48,6 +49,8 @@ class ModelRows:
     cities: tuple[str, ...]
     city_names: list[str]
     city: Integers
+    place_ids: list[str]
+    places: Integers
 
     def of(self, chosen: NDArray[Any]) -> ModelRows:
         """The chosen rows, by mask or by index; the names stay."""
@@ -76,8 +79,15 @@ def facts_of(row: Mapping[str, Any]) -> OrderFacts:
     return OrderFacts(left, promised, row["items"], row["city"] or "", row["time_zone"], *places)
 
 
-def model_rows(rows: Iterable[Mapping[str, Any]], baseline: Baseline, cities: tuple[str, ...] | None) -> ModelRows:
+def model_rows(
+    rows: Iterable[Mapping[str, Any]],
+    baseline: Baseline,
+    cities: tuple[str, ...] | None,
+    effects: Mapping[str, float] = NO_PLACES,
+) -> ModelRows:
     """The rows that have a label. ``cities``: those of a model; None: those of the rows, by name.
+
+    ``effects``: of a model's restaurants, by place.
 
     The baseline is asked again, so that the inputs are those that ``LearnedEta`` has when it serves.
     """
@@ -85,6 +95,7 @@ def model_rows(rows: Iterable[Mapping[str, Any]], baseline: Baseline, cities: tu
     columns: list[tuple[float, ...]] = []
     numbers: dict[str, int] = {}
     names: dict[str, int] = {}
+    place_numbers: dict[str, int] = {}
     for row in rows:
         if row["censored"]:
             continue
@@ -92,7 +103,8 @@ def model_rows(rows: Iterable[Mapping[str, Any]], baseline: Baseline, cities: tu
         of_baseline = baseline.predict(features, way)
         number = numbers.setdefault(row["order_id"], len(numbers))
         city = names.setdefault(facts.city, len(names))
-        inputs.append(input_values(features, way, facts, of_baseline, names))
+        place = place_id(row["restaurant_latitude"], row["restaurant_longitude"])
+        inputs.append(input_values(features, way, facts, of_baseline, names, effects))
         columns.append(
             (
                 row["label_s"],
@@ -109,13 +121,14 @@ def model_rows(rows: Iterable[Mapping[str, Any]], baseline: Baseline, cities: tu
                 _float(row["served_p50_s"]),
                 _float(row["served_p90_s"]),
                 city,
+                place_numbers.setdefault(place, len(place_numbers)),
             )
         )
     matrix = np.array(inputs, dtype=np.float64).reshape(len(inputs), len(INPUTS))
-    table = np.array(columns, dtype=np.float64).reshape(len(columns), 15).T
+    table = np.array(columns, dtype=np.float64).reshape(len(columns), 16).T
     own = tuple(sorted(name for name in names if name)) if cities is None else cities
     matrix[:, INPUTS.index("city")] = _renumbered(table[14], names, own)
-    at, placed, completed, known, order, leg, city = (table[n].astype(np.int64) for n in (*range(1, 7), 14))
+    at, placed, completed, known, order, leg, city, places = (table[n].astype(np.int64) for n in (*range(1, 7), 14, 15))
     hour, distance, promised, p50, p90, served_p50, served_p90 = table[7:14]
     return ModelRows(
         inputs=matrix,
@@ -137,6 +150,8 @@ def model_rows(rows: Iterable[Mapping[str, Any]], baseline: Baseline, cities: tu
         cities=own,
         city_names=list(names),
         city=city,
+        place_ids=list(place_numbers),
+        places=places,
     )
 
 

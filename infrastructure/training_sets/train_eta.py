@@ -7,7 +7,7 @@ which is later in time. The trees that are shipped are then learned again from a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.features.eta.baseline import Baseline
-from domain.features.eta.learned.inputs import INPUTS, PROMISE_INPUTS, SHIFT_S
+from domain.features.eta.learned.inputs import INPUTS, PROMISE_INPUTS, RESTAURANT_EFFECT, SHIFT_S
 from domain.features.eta.learned.model import LEARNED_FORMULA, LEVELS, MEDIAN, LearnedEta
 from domain.features.eta.learned.trees import LEAF, Tree
 from infrastructure.eta_models.batch_trees import TreeBatch
@@ -38,6 +38,7 @@ from infrastructure.training_sets.feature_reference import feature_references
 from infrastructure.training_sets.input_worth import InputLearning, LeftOut, worth_of_inputs
 from infrastructure.training_sets.manifest import numeric_fingerprint
 from infrastructure.training_sets.model_rows import ModelRows
+from infrastructure.training_sets.place_effects import LearnedPlaces, learn_places
 from infrastructure.training_sets.residual import base_of, residual_of
 from infrastructure.training_sets.time_split import Mask, TimeSplit, split_by_time
 
@@ -47,8 +48,9 @@ MAX_ROUNDS: Final = 400
 PROMISE_WEIGHTS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 MIN_PROMISED_ROWS: Final = 100
 """With fewer the weight of the promise is 0."""
-UNBOUNDED_INPUTS: Final = ("local_time_of_day_h", "local_day_of_week")
-"""Numbers of a cycle have no end that could be passed: a set of five days must not send the sixth to the baseline."""
+UNBOUNDED_INPUTS: Final = ("local_time_of_day_h", "local_day_of_week", RESTAURANT_EFFECT)
+"""Numbers of a cycle have no end that could be passed: a set of five days must not send the sixth to the baseline. What
+the model's own table says is inside by definition."""
 BOUNDS_MARGIN: Final = 0.5
 """Of the range of an input: a value that is this much outside is not yet called unseen."""
 OnStep = Callable[[str], None]
@@ -79,13 +81,17 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class TrainedEta:
-    """``model`` is the shipped one; ``tested`` the one without the test part, whose errors the card shows."""
+    """``model`` is the shipped one; ``tested`` the one without the test part, whose errors the card shows.
+
+    ``test``: the rows of the test part, as ``tested`` has them.
+    """
 
     files: dict[str, bytes]
     model: LearnedEta
     tested: LearnedEta
     tested_trees: list[list[Tree]]
     split: TimeSplit
+    test: ModelRows
     left_out: list[LeftOut] = field(default_factory=list)
 
 
@@ -101,6 +107,10 @@ def train(
     split = split_by_time(rows, options.validation_share, options.test_share)
     weight = _promise_weight(rows, split, options)
     target = residual_of(rows, weight)
+    places = _places(rows, target, split, options, str(origin.get("axis", "known")))
+    rows, without = places.rows, list(options.without)
+    if places.half_at is None:
+        options = replace(options, without=(*options.without, RESTAURANT_EFFECT))
     columns = [INPUTS.index(name) for name in options.inputs]
     matrix = np.ascontiguousarray(rows.inputs[:, columns])
     first: list[list[Tree]] = []
@@ -117,7 +127,7 @@ def train(
         final.append(boosted(request._replace(rounds=len(trees)), LabelledRows(matrix, target)))
     whole = np.ones(len(rows), dtype=np.bool_)
     shape = _Shape(rows, baseline, baseline_text, options, weight, tuple(offsets))
-    tested, _, _ = _model(shape, first, ~split.test)
+    tested, _, _ = _model(shape, first, ~split.test, places.tested)
     training = {
         "library": f"xgboost {library().__version__}",
         "parameters": parameters(BoostingRequest(0.5, 0, options.seed, options.threads), len(rows)),
@@ -126,11 +136,12 @@ def train(
         "test_from_ms": split.test_ms,
         "rows": {name: int(getattr(split, name).sum()) for name in ("training", "validation", "test")}
         | {"all": len(rows)},
-        "without": list(options.without),
+        "without": without,
+        "restaurants": {"places": len(places.shipped), "half_at_orders": places.half_at},
         "known_by_ms": options.known_by_ms,
         "placed_until_ms": int(rows.placed_ms.max()),
     }
-    model, spec, files = _model(shape, final, whole)
+    model, spec, files = _model(shape, final, whole, places.shipped)
     left_out: list[LeftOut] = []
     if options.leave_out:
         request = BoostingRequest(LEVELS[MEDIAN], len(first[MEDIAN]), options.seed, options.threads)
@@ -139,7 +150,7 @@ def train(
         FORMAT, model.digest, spec, {}, dict(origin), training, {}, numeric_fingerprint(), feature_references(rows)
     )
     files[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    return TrainedEta(files, model, tested, first, split, left_out)
+    return TrainedEta(files, model, tested, first, split, rows.of(split.test), left_out)
 
 
 def write_model(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -171,9 +182,18 @@ class _Shape(NamedTuple):
     offsets: tuple[float, ...]
 
 
-def _model(shape: _Shape, trees: Sequence[list[Tree]], seen: Mask) -> tuple[LearnedEta, ModelSpec, dict[str, bytes]]:
+def _places(rows: ModelRows, target: Floats, split: TimeSplit, options: TrainingOptions, axis: str) -> LearnedPlaces:
+    if RESTAURANT_EFFECT in options.without:
+        return LearnedPlaces(rows, {}, {}, None)
+    return learn_places(rows, target, rows.end_known_ms(axis), split)
+
+
+def _model(
+    shape: _Shape, trees: Sequence[list[Tree]], seen: Mask, places: dict[str, float]
+) -> tuple[LearnedEta, ModelSpec, dict[str, bytes]]:
     names = shape.options.inputs
     used = {names[node.input] for of_level in trees for tree in of_level for node in tree if node.input != LEAF}
+    asked = places if RESTAURANT_EFFECT in used else {}
     used -= set(UNBOUNDED_INPUTS)
     if shape.promise_weight:
         used |= {"promised_left_s"} & set(names)
@@ -187,6 +207,7 @@ def _model(shape: _Shape, trees: Sequence[list[Tree]], seen: Mask) -> tuple[Lear
         shape.promise_weight,
         list(shape.offsets),
         shape.baseline.digest,
+        asked,
     )
     files = {BASELINE: shape.baseline_text}
     files |= {name: trees_text(of_level) for name, of_level in zip(TREES, trees, strict=True)}

@@ -44,7 +44,7 @@ def train_with_card(
         "orders": manifest.orders,
     }
     made = train(rows, baseline, text, options, origin, on_step)
-    test = rows.of(made.split.test)
+    test = made.test
     on_step("judging the newest orders")
     found = evaluate(made.tested, test, by_order=False)
     left_out = {one.group: round(one.worth_s, 3) for one in made.left_out}

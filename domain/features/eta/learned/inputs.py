@@ -14,6 +14,7 @@ from domain.features.eta.facts import OrderFacts
 from domain.features.eta.features import EtaFeatures
 from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.eta.way import Ride, Way
+from domain.features.outcomes.sums import place_id
 
 SHIFT_S: Final = 60.0
 """Added to seconds before a logarithm: an error of a minute counts alike for arrivals in one minute and in none."""
@@ -65,12 +66,17 @@ INPUTS: Final = (
     "baseline_log",
     "baseline_spread",
     "promise_to_baseline",
+    "restaurant_effect_log",
 )
-"""Names in the order of ``input_values``. The last three: ln(P50 + 60 s) of the baseline, ln of its P90 to its P50, and
-ln of what is left of the promise to its P50, each with 60 s added."""
+"""Names in the order of ``input_values``. The last four: ln(P50 + 60 s) of the baseline, ln of its P90 to its P50, ln
+of what is left of the promise to its P50, each with 60 s added, and what the model's table says of the restaurant."""
+
+RESTAURANT_EFFECT: Final = "restaurant_effect_log"
 
 PROMISE_INPUTS: Final = ("promised_left_s", "promised_seconds", "promise_to_baseline")
 """What a model is trained without if it must not know the promise."""
+
+NO_PLACES: Final[Mapping[str, float]] = {}
 
 NUMBER_OF: Final = {name: number for number, name in enumerate(INPUTS)}
 
@@ -81,9 +87,17 @@ def log_shifted(seconds: float) -> float:
 
 
 def input_values(
-    features: EtaFeatures, way: Way, facts: OrderFacts, baseline: EtaQuantiles, cities: Mapping[str, int]
+    features: EtaFeatures,
+    way: Way,
+    facts: OrderFacts,
+    baseline: EtaQuantiles,
+    cities: Mapping[str, int],
+    places: Mapping[str, float] = NO_PLACES,
 ) -> list[float]:
-    """The values of ``INPUTS``. ``cities``: numbers of the cities of the training set; another city is unknown."""
+    """The values of ``INPUTS``. ``cities``: numbers of the cities of the training set; another city is unknown.
+
+    ``places``: effects of restaurants by place; one that is not in it has the effect 0, the mean of all.
+    """
     to_restaurant, to_customer = way.to_restaurant, way.to_customer
     promised_left, because = facts.promised_left_s, features.because
     base = log_shifted(baseline.p50_s)
@@ -118,6 +132,7 @@ def input_values(
         base,
         log_shifted(baseline.p90_s) - base,
         nan if promised_left is None else log_shifted(promised_left) - base,
+        places.get(place_id(*facts.restaurant), 0.0) if places and facts.restaurant is not None else 0.0,
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from domain.features.eta.baseline import Baseline
 from domain.features.eta.facts import NO_FACTS, OrderFacts
 from domain.features.eta.features import EtaFeatures
-from domain.features.eta.learned.inputs import INPUTS, NUMBER_OF, SHIFT_S, input_values, log_shifted
+from domain.features.eta.learned.inputs import INPUTS, NO_PLACES, NUMBER_OF, SHIFT_S, input_values, log_shifted
 from domain.features.eta.learned.trees import TreeSum
 from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.eta.way import Way
@@ -44,7 +44,8 @@ class InputBounds(NamedTuple):
 class LearnedSpec(NamedTuple):
     """What a learned model is beside its trees. ``offsets``: one a level, of the calibration.
 
-    ``bounds``: of the inputs that trees use, by name; other inputs may have any value.
+    ``bounds``: of the inputs that trees use, by name; other inputs may have any value. ``places``: effects of the
+    restaurants in the training set by place, in ln of seconds; another restaurant has the mean of all, 0.
     """
 
     name: str
@@ -53,6 +54,7 @@ class LearnedSpec(NamedTuple):
     bounds: Mapping[str, InputBounds]
     promise_weight: float
     offsets: tuple[float, ...]
+    places: Mapping[str, float] = NO_PLACES
 
 
 class LearnedEta:
@@ -83,7 +85,7 @@ class LearnedEta:
         return self.is_outside(self.inputs(features, way, facts, self.baseline.predict(features, way)))
 
     def inputs(self, features: EtaFeatures, way: Way, facts: OrderFacts, of_baseline: EtaQuantiles) -> list[float]:
-        return input_values(features, way, facts, of_baseline, self._cities)
+        return input_values(features, way, facts, of_baseline, self._cities, self.spec.places)
 
     def is_outside(self, values: Sequence[float]) -> bool:
         """``values`` as ``inputs`` gives them. A comparison with NaN is false."""
