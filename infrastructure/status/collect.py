@@ -32,7 +32,6 @@ from infrastructure.status.lines import (
     IngestHead,
     MeasuredStage,
     StatusLine,
-    StatusReport,
     city_line,
     device_line,
     external_line,
@@ -42,9 +41,10 @@ from infrastructure.status.lines import (
     slot_line,
     stage_line,
     standby_lines,
-    status_report,
 )
+from infrastructure.status.model_line import model_line, models_status
 from infrastructure.status.payment_line import payment_line
+from infrastructure.status.report import StatusReport, status_report
 from infrastructure.status.stage_lag import projection_behind, served_generation, tailer_behind
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
@@ -88,6 +88,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         before = ingest_delays(connection, found.position, backends.decode)
         behind = tailer_behind(connection, relayed, found)
         measured = {p.name: _measure(backends, connection, p, found) for p in PROJECTIONS.values()}
+    models = models_status(engine)
     drift = PostgresEtaDrift(engine).newest(ENOUGH_ORDERS)
     head = IngestHead(str(found.log_id), found.position, found.recorded_at_ms, found.clock_ahead_ms)
     relay = MeasuredStage(behind.events, behind.seconds) if behind is not None else None
@@ -115,10 +116,11 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
             if p.point_read
         ),
         eta_parity_line(PostgresServedEtas(engine).tally(eta_code_digest())),
+        model_line(models),
         drift_line(drift),
         eta_error_line(drift),
     ]
-    return status_report(head.log_id, lines)
+    return status_report(head.log_id, lines, models)
 
 
 def _city_findings(backends: Backends, report: StageReport | None) -> CityFindings:

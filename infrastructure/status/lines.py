@@ -37,14 +37,6 @@ class StatusLine(msgspec.Struct):
         return not self.advice
 
 
-class StatusReport(msgspec.Struct):
-    """All stages, in the order in which a ping passes them."""
-
-    good: bool
-    log_id: str
-    stages: list[StatusLine]
-
-
 class IngestHead(msgspec.Struct):
     """The head of the log: its position, and when its last event was recorded (epoch milliseconds).
 
@@ -144,11 +136,6 @@ def stage_line(
         held = f"{measured.parked:,} parked keys: `parked list`"
         advice = f"{advice}; {held}" if advice else held
     return StatusLine(name, state, progress.position, behind, seconds, advice, measured.parked)
-
-
-def status_report(log_id: str, stages: Sequence[StatusLine]) -> StatusReport:
-    """All lines together; good if every line is."""
-    return StatusReport(all(line.good for line in stages), log_id, list(stages))
 
 
 def city_line(report: StageReport | None, snapshot: int | None, age_s: float | None, *, served: bool) -> StatusLine:

@@ -16,8 +16,9 @@ from infrastructure.status.lines import (
     kafka_line,
     log_line,
     stage_line,
-    status_report,
 )
+from infrastructure.status.model_line import ModelRole, ModelsStatus
+from infrastructure.status.report import status_report
 from projections.parity.city_findings import CityFindings
 from projections.parity.served_etas import EtaTally
 from projections.parity.served_reads import ReadTally
@@ -180,8 +181,9 @@ def test_the_city_audit_line_is_red_while_a_served_generation_differs() -> None:
 
 def test_the_report_is_good_if_every_line_is() -> None:
     good = log_line(HEAD)
-    assert status_report("log-1", [good]).good
-    assert not status_report("log-1", [good, stage_line("speed", None, HEAD, LATE_S)]).good
+    models = ModelsStatus(ModelRole("baseline", "0" * 64))
+    assert status_report("log-1", [good], models).good
+    assert not status_report("log-1", [good, stage_line("speed", None, HEAD, LATE_S)], models).good
     assert log_line(IngestHead("log-1", 0, 0)).state == "empty"
 
 
