@@ -160,6 +160,7 @@ _SKIPPED = {
     "unknown": "at which the order was not known",
     "over": "at which the order was over",
     "late": "after the last event of the set",
+    "untimed": "of imported steps whose time is not known",
 }
 
 

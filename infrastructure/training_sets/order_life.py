@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from domain.deliveries.past_order import UNTIMED
+from domain.events.contracts import UndecodableError
 from domain.features.orders import CANCELLED, COMPLETED, OPEN_STATUSES, OrderState
 from domain.features.partials import PartialTable
 from infrastructure.training_sets.city_changes import Change, order_changes
@@ -60,6 +62,7 @@ class OrderLife:
     ) -> None:
         self.order_id = events[0].event.key
         self._discarded = discarded
+        self._decode = decode
         self._fold = Fold(ORDERS, decode, lambda: 0, NO_SNAPSHOTS)
         in_log_order = sorted(events, key=lambda one: one.event.version)
         self.steps: list[OrderStep] = []
@@ -87,6 +90,17 @@ class OrderLife:
         place = bisect_right(self._clocks, clock)
         state = self._states[place - 1] if place else None
         return state is not None and state.status in {COMPLETED, CANCELLED}
+
+    def is_untimed(self, step: OrderStep) -> bool:
+        """Whether the step is of an imported order that does not have its time.
+
+        It is in the log right before the next step, at the instant of that one. On the axis position there is a place
+        between the two, at which the order would have a state that it never had then.
+        """
+        try:
+            return self._decode(step.timed.event.payload).get("source_service") == UNTIMED
+        except UndecodableError:
+            return False
 
     def end(self) -> OrderEnd | None:
         """The facts and the outcome; None for an order that was never placed."""

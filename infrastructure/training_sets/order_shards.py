@@ -39,11 +39,12 @@ PROGRESS_EVENTS = 2_000
 
 class Skipped(msgspec.Struct):
     """Instants without a row. ``unknown``: the order was not known; ``over``: it had ended; ``late``: after the last
-    instant of the set."""
+    instant of the set; ``untimed``: a step of an imported order whose time is not known, so it has no instant."""
 
     unknown: int = 0
     over: int = 0
     late: int = 0
+    untimed: int = 0
 
 
 class OrderPart(msgspec.Struct, frozen=True):
@@ -143,7 +144,9 @@ class Instants:
     def _at_events(self, life: OrderLife) -> Iterator[Instant]:
         for step in life.steps:
             if step.timed.event.event_type in self._types:
-                if self._request.axis == "position":
+                if life.is_untimed(step):
+                    self.skipped.untimed += 1
+                elif self._request.axis == "position":
                     yield Instant(step.clock, step.timed.recorded_ms, step.timed.event.position)
                 else:
                     yield self._at_time(step.clock)
