@@ -69,7 +69,8 @@ def effects_at(orders: OrderResiduals, places: Integers, at_ms: Integers, half_a
         mean = of_all[total] / np.maximum(total, 1)
         effect = (sums[count] - count * mean) / (count + half_at)
         found[rows] = np.where(count >= MIN_PLACE_ORDERS, effect, 0.0)
-    rounded: Floats = np.round(np.clip(found, -MAX_PLACE_EFFECT, MAX_PLACE_EFFECT), EFFECT_DECIMALS)
+    clipped: Floats = np.clip(found, -MAX_PLACE_EFFECT, MAX_PLACE_EFFECT)
+    rounded: Floats = np.round(clipped, EFFECT_DECIMALS)
     return rounded
 
 
