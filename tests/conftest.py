@@ -32,7 +32,7 @@ from tests.support.servers.servers import (
     session_kafka,
     session_postgres,
 )
-from tests.support.worlds.concurrent_runs import SideBySide, longest_first
+from tests.support.worlds.concurrent_runs import LongestFirst, longest_first
 
 # Time decides no test: other processes of the suite share the machine.
 hypothesis_settings.register_profile("ridelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -70,8 +70,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         longest_first(items)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SideBySide:
-    return SideBySide(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LongestFirst:
+    return LongestFirst(config, log)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
