@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg2
@@ -13,17 +14,16 @@ import pytest
 
 from tests.support.servers.serving import ROOT
 from tests.support.time_limits import scaled_s
+from tests.support.worlds.command_line import run_here
 
 
-def ridelog(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python app.py`` in its own directory, with these settings and no others."""
+def from_outside(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python app.py`` in its own process and directory, with these settings and no others."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
-    env |= {f"RIDELOG_{name.upper()}": value for name, value in settings.items()}
-    env |= {"COLUMNS": "120", "NO_COLOR": "1"}
     return subprocess.run(
         [sys.executable, str(ROOT / "app.py"), *arguments],
         cwd=cwd,
-        env=env,
+        env=env | _environment(settings),
         capture_output=True,
         text=True,
         check=False,
@@ -31,8 +31,17 @@ def ridelog(*arguments: str, cwd: Path, **settings: str) -> subprocess.Completed
     )
 
 
+def ridelog(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """The same in the test's process, which has imported everything already."""
+    return run_here(arguments, _environment(settings), cwd)
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    return {f"RIDELOG_{name.upper()}": value for name, value in settings.items()} | {"COLUMNS": "120", "NO_COLOR": "1"}
+
+
 def test_help_names_the_commands_and_the_first_step(tmp_path: Path) -> None:
-    done = ridelog("--help", cwd=tmp_path)
+    done = from_outside("--help", cwd=tmp_path)
     assert done.returncode == 0
     for word in ("serve", "migrate", "config", "python app.py serve", "ridelog.toml"):
         assert word in done.stdout
@@ -82,7 +91,7 @@ def test_wrong_usage_ends_with_2_and_a_hint(tmp_path: Path, arguments: tuple[str
 
 
 def test_an_error_of_the_user_is_one_line_and_ends_with_1(tmp_path: Path) -> None:
-    done = ridelog("config", "show", cwd=tmp_path, prot="1")
+    done = from_outside("config", "show", cwd=tmp_path, prot="1")
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == (
@@ -105,7 +114,7 @@ def test_migrate_upgrades_an_external_database_and_reports_when_it_is_up_to_date
 
 
 def test_migrate_starts_and_stops_the_embedded_database_for_itself(tmp_path: Path) -> None:
-    done = ridelog("migrate", cwd=tmp_path)
+    done = from_outside("migrate", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "from revision none" in done.stdout
     assert not (tmp_path / ".ridelog" / "pids.json").exists()
