@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from domain.features.payouts import fold as payouts_fold
-from projections.core.projection import Projection
+from projections.core.projection import Projection, RowPublication
+from read_models.payouts import published
 from read_models.payouts import rows as payout_rows
 from read_models.payouts import state as payout_state
 from read_models.payouts import tables as payouts
@@ -20,4 +21,5 @@ PAYOUTS = Projection(
     store="postgres",
     tables=payouts.TABLES,
     changes=payout_rows.changes,
+    row_publication=RowPublication(published.TOPIC, published.RECORD, payouts.TABLES[0], published.values),
 )

@@ -26,6 +26,7 @@ from infrastructure.schema_registry.client import RegistryUnavailable
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.compacted_topic_factory import CompactedTopicFactory
 from infrastructure.sinks.decorators import TimedSink
+from infrastructure.sinks.row_topic_factory import RowTopicFactory
 from projections.core.fences import FenceMismatch
 from projections.core.ports import ConsumerUnusable, FenceConflict, PortUnavailable, SinkRejected
 from projections.core.projection import Batching, Projection
@@ -188,8 +189,13 @@ class ProjectionWorker:
                 self._record_restore(found)
 
             own_sink = self._backends.stores.sink(projection, self._generation)
-            topics_of_sinks = CompactedTopicFactory(settings, redis, log, codec.encode)
-            with topics_of_sinks.publishing(projection, self._generation, own_sink, self._is_active) as sink:
+            of_states = CompactedTopicFactory(settings, redis, log, codec.encode)
+            of_rows = RowTopicFactory(settings, self._backends.sink_engine, log, codec.encode)
+            place = (projection, self._generation)
+            with (
+                of_states.publishing(*place, own_sink, self._is_active) as with_states,
+                of_rows.publishing(*place, with_states, self._is_active) as sink,
+            ):
                 follower = StreamFollower(
                     projection,
                     log_port=log,

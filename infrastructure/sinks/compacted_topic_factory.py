@@ -1,4 +1,4 @@
-"""Wraps a projection's sink so that it publishes to a compacted topic, if the projection declares one."""
+"""Wraps a projection's sink so that it publishes its states to a compacted topic, if the projection declares one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,27 @@ from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.compacted_topic import CompactedTopic, CompactedTopicSink, PublishingGeneration
 from infrastructure.sinks.published_checkpoints import RedisPublishedCheckpoints
-from infrastructure.sinks.topic_publisher import Encode, PublishedRecords, SynchronousPublisher
+from infrastructure.sinks.topic_publisher import (
+    ACKNOWLEDGEMENT_TIMEOUT_S,
+    Encode,
+    PublishedRecords,
+    SynchronousPublisher,
+)
 from projections.core.ports import EventLog, Sink
 from projections.core.projection import Projection
+
+
+def topic_publisher(
+    settings: Settings, topic: str, acknowledgement_timeout_s: float = ACKNOWLEDGEMENT_TIMEOUT_S
+) -> SynchronousPublisher:
+    """The publisher of a compacted topic, by its full name; it creates the topic if that is missing."""
+    # The client of the control plane costs each process a tenth of its start; few projections publish.
+    from infrastructure.sinks.kafka_compacted_topic import KafkaCompactedTopic
+
+    identity = KafkaCompactedTopic(bootstrap(settings), topic, settings.topic_partitions).identity
+    return SynchronousPublisher(
+        lambda: make_publisher(settings), identity, acknowledgement_timeout_s=acknowledgement_timeout_s
+    )
 
 
 @dataclass(frozen=True)
@@ -40,15 +58,9 @@ class CompactedTopicFactory:
         if projection.publication is None:
             yield sink
             return
-        # The client of the control plane costs each process a tenth of its start; few projections publish.
-        from infrastructure.sinks.kafka_compacted_topic import KafkaCompactedTopic
-
-        settings = self.settings
-        topic = published_topic(settings, projection.publication.topic)
-        partitions = settings.topic_partitions
-        publisher = SynchronousPublisher(
-            lambda: make_publisher(settings), KafkaCompactedTopic(bootstrap(settings), topic, partitions).identity
-        )
+        topic = published_topic(self.settings, projection.publication.topic)
+        partitions = self.settings.topic_partitions
+        publisher = topic_publisher(self.settings, topic)
         try:
             yield CompactedTopicSink(
                 sink,

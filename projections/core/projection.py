@@ -45,6 +45,21 @@ class Publication(Generic[S]):
 
 
 @dataclass(frozen=True)
+class RowPublication:
+    """Publishes every row of ``table`` to a compacted topic, as the record ``record`` of ``domain/events``.
+
+    The table has one key column, of text, and a column ``position``; an event adds rows and changes none. So a row is
+    published once, and its key is the key of its record. ``values`` returns the fields of the record from the row's
+    columns.
+    """
+
+    topic: str
+    record: str
+    table: RowTable
+    values: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Projection(Generic[S]):
     """``fold(state, event) -> state`` is pure (invariant 5); ``encode``/``decode`` are inverse, byte for byte.
 
@@ -75,6 +90,7 @@ class Projection(Generic[S]):
     tables: tuple[RowTable, ...] = ()
     changes: Callable[[str, S], Sequence[RowChange]] = no_changes
     publication: Publication[S] | None = None
+    row_publication: RowPublication | None = None
     view: View[S] | None = None
     point_read: bool = False
     batching: Batching = Batching.LOW_LATENCY
@@ -90,6 +106,10 @@ class Projection(Generic[S]):
                 f"{self.name} needs 1 to {MAX_PARTIAL_SLOTS} partial_slots if it has partials, and none without: "
                 f"it has {self.partial_slots}"
             )
+        if self.row_publication is not None and (
+            self.store != "postgres" or self.row_publication.table not in self.tables
+        ):
+            raise ValueError(f"{self.name} can publish only rows of its own tables in Postgres")
 
     @property
     def starts_at_snapshots(self) -> bool:

@@ -42,12 +42,14 @@ def fold_functions(projection: Projection[Any]) -> _Functions:
     """The functions that decide what is stored and published. Their callees are traced from them."""
     rows = () if projection.changes is no_changes else (projection.changes,)
     published = (projection.publication.values,) if projection.publication else ()
+    published_rows = (projection.row_publication.values,) if projection.row_publication else ()
     partials = () if projection.partials is None else (projection.partials,)
-    return (projection.fold, projection.encode, projection.decode, *rows, *published, *partials)
+    return (projection.fold, projection.encode, projection.decode, *rows, *published, *published_rows, *partials)
 
 
 def _start(projection: Projection[Any]) -> str:
-    record = projection.publication.record if projection.publication else ""
+    published = projection.publication or projection.row_publication
+    record = published.record if published else ""
     slots = f"/{projection.partial_slots}" if projection.partial_slots else ""
     return f"{projection.encode(projection.initial).hex()}/{record}{slots}"
 

@@ -51,6 +51,7 @@ RELEASED = {
     "leg_ended.v2.avsc": "a32e4bb832a5fff7e825b842844687aabd05428442a6704137a2ac9b3a601637",
     "leg_started.v1.avsc": "ff9f192059173c4c73bb0469ee670229333f88cfd823b7feb1a79b8c9e75c94b",
     "leg_started.v2.avsc": "0a4b363d3134a098bfc4402134314ecb9b18941e2c1617cc8894074cbd37a472",
+    "payout_entry.v1.avsc": "c6c704ba13d2a86ccfdf437d1b26266ee2d02bab8d499793a0c437d1ea807f74",
     "rider_location.v1.avsc": "ab7901dadde86fc8e6b60f0d9e3c2b6b33a8f9f703aac2991e0d79277b6a0ac1",
     "rider_registered.v1.avsc": "ee001e407b09b19231b7b0af0b0ee9ddf28af034eb4da3baaac3ab770330efc4",
     "rider_registered.v2.avsc": "9676aad33c13c8e58dc6974cb5032e9bab0382b7c501829de9e4b28c9353cd41",
@@ -150,8 +151,10 @@ def test_every_event_names_its_key_its_time_and_its_id() -> None:
         "EtaServed",
     }
     # Published records have contracts too, but are not events: no aggregate writes them or can be built from them.
-    assert {contract.record for contract in contracts()} == set(AGGREGATE_OF) | {"RiderLocation"}
+    assert {contract.record for contract in contracts()} == set(AGGREGATE_OF) | {"RiderLocation", "PayoutEntry"}
     for contract in {contract.record: contract for contract in contracts()}.values():
+        if contract.record == "PayoutEntry":
+            continue  # the record of an entry, which an event made: it has the entry's id, and no event's
         kinds = {field["name"]: field["type"] for field in contract.schema["fields"]}
         key = AGGREGATE_OF[contract.record].KEY_FIELD if contract.record in AGGREGATE_OF else "rider_id"
         assert contract.schema["namespace"] == NAMESPACE
@@ -238,7 +241,7 @@ def test_a_record_is_decoded_as_the_rules_of_avro_resolve_it(contract: Contract)
         body = BytesIO(split_frame(payload)[1])
         expected = fastavro.schemaless_reader(body, fastavro.parse_schema(contract.schema), today)
         assert isinstance(expected, dict)
-        if not expected["event_id"]:
+        if expected.get("event_id") == "":
             expected["event_id"] = decoded["event_id"]
         assert decoded == expected
 
