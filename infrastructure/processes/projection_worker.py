@@ -18,21 +18,12 @@ from infrastructure.kafka.topics import topics
 from infrastructure.observability import metrics
 from infrastructure.observability.stage_reports import StageProgress, StageReporter, read_stages
 from infrastructure.observability.watchdog import WorkSample
-from infrastructure.postgres.restore_findings import RestoreFinding, record_finding
+from infrastructure.operations.generation_follower import TRANSIENT_ERRORS, follower_of, stage_name
+from infrastructure.operations.worker_metrics import WorkerMetrics
 from infrastructure.processes.runtime import run_until_stopped
-from infrastructure.processes.worker_metrics import WorkerMetrics
-from infrastructure.redis.connection import check_never_evicts
-from infrastructure.schema_registry.client import RegistryUnavailable
 from infrastructure.settings.settings import Settings
-from infrastructure.sinks.compacted_topic_factory import CompactedTopicFactory
-from infrastructure.sinks.decorators import TimedSink
-from infrastructure.sinks.row_topic_factory import RowTopicFactory
-from projections.core.fences import FenceMismatch
-from projections.core.ports import ConsumerUnusable, FenceConflict, PortUnavailable, SinkRejected
+from projections.core.ports import ConsumerUnusable
 from projections.core.projection import Batching, Projection
-from projections.core.shard_processor import ProcessorLimits
-from projections.core.shard_writer import BrokenFold
-from projections.core.state_codec import BrokenState
 from projections.digest.digest import fold_digest
 from projections.live.stream_follower import StreamFollower
 
@@ -88,23 +79,7 @@ class Stuck(Exception):
     """The watchdog found the worker stuck: it drops all connections and reconnects."""
 
 
-# A server that rejects data and a broken fold are retried and shown in `status`: the other projections of this process
-# must go on.
-_TRANSIENT_ERRORS = (
-    PortUnavailable,
-    SinkRejected,
-    FenceConflict,
-    RegistryUnavailable,
-    SQLAlchemyError,
-    BrokenFold,
-    BrokenState,
-    Stuck,
-)
-
-
-def stage_name(projection: str, generation: int, *, is_active: bool) -> str:
-    """Name of the stage in ``status``: the active generation has the projection's own name."""
-    return projection if is_active else f"{projection}@{generation}"
+_TRANSIENT_ERRORS = (*TRANSIENT_ERRORS, Stuck)
 
 
 class ProjectionWorker:
@@ -152,15 +127,6 @@ class ProjectionWorker:
         except SQLAlchemyError:
             return  # Postgres itself is unavailable: `status` shows this stage as silent
 
-    def _record_restore(self, found: FenceMismatch) -> None:
-        """Record the finding before the shards are refolded: afterwards nothing would show that it happened."""
-        message = (
-            f"{found.shards} shards, up to position {found.beyond}, did not match this log, which ended at "
-            f"{found.head} ({found.why.value}); they are refolded"
-        )
-        found_by = f"{self._projection.name}@{self._generation}"
-        record_finding(self._engine, RestoreFinding(found_by, message, found.beyond, found.head))
-
     def _reporter(self) -> StageReporter:
         name = stage_name(self._projection.name, self._generation, is_active=self._is_active())
         if name not in self._reporters:
@@ -168,50 +134,34 @@ class ProjectionWorker:
         return self._reporters[name]
 
     def _connect_and_follow(self) -> None:
-        settings, projection = self._settings, self._projection
-        redis = self._backends.cache
+        projection, backends = self._projection, self._backends
         try:
-            if projection.store == "redis":
-                check_never_evicts(redis)
-            log = self._backends.log
-            group = f"{projection.name}-{self._generation}"
-            if self._consumer is None:
-                topic = topics(settings)[projection.stream]
-                consumer = make_consumer(settings, topic, group, fetch_wait_ms=self._batching.fetch_wait_ms)
-                consumer = BatchingConsumer(consumer) if self._batching.prefetch else consumer
-                self._consumer = TimedConsumer(
-                    consumer, self._observe(metrics.BATCH_RECORDS), self._observe(metrics.BATCH_SECONDS)
-                )
-            codec = self._backends.make_codec()
-
-            def on_fence_mismatch(found: FenceMismatch) -> None:
-                codec.forget()
-                self._record_restore(found)
-
-            own_sink = self._backends.stores.sink(projection, self._generation)
-            of_states = CompactedTopicFactory(settings, redis, log, codec.encode)
-            of_rows = RowTopicFactory(settings, self._backends.sink_engine, log, codec.encode)
-            place = (projection, self._generation)
-            with (
-                of_states.publishing(*place, own_sink, self._is_active) as with_states,
-                of_rows.publishing(*place, with_states, self._is_active) as sink,
-            ):
-                follower = StreamFollower(
-                    projection,
-                    log_port=log,
-                    consumer=self._consumer,
-                    sink=TimedSink(sink, self._observe(metrics.SINK_SECONDS)),
-                    decode=codec.decode,
-                    partitions=settings.topic_partitions,
-                    limits=ProcessorLimits(poll_records=self._batching.max_records),
-                    on_fence_mismatch=on_fence_mismatch,
-                )
-                worker_metrics = WorkerMetrics(projection, self._generation, follower, self._backends, self._reporter)
-                self._follow(follower, self._consumer, worker_metrics)
+            with follower_of(
+                backends,
+                projection,
+                self._generation,
+                self._opened_consumer,
+                self._is_active,
+                self._batching.max_records,
+            ) as follower:
+                consumer = self._opened_consumer()
+                worker_metrics = WorkerMetrics(projection, self._generation, follower, backends, self._reporter)
+                self._follow(follower, consumer, worker_metrics)
         except (ConsumerUnusable, Stuck):
             self._close_consumer()
             raise
         # The consumer stays open: leaving and rejoining its group costs seconds, and only a database failed.
+
+    def _opened_consumer(self) -> TimedConsumer:
+        if self._consumer is None:
+            settings = self._settings
+            topic, group = topics(settings)[self._projection.stream], f"{self._projection.name}-{self._generation}"
+            consumer = make_consumer(settings, topic, group, fetch_wait_ms=self._batching.fetch_wait_ms)
+            consumer = BatchingConsumer(consumer) if self._batching.prefetch else consumer
+            self._consumer = TimedConsumer(
+                consumer, self._observe(metrics.BATCH_RECORDS), self._observe(metrics.BATCH_SECONDS)
+            )
+        return self._consumer
 
     def _observe(self, histogram: Histogram) -> Callable[[float], None]:
         observe: Callable[[float], None] = histogram.labels(self._projection.name).observe

@@ -17,9 +17,10 @@ from infrastructure.observability.stage_reports import StageProgress, StageRepor
 from infrastructure.observability.watchdog import Watchdog, WorkState
 from infrastructure.operations.city_monitor import CityMonitor
 from infrastructure.operations.drift_monitor import DriftMonitor
+from infrastructure.operations.generation_follower import stage_name
 from infrastructure.operations.parity_monitor import ParityMonitor
 from infrastructure.process_pool import tune_gc
-from infrastructure.processes.projection_worker import ProjectionWorker, stage_name
+from infrastructure.processes.projection_worker import ProjectionWorker
 from infrastructure.processes.runtime import stack_summary, stop_event
 from infrastructure.processes.worker_groups import audited_projections, audits_city, is_background
 from infrastructure.settings.settings import Settings

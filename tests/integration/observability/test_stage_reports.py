@@ -21,8 +21,8 @@ from infrastructure.observability.stage_reports import (
     newest,
     read_stages,
 )
+from infrastructure.operations.worker_metrics import WorkerMetrics
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.processes.worker_metrics import WorkerMetrics
 from infrastructure.settings.settings import Settings
 from projections.core.shard_processor import ShardCounters
 from projections.speed import SPEED

@@ -31,12 +31,15 @@ class WorkerMetrics:
         follower: StreamFollower[Any],
         backends: Backends,
         reporter: Callable[[], StageReporter],
+        detail: Mapping[str, Any] | None = None,
     ) -> None:
+        """``detail``: what every report has besides."""
         self._projection = projection
         self._generation = generation
         self._follower = follower
         self._log = backends.log
         self._reporter = reporter
+        self._detail = detail or {}
         self._engine = backends.engine
         self._target_ms = backends.settings.target_freshness_ms
         self._heads = HeadWatch()
@@ -68,6 +71,7 @@ class WorkerMetrics:
                 newest_ms=counters.event_time_ms,
                 delay_s=delay_s,
                 detail={
+                    **self._detail,
                     "generation": self._generation,
                     "fold": self._fold,
                     "shards": shards,
