@@ -3,7 +3,7 @@
 #   make test    lint, types, every tier of tests
 # While you work:
 #   make check   lint, types and the unit tests, within a minute on a quiet machine
-.PHONY: demo test check lint prove faults bench leakage kafka mutants install lock clean
+.PHONY: demo test check lint prove faults bench leakage kafka flink mutants install lock clean
 
 # The first interpreter that fits and really runs; name another with `make PYTHON=… test`.
 FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
@@ -84,6 +84,29 @@ LEAKAGE ?=
 leakage: $(OTHERS_INSTALLED)
 	@$(BIN)/python -m benchmarks.leakage $(LEAKAGE)
 
+# Apache Flink (docs/flink.md), in an environment of its own: its Python packages exclude ours. 830 MB, some minutes;
+# nothing else needs it. The connector that reads Kafka comes from Maven Central.
+FLINK = .flink-venv
+FLINK_INSTALLED = $(FLINK)/.installed
+FLINK_FITS = -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))'
+FLINK_PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
+	$$p $(FLINK_FITS) 2>/dev/null && echo $$p && break; done)
+FLINK_SOURCES = crcmod,dill,docopt,hdfs
+flink: $(FLINK_INSTALLED)
+$(FLINK_INSTALLED): deploy/flink/requirements.lock deploy/flink/pom.xml deploy/flink/config.yaml deploy/flink/client.yaml
+	@$(if $(FLINK_PYTHON),$(FLINK_PYTHON) $(FLINK_FITS) 2>/dev/null,false) || { echo "Flink needs Python 3.11 or 3.12: make FLINK_PYTHON=/path/to/python3.12 flink"; exit 1; }
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "Flink needs Java 17 and Maven: install them, then make flink"; exit 1; }
+	rm -rf $(FLINK) && $(FLINK_PYTHON) -m venv $(FLINK)
+	$(FLINK)/bin/pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --no-binary=$(FLINK_SOURCES) --requirement deploy/flink/requirements.lock
+	mkdir $(FLINK)/flink-lib $(FLINK)/flink-conf $(FLINK)/flink-client
+	mvn -q -B -f deploy/flink/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath $(FLINK))/flink-lib
+	home=$$($(FLINK)/bin/python -c 'import pathlib, pyflink; print(pathlib.Path(pyflink.__file__).parent)') && \
+	ln -s $$home/lib/*.jar $$home/opt/flink-python-*.jar $(FLINK)/flink-lib && \
+	cp $$home/conf/*.properties $(FLINK)/flink-conf && cp $$home/conf/*.properties $(FLINK)/flink-client
+	cp deploy/flink/config.yaml $(FLINK)/flink-conf/config.yaml
+	cp deploy/flink/client.yaml $(FLINK)/flink-client/config.yaml
+	touch $(FLINK_INSTALLED)
+
 # Exact versions, without any index address.
 lock:
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
@@ -92,10 +115,13 @@ lock:
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/pip install --quiet --only-binary=:all: --requirement benchmarks/leakage/requirements.in
 	{ echo '# Exact versions; made by `make lock`.'; .lock-venv/bin/pip freeze; } > benchmarks/leakage/requirements.lock
+	rm -rf .lock-venv && $(FLINK_PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --quiet --only-binary=:all: --no-binary=$(FLINK_SOURCES) --requirement deploy/flink/requirements.in
+	{ echo '# Exact versions for Python 3.11 and 3.12, complete: pip need resolve nothing. Made by `make lock`.'; .lock-venv/bin/pip freeze; } > deploy/flink/requirements.lock
 	rm -rf .lock-venv
 
 # The data of `serve` and `demo` is kept, and reported.
 clean:
-	rm -rf .venv .lock-venv $(OTHERS) build mutants *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .lock-venv $(OTHERS) $(FLINK) build mutants *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.ridelog/*' -prune -exec rm -rf {} +
 	@test ! -e .ridelog || echo "kept: .ridelog, the data of serve and demo; to start empty: rm -r .ridelog"

@@ -34,6 +34,7 @@ COMMANDS = (
     "schemas",
     "migrate",
     "config",
+    "flink",
     "process",
 )
 

@@ -54,6 +54,7 @@ def serve(
     """
     from infrastructure.kafka.topics import ensure_topics
     from infrastructure.observability.logging import configure
+    from infrastructure.processes.worker_groups import served_projections
     from infrastructure.settings.settings import Settings
     from infrastructure.supervision.serve import ServeParts
     from infrastructure.supervision.serve import serve as run
@@ -61,6 +62,7 @@ def serve(
 
     settings = Settings.load({"host": host, "port": port, "data_dir": data_dir})
     chosen = parse_only(only)
+    served_projections(settings)  # a wrong name ends the start, before a server is started
     if settings.payments_url is None:
         chosen = without_payments(chosen, named=only is not None)
     if settings.relay == "external":

@@ -19,9 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from infrastructure.event_store.log_head import read_head
 from infrastructure.http.errors import errors, unavailable
 from infrastructure.observability import metrics
+from infrastructure.observability.flink_cluster import ClusterUnavailable, FlinkCluster
 from infrastructure.observability.stage_reports import StageReport, newest, read_stages
 from infrastructure.postgres.broken_connections import discard, refuses_writes
 from infrastructure.settings.settings import Settings
+from infrastructure.status.flink_line import flink_ready
 from projections.catalogue import PROJECTIONS
 
 CHECK_TIMEOUT_S = 3.0
@@ -103,11 +105,13 @@ def ready_checks(
     *,
     writer: Engine | None = None,
     failed_append: Callable[[], str] = lambda: "",
+    flink: FlinkCluster | None = None,
 ) -> dict[str, Check]:
     """Postgres, Redis if this node uses it (``client``), and ``stages``: each is connected, wherever it runs.
 
     Postgres is checked through ``writer``, the engine that appends, if this node has one: a server that can be read may
     still reject writes. ``failed_append`` returns why the last append failed, "" if it did not.
+    ``flink``: the cluster that follows projections, if there is one. Its jobs are a stage of their own.
     """
 
     async def postgres() -> str:
@@ -129,7 +133,16 @@ def ready_checks(
     servers: dict[str, Check] = {"postgres": postgres}
     if client is not None:
         servers["redis"] = partial(cache, client)
+    if flink is not None:
+        servers["flink"] = partial(_flink, flink)
     return servers | {name: stage(name) for name in stages}
+
+
+async def _flink(cluster: FlinkCluster) -> str:
+    try:
+        return flink_ready(await asyncio.to_thread(cluster.jobs))
+    except ClusterUnavailable as error:
+        return str(error)
 
 
 def _postgres(engine: Engine) -> str:

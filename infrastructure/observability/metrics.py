@@ -179,6 +179,18 @@ PAYMENTS_HELD = named_gauge("ridelog_payments_held", "Payouts and adjustments th
 PAYMENTS_DIFFERING = named_gauge(
     "ridelog_payments_differing", "Payments whose amount in the served generation is not the one handed over"
 )
+FLINK_JOB_RUNNING = named_gauge(
+    "ridelog_flink_job_running", "1 while the Flink job of a projection runs; 0: it failed or restarts", ("projection",)
+)
+FLINK_JOB_RESTARTS = named_gauge(
+    "ridelog_flink_job_restarts", "Restarts of the Flink job of a projection since it was submitted", ("projection",)
+)
+FLINK_CHECKPOINT_AGE = named_gauge(
+    "ridelog_flink_checkpoint_age_seconds",
+    "Since the last completed checkpoint of the Flink job of a projection; 0: none runs",
+    ("projection",),
+)
+FLINK_CLUSTER_UP = named_gauge("ridelog_flink_cluster_up", "1 if the Flink cluster of RIDELOG_FLINK_URL answers")
 PAYMENTS_OLDEST_SECONDS = named_gauge(
     "ridelog_payments_oldest_seconds", "Since the first attempt of the oldest payment that the provider has not taken"
 )

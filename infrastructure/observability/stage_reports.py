@@ -46,6 +46,9 @@ _FORGET_REPORTS = text(f"DELETE FROM stage_reports t {_GIVEN} WHERE t.stage = v.
 POSITIONED = "placed"
 """Key in the ``detail`` of a tailer that has found its position in the log since it started."""
 
+FLINK_DETAIL = {"engine": "flink"}
+"""In the ``detail`` of a worker on a Flink cluster, whose own metrics no node of ridelog exposes."""
+
 STANDBY = "tailer-standby"
 """Stage of a tailer that waits until the active one ends."""
 

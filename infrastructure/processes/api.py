@@ -37,6 +37,7 @@ from infrastructure.http_server.server import serve_http
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.ingest.writer_turns import WriterTurns
 from infrastructure.observability import metrics
+from infrastructure.observability.flink_cluster import cluster_of
 from infrastructure.operations.city_feed import CityFeed
 from infrastructure.operations.first_etas import FirstEtas
 from infrastructure.operations.served_eta_log import eta_recorder
@@ -131,7 +132,10 @@ def _serve(settings: Settings, backends: Backends) -> None:
     def failed_append() -> str:
         return commits.failure() or commands.failure() or rider_commands.failure()
 
-    checks = ready_checks(reader, async_cache, stages, writer=backends.writer_engine, failed_append=failed_append)
+    flink = cluster_of(settings.flink_url, settings.topic_prefix)
+    checks = ready_checks(
+        reader, async_cache, stages, writer=backends.writer_engine, failed_append=failed_append, flink=flink
+    )
     application = build(
         settings,
         ApiParts(
@@ -141,7 +145,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
             delay_ms=partial(monitor.delay_ms, SPEED.name),
             on_served=served_reads,
             checks=checks,
-            refresh_metrics=refresher(reader, settings.data_dir, (*stages, "city"), commits.queued),
+            refresh_metrics=refresher(reader, settings.data_dir, (*stages, "city"), commits.queued, flink),
             routers=[
                 traffic_route(city.newest),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),

@@ -22,7 +22,12 @@ from infrastructure.operations.parity_monitor import ParityMonitor
 from infrastructure.process_pool import tune_gc
 from infrastructure.processes.projection_worker import ProjectionWorker
 from infrastructure.processes.runtime import stack_summary, stop_event
-from infrastructure.processes.worker_groups import audited_projections, audits_city, is_background
+from infrastructure.processes.worker_groups import (
+    audited_projections,
+    audits_city,
+    is_background,
+    served_projections,
+)
 from infrastructure.settings.settings import Settings
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, Sink, SinkRejected
@@ -41,13 +46,14 @@ GENERATION_POLL_INTERVAL_S = 0.5
 STUCK_EXIT_CODE = 70
 
 
-def main(settings: Settings, names: Sequence[str] = tuple(PROJECTIONS)) -> None:
-    """Run ``names`` until SIGTERM, with lower priority if no answer waits for them.
+def main(settings: Settings, names: Sequence[str] = ()) -> None:
+    """Run ``names``, or all that the settings name, until SIGTERM, with lower priority if no answer waits for them.
 
     Each generation has a thread; a failing one is retried without disturbing the others.
     """
     stop = stop_event()
     tune_gc()
+    names = names or served_projections(settings)
     followed = [PROJECTIONS[name] for name in names]
     if is_background(names):
         os.nice(BACKGROUND_NICENESS)
@@ -77,11 +83,11 @@ class WorkerManager:
         self._reporters: dict[str, StageReporter] = {}
         self._watchdog = Watchdog()
         self._hanging: set[tuple[str, int]] = set()
-        followed = [projection.name for projection in projections]
+        followed, served = [projection.name for projection in projections], served_projections(settings)
         self._auditors: list[ParityMonitor | CityMonitor | DriftMonitor] = [
-            ParityMonitor(settings, projection) for projection in audited_projections(followed)
+            ParityMonitor(settings, projection) for projection in audited_projections(followed, served)
         ]
-        if audits_city(followed):
+        if audits_city(followed, served):
             self._auditors += [CityMonitor(settings), DriftMonitor(settings)]
 
     def run(self) -> None:

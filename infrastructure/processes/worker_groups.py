@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from infrastructure.errors import UserError
+from infrastructure.settings.settings import Settings
 from projections.catalogue import PROJECTIONS
 from projections.core.projection import Projection
-from projections.traffic import TRAFFIC
 
 ETA = "eta"
 """Name of the group of the projections with partial tables: an ETA reads their states, or the city merged from them."""
@@ -21,40 +22,55 @@ def point_read_projections() -> list[Projection[Any]]:
     return [projection for projection in PROJECTIONS.values() if projection.point_read]
 
 
-def worker_groups() -> dict[str, list[str]]:
-    """Names of projections by worker group; one process runs each group.
+def served_projections(settings: Settings) -> list[str]:
+    """Names of the projections that ``serve`` follows itself, in the order of the catalogue; Flink follows the others.
+
+    Raises UserError for a name that the catalogue does not have.
+    """
+    if settings.projections is None:
+        return list(PROJECTIONS)
+    named = {name for part in settings.projections.split(",") if (name := part.strip())}
+    if not named or not named <= set(PROJECTIONS):
+        raise UserError(
+            f"RIDELOG_PROJECTIONS is {settings.projections!r}: name one or more of {', '.join(PROJECTIONS)}, separated "
+            "by commas; to follow none here, run `serve --only api,tailer,city,payments`"
+        )
+    return [name for name in PROJECTIONS if name in named]
+
+
+def worker_groups(served: Collection[str] = tuple(PROJECTIONS)) -> dict[str, list[str]]:
+    """Names of the ``served`` projections by worker group; one process runs each group.
 
     Each projection with point reads has a process of its own, and so have those of the ETA together. Threads of one
     process share one core: the work for tables of analysts, of the fraud desk and of payments must not delay answers.
     """
     groups = {projection.name: [projection.name] for projection in point_read_projections()}
     shared = {ETA: _of_the_eta(), OTHERS: _others()}
-    return groups | {name: names for name, names in shared.items() if names}
+    wanted = {name: [one for one in names if one in served] for name, names in (groups | shared).items()}
+    return {name: names for name, names in wanted.items() if names}
 
 
-def audited_projections(followed: Collection[str]) -> list[Projection[Any]]:
-    """Projections whose answers are audited, all the time, by the process that follows ``followed``.
+def audited_projections(
+    followed: Collection[str], served: Collection[str] = tuple(PROJECTIONS)
+) -> list[Projection[Any]]:
+    """Projections whose answers are audited, all the time, by the process that follows ``followed`` of the ``served``.
 
     Audits run in the group that no answer waits for, if there is one, because refolding thousands of events would
-    delay answers.
+    delay answers. They compare answers with the log, whichever engine has folded them.
     """
-    if _others():
-        return point_read_projections() if _has_audits(followed) else []
-    return [projection for projection in point_read_projections() if projection.name in followed]
+    return point_read_projections() if audits_city(followed, served) else []
 
 
-def audits_city(followed: Collection[str]) -> bool:
-    """Whether the process that follows ``followed`` audits the city snapshots."""
-    return _has_audits(followed) if _others() else TRAFFIC.name in followed
+def audits_city(followed: Collection[str], served: Collection[str] = tuple(PROJECTIONS)) -> bool:
+    """Whether the process that follows ``followed`` of the ``served`` audits answers and city snapshots."""
+    groups = worker_groups(served)
+    auditing = groups.get(OTHERS) or next(reversed(groups.values()))
+    return not set(auditing).isdisjoint(followed)
 
 
 def is_background(followed: Collection[str]) -> bool:
     """Whether no answer of a read or of an ETA waits for the process that follows ``followed``."""
     return set(followed) <= set(_others())
-
-
-def _has_audits(followed: Collection[str]) -> bool:
-    return not set(_others()).isdisjoint(followed)
 
 
 def _of_the_eta() -> list[str]:

@@ -128,6 +128,7 @@ ADDRESSES: dict[str, Callable[[str], Address]] = {
     "kafka_bootstrap": kafka_shown,
     "schema_registry_url": http_address,
     "payments_url": payments_address,
+    "flink_url": http_address,
 }
 """The settings that are addresses -> how each is parsed."""
 

@@ -129,6 +129,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"expected": "1 to 63 small letters, digits and '_', the first not a digit"},
         ),
     ] = "ridelog"
+    projections: Annotated[
+        str | None,
+        Meta(description="projections that serve follows itself, name,…; none or empty: all. Flink follows the others"),
+    ] = None
+    flink_url: Annotated[
+        str | None, Meta(description="REST address of a Flink cluster that follows projections: http://host:8081")
+    ] = None
+    flink_gather_ms: Annotated[
+        int, Meta(ge=10, le=60_000, description="for how long a Flink job gathers the records of a partition")
+    ] = 200
+    flink_bundle_batches: Annotated[
+        Positive, Meta(description="gathered batches that Flink hands to Python at once")
+    ] = 64
+    flink_bundle_ms: Annotated[
+        Positive, Meta(description="for how long gathered batches may wait for a bundle to be full")
+    ] = 20
+    flink_checkpoint_ms: Annotated[
+        int, Meta(ge=1_000, le=3_600_000, description="interval of the checkpoints of a Flink job")
+    ] = 10_000
     consumer_group_prefix: Annotated[str, Meta(min_length=1, description="prefix of each consumer group")] = "ridelog"
     max_batch_items: Annotated[Positive, Meta(description="pings in one request")] = 10_000
     max_body_bytes: Annotated[Positive, Meta(description="bytes of one request's body")] = 8 * 1024 * 1024

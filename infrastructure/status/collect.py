@@ -15,6 +15,7 @@ from infrastructure.errors import UserError
 from infrastructure.event_store.log_head import LogHeadRow, read_head
 from infrastructure.kafka.admin import TopicError, ensure_topics
 from infrastructure.kafka.topics import topics
+from infrastructure.observability.flink_cluster import ClusterUnavailable, FlinkCluster
 from infrastructure.observability.lag import ingest_delays
 from infrastructure.observability.stage_reports import StageReport, newest, read_stages
 from infrastructure.postgres import migrations
@@ -28,6 +29,7 @@ from infrastructure.settings.settings import Settings
 from infrastructure.sinks.factory import Stores
 from infrastructure.status.audit_lines import city_audit_line, eta_parity_line, parity_line
 from infrastructure.status.drift_lines import drift_line, eta_error_line
+from infrastructure.status.flink_line import flink_line, unavailable_line
 from infrastructure.status.lines import (
     IngestHead,
     MeasuredStage,
@@ -109,6 +111,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         *projections,
         _city(backends, reports, now_ms, served=served),
         _payments(backends, reports, late_after_s, served=served),
+        *_flink(settings),
         city_audit_line(_city_findings(backends, reports.get(CITY_AUDIT_STAGE))),
         *(
             parity_line(p.name, PostgresServedReads(engine, p.name).tally())
@@ -145,6 +148,16 @@ def _payments(
     tally = PaymentHandovers(backends.engine).tally()
     has_provider = backends.settings.payments_url is not None
     return payment_line(reports.get("payments") if served else None, tally, late_after_s, has_provider=has_provider)
+
+
+def _flink(settings: Settings) -> list[StatusLine]:
+    if settings.flink_url is None:
+        return []
+    try:
+        jobs = FlinkCluster(settings.flink_url, settings.topic_prefix).jobs()
+    except ClusterUnavailable as error:
+        return [unavailable_line(str(error))]
+    return [flink_line(jobs, settings.flink_checkpoint_ms / 1_000)]
 
 
 def _relay(settings: Settings, tailer: StageReport | None) -> str:

@@ -20,7 +20,7 @@ PROJECTIONS = "projections"
 READINESS_POLL_INTERVAL_S = 0.5
 READY_WITHIN_S = 60.0
 """After so long ``serve`` reports once what is still missing, and goes on waiting."""
-STAGES = {"tailer": "tailer", "city": "city", "payments": "payments"}
+STAGES = {"tailer": "tailer", "city": "city", "payments": "payments", "flink": "flink"}
 """Stage of ``/health/ready`` -> the program that runs it. Every other stage is a server or a projection."""
 SERVERS = {"postgres", "redis"}
 """Stages of ``/health/ready`` that every program needs."""
@@ -97,10 +97,11 @@ def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float 
             )
 
 
-def missing_stages(url: str, running: Collection[str]) -> str:
+def missing_stages(url: str, running: Collection[str], elsewhere: Collection[str] = ()) -> str:
     """What ``/health/ready`` reports as wrong with the stages of the ``running`` programs; "" if nothing.
 
-    Stages of programs that run elsewhere (--only) are not waited for: they may not have been started yet.
+    Stages of programs that run elsewhere (--only), and projections that are followed ``elsewhere`` (by Flink), are not
+    waited for: they may not have been started yet.
     """
     try:
         answer = _get(f"{url}/health/ready", timeout_s=1.0)
@@ -109,7 +110,11 @@ def missing_stages(url: str, running: Collection[str]) -> str:
         stages = msgspec.json.decode(answer.content, type=_NotReady).stages
     except (httpx.TransportError, msgspec.DecodeError) as error:
         return f"{url}: {error}"
-    bad = {name: fault for name, fault in stages.items() if fault != "ok" and _belongs(name, running)}
+    bad = {
+        name: fault
+        for name, fault in stages.items()
+        if fault != "ok" and name not in elsewhere and _belongs(name, running)
+    }
     return "; ".join(f"{name}: {fault}" for name, fault in bad.items())
 
 

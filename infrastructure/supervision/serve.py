@@ -17,6 +17,7 @@ from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.embedded.server import free_port
 from infrastructure.embedded.service import Program, Service, ServiceCommand, stop_all
 from infrastructure.embedded.stack import Stack
+from infrastructure.processes.worker_groups import served_projections
 from infrastructure.settings.settings import Settings
 from infrastructure.supervision.broker_memory_limit import BrokerMemoryLimit, count_records
 from infrastructure.supervision.preflight import (
@@ -34,6 +35,7 @@ from infrastructure.supervision.readiness import Readiness, http_url, missing_st
 from infrastructure.supervision.signals import StopRequested, StopSignals
 from infrastructure.supervision.supervisor import Supervisor
 from infrastructure.timestamps import now_ms
+from projections.catalogue import PROJECTIONS
 
 
 class ServeParts(NamedTuple):
@@ -68,7 +70,12 @@ def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = Fa
                 data_dir.write_run_info(info)
             services: list[Service] = [*stack.servers.values(), *programs]
             readiness = Readiness(
-                functools.partial(missing_stages, info.http_url, {program_of(program.name) for program in programs}),
+                functools.partial(
+                    missing_stages,
+                    info.http_url,
+                    {program_of(program.name) for program in programs},
+                    set(PROJECTIONS) - set(served_projections(ready)),
+                ),
                 functools.partial(parts.announce, info, services),
             )
             supervisor.run(signals, check_broker, readiness.check)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infrastructure.embedded.service import ServiceCommand
-from infrastructure.processes.worker_groups import worker_groups
+from infrastructure.processes.worker_groups import served_projections, worker_groups
 from infrastructure.settings.settings import Settings
 from infrastructure.supervision.readiness import API, MONITOR, PROJECTIONS
 
@@ -29,9 +29,10 @@ def commands_for(settings: Settings, names: Sequence[str]) -> list[ServiceComman
         return ServiceCommand(name, [*argv, "--of", ",".join(of)] if of else argv, env)
 
     commands: list[ServiceCommand] = []
+    groups = worker_groups(served_projections(settings))
     for name in names:
         if name == PROJECTIONS:
-            commands += [command(f"{name}-{part}", name, of) for part, of in worker_groups().items()]
+            commands += [command(f"{name}-{part}", name, of) for part, of in groups.items()]
         else:
             commands.append(command(name, name))
     if API not in names:

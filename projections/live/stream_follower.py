@@ -163,6 +163,11 @@ class StreamFollower(Generic[S]):
                 self._shards.fill(shard, head.seqs[shard])
             state.seen_idle_at = state.fence.seq if behind else None
 
+    @property
+    def is_refolding(self) -> bool:
+        """Whether ``step`` has work to do without new records: a shard is refolded."""
+        return bool(self._shards.refolds)
+
     def commit(self) -> None:
         """Commit the offsets to Kafka: a hint for operators and lag tools. The fences decide."""
         if self._next_offsets:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from infrastructure.errors import UserError
 from infrastructure.processes.worker_groups import (
     ETA,
     OTHERS,
@@ -9,8 +12,11 @@ from infrastructure.processes.worker_groups import (
     audits_city,
     is_background,
     point_read_projections,
+    served_projections,
     worker_groups,
 )
+from infrastructure.settings.settings import Settings
+from projections.analytics import ANALYTICS
 from projections.calibration import CALIBRATION
 from projections.catalogue import PROJECTIONS
 from projections.orders import ORDERS
@@ -54,3 +60,23 @@ def test_the_city_is_audited_once_and_not_by_a_process_that_serves_answers() -> 
 def test_only_the_process_that_no_answer_waits_for_has_lower_priority() -> None:
     assert [name for name, names in worker_groups().items() if is_background(names)] == [OTHERS]
     assert not is_background(list(PROJECTIONS))
+
+
+def test_serve_follows_only_the_projections_that_the_settings_name() -> None:
+    served = served_projections(Settings(projections=" analytics, speed"))
+    assert served == [SPEED.name, ANALYTICS.name]
+    assert worker_groups(served) == {SPEED.name: [SPEED.name], OTHERS: [ANALYTICS.name]}
+
+
+@pytest.mark.parametrize("projections", ["", ",", "speed,spede"])
+def test_a_list_without_or_with_a_wrong_name_is_refused(projections: str) -> None:
+    with pytest.raises(UserError, match="name one or more of"):
+        served_projections(Settings(projections=projections))
+
+
+@pytest.mark.parametrize("served", [[SPEED.name], [SPEED.name, TRAFFIC.name], [ANALYTICS.name, SPEED.name]])
+def test_audits_run_once_also_if_flink_follows_the_others(served: list[str]) -> None:
+    groups = worker_groups(served)
+    auditing = [name for name, names in groups.items() if audits_city(names, served)]
+    assert len(auditing) == 1
+    assert audited_projections(groups[auditing[0]], served) == point_read_projections()

@@ -1,0 +1,145 @@
+"""``flink``: submits, shows, cancels and saves the jobs of projections on a Flink cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infrastructure.cli.options import DataDirOption, JsonOption
+from infrastructure.cli.output import echo
+from infrastructure.errors import UserError
+
+if TYPE_CHECKING:
+    from infrastructure.observability.flink_cluster import FlinkCluster
+    from infrastructure.settings.settings import Settings
+
+APP_FOLDER = Path(__file__).resolve().parents[2]
+commands = typer.Typer(
+    help="Projections on an Apache Flink cluster, instead of in `serve`.",
+    no_args_is_help=True,
+)
+NamesArgument = Annotated[list[str], typer.Argument(metavar="PROJECTION...", help="Names of projections.")]
+ClusterOption = Annotated[
+    str | None, typer.Option("--cluster", help="REST address of the cluster.  \\[default: RIDELOG_FLINK_URL]")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(commands, name="flink")
+
+
+@commands.command()
+def submit(
+    projections: NamesArgument,
+    parallelism: Annotated[
+        int, typer.Option(min=1, max=64, help="Subtasks of a job; more than the topic has partitions are idle.")
+    ] = 2,
+    restore: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="A savepoint or checkpoint to continue from, instead of the fences alone."),
+    ] = None,
+    cluster: ClusterOption = None,
+    environment: Annotated[
+        Path | None, typer.Option(help="The Python environment with Flink.  \\[default: .flink-venv]")
+    ] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Start the job of each projection. It continues where the stores' fences are, whatever wrote them.
+
+    Refused while a job of the projection runs. If `serve` follows it too, no event is lost or counted twice, but both
+    fold it: leave it out of RIDELOG_PROJECTIONS.
+    """
+    from infrastructure.backends import projection_named
+    from infrastructure.embedded.stack import servers_for
+    from infrastructure.flink.client import FlinkClient, Submission
+    from infrastructure.flink.environment import FOLDER, FlinkEnvironment
+
+    for name in projections:
+        projection_named(name)
+    with servers_for(_settings(data_dir, cluster), ("postgres_url", "redis_url", "kafka_bootstrap")) as settings:
+        found = {job.projection: job for job in _cluster(settings).jobs()}
+        for name in projections:
+            if (job := found.get(name)) is not None and job.runs:
+                raise UserError(f"the job {job.job_id} of {name} runs already: `flink cancel {name}` ends it")
+        client = FlinkClient(FlinkEnvironment(environment or APP_FOLDER / FOLDER), _url(settings), APP_FOLDER)
+        for name in projections:
+            job_id = client.submit(Submission(name, parallelism, restore), settings.environment())
+            echo(f"{name}: submitted as {job_id}")
+            if settings.projections is None or name in settings.projections.split(","):
+                echo(f"  `serve` may follow {name} too: leave it out of RIDELOG_PROJECTIONS")
+
+
+@commands.command()
+def status(cluster: ClusterOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Show the newest job of each projection. Exits with 1 if one that was not cancelled does not run.
+
+    Where each projection is in the log, `python app.py status` shows.
+    """
+    import msgspec
+
+    jobs = _cluster(_settings(data_dir, cluster)).jobs()
+    if as_json:
+        echo(msgspec.json.encode(jobs))
+    else:
+        for job in jobs:
+            age = "no checkpoint" if job.checkpoint_age_s is None else f"checkpoint {job.checkpoint_age_s:.0f} s ago"
+            place = f", {job.checkpoint}" if job.checkpoint else ""
+            echo(f"{job.projection}: {job.state}, {job.restarts} restarts, {age}{place}, job {job.job_id}")
+        if not jobs:
+            echo("no job of a projection was submitted to this cluster")
+    raise typer.Exit(1 if any(not job.runs and job.state != "CANCELED" for job in jobs) else 0)
+
+
+@commands.command()
+def cancel(projections: NamesArgument, cluster: ClusterOption = None, data_dir: DataDirOption = None) -> None:
+    """End the job of each projection. Nothing is lost: the stores hold the states and fences.
+
+    Set RIDELOG_PROJECTIONS so that `serve` follows them again, or submit them again.
+    """
+    found = _cluster(_settings(data_dir, cluster))
+    for name in projections:
+        found.cancel(_running(found, name))
+        echo(f"{name}: cancelled")
+
+
+@commands.command()
+def savepoint(
+    projections: NamesArgument,
+    folder: Annotated[str | None, typer.Option(help="Where to store it.  \\[default: the cluster's]")] = None,
+    cluster: ClusterOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Store the offsets of each job, for `submit --restore`. The states need none: they are in the stores."""
+    found = _cluster(_settings(data_dir, cluster))
+    for name in projections:
+        echo(f"{name}: {found.savepoint(_running(found, name), folder)}")
+
+
+def _running(cluster: FlinkCluster, name: str) -> str:
+    from infrastructure.observability.flink_cluster import STATES_OF_A_RUNNING_JOB
+
+    job = cluster.job(name)
+    if job is None or job.state not in STATES_OF_A_RUNNING_JOB:
+        raise UserError(f"no job of {name} runs on this cluster; see `flink status`")
+    return job.job_id
+
+
+def _settings(data_dir: Path | None, cluster: str | None) -> Settings:
+    from infrastructure.settings.settings import Settings
+
+    return Settings.load({"data_dir": data_dir, "flink_url": cluster})
+
+
+def _url(settings: Settings) -> str:
+    if settings.flink_url is None:
+        raise UserError("no Flink cluster is named: set RIDELOG_FLINK_URL, or give --cluster http://host:8081")
+    return settings.flink_url
+
+
+def _cluster(settings: Settings) -> FlinkCluster:
+    from infrastructure.observability.flink_cluster import FlinkCluster
+
+    return FlinkCluster(_url(settings), settings.topic_prefix)

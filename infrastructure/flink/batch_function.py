@@ -1,0 +1,62 @@
+"""The function of the job: folds each gathered batch in a Python worker of the TaskManager. Imports pyflink."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pyflink.datastream.functions import FlatMapFunction, RuntimeContext
+
+from infrastructure.backends import projection_named
+from infrastructure.flink.gathered_batches import partition_batch
+from infrastructure.flink.partition_ends import PartitionEnds
+from infrastructure.flink.partition_worker import PartitionWorker
+from infrastructure.flink.worker_settings import worker_settings
+from infrastructure.kafka.topics import topics
+from infrastructure.observability import logging as ridelog_logging
+from projections.digest.digest import fold_digest
+
+
+class FoldBatches(FlatMapFunction):  # type: ignore[misc]
+    """Folds the batches of one subtask. Its servers are those of the TaskManager's environment.
+
+    The job graph that a client submits holds no address of a store, and so no password.
+    """
+
+    def __init__(self, projection: str, digest: str, partitions: int) -> None:
+        """``digest``: that of the fold at the client. ``partitions``: of the topic, as the client has found it."""
+        self._name = projection
+        self._digest = digest
+        self._partitions = partitions
+        self._worker: PartitionWorker | None = None
+        self._topic = ""
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Refuse to write with another fold than the client has (invariant 9). Raises UserError, DigestRefused."""
+        settings = worker_settings(self._partitions)
+        ridelog_logging.configure(settings.log_level, settings.log_format, f"flink-{self._name}")
+        projection = projection_named(self._name)
+        if (own := fold_digest(projection)) != self._digest:
+            raise DigestRefused(
+                f"this TaskManager has the fold {own} of {self._name}, and the job was submitted with {self._digest}: "
+                "deploy the same code to the cluster and to the client, and submit the job again"
+            )
+        self._topic = topics(settings)[projection.stream]
+        self._worker = PartitionWorker(settings, projection, PartitionEnds(settings, self._topic))
+        self._applied = runtime_context.get_metrics_group().counter("applied")
+
+    def flat_map(self, value: Any) -> Iterable[int]:
+        """Fold one batch. Flink ends the bundle before a checkpoint's barrier passes: so what a checkpoint covers is
+        in the store."""
+        assert self._worker is not None, "open() comes first"
+        batch = partition_batch(value, self._topic)
+        self._applied.inc(self._worker.receive(batch.partition, batch.records))
+        return ()
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+
+
+class DigestRefused(Exception):
+    """The code on the cluster folds otherwise than the code that submitted the job."""

@@ -1,0 +1,89 @@
+"""Submits the job of a projection through Flink's own client, which runs in the second environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from infrastructure.errors import UserError
+from infrastructure.flink.environment import FlinkEnvironment
+
+SUBMIT_TIMEOUT_S = 300.0
+"""Starting the client and planning the job take 15 s of CPU; a slot need not be free."""
+_SUBMITTED = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
+JOB = Path(__file__).with_name("job.py")
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "JAVA_HOME")
+MAX_SHOWN_CHARS = 2_000
+_PYTHON_ERROR = re.compile(r"(?!org\.|java\.|py4j\.)[\w.]*[A-Z]\w+: ")
+"""The last line of a traceback. Java's own errors in it are the causes below it."""
+_PROGRAM_ENDED = "Python process exits with code"
+
+
+class Submission(NamedTuple):
+    """What to submit. ``savepoint``: a savepoint or retained checkpoint to continue from; none: from the fences."""
+
+    projection: str
+    parallelism: int
+    savepoint: str | None = None
+
+
+class FlinkClient:
+    """The client of one cluster. ``checkout``: the folder of this project."""
+
+    def __init__(self, environment: FlinkEnvironment, cluster_url: str, checkout: Path) -> None:
+        self._environment = environment
+        self._url = cluster_url
+        self._checkout = checkout
+
+    def submit(self, submission: Submission, settings: Mapping[str, str]) -> str:
+        """Submit the job, and return its id. ``settings``: the RIDELOG_* variables of the client's program.
+
+        Raises UserError if the environment is missing, or the cluster does not take the job.
+        """
+        if (lacking := self._environment.missing()) is not None:
+            raise UserError(lacking)
+        kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+        variables = {**kept, **self._environment.variables(self._checkout, client=True), **settings}
+        try:
+            done = subprocess.run(
+                self.command(submission),
+                env=variables,
+                cwd=self._checkout,
+                capture_output=True,
+                text=True,
+                timeout=SUBMIT_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise UserError(f"Flink's client has not submitted the job after {SUBMIT_TIMEOUT_S:.0f} s") from error
+        found = _SUBMITTED.search(done.stdout)
+        if found is None:
+            raise UserError(f"the job was not submitted: {_reason(done.stdout + done.stderr)}")
+        return found[1]
+
+    def command(self, submission: Submission) -> Sequence[str]:
+        """The command line of Flink's client."""
+        cluster = urlsplit(self._url)
+        restored = () if submission.savepoint is None else ("-s", submission.savepoint)
+        python = str(self._environment.python)
+        return (
+            *(str(self._environment.script("flink")), "run", "-d", "-t", "remote"),
+            f"-Drest.address={cluster.hostname}",
+            f"-Drest.port={cluster.port or 8081}",
+            *restored,
+            *("-p", str(submission.parallelism), "-pyclientexec", python, "-pyexec", python),
+            *("-py", str(JOB), submission.projection),
+        )
+
+
+def _reason(output: str) -> str:
+    """The last error of the Python program, else Java's innermost cause, else all of the output."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    program = [line for line in lines if _PYTHON_ERROR.match(line)]
+    causes = [line for line in lines if line.startswith("Caused by: ") and _PROGRAM_ENDED not in line]
+    return ("\n".join(program[-1:] or causes[-1:] or lines))[-MAX_SHOWN_CHARS:] or "it gave no reason"

@@ -1,0 +1,57 @@
+"""The options of a job that decide its cost, its latency and what it survives. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+from infrastructure.observability.flink_cluster import JOB_PREFIX
+from infrastructure.settings.settings import Settings
+
+CHECKPOINT_TIMEOUT_MS = 600_000
+"""A batch is retried until its store answers, and no checkpoint passes it meanwhile."""
+TOLERATED_CHECKPOINT_FAILURES = 1_000_000
+"""A store that is away for an hour must not fail the job: its offsets are only a hint, the fences are in the store."""
+MAX_RESTART_DELAY_S = 30
+
+
+def job_name(settings: Settings, projection: str) -> str:
+    """The name of a projection's job on the cluster; several installations may share one cluster."""
+    return f"{JOB_PREFIX}{settings.topic_prefix}{projection}"
+
+
+class JobOptions(NamedTuple):
+    """``gather_ms``: for how long a partition's records are gathered. ``bundle_batches``, ``bundle_ms``: how many
+    batches, for how long, Flink hands to Python at once. ``checkpoint_ms``: interval of the checkpoints."""
+
+    gather_ms: int
+    bundle_batches: int
+    bundle_ms: int
+    checkpoint_ms: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The options that the settings name."""
+        return cls(
+            settings.flink_gather_ms,
+            settings.flink_bundle_batches,
+            settings.flink_bundle_ms,
+            settings.flink_checkpoint_ms,
+        )
+
+    def flink(self) -> dict[str, str]:
+        """As options of Flink."""
+        return {
+            # Thread mode hands arrays over wrongly in Flink 2.3, and its slots share one interpreter lock.
+            "python.execution-mode": "process",
+            "python.fn-execution.bundle.size": str(self.bundle_batches),
+            "python.fn-execution.bundle.time": str(self.bundle_ms),
+            "execution.checkpointing.interval": f"{self.checkpoint_ms} ms",
+            "execution.checkpointing.mode": "AT_LEAST_ONCE",
+            "execution.checkpointing.timeout": f"{CHECKPOINT_TIMEOUT_MS} ms",
+            "execution.checkpointing.tolerable-failed-checkpoints": str(TOLERATED_CHECKPOINT_FAILURES),
+            "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+            # For ever, with growing delays: every restart continues from the fences.
+            "restart-strategy.type": "exponential-delay",
+            "restart-strategy.exponential-delay.initial-backoff": "1 s",
+            "restart-strategy.exponential-delay.max-backoff": f"{MAX_RESTART_DELAY_S} s",
+        }

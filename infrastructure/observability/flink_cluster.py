@@ -1,0 +1,173 @@
+"""What a Flink cluster says of its jobs, over its REST interface: states, restarts, checkpoints. Also stops jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from infrastructure.errors import UserError
+from infrastructure.settings.addresses import http_address
+
+JOB_PREFIX = "ridelog-"
+REQUEST_TIMEOUT_S = 2.0
+"""`status`, health and metrics ask while others wait: a cluster that does not answer must not hold them up."""
+SAVEPOINT_TIMEOUT_S = 120.0
+SAVEPOINT_POLL_INTERVAL_S = 0.2
+STATES_OF_A_RUNNING_JOB = frozenset({"INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING"})
+
+T = TypeVar("T")
+
+
+class ClusterUnavailable(UserError):
+    """The cluster does not answer, or rejects a request."""
+
+
+class FlinkJob(msgspec.Struct):
+    """The newest job of one projection.
+
+    ``restarts``: since it was submitted. ``checkpoint_age_s``: since its last completed checkpoint, None without one;
+    ``checkpoint``: where that is stored.
+    """
+
+    projection: str
+    job_id: str
+    state: str
+    started_ms: int
+    restarts: int = 0
+    checkpoint_age_s: float | None = None
+    checkpoint: str = ""
+
+    @property
+    def runs(self) -> bool:
+        return self.state == "RUNNING"
+
+
+class _Listed(msgspec.Struct):
+    jid: str
+    name: str
+    state: str
+    started_ms: int = msgspec.field(name="start-time", default=0)
+
+
+class _Overview(msgspec.Struct):
+    jobs: list[_Listed]
+
+
+class _Completed(msgspec.Struct):
+    latest_ack_timestamp: int
+    external_path: str = ""
+
+
+class _Latest(msgspec.Struct):
+    completed: _Completed | None = None
+
+
+class _Checkpoints(msgspec.Struct):
+    latest: _Latest
+
+
+class _Metric(msgspec.Struct):
+    id: str
+    value: str
+
+
+class _Trigger(msgspec.Struct):
+    request_id: str = msgspec.field(name="request-id")
+
+
+class _Status(msgspec.Struct):
+    id: str
+
+
+class _Savepoint(msgspec.Struct):
+    status: _Status
+    operation: dict[str, Any] = {}
+
+
+class FlinkCluster:
+    """The REST interface at ``url``. ``prefix`` starts the names of this installation's jobs, after JOB_PREFIX."""
+
+    def __init__(
+        self, url: str, prefix: str = "", timeout_s: float = REQUEST_TIMEOUT_S, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._shown = http_address(url).shown
+        self._prefix = JOB_PREFIX + prefix
+        self._timeout_s = timeout_s
+        self._clock = clock
+
+    def jobs(self) -> list[FlinkJob]:
+        """The newest job of each projection that was ever submitted, by name. Raises ClusterUnavailable."""
+        newest: dict[str, _Listed] = {}
+        for job in sorted(self._get("/jobs/overview", _Overview).jobs, key=_by_life):
+            if job.name.startswith(self._prefix):
+                newest[job.name.removeprefix(self._prefix)] = job
+        return [self._described(name, job) for name, job in sorted(newest.items())]
+
+    def job(self, projection: str) -> FlinkJob | None:
+        """The newest job of the projection. Raises ClusterUnavailable."""
+        return next((job for job in self.jobs() if job.projection == projection), None)
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel the job. Its fences are in the stores, so nothing is lost. Raises ClusterUnavailable."""
+        self._request("PATCH", f"/jobs/{job_id}", params={"mode": "cancel"})
+
+    def savepoint(self, job_id: str, folder: str | None) -> str:
+        """Take a savepoint and return where it is. ``folder``: None for the cluster's. Raises ClusterUnavailable."""
+        body = {"cancel-job": False, **({} if folder is None else {"target-directory": folder})}
+        trigger = self._decoded(self._request("POST", f"/jobs/{job_id}/savepoints", json=body), _Trigger)
+        deadline = time.monotonic() + SAVEPOINT_TIMEOUT_S
+        while time.monotonic() < deadline:
+            found = self._get(f"/jobs/{job_id}/savepoints/{trigger.request_id}", _Savepoint)
+            if found.status.id == "COMPLETED":
+                if (place := found.operation.get("location")) is not None:
+                    return str(place)
+                cause = str(found.operation.get("failure-cause", {}).get("class", "no reason given"))
+                raise ClusterUnavailable(f"the savepoint failed: {cause}")
+            time.sleep(SAVEPOINT_POLL_INTERVAL_S)
+        raise ClusterUnavailable(f"the savepoint is not complete after {SAVEPOINT_TIMEOUT_S:.0f} s")
+
+    def _described(self, projection: str, job: _Listed) -> FlinkJob:
+        described = FlinkJob(projection, job.jid, job.state, job.started_ms)
+        if job.state not in STATES_OF_A_RUNNING_JOB:
+            return described
+        done = self._get(f"/jobs/{job.jid}/checkpoints", _Checkpoints).latest.completed
+        if done is not None:
+            described.checkpoint_age_s = max(0.0, self._clock() - done.latest_ack_timestamp / 1000)
+            described.checkpoint = done.external_path
+        metrics = self._get(f"/jobs/{job.jid}/metrics?get=numRestarts", list[_Metric])
+        described.restarts = sum(int(float(metric.value)) for metric in metrics if metric.id == "numRestarts")
+        return described
+
+    def _get(self, path: str, kind: type[T]) -> T:
+        return self._decoded(self._request("GET", path), kind)
+
+    def _decoded(self, answer: httpx.Response, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(answer.content, type=kind)
+        except msgspec.DecodeError as error:
+            raise ClusterUnavailable(f"{self._shown} gave an answer that is not Flink's: {error}") from error
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            answer = httpx.request(method, f"{self._url}{path}", timeout=self._timeout_s, trust_env=False, **options)
+            answer.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            raise ClusterUnavailable(f"{self._shown} answered {error.response.status_code} to {path}") from error
+        except httpx.HTTPError as error:
+            raise ClusterUnavailable(f"{self._shown} does not answer: {error}") from error
+        return answer
+
+
+def cluster_of(url: str | None, prefix: str) -> FlinkCluster | None:
+    """The cluster that the settings name, None if they name none."""
+    return None if url is None else FlinkCluster(url, prefix)
+
+
+def _by_life(job: _Listed) -> tuple[bool, int]:
+    """Sorts a running job after ended ones, and a later one after an earlier one."""
+    return job.state in STATES_OF_A_RUNNING_JOB, job.started_ms

@@ -1,0 +1,1 @@
+"""The job of a projection on a real Flink cluster."""

@@ -1,0 +1,122 @@
+"""A Flink session cluster from the second environment, on loopback: one JobManager and TaskManagers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from signal import SIGTERM, Signals
+
+import httpx
+
+from infrastructure.embedded.child_process import ProcessSpec, plain_environment
+from infrastructure.embedded.server import EmbeddedServer, free_port
+from infrastructure.flink.environment import FlinkEnvironment
+from tests.support.servers.serving import ROOT
+
+REST_TIMEOUT_S = 2.0
+
+
+def missing_environment() -> str | None:
+    """Why no Flink cluster can run here, or None."""
+    if shutil.which("java") is None:
+        return "java not found: install Java 17"
+    return FlinkEnvironment(ROOT / ".flink-venv").missing()
+
+
+class JobManager(EmbeddedServer):
+    """The JobManager; ``url`` is that of its REST interface."""
+
+    setting = "RIDELOG_FLINK_URL"
+    name = "flink-jobmanager"
+    stop_steps: Sequence[tuple[Signals, float]] = ((SIGTERM, 10.0),)
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(data_dir)
+        self.rest_port, self.rpc_port, self.blob_port = free_port(), free_port(), free_port()
+        self._environment = FlinkEnvironment(ROOT / ".flink-venv")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.rest_port}"
+
+    def options(self) -> dict[str, str]:
+        """The options that both kinds of processes share."""
+        return {
+            "jobmanager.rpc.port": str(self.rpc_port),
+            "rest.port": str(self.rest_port),
+            "execution.checkpointing.dir": (self.data_dir / "checkpoints").as_uri(),
+            "execution.checkpointing.savepoint-dir": (self.data_dir / "savepoints").as_uri(),
+            "heartbeat.timeout": "8000",
+        }
+
+    def overview(self) -> dict[str, int]:
+        """What the cluster says of its TaskManagers, slots and jobs; empty if it does not answer."""
+        try:
+            found: dict[str, int] = httpx.get(f"{self.url}/overview", timeout=REST_TIMEOUT_S).json()
+        except (httpx.HTTPError, ValueError):
+            return {}
+        return found
+
+    def _prepare(self) -> ProcessSpec:
+        options = {**self.options(), "blob.server.port": str(self.blob_port), "jobmanager.memory.process.size": "900m"}
+        return _spec(self._environment, "jobmanager", self.name, self.log_path, options, {})
+
+    def _is_ready(self) -> bool:
+        return "taskmanagers" in self.overview()
+
+
+class TaskManager(EmbeddedServer):
+    """A TaskManager with ``slots``. ``settings`` is the environment of its Python workers."""
+
+    setting = "RIDELOG_FLINK_URL"
+    stop_steps: Sequence[tuple[Signals, float]] = ((SIGTERM, 10.0),)
+
+    def __init__(
+        self, data_dir: Path, jobmanager: JobManager, number: int, settings: Mapping[str, str], slots: int = 2
+    ) -> None:
+        self.name = f"flink-taskmanager-{number}"
+        super().__init__(data_dir)
+        self._jobmanager = jobmanager
+        self._number = number
+        self._settings = settings
+        self._slots = slots
+        self._environment = FlinkEnvironment(ROOT / ".flink-venv")
+
+    @property
+    def url(self) -> str:
+        return self._jobmanager.url
+
+    def _prepare(self) -> ProcessSpec:
+        options = {
+            **self._jobmanager.options(),
+            "taskmanager.numberOfTaskSlots": str(self._slots),
+            "taskmanager.memory.process.size": "1100m",
+            "taskmanager.resource-id": self.name,
+        }
+        return _spec(self._environment, "taskmanager", self.name, self.log_path, options, self._settings)
+
+    def _is_ready(self) -> bool:
+        try:
+            found = httpx.get(f"{self.url}/taskmanagers", timeout=REST_TIMEOUT_S).json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        return any(one["id"] == self.name for one in found.get("taskmanagers", ()))
+
+
+def _spec(
+    environment: FlinkEnvironment,
+    script: str,
+    name: str,
+    log_path: Path,
+    options: Mapping[str, str],
+    settings: Mapping[str, str],
+) -> ProcessSpec:
+    folder = log_path.parent.parent / name
+    folder.mkdir(parents=True, exist_ok=True)
+    dynamic = [part for key, value in options.items() for part in ("-D", f"{key}={value}")]
+    variables = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "JAVA_HOME", "LANG"}}
+    variables |= {**plain_environment(), **environment.variables(ROOT), **settings, "FLINK_LOG_DIR": str(folder)}
+    command = [str(environment.script(f"{script}.sh")), "start-foreground", *dynamic]
+    return ProcessSpec(name, command, log_path, variables, folder)

@@ -1,0 +1,1 @@
+"""The jobs on Flink, without Flink."""

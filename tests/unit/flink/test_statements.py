@@ -1,0 +1,106 @@
+"""The SQL of the job, and the records that are made of its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from infrastructure.flink.gathered_batches import partition_batch
+from infrastructure.flink.statements import (
+    HEADERS,
+    TopicSource,
+    arrivals_view,
+    batches_query,
+    heartbeats_table,
+    java_client,
+    records_table,
+)
+from infrastructure.settings.kafka_address import KafkaAddress, kafka_address
+from projections.core.records import ForeignRecord, logged_event
+
+PLAIN = kafka_address("broker:9092")
+
+
+def source(address: KafkaAddress = PLAIN, topic: str = "gps-pings") -> TopicSource:
+    return TopicSource(address, topic, "ridelog-speed-flink", {1: 40, 0: 7})
+
+
+def test_the_source_starts_at_the_given_offsets_and_goes_back_to_the_earliest() -> None:
+    ddl = records_table(source())
+    assert "'scan.startup.specific-offsets' = 'partition:0,offset:7;partition:1,offset:40'" in ddl
+    assert "'properties.auto.offset.reset' = 'earliest'" in ddl
+
+
+def test_a_quote_in_a_value_ends_no_literal() -> None:
+    assert "'topic' = 'it''s'" in records_table(source(topic="it's"))
+
+
+def test_a_login_and_its_quotes_reach_the_java_client() -> None:
+    address = kafka_address("sasl_ssl://user:a%22b%5Cc@broker:9093?mechanism=SCRAM-SHA-512")
+    found = java_client(address)
+    assert (found["security.protocol"], found["sasl.mechanism"]) == ("SASL_SSL", "SCRAM-SHA-512")
+    assert found["sasl.jaas.config"].endswith(r'ScramLoginModule required username="user" password="a\"b\\c";')
+
+
+def test_certificates_are_given_to_flink_and_no_paths(tmp_path: Any) -> None:
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    address = PLAIN._replace(protocol="ssl", cafile=str(tmp_path / "ca.pem"))
+    found = java_client(address)
+    assert found["ssl.truststore.certificates"] == "-----BEGIN CERTIFICATE-----\n"
+    assert not any(str(tmp_path) in value for value in found.values())
+
+
+@pytest.mark.parametrize(("gather_ms", "seconds"), [(200, "0.200"), (1_500, "1.500"), (10, "0.010")])
+def test_the_window_has_the_gather_time(gather_ms: int, seconds: str) -> None:
+    assert f"INTERVAL '{seconds}' SECOND(3, 3)" in batches_query(gather_ms)
+
+
+def test_every_column_of_the_view_is_gathered_and_heartbeats_are_left_out() -> None:
+    query, view = batches_query(200), arrivals_view()
+    for name in ("offset", "record_key", "payload", *HEADERS):
+        assert f"ARRAY_AGG(`{name}`) FILTER (WHERE `offset` IS NOT NULL)" in query
+    assert all(view.count(f"`{name}`") == 2 for name in HEADERS)
+
+
+def test_every_partition_gets_heartbeats() -> None:
+    ddl = heartbeats_table(8)
+    assert "'rows-per-second' = '16'" in ddl
+    assert "'fields.partition.max' = '7'" in ddl
+
+
+def row(*values: list[Any] | None) -> list[Any]:
+    """Partition 2, then offsets, keys, payloads, and the columns of HEADERS."""
+    return [2, *values]
+
+
+def test_a_row_becomes_the_records_that_a_consumer_polls() -> None:
+    found = partition_batch(
+        row([5, 6], [b"a", b"a"], [b"x", b"y"], [b"GpsPing"] * 2, [b"1", b"2"], [b"9", b"10"], [b"3", b"4"]), "t"
+    )
+    assert [(one.partition, one.offset, one.key, one.value) for one in found.records] == [
+        (2, 5, b"a", b"x"),
+        (2, 6, b"a", b"y"),
+    ]
+    assert dict(found.records[1].headers) == {
+        "eventType": b"GpsPing",
+        "version": b"2",
+        "position": b"10",
+        "seq": b"4",
+    }
+
+
+def test_a_heartbeat_has_no_records() -> None:
+    assert partition_batch(row(*[None] * 7), "t") == (2, [])
+
+
+def test_a_record_without_key_value_or_header_is_foreign_as_everywhere() -> None:
+    (one,) = partition_batch(row([5], [None], [None], [None], [b"1"], [b"1"], [b"1"]), "t").records
+    assert (one.key, one.value) == (b"", b"")
+    with pytest.raises(ForeignRecord):
+        logged_event(one, 8)
+
+
+def test_columns_of_different_lengths_are_no_batch() -> None:
+    with pytest.raises(ValueError, match="a batch of 2 offsets"):
+        partition_batch(row([5, 6], [b"a"], [b"x"], [b"GpsPing"], [b"1"], [b"9"], [b"3"]), "t")
