@@ -44,6 +44,8 @@ ASSUMED: dict[str, Any] = {
     "stop_s": 120.0,
     "pick_up_stop_s": 300.0,
     "assignment_s": 120.0,
+    "free_rider_s": 30.0,
+    "wait_p90_ratio": 2.0,
     "approach_m": 1_500.0,
     "preparation_s": 900.0,
     "preparation_p90_ratio": 1.6,

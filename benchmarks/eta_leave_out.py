@@ -58,6 +58,7 @@ WITHOUT_OF_ORDERS: dict[str, LeaveOut] = WITHOUT | {
     "the time since the order was placed": lambda reading: reading._replace(
         way=reading.way._replace(since_placed_s=0.0)
     ),
+    "recent_duration_s": _without("recent_duration_s"),
     "the rider's other orders": _rides(lambda ride: ride._replace(stops=0, pick_ups=0)),
 }
 """What an order uses from placing to hand-over."""

@@ -56,15 +56,15 @@ class Jumps(NamedTuple):
         return self.named / self.jumps if self.jumps else 1.0
 
 
-def scenario(seed: int, riders: int, hours: float) -> Scenario:
-    """Two orders an hour and rider, as ``demo`` has it, at a steady rate."""
+def scenario(seed: int, riders: int, hours: float, orders: float = 2.0) -> Scenario:
+    """``orders`` an hour and rider at a steady rate; with two, as ``demo`` has it, a rider is nearly always free."""
     return Scenario(
         str(seed),
         START_MS,
         hours * 3_600.0,
         riders,
         phone=PhoneModel(every_s=5.0),
-        demand=Demand(2.0 * riders, max(1, riders // 2)),
+        demand=Demand(orders * riders, max(1, riders // 2)),
     )
 
 
@@ -141,8 +141,11 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--riders", type=int, default=20)
     parser.add_argument("--hours", type=float, default=6.0)
+    parser.add_argument(
+        "--orders", type=float, default=2.0, help="an hour and rider; with 3 the city is short of riders"
+    )
     options = parser.parse_args(arguments)
-    samples = list(walk_simulated(scenario(options.seed, options.riders, options.hours), EVERY_S))
+    samples = list(walk_simulated(scenario(options.seed, options.riders, options.hours, options.orders), EVERY_S))
     for line in lines(samples, packaged_baseline()):
         print(line)
     return 0

@@ -24,7 +24,7 @@ from domain.features.eta.features import EtaFeatures
 from domain.features.eta.quantiles import EtaQuantiles
 from domain.features.eta.way import Ride, Way
 
-FORMULA = "2"
+FORMULA = "3"
 """Changes with every change of the formula: the digest of a model covers it, beside the constants."""
 
 
@@ -79,6 +79,9 @@ class BaselineConstants(NamedTuple):
     pick_up_stop_s: float
     """At the restaurant of another order: its food may have to be waited for, and its customer may be next."""
     assignment_s: float
+    free_rider_s: float
+    """An order that waits for so long is as likely in a queue as not: where a rider is free, one is assigned sooner."""
+    wait_p90_ratio: float
     approach_m: float
     preparation_s: float
     preparation_p90_ratio: float
@@ -88,6 +91,8 @@ MIN_FACTOR, MAX_FACTOR = 0.2, 5.0
 """Bounds of p ÷ f and of the rider's pace ÷ f: beyond them a pace is an error of measurement."""
 
 MAX_SPEED_MPS = 40.0
+MAX_RECENT_S = 7_200.0
+"""Of what recent orders took: one that was forgotten for a day says nothing of the next."""
 MAX_PREPARATION_S = 3_600.0
 """Of a longer preparation no more is uncertain: an order that is forgotten for a day has still a finite P90."""
 
@@ -107,7 +112,7 @@ class Baseline:
         """Raises ValueError for constants that would give an ETA that falls with distance, or is below 0."""
         _check(constants)
         self.constants = constants
-        code = (FORMULA, MIN_FACTOR, MAX_FACTOR, MAX_SPEED_MPS, MAX_PREPARATION_S, MAX_M)
+        code = (FORMULA, MIN_FACTOR, MAX_FACTOR, MAX_SPEED_MPS, MAX_RECENT_S, MAX_PREPARATION_S, MAX_M)
         self.digest = sha256(dumps([code, constants], allow_nan=False).encode()).hexdigest()
 
     @classmethod
@@ -140,12 +145,27 @@ class Baseline:
         onward = way.to_customer or Ride(features.restaurant_to_customer_m, 0, None)
         p50, spread = self._ride(features, way, onward, moving_now=False)
         pick_up_spread = c.pick_up_p90_s - c.pick_up_s
-        return _quantiles(ready + c.pick_up_s + p50 + door[0], preparation_spread, pick_up_spread, spread, door[1])
+        p50 += ready + c.pick_up_s + door[0]
+        queued = self._queued(features, way, p50)
+        queue_spread = queued * (c.wait_p90_ratio - 1.0)
+        return _quantiles(p50 + queued, preparation_spread, pick_up_spread, spread, door[1], queue_spread)
 
     def is_outside_training(self, features: EtaFeatures, way: Way, facts: OrderFacts = NO_FACTS) -> bool:
         """Whether a ride is longer than any that the constants were learned from."""
         longest = self.constants.distance_m[-1]
         return any(ride is not None and ride.metres > longest for ride in (way.to_restaurant, way.to_customer))
+
+    def _queued(self, features: EtaFeatures, way: Way, p50_s: float) -> float:
+        """How much later than ``p50_s`` an order without a rider is: as late as recent orders here were.
+
+        No feature says how many orders wait for a rider. The orders that were finished here have waited in that queue,
+        and an order that still has no rider is in it, the more surely the longer it has waited.
+        """
+        if features.leg != "unassigned" or features.recent_duration_s is None:
+            return 0.0
+        waited = features.elapsed_in_leg_s
+        in_queue = waited / (waited + self.constants.free_rider_s)
+        return in_queue * max(0.0, min(features.recent_duration_s, MAX_RECENT_S) - way.since_placed_s - p50_s)
 
     def _until_ready(self, features: EtaFeatures, way: Way) -> tuple[float, float]:
         """Seconds until rider and order are both at the restaurant, and the spread of the later of the two.
@@ -251,5 +271,9 @@ def _check(c: BaselineConstants) -> None:
         if not 0.0 <= median_s <= p90_s:
             raise ValueError("a hand-over time of the baseline is negative or above its P90")
     seconds = (c.constant_s, c.seen_late_s, c.stop_s, c.pick_up_stop_s, c.assignment_s, c.hand_over_left_share)
-    if min(c.reference_pace_s_per_km, c.usual_pace_s_per_km, c.detour, c.preparation_p90_ratio - 1.0, *seconds) < 0.0:
+    ratios = (c.preparation_p90_ratio - 1.0, c.wait_p90_ratio - 1.0)
+    if (
+        min(c.reference_pace_s_per_km, c.usual_pace_s_per_km, c.detour, *ratios, *seconds) < 0.0
+        or c.free_rider_s <= 0.0
+    ):
         raise ValueError("a constant of the baseline is negative")

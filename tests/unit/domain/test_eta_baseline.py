@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.features.eta.baseline import Baseline
+from domain.features.eta.baseline import MAX_RECENT_S, Baseline
+from domain.features.eta.city_view import CellOrders
 from domain.features.eta.estimate import estimate
 from domain.features.eta.features import EtaFeatures, LegName, eta_reading
 from domain.features.eta.packaged import PATH, packaged_baseline
@@ -131,6 +132,41 @@ def test_a_ride_beyond_the_longest_that_was_learned_from_is_named() -> None:
     assert "outside_training" not in estimate(order(), rider(0, 5.0), CITY, NOW_MS, MODEL, order_id="o-1").because
 
 
+def waiting(recent_s: float | None, waited_s: float) -> EtaQuantiles:
+    """The answer for an order that has waited so long, where recent orders took ``recent_s``."""
+    since = NOW_MS - round(waited_s * 1_000)
+    of = order("placed", placed_ms=since, latest_step_ms=since, preparation_seconds=300)
+    return predicted(of, None, SteadyCity(orders=CellOrders(3, recent_s, None)))
+
+
+def test_an_order_that_waits_for_a_rider_takes_as_long_as_recent_orders_here() -> None:
+    """Without it, a city that was short of riders was later than its ETA for as long as the order waited."""
+    for waited_s in (300, 600, 1_200):
+        assert waiting(3_600.0, waited_s).p50_s == pytest.approx(3_600 - waited_s, rel=0.1)
+    assert (
+        waiting(3_600.0, 300).p90_s - waiting(3_600.0, 300).p50_s > waiting(None, 300).p90_s - waiting(None, 300).p50_s
+    )
+
+
+def test_recent_orders_say_little_of_an_order_that_has_just_been_placed() -> None:
+    assert waiting(3_600.0, 0) == waiting(None, 0)
+    assert waiting(3_600.0, 5).p50_s < 0.25 * 3_600 + waiting(None, 5).p50_s
+
+
+@pytest.mark.parametrize("recent_s", [60.0, None])
+def test_quick_recent_orders_take_no_second_off(recent_s: float | None) -> None:
+    assert waiting(recent_s, 600) == waiting(None, 600)
+
+
+def test_an_order_that_was_forgotten_for_days_says_nothing_of_the_next() -> None:
+    assert waiting(500_000.0, 600) == waiting(MAX_RECENT_S, 600)
+
+
+def test_an_order_with_a_rider_is_in_no_queue() -> None:
+    slow, quick = (SteadyCity(orders=CellOrders(3, recent_s, None)) for recent_s in (7_200.0, 60.0))
+    assert predicted(order(), rider(-1_000, 5.0), slow) == predicted(order(), rider(-1_000, 5.0), quick)
+
+
 def test_an_answer_has_whole_seconds_of_the_median() -> None:
     found = estimate(order(), rider(-1_000, 5.0), CITY, NOW_MS, MODEL, order_id="o-1")
     assert found.eta_seconds == round(found.p50_seconds)
@@ -169,6 +205,8 @@ def test_another_constant_is_another_digest() -> None:
         {"stop_s": -1.0},
         {"detour": -1.0},
         {"pick_up_stop_s": -1.0},
+        {"free_rider_s": 0.0},
+        {"wait_p90_ratio": 0.9},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -234,6 +272,14 @@ def test_more_distance_is_never_less_time(
     far: Any = {part: ride._replace(metres=ride.metres + further_m)}
     nearer = MODEL.predict(features, way._replace(**near)).p50_s
     assert nearer <= MODEL.predict(features, way._replace(**far)).p50_s + 1e-9
+
+
+@given(vectors, ways, st.floats(0, 7_200))
+def test_slower_recent_orders_are_never_less_time(features: EtaFeatures, way: Way, slower_s: float) -> None:
+    slow = (features.recent_duration_s or 0.0) + slower_s
+    assert (
+        MODEL.predict(features, way).p50_s <= MODEL.predict(features._replace(recent_duration_s=slow), way).p50_s + 1e-9
+    )
 
 
 @given(vectors, rides, paces, ways)
