@@ -6,6 +6,7 @@ same folds as in ``eta_walk`` give the same samples: this way they come from eve
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -112,11 +113,13 @@ def walk_backfilled(
     settings = Settings.load({"data_dir": folder})
     with open_history(settings) as opened:
         opened.refuse_unless_empty("name an empty folder")
-        items = iter(history(pings, trips))
+        items, recorded = iter(history(pings, trips)), 0
         while batch := list(islice(items, BATCH_ITEMS)):
             rejected = [outcome.rejection for outcome in opened.joint.record(batch) if outcome.rejection is not None]
             if rejected:
                 raise RuntimeError(f"the log rejects {len(rejected)} items: {rejected[0]}")
+            recorded += len(batch)
+            sys.stderr.write(f"recorded {recorded:,} pings and commands\n")
         yield from walk_log(read_events(opened.engine, Codec(schema_ids(settings, opened.engine))), trips)
 
 

@@ -53,9 +53,12 @@ def _changed(change: LeaveOut, sample: Sample) -> Sample:
 # The run
 
 
-def collect(folder: Path, *, backfilled: bool = False) -> list[Sample]:
-    """The samples of all plausible trips, in the order of the log; ``backfilled``: through an embedded Postgres."""
-    trips, pings = read_trips(folder), read_pings(folder)
+def collect(folder: Path, *, backfilled: bool = False, most_pings: int | None = None) -> list[Sample]:
+    """The samples of all plausible trips, in the order of the log; ``backfilled``: through an embedded Postgres.
+
+    ``most_pings``: of the first so many pings alone.
+    """
+    trips, pings = read_trips(folder), read_pings(folder)[:most_pings]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     samples = []
     with TemporaryDirectory() as data, Progress(*columns, transient=True, disable=not sys.stderr.isatty()) as progress:
@@ -173,15 +176,18 @@ PATH_OF_ORIGIN = Path(__file__).resolve().parents[1] / "domain" / "features" / "
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Run the walk and print the tables. Exit code 2 without the data."""
+    """Run the walk and print the tables. Exit code 2 without the data, 1 if the log and the memory differ."""
     parser = argparse.ArgumentParser(description="The error of the ETA on real taxi trips.")
     parser.add_argument("--fit", type=Path, metavar="FILE", help="learn the constants from all samples, and write them")
     parser.add_argument(
         "--leave-out", action="store_true", help="also learn the constants without what they are tested on"
     )
     parser.add_argument(
-        "--backfill", action="store_true", help="record the trips in an embedded Postgres first, and walk that log"
+        "--backfill",
+        action="store_true",
+        help="record the trips in an embedded Postgres, walk that log, and compare it with the walk in memory",
     )
+    parser.add_argument("--pings", type=int, metavar="N", help="walk the first N pings alone")
     parser.add_argument(
         "--halves", action="store_true", help="choose the constants on one half of the taxis, and show the other half"
     )
@@ -190,7 +196,13 @@ def main(arguments: Sequence[str] = ()) -> int:
     if not os.environ.get("RIDELOG_GPS_DATA") or not (folder / PINGS).exists():
         sys.stderr.write(f"RIDELOG_GPS_DATA does not name a folder with {PINGS}: see docs/eta.md\n")
         return 2
-    samples = collect(folder, backfilled=options.backfill)
+    samples = collect(folder, backfilled=options.backfill, most_pings=options.pings)
+    if options.backfill:
+        in_memory = collect(folder, most_pings=options.pings)
+        equal = sum(ours == theirs for ours, theirs in zip(samples, in_memory, strict=True))
+        print(f"{equal} of {len(samples)} samples of the log equal those of the walk in memory", flush=True)
+        if equal < len(samples):
+            return 1
     if options.fit is not None:
         options.fit.write_text(constants_file(Baseline(fit(samples)), samples), encoding="utf-8")
         model = Baseline.from_json(options.fit.read_text(encoding="utf-8"))
