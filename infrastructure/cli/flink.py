@@ -60,11 +60,13 @@ def submit(
     for name in projections:
         projection_named(name)
     with servers_for(_settings(data_dir, cluster), ("postgres_url", "redis_url", "kafka_bootstrap")) as settings:
-        found = {job.projection: job for job in _cluster(settings).jobs()}
+        found = {job.projection: job for job in cluster_of_settings(settings).jobs()}
         for name in projections:
             if (job := found.get(name)) is not None and job.runs:
                 raise UserError(f"the job {job.job_id} of {name} runs already: `flink cancel {name}` ends it")
-        client = FlinkClient(FlinkEnvironment(environment or APP_FOLDER / FOLDER), _url(settings), APP_FOLDER)
+        client = FlinkClient(
+            FlinkEnvironment(environment or APP_FOLDER / FOLDER), url_of_settings(settings), APP_FOLDER
+        )
         for name in projections:
             job_id = client.submit(Submission(name, parallelism, restore), settings.environment())
             echo(f"{name}: submitted as {job_id}")
@@ -80,7 +82,7 @@ def status(cluster: ClusterOption = None, data_dir: DataDirOption = None, as_jso
     """
     import msgspec
 
-    jobs = _cluster(_settings(data_dir, cluster)).jobs()
+    jobs = cluster_of_settings(_settings(data_dir, cluster)).jobs()
     if as_json:
         echo(msgspec.json.encode(jobs))
     else:
@@ -99,7 +101,7 @@ def cancel(projections: NamesArgument, cluster: ClusterOption = None, data_dir: 
 
     Set RIDELOG_PROJECTIONS so that `serve` follows them again, or submit them again.
     """
-    found = _cluster(_settings(data_dir, cluster))
+    found = cluster_of_settings(_settings(data_dir, cluster))
     for name in projections:
         found.cancel(_running(found, name))
         echo(f"{name}: cancelled")
@@ -113,7 +115,7 @@ def savepoint(
     data_dir: DataDirOption = None,
 ) -> None:
     """Store the offsets of each job, for `submit --restore`. The states need none: they are in the stores."""
-    found = _cluster(_settings(data_dir, cluster))
+    found = cluster_of_settings(_settings(data_dir, cluster))
     for name in projections:
         echo(f"{name}: {found.savepoint(_running(found, name), folder)}")
 
@@ -133,13 +135,15 @@ def _settings(data_dir: Path | None, cluster: str | None) -> Settings:
     return Settings.load({"data_dir": data_dir, "flink_url": cluster})
 
 
-def _url(settings: Settings) -> str:
+def url_of_settings(settings: Settings) -> str:
+    """Raises UserError if no cluster is named."""
     if settings.flink_url is None:
         raise UserError("no Flink cluster is named: set RIDELOG_FLINK_URL, or give --cluster http://host:8081")
     return settings.flink_url
 
 
-def _cluster(settings: Settings) -> FlinkCluster:
+def cluster_of_settings(settings: Settings) -> FlinkCluster:
+    """Raises UserError if no cluster is named."""
     from infrastructure.observability.flink_cluster import FlinkCluster
 
-    return FlinkCluster(_url(settings), settings.topic_prefix)
+    return FlinkCluster(url_of_settings(settings), settings.topic_prefix)

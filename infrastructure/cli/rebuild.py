@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,8 @@ from infrastructure.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from infrastructure.operations.rebuild import FillElsewhere
+    from infrastructure.settings.settings import Settings
     from projections.rebuild.rebuild import Rebuild, RebuildOutcome, RebuildParkedKey
 
 
@@ -78,6 +81,13 @@ def _verdict(outcome: RebuildOutcome) -> str:
     }[outcome.verdict]
 
 
+class RebuildEngine(StrEnum):
+    """What fills the new generation of a rebuild; the values are those of the option."""
+
+    HERE = "here"
+    FLINK = "flink"
+
+
 NameArgument = Annotated[str, typer.Argument(help="The projection, for example speed.")]
 
 
@@ -108,6 +118,12 @@ def rebuild_projection(
             "when verify-parity has shown that the live generation disagrees with the log.",
         ),
     ] = None,
+    engine: Annotated[
+        RebuildEngine, typer.Option(help="What fills the new generation: processes here, or a Flink cluster.")
+    ] = RebuildEngine.HERE,
+    cluster: Annotated[
+        str | None, typer.Option(help="REST address of the cluster.  \\[default: RIDELOG_FLINK_URL]")
+    ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -116,6 +132,8 @@ def rebuild_projection(
     Reads continue all the time. The new generation is compared with the live one at equal fences. With the same fold
     version any difference blocks the switch; with another version you accept the differences by their digest. The old
     generation is kept up to date, so rollback-projection is instant. An aborted rebuild continues where it stopped.
+
+    With --engine flink, --workers is the number of subtasks; all else is done here (docs/flink.md).
 
     Works with or without a running `serve`. Exits with 1 unless it switched (or, with --verify-only, found both
     equal).
@@ -128,7 +146,7 @@ def rebuild_projection(
         except DigestMismatch as error:
             raise UserError(str(error)) from error
 
-    _with_rebuild(name, data_dir, workers, as_json, run)
+    _with_rebuild(name, data_dir, workers, as_json, run, cluster, engine)
 
 
 def rollback_projection(name: NameArgument, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
@@ -140,7 +158,13 @@ def rollback_projection(name: NameArgument, data_dir: DataDirOption = None, as_j
 
 
 def _with_rebuild(
-    name: str, data_dir: Path | None, workers: int, as_json: bool, act: Callable[[Rebuild], RebuildOutcome]
+    name: str,
+    data_dir: Path | None,
+    workers: int,
+    as_json: bool,
+    act: Callable[[Rebuild], RebuildOutcome],
+    cluster: str | None = None,
+    engine: RebuildEngine = RebuildEngine.HERE,
 ) -> None:
     import msgspec
 
@@ -156,7 +180,7 @@ def _with_rebuild(
     projection = projection_named(name)
     # A rebuild meets dozens of fence conflicts with the worker of `serve`. They are expected, so they are not shown.
     logging.getLogger("ridelog").setLevel(logging.ERROR)
-    settings = Settings.load({"data_dir": data_dir})
+    settings = Settings.load({"data_dir": data_dir, "flink_url": cluster})
     try:
         with (
             expected_as_user_error(),
@@ -167,7 +191,15 @@ def _with_rebuild(
             def show(done: int, of: int) -> None:
                 shown.update(done / max(of, 1), done, f"{of - done:,} to go")
 
-            with rebuilding(served, projection, workers=workers, on_progress=show, on_note=shown.note) as rebuild:
+            elsewhere = _on_flink(served, name, workers) if engine is RebuildEngine.FLINK else None
+            with rebuilding(
+                served,
+                projection,
+                workers=workers,
+                on_progress=show,
+                on_note=shown.note,
+                fill_elsewhere=elsewhere,
+            ) as rebuild:
                 outcome = act(rebuild)
     except (NoGenerationToRollBackTo, NotSwitched) as error:
         raise UserError(str(error)) from error
@@ -177,3 +209,13 @@ def _with_rebuild(
         for line in lines(outcome):
             echo(line)
     raise typer.Exit(0 if outcome.verdict in ("switched", "equal") else 1)
+
+
+def _on_flink(settings: Settings, name: str, parallelism: int) -> FillElsewhere:
+    from infrastructure.cli.flink import APP_FOLDER, cluster_of_settings, url_of_settings
+    from infrastructure.flink.client import FlinkClient
+    from infrastructure.flink.environment import FOLDER, FlinkEnvironment
+    from infrastructure.flink.rebuild_fill import FoldOnFlink
+
+    client = FlinkClient(FlinkEnvironment(APP_FOLDER / FOLDER), url_of_settings(settings), APP_FOLDER)
+    return FoldOnFlink(client, cluster_of_settings(settings), settings.environment(), name, parallelism).fill

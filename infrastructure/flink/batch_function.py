@@ -8,13 +8,13 @@ from typing import Any
 from pyflink.datastream.functions import FlatMapFunction, RuntimeContext
 
 from infrastructure.backends import projection_named
+from infrastructure.flink.digest_check import refuse_other_digest
 from infrastructure.flink.gathered_batches import partition_batch
 from infrastructure.flink.partition_ends import PartitionEnds
 from infrastructure.flink.partition_worker import PartitionWorker
 from infrastructure.flink.worker_settings import worker_settings
 from infrastructure.kafka.topics import topics
 from infrastructure.observability import logging as ridelog_logging
-from projections.digest.digest import fold_digest
 
 
 class FoldBatches(FlatMapFunction):  # type: ignore[misc]
@@ -36,11 +36,7 @@ class FoldBatches(FlatMapFunction):  # type: ignore[misc]
         settings = worker_settings(self._partitions)
         ridelog_logging.configure(settings.log_level, settings.log_format, f"flink-{self._name}")
         projection = projection_named(self._name)
-        if (own := fold_digest(projection)) != self._digest:
-            raise DigestRefused(
-                f"this TaskManager has the fold {own} of {self._name}, and the job was submitted with {self._digest}: "
-                "deploy the same code to the cluster and to the client, and submit the job again"
-            )
+        refuse_other_digest(projection, self._digest)
         self._topic = topics(settings)[projection.stream]
         self._worker = PartitionWorker(settings, projection, PartitionEnds(settings, self._topic))
         self._applied = runtime_context.get_metrics_group().counter("applied")
@@ -56,7 +52,3 @@ class FoldBatches(FlatMapFunction):  # type: ignore[misc]
     def close(self) -> None:
         if self._worker is not None:
             self._worker.close()
-
-
-class DigestRefused(Exception):
-    """The code on the cluster folds otherwise than the code that submitted the job."""

@@ -25,11 +25,16 @@ _PROGRAM_ENDED = "Python process exits with code"
 
 
 class Submission(NamedTuple):
-    """What to submit. ``savepoint``: a savepoint or retained checkpoint to continue from; none: from the fences."""
+    """What to submit. ``savepoint``: a savepoint or retained checkpoint to continue from; none: from the fences.
+
+    ``program`` with its ``arguments``; by default the streaming job of the projection.
+    """
 
     projection: str
     parallelism: int
     savepoint: str | None = None
+    program: Path = JOB
+    arguments: tuple[str, ...] = ()
 
 
 class FlinkClient:
@@ -77,7 +82,7 @@ class FlinkClient:
             f"-Drest.port={cluster.port or 8081}",
             *restored,
             *("-p", str(submission.parallelism), "-pyclientexec", python, "-pyexec", python),
-            *("-py", str(JOB), submission.projection),
+            *("-py", str(submission.program), *(submission.arguments or (submission.projection,))),
         )
 
 

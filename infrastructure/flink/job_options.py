@@ -19,6 +19,11 @@ def job_name(settings: Settings, projection: str) -> str:
     return f"{JOB_PREFIX}{settings.topic_prefix}{projection}"
 
 
+def rebuild_name(settings: Settings, projection: str, generation: int) -> str:
+    """The name of the bounded job that fills a generation. It is no job of the projection: it ends by itself."""
+    return f"rebuild {settings.topic_prefix}{projection}@{generation}"
+
+
 class JobOptions(NamedTuple):
     """``gather_ms``: for how long a partition's records are gathered. ``bundle_batches``, ``bundle_ms``: how many
     batches, for how long, Flink hands to Python at once. ``checkpoint_ms``: interval of the checkpoints."""

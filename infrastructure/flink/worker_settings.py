@@ -10,11 +10,14 @@ from infrastructure.settings.settings import Settings
 NEEDED = ("postgres_url", "redis_url", "kafka_bootstrap")
 
 
-def worker_settings(partitions: int) -> Settings:
-    """Read the environment. Raises UserError if an address is missing, or the topic has other ``partitions``."""
+def worker_settings(partitions: int | None = None) -> Settings:
+    """Read the environment. ``partitions``: of the topic, as the client knows them.
+
+    Raises UserError for a missing address.
+    """
     settings = Settings.load(toml=None)
     if missing := [f"RIDELOG_{name.upper()}" for name in NEEDED if getattr(settings, name) is None]:
         raise UserError(
             f"the TaskManager's environment lacks {', '.join(missing)}: set them where it starts, as for `serve`"
         )
-    return msgspec.structs.replace(settings, topic_partitions=partitions)
+    return settings if partitions is None else msgspec.structs.replace(settings, topic_partitions=partitions)

@@ -53,6 +53,10 @@ class _Listed(msgspec.Struct):
     started_ms: int = msgspec.field(name="start-time", default=0)
 
 
+class _State(msgspec.Struct):
+    state: str
+
+
 class _Overview(msgspec.Struct):
     jobs: list[_Listed]
 
@@ -111,6 +115,10 @@ class FlinkCluster:
     def job(self, projection: str) -> FlinkJob | None:
         """The newest job of the projection. Raises ClusterUnavailable."""
         return next((job for job in self.jobs() if job.projection == projection), None)
+
+    def state(self, job_id: str) -> str:
+        """The state of one job. Raises ClusterUnavailable."""
+        return self._get(f"/jobs/{job_id}", _State).state
 
     def cancel(self, job_id: str) -> None:
         """Cancel the job. Its fences are in the stores, so nothing is lost. Raises ClusterUnavailable."""

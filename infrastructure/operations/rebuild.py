@@ -155,6 +155,8 @@ PROGRESS_INTERVAL_S = 0.2
 
 OnProgress = Callable[[int, int], None]
 """Called with (events folded, events to fold) while a generation fills."""
+FillElsewhere = Callable[[int, Mapping[int, int], OnTick], None]
+"""Called with the generation, the target of each shard and what to call meanwhile; returns once all are reached."""
 
 
 @contextmanager
@@ -165,13 +167,17 @@ def rebuilding(
     workers: int,
     on_progress: OnProgress,
     on_note: Callable[[str], None],
+    fill_elsewhere: FillElsewhere | None = None,
 ) -> Iterator[Rebuild]:
-    """Open a Rebuild with its ports. ``on_note`` gets lines for people. Raises UserError if another rebuild runs."""
+    """Open a Rebuild with its ports. ``on_note`` gets lines for people. Raises UserError if another rebuild runs.
+
+    ``fill_elsewhere`` fills the new generation on other machines; without it this machine does, by ``workers``.
+    """
     retry = RetryPolicy(on_note)
     # A server may still be starting: this step waits for it, like every later one.
     retry.call(lambda: _check_reachable(settings))
     with open_backends(settings, FOLD_SETTINGS) as backends, rebuild_lock(backends.engine, projection.name):
-        context = _FillContext(backends, projection, workers, retry, on_progress, on_note)
+        context = _FillContext(backends, projection, workers, retry, on_progress, on_note, fill_elsewhere)
 
         def fill(generation: Generation, targets: Mapping[int, int]) -> None:
             _fill(context, generation, targets)
@@ -205,6 +211,7 @@ class _FillContext(NamedTuple):
     retry: RetryPolicy
     on_progress: OnProgress
     on_note: Callable[[str], None]
+    fill_elsewhere: FillElsewhere | None = None
 
 
 def _fill(context: _FillContext, generation: Generation, targets: Mapping[int, int]) -> None:
@@ -227,7 +234,9 @@ def _fill(context: _FillContext, generation: Generation, targets: Mapping[int, i
             sum(min(f.seq, wanted[s]) for s, f in enumerate(fences) if f is not None), sum(wanted.values())
         )
 
-    if context.workers > 1 and sum(wanted.values()) > MIN_EVENTS_FOR_PROCESSES:
+    if context.fill_elsewhere is not None:
+        context.fill_elsewhere(generation.number, wanted, on_tick)
+    elif context.workers > 1 and sum(wanted.values()) > MIN_EVENTS_FOR_PROCESSES:
         FoldInProcesses(backends.settings, projection, context.workers).fill(generation.number, wanted, on_tick)
     else:
         FoldHere(projection, backends.log, backends.decode, context.retry).fill(sink, list(wanted), wanted, on_tick)

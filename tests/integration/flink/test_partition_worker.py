@@ -24,6 +24,7 @@ from projections.core.ports import ConsumerRecord, ShardDump, Sink
 from projections.core.projection import Projection
 from projections.rebuild.catch_up import CatchUp
 from projections.speed import SPEED
+from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 from tests.support.worlds.city_on_servers import CityOnServers
 
@@ -161,10 +162,10 @@ def test_a_store_that_is_away_holds_the_batch_back_and_loses_nothing(
     clock.waited.clear()
     delivering = threading.Thread(target=source.deliver, args=(worker, settings.topic_partitions))
     delivering.start()
-    assert clock.waited.wait(60)
+    assert clock.waited.wait(scaled_s(60))
     assert delivering.is_alive()
     redis_server.start()
-    delivering.join(60)
+    delivering.join(scaled_s(60))
     assert not delivering.is_alive()
     source.deliver(worker, settings.topic_partitions)
     worker.close()

@@ -42,12 +42,13 @@ def test_client_and_cluster_open_the_same_modules_to_flink_and_the_client_says_n
     assert client == {"env.java.opts.all": cluster["env.java.opts.all"]}
 
 
-def test_what_the_dockerfile_copies_is_there() -> None:
-    sources = [
-        part for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE) for part in line.split()[:-1]
-    ]
+def test_what_the_dockerfile_copies_is_there_and_sent_to_the_builder() -> None:
+    lines = re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
+    sources = {part for line in lines for part in line.split()[:-1]}
     assert sources
     assert [source for source in sources if not (ROOT / source).exists()] == []
+    sent = re.findall(r"^!(.+)$", (DEPLOY / "Dockerfile.dockerignore").read_text(), re.MULTILINE)
+    assert set(sent) == sources
 
 
 @pytest.mark.parametrize("folder", [LIB, CONF, CLIENT_CONF, ".installed"])

@@ -13,6 +13,7 @@ from infrastructure.flink.environment import FOLDER, FlinkEnvironment
 from projections.catalogue import PROJECTIONS
 from projections.digest.digest import fold_digest
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 
 LOCK = ROOT / "deploy" / "flink" / "requirements.lock"
 SHARED = (
@@ -44,7 +45,9 @@ def python() -> Path:
 
 
 def run(python: Path, program: str) -> str:
-    done = subprocess.run([python, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [python, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=scaled_s(60), check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

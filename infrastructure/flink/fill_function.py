@@ -1,0 +1,46 @@
+"""The function of a rebuild's job: fills shards of a generation from the event store. Imports pyflink."""
+
+from __future__ import annotations
+
+import json
+
+from pyflink.datastream.functions import MapFunction, RuntimeContext
+
+from infrastructure.backends import Backends, projection_named
+from infrastructure.flink.digest_check import refuse_other_digest
+from infrastructure.flink.worker_settings import worker_settings
+from infrastructure.observability import logging as ridelog_logging
+from infrastructure.operations.rebuild import FoldHere
+from projections.core.retry import RetryPolicy
+
+
+class FillShards(MapFunction):  # type: ignore[misc]
+    """Fills the shards of one element to their targets; one element for each subtask.
+
+    The fences in the new generation are its only checkpoints. So a restarted subtask goes on where it was.
+    """
+
+    def __init__(self, projection: str, digest: str, generation: int) -> None:
+        self._name = projection
+        self._digest = digest
+        self._generation = generation
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Raises UserError, DigestRefused."""
+        settings = worker_settings()
+        ridelog_logging.configure(settings.log_level, settings.log_format, f"flink-rebuild-{self._name}")
+        self._projection = projection_named(self._name)
+        refuse_other_digest(self._projection, self._digest)
+        self._backends = Backends(settings, pool_size=2)
+
+    def map(self, value: str) -> int:
+        """``value``: shard -> target, as JSON. Returns the number of shards. Raises LogHasGaps, PortUnavailable."""
+        targets = {int(shard): target for shard, target in json.loads(value).items()}
+        backends = self._backends
+        sink = backends.stores.sink(self._projection, self._generation)
+        here = FoldHere(self._projection, backends.log, backends.decode, RetryPolicy(lambda reason: None))
+        here.fill(sink, list(targets), targets, lambda: None)
+        return len(targets)
+
+    def close(self) -> None:
+        self._backends.close()
