@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.calibration_drift import DRIFTS, METHODS, WEEK_H, WEEKS, coverage, drift_of, hours_of
+from benchmarks.calibration_promotion import DayCoverage, days_after, hours_with_promotion
 from benchmarks.eta_calibration import cost_lines
 
 ORDERS = 1_000
@@ -42,3 +43,14 @@ def test_the_costs_are_figures() -> None:
     lines = list(cost_lines())
     assert len(lines) == 3
     assert all("µs" in line for line in lines)
+
+
+def test_the_scores_of_the_model_before_mislead_for_a_day_after_a_promotion() -> None:
+    hours = list(hours_with_promotion(3_000, seed=1))
+    kept, fresh = (days_after(hours, fresh=fresh) for fresh in (False, True))
+    assert kept[0].at_most_p90 > fresh[0].at_most_p90
+    later = DayCoverage()
+    for day in kept[1:]:
+        later = later.plus(day)
+    assert later.at_most_p50 / later.orders == pytest.approx(0.5, abs=0.03)
+    assert later.at_most_p90 / later.orders == pytest.approx(0.9, abs=0.02)
