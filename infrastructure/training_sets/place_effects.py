@@ -69,8 +69,7 @@ def effects_at(orders: OrderResiduals, places: Integers, at_ms: Integers, half_a
         mean = of_all[total] / np.maximum(total, 1)
         effect = (sums[count] - count * mean) / (count + half_at)
         found[rows] = np.where(count >= MIN_PLACE_ORDERS, effect, 0.0)
-    clipped: Floats = np.clip(found, -MAX_PLACE_EFFECT, MAX_PLACE_EFFECT)
-    rounded: Floats = np.round(clipped, EFFECT_DECIMALS)
+    rounded: Floats = found.clip(-MAX_PLACE_EFFECT, MAX_PLACE_EFFECT).round(EFFECT_DECIMALS)
     return rounded
 
 
