@@ -127,15 +127,17 @@ def replay_all(
     folder: Path,
     workers: int,
     on_progress: OnProgress,
+    *,
+    min_events: int = MIN_EVENTS_FOR_PROCESSES,
 ) -> ReplayOutput:
-    """Fold every shard that has no part in ``folder`` yet."""
+    """Fold every shard that has no part in ``folder`` yet. Up to ``min_events`` events there is one process."""
     folder.mkdir(parents=True, exist_ok=True)
     log_state = log_upto(settings, projection.name, request.horizon.position)
     delete_foreign_parts(folder, encode(request.document(projection) | log_state))
     missing = [shard for shard in range(SHARDS) if not _sidecar(folder, shard).exists()]
     total = request.horizon.position
     done = CONTEXT.Value("q", 0)
-    if workers > 1 and total > MIN_EVENTS_FOR_PROCESSES and missing:
+    if workers > 1 and total > min_events and missing:
         shares = [(settings, request, folder, missing[number::workers], done) for number in range(workers)]
         run_in_processes("replay", _replay_shards, shares, lambda: on_progress(done.value, total))
     else:

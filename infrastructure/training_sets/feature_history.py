@@ -50,10 +50,16 @@ def make_history(
     out: Path,
     workers: int,
     on_progress: OnProgress,
+    *,
+    min_events: int = MIN_EVENTS_FOR_PROCESSES,
 ) -> Manifest:
-    """Write ``out``, and its manifest next to it. After an abort, the same request keeps the finished shards."""
+    """Write ``out``, and its manifest next to it. After an abort, the same request keeps the finished shards.
+
+    Up to ``min_events`` events there is one process.
+    """
+    processes = workers if history.request.position > min_events else 1
     with parts_of(out) as folder:
-        return _make_whole(settings, history, out, folder, workers, on_progress)
+        return _make_whole(settings, history, out, folder, processes, on_progress)
 
 
 def _make_whole(
@@ -73,7 +79,7 @@ def _make_whole(
     shards = list(range(SHARDS)) if request.keys is None else sorted({shard_of(key) for key in request.keys})
     missing = [shard for shard in shards if not sidecar(folder, shard).exists()]
     done, total = CONTEXT.Value("q", 0), request.position
-    if workers > 1 and total > MIN_EVENTS_FOR_PROCESSES and len(missing) > 1:
+    if workers > 1 and len(missing) > 1:
         shares = [(settings, history, folder, missing[n::workers], done) for n in range(workers)]
         run_in_processes("history", make_parts, [s for s in shares if s[3]], lambda: on_progress(done.value, total))
     else:

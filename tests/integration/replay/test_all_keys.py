@@ -22,7 +22,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.discards import Discard, record_discard
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.replay import parquet
-from infrastructure.replay.all_keys import MIN_EVENTS_FOR_PROCESSES, merged_rows, parts_of, replay_all
+from infrastructure.replay.all_keys import merged_rows, parts_of, replay_all
 from infrastructure.replay.request import ReplayRequest
 from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
@@ -37,7 +37,9 @@ from read_models.view import ViewLimits
 from tests.support.postgres.many_events import START_MS, many_events
 from tests.support.servers.servers import fresh_database
 
-EVENTS = MIN_EVENTS_FOR_PROCESSES + 10_000
+EVENTS = 12_000
+FOR_PROCESSES = 1_000
+"""Above so many events several workers are several processes, as above 50,000 outside of tests."""
 LIMITS = ViewLimits()
 
 
@@ -91,7 +93,7 @@ def test_an_aborted_replay_resumes_and_gives_the_same_rows(filled: Settings, tmp
     folded.clear()
     until(EVENTS)
     assert max(folded[:-1]) < EVENTS * 0.7, "what was done before is not folded again"
-    again = replay_all(filled, SPEED, request, tmp_path / "once", 2, lambda done, of: None)
+    again = replay_all(filled, SPEED, request, tmp_path / "once", 2, lambda done, of: None, min_events=FOR_PROCESSES)
     resumed = replay_all(filled, SPEED, request, tmp_path / "parts", 1, lambda done, of: None)
     assert list(merged_rows(SPEED, resumed, "speed")) == list(merged_rows(SPEED, again, "speed"))
     assert sum(part.events for part in again.parts) == EVENTS - 77
@@ -266,7 +268,7 @@ def test_regression_a_value_that_fits_no_column_is_a_user_error(tmp_path: Path, 
 
 def test_minutes_of_the_fleet_are_summed_over_shards(filled: Settings, tmp_path: Path) -> None:
     request = ReplayRequest("analytics", horizon(filled, AsOf.at_position(EVENTS)), LIMITS, allow_expired=False)
-    output = replay_all(filled, ANALYTICS, request, tmp_path, 2, lambda done, of: None)
+    output = replay_all(filled, ANALYTICS, request, tmp_path, 2, lambda done, of: None, min_events=FOR_PROCESSES)
     minutes = list(merged_rows(ANALYTICS, output, "fleet_minutes"))
     assert [row["minute"] for row in minutes] == sorted({row["minute"] for row in minutes})
     assert sum(row["pings"] for row in minutes) == EVENTS
@@ -282,7 +284,12 @@ def test_a_history_is_the_same_file_by_any_number_of_workers(filled: Settings, t
     )
     made = [
         make_history(
-            filled, BoundHistory(request, where), tmp_path / f"{workers}.parquet", workers, lambda done, of: None
+            filled,
+            BoundHistory(request, where),
+            tmp_path / f"{workers}.parquet",
+            workers,
+            lambda done, of: None,
+            min_events=FOR_PROCESSES,
         )
         for workers in (1, 2)
     ]
