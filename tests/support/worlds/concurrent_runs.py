@@ -29,6 +29,7 @@ E2E_ALONE = (
 LONGEST = (
     "tests/faults/test_every_fault.py",
     "tests/faults/test_parity.py",
+    "tests/faults/test_many_etas.py",
     "tests/e2e/",
     "tests/contract/test_kafka_topics.py",
     "tests/contract/test_kafka_publishers.py",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from infrastructure.simulator.actions import Action, SentCommand, Upload
 from infrastructure.simulator.deliveries import Habits
 from infrastructure.simulator.demand import Demand
@@ -29,8 +31,19 @@ def only_pings(seed: str = "1", duration_s: float = 600.0, riders: int = 5, ever
     return Scenario(seed, START_MS, duration_s, riders, phone=phone, demand=Demand(orders_per_hour=0.0))
 
 
+def simulate(scenario: Scenario) -> tuple[list[Action], list[LegTruth]]:
+    """Everything that a world sends, and the legs of its truth."""
+    world = SimulatedWorld(scenario)
+    actions = list(all_actions(world))
+    return actions, world.truths.take()
+
+
+_simulated = lru_cache(maxsize=4)(simulate)
+"""One simulation takes half a second, and most tests look at the same one. No test may change what it returns."""
+
+
 def sent(scenario: Scenario) -> list[Action]:
-    return list(all_actions(SimulatedWorld(scenario)))
+    return _simulated(scenario)[0]
 
 
 def uploads(scenario: Scenario) -> list[Upload]:
@@ -43,7 +56,4 @@ def commands(scenario: Scenario) -> list[SentCommand]:
 
 def truths(scenario: Scenario) -> list[LegTruth]:
     """The legs of a whole simulation."""
-    world = SimulatedWorld(scenario)
-    for _ in all_actions(world):
-        pass
-    return world.truths.take()
+    return _simulated(scenario)[1]
