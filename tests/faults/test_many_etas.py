@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.training_sets.eta_set import EtaSet
-from tests.faults.test_parity import parity_line, verify
+from tests.faults.test_parity import PINGS_PER_S, READ_PAUSE_S, parity_line, verify
 from tests.faults.test_rebuild_live import rebuild
 from tests.support.reports.proofs import whole
 from tests.support.waiting import eventually
@@ -58,7 +58,8 @@ def ask(recorded: Ridelog) -> tuple[int, float]:
     began = time.monotonic()
     riders = [f"eta-{uuid.uuid4().hex[:8]}-{number}" for number in range(RIDERS)]
     orders = MovingOrders(recorded, riders, count=RIDERS, interval_s=0.02)
-    with SteadyLoad(recorded, riders, 300, seed=17) as load, orders, ManyEtas(recorded, orders, seed=18) as etas:
+    etas = ManyEtas(recorded, orders, 18, READ_PAUSE_S)
+    with SteadyLoad(recorded, riders, PINGS_PER_S, seed=17) as load, orders, etas:
         etas.wait_for(ETAS // 4, PHASE_S)
         for program in ("city", "projections"):
             recorded.kill(program)

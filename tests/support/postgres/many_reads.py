@@ -22,8 +22,10 @@ RETRY_S = 0.05
 class ManyReads(BackgroundThread):
     """Keep-alive connections that read one after the other; ``answered`` counts those with 200."""
 
-    def __init__(self, ridelog: Ridelog, riders: list[str], seed: int) -> None:
+    def __init__(self, ridelog: Ridelog, riders: list[str], seed: int, pause_s: float = 0.0) -> None:
+        """``pause_s``: seconds that a connection waits between an answer and its next request."""
         super().__init__("many reads")
+        self.pause_s = pause_s
         address = urlsplit(ridelog.info.http_url)
         self._host, self._port = address.hostname or "127.0.0.1", address.port or 80
         self._riders = riders
@@ -107,10 +109,11 @@ class _ReadConnection(asyncio.Protocol):
         self._data = b""
         is_ok = head.startswith(b"HTTP/1.1 200")
         self._reads.count(is_ok=is_ok)
-        if is_ok:
-            self._next()
+        pause_s = self._reads.pause_s if is_ok else RETRY_S
+        if pause_s:
+            self._loop.call_later(pause_s, self._next)
         else:
-            self._loop.call_later(RETRY_S, self._next)
+            self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._reads.stopping:

@@ -77,8 +77,8 @@ class MovingOrders(BackgroundThread):
 class ManyEtas(ManyReads):
     """Asks for the ETAs of the orders that are open; ``answered`` counts those with 200."""
 
-    def __init__(self, ridelog: Ridelog, orders: MovingOrders, seed: int) -> None:
-        super().__init__(ridelog, [], seed)
+    def __init__(self, ridelog: Ridelog, orders: MovingOrders, seed: int, pause_s: float = 0.0) -> None:
+        super().__init__(ridelog, [], seed, pause_s)
         self._orders = orders
 
     def path(self, chance: random.Random) -> str:
