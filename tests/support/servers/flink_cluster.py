@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGTERM, Signals
 
 import httpx
+import psutil
 
 from infrastructure.embedded.child_process import ProcessSpec, plain_environment
 from infrastructure.embedded.server import EmbeddedServer, free_port
 from infrastructure.flink.environment import FlinkEnvironment
 from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 
 REST_TIMEOUT_S = 2.0
 
@@ -25,7 +28,14 @@ def missing_environment() -> str | None:
     return FlinkEnvironment(ROOT / ".flink-venv").missing()
 
 
-class JobManager(EmbeddedServer):
+class FlinkServer(EmbeddedServer):
+    """A JVM of the cluster: it takes 6 s of CPU to start, which is a minute where ten processes want each core."""
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        super().start(scaled_s(timeout_s))
+
+
+class JobManager(FlinkServer):
     """The JobManager; ``url`` is that of its REST interface."""
 
     setting = "RIDELOG_FLINK_URL"
@@ -67,7 +77,7 @@ class JobManager(EmbeddedServer):
         return "taskmanagers" in self.overview()
 
 
-class TaskManager(EmbeddedServer):
+class TaskManager(FlinkServer):
     """A TaskManager with ``slots``. ``settings`` is the environment of its Python workers."""
 
     setting = "RIDELOG_FLINK_URL"
@@ -88,6 +98,21 @@ class TaskManager(EmbeddedServer):
     def url(self) -> str:
         return self._jobmanager.url
 
+    def kill(self) -> None:
+        """Kill it with its Python workers, as the end of their machine would."""
+        workers = self._python_workers()
+        super().kill()
+        _end(workers)
+
+    def stop(self) -> None:
+        """Stop it; a JVM that did not end in time leaves its Python workers behind."""
+        workers = self._python_workers()
+        super().stop()
+        _end(workers)
+
+    def _python_workers(self) -> list[psutil.Process]:
+        return [] if self.pid is None else psutil.Process(self.pid).children(recursive=True)
+
     def _prepare(self) -> ProcessSpec:
         options = {
             **self._jobmanager.options(),
@@ -103,6 +128,12 @@ class TaskManager(EmbeddedServer):
         except (httpx.HTTPError, ValueError):
             return False
         return any(one["id"] == self.name for one in found.get("taskmanagers", ()))
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _spec(
