@@ -72,6 +72,9 @@ def step(spans: ClockSpans, sent_ms: int, received_ms: int) -> ClockStep:
     lateness_ms, lasted_ms = received_ms - sent_ms, received_ms - first_ms
     if not pings or lasted_ms >= LONGEST_PAUSE_MS:
         return ClockStep(ClockSpans(received_ms, 1, lateness_ms, *earlier))
+    if lasted_ms >= SPAN_MS and least_ms <= RIGHT_MS and earlier[2] < SHIFTED_SPANS:
+        # The usual end of a span: the clock is right, and no shift was found before.
+        return ClockStep(ClockSpans(received_ms, 1, lateness_ms, least_ms, received_ms, 0, 0, 0, 0))
     if lasted_ms < SPAN_MS or (pings < SPAN_PINGS and least_ms > RIGHT_MS):
         return ClockStep(ClockSpans(first_ms, min(pings + 1, SPAN_PINGS), min(least_ms, lateness_ms), *earlier))
     ended, finding, over_ms = _ended(spans, received_ms)

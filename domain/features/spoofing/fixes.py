@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import cos, hypot, isnan, nan
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from domain.features.case_file import MAX_WINDOW_FIXES, CaseFix, uuid_text
 from domain.features.event_time import MAX_CLOCK_SKEW_MS
 from domain.features.geo import haversine_mm
+
+new_tuple: Final = tuple.__new__
+"""Makes a named tuple of all its fields in half the time of a call of its class."""
 
 DEGREES_E7 = 10_000_000
 MM_PER_E7 = 11.119_508
@@ -55,13 +58,20 @@ NO_FIX = Fix(0, 0, 0, 0, UNKNOWN_SPEED, 0)
 
 def fix_of(t_ms: int, data: Mapping[str, Any]) -> Fix:
     """The fix of a ping; ``t_ms`` is its effective time."""
-    return Fix(
-        t_ms,
-        round(data["latitude"] * 1e7),
-        round(data["longitude"] * 1e7),
-        _error_mm(data["accuracy_meters"]),
-        _speed_mm_s(data["speed_mps"]),
-        data["received_timestamp_ms"],
+    accuracy, speed = data["accuracy_meters"], data["speed_mps"]
+    return new_tuple(
+        Fix,
+        (
+            t_ms,
+            round(data["latitude"] * 1e7),
+            round(data["longitude"] * 1e7),
+            # The usual case of ``_error_mm``, without its call.
+            int(accuracy * 1_000.0) * GOOD_FACTOR
+            if accuracy is not None and accuracy <= GOOD_ACCURACY_M
+            else _error_mm(accuracy),
+            int(speed * 1_000.0) if speed is not None and 0.0 < speed < 1e6 else UNKNOWN_SPEED,
+            data["received_timestamp_ms"],
+        ),
     )
 
 
@@ -71,10 +81,6 @@ def _error_mm(accuracy: float | None) -> int:
     if accuracy <= GOOD_ACCURACY_M:
         return int(accuracy * 1_000.0) * GOOD_FACTOR
     return int(min(accuracy, _WORST_ACCURACY_M) * 1_000.0) * BAD_FACTOR
-
-
-def _speed_mm_s(speed: float | None) -> int:
-    return int(speed * 1_000.0) if speed is not None and 0.0 < speed < 1e6 else UNKNOWN_SPEED
 
 
 def distance_mm(latitude1_e7: int, longitude1_e7: int, latitude2_e7: int, longitude2_e7: int) -> int:
@@ -183,13 +189,27 @@ def track_of(window: bytes) -> list[Fix]:
         t_ms = received_ms if received_ms and sent_ms - received_ms > MAX_CLOCK_SKEW_MS else sent_ms
         if t_ms > newest_ms:
             newest_ms = t_ms
-            error_mm = _error_mm(None if accuracy != accuracy else accuracy)  # noqa: PLR0124 (NaN)
+            if accuracy <= GOOD_ACCURACY_M:
+                error_mm = int(accuracy * 1_000.0) * GOOD_FACTOR
+            else:
+                error_mm = _error_mm(None if accuracy != accuracy else accuracy)  # noqa: PLR0124 (NaN)
             # NaN is no speed above 0 either.
             speed_mm_s = int(speed * 1_000.0) if 0.0 < speed < 1e6 else UNKNOWN_SPEED
-            track.append(Fix(t_ms, round(latitude * 1e7), round(longitude * 1e7), error_mm, speed_mm_s, received_ms))
+            place = (round(latitude * 1e7), round(longitude * 1e7))
+            track.append(new_tuple(Fix, (t_ms, *place, error_mm, speed_mm_s, received_ms)))
     return track
 
 
 def ways_mm(track: Sequence[Fix]) -> list[int]:
     """The distances between the fixes of a track, one less than those."""
-    return [distance_mm(a[1], a[2], b[1], b[2]) for a, b in pairwise(track)]
+    ways: list[int] = []
+    for a, b in pairwise(track):
+        # The usual case of ``distance_mm``, without its call.
+        east = b[2] - a[2]
+        if -HALF_TURN_E7 <= east <= HALF_TURN_E7:
+            mm = MM_PER_E7 * hypot(b[1] - a[1], east * cos(b[1] * RADIANS_PER_E7))
+            if mm <= FAR_MM:
+                ways.append(int(mm))
+                continue
+        ways.append(distance_mm(a[1], a[2], b[1], b[2]))
+    return ways

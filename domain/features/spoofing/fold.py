@@ -12,12 +12,14 @@ from domain.features.event_time import effective_time_ms
 from domain.features.keyed_event import KeyedEvent
 from domain.features.spoofing import assignment, clock, jumps, repetition
 from domain.features.spoofing.fixes import (
+    FASTEST_MM_PER_MS,
     MIN_STEP_MS,
     WINDOW_STEP_MS,
     distance_mm,
     fix_of,
     is_possible,
     is_same_fix,
+    new_tuple,
     with_fix,
 )
 from domain.features.spoofing.notes import noted
@@ -101,7 +103,10 @@ def _with_ping(state: SpoofingState, event: KeyedEvent) -> SpoofingState:
     if ms >= MIN_STEP_MS:
         fix = fix_of(t_ms, data)
         mm = distance_mm(last[1], last[2], fix[1], fix[2]) if trunk else 0
-        is_odd = trunk and (branch is not None or not is_possible(last, fix, mm, last[0] - since_ms))
+        # Most steps are possible without the bounds of errors.
+        is_odd = trunk and (
+            branch is not None or (mm > FASTEST_MM_PER_MS * ms and not is_possible(last, fix, mm, last[0] - since_ms))
+        )
         is_mock = data.get("is_mock") is True
         if is_mock or t_ms - kept_ms >= WINDOW_STEP_MS or (is_odd and jumps.is_young(branch)):
             window, kept_ms, unchecked = with_fix(window, position, data), t_ms, unchecked + 1
@@ -133,7 +138,7 @@ def _with_ping(state: SpoofingState, event: KeyedEvent) -> SpoofingState:
                 notes.append(Note(Finding(MOCK_FLAG, last.t_ms, t_ms, (("fixes", mocks),))))
         elif mocks:
             mocks = 0
-        if not is_same_fix(last, fix):
+        if last[1] != fix[1] or not is_same_fix(last, fix):
             since_ms = t_ms
         last = fix
     elif ms <= 0:
@@ -142,25 +147,30 @@ def _with_ping(state: SpoofingState, event: KeyedEvent) -> SpoofingState:
             window = with_fix(window, position, data)
     if case and t_ms > case_ms + OPEN_MS:
         case, case_ms = b"", 0  # over: a signal from now on begins another case
-    state = SpoofingState(
-        version,
-        position,
-        late,
-        last,
-        since_ms,
-        trunk,
-        kept_ms,
-        unchecked,
-        mocks,
-        habit,
-        spans,
-        branch,
-        hits,
-        window,
-        memory,
-        legs,
-        anomalies,
-        case,
-        case_ms,
+    state = new_tuple(
+        SpoofingState,
+        (
+            version,
+            position,
+            late,
+            last,
+            since_ms,
+            trunk,
+            kept_ms,
+            unchecked,
+            mocks,
+            habit,
+            spans,
+            branch,
+            hits,
+            window,
+            memory,
+            legs,
+            anomalies,
+            case,
+            case_ms,
+            None,
+            None,
+        ),
     )
     return noted(state, event, notes, t_ms) if notes else state

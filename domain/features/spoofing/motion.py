@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from domain.features.spoofing.fixes import Fix, distance_mm, is_possible
+from domain.features.spoofing.fixes import FASTEST_MM_PER_MS, NO_FIX, Fix, distance_mm, is_possible
 from domain.features.spoofing.signals import FROZEN_POSITION, IMPLIED_SPEED, Finding
 
 WORST_ERROR_MM = 100_000
@@ -90,14 +90,25 @@ def implied_speeds(fixes: Sequence[Fix], ways: Sequence[int], habit: Habit) -> t
     first: Fix | None = None
     is_reliable = habit.is_reliable
     way_mm = least_mm = most_mm = known = unknown = 0
-    for a, b, mm in zip(fixes, fixes[1:], ways, strict=False):
-        ms, slower, faster = b[0] - a[0], a[4], b[4]
+    # Each fix is unpacked once: this loop runs over most pings of a rider.
+    b = fixes[0] if fixes else NO_FIX
+    b_ms, b_north, b_east, b_error, b_speed, _ = b
+    for after, mm in zip(fixes[1:], ways, strict=False):
+        a, a_ms, a_north, a_east, a_error, a_speed = b, b_ms, b_north, b_east, b_error, b_speed
+        b = after
+        b_ms, b_north, b_east, b_error, b_speed, _ = b
+        ms, slower, faster = b_ms - a_ms, a_speed, b_speed
         if slower > faster:
             slower, faster = faster, slower
-        if ms > LONGEST_STEP_MS or a[3] > WORST_ERROR_MM or b[3] > WORST_ERROR_MM or not is_possible(a, b, mm):
+        if (
+            ms > LONGEST_STEP_MS
+            or a_error > WORST_ERROR_MM
+            or b_error > WORST_ERROR_MM
+            or (mm > FASTEST_MM_PER_MS * ms and not is_possible(a, b, mm))
+        ):
             first = None
             continue
-        if a[1] == b[1] and a[2] == b[2]:
+        if a_north == b_north and a_east == b_east:
             first = None  # one old fix that is sent again, with its old speed, or a frozen position: see below
             continue
         if mm >= MOVING_MM_PER_MS * ms:
@@ -110,9 +121,9 @@ def implied_speeds(fixes: Sequence[Fix], ways: Sequence[int], habit: Habit) -> t
         way_mm += mm
         least_mm += slower * ms // 1_000 if slower > 0 else 0
         most_mm += faster * ms // 1_000 if faster > 0 else 0
-        if b[0] - first[0] >= STRETCH_MS:
+        if b_ms - first[0] >= STRETCH_MS:
             finding = _compared(first, b, _Sums(way_mm, least_mm, most_mm))
-            compared.append(Comparison(first[0], b[0], finding))
+            compared.append(Comparison(first[0], b_ms, finding))
             first = None
     # Forged positions say nothing of the phone's habit.
     is_forged = any(one.finding is not None for one in compared)

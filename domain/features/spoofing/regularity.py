@@ -26,6 +26,8 @@ INTERVAL_TOLERANCE_MS = 2
 
 def regular_runs(fixes: Sequence[Fix], ways: Sequence[int]) -> list[Finding]:
     """The runs that are too regular. ``ways`` are the distances between the fixes, in mm."""
+    if not _may_be_regular(fixes, ways):
+        return []
     findings: list[Finding] = []
     readings = steps = 0
     north_before, east_before, ms_before = 0, 0, 0
@@ -55,6 +57,25 @@ def regular_runs(fixes: Sequence[Fix], ways: Sequence[int]) -> list[Finding]:
     if steps >= REGULAR_STEPS_ON_END:
         findings += _equal(fixes[-steps - 1 :], ways[-1])
     return findings
+
+
+def _may_be_regular(fixes: Sequence[Fix], ways: Sequence[int]) -> bool:
+    """Whether a run may be long enough: of fewer than twice its steps, each run has the same step in the middle."""
+    if len(ways) < REGULAR_STEPS_ON_END:
+        return False
+    if len(ways) >= 2 * REGULAR_STEPS_ON_END:
+        return True
+    at = REGULAR_STEPS_ON_END - 1
+    before, a, b = fixes[at - 1], fixes[at], fixes[at + 1]
+    if ways[at] < MIN_STEP_MM:
+        return False
+    if a[4] == b[4] > 0 and a[3] == b[3]:
+        return True
+    return (
+        abs(b[1] - 2 * a[1] + before[1]) <= STEP_TOLERANCE_E7
+        and abs(b[2] - 2 * a[2] + before[2]) <= STEP_TOLERANCE_E7
+        and abs(b[0] - 2 * a[0] + before[0]) <= INTERVAL_TOLERANCE_MS
+    )
 
 
 def _constant(run: Sequence[Fix]) -> list[Finding]:

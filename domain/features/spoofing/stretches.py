@@ -18,8 +18,9 @@ STRETCH_FIXES = MAX_WINDOW_FIXES - 1
 def checked(window: bytes, unchecked: int, habit: Habit) -> tuple[list[Note], Habit]:
     """The notes of the last ``unchecked`` fixes of the window, and the phone's habit after them."""
     fixes = track_of(window)[-(unchecked + 1) :]
-    frozen = list(frozen_runs(fixes))
     ways = ways_mm(fixes)
+    # A position that is repeated is a way of 0.
+    frozen = list(frozen_runs(fixes)) if 0 in ways else []
     speeds, habit = implied_speeds(fixes, ways, habit)
     notes = [_note(one) for one in frozen]
     # A frozen position is no way either: it is one signal, not two.
