@@ -27,8 +27,8 @@ REPEATS = 25
 COST_EVENTS = 6_000
 WHY_COARSE = (
     "of phones with a median accuracy of 50 m: 8 % of the fixes are farther off than 1.5 times their accuracy, and an "
-    "error lasts some 20 s, so an arrival is seen late. A target within 75 m of a red light or of another order's "
-    "restaurant looks the same, so a rest there is an arrival here. A finer rule would be finer than the fixes."
+    "error lasts some 20 s, so an arrival is seen late. A rest within 75 m of the target, as at another restaurant, "
+    "looks like one at it. Radius, length of the rest and means were tried: docs/completion.md has the figures."
 )
 """Why the targets cannot be had for the coarsest class, printed with its figures."""
 
