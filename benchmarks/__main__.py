@@ -18,6 +18,7 @@ BENCHMARKS = (
     "speed_estimate",
     "speed_read",
     "read_cost",
+    "redis_cluster",
     "eta",
     "http_servers",
     "end_to_end",

@@ -17,7 +17,7 @@ from domain.events.contracts import Codec
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.postgres.engine import sink_engine
 from infrastructure.process_pool import tune_gc
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.sinks.factory import Stores
 from projections.catalogue import of_stream
 from projections.core.ports import LoggedEvent
@@ -41,7 +41,7 @@ def main() -> None:
     events = logged(codec)
     figures: dict[str, float] = {}
     with postgres() as url, redis_server() as redis_url:
-        engine, client = sink_engine(url), connect(redis_url)
+        engine, client = sink_engine(url), connect_server(redis_url)
         stores = Stores(engine, client)
         for projection in of_stream("Rider").values():
             found = {

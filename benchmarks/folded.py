@@ -13,7 +13,7 @@ from domain.identifiers import SHARDS
 from infrastructure.embedded.data_dir import RunInfo
 from infrastructure.event_store.log_head import read_head
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.sinks.factory import Stores
 from projections.catalogue import of_stream
 from projections.core.ports import Sink
@@ -25,7 +25,7 @@ POLL_INTERVAL_S = 1.0
 @contextmanager
 def farthest_behind(info: RunInfo) -> Iterator[dict[str, int]]:
     """The largest lag in events of each projection's generation 1 behind the log, sampled once a second."""
-    client, engine = connect(info.redis_url), reader_engine(info.postgres_url, pool_size=1)
+    client, engine = connect_server(info.redis_url), reader_engine(info.postgres_url, pool_size=1)
     stop, found = threading.Event(), dict.fromkeys(of_stream("Rider"), 0)
     sinks = {name: Stores(engine, client).sink(one, 1) for name, one in of_stream("Rider").items()}
 
@@ -52,7 +52,7 @@ def wait_folded(info: RunInfo, projection: Projection[Any], events: int, within_
 
     Raises SystemExit if that takes longer than ``within_s``.
     """
-    client, engine = connect(info.redis_url), reader_engine(info.postgres_url, pool_size=1)
+    client, engine = connect_server(info.redis_url), reader_engine(info.postgres_url, pool_size=1)
     sink = Stores(engine, client).sink(projection, 1)
     deadline = time.monotonic() + within_s
     try:

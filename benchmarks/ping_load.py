@@ -15,7 +15,7 @@ from benchmarks.cpu import seconds_of
 from benchmarks.open_loop import Pool, paced
 from domain.identifiers import shard_of
 from infrastructure.process_pool import tune_gc
-from infrastructure.redis.connection import connect_async
+from infrastructure.redis.connection import connect_server_async
 from projections.speed import SPEED
 from read_models.redis_keys import state_key
 from read_models.speed.state import decode
@@ -107,7 +107,7 @@ def probe(url: str, redis_url: str, seconds: float) -> Probed:
 
 
 async def _probe(url: str, redis_url: str, seconds: float) -> Probed:
-    pool, redis = Pool(url, CONNECTIONS), connect_async(redis_url)
+    pool, redis = Pool(url, CONNECTIONS), connect_server_async(redis_url)
     await pool.open()
     count = int(seconds / PROBE_INTERVAL_S)
     # Commits of one rider are in order of position, but answers may overtake each other.

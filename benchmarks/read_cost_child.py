@@ -42,7 +42,8 @@ def rider(number: int) -> str:
 def fill(url: str, generation: int) -> None:
     """Write a full window for each rider, who goes north at 5 m/s with GPS noise."""
     chance, start_ms = random.Random(1), time.time_ns() // 1_000_000 - 10_000
-    client = connect(url)
+    # Both as an earlier commit has them: ``--before`` runs this file with its code.
+    client: Any = connect(url)
     pipeline = client.pipeline(transaction=False)
     for number in range(RIDERS):
         window = tuple(

@@ -14,7 +14,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.projection_sink import PostgresSink
 from infrastructure.process_pool import tune_gc
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.redis.projection_sink import RedisSink
 from projections.analytics import ANALYTICS
 from projections.core.ports import ApplyOutcome, ShardWrite, Sink
@@ -61,7 +61,7 @@ def main() -> None:
             recorder.insert_events(events[first : first + 1_000])
         writer.dispose()
         engine = reader_engine(url)
-        log, client = PostgresLog(engine), connect(redis_url)
+        log, client = PostgresLog(engine), connect_server(redis_url)
         reading = rate(lambda: read(log))
         folding = rate(lambda: fill(log, SPEED, FenceOnlySink()))
         stored = rate(lambda: fill(log, SPEED, RedisSink(client, "speed", 1)))

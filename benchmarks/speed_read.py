@@ -26,7 +26,7 @@ from domain.identifiers import shard_of
 from infrastructure.http.speed import speed_route
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.process_pool import tune_gc
-from infrastructure.redis.connection import connect_async
+from infrastructure.redis.connection import connect_server_async
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_reads import PastKeys
 from projections.speed import SPEED
@@ -64,7 +64,7 @@ async def timed(read: Read, at_once: int) -> list[float]:
 async def in_process(redis_url: str) -> dict[str, float]:
     """Measure with the objects of the API's process and the function that its route calls."""
     tune_gc()
-    client = connect_async(redis_url)
+    client = connect_server_async(redis_url)
     handler = speed_route(
         StateReader(client, SPEED.name, lambda: 1),
         # For reads of the past, which this benchmark does not make.

@@ -11,8 +11,6 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
-import redis
-import redis.asyncio
 from sqlalchemy import Engine
 
 from domain.deliveries.application import Deliveries
@@ -28,7 +26,14 @@ from infrastructure.postgres.engine import reader_engine, sink_engine, writer_en
 from infrastructure.postgres.errors import unavailable_as_port_error
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.postgres.snapshots import PostgresStateSnapshots
-from infrastructure.redis.connection import check_never_evicts, connect, connect_async
+from infrastructure.redis.connection import (
+    AsyncRedisClient,
+    RedisClient,
+    check_never_evicts,
+    connect,
+    connect_async,
+    drop_connections,
+)
 from infrastructure.schema_registry.client import SchemaRegistry, registry_of, schema_ids
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.factory import Stores
@@ -76,7 +81,7 @@ class Backends:
             if (engine := self.__dict__.get(name)) is not None:
                 engine.dispose()
         if (cache := self.__dict__.get("cache")) is not None:
-            cache.connection_pool.disconnect()
+            drop_connections(cache)
 
     def _url(self, setting: str) -> str:
         url: str | None = getattr(self.settings, setting)
@@ -110,13 +115,13 @@ class Backends:
         return self._engine(sink_engine)
 
     @cached_property
-    def cache(self) -> redis.Redis:
+    def cache(self) -> RedisClient:
         """Synchronous client; no connection is made yet."""
         client = connect(self._url("redis_url"))
         self._opened.callback(client.close)
         return client
 
-    def async_cache(self) -> redis.asyncio.Redis:
+    def async_cache(self) -> AsyncRedisClient:
         """A client for an event loop. The caller closes it in that loop."""
         return connect_async(self._url("redis_url"))
 

@@ -32,6 +32,7 @@ from tests.support.servers.servers import (
     session_kafka,
     session_postgres,
 )
+from tests.support.servers.valkey_cluster import ValkeyCluster
 from tests.support.worlds.concurrent_runs import LongestFirst, longest_first
 
 # Time decides no test: other processes of the suite share the machine.
@@ -158,6 +159,21 @@ def redis_url(redis_server: Valkey) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(servers_dir: Path) -> Iterator[ValkeyCluster]:
+    """The session's Redis Cluster."""
+    with running(ValkeyCluster(servers_dir / "cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def redis_cluster_url(redis_cluster: ValkeyCluster) -> str:
+    """URL of the session's Redis Cluster, emptied."""
+    redis_cluster.start()
+    redis_cluster.flush()
+    return redis_cluster.url
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ def advice(error: Exception) -> str | None:
 
     from infrastructure.event_store.log_head import LogNotInitialised
     from infrastructure.process_pool import WorkerFailed
+    from infrastructure.redis.cluster_slots import WrongRedisMode
     from infrastructure.redis.connection import EvictingRedis
     from infrastructure.schema_registry.client import RegistryUnavailable
     from infrastructure.schema_registry.compatibility import InvalidSchema
@@ -61,6 +62,7 @@ def advice(error: Exception) -> str | None:
             | BrokenState()
             | Unresolvable()
             | EvictingRedis()
+            | WrongRedisMode()
             | LogNotInitialised()
         ):
             return str(error)

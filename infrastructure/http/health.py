@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import redis
-import redis.asyncio
 from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
@@ -22,6 +21,7 @@ from infrastructure.observability import metrics
 from infrastructure.observability.flink_cluster import ClusterUnavailable, FlinkCluster
 from infrastructure.observability.stage_reports import StageReport, newest, read_stages
 from infrastructure.postgres.broken_connections import discard, refuses_writes
+from infrastructure.redis.connection import AsyncRedisClient
 from infrastructure.settings.settings import Settings
 from infrastructure.status.flink_line import flink_ready
 from projections.catalogue import PROJECTIONS
@@ -100,7 +100,7 @@ def needed(settings: Settings) -> tuple[str, ...]:
 
 def ready_checks(
     engine: Engine,
-    client: redis.asyncio.Redis | None,
+    client: AsyncRedisClient | None,
     stages: Sequence[str],
     *,
     writer: Engine | None = None,
@@ -117,7 +117,7 @@ def ready_checks(
     async def postgres() -> str:
         return failed_append() or await asyncio.to_thread(_postgres, writer or engine)
 
-    async def cache(client: redis.asyncio.Redis) -> str:
+    async def cache(client: AsyncRedisClient) -> str:
         try:
             await client.ping()
         except (redis.ConnectionError, redis.TimeoutError) as error:

@@ -46,7 +46,7 @@ from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.generations import active
 from infrastructure.postgres.payout_reads import PayoutReads
 from infrastructure.process_pool import tune_gc
-from infrastructure.redis.pipelined_reads import PipelinedReads
+from infrastructure.redis.cluster_reads import key_reads
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_etas import PastEtas
 from infrastructure.replay.past_reads import PastKeys, PastRows, RowReplay
@@ -121,7 +121,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
     models.start()
     shadow_answers.start()
     async_cache = backends.async_cache()
-    reads = PipelinedReads(async_cache)
+    reads = key_reads(async_cache)
     speeds, orders = (
         StateReader(async_cache, name, partial(active, reader, name), reads) for name in (SPEED.name, ORDERS.name)
     )

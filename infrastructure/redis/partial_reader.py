@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import redis
-
-from infrastructure.redis.connection import unavailable_as_port_error
+from infrastructure.redis.connection import RedisClient, unavailable_as_port_error
 from infrastructure.redis.partial_slots import decode_changes, decode_table
 from infrastructure.redis.projection_sink import decode_fence
 from projections.core.parked_keys import decode_parked_event
@@ -22,11 +20,11 @@ _LUA = (Path(__file__).parent / "partials.lua").read_text()
 class RedisPartialReader:
     """``projections.core.partials.PartialReader`` on Redis or Valkey, of one generation."""
 
-    def __init__(self, client: redis.Redis, projection: str, generation: int, partial_slots: int) -> None:
+    def __init__(self, client: RedisClient, projection: str, generation: int, partial_slots: int) -> None:
         self._client = client
         self._of = (projection, generation)
         self._slots = range(partial_slots)
-        self._script = client.register_script(_LUA)
+        self._script: Callable[..., Any] = client.register_script(_LUA)
 
     def read(self, shards: Sequence[int], known: Mapping[int, Fence]) -> dict[int, ShardPartials]:
         found: dict[int, ShardPartials] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import hiredis
 import redis
@@ -17,6 +17,23 @@ CONNECT_TIMEOUT_S: Final = 5.0
 """For the whole of a connection attempt, with the client's own retries: requests wait for it (invariant 15)."""
 
 _INCOMPLETE: Final = object()
+
+
+class KeyReads(Protocol):
+    """Single reads of one event loop: of one server (``PipelinedReads``), or of a cluster (``ClusterReads``)."""
+
+    async def execute(self, *command: str) -> Any:
+        """The answer to one command, whose second word is its key, with text as bytes.
+
+        Raises:
+            redis.ConnectionError, redis.TimeoutError: the server is unavailable.
+            redis.ResponseError: the server rejects the command.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections. Reads that wait for an answer fail."""
+        ...
 
 
 class PipelinedReads:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import redis
-
 from domain.identifiers import SHARDS
-from infrastructure.redis.connection import unavailable_as_port_error
+from infrastructure.redis.connection import RedisClient, unavailable_as_port_error
 from infrastructure.redis.partial_slots import decode_table, slot_arguments
 from projections.core.parked_keys import decode_parked_event, encode_parked_event
 from projections.core.partials import dump_rows
@@ -69,16 +67,16 @@ class RedisSink:
     """
 
     def __init__(
-        self, client: redis.Redis, projection: str, generation: int, area: str = "", *, partial_slots: int = 0
+        self, client: RedisClient, projection: str, generation: int, area: str = "", *, partial_slots: int = 0
     ) -> None:
         self._client = client
         self._projection = projection
         self._generation = generation
         self._area = area
         self._partial_slots = partial_slots
-        self._script = client.register_script(_LUA)
-        self._promote = client.register_script(_PROMOTE)
-        self._abandon = client.register_script(_ABANDON)
+        self._script: Callable[..., Any] = client.register_script(_LUA)
+        self._promote: Callable[..., Any] = client.register_script(_PROMOTE)
+        self._abandon: Callable[..., Any] = client.register_script(_ABANDON)
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]:
         if not shards:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import redis
-import redis.asyncio
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.identifiers import shard_of
-from infrastructure.redis.pipelined_reads import PipelinedReads
+from infrastructure.redis.cluster_reads import key_reads
+from infrastructure.redis.connection import AsyncRedisClient
+from infrastructure.redis.pipelined_reads import KeyReads
 from infrastructure.redis.projection_sink import decode_fence
 from projections.core.ports import Fence
 from read_models.redis_keys import REFOLDING_FIELD, fence_key, state_key
@@ -50,14 +51,14 @@ class StateReader:
 
     def __init__(
         self,
-        client: redis.asyncio.Redis,
+        client: AsyncRedisClient,
         projection: str,
         active: Callable[[], int | None],
-        reads: PipelinedReads | None = None,
+        reads: KeyReads | None = None,
     ) -> None:
         """``reads``: for the reads of single states; without it the reader has its own connection."""
         self._client = client
-        self._reads = reads or PipelinedReads(client)
+        self._reads = reads or key_reads(client)
         self._projection = projection
         self._active = active
         self._generation: int | None = None

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import quote
 
+from infrastructure.settings.redis_address import cluster_address, is_cluster_url
+
 ESCAPES = "in user and password / is %2F, # is %23, ? is %3F, @ is %40 and : is %3A"
 MAX_PORT = 65_535
 _HOSTS = re.compile(r"[\w.:,%\[\]-]*")
@@ -72,6 +74,8 @@ def redis_address(url: str) -> Address:
     """The address of Redis. Raises ValueError, with a message that quotes nothing of ``url``."""
     import redis
 
+    if is_cluster_url(url):
+        return _redis_cluster_address(url)
     try:
         found = dict(redis.connection.parse_url(url))  # type: ignore[no-untyped-call]
         # An unknown parameter would otherwise fail at the first use, with a TypeError.
@@ -86,6 +90,19 @@ def redis_address(url: str) -> Address:
     shown = f"unix://{found['path']}" if "path" in found else f"{scheme}://{shown_host}:{port}/{database}"
     hidden = {str(value) for name, value in found.items() if name not in _HARMLESS and isinstance(value, str)}
     return Address(shown, _secrets(hidden - {str(found.get("path", ""))}))
+
+
+def _redis_cluster_address(url: str) -> Address:
+    try:
+        found = cluster_address(url)
+        # The first node's URL has all that is secret, and is parsed as that of a single server.
+        of_node = redis_address(found.url_of(found.nodes[0]))
+    except ValueError:
+        raise ValueError(
+            "it is no URL of a Redis Cluster, which has no database but 0; write "
+            f"redis+cluster://user:password@host:6379,host:6379; {ESCAPES}"
+        ) from None
+    return Address(f"{found.scheme}+cluster://{','.join(map(str, found.nodes))}", of_node.secrets)
 
 
 def kafka_shown(bootstrap: str) -> Address:

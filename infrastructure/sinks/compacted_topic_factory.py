@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import redis
-
 from infrastructure.kafka.clients import bootstrap, make_publisher
 from infrastructure.kafka.topics import published_topic
+from infrastructure.redis.connection import RedisClient
 from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.compacted_topic import CompactedTopic, CompactedTopicSink, PublishingGeneration
@@ -43,7 +42,7 @@ class CompactedTopicFactory:
     """What every publishing sink of a process needs. ``encode`` frames a published record under its contract."""
 
     settings: Settings
-    client: redis.Redis
+    client: RedisClient
     log_port: EventLog
     encode: Encode
 

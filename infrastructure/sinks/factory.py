@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import redis
 from sqlalchemy import Engine
 
 from infrastructure.postgres.projection_sink import PostgresSink
 from infrastructure.postgres.snapshots import PostgresStateSnapshots
+from infrastructure.redis.connection import RedisClient
 from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.sinks.decorators import SnapshottingSink
 from projections.core.ports import Sink
@@ -18,7 +18,7 @@ from projections.core.projection import Projection
 class Stores:
     """The servers that hold the sinks."""
 
-    def __init__(self, engine: Engine, client: redis.Redis) -> None:
+    def __init__(self, engine: Engine, client: RedisClient) -> None:
         self.engine = engine
         self.redis = client
 

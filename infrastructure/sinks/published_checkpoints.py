@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
-import redis
-
-from infrastructure.redis.connection import unavailable_as_port_error
+from infrastructure.redis.connection import RedisClient, unavailable_as_port_error
 from projections.core.ports import Fence
 
 MAX_CHECKPOINT_BYTES = 1_000
@@ -87,10 +85,10 @@ return 1
 class RedisPublishedCheckpoints:
     """``PublishedCheckpointStore`` on Redis or Valkey: one string per shard."""
 
-    def __init__(self, client: redis.Redis, projection: str) -> None:
+    def __init__(self, client: RedisClient, projection: str) -> None:
         self._client = client
         self._projection = projection
-        self._script = client.register_script(_MOVE)
+        self._script: Callable[..., Any] = client.register_script(_MOVE)
 
     def read(self, shards: Sequence[int]) -> dict[int, PublishedCheckpoint]:
         if not shards:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import redis
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -28,6 +27,7 @@ from infrastructure.observability.stage_reports import (
 )
 from infrastructure.postgres import restore_findings as restores
 from infrastructure.postgres.generations import PostgresGenerations
+from infrastructure.redis.connection import RedisClient
 from infrastructure.sinks.factory import Stores
 from infrastructure.status.stage_lag import StageBacklog, projection_behind, tailer_behind
 from projections.catalogue import PROJECTIONS
@@ -77,7 +77,7 @@ class PipelineMonitor:
     def __init__(
         self,
         engine: Engine,
-        client: redis.Redis,
+        client: RedisClient,
         commits: GroupCommit[Any, Any],
         target_freshness_ms: int,
         relay: MonitoredRelay = MonitoredRelay(),  # noqa: B008 (immutable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from contextlib import closing
 
 import redis
 from sqlalchemy.exc import DBAPIError
@@ -14,6 +15,9 @@ from infrastructure.observability.stage_reports import forget_host
 from infrastructure.postgres import migrations
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.suitability import refuse_unsuitable
+from infrastructure.redis.cluster_client import ClusterClient
+from infrastructure.redis.cluster_slots import WrongRedisMode
+from infrastructure.redis.connection import check_is_no_node, connect
 from infrastructure.settings.addresses import shown
 from infrastructure.settings.settings import Settings
 from infrastructure.settings.tokens import short_tokens_warning
@@ -97,10 +101,14 @@ def refuse_taken_port(host: str, port: int) -> None:
 
 
 def refuse_unreachable_redis(url: str) -> None:
-    """Raises UserError if the external Redis does not answer."""
+    """Raises UserError if the external Redis does not answer, or is a cluster and the URL does not say so."""
     try:
-        with redis.Redis.from_url(url, socket_timeout=5.0, socket_connect_timeout=5.0) as client:
+        with closing(connect(url)) as client:
             client.ping()
+            if not isinstance(client, ClusterClient):
+                check_is_no_node(client)
+    except WrongRedisMode as error:
+        raise UserError(f"RIDELOG_REDIS_URL={shown('redis_url', url)}: {error}") from error
     except (redis.exceptions.RedisError, ValueError) as error:
         raise UserError(
             f"cannot reach Redis at {shown('redis_url', url)}: {error}; correct RIDELOG_REDIS_URL, "

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.features.partials import MAX_AMOUNT, PartialDelta, PartialSlot, PartialTable, apply_changes, collect
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import RedisClient, connect, connect_server
 from infrastructure.redis.partial_reader import RedisPartialReader
 from infrastructure.redis.projection_sink import RedisSink
 from projections.core.partials import MergedPartials, PartialReader, ShardPartials, dump_rows
@@ -28,21 +27,30 @@ SHARD = 3
 
 
 class Kept(NamedTuple):
+    """``client`` and ``keys``, all that are stored, are of a real server."""
+
     sink: Sink
     reader: PartialReader
-    client: redis.Redis | None
+    client: RedisClient | None = None
+    keys: Callable[[], object] = list
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "redis cluster"])
 def kept(request: pytest.FixtureRequest) -> Iterator[Kept]:
     if request.param == "memory":
         sink = MemorySink()
-        yield Kept(sink, MemoryPartialReader(sink), None)
+        yield Kept(sink, MemoryPartialReader(sink))
         return
-    client = connect(request.getfixturevalue("redis_url"))
-    yield Kept(
-        RedisSink(client, "tallied", 1, partial_slots=SLOTS), RedisPartialReader(client, "tallied", 1, SLOTS), client
-    )
+    client: RedisClient
+    keys: Callable[[], object]
+    if request.param == "redis":
+        client = connect_server(request.getfixturevalue("redis_url"))
+        keys = client.keys
+    else:
+        client = connect(request.getfixturevalue("redis_cluster_url"))
+        keys = request.getfixturevalue("redis_cluster").keys
+    reader = RedisPartialReader(client, "tallied", 1, SLOTS)
+    yield Kept(RedisSink(client, "tallied", 1, partial_slots=SLOTS), reader, client, keys)
     client.close()
 
 
@@ -185,7 +193,9 @@ def lose_fence(kept: Kept) -> None:
         del kept.sink.held[SHARD]
     else:
         assert kept.client is not None
-        kept.client.delete(fence_key("tallied", 1, SHARD))
+        with kept.client.pipeline(transaction=False) as pipeline:
+            pipeline.delete(fence_key("tallied", 1, SHARD))
+            pipeline.execute()
 
 
 def test_a_first_write_deletes_a_table_without_a_fence(kept: Kept) -> None:
@@ -254,7 +264,7 @@ def test_drop_leaves_nothing(kept: Kept) -> None:
     dropping = RedisSink(kept.client, "tallied", 1) if kept.client is not None else kept.sink
     dropping.drop()
     assert kept.sink.dump(SHARD) == ShardDump(None, {}, {}, {})
-    assert kept.client is None or kept.client.keys() == []
+    assert kept.keys() == []
 
 
 def test_a_reader_gets_the_changes_since_its_fence(kept: Kept) -> None:

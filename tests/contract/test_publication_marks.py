@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect, connect_server
 from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.sinks.published_checkpoints import (
     CheckpointMove,
@@ -22,12 +22,12 @@ ONE = PublishedCheckpoint(1, Fence("log", "one", 5, 50), "01a20821-edd6-7661-843
 TWO = ONE._replace(fence=ONE.fence._replace(seq=6, position=60))
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "redis cluster"])
 def marks(request: pytest.FixtureRequest) -> Iterator[PublishedCheckpointStore]:
     if request.param == "memory":
         yield MemoryMarks()
         return
-    client = connect(request.getfixturevalue("redis_url"))
+    client = connect(request.getfixturevalue("redis_url" if request.param == "redis" else "redis_cluster_url"))
     yield RedisPublishedCheckpoints(client, "locations")
     client.close()
 
@@ -64,7 +64,7 @@ def test_a_move_from_a_deleted_checkpoint_fails(marks: PublishedCheckpointStore)
 
 
 def test_a_dropped_generation_leaves_the_checkpoint_to_the_next_one(redis_url: str) -> None:
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     marks = RedisPublishedCheckpoints(client, "locations")
     marks.move({3: CheckpointMove(None, ONE)})
     RedisSink(client, "locations", 1).drop()
@@ -73,7 +73,7 @@ def test_a_dropped_generation_leaves_the_checkpoint_to_the_next_one(redis_url: s
 
 
 def test_an_unavailable_server_is_a_port_error() -> None:
-    marks = RedisPublishedCheckpoints(connect("redis://127.0.0.1:1/0"), "locations")
+    marks = RedisPublishedCheckpoints(connect_server("redis://127.0.0.1:1/0"), "locations")
     for call in (
         lambda: marks.read([0]),
         lambda: marks.move({0: CheckpointMove(None, ONE)}),
@@ -87,7 +87,7 @@ def test_an_unavailable_server_is_a_port_error() -> None:
     "garbled", [b"", b"garbled", b"1 l i x 5/e topic", b"1 l i " + b"9" * 10_000 + b" 5 t", b"\xff"]
 )
 def test_regression_a_garbled_checkpoint_counts_as_none_and_is_replaced(redis_url: str, garbled: bytes) -> None:
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     marks = RedisPublishedCheckpoints(client, "locations")
     client.set(checkpoint_key("locations", 3), garbled)
     assert marks.read([3]) == {}

@@ -10,7 +10,7 @@ from sqlalchemy import delete
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.projection_sink import PostgresSink
 from infrastructure.postgres.schema import projection_fences
-from infrastructure.redis.connection import EvictingRedis, check_never_evicts, connect
+from infrastructure.redis.connection import EvictingRedis, check_never_evicts, connect, connect_server
 from infrastructure.redis.projection_sink import RedisSink
 from projections.core.ports import (
     ApplyOutcome,
@@ -31,7 +31,7 @@ START = Fence("log-1", "one", 0, 0)
 PARKED = ParkedEvent(2, 20, 2, "GpsPing", "decode", "unreadable", 0)
 
 
-@pytest.fixture(params=["memory", "redis", "postgres"])
+@pytest.fixture(params=["memory", "redis", "redis cluster", "postgres"])
 def sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
     if request.param == "memory":
         yield MemorySink()
@@ -41,7 +41,7 @@ def sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
         yield PostgresSink(engine, SPEED, 1)
         engine.dispose()
         return
-    client = connect(request.getfixturevalue("redis_url"))
+    client = connect(request.getfixturevalue("redis_url" if request.param == "redis" else "redis_cluster_url"))
     yield RedisSink(client, "speed", 1)
     client.close()
 
@@ -51,7 +51,9 @@ def lose_fence(sink: Sink, shard: int) -> None:
     if isinstance(sink, MemorySink):
         del sink.held[shard]
     elif isinstance(sink, RedisSink):
-        sink._client.delete(fence_key("speed", 1, shard))
+        with sink._client.pipeline(transaction=False) as pipeline:
+            pipeline.delete(fence_key("speed", 1, shard))
+            pipeline.execute()
     else:
         assert isinstance(sink, PostgresSink)
         with sink._engine.begin() as connection:
@@ -237,7 +239,7 @@ def test_drop_empties_the_staging_areas(sink: Sink) -> None:
     ids=lambda b: repr(b[:12]),
 )
 def test_regression_a_garbled_fence_in_redis_matches_no_log_and_can_be_replaced(redis_url: str, bytes_: bytes) -> None:
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     sink = RedisSink(client, "speed", 1)
     client.set(fence_key("speed", 1, 3), bytes_)
     [fence] = sink.fences([3])
@@ -257,7 +259,7 @@ def test_drop_leaves_nothing(sink: Sink) -> None:
 
 
 def test_generations_do_not_see_each_other(redis_url: str) -> None:
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     one, two = RedisSink(client, "speed", 1), RedisSink(client, "speed", 2)
     one.apply([ShardWrite(0, None, at(1), {"a": b"1"})])
     assert two.fences([0]) == [None]
@@ -266,13 +268,13 @@ def test_generations_do_not_see_each_other(redis_url: str) -> None:
 
 
 def test_an_unavailable_server_is_a_port_error() -> None:
-    client = connect("redis://127.0.0.1:1/0")
+    client = connect_server("redis://127.0.0.1:1/0")
     with pytest.raises(PortUnavailable):
         RedisSink(client, "speed", 1).fences([0])
 
 
 def test_regression_a_key_of_another_type_and_a_damaged_parked_event_are_rejected_data(redis_url: str) -> None:
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     sink = RedisSink(client, "speed", 1)
     client.lpush(fence_key("speed", 1, 3), "x")
     client.hset(parked_key("speed", 1, 4), "anna", "{")
@@ -287,7 +289,7 @@ def test_regression_a_key_of_another_type_and_a_damaged_parked_event_are_rejecte
 
 
 def test_invariant_13_a_server_that_may_evict_is_rejected(redis_url: str) -> None:
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     check_never_evicts(client)
     client.config_set("maxmemory-policy", "allkeys-lru")
     try:

@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.event_store.log_reader import PostgresLog
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.redis.projection_sink import RedisSink
 from projections.core.ports import Fence, LogHead
 from read_models.redis_keys import fence_key
@@ -124,7 +124,7 @@ def test_regression_a_fence_that_cannot_be_is_replaced_while_the_old_speed_is_se
     now_ms = time.time_ns() // 1_000_000
     position = ridelog.post([a_ping(rider, now_ms)])["position"]
     before = ridelog.speed_at(rider, position)
-    shard, client = shard_of(rider), connect(ridelog.info.redis_url)
+    shard, client = shard_of(rider), connect_server(ridelog.info.redis_url)
     sink = RedisSink(client, "speed", 1)
     with stopped(ridelog, "projections"):
         [good] = sink.fences([shard])
@@ -157,7 +157,7 @@ def test_regression_a_rebuild_does_not_wait_for_a_fence_that_cannot_be(ridelog: 
     rider = f"{uuid.uuid4().hex[:8]}-bert"
     position = ridelog.post([a_ping(rider, time.time_ns() // 1_000_000)])["position"]
     before = ridelog.speed_at(rider, position)
-    client = connect(ridelog.info.redis_url)
+    client = connect_server(ridelog.info.redis_url)
     key = fence_key("speed", before["generation"], shard_of(rider))
     log_id, incarnation, seq, _, event = (client.get(key) or b"").decode().split(" ")  # type: ignore[union-attr]
     client.set(key, f"{log_id} {incarnation} {seq} {2**63 - 1} {event}")

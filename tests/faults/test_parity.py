@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from domain.identifiers import shard_of
 from infrastructure.postgres.engine import reader_engine
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from read_models.redis_keys import state_key
 from tests.faults.test_rebuild_live import prefill, rebuild
 from tests.support.postgres.many_reads import ManyReads
@@ -107,7 +107,7 @@ def test_a_flipped_bit_of_a_stored_state_is_found_and_red_until_it_is_refolded(r
     assert verify(recorded)[0] == 0
     generation = recorded.speed(rider, allow_expired=True)["generation"]  # type: ignore[index]
     place = state_key("speed", generation, shard_of(rider))
-    client = connect(recorded.info.redis_url)
+    client = connect_server(recorded.info.redis_url)
     state = bytearray(client.hget(place, rider))  # type: ignore[arg-type]
     # The latitude of the newest ping, which has 56 bytes: 8 bytes from byte 24 on.
     state[-26] ^= 1
@@ -173,7 +173,7 @@ def test_regression_a_state_lost_from_redis_is_a_404_that_parity_sees(tmp_path: 
         assert one.post(pings)["accepted"] == 20
         eventually(lambda: (one.speed(rider) or {}).get("version", 0) >= 20, within_s=60, what="they are folded")
         assert one.speed("unknown-to-the-log") is None
-        redis = connect(one.info.redis_url)
+        redis = connect_server(one.info.redis_url)
         generation = json.loads(one.cli("verify-parity", "--json").stdout)["generation"]
         assert redis.hdel(state_key("speed", generation, shard_of(rider)), rider) == 1
         redis.close()

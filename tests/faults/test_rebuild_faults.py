@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from tests.faults.test_rebuild_live import prefill
 from tests.support.reports.proofs import whole
 from tests.support.servers.serving import ROOT
@@ -24,7 +24,7 @@ INSTANTS = 10 if whole() else 1
 
 
 def wipe_redis(ridelog: Ridelog) -> None:
-    client = connect(ridelog.info.redis_url)
+    client = connect_server(ridelog.info.redis_url)
     client.flushall()
     client.close()
 

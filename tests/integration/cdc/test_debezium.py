@@ -18,7 +18,7 @@ from infrastructure.cdc.replication_slot import slot_state
 from infrastructure.cdc.wal_relay import ensure_slot
 from infrastructure.embedded.postgres import Postgres
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.settings.settings import Settings
 from tests.support.kafka.debezium import Connect, overrides, tcp_home
 from tests.support.postgres.log_events import events_of
@@ -114,7 +114,7 @@ def test_the_same_records_and_the_projection_runs_unchanged(
         connect_worker.put("theirs")
         tail(ours, engine, PINGS)
         records_of(theirs, at_least=PINGS)
-        client = connect(redis_url)
+        client = connect_server(redis_url)
         projected = [Projected(one, client, generation) for generation, one in enumerate((theirs, ours), start=1)]
         for projection in projected:
             projection.until_applied(PINGS)

@@ -10,7 +10,7 @@ import pytest
 
 from domain.features.eta.features import EtaFeatures
 from domain.identifiers import shard_of
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.replay.past_etas import PastEtas
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
@@ -199,7 +199,7 @@ def test_a_state_that_is_missing_while_its_shard_is_refolded_is_no_404(
     world.assign("order-1", "anna")
     world.fold(ORDERS)
     key = "order-1" if projection is ORDERS else "anna"
-    with connect(redis_url) as cache:
+    with connect_server(redis_url) as cache:
         place = state_key(projection.name, 1, shard_of(key))
         cache.hset(place, REFOLDING_FIELD, b"1")
         cache.hdel(place, key)
@@ -214,7 +214,7 @@ def test_a_refold_is_named_while_the_states_of_before_are_served(
     world.place("order-1")
     world.fold(ORDERS)
     assert "ridelog-refolding" not in client.get("order-1").headers
-    with connect(redis_url) as cache:
+    with connect_server(redis_url) as cache:
         cache.hset(state_key(ORDERS.name, 1, shard_of("order-1")), REFOLDING_FIELD, b"1")
     assert client.get("order-1").headers["ridelog-refolding"] == "true"
 
@@ -226,7 +226,7 @@ def test_without_redis_it_is_unavailable(world: EtaOnServers, redis_url: str) ->
         client = stack.enter_context(eta_client(world))
         client.eta("order-1")
         # Commands of this user are rejected from now on, as those of a server that is loading its data.
-        admin = stack.enter_context(connect(redis_url))
+        admin = stack.enter_context(connect_server(redis_url))
         admin.acl_setuser("default", enabled=True, categories=["-@all"], commands=["+acl", "+info"])
         try:
             answer = client.get("order-1")

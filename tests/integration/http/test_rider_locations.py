@@ -17,7 +17,7 @@ from infrastructure.embedded.server import free_port
 from infrastructure.embedded.tansu import Tansu
 from infrastructure.kafka.admin import admin, ensure_topics
 from infrastructure.kafka.topics import published_topic
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.compacted_topic_factory import CompactedTopicFactory
@@ -95,7 +95,7 @@ def workers(
         topic_prefix=topic_prefix,
         kafka_client=request.param,
     )
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     with ExitStack() as stack:
         yield Workers(settings, client, stack)
     client.close()

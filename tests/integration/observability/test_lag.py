@@ -22,7 +22,7 @@ from infrastructure.observability.lag import HeadWatch, delay_of_position, delay
 from infrastructure.observability.stage_reports import POSITIONED, StageProgress, StageReporter, newest, read_stages
 from infrastructure.postgres.engine import reader_engine, writer_engine
 from infrastructure.postgres.generations import PostgresGenerations
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.status.pipeline_monitor import KNOWN_FOR_S, PipelineMonitor
 from projections.catalogue import PROJECTIONS
@@ -114,7 +114,7 @@ class MonitoredPipeline:
 
     def __init__(self, postgres_url: str, redis_url: str) -> None:
         self.engine = reader_engine(postgres_url)
-        self.client = connect(redis_url)
+        self.client = connect_server(redis_url)
         for projection in PROJECTIONS.values():
             PostgresGenerations(self.engine).first(projection)
         self.now = 0.0
@@ -207,7 +207,7 @@ def test_regression_an_old_measurement_does_not_count_as_known(engine: Engine, m
 
 
 def test_only_the_delay_of_a_stage_whose_store_is_unavailable_is_unknown(monitored: MonitoredPipeline) -> None:
-    unreachable = connect(f"redis://127.0.0.1:{free_port()}")
+    unreachable = connect_server(f"redis://127.0.0.1:{free_port()}")
     monitor = PipelineMonitor(monitored.engine, unreachable, GroupCommit(lambda pings: []), TARGET_MS)
     monitor.measure()
     assert (monitor.delay_ms("speed"), monitor.delay_ms("analytics")) == (None, 0)

@@ -25,7 +25,7 @@ from infrastructure.operations.verify_city import (
 from infrastructure.postgres.audit_dumps import PostgresAuditDumps
 from infrastructure.postgres.audit_tables import city_snapshots
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots, StoredCity
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.settings.settings import Settings
 from infrastructure.status.collect import collect
 from projections.calibration import CALIBRATION
@@ -147,7 +147,7 @@ def test_a_count_of_scores_that_is_wrong_in_one_shard_is_different(
     hour = (START_MS + 480_000) // HOUR_MS
     key = slot_key(CALIBRATION.name, 1, shard_of("one"), hour % PARTIAL_SLOTS)
     field = field_of("unassigned", "")
-    with connect(redis_url) as redis:
+    with connect_server(redis_url) as redis:
         stored = redis.hget(key, field)
         assert isinstance(stored, bytes)
         counts = [int(count) for count in stored.split()]

@@ -87,17 +87,17 @@ def test_a_shard_that_does_not_match_the_log_is_left_out_until_it_does(city: Cit
     fold_both(city)
     whole, shard = city.maker.make(), shard_of(RIDERS[0])
     key = fence_key(TRAFFIC.name, 1, shard)
-    stored = city.backends.cache.get(key)
+    stored = city.server.get(key)
     assert isinstance(stored, bytes)
     fence = decode_fence(stored)
     assert fence is not None
-    city.backends.cache.set(key, encode_fence(fence._replace(event="forged")))
+    city.server.set(key, encode_fence(fence._replace(event="forged")))
     for _ in range(2):
         without = city.maker.make()
         assert city.maker.foreign_shards() == 1
         assert without.vectors["traffic"].seqs[shard] == 0
         assert without.digest == city.replayed_digest(without) != whole.digest
-    city.backends.cache.set(key, stored)
+    city.server.set(key, stored)
     again = city.maker.make()
     assert (again.digest, city.maker.foreign_shards()) == (whole.digest, 0)
 
@@ -106,7 +106,7 @@ def test_a_refolded_shard_is_read_whole(city: CityOnServers) -> None:
     city.ride(RIDERS)
     fold_both(city)
     whole, shard = city.maker.make(), shard_of(RIDERS[0])
-    city.backends.cache.set(fence_key(TRAFFIC.name, 1, shard), b"a damaged fence")
+    city.server.set(fence_key(TRAFFIC.name, 1, shard), b"a damaged fence")
     city.maker.make()
     city.fold(TRAFFIC)
     assert city.maker.make().digest == whole.digest
@@ -147,7 +147,7 @@ def test_after_redis_was_emptied_the_city_is_what_is_folded_again(city: CityOnSe
     city.ride(RIDERS)
     fold_both(city)
     whole = city.maker.make()
-    city.backends.cache.flushall()
+    city.server.flushall()
     empty = city.maker.make()
     assert sum(empty.vectors["traffic"].seqs) == 0
     assert empty.digest == city.replayed_digest(empty)

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from domain.features.partials import MAX_AMOUNT, PartialSlot
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.redis.partial_reader import RedisPartialReader
 from infrastructure.redis.projection_sink import RedisSink
 from projections.core.partials import MergedPartials, ShardPartials
@@ -36,7 +36,7 @@ def write(seq: int, partials: Mapping[int, PartialSlot]) -> ShardWrite:
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     yield client
     client.close()
 
@@ -118,7 +118,7 @@ def test_changes_of_an_earlier_version_are_replaced(client: redis.Redis) -> None
 
 
 def test_a_table_and_its_fence_are_read_at_one_instant(redis_url: str) -> None:
-    client, other = connect(redis_url), connect(redis_url)
+    client, other = connect_server(redis_url), connect_server(redis_url)
     sink = RedisSink(client, "tallied", 1, partial_slots=SLOTS)
     last = 400
 

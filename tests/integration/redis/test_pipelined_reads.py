@@ -12,7 +12,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from infrastructure.redis.connection import connect, connect_async
+from infrastructure.redis.connection import connect_server, connect_server_async
 from infrastructure.redis.pipelined_reads import PipelinedReads
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 def run(url: str, body: Callable[[PipelinedReads], Awaitable[T]], timeout_s: float = 5.0) -> T:
     async def in_a_loop() -> T:
-        client = connect_async(url)
+        client = connect_server_async(url)
         reads = PipelinedReads(client, timeout_s)
         try:
             return await body(reads)
@@ -32,13 +32,13 @@ def run(url: str, body: Callable[[PipelinedReads], Awaitable[T]], timeout_s: flo
 
 
 def kill_connections(url: str) -> None:
-    client = connect(url)
+    client = connect_server(url)
     client.client_kill_filter(skipme=True)
     client.close()
 
 
 def test_each_of_many_reads_at_once_gets_its_own_answer(redis_url: str) -> None:
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     client.hset("riders", mapping={f"rider-{n}": f"state {n}" for n in range(500)})
     client.close()
 
@@ -49,7 +49,7 @@ def test_each_of_many_reads_at_once_gets_its_own_answer(redis_url: str) -> None:
 
 
 def test_a_rejected_command_fails_alone(redis_url: str) -> None:
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     client.set("text", "x")
     client.close()
 
@@ -64,7 +64,7 @@ def test_a_rejected_command_fails_alone(redis_url: str) -> None:
 
 
 def test_a_cancelled_read_does_not_shift_the_answers_of_others(redis_url: str) -> None:
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     client.mset({"a": "1", "b": "2"})
     client.close()
 
@@ -90,7 +90,7 @@ def test_a_read_after_the_server_has_closed_the_connection_opens_another(redis_u
 
 def test_reads_that_wait_while_the_connection_ends_are_sent_once_more(redis_url: str) -> None:
     """The first command waits for an element, and all later ones of the connection wait behind it."""
-    other = connect(redis_url)
+    other = connect_server(redis_url)
 
     async def body(reads: PipelinedReads) -> list[Any]:
         await reads.execute("GET", "a")
@@ -139,7 +139,7 @@ def test_invariant_16_bytes_that_are_no_answer_end_the_connection_with_a_clear_e
 
     async def in_a_loop() -> None:
         async with await asyncio.start_unix_server(serve, path):
-            client = connect_async(f"unix://{path}?protocol=2")
+            client = connect_server_async(f"unix://{path}?protocol=2")
             reads = PipelinedReads(client)
             try:
                 with pytest.raises(redis.ConnectionError, match="not an answer of Redis"):

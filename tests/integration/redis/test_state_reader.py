@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from domain.identifiers import shard_of
-from infrastructure.redis.connection import connect, connect_async
+from infrastructure.redis.connection import connect_async, connect_server
 from infrastructure.redis.projection_sink import RedisSink
 from infrastructure.redis.state_reader import FoundState, MissingState, ReadModelUnavailable, StateReader
 from projections.core.ports import ApplyOutcome, Fence, ShardWrite
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 def sink(redis_url: str) -> Iterator[RedisSink]:
-    client = connect(redis_url)
+    client = connect_server(redis_url)
     sink = RedisSink(client, "speed", GENERATION)
     sink.drop()
     yield sink
@@ -87,7 +87,7 @@ def test_a_refold_that_begins_between_the_two_reads_makes_a_missing_key_unavaila
 
     async def reads(reader: StateReader) -> FoundState | MissingState | None:
         assert await reader.get(KEY) is None
-        client = connect(redis_url)
+        client = connect_server(redis_url)
         client.hset(state_key("speed", GENERATION, SHARD), REFOLDING_FIELD, b"1")
         client.close()
         return await reader.get_with_fence(KEY)

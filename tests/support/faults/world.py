@@ -21,7 +21,7 @@ from infrastructure.embedded.tansu import Tansu
 from infrastructure.embedded.valkey import Valkey
 from infrastructure.postgres.engine import sink_engine
 from infrastructure.postgres.migrations import upgrade
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.settings.settings import Settings
 from tests.support.servers.apache_kafka import KafkaCluster
 from tests.support.servers.servers import UNDURABLE, running
@@ -62,7 +62,7 @@ class World:
 
     def redis(self) -> redis.Redis:
         """A client of the sink; the caller closes it."""
-        return connect(self.valkey.url)
+        return connect_server(self.valkey.url)
 
     def server(self, name: str) -> EmbeddedServer:
         """A server by name; of a cluster, its first broker."""

@@ -14,7 +14,7 @@ from domain.features.keyed_event import KeyedEvent
 from domain.identifiers import SHARDS, shard_of
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import PostgresGenerations
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
 from projections.analytics import ANALYTICS
@@ -91,7 +91,7 @@ def read_log(ridelog: Ridelog) -> Account:
 
 def differing_riders(ridelog: Ridelog, account: Account) -> list[str]:
     """Riders whose state in Redis differs from the fold of their events, in any generation that is kept up to date."""
-    engine, client = reader_engine(ridelog.info.postgres_url), connect(ridelog.info.redis_url)
+    engine, client = reader_engine(ridelog.info.postgres_url), connect_server(ridelog.info.redis_url)
     try:
         kept = [g.number for g in PostgresGenerations(engine).all("speed") if is_kept_up(g, SPEED)]
         assert kept

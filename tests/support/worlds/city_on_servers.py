@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import redis
+
 from domain.deliveries.commands import Assign, Complete, DeliveryCommand, PickUp, PlaceOrder, RecordEta
 from domain.deliveries.values import Coordinates
 from domain.gps_ping import parse_ping
@@ -33,6 +35,12 @@ class CityOnServers:
     def __init__(self, backends: Backends) -> None:
         self.backends = backends
         self.maker = self.new_maker()
+
+    @property
+    def server(self) -> redis.Redis:
+        """The client of the sink, which is one server."""
+        assert isinstance(self.backends.cache, redis.Redis)
+        return self.backends.cache
 
     def new_maker(self) -> CityMaker:
         return CityMaker(self.backends, lambda: NOW_MS)

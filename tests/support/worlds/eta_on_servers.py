@@ -27,7 +27,8 @@ from infrastructure.operations.first_etas import FirstEtas
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.generations import active
 from infrastructure.processes.city_maker import CityMaker
-from infrastructure.redis.pipelined_reads import PipelinedReads
+from infrastructure.redis.cluster_reads import key_reads
+from infrastructure.redis.pipelined_reads import KeyReads
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_etas import PastEtas
 from infrastructure.settings.settings import Settings
@@ -80,14 +81,19 @@ MODEL = Baseline(
 FIXED_MODEL = FixedModel(MODEL)
 
 
-class CountingReads(PipelinedReads):
+class CountingReads:
     """Counts the round trips to Redis."""
 
-    count = 0
+    def __init__(self, reads: KeyReads) -> None:
+        self._reads = reads
+        self.count = 0
 
     async def execute(self, *command: str) -> Any:
         self.count += 1
-        return await super().execute(*command)
+        return await self._reads.execute(*command)
+
+    async def aclose(self) -> None:
+        await self._reads.aclose()
 
 
 class EtaOnServers:
@@ -195,7 +201,7 @@ def eta_client(world: EtaOnServers, max_events: int = 200_000, models: EtaModels
     """The whole API with the route of the ETA; it records each answer in ``world.on_record``."""
     backends, absent = world.backends, cast("Any", None)
     cache = backends.async_cache()
-    reads = CountingReads(cache)
+    reads = CountingReads(key_reads(cache))
     orders, riders = (
         StateReader(cache, projection.name, partial(active, backends.engine, projection.name), reads)
         for projection in (ORDERS, SPEED)

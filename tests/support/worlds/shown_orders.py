@@ -13,7 +13,7 @@ from domain.identifiers import shard_of
 from infrastructure.event_store.aggregates import LogEvent
 from infrastructure.postgres.engine import reader_engine
 from infrastructure.postgres.generations import PostgresGenerations
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.schema_registry.client import schema_ids
 from infrastructure.settings.settings import Settings
 from projections.core.projection import Projection
@@ -152,7 +152,7 @@ def _wrong_states(ridelog: Ridelog, load: OrderLoad, found: HistoryFound) -> lis
 
 def _states(ridelog: Ridelog, projection: Projection[Any], keys: list[str]) -> Iterator[tuple[int, str, Any]]:
     """Generation, key and state."""
-    engine, client = reader_engine(ridelog.info.postgres_url), connect(ridelog.info.redis_url)
+    engine, client = reader_engine(ridelog.info.postgres_url), connect_server(ridelog.info.redis_url)
     try:
         kept = [g.number for g in PostgresGenerations(engine).all(projection.name) if is_kept_up(g, projection)]
         assert kept

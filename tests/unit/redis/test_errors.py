@@ -33,3 +33,18 @@ def test_a_wrong_command_is_not_waited_for() -> None:
 def test_a_key_of_another_type_is_not_waited_for_either() -> None:
     with pytest.raises(SinkRejected), unavailable_as_port_error():
         raise redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.exceptions.ClusterDownError("The cluster is down"),
+        redis.exceptions.MasterDownError("Link with MASTER is down"),
+        redis.exceptions.TryAgainError("Multiple keys request during rehashing of slot"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_cluster_without_a_primary_and_a_slot_that_moves_are_waited_for(error: redis.ResponseError) -> None:
+    """The client takes the code out of the messages of these."""
+    with pytest.raises(PortUnavailable), unavailable_as_port_error():
+        raise error

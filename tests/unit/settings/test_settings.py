@@ -170,6 +170,8 @@ ADDRESS_OF: dict[str, tuple[str, ...]] = {
         ("redis://:secret@cache/0", "redis://cache:6379/0"),
         ("rediss://u:se@cret@cache:1?password=secret", "rediss://cache:1/0"),
         ("unix:///run/redis.sock?password=secret", "unix:///run/redis.sock"),
+        ("redis+cluster://:secret@one:7000,two", "redis+cluster://one:7000,two:6379"),
+        ("rediss+cluster://u:se@cret@[::1]:7000/0?password=secret", "rediss+cluster://[::1]:7000"),
         ("sasl_ssl://u:secret@a:1,b:2?mechanism=PLAIN", "sasl_ssl://a:1,b:2"),
         ("a:1,b:2", "a:1,b:2"),
         ("http://registry:8081", "http://registry:8081"),
