@@ -76,6 +76,15 @@ def logged(codec: Codec) -> list[LoggedEvent]:
     return events
 
 
+class DeliveredLog(MemoryLog):
+    """A log whose head is at the events that the topic delivers, so that none of them is beyond it."""
+
+    def add(self, events: Sequence[LoggedEvent]) -> None:
+        self.events += events
+        for event in events:
+            self._seqs[event.shard] = event.seq
+
+
 def cost(
     projection: Projection[Any],
     stores: Stores,
@@ -85,12 +94,11 @@ def cost(
     size: int,
 ) -> float:
     """CPU seconds per ping of this process and the servers."""
-    topic = ScriptedTopic()
+    topic, log = ScriptedTopic(), DeliveredLog()
     sink = stores.sink(projection, generation)
-    runner = StreamFollower(
-        projection, log_port=MemoryLog(), consumer=topic, sink=sink, decode=codec.decode, partitions=8
-    )
+    runner = StreamFollower(projection, log_port=log, consumer=topic, sink=sink, decode=codec.decode, partitions=8)
     runner.step(0)
+    log.add(events)
     measured = min(len(events) // 2, size * BATCHES)
     topic.deliver(events[:-measured])
     runner.step(0)
