@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from infrastructure.flink.rebuild_fill import FoldOnFlink
 from infrastructure.kafka.topics import ensure_topics
 from infrastructure.observability.flink_cluster import FlinkCluster
 from infrastructure.operations.rebuild import rebuilding
-from infrastructure.redis.connection import connect
+from infrastructure.redis.connection import connect_server
 from infrastructure.settings.settings import Settings
 from infrastructure.status.flink_line import flink_ready
 from projections.rebuild.rebuild import RebuildVerdict
@@ -61,7 +62,7 @@ def test_runner_and_flink_change_places_and_a_killed_taskmanager_loses_and_doubl
     # Given a generation that the runner has begun
     log.publish(2_000)
     log.backends.generations.first(SPEED)
-    with connect(flink_settings.redis_url or "") as client:
+    with closing(connect_server(flink_settings.redis_url or "")) as client:
         runner = Projected(flink_settings, client, 1)
         runner.until_applied(2_000)
         runner.close()
@@ -105,7 +106,7 @@ def test_runner_and_flink_change_places_and_a_killed_taskmanager_loses_and_doubl
         eventually(lambda: _ended(cluster), within_s=WITHIN_S, what="the job is cancelled")
     # And the runner goes on where Flink ended
     log.publish(4_000)
-    with connect(flink_settings.redis_url or "") as client:
+    with closing(connect_server(flink_settings.redis_url or "")) as client:
         runner = Projected(flink_settings, client, new)
         runner.until_applied(4_000)
         runner.close()
