@@ -1,4 +1,4 @@
-"""kill -9 of the payments process in mid hand-over, with a provider that loses answers: none lost, none paid twice."""
+"""kill -9 of the payments process, and of the provider, in mid hand-over: no payment is lost, none is booked twice."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from infrastructure.observability.stage_reports import newest, read_stages
 from infrastructure.settings.settings import Settings
 from tests.support.program_process import ProgramProcess
 from tests.support.reports.proofs import whole
-from tests.support.servers.fake_provider import SECRET, ProviderFault, fake_provider
+from tests.support.servers.fake_provider import SECRET, FakeProvider, ProviderFault, fake_provider
+from tests.support.servers.provider_process import provider_process
 from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
-from tests.support.worlds.payment_world import PaymentWorld, entry_of
+from tests.support.worlds.payment_world import PaymentWorld, entry_of, put_riders
 
 KILLS = 20 if whole() else 2
 RIDERS, EACH = 20, 30 if whole() else 6
@@ -74,4 +75,35 @@ def test_payments_survive_kills_while_answers_are_lost_and_another_process_waits
             started[-1].send(SIGTERM)
             assert started[-1].process.wait(scaled_s(30)) == 0
             assert SECRET not in "".join(one.log.read_text() for one in started)
+            world.webhook.close()
+
+
+@pytest.mark.proof
+def test_payments_survive_kills_of_the_provider_whose_record_is_on_disk(
+    postgres_url: str, tmp_path: Path, started: list[ProgramProcess]
+) -> None:
+    """A provider that is killed between its record and its answer gets the same request again, and knows the key."""
+    with provider_process(tmp_path / "provider") as provider:
+        settings = Settings(
+            data_dir=tmp_path, postgres_url=postgres_url, payments_url=provider.url, payments_secret=SECRET
+        )
+        with Backends(settings) as backends:
+            world = PaymentWorld(backends, FakeProvider(), provider.url)
+            put_riders(world, RIDERS, EACH)
+            started.append(ProgramProcess(settings, "payments", tmp_path / "payments.log"))
+            for kill in range(KILLS):
+                some = (kill + 1) * RIDERS * EACH // (KILLS + 2)
+                eventually(lambda: len(provider.booked()) >= some, within_s=60, what=f"{some} are booked")  # noqa: B023
+                provider.kill_and_restart()
+            eventually(
+                lambda: set(world.states().values()) == {"done"} and len(world.states()) == RIDERS * EACH,
+                within_s=120,
+                what="all are handed over",
+            )
+            booked = provider.booked()
+            assert len(booked) == RIDERS * EACH
+            for rider in range(RIDERS):
+                of_rider = [body["entry_id"] for body in booked if body["rider_id"] == f"rider-{rider}"]
+                assert of_rider == [entry_of(f"{rider}/{number}") for number in range(EACH)]
+            assert world.handovers.tally().held == 0
             world.webhook.close()
