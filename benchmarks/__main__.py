@@ -7,6 +7,7 @@ import sys
 
 BENCHMARKS = (
     "append",
+    "append_writers",
     "open_transaction",
     "one_by_one",
     "tailer",
@@ -19,6 +20,7 @@ BENCHMARKS = (
     "speed_read",
     "read_cost",
     "redis_cluster",
+    "footprint",
     "eta",
     "http_servers",
     "end_to_end",
