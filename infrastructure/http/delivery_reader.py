@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventsourcing.persistence import PersistenceError
@@ -63,6 +63,10 @@ class DeliveryReader:
         if rider_id is not None and ("\0" in rider_id or not _is_unicode(rider_id)):
             return []
         return [of_row(row._asdict()) for row in self._rows(queries.page(filters, after, limit), by_index=True)]
+
+    def some(self, order_ids: Sequence[str]) -> list[DeliverySnapshot]:
+        """These orders as far as they are folded, which may be a moment behind the log. Raises ApiError (503)."""
+        return [of_row(row._asdict()) for row in self._rows(queries.some(order_ids), by_index=True)]
 
     def _from_log(self, order_id: str) -> DeliverySnapshot:
         try:

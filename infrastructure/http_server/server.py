@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -28,8 +30,28 @@ from infrastructure.settings.settings import Settings
 log = logging.getLogger("ridelog.http")
 
 
-def serve_http(application: Litestar, settings: Settings) -> None:
-    """Serve until SIGTERM, then answer the requests in progress. Raises SystemExit if the server cannot start."""
+class AnnouncingServer(uvicorn.Server):
+    """Calls ``on_stopping`` before it waits for the responses in progress, so that streams of events can end."""
+
+    def __init__(self, config: uvicorn.Config, on_stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stopping = on_stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Announce the end, then shut down as Uvicorn does."""
+        self._on_stopping()
+        await super().shutdown(sockets)
+
+
+def nothing_to_end() -> None:
+    """For applications without streams."""
+
+
+def serve_http(application: Litestar, settings: Settings, on_stopping: Callable[[], None] = nothing_to_end) -> None:
+    """Serve until SIGTERM, then answer the requests in progress. Raises SystemExit if the server cannot start.
+
+    ``on_stopping`` is called in the event loop, before the server waits for those requests.
+    """
     wanted = settings.max_connections
     open_files = raise_open_files(wanted + OVERFLOW_CONNECTIONS + RESERVED_FILES)
     limits = ConnectionLimits(max_connections=connections_within(open_files, wanted))
@@ -42,7 +64,7 @@ def serve_http(application: Litestar, settings: Settings) -> None:
         )
     for code in CODES:
         metrics.HTTP_REFUSED.labels(code)
-    server = uvicorn.Server(server_config(application, settings.host, settings.port, limits))
+    server = AnnouncingServer(server_config(application, settings.host, settings.port, limits), on_stopping)
     # SIGINT is raised again once the server has stopped.
     with suppress(KeyboardInterrupt):
         server.run()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from domain.identifiers import shard_of
+from domain.identifiers import SHARDS, shard_of
 from infrastructure.redis.cluster_reads import key_reads
 from infrastructure.redis.connection import AsyncRedisClient
 from infrastructure.redis.pipelined_reads import KeyReads
@@ -109,6 +109,52 @@ class StateReader:
         folded = decode_fence(fence)
         return None if folded is None else MissingState(generation, folded.position)
 
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Returns the states of those ``keys`` that have one, with one command a shard. Raises ReadModelUnavailable.
+
+        For answers that show many keys and follow later changes: while the generation changes, some states may be
+        older than those of ``get``.
+        """
+        generation = await self._current()
+        if generation is None:
+            return {}
+        by_shard: dict[int, list[str]] = {}
+        for key in keys:
+            by_shard.setdefault(shard_of(key), []).append(key)
+        commands = [
+            self._reads.execute("HMGET", state_key(self._projection, generation, shard), *wanted)
+            for shard, wanted in by_shard.items()
+        ]
+        answers = await _read_all(commands)
+        found = (
+            (key, state)
+            for wanted, states in zip(by_shard.values(), answers, strict=True)
+            for key, state in zip(wanted, states, strict=True)
+        )
+        return {key: state for key, state in found if state is not None}
+
+    async def sample(self, most: int) -> dict[str, bytes]:
+        """Returns the states of about ``most`` keys, of each shard as many; of all keys if there are fewer.
+
+        Raises ReadModelUnavailable.
+        """
+        generation = await self._current()
+        if generation is None:
+            return {}
+        count = str(max(1, most // SHARDS))
+        commands = [
+            self._reads.execute("HSCAN", state_key(self._projection, generation, shard), "0", "COUNT", count)
+            for shard in range(SHARDS)
+        ]
+        found: dict[str, bytes] = {}
+        for _, fields in await _read_all(commands):
+            found |= {
+                key.decode(): state
+                for key, state in zip(fields[::2], fields[1::2], strict=True)
+                if key != REFOLDING_FIELD.encode()
+            }
+        return found
+
     async def generation(self) -> int | None:
         """Returns the generation that is read; None before the projection first ran. Raises ReadModelUnavailable."""
         return await self._current()
@@ -149,6 +195,17 @@ class StateReader:
             self._read_at = time.monotonic()
         finally:
             self._refreshing = None
+
+
+async def _read_all(commands: Sequence[Awaitable[Any]]) -> list[Any]:
+    """The answers, once all have come: none is left waiting when another fails. Raises ReadModelUnavailable."""
+    answers = await asyncio.gather(*commands, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, redis.ConnectionError | redis.TimeoutError | redis.ResponseError):
+            raise ReadModelUnavailable(f"Redis: {answer}") from answer
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
 
 
 def _found(read: Sequence[object], generation: int) -> FoundState | None:

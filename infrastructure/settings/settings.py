@@ -154,6 +154,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: Annotated[Positive, Meta(description="open HTTP connections, above which new ones get 503")] = (
         4_096
     )
+    max_streams: Annotated[
+        Positive, Meta(description="open streams of /events and of /live, above which new ones get 503")
+    ] = 256
     ingest_queue_pings: Annotated[
         Positive, Meta(description="pings that may wait for a commit, above which requests get 503")
     ] = 100_000

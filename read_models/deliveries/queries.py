@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Select, Text, cast, column, exists, func, select, table, true, tuple_
@@ -49,6 +50,11 @@ def one(order_id: str) -> Select[Any]:
         .outerjoin(fence, true())
         .outerjoin(deliveries, (d.generation == generation) & (d.order_id == order_id))
     )
+
+
+def some(order_ids: Sequence[str]) -> Select[Any]:
+    """The rows of these orders, as far as they are folded."""
+    return select(*_COLUMNS).where(d.generation == active_generation(NAME), d.order_id.in_(order_ids))
 
 
 def page(filters: Filters, after: tuple[int, str] | None, limit: int) -> Select[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -11,7 +11,7 @@ from litestar import Litestar
 
 from infrastructure.embedded.server import free_port
 from infrastructure.http_server.connections import ConnectionLimits
-from infrastructure.http_server.server import server_config
+from infrastructure.http_server.server import AnnouncingServer, nothing_to_end, server_config
 from tests.support.time_limits import scaled_s
 from tests.support.waiting import eventually
 
@@ -25,11 +25,14 @@ def served(application: Litestar, limits: ConnectionLimits | None = None) -> Ite
 
 @contextmanager
 def running_server(
-    application: Litestar, limits: ConnectionLimits | None = None
+    application: Litestar,
+    limits: ConnectionLimits | None = None,
+    on_stopping: Callable[[], None] = nothing_to_end,
 ) -> Iterator[tuple[str, uvicorn.Server]]:
     """The application's URL and its server, while it is served in a thread."""
     port = free_port()
-    server = uvicorn.Server(server_config(application, "127.0.0.1", port, limits or ConnectionLimits()))
+    config = server_config(application, "127.0.0.1", port, limits or ConnectionLimits())
+    server = AnnouncingServer(config, on_stopping)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -1,0 +1,191 @@
+"""Reads recorded events by position for subscribers: contiguous, filtered, in pages of bounded work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Engine, text
+
+from domain.identifiers import aggregate_id
+from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.event_store.log_head import LogHeadRow, read_head
+from infrastructure.postgres.errors import unavailable_as_port_error
+
+STREAMS: Final = ("Rider", "Delivery")
+
+MAX_SCANNED_POSITIONS: Final = 20_000
+"""Positions that one page of a stream or type may pass. A rare type must not make one request read the whole log."""
+
+_MS: Final = "(extract(epoch FROM {0}) * 1000)::bigint"
+_COLUMNS: Final = (
+    "position, stream, shard, seq, aggregate_key, version, event_type, event_id::text, command_id, caused_by::text,"
+    f" {_MS.format('event_time')}, {_MS.format('recorded_at')}, payload"
+)
+_RANGE = text(
+    f"SELECT {_COLUMNS} FROM events WHERE position > :after AND position <= :upto"  # noqa: S608
+    " AND (CAST(:stream AS text) IS NULL OR stream = :stream)"
+    " AND (CAST(:type AS text) IS NULL OR event_type = :type) ORDER BY position LIMIT :limit"
+)
+_OF_KEY = text(
+    f"SELECT {_COLUMNS} FROM events WHERE aggregate_id = :aggregate AND version > :version"  # noqa: S608
+    " AND version <= :last AND position <= :upto ORDER BY version LIMIT :limit"
+)
+_FIRST = text("SELECT position FROM events ORDER BY position LIMIT 1")
+
+
+@dataclass(slots=True)
+class RecordedEvent:
+    """One event with all its columns; times in epoch milliseconds. ``encoded``: its JSON, once it was made."""
+
+    position: int
+    stream: str
+    shard: int
+    seq: int
+    key: str
+    version: int
+    event_type: str
+    event_id: str
+    command_id: str | None
+    caused_by: str | None
+    event_time_ms: int
+    recorded_at_ms: int
+    payload: bytes
+    encoded: bytes | None = field(default=None, compare=False)
+
+
+class EventSelection(NamedTuple):
+    """Which events a subscriber wants; None = all."""
+
+    stream: str | None = None
+    key: str | None = None
+    event_type: str | None = None
+
+    def matches(self, event: RecordedEvent) -> bool:
+        """Whether the event is one of the selection."""
+        return (
+            (self.stream is None or event.stream == self.stream)
+            and (self.key is None or event.key == self.key)
+            and (self.event_type is None or event.event_type == self.event_type)
+        )
+
+
+class EventPage(NamedTuple):
+    """Events of a selection after a position.
+
+    ``upto``: every event up to this position is in this page, in an earlier one, or not of the selection. The next page
+    starts after it. ``head``: the last position of the log when the page was read.
+    """
+
+    events: list[RecordedEvent]
+    upto: int
+    head: int
+    log_id: str
+
+
+class PositionNotInLog(Exception):
+    """The log does not have the events after this position. ``code`` is for programs."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class EventPages:
+    """Reads pages of events. Blocks; safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._archive = PostgresArchive(engine)
+
+    def head(self) -> LogHeadRow:
+        """The head of the log. Raises PortUnavailable."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return read_head(connection)
+
+    def page(self, selection: EventSelection, after: int, limit: int) -> EventPage:
+        """The first events of ``selection`` after the position ``after``, at most ``limit``.
+
+        Raises:
+            PositionNotInLog: the position is beyond the head, or the events after it were detached.
+            PortUnavailable: Postgres does not answer.
+        """
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            # The head first: positions are assigned and committed in order, so all events up to it are visible.
+            head = read_head(connection)
+            _check_position(connection, after, head.position)
+            log_id, upto = str(head.log_id), head.position
+            if selection.key is None:
+                upto = min(upto, after + (MAX_SCANNED_POSITIONS if selection != EventSelection() else limit))
+                found = _read(connection, _RANGE, after=after, upto=upto, limit=limit, **_filters(selection))
+        if selection.key is not None:
+            found = self._of_key(selection, after, upto, limit)
+        if len(found) == limit:
+            upto = found[-1].position
+        return EventPage(found, upto, head.position, log_id)
+
+    def between(self, after: int, upto: int, limit: int) -> list[RecordedEvent]:
+        """All events after ``after`` up to ``upto``, at most ``limit``. Raises PortUnavailable."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            everything = _filters(EventSelection())
+            return _read(connection, _RANGE, after=after, upto=upto, limit=limit, **everything)
+
+    def _of_key(self, selection: EventSelection, after: int, upto: int, limit: int) -> list[RecordedEvent]:
+        """The key's events by the index of its versions: those before ``after`` are not read."""
+        key = selection.key
+        assert key is not None
+        if not is_storable(key):
+            return []
+        found: list[RecordedEvent] = []
+        for stream in STREAMS if selection.stream is None else (selection.stream,):
+            version, last = (self._archive.last_version(stream, key, position) for position in (after, upto))
+            found += self._versions(selection, stream, version, (last, upto), limit)
+        return sorted(found, key=lambda event: event.position)[:limit]
+
+    def _versions(
+        self, selection: EventSelection, stream: str, version: int, end: tuple[int, int], limit: int
+    ) -> list[RecordedEvent]:
+        last, upto = end
+        aggregate = aggregate_id(stream, selection.key or "")
+        found: list[RecordedEvent] = []
+        while len(found) < limit and version < last:
+            with unavailable_as_port_error(), self._engine.connect() as connection:
+                values = {"aggregate": aggregate, "version": version, "last": last, "upto": upto, "limit": limit}
+                read = _read(connection, _OF_KEY, **values)
+            if not read:
+                break
+            version = read[-1].version
+            found += [event for event in read if selection.matches(event)]
+        return found[:limit]
+
+
+def is_storable(key: str) -> bool:
+    """Whether Postgres can hold the text: neither NUL nor a lone surrogate. No recorded key has them."""
+    try:
+        return "\0" not in key and bool(key.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def _filters(selection: EventSelection) -> dict[str, Any]:
+    return {"stream": selection.stream, "type": selection.event_type}
+
+
+def _check_position(connection: Connection, after: int, head: int) -> None:
+    if not 0 <= after <= head:
+        raise PositionNotInLog("unknown_position", f"the log has the positions 1 to {head:,}, not {after:,}")
+    if after == head:
+        return
+    first = connection.execute(_FIRST).scalar_one_or_none()
+    if first is None or first > after + 1:
+        begins = head + 1 if first is None else first
+        raise PositionNotInLog(
+            "log_begins_later", f"the events after position {after:,} were detached: the log begins at {begins:,}"
+        )
+
+
+def _read(connection: Connection, query: Any, **values: Any) -> list[RecordedEvent]:
+    rows: Sequence[Any] = connection.execute(query, values).all()
+    columns = ([*row[:-1], bytes(row[-1])] for row in rows)
+    return [RecordedEvent(*values) for values in columns]

@@ -1,0 +1,182 @@
+"""Follows the end of the log for all streams of a process: one reader, however many subscribers there are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from infrastructure.event_store.event_pages import RecordedEvent
+from infrastructure.event_store.log_head import LogHeadRow
+from projections.core.ports import PortUnavailable, SinkRejected
+
+log = logging.getLogger("ridelog.events")
+
+POLL_INTERVAL_S: Final = 0.1
+"""While a subscriber waits. Without one, nothing is read."""
+RETRY_INTERVAL_S: Final = 1.0
+MAX_TAIL_EVENTS: Final = 5_000
+"""Newest events in memory, a few kB each at most. A stream that is further behind reads pages from the database."""
+_BATCH_EVENTS: Final = 1_000
+
+
+class LogEnd(Protocol):
+    """The newest part of the log. Blocks. Both raise PortUnavailable."""
+
+    def head(self) -> LogHeadRow:
+        """The head as last committed."""
+        ...
+
+    def between(self, after: int, upto: int, limit: int) -> list[RecordedEvent]:
+        """All events after ``after`` up to ``upto``, at most ``limit``."""
+        ...
+
+
+class LogReplaced(Exception):
+    """The log is another one than before, or was restored to an older state: positions have a new meaning."""
+
+
+class LogTail:
+    """Holds the newest events and wakes every waiting stream when more are recorded.
+
+    A NOTIFY can be lost and a commit of another node sends no signal here, so the head is polled, by one thread.
+    """
+
+    def __init__(self, pages: LogEnd, interval_s: float = POLL_INTERVAL_S) -> None:
+        self._pages = pages
+        self._interval_s = interval_s
+        self._lock = threading.Lock()
+        self._events: list[RecordedEvent] = []  # contiguous positions that end at ``_upto``
+        self._upto: int | None = None
+        self._log_id = ""
+        self._epoch = 0  # how often the log was replaced
+        self._watchers = 0
+        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._wanted = threading.Event()
+        self._stop = threading.Event()
+        # A daemon: a database that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="log-tail", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread. It reads nothing until a stream watches."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._wanted.set()
+        self._thread.join(timeout=2.0)
+
+    @contextmanager
+    def watching(self) -> Iterator[int]:
+        """While inside, the tail is kept current. Yields the epoch for ``since``."""
+        with self._lock:
+            self._watchers += 1
+            self._wanted.set()
+            epoch = self._epoch
+        try:
+            yield epoch
+        finally:
+            with self._lock:
+                self._watchers -= 1
+                if self._watchers == 0:
+                    self._wanted.clear()
+                    self._events, self._upto = [], None
+
+    def since(self, position: int, limit: int, epoch: int) -> list[RecordedEvent] | None:
+        """The events after ``position``, at most ``limit``; None if they are not all in memory.
+
+        Raises LogReplaced if the log was replaced since ``epoch``.
+        """
+        with self._lock:
+            if epoch != self._epoch:
+                raise LogReplaced
+            if self._upto is None:
+                return None
+            if position >= self._upto:
+                return []
+            first = self._upto - len(self._events) + 1
+            if position + 1 < first:
+                return None
+            start = position + 1 - first
+            return self._events[start : start + limit]
+
+    @property
+    def position(self) -> int:
+        """The last position that is in memory; -1 while the tail is not read."""
+        with self._lock:
+            return -1 if self._upto is None else self._upto
+
+    async def wait(self, position: int, timeout_s: float) -> bool:
+        """Wait until the log has an event after ``position``, or is replaced. Returns False after ``timeout_s``."""
+        woken = asyncio.Event()
+        waiter = (asyncio.get_running_loop(), woken)
+        with self._lock:
+            if self._upto is not None and self._upto > position:
+                return True
+            self._waiting.add(waiter)
+        try:
+            await asyncio.wait_for(woken.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        finally:
+            with self._lock:
+                self._waiting.discard(waiter)
+        return True
+
+    def wake(self) -> None:
+        """Wake every stream that waits, also to let it end."""
+        with self._lock:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+        for loop, woken in waiting:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(woken.set)
+
+    def poll(self) -> bool:
+        """Read what was recorded since the last poll. Returns whether more is waiting. Raises PortUnavailable."""
+        head = self._pages.head()
+        log_id = str(head.log_id)
+        with self._lock:
+            upto, known = self._upto, self._log_id
+        replaced = bool(known) and (log_id != known or (upto is not None and head.position < upto))
+        if replaced or upto is None or head.position - upto > MAX_TAIL_EVENTS:
+            with self._lock:
+                self._epoch += replaced
+                self._events, self._upto, self._log_id = [], head.position, log_id
+            self.wake()
+            return False
+        if head.position == upto:
+            return False
+        found = self._pages.between(upto, head.position, _BATCH_EVENTS)
+        with self._lock:
+            if self._upto != upto:
+                return True  # the last watcher left meanwhile
+            if found and found[0].position == upto + 1:
+                self._events += found
+                del self._events[: max(0, len(self._events) - MAX_TAIL_EVENTS)]
+                self._upto = found[-1].position
+            else:
+                # A partition was detached behind the head: streams read what is left by pages, and get its error.
+                self._events, self._upto = [], head.position
+        self.wake()
+        return len(found) == _BATCH_EVENTS
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wanted.wait()
+            more, wait_s = False, self._interval_s
+            try:
+                more = not self._stop.is_set() and self.poll()
+            except (PortUnavailable, SinkRejected) as error:
+                log.info("the end of the log is not read for now: %s", error)
+                wait_s = RETRY_INTERVAL_S
+            except Exception:
+                # The thread must survive any error: every stream waits for it.
+                log.exception("the end of the log cannot be read")
+                wait_s = RETRY_INTERVAL_S
+            if not more:
+                self._stop.wait(wait_s)

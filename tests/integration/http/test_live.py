@@ -1,0 +1,198 @@
+"""``GET /live`` over real HTTP: the log says what moved, the read models say where it is; both in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from domain.deliveries.values import Coordinates, DeliverySnapshot
+from domain.features.latest_location import LocationFix, LocationState
+from infrastructure.event_store.log_tail import LogTail
+from infrastructure.http.application import ApiParts, build
+from infrastructure.http.event_streams import OpenStreams
+from infrastructure.http.live import live_route
+from infrastructure.http.live_feed import MAX_KEPT_FRAMES, LiveFeed
+from infrastructure.settings.settings import Settings
+from read_models.deliveries.queries import Filters
+from read_models.locations.state import encode
+from tests.support.http.event_stream import EventStreamClient, event_stream
+from tests.support.ports_in_memory.log_end import MemoryLogEnd
+from tests.support.servers.http_server import running_server
+from tests.support.worlds.recorded_events import nothing
+
+
+class PlacesInMemory:
+    """The read model locations: ``put`` is what its projection has folded."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, bytes] = {}
+
+    def put(self, rider: str, position: int, latitude: float) -> None:
+        fix = LocationFix(1_790_000_000_000 + position, "0" * 32, latitude, 13.4, None, 0)
+        self._states[rider] = encode(LocationState(position, position, fix))
+
+    def damage(self, rider: str) -> None:
+        self._states[rider] = b"damaged"
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: self._states[key] for key in keys if key in self._states}
+
+    async def sample(self, most: int) -> dict[str, bytes]:
+        return dict(self._states)
+
+
+class OrdersInMemory:
+    """The read model deliveries."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, DeliverySnapshot] = {}
+
+    def put(self, order_id: str, status: str, position: int) -> None:
+        place = Coordinates(52.5, 13.4)
+        times = (None,) * 5
+        self.rows[order_id] = DeliverySnapshot(
+            order_id, status, None, place, place, "", "Europe/Berlin", "EUR", 1, *times, None, None, None, 1, position
+        )
+
+    def some(self, order_ids: Sequence[str]) -> list[DeliverySnapshot]:
+        return [self.rows[order_id] for order_id in order_ids if order_id in self.rows]
+
+    def page(self, filters: Filters, after: tuple[int, str] | None, limit: int) -> list[DeliverySnapshot]:
+        return [row for row in self.rows.values() if row.status == filters.status][:limit]
+
+
+class LiveWorld:
+    """A served ``/live`` over a log and read models in memory."""
+
+    def __init__(self) -> None:
+        self.log = MemoryLogEnd()
+        self.places = PlacesInMemory()
+        self.orders = OrdersInMemory()
+        self.url = ""
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        tail, streams = LogTail(self.log, interval_s=0.02), OpenStreams(8)
+        feed = LiveFeed(tail, self.places, self.orders, interval_s=0.02)
+        streams.call_at_stop(feed.wake)
+        absent = cast("Any", None)
+        routes = [live_route(feed, streams)]
+        parts = ApiParts(absent, absent, absent, lambda: None, lambda _: None, {}, nothing, routers=routes)
+        tail.start()
+        with running_server(build(Settings(), parts), on_stopping=streams.stop) as (url, _):
+            self.url = f"{url}/live"
+            yield
+        tail.stop()
+
+
+@pytest.fixture
+def world() -> Iterator[LiveWorld]:
+    one = LiveWorld()
+    with one.serving():
+        yield one
+
+
+def until_rider(stream: EventStreamClient, rider: str, position: int) -> dict[str, Any]:
+    """The rider's place, as soon as a message shows this position. Ends only by the time limit of a read."""
+    while True:
+        (message,) = stream.take(1)
+        for place in message.data["riders"]:
+            if (place["rider_id"], place["position"]) == (rider, position):
+                return cast("dict[str, Any]", place)
+
+
+def test_a_page_gets_everything_and_then_what_moves(world: LiveWorld) -> None:
+    world.log.ping("anna", "ben")
+    world.places.put("anna", 1, 52.1)
+    world.places.put("ben", 2, 52.2)
+    world.orders.put("order-1", "placed", 2)
+    with event_stream(world.url) as stream:
+        (first,) = stream.take(1)
+        assert first.kind == "snapshot"
+        assert {place["rider_id"] for place in first.data["riders"]} == {"anna", "ben"}
+        assert [order["order_id"] for order in first.data["orders"]] == ["order-1"]
+        world.places.put("anna", 3, 52.3)
+        world.log.ping("anna")
+        assert until_rider(stream, "anna", 3)["latitude"] == 52.3
+
+
+def test_a_rider_is_read_until_the_read_model_has_folded_its_ping(world: LiveWorld) -> None:
+    """Given a projection that lags, when it has folded the ping later, then the page gets the place without another."""
+    world.places.put("anna", 0, 52.0)
+    with event_stream(world.url) as stream:
+        assert stream.take(1)[0].kind == "snapshot"
+        world.log.ping("anna")
+        world.log.ping("ben")
+        world.places.put("ben", 2, 52.2)
+        assert until_rider(stream, "ben", 2)
+        world.places.put("anna", 1, 52.1)
+        assert until_rider(stream, "anna", 1)["latitude"] == 52.1
+
+
+def test_an_order_that_ends_is_sent_once_more_and_leaves_the_map(world: LiveWorld) -> None:
+    world.orders.put("order-1", "picked_up", 1)
+    world.log.append("Delivery", "order-1", "DeliveryPickedUp")
+    with event_stream(world.url) as stream:
+        assert [order["status"] for order in stream.take(1)[0].data["orders"]] == ["picked_up"]
+        world.orders.put("order-1", "completed", 2)
+        world.log.append("Delivery", "order-1", "DeliveryCompleted")
+        ended = None
+        while ended is None:
+            (message,) = stream.take(1)
+            ended = next((order for order in message.data["orders"] if order["status"] == "completed"), None)
+    with event_stream(world.url) as again:
+        assert again.take(1)[0].data["orders"] == []
+
+
+def test_a_program_gets_what_is_on_the_map_once(world: LiveWorld) -> None:
+    world.places.put("anna", 1, 52.1)
+    answer = httpx.get(world.url, trust_env=False)
+    assert [place["rider_id"] for place in answer.json()["riders"]] == ["anna"]
+    world.log.available = False
+    answer = httpx.get(world.url, trust_env=False, timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (503, "read_model_unavailable")
+
+
+def test_a_log_that_comes_back_is_followed_again(world: LiveWorld) -> None:
+    world.log.available = False
+    with event_stream(world.url) as stream:
+        assert stream.take(1)[0].data["riders"] == []
+        world.places.put("anna", 1, 52.1)
+        world.log.available = True
+        assert until_rider(stream, "anna", 1)
+
+
+def test_two_pages_share_one_feed(world: LiveWorld) -> None:
+    world.places.put("anna", 0, 52.0)
+    with event_stream(world.url) as one, event_stream(world.url) as two:
+        assert [stream.take(1)[0].kind for stream in (one, two)] == ["snapshot"] * 2
+        world.places.put("anna", 1, 52.1)
+        world.log.ping("anna")
+        assert until_rider(one, "anna", 1) == until_rider(two, "anna", 1)
+
+
+def test_a_damaged_state_takes_no_other_rider_off_the_map(world: LiveWorld) -> None:
+    world.places.put("anna", 1, 52.1)
+    world.places.damage("ben")
+    with event_stream(world.url) as stream:
+        (first,) = stream.take(1)
+    assert [place["rider_id"] for place in first.data["riders"]] == ["anna"]
+
+
+def test_a_page_that_falls_behind_gets_everything_again() -> None:
+    feed = LiveFeed(cast("Any", None), PlacesInMemory(), OrdersInMemory())
+
+    async def fall_behind() -> tuple[Any, Any, Any]:
+        for _ in range(MAX_KEPT_FRAMES + 5):
+            feed._emit([], [])
+        return feed.since(0), feed.since(5), feed.since(MAX_KEPT_FRAMES + 5)
+
+    behind, near, current = asyncio.run(fall_behind())
+    assert behind is None
+    assert len(near) == MAX_KEPT_FRAMES
+    assert current == []

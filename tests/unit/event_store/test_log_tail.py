@@ -1,0 +1,109 @@
+"""The tail of the log: one reader for all, contiguous events, and nothing read while no stream waits."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infrastructure.event_store import log_tail
+from infrastructure.event_store.log_tail import LogReplaced, LogTail
+from tests.support.ports_in_memory.log_end import MemoryLogEnd
+
+
+@given(st.lists(st.integers(0, 60), max_size=20), st.integers(1, 50))
+def test_a_stream_that_follows_the_tail_gets_every_event_once_and_in_order(batches: list[int], limit: int) -> None:
+    end = MemoryLogEnd()
+    tail = LogTail(end)
+    with tail.watching() as epoch:
+        tail.poll()
+        got: list[int] = []
+        for batch in batches:
+            end.ping(*["anna"] * batch)
+            tail.poll()
+            events = tail.since(got[-1] if got else 0, limit, epoch)
+            assert events is not None
+            got += [event.position for event in events]
+        while events := tail.since(got[-1] if got else 0, limit, epoch):
+            got += [event.position for event in events]
+    assert got == list(range(1, sum(batches) + 1))
+
+
+def test_only_the_newest_events_are_in_memory() -> None:
+    end = MemoryLogEnd()
+    tail = LogTail(end)
+    with tail.watching() as epoch:
+        tail.poll()
+        end.ping(*["anna"] * (log_tail.MAX_TAIL_EVENTS - 1))
+        while tail.poll():
+            pass
+        assert tail.since(0, 1, epoch) != []
+        end.ping(*["anna"] * 10)
+        tail.poll()
+        assert tail.since(0, 1, epoch) is None, "a page of the database has it"
+        newest = tail.since(len(end.events) - 3, 10, epoch)
+        assert newest is not None
+        assert [event.position for event in newest] == [len(end.events) - 2 + step for step in range(3)]
+
+
+def test_a_tail_that_is_far_behind_starts_at_the_head() -> None:
+    end = MemoryLogEnd()
+    tail = LogTail(end)
+    with tail.watching() as epoch:
+        tail.poll()
+        end.ping(*["anna"] * (log_tail.MAX_TAIL_EVENTS + 1))
+        tail.poll()
+        assert tail.position == len(end.events)
+        assert tail.since(0, 10, epoch) is None
+
+
+def test_another_log_and_an_older_state_end_the_streams_of_before() -> None:
+    end = MemoryLogEnd()
+    end.ping("anna", "ben", "anna")
+    tail = LogTail(end)
+    with tail.watching() as epoch:
+        tail.poll()
+        del end.events[1:]
+        tail.poll()
+        with pytest.raises(LogReplaced):
+            tail.since(3, 10, epoch)
+        with tail.watching() as later:
+            assert tail.since(1, 10, later) == []
+            end.log_id = MemoryLogEnd().log_id
+            tail.poll()
+            with pytest.raises(LogReplaced):
+                tail.since(1, 10, later)
+
+
+def test_nothing_is_kept_when_the_last_stream_has_left() -> None:
+    end = MemoryLogEnd()
+    tail = LogTail(end)
+    with tail.watching():
+        tail.poll()
+        end.ping("anna")
+        tail.poll()
+        assert tail.position == 1
+    assert tail.position == -1
+
+
+def test_all_that_wait_are_woken_by_one_read() -> None:
+    end = MemoryLogEnd()
+    tail = LogTail(end)
+
+    async def wait_twenty() -> list[bool]:
+        waiting = [asyncio.create_task(tail.wait(0, 30.0)) for _ in range(20)]
+        while len(tail._waiting) < 20:
+            await asyncio.sleep(0)
+        end.ping("anna")
+        reads = end.reads
+        await asyncio.to_thread(tail.poll)
+        found = await asyncio.gather(*waiting)
+        assert end.reads == reads + 1
+        return found
+
+    with tail.watching():
+        tail.poll()
+        assert asyncio.run(wait_twenty()) == [True] * 20
+        assert asyncio.run(tail.wait(1, 0.01)) is False
