@@ -3,7 +3,7 @@
 #   make test    lint, types, every tier of tests
 # While you work:
 #   make check   lint, types and the unit tests, within a minute on a quiet machine
-.PHONY: demo test check lint prove faults bench leakage kafka flink mutants install lock clean
+.PHONY: demo test check lint prove faults bench leakage kafka flink mutants install lock vendor clean
 
 # The first interpreter that fits and really runs; name another with `make PYTHON=… test`.
 FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
@@ -119,6 +119,10 @@ lock:
 	.lock-venv/bin/pip install --quiet --only-binary=:all: --no-binary=$(FLINK_SOURCES) --requirement deploy/flink/requirements.in
 	{ echo '# Exact versions for Python 3.11 and 3.12, complete: pip need resolve nothing. Made by `make lock`.'; .lock-venv/bin/pip freeze; } > deploy/flink/requirements.lock
 	rm -rf .lock-venv
+
+# The page's libraries from npm, checked against infrastructure/http/web/vendor/versions.json.
+vendor: $(INSTALLED)
+	$(BIN)/python -m tests.support.web.vendor
 
 # The data of `serve` and `demo` is kept, and reported.
 clean:

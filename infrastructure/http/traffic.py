@@ -36,6 +36,7 @@ def traffic_route(newest: Callable[[], CitySnapshot | None]) -> HTTPRouteHandler
         cells: Annotated[
             str | None, Parameter(description=f"H3 cells of resolution {CELL_RESOLUTION}, at most {MAX_CELLS}: a,b,c")
         ] = None,
+        outlines: Annotated[bool, Parameter(description="add the corners of each cell, for a map")] = False,
     ) -> Response[dict[str, Any]]:
         """The newest city snapshot: its number, the clock reading `as_of_ms` and the fences of the shards merged.
 
@@ -43,12 +44,18 @@ def traffic_route(newest: Callable[[], CitySnapshot | None]) -> HTTPRouteHandler
         crossed in the last 30 minutes. `heading` 0 is north, then clockwise by 45°. `index` is free-flow pace ÷ pace: 1
         is free, 0.5 takes twice as long; null: not enough has been ridden there. `riders`: those of the five minutes
         with the most of the last 30.
+
+        With `outlines=true`, `outlines` has the corners of each cell, `{cell: [[latitude, longitude], …]}`.
         """
         wanted = None if cells is None else parse_cells(cells)
         snapshot = newest()
         if snapshot is None:
             raise unavailable("city_unavailable", "no city snapshot has been made yet; see `status`")
-        body: Any = await asyncio.to_thread(_whole, snapshot) if wanted is None else _of_cells(snapshot, wanted)
+        body: Any = (
+            await asyncio.to_thread(_whole, snapshot, outlines)
+            if wanted is None
+            else _of_cells(snapshot, wanted, outlines)
+        )
         return Response(body, media_type=MediaType.JSON)
 
     return get_traffic
@@ -62,27 +69,35 @@ def parse_cells(text: str) -> list[int]:
     return list(dict.fromkeys(_cell(name) for name in names))
 
 
-@lru_cache(maxsize=1)
-def _whole(snapshot: CitySnapshot) -> bytes:
+@lru_cache(maxsize=2)
+def _whole(snapshot: CitySnapshot, outlines: bool) -> bytes:
     """The body with all cells, made once a snapshot and in a thread: a city of 20,000 rows takes 60 ms, for which every
     other request of the loop would wait."""
-    return _body(snapshot, [snapshot.traffic_at(cell, heading) for cell, heading in snapshot.cells()])
+    return _body(snapshot, [snapshot.traffic_at(cell, heading) for cell, heading in snapshot.cells()], outlines)
 
 
-def _of_cells(snapshot: CitySnapshot, cells: list[int]) -> bytes:
-    return _body(snapshot, [traffic for cell in cells for traffic in snapshot.traffic_of(cell)])
+def _of_cells(snapshot: CitySnapshot, cells: list[int], outlines: bool) -> bytes:
+    return _body(snapshot, [traffic for cell in cells for traffic in snapshot.traffic_of(cell)], outlines)
 
 
-def _body(snapshot: CitySnapshot, found: list[CellTraffic]) -> bytes:
+def _body(snapshot: CitySnapshot, found: list[CellTraffic], outlines: bool) -> bytes:
     content = snapshot.content
+    corners = {"outlines": {f"{cell:x}": _outline(cell) for cell in {one.cell for one in found}}} if outlines else {}
     return body_of(
         {
             "snapshot": snapshot.number,
             "as_of_ms": snapshot.as_of_ms,
             "fences": {"traffic": content.traffic.seqs, "orders": content.orders.seqs},
             "cells": [_row(traffic) for traffic in found],
+            **corners,
         }
     )
+
+
+@lru_cache(maxsize=65_536)
+def _outline(cell: int) -> list[list[float]]:
+    """The corners in degrees, to 1 m."""
+    return [[round(latitude, 5), round(longitude, 5)] for latitude, longitude in basic_int.cell_to_boundary(cell)]
 
 
 def _cell(name: str) -> int:

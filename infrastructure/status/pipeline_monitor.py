@@ -6,14 +6,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.cdc.replication_slot import SlotState, slot_state
-from infrastructure.event_store.log_head import read_head
+from infrastructure.event_store.log_head import LogHeadRow, read_head
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.observability import metrics
 from infrastructure.observability.lag import HeadWatch
@@ -29,7 +29,9 @@ from infrastructure.postgres import restore_findings as restores
 from infrastructure.postgres.generations import PostgresGenerations
 from infrastructure.redis.connection import RedisClient
 from infrastructure.sinks.factory import Stores
+from infrastructure.status.lines import IngestHead, MeasuredStage, StatusLine, log_line, stage_line
 from infrastructure.status.stage_lag import StageBacklog, projection_behind, tailer_behind
+from infrastructure.timestamps import now_ms
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.rebuild.generations import active
@@ -56,6 +58,8 @@ def show_slot(state: SlotState | None) -> None:
 log = logging.getLogger("ridelog.watch")
 
 MONITOR_INTERVAL_S = 1.0
+SHOWN_FOR_S = 15.0
+"""An older measurement is no longer shown to people, who see when it was made."""
 KNOWN_FOR_S = 3.0
 """An older measurement no longer counts as known: the pipeline may have stopped since."""
 
@@ -69,6 +73,14 @@ class MonitoredRelay(NamedTuple):
 
     slot_name: str | None = None
     own_tailer: bool = True
+
+
+class PipelineState(NamedTuple):
+    """One measurement: when it was made (epoch milliseconds), the head of the log, and the line of each stage."""
+
+    at_ms: int
+    head: IngestHead
+    lines: list[StatusLine]
 
 
 class PipelineMonitor:
@@ -93,6 +105,7 @@ class PipelineMonitor:
         self._reporter: StageReporter | None = None
         self._seen: dict[str, StageBacklog] = {}
         self._seen_at = float("-inf")
+        self._state: PipelineState | None = None
         self._heads = HeadWatch(clock)
         self._stop = threading.Event()
         # A daemon: a server that hangs must not keep the process from ending.
@@ -111,6 +124,10 @@ class PipelineMonitor:
         if seen is None or self._clock() - self._seen_at > KNOWN_FOR_S:
             return None
         return None if seen.seconds is None else round(seen.seconds * 1000)
+
+    def state(self) -> PipelineState | None:
+        """The newest measurement; None while none is known. Never blocks."""
+        return self._state if self._clock() - self._seen_at <= SHOWN_FOR_S else None
 
     def measure(self) -> None:
         """Measure all stages once. A stage whose store is unavailable has no known delay."""
@@ -155,7 +172,21 @@ class PipelineMonitor:
                     seen[name] = projection_behind(connection, self._stores, projection, live.number, head, self._heads)
                 except (PortUnavailable, SinkRejected):
                     continue  # its store is unavailable, as its stage reports: the delay is unknown
+        self._state = PipelineState(now_ms(), *self._lines(head, reports, seen))
         return seen
+
+    def _lines(
+        self, found: LogHeadRow, reports: Mapping[str, StageReport], seen: Mapping[str, StageBacklog]
+    ) -> tuple[IngestHead, list[StatusLine]]:
+        """The lines of ``status`` that need nothing else than this measurement."""
+        head = IngestHead(str(found.log_id), found.position, found.recorded_at_ms, found.clock_ahead_ms)
+        stages = [*(["tailer"] if self._relay.own_tailer else []), *PROJECTIONS]
+        lines = [log_line(head)]
+        for name in stages:
+            backlog = seen.get(name)
+            measured = MeasuredStage() if backlog is None else MeasuredStage(backlog.events, backlog.seconds)
+            lines.append(stage_line(name, reports.get(name), head, self._late_after_s, measured))
+        return head, lines
 
     def _show(self, stage: str, behind: StageBacklog) -> None:
         metrics.STAGE_LAG.labels(stage).set(behind.events)

@@ -68,3 +68,15 @@ def fleet(since: datetime, until: datetime, after: datetime | None, limit: int) 
         .limit(limit)
     )
     return query if after is None else query.where(m.minute > after)
+
+
+def riders_of_hours(since: datetime, until: datetime, limit: int) -> Select[Any]:
+    """The ids of riders with an event in the hours from that of ``since`` to that of ``until``, sorted."""
+    first = since.replace(minute=0, second=0, microsecond=0)
+    return (
+        select(h.rider_id)
+        .where(h.generation == active_generation(NAME), h.hour >= first, h.hour <= until)
+        .distinct()
+        .order_by(h.rider_id)
+        .limit(limit)
+    )

@@ -1,0 +1,75 @@
+// Requests to this server, by relative addresses. A cookie carries the session; no token is ever in an address.
+
+export class ApiProblem extends Error {
+  /** @param {number} status @param {string} code @param {string} detail */
+  constructor(status, code, detail) {
+    super(detail);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** @param {string} path @param {RequestInit} [options] @returns {Promise<any>} */
+export async function request(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { credentials: "same-origin", ...options });
+  } catch (error) {
+    if (/** @type {Error} */ (error).name === "AbortError") throw error;
+    throw new ApiProblem(0, "unreachable", "the server does not answer; is `serve` running?");
+  }
+  if (answer.status === 204) return null;
+  const body = await answer.json().catch(() => null);
+  if (!answer.ok) throw new ApiProblem(answer.status, body?.code ?? "error", body?.detail ?? answer.statusText);
+  return body;
+}
+
+/** @param {string} token */
+export function signIn(token) {
+  return request("session", { method: "POST", headers: { Authorization: `Bearer ${token}`, "X-Ridelog": "1" } });
+}
+
+export function signOut() {
+  return request("session", { method: "DELETE", headers: { "X-Ridelog": "1" } });
+}
+
+/** @param {string} id */
+export const segment = (id) => encodeURIComponent(id);
+
+/** Joins a path and the parts of its query that are not empty. @param {string} path @param {...string} parts */
+export function address(path, ...parts) {
+  const query = parts.filter(Boolean).join("&");
+  return query ? `${path}?${query}` : path;
+}
+
+/** Follows `live` until it is closed. The browser connects again by itself after an interruption, we after a refusal.
+ * @param {{onData: (kind: string, data: any) => void, onState: (state: string) => void, onDenied: () => void}} on
+ * @returns {() => void} closes it */
+export function followLive(on) {
+  let source = /** @type {EventSource | null} */ (null);
+  let timer = 0;
+  let closed = false;
+  const open = () => {
+    source = new EventSource("live");
+    source.onopen = () => on.onState("live");
+    for (const kind of ["snapshot", "changes"]) {
+      source.addEventListener(kind, (event) => on.onData(kind, JSON.parse(/** @type {MessageEvent} */ (event).data)));
+    }
+    source.onerror = async () => {
+      on.onState("reconnecting");
+      if (source?.readyState !== EventSource.CLOSED) return;
+      try {
+        await request("pipeline");
+      } catch (error) {
+        if (error instanceof ApiProblem && [401, 403].includes(error.status)) return on.onDenied();
+      }
+      if (!closed) timer = window.setTimeout(open, 2000);
+    };
+  };
+  open();
+  return () => {
+    closed = true;
+    window.clearTimeout(timer);
+    source?.close();
+  };
+}

@@ -1,0 +1,113 @@
+"""The page under ``/`` and its files. Programs get the links of ``/`` as JSON, as Accept says."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from functools import cache
+from importlib import resources
+from typing import Any, Final, NamedTuple
+
+from litestar import MediaType, Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from infrastructure.http.errors import ApiError, errors
+from infrastructure.http.hot_route import ReadyAnswer
+
+CSP: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""The page loads its own files and nothing else: no inline script, no other host."""
+
+_TYPES: Final = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "LICENSE": "text/plain; charset=utf-8",
+}
+_PACKAGE: Final = "infrastructure.http"
+PAGE: Final = "index.html"
+
+
+class WebFile(NamedTuple):
+    """A file as it is sent. ``etag`` is the hash of its bytes, so that a browser asks again and loads once."""
+
+    body: bytes
+    zipped: bytes
+    media_type: str
+    etag: str
+
+
+@cache
+def web_files() -> dict[str, WebFile]:
+    """Every file of the page by its path under ``/web``."""
+    found: dict[str, WebFile] = {}
+    root = resources.files(_PACKAGE).joinpath("web")
+    for folder, prefix in ((root, ""), (root.joinpath("vendor"), "vendor/")):
+        for file in folder.iterdir():
+            suffix = file.name.rpartition(".")[2]
+            if suffix in _TYPES:
+                body = file.read_bytes()
+                etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+                # No time in the header, so that the same bytes are zipped to the same bytes.
+                found[prefix + file.name] = WebFile(body, gzip.compress(body, 9, mtime=0), _TYPES[suffix], etag)
+    return found
+
+
+def index_route(links: dict[str, str]) -> HTTPRouteHandler:
+    """``GET /``: the page for a browser, ``links`` for a program."""
+
+    @get("/", summary="Links to the rest; the page for a browser", tags=["health"], responses=errors(public=True))
+    async def index(request: Request[Any, Any, Any]) -> Response[dict[str, str | dict[str, str]]]:
+        """Needs no token: it shows nothing that the description under ``/schema`` does not show.
+
+        With `Accept: text/html`, the page.
+        """
+        if "text/html" in request.headers.get("accept", "").lower():
+            return _answer(request, web_files()[PAGE], {"Content-Security-Policy": CSP})
+        return Response({"service": "ridelog", "links": links}, headers={"Vary": "Accept"}, media_type=MediaType.JSON)
+
+    return index
+
+
+def web_files_route() -> HTTPRouteHandler:
+    """``GET /web/…``: the files of the page. They hold no data, and need no token."""
+
+    @get("/web/{name:path}", include_in_schema=False)
+    async def web_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Any]:
+        file = web_files().get(str(name).removeprefix("/"))
+        if file is None:
+            raise ApiError(404, "not_found", "the page has no such file")
+        return _answer(request, file, {})
+
+    return web_file
+
+
+def _answer(request: Request[Any, Any, Any], file: WebFile, more: dict[str, str]) -> Response[Any]:
+    headers = {
+        "Content-Type": file.media_type,
+        "ETag": file.etag,
+        # Asked for each time: after an update of the server no page runs with files of two versions.
+        "Cache-Control": "no-cache",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Vary": "Accept, Accept-Encoding",
+        **more,
+    }
+    if file.etag in request.headers.get("if-none-match", ""):
+        return _FileAnswer(304, b"", headers)
+    if "gzip" in request.headers.get("accept-encoding", "").lower():
+        return _FileAnswer(200, file.zipped, headers | {"Content-Encoding": "gzip"})
+    return _FileAnswer(200, file.body, headers)
+
+
+class _FileAnswer(ReadyAnswer[Any]):
+    """A body that is ready, of any type and status."""
+
+    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        super().__init__(body, {})
+        named = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        length = [] if status == 304 else [(b"content-length", b"%d" % len(body))]
+        self._start = {"type": "http.response.start", "status": status, "headers": named + length}

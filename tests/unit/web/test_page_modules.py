@@ -1,0 +1,56 @@
+"""The pure modules of the page, run by Node's own test runner, and the files that the package has."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infrastructure.http.web_page import web_files
+from tests.support.web.vendor import libraries, sha256_of
+
+HERE = Path(__file__).parent
+MAX_ZIPPED_BYTES = 150_000
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_the_pure_modules_of_the_page() -> None:
+    tests = sorted(str(path) for path in HERE.glob("*.test.mjs"))
+    done = subprocess.run(
+        ["node", "--test", "--test-reporter=tap", *tests], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.findall(r"^# pass (\d+)$", done.stdout, re.MULTILINE)[0]) >= 14
+
+
+def test_the_whole_page_is_small() -> None:
+    assert sum(len(file.zipped) for file in web_files().values()) <= MAX_ZIPPED_BYTES
+
+
+def test_the_vendored_libraries_are_the_pinned_ones() -> None:
+    files = {
+        f"vendor/{to}": digest for library in libraries() for to, digest in ((f.to, f.sha256) for f in library.files)
+    }
+    vendored = {name: file for name, file in web_files().items() if name.startswith("vendor/")}
+    assert {name: sha256_of(file.body) for name, file in vendored.items()} == files
+
+
+def test_no_file_of_the_page_names_another_host_or_has_inline_code() -> None:
+    for name, file in web_files().items():
+        if name.startswith("vendor/"):
+            continue
+        text = file.body.decode()
+        assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)[\w.]+", text) == [], name
+        assert re.findall(r"<script(?![^>]*\ssrc=)|<style|\son\w+=\"|\sstyle=", text) == [], name
+        assert "innerHTML" not in text, name
+
+
+def test_every_file_that_a_module_loads_exists() -> None:
+    for name, file in web_files().items():
+        if not name.endswith((".js", ".html")) or name.startswith("vendor/"):
+            continue
+        for loaded in re.findall(r"(?:from \"\./|(?:src|href)=\"web/)([^\"]+)\"", file.body.decode()):
+            assert loaded in web_files(), (name, loaded)
