@@ -69,6 +69,7 @@ def what_to_try(url: str) -> str:
     return "\n".join(
         (
             f"ridelog runs at {url}; open",
+            f"  {url}/          the page: riders, orders and traffic, now and at any past instant",
             f"  {url}/schema    the API as OpenAPI",
             f"  {url}/metrics   the metrics for Prometheus",
             "and try",

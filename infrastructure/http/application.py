@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, get_args
 
-from litestar import Litestar, MediaType, Router, get
+from litestar import Litestar, MediaType, Router
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
@@ -22,11 +22,14 @@ from domain.riders.commands import ReviewAlert
 from infrastructure.http.auth import Authorizer, local_only
 from infrastructure.http.delivery_body import STEPS
 from infrastructure.http.denials import Denials
-from infrastructure.http.errors import HANDLERS, errors
+from infrastructure.http.errors import HANDLERS
+from infrastructure.http.event_streams import STREAM_HEADER
 from infrastructure.http.head_requests import HeadApplication
 from infrastructure.http.health import Check, health_routes
 from infrastructure.http.pings import Accepted, Submit, UnavailableReason, pings_route
+from infrastructure.http.sessions import Sessions, session_routes
 from infrastructure.http.speed import OnServed, speed_route
+from infrastructure.http.web_page import index_route, web_files_route
 from infrastructure.observability import metrics
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_reads import PastKeys
@@ -42,13 +45,8 @@ LINKS: Final = {
     "deliveries": "/deliveries",
     "fraud": "/fraud/alerts",
     "payouts": "/payouts",
+    "events": "/events",
 }
-
-
-@get("/", summary="Links to the rest", tags=["health"], responses=errors(public=True))
-async def index() -> dict[str, str | dict[str, str]]:
-    """Needs no token: it shows nothing that the description under ``/schema`` does not show."""
-    return {"service": "ridelog", "links": LINKS}
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,7 @@ class ApiParts:
     refresh_metrics: Callable[[], Awaitable[None]]
     routers: Sequence[Router | HTTPRouteHandler] = ()
     on_shutdown: Sequence[Callable[[], Any]] = ()
+    sessions: Sessions | None = None
 
 
 def build(settings: Settings, parts: ApiParts) -> Litestar:
@@ -86,12 +85,16 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
         ),
         speed_route(parts.speed, parts.past_speed, limits, parts.delay_ms, parts.on_served),
         *health_routes(parts.checks, parts.refresh_metrics),
-        index,
+        index_route(LINKS),
+        web_files_route(),
         *parts.routers,
     ]
+    authorizer = Authorizer(settings.parsed_tokens(), parts.sessions)
+    if parts.sessions is not None:
+        handlers += session_routes(parts.sessions, authorizer.roles_of)
     return HeadApplication(
         handlers,
-        guards=guards(settings),
+        guards=guards(settings, authorizer),
         exception_handlers=HANDLERS,
         middleware=[timing],
         on_shutdown=list(parts.on_shutdown),
@@ -110,13 +113,12 @@ def build(settings: Settings, parts: ApiParts) -> Litestar:
     )
 
 
-def guards(settings: Settings) -> list[Guard]:
+def guards(settings: Settings, authorizer: Authorizer) -> list[Guard]:
     """The guards of all routes: with tokens every client needs one, without tokens only this machine is served.
 
     Off loopback without tokens ``preflight.refuse_open_http`` has refused to start.
     """
-    tokens = settings.parsed_tokens()
-    return [Denials(local_only if settings.on_loopback and not tokens else Authorizer(tokens))]
+    return [Denials(local_only if settings.on_loopback and not settings.parsed_tokens() else authorizer)]
 
 
 def count_pings(answer: Accepted) -> None:
@@ -141,19 +143,23 @@ def count_unavailable(why: UnavailableReason, pings: int) -> None:
 
 
 def timing(app: ASGIApp) -> ASGIApp:
-    """Time every request by its route's template. By path, each rider id would become a metric of its own."""
+    """Time every request by its route's template. By path, each rider id would become a metric of its own.
+
+    A stream lasts as long as its client stays, which says nothing of this server: it is not timed.
+    """
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 500
+        status, is_stream = 500, False
 
         async def watch(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
+                is_stream = STREAM_HEADER in message["headers"]
             await send(message)
 
         try:
@@ -161,7 +167,8 @@ def timing(app: ASGIApp) -> ASGIApp:
         finally:
             route = scope.get("path_template") or "unknown"
             seconds = time.perf_counter() - started
-            _series(str(scope["method"]), str(route), status).observe(seconds)
+            if not is_stream:
+                _series(str(scope["method"]), str(route), status).observe(seconds)
 
     return middleware
 
@@ -181,7 +188,7 @@ def node_application(
     """The application of a node without an API: ``/health/…`` and ``/metrics``, with the same guards."""
     return HeadApplication(
         health_routes(checks, refresh_metrics),
-        guards=guards(settings),
+        guards=guards(settings, Authorizer(settings.parsed_tokens())),
         exception_handlers=HANDLERS,
         on_shutdown=list(on_shutdown),
         openapi_config=None,

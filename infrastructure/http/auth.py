@@ -16,7 +16,9 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from infrastructure.http.browser_writes import check_browser_write
 from infrastructure.http.errors import ApiError
+from infrastructure.http.sessions import Sessions, cookie_of, hashed
 from infrastructure.settings.tokens import Role
 from infrastructure.settings.values import is_loopback
 
@@ -25,18 +27,24 @@ class Authorizer:
     """A Litestar guard. A handler names the role it needs in ``opt={"role": …}``; a handler without one is public.
 
     If the handler names a tuple of roles, any of them suffices. ``admin`` may do everything. A token is sent as Bearer,
-    or as the password of Basic with any user, because clients of schema registries support only Basic.
+    or as the password of Basic with any user, because clients of schema registries support only Basic. A browser sends
+    the cookie of its session instead.
     """
 
-    def __init__(self, tokens: Mapping[str, frozenset[Role]]) -> None:
+    def __init__(self, tokens: Mapping[str, frozenset[Role]], sessions: Sessions | None = None) -> None:
+        """``sessions``: None if this server has none."""
         self._tokens = {token.encode(): roles for token, roles in tokens.items()}
+        self._by_hash = {hashed(token): roles for token, roles in self._tokens.items()}
+        self._sessions = sessions
 
-    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        """Raises ApiError 401 or 403; 503 if a session cannot be looked up."""
         needed: Role | tuple[Role, ...] | None = handler.opt.get("role")
         if not self._tokens or needed is None:
             return
         wanted = (needed,) if isinstance(needed, str) else needed
-        roles = self._roles_of(connection.headers.get("authorization", ""))
+        header = connection.headers.get("authorization")
+        roles = await self._of_session(connection) if header is None else self.roles_of_header(header)
         if roles is None:
             raise ApiError(
                 401,
@@ -48,10 +56,24 @@ class Authorizer:
             has = " and ".join(sorted(roles))
             raise ApiError(403, "forbidden", f"this token has role {has}; {' or '.join(wanted)} is needed")
 
-    def _roles_of(self, header: str) -> frozenset[Role] | None:
-        given = _token(header)
-        if given is None:
+    async def _of_session(self, connection: ASGIConnection[Any, Any, Any, Any]) -> frozenset[Role] | None:
+        value = None if self._sessions is None else cookie_of(connection)
+        if value is None or self._sessions is None:
             return None
+        token_hash = await self._sessions.token_of(value)
+        roles = None if token_hash is None else self._by_hash.get(token_hash)
+        if roles is not None:
+            # A browser sends the cookie for any page that asks it to.
+            check_browser_write(connection, by_cookie=True)
+        return roles
+
+    def roles_of_header(self, header: str) -> frozenset[Role] | None:
+        """The roles of the token in the header Authorization; None for an unknown one."""
+        given = _token(header)
+        return None if given is None else self.roles_of(given)
+
+    def roles_of(self, given: bytes) -> frozenset[Role] | None:
+        """The roles of a token; None for an unknown one."""
         found: frozenset[Role] | None = None
         # Compare all tokens, each in constant time, so that the time taken reveals nothing about them.
         for token, roles in self._tokens.items():
@@ -96,6 +118,8 @@ def local_only(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRou
     for origin in [value.decode("latin-1") for name, value in headers if name == b"origin"]:
         if not _SCHEME.match(origin) or not _names_this_machine(_SCHEME.sub("", origin, count=1)):
             raise _forbidden(f"the request comes from a page of {origin[:100]!r}")
+    # A page of another port of this machine is foreign too.
+    check_browser_write(connection, by_cookie=False)
 
 
 def _names_this_machine(authority: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from litestar.connection import ASGIConnection
@@ -25,13 +25,13 @@ MAX_LINES_PER_INTERVAL: Final = 100
 
 STATUSES: Final = (401, 403)
 
-SyncGuard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
+AnyGuard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None] | None]
 
 
 class Denials:
     """Wraps a guard: counts and logs the 401 and 403 that it raises, and raises them again."""
 
-    def __init__(self, guard: SyncGuard, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, guard: AnyGuard, clock: Callable[[], float] = time.monotonic) -> None:
         self._guard = guard
         self._clock = clock
         self._clients: OrderedDict[str, tuple[float, int]] = OrderedDict()
@@ -44,7 +44,9 @@ class Denials:
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         try:
-            self._guard(connection, handler)
+            pending = self._guard(connection, handler)
+            if pending is not None:
+                await pending
         except ApiError as error:
             if error.status in STATUSES:
                 self._denied(connection, error)

@@ -16,6 +16,8 @@ from infrastructure.eta_models.registry import ModelRegistry
 from infrastructure.eta_models.served_models import LoadedModels, ServedModels
 from infrastructure.eta_models.shadow import ShadowAnswers
 from infrastructure.eta_models.shadow_table import ShadowTable
+from infrastructure.event_store.event_pages import EventPages
+from infrastructure.event_store.log_tail import LogTail
 from infrastructure.http.analytics import analytics_router
 from infrastructure.http.application import ApiParts, build, count_command
 from infrastructure.http.deliveries import SubmitCommands, deliveries_router
@@ -23,15 +25,23 @@ from infrastructure.http.delivery_links import link_route, track_route
 from infrastructure.http.delivery_reader import DeliveryReader
 from infrastructure.http.eta import eta_route
 from infrastructure.http.eta_answers import EtaAnswers, EtaReads
+from infrastructure.http.event_json import EventEncoder
+from infrastructure.http.event_streams import OpenStreams
+from infrastructure.http.events import EventSource, events_route
 from infrastructure.http.fraud import fraud_routes
 from infrastructure.http.fraud_reader import FraudReader
 from infrastructure.http.health import needed, ready_checks
 from infrastructure.http.link_tokens import LinkTokens
+from infrastructure.http.live import live_route
+from infrastructure.http.live_feed import LiveFeed
 from infrastructure.http.metrics_refresh import refresher
 from infrastructure.http.outcomes import outcomes_router
 from infrastructure.http.payouts import payout_routes
+from infrastructure.http.pipeline import pipeline_route
 from infrastructure.http.rider_commands import RiderCommandRequests, SubmitRiderCommands
+from infrastructure.http.rider_views import RiderViews, rider_view_routes
 from infrastructure.http.schema_registry.router import registry_router
+from infrastructure.http.sessions import Sessions
 from infrastructure.http.traffic import traffic_route
 from infrastructure.http_server.server import serve_http
 from infrastructure.ingest.group_commit import GroupCommit
@@ -45,19 +55,24 @@ from infrastructure.operations.served_read_log import postgres_recorder
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.generations import active
 from infrastructure.postgres.payout_reads import PayoutReads
+from infrastructure.postgres.session_table import PostgresSessions
 from infrastructure.process_pool import tune_gc
 from infrastructure.redis.cluster_reads import key_reads
 from infrastructure.redis.state_reader import StateReader
 from infrastructure.replay.past_etas import PastEtas
 from infrastructure.replay.past_reads import PastKeys, PastRows, RowReplay
+from infrastructure.replay.rider_places import RiderPlaces
+from infrastructure.replay.rider_tracks import RiderTracks
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
 from infrastructure.status.pipeline_monitor import MonitoredRelay, PipelineMonitor
 from projections.cases import case_sources
 from projections.digest.digest import view_digest
+from projections.locations import LOCATIONS
 from projections.orders import ORDERS
 from projections.outcomes import OUTCOMES
 from projections.speed import SPEED
+from read_models.view import ViewLimits
 
 MAX_QUEUED_COMMANDS = 5_000
 """Commands on deliveries that wait for a commit (invariant 15): what a few seconds record."""
@@ -110,10 +125,16 @@ def _serve(settings: Settings, backends: Backends) -> None:
     shadows = ShadowTable(reader)
     shadow_answers = ShadowAnswers(shadows.add, shadows.trim)
     city = CityFeed(PostgresCitySnapshots(reader, settings.city_snapshots_keep))
+    streams = OpenStreams(settings.max_streams)
+    pages = EventPages(reader)
+    tail = LogTail(pages)
+    streams.call_at_stop(tail.wake)
+    events = EventSource(pages, tail, EventEncoder(decode))
     commits.start()
     commands.start()
     rider_commands.start()
     city.start()
+    tail.start()
     monitor.start()
     served_reads.start()
     served_etas.start()
@@ -125,6 +146,9 @@ def _serve(settings: Settings, backends: Backends) -> None:
     speeds, orders = (
         StateReader(async_cache, name, partial(active, reader, name), reads) for name in (SPEED.name, ORDERS.name)
     )
+    locations = StateReader(async_cache, LOCATIONS.name, partial(active, reader, LOCATIONS.name), reads)
+    feed = LiveFeed(tail, locations, DeliveryReader(reader, backends.deliveries.get))
+    streams.call_at_stop(feed.wake)
     past_etas = PastEtas(reader, decode, settings.replay_http_events)
     eta_reads = EtaReads(orders, speeds, city.newest, past_etas)
     etas = EtaAnswers(eta_reads, models, served_etas, first_etas, shadow_answers)
@@ -148,6 +172,10 @@ def _serve(settings: Settings, backends: Backends) -> None:
             refresh_metrics=refresher(reader, settings.data_dir, (*stages, "city"), commits.queued, flink),
             routers=[
                 traffic_route(city.newest),
+                events_route(events, streams),
+                live_route(feed, streams),
+                pipeline_route(monitor.state),
+                *rider_view_routes(_rider_views(backends, speeds)),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),
                 outcomes_router(reader, RowReplay(reader, decode, settings.replay_http_events, OUTCOMES)),
@@ -156,21 +184,34 @@ def _serve(settings: Settings, backends: Backends) -> None:
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
             ],
             on_shutdown=[reads.aclose, async_cache.aclose],
+            sessions=Sessions(PostgresSessions(reader)),
         ),
     )
     try:
-        serve_http(application, settings)
+        serve_http(application, settings, streams.stop)
     finally:
         commits.stop()
         commands.stop()
         rider_commands.stop()
         monitor.stop()
         city.stop()
+        tail.stop()
         served_reads.stop()
         served_etas.stop()
         first_etas.stop()
         models.stop()
         shadow_answers.stop()
+
+
+def _rider_views(backends: Backends, speeds: StateReader) -> RiderViews:
+    settings, reader, decode = backends.settings, backends.engine, backends.decode
+    return RiderViews(
+        speeds,
+        PastKeys(reader, SPEED, decode, settings.replay_http_events),
+        RiderPlaces(reader, decode),
+        RiderTracks(reader, decode, settings.replay_http_events),
+        ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms),
+    )
 
 
 def _delivery_routes(

@@ -12,6 +12,7 @@ from domain.gps_ping import GpsPing
 from domain.riders.application import PingOutcome
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http.deliveries import deliveries_router
+from infrastructure.http.events import events_route
 from infrastructure.http.fraud import fraud_routes
 from infrastructure.http.payouts import payout_routes
 from infrastructure.settings.settings import Settings
@@ -32,10 +33,10 @@ async def nothing() -> None:
 
 def serving(**settings: str) -> Iterator[str]:
     recorded.clear()
-    # No test here reads a speed, a delivery, an alert or a payout.
+    # No test here reads a speed, a delivery, an event, an alert or a payout.
     absent = cast("Any", None)
     deliveries = deliveries_router(absent, absent, lambda verb, outcome: None)
-    routers = [deliveries, *fraud_routes(absent, absent), *payout_routes(absent, absent)]
+    routers = [deliveries, events_route(absent, absent), *fraud_routes(absent, absent), *payout_routes(absent, absent)]
     parts = ApiParts(submit, absent, absent, lambda: None, lambda read: None, {}, nothing, routers=routers)
     with served(build(Settings(**cast("Any", settings)), parts)) as url:
         yield url
@@ -58,8 +59,15 @@ def post(url: str, **headers: str) -> httpx.Response:
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:8000", "[::1]:8000"])
 def test_a_request_for_this_machine_is_served_without_tokens(url: str, host: str) -> None:
     assert post(url, host=host).status_code == 200
-    assert post(url, host=host, origin="http://localhost:3000").status_code == 200
+    own = {"host": host, "origin": f"http://{host}"}
+    assert post(url, **own, **{"x-ridelog": "1"}).status_code == 200
     assert len(recorded) == 2
+
+
+def test_without_tokens_a_page_of_another_port_of_this_machine_does_not_post(url: str) -> None:
+    answer = post(url, origin="http://localhost:3000")
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden_origin")
+    assert recorded == []
 
 
 @pytest.mark.parametrize(

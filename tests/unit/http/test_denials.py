@@ -76,5 +76,5 @@ def test_an_answer_names_the_roles_and_never_the_token() -> None:
     guard = Authorizer(parse_tokens("read+dispatch=hunter2"))
     connection: Any = SimpleNamespace(headers={"authorization": "Bearer hunter2"})
     with pytest.raises(ApiError) as error:
-        guard(connection, SimpleNamespace(opt={"role": ("metrics", "review")}))  # type: ignore[arg-type]
+        asyncio.run(guard(connection, SimpleNamespace(opt={"role": ("metrics", "review")})))  # type: ignore[arg-type]
     assert str(error.value) == "this token has role dispatch and read; metrics or review is needed"

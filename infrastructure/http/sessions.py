@@ -1,0 +1,166 @@
+"""``POST /session`` and ``DELETE /session``: a browser changes its token for a cookie, which no script can read."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, ParamSpec, Protocol, TypeVar
+
+import msgspec
+from litestar import MediaType, Request, Response, delete, post
+from litestar.connection import ASGIConnection
+from litestar.datastructures import Cookie
+from litestar.handlers import HTTPRouteHandler
+
+from infrastructure.http.browser_writes import is_https
+from infrastructure.http.errors import ApiError, errors, unavailable
+from infrastructure.settings.tokens import ROLES
+from projections.core.ports import PortUnavailable, SinkRejected
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SESSION_S: Final = 12 * 3_600
+ID_BYTES: Final = 32
+RECHECK_S: Final = 5.0
+"""How long a session that another node has ended may still be served here."""
+MAX_REMEMBERED: Final = 1_000
+
+COOKIE: Final = "ridelog_session"
+SECURE_COOKIE: Final = f"__Host-{COOKIE}"
+"""With TLS. Browsers accept the prefix only from the host itself, so that no page of a sibling host can set it."""
+
+
+class SessionRows(Protocol):
+    """Stored sessions. Blocks. Every method raises PortUnavailable."""
+
+    def add(self, id_hash: bytes, token_hash: bytes, seconds: float) -> int:
+        """Store a session. Returns its end, epoch milliseconds."""
+        ...
+
+    def token_of(self, id_hash: bytes) -> bytes | None:
+        """The hash of its token; None if it has ended."""
+        ...
+
+    def delete(self, id_hash: bytes) -> None:
+        """End a session."""
+        ...
+
+
+class SessionAnswer(msgspec.Struct):
+    """The roles of the session, and when it ends."""
+
+    roles: list[str]
+    expires_at_ms: int
+
+
+class _Remembered(NamedTuple):
+    token_hash: bytes | None
+    read_at: float
+
+
+class Sessions:
+    """Finds the token of a session's cookie. Ids are random and stored hashed: the table opens no session."""
+
+    def __init__(self, rows: SessionRows, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rows = rows
+        self._clock = clock
+        self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
+
+    async def begin(self, token: bytes) -> tuple[str, int]:
+        """The id of a new session of ``token``, and its end in epoch milliseconds. Raises ApiError 503."""
+        value = secrets.token_urlsafe(ID_BYTES)
+        return value, await _stored(self._rows.add, hashed(value.encode()), hashed(token), SESSION_S)
+
+    async def token_of(self, value: str) -> bytes | None:
+        """The hash of the session's token; None if it has ended. Raises ApiError 503."""
+        id_hash = hashed(value.encode("latin-1", "replace"))
+        known = self._remembered.get(id_hash)
+        if known is not None and self._clock() - known.read_at < RECHECK_S:
+            return known.token_hash
+        found = await _stored(self._rows.token_of, id_hash)
+        self._remembered[id_hash] = _Remembered(found, self._clock())
+        self._remembered.move_to_end(id_hash)
+        if len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return found
+
+    async def end(self, value: str) -> None:
+        """End the session, here at once. Raises ApiError 503."""
+        id_hash = hashed(value.encode("latin-1", "replace"))
+        await _stored(self._rows.delete, id_hash)
+        self._remembered.pop(id_hash, None)
+
+
+def hashed(secret: bytes) -> bytes:
+    """What is stored of a secret. It has 16 random characters and more, so that no slow hash is needed."""
+    return hashlib.sha256(secret).digest()
+
+
+def cookie_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
+    """The session's id that the browser sends, if any."""
+    cookies = connection.cookies
+    return cookies.get(SECURE_COOKIE) or cookies.get(COOKIE)
+
+
+def session_routes(sessions: Sessions, roles_of: Callable[[bytes], frozenset[str] | None]) -> list[HTTPRouteHandler]:
+    """``roles_of`` returns the roles of a token; None for an unknown one, and for every one if none is set."""
+
+    @post(
+        "/session",
+        media_type=MediaType.JSON,
+        status_code=200,
+        opt={"role": ROLES},
+        summary="Change a token for a cookie",
+        responses=errors(409, 503),
+        tags=["session"],
+    )
+    async def begin(request: Request[Any, Any, Any]) -> Response[SessionAnswer]:
+        """Send the token as `Authorization: Bearer …`. The answer sets a cookie of 12 hours that no script can read.
+
+        A browser then needs no token, with the roles of this one until it is removed from the settings. It is for
+        pages: a program goes on to send the token. Without tokens there is nothing to change: 409.
+        """
+        token = request.headers.get("authorization", "").partition(" ")[2].strip().encode("latin-1", "replace")
+        roles = roles_of(token)
+        if roles is None:
+            raise ApiError(409, "no_tokens", "send a Bearer token; a server without tokens needs no session")
+        value, ends_ms = await sessions.begin(token)
+        answer = Response(SessionAnswer(sorted(roles), ends_ms), headers={"Cache-Control": "no-store"})
+        answer.set_cookie(_cookie(value, SESSION_S, secure=is_https(request)))
+        return answer
+
+    @delete(
+        "/session",
+        status_code=204,
+        opt={"role": ROLES},
+        summary="End the session",
+        responses=errors(503),
+        tags=["session"],
+    )
+    async def end(request: Request[Any, Any, Any]) -> Response[None]:
+        """The cookie is worth nothing from now on, on other nodes within 5 seconds."""
+        value = cookie_of(request)
+        if value is not None:
+            await sessions.end(value)
+        answer: Response[None] = Response(None, status_code=204)
+        answer.set_cookie(_cookie("", 0, secure=is_https(request)))
+        return answer
+
+    return [begin, end]
+
+
+def _cookie(value: str, seconds: int, *, secure: bool) -> Cookie:
+    name = SECURE_COOKIE if secure else COOKIE
+    return Cookie(name, value=value, path="/", max_age=seconds, secure=secure, httponly=True, samesite="strict")
+
+
+async def _stored(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    try:
+        return await asyncio.to_thread(work, *arguments, **named)
+    except (PortUnavailable, SinkRejected) as error:
+        raise unavailable("sessions_unavailable", str(error)) from error

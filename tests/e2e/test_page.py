@@ -1,0 +1,292 @@
+"""The page in a real Chromium, on a running ridelog with tokens: every test signs in as a person does.
+
+A violation of the Content-Security-Policy, an error on the console or a request to another host fails a test.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from infrastructure.http.web_page import CSP
+from tests.support.waiting import eventually
+from tests.support.web.browser import browser, chromium, opened, until
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running
+
+NO_BROWSER = "no Chromium is installed: apt-get install chromium, or name one in RIDELOG_TEST_CHROMIUM"
+pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
+
+# Time decides no test: other processes of the suite share the machine.
+expect.set_options(timeout=60_000)
+
+TOKEN = "page-secret-of-16-and-more"
+HOSTILE = (
+    "<img src=x onerror=window.pwned=1>",
+    '"><svg onload=window.pwned=1>',
+    "javascript:window.pwned=1",
+    "שלום עולם",
+    "a&b=c#d?e%2F+%00",
+    "${window.pwned=1}{{1}}",
+    "𝕏" * 128,
+    "__proto__",
+)
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
+    with running(tmp_path_factory.mktemp("page") / "data", tokens=f"admin={TOKEN}") as one:
+        one.http.headers["Authorization"] = f"Bearer {TOKEN}"
+        yield one
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Browser]:
+    with browser() as one:
+        yield one
+
+
+def url_of(city: Ridelog) -> str:
+    return city.info.http_url.rstrip("/")
+
+
+def ride(city: Ridelog, rider: str, count: int = 12, latitude: float = 41.39, step: float = 0.0002) -> list[int]:
+    """Pings of the last seconds, which end now. Returns their times."""
+    first = int(time.time() * 1000) - 2_000 * count
+    times = [first + 2_000 * number for number in range(count)]
+    pings = [
+        {
+            "rider_id": rider,
+            "latitude": latitude + step * number,
+            "longitude": 2.17,
+            "event_timestamp_ms": at_ms,
+            "accuracy_meters": 5.0,
+        }
+        for number, at_ms in enumerate(times)
+    ]
+    position = city.post(pings)["position"]
+    eventually(lambda: city.http.get(f"/riders/{quote(rider, safe='')}/speed").json().get("position", 0) >= position)
+    return times
+
+
+@contextmanager
+def signed_in(chrome: Browser, city: Ridelog, path: str = "/", **context: Any) -> Iterator[Page]:
+    """The page, after the token was given in its form."""
+    with opened(chrome, url_of(city), path, **context) as page:
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("form", name="Sign in")).to_have_count(0)
+        yield page
+
+
+def on_map(page: Page, rider: str) -> Any:
+    """Where the map has the rider, null if nowhere."""
+    return page.evaluate("id => window.ridelogMap.riders.get(id)?.at ?? null", rider)
+
+
+def wait_on_map(page: Page, rider: str) -> None:
+    until(page, "id => window.ridelogMap.riders.has(id)", rider)
+
+
+def find(page: Page, wanted: str) -> None:
+    """Select the first match in the field above the map."""
+    field = page.get_by_role("searchbox", name="Find a rider or an order")
+    field.fill(wanted)
+    expect(page.locator(".finder li button").first).to_be_visible()
+    field.press("Enter")
+
+
+def test_a_browser_gets_the_page_and_a_program_the_links(city: Ridelog) -> None:
+    assert city.http.get("/").json()["service"] == "ridelog"
+    page = city.http.get("/", headers={"Accept": "text/html,application/xhtml+xml;q=0.9"})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"] == CSP
+    assert "Accept" in page.headers["vary"]
+    script = city.http.get("/web/app.js")
+    again = city.http.get("/web/app.js", headers={"If-None-Match": script.headers["etag"]})
+    assert (script.status_code, again.status_code, again.content) == (200, 304, b"")
+    assert city.http.get("/web/nothing.js").status_code == 404
+    assert city.http.get("/web/../auth.py").status_code == 404
+
+
+def test_a_token_is_asked_once_and_is_in_no_address_and_no_storage(chrome: Browser, city: Ridelog) -> None:
+    with opened(chrome, url_of(city)) as page:
+        page.get_by_label("Token").fill("a-wrong-secret-of-16")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        page.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(page.locator(".strip summary")).to_contain_text("the pipeline is well")
+        page.reload()
+        expect(page.locator(".strip summary")).to_contain_text("the pipeline is well")
+        assert TOKEN not in page.url
+        assert TOKEN not in json.dumps(page.evaluate("[document.cookie, {...localStorage}, {...sessionStorage}]"))
+        assert page.evaluate("document.cookie") == ""
+
+
+def test_riders_move_on_the_map_without_a_reload(chrome: Browser, city: Ridelog) -> None:
+    ride(city, "mover")
+    with signed_in(chrome, city) as page:
+        wait_on_map(page, "mover")
+        before = on_map(page, "mover")
+        ride(city, "mover", latitude=41.45)
+        until(page, "([id, before]) => window.ridelogMap.riders.get(id).at[1] !== before[1]", ["mover", before])
+
+
+@pytest.mark.parametrize("rider", HOSTILE)
+def test_a_hostile_id_is_shown_as_text(chrome: Browser, city: Ridelog, rider: str) -> None:
+    ride(city, rider)
+    with signed_in(chrome, city) as page:
+        wait_on_map(page, rider)
+        find(page, rider)
+        expect(page.locator(".panel h2 bdi")).to_have_text(rider)
+        expect(page.locator(".pings tbody tr")).to_have_count(10)
+        page.reload()
+        expect(page.locator(".panel h2 bdi")).to_have_text(rider)
+        assert page.evaluate("window.pwned") is None
+        assert page.evaluate("document.querySelectorAll('.panel img, .panel svg').length") == 0
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_click_on_a_rider_opens_the_window_behind_its_speed(chrome: Browser, city: Ridelog) -> None:
+    ride(city, "clicked", latitude=41.30)
+    with signed_in(chrome, city) as page:
+        wait_on_map(page, "clicked")
+        find(page, "clicked")
+        page.keyboard.press("Escape")
+        expect(page.locator(".panel")).to_have_count(0)
+        place = page.evaluate(
+            "id => { const map = window.ridelogMap, view = map.view, at = map.riders.get(id).at;"
+            " return [(at[0] - view.x) * view.scale + map.width / 2, (at[1] - view.y) * view.scale + map.height / 2] }",
+            "clicked",
+        )
+        page.locator("canvas").first.click(position={"x": place[0], "y": place[1]})
+        expect(page.locator(".panel h2 bdi")).to_have_text("clicked")
+        window = city.http.get("/riders/clicked/window").json()
+        expect(page.locator(".pings tbody tr")).to_have_count(len(window["pings"]))
+        shown = page.locator(".facts dd").all_inner_texts()
+        assert shown[0] == f"{window['speed_mps'] * 3.6:.1f} km/h"
+        assert shown[1] == f"{window['path_speed_mps'] * 3.6:.1f} km/h"
+        expect(page.locator(".panel .uplot canvas")).to_be_visible()
+        assert "rider=clicked" in page.url
+
+
+def test_an_order_shows_its_stages_and_its_eta_against_the_promise(chrome: Browser, city: Ridelog) -> None:
+    ride(city, "courier")
+    order_id = "order <b>1"
+    order = {
+        "order_id": order_id,
+        "restaurant": {"latitude": 41.39, "longitude": 2.17},
+        "customer": {"latitude": 41.40, "longitude": 2.18},
+        "time_zone": "Europe/Madrid",
+        "currency": "EUR",
+        "promised_seconds": 1800,
+    }
+    assert city.http.post("/deliveries", json=order).status_code == 201
+    path = f"/deliveries/{quote(order_id)}"
+    assert city.http.post(f"{path}/assign", json={"rider_id": "courier"}).status_code == 200
+    eventually(lambda: city.http.get(f"{path}/eta").status_code == 200, what="the order has an ETA")
+    with signed_in(chrome, city) as page:
+        until(page, "() => window.ridelogMap.orders.length > 0")
+        find(page, order_id)
+        expect(page.locator(".stages li")).to_have_count(2)
+        expect(page.locator(".panel")).to_contain_text("carried by courier")
+        expect(page.locator(".fact", has_text="hand-over")).to_contain_text("in ")
+        expect(page.locator(".panel .uplot canvas")).to_be_visible()
+        assert city.http.post(f"{path}/pickup", json={}).status_code == 200
+        expect(page.locator(".stages li")).to_have_count(3)
+        page.get_by_role("button", name="courier").click()
+        expect(page.locator(".panel h2 bdi")).to_have_text("courier")
+
+
+def test_the_handle_shows_the_past_and_the_address_keeps_it(chrome: Browser, city: Ridelog) -> None:
+    times = ride(city, "past", latitude=41.35, step=0.001)
+    with signed_in(chrome, city, f"/?at={times[3]}&rider=past") as page:
+        until(page, "([id, ms]) => window.ridelogMap.riders.get(id)?.ms === ms", ["past", times[3]])
+        expect(page.locator(".past")).to_contain_text("as it happened")
+        expect(page.locator(".pings tbody tr")).to_have_count(4)
+        page.get_by_role("button", name="Now").click()
+        until(page, "([id, ms]) => window.ridelogMap.riders.get(id)?.ms === ms", ["past", times[-1]])
+        expect(page.locator(".past")).to_have_count(0)
+        assert "at=" not in page.url
+        slider = page.get_by_role("slider", name="Instant")
+        slider.focus()
+        slider.press("ArrowLeft")
+        expect(page.locator(".past")).to_be_visible()
+        assert "at=" in page.url
+
+
+def test_the_axis_known_shows_only_what_was_recorded_by_then(chrome: Browser, city: Ridelog) -> None:
+    times = ride(city, "late")
+    with signed_in(chrome, city, f"/?at={times[5]}&axis=known") as page:
+        expect(page.locator(".past")).to_contain_text("as known then")
+        assert on_map(page, "late") is None
+        page.get_by_role("combobox", name="Axis").select_option("event")
+        wait_on_map(page, "late")
+
+
+def test_a_stage_that_needs_somebody_is_red_and_says_what_to_do(chrome: Browser, city: Ridelog) -> None:
+    body = city.http.get("/pipeline").json()
+    broken = {**body["stages"][2], "state": "late", "advice": "give it CPU"}
+    body = {**body, "good": False, "stages": [*body["stages"][:2], broken, *body["stages"][3:]]}
+    with signed_in(chrome, city) as page:
+        page.route("**/pipeline", lambda route: route.fulfill(json=body))
+        expect(page.locator(".strip > .advice")).to_have_text(f"{broken['stage']}: late. give it CPU")
+        page.locator(".strip summary").click()
+        expect(page.locator(".stages-list li.bad")).to_have_count(1)
+        expect(page.locator(".stages-list li")).to_have_count(len(body["stages"]))
+
+
+@pytest.mark.parametrize("width", [360, 768, 3840])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_every_screen_in_both_schemes(chrome: Browser, city: Ridelog, width: int, scheme: str) -> None:
+    ride(city, "screen")
+    size = {"width": width, "height": 2160 if width == 3840 else 740}
+    with signed_in(chrome, city, "/?rider=screen", viewport=size, color_scheme=scheme) as page:
+        expect(page.locator(".pings tbody tr")).to_have_count(10)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        box = page.locator(".map").bounding_box()
+        assert box is not None
+        assert box["height"] > 150
+        for name in ("Now", "Zoom in", "Close"):
+            assert page.get_by_role("button", name=name).bounding_box() is not None
+
+
+def test_everything_has_a_name_and_the_keyboard_reaches_it(chrome: Browser, city: Ridelog) -> None:
+    ride(city, "keys")
+    with signed_in(chrome, city, "/?rider=keys", reduced_motion="reduce") as page:
+        expect(page.locator(".pings tbody tr")).to_have_count(10)
+        unnamed = page.evaluate(
+            "[...document.querySelectorAll('button, input, select, a, canvas[tabindex]')].filter(one => !("
+            "one.getAttribute('aria-label') || one.textContent.trim() || one.closest('label')))"
+            ".map(one => one.outerHTML)"
+        )
+        assert unnamed == []
+        seen = set()
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            named = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+            seen.add(page.evaluate(named))
+        assert {"Find a rider or an order", "Zoom in", "Axis", "Now"} <= seen
+        page.keyboard.press("Escape")
+        expect(page.locator(".panel")).to_have_count(0)
+
+
+def test_two_pages_and_a_stream_that_was_cut(chrome: Browser, city: Ridelog) -> None:
+    ride(city, "cut")
+    with signed_in(chrome, city) as one, signed_in(chrome, city) as two:
+        wait_on_map(one, "cut")
+        wait_on_map(two, "cut")
+        one.context.set_offline(True)
+        one.evaluate("window.dispatchEvent(new Event('offline'))")
+        one.context.set_offline(False)
+        ride(city, "after")
+        wait_on_map(one, "after")
+        wait_on_map(two, "after")
