@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import httpx
 import pytest
+from litestar import Router
+from litestar.handlers import HTTPRouteHandler
 from sqlalchemy import Engine, text
 
 from infrastructure.http.application import ApiParts, build
@@ -70,7 +72,10 @@ def serving(rows: Rows, tokens: str | None = TOKENS, sessions: Sessions | None =
     absent = cast("Any", None)
     # Each write here is refused before the command is parsed, or as a command without an order id.
     measured = PipelineState(0, IngestHead("log", 0, 0), [])
-    routers = [deliveries_router(absent, absent, lambda verb, outcome: None), pipeline_route(lambda: measured)]
+    routers: list[Router | HTTPRouteHandler] = [
+        deliveries_router(absent, absent, lambda verb, outcome: None),
+        pipeline_route(lambda: measured),
+    ]
     parts = ApiParts(absent, absent, absent, lambda: None, lambda _: None, {}, nothing, routers=routers)
     parts = ApiParts(**{**parts.__dict__, "sessions": sessions or Sessions(rows)})
     return served(build(Settings(tokens=tokens), parts))

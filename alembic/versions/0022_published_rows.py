@@ -1,6 +1,6 @@
 """What the compacted topic of payouts shows
 
-Revision ID: 0023
+Revision ID: 0022
 Revises: 0021
 """
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0023"
+revision = "0022"
 down_revision = "0021"
 branch_labels = None
 depends_on = None
