@@ -21,6 +21,7 @@ WATCHED_TABLES = (
     "outcome_hours",
     "outcome_places",
     "outcome_riders",
+    "published_shards",
 )
 """Tables whose rows are replaced all the time. ``events`` is not one of them: its rows are only inserted."""
 

@@ -24,9 +24,10 @@ PAGE_ROWS = 1_000
 Publish = Callable[[Sequence[tuple[str, bytes]]], object]
 """Publishes (key, value) and returns once all are acknowledged; an empty value deletes the key."""
 
-_LOCK = text(
+_LOCK = text("SELECT checkpoint FROM published_shards WHERE projection = :projection AND shard = :shard FOR UPDATE")
+_FIRST = text(
     "INSERT INTO published_shards (projection, shard, checkpoint) VALUES (:projection, :shard, '')"
-    " ON CONFLICT (projection, shard) DO UPDATE SET projection = excluded.projection RETURNING checkpoint"
+    " ON CONFLICT DO NOTHING"
 )
 _MOVE = text("UPDATE published_shards SET checkpoint = :checkpoint WHERE projection = :projection AND shard = :shard")
 _READ = text("SELECT shard, checkpoint FROM published_shards WHERE projection = :projection AND shard = ANY(:shards)")
@@ -134,7 +135,7 @@ class PublishedRows:
         """
         with sink_errors(), self._engine.begin() as connection:
             place = {**self._of, "shard": shard}
-            checkpoint = decode_checkpoint(connection.execute(_LOCK, place).scalar_one().encode())
+            checkpoint = self._locked(connection, place)
             if connection.execute(_ACTIVE, self._of).one_or_none() is None:
                 return PageOutcome(0, None, False, checkpoint)
             is_full = full_publish_reason(checkpoint, now) is not None
@@ -161,6 +162,15 @@ class PublishedRows:
                 return PageOutcome(len(withdrawn), None, False, checkpoint)
             self._move(connection, shard, now)
             return PageOutcome(len(withdrawn), None, True, now)
+
+    def _locked(self, connection: Connection, place: Mapping[str, Any]) -> PublishedCheckpoint | None:
+        """The checkpoint of a shard, locked until the end of the transaction."""
+        found = connection.execute(_LOCK, place).scalar_one_or_none()
+        if found is None:
+            # A separate statement locks the row: another worker may have inserted it meanwhile.
+            connection.execute(_FIRST, place)
+            found = connection.execute(_LOCK, place).scalar_one()
+        return decode_checkpoint(found.encode())
 
     def _record(self, connection: Connection, shard: int, page: Sequence[Row[Any]]) -> list[tuple[str, bytes]]:
         """Record the rows that differ from what is published. Returns their records."""
