@@ -32,7 +32,7 @@ Action = tuple[int, int, str, Any]
 
 
 class PaidCity:
-    """``live`` records what happened by windows of a minute, and folds payouts as it goes into generation 1."""
+    """``windows`` records what happened, a minute each; ``live`` also folds payouts as it goes, into generation 1."""
 
     def __init__(self, backends: Backends, riders: int, deliveries_each: int, seed: int) -> None:
         self.backends = backends
@@ -42,6 +42,13 @@ class PaidCity:
 
     def live(self) -> None:
         self.backends.generations.first(PAYOUTS)
+        for number in self.windows():
+            if number % 7 == 0:
+                self.fold(1)
+        self.fold(1)
+
+    def windows(self) -> Iterator[int]:
+        """Record minute after minute. Yields the number of each once its events are committed."""
         scripts = [self._script(rider, random.Random(self._chance.random())) for rider in self.riders]
         windows = groupby(heapq.merge(*scripts, key=lambda action: action[:2]), lambda action: action[0] // WINDOW_MS)
         closed = False
@@ -50,9 +57,7 @@ class PaidCity:
                 self._close(window * WINDOW_MS)
                 closed = True
             self._record(list(actions))
-            if number % 7 == 0:
-                self.fold(1)
-        self.fold(1)
+            yield number
 
     def fold(self, generation: int) -> None:
         CatchUp(PAYOUTS, self.backends.log, self.sink(generation), self.backends.decode, range(SHARDS)).run()
