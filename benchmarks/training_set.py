@@ -68,11 +68,13 @@ class _Sampler(threading.Thread):
         self.peak = 0
         self.cpu_s: dict[int, float] = {}
         """By process id of a child, as last seen."""
+        self.own_cpu_s = 0.0
         self.ended = threading.Event()
 
     def run(self) -> None:
         me = psutil.Process()
         while not self.ended.wait(SAMPLE_INTERVAL_S):
+            self.own_cpu_s = time.thread_time()
             children = [one for one in me.children(recursive=True) if "postgres" not in _name(one)]
             # What the benchmark held before the run, such as the simulator's city, is not of the command.
             self.peak = max(self.peak, _unique(me) - self._before + sum(_unique(one) for one in children))
@@ -124,7 +126,7 @@ def run(settings: Settings, rule: EtaRule, axis: Axis, workers: int, out: Path) 
     sampler.ended.set()
     sampler.join()
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(out.iterdir()))).hexdigest()
-    cpu_s, busiest_s = sum(os.times()[:4]) - cpu, max(sampler.cpu_s.values(), default=0.0)
+    cpu_s, busiest_s = sum(os.times()[:4]) - cpu - sampler.own_cpu_s, max(sampler.cpu_s.values(), default=0.0)
     return Run(made.manifest, seconds, cpu_s, busiest_s, sampler.peak, stage_s, digest)
 
 

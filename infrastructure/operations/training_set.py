@@ -50,6 +50,9 @@ from projections.orders import ORDERS
 from projections.speed import SPEED
 from projections.traffic import TRAFFIC
 
+PARTS_VERSION = 2
+"""Changes with what the files between two passes hold: after an upgrade, parts of before must not be read."""
+
 OnProgress = Callable[[str, str, int, int], None]
 """Called at intervals with the name of the pass, what it counts, how many are done, and how many there are."""
 
@@ -93,7 +96,7 @@ def make_eta_set(
 
 def _identity(settings: Settings, request: EtaRequest) -> bytes:
     """Everything that parts depend on: parts of another request, code or log must not mix with these."""
-    document: dict[str, Any] = {"format": FORMAT, "request": request, "code": code_digests()}
+    document: dict[str, Any] = {"format": FORMAT, "parts": PARTS_VERSION, "request": request, "code": code_digests()}
     document["fingerprint"] = numeric_fingerprint()
     for projection in (ORDERS, SPEED, TRAFFIC):
         document[projection.name] = log_upto(settings, projection.name, request.position)

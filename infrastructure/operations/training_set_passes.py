@@ -37,6 +37,9 @@ CLOCK = "clock.bin"
 BOUNDS = "bounds.bin"
 """The first clock of each chunk but the first, 8 bytes each."""
 MEETING_INTERVAL_S = 0.2
+MIN_CHUNKS = 32
+"""Workers share out chunks: of three chunks, one of two workers would have two."""
+MIN_CHUNK_ROWS = 500
 
 OnDone = Callable[[int], None]
 
@@ -212,7 +215,7 @@ def _rows(job: Job) -> int:
 
 
 def _write_bounds(job: Job) -> None:
-    """Chunks of about CHUNK_ROWS rows; equal clocks stay together."""
+    """Chunks of about CHUNK_ROWS rows, and at least MIN_CHUNKS if there are enough rows; equal clocks stay together."""
     clocks = array("q")
     for shard in range(SHARDS):
         reader = SpoolReader(OrderFiles(job.folder, shard).seeds)
@@ -220,7 +223,8 @@ def _write_bounds(job: Job) -> None:
             clocks.extend(seed[1] for seed in reader.read(group))
     ordered = sorted(clocks)
     first = ordered[0] if ordered else 0
-    bounds = sorted({ordered[n] for n in range(CHUNK_ROWS, len(ordered), CHUNK_ROWS)} - {first})
+    rows = min(CHUNK_ROWS, max(MIN_CHUNK_ROWS, -(-len(ordered) // MIN_CHUNKS)))
+    bounds = sorted({ordered[n] for n in range(rows, len(ordered), rows)} - {first})
     unfinished = job.folder / f"{BOUNDS}.part"
     unfinished.write_bytes(array("q", bounds).tobytes())
     unfinished.replace(job.folder / BOUNDS)
