@@ -84,6 +84,9 @@ class EventPage(NamedTuple):
     log_id: str
 
 
+UNKNOWN_POSITION: Final = "unknown_position"
+
+
 class PositionNotInLog(Exception):
     """The log does not have the events after this position. ``code`` is for programs."""
 
@@ -174,7 +177,7 @@ def _filters(selection: EventSelection) -> dict[str, Any]:
 
 def _check_position(connection: Connection, after: int, head: int) -> None:
     if not 0 <= after <= head:
-        raise PositionNotInLog("unknown_position", f"the log has the positions 1 to {head:,}, not {after:,}")
+        raise PositionNotInLog(UNKNOWN_POSITION, f"the log has the positions 1 to {head:,}, not {after:,}")
     if after == head:
         return
     first = connection.execute(_FIRST).scalar_one_or_none()

@@ -14,7 +14,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter, QueryParameter
 
 from domain.recorded_events import AGGREGATE_OF
-from infrastructure.event_store.event_pages import STREAMS, EventPage, EventPages, EventSelection, PositionNotInLog
+from infrastructure.event_store.event_pages import (
+    STREAMS,
+    UNKNOWN_POSITION,
+    EventPage,
+    EventPages,
+    EventSelection,
+    PositionNotInLog,
+)
 from infrastructure.event_store.log_tail import LogReplaced, LogTail
 from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.event_json import EventEncoder, EventItems
@@ -184,6 +191,8 @@ async def _answered(work: Callable[[], T]) -> T:
 
 
 def _end_of(error: LogReplaced | PositionNotInLog) -> bytes:
-    code = error.code if isinstance(error, PositionNotInLog) else "log_replaced"
-    detail = str(error) or "the log was replaced or restored: read /events again and compare log_id"
+    code, detail = "log_replaced", "the log was replaced or restored: read /events again and compare log_id"
+    # The position was in the log when the stream began: beyond the head now, it is one of another state.
+    if isinstance(error, PositionNotInLog) and error.code != UNKNOWN_POSITION:
+        code, detail = error.code, str(error)
     return b"event: end\ndata: %b\n\n" % msgspec.json.encode({"code": code, "detail": detail})
