@@ -89,7 +89,7 @@ class _Status(msgspec.Struct):
 
 class _Savepoint(msgspec.Struct):
     status: _Status
-    operation: dict[str, Any] = {}
+    operation: dict[str, Any] | None = None  # while it is in progress
 
 
 class FlinkCluster:
@@ -132,9 +132,10 @@ class FlinkCluster:
         while time.monotonic() < deadline:
             found = self._get(f"/jobs/{job_id}/savepoints/{trigger.request_id}", _Savepoint)
             if found.status.id == "COMPLETED":
-                if (place := found.operation.get("location")) is not None:
+                done = found.operation or {}
+                if (place := done.get("location")) is not None:
                     return str(place)
-                cause = str(found.operation.get("failure-cause", {}).get("class", "no reason given"))
+                cause = str(done.get("failure-cause", {}).get("class", "no reason given"))
                 raise ClusterUnavailable(f"the savepoint failed: {cause}")
             time.sleep(SAVEPOINT_POLL_INTERVAL_S)
         raise ClusterUnavailable(f"the savepoint is not complete after {SAVEPOINT_TIMEOUT_S:.0f} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -76,6 +77,17 @@ def test_a_savepoint_returns_its_place_and_a_failed_one_its_cause(fake: FakeFlin
     fake.answers[path] = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"class": "NotRunning"}}}
     with pytest.raises(ClusterUnavailable, match="NotRunning"):
         cluster_of(fake).savepoint(RUNNING, None)
+
+
+def test_a_savepoint_in_progress_has_no_operation_yet(fake: FakeFlink) -> None:
+    path = f"/jobs/{RUNNING}/savepoints/r1"
+    fake.answers[path] = {"status": {"id": "IN_PROGRESS"}, "operation": None}
+
+    def complete() -> None:
+        fake.answers[path] = {"status": {"id": "COMPLETED"}, "operation": {"location": "s3://saved/1"}}
+
+    threading.Timer(0.1, complete).start()
+    assert cluster_of(fake).savepoint(RUNNING, None) == "s3://saved/1"
 
 
 def test_a_job_is_cancelled_by_its_id(fake: FakeFlink) -> None:
