@@ -12,7 +12,7 @@ from domain.features.spoofing.signals import CONSTANT_READINGS, REGULAR_STEPS
 INTERVAL_MS = 5_000
 
 
-def track(steps: int, regular: range, constant: range) -> list[Fix]:
+def track(steps: int, regular: frozenset[int], constant: frozenset[int]) -> list[Fix]:
     """Steps of about 20 m; those in ``regular`` are equal, those in ``constant`` have one speed and accuracy."""
     fixes = [Fix(0, 525_000_000, 134_000_000, 12_000, 5_000, 0)]
     for step in range(steps):
@@ -28,7 +28,7 @@ def track(steps: int, regular: range, constant: range) -> list[Fix]:
 def test_a_run_is_found_wherever_it_is(data: st.DataObject) -> None:
     steps = data.draw(st.integers(1, 50))
     regular, constant = (
-        range(start, min(steps, start + length))
+        frozenset(range(start, min(steps, start + length)))
         for start, length in (
             (data.draw(st.integers(1, 40)), data.draw(st.integers(0, 30))),
             (data.draw(st.integers(0, 40)), data.draw(st.integers(0, 30))),
