@@ -70,8 +70,9 @@ def _riders(views: RiderViews) -> HTTPRouteHandler:
         tags=["features"],
     )
     async def get_riders(at: At = None, axis: OnAxis = None, position: AtPosition = None) -> Response[dict[str, Any]]:
-        """The latest ping by event time of each rider who had one in the hour of `at` or in the hour before.
+        """The latest ping by effective time of each rider who had one in the hour of `at` or in the hour before.
 
+        A ping that was sent to be more than 2 s later than its reception is effective as of the reception.
         `{items: [{rider_id, latitude, longitude, event_timestamp_ms, position}], at_ms, position, more}`, at most
         2,000; `more` says whether there were more. Without `at` and `position`: as of the end of the log.
         """

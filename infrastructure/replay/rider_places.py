@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, TextClause, text
 
 from domain.events.contracts import UndecodableError
-from domain.features.event_time import MAX_AHEAD_MS
+from domain.features.event_time import MAX_AHEAD_MS, effective_time_ms
 from domain.identifiers import aggregate_id
 from domain.timestamps import utc_datetime
 from infrastructure.event_store.archive import PostgresArchive
@@ -25,28 +26,47 @@ log = logging.getLogger("ridelog.replay")
 MAX_PLACES: Final = 2_000
 MAX_SILENCE: Final = timedelta(hours=1)
 """A rider without a ping in the hour of the instant or in the one before is not on the map."""
-MAX_FUTURE_MS: Final = 300_000
-"""Ingest refuses a ping whose time is further ahead of its reception."""
+MAX_QUERY_RIDERS: Final = 100
+"""Bounds the pings in memory: of the minutes after the instant, a query reads all pings of these riders."""
 
-# The index (aggregate_id, event_time, event_id), read backwards from the instant: a search for the newest position of
-# each rider would pass every later ping.
-_PLACES = text(
-    "SELECT u.ord, e.position, (extract(epoch FROM e.event_time) * 1000)::bigint AS event_ms, e.payload"
-    " FROM unnest(CAST(:aggregates AS uuid[])) WITH ORDINALITY AS u(id, ord) CROSS JOIN LATERAL"
-    " (SELECT position, event_time, payload FROM events WHERE aggregate_id = u.id AND event_type = 'GpsPing'"
-    "  AND event_time <= timestamptz 'epoch' + :sent_by * interval '1 millisecond' AND position <= :position"
-    "  ORDER BY event_time DESC, event_id DESC LIMIT 1) e ORDER BY u.ord"
+_PINGS = (
+    "SELECT position, (extract(epoch FROM event_time) * 1000)::bigint AS sent_ms, payload FROM events"
+    " WHERE aggregate_id = u.id AND event_type = 'GpsPing' AND position <= :position AND event_time"
+)
+_AT = "timestamptz 'epoch' + %s * interval '1 millisecond'"
+# The index (aggregate_id, event_time, event_id) has the time as sent. Read backwards from the instant: a search for the
+# newest position of each rider would pass every later ping. A ping that was sent to be later may be effective by then.
+_CANDIDATES = text(
+    "SELECT u.ord, e.* FROM unnest(CAST(:aggregates AS uuid[])) WITH ORDINALITY AS u(id, ord) CROSS JOIN LATERAL"  # noqa: S608
+    f" (({_PINGS} > {_AT % ':by'} AND event_time <= {_AT % ':sent_by'}) UNION ALL"
+    f" ({_PINGS} <= {_AT % ':by'} ORDER BY event_time DESC, event_id DESC LIMIT 1)) e"
+)
+_SENT_SINCE = text(
+    "SELECT u.ord, e.* FROM unnest(CAST(:aggregates AS uuid[]), CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[]))"  # noqa: S608
+    " WITH ORDINALITY AS u(id, first, last, ord) CROSS JOIN LATERAL"
+    f" ({_PINGS} >= {_AT % 'u.first'} AND event_time <= {_AT % 'u.last'}) e"
 )
 
 
 class RiderThen(NamedTuple):
-    """A rider's latest ping by event time, among the events that count."""
+    """A rider's latest ping by effective time, which ``event_timestamp_ms`` is, among the events that count."""
 
     rider_id: str
     latitude: float
     longitude: float
     event_timestamp_ms: int
     position: int
+
+
+class _Ping(NamedTuple):
+    """Ordered as the fold ``latest_location`` orders: by effective time, then by how far the clock was ahead."""
+
+    effective_ms: int
+    ahead_ms: int
+    event_id: str
+    position: int
+    latitude: float
+    longitude: float
 
 
 class PlacesThen(NamedTuple):
@@ -68,26 +88,59 @@ class RiderPlaces:
     def at(self, as_of: AsOf) -> PlacesThen:
         """Where each rider was. Raises Unresolvable, PortUnavailable."""
         horizon = self._archive.horizon(as_of)
-        by_ms = horizon.happened_by_ms
-        sent_by_ms = horizon.at_ms + MAX_FUTURE_MS if by_ms is None else by_ms + MAX_AHEAD_MS
         until = utc_datetime(horizon.at_ms)
+        found: list[RiderThen] = []
         with unavailable_as_port_error(), self._engine.connect() as connection:
             connection.execute(BY_INDEX)
             names = connection.execute(queries.riders_of_hours(until - MAX_SILENCE, until, MAX_PLACES + 1)).scalars()
             riders = list(names)
-            values = {
-                "aggregates": [str(aggregate_id("Rider", rider)) for rider in riders[:MAX_PLACES]],
-                "sent_by": storable_ms(sent_by_ms),
-                "position": horizon.position,
-            }
-            rows = connection.execute(_PLACES, values).all()
-        found: list[RiderThen] = []
-        for ord_, position, event_ms, payload in rows:
-            try:
-                ping = self._decode(bytes(payload))
-            except UndecodableError as error:
-                # Invariant 10: one bad event takes no other rider off the map.
-                log.warning("the ping at position %d is not shown: %s", position, error)
-                continue
-            found.append(RiderThen(riders[ord_ - 1], ping["latitude"], ping["longitude"], event_ms, position))
+            for first in range(0, min(len(riders), MAX_PLACES), MAX_QUERY_RIDERS):
+                part = riders[first : min(first + MAX_QUERY_RIDERS, MAX_PLACES)]
+                found += self._latest(connection, part, horizon)
         return PlacesThen(horizon, found, len(riders) > MAX_PLACES)
+
+    def _latest(self, connection: Connection, riders: Sequence[str], horizon: Horizon) -> list[RiderThen]:
+        aggregates = [str(aggregate_id("Rider", rider)) for rider in riders]
+        # Without an instant of happening the position decides alone: no ping was sent to be later than this.
+        by_ms = horizon.at_ms + MAX_AHEAD_MS if horizon.happened_by_ms is None else horizon.happened_by_ms
+        sent_by_ms = by_ms if horizon.happened_by_ms is None else by_ms + MAX_AHEAD_MS
+        times = {"by": storable_ms(by_ms), "sent_by": storable_ms(sent_by_ms), "position": horizon.position}
+        rows = _rows(connection, _CANDIDATES, {**times, "aggregates": aggregates})
+        latest: dict[int, _Ping] = {}
+        earliest_sent_ms: dict[int, int] = {}
+        for number, position, sent_ms, payload in rows:
+            earliest_sent_ms[number] = min(sent_ms, earliest_sent_ms.get(number, sent_ms))
+            self._keep_latest(latest, number, position, payload, by_ms)
+        # No ping is effective after the time as sent. So one that was not read yet can be the latest only if it was
+        # sent to be as late as the latest is effective: none, of a phone whose clock is right.
+        behind = [number for number, ping in latest.items() if ping.effective_ms < earliest_sent_ms[number]]
+        bounds = {
+            "aggregates": [aggregates[number - 1] for number in behind],
+            "firsts": [storable_ms(latest[number].effective_ms) for number in behind],
+            "lasts": [storable_ms(earliest_sent_ms[number]) for number in behind],
+        }
+        for index, position, _, payload in _rows(connection, _SENT_SINCE, {**bounds, "position": horizon.position}):
+            self._keep_latest(latest, behind[index - 1], position, payload, by_ms)
+        return [
+            RiderThen(riders[number - 1], ping.latitude, ping.longitude, ping.effective_ms, ping.position)
+            for number, ping in sorted(latest.items())
+        ]
+
+    def _keep_latest(self, latest: dict[int, _Ping], number: int, position: int, payload: Any, by_ms: int) -> None:
+        try:
+            record = self._decode(bytes(payload))
+        except UndecodableError as error:
+            # Invariant 10: one bad event takes no other rider off the map.
+            log.warning("the ping at position %d is not shown: %s", position, error)
+            return
+        # Invariant 6: a ping of a clock that is ahead counts as of its reception.
+        effective_ms = effective_time_ms(record)
+        ahead_ms = record["event_timestamp_ms"] - effective_ms
+        event_id = record["event_id"].replace("-", "")
+        ping = _Ping(effective_ms, ahead_ms, event_id, position, record["latitude"], record["longitude"])
+        if effective_ms <= by_ms and (number not in latest or ping > latest[number]):
+            latest[number] = ping
+
+
+def _rows(connection: Connection, query: TextClause, values: dict[str, Any]) -> Iterable[Any]:
+    return connection.execute(query, values) if values["aggregates"] else ()

@@ -12,6 +12,7 @@ from infrastructure.event_store.archive import PostgresArchive
 from infrastructure.postgres.snapshots import PostgresStateSnapshots
 from projections.core.fold import Decode
 from projections.replay.as_of import AsOf, Horizon
+from projections.replay.event_axis import HappenedEvents
 from projections.replay.key_replay import KeyReplay
 from projections.replay.source import ReplaySource
 from projections.speed import SPEED
@@ -40,17 +41,18 @@ class RiderTracks:
     def at(self, rider_id: str, as_of: AsOf, events: int) -> RiderTrack:
         """The pings among the rider's last ``events`` events. Raises Unresolvable, TooLong, PortUnavailable."""
         horizon = self._archive.horizon(as_of)
-        last = self._archive.last_version(_STREAM, rider_id, horizon.position)
+        last = self._last_version(rider_id, horizon)
         first = max(0, last - events)
         points: list[dict[str, Any]] = []
         if not last:
             return RiderTrack(horizon, points)
         run = self._replay.run_from(rider_id, first, horizon)
-        for event in self._archive.key_range(_STREAM, rider_id, first, last, horizon.happened_by_ms):
+        happened = HappenedEvents(self._archive, self._decode)
+        for event in happened.key_range(_STREAM, rider_id, first, last, horizon.happened_by_ms):
             run.fold([event])
             if event.event_type != "GpsPing" or run.state is None:
                 continue
-            ping = self._decode(event.payload)
+            ping = happened.decode(event.payload)
             points.append(
                 {
                     "position": event.position,
@@ -65,3 +67,12 @@ class RiderTracks:
                 }
             )
         return RiderTrack(horizon, points)
+
+    def _last_version(self, rider_id: str, horizon: Horizon) -> int:
+        """The version of the rider's last event that counts; 0 if there is none."""
+        last = self._archive.last_version(_STREAM, rider_id, horizon.position)
+        if horizon.happened_by_ms is None or not last:
+            return last
+        # The last version of the log may be of hours after the instant: no event before it would be within reach.
+        found = self._replay.at(rider_id, horizon)
+        return 0 if found is None or found.state is None else found.state.version

@@ -1,0 +1,119 @@
+"""Where the riders were, and a rider's track, as of an instant: by effective time (invariant 6), on a real log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from domain.features.event_time import MAX_AHEAD_MS
+from infrastructure.postgres.engine import writer_engine
+from infrastructure.replay.rider_places import RiderPlaces, RiderThen
+from infrastructure.replay.rider_tracks import RiderTracks
+from projections.replay.as_of import AsOf
+from tests.support.postgres.recorded_log import CODEC, write
+from tests.support.worlds.rider_events import START_MS
+from tests.support.worlds.speed_events import ping_data
+
+MINUTE_MS = 60_000
+HOURS = """
+INSERT INTO projection_generations (projection, generation, fold_version, fold_digest, active, state)
+VALUES ('analytics', 1, 1, '', true, 'following');
+INSERT INTO rider_hours SELECT 1, r, h, 0, 60, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0
+FROM unnest(CAST(:riders AS text[])) r, unnest(CAST(:hours AS timestamptz[])) h
+"""
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    engine = writer_engine(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+def ping(rider: str, number: int, sent_ms: int, received_ms: int | None = None) -> dict[str, Any]:
+    """A ping that is recorded when it is received."""
+    received = sent_ms if received_ms is None else received_ms
+    extra = {"received_timestamp_ms": received, "source_service": "test", "is_mock": None}
+    record = ping_data(rider, sent_ms, number, **extra, event_type="GpsPing", recorded_ms=received)
+    return {**record, "latitude": 52 + number / 1e6}
+
+
+def recorded(engine: Engine, pings: Sequence[dict[str, Any]]) -> None:
+    """Write the pings, and the hours that say who rode."""
+    write(engine, sorted(pings, key=lambda one: int(one["recorded_ms"])))
+    riders = sorted({one["rider_id"] for one in pings})
+    hours = sorted(
+        {
+            datetime.fromtimestamp(one["event_timestamp_ms"] / 1000, UTC).replace(minute=0, second=0, microsecond=0)
+            for one in pings
+        }
+    )
+    with engine.begin() as connection:
+        for statement in HOURS.split(";\n"):
+            connection.execute(text(statement), {"riders": riders, "hours": hours} if ":riders" in statement else {})
+
+
+def places(engine: Engine, as_of: AsOf) -> dict[str, RiderThen]:
+    return {one.rider_id: one for one in RiderPlaces(engine, CODEC.decode).at(as_of).riders}
+
+
+def numbers(points: Sequence[dict[str, Any]]) -> list[int]:
+    return [round((one["latitude"] - 52) * 1e6) for one in points]
+
+
+def number_of(place: RiderThen) -> int:
+    return round((place.latitude - 52) * 1e6)
+
+
+def test_places_are_those_of_the_instant_and_not_of_five_minutes_later(engine: Engine) -> None:
+    """Given a rider that goes on for 20 minutes, when an instant between is read, then the ping of then is shown."""
+    recorded(engine, [ping("anna", number, START_MS + number * 1_000) for number in range(1_200)])
+    found = places(engine, AsOf.happened(START_MS + 600_400))
+    assert (number_of(found["anna"]), found["anna"].event_timestamp_ms) == (600, START_MS + 600_000)
+
+
+@pytest.mark.parametrize("ahead_ms", [2_001, 240_000, MAX_AHEAD_MS])
+def test_a_ping_of_a_clock_that_is_ahead_counts_as_of_its_reception(engine: Engine, ahead_ms: int) -> None:
+    """Given two riders, one with a clock ahead, when an instant is read, then both have their ping received then."""
+    received = [START_MS + number * 1_000 for number in range(600)]
+    fast = [ping("fast", number, at + ahead_ms, at) for number, at in enumerate(received)]
+    right = [ping("right", 10_000 + number, at) for number, at in enumerate(received)]
+    recorded(engine, fast + right)
+    found = places(engine, AsOf.happened(START_MS + 300_500))
+    assert {rider: number_of(place) for rider, place in found.items()} == {"fast": 300, "right": 10_300}
+    assert {place.event_timestamp_ms for place in found.values()} == {START_MS + 300_000}
+
+
+@pytest.mark.parametrize("as_of", [AsOf.known(START_MS + 300_500), AsOf.happened(START_MS + 300_500)])
+def test_a_clock_that_was_corrected_does_not_hold_a_rider_back(engine: Engine, as_of: AsOf) -> None:
+    """Given a clock that was 4 minutes ahead for a minute, when it is right again, then its right pings are later."""
+    fast = [
+        ping("anna", number, START_MS + number * 1_000 + 240_000, START_MS + number * 1_000) for number in range(60)
+    ]
+    right = [ping("anna", number, START_MS + number * 1_000) for number in range(60, 600)]
+    recorded(engine, fast + right)
+    assert number_of(places(engine, as_of)["anna"]) == 300
+
+
+def test_a_ping_within_the_skew_that_is_allowed_keeps_its_time(engine: Engine) -> None:
+    recorded(engine, [ping("anna", 1, START_MS), ping("anna", 2, START_MS + 2_000, START_MS)])
+    assert number_of(places(engine, AsOf.happened(START_MS + 1_999))["anna"]) == 1
+    assert number_of(places(engine, AsOf.happened(START_MS + 2_000))["anna"]) == 2
+
+
+def test_a_track_of_an_instant_has_its_pings_however_many_came_later(engine: Engine) -> None:
+    """Given 1,000 later pings, when a track of 50 events as of then is read, then it has the 50 before the instant."""
+    recorded(engine, [ping("anna", number, START_MS + number * 1_000) for number in range(1_300)])
+    track = RiderTracks(engine, CODEC.decode, 100_000).at("anna", AsOf.happened(START_MS + 299_000), 50)
+    assert numbers(track.points) == list(range(250, 300))
+
+
+def test_a_track_has_the_pings_of_a_clock_that_is_ahead(engine: Engine) -> None:
+    at = [START_MS + number * 1_000 for number in range(600)]
+    recorded(engine, [ping("fast", number, ms + 240_000, ms) for number, ms in enumerate(at)])
+    track = RiderTracks(engine, CODEC.decode, 100_000).at("fast", AsOf.happened(START_MS + 299_000), 50)
+    assert numbers(track.points) == list(range(250, 300))
