@@ -64,6 +64,10 @@ class DeliveryReader:
             return []
         return [of_row(row._asdict()) for row in self._rows(queries.page(filters, after, limit), by_index=True)]
 
+    def newest(self, status: str, limit: int) -> list[DeliverySnapshot]:
+        """The orders in this status that were placed last, the latest first. Raises ApiError (503)."""
+        return [of_row(row._asdict()) for row in self._rows(queries.newest(status, limit), by_index=True)]
+
     def some(self, order_ids: Sequence[str]) -> list[DeliverySnapshot]:
         """These orders as far as they are folded, which may be a moment behind the log. Raises ApiError (503)."""
         return [of_row(row._asdict()) for row in self._rows(queries.some(order_ids), by_index=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, NamedTuple, Protocol
 
@@ -16,20 +16,22 @@ from domain.features.orders import OPEN_STATUSES
 from infrastructure.event_store.event_pages import RecordedEvent
 from infrastructure.event_store.log_tail import LogReplaced, LogTail
 from infrastructure.http.errors import ApiError
+from infrastructure.http.pending_keys import MAX_PENDING_KEYS, PendingKeys
 from infrastructure.redis.state_reader import ReadModelUnavailable
 from infrastructure.timestamps import now_ms
-from read_models.deliveries.queries import Filters
 from read_models.locations.state import UnreadableLocationState, decode
 
 log = logging.getLogger("ridelog.live")
 
 INTERVAL_S: Final = 0.25
 MAX_RIDERS: Final = 5_000
-"""Riders on the map: those that moved last."""
+"""Riders on the map: those that moved last since a page came, and before that any."""
 MAX_ORDERS: Final = 2_000
-"""Open orders on the map, and orders that ended a moment ago."""
+"""Open orders on the map: those that were placed last."""
 MAX_READ_KEYS: Final = 2_000
-"""Keys that one turn reads; the others wait for the next turn."""
+"""Keys that one turn reads; the others are first in the next turn."""
+RESEED_INTERVAL_S: Final = 5.0
+"""Bounds the cost of a read model that stays far behind: changes are dropped, and each page gets everything again."""
 MAX_KEPT_FRAMES: Final = 40
 """Changes of ten seconds. A page that is further behind gets everything again."""
 _MAX_EVENTS: Final = 5_000
@@ -49,7 +51,7 @@ class Orders(Protocol):
 
     def some(self, order_ids: Sequence[str]) -> list[DeliverySnapshot]: ...
 
-    def page(self, filters: Filters, after: tuple[int, str] | None, limit: int) -> list[DeliverySnapshot]: ...
+    def newest(self, status: str, limit: int) -> list[DeliverySnapshot]: ...
 
 
 class RiderPlace(NamedTuple):
@@ -72,16 +74,25 @@ class LiveFrame(NamedTuple):
 class LiveFeed:
     """Runs while a page follows it, in the event loop. The log says what is new, the read models say what is."""
 
-    def __init__(self, tail: LogTail, locations: Locations, orders: Orders, interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self,
+        tail: LogTail,
+        locations: Locations,
+        orders: Orders,
+        interval_s: float = INTERVAL_S,
+        *,
+        max_pending: int = MAX_PENDING_KEYS,
+        reseed_interval_s: float = RESEED_INTERVAL_S,
+    ) -> None:
         self._tail = tail
         self._locations = locations
         self._orders = orders
         self._interval_s = interval_s
+        self._reseed_interval_s = reseed_interval_s
         self._riders: OrderedDict[str, RiderPlace] = OrderedDict()
         self._open: OrderedDict[str, DeliverySnapshot] = OrderedDict()
-        # Key -> position of its newest event: waits until the read model has folded it.
-        self._pending_riders: OrderedDict[str, int] = OrderedDict()
-        self._pending_orders: OrderedDict[str, int] = OrderedDict()
+        self._pending_riders = PendingKeys(max_pending)
+        self._pending_orders = PendingKeys(max_pending)
         self._frames: deque[LiveFrame] = deque(maxlen=MAX_KEPT_FRAMES)
         self._number = 0
         self._changed = asyncio.Event()
@@ -152,9 +163,11 @@ class LiveFeed:
                     await self._seed()
                     self._seeded.set()
                     await self._follow(position, epoch)
-                continue  # the log grew faster than it was read: read the map again
+                continue  # the log grew faster than it was read, or a change was missed: read the map again
             except LogReplaced:
                 log.info("the log was replaced: the map is read again")
+                self._pending_riders.clear()
+                self._pending_orders.clear()
             except (ReadModelUnavailable, ApiError) as error:
                 log.info("the map is not refreshed for now: %s", error)
             except Exception:
@@ -171,24 +184,38 @@ class LiveFeed:
         return self._tail.position
 
     async def _seed(self) -> None:
-        """Read what is on the map. Pages that follow already get it as changes."""
-        places = _places(await self._locations.sample(MAX_RIDERS))
+        """Read what is on the map. Pages that follow already get it as a snapshot, without what is no longer there."""
+        self._pending_riders.has_dropped = self._pending_orders.has_dropped = False
+        states = await self._locations.sample(MAX_RIDERS)
+        # The sample is of any riders: those that moved last are known here.
+        known = list(self._riders)
+        for first in range(0, len(known), MAX_READ_KEYS):
+            states |= await self._locations.get_many(known[first : first + MAX_READ_KEYS])
         found = await asyncio.to_thread(self._open_orders)
-        self._riders = OrderedDict((place.rider_id, place) for place in sorted(places, key=lambda one: one.position))
+        places = sorted(_places(states), key=lambda place: place.position)[-MAX_RIDERS:]
+        self._riders = OrderedDict((place.rider_id, place) for place in places)
         self._open = OrderedDict((order.order_id, order) for order in found)
         self._is_current = True
-        self._emit(list(self._riders.values()), list(self._open.values()))
+        self._frames.clear()
+        self._emit("snapshot", places, found)
 
     def _open_orders(self) -> list[DeliverySnapshot]:
-        found: list[DeliverySnapshot] = []
-        for status in OPEN_STATUSES:
-            found += self._orders.page(Filters(status=str(status)), None, MAX_ORDERS - len(found) or 1)
-        return found[:MAX_ORDERS]
+        """The open orders that were placed last, by the time of placing."""
+        found = [order for status in OPEN_STATUSES for order in self._orders.newest(str(status), MAX_ORDERS)]
+        # The four reads are of four moments: an order that changed between them is in two.
+        latest = {order.order_id: order for order in sorted(found, key=lambda order: order.position)}
+        return sorted(latest.values(), key=lambda order: (order.placed_at_ms, order.order_id))[-MAX_ORDERS:]
 
     async def _follow(self, position: int, epoch: int) -> None:
-        """Send changes until the tail has no longer all events after the last one that was read."""
+        """Send changes until some were missed: by the tail, which has not all events any more, or here."""
+        clock = asyncio.get_running_loop().time
+        seeded_at = clock()
         while (events := self._tail.since(position, _MAX_EVENTS, epoch)) is not None:
             self._note(events)
+            # A dropped change may be the end of an order, which no later event would take off the map.
+            has_dropped = self._pending_riders.has_dropped or self._pending_orders.has_dropped
+            if has_dropped and clock() - seeded_at >= self._reseed_interval_s:
+                return
             position = events[-1].position if events else position
             await self._turn()
             await asyncio.sleep(self._interval_s)
@@ -196,34 +223,32 @@ class LiveFeed:
     def _note(self, events: Sequence[RecordedEvent]) -> None:
         for event in events:
             if event.event_type == "GpsPing":
-                self._pending_riders[event.key] = event.position
+                self._pending_riders.note(event.key, event.position)
             elif event.stream == "Delivery":
-                self._pending_orders[event.key] = event.position
-        for pending, most in ((self._pending_riders, MAX_RIDERS), (self._pending_orders, MAX_ORDERS)):
-            while len(pending) > most:
-                pending.popitem(last=False)
+                self._pending_orders.note(event.key, event.position)
 
     async def _turn(self) -> None:
-        """Read the pending keys once, and send what changed."""
-        riders = list(self._pending_riders)[:MAX_READ_KEYS]
-        orders = list(self._pending_orders)[:MAX_READ_KEYS]
-        moved = [place for place in _places(await self._locations.get_many(riders)) if self._is_newer(place)]
+        """Read the pending keys once, as many as one turn reads, and send what changed."""
+        riders = self._pending_riders.first(MAX_READ_KEYS)
+        orders = self._pending_orders.first(MAX_READ_KEYS)
+        places = _places(await self._locations.get_many(riders)) if riders else []
         read = await asyncio.to_thread(self._orders.some, orders) if orders else []
+        moved = [place for place in places if self._is_newer(place)]
         changed = [order for order in read if self._is_changed(order)]
         for place in moved:
             self._riders[place.rider_id] = place
             self._riders.move_to_end(place.rider_id)
-            _settle(self._pending_riders, place.rider_id, place.position)
         for order in changed:
             self._open[order.order_id] = order
-            _settle(self._pending_orders, order.order_id, order.position)
             if order.status not in OPEN_STATUSES:
                 del self._open[order.order_id]
+        self._pending_riders.settle(riders, {place.rider_id: place.position for place in places})
+        self._pending_orders.settle(orders, {order.order_id: order.position for order in read})
         for known, most in ((self._riders, MAX_RIDERS), (self._open, MAX_ORDERS)):
             while len(known) > most:
                 known.popitem(last=False)
         if moved or changed:
-            self._emit(moved, changed)
+            self._emit("changes", moved, changed)
 
     def _is_newer(self, place: RiderPlace) -> bool:
         known = self._riders.get(place.rider_id)
@@ -231,34 +256,14 @@ class LiveFeed:
 
     def _is_changed(self, order: DeliverySnapshot) -> bool:
         known = self._open.get(order.order_id)
-        wanted = self._pending_orders.get(order.order_id, 0)
-        return known.position < order.position if known is not None else order.position >= wanted
+        if known is not None:
+            return known.position < order.position
+        return order.position >= self._pending_orders.wanted(order.order_id)
 
-    def _emit(self, riders: Sequence[RiderPlace], orders: Sequence[DeliverySnapshot]) -> None:
+    def _emit(self, kind: str, riders: Sequence[RiderPlace], orders: Sequence[DeliverySnapshot]) -> None:
         self._number += 1
-        self._frames.append(LiveFrame(self._number, _frame("changes", _body(riders, orders))))
+        self._frames.append(LiveFrame(self._number, _frame(kind, _body(riders, orders))))
         self.wake()
-
-
-def live_frames(feed: LiveFeed, is_stopping: Callable[[], bool], heartbeat_s: float) -> AsyncIterator[bytes]:
-    """The stream of one page: everything once, then changes, four times a second at most."""
-
-    async def frames() -> AsyncIterator[bytes]:
-        async with feed.following():
-            frame = feed.everything()
-            yield frame.body
-            number = frame.number
-            while not is_stopping():
-                found = feed.since(number)
-                if found is None:
-                    found = [feed.everything()]
-                if found:
-                    number = found[-1].number
-                    yield b"".join(frame.body for frame in found)
-                elif not await feed.wait(heartbeat_s):
-                    yield b": \n\n"
-
-    return frames()
 
 
 def _places(states: dict[str, bytes]) -> list[RiderPlace]:
@@ -273,11 +278,6 @@ def _places(states: dict[str, bytes]) -> list[RiderPlace]:
         if (fix := state.latest) is not None:
             found.append(RiderPlace(rider_id, fix.latitude, fix.longitude, fix.t_ms, state.position))
     return found
-
-
-def _settle(pending: OrderedDict[str, int], key: str, position: int) -> None:
-    if position >= pending.get(key, 0):
-        pending.pop(key, None)
 
 
 def _body(riders: Iterable[RiderPlace], orders: Iterable[DeliverySnapshot]) -> bytes:

@@ -57,6 +57,16 @@ def some(order_ids: Sequence[str]) -> Select[Any]:
     return select(*_COLUMNS).where(d.generation == active_generation(NAME), d.order_id.in_(order_ids))
 
 
+def newest(status: str, limit: int) -> Select[Any]:
+    """Orders in this status by (placed_at_ms, order_id), the latest first."""
+    return (
+        select(*_COLUMNS)
+        .where(d.generation == active_generation(NAME), d.status == status)
+        .order_by(d.placed_at_ms.desc(), d.order_id.desc())
+        .limit(limit)
+    )
+
+
 def page(filters: Filters, after: tuple[int, str] | None, limit: int) -> Select[Any]:
     """Orders by (placed_at_ms, order_id), from the one after ``after``."""
     query = (

@@ -260,6 +260,7 @@ def test_no_query_scans_the_table(filled: Engine) -> None:
         queries.page(Filters(), None, 101),
         queries.page(Filters(), (T_MS, "order-7"), 101),
         queries.page(Filters("placed"), None, 101),
+        queries.newest("placed", 101),
         queries.page(Filters(rider_id="rider-7"), None, 101),
         queries.page(Filters("placed", "rider-7", T_MS, T_MS + 5_000), (T_MS, "order-7"), 101),
         queries.page(Filters(since_ms=T_MS + 1_000_000), None, 101),

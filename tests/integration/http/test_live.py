@@ -16,9 +16,9 @@ from infrastructure.event_store.log_tail import LogTail
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http.event_streams import OpenStreams
 from infrastructure.http.live import live_route
-from infrastructure.http.live_feed import MAX_KEPT_FRAMES, LiveFeed
+from infrastructure.http.live_feed import MAX_KEPT_FRAMES, MAX_ORDERS, MAX_READ_KEYS, LiveFeed
+from infrastructure.http.pending_keys import MAX_PENDING_KEYS
 from infrastructure.settings.settings import Settings
-from read_models.deliveries.queries import Filters
 from read_models.locations.state import encode
 from tests.support.http.event_stream import EventStreamClient, event_stream
 from tests.support.ports_in_memory.log_end import MemoryLogEnd
@@ -52,18 +52,34 @@ class OrdersInMemory:
     def __init__(self) -> None:
         self.rows: dict[str, DeliverySnapshot] = {}
 
-    def put(self, order_id: str, status: str, position: int) -> None:
+    def put(self, order_id: str, status: str, position: int, placed_at_ms: int = 1) -> None:
         place = Coordinates(52.5, 13.4)
         times = (None,) * 5
         self.rows[order_id] = DeliverySnapshot(
-            order_id, status, None, place, place, "", "Europe/Berlin", "EUR", 1, *times, None, None, None, 1, position
+            order_id,
+            status,
+            None,
+            place,
+            place,
+            "",
+            "Europe/Berlin",
+            "EUR",
+            placed_at_ms,
+            *times,
+            None,
+            None,
+            None,
+            1,
+            position,
         )
 
     def some(self, order_ids: Sequence[str]) -> list[DeliverySnapshot]:
         return [self.rows[order_id] for order_id in order_ids if order_id in self.rows]
 
-    def page(self, filters: Filters, after: tuple[int, str] | None, limit: int) -> list[DeliverySnapshot]:
-        return [row for row in self.rows.values() if row.status == filters.status][:limit]
+    def newest(self, status: str, limit: int) -> list[DeliverySnapshot]:
+        assert limit > 0  # Postgres rejects a negative one
+        rows = [row for row in self.rows.values() if row.status == status]
+        return sorted(rows, key=lambda row: (row.placed_at_ms, row.order_id), reverse=True)[:limit]
 
 
 class LiveWorld:
@@ -76,9 +92,10 @@ class LiveWorld:
         self.url = ""
 
     @contextmanager
-    def serving(self) -> Iterator[None]:
+    def serving(self, max_pending: int = MAX_PENDING_KEYS) -> Iterator[None]:
         tail, streams = LogTail(self.log, interval_s=0.02), OpenStreams(8)
-        feed = LiveFeed(tail, self.places, self.orders, interval_s=0.02)
+        limits = {"interval_s": 0.02, "reseed_interval_s": 0.0}
+        feed = LiveFeed(tail, self.places, self.orders, max_pending=max_pending, **limits)
         streams.call_at_stop(feed.wake)
         absent = cast("Any", None)
         routes = [live_route(feed, streams)]
@@ -176,6 +193,46 @@ def test_two_pages_share_one_feed(world: LiveWorld) -> None:
         assert until_rider(one, "anna", 1) == until_rider(two, "anna", 1)
 
 
+def test_a_city_with_more_open_orders_than_the_map_shows_the_newest(world: LiveWorld) -> None:
+    """Given as many placed orders as fit and newer ones of other stages, when a page comes, then it has the newest."""
+    for number in range(MAX_ORDERS):
+        world.orders.put(f"placed-{number}", "placed", number, placed_at_ms=number)
+    world.orders.put("assigned", "assigned", MAX_ORDERS, placed_at_ms=MAX_ORDERS)
+    world.orders.put("picked", "picked_up", MAX_ORDERS + 1, placed_at_ms=MAX_ORDERS + 1)
+    answer = httpx.get(world.url, trust_env=False, timeout=30)
+    found = [order["order_id"] for order in answer.json()["orders"]]
+    assert found == [*(f"placed-{number}" for number in range(2, MAX_ORDERS)), "assigned", "picked"]
+
+
+def test_riders_that_lag_keep_no_other_rider_from_moving(world: LiveWorld) -> None:
+    """Given more lagging riders than one turn reads, when another is folded, then the page gets its place."""
+    world.log.ping(*(f"behind-{number}" for number in range(MAX_READ_KEYS + 1)))
+    with event_stream(world.url) as stream:
+        assert stream.take(1)[0].kind == "snapshot"
+        world.log.ping(*(f"behind-{number}" for number in range(MAX_READ_KEYS + 1)))
+        world.log.ping("anna")
+        position = len(world.log.events)
+        world.places.put("anna", position, 52.1)
+        assert until_rider(stream, "anna", position)["latitude"] == 52.1
+
+
+def test_an_order_whose_end_was_dropped_leaves_the_map_by_a_new_snapshot() -> None:
+    """Given more waiting orders than are kept, when the end of a dropped one is folded, then it leaves every page."""
+    world = LiveWorld()
+    world.orders.put("order-1", "picked_up", 0)
+    with world.serving(max_pending=3), event_stream(world.url) as stream:
+        assert [order["order_id"] for order in stream.take(1)[0].data["orders"]] == ["order-1"]
+        world.log.append("Delivery", "order-1", "DeliveryCompleted")
+        for number in range(3):
+            world.log.append("Delivery", f"not-folded-{number}", "DeliveryPlaced")
+        assert stream.take(1)[0].kind == "snapshot"
+        world.orders.put("order-1", "completed", 1)
+        world.log.append("Delivery", "not-folded-3", "DeliveryPlaced")
+        last = stream.take(1)[0]
+        while last.kind != "snapshot" or last.data["orders"]:
+            last = stream.take(1)[0]
+
+
 def test_a_damaged_state_takes_no_other_rider_off_the_map(world: LiveWorld) -> None:
     world.places.put("anna", 1, 52.1)
     world.places.damage("ben")
@@ -189,7 +246,7 @@ def test_a_page_that_falls_behind_gets_everything_again() -> None:
 
     async def fall_behind() -> tuple[Any, Any, Any]:
         for _ in range(MAX_KEPT_FRAMES + 5):
-            feed._emit([], [])
+            feed._emit("changes", [], [])
         return feed.since(0), feed.since(5), feed.since(MAX_KEPT_FRAMES + 5)
 
     behind, near, current = asyncio.run(fall_behind())
