@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, ParamSpec, Protocol, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from litestar import MediaType, Request, Response, delete, post
@@ -21,14 +24,19 @@ from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.settings.tokens import ROLES
 from projections.core.ports import PortUnavailable, SinkRejected
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 SESSION_S: Final = 12 * 3_600
 ID_BYTES: Final = 32
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 RECHECK_S: Final = 5.0
 """How long a session that another node has ended may still be served here."""
 MAX_REMEMBERED: Final = 1_000
+"""Sessions in memory, and as many ids of none."""
+MAX_LOOKUP_THREADS: Final = 2
+_LOOKUP_THREADS: Final = ThreadPoolExecutor(MAX_LOOKUP_THREADS, thread_name_prefix="session-look-ups")
+"""A client without a token can send any cookie. In the loop's own few threads the look-ups of a flood of them would
+keep the health checks and the reads of deliveries waiting."""
 
 COOKIE: Final = "ridelog_session"
 SECURE_COOKIE: Final = f"__Host-{COOKIE}"
@@ -63,37 +71,61 @@ class _Remembered(NamedTuple):
     read_at: float
 
 
+class _LatestReads:
+    """The look-ups of the last RECHECK_S, at most MAX_REMEMBERED."""
+
+    def __init__(self) -> None:
+        self._reads: OrderedDict[bytes, _Remembered] = OrderedDict()
+
+    def get(self, id_hash: bytes, now: float) -> _Remembered | None:
+        found = self._reads.get(id_hash)
+        return found if found is not None and now - found.read_at < RECHECK_S else None
+
+    def put(self, id_hash: bytes, read: _Remembered) -> None:
+        self._reads[id_hash] = read
+        self._reads.move_to_end(id_hash)
+        if len(self._reads) > MAX_REMEMBERED:
+            self._reads.popitem(last=False)
+
+    def forget(self, id_hash: bytes) -> None:
+        self._reads.pop(id_hash, None)
+
+
 class Sessions:
     """Finds the token of a session's cookie. Ids are random and stored hashed: the table opens no session."""
 
     def __init__(self, rows: SessionRows, clock: Callable[[], float] = time.monotonic) -> None:
         self._rows = rows
         self._clock = clock
-        self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
+        self._known = _LatestReads()
+        # Apart, so that a flood of cookies of no session takes none out of memory.
+        self._unknown = _LatestReads()
 
     async def begin(self, token: bytes) -> tuple[str, int]:
         """The id of a new session of ``token``, and its end in epoch milliseconds. Raises ApiError 503."""
         value = secrets.token_urlsafe(ID_BYTES)
-        return value, await _stored(self._rows.add, hashed(value.encode()), hashed(token), SESSION_S)
+        add = partial(self._rows.add, hashed(value.encode()), hashed(token), SESSION_S)
+        return value, await _stored(None, add)
 
     async def token_of(self, value: str) -> bytes | None:
         """The hash of the session's token; None if it has ended. Raises ApiError 503."""
-        id_hash = hashed(value.encode("latin-1", "replace"))
-        known = self._remembered.get(id_hash)
-        if known is not None and self._clock() - known.read_at < RECHECK_S:
+        if not _ID.fullmatch(value):
+            return None  # no session has this id
+        id_hash = hashed(value.encode())
+        now = self._clock()
+        known = self._known.get(id_hash, now) or self._unknown.get(id_hash, now)
+        if known is not None:
             return known.token_hash
-        found = await _stored(self._rows.token_of, id_hash)
-        self._remembered[id_hash] = _Remembered(found, self._clock())
-        self._remembered.move_to_end(id_hash)
-        if len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
+        found = await _stored(_LOOKUP_THREADS, partial(self._rows.token_of, id_hash))
+        latest = self._unknown if found is None else self._known
+        latest.put(id_hash, _Remembered(found, self._clock()))
         return found
 
     async def end(self, value: str) -> None:
         """End the session, here at once. Raises ApiError 503."""
         id_hash = hashed(value.encode("latin-1", "replace"))
-        await _stored(self._rows.delete, id_hash)
-        self._remembered.pop(id_hash, None)
+        await _stored(None, partial(self._rows.delete, id_hash))
+        self._known.forget(id_hash)
 
 
 def hashed(secret: bytes) -> bytes:
@@ -159,8 +191,8 @@ def _cookie(value: str, seconds: int, *, secure: bool) -> Cookie:
     return Cookie(name, value=value, path="/", max_age=seconds, secure=secure, httponly=True, samesite="strict")
 
 
-async def _stored(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+async def _stored(threads: ThreadPoolExecutor | None, work: Callable[[], T]) -> T:
     try:
-        return await asyncio.to_thread(work, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
     except (PortUnavailable, SinkRejected) as error:
         raise unavailable("sessions_unavailable", str(error)) from error

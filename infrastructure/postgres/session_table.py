@@ -19,8 +19,9 @@ http_sessions = Table(
     Index("ix_http_sessions_expires_at", "expires_at"),
 )
 
-MAX_SESSIONS: Final = 10_000
-"""Those that expire last. A client with a token could else fill the table (invariant 15)."""
+MAX_TOKEN_SESSIONS: Final = 1_000
+"""Of each token, those that expire last. A client with a token could else fill the table (invariant 15). A bound for
+all tokens together would let it end the sessions of the others."""
 
 _ADD = text(
     "INSERT INTO http_sessions (id_hash, token_hash, expires_at)"
@@ -29,7 +30,7 @@ _ADD = text(
 )
 _PRUNE = text(
     "DELETE FROM http_sessions WHERE expires_at <= clock_timestamp() OR id_hash IN"
-    " (SELECT id_hash FROM http_sessions ORDER BY expires_at DESC, id_hash OFFSET :most)"
+    " (SELECT id_hash FROM http_sessions WHERE token_hash = :token ORDER BY expires_at DESC, id_hash OFFSET :most)"
 )
 _FIND = text("SELECT token_hash FROM http_sessions WHERE id_hash = :id AND expires_at > clock_timestamp()")
 _DELETE = text("DELETE FROM http_sessions WHERE id_hash = :id")
@@ -38,9 +39,9 @@ _DELETE = text("DELETE FROM http_sessions WHERE id_hash = :id")
 class PostgresSessions:
     """Sessions by the hash of their id. Blocks: call it in a thread. Every method raises PortUnavailable."""
 
-    def __init__(self, engine: Engine, max_sessions: int = MAX_SESSIONS) -> None:
+    def __init__(self, engine: Engine, max_token_sessions: int = MAX_TOKEN_SESSIONS) -> None:
         self._engine = engine
-        self._max_sessions = max_sessions
+        self._max_token_sessions = max_token_sessions
 
     def add(self, id_hash: bytes, token_hash: bytes, seconds: float) -> int:
         """Store a session that ends in ``seconds``. Returns its end, epoch milliseconds."""
@@ -48,7 +49,7 @@ class PostgresSessions:
             ends_ms: int = connection.execute(
                 _ADD, {"id": id_hash, "token": token_hash, "seconds": seconds}
             ).scalar_one()
-            connection.execute(_PRUNE, {"most": self._max_sessions})
+            connection.execute(_PRUNE, {"token": token_hash, "most": self._max_token_sessions})
             return ends_ms
 
     def token_of(self, id_hash: bytes) -> bytes | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, cast
@@ -15,9 +18,9 @@ from sqlalchemy import Engine, text
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http.deliveries import deliveries_router
 from infrastructure.http.pipeline import pipeline_route
-from infrastructure.http.sessions import COOKIE, SECURE_COOKIE, Sessions
+from infrastructure.http.sessions import COOKIE, ID_BYTES, MAX_REMEMBERED, SECURE_COOKIE, Sessions, hashed
 from infrastructure.postgres.engine import writer_engine
-from infrastructure.postgres.session_table import MAX_SESSIONS, PostgresSessions
+from infrastructure.postgres.session_table import MAX_TOKEN_SESSIONS, PostgresSessions
 from infrastructure.settings.settings import Settings
 from infrastructure.status.lines import IngestHead
 from infrastructure.status.pipeline_monitor import PipelineState
@@ -32,8 +35,8 @@ PAGE = {"X-Ridelog": "1"}
 class StoredSessions(PostgresSessions):
     """Sessions in Postgres, with what the tests ask of them."""
 
-    def __init__(self, engine: Engine, max_sessions: int = MAX_SESSIONS) -> None:
-        super().__init__(engine, max_sessions)
+    def __init__(self, engine: Engine, max_token_sessions: int = MAX_TOKEN_SESSIONS) -> None:
+        super().__init__(engine, max_token_sessions)
         self._tests_engine = engine
 
     def stored(self) -> bytes:
@@ -179,11 +182,64 @@ def test_a_session_ends_when_it_is_deleted_and_after_its_time(rows: Rows) -> Non
         assert one.get("/pipeline").status_code == 401
 
 
-def test_the_sessions_that_end_last_are_kept(make: Make) -> None:
-    rows = make(max_sessions=3)
+def test_a_token_ends_its_own_oldest_sessions_and_none_of_another(make: Make) -> None:
+    """Given a session of another token that ends first, when a token begins too many, then its own oldest end."""
+    rows = make(max_token_sessions=3)
+    rows.add(b"other", b"another token", 50)
     for number in range(6):
         rows.add(bytes([number]), b"token", 100 + number)
     assert [rows.token_of(bytes([number])) for number in range(6)] == [None] * 3 + [b"token"] * 3
+    assert rows.token_of(b"other") == b"another token"
+
+
+class HangingSessions(MemorySessions):
+    """Answers no look-up of an unknown id until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked_up: list[bytes] = []
+        self.released = threading.Event()
+
+    def token_of(self, id_hash: bytes) -> bytes | None:
+        self.looked_up.append(id_hash)
+        if id_hash not in self.rows:
+            self.released.wait()
+        return super().token_of(id_hash)
+
+
+def test_a_flood_of_unknown_cookies_takes_no_thread_of_other_reads() -> None:
+    """Given 100 look-ups that hang, when another read needs a thread of the loop, then it gets one."""
+    rows = HangingSessions()
+    sessions = Sessions(rows)
+
+    async def flood() -> list[bytes | None]:
+        waiting = [asyncio.create_task(sessions.token_of(secrets.token_urlsafe(ID_BYTES))) for _ in range(100)]
+        try:
+            await asyncio.sleep(0)  # each task has begun
+            assert await asyncio.wait_for(asyncio.to_thread(str, 1), 60.0) == "1"
+        finally:
+            rows.released.set()
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(flood()) == [None] * 100
+
+
+def test_unknown_cookies_take_no_session_out_of_memory_and_others_are_not_looked_up() -> None:
+    rows = HangingSessions()
+    rows.released.set()
+    sessions = Sessions(rows, clock=lambda: 0.0)
+
+    async def ask() -> None:
+        value, _ = await sessions.begin(b"token")
+        known = [value] * 2 + [secrets.token_urlsafe(ID_BYTES) for _ in range(MAX_REMEMBERED + 1)] + [value]
+        found = [await sessions.token_of(one) for one in known]
+        assert [one for one in found if one is not None] == [hashed(b"token")] * 3
+        assert rows.looked_up.count(hashed(value.encode())) == 1
+        count = len(rows.looked_up)
+        assert [await sessions.token_of(one) for one in ("", "x", value + "x", "é" * 43, "'" * 43)] == [None] * 5
+        assert len(rows.looked_up) == count
+
+    asyncio.run(ask())
 
 
 def test_a_program_with_a_token_needs_no_origin(rows: Rows) -> None:

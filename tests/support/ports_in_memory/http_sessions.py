@@ -6,18 +6,19 @@ import time
 
 
 class MemorySessions:
-    """Keeps the sessions that end last. ``later_s`` moves its clock."""
+    """Keeps the sessions of each token that end last. ``later_s`` moves its clock."""
 
-    def __init__(self, max_sessions: int = 10_000) -> None:
-        self._max_sessions = max_sessions
+    def __init__(self, max_token_sessions: int = 1_000) -> None:
+        self._max_token_sessions = max_token_sessions
         self.rows: dict[bytes, tuple[bytes, float]] = {}
         self.later_s = 0.0
 
     def add(self, id_hash: bytes, token_hash: bytes, seconds: float) -> int:
         ends = self._now() + seconds
         self.rows[id_hash] = (token_hash, ends)
-        kept = sorted(self.rows.items(), key=lambda row: -row[1][1])[: self._max_sessions]
-        self.rows = dict(kept)
+        of_token = [(row_ends, key) for key, (token, row_ends) in self.rows.items() if token == token_hash]
+        for _, key in sorted(of_token, reverse=True)[self._max_token_sessions :]:
+            del self.rows[key]
         return round(ends * 1000)
 
     def token_of(self, id_hash: bytes) -> bytes | None:
