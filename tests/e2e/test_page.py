@@ -128,9 +128,15 @@ def test_a_token_is_asked_once_and_is_in_no_address_and_no_storage(chrome: Brows
         expect(page.locator(".strip summary")).to_contain_text("the pipeline is well")
         page.reload()
         expect(page.locator(".strip summary")).to_contain_text("the pipeline is well")
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
         assert TOKEN not in page.url
         assert TOKEN not in json.dumps(page.evaluate("[document.cookie, {...localStorage}, {...sessionStorage}]"))
         assert page.evaluate("document.cookie") == ""
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("form", name="Sign in")).to_be_visible()
+        page.reload()
+        expect(page.get_by_role("form", name="Sign in")).to_be_visible()
+        expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
 
 
 def test_riders_move_on_the_map_without_a_reload(chrome: Browser, city: Ridelog) -> None:

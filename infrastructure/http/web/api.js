@@ -24,13 +24,47 @@ export async function request(path, options = {}) {
   return body;
 }
 
-/** @param {string} token */
-export function signIn(token) {
-  return request("session", { method: "POST", headers: { Authorization: `Bearer ${token}`, "X-Ridelog": "1" } });
+// No script can read the cookie, so this says that there is one. It holds no secret, and outlives a reload as the cookie does.
+const SIGNED_IN = "ridelog-signed-in";
+
+/** The browser's storage; null where it is blocked, as cookies are then. */
+function storage() {
+  try {
+    return window.localStorage;
+  } catch {
+    return null;
+  }
 }
 
-export function signOut() {
-  return request("session", { method: "DELETE", headers: { "X-Ridelog": "1" } });
+/** Whether this browser has signed in and not out again. */
+export const hasSession = () => (storage()?.getItem(SIGNED_IN) ?? null) !== null;
+
+/** The server knows no session of this browser (any more). */
+export const forgetSession = () => storage()?.removeItem(SIGNED_IN);
+
+/** @param {string} token */
+export async function signIn(token) {
+  await request("session", { method: "POST", headers: { Authorization: `Bearer ${token}`, "X-Ridelog": "1" } });
+  storage()?.setItem(SIGNED_IN, "1");
+}
+
+export async function signOut() {
+  await request("session", { method: "DELETE", headers: { "X-Ridelog": "1" } });
+  forgetSession();
+}
+
+/** Reads page after page, at most `most`, while `isWanted`. `more`: the last page that was read has a next one.
+ * @param {(cursor: string) => Promise<{items: any[], next: string | null}>} read of the first page: an empty cursor
+ * @param {number} most @param {() => boolean} isWanted @returns {Promise<{items: any[], more: boolean}>} */
+export async function allPages(read, most, isWanted) {
+  const items = [];
+  let next = /** @type {string | null} */ ("");
+  for (let count = 0; next !== null && count < most && isWanted(); count += 1) {
+    const page = await read(next);
+    items.push(...page.items);
+    next = page.next;
+  }
+  return { items, more: next !== null };
 }
 
 /** @param {string} id */

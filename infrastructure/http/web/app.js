@@ -1,7 +1,7 @@
 // The page: one instant for everything, the map, the pipeline strip, and the panel of what is selected.
 
 import { html, render, useCallback, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { address, ApiProblem, followLive, request, signIn, signOut } from "./api.js";
+import { address, allPages, ApiProblem, followLive, forgetSession, hasSession, request, signIn, signOut } from "./api.js";
 import * as text from "./format.js";
 import { CityMap } from "./map.js";
 import { Id, OrderPanel, RiderPanel } from "./panels.js";
@@ -12,6 +12,8 @@ const TRAFFIC_MS = 10_000;
 const PLAY_MS = 250;
 const SCRUB_MS = 80;
 const PAST_ORDERS_MS = 3 * 3_600_000;
+const PAST_ORDERS_PAGES = 20;
+const MAX_RIDERS = 5000;
 const AXIS_NAMES = { event: "as it happened", known: "as known then", position: "by position" };
 const MAX_FOUND = 30;
 
@@ -169,7 +171,7 @@ function App() {
   const [rate, setRate] = useState(5);
   const [span, setSpan] = useState(60);
   const [shownMs, setShownMs] = useState(Date.now());
-  const [counts, setCounts] = useState({ riders: /** @type {any[]} */ ([]), orders: /** @type {any[]} */ ([]), more: false });
+  const [counts, setCounts] = useState({ riders: /** @type {any[]} */ ([]), orders: /** @type {any[]} */ ([]), more: false, moreOrders: false });
   const [follow, setFollow] = useState(false);
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const map = useRef(/** @type {CityMap | null} */ (null));
@@ -192,6 +194,7 @@ function App() {
     else if (/** @type {Error} */ (error).name !== "AbortError") show(/** @type {Error} */ (error).message);
   }, []);
 
+  useEffect(() => { if (denied) forgetSession(); }, [denied]);
   useEffect(() => {
     history.replaceState(null, "", `${location.pathname}${placeQuery(place)}`);
   }, [place]);
@@ -218,7 +221,7 @@ function App() {
     map.current?.setRiders(riders, { replace, glide: true });
     map.current?.setOrders(orders);
     map.current?.fit();
-    setCounts({ riders, orders, more: false });
+    setCounts({ riders, orders, more: false, moreOrders: false });
   }, []);
 
   // Live: one stream carries everything. It stays open in the past, so that Now is at once.
@@ -233,7 +236,13 @@ function App() {
           riders.clear();
           orders.clear();
         }
-        for (const rider of data.riders) riders.set(rider.rider_id, rider);
+        for (const rider of data.riders) {
+          riders.delete(rider.rider_id);
+          riders.set(rider.rider_id, rider);
+        }
+        // The server no longer sends those that it does not hold: they would stay where they were.
+        const dropped = [...riders.keys()].slice(0, Math.max(0, riders.size - MAX_RIDERS));
+        for (const id of dropped) riders.delete(id);
         for (const order of data.orders) {
           if (["completed", "cancelled"].includes(order.status)) orders.delete(order.order_id);
           else orders.set(order.order_id, order);
@@ -242,11 +251,12 @@ function App() {
         if (kind === "snapshot") showLive(true);
         else {
           map.current?.setRiders(data.riders, { replace: false, glide: true });
+          map.current?.dropRiders(dropped);
           if (data.orders.length) map.current?.setOrders([...orders.values()]);
           map.current?.fit();
           if (data.orders.length || riders.size !== map.current?.shownRiders) {
             if (map.current) map.current.shownRiders = riders.size;
-            setCounts({ riders: [...riders.values()], orders: [...orders.values()], more: false });
+            setCounts({ riders: [...riders.values()], orders: [...orders.values()], more: false, moreOrders: false });
           }
         }
       },
@@ -276,9 +286,13 @@ function App() {
         asked = wanted.current;
         const then = await request(address("riders", asked));
         const until = `until=${then.at_ms + 1}`;
-        const page = await request(address("deliveries", `since=${Math.max(0, then.at_ms - PAST_ORDERS_MS)}`, until, "limit=1000"));
+        const since = `since=${Math.max(0, then.at_ms - PAST_ORDERS_MS)}`;
+        const readPage = (/** @type {string} */ cursor) =>
+          request(address("deliveries", since, until, "limit=1000", cursor && `cursor=${encodeURIComponent(cursor)}`));
+        const found = await allPages(readPage, PAST_ORDERS_PAGES, () => asked === wanted.current);
         if (current.current.at === null) return;
-        const orders = page.items
+        if (asked !== wanted.current) continue;
+        const orders = found.items
           .map((/** @type {any} */ order) => ({ ...order, shown_status: statusAt(order, then.at_ms) }))
           .filter((/** @type {any} */ order) => order.shown_status !== null);
         map.current?.setRiders(then.items, { replace: true, glide: false });
@@ -286,7 +300,7 @@ function App() {
         map.current?.fit();
         setShownMs(then.at_ms);
         setPastProblem("");
-        setCounts({ riders: then.items, orders, more: then.more });
+        setCounts({ riders: then.items, orders, more: then.more, moreOrders: found.more });
         current.current.position = then.position;
       }
     } catch (error) {
@@ -356,6 +370,15 @@ function App() {
     if (rider !== null) map.current?.setSelection({ kind: "rider", id: rider }, points);
   }, []);
 
+  const leave = async () => {
+    try {
+      await signOut();
+      setDenied(true);
+    } catch (error) {
+      failed(error, setProblem);
+    }
+  };
+
   const keys = (/** @type {KeyboardEvent} */ event) => {
     const typing = /** @type {HTMLElement} */ (event.target).closest("input, select, textarea, canvas");
     if (event.key === "Escape" && selected) select(null, null);
@@ -380,12 +403,12 @@ function App() {
         <h1>Ridelog</h1>
         <${Strip} pipeline=${pipeline} rates=${rates} problem=${problem} link=${link} />
         <${Finder} riders=${counts.riders} orders=${counts.orders} onSelect=${find} />
-        ${session > 0 && html`<button class="quiet" onClick=${async () => { await signOut(); setDenied(true); }}>Sign out</button>`}
+        ${!denied && hasSession() && html`<button class="quiet" onClick=${leave}>Sign out</button>`}
       </header>
       <div class="map">
         <canvas ref=${canvas} tabindex="0" role="application" aria-label="Map of riders, orders and traffic. Arrow keys move it, plus and minus zoom, 0 shows everything; find one by its id in the field above."></canvas>
         <p class="legend"><span><i class="mark rider"></i>${text.count(counts.riders.length)}${counts.more ? "+" : ""} riders</span>
-          <span><i class="mark order"></i>${text.count(counts.orders.length)} open orders</span>
+          <span><i class="mark order"></i>${text.count(counts.orders.length)}${counts.moreOrders ? "+" : ""} open orders</span>
           <span class=${live ? "cells" : "cells hidden"}><i class="mark free"></i>free <i class="mark slow"></i>slow <i class="mark jam"></i>jam</span></p>
         ${!live && html`<p class="past" role="status">${place.axis === "position" ? html`position ${text.count(place.at)}, ` : ""}${text.day(shownMs)} ${text.clock(shownMs)}, ${AXIS_NAMES[place.axis]}${pastProblem && html`<span class="problem">${pastProblem}</span>`}</p>`}
         <p id="hover" aria-hidden="true"></p>

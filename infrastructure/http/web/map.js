@@ -81,6 +81,12 @@ export class CityMap {
     this.draw();
   }
 
+  /** @param {string[]} ids of riders that are no longer shown */
+  dropRiders(ids) {
+    for (const id of ids) this.riders.delete(id);
+    if (ids.length) this.draw();
+  }
+
   /** @param {any[]} orders */
   setOrders(orders) {
     this.orders = orders.map((order) => ({
