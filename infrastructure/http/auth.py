@@ -10,7 +10,7 @@ import base64
 import hmac
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -18,7 +18,7 @@ from litestar.handlers import BaseRouteHandler
 
 from infrastructure.http.browser_writes import check_browser_write
 from infrastructure.http.errors import ApiError
-from infrastructure.http.sessions import Sessions, cookie_of, hashed
+from infrastructure.http.sessions import SESSION_CHECK, Sessions, cookie_of, hashed
 from infrastructure.settings.tokens import Role
 from infrastructure.settings.values import is_loopback
 
@@ -55,6 +55,9 @@ class Authorizer:
         if roles.isdisjoint({*wanted, "admin"}):
             has = " and ".join(sorted(roles))
             raise ApiError(403, "forbidden", f"this token has role {has}; {' or '.join(wanted)} is needed")
+        if header is None:
+            # A session ends while a stream lasts; a token is valid as long as the process.
+            connection.scope.setdefault("state", {})[SESSION_CHECK] = partial(self, connection, handler)
 
     async def _of_session(self, connection: ASGIConnection[Any, Any, Any, Any]) -> frozenset[Role] | None:
         value = None if self._sessions is None else cookie_of(connection)

@@ -42,7 +42,7 @@ def live_route(feed: LiveFeed, streams: OpenStreams, heartbeat_s: float = HEARTB
                 if not feed.is_current:
                     raise unavailable("read_model_unavailable", "the map cannot be read now; see `status`")
                 return ReadyAnswer(feed.body(), {})
-        return EventStream(streams, partial(live_frames, feed, lambda: streams.stopping, heartbeat_s))
+        return EventStream(streams, partial(live_frames, feed, lambda: streams.stopping, heartbeat_s), heartbeat_s)
 
     return get_live
 

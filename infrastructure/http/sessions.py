@@ -38,6 +38,9 @@ _LOOKUP_THREADS: Final = ThreadPoolExecutor(MAX_LOOKUP_THREADS, thread_name_pref
 """A client without a token can send any cookie. In the loop's own few threads the look-ups of a flood of them would
 keep the health checks and the reads of deliveries waiting."""
 
+SESSION_CHECK: Final = "ridelog_session_check"
+"""In the state of a request that a session allowed: the check to repeat while its answer, a stream, goes on."""
+
 COOKIE: Final = "ridelog_session"
 SECURE_COOKIE: Final = f"__Host-{COOKIE}"
 """With TLS. Browsers accept the prefix only from the host itself, so that no page of a sibling host can set it."""
