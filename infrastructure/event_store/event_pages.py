@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from domain.identifiers import aggregate_id
 from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.event_store.log_cursor import REFUSED_MARK, LogCursor, mark_of
 from infrastructure.event_store.log_head import LogHeadRow, read_head
 from infrastructure.postgres.errors import unavailable_as_port_error
 
@@ -17,6 +18,9 @@ STREAMS: Final = ("Rider", "Delivery")
 
 MAX_SCANNED_POSITIONS: Final = 20_000
 """Positions that one page of a stream or type may pass. A rare type must not make one request read the whole log."""
+
+MAX_SCANNED_VERSIONS: Final = 5_000
+"""Versions of a key that one page of one of its types may pass: they are read by index, from all over the log."""
 
 _MS: Final = "(extract(epoch FROM {0}) * 1000)::bigint"
 _COLUMNS: Final = (
@@ -30,8 +34,13 @@ _RANGE = text(
 )
 _OF_KEY = text(
     f"SELECT {_COLUMNS} FROM events WHERE aggregate_id = :aggregate AND version > :version"  # noqa: S608
-    " AND version <= :last AND position <= :upto ORDER BY version LIMIT :limit"
+    " AND version <= :last AND position <= :upto"
+    " AND (CAST(:type AS text) IS NULL OR event_type = :type) ORDER BY version LIMIT :limit"
 )
+_POSITION_OF = text(
+    "SELECT position FROM events WHERE aggregate_id = :aggregate AND version >= :version ORDER BY version LIMIT 1"
+)
+_AT = text(f"SELECT event_id::text, {_MS.format('recorded_at')} FROM events WHERE position = :position")  # noqa: S608
 _FIRST = text("SELECT position FROM events ORDER BY position LIMIT 1")
 
 
@@ -54,6 +63,10 @@ class RecordedEvent:
     payload: bytes
     encoded: bytes | None = field(default=None, compare=False)
 
+    def cursor(self) -> LogCursor:
+        """The place in the log after which a client that has this event goes on."""
+        return LogCursor(self.position, mark_of(self.event_id, self.recorded_at_ms))
+
 
 class EventSelection(NamedTuple):
     """Which events a subscriber wants; None = all."""
@@ -72,19 +85,21 @@ class EventSelection(NamedTuple):
 
 
 class EventPage(NamedTuple):
-    """Events of a selection after a position.
+    """Events of a selection after ``after``, which is verified.
 
     ``upto``: every event up to this position is in this page, in an earlier one, or not of the selection. The next page
     starts after it. ``head``: the last position of the log when the page was read.
     """
 
     events: list[RecordedEvent]
-    upto: int
+    after: LogCursor
+    upto: LogCursor
     head: int
     log_id: str
 
 
 UNKNOWN_POSITION: Final = "unknown_position"
+LOG_REPLACED: Final = "log_replaced"
 
 
 class PositionNotInLog(Exception):
@@ -98,8 +113,9 @@ class PositionNotInLog(Exception):
 class EventPages:
     """Reads pages of events. Blocks; safe to share between threads."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, max_scanned_versions: int = MAX_SCANNED_VERSIONS) -> None:
         self._engine = engine
+        self._max_scanned_versions = max_scanned_versions
         self._archive = PostgresArchive(engine)
 
     def head(self) -> LogHeadRow:
@@ -107,26 +123,35 @@ class EventPages:
         with unavailable_as_port_error(), self._engine.connect() as connection:
             return read_head(connection)
 
-    def page(self, selection: EventSelection, after: int, limit: int) -> EventPage:
-        """The first events of ``selection`` after the position ``after``, at most ``limit``.
+    def start(self, after: LogCursor | None) -> EventPage:
+        """The empty page at ``after``, or at the head if it is None. Raises as ``page``."""
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            head = read_head(connection)
+            wanted = LogCursor(head.position) if after is None else after
+            begin = _verified(connection, wanted, head.position)
+            return EventPage([], begin, begin, head.position, str(head.log_id))
+
+    def page(self, selection: EventSelection, after: LogCursor, limit: int) -> EventPage:
+        """The first events of ``selection`` after ``after``, at most ``limit``.
 
         Raises:
-            PositionNotInLog: the position is beyond the head, or the events after it were detached.
+            PositionNotInLog: the position is beyond the head, the events after it were detached, or the event at the
+                position is another one than the cursor's.
             PortUnavailable: Postgres does not answer.
         """
         with unavailable_as_port_error(), self._engine.connect() as connection:
             # The head first: positions are assigned and committed in order, so all events up to it are visible.
             head = read_head(connection)
-            _check_position(connection, after, head.position)
-            log_id, upto = str(head.log_id), head.position
+            begin = _verified(connection, after, head.position)
+            upto = head.position
             if selection.key is None:
-                upto = min(upto, after + (MAX_SCANNED_POSITIONS if selection != EventSelection() else limit))
-                found = _read(connection, _RANGE, after=after, upto=upto, limit=limit, **_filters(selection))
+                upto = min(upto, begin.position + (MAX_SCANNED_POSITIONS if selection != EventSelection() else limit))
+                found = _read(connection, _RANGE, after=begin.position, upto=upto, limit=limit, **_filters(selection))
         if selection.key is not None:
-            found = self._of_key(selection, after, upto, limit)
+            found, upto = self._of_key(selection, begin.position, upto, limit)
         if len(found) == limit:
             upto = found[-1].position
-        return EventPage(found, upto, head.position, log_id)
+        return EventPage(found, begin, self._reached(found, begin, upto), head.position, str(head.log_id))
 
     def between(self, after: int, upto: int, limit: int) -> list[RecordedEvent]:
         """All events after ``after`` up to ``upto``, at most ``limit``. Raises PortUnavailable."""
@@ -134,33 +159,38 @@ class EventPages:
             everything = _filters(EventSelection())
             return _read(connection, _RANGE, after=after, upto=upto, limit=limit, **everything)
 
-    def _of_key(self, selection: EventSelection, after: int, upto: int, limit: int) -> list[RecordedEvent]:
-        """The key's events by the index of its versions: those before ``after`` are not read."""
+    def _reached(self, found: list[RecordedEvent], begin: LogCursor, upto: int) -> LogCursor:
+        if found and found[-1].position == upto:
+            return found[-1].cursor()
+        if upto == begin.position:
+            return begin
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            return _cursor_at(connection, upto)
+
+    def _of_key(self, selection: EventSelection, after: int, upto: int, limit: int) -> tuple[list[RecordedEvent], int]:
+        """The key's events by the index of its versions, and the position up to which they are read.
+
+        Versions of before ``after`` are not read.
+        """
         key = selection.key
         assert key is not None
-        if not is_storable(key):
-            return []
         found: list[RecordedEvent] = []
+        if not is_storable(key):
+            return found, upto
+        reached = upto
         for stream in STREAMS if selection.stream is None else (selection.stream,):
             version, last = (self._archive.last_version(stream, key, position) for position in (after, upto))
-            found += self._versions(selection, stream, version, (last, upto), limit)
-        return sorted(found, key=lambda event: event.position)[:limit]
-
-    def _versions(
-        self, selection: EventSelection, stream: str, version: int, end: tuple[int, int], limit: int
-    ) -> list[RecordedEvent]:
-        last, upto = end
-        aggregate = aggregate_id(stream, selection.key or "")
-        found: list[RecordedEvent] = []
-        while len(found) < limit and version < last:
+            aggregate = aggregate_id(stream, key)
             with unavailable_as_port_error(), self._engine.connect() as connection:
+                if last - version > self._max_scanned_versions:
+                    last = version + self._max_scanned_versions
+                    position = connection.execute(_POSITION_OF, {"aggregate": aggregate, "version": last}).scalar()
+                    # Without a position the events were detached meanwhile: the next page says so.
+                    reached = min(reached, after if position is None else int(position))
                 values = {"aggregate": aggregate, "version": version, "last": last, "upto": upto, "limit": limit}
-                read = _read(connection, _OF_KEY, **values)
-            if not read:
-                break
-            version = read[-1].version
-            found += [event for event in read if selection.matches(event)]
-        return found[:limit]
+                found += _read(connection, _OF_KEY, **values, type=selection.event_type)
+        found = [event for event in found if event.position <= reached]
+        return sorted(found, key=lambda event: event.position)[:limit], reached
 
 
 def is_storable(key: str) -> bool:
@@ -186,6 +216,25 @@ def _check_position(connection: Connection, after: int, head: int) -> None:
         raise PositionNotInLog(
             "log_begins_later", f"the events after position {after:,} were detached: the log begins at {begins:,}"
         )
+
+
+def _verified(connection: Connection, after: LogCursor, head: int) -> LogCursor:
+    """The cursor with the mark of the event at its position. Raises PositionNotInLog."""
+    _check_position(connection, after.position, head)
+    found = _cursor_at(connection, after.position)
+    if after.mark == REFUSED_MARK or (after.mark and found.mark and after.mark != found.mark):
+        raise PositionNotInLog(
+            LOG_REPLACED,
+            f"position {after.position:,} has another event than before: the log was restored to an older state, or is"
+            " another one",
+        )
+    # The event itself may be detached while those after it are not: then the mark cannot be verified.
+    return found if found.mark else after
+
+
+def _cursor_at(connection: Connection, position: int) -> LogCursor:
+    row = connection.execute(_AT, {"position": position}).one_or_none()
+    return LogCursor(position) if row is None else LogCursor(position, mark_of(row[0], int(row[1])))
 
 
 def _read(connection: Connection, query: Any, **values: Any) -> list[RecordedEvent]:

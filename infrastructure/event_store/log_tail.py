@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 from infrastructure.event_store.event_pages import RecordedEvent
+from infrastructure.event_store.log_cursor import LogCursor
 from infrastructure.event_store.log_head import LogHeadRow
 from projections.core.ports import PortUnavailable, SinkRejected
 
@@ -51,6 +52,7 @@ class LogTail:
         self._lock = threading.Lock()
         self._events: list[RecordedEvent] = []  # contiguous positions that end at ``_upto``
         self._upto: int | None = None
+        self._last = LogCursor(0)  # with the mark of the event at ``_upto``, if it was read
         self._log_id = ""
         self._epoch = 0  # how often the log was replaced
         self._watchers = 0
@@ -141,29 +143,39 @@ class LogTail:
         head = self._pages.head()
         log_id = str(head.log_id)
         with self._lock:
-            upto, known = self._upto, self._log_id
+            upto, known, last = self._upto, self._log_id, self._last
         replaced = bool(known) and (log_id != known or (upto is not None and head.position < upto))
-        if replaced or upto is None or head.position - upto > MAX_TAIL_EVENTS:
+        is_far = upto is None or head.position - upto > MAX_TAIL_EVENTS
+        found: list[RecordedEvent] = []
+        if upto is not None and head.position > upto and not replaced:
+            # The last known event is read again: a log that was restored and has grown since has another one there.
+            end, most = (upto, 1) if is_far else (head.position, _BATCH_EVENTS + 1)
+            found = self._pages.between(max(0, upto - 1), end, most)
+            if upto > 0 and found and found[0].position == upto:
+                again = found.pop(0).cursor()
+                replaced = bool(last.mark) and again != last
+        if replaced or upto is None or is_far:
+            newest = self._pages.between(max(0, head.position - 1), head.position, 1)
             with self._lock:
                 self._epoch += replaced
                 self._events, self._upto, self._log_id = [], head.position, log_id
+                self._last = newest[-1].cursor() if newest else LogCursor(head.position)
             self.wake()
             return False
         if head.position == upto:
             return False
-        found = self._pages.between(upto, head.position, _BATCH_EVENTS)
         with self._lock:
             if self._upto != upto:
                 return True  # the last watcher left meanwhile
             if found and found[0].position == upto + 1:
                 self._events += found
                 del self._events[: max(0, len(self._events) - MAX_TAIL_EVENTS)]
-                self._upto = found[-1].position
+                self._upto, self._last = found[-1].position, found[-1].cursor()
             else:
                 # A partition was detached behind the head: streams read what is left by pages, and get its error.
-                self._events, self._upto = [], head.position
+                self._events, self._upto, self._last = [], head.position, LogCursor(head.position)
         self.wake()
-        return len(found) == _BATCH_EVENTS
+        return len(found) >= _BATCH_EVENTS
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -34,10 +34,14 @@ class EventItem(msgspec.Struct):
 
 
 class EventItems(msgspec.Struct):
-    """A page. ``next``: the position to read after, always a number; ``next`` = ``head`` at the end of the log."""
+    """A page. ``next``: the position to read after, always a number; ``next`` = ``head`` at the end of the log.
+
+    ``cursor``: ``next`` with a mark of the event there. As ``after``, it is refused by a log that was restored.
+    """
 
     items: list[EventItem]
     next: int
+    cursor: str
     head: int
     log_id: str
 
@@ -57,16 +61,19 @@ class EventEncoder:
     def page(self, page: EventPage) -> bytes:
         """The JSON of a page. Raises as ``item``."""
         items = b",".join(self.item(event) for event in page.events)
-        return b'{"items":[%b],"next":%d,"head":%d,"log_id":"%b"}' % (
+        return b'{"items":[%b],"next":%d,"cursor":"%b","head":%d,"log_id":"%b"}' % (
             items,
-            page.upto,
+            page.upto.position,
+            page.upto.text().encode(),
             page.head,
             page.log_id.encode(),
         )
 
     def frames(self, events: Iterable[RecordedEvent]) -> bytes:
-        """The events as Server-Sent Events, each with its position as the id. Raises as ``item``."""
-        return b"".join(b"id: %d\ndata: %b\n\n" % (event.position, self.item(event)) for event in events)
+        """The events as Server-Sent Events, each with its cursor as the id. Raises as ``item``."""
+        return b"".join(
+            b"id: %b\ndata: %b\n\n" % (event.cursor().text().encode(), self.item(event)) for event in events
+        )
 
     def _item(self, event: RecordedEvent) -> EventItem:
         payload, problem = None, None

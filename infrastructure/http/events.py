@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import msgspec
 from litestar import MediaType, Request, Response, get
@@ -15,17 +15,20 @@ from litestar.params import Parameter, QueryParameter
 
 from domain.recorded_events import AGGREGATE_OF
 from infrastructure.event_store.event_pages import (
+    LOG_REPLACED,
     STREAMS,
     UNKNOWN_POSITION,
     EventPage,
-    EventPages,
     EventSelection,
     PositionNotInLog,
+    RecordedEvent,
 )
+from infrastructure.event_store.log_cursor import LogCursor, parse_marked
 from infrastructure.event_store.log_tail import LogReplaced, LogTail
 from infrastructure.http.errors import ApiError, errors, unavailable
 from infrastructure.http.event_json import EventEncoder, EventItems
 from infrastructure.http.event_streams import (
+    END_RETRY_MS,
     HEARTBEAT_INTERVAL_S,
     RETRY_LINE,
     EventStream,
@@ -39,76 +42,105 @@ from projections.core.ports import PortUnavailable, SinkRejected
 
 HEAD: Final = "head"
 _BATCH_EVENTS: Final = 500
-_INLINE_EVENTS: Final = 20
-"""Encoded in the event loop; more are encoded in a thread, so that other requests do not wait."""
-_RETRY_INTERVAL_S: Final = 1.0
+RETRY_INTERVAL_S: Final = 1.0
 
 _THREADS: Final = ThreadPoolExecutor(2, thread_name_prefix="event-streams")
-"""Streams that catch up read the log all the time. In the loop's own threads they would delay other requests."""
+"""Streams that catch up read the log all the time. In the loop's own threads they would delay other requests.
+
+Events are encoded here too: their first decoding may ask an external schema registry, for seconds.
+"""
 
 _UNAVAILABLE: Final = (PortUnavailable, SinkRejected, RegistryUnavailable)
 
 T = TypeVar("T")
 
 
+class LogPages(Protocol):
+    """Pages of the log. Blocks. Both raise PositionNotInLog and PortUnavailable."""
+
+    def start(self, after: LogCursor | None) -> EventPage:
+        """The empty page at ``after``, or at the head if it is None."""
+        ...
+
+    def page(self, selection: EventSelection, after: LogCursor, limit: int) -> EventPage:
+        """The first events of ``selection`` after ``after``, at most ``limit``."""
+        ...
+
+
 class EventSource:
     """What ``/events`` reads from: pages of the log, its tail, and the encoder that both share."""
 
-    def __init__(self, pages: EventPages, tail: LogTail, encoder: EventEncoder) -> None:
-        self.pages = pages
-        self.tail = tail
+    def __init__(
+        self, pages: LogPages, tail: LogTail, encoder: EventEncoder, retry_interval_s: float = RETRY_INTERVAL_S
+    ) -> None:
+        """``retry_interval_s``: seconds from a failed read to the next one."""
+        self._pages = pages
+        self._tail = tail
         self._encoder = encoder
+        self._retry_interval_s = retry_interval_s
 
-    async def page(self, selection: EventSelection, after: int | None, limit: int) -> EventPage:
-        """A page; ``after`` None: the empty page at the head. Raises ApiError."""
-        return await _answered(partial(self._page, selection, after, limit))
+    async def start(self, after: LogCursor | None) -> EventPage:
+        """The empty page where a stream begins; None: at the head. Raises PositionNotInLog and ApiError."""
+        return await _answered(partial(self._pages.start, after))
+
+    async def page(self, selection: EventSelection, after: LogCursor | None, limit: int) -> EventPage:
+        """A page; ``after`` None: the empty page at the head. Raises PositionNotInLog and ApiError."""
+        if after is None:
+            return await self.start(None)
+        return await _answered(partial(self._pages.page, selection, after, limit))
 
     async def body(self, page: EventPage) -> bytes:
         """The page as JSON. Raises ApiError."""
         return await _answered(partial(self._encoder.page, page))
 
     async def frames(
-        self, selection: EventSelection, first: EventPage, streams: OpenStreams, heartbeat_s: float
+        self, selection: EventSelection, start: EventPage, streams: OpenStreams, heartbeat_s: float
     ) -> AsyncIterator[bytes]:
-        """The events of ``first`` and all later ones, as Server-Sent Events, until the server stops."""
-        opening = msgspec.json.encode({"log_id": first.log_id, "head": first.head})
-        yield RETRY_LINE + b"event: log\ndata: %b\n\n" % opening
-        page, position = first, first.upto
-        if page.events:
-            yield await self._encoded(page.events)
-        with self.tail.watching() as epoch:
+        """The events after ``start``, as Server-Sent Events, until the server stops."""
+        opening = msgspec.json.encode({"log_id": start.log_id, "head": start.head})
+        # With an id: a client that is interrupted before its first event resumes here, not at a later head.
+        yield RETRY_LINE + b"id: %b\nevent: log\ndata: %b\n\n" % (start.upto.text().encode(), opening)
+        clock = asyncio.get_running_loop().time
+        reached, in_tail, heartbeat_at = start.upto, False, clock() + heartbeat_s
+        with self._tail.watching() as epoch:
             while not streams.stopping:
+                pause_s = 0.0
                 try:
-                    events = self.tail.since(position, _BATCH_EVENTS, epoch)
-                    if events is None:
-                        page = await _in_thread(partial(self.pages.page, selection, position, _BATCH_EVENTS))
-                        moved, events = page.upto > position, page.events
-                        position = page.upto
-                    else:
-                        moved = bool(events)
-                        position = events[-1].position if moved else position
-                        events = [event for event in events if selection.matches(event)]
-                    if events:
-                        yield await self._encoded(events)
-                    elif not moved and not await self.tail.wait(position, heartbeat_s):
+                    # The first read is a page, which verifies the position after the epoch was read.
+                    events, upto = await self._read(selection, reached, epoch if in_tail else None)
+                    frame = await self._encoded(events)
+                    # Only now: events that could not be encoded are read again.
+                    has_moved, reached, in_tail = upto.position > reached.position, upto, True
+                    if not events and not has_moved and not streams.stopping:
+                        await self._tail.wait(reached.position, max(0.0, heartbeat_at - clock()))
+                    if not events and clock() >= heartbeat_at:
                         # With an id and no data: what was passed is not passed again after a reconnection.
-                        yield b": \nid: %d\n\n" % position
+                        frame = b": \nid: %b\n\n" % reached.text().encode()
                 except _UNAVAILABLE:
                     # A client of a stream that ends with an error status would not connect again.
-                    yield b": the log is unavailable for now\n\n"
-                    await asyncio.sleep(_RETRY_INTERVAL_S)
+                    frame, pause_s = b": the log is unavailable for now\n\n", self._retry_interval_s
                 except (LogReplaced, PositionNotInLog) as error:
-                    yield _end_of(error)
+                    yield _end_of(error, reached)
                     return
+                if frame:
+                    yield frame
+                    heartbeat_at = clock() + heartbeat_s
+                if pause_s:
+                    await asyncio.sleep(pause_s)
 
-    def _page(self, selection: EventSelection, after: int | None, limit: int) -> EventPage:
-        if after is not None:
-            return self.pages.page(selection, after, limit)
-        head = self.pages.head()
-        return EventPage([], head.position, head.position, str(head.log_id))
+    async def _read(
+        self, selection: EventSelection, reached: LogCursor, epoch: int | None
+    ) -> tuple[list[RecordedEvent], LogCursor]:
+        """The next events of the selection, and how far the log is read with them; from a page without an epoch."""
+        events = None if epoch is None else self._tail.since(reached.position, _BATCH_EVENTS, epoch)
+        if events is None:
+            page = await _in_thread(partial(self._pages.page, selection, reached, _BATCH_EVENTS))
+            return page.events, page.upto
+        upto = events[-1].cursor() if events else reached
+        return [event for event in events if selection.matches(event)], upto
 
-    async def _encoded(self, events: list[Any]) -> bytes:
-        if len(events) <= _INLINE_EVENTS:
+    async def _encoded(self, events: list[RecordedEvent]) -> bytes:
+        if all(event.encoded is not None for event in events):
             return self._encoder.frames(events)
         return await _in_thread(partial(self._encoder.frames, events))
 
@@ -129,7 +161,11 @@ def events_route(
     async def get_events(
         request: Request[Any, Any, Any],
         after: Annotated[
-            str, Parameter(description="the position to read after, or `head`: only what is recorded from now on")
+            str,
+            Parameter(
+                description="the position to read after, or the `cursor` of a page, which is verified; or `head`: only"
+                " what is recorded from now on"
+            ),
         ] = "0",
         stream: Annotated[str | None, Parameter(description=f"only this stream: {' or '.join(STREAMS)}")] = None,
         key: Annotated[str | None, Parameter(description="only this rider or order")] = None,
@@ -143,23 +179,33 @@ def events_route(
     ) -> Response[EventItems]:
         """All events after a position, in the one order of the log, without a gap; `next` is where to go on.
 
-        With `Accept: text/event-stream`, the same as Server-Sent Events without end: `id` is the position, `data` the
+        With `Accept: text/event-stream`, the same as Server-Sent Events without end: `id` is the cursor, `data` the
         item. A client that connects again sends Last-Event-ID, which takes the place of `after`. The first event has
         the type `log` and the log's id. A type `end` says why a stream ends that cannot be resumed. A comment is sent
-        after 15 s without an event. `limit` does not apply.
+        after 15 s without an event. `limit` does not apply. The stream of a session ends within 15 s of it.
+
+        409 `log_replaced`: the log has another event at the cursor's position than before, after a restore.
 
         A page with a filter may be empty before the end of the log: go on from `next` until it equals `head`.
         """
         selection = _selection(stream, key, event_type)
         as_stream = wants_stream(request.headers.get("accept", ""))
         resumed = request.headers.get("last-event-id") if as_stream else None
-        start = _position(after if resumed is None else resumed)
-        page = await source.page(selection, start, checked_limit(limit))
+        begin, most = _cursor(after if resumed is None else resumed), checked_limit(limit)
+        try:
+            if as_stream:
+                page = await source.start(begin)
+            else:
+                page = await source.page(selection, begin, most)
+        except PositionNotInLog as error:
+            if resumed is None or begin is None:
+                raise ApiError(409 if error.code == LOG_REPLACED else 400, error.code, str(error)) from error
+            # A browser shows its page no status and no body of a refusal: the reason is an event.
+            return EventStream(streams, partial(_only, _end_of(error, begin)))
         if log_id is not None and log_id != page.log_id:
             raise ApiError(409, "other_log", f"this log is {page.log_id}: positions of another log mean nothing here")
         if as_stream:
-            frames = partial(source.frames, selection, page, streams, heartbeat_s)
-            return EventStream(streams, frames)
+            return EventStream(streams, partial(source.frames, selection, page, streams, heartbeat_s), heartbeat_s)
         return ReadyAnswer(await source.body(page), {})
 
     return get_events
@@ -173,8 +219,10 @@ def _selection(stream: str | None, key: str | None, event_type: str | None) -> E
     return EventSelection(stream, key, event_type)
 
 
-def _position(text: str) -> int | None:
-    return None if text == HEAD else whole_number("after", text)
+def _cursor(text: str) -> LogCursor | None:
+    if text == HEAD:
+        return None
+    return parse_marked(text) or LogCursor(whole_number("after", text))
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
@@ -184,15 +232,23 @@ async def _in_thread(work: Callable[[], T]) -> T:
 async def _answered(work: Callable[[], T]) -> T:
     try:
         return await _in_thread(work)
-    except PositionNotInLog as error:
-        raise ApiError(400, error.code, str(error)) from error
     except _UNAVAILABLE as error:
         raise unavailable("event_store_unavailable", str(error)) from error
 
 
-def _end_of(error: LogReplaced | PositionNotInLog) -> bytes:
-    code, detail = "log_replaced", "the log was replaced or restored: read /events again and compare log_id"
+async def _only(frame: bytes) -> AsyncIterator[bytes]:
+    yield frame
+
+
+def _end_of(error: LogReplaced | PositionNotInLog, reached: LogCursor) -> bytes:
+    """The last event of a stream. A browser connects again with its id, which is refused in the same way."""
+    code, cursor = LOG_REPLACED, reached.refused()
+    detail = (
+        "the log was restored to an older state, or is another one: what was read after the state that was restored is"
+        " no longer in it. Close the stream, discard that, and read /events from a position that you trust"
+    )
     # The position was in the log when the stream began: beyond the head now, it is one of another state.
-    if isinstance(error, PositionNotInLog) and error.code != UNKNOWN_POSITION:
-        code, detail = error.code, str(error)
-    return b"event: end\ndata: %b\n\n" % msgspec.json.encode({"code": code, "detail": detail})
+    if isinstance(error, PositionNotInLog) and error.code not in {UNKNOWN_POSITION, LOG_REPLACED}:
+        code, cursor, detail = error.code, reached, str(error)
+    data = msgspec.json.encode({"code": code, "detail": detail})
+    return b"retry: %d\nid: %b\nevent: end\ndata: %b\n\n" % (END_RETRY_MS, cursor.text().encode(), data)

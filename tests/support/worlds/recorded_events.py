@@ -6,7 +6,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from litestar import Litestar
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from domain.events.contracts import Codec
 from domain.identifiers import aggregate_id
@@ -18,6 +18,7 @@ from infrastructure.http.application import ApiParts, build
 from infrastructure.http.event_json import EventEncoder
 from infrastructure.http.event_streams import OpenStreams
 from infrastructure.http.events import EventSource, events_route
+from infrastructure.http.sessions import Sessions
 from infrastructure.settings.settings import Settings
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
 
@@ -29,15 +30,27 @@ class PingLog:
 
     def __init__(self, engine: Engine) -> None:
         self.codec = Codec(LocalSchemaIds())
+        self._engine = engine
         self._recorder = EventRecorder(engine)
         self._versions: dict[str, int] = {}
         self._count = 0
 
-    def ping(self, *riders: str, payload: bytes | None = None) -> None:
-        """Record one ping of each rider in one transaction; ``payload`` replaces its bytes."""
-        self._recorder.insert_events([self._event(rider, payload) for rider in riders])
+    def ping(self, *riders: str, payload: bytes | None = None, event_type: str = "GpsPing") -> None:
+        """Record one ping of each rider in one transaction; ``payload`` and ``event_type`` replace what it has."""
+        self._recorder.insert_events([self._event(rider, payload, event_type) for rider in riders])
 
-    def _event(self, rider: str, payload: bytes | None) -> LogEvent:
+    def restore(self, position: int) -> None:
+        """Lose all events after ``position``, as a restore of an older backup does."""
+        values = {"position": position}
+        with self._engine.begin() as connection:
+            lost = connection.execute(
+                text("DELETE FROM events WHERE position > :position RETURNING aggregate_key"), values
+            )
+            for rider in lost.scalars():
+                self._versions[rider] -= 1
+            connection.execute(text("DELETE FROM log_numbers WHERE position > :position"), values)
+
+    def _event(self, rider: str, payload: bytes | None, event_type: str) -> LogEvent:
         self._count += 1
         self._versions[rider] = self._versions.get(rider, 0) + 1
         record: dict[str, Any] = {
@@ -55,7 +68,7 @@ class PingLog:
         return LogEvent(
             aggregate_id("Rider", rider),
             self._versions[rider],
-            "GpsPing",
+            event_type,
             self.codec.encode("GpsPing", record) if payload is None else payload,
             "Rider",
             rider,
@@ -71,7 +84,15 @@ async def nothing() -> None:
 class EventsApplication:
     """``/events`` over an engine, with streams that ``stop`` ends."""
 
-    def __init__(self, engine: Engine, *, max_streams: int = 4, heartbeat_s: float = 15.0, tokens: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        max_streams: int = 4,
+        heartbeat_s: float = 15.0,
+        tokens: str = "",
+        sessions: Sessions | None = None,
+    ) -> None:
         pages = EventPages(engine)
         self.tail = LogTail(pages, interval_s=0.02)
         self.streams = OpenStreams(max_streams)
@@ -79,5 +100,7 @@ class EventsApplication:
         source = EventSource(pages, self.tail, EventEncoder(Codec(LocalSchemaIds()).decode))
         absent = cast("Any", None)
         route = events_route(source, self.streams, heartbeat_s)
-        parts = ApiParts(absent, absent, absent, lambda: None, lambda _: None, {}, nothing, routers=[route])
+        parts = ApiParts(
+            absent, absent, absent, lambda: None, lambda _: None, {}, nothing, routers=[route], sessions=sessions
+        )
         self.application: Litestar = build(Settings(tokens=tokens or None), parts)

@@ -77,6 +77,22 @@ def test_another_log_and_an_older_state_end_the_streams_of_before() -> None:
                 tail.since(1, 10, later)
 
 
+@given(st.integers(1, 30), st.integers(0, 29), st.integers(0, 40))
+def test_a_log_that_was_restored_and_has_grown_since_ends_the_streams(read: int, kept: int, grown: int) -> None:
+    end = MemoryLogEnd()
+    end.ping("anna")
+    tail = LogTail(end)
+    with tail.watching() as epoch:
+        tail.poll()
+        end.ping(*["anna"] * read)
+        tail.poll()
+        end.restore(min(kept, read))
+        end.ping(*["anna"] * (read + 2 + grown))
+        tail.poll()
+        with pytest.raises(LogReplaced):
+            tail.since(read + 1, 100, epoch)
+
+
 def test_nothing_is_kept_when_the_last_stream_has_left() -> None:
     end = MemoryLogEnd()
     tail = LogTail(end)
