@@ -43,11 +43,13 @@ class OrderResiduals(NamedTuple):
 
 def order_residuals(rows: ModelRows, residual: Floats, known_ms: Integers) -> OrderResiduals:
     """``known_ms``: of each row, when the end of its order was known."""
-    by_time = np.lexsort((rows.at_ms, rows.orders))
+    by_time = np.lexsort((rows.leg, rows.at_ms, rows.orders))
     _, first = np.unique(rows.orders[by_time], return_index=True)
     chosen = by_time[first]
-    # Ends of one instant by order, so that sums of floats do not depend on the order of the rows.
-    chosen = chosen[np.lexsort((rows.orders[chosen], known_ms[chosen]))]
+    # Ends of one instant by order id, so that sums of floats do not depend on the order of the rows: it numbers orders.
+    rank = np.empty(len(rows.order_ids), dtype=np.int64)
+    rank[sorted(range(len(rank)), key=rows.order_ids.__getitem__)] = np.arange(len(rank))
+    chosen = chosen[np.lexsort((rank[rows.orders[chosen]], known_ms[chosen]))]
     return OrderResiduals(known_ms[chosen], rows.places[chosen], residual[chosen])
 
 

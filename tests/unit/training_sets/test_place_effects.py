@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random
 from typing import Any
 
 import msgspec
@@ -19,7 +20,13 @@ from infrastructure.eta_models.model_files import MANIFEST, ModelManifest, Model
 from infrastructure.training_sets.eta_rows import features_of, way_of
 from infrastructure.training_sets.evaluate_eta import answers_of, evaluate
 from infrastructure.training_sets.model_rows import facts_of, model_rows
-from infrastructure.training_sets.place_effects import OrderResiduals, chosen_half_at, effects_at, table_at
+from infrastructure.training_sets.place_effects import (
+    OrderResiduals,
+    chosen_half_at,
+    effects_at,
+    order_residuals,
+    table_at,
+)
 from infrastructure.training_sets.train_eta import TrainedEta, TrainingOptions, train
 
 BASELINE, TEXT = packaged_baseline(), PATH.read_bytes()
@@ -66,6 +73,24 @@ def test_the_table_has_the_effects_by_all_orders(found: list[tuple[int, int, flo
     effects = effects_at(orders_of(found), np.arange(4), np.full(4, 1_000), 6.0)
     assert [table.get(name, 0.0) for name in "abcd"] == effects.tolist()
     assert 0.0 not in table.values()
+
+
+def test_the_sums_do_not_depend_on_the_order_of_the_rows() -> None:
+    """Ends of one instant, with residuals whose sum in floats depends on their order."""
+    given = [
+        {**row, "label_event_ms": 9_000_000_000_000}
+        for row in rows_of(made_orders(60, 3, Effects(500.0, 0.12), seed=4), BASELINE)
+    ]
+    of_order = {row["order_id"]: Random(row["order_id"]).choice([1e16, 1.0, -1e16, 0.1]) for row in given}
+
+    def residuals(rows: list[dict[str, Any]]) -> list[float]:
+        table = model_rows(rows, BASELINE, None)
+        residual = np.array([of_order[table.order_ids[number]] for number in table.orders])
+        return order_residuals(table, residual, table.completed_ms).residual.tolist()
+
+    expected = residuals(given)
+    for seed in range(5):
+        assert residuals(Random(seed).sample(given, len(given))) == expected
 
 
 def test_places_that_come_once_have_no_effect() -> None:
