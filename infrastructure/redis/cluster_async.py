@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 import redis
@@ -34,6 +34,13 @@ class AsyncClusterClient:
         self._map: SlotMap | None = None
         self._refreshing: asyncio.Task[SlotMap] | None = None
         self._failed_at = -REFRESH_INTERVAL_S
+        self._failed: NodeAddress | None = None
+        """The node of the last failure: cut off from its peers, it may still give its old map to clients."""
+        self._on_departed: list[Callable[[NodeAddress], Awaitable[None]]] = []
+
+    def on_departed(self, close: Callable[[NodeAddress], Awaitable[None]]) -> None:
+        """Have ``close`` called for each node that has left the cluster, before its client is closed."""
+        self._on_departed.append(close)
 
     def node(self, address: NodeAddress) -> redis.asyncio.Redis:
         """The client of one node."""
@@ -60,8 +67,12 @@ class AsyncClusterClient:
             self._refreshing = asyncio.ensure_future(self._refresh())
         return await asyncio.shield(self._refreshing)
 
-    async def refresh_after_failure(self) -> SlotMap:
-        """``refresh``, at most once in REFRESH_INTERVAL_S; else what was last heard. Raises as ``refresh``."""
+    async def refresh_after_failure(self, failed: NodeAddress | None = None) -> SlotMap:
+        """``refresh``, at most once in REFRESH_INTERVAL_S; else what was last heard. Raises as ``refresh``.
+
+        ``failed``: the node that did not answer, or that answered CLUSTERDOWN. It is asked last.
+        """
+        self._failed = failed or self._failed
         now = asyncio.get_running_loop().time()
         if self._map is not None and self._refreshing is None and now - self._failed_at < REFRESH_INTERVAL_S:
             return self._map
@@ -90,12 +101,14 @@ class AsyncClusterClient:
         before = self._map
         known = [] if before is None else [*sorted(before.primaries), *sorted(before.replicas)]
         failure: Exception | None = None
+        every = dict.fromkeys([*known, *self._address.nodes])
         try:
-            for address in dict.fromkeys([*known, *self._address.nodes]):
+            for address in sorted(every, key=lambda address: address == self._failed):
                 try:
                     node: Any = self.node(address)
                     answer = await node.execute_command("CLUSTER SLOTS")
                     self._map = parse_cluster_slots(answer, address)
+                    await self._close_departed(self._map)
                     return self._map
                 except (redis.ConnectionError, redis.TimeoutError) as error:
                     failure = error
@@ -107,6 +120,14 @@ class AsyncClusterClient:
             raise failure
         finally:
             self._refreshing = None
+
+    async def _close_departed(self, slots: SlotMap) -> None:
+        """Close the clients of nodes that have left the cluster: each failover would leave connections open."""
+        for address in self._nodes.keys() - slots.primaries - slots.replicas:
+            node = self._nodes.pop(address)
+            for close in self._on_departed:
+                await close(address)
+            await node.aclose()
 
 
 class AsyncClusterPipeline:
@@ -136,7 +157,7 @@ class AsyncClusterPipeline:
 
         Raises:
             redis.ConnectionError, redis.TimeoutError: a node does not answer.
-            redis.ResponseError: a node rejects a read.
+            redis.ResponseError: a node rejects a read, also with CLUSTERDOWN.
             CrossSlotCommand: a transaction over several slots.
         """
         queued, self._queued = self._queued, []
@@ -148,8 +169,10 @@ class AsyncClusterPipeline:
             for place, slot in enumerate(slots_of):
                 places.setdefault(await self._client.owner(slot), []).append(place)
             answers: list[Any] = [None] * len(queued)
+            asked: NodeAddress | None = None
             try:
                 for address, here in places.items():
+                    asked = address
                     async with self._client.node(address).pipeline(transaction=self._transaction) as pipeline:
                         for place in here:
                             pipeline.execute_command(*queued[place])
@@ -160,8 +183,8 @@ class AsyncClusterPipeline:
                 await self._client.refresh()
             except redis.exceptions.AskError as error:
                 raise redis.ConnectionError(f"a slot is moving to another node: {error}") from error
-            except (redis.ConnectionError, redis.TimeoutError):
-                await self._client.refresh_after_failure()
+            except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ClusterDownError):
+                await self._client.refresh_after_failure(asked)
                 raise
         raise redis.ConnectionError(f"the cluster has sent a read on more than {MAX_REDIRECTS} times")
 

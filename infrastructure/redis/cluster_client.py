@@ -39,6 +39,8 @@ class ClusterClient:
         self._nodes: dict[NodeAddress, redis.Redis] = {}
         self._map: SlotMap | None = None
         self._is_current = False
+        self._failed: NodeAddress | None = None
+        """The node of the last failure: cut off from its peers, it may still give its old map. It is asked last."""
 
     def pipeline(self, transaction: bool = True) -> ClusterPipeline:
         """Commands that are sent together. ``transaction``: as one MULTI, whose keys must have the same hash tag."""
@@ -88,8 +90,9 @@ class ClusterClient:
         before = self._map
         known = [] if before is None else random.sample(sorted(before.primaries), len(before.primaries))
         replicas = [] if before is None else sorted(before.replicas)
+        every = dict.fromkeys([*known, *replicas, *self._address.nodes])
         failure: Exception | None = None
-        for address in dict.fromkeys([*known, *replicas, *self._address.nodes]):
+        for address in sorted(every, key=lambda address: address == self._failed):
             node: Any = self.node(address)
             try:
                 found = parse_cluster_slots(node.execute_command("CLUSTER SLOTS"), address)
@@ -135,7 +138,8 @@ class ClusterClient:
         """The answers to commands that one node runs at one instant. Raises as ``run``, and redis.ResponseError."""
         slot = one_slot({slot_of_command(command.words) for command in commands}, "a transaction")
         for _ in range(MAX_REDIRECTS + 1):
-            node: Any = self.node(self.slots().owner(slot))
+            owner = self.slots().owner(slot)
+            node: Any = self.node(owner)
             try:
                 with node.pipeline(transaction=True) as pipeline:
                     for command in commands:
@@ -145,8 +149,8 @@ class ClusterClient:
                 self._is_current = False
             except redis.exceptions.AskError as error:
                 raise redis.ConnectionError(f"slot {slot} is moving to another node") from error
-            except (redis.ConnectionError, redis.TimeoutError):
-                self._is_current = False
+            except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ClusterDownError):
+                self._is_current, self._failed = False, owner
                 raise
         raise redis.ConnectionError(f"the cluster has sent a transaction on more than {MAX_REDIRECTS} times")
 
@@ -191,7 +195,7 @@ class ClusterClient:
                 read += 1
         except (redis.ConnectionError, redis.TimeoutError):
             # The node may have failed: its replica serves the slots from now on.
-            self._is_current = False
+            self._is_current, self._failed = False, address
             raise
         finally:
             for number, (_, node, connection) in enumerate(opened):
@@ -207,4 +211,7 @@ class ClusterClient:
                 elif isinstance(answer, redis.ResponseError) and (to := redirect_of(answer, address)) is not None:
                     self._is_current = self._is_current and to.asks
                     again[place] = to if to.asks else None
+                elif isinstance(answer, redis.exceptions.ClusterDownError):
+                    # The node is cut off from its peers: its replica may serve the slots from now on.
+                    self._is_current, self._failed = False, address
         return again

@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from infrastructure.redis.cluster_async import AsyncClusterClient
-from infrastructure.redis.cluster_slots import MAX_REDIRECTS, redirect_of, slot_of
+from infrastructure.redis.cluster_slots import MAX_REDIRECTS, is_cluster_down, redirect_of, slot_of
 from infrastructure.redis.connection import AsyncRedisClient
 from infrastructure.redis.pipelined_reads import KeyReads, PipelinedReads
 from infrastructure.settings.redis_address import NodeAddress
@@ -24,13 +24,14 @@ class ClusterReads:
     def __init__(self, client: AsyncClusterClient) -> None:
         self._client = client
         self._lines: dict[NodeAddress, PipelinedReads] = {}
+        client.on_departed(self._close_line)
 
     async def execute(self, *command: str) -> Any:
         """The answer to one command, whose key is its second word. Follows the cluster to another node.
 
         Raises:
             redis.ConnectionError, redis.TimeoutError: the node is unavailable, and no other serves the key yet.
-            redis.ResponseError: the node rejects the command.
+            redis.ResponseError: the node rejects the command, also with CLUSTERDOWN if no other serves the key yet.
         """
         slot = slot_of(command[1])
         address = await self._client.owner(slot)
@@ -38,23 +39,36 @@ class ClusterReads:
             try:
                 return await self._line(address).execute(*command)
             except redis.ResponseError as error:
+                if is_cluster_down(error):
+                    # It is cut off from its peers, and its replica may have been promoted.
+                    address = await self._other_owner(slot, address, error)
+                    continue
                 redirect = redirect_of(error, address)
                 if redirect is None:
                     raise
                 if redirect.asks:
                     return await self._ask(redirect.node, command)
                 address = (await self._client.refresh()).owner(slot)
-            except (redis.ConnectionError, redis.TimeoutError):
+            except (redis.ConnectionError, redis.TimeoutError) as error:
                 # Its replica may have been promoted.
-                owner = (await self._client.refresh_after_failure()).owner(slot)
-                if owner == address:
-                    raise
-                address = owner
+                address = await self._other_owner(slot, address, error)
         raise redis.ConnectionError(f"the cluster has sent a read on more than {MAX_REDIRECTS} times")
 
     async def aclose(self) -> None:
         """Close the connections of the reads. The client remains open."""
         for line in self._lines.values():
+            await line.aclose()
+
+    async def _other_owner(self, slot: int, failed: NodeAddress, error: redis.RedisError) -> NodeAddress:
+        """The node that serves the slot instead of the failed one. Raises ``error`` if it is still that one."""
+        owner = (await self._client.refresh_after_failure(failed)).owner(slot)
+        if owner == failed:
+            raise error
+        return owner
+
+    async def _close_line(self, departed: NodeAddress) -> None:
+        line = self._lines.pop(departed, None)
+        if line is not None:
             await line.aclose()
 
     def _line(self, address: NodeAddress) -> PipelinedReads:

@@ -105,6 +105,11 @@ def redirect_of(error: redis.ResponseError, asked: NodeAddress) -> Redirect | No
     return Redirect(NodeAddress(host or asked.host, int(port)), kind == "ASK")
 
 
+def is_cluster_down(error: redis.ResponseError) -> bool:
+    """Whether a node says that it cannot serve the slot: it has lost its peers, which may serve the slot by now."""
+    return isinstance(error, redis.exceptions.ClusterDownError) or str(error).startswith("CLUSTERDOWN ")
+
+
 def _address(node: Sequence[Any], asked: NodeAddress) -> NodeAddress:
     """The address of a node. One that does not know its own host is where it was asked."""
     host = node[0].decode() if isinstance(node[0], bytes) else node[0]

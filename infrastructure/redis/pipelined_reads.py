@@ -70,18 +70,26 @@ class PipelinedReads:
 
     async def aclose(self) -> None:
         """Close the connection. Reads that wait for an answer fail."""
-        if self._opening is not None:
-            self._opening.cancel()
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
         if self._line is not None:
             await self._line.aclose()
 
     async def _open(self) -> _Line:
         if self._line is not None and not self._line.ended:
             return self._line
-        if self._opening is None:
-            self._opening = asyncio.ensure_future(self._connect())
-        # Shielded: the end of one request must not end the attempt that others wait for.
-        return await asyncio.shield(self._opening)
+        opening = self._opening
+        if opening is None:
+            opening = self._opening = asyncio.ensure_future(self._connect())
+        try:
+            # Shielded: the end of one request must not end the attempt that others wait for.
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError as error:
+            if not opening.cancelled() or (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            # ``aclose`` ended the attempt, and not the request that waits for it.
+            raise redis.ConnectionError("the connection is closed") from error
 
     async def _connect(self) -> _Line:
         pool: Any = self._client.connection_pool
