@@ -37,6 +37,7 @@ from infrastructure.redis.connection import (
 from infrastructure.schema_registry.client import SchemaRegistry, registry_of, schema_ids
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.factory import Stores
+from infrastructure.sinks.uncertain_records import UncertainRecords
 from projections.catalogue import PROJECTIONS
 from projections.core.fold import Decode
 from projections.core.projection import Projection
@@ -113,6 +114,11 @@ class Backends:
     def sink_engine(self) -> Engine:
         """For writing the output of projections."""
         return self._engine(sink_engine)
+
+    @cached_property
+    def uncertain_records(self) -> UncertainRecords:
+        """What failed steps may have sent to a topic of rows; it outlives the sinks."""
+        return UncertainRecords(self.sink_engine)
 
     @cached_property
     def cache(self) -> RedisClient:

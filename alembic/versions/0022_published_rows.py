@@ -37,6 +37,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # After an upgrade, everything is published once more, with the same keys and bytes.
+    # The topic must be deleted after this. Which keys it has is forgotten, so after another upgrade those that the fold
+    # of then does not have would stay on it.
     op.drop_table("published_rows")
     op.drop_table("published_shards")

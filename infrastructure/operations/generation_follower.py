@@ -68,7 +68,9 @@ def follower_of(
 
     own_sink = backends.stores.sink(projection, generation)
     of_states = CompactedTopicFactory(backends.settings, redis, backends.log, codec.encode)
-    of_rows = RowTopicFactory(backends.settings, backends.sink_engine, backends.log, codec.encode)
+    of_rows = RowTopicFactory(
+        backends.settings, backends.sink_engine, backends.log, codec.encode, backends.uncertain_records
+    )
     place = (projection, generation)
     with (
         of_states.publishing(*place, own_sink, is_active) as with_states,

@@ -4,6 +4,9 @@ A row is published after the sink has committed it. A crash in between leaves th
 row, and the next worker of the shard publishes what is missing. What the topic shows is recorded outside generations,
 row by row with the digest of its value. So a rebuild publishes only what differs, and deletes from the topic what it
 does not have.
+
+A first start, a deleted topic and a switch may concern every row. One call publishes for a limited time, because the
+worker's loop waits for it; the checkpoints let the next call continue.
 """
 
 from __future__ import annotations
@@ -15,10 +18,10 @@ from typing import NamedTuple
 
 from domain.identifiers import shard_of
 from infrastructure.kafka.ports import ProducerRecord
-from infrastructure.sinks.compacted_topic import PublishingGeneration, full_publish_reason
+from infrastructure.sinks.compacted_topic import PublishingGeneration
 from infrastructure.sinks.decorators import SinkDecorator
 from infrastructure.sinks.published_checkpoints import PublishedCheckpoint
-from infrastructure.sinks.published_rows import PublishedRows
+from infrastructure.sinks.published_rows import PublishedRows, comparison_reason
 from infrastructure.sinks.topic_publisher import SynchronousPublisher
 from projections.core.ports import ApplyOutcome, EventLog, Fence, PortUnavailable, ShardWrite, Sink
 
@@ -26,6 +29,10 @@ log = logging.getLogger("ridelog.publication")
 
 IDENTITY_INTERVAL_S = 10.0
 """How long a recreated topic may go unnoticed while nothing is published: each request opens a connection."""
+
+PUBLISHING_BUDGET_S = 3.0
+"""After this time a call starts no further step. With the longest step (two lock time-outs and a batch that is not
+acknowledged, 48 s) it is shorter than ``infrastructure.observability.watchdog.END_AFTER_S``, which ends the process."""
 
 
 class RowTopic(NamedTuple):
@@ -65,12 +72,11 @@ class RowTopicSink(SinkDecorator):
         self._identity = ""
         """The identity that the broker last reported; empty before the first request."""
         self._identified_at = 0.0
-        self._unsure: dict[int, PublishedCheckpoint | None] = {}
-        """Shards whose last step failed, with their checkpoints before it: records of it may come late."""
 
     def fences(self, shards: Sequence[int]) -> list[Fence | None]:
-        """Return the fences, and publish the rows of these shards that the topic does not show."""
+        """Return the fences, and publish rows of these shards that the topic does not show, for a limited time."""
         fences = self._sink.fences(shards)
+        self._topic.rows.settle()
         if shards and self._publishes():
             self._identify()
             self._catch_up({s: fence for s, fence in zip(shards, fences, strict=True) if fence is not None})
@@ -109,44 +115,38 @@ class RowTopicSink(SinkDecorator):
 
     def _catch_up(self, fences: Mapping[int, Fence]) -> None:
         rows = self._topic.rows
+        deadline = self._clock() + PUBLISHING_BUDGET_S
         checkpoints = rows.checkpoints(list(fences))
-        overtaken = [shard for shard in fences if self._is_overtaken(shard, checkpoints.get(shard))]
-        if overtaken:
-            log.warning("another worker published to these shards; they are published again completely: %s", overtaken)
-            rows.forget(overtaken)
-            checkpoints = {shard: found for shard, found in checkpoints.items() if shard not in overtaken}
+        compared: dict[int, str] = {}
         current: dict[int, int] = {}
         for shard, fence in fences.items():
-            now = PublishedCheckpoint(self._generation, fence, self._identity)
             checkpoint = checkpoints.get(shard)
-            why = full_publish_reason(checkpoint, now)
+            why = comparison_reason(checkpoint, PublishedCheckpoint(self._generation, fence, self._identity))
             if checkpoint is None or why is not None:
-                self._publish(shard, checkpoint, now, why or "")
+                compared[shard] = why or ""
             else:
                 current[shard] = checkpoint.fence.position
-        for shard in sorted(rows.with_more(current)):
-            now = PublishedCheckpoint(self._generation, fences[shard], self._identity)
-            self._publish(shard, checkpoints[shard], now, "")
+        # New rows first: they must not wait for the comparison of old ones.
+        due = dict.fromkeys(sorted(rows.with_more(current)), "") | compared
+        for number, (shard, why) in enumerate(due.items()):
+            if number and self._clock() >= deadline:
+                return
+            self._publish(shard, fences[shard], why, deadline)
 
-    def _is_overtaken(self, shard: int, checkpoint: PublishedCheckpoint | None) -> bool:
-        """Whether another worker has published since a failed step of this one, whose older records may come after."""
-        return shard in self._unsure and self._unsure[shard] != checkpoint
-
-    def _publish(self, shard: int, checkpoint: PublishedCheckpoint | None, now: PublishedCheckpoint, why: str) -> None:
+    def _publish(self, shard: int, fence: Fence, why: str, deadline: float) -> None:
         """Publish what the topic does not show of a shard; ``why``: the reason for comparing all of its rows."""
-        rows = self._topic.rows
-        is_complete = bool(why) and now.fence.seq >= self._log.head(self._stream).seqs[shard]
-        published, after, is_first = 0, None, True
-        self._unsure[shard] = checkpoint
-        while is_first or after is not None:
-            outcome = rows.step(shard, now, after, self._send, is_complete=is_complete)
-            self._unsure[shard] = outcome.checkpoint
-            published, after, is_first = published + outcome.published, outcome.after, False
-        del self._unsure[shard]
+        now = PublishedCheckpoint(self._generation, fence, self._identity)
+        is_complete = bool(why) and fence.seq >= self._log.head(self._stream).seqs[shard]
+        published, is_last = 0, False
+        while not is_last:
+            outcome = self._topic.rows.step(shard, now, self._send, is_complete=is_complete)
+            published, is_last = published + outcome.published, outcome.is_last
+            if not is_last and self._clock() >= deadline:
+                break
         if why:
-            extra = {"stream": self._stream, "shard": shard, "records": published, "why": why}
+            extra = {"stream": self._stream, "shard": shard, "records": published, "why": why, "ended": is_last}
             log.info("compared with what is published", extra=extra)
-        if not outcome.is_shown:
+        if is_last and not outcome.is_shown:
             log.info("the topic shows rows that are not folded yet", extra={"stream": self._stream, "shard": shard})
 
     def _send(self, records: Sequence[tuple[str, bytes]]) -> None:

@@ -16,6 +16,7 @@ from infrastructure.sinks.compacted_topic_factory import topic_publisher
 from infrastructure.sinks.published_rows import PublishedRows
 from infrastructure.sinks.row_topic import RowTopic, RowTopicSink
 from infrastructure.sinks.topic_publisher import Encode
+from infrastructure.sinks.uncertain_records import UncertainRecords
 from projections.core.ports import EventLog, Sink
 from projections.core.projection import Projection
 
@@ -31,6 +32,8 @@ class RowTopicFactory:
     engine: Engine
     log_port: EventLog
     encode: Encode
+    uncertain: UncertainRecords
+    """Outlives the factory: a worker makes one after each failure."""
 
     @contextmanager
     def publishing(
@@ -52,6 +55,7 @@ class RowTopicFactory:
             generation,
             publication.table,
             lambda row: self.encode(publication.record, publication.values(row)),
+            self.uncertain,
         )
         table = publication.table.table.name
         topic = RowTopic(name, self.settings.topic_partitions, table, publisher, rows)

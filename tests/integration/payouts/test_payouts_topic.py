@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -11,10 +11,13 @@ import pytest
 
 from domain.features.keyed_event import KeyedEvent
 from domain.features.payouts.fold import PayoutState, fold
+from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.kafka.admin import admin
 from infrastructure.kafka.clients import bootstrap
 from infrastructure.settings.settings import Settings
+from infrastructure.sinks.row_topic import PUBLISHING_BUDGET_S
+from infrastructure.sinks.uncertain_records import UncertainRecords
 from projections.core.ports import PortUnavailable
 from projections.payouts import PAYOUTS
 from tests.support.worlds.payouts_topic import RIDERS, PayoutTopicWorld, expected
@@ -189,27 +192,142 @@ def test_entries_that_a_restored_log_does_not_have_are_deleted_from_the_topic(wo
     assert world.is_shown()
 
 
-def test_the_records_of_a_worker_that_was_overtaken_are_replaced(world: PayoutTopicWorld) -> None:
-    """A frozen worker of the old generation may send after the switch: it detects that, and the shard is repeated."""
-    late = world.worker()
-    late.reads()
+class UnreachableOnce(UncertainRecords):
+    """Postgres is unavailable when the failure is to be recorded, and available again later."""
+
+    is_reachable = False
+
+    def settle(self, projection: str) -> None:
+        if self._left and not self.is_reachable:
+            self.is_reachable = True
+            raise PortUnavailable("Postgres is unavailable")
+        super().settle(projection)
+
+
+@pytest.mark.parametrize("records_later", [False, True], ids=["at once", "when Postgres is back"])
+def test_the_records_of_a_worker_that_was_overtaken_are_replaced(world: PayoutTopicWorld, records_later: bool) -> None:
+    """Given a worker that freezes while it sends, when it sends after a switch, then the topic shows the new fold.
+
+    Its payouts have other values in the new generation, and its adjustments are not in it.
+    """
+    world.worker().reads()
     second = world.rebuild(OTHER)
     events = world.deliver("anna", "new", 900.0)
-    publisher = late.publisher
-    assert publisher is not None
+    uncertain = (UnreachableOnce if records_later else UncertainRecords)(world.backends.sink_engine)
+    late = world.worker(uncertain=uncertain)
+    successor = world.worker(second, projection=OTHER)
+    assert late.publisher is not None
 
     def frozen() -> None:
-        # The server has ended its transaction meanwhile, and another worker has published.
-        publisher.before = lambda: None
-        raise PortUnavailable("its session has ended")
+        assert late.publisher is not None
+        late.publisher.before = lambda: None
+        assert world.end_open_transactions() == 1
+        world.switch(second)
+        successor.reads(events)
+        assert world.is_shown(OTHER)
 
-    publisher.before = frozen
+    late.publisher.before = frozen
     assert late.dies(events)
-    world.switch(second)
-    successor = world.worker(second, projection=OTHER)
-    successor.reads(events)
-    before = len(world.records())
-    late.reads()
+    assert not world.is_shown(OTHER)
+    # A worker opens another sink after a failure. Its generation is not active any more.
+    world.worker(is_active=lambda: False, uncertain=uncertain).reads()
     successor.reads()
-    assert len(world.records()) > before
     assert world.is_shown(OTHER)
+
+
+def test_a_worker_that_is_frozen_before_it_sends_sends_nothing(world: PayoutTopicWorld) -> None:
+    """Its session has ended meanwhile: it detects that before the first record."""
+    world.worker().reads()
+    events = world.deliver("anna", "new", 900.0)
+
+    class Frozen(UncertainRecords):
+        def announce(self, projection: str, shard: int, sending: Mapping[str, int]) -> None:
+            super().announce(projection, shard, sending)
+            assert world.end_open_transactions() == 1
+
+    before = world.records()
+    assert world.worker(uncertain=Frozen(world.backends.sink_engine)).dies(events)
+    assert world.records() == before
+    world.worker().reads()
+    assert world.is_shown()
+
+
+class Killed(BaseException):
+    """The process ends at once: nothing of it runs any more."""
+
+
+def killed() -> None:
+    raise Killed
+
+
+def test_an_entry_that_only_a_killed_worker_published_is_withdrawn_by_another_fold(world: PayoutTopicWorld) -> None:
+    world.worker().reads()
+    second = world.rebuild(OTHER)
+    worker = world.worker()
+    assert worker.publisher is not None
+    worker.publisher.after = killed
+    events = world.deliver("anna", "new", 900.0)
+    with pytest.raises(Killed):
+        worker.reads(events)
+    assert world.is_shown()
+    world.switch(second)
+    world.worker(second, projection=OTHER).reads(events)
+    assert world.is_shown(OTHER)
+
+
+def test_an_entry_that_a_killed_worker_withdrew_is_published_again_after_a_roll_back(world: PayoutTopicWorld) -> None:
+    world.worker().reads()
+    second = world.rebuild(OTHER)
+    world.switch(second)
+    worker = world.worker(second, projection=OTHER)
+    publisher = worker.publisher
+    assert publisher is not None
+
+    def killed_after_a_withdrawal() -> None:
+        if not all(record.value for record in publisher.batches[-1]):
+            raise Killed
+
+    publisher.after = killed_after_a_withdrawal
+    with pytest.raises(Killed):
+        worker.reads()
+    world.switch(1)
+    world.worker().reads()
+    assert world.is_shown()
+
+
+def test_withdrawals_are_sent_page_by_page(world: PayoutTopicWorld) -> None:
+    world.worker().reads()
+    second = world.rebuild(OTHER)
+    world.switch(second)
+    world.page_rows = 1
+    worker = world.worker(second, projection=OTHER)
+    worker.reads()
+    assert world.is_shown(OTHER)
+    assert worker.publisher is not None
+    withdrawn = [batch for batch in worker.publisher.batches if not all(record.value for record in batch)]
+    adjustments = sum(entry["kind"] == "adjustment" for entry in expected(world.log.events).values())
+    assert [len(batch) for batch in withdrawn] == [1] * adjustments
+
+
+def test_a_call_publishes_for_a_limited_time_and_the_next_one_continues(world: PayoutTopicWorld) -> None:
+    """Each page takes as long as a call may publish. So does a worker that ends after each of them."""
+    world.page_rows = 1
+    world.silent_worker().reads()
+    every = len(expected(world.log.events))
+    instant_s = 0.0
+    sent: list[int] = []
+
+    def is_slow() -> None:
+        nonlocal instant_s
+        instant_s += PUBLISHING_BUDGET_S
+
+    while not world.is_shown():
+        worker = world.worker(clock=lambda: instant_s)
+        assert worker.publisher is not None
+        worker.publisher.before = is_slow
+        worker.sink.fences(range(SHARDS))
+        sent.append(sum(len(batch) for batch in worker.publisher.batches))
+        assert sum(sent) <= every
+    # No entry is sent twice. The last call finds nothing more to compare.
+    assert sum(sent) == every
+    assert set(sent) == {1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from io import BytesIO
@@ -15,7 +16,7 @@ from domain.events.contracts import Codec, current, split_frame
 from domain.features.keyed_event import KeyedEvent
 from infrastructure.backends import Backends
 from infrastructure.kafka.clients import bootstrap, make_publisher
-from infrastructure.kafka.ports import ProducerRecord
+from infrastructure.kafka.ports import ProducerRecord, Publisher
 from infrastructure.kafka.topics import published_topic
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.compacted_topic import PublishingGeneration
@@ -23,6 +24,7 @@ from infrastructure.sinks.kafka_compacted_topic import KafkaCompactedTopic
 from infrastructure.sinks.published_rows import PublishedRows
 from infrastructure.sinks.row_topic import RowTopic, RowTopicSink
 from infrastructure.sinks.topic_publisher import SynchronousPublisher
+from infrastructure.sinks.uncertain_records import UncertainRecords
 from projections.core.ports import LoggedEvent, PortUnavailable, Sink
 from projections.core.projection import Projection
 from projections.live.stream_follower import StreamFollower
@@ -55,12 +57,17 @@ class DeliveredPublisher(SynchronousPublisher):
 
     before: Hook = staticmethod(nothing)
     after: Hook = staticmethod(nothing)
-    sent = 0
+
+    def __init__(self, open_publisher: Callable[[], Publisher], identity: Callable[[], str]) -> None:
+        super().__init__(open_publisher, identity)
+        self.batches: list[list[ProducerRecord]] = []
+        """What was acknowledged."""
 
     def publish(self, records: Iterable[ProducerRecord]) -> int:
         self.before()
-        count = super().publish(records)
-        self.sent += count
+        batch = list(records)
+        count = super().publish(batch)
+        self.batches.append(batch)
         self.after()
         return count
 
@@ -93,6 +100,8 @@ class PayoutTopicWorld:
         *,
         is_active: Callable[[], bool] = lambda: True,
         projection: Projection[Any] = PAYOUTS,
+        uncertain: UncertainRecords | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> PayoutTopicWorker:
         sink = self.backends.stores.sink(projection, generation)
         publisher = DeliveredPublisher(
@@ -109,10 +118,12 @@ class PayoutTopicWorld:
             generation,
             publication.table,
             lambda row: encode(publication.record, publication.values(row)),
+            UncertainRecords(self.backends.sink_engine) if uncertain is None else uncertain,
             self.page_rows,
         )
         topic = RowTopic(self.name, PARTITIONS, publication.table.table.name, publisher, rows)
-        publishing = RowTopicSink(sink, PublishingGeneration("Rider", generation, is_active), topic, self.log)
+        of = PublishingGeneration("Rider", generation, is_active)
+        publishing = RowTopicSink(sink, of, topic, self.log, clock)
         return PayoutTopicWorker(self, publishing, publisher, projection)
 
     def silent_worker(self) -> PayoutTopicWorker:
@@ -125,6 +136,15 @@ class PayoutTopicWorld:
         sink = self.backends.stores.sink(projection, number)
         PayoutTopicWorker(self, sink, None, projection).reads()
         return number
+
+    def end_open_transactions(self) -> int:
+        """End the sessions that are idle in a transaction, as the server does to a frozen client. Returns how many."""
+        ended = text(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state = 'idle in transaction'"
+        )
+        with self.backends.engine.begin() as connection:
+            return len(connection.execute(ended).all())
 
     def switch(self, generation: int) -> None:
         with self.backends.engine.begin() as connection:
@@ -154,6 +174,7 @@ class PayoutTopicWorker:
         publisher: DeliveredPublisher | None,
         projection: Projection[Any],
     ) -> None:
+        self.sink = sink
         self.publisher = publisher
         self.topic = ScriptedTopic(PARTITIONS)
         self.runner: StreamFollower[Any] = StreamFollower(
