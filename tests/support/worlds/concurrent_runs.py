@@ -1,7 +1,8 @@
 """Schedules which tests run concurrently when there is more than one worker.
 
 Each file runs whole in one worker, the longest files first: what starts last is short, so that no worker works alone at
-the end. A fault test measures nothing, but more than a few of them at a time slow each other down.
+the end. A fault test measures nothing, but two of them at a time on two cores slow each other down, until waits for a
+restart end in a time limit.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
 FAULTS = "tests/faults/"
-MAX_CONCURRENT_FAULTS = 2
+MAX_CONCURRENT_FAULTS = 1
 E2E = "tests/e2e/"
 """The files of this folder share one running ridelog, and so run in one worker; but for those of E2E_ALONE."""
 E2E_ALONE = (
