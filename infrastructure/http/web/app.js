@@ -161,6 +161,7 @@ function App() {
   const theme = useTheme();
   const [place, setPlace] = useState(() => parsePlace(location.search));
   const [denied, setDenied] = useState(false);
+  // The number of sign-ins on this page. Panels of the past read once: after a sign-in they must read again.
   const [session, setSession] = useState(0);
   const [link, setLink] = useState("connecting …");
   const [pipeline, setPipeline] = useState(/** @type {any} */ (null));
@@ -425,8 +426,8 @@ function App() {
           <button class="icon" aria-label="Close" onClick=${() => select(null, null)}>✕</button>
         </div>
         ${selected.kind === "rider"
-          ? html`<${RiderPanel} key=${selected.id} id=${selected.id} place=${place} theme=${theme} onTrack=${onTrack} />`
-          : html`<${OrderPanel} key=${selected.id} id=${selected.id} place=${place} theme=${theme} atMs=${live ? Date.now() : shownMs} onRider=${(/** @type {string} */ id) => find("rider", id)} />`}
+          ? html`<${RiderPanel} key=${`${session} ${selected.id}`} id=${selected.id} place=${place} theme=${theme} onTrack=${onTrack} />`
+          : html`<${OrderPanel} key=${`${session} ${selected.id}`} id=${selected.id} place=${place} theme=${theme} atMs=${live ? Date.now() : shownMs} onRider=${(/** @type {string} */ id) => find("rider", id)} />`}
       </aside>`}
       <${TimeBar} place=${place} shownMs=${shownMs} head=${pipeline?.head ?? 0} rate=${rate} playing=${playing} span=${span}
         onPlace=${change} onNow=${() => change({ at: null })} onPlay=${setPlaying} onRate=${setRate} onSpan=${setSpan} />
