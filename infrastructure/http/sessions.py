@@ -178,7 +178,7 @@ def session_routes(sessions: Sessions, roles_of: Callable[[bytes], frozenset[str
         tags=["session"],
     )
     async def end(request: Request[Any, Any, Any]) -> Response[None]:
-        """The cookie is worth nothing from now on, on other nodes within 5 seconds."""
+        """The cookie is invalid from now on, on other nodes within 5 seconds."""
         value = cookie_of(request)
         if value is not None:
             await sessions.end(value)
