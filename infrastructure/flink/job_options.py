@@ -10,7 +10,7 @@ from infrastructure.settings.settings import Settings
 CHECKPOINT_TIMEOUT_MS = 600_000
 """A batch is retried until its store answers, and no checkpoint passes it meanwhile."""
 TOLERATED_CHECKPOINT_FAILURES = 1_000_000
-"""A store that is unavailable for an hour must not fail the job: its offsets are only a hint, the fences are in the store."""
+"""A store that is unavailable for an hour must not fail the job: offsets are a hint, the fences are in the store."""
 MAX_RESTART_DELAY_S = 30
 
 
