@@ -53,6 +53,7 @@ class LogTail:
         self._events: list[RecordedEvent] = []  # contiguous positions that end at ``_upto``
         self._upto: int | None = None
         self._last = LogCursor(0)  # with the mark of the event at ``_upto``, if it was read
+        self._before = LogCursor(0)  # likewise of the event before the first of ``_events``
         self._log_id = ""
         self._epoch = 0  # how often the log was replaced
         self._watchers = 0
@@ -88,22 +89,24 @@ class LogTail:
                     self._wanted.clear()
                     self._events, self._upto = [], None
 
-    def since(self, position: int, limit: int, epoch: int) -> list[RecordedEvent] | None:
-        """The events after ``position``, at most ``limit``; None if they are not all in memory.
+    def since(self, reached: LogCursor, limit: int, epoch: int) -> list[RecordedEvent] | None:
+        """The events after ``reached``, at most ``limit``; None if memory cannot say: a page can.
 
-        Raises LogReplaced if the log was replaced since ``epoch``.
+        A stream that has read further than the tail gets None too. The log may have been restored in between, and a
+        page verifies that it still has the event at ``reached``. Raises LogReplaced if the log was replaced since
+        ``epoch``, or has another event at ``reached``.
         """
         with self._lock:
             if epoch != self._epoch:
                 raise LogReplaced
-            if self._upto is None:
+            if self._upto is None or reached.position > self._upto:
                 return None
-            if position >= self._upto:
-                return []
-            first = self._upto - len(self._events) + 1
-            if position + 1 < first:
+            start = reached.position - (self._upto - len(self._events))
+            if start < 0:
                 return None
-            start = position + 1 - first
+            known = self._before if start == 0 else self._events[start - 1].cursor()
+            if reached.mark and known.mark and reached.mark != known.mark:
+                raise LogReplaced
             return self._events[start : start + limit]
 
     @property
@@ -159,7 +162,7 @@ class LogTail:
             with self._lock:
                 self._epoch += replaced
                 self._events, self._upto, self._log_id = [], head.position, log_id
-                self._last = newest[-1].cursor() if newest else LogCursor(head.position)
+                self._last = self._before = newest[-1].cursor() if newest else LogCursor(head.position)
             self.wake()
             return False
         if head.position == upto:
@@ -169,11 +172,14 @@ class LogTail:
                 return True  # the last watcher left meanwhile
             if found and found[0].position == upto + 1:
                 self._events += found
-                del self._events[: max(0, len(self._events) - MAX_TAIL_EVENTS)]
+                if (surplus := len(self._events) - MAX_TAIL_EVENTS) > 0:
+                    self._before = self._events[surplus - 1].cursor()
+                    del self._events[:surplus]
                 self._upto, self._last = found[-1].position, found[-1].cursor()
             else:
                 # A partition was detached behind the head: streams read what is left by pages, and get its error.
-                self._events, self._upto, self._last = [], head.position, LogCursor(head.position)
+                self._events, self._upto = [], head.position
+                self._last = self._before = LogCursor(head.position)
         self.wake()
         return len(found) >= _BATCH_EVENTS
 

@@ -132,7 +132,7 @@ class EventSource:
         self, selection: EventSelection, reached: LogCursor, epoch: int | None
     ) -> tuple[list[RecordedEvent], LogCursor]:
         """The next events of the selection, and how far the log is read with them; from a page without an epoch."""
-        events = None if epoch is None else self._tail.since(reached.position, _BATCH_EVENTS, epoch)
+        events = None if epoch is None else self._tail.since(reached, _BATCH_EVENTS, epoch)
         if events is None:
             page = await _in_thread(partial(self._pages.page, selection, reached, _BATCH_EVENTS))
             return page.events, page.upto

@@ -14,6 +14,7 @@ import msgspec
 from domain.deliveries.values import DeliverySnapshot
 from domain.features.orders import OPEN_STATUSES
 from infrastructure.event_store.event_pages import RecordedEvent
+from infrastructure.event_store.log_cursor import LogCursor
 from infrastructure.event_store.log_tail import LogReplaced, LogTail
 from infrastructure.http.errors import ApiError
 from infrastructure.http.pending_keys import MAX_PENDING_KEYS, PendingKeys
@@ -210,7 +211,7 @@ class LiveFeed:
         """Send changes until some were missed: by the tail, which has not all events any more, or here."""
         clock = asyncio.get_running_loop().time
         seeded_at = clock()
-        while (events := self._tail.since(position, _MAX_EVENTS, epoch)) is not None:
+        while (events := self._tail.since(LogCursor(position), _MAX_EVENTS, epoch)) is not None:
             self._note(events)
             # A dropped change may be the end of an order, which no later event would take off the map.
             has_dropped = self._pending_riders.has_dropped or self._pending_orders.has_dropped
