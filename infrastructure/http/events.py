@@ -112,7 +112,7 @@ class EventSource:
                     # Only now: events that could not be encoded are read again.
                     has_moved, reached, in_tail = upto.position > reached.position, upto, True
                     if not events and not has_moved and not streams.stopping:
-                        await self._tail.wait(reached.position, max(0.0, heartbeat_at - clock()))
+                        await self._tail.wait(reached.position, self._wait_s(reached, heartbeat_at - clock()))
                     if not events and clock() >= heartbeat_at:
                         # With an id and no data: what was passed is not passed again after a reconnection.
                         frame = b": \nid: %b\n\n" % reached.text().encode()
@@ -138,6 +138,11 @@ class EventSource:
             return page.events, page.upto
         upto = events[-1].cursor() if events else reached
         return [event for event in events if selection.matches(event)], upto
+
+    def _wait_s(self, reached: LogCursor, until_heartbeat_s: float) -> float:
+        """Until the heartbeat; shorter where the tail is behind ``reached``: a restore may have put it there."""
+        wait_s = max(0.0, until_heartbeat_s)
+        return wait_s if self._tail.position >= reached.position else min(wait_s, self._retry_interval_s)
 
     async def _encoded(self, events: list[RecordedEvent]) -> bytes:
         if all(event.encoded is not None for event in events):
