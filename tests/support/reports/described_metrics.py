@@ -25,9 +25,13 @@ EXCEPTIONAL = {
     "ridelog_eta_mae_seconds",
     "ridelog_eta_bias_seconds",
     "ridelog_eta_held_share",
+    "ridelog_flink_cluster_up",
+    "ridelog_flink_job_running",
+    "ridelog_flink_job_restarts",
+    "ridelog_flink_checkpoint_age_seconds",
 }
 """Shown only after a failure: times of an event, and a gauge of a worker that may not run. Of drift: only once ETAs
-were served on a day and their orders ended."""
+were served on a day and their orders ended. Of Flink: only where RIDELOG_FLINK_URL names a cluster."""
 
 
 def rules() -> list[dict[str, Any]]:
