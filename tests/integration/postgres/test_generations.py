@@ -31,8 +31,8 @@ PINNED = {
     "orders": (2, "0d941572ade25f6aa0b20f995c89e963"),
     "traffic": (1, "a5ad25292072bffc6e61c5d1275eb4a6"),
     "calibration": (1, "0e13a8a965c2179d0ebe8a0cf11932bc"),
-    "payouts": (1, "aa6d6aa4882b68d7d566a3f22610d45c"),
-    "spoofing": (1, "34939c794913f0865248aede49f19831"),
+    "payouts": (1, "aacc750d3e62a5e00a8cc6140d8e3464"),
+    "spoofing": (1, "711fd7cb4e1859a5f149ee5e6a0f8d40"),
     "completion": (1, "c45c3cd01caa5c5b0193eedd7d6d9bbe"),
 }
 """The same on every supported Python."""

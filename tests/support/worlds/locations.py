@@ -8,11 +8,13 @@ from io import BytesIO
 from typing import Any
 
 import fastavro
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from domain.events.contracts import current, split_frame
 from tests.support.kafka.consumer_probe import arrived
+from tests.support.waiting import eventually
 
+NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 SCHEMA = fastavro.parse_schema(current("RiderLocation").schema)
 
 
@@ -53,6 +55,20 @@ def read_locations(bootstrap: str, topic: str) -> dict[str, dict[str, Any]]:
     return highest(read_records(bootstrap, topic))
 
 
+def end_of(consumer: Consumer, partition: TopicPartition) -> int:
+    """The offset after the last record. Waits for a leader, which a partition lacks just after a wipe of the broker."""
+
+    def known() -> list[int]:
+        try:
+            return [consumer.get_watermark_offsets(partition, 10)[1]]
+        except KafkaException as failed:
+            if failed.args[0].code() not in NO_LEADER:
+                raise
+            return []
+
+    return eventually(known, what=f"{partition.topic} {partition.partition} has a leader")[0]
+
+
 def read_records(bootstrap: str, topic: str) -> list[tuple[bytes, bytes]]:
     """Key and value of every record from the beginning to the current end; a tombstone has an empty value."""
     consumer = Consumer(
@@ -60,7 +76,7 @@ def read_records(bootstrap: str, topic: str) -> list[tuple[bytes, bytes]]:
     )
     try:
         described = consumer.list_topics(topic, 10).topics[topic]
-        ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in described.partitions}
+        ends = {p: end_of(consumer, TopicPartition(topic, p)) for p in described.partitions}
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
         left = {partition: end for partition, end in ends.items() if end}
         records: list[tuple[bytes, bytes]] = []
