@@ -26,7 +26,7 @@ UNKNOWN_RIDER = "unknown:"
 """The riders of orders whose rider the history does not name have ids that begin so, one for each order."""
 
 
-class Stage(IntEnum):
+class PastStage(IntEnum):
     """The steps of a past order, in the order in which they are recorded."""
 
     PLACE = 0
@@ -63,7 +63,7 @@ class PastOrder(NamedTuple):
 class PastStep(NamedTuple):
     """One step: when it happened, None = unknown, and when it is recorded (epoch milliseconds)."""
 
-    stage: Stage
+    stage: PastStage
     at_ms: int | None
     recorded_ms: int
 
@@ -76,18 +76,19 @@ def steps_of(order: PastOrder) -> list[PastStep]:
     """
     at = [order.placed_ms, order.assigned_ms, order.picked_up_ms, order.arrived_ms, order.ended_ms]
     needed = max(
-        (stage for stage in (Stage.ASSIGN, Stage.PICK_UP, Stage.ARRIVE) if at[stage] is not None), default=Stage.PLACE
+        (stage for stage in (PastStage.ASSIGN, PastStage.PICK_UP, PastStage.ARRIVE) if at[stage] is not None),
+        default=PastStage.PLACE,
     )
     if order.is_completed:
-        needed = max(needed, Stage.PICK_UP)
+        needed = max(needed, PastStage.PICK_UP)
     steps: list[PastStep] = []
     latest_ms = order.ended_ms
     # A step without a time is recorded with the next one, so the steps are laid out from the end. Any two that have a
     # time and contradict each other are recorded in their order, the second one no earlier than the first.
     known_ms = _never_back(at)
-    for stage in reversed(Stage):
+    for stage in reversed(PastStage):
         at_ms = at[stage]
-        if at_ms is None and (stage is Stage.ARRIVE or stage > needed):
+        if at_ms is None and (stage is PastStage.ARRIVE or stage > needed):
             continue
         if at_ms is not None:
             latest_ms = known_ms[stage]
@@ -154,7 +155,7 @@ def rider_of_order(order: PastOrder, *, known: bool = True) -> str:
 def command_of(order: PastOrder, step: PastStep, *, known_rider: bool = True) -> DeliveryCommand:
     """The command that records the step as of its time."""
     stage, at_ms, recorded_ms = step
-    if stage is Stage.PLACE:
+    if stage is PastStage.PLACE:
         return PlaceOrder(
             order_id=order.order_id,
             received_ms=recorded_ms,
@@ -176,11 +177,11 @@ def command_of(order: PastOrder, step: PastStep, *, known_rider: bool = True) ->
         "at_ms": recorded_ms if at_ms is None else at_ms,
         "source_service": UNTIMED if at_ms is None else IMPORTED,
     }
-    if stage is Stage.ASSIGN:
+    if stage is PastStage.ASSIGN:
         return Assign(**common, rider_id=rider_of_order(order, known=known_rider))
-    if stage is Stage.END:
+    if stage is PastStage.END:
         return Complete(**common) if order.is_completed else Cancel(**common)
-    return PickUp(**common) if stage is Stage.PICK_UP else Arrive(**common)
+    return PickUp(**common) if stage is PastStage.PICK_UP else Arrive(**common)
 
 
 def check_commands(order: PastOrder) -> None:
@@ -191,7 +192,7 @@ def check_commands(order: PastOrder) -> None:
         TimestampTooOld, GpsWeekRollover: as the commands raise them.
     """
     for step in steps_of(order):
-        if step.stage in (Stage.PLACE, Stage.ASSIGN) or step.at_ms is not None:
+        if step.stage in (PastStage.PLACE, PastStage.ASSIGN) or step.at_ms is not None:
             command_of(order, step).check()
     if order.rider_id is not None:
         check_rider_id(order.rider_id)

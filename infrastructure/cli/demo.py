@@ -181,7 +181,7 @@ def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
     from rich.console import Console, Group
     from rich.live import Live
 
-    from infrastructure.cli.demo_orders import OrderBoard, OrderRow, cancel_left_orders, orders_table
+    from infrastructure.cli.demo_orders import DemoOrder, OrderBoard, cancel_left_orders, orders_table
     from infrastructure.client.client import RidelogClient
     from infrastructure.simulator.fleet import BackgroundFleet
     from infrastructure.simulator.foresight import Foresight
@@ -208,7 +208,7 @@ def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
             truths = totals.truths
             speeds, problem = _read(reader, shown)
             seen.update(speeds)
-            rows: list[OrderRow] = []
+            rows: list[DemoOrder] = []
             if not problem:
                 try:
                     rows = board.read(list(totals.open_orders))

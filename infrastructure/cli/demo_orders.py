@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from infrastructure.client.client import RidelogClient
-    from infrastructure.simulator.foresight import OrderEnd
+    from infrastructure.simulator.foresight import TrueEnd
 
 MAX_SHOWN_ORDERS = 10
 FINISHED_SHOWN = 3
@@ -36,16 +36,16 @@ def cancel_left_orders(client: RidelogClient) -> int:
     return len(left)
 
 
-class OrderRow(NamedTuple):
+class DemoOrder(NamedTuple):
     """One order. ``eta`` is the newest answer, ``first`` the first one; None: there was none."""
 
     delivery: DeliveryAnswer
     eta: EtaMessage | None
     first: EtaMessage | None
-    end: OrderEnd | None
+    end: TrueEnd | None
 
 
-def orders_table(rows: Sequence[OrderRow], now_ms: int, title: str) -> Table:
+def orders_table(rows: Sequence[DemoOrder], now_ms: int, title: str) -> Table:
     """Build a table with one row per order. Minutes and seconds until the hand-over; a dash means unknown."""
     from rich.table import Table
 
@@ -76,7 +76,7 @@ def minutes(seconds: float) -> str:
     return f"{'-' if seconds < 0 and whole else ''}{whole // 60}:{whole % 60:02}"
 
 
-def true_left(end: OrderEnd | None, now_ms: int) -> str:
+def true_left(end: TrueEnd | None, now_ms: int) -> str:
     """Time until the true hand-over."""
     if end is None:
         return "–"
@@ -84,7 +84,7 @@ def true_left(end: OrderEnd | None, now_ms: int) -> str:
     return left if end.is_completed else f"cancels {left}"
 
 
-def outcome(row: OrderRow) -> str:
+def outcome(row: DemoOrder) -> str:
     """How long a finished order took, and by how much the first ETA was wrong."""
     ended_ms = row.delivery.completed_at_ms or row.delivery.cancelled_at_ms
     if ended_ms is None:
@@ -99,16 +99,16 @@ def outcome(row: OrderRow) -> str:
 class OrderBoard:
     """Reads the orders that a demo shows: the oldest open ones, and those that have just ended."""
 
-    def __init__(self, reader: RidelogClient, ends: Mapping[str, OrderEnd]) -> None:
+    def __init__(self, reader: RidelogClient, ends: Mapping[str, TrueEnd]) -> None:
         self._reader = reader
         self._ends = ends
         self._first: dict[str, EtaMessage] = {}
-        self._shown: dict[str, OrderRow] = {}
-        self._finished: deque[OrderRow] = deque(maxlen=FINISHED_SHOWN)
+        self._shown: dict[str, DemoOrder] = {}
+        self._finished: deque[DemoOrder] = deque(maxlen=FINISHED_SHOWN)
         self.etas = 0
         """Number of ETAs that were read."""
 
-    def read(self, open_orders: Iterable[str]) -> list[OrderRow]:
+    def read(self, open_orders: Iterable[str]) -> list[DemoOrder]:
         """Read the orders. Raises UserError if the server refuses or stays unavailable."""
         wanted = list(open_orders)
         rows = {order_id: row for order_id in wanted[:MAX_SHOWN_ORDERS] if (row := self._read(order_id)) is not None}
@@ -119,7 +119,7 @@ class OrderBoard:
         self._shown = rows
         return [*rows.values(), *self._finished]
 
-    def _read(self, order_id: str) -> OrderRow | None:
+    def _read(self, order_id: str) -> DemoOrder | None:
         delivery = self._reader.delivery(order_id)
         if delivery is None:
             return None
@@ -127,4 +127,4 @@ class OrderBoard:
         if eta is not None:
             self.etas += 1
             self._first.setdefault(order_id, eta)
-        return OrderRow(delivery, eta, self._first.get(order_id), self._ends.get(order_id))
+        return DemoOrder(delivery, eta, self._first.get(order_id), self._ends.get(order_id))

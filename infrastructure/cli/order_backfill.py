@@ -18,7 +18,7 @@ from infrastructure.errors import UserError
 if TYPE_CHECKING:
     from infrastructure.imports.backfill import BackfillHistory
     from infrastructure.imports.csv_reader import CsvSource
-    from infrastructure.imports.order_columns import OrderSource
+    from infrastructure.imports.order_columns import OrderFile
     from infrastructure.imports.order_report import OrderReport
     from infrastructure.imports.order_rows import OrderDefaults
     from infrastructure.imports.report import ImportReport
@@ -44,7 +44,7 @@ class _Job(NamedTuple):
     options: OrderImport
     orders: OrderReport
     pings: ImportReport | None
-    order_sources: Sequence[OrderSource]
+    order_sources: Sequence[OrderFile]
     ping_sources: Sequence[CsvSource]
 
     def so_far(self) -> str:

@@ -67,7 +67,7 @@ class LogPages(Protocol):
         ...
 
 
-class EventSource:
+class EventReader:
     """What ``/events`` reads from: pages of the log, its tail, and the encoder that both share."""
 
     def __init__(
@@ -151,7 +151,7 @@ class EventSource:
 
 
 def events_route(
-    source: EventSource, streams: OpenStreams, heartbeat_s: float = HEARTBEAT_INTERVAL_S
+    source: EventReader, streams: OpenStreams, heartbeat_s: float = HEARTBEAT_INTERVAL_S
 ) -> HTTPRouteHandler:
     """``streams`` bounds the open streams of the process; ``heartbeat_s``: seconds without an event to a comment."""
 

@@ -15,8 +15,8 @@ from domain.deliveries.commands import DeliveryCommand
 from domain.deliveries.history_batch import HistoryItem, HistoryOutcome
 from domain.deliveries.past_order import (
     PastOrder,
+    PastStage,
     PastStep,
-    Stage,
     command_of,
     has_assignment,
     is_out_of_order,
@@ -26,7 +26,7 @@ from domain.errors import DeliveryExists
 from domain.riders.leg import MAX_OPEN_LEGS
 from infrastructure.imports.backfill import ShowProgress
 from infrastructure.imports.external_sort import ExternalSorter, SortEntry
-from infrastructure.imports.order_columns import OrderSource
+from infrastructure.imports.order_columns import OrderFile
 from infrastructure.imports.order_entries import OrderEntry, StepEntry
 from infrastructure.imports.order_report import OrderReport
 from infrastructure.imports.order_rows import OrderDefaults, order_rows
@@ -36,7 +36,7 @@ PROGRESS_INTERVAL_ROWS = 1_000
 
 
 def read_orders(
-    sources: Sequence[OrderSource],
+    sources: Sequence[OrderFile],
     defaults: OrderDefaults,
     now_ms: int,
     sorter: ExternalSorter[OrderEntry],
@@ -101,9 +101,9 @@ def _findings(order: PastOrder, steps: Sequence[PastStep]) -> list[str]:
     stages = {step.stage: step.at_ms for step in steps}
     conditions = (
         ("out_of_order", is_out_of_order(order)),
-        ("without_rider", Stage.ASSIGN in stages and order.rider_id is None),
-        ("without_assigned", Stage.ASSIGN in stages and stages[Stage.ASSIGN] is None),
-        ("without_picked_up", Stage.PICK_UP in stages and stages[Stage.PICK_UP] is None),
+        ("without_rider", PastStage.ASSIGN in stages and order.rider_id is None),
+        ("without_assigned", PastStage.ASSIGN in stages and stages[PastStage.ASSIGN] is None),
+        ("without_picked_up", PastStage.PICK_UP in stages and stages[PastStage.PICK_UP] is None),
         ("without_promise", order.promised_seconds is None),
     )
     return [name for name, applies in conditions if applies]
@@ -141,11 +141,11 @@ class OrderRecorder:
 
     def _command(self, entry: StepEntry) -> DeliveryCommand:
         known = True
-        if entry.stage == Stage.ASSIGN:
+        if entry.stage == PastStage.ASSIGN:
             known = self._legs.assign(entry.order)
             if not known:
                 self._orders.note(["rider_overloaded"])
-        elif entry.stage == Stage.END:
+        elif entry.stage == PastStage.END:
             self._legs.end(entry.order)
         return command_of(entry.order, entry.step, known_rider=known)
 

@@ -103,7 +103,7 @@ class OrderColumns(NamedTuple):
     currency: int | None = None
 
 
-class OrderSource(NamedTuple):
+class OrderFile(NamedTuple):
     """A CSV file of orders whose columns have been found."""
 
     path: Path
@@ -136,14 +136,14 @@ def normalised(title: str) -> str:
     return _NO_WORD.sub("_", _CAMEL.sub("_", title.strip()).casefold()).strip("_")
 
 
-def open_orders(path: Path, names: Mapping[str, str]) -> OrderSource:
+def open_orders(path: Path, names: Mapping[str, str]) -> OrderFile:
     """Open a file of orders and find its columns. ``names`` holds the user's column names by field.
 
     Raises UserError if it cannot be read, a column is missing, or two columns have one name.
     """
     known = {*(name for each in NAMES.values() for name in each), *names.values()}
     header = read_header(path, known)
-    return OrderSource(path, header, find_order_columns(header, names, str(path)))
+    return OrderFile(path, header, find_order_columns(header, names, str(path)))
 
 
 def find_order_columns(header: Sequence[str], names: Mapping[str, str], file: str) -> OrderColumns:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from domain.deliveries.history_batch import HistoryOutcome
-from domain.deliveries.past_order import Stage
+from domain.deliveries.past_order import PastStage
 from domain.errors import DomainError
 from infrastructure.client.messages import PostReceipt, Rejection
-from infrastructure.imports.order_columns import OrderSource
+from infrastructure.imports.order_columns import OrderFile
 from infrastructure.imports.order_entries import OrderEntry, StepEntry
 from infrastructure.imports.order_rows import OrderRow
 from infrastructure.imports.report import ImportTally, RejectExamples, RejectFile, ReportedRow
@@ -32,7 +32,7 @@ class OrderReport:
     A row gets its verdict with its last step, so the rows of open orders are in memory: as many as were open at once.
     """
 
-    def __init__(self, sources: Sequence[OrderSource], rejects: RejectFile | None = None) -> None:
+    def __init__(self, sources: Sequence[OrderFile], rejects: RejectFile | None = None) -> None:
         self.sources = sources
         self.tally = ImportTally()
         self.examples = RejectExamples()
@@ -66,7 +66,7 @@ class OrderReport:
             key = (entry.file, entry.line)
             first = self._open.get(key, outcome)
             verdict = first if first.rejection is not None or outcome.rejection is None else outcome
-            if entry.stage != Stage.END:
+            if entry.stage != PastStage.END:
                 self._open[key] = verdict
                 continue
             self._open.pop(key, None)

@@ -10,7 +10,7 @@ from domain.deliveries.past_order import PastOrder, check_commands, check_past_o
 from domain.errors import DomainError, InvalidType, NullIsland, OrderWithoutEnd, StepsContradict, TimestampInFuture
 from domain.timestamps import decimal_integer
 from infrastructure.imports.csv_files import BadCell, check_length, number, records_below_header
-from infrastructure.imports.order_columns import OrderSource
+from infrastructure.imports.order_columns import OrderFile
 from infrastructure.imports.order_times import YEAR_2000_S, BadTime, history_time_ms
 
 MISSING = frozenset({"", "na", "n/a", "nan", "nat", "null", "none", "\\n", "-"})
@@ -36,7 +36,7 @@ class OrderRow(NamedTuple):
     ``time_ms`` is when it was placed, None if unknown. ``received_ms`` is always None: a history does not have it.
     """
 
-    source: OrderSource
+    source: OrderFile
     line: int
     cells: Sequence[str]
     order: PastOrder | None
@@ -46,7 +46,7 @@ class OrderRow(NamedTuple):
 
 
 def order_rows(
-    source: OrderSource, defaults: OrderDefaults, now_ms: int, at_byte: Callable[[int], None] = lambda position: None
+    source: OrderFile, defaults: OrderDefaults, now_ms: int, at_byte: Callable[[int], None] = lambda position: None
 ) -> Iterator[OrderRow]:
     """Yield every row below the header, checked; empty lines are skipped.
 
@@ -59,9 +59,7 @@ def order_rows(
             yield to_order_row(source, record.last_line, record.cells, defaults, now_ms)
 
 
-def to_order_row(
-    source: OrderSource, line: int, cells: Sequence[str], defaults: OrderDefaults, now_ms: int
-) -> OrderRow:
+def to_order_row(source: OrderFile, line: int, cells: Sequence[str], defaults: OrderDefaults, now_ms: int) -> OrderRow:
     """The row with these cells. ``now_ms`` is this machine's clock: nothing of a history happened later."""
     order: PastOrder | None = None
     try:
@@ -90,7 +88,7 @@ def _check_future(order: PastOrder, now_ms: int) -> None:
 class _Cells:
     """The cells of one row, by field."""
 
-    def __init__(self, source: OrderSource, cells: Sequence[str]) -> None:
+    def __init__(self, source: OrderFile, cells: Sequence[str]) -> None:
         self._source = source
         self._columns = source.columns
         self._cells = cells

@@ -27,7 +27,7 @@ from infrastructure.http.eta import eta_route
 from infrastructure.http.eta_answers import EtaAnswers, EtaReads
 from infrastructure.http.event_json import EventEncoder
 from infrastructure.http.event_streams import OpenStreams
-from infrastructure.http.events import EventSource, events_route
+from infrastructure.http.events import EventReader, events_route
 from infrastructure.http.fraud import fraud_routes
 from infrastructure.http.fraud_reader import FraudReader
 from infrastructure.http.health import needed, ready_checks
@@ -129,7 +129,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
     pages = EventPages(reader)
     tail = LogTail(pages)
     streams.call_at_stop(tail.wake)
-    events = EventSource(pages, tail, EventEncoder(decode))
+    events = EventReader(pages, tail, EventEncoder(decode))
     commits.start()
     commands.start()
     rider_commands.start()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from infrastructure.simulator.city import Point
 
 
-class Stage(Enum):
+class TrueStage(Enum):
     """What has truly happened to an order last."""
 
     PLACED = "placed"
@@ -37,22 +37,22 @@ class Verb(Enum):
     CANCEL = "cancel"
 
 
-TRANSITIONS: dict[tuple[Stage | None, Verb], Stage] = {
-    (None, Verb.PLACE): Stage.PLACED,
-    (Stage.PLACED, Verb.ASSIGN): Stage.ASSIGNED,
-    (Stage.ASSIGNED, Verb.UNASSIGN): Stage.PLACED,
-    (Stage.ASSIGNED, Verb.PICK_UP): Stage.PICKED_UP,
-    (Stage.PICKED_UP, Verb.ARRIVE): Stage.ARRIVED,
-    (Stage.PICKED_UP, Verb.COMPLETE): Stage.COMPLETED,
-    (Stage.ARRIVED, Verb.COMPLETE): Stage.COMPLETED,
-    (Stage.PLACED, Verb.CANCEL): Stage.CANCELLED,
-    (Stage.ASSIGNED, Verb.CANCEL): Stage.CANCELLED,
-    (Stage.PICKED_UP, Verb.CANCEL): Stage.CANCELLED,
-    (Stage.ARRIVED, Verb.CANCEL): Stage.CANCELLED,
+TRANSITIONS: dict[tuple[TrueStage | None, Verb], TrueStage] = {
+    (None, Verb.PLACE): TrueStage.PLACED,
+    (TrueStage.PLACED, Verb.ASSIGN): TrueStage.ASSIGNED,
+    (TrueStage.ASSIGNED, Verb.UNASSIGN): TrueStage.PLACED,
+    (TrueStage.ASSIGNED, Verb.PICK_UP): TrueStage.PICKED_UP,
+    (TrueStage.PICKED_UP, Verb.ARRIVE): TrueStage.ARRIVED,
+    (TrueStage.PICKED_UP, Verb.COMPLETE): TrueStage.COMPLETED,
+    (TrueStage.ARRIVED, Verb.COMPLETE): TrueStage.COMPLETED,
+    (TrueStage.PLACED, Verb.CANCEL): TrueStage.CANCELLED,
+    (TrueStage.ASSIGNED, Verb.CANCEL): TrueStage.CANCELLED,
+    (TrueStage.PICKED_UP, Verb.CANCEL): TrueStage.CANCELLED,
+    (TrueStage.ARRIVED, Verb.CANCEL): TrueStage.CANCELLED,
 }
 
 
-def next_stage(stage: Stage | None, verb: Verb) -> Stage:
+def next_stage(stage: TrueStage | None, verb: Verb) -> TrueStage:
     """The stage after ``verb``; None stands for an order that is not placed yet. Raises ValueError if not allowed."""
     try:
         return TRANSITIONS[stage, verb]
@@ -142,7 +142,7 @@ class SimulatedOrder:
     place_body: dict[str, Any]
     may_stack: bool
     """Whether the dispatcher considers stacking it."""
-    stage: Stage = Stage.PLACED
+    stage: TrueStage = TrueStage.PLACED
     rider_id: str | None = None
     declined_by: set[str] = field(default_factory=set)
     press: ArrivedPress = ArrivedPress.NEVER
@@ -163,12 +163,12 @@ class SimulatedOrder:
 
     @property
     def is_over(self) -> bool:
-        return self.stage in {Stage.COMPLETED, Stage.CANCELLED}
+        return self.stage in {TrueStage.COMPLETED, TrueStage.CANCELLED}
 
     @property
     def leg(self) -> TripLeg:
         """The leg that an assigned rider is on."""
-        return TripLeg.TO_RESTAURANT if self.stage is Stage.ASSIGNED else TripLeg.TO_CUSTOMER
+        return TripLeg.TO_RESTAURANT if self.stage is TrueStage.ASSIGNED else TripLeg.TO_CUSTOMER
 
     @property
     def target(self) -> Point:

@@ -10,7 +10,7 @@ from infrastructure.simulator.actions import SentCommand, UploadKind
 from infrastructure.simulator.agenda import Agenda
 from infrastructure.simulator.city import street_distance_m
 from infrastructure.simulator.commands import Commands
-from infrastructure.simulator.deliveries import SimulatedOrder, Stage, Verb
+from infrastructure.simulator.deliveries import SimulatedOrder, TrueStage, Verb
 from infrastructure.simulator.orders import cancels_after_s
 from infrastructure.simulator.riders import MAX_ORDERS, SimulatedRider
 from infrastructure.simulator.rounds import Rounds
@@ -104,7 +104,7 @@ class Dispatcher:
             return False
         others = [self.orders[order_id] for order_id in rider.known_orders]
         return all(
-            other.stage is Stage.ASSIGNED
+            other.stage is TrueStage.ASSIGNED
             and street_distance_m(other.restaurant_at, order.restaurant_at) <= STACK_RESTAURANT_M
             and street_distance_m(other.customer_at, order.customer_at) <= STACK_CUSTOMER_M
             for other in others
@@ -120,7 +120,7 @@ class Dispatcher:
             self._agenda.at(declines_s, lambda: self._rider_declines(order, rider, now_s))
 
     def _rider_declines(self, order: SimulatedOrder, rider: SimulatedRider, assigned_s: float) -> None:
-        is_theirs = order.stage is Stage.ASSIGNED and order.rider_id == rider.rider_id
+        is_theirs = order.stage is TrueStage.ASSIGNED and order.rider_id == rider.rider_id
         if not is_theirs or order.leg_began_s != assigned_s or not rider.phone.is_online(self._agenda.now_s):
             return
         self._command(order, Verb.UNASSIGN, {"reason": "the rider declined"})
@@ -131,12 +131,12 @@ class Dispatcher:
         self._wait(order)
 
     def _customer_cancels(self, order: SimulatedOrder) -> None:
-        if order.stage in {Stage.PLACED, Stage.ASSIGNED}:
+        if order.stage in {TrueStage.PLACED, TrueStage.ASSIGNED}:
             self._cancel(order, "the customer changed their mind")
 
     def _cancel(self, order: SimulatedOrder, reason: str) -> None:
         self._command(order, Verb.CANCEL, {"reason": reason})
-        if order.stage is Stage.PLACED:
+        if order.stage is TrueStage.PLACED:
             order.happens(Verb.CANCEL)
         else:
             assert order.rider_id is not None, "an assigned order has a rider"

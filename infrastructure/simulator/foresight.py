@@ -24,7 +24,7 @@ MAX_AHEAD_PINGS = 100_000
 """Bounds the memory of the actions that are made but not sent yet: about a kilobyte a ping."""
 
 
-class OrderEnd(NamedTuple):
+class TrueEnd(NamedTuple):
     """When an order truly ends, in epoch milliseconds: the hand-over, or its cancellation."""
 
     at_ms: int
@@ -35,7 +35,7 @@ class Foresight:
     """A world with the true ends of its orders, known before they happen. Read ``ends`` from any thread."""
 
     def __init__(self, world: SimulatedWorld) -> None:
-        self.ends: dict[str, OrderEnd] = {}
+        self.ends: dict[str, TrueEnd] = {}
         self._world = world
         pings_per_s = world.scenario.riders / world.scenario.phone.every_s
         self._ahead_s = min(MAX_AHEAD_S, MAX_AHEAD_PINGS / pings_per_s)
@@ -61,7 +61,7 @@ class Foresight:
     def _note(self, actions: list[Action]) -> None:
         for leg in self._world.truths.take():
             if leg.leg == TripLeg.TO_CUSTOMER.value and leg.handover_ms is not None:
-                self.ends[leg.order_id] = OrderEnd(leg.handover_ms, is_completed=True)
+                self.ends[leg.order_id] = TrueEnd(leg.handover_ms, is_completed=True)
         for action in actions:
             if isinstance(action, SentCommand) and action.verb is Verb.CANCEL:
-                self.ends[action.order_id] = OrderEnd(action.at_ms, is_completed=False)
+                self.ends[action.order_id] = TrueEnd(action.at_ms, is_completed=False)

@@ -9,7 +9,7 @@ from typing import Any
 from infrastructure.simulator.actions import Activity, SentCommand
 from infrastructure.simulator.agenda import Agenda
 from infrastructure.simulator.commands import Commands
-from infrastructure.simulator.deliveries import ArrivedPress, SimulatedOrder, Stage, TripLeg, Verb
+from infrastructure.simulator.deliveries import ArrivedPress, SimulatedOrder, TripLeg, TrueStage, Verb
 from infrastructure.simulator.restaurants import Restaurants
 from infrastructure.simulator.riders import SimulatedRider, riding
 from infrastructure.simulator.rides import RidePlanner
@@ -136,7 +136,7 @@ class Rounds:
         self._go_on(rider)
 
     def _press_arrived(self, rider: SimulatedRider, order: SimulatedOrder) -> None:
-        if order.stage is not Stage.PICKED_UP:
+        if order.stage is not TrueStage.PICKED_UP:
             return
         # A press follows that of the pick-up, however short the way was.
         order.arrived_press_s = max(self._agenda.now_s, order.picked_up_press_s + 0.1)

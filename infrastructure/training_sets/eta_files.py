@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from infrastructure.errors import UserError
 from infrastructure.training_sets.eta_rows import FACT_COLUMNS, EtaRow, RowOutcome, arrow_schema
-from infrastructure.training_sets.order_life import OrderEnd
+from infrastructure.training_sets.order_life import OrderLabel
 from infrastructure.training_sets.order_shards import OrderFiles
 from infrastructure.training_sets.spool import SpoolReader
 
@@ -48,7 +48,7 @@ class RowsFiles(NamedTuple):
         return self.folder / f"rows-{self.shard:02d}.parquet"
 
 
-def with_outcome(start: Sequence[Any], end: OrderEnd) -> EtaRow:
+def with_outcome(start: Sequence[Any], end: OrderLabel) -> EtaRow:
     """The whole row. A label may be negative: a phone without network reports a hand-over after it happened."""
     label_s = None
     if end.outcome == RowOutcome.COMPLETED and end.event_ms is not None:
@@ -59,7 +59,7 @@ def with_outcome(start: Sequence[Any], end: OrderEnd) -> EtaRow:
 
 def shard_rows(folder: Path, shard: int, chunks: Sequence[SpoolReader]) -> list[EtaRow]:
     """The rows of one shard by order, instant and position. They are in memory: about 2 KB each."""
-    ends = {order_id: OrderEnd._make(end) for order_id, end in SpoolReader(OrderFiles(folder, shard).ends).read(0)}
+    ends = {order_id: OrderLabel._make(end) for order_id, end in SpoolReader(OrderFiles(folder, shard).ends).read(0)}
     found = [with_outcome(start, ends[start[0]]) for chunk in chunks for start in chunk.read(shard)]
     found.sort(key=_place)
     return found

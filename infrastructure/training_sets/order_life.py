@@ -23,7 +23,7 @@ from projections.replay.archive import TimedEvent
 _COMPLETED, _CANCELLED = "DeliveryCompleted", "DeliveryCancelled"
 
 
-class OrderEnd(NamedTuple):
+class OrderLabel(NamedTuple):
     """The facts of an order and how it ended, by all events of the set's log, on every axis.
 
     The facts are those of its placement, and known as of its first row. ``event_ms`` is when the outcome happened,
@@ -102,7 +102,7 @@ class OrderLife:
         except UndecodableError:
             return False
 
-    def end(self) -> OrderEnd | None:
+    def end(self) -> OrderLabel | None:
         """The facts and the outcome; None for an order that was never placed."""
         state = self._final
         if state is None or not state.status:
@@ -112,7 +112,7 @@ class OrderLife:
             outcome, event_ms, last = RowOutcome.COMPLETED, state.completed_ms, self._last_of(_COMPLETED)
         elif state.status == CANCELLED:
             outcome, event_ms, last = RowOutcome.CANCELLED, state.cancelled_ms, self._last_of(_CANCELLED)
-        return OrderEnd(
+        return OrderLabel(
             state.promised_seconds,
             state.items,
             state.preparation_seconds,

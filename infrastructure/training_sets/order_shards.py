@@ -92,7 +92,7 @@ class OrderFiles(NamedTuple):
 
     @property
     def ends(self) -> Path:
-        """Spool of (order id, OrderEnd)."""
+        """Spool of (order id, OrderLabel)."""
         return self.folder / f"ends-{self.shard:02d}.spool"
 
     @property

@@ -17,7 +17,7 @@ from infrastructure.event_store.recorder import EventRecorder
 from infrastructure.http.application import ApiParts, build
 from infrastructure.http.event_json import EventEncoder
 from infrastructure.http.event_streams import OpenStreams
-from infrastructure.http.events import EventSource, events_route
+from infrastructure.http.events import EventReader, events_route
 from infrastructure.http.sessions import Sessions
 from infrastructure.settings.settings import Settings
 from tests.support.ports_in_memory.schema_ids import LocalSchemaIds
@@ -97,7 +97,7 @@ class EventsApplication:
         self.tail = LogTail(pages, interval_s=0.02)
         self.streams = OpenStreams(max_streams)
         self.streams.call_at_stop(self.tail.wake)
-        source = EventSource(pages, self.tail, EventEncoder(Codec(LocalSchemaIds()).decode))
+        source = EventReader(pages, self.tail, EventEncoder(Codec(LocalSchemaIds()).decode))
         absent = cast("Any", None)
         route = events_route(source, self.streams, heartbeat_s)
         parts = ApiParts(

@@ -15,7 +15,7 @@ from domain.deliveries.past_order import (
     IMPORTED,
     UNTIMED,
     PastOrder,
-    Stage,
+    PastStage,
     check_commands,
     check_past_order,
     command_of,
@@ -143,7 +143,7 @@ def test_each_order_without_a_rider_has_a_rider_of_its_own() -> None:
     assert rider_of_order(a_past_order("7", rider_id="anna"), known=False) == "unknown:7"
     long = a_past_order("ä" * 128)
     assert check_rider_id(rider_of_order(long)) != rider_of_order(a_past_order("ö" * 128))
-    (command,) = (command_of(long, step) for step in steps_of(long) if step.stage is Stage.ASSIGN)
+    (command,) = (command_of(long, step) for step in steps_of(long) if step.stage is PastStage.ASSIGN)
     assert isinstance(command, Assign)
     command.check()
 

@@ -11,14 +11,14 @@ from domain.deliveries.past_order import PastOrder
 from domain.errors import TooManyLegs, WrongStatus
 from infrastructure.imports.external_sort import ExternalSorter
 from infrastructure.imports.order_backfill import OpenOrders, OrderRecorder, settle_orders
-from infrastructure.imports.order_columns import OrderSource, find_order_columns
+from infrastructure.imports.order_columns import OrderFile, find_order_columns
 from infrastructure.imports.order_entries import OrderEntry, StepEntry
 from infrastructure.imports.order_report import OrderReport
 from tests.unit.domain.given import NOW_MS
 from tests.unit.domain.test_past_order import MINUTE_MS, a_past_order
 
 HEADER = ("order", "restaurant", "customer", "placed", "completed")
-SOURCE = OrderSource(Path("some.csv"), HEADER, find_order_columns(HEADER, {}, "some.csv"))
+SOURCE = OrderFile(Path("some.csv"), HEADER, find_order_columns(HEADER, {}, "some.csv"))
 
 
 def entry(order: PastOrder, line: int) -> OrderEntry:

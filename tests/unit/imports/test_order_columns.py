@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.errors import UserError
-from infrastructure.imports.order_columns import OrderSource, find_order_columns, normalised, open_orders
+from infrastructure.imports.order_columns import OrderFile, find_order_columns, normalised, open_orders
 
 
 def found(header: str, **names: str) -> dict[str, str]:
@@ -108,5 +108,5 @@ def test_the_file_says_how_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text("orderId;restaurant;customer;placed;completed;weather\n")
     source = open_orders(path, {})
-    assert isinstance(source, OrderSource)
+    assert isinstance(source, OrderFile)
     assert source.used() == f"{path}: order = orderId, restaurant, customer, placed, completed; not read: weather"

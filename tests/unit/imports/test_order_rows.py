@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from domain.deliveries.past_order import PastOrder
-from infrastructure.imports.order_columns import OrderSource, find_order_columns
+from infrastructure.imports.order_columns import OrderFile, find_order_columns
 from infrastructure.imports.order_rows import OrderDefaults, to_order_row
 
 STAGES = ("placed", "completed", "cancelled", "assigned")
@@ -28,7 +28,7 @@ Cells = dict[str, str]
 
 def row(cells: Cells, defaults: OrderDefaults = PLAIN) -> PastOrder | str:
     """The order of a usual row with these cells, or the code and message for which it is rejected."""
-    source = OrderSource(Path("some.csv"), HEADER, find_order_columns(HEADER, {}, "some.csv"))
+    source = OrderFile(Path("some.csv"), HEADER, find_order_columns(HEADER, {}, "some.csv"))
     values = USUAL | cells
     found = to_order_row(source, 2, [values.get(name, "") for name in HEADER], defaults, NOW_MS)
     if found.order is not None:
@@ -134,7 +134,7 @@ def test_a_row_that_cannot_be_an_order_is_rejected_with_its_reason(cells: dict[s
 
 
 def test_a_row_with_more_cells_than_the_header_is_rejected() -> None:
-    source = OrderSource(Path("some.csv"), HEADER, find_order_columns(HEADER, {}, "some.csv"))
+    source = OrderFile(Path("some.csv"), HEADER, find_order_columns(HEADER, {}, "some.csv"))
     found = to_order_row(source, 2, ["x"] * (len(HEADER) + 1), OrderDefaults(), NOW_MS)
     assert "the row has 15 cells, the header 14" in str(found.problem)
 
@@ -146,7 +146,7 @@ def test_a_cancelled_order_needs_no_completion() -> None:
 
 def test_a_column_that_says_utc_has_times_in_utc() -> None:
     header = ("order", "restaurant", "customer", "created_at_utc", "completed")
-    source = OrderSource(Path("some.csv"), header, find_order_columns(header, {}, "some.csv"))
+    source = OrderFile(Path("some.csv"), header, find_order_columns(header, {}, "some.csv"))
     cells = ["o-1", USUAL["restaurant"], USUAL["customer"], "2020-08-01 12:00:00", "2020-08-01 15:40:00"]
     found = to_order_row(source, 2, cells, OrderDefaults("Europe/Helsinki", is_zone_given=True), NOW_MS).order
     assert found is not None

@@ -15,7 +15,7 @@ from infrastructure.event_store.log_tail import LogTail
 from infrastructure.http.errors import ApiError
 from infrastructure.http.event_json import EventEncoder
 from infrastructure.http.event_streams import OpenStreams
-from infrastructure.http.events import EventSource
+from infrastructure.http.events import EventReader
 from infrastructure.schema_registry.client import RegistryUnavailable
 from tests.support.ports_in_memory.log_end import MemoryLogEnd
 
@@ -74,12 +74,12 @@ def place(block: dict[str, str]) -> int:
     return int(block["id"].partition("-")[0])
 
 
-def source_of(log: MemoryLogEnd, tail: LogTail, decode: Any = None) -> EventSource:
-    return EventSource(log, tail, EventEncoder(decode or FlakyDecoding()), retry_interval_s=0.001)
+def source_of(log: MemoryLogEnd, tail: LogTail, decode: Any = None) -> EventReader:
+    return EventReader(log, tail, EventEncoder(decode or FlakyDecoding()), retry_interval_s=0.001)
 
 
 def follow(
-    source: EventSource, start: EventPage, selection: EventSelection | None = None, heartbeat_s: float = 30
+    source: EventReader, start: EventPage, selection: EventSelection | None = None, heartbeat_s: float = 30
 ) -> Follower:
     return Follower(source.frames(selection or EventSelection(), start, OpenStreams(1), heartbeat_s))
 
