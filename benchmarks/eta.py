@@ -186,8 +186,12 @@ def carried(
 
 
 def log_tail(one: Ridelog) -> str:
-    """The last lines of the log of the API: they say why it did not answer. The naive process logs to stderr."""
-    return (one.data_dir / "logs" / "api.log").read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
+    """The last lines of the logs of the API and of Postgres: they say why a read or a ping was not answered.
+
+    The naive process logs to stderr.
+    """
+    logs = (one.data_dir / "logs" / f"{name}.log" for name in ("api", "postgres"))
+    return "\n".join(log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace") for log in logs if log.exists())
 
 
 def in_process(backends: Backends) -> list[float]:

@@ -55,11 +55,15 @@ def discard_unusable(engine: Engine) -> None:
 
 @contextmanager
 def discarding_unusable(connection: Connection) -> Iterator[None]:
-    """The same for statements that bypass SQLAlchemy, such as COPY. Raises what the block raises."""
+    """The same for statements that bypass SQLAlchemy, such as COPY. Raises what the block raises.
+
+    An error without an SQLSTATE is libpq's own: the connection is lost. If it were kept, the rollback would fail on it,
+    and its "connection already closed" would hide why.
+    """
     try:
         yield
     except psycopg2.Error as error:
-        if is_unusable_after(error):
+        if error.pgcode is None or is_unusable_after(error):
             discard(connection)
         raise
 

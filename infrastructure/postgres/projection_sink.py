@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from domain.identifiers import SHARDS
 from infrastructure.postgres import sink_statements as sql
-from infrastructure.postgres.broken_connections import discard, is_unusable_after
+from infrastructure.postgres.broken_connections import discarding_unusable
 from infrastructure.postgres.copy_text import copy_text
 from infrastructure.postgres.engine import is_lock_timeout, terminate_overdue_backends
 from infrastructure.postgres.errors import rejected_or_unavailable, sink_errors
@@ -224,11 +224,10 @@ class PostgresSink:
         with sink_errors(), self._engine.begin() as connection:
             cursor = connection.connection.cursor()
             try:
-                yield cursor
+                # The test before each use accepts a read-only session, so the pool would keep it for ever.
+                with discarding_unusable(connection):
+                    yield cursor
             except psycopg2.Error as error:
-                if connection.connection.dbapi_connection is None or error.pgcode is None or is_unusable_after(error):
-                    # The test before each use accepts a read-only session, so the pool would keep it for ever.
-                    discard(connection)
                 if is_lock_timeout(error):
                     terminate_overdue_backends(self._engine)
                 raise rejected_or_unavailable(error, error) from error

@@ -7,12 +7,12 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
-from eventsourcing.persistence import IntegrityError, StoredEvent
+from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 from sqlalchemy import Engine, event, text
 
 from domain.identifiers import aggregate_id, shard_of
 from infrastructure.event_store.recorder import EventRecorder
-from infrastructure.postgres.engine import writer_engine
+from infrastructure.postgres.engine import reader_engine, writer_engine
 from tests.support.postgres.log_events import events_of
 
 ANNA, BEN = aggregate_id("Rider", "anna"), aggregate_id("Rider", "ben")
@@ -157,3 +157,29 @@ def test_the_last_position_of_the_log_is_none_while_it_is_empty(engine: Engine) 
     assert recorder.max_notification_id() is None
     recorder.insert_events(events_of("anna", 1, 3))
     assert recorder.max_notification_id() == 3
+
+
+def test_regression_a_connection_that_is_lost_before_the_events_are_copied_is_named_as_the_reason(
+    engine: Engine, postgres_url: str
+) -> None:
+    other = reader_engine(postgres_url)
+    ended: list[bool] = []
+
+    def ending_the_writer() -> int:
+        """The clock, which is read inside the lock just before the events are copied."""
+        if not ended:
+            with other.connect() as connection:
+                lock_holders = text(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE pid IN (SELECT pid FROM pg_locks WHERE relation = 'log_head'::regclass)"
+                )
+                ended.extend(row[0] for row in connection.execute(lock_holders))
+        return NOW_MS
+
+    recorder = EventRecorder(engine, clock=ending_the_writer)
+    with pytest.raises(OperationalError, match=r"server closed the connection|terminating connection"):
+        recorder.insert_events(events_of("anna", 1, 1))
+    assert ended == [True]
+    recorder.insert_events(events_of("anna", 1, 1))
+    other.dispose()
+    assert recorded(engine) == [(1, "anna", 1)]
