@@ -82,7 +82,8 @@ def status(cluster: ClusterOption = None, data_dir: DataDirOption = None, as_jso
     """
     import msgspec
 
-    jobs = cluster_of_settings(_settings(data_dir, cluster)).jobs()
+    found = cluster_of_settings(_settings(data_dir, cluster))
+    jobs, fills = found.jobs(), found.fills()
     if as_json:
         echo(msgspec.json.encode(jobs))
     else:
@@ -92,6 +93,11 @@ def status(cluster: ClusterOption = None, data_dir: DataDirOption = None, as_jso
             echo(f"{job.projection}: {job.state}, {job.restarts} restarts, {age}{place}, job {job.job_id}")
         if not jobs:
             echo("no job of a projection was submitted to this cluster")
+        for fill in fills:
+            echo(
+                f"rebuild of {fill.generation}: {fill.state}, job {fill.job_id}. If its command was killed, "
+                f"`rebuild-projection {fill.generation.partition('@')[0]} --engine flink` cancels it and goes on"
+            )
     raise typer.Exit(1 if any(not job.runs and job.state != "CANCELED" for job in jobs) else 0)
 
 

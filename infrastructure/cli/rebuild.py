@@ -191,7 +191,7 @@ def _with_rebuild(
             def show(done: int, of: int) -> None:
                 shown.update(done / max(of, 1), done, f"{of - done:,} to go")
 
-            elsewhere = _on_flink(served, name, workers) if engine is RebuildEngine.FLINK else None
+            elsewhere = _on_flink(served, name, workers, shown.note) if engine is RebuildEngine.FLINK else None
             with rebuilding(
                 served,
                 projection,
@@ -211,11 +211,12 @@ def _with_rebuild(
     raise typer.Exit(0 if outcome.verdict in ("switched", "equal") else 1)
 
 
-def _on_flink(settings: Settings, name: str, parallelism: int) -> FillElsewhere:
+def _on_flink(settings: Settings, name: str, parallelism: int, on_note: Callable[[str], None]) -> FillElsewhere:
     from infrastructure.cli.flink import APP_FOLDER, cluster_of_settings, url_of_settings
     from infrastructure.flink.client import FlinkClient
     from infrastructure.flink.environment import FOLDER, FlinkEnvironment
     from infrastructure.flink.rebuild_fill import FoldOnFlink
 
     client = FlinkClient(FlinkEnvironment(APP_FOLDER / FOLDER), url_of_settings(settings), APP_FOLDER)
-    return FoldOnFlink(client, cluster_of_settings(settings), settings.environment(), name, parallelism).fill
+    cluster = cluster_of_settings(settings)
+    return FoldOnFlink(client, cluster, settings.environment(), name, parallelism, on_note=on_note).fill

@@ -39,19 +39,23 @@ class FoldOnFlink:
         projection: str,
         parallelism: int,
         sleep: Callable[[float], None] = time.sleep,
+        on_note: Callable[[str], None] = lambda note: None,
     ) -> None:
+        """``on_note`` gets lines for people."""
         self._client = client
         self._cluster = cluster
         self._settings = settings
         self._name = projection
         self._parallelism = parallelism
         self._sleep = sleep
+        self._on_note = on_note
 
     def fill(self, generation: int, targets: Mapping[int, int], on_tick: OnTick) -> None:
         """Bring all shards to their targets. An aborted rebuild cancels its job, and is resumed at the fences.
 
         Raises UserError if the job fails, or the cluster does not answer.
         """
+        self._cancel_orphans()
         arguments = (self._name, str(generation), json.dumps(targets, separators=(",", ":")))
         submission = Submission(self._name, self._parallelism, program=PROGRAM, arguments=arguments)
         job_id = self._client.submit(submission, self._settings)
@@ -68,3 +72,15 @@ class FoldOnFlink:
                 f"the job {job_id} that fills generation {generation} of {self._name} is {state}: see the cluster's "
                 "log, and run the command again; it goes on where the job ended"
             )
+
+    def _cancel_orphans(self) -> None:
+        """Cancel the jobs that killed rebuilds of this projection have left, and wait until they have ended.
+
+        Only one rebuild of a projection runs at a time, by its lock in Postgres, and this one has not submitted its
+        job yet: so each job that fills a generation of the projection has lost its command.
+        """
+        for job in self._cluster.fills(self._name):
+            self._on_note(f"cancelling the job {job.job_id} that a killed rebuild of {job.generation} has left")
+            self._cluster.cancel(job.job_id)
+            while self._cluster.state(job.job_id) in STATES_OF_A_RUNNING_JOB:
+                self._sleep(POLL_INTERVAL_S)

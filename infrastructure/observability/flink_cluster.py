@@ -13,6 +13,8 @@ from infrastructure.errors import UserError
 from infrastructure.settings.addresses import http_address
 
 JOB_PREFIX = "ridelog-"
+REBUILD_PREFIX = "rebuild "
+"""Starts the name of a bounded job that fills a generation."""
 REQUEST_TIMEOUT_S = 2.0
 """`status`, health and metrics ask while others wait: a cluster that does not answer must not hold them up."""
 SAVEPOINT_TIMEOUT_S = 120.0
@@ -44,6 +46,14 @@ class FlinkJob(msgspec.Struct):
     @property
     def runs(self) -> bool:
         return self.state == "RUNNING"
+
+
+class FillJob(msgspec.Struct):
+    """A running job that fills a generation for a rebuild; ``generation`` as ``speed@2``."""
+
+    generation: str
+    job_id: str
+    state: str
 
 
 class _Listed(msgspec.Struct):
@@ -101,6 +111,7 @@ class FlinkCluster:
         self._url = url.rstrip("/")
         self._shown = http_address(url).shown
         self._prefix = JOB_PREFIX + prefix
+        self._fill_prefix = REBUILD_PREFIX + prefix
         self._timeout_s = timeout_s
         self._clock = clock
 
@@ -115,6 +126,18 @@ class FlinkCluster:
     def job(self, projection: str) -> FlinkJob | None:
         """The newest job of the projection. Raises ClusterUnavailable."""
         return next((job for job in self.jobs() if job.projection == projection), None)
+
+    def fills(self, projection: str | None = None) -> list[FillJob]:
+        """The running jobs that fill generations of the projection, or of all. Raises ClusterUnavailable.
+
+        Only the command that submitted one ends it early: after a kill -9 of that command the job goes on.
+        """
+        found = [
+            FillJob(job.name.removeprefix(self._fill_prefix), job.jid, job.state)
+            for job in self._get("/jobs/overview", _Overview).jobs
+            if job.name.startswith(self._fill_prefix) and job.state in STATES_OF_A_RUNNING_JOB
+        ]
+        return [job for job in found if projection in (None, job.generation.partition("@")[0])]
 
     def state(self, job_id: str) -> str:
         """The state of one job. Raises ClusterUnavailable."""

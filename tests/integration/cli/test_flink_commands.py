@@ -45,6 +45,15 @@ def test_status_shows_each_job_and_exits_with_1_if_one_does_not_run(flink: FakeF
     assert run(flink, tmp_path, "status").returncode == 1
 
 
+def test_status_shows_a_job_that_fills_a_generation_and_what_ends_it(flink: FakeFlink, tmp_path: Path) -> None:
+    with_a_job(flink, "RUNNING")
+    flink.answers["/jobs/overview"]["jobs"].append(listed_job("b" * 32, "rebuild speed@2", "RUNNING", 2))
+    shown = run(flink, tmp_path, "status")
+    assert shown.returncode == 0
+    assert f"rebuild of speed@2: RUNNING, job {'b' * 32}" in shown.stdout
+    assert "`rebuild-projection speed --engine flink` cancels it" in shown.stdout
+
+
 def test_cancel_ends_the_job_of_the_projection(flink: FakeFlink, tmp_path: Path) -> None:
     with_a_job(flink, "RUNNING")
     assert run(flink, tmp_path, "cancel", "speed").stdout == "speed: cancelled\n"

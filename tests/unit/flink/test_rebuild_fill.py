@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from infrastructure.errors import UserError
 from infrastructure.flink.client import FlinkClient
 from infrastructure.flink.rebuild_fill import FoldOnFlink, shard_parts
 from infrastructure.observability.flink_cluster import FlinkCluster
-from tests.support.servers.fake_flink import FakeFlink, fake_flink
+from tests.support.servers.fake_flink import FakeFlink, fake_flink, listed_job
 from tests.unit.flink.test_client import an_environment
 
 JOB = "a" * 32
@@ -39,16 +40,20 @@ def flink() -> Iterator[FakeFlink]:
         yield one
 
 
-def a_fill(flink: FakeFlink, folder: Path, *states: str) -> FoldOnFlink:
-    """The fill of a job that has one of ``states`` after the other."""
+def a_fill(
+    flink: FakeFlink, folder: Path, *states: str, jobs: Sequence[dict[str, Any]] = (), notes: list[str] | None = None
+) -> FoldOnFlink:
+    """The fill of a job that has one of ``states`` after the other, on a cluster that has ``jobs``."""
     left = list(states)
+    flink.answers["/jobs/overview"] = {"jobs": list(jobs)}
 
     def advance(_seconds: float = 0.0) -> None:
         flink.answers[f"/jobs/{JOB}"] = {"state": left.pop(0)}
 
     advance()
     client = FlinkClient(an_environment(folder, f"Job has been submitted with JobID {JOB}"), flink.url, folder)
-    return FoldOnFlink(client, FlinkCluster(flink.url), {}, "speed", 2, advance)
+    on_note = (lambda note: None) if notes is None else notes.append
+    return FoldOnFlink(client, FlinkCluster(flink.url), {}, "speed", 2, advance, on_note)
 
 
 def test_the_driver_shows_progress_until_the_job_has_finished(flink: FakeFlink, tmp_path: Path) -> None:
@@ -73,3 +78,22 @@ def test_an_aborted_rebuild_cancels_its_job(flink: FakeFlink, tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         a_fill(flink, tmp_path, "RUNNING").fill(2, {0: 5}, abort)
     assert flink.sent == [("PATCH", f"/jobs/{JOB}?mode=cancel", None)]
+
+
+def test_the_job_of_a_killed_rebuild_is_cancelled_and_ends_before_another_fills(
+    flink: FakeFlink, tmp_path: Path
+) -> None:
+    # Given jobs that fill: one of a killed rebuild, one that has ended, and one of another projection
+    killed, ended, other = "b" * 32, "c" * 32, "d" * 32
+    jobs = [
+        listed_job(killed, "rebuild speed@2", "RUNNING", 1),
+        listed_job(ended, "rebuild speed@1", "FINISHED", 1),
+        listed_job(other, "rebuild analytics@2", "RUNNING", 1),
+    ]
+    flink.answers[f"/jobs/{killed}"] = {"state": "CANCELED"}
+    notes: list[str] = []
+    # When the next rebuild fills
+    a_fill(flink, tmp_path, "RUNNING", "FINISHED", jobs=jobs, notes=notes).fill(2, {0: 5}, lambda: None)
+    # Then only the first is cancelled, with a note
+    assert flink.sent == [("PATCH", f"/jobs/{killed}?mode=cancel", None)]
+    assert [killed in note and "speed@2" in note for note in notes] == [True]
