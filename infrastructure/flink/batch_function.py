@@ -13,6 +13,7 @@ from infrastructure.flink.gathered_batches import partition_batch
 from infrastructure.flink.partition_ends import PartitionEnds
 from infrastructure.flink.partition_worker import PartitionWorker
 from infrastructure.flink.worker_settings import worker_settings
+from infrastructure.flink.worker_watchdog import WorkerWatchdog
 from infrastructure.kafka.topics import topics
 from infrastructure.observability import logging as ridelog_logging
 
@@ -29,6 +30,7 @@ class FoldBatches(FlatMapFunction):  # type: ignore[misc]
         self._digest = digest
         self._partitions = partitions
         self._worker: PartitionWorker | None = None
+        self._watchdog: WorkerWatchdog | None = None
         self._topic = ""
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -39,6 +41,8 @@ class FoldBatches(FlatMapFunction):  # type: ignore[misc]
         refuse_other_digest(projection, self._digest)
         self._topic = topics(settings)[projection.stream]
         self._worker = PartitionWorker(settings, projection, PartitionEnds(settings, self._topic))
+        self._watchdog = WorkerWatchdog(self._worker)
+        self._watchdog.start()
         self._applied = runtime_context.get_metrics_group().counter("applied")
 
     def flat_map(self, value: Any) -> Iterable[int]:
@@ -50,5 +54,7 @@ class FoldBatches(FlatMapFunction):  # type: ignore[misc]
         return ()
 
     def close(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stop()
         if self._worker is not None:
             self._worker.close()

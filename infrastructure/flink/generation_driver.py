@@ -17,7 +17,13 @@ MAX_REFOLD_S = 0.5
 
 
 class DriverReports(Protocol):
-    """Where a driver reports its progress, once for each batch or heartbeat."""
+    """Where a driver reports its progress, once for each batch or heartbeat.
+
+    ``lag``: events that were not folded at the last report. ``trouble``: the watchdog's finding, shown with the next.
+    """
+
+    lag: int
+    trouble: str
 
     def report_if_due(self) -> None: ...
 
@@ -44,6 +50,7 @@ class GenerationDriver:
         self._follower: StreamFollower[Any] | None = None
         self._reports: DriverReports | None = None
         self._idle_checked_at = clock()
+        self._must_restart = False
 
     def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> int:
         """Fold the records of ``partition``, none for a heartbeat. Returns how many events were applied.
@@ -51,6 +58,8 @@ class GenerationDriver:
         When it returns, the records are in the store with their fence. After an error the caller closes the driver:
         the next call connects again, and fills from the log what is missing. Raises TRANSIENT_ERRORS.
         """
+        if self._must_restart:
+            self.close()
         follower, reports = self._connected()
         before = follower.counters.applied
         self._consumer.push(partition, records)
@@ -62,8 +71,20 @@ class GenerationDriver:
         reports.report_if_due()
         return follower.counters.applied - before
 
+    def progress(self) -> tuple[int, int]:
+        """Events applied since it connected, and events not folded at the last report; callable from any thread."""
+        follower, reports = self._follower, self._reports
+        return (0, 0) if follower is None or reports is None else (follower.counters.applied, reports.lag)
+
+    def set_trouble(self, message: str, *, restart: bool) -> None:
+        """Show the watchdog's finding with the next report; ``restart``: the next ``receive`` connects again."""
+        if (reports := self._reports) is not None:
+            reports.trouble = message
+        self._must_restart = restart
+
     def close(self) -> None:
         """Close the connections; the next ``receive`` opens them again."""
+        self._must_restart = False
         self._follower = self._reports = None
         self._consumer.close()
         self._opened.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from pyflink.common import Types
 from pyflink.datastream import StreamExecutionEnvironment
@@ -33,8 +34,12 @@ def main() -> None:
     submit(Settings.load(), parser.parse_args().projection)
 
 
-def submit(settings: Settings, name: str) -> None:
-    """Build and submit the job of the projection ``name``. Raises UserError, ConsumerUnusable."""
+def submit(settings: Settings, name: str, query: Callable[[int], str] = batches_query) -> None:
+    """Build and submit the job of the projection ``name``.
+
+    ``query`` returns the SQL of the rows that Python gets, from the time for which records are gathered, in ms. Raises
+    UserError, ConsumerUnusable.
+    """
     projection = projection_named(name)
     options = JobOptions.of(settings)
     topic = topics(settings)[projection.stream]
@@ -51,7 +56,7 @@ def submit(settings: Settings, name: str) -> None:
         tables.get_config().set(key, value)
     for statement in (records_table(source), heartbeats_table(settings.topic_partitions), arrivals_view()):
         tables.execute_sql(statement)
-    batches = tables.to_data_stream(tables.sql_query(batches_query(options.gather_ms)))
+    batches = tables.to_data_stream(tables.sql_query(query(options.gather_ms)))
     folded = batches.flat_map(
         FoldBatches(name, fold_digest(projection), settings.topic_partitions), output_type=Types.INT()
     )

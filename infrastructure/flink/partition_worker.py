@@ -13,6 +13,7 @@ from infrastructure.backends import Backends
 from infrastructure.flink.generation_driver import GenerationDriver
 from infrastructure.flink.pushed_records import Ends
 from infrastructure.observability.stage_reports import FLINK_DETAIL, StageProgress, StageReporter
+from infrastructure.observability.watchdog import WorkSample
 from infrastructure.operations.generation_follower import TRANSIENT_ERRORS, follower_of, stage_name
 from infrastructure.operations.worker_metrics import WorkerMetrics
 from infrastructure.settings.settings import Settings
@@ -67,15 +68,40 @@ class PartitionWorker:
         self._active: int | None = None
         self._read_at = float("-inf")
         self._reporters: dict[str, StageReporter] = {}
+        self._beats = 0
+        self._is_called = False
 
     def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> int:
         """Fold the records of ``partition``, none for a heartbeat. Returns how many events were applied.
 
         When it returns, the served generation has them in its store, with the fence that proves it.
         """
+        self._is_called = True
+        try:
+            return self._receive(partition, records)
+        finally:
+            self._is_called = False
+
+    def samples(self) -> dict[int, WorkSample]:
+        """The progress of each generation, for the watchdog; callable from any thread.
+
+        A worker that Flink does not call does not hang: that its events wait shows by their lag.
+        """
+        if not self._is_called:
+            self._beats += 1
+        found = [(number, driver.progress()) for number, driver in list(self._drivers.items())]
+        return {number: WorkSample(self._beats, applied, lag) for number, (applied, lag) in found}
+
+    def set_trouble(self, number: int, message: str, *, restart: bool) -> None:
+        """Show the watchdog's finding in the stage's reports; ``restart``: the next batch connects again."""
+        if (driver := self._drivers.get(number)) is not None:
+            driver.set_trouble(message, restart=restart)
+
+    def _receive(self, partition: int, records: Sequence[ConsumerRecord]) -> int:
         applied, done = 0, set[int]()
         delays = RetryDelays(SERVICE_RETRY_DELAYS_S)
         while True:
+            self._beats += 1
             try:
                 self._follow_generations()
             except TRANSIENT_ERRORS as error:

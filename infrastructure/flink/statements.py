@@ -18,7 +18,7 @@ SELECT `partition`, {gathered}
 FROM TABLE(TUMBLE(TABLE arrivals, DESCRIPTOR(arrived), INTERVAL '{seconds}' SECOND(3, 3)))
 GROUP BY window_start, window_end, `partition`
 """.strip()
-_COLUMNS = ("offset", "record_key", "payload", *HEADERS)
+COLUMNS = ("offset", "record_key", "payload", *HEADERS)
 
 
 class TopicSource(NamedTuple):
@@ -84,7 +84,7 @@ def batches_query(gather_ms: int) -> str:
 
     ``gather_ms``: for how long the records of one partition are gathered into one batch.
     """
-    gathered = ", ".join(f"ARRAY_AGG(`{name}`) FILTER (WHERE `offset` IS NOT NULL) AS `{name}s`" for name in _COLUMNS)
+    gathered = ", ".join(f"ARRAY_AGG(`{name}`) FILTER (WHERE `offset` IS NOT NULL) AS `{name}s`" for name in COLUMNS)
     return BATCHES.format(gathered=gathered, seconds=f"{gather_ms / 1000:.3f}")
 
 

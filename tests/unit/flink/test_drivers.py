@@ -50,6 +50,9 @@ class TopicInMemory:
 
 
 class NoReports:
+    lag = 0
+    trouble = ""
+
     def report_if_due(self) -> None:
         """Nothing is shown."""
 

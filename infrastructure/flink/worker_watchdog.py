@@ -1,0 +1,88 @@
+"""Watches the worker of a subtask: Flink restarts a worker that has ended, and never one that hangs or does nothing."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from infrastructure.observability.watchdog import Watchdog, WorkSample, WorkState
+
+log = logging.getLogger("ridelog.flink")
+
+CHECK_INTERVAL_S = 1.0
+HUNG_EXIT_CODE = 70
+
+
+class WatchedWorker(Protocol):
+    """What the watchdog sees of a worker, and does to it. Called from the watchdog's thread."""
+
+    def samples(self) -> Mapping[int, WorkSample]:
+        """The progress of each generation."""
+        ...
+
+    def set_trouble(self, number: int, message: str, *, restart: bool) -> None:
+        """Show what is wrong with a generation; ``restart``: its next batch connects again."""
+        ...
+
+
+def end_process() -> None:
+    """End this Python worker at once, with the stacks of its threads on standard error.
+
+    Flink then restarts the job from its last checkpoint, and the fences drop what comes twice.
+    """
+    faulthandler.dump_traceback()
+    os._exit(HUNG_EXIT_CODE)
+
+
+class WorkerWatchdog:
+    """Applies the rules of the runner's watchdog to one worker, once a second, in a thread."""
+
+    def __init__(
+        self,
+        worker: WatchedWorker,
+        on_hung: Callable[[], None] = end_process,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``on_hung``: what ends a worker whose call does not return."""
+        self._worker = worker
+        self._on_hung = on_hung
+        self._clock = clock
+        self._watchdog = Watchdog()
+        self._known: set[int] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stop.set()
+
+    def check(self) -> None:
+        """Classify each generation once: one that is stuck too long reconnects; one that hangs ends the process."""
+        found = self._worker.samples()
+        for number in self._known - found.keys():
+            self._watchdog.forget(str(number))
+        self._known = set(found)
+        for number, sample in found.items():
+            verdict = self._watchdog.observe(str(number), sample, self._clock())
+            if verdict.state is WorkState.MOVING:
+                self._worker.set_trouble(number, "", restart=False)
+                continue
+            self._worker.set_trouble(number, verdict.message, restart=verdict.give_up)
+            if verdict.state is WorkState.HANGS and verdict.give_up:
+                log.error(
+                    "generation %d %s: this Python worker ends, and Flink restarts the job", number, verdict.message
+                )
+                self._on_hung()
+
+    def _run(self) -> None:
+        while not self._stop.wait(CHECK_INTERVAL_S):
+            self.check()
