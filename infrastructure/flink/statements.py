@@ -13,6 +13,13 @@ HEARTBEATS_PER_PARTITION_S = 2
 """An idle partition has no window of its own, and its lost last record would never be found. At random, so some come
 after seconds only: the check of idle shards is due every two seconds."""
 
+USERNAME, PASSWORD, CLIENT_KEY = "KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_CLIENT_KEY"
+"""Variables of JobManager and TaskManager, for a Kafka that wants a login or a client's certificate. The third is the
+key itself, as PEM. In the first two a double quote or a backslash has a backslash before it, as JAAS wants it."""
+_SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka.common"
+"""The connector's jar relocates Kafka's classes."""
+_PROVIDER = "EnvVarConfigProvider"
+
 BATCHES = """
 SELECT `partition`, {gathered}
 FROM TABLE(TUMBLE(TABLE arrivals, DESCRIPTOR(arrived), INTERVAL '{seconds}' SECOND(3, 3)))
@@ -91,35 +98,36 @@ def batches_query(gather_ms: int) -> str:
 def java_client(address: KafkaAddress) -> dict[str, str]:
     """The settings of Kafka's Java client. They become part of the job graph, as every option of a table does.
 
-    Raises OSError if a PEM file cannot be read: Flink gets the certificates themselves, not paths of this machine.
+    So they have no secret: Kafka's own provider puts it in place where the client is made, from the environment of
+    JobManager and TaskManager. Raises OSError if a PEM file of certificates cannot be read: Flink gets the certificates
+    themselves, not paths of this machine.
     """
     found = {"bootstrap.servers": address.servers, "security.protocol": address.protocol.upper()}
+    if address.mechanism or address.certfile:
+        found |= {"config.providers": "env", "config.providers.env.class": f"{_SHADED}.config.provider.{_PROVIDER}"}
     if address.mechanism:
         module = "plain.PlainLoginModule" if address.mechanism == "PLAIN" else "scram.ScramLoginModule"
-        login = f"username={_jaas(address.username)} password={_jaas(address.password)}"
+        login = f'username="{_from_environment(USERNAME)}" password="{_from_environment(PASSWORD)}"'
         found["sasl.mechanism"] = address.mechanism
-        # The connector's jar relocates Kafka's classes.
-        prefix = "org.apache.flink.kafka.shaded.org.apache.kafka.common.security"
-        found["sasl.jaas.config"] = f"{prefix}.{module} required {login};"
+        found["sasl.jaas.config"] = f"{_SHADED}.security.{module} required {login};"
     if address.cafile:
         found |= {"ssl.truststore.type": "PEM", "ssl.truststore.certificates": _read(address.cafile)}
     if address.certfile:
         found |= {
             "ssl.keystore.type": "PEM",
             "ssl.keystore.certificate.chain": _read(address.certfile),
-            "ssl.keystore.key": _read(address.keyfile),
+            "ssl.keystore.key": _from_environment(CLIENT_KEY),
         }
     return found
+
+
+def _from_environment(variable: str) -> str:
+    return f"${{env:{variable}}}"
 
 
 def _read(path: str) -> str:
     with open(path, encoding="ascii") as file:
         return file.read()
-
-
-def _jaas(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _options(options: Mapping[str, str]) -> str:

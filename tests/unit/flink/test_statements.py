@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infrastructure.flink.environment import FOLDER, LIB, FlinkEnvironment
 from infrastructure.flink.gathered_batches import partition_batch
 from infrastructure.flink.statements import (
     HEADERS,
@@ -18,8 +24,17 @@ from infrastructure.flink.statements import (
 )
 from infrastructure.settings.kafka_address import KafkaAddress, kafka_address
 from projections.core.records import ForeignRecord, logged_event
+from tests.support.servers.flink_cluster import missing_environment
+from tests.support.servers.serving import ROOT
+from tests.support.time_limits import scaled_s
 
 PLAIN = kafka_address("broker:9092")
+SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
+SHADED_DESERIALIZER = f"{SHADED}.common.serialization.ByteArrayDeserializer"
+PRINT_JAAS = (
+    f"var c = new {SHADED}.clients.consumer.ConsumerConfig(p);\n"
+    'System.out.println(c.getPassword("sasl.jaas.config").value());\n'
+)
 
 
 def source(address: KafkaAddress = PLAIN, topic: str = "gps-pings") -> TopicSource:
@@ -36,14 +51,44 @@ def test_a_quote_in_a_value_ends_no_literal() -> None:
     assert "'topic' = 'it''s'" in records_table(source(topic="it's"))
 
 
-def test_a_login_and_its_quotes_reach_the_java_client() -> None:
-    address = kafka_address("sasl_ssl://user:a%22b%5Cc@broker:9093?mechanism=SCRAM-SHA-512")
+def test_the_job_says_where_the_cluster_finds_login_and_key_and_has_neither(tmp_path: Path) -> None:
+    for name in ("cert", "key"):
+        (tmp_path / f"{name}.pem").write_text(f"-----BEGIN {name}-----\n")
+    address = kafka_address("sasl_ssl://user:secret@broker:9093?mechanism=SCRAM-SHA-512")._replace(
+        certfile=str(tmp_path / "cert.pem"), keyfile=str(tmp_path / "key.pem")
+    )
     found = java_client(address)
     assert (found["security.protocol"], found["sasl.mechanism"]) == ("SASL_SSL", "SCRAM-SHA-512")
-    assert found["sasl.jaas.config"].endswith(r'ScramLoginModule required username="user" password="a\"b\\c";')
+    login = 'ScramLoginModule required username="${env:KAFKA_USERNAME}" password="${env:KAFKA_PASSWORD}";'
+    assert found["sasl.jaas.config"].endswith(login)
+    assert found["ssl.keystore.key"] == "${env:KAFKA_CLIENT_KEY}"
+    assert not any(part in value for part in ("secret", "BEGIN key", str(tmp_path)) for value in found.values())
 
 
-def test_certificates_are_given_to_flink_and_no_paths(tmp_path: Any) -> None:
+def test_the_clients_of_the_connector_put_login_and_key_in_place() -> None:
+    environment = FlinkEnvironment(ROOT / FOLDER)
+    if (lacking := missing_environment()) is not None:
+        pytest.skip(lacking)
+    if shutil.which("jshell") is None:
+        pytest.skip("jshell not found: install the JDK 17, not the JRE alone")
+    jars = ":".join(str(jar) for jar in (environment.folder / LIB).glob("*.jar"))
+    options = java_client(kafka_address("sasl_ssl://user:secret@broker:9093?mechanism=PLAIN")) | {
+        f"{side}.deserializer": SHADED_DESERIALIZER for side in ("key", "value")
+    }
+    program = "".join(f"p.put({json.dumps(name)}, {json.dumps(value)});\n" for name, value in options.items())
+    found = subprocess.run(
+        ["jshell", "--class-path", jars, "-"],
+        input=f"var p = new java.util.HashMap<String, Object>();\n{program}{PRINT_JAAS}",
+        env={**os.environ, "KAFKA_USERNAME": "user", "KAFKA_PASSWORD": "secret"},
+        capture_output=True,
+        text=True,
+        timeout=scaled_s(60),
+        check=True,
+    )
+    assert 'username="user" password="secret";' in found.stdout
+
+
+def test_certificates_are_given_to_flink_and_no_paths(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     address = PLAIN._replace(protocol="ssl", cafile=str(tmp_path / "ca.pem"))
     found = java_client(address)
