@@ -1,9 +1,12 @@
-"""The speed projection in the runner and on Flink: events/s and CPU µs an event of each, over the same events.
+"""The speed projection in the runner and on Flink: events/s and CPU µs an event of each, over one log in one run.
 
-python -m benchmarks.flink [--events N] [--riders N] [--parallelism N]
+python -m benchmarks.flink [--events N] [--riders N]
 
-Events are recorded and published while the engine runs; another program does that, and its CPU is not counted. First
-the runner follows, then the job, on the same log, Kafka and Valkey. Needs `make flink`, Java 17 and Maven.
+Events are recorded and published while an engine runs; another program does that, and its CPU is not counted. The
+runner is measured first and last, because the hour changes too. In between the job runs with gathered columns on one
+and two TaskManagers, gathers for a shorter and a longer time, hands each batch to Python alone, and calls Python once
+an event. At the end a generation is filled from the event store by the runner's processes and by a bounded job.
+Needs `make flink`, Java 17 and Maven.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import psutil
@@ -24,9 +28,12 @@ from benchmarks.cpu import seconds_of
 from benchmarks.results import Target, at_most, report
 from benchmarks.support import postgres, redis_server
 from domain.identifiers import SHARDS
-from infrastructure.flink.client import FlinkClient, Submission
+from infrastructure.flink.client import JOB, FlinkClient, Submission
 from infrastructure.flink.environment import FOLDER, FlinkEnvironment
+from infrastructure.flink.rebuild_fill import FoldOnFlink
 from infrastructure.kafka.topics import ensure_topics
+from infrastructure.observability.flink_cluster import STATES_OF_A_RUNNING_JOB, FlinkCluster
+from infrastructure.operations.rebuild import FoldInProcesses
 from infrastructure.settings.settings import Settings
 from projections.speed import SPEED
 from tests.support.servers.apache_kafka import KafkaCluster
@@ -38,17 +45,100 @@ from tests.support.waiting import eventually
 from tests.support.worlds.flink_world import PublishedLog
 
 WITHIN_S = 600.0
-TARGET_RATIO = 1.6
-"""Most CPU of an event on Flink, as a multiple of the runner's."""
+REST_TIMEOUT_S = 20.0
+PARALLELISM = 2
+WARM_EVENTS = 20_000
+"""Folded before each measurement: caches, and the JVM's compiler, are warm afterwards."""
+ONE_CALL_SHARE = 5
+"""One call an event costs so much more that a part of the events is enough."""
+MAX_RATIO, MAX_REBUILD_US = 1.6, 75.0
+"""Targets: CPU of an event on Flink as a multiple of the runner's; CPU µs an event of a bounded rebuild by shard."""
+ONE_CALL = Path(__file__).with_name("flink_one_call.py")
 
-Processes = Callable[[], Mapping[str, list[psutil.Process]]]
+CpuSeconds = Callable[[], Mapping[str, float]]
+
+
+class Variant(NamedTuple):
+    """A way to run the job. ``settings``: those of its client that differ."""
+
+    label: str
+    taskmanagers: int = 1
+    program: Path = JOB
+    settings: Mapping[str, int] = {}
+
+
+COLUMNS = Variant("Flink")
+VARIANTS = (
+    COLUMNS,
+    Variant("Flink, two TaskManagers", taskmanagers=2),
+    Variant("Flink, gathers 50 ms", settings={"flink_gather_ms": 50}),
+    Variant("Flink, gathers 1 s", settings={"flink_gather_ms": 1_000}),
+    Variant("Flink, bundles of one batch", settings={"flink_bundle_batches": 1}),
+    Variant("Flink, one call an event", program=ONE_CALL),
+)
+
+
+class FlinkUnderTest:
+    """A session cluster on loopback, whose CPU is read by process."""
+
+    def __init__(self, settings: Settings, folder: Path, jobmanager: JobManager) -> None:
+        self.settings = msgspec.structs.replace(settings, flink_url=jobmanager.url)
+        self._environment = self.settings.environment()
+        self._folder = folder
+        self._jobmanager = jobmanager
+        self._started = 0
+        self.taskmanagers: list[TaskManager] = []
+        self.cluster = FlinkCluster(jobmanager.url, timeout_s=REST_TIMEOUT_S)
+        self.client = FlinkClient(FlinkEnvironment(ROOT / FOLDER), jobmanager.url, ROOT)
+
+    @contextmanager
+    def with_taskmanagers(self, count: int, slots: int) -> Iterator[None]:
+        """Run ``count`` new TaskManagers: a cancel may end one (a fault of Flink 2.3)."""
+        self.taskmanagers = []
+        for _ in range(count):
+            self._started += 1
+            self.taskmanagers.append(
+                TaskManager(self._folder, self._jobmanager, self._started, self._environment, slots)
+            )
+        try:
+            for one in self.taskmanagers:
+                one.start()
+            yield
+        finally:
+            for one in self.taskmanagers:
+                one.stop()
+
+    @contextmanager
+    def job(self, variant: Variant) -> Iterator[None]:
+        """The running job of the speed projection."""
+        settings = msgspec.structs.replace(self.settings, **variant.settings)
+        job_id = self.client.submit(
+            Submission(SPEED.name, PARALLELISM, program=variant.program), settings.environment()
+        )
+        try:
+            yield
+        finally:
+            self.cluster.cancel(job_id)
+            eventually(
+                lambda: self.cluster.state(job_id) not in STATES_OF_A_RUNNING_JOB, within_s=WITHIN_S, what="it ends"
+            )
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds of the TaskManagers' JVMs, and of their Python workers, ended ones too."""
+        found = {"JVM": 0.0, "Python": 0.0}
+        for one in self.taskmanagers:
+            java = psutil.Process(one.pid)
+            times = java.cpu_times()
+            found["JVM"] += times.user + times.system
+            found["Python"] += times.children_user + times.children_system
+            found["Python"] += seconds_of(java.children(recursive=True))
+        return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--riders", type=int, default=20_000)
-    parser.add_argument("--parallelism", type=int, default=2)
     options = parser.parse_args()
     if (lacking := missing_environment() or missing()) is not None:
         raise SystemExit(lacking)
@@ -58,72 +148,122 @@ def main() -> None:
         postgres() as postgres_url,
         redis_server() as redis_url,
         running(KafkaCluster(Path(name) / "kafka", jars("kafka"))) as kafka,
+        running(JobManager(Path(name))) as jobmanager,
     ):
         settings = Settings(
             data_dir=Path(name), postgres_url=postgres_url, redis_url=redis_url, kafka_bootstrap=kafka.url
         )
         ensure_topics(settings)
         log = PublishedLog(settings, options.riders)
-        valkey = [one for one in psutil.Process().children(recursive=True) if "valkey" in one.name()]
-        with runner(settings) as processes:
-            figures |= measured("runner", log, options.events, processes, valkey)
-        with flink(settings, Path(name), options.parallelism) as processes:
-            figures |= measured("Flink", log, options.events, processes, valkey)
+        servers = Servers()
+        with runner(settings) as cpu:
+            figures |= measured("runner", log, options.events, cpu, servers)
+        flink = FlinkUnderTest(settings, Path(name), jobmanager)
+        for variant in VARIANTS:
+            events = options.events // (ONE_CALL_SHARE if variant.program == ONE_CALL else 1)
+            with flink.with_taskmanagers(variant.taskmanagers, PARALLELISM), flink.job(variant):
+                figures |= measured(variant.label, log, events, flink.cpu, servers)
+        with runner(settings) as cpu:
+            figures |= measured("runner, last", log, options.events, cpu, servers)
         assert log.stored(SPEED) == log.folded(SPEED), "the states differ from the pure fold"
+        figures |= rebuilds(flink, log, servers)
         log.close()
-    ratio = figures["Flink: CPU µs an event, in all"] / figures["runner: CPU µs an event, in all"]
-    figures["CPU of an event on Flink, as a multiple of the runner's"] = ratio
-    targets: dict[str, Target] = {"CPU of an event on Flink, as a multiple of the runner's": at_most(TARGET_RATIO)}
-    report("flink", figures, targets)
+    report("flink", figures | ratios(figures), TARGETS)
+
+
+class Servers:
+    """The CPU of the stores that the engines use."""
+
+    def __init__(self) -> None:
+        found = psutil.Process().children(recursive=True)
+        self._named = {
+            name: [one for one in found if part in one.name()]
+            for name, part in (("Valkey", "valkey"), ("Postgres", "postgres"))
+        }
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds by server; Postgres with the backends that it has now and those that have ended."""
+        mains = self._named["Postgres"]
+        backends = {child for one in mains for child in one.children()}
+        return {"Valkey": seconds_of(self._named["Valkey"]), "Postgres": seconds_of({*mains, *backends})}
+
+
+RATIO, ONE_CALL_RATIO = "Flink's CPU of an event / the runner's", "one call an event / columns"
+REBUILD_RATIO = "rebuild on Flink / by processes"
+FLINK_REBUILD = "rebuild on Flink: CPU µs an event"
+TARGETS: dict[str, Target] = {RATIO: at_most(MAX_RATIO), FLINK_REBUILD: at_most(MAX_REBUILD_US)}
+
+
+def ratios(figures: Mapping[str, float]) -> dict[str, float]:
+    """The ratios of one run. The runner's figure is the mean of its two measurements."""
+
+    def total(label: str) -> float:
+        return figures[f"{label}: CPU µs an event, in all"]
+
+    runners = (total("runner") + total("runner, last")) / 2
+    return {
+        RATIO: total(COLUMNS.label) / runners,
+        ONE_CALL_RATIO: total(VARIANTS[-1].label) / total(COLUMNS.label),
+        REBUILD_RATIO: figures[FLINK_REBUILD] / figures["rebuild by processes: CPU µs an event"],
+    }
 
 
 @contextmanager
-def runner(settings: Settings) -> Iterator[Processes]:
+def runner(settings: Settings) -> Iterator[CpuSeconds]:
     """The process that `serve` would run for the projection."""
     command = [sys.executable, str(ROOT / "app.py"), "process", "projections", "--of", SPEED.name]
     process = subprocess.Popen(command, env={"PATH": "/usr/bin:/bin", **settings.environment()})
     try:
-        yield lambda: {"worker": [psutil.Process(process.pid)]}
+        yield lambda: {"worker": seconds_of([psutil.Process(process.pid)])}
     finally:
         process.terminate()
         process.wait(60)
 
 
-@contextmanager
-def flink(settings: Settings, folder: Path, parallelism: int) -> Iterator[Processes]:
-    """A session cluster of one TaskManager with the job."""
-    with running(JobManager(folder)) as jobmanager:
-        settings = msgspec.structs.replace(settings, flink_url=jobmanager.url)
-        with running(TaskManager(folder, jobmanager, 1, settings.environment(), parallelism)) as taskmanager:
-            client = FlinkClient(FlinkEnvironment(ROOT / FOLDER), jobmanager.url, ROOT)
-            client.submit(Submission(SPEED.name, parallelism), settings.environment())
-
-            def processes() -> dict[str, list[psutil.Process]]:
-                java = psutil.Process(taskmanager.pid)
-                return {"JVM": [java], "Python": java.children(recursive=True)}
-
-            yield processes
-
-
-def measured(
-    engine: str, log: PublishedLog, events: int, processes: Processes, valkey: list[psutil.Process]
-) -> dict[str, float]:
+def measured(engine: str, log: PublishedLog, events: int, cpu: CpuSeconds, servers: Servers) -> dict[str, float]:
     """Publish ``events`` events and wait until all are folded."""
     eventually(lambda: log.shards_held(SPEED.name) == SHARDS, within_s=WITHIN_S, what=f"{engine} holds all shards")
-    log.publish(min(events, 20_000))  # caches, and the JVM's compiler, are warm afterwards
+    log.publish(min(events, WARM_EVENTS))
     eventually(lambda: log.behind(SPEED) == 0, within_s=WITHIN_S, what=f"{engine} has caught up")
-    parts = {**processes(), "Valkey": valkey}
-    before = {name: seconds_of(found) for name, found in parts.items()}
+    before = {**cpu(), "Valkey": servers.cpu()["Valkey"]}
     started = time.perf_counter()
     log.publish(events)
     eventually(lambda: log.behind(SPEED) == 0, within_s=WITHIN_S, every_s=0.2, what=f"{engine} has caught up")
     took_s = time.perf_counter() - started
-    spent = {name: (seconds_of(found) - before[name]) / events * 1e6 for name, found in parts.items()}
-    return {
+    after = {**cpu(), "Valkey": servers.cpu()["Valkey"]}
+    spent = {name: (after[name] - before[name]) / events * 1e6 for name in after}
+    found = {
         f"{engine}: events/s, published meanwhile": events / took_s,
         **{f"{engine}: CPU µs an event, {name}": value for name, value in spent.items()},
         f"{engine}: CPU µs an event, in all": sum(spent.values()),
     }
+    print({label: round(value, 1) for label, value in found.items()}, flush=True)
+    return found
+
+
+def rebuilds(flink: FlinkUnderTest, log: PublishedLog, servers: Servers) -> dict[str, float]:
+    """Fill generations 2 and 3 from the event store: by processes here, and by a bounded job. Starting is counted."""
+    head = log.backends.log.head(SPEED.stream)
+    targets, events = dict(enumerate(head.seqs)), sum(head.seqs)
+    figures: dict[str, float] = {"rebuild: events": float(events)}
+
+    def filled(label: str, cpu: Callable[[], float], fill: Callable[[], None]) -> None:
+        before, of_servers, started = cpu(), servers.cpu(), time.perf_counter()
+        fill()
+        figures[f"{label}: events/s"] = events / (time.perf_counter() - started)
+        figures[f"{label}: CPU µs an event"] = (cpu() - before) / events * 1e6
+        for name, seconds in servers.cpu().items():
+            figures[f"{label}: CPU µs an event, {name} besides"] = (seconds - of_servers[name]) / events * 1e6
+
+    here = FoldInProcesses(flink.settings, SPEED, PARALLELISM)
+    # Of this process and of its children that have ended.
+    own = [psutil.Process()]
+    filled("rebuild by processes", lambda: seconds_of(own), lambda: here.fill(2, targets, lambda: None))
+    with flink.with_taskmanagers(1, PARALLELISM):
+        there = FoldOnFlink(flink.client, flink.cluster, flink.settings.environment(), SPEED.name, PARALLELISM)
+        filled("rebuild on Flink", lambda: sum(flink.cpu().values()), lambda: there.fill(3, targets, lambda: None))
+    assert log.stored(SPEED, 2) == log.stored(SPEED, 3) == log.stored(SPEED), "the rebuilt states differ"
+    return figures
 
 
 if __name__ == "__main__":

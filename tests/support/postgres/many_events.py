@@ -12,10 +12,13 @@ from infrastructure.event_store.aggregates import LogEvent
 START_MS = 1_790_000_000_000
 
 
-def many_events(codec: Codec, count: int, riders: int, prefix: str = "rider") -> list[LogEvent]:
-    """``count`` pings of ``riders`` in turn, a fifth of a second apart for each rider, from its first event on."""
+def many_events(codec: Codec, count: int, riders: int, prefix: str = "rider", first: int = 0) -> list[LogEvent]:
+    """``count`` pings of ``riders`` in turn, a fifth of a second apart for each rider, from its first event on.
+
+    ``first``: how many events of them the log has already.
+    """
     events = []
-    for number in range(count):
+    for number in range(first, first + count):
         key, version = f"{prefix}-{number % riders}", number // riders + 1
         happened_ms = START_MS + version * 200 + number % riders
         item = {

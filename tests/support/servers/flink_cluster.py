@@ -19,6 +19,8 @@ from tests.support.servers.serving import ROOT
 from tests.support.time_limits import scaled_s
 
 REST_TIMEOUT_S = 2.0
+KEPT_CHECKPOINTS = 30
+"""Completed checkpoints that are kept, so that a test can restore an older one than the last."""
 
 
 def missing_environment() -> str | None:
@@ -58,6 +60,7 @@ class JobManager(FlinkServer):
             "rest.port": str(self.rest_port),
             "execution.checkpointing.dir": (self.data_dir / "checkpoints").as_uri(),
             "execution.checkpointing.savepoint-dir": (self.data_dir / "savepoints").as_uri(),
+            "execution.checkpointing.num-retained": str(KEPT_CHECKPOINTS),
             "heartbeat.timeout": "8000",
         }
 

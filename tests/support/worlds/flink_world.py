@@ -33,7 +33,7 @@ class PublishedLog:
     def publish(self, count: int) -> None:
         """Record and publish the next ``count`` pings; returns once Kafka has acknowledged them."""
         recorded, self._recorded = self._recorded, self._recorded + count
-        events = many_events(self.backends.codec, self._recorded, self._riders)[recorded:]
+        events = many_events(self.backends.codec, count, self._riders, first=recorded)
         position = self.backends.log.head("Rider").position
         for first in range(0, count, CHUNK):
             self._recorder.insert_events(events[first : first + CHUNK])

@@ -40,8 +40,8 @@ class Ridelog:
         self.started_at = time.monotonic()
         self.http = httpx.Client(timeout=30.0)
 
-    def wait_ready(self, within_s: float = 60.0) -> None:
-        """Wait for /health/ready. Raises AssertionError with the output of ``serve`` if it ends first."""
+    def wait_ready(self, within_s: float = 60.0, path: str = "/health/ready") -> None:
+        """Wait until ``path`` answers 200. Raises AssertionError with the output of ``serve`` if it ends first."""
 
         def is_ready() -> bool:
             if self.process.poll() is not None:
@@ -51,7 +51,7 @@ class Ridelog:
                 return False
             self.http.base_url = httpx.URL(info.http_url)
             try:
-                return self.http.get("/health/ready").status_code == 200
+                return self.http.get(path).status_code == 200
             except httpx.HTTPError:
                 return False
 

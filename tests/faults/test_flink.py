@@ -1,0 +1,248 @@
+"""Projections on Flink through every fault of a cluster: states, rows and topic are the runner's and the replay's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+from kafka import TopicPartition
+
+from infrastructure.backends import Backends
+from infrastructure.event_store.recorder import EventRecorder
+from infrastructure.kafka.admin import admin
+from infrastructure.kafka.topics import topics
+from infrastructure.operations.rebuild import FoldInProcesses
+from infrastructure.settings.settings import Settings
+from projections.catalogue import PROJECTIONS
+from projections.locations import LOCATIONS
+from tests.support.faults import sinks
+from tests.support.faults.world import frozen, pause
+from tests.support.postgres.many_events import many_events
+from tests.support.reports.proofs import whole
+from tests.support.servers.flink_cluster import missing_environment
+from tests.support.servers.serving import ROOT
+from tests.support.waiting import eventually
+from tests.support.worlds.accounting import Identity, account_for
+from tests.support.worlds.flink_on_servers import (
+    WITHIN_S,
+    FlinkOnServers,
+    behind,
+    dumps,
+    flink_on_servers,
+)
+from tests.support.worlds.locations import location, read_records
+from tests.support.worlds.steady_load import BackgroundThread
+
+EVENTS = int(os.environ.get("RIDELOG_TEST_FLINK_EVENTS", "1000000" if whole() else "20000"))
+NAMES = ("speed", "analytics", "locations")
+"""A projection in Redis, one in tables of Postgres, and one that is published to a compacted topic."""
+RIDERS = 20_000 if whole() else 400
+CHUNK = 2_000
+MAX_BEHIND = 60_000
+"""Events that the load is ahead of Flink, at most: what the topic holds unread when a fault comes."""
+RUNNERS, REPLAYED = 2, 3
+"""Generations that the runner follows, and that a replay of the log fills at the end."""
+FAULTS = (
+    "Python worker killed",
+    "TaskManager killed",
+    "Redis set back",
+    "topic truncated",
+    *(("second copy of each job",) if whole() else ()),
+    "JobManager killed",
+    *(("older checkpoint restored",) if whole() else ()),
+)
+"""In this order, each at a random instant of its part of the load. ``make test`` leaves out two, because each start of
+a job takes 15 s of CPU.
+"""
+
+
+class RecordedLoad(BackgroundThread):
+    """Records EVENTS pings straight in the event store, never more than MAX_BEHIND ahead of Flink."""
+
+    def __init__(self, world: FlinkOnServers, backends: Backends) -> None:
+        super().__init__("recorded load")
+        self._recorder = EventRecorder(world.engine)
+        self._codec = backends.codec
+        self._backends = backends
+        self._names = world.names
+        self.identities: set[Identity] = set()
+        self.recorded = 0
+
+    def run(self) -> None:
+        while self.recorded < EVENTS and not self.stopping:
+            count = min(CHUNK, EVENTS - self.recorded)
+            events = many_events(self._codec, count, RIDERS, first=self.recorded)
+            self._recorder.insert_events(events)
+            self.identities |= {(event.aggregate_key, event.event_time_ms, str(event.event_id)) for event in events}
+            self.recorded += count
+            if self.recorded % (CHUNK * 10) == 0:
+                eventually(lambda: self._ahead() < MAX_BEHIND, within_s=500, every_s=1.0, what="Flink keeps up")
+
+    def _ahead(self) -> int:
+        return max(behind(self._backends, name) for name in self._names)
+
+    def wait_for(self, count: int) -> None:
+        """Wait until ``count`` events are recorded."""
+        eventually(lambda: self.recorded >= count or self.ended, within_s=500, every_s=0.5, what=f"{count} events")
+
+
+class Jobs:
+    """The jobs of the world's projections, and what is done to them."""
+
+    def __init__(self, world: FlinkOnServers, chance: Random) -> None:
+        self._world = world
+        self._chance = chance
+        self._ids: dict[str, str] = {}
+        self._copies: list[str] = []
+
+    def start(self) -> None:
+        for name in self._world.names:
+            self._submit(name)
+
+    def inject(self, fault: str) -> None:
+        """Inject one of FAULTS; returns when its cause is over."""
+        world, speed = self._world, NAMES[0]
+        if fault == "Python worker killed":
+            world.kill_python_worker(self._chance)
+        elif fault == "TaskManager killed":
+            world.kill_taskmanager(self._chance)
+        elif fault == "Redis set back":
+            sinks.rewind(world, self._chance)
+        elif fault == "topic truncated":
+            self._truncate()
+        elif fault == "second copy of each job":
+            self._copies = [world.submit_copy(name) for name in world.names]
+            for job_id in self._copies:
+                world.wait_running(job_id)
+        elif fault == "JobManager killed":
+            newest = world.wait_checkpoint(speed)
+            self._copies.clear()
+            world.kill_jobmanager()
+            for name in world.names:
+                self._submit(name, *(("--restore", newest) if name == speed else ()))
+        elif fault == "older checkpoint restored":
+            world.wait_checkpoint(speed)
+            oldest = world.oldest_checkpoint(self._ids[speed])
+            world.cancel(self._ids[speed])
+            world.restart_ended_taskmanagers()
+            self._submit(speed, "--restore", oldest)
+        else:
+            raise ValueError(fault)
+
+    def end(self) -> None:
+        """Cancel everything."""
+        for job_id in (*self._copies, *self._ids.values()):
+            self._world.cancel(job_id)
+
+    def _submit(self, name: str, *options: str) -> None:
+        self._ids[name] = self._world.submit(name, *options)
+        self._world.wait_running(self._ids[name])
+
+    def _truncate(self) -> None:
+        """Delete all records of the topic, those too that no subtask has read."""
+        settings = self._world.settings
+        with frozen(self._world.taskmanager_pids()):
+            pause(1.0)
+            with admin(self._world.kafka.url) as client:
+                topic = topics(settings)["Rider"]
+                ends = {TopicPartition(topic, number): -1 for number in range(settings.topic_partitions)}
+                client.delete_records(ends, timeout_ms=10_000)
+
+
+@contextmanager
+def runner(settings: Settings) -> Iterator[None]:
+    """The runner's own workers on generation RUNNERS, for as long as the block lasts."""
+    command = [sys.executable, "-m", "tests.support.worlds.second_generation", str(RUNNERS), *NAMES]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings.environment()})
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3_600)
+def test_invariants_1_to_4_hold_on_flink_through_every_fault_of_its_cluster(
+    tmp_path: Path, kafka_jars: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """20,000 events in ``make test``, a million in ``make prove``; RIDELOG_TEST_FLINK_EVENTS is another number."""
+    if (lacking := missing_environment()) is not None:
+        pytest.skip(lacking)
+    chance = Random("flink")
+    with (
+        flink_on_servers(tmp_path, kafka_jars, NAMES) as world,
+        Backends(world.settings) as backends,
+    ):
+        for name in NAMES:
+            backends.generations.first(PROJECTIONS[name])
+            assert backends.generations.begin(PROJECTIONS[name]).number == RUNNERS
+        jobs = Jobs(world, chance)
+        jobs.start()
+        began = time.monotonic()
+        with runner(world.settings):
+            with RecordedLoad(world, backends) as load:
+                part = EVENTS // (len(FAULTS) + 1)
+                for number, fault in enumerate(FAULTS):
+                    load.wait_for(part * number + chance.randrange(1, part))
+                    at = load.recorded
+                    jobs.inject(fault)
+                    record_property(fault, f"at event {at:,}")
+                load.wait_for(EVENTS)
+            wait_whole(backends, 1)
+            record_property("whole after s", round(time.monotonic() - began))
+            account = account_for(world.ridelog, load.identities)
+            assert account.events == EVENTS
+            wait_whole(backends, RUNNERS)
+        jobs.end()
+        check_same(world, backends, record_property)
+    record_property("events", f"{EVENTS:,}, lost 0, double 0")
+
+
+def wait_whole(backends: Backends, generation: int) -> None:
+    """Wait until ``generation`` of every projection has folded every event."""
+
+    def left() -> int:
+        return sum(behind(backends, name, generation) for name in NAMES)
+
+    eventually(lambda: not left(), within_s=WITHIN_S, every_s=0.5, what=f"generations {generation} are whole")
+
+
+def check_same(world: FlinkOnServers, backends: Backends, record_property: Callable[[str, object], None]) -> None:
+    """Flink's generation has every byte of the runner's and of a replay, and the topic those of its states."""
+    head = backends.log.head("Rider")
+    for name in NAMES:
+        projection = PROJECTIONS[name]
+        FoldInProcesses(world.settings, projection, 2).fill(REPLAYED, dict(enumerate(head.seqs)), lambda: None)
+        folded, runners, replayed = (dumps(backends, name, number) for number in (1, RUNNERS, REPLAYED))
+        assert folded == replayed
+        assert runners == replayed
+        states, rows = (sum(len(getattr(dump, part)) for dump in folded) for part in ("states", "rows"))
+        record_property(f"{name}, byte for byte", f"{states:,} states, {rows:,} rows")
+    folded_locations, publication = dumps(backends, LOCATIONS.name, 1), LOCATIONS.publication
+    assert publication is not None
+    shown = highest_values(read_records(world.kafka.url, publication.topic))
+    wanted: dict[str, bytes] = {}
+    for dump in folded_locations:
+        for key, state in dump.states.items():
+            if (values := publication.values(key, LOCATIONS.decode(state))) is not None:
+                wanted[key] = backends.codec.encode(publication.record, values)
+    assert shown == wanted
+    record_property("topic, byte for byte", f"{len(shown):,} keys")
+
+
+def highest_values(records: list[tuple[bytes, bytes]]) -> dict[str, bytes]:
+    """The value with the highest position of each key, which is what a reader of the topic keeps."""
+    kept: dict[str, tuple[int, bytes]] = {}
+    for key, value in records:
+        position = location(value)["position"]
+        if position >= kept.get(key.decode(), (0, b""))[0]:
+            kept[key.decode()] = (position, value)
+    return {key: value for key, (_, value) in kept.items()}
