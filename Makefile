@@ -3,7 +3,7 @@
 #   make test    lint, types, every tier of tests
 # While you work:
 #   make check   lint, types and the unit tests, within a minute on a quiet machine
-.PHONY: demo test check lint prove faults bench leakage kafka flink mutants install lock vendor clean
+.PHONY: demo test check lint prove faults bench leakage kafka flink quix mutants install lock vendor clean
 
 # The first interpreter that fits and really runs; name another with `make PYTHON=… test`.
 FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
@@ -107,6 +107,18 @@ $(FLINK_INSTALLED): deploy/flink/requirements.lock deploy/flink/pom.xml deploy/f
 	cp deploy/flink/client.yaml $(FLINK)/flink-client/config.yaml
 	touch $(FLINK_INSTALLED)
 
+# What is lost or counted twice under faults: the runner, Flink, and Quix Streams, whose packages are its own.
+QUIX_VENV = .quix-venv
+QUIX_INSTALLED = $(QUIX_VENV)/.installed
+$(QUIX_INSTALLED): $(INSTALLED) benchmarks/quix/requirements.lock
+	rm -rf $(QUIX_VENV) && $(PYTHON) -m venv $(QUIX_VENV)
+	$(QUIX_VENV)/bin/pip install --quiet --disable-pip-version-check --only-binary=:all: --requirement benchmarks/quix/requirements.lock
+	touch $(QUIX_INSTALLED)
+
+QUIX ?=
+quix: $(QUIX_INSTALLED) $(FLINK_INSTALLED)
+	@$(BIN)/python -m benchmarks.quix $(QUIX)
+
 # Exact versions, without any index address.
 lock:
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
@@ -115,6 +127,9 @@ lock:
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/pip install --quiet --only-binary=:all: --requirement benchmarks/leakage/requirements.in
 	{ echo '# Exact versions; made by `make lock`.'; .lock-venv/bin/pip freeze; } > benchmarks/leakage/requirements.lock
+	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --quiet --only-binary=:all: --requirement benchmarks/quix/requirements.in
+	{ echo '# Exact versions; made by `make lock`.'; .lock-venv/bin/pip freeze; } > benchmarks/quix/requirements.lock
 	rm -rf .lock-venv && $(FLINK_PYTHON) -m venv .lock-venv
 	.lock-venv/bin/pip install --quiet --only-binary=:all: --no-binary=$(FLINK_SOURCES) --requirement deploy/flink/requirements.in
 	{ echo '# Exact versions for Python 3.11 and 3.12, complete: pip need resolve nothing. Made by `make lock`.'; .lock-venv/bin/pip freeze; } > deploy/flink/requirements.lock
@@ -126,6 +141,6 @@ vendor: $(INSTALLED)
 
 # The data of `serve` and `demo` is kept, and reported.
 clean:
-	rm -rf .venv .lock-venv $(OTHERS) $(FLINK) build mutants *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .lock-venv $(OTHERS) $(FLINK) $(QUIX_VENV) build mutants *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.ridelog/*' -prune -exec rm -rf {} +
 	@test ! -e .ridelog || echo "kept: .ridelog, the data of serve and demo; to start empty: rm -r .ridelog"

@@ -30,6 +30,11 @@ class PublishedLog:
         self._riders = riders
         self._recorded = 0
 
+    @property
+    def recorded(self) -> int:
+        """Events that the log has."""
+        return self._recorded
+
     def publish(self, count: int) -> None:
         """Record and publish the next ``count`` pings; returns once Kafka has acknowledged them."""
         recorded, self._recorded = self._recorded, self._recorded + count
@@ -37,15 +42,30 @@ class PublishedLog:
         position = self.backends.log.head("Rider").position
         for first in range(0, count, CHUNK):
             self._recorder.insert_events(events[first : first + CHUNK])
-            chunk = self._table.read(position, position + CHUNK)
-            assert chunk is not None
-            left = list(chunk.records)
-            while left:
-                left = left[self._publisher.publish(position, left) :]
-                if left:
-                    self._publisher.acknowledged(0.1)
-            self._publisher.seal(position)
-            position = chunk.last
+            position = self._send(position, position + CHUNK)
+        self._acknowledged()
+
+    def publish_again(self, count: int) -> None:
+        """Publish the last ``count`` events once more, as a tailer does that was killed before its checkpoint."""
+        head = self.backends.log.head("Rider").position
+        position = head - count
+        while position < head:
+            position = self._send(position, min(head, position + CHUNK))
+        self._acknowledged()
+
+    def _send(self, after: int, upto: int) -> int:
+        """Hand the events in (``after``, ``upto``] to the publisher. Returns the last position."""
+        chunk = self._table.read(after, upto)
+        assert chunk is not None
+        left = list(chunk.records)
+        while left:
+            left = left[self._publisher.publish(after, left) :]
+            if left:
+                self._publisher.acknowledged(0.1)
+        self._publisher.seal(after)
+        return chunk.last
+
+    def _acknowledged(self) -> None:
         while self._publisher.in_flight():
             self._publisher.acknowledged(0.5)
 
@@ -55,9 +75,11 @@ class PublishedLog:
         fences = self.backends.stores.sink(projection, generation).fences(range(SHARDS))
         return sum(seq - (0 if fence is None else fence.seq) for seq, fence in zip(head.seqs, fences, strict=True))
 
-    def stored(self, projection: Projection[Any], generation: int = 1) -> dict[str, bytes]:
-        """Each key's state in the store."""
-        sink = self.backends.stores.sink(projection, generation)
+    def stored(
+        self, projection: Projection[Any], generation: int = 1, backends: Backends | None = None
+    ) -> dict[str, bytes]:
+        """Each key's state in the store; ``backends``: of another store than the log's own."""
+        sink = (backends or self.backends).stores.sink(projection, generation)
         return {key: state for shard in range(SHARDS) for key, state in sink.dump(shard).states.items()}
 
     def folded(self, projection: Projection[Any]) -> dict[str, bytes]:
