@@ -45,8 +45,8 @@ def prefill(ridelog: Ridelog, riders: list[str], pings: int) -> None:
         assert ridelog.post(body)["accepted"] == POST
 
 
-def rebuild(ridelog: Ridelog, *options: str) -> dict[str, Any]:
-    done = ridelog.cli("rebuild-projection", *options, "--json", timeout_s=900)
+def rebuild(ridelog: Ridelog, *options: str, timeout_s: float = 900) -> dict[str, Any]:
+    done = ridelog.cli("rebuild-projection", *options, "--json", timeout_s=timeout_s)
     assert done.stdout, done.stderr
     found = json.loads(done.stdout)
     assert isinstance(found, dict)
