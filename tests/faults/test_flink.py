@@ -21,6 +21,7 @@ from infrastructure.kafka.topics import topics
 from infrastructure.operations.rebuild import FoldInProcesses
 from infrastructure.settings.settings import Settings
 from projections.catalogue import PROJECTIONS
+from projections.core.ports import PortUnavailable
 from projections.locations import LOCATIONS
 from tests.support.faults import sinks
 from tests.support.faults.world import frozen, pause
@@ -86,7 +87,10 @@ class RecordedLoad(BackgroundThread):
                 eventually(lambda: self._ahead() < MAX_BEHIND, within_s=500, every_s=1.0, what="Flink keeps up")
 
     def _ahead(self) -> int:
-        return max(behind(self._backends, name) for name in self._names)
+        try:
+            return max(behind(self._backends, name) for name in self._names)
+        except PortUnavailable:
+            return MAX_BEHIND  # a fault has stopped the store that would tell
 
     def wait_for(self, count: int) -> None:
         """Wait until ``count`` events are recorded."""
