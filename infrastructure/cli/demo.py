@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from infrastructure.cli.demo_turns import repeat, wait_until
 from infrastructure.cli.output import cell, echo, echo_lines
 from infrastructure.cli.simulate import ORDERS_PER_RIDER, RIDERS_PER_RESTAURANT
 from infrastructure.errors import UserError
@@ -89,6 +90,9 @@ DATA_DIR = Path(".ridelog/demo")
 PLAIN_DURATION_S = 30.0
 PLAIN_INTERVAL_S = 5.0
 LIVE_INTERVAL_S = 1.0
+FIRST_ANSWERS_WITHIN_S = 60.0
+"""Without a terminal the time of the demo starts with the first speed and ETA, or after so long: on a busy machine ten
+seconds may pass until the projections follow."""
 READ_TIMEOUT_S = 2.0
 MAX_SHOWN = 20
 # Gaps short enough to see both their start and their end. Gaps of a real day are longer than a whole demo.
@@ -221,29 +225,22 @@ def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
 
         if plan.live:
             with Live(tables(), refresh_per_second=4) as screen:
-                _repeat(lambda: screen.update(tables()), signals, LIVE_INTERVAL_S, duration_s)
+                repeat(lambda: screen.update(tables()), signals, LIVE_INTERVAL_S, duration_s)
         else:
             console = Console(width=110)
-            _repeat(lambda: console.print(tables()), signals, PLAIN_INTERVAL_S, duration_s)
+
+            def answered() -> bool:
+                tables()
+                return bool(seen) and (bool(board.etas) or not plan.orders)
+
+            if duration_s:
+                wait_until(answered, signals, FIRST_ANSWERS_WITHIN_S)
+            repeat(lambda: console.print(tables()), signals, PLAIN_INTERVAL_S, duration_s)
             # Without a terminal a script checks whether ridelog works. An empty table must not pass as success.
             if not signals.requests and duration_s is not None and duration_s >= PLAIN_INTERVAL_S:
                 unread = "no speed" if not seen else "no ETA" if plan.orders and not board.etas else ""
                 if unread:
                     raise UserError(f"{unread} could be read in {duration_s:.0f} s; see {server.log_path.parent}")
-
-
-def _repeat(show: Callable[[], None], signals: StopSignals, every_s: float, duration_s: float | None) -> None:
-    """Call ``show`` every ``every_s`` seconds, for ``duration_s`` seconds (None: without end) or until a signal."""
-    began = time.monotonic()
-    turn = 1
-    while duration_s is None or turn * every_s <= duration_s:
-        while (left := began + turn * every_s - time.monotonic()) > 0.0:
-            if signals.wait(left):
-                return
-        if signals.requests:
-            return
-        show()
-        turn = max(turn + 1, int((time.monotonic() - began) / every_s))
 
 
 def _read(reader: RidelogClient, riders: list[str]) -> tuple[dict[str, SpeedAnswer], str]:
