@@ -1,4 +1,7 @@
-"""The city process: makes a numbered city snapshot every two seconds, or waits while another city process does."""
+"""The city process: makes a numbered city snapshot every two seconds, or waits while another city process does.
+
+While nothing is recorded, a snapshot is made every ten seconds: a city of the same events differs by its clock alone.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,6 +33,9 @@ log = logging.getLogger("ridelog.city")
 STAGE = "city"
 ROUND_INTERVAL_S = 2.0
 """A city changes by the minute; ten features of one request have the age of its snapshot in common."""
+UNCHANGED_INTERVAL_S = 10.0
+"""Between two snapshots of the same events. Bounds how late an hour or a bucket of five minutes is left out, and how
+late a key counts again that was retried or discarded, which the log's head does not show."""
 WATCH_INTERVAL_S = 0.5
 _TRANSIENT_ERRORS = (PortUnavailable, SinkRejected, CityNotReady, SQLAlchemyError)
 
@@ -41,6 +48,13 @@ def main(settings: Settings) -> None:
     CityProcess(settings, stop).run()
 
 
+class _Made(NamedTuple):
+    """The newest snapshot of this process. ``at``: when its making began, monotonic seconds."""
+
+    city: StoredCity
+    at: float
+
+
 class CityProcess:
     """Makes snapshots in a thread. The main thread ends the process if that thread hangs."""
 
@@ -49,6 +63,7 @@ class CityProcess:
         self._stop = stop
         self._backends = Backends(settings, pool_size=3)
         self._reporter: StageReporter | None = None
+        self._made: _Made | None = None
         self._beats = 0
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="city")
@@ -87,7 +102,7 @@ class CityProcess:
                         return
                 connection.commit()
                 PostgresCitySnapshots(engine, self._settings.city_snapshots_keep).prune()
-                maker = CityMaker(self._backends, now_ms)
+                maker, self._made = CityMaker(self._backends, now_ms), None
                 while not self._stop.is_set():
                     self._round(maker)
                     # The lock is gone if its session is.
@@ -99,12 +114,13 @@ class CityProcess:
 
     def _round(self, maker: CityMaker) -> None:
         started = time.monotonic()
-        city = maker.make()
-        took_s = time.monotonic() - started
-        metrics.CITY_SECONDS.observe(took_s)
-        self._report(city, maker.foreign_shards())
+        made = self._made
+        if made is None or started - made.at >= UNCHANGED_INTERVAL_S or not maker.has_all(made.city):
+            made = self._made = _Made(maker.make(), started)
+            metrics.CITY_SECONDS.observe(time.monotonic() - started)
+        self._report(made.city, maker.foreign_shards())
         self._beats += 1
-        self._stop.wait(max(0.0, ROUND_INTERVAL_S - took_s))
+        self._stop.wait(max(0.0, ROUND_INTERVAL_S - (time.monotonic() - started)))
 
     def _report(self, city: StoredCity, foreign_shards: int) -> None:
         metrics.STAGE_FRESHNESS.labels(STAGE).set(max(0.0, time.time() - city.as_of_ms / 1_000))

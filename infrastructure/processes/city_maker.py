@@ -116,6 +116,23 @@ class CityMaker:
         content = merge(log_id, self._now_ms(), parts, self._hours)
         return self._cities.store(content, numeric_fingerprint(), city_code_digest(), parked)
 
+    def has_all(self, city: StoredCity) -> bool:
+        """Whether ``city`` has every event of the log, and was merged from the generations that are active now.
+
+        Raises PortUnavailable, SinkRejected.
+        """
+        generations = self._backends.generations.all_by_projection()
+        heads = {stream: self._backends.log.head(stream) for stream in {one.stream for one in CITY_PROJECTIONS}}
+        for projection in CITY_PROJECTIONS:
+            live, vector = active(generations.get(projection.name, [])), city.vectors[projection.name]
+            head = heads[projection.stream]
+            if live is None or live.number != vector.generation:
+                return False
+            # A shard that was left out, since it does not match the log, has 0 in the vector.
+            if head.log_id != city.log_id or tuple(head.seqs) != vector.seqs:
+                return False
+        return True
+
     def foreign_shards(self) -> int:
         """Shards that the last snapshot left out, because they do not match the log."""
         return sum(len(followed.foreign) for followed in self._followed.values())

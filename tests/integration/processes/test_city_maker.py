@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import msgspec
@@ -65,6 +66,31 @@ def test_invariant_8_a_snapshot_is_the_merge_of_the_log_at_its_vector(city: City
         assert one.digest == city.replayed_digest(one)
         assert PostgresCitySnapshots(city.backends.engine, 10).record(one.number) == one
     assert made[0].digest != made[1].digest
+
+
+def test_a_snapshot_has_all_until_an_event_is_recorded_or_another_generation_is_read(city: CityOnServers) -> None:
+    city.ride(RIDERS)
+    city.deliver(["one"])
+    fold_both(city)
+    made = city.maker.make()
+    assert city.maker.has_all(made)
+    assert city.new_maker().has_all(made)
+    city.deliver(["two"])
+    assert not city.maker.has_all(made)
+    assert not city.maker.has_all(city.maker.make()), "the event is recorded and not folded"
+    fold_both(city)
+    made = city.maker.make()
+    assert city.maker.has_all(made)
+    vectors = {**made.vectors, "traffic": msgspec.structs.replace(made.vectors["traffic"], generation=2)}
+    assert not city.maker.has_all(made._replace(vectors=vectors))
+    assert not city.maker.has_all(made._replace(log_id=uuid.uuid4()))
+
+
+def test_a_snapshot_without_a_shard_that_does_not_match_the_log_has_not_all(city: CityOnServers) -> None:
+    city.ride(RIDERS)
+    fold_both(city)
+    city.server.set(fence_key(TRAFFIC.name, 1, shard_of(RIDERS[0])), b"a damaged fence")
+    assert not city.maker.has_all(city.maker.make())
 
 
 def test_what_a_snapshot_answers(city: CityOnServers) -> None:

@@ -46,6 +46,8 @@ def snapshots(city: CityOnServers) -> int:
 
 
 def wait_for_more(city: CityOnServers, than: int) -> None:
+    """Wait until two more snapshots are made. An event that no fold has yet keeps each round due."""
+    city.ride(["rider that is not folded"])
     eventually(lambda: snapshots(city) > than + 1, within_s=60, what="snapshots are made")
 
 
