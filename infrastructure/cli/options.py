@@ -30,7 +30,10 @@ RETRY_NOTE_INTERVAL_S = 5.0
 
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", help="Where ridelog runs.  \\[default: the serve of --data-dir, else http://127.0.0.1:8000]"),
+    typer.Option(
+        "--url",
+        help="Where ridelog runs.  \\[default: the serve of --data-dir, else the settings host and port]",
+    ),
 ]
 TokenOption = Annotated[
     str | None,
@@ -63,7 +66,7 @@ def connect(
     from infrastructure.client.client import RidelogClient, server_url
     from infrastructure.settings.settings import Settings
 
-    address = url or server_url(None, Settings.load({"data_dir": data_dir}).data_dir)
+    address = url or server_url(Settings.load({"data_dir": data_dir}))
     return RidelogClient(address, token, on_retry=_throttled(on_retry))
 
 

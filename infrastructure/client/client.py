@@ -10,7 +10,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, NoReturn, Self
 from urllib.parse import quote
@@ -40,6 +39,7 @@ from infrastructure.embedded.data_dir import read_run_info
 from infrastructure.errors import UserError
 from infrastructure.settings.addresses import http_address
 from infrastructure.settings.redaction import remember
+from infrastructure.settings.settings import Settings
 
 COMMAND_REFUSED = frozenset({400, 404, 409})
 """Statuses of a command that the domain refused: nothing was recorded, and a repeat would be refused too."""
@@ -77,15 +77,20 @@ def retry_after_s(retry_after: str | None) -> float | None:
     return min(MAX_RETRY_AFTER_S, max(0.0, seconds)) if math.isfinite(seconds) else None
 
 
-DEFAULT_URL = "http://127.0.0.1:8000"
+def server_url(settings: Settings) -> str:
+    """The URL of the ``serve`` that runs on the data directory, else the one at which a ``serve`` would listen.
 
-
-def server_url(given: str | None, data_dir: Path) -> str:
-    """The URL to use: ``given``, else that of the ``serve`` that runs on ``data_dir``, else DEFAULT_URL."""
-    if given is not None:
-        return given
-    info = read_run_info(data_dir)
-    return DEFAULT_URL if info is None else info.http_url
+    Raises UserError: no ``serve`` runs there, and the port 0 names none.
+    """
+    info = read_run_info(settings.data_dir)
+    if info is not None:
+        return info.http_url
+    if settings.port == 0:
+        raise UserError(
+            f"no serve runs on {settings.data_dir}, and port 0 takes a free one when it starts: start it first, "
+            "or name the server with --url"
+        )
+    return settings.local_url
 
 
 RETRY_TIMEOUT_S = 60.0

@@ -249,6 +249,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Whether HTTP is reachable only from this machine."""
         return is_loopback(self.host)
 
+    @property
+    def local_url(self) -> str:
+        """The URL at which this machine reaches HTTP, also if HTTP is bound to every address."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
     def environment(self) -> dict[str, str]:
         """The ``RIDELOG_*`` variables that give a child process these same settings."""
         return {

@@ -70,12 +70,6 @@ class Readiness:
             self._on_report(missing)
 
 
-def http_url(settings: Settings) -> str:
-    """The URL at which this machine reaches HTTP, also if HTTP is bound to every address."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-
-
 def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float = LIVE_WITHIN_S) -> None:
     """Wait until HTTP answers ``/health/live``. Raises UserError if a program ends first or time is up.
 
@@ -89,11 +83,11 @@ def wait_live(settings: Settings, programs: Sequence[Program], timeout_s: float 
                 raise UserError(
                     f"{program.name} ended while it started: {said or 'it gave no reason'}; see {program.log_path}"
                 )
-        if answers_ok(f"{http_url(settings)}/health/live"):
+        if answers_ok(f"{settings.local_url}/health/live"):
             return
         if not until(deadline, LIVENESS_POLL_INTERVAL_S):
             raise UserError(
-                f"{http_url(settings)} does not answer after {timeout_s:.0f} s; see its log in the data directory"
+                f"{settings.local_url} does not answer after {timeout_s:.0f} s; see its log in the data directory"
             )
 
 

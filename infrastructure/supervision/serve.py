@@ -31,7 +31,7 @@ from infrastructure.supervision.preflight import (
     refuse_unreachable_redis,
     warn_of_short_tokens,
 )
-from infrastructure.supervision.readiness import Readiness, http_url, missing_stages, program_of, wait_live
+from infrastructure.supervision.readiness import Readiness, missing_stages, program_of, wait_live
 from infrastructure.supervision.signals import StopRequested, StopSignals
 from infrastructure.supervision.supervisor import Supervisor
 from infrastructure.timestamps import now_ms
@@ -135,7 +135,7 @@ def _broker_limit(ready: Settings, stack: Stack, supervisor: Supervisor) -> Call
 
 
 def _run_info(ready: Settings, *, open_broker: bool) -> RunInfo:
-    url = http_url(ready)
+    url = ready.local_url
     assert ready.postgres_url is not None
     assert ready.redis_url is not None
     assert ready.kafka_bootstrap is not None

@@ -17,6 +17,7 @@ from infrastructure.embedded.data_dir import DataDir, RunInfo, private_secret, r
 from infrastructure.embedded.pid_file import PidFile, RecordedProcess
 from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.errors import UserError
+from infrastructure.settings.settings import Settings
 from tests.support.time_limits import scaled_s
 
 
@@ -160,7 +161,7 @@ def test_run_info_that_another_user_can_have_written_is_not_trusted(tmp_path: Pa
     file = folder / "run.json"
     file.write_bytes(msgspec.json.encode(info(os.getpid(), process_start_id(os.getpid()) or "")))
     file.chmod(0o644)
-    assert server_url(None, folder) == "x", "as old versions wrote it"
+    assert server_url(Settings(data_dir=folder)) == "x", "as old versions wrote it"
     if what in {"directory", "file"} and os.geteuid() != 0:
         pytest.skip("only root can give files to another user")
     match what:
@@ -176,8 +177,7 @@ def test_run_info_that_another_user_can_have_written_is_not_trusted(tmp_path: Pa
             file.rename(tmp_path / "elsewhere")
             file.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match=r"not trusted.*--url"):
-        server_url(None, folder)
-    assert server_url("http://named", folder) == "http://named"
+        server_url(Settings(data_dir=folder))
 
 
 def test_a_secret_is_made_once_and_kept_for_its_owner_only(tmp_path: Path) -> None:
