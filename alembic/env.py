@@ -11,6 +11,7 @@ import infrastructure.postgres.audit_tables
 import infrastructure.postgres.drift_tables
 import infrastructure.postgres.model_tables
 import infrastructure.postgres.payment_tables
+import infrastructure.postgres.projection_tasks
 import infrastructure.postgres.published_tables
 import infrastructure.postgres.session_table  # noqa: F401  (so do these)
 import read_models.analytics.tables

@@ -17,19 +17,22 @@ def register(app: typer.Typer) -> None:
 
 
 def process(
-    name: Annotated[str, typer.Argument(help="api, tailer, projections, city, payments or monitor")],
+    name: Annotated[str, typer.Argument(help="api, tailer, projections, city, payments, monitor or projection_task")],
     of: Annotated[
         str | None,
-        typer.Option(help="For the monitor: the programs to report on. For projections: the projections to run."),
+        typer.Option(
+            help="For the monitor: the programs to report on. For projections: the projections to run. For "
+            "projection_task: the number of the task."
+        ),
     ] = None,
 ) -> None:
     """Run one program in this process. Its settings are in the environment; the servers are running already."""
     from infrastructure.observability.logging import configure
     from infrastructure.observability.metrics_directory import share_metrics
     from infrastructure.settings.settings import Settings
-    from infrastructure.supervision.readiness import MONITOR
+    from infrastructure.supervision.readiness import MONITOR, PROJECTION_TASK
 
-    (program,) = (MONITOR,) if name == MONITOR else parse_only(name)
+    (program,) = (name,) if name in (MONITOR, PROJECTION_TASK) else parse_only(name)
     parts = _parts(program, of)
     # The settings file is not read: serve passes a complete environment, and a missing variable means "not set".
     settings = Settings.load(toml=None)
@@ -40,13 +43,17 @@ def process(
     module.main(settings, parts) if parts else module.main(settings)
 
 
-def _parts(program: str, of: str | None) -> Sequence[str]:
-    """The parts that ``--of`` names; empty means all of them. Raises BadParameter."""
-    from infrastructure.supervision.readiness import MONITOR, PROJECTIONS
+def _parts(program: str, of: str | None) -> Sequence[str] | int:
+    """The parts that ``--of`` names, or the number of a task; empty means all of them. Raises BadParameter."""
+    from infrastructure.supervision.readiness import MONITOR, PROJECTION_TASK, PROJECTIONS
     from projections.catalogue import PROJECTIONS as KNOWN
 
     if program == MONITOR:
         return parse_only(of)
+    if program == PROJECTION_TASK:
+        if of is None or not of.isdecimal():
+            raise typer.BadParameter(f"--of {of}: the number of a task is expected")
+        return int(of)
     if of is None:
         return ()
     names = of.split(",")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,67 +18,8 @@ if TYPE_CHECKING:
 
     from infrastructure.operations.rebuild import FillElsewhere
     from infrastructure.settings.settings import Settings
-    from projections.rebuild.rebuild import Rebuild, RebuildOutcome, RebuildParkedKey
-
-
-SHOWN_PARKED = 50
-
-
-def document(outcome: RebuildOutcome) -> dict[str, Any]:
-    """The outcome as ``--json`` prints it."""
-    return {
-        "projection": outcome.live.projection,
-        "verdict": outcome.verdict,
-        "live_generation": outcome.live.number,
-        "new_generation": outcome.new.number,
-        "fold_versions": {"live": outcome.live.fold_version, "new": outcome.new.fold_version},
-        "comparison": None if outcome.comparison is None else outcome.comparison.document(),
-        "parked": [{"key": one.key, **one.event._asdict()} for one in outcome.parked],
-    }
-
-
-def lines(outcome: RebuildOutcome) -> Iterator[str]:
-    """The outcome for people; the last line says what to do next."""
-    found = outcome.comparison
-    if found is not None:
-        events = sum(found.fences.values())
-        yield (
-            f"compared generation {found.new} with {found.live} at equal fences: {events:,} events, "
-            f"{found.keys:,} keys, {found.rows:,} rows, {found.parked:,} parked, {found.differing:,} differences"
-        )
-        for example in found.examples:
-            yield f"  shard {example.shard:2}  {example.name}: {example.words}"
-        if found.differing > len(found.examples):
-            yield f"  … and {found.differing - len(found.examples):,} more"
-    if outcome.parked:
-        yield f"{len(outcome.parked):,} keys are parked, each at an event that cannot be folded:"
-        yield from (_parked(one) for one in outcome.parked[:SHOWN_PARKED])
-    yield _verdict(outcome)
-
-
-def _parked(one: RebuildParkedKey) -> str:
-    event = one.event
-    return f"  {one.key}: position {event.position}, version {event.version}, {event.kind}: {event.reason}"
-
-
-def _verdict(outcome: RebuildOutcome) -> str:
-    name, new, live = outcome.live.projection, outcome.new.number, outcome.live.number
-    digest = outcome.comparison.digest if outcome.comparison is not None else ""
-    return {
-        "switched": f"readers use generation {new}; {live} is kept up to date for `rollback-projection {name}`",
-        "equal": f"generation {new} was equal to {live}; nothing was switched",
-        "differs": f"generation {new} differed from {live}; nothing was switched",
-        "blocked": (
-            f"NOT switched: the same fold version must give the same result (generation {new} is kept).\n"
-            f"Run `verify-parity {name}` to find out which of the two agrees with the log. If the live one is damaged, "
-            f"run\n"
-            f"  python app.py rebuild-projection {name} --live-is-damaged {digest}"
-        ),
-        "needs acceptance": (
-            f"NOT switched: if the new fold is meant to cause these differences, run\n"
-            f"  python app.py rebuild-projection {name} --accept-differences {digest}"
-        ),
-    }[outcome.verdict]
+    from projections.rebuild.rebuild import Rebuild
+    from projections.rebuild.rebuild_outcome import RebuildOutcome
 
 
 class RebuildEngine(StrEnum):
@@ -138,7 +79,7 @@ def rebuild_projection(
     Works with or without a running `serve`. Exits with 1 unless it switched (or, with --verify-only, found both
     equal).
     """
-    from projections.rebuild.rebuild import DigestMismatch
+    from projections.rebuild.rebuild_outcome import DigestMismatch
 
     def run(rebuild: Rebuild) -> RebuildOutcome:
         try:
@@ -173,9 +114,10 @@ def _with_rebuild(
     from infrastructure.cli.progress import Reporter
     from infrastructure.embedded.stack import servers_for
     from infrastructure.operations.rebuild import rebuilding
+    from infrastructure.operations.rebuild_report import document, lines
     from infrastructure.settings.settings import Settings
     from projections.rebuild.generations import NotSwitched
-    from projections.rebuild.rebuild import NoGenerationToRollBackTo
+    from projections.rebuild.rebuild_outcome import NoGenerationToRollBackTo
 
     projection = projection_named(name)
     # A rebuild meets dozens of fence conflicts with the worker of `serve`. They are expected, so they are not shown.

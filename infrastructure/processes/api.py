@@ -38,6 +38,8 @@ from infrastructure.http.metrics_refresh import refresher
 from infrastructure.http.outcomes import outcomes_router
 from infrastructure.http.payouts import payout_routes
 from infrastructure.http.pipeline import pipeline_route
+from infrastructure.http.projection_desk import ProjectionDesk
+from infrastructure.http.projections import projections_router
 from infrastructure.http.rider_commands import RiderCommandRequests, SubmitRiderCommands
 from infrastructure.http.rider_views import RiderViews, rider_view_routes
 from infrastructure.http.schema_registry.router import registry_router
@@ -175,6 +177,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
                 events_route(events, streams),
                 live_route(feed, streams),
                 pipeline_route(monitor.state),
+                projections_router(ProjectionDesk(reader)),
                 *rider_view_routes(_rider_views(backends, speeds)),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),

@@ -23,6 +23,7 @@ from infrastructure.postgres import restore_findings as restores
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.eta_drift import ENOUGH_ORDERS, PostgresEtaDrift
 from infrastructure.postgres.payment_handovers import PaymentHandovers
+from infrastructure.postgres.projection_tasks import ProjectionTasks
 from infrastructure.postgres.served_etas import PostgresServedEtas
 from infrastructure.postgres.served_reads import PostgresServedReads
 from infrastructure.settings.settings import Settings
@@ -48,6 +49,7 @@ from infrastructure.status.model_line import model_line, models_status
 from infrastructure.status.payment_line import payment_line
 from infrastructure.status.report import StatusReport, status_report
 from infrastructure.status.stage_lag import projection_behind, served_generation, tailer_behind
+from infrastructure.status.task_lines import task_lines
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
@@ -109,6 +111,7 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         *standby_lines(every if served else []),
         _kafka(settings, relayed if served else None, tailer.lag_seconds, open_broker),
         *projections,
+        *task_lines(ProjectionTasks(engine).open(), now_ms),
         _city(backends, reports, now_ms, served=served),
         _payments(backends, reports, late_after_s, served=served),
         *_flink(settings),

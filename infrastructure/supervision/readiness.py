@@ -17,6 +17,8 @@ from infrastructure.settings.settings import Settings
 API = "api"
 MONITOR = "monitor"
 PROJECTIONS = "projections"
+PROJECTION_TASK = "projection_task"
+"""Runs one requested task; the name of its module in ``processes``."""
 READINESS_POLL_INTERVAL_S = 0.5
 READY_WITHIN_S = 60.0
 """After so long ``serve`` reports once what is still missing, and goes on waiting."""

@@ -17,6 +17,9 @@ from infrastructure.embedded.process_identity import process_start_id
 from infrastructure.embedded.server import free_port
 from infrastructure.embedded.service import Program, Service, ServiceCommand, stop_all
 from infrastructure.embedded.stack import Stack
+from infrastructure.observability.stage_reports import instance_of
+from infrastructure.postgres.engine import reader_engine
+from infrastructure.postgres.projection_tasks import ProjectionTasks
 from infrastructure.processes.worker_groups import served_projections
 from infrastructure.settings.settings import Settings
 from infrastructure.supervision.broker_memory_limit import BrokerMemoryLimit, count_records
@@ -31,9 +34,12 @@ from infrastructure.supervision.preflight import (
     refuse_unreachable_redis,
     warn_of_short_tokens,
 )
+from infrastructure.supervision.readiness import PROJECTIONS as PROJECTIONS_PROGRAM
 from infrastructure.supervision.readiness import Readiness, missing_stages, program_of, wait_live
+from infrastructure.supervision.service_commands import task_command
 from infrastructure.supervision.signals import StopRequested, StopSignals
 from infrastructure.supervision.supervisor import Supervisor
+from infrastructure.supervision.task_starter import TaskStarter
 from infrastructure.timestamps import now_ms
 from projections.catalogue import PROJECTIONS
 
@@ -60,6 +66,7 @@ def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = Fa
         pids.end_stale()
         stack = Stack(settings, data_dir.path)
         programs: list[Program] = []
+        tasks: TaskStarter | None = None
         try:
             with signals.interrupting():
                 ready = _prepare(settings, stack, pids, data_dir.path, parts)
@@ -68,6 +75,7 @@ def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = Fa
                 check_broker = _broker_limit(ready, stack, supervisor)
                 info = _run_info(ready, open_broker=has_open_broker(settings))
                 data_dir.write_run_info(info)
+                tasks = _task_starter(ready, programs, data_dir.path)
             services: list[Service] = [*stack.servers.values(), *programs]
             readiness = Readiness(
                 functools.partial(
@@ -84,6 +92,8 @@ def serve(settings: Settings, parts: ServeParts, *, allow_open_broker: bool = Fa
         finally:
             # Programs first: a program whose server stops before it fails instead of ending.
             stop_repeated = _is_stop_repeated(signals)
+            if tasks is not None:
+                tasks.stop()
             stop_all(programs, stop_repeated)
             stack.stop(stop_repeated)
             pids.clear()
@@ -114,6 +124,21 @@ def _start(ready: Settings, stack: Stack, programs: Sequence[Program], pids: Pid
     supervisor = Supervisor([*stack.servers.values(), *programs], pids, _repairs(ready, stack, parts))
     wait_live(ready, programs)
     return supervisor
+
+
+def _task_starter(ready: Settings, programs: Sequence[Program], data_dir: Path) -> TaskStarter | None:
+    """Starts requested tasks on projections. A node without projections leaves them to the nodes that have some."""
+    if PROJECTIONS_PROGRAM not in {program_of(program.name) for program in programs}:
+        return None
+    assert ready.postgres_url is not None
+    engine = reader_engine(ready.postgres_url, pool_size=1)
+
+    def program(task: int) -> Program:
+        return Program(task_command(ready, task), data_dir, Path.cwd())
+
+    starter = TaskStarter(ProjectionTasks(engine), program, instance_of(os.getpid()))
+    starter.start()
+    return starter
 
 
 def _repairs(ready: Settings, stack: Stack, parts: ServeParts) -> dict[str, Callable[[], None]]:

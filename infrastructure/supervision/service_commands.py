@@ -10,7 +10,7 @@ from pathlib import Path
 from infrastructure.embedded.service import ServiceCommand
 from infrastructure.processes.worker_groups import served_projections, worker_groups
 from infrastructure.settings.settings import Settings
-from infrastructure.supervision.readiness import API, MONITOR, PROJECTIONS
+from infrastructure.supervision.readiness import API, MONITOR, PROJECTION_TASK, PROJECTIONS
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -21,8 +21,7 @@ def commands_for(settings: Settings, names: Sequence[str]) -> list[ServiceComman
     One of them always serves ``/metrics`` and ``/health/…`` on the HTTP port: the API, or else a monitor. The
     projections are several processes, each named after the program.
     """
-    env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
-    env |= settings.environment()
+    env = _environment(settings)
 
     def command(name: str, program: str, of: Sequence[str] = ()) -> ServiceCommand:
         argv = [sys.executable, str(APP), "process", program]
@@ -39,3 +38,14 @@ def commands_for(settings: Settings, names: Sequence[str]) -> list[ServiceComman
         # Without it nothing on this node would serve the metrics and the health of its programs.
         commands.append(command(MONITOR, MONITOR, names))
     return commands
+
+
+def task_command(settings: Settings, task: int) -> ServiceCommand:
+    """The command that runs one requested task on a projection."""
+    argv = [sys.executable, str(APP), "process", PROJECTION_TASK, "--of", str(task)]
+    return ServiceCommand(PROJECTION_TASK.replace("_", "-"), argv, _environment(settings))
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
+    return env | settings.environment()

@@ -34,7 +34,7 @@ class Generation(NamedTuple):
 
 
 class NotSwitched(Exception):
-    """Readers were not switched: the active generation is not the one that was compared with."""
+    """Nothing was switched or dropped: a generation is not in the state that this needs. The message says which."""
 
 
 class Generations(Protocol):

@@ -6,62 +6,26 @@ Every step can be aborted and resumed: the fences in the sink and the generation
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from domain.identifiers import SHARDS
 from projections.core.fences import FenceStatus, check_fences
 from projections.core.fold import Decode
-from projections.core.ports import EventLog, Fence, FenceConflict, ParkedEvent, Sink
+from projections.core.ports import EventLog, Fence, FenceConflict, Sink
 from projections.core.projection import Projection
 from projections.core.retry import RetryPolicy
 from projections.core.shard_processor import ProcessorLimits, ShardProcessor
 from projections.rebuild.catch_up import CatchUp
 from projections.rebuild.comparison import GenerationComparison
-from projections.rebuild.generations import Generation, Generations, active
-
-
-class RebuildVerdict(StrEnum):
-    """How a rebuild or a rollback ended; the values are printed as JSON."""
-
-    SWITCHED = "switched"
-    """Readers follow the new generation."""
-    EQUAL = "equal"
-    """Compared only; the generations do not differ."""
-    DIFFERS = "differs"
-    """Compared only; the generations differ."""
-    BLOCKED = "blocked"
-    """The same fold version gave another result. Not switched: no change of the fold explains the differences."""
-    NEEDS_ACCEPTANCE = "needs acceptance"
-    """Another fold version gave another result. Not switched until a person accepts the differences by their digest."""
-
-
-class NoGenerationToRollBackTo(Exception):
-    """No generation can be switched to, or the projection has no active one."""
-
-
-class DigestMismatch(Exception):
-    """The accepted digest is not that of the differences that were found."""
-
-
-class RebuildParkedKey(NamedTuple):
-    """A key whose event could not be folded, and that event."""
-
-    key: str
-    event: ParkedEvent
-
-
-@dataclass
-class RebuildOutcome:
-    """The result of a rebuild or of a rollback."""
-
-    verdict: RebuildVerdict
-    live: Generation
-    new: Generation
-    comparison: GenerationComparison | None = None
-    parked: list[RebuildParkedKey] = field(default_factory=list)
-
+from projections.rebuild.generations import Generation, Generations, GenerationState, NotSwitched, active
+from projections.rebuild.rebuild_outcome import (
+    DigestMismatch,
+    NoGenerationToRollBackTo,
+    RebuildOutcome,
+    RebuildParkedKey,
+    RebuildVerdict,
+)
 
 _ALL = range(SHARDS)
 MAX_COMPARE_ATTEMPTS = 1_000
@@ -103,35 +67,39 @@ class Rebuild:
         ``accept`` is the digest of the differences that a new fold version is meant to make. ``live_is_damaged`` is the
         digest of the differences that the same code makes, if a person has found that the live generation is wrong.
         """
+        outcome = self.prepare(accept=accept, live_is_damaged=live_is_damaged, verify_only=verify_only)
+        return self.switch_prepared(outcome) if outcome.ready else outcome
+
+    def prepare(
+        self, *, accept: str | None = None, live_is_damaged: str | None = None, verify_only: bool = False
+    ) -> RebuildOutcome:
+        """Fill and compare, and record whether readers may be switched. Raises as ``run``; switches nothing."""
         ports = self._ports
         self._retrying(lambda: ports.generations.first(self._projection))
         live = self._live()
         new = self._resume_or_create(live, accept, live_is_damaged, verify_only)
-        if new.state == "filling":
-            ports.on_progress(f"filling generation {new.number} from the event store, next to the live {live.number}")
-            targets = self._retrying(lambda: self._fences_of(live))
-            ports.fill(new, targets)
-            comparison = self.compare(live, new)
-            outcome = RebuildOutcome(
-                RebuildVerdict.EQUAL if comparison.clean else RebuildVerdict.DIFFERS,
-                live,
-                new,
-                comparison,
-                self._parked(new),
-            )
-            if verify_only:
-                self._drop(new)
-                return outcome
-            if not comparison.clean and not self._accepted(comparison, accept, live_is_damaged, outcome):
-                self._retrying(lambda: ports.generations.record(new, "compared", comparison.document()))
-                return outcome
-            self._retrying(lambda: ports.generations.record(new, "ready", comparison.document()))
-        else:
-            outcome = RebuildOutcome(RebuildVerdict.EQUAL, live, new, None, self._parked(new))
+        if new.state != "filling":
             self._retrying(lambda: ports.generations.record(new, "ready", new.comparison))
-        self.switch(live, new)
+            return RebuildOutcome(RebuildVerdict.EQUAL, live, new, None, self._parked(new), ready=True)
+        ports.on_progress(f"filling generation {new.number} from the event store, next to the live {live.number}")
+        targets = self._retrying(lambda: self._fences_of(live))
+        ports.fill(new, targets)
+        comparison = self.compare(live, new)
+        verdict = RebuildVerdict.EQUAL if comparison.clean else RebuildVerdict.DIFFERS
+        outcome = RebuildOutcome(verdict, live, new, comparison, self._parked(new))
+        if verify_only:
+            self._drop(new)
+            return outcome
+        outcome.ready = comparison.clean or self._accepted(comparison, accept, live_is_damaged, outcome)
+        state: GenerationState = "ready" if outcome.ready else "compared"
+        self._retrying(lambda: ports.generations.record(new, state, comparison.document()))
+        return outcome
+
+    def switch_prepared(self, outcome: RebuildOutcome) -> RebuildOutcome:
+        """Switch readers to the ready generation of ``outcome``, and drop those of before. Raises NotSwitched."""
+        self.switch(outcome.live, outcome.new)
         outcome.verdict = RebuildVerdict.SWITCHED
-        self._drop_others(live, new)
+        self._drop_others(outcome.live, outcome.new)
         return outcome
 
     def _drop_others(self, live: Generation, new: Generation) -> None:
@@ -144,8 +112,35 @@ class Rebuild:
             if number not in kept:
                 self._retrying(self._ports.sink_of(number).drop)
 
-    def roll_back(self) -> RebuildOutcome:
-        """Switch to the generation that is kept up to date next to the active one. Raises NoGenerationToRollBackTo."""
+    def switch_to(self, number: int, digest: str | None = None) -> RebuildOutcome:
+        """Switch readers to a generation that ``prepare`` has left, as ``run`` would. Never fills another one.
+
+        ``digest``: that of its differences, if a person accepts them. Raises NotSwitched, DigestMismatch.
+        """
+        live, new = self._live(), self._named(number)
+        if new.state not in ("compared", "ready") or not new.is_of(self._projection):
+            raise NotSwitched(f"generation {number} of {self._projection.name} is {new.state}: rebuild first")
+        if not self._can_resume(new, live, digest, digest, verify_only=False):
+            raise NotSwitched(
+                f"generation {number} of {self._projection.name} does not equal the live {live.number}, or was "
+                "compared with another one: accept its differences by their digest, or rebuild again"
+            )
+        self._retrying(lambda: self._ports.generations.record(new, "ready", new.comparison))
+        return self.switch_prepared(RebuildOutcome(RebuildVerdict.EQUAL, live, new, None, self._parked(new)))
+
+    def drop(self, number: int) -> Generation:
+        """Drop a generation that readers do not follow, with its content. Raises NotSwitched."""
+        old = self._named(number)
+        if old.active:
+            raise NotSwitched(f"readers follow generation {number} of {self._projection.name}: switch them first")
+        self._drop(old)
+        return old
+
+    def roll_back(self, to_number: int | None = None) -> RebuildOutcome:
+        """Switch to the generation that is kept up to date next to the active one. Raises NoGenerationToRollBackTo.
+
+        ``to_number``: the generation that the caller expects there; None accepts any.
+        """
         live = self._live()
         kept = [g for g in self._all() if g.state == "following" and not g.active]
         if not kept:
@@ -153,6 +148,10 @@ class Rebuild:
                 f"{self._projection.name} has only generation {live.number}: there is nothing to go back to"
             )
         to = kept[-1]
+        if to_number not in (None, to.number):
+            raise NoGenerationToRollBackTo(
+                f"{self._projection.name} can go back to generation {to.number}, not {to_number}"
+            )
         if not to.is_of(self._projection):
             raise NoGenerationToRollBackTo(
                 f"generation {to.number} of {self._projection.name} was folded by version {to.fold_version} "
@@ -271,6 +270,12 @@ class Rebuild:
                 f"{self._projection.name} has no active generation yet: start `python app.py serve` once"
             )
         return live
+
+    def _named(self, number: int) -> Generation:
+        found = next((one for one in self._all() if one.number == number), None)
+        if found is None:
+            raise NotSwitched(f"{self._projection.name} has no generation {number}: it may have been dropped")
+        return found
 
     def _all(self) -> list[Generation]:
         return self._retrying(lambda: self._ports.generations.all(self._projection.name))

@@ -19,7 +19,7 @@ from infrastructure.operations.rebuild import rebuilding
 from infrastructure.redis.connection import connect_server
 from infrastructure.settings.settings import Settings
 from infrastructure.status.flink_line import flink_ready
-from projections.rebuild.rebuild import RebuildVerdict
+from projections.rebuild.rebuild_outcome import RebuildVerdict
 from projections.speed import SPEED
 from tests.support.servers.flink_cluster import JobManager, TaskManager, missing_environment
 from tests.support.servers.servers import running

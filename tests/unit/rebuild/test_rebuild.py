@@ -16,7 +16,8 @@ from domain.identifiers import SHARDS
 from projections.core.ports import ShardWrite
 from projections.live.stream_follower import StreamFollower
 from projections.rebuild.catch_up import CatchUp
-from projections.rebuild.rebuild import DigestMismatch, NoGenerationToRollBackTo
+from projections.rebuild.generations import NotSwitched
+from projections.rebuild.rebuild_outcome import DigestMismatch, NoGenerationToRollBackTo
 from projections.speed import SPEED
 from tests.support.ports_in_memory.projection_ports import ServerUnavailable
 from tests.support.worlds.speed_events import expected_states, histories
@@ -228,3 +229,62 @@ def test_a_rebuild_killed_anywhere_and_restarted_ends_correct(
         break
     assert (outcome.verdict, world.serving) == ("switched", 2)
     assert world.states() == expected_states(world.log.events)
+
+
+def test_a_prepared_generation_waits_until_it_is_switched_to_by_its_number() -> None:
+    world = World(HISTORY)
+    prepared = world.rebuild(SPEED).prepare()
+    assert (prepared.verdict, prepared.ready, prepared.new.number, world.serving) == ("equal", True, 2, 1)
+    # A second preparation fills nothing: it finds the ready one.
+    assert world.rebuild(SPEED).prepare().new.number == 2
+    with pytest.raises(NotSwitched, match="no generation 3"):
+        world.rebuild(SPEED).switch_to(3)
+    with pytest.raises(NotSwitched, match="rebuild first"):
+        world.rebuild(SPEED).switch_to(1)
+    assert world.rebuild(SPEED).switch_to(2).verdict == "switched"
+    assert world.serving == 2
+    assert world.states() == expected_states(world.log.events)
+
+
+def test_a_prepared_generation_with_differences_needs_their_digest() -> None:
+    world = World(HISTORY)
+    prepared = world.rebuild(CHANGED).prepare()
+    assert (prepared.verdict, prepared.ready) == ("needs acceptance", False)
+    assert prepared.comparison is not None
+    with pytest.raises(NotSwitched, match="accept its differences"):
+        world.rebuild(CHANGED).switch_to(2)
+    with pytest.raises(DigestMismatch):
+        world.rebuild(CHANGED).switch_to(2, "0123456789abcdef")
+    assert world.serving == 1
+    assert world.rebuild(CHANGED).switch_to(2, prepared.comparison.digest).verdict == "switched"
+
+
+def test_a_generation_that_was_compared_with_another_live_one_is_not_switched_to_by_its_number() -> None:
+    world = World(HISTORY)
+    world.rebuild(SPEED).run()
+    prepared = world.rebuild(SPEED).prepare().new.number
+    world.rebuild(SPEED).roll_back()
+    with pytest.raises(NotSwitched, match="compared with another one"):
+        world.rebuild(SPEED).switch_to(prepared)
+    assert world.serving == 1
+
+
+def test_a_rollback_to_a_named_generation_goes_to_no_other() -> None:
+    world = World(HISTORY)
+    world.rebuild(SPEED).run()
+    with pytest.raises(NoGenerationToRollBackTo, match="generation 1, not 7"):
+        world.rebuild(SPEED).roll_back(7)
+    assert world.serving == 2
+    assert world.rebuild(SPEED).roll_back(1).verdict == "switched"
+
+
+def test_only_a_generation_that_is_not_served_is_dropped() -> None:
+    world = World(HISTORY)
+    world.rebuild(SPEED).run()
+    with pytest.raises(NotSwitched, match="readers follow generation 2"):
+        world.rebuild(SPEED).drop(2)
+    assert world.rebuild(SPEED).drop(1).number == 1
+    assert [g.number for g in world.generations.all("speed")] == [2]
+    assert world.sinks[1].held == {}
+    with pytest.raises(NotSwitched, match="no generation 1"):
+        world.rebuild(SPEED).drop(1)

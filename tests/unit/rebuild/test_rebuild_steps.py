@@ -13,7 +13,8 @@ from domain.identifiers import SHARDS
 from projections.core.projection import Projection
 from projections.rebuild.comparison import GenerationComparison
 from projections.rebuild.generations import Generation
-from projections.rebuild.rebuild import Rebuild, RebuildOutcome
+from projections.rebuild.rebuild import Rebuild
+from projections.rebuild.rebuild_outcome import RebuildOutcome
 from projections.speed import SPEED
 from tests.support.ports_in_memory.generations import MemoryGenerations
 from tests.unit.rebuild.rebuild_world import CHANGED, World

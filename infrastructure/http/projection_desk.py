@@ -1,0 +1,123 @@
+"""Reads the generations of projections, and records what a person asks to be done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine
+
+from infrastructure.http.errors import ApiError, unavailable
+from infrastructure.http.projection_answers import (
+    GenerationAction,
+    ProjectionsAnswer,
+    TaskItem,
+    actions_of,
+    projection_item,
+    task_item,
+)
+from infrastructure.observability.abandoned_tasks import close_abandoned
+from infrastructure.postgres.generations import PostgresGenerations
+from infrastructure.postgres.projection_tasks import ProjectionTasks, TaskIsOpen, TaskKind
+from infrastructure.timestamps import now_ms
+from projections.catalogue import PROJECTIONS
+from projections.core.ports import PortUnavailable, SinkRejected
+from projections.core.projection import Projection
+from projections.rebuild.generations import Generation, active
+
+_NEEDED: Mapping[TaskKind, tuple[GenerationAction, ...]] = {
+    "switch": ("switch", "accept"),
+    "roll-back": ("roll-back",),
+    "drop": ("drop",),
+}
+"""What must be allowed for the generation that a task names. A rebuild names none."""
+
+
+class ProjectionDesk:
+    """Blocks: call it in a thread. Every method raises ApiError."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._generations = PostgresGenerations(engine)
+        self._tasks = ProjectionTasks(engine)
+
+    def all(self) -> ProjectionsAnswer:
+        """Every projection of the catalogue. Raises ApiError 503."""
+        with _answered():
+            generations, tasks = self._generations.all_by_projection(), self._tasks.latest()
+        at_ms = now_ms()
+        items = [
+            projection_item(one, generations.get(name, []), tasks.get(name), at_ms) for name, one in PROJECTIONS.items()
+        ]
+        return ProjectionsAnswer(items, at_ms)
+
+    def request(self, name: str, kind: TaskKind, options: Mapping[str, Any]) -> TaskItem:
+        """Record a task. Raises ApiError 404, 409, 503."""
+        projection = _projection(name)
+        with _answered():
+            if kind in _NEEDED:
+                self._check_generation(projection, kind, options)
+            close_abandoned(self._tasks)
+            try:
+                return task_item(self._tasks.request(name, kind, options), now_ms())
+            except TaskIsOpen as error:
+                raise ApiError(
+                    409, "task_open", f"{name} has a task already: wait for it, or cancel it; GET /projections shows it"
+                ) from error
+
+    def cancel(self, name: str, number: int) -> TaskItem:
+        """Ask for the end of the open task. Raises ApiError 404, 409, 503."""
+        _projection(name)
+        with _answered():
+            task = self._tasks.one(number)
+            if task is None or task.projection != name:
+                raise ApiError(404, "unknown_task", f"{name} has no task {number}: GET /projections shows the newest")
+            if not task.is_open:
+                raise ApiError(409, "task_ended", f"task {number} has ended: {task.state}")
+            self._tasks.cancel(number)
+            return task_item(self._tasks.one(number) or task, now_ms())
+
+    def _check_generation(self, projection: Projection[Any], kind: TaskKind, options: Mapping[str, Any]) -> None:
+        """Refuse what the task would refuse: a person learns at once that the list has changed meanwhile."""
+        found, number = self._generations.all(projection.name), options["generation"]
+        one = next((each for each in found if each.number == number), None)
+        if one is None:
+            raise ApiError(
+                404, "unknown_generation", f"{projection.name} has no generation {number}; read the list again"
+            )
+        allowed = actions_of(projection, one, active(found))
+        if not set(allowed) & set(_NEEDED[kind]):
+            raise ApiError(409, "wrong_state", _refusal(projection, one, kind))
+        if kind == "switch" and "accept" in allowed and options.get("digest") != (one.comparison or {}).get("digest"):
+            raise ApiError(
+                409,
+                "differences_not_accepted",
+                f"generation {number} differs from the served one: read its differences, and send their digest if "
+                "they are meant",
+            )
+
+
+def _refusal(projection: Projection[Any], one: Generation, kind: TaskKind) -> str:
+    name = f"generation {one.number} of {projection.name}"
+    if one.active:
+        return f"readers follow {name}; nothing can be done to it while they do"
+    if not one.is_of(projection):
+        return f"{name} was folded by other code (fold version {one.fold_version}): deploy that code for a {kind}"
+    if kind == "switch":
+        return f"{name} is {one.state}, or was compared with another generation than the served one: rebuild first"
+    return f"{name} is {one.state}: only one that was served before, and is kept up to date, can be rolled back to"
+
+
+def _projection(name: str) -> Projection[Any]:
+    found = PROJECTIONS.get(name)
+    if found is None:
+        raise ApiError(404, "unknown_projection", f"the projections are {', '.join(PROJECTIONS)}")
+    return found
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    try:
+        yield
+    except (PortUnavailable, SinkRejected) as error:
+        raise unavailable("projections_unavailable", f"{error}; send it again") from error
