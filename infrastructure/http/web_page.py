@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any, Final, NamedTuple
 
 from litestar import MediaType, Request, Response, get
@@ -44,16 +46,23 @@ class WebFile(NamedTuple):
 def web_files() -> dict[str, WebFile]:
     """Every file of the page by its path under ``/web``."""
     found: dict[str, WebFile] = {}
-    root = resources.files(_PACKAGE).joinpath("web")
-    for folder, prefix in ((root, ""), (root.joinpath("vendor"), "vendor/")):
-        for file in folder.iterdir():
-            suffix = file.name.rpartition(".")[2]
-            if suffix in _TYPES:
-                body = file.read_bytes()
-                etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
-                # No time in the header, so that the same bytes are zipped to the same bytes.
-                found[prefix + file.name] = WebFile(body, gzip.compress(body, 9, mtime=0), _TYPES[suffix], etag)
+    for name, file in _below(resources.files(_PACKAGE).joinpath("web"), ""):
+        suffix = name.rpartition(".")[2]
+        if suffix in _TYPES:
+            body = file.read_bytes()
+            etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+            # No time in the header, so that the same bytes are zipped to the same bytes.
+            found[name] = WebFile(body, gzip.compress(body, 9, mtime=0), _TYPES[suffix], etag)
     return found
+
+
+def _below(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
+    """The files of a folder and of the folders in it, with their paths."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _below(entry, f"{prefix}{entry.name}/")
+        else:
+            yield prefix + entry.name, entry
 
 
 def index_route(links: dict[str, str]) -> HTTPRouteHandler:

@@ -9,7 +9,10 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.support.web.browser import browser
+from tests.support.web.page import city_with_tokens
 from tests.support.worlds.ridelog import Ridelog
 from tests.support.worlds.ridelog import ridelog as running
 
@@ -24,3 +27,17 @@ def ridelog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
 def rider() -> str:
     """A rider that no other test uses."""
     return f"rider-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
+    """A ridelog with tokens for the tests of the page in one file."""
+    with city_with_tokens(tmp_path_factory.mktemp("page") / "data") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Browser]:
+    """A Chromium without a window for the tests of the page in one file."""
+    with browser() as one:
+        yield one

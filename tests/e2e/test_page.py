@@ -6,28 +6,18 @@ A violation of the Content-Security-Policy, an error on the console or a request
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from infrastructure.http.web_page import CSP
 from tests.support.waiting import eventually
-from tests.support.web.browser import browser, chromium, opened, until
+from tests.support.web.browser import chromium, opened, until
+from tests.support.web.page import NO_BROWSER, TOKEN, find, on_map, ride, signed_in, url_of, wait_on_map
 from tests.support.worlds.ridelog import Ridelog
-from tests.support.worlds.ridelog import ridelog as running
 
-NO_BROWSER = "no Chromium is installed: apt-get install chromium, or name one in RIDELOG_TEST_CHROMIUM"
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
-
-# Time decides no test: other processes of the suite share the machine.
-expect.set_options(timeout=60_000)
-
-TOKEN = "page-secret-of-16-and-more"
 HOSTILE = (
     "<img src=x onerror=window.pwned=1>",
     '"><svg onload=window.pwned=1>',
@@ -38,71 +28,6 @@ HOSTILE = (
     "𝕏" * 128,
     "__proto__",
 )
-
-
-@pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridelog]:
-    with running(tmp_path_factory.mktemp("page") / "data", tokens=f"admin={TOKEN}") as one:
-        one.http.headers["Authorization"] = f"Bearer {TOKEN}"
-        yield one
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with browser() as one:
-        yield one
-
-
-def url_of(city: Ridelog) -> str:
-    return city.info.http_url.rstrip("/")
-
-
-def ride(city: Ridelog, rider: str, count: int = 12, latitude: float = 41.39, step: float = 0.0002) -> list[int]:
-    """Pings of the last seconds, which end now. Returns their times."""
-    first = int(time.time() * 1000) - 2_000 * count
-    times = [first + 2_000 * number for number in range(count)]
-    pings = [
-        {
-            "rider_id": rider,
-            "latitude": latitude + step * number,
-            "longitude": 2.17,
-            "event_timestamp_ms": at_ms,
-            "accuracy_meters": 5.0,
-        }
-        for number, at_ms in enumerate(times)
-    ]
-    position = city.post(pings)["position"]
-    eventually(lambda: city.http.get(f"/riders/{quote(rider, safe='')}/speed").json().get("position", 0) >= position)
-    # The riders of an instant are those that analytics knows, which may be a moment behind the speed.
-    eventually(lambda: any(one["rider_id"] == rider for one in city.http.get("/riders").json()["items"]))
-    return times
-
-
-@contextmanager
-def signed_in(chrome: Browser, city: Ridelog, path: str = "/", **context: Any) -> Iterator[Page]:
-    """The page, after the token was given in its form."""
-    with opened(chrome, url_of(city), path, **context) as page:
-        page.get_by_label("Token").fill(TOKEN)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("form", name="Sign in")).to_have_count(0)
-        yield page
-
-
-def on_map(page: Page, rider: str) -> Any:
-    """Where the map has the rider, null if nowhere."""
-    return page.evaluate("id => window.ridelogMap.riders.get(id)?.at ?? null", rider)
-
-
-def wait_on_map(page: Page, rider: str) -> None:
-    until(page, "id => window.ridelogMap.riders.has(id)", rider)
-
-
-def find(page: Page, wanted: str) -> None:
-    """Select the first match in the field above the map."""
-    field = page.get_by_role("searchbox", name="Find a rider or an order")
-    field.fill(wanted)
-    expect(page.locator(".finder li button").first).to_be_visible()
-    field.press("Enter")
 
 
 def test_a_browser_gets_the_page_and_a_program_the_links(city: Ridelog) -> None:

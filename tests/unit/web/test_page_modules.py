@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shutil
 import subprocess
@@ -52,5 +53,26 @@ def test_every_file_that_a_module_loads_exists() -> None:
     for name, file in web_files().items():
         if not name.endswith((".js", ".html")) or name.startswith("vendor/"):
             continue
-        for loaded in re.findall(r"(?:from \"\./|(?:src|href)=\"web/)([^\"]+)\"", file.body.decode()):
-            assert loaded in web_files(), (name, loaded)
+        folder = posixpath.dirname(name)
+        text = file.body.decode()
+        loaded = [posixpath.normpath(posixpath.join(folder, one)) for one in re.findall(r"from \"(\.[^\"]+)\"", text)]
+        loaded += re.findall(r"(?:src|href)=\"web/([^\"]+)\"", text)
+        assert set(loaded) <= set(web_files()), name
+
+
+def test_every_module_of_the_page_is_loaded_by_it() -> None:
+    reached, todo = set[str](), ["app.js"]
+    while todo:
+        name = todo.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        found = re.findall(r"from \"(\.[^\"]+)\"", web_files()[name].body.decode())
+        todo += [posixpath.normpath(posixpath.join(posixpath.dirname(name), one)) for one in found]
+    modules = {name for name in web_files() if name.endswith(".js") and name != "vendor/uplot.js"}
+    assert modules == reached
+
+
+def test_every_module_of_the_page_has_one_reason_to_change() -> None:
+    lines = {name: file.body.count(b"\n") for name, file in web_files().items() if not name.startswith("vendor/")}
+    assert {name: count for name, count in lines.items() if name.endswith(".js") and count > 250} == {}

@@ -1,0 +1,70 @@
+// Now: one stream carries everything to the map. It stays open in the past, so that Now is at once.
+
+import { useCallback, useEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { ApiProblem, followLive, request } from "./api.js";
+import { useEvery } from "./hooks.js";
+import { KnownCity } from "./known_city.js";
+
+const TRAFFIC_MS = 10_000;
+
+/** What is on the map. `more…`: there are more than were read.
+ * @typedef {{riders: any[], orders: any[], moreRiders: boolean, moreOrders: boolean}} Shown */
+/** @type {Shown} */
+export const NOTHING = { riders: [], orders: [], moreRiders: false, moreOrders: false };
+
+/** @param {{on: boolean, session: number, live: boolean, map: import("./map/city_map.js").CityMap | null,
+ *   onShown: (shown: Shown) => void, onDenied: () => void}} how @returns {string} the state of the stream */
+export function useLiveCity({ on, session, live, map, onShown, onDenied }) {
+  const [link, setLink] = useState("connecting …");
+  const known = useRef(new KnownCity());
+  const isLive = useRef(live);
+  isLive.current = live;
+  const reported = useRef(-1);
+
+  const report = useCallback(() => {
+    const { riders, orders } = known.current;
+    reported.current = riders.size;
+    onShown({ ...NOTHING, riders: [...riders.values()], orders: [...orders.values()] });
+  }, []);
+  const showAll = useCallback((/** @type {import("./map/city_map.js").CityMap} */ shownOn) => {
+    shownOn.setRiders([...known.current.riders.values()], { replace: true, glide: true });
+    shownOn.setOrders([...known.current.orders.values()]);
+    shownOn.fit();
+    report();
+  }, []);
+
+  useEffect(() => {
+    if (!on || !map) return undefined;
+    return followLive({
+      onState: setLink,
+      onDenied,
+      onData: (kind, data) => {
+        const dropped = known.current.take(kind, data);
+        if (!isLive.current) return;
+        if (kind === "snapshot") return showAll(map);
+        map.setRiders(data.riders, { replace: false, glide: true });
+        if (dropped.length) map.dropRiders(dropped);
+        if (data.orders.length) map.setOrders([...known.current.orders.values()]);
+        map.fit();
+        // The lists of the finder change with who is there, not with each step.
+        if (data.orders.length || known.current.riders.size !== reported.current) report();
+      },
+    });
+  }, [on, session, map]);
+  useEffect(() => {
+    if (live && map) showAll(map);
+  }, [live, map]);
+  return link;
+}
+
+/** Shows the newest traffic on the map, every ten seconds. @param {boolean} on @param {number} session
+ * @param {import("./map/city_map.js").CityMap | null} map @param {(error: unknown) => void} failed */
+export function useTraffic(on, session, map, failed) {
+  useEvery(on && map !== null, TRAFFIC_MS, async () => {
+    try {
+      map?.setTraffic(await request("traffic?outlines=true"));
+    } catch (error) {
+      if (!(error instanceof ApiProblem) || error.code !== "city_unavailable") failed(error);
+    }
+  }, [session, map]);
+}

@@ -1,0 +1,137 @@
+// Riders on the map: where each one is and glides to, its direction, and a short trail.
+
+import * as geo from "../geo.js";
+import { nearest } from "./layers.js";
+
+/** @typedef {import("./layers.js").Layer} Layer */
+/** @typedef {import("./surface.js").Point} Point */
+/** `anchor`: where the direction was last known from. @typedef {{id: string, at: Point, from: Point, anchor: Point,
+ *   since: number, ms: number, angle: number | null, trail: Point[]}} Mark */
+
+const GLIDE_MS = 400;
+const TRAIL_POINTS = 24;
+const STALE_MS = 60_000;
+/** With more riders, trails would cost the frames and hide the map. */
+const MAX_RIDERS_WITH_TRAILS = 400;
+const TAU = 2 * Math.PI;
+
+/** @implements {Layer} */
+export class Riders {
+  /** @type {Map<string, Mark>} */
+  marks = new Map();
+
+  /** @param {(from: Point, to: Point) => void} onStep called for each step that a rider took while the page is open */
+  constructor(onStep) {
+    this.onStep = onStep;
+    this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+  }
+
+  /** Takes over places. `replace`: riders that are not among them go. `glide`: they move there, from where they are.
+   * @param {any[]} places @param {{replace: boolean, glide: boolean}} how */
+  set(places, { replace, glide }) {
+    const now = performance.now();
+    for (const place of places) {
+      const at = geo.project(place.latitude, place.longitude);
+      const ms = place.event_timestamp_ms;
+      const known = this.marks.get(place.rider_id);
+      if (known) this.#move(known, at, ms, now, replace, glide);
+      else {
+        const mark = { id: place.rider_id, at, from: at, anchor: at, since: now, ms, angle: null, trail: [] };
+        this.marks.set(place.rider_id, mark);
+      }
+    }
+    if (!replace) return;
+    const seen = new Set(places.map((place) => place.rider_id));
+    for (const id of [...this.marks.keys()]) if (!seen.has(id)) this.marks.delete(id);
+  }
+
+  /** @param {Mark} mark @param {Point} at @param {number} ms @param {number} now @param {boolean} replace
+   * @param {boolean} glide */
+  #move(mark, at, ms, now, replace, glide) {
+    mark.from = glide && !this.calm.matches ? this.placeOf(mark, now) : at;
+    const turned = geo.heading(mark.anchor, at);
+    if (turned !== null) {
+      if (glide) this.onStep(mark.anchor, at);
+      mark.trail.push(mark.anchor);
+      if (mark.trail.length > TRAIL_POINTS) mark.trail.shift();
+      mark.angle = turned;
+      mark.anchor = at;
+    }
+    if (replace) mark.trail = [];
+    Object.assign(mark, { at, since: now, ms });
+  }
+
+  /** @param {string[]} ids of riders that are no longer shown */
+  drop(ids) {
+    for (const id of ids) this.marks.delete(id);
+  }
+
+  points() {
+    return [...this.marks.values()].map((mark) => mark.at);
+  }
+
+  /** Where a rider is drawn at a time of `performance.now()`. @param {Mark} mark @param {number} now @returns {Point} */
+  placeOf(mark, now) {
+    const part = Math.min(1, (now - mark.since) / GLIDE_MS);
+    return [mark.from[0] + (mark.at[0] - mark.from[0]) * part, mark.from[1] + (mark.at[1] - mark.from[1]) * part];
+  }
+
+  /** @type {NonNullable<Layer["hit"]>} */
+  hit(surface, x, y) {
+    const places = [...this.marks.values()].map(({ id, at }) => ({ hit: { kind: "rider", id }, at }));
+    return nearest(surface, x, y, places);
+  }
+
+  /** @type {Layer["paint"]} */
+  paint(surface, scene, now) {
+    const shownMs = scene.nowMs();
+    const trails = this.marks.size <= MAX_RIDERS_WITH_TRAILS;
+    let gliding = false;
+    for (const mark of this.marks.values()) {
+      gliding ||= now - mark.since < GLIDE_MS && mark.from !== mark.at;
+      const [x, y] = surface.pixels(this.placeOf(mark, now));
+      if (x < -20 || y < -20 || x > surface.width + 20 || y > surface.height + 20) continue;
+      const chosen = scene.selected?.kind === "rider" && scene.selected.id === mark.id;
+      this.#paintMark(surface, mark, now, { chosen, stale: shownMs - mark.ms > STALE_MS, trail: trails });
+    }
+    return gliding;
+  }
+
+  /** @param {import("./surface.js").Surface} surface @param {Mark} mark @param {number} now
+   * @param {{chosen: boolean, stale: boolean, trail: boolean}} how */
+  #paintMark(surface, mark, now, { chosen, stale, trail }) {
+    const { context: c, colours } = surface;
+    const place = this.placeOf(mark, now);
+    const [x, y] = surface.pixels(place);
+    c.fillStyle = chosen ? colours.accent : stale ? colours.stale : colours.rider;
+    c.globalAlpha = stale && !chosen ? 0.5 : 1;
+    if (trail && mark.trail.length > 1 && !stale) {
+      c.strokeStyle = c.fillStyle;
+      c.globalAlpha = 0.25;
+      c.lineWidth = 2;
+      surface.path([...mark.trail, place]);
+      c.stroke();
+      c.globalAlpha = 1;
+    }
+    const size = chosen ? 8 : 5;
+    c.beginPath();
+    if (mark.angle === null) c.arc(x, y, size, 0, TAU);
+    else {
+      c.moveTo(x + Math.cos(mark.angle) * size * 1.7, y + Math.sin(mark.angle) * size * 1.7);
+      c.arc(x, y, size, mark.angle + 0.75, mark.angle + TAU - 0.75);
+      c.closePath();
+    }
+    c.lineWidth = 1.5;
+    c.strokeStyle = colours.land;
+    c.fill();
+    c.stroke();
+    if (chosen) {
+      c.beginPath();
+      c.arc(x, y, 15, 0, TAU);
+      c.strokeStyle = colours.accent;
+      c.lineWidth = 2;
+      c.stroke();
+    }
+    c.globalAlpha = 1;
+  }
+}

@@ -1,0 +1,42 @@
+// The map with its legend, the label of the past, what is under the pointer, and the buttons that zoom.
+
+import { html, useEffect, useRef } from "./vendor/htm-preact.js";
+import * as text from "./format.js";
+import { CityMap } from "./map/city_map.js";
+import { AXIS_NAMES } from "./when.js";
+
+/** @typedef {import("./map/layers.js").Hit} Hit */
+
+/** @param {{map: CityMap | null, onMap: (map: CityMap) => void, onSelect: (hit: Hit | null) => void, theme: string,
+ *   place: import("./when.js").Place, shownMs: number, counts: import("./live_city.js").Shown, problem: string}} props */
+export function MapView({ map, onMap, onSelect, theme, place, shownMs, counts, problem }) {
+  const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
+  const label = useRef(/** @type {HTMLElement | null} */ (null));
+  const live = place.at === null;
+  // The map is made once; what it shows comes by its methods, four times a second at most.
+  useEffect(() => {
+    const drawn = /** @type {HTMLCanvasElement} */ (canvas.current);
+    const hover = /** @type {HTMLElement} */ (label.current);
+    const made = new CityMap(drawn, onSelect, (hit) => {
+      hover.textContent = hit ? `${hit.kind} ${text.visible(hit.id)}` : "";
+      drawn.classList.toggle("over", hit !== null);
+    });
+    window.ridelogMap = made;
+    onMap(made);
+  }, []);
+  useEffect(() => map?.recolour(), [map, theme]);
+  useEffect(() => map?.setScene({ nowMs: live ? () => Date.now() : () => shownMs, showsTraffic: live }), [map, live, shownMs]);
+  return html`<div class="map">
+    <canvas ref=${canvas} tabindex="0" role="application" aria-label="Map of riders, orders and traffic. Arrow keys move it, plus and minus zoom, 0 shows everything; find one by its id in the field above."></canvas>
+    <p class="legend"><span><i class="mark rider"></i>${text.count(counts.riders.length)}${counts.moreRiders ? "+" : ""} riders</span>
+      <span><i class="mark order"></i>${text.count(counts.orders.length)}${counts.moreOrders ? "+" : ""} open orders</span>
+      <span class=${live ? "cells" : "cells hidden"}><i class="mark free"></i>free <i class="mark slow"></i>slow <i class="mark jam"></i>jam</span></p>
+    ${!live && html`<p class="past" role="status">${place.axis === "position" ? html`position ${text.count(place.at)}, ` : ""}${text.day(shownMs)} ${text.clock(shownMs)}, ${AXIS_NAMES[place.axis]}${problem && html`<span class="problem">${problem}</span>`}</p>`}
+    <p id="hover" ref=${label} aria-hidden="true"></p>
+    <div class="zoom">
+      <button aria-label="Zoom in" onClick=${() => map?.zoom(1.6)}>+</button>
+      <button aria-label="Zoom out" onClick=${() => map?.zoom(1 / 1.6)}>−</button>
+      <button aria-label="Show everything" onClick=${() => map?.fit(true)}>⤢</button>
+    </div>
+  </div>`;
+}

@@ -1,0 +1,12 @@
+// Every panel of the page, a line each. Names earlier in the list win where an address has several.
+
+import { keysPanel } from "./keys.js";
+import { orderPanel } from "./order.js";
+import { checked } from "./registry.js";
+import { riderPanel } from "./rider.js";
+
+export const PANELS = checked([
+  riderPanel,
+  orderPanel,
+  keysPanel,
+]);

@@ -1,0 +1,62 @@
+// Shows the panel that is open, moves the focus into it and back, and shows the menu of those that can be opened.
+
+import { html, useEffect, useRef } from "../vendor/htm-preact.js";
+import * as text from "../format.js";
+import { PANELS } from "./all.js";
+import { Id } from "./parts.js";
+import { inMenu } from "./registry.js";
+
+/** @typedef {import("./registry.js").PageContext} PageContext */
+
+/** @param {{page: PageContext, session: number}} props */
+export function PanelHost({ page, session }) {
+  const { panel: open } = page.place;
+  const panel = open && PANELS.find((one) => one.name === open.name);
+  const heading = useRef(/** @type {HTMLElement | null} */ (null));
+  const key = open && `${open.name} ${open.id}`;
+  const shown = useRef(key);
+  const opener = useRef(/** @type {Element | null} */ (null));
+  useEffect(() => {
+    if (shown.current === key) return;
+    const before = document.activeElement;
+    // On the map the arrow keys go on moving it, and a page that was opened with a panel starts at its top.
+    if (!(before instanceof HTMLCanvasElement) && key !== null) {
+      if (shown.current === null) opener.current = before;
+      heading.current?.focus();
+    }
+    if (key === null && opener.current instanceof HTMLElement && before === document.body) opener.current.focus();
+    if (key === null) opener.current = null;
+    shown.current = key;
+  }, [key]);
+  if (!open || !panel) return null;
+  const { view: View, actions: Actions } = panel;
+  return html`<aside class=${panel.wide ? "panel wide" : "panel"} aria-label=${`${panel.title} ${text.visible(open.id)}`.trim()}>
+    <div class="panel-head">
+      <h2 ref=${heading} tabindex="-1">${open.id ? html`<small>${panel.title}</small> <${Id} id=${open.id} />` : panel.title}</h2>
+      ${Actions && html`<${Actions} id=${open.id} page=${page} />`}
+      <button class="icon" aria-label="Close" onClick=${page.close}>✕</button>
+    </div>
+    <${View} key=${`${session} ${key}`} id=${open.id} page=${page} />
+  </aside>`;
+}
+
+/** @param {{page: PageContext}} props */
+export function PanelMenu({ page }) {
+  const details = useRef(/** @type {HTMLDetailsElement | null} */ (null));
+  const choose = (/** @type {string} */ name) => {
+    if (details.current) details.current.open = false;
+    page.open(name);
+  };
+  return html`<details class="menu" ref=${details} onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Escape" || !details.current?.open) return;
+    event.stopPropagation();
+    details.current.open = false;
+    details.current.querySelector("summary")?.focus();
+  }}>
+    <summary aria-label="Menu">☰</summary>
+    <ul>${inMenu(PANELS).map((panel) => html`
+      <li key=${panel.name}><button aria-current=${page.place.panel?.name === panel.name} onClick=${() => choose(panel.name)}>
+        ${panel.menu} ${panel.key && html`<kbd aria-hidden="true">${panel.key}</kbd>`}</button></li>`)}
+    </ul>
+  </details>`;
+}

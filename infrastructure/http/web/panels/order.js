@@ -1,0 +1,95 @@
+// What is known of one order: its stages, and its ETA along its life against what was promised and what it took.
+
+import { html, useMemo, useRef } from "../vendor/htm-preact.js";
+import { address, request, segment } from "../api.js";
+import { Chart } from "../chart.js";
+import * as text from "../format.js";
+import { useReading } from "../hooks.js";
+import { asOf, statusAt } from "../when.js";
+import { Fact, Id, Problem } from "./parts.js";
+
+const MAX_ETA_POINTS = 900;
+
+const STAGES = [
+  ["placed_at_ms", "placed"], ["assigned_at_ms", "assigned"], ["picked_up_at_ms", "picked up"],
+  ["arrived_at_ms", "arrived"], ["completed_at_ms", "completed"], ["cancelled_at_ms", "cancelled"],
+];
+
+/** @param {{id: string, page: import("./registry.js").PageContext}} props */
+function OrderView({ id, page }) {
+  const { place, live, theme, shownMs: atMs } = page;
+  const order = useReading(`o ${id}`, live, (signal) => request(`deliveries/${segment(id)}`, { signal }));
+  const events = useReading(`e ${id} ${order.data?.version ?? 0}`, false, (signal) =>
+    request(address("events", `key=${segment(id)}`, "stream=Delivery", "limit=100"), { signal }));
+  const etaAt = place.axis === "event" && !live ? `at=${Math.round(atMs)}` : asOf(place);
+  const eta = useReading(`a ${id} ${etaAt}`, live, (signal) => request(address(`deliveries/${segment(id)}/eta`, etaAt), { signal }));
+  const answers = useRef(/** @type {{id: string, list: any[]}} */ ({ id: "", list: [] }));
+  if (answers.current.id !== id) answers.current = { id, list: [] };
+  const found = order.data;
+  if (live && eta.data && eta.data.order_id === id && answers.current.list.at(-1)?.at_ms !== eta.data.at_ms) {
+    answers.current.list.push(eta.data);
+    if (answers.current.list.length > MAX_ETA_POINTS) answers.current.list.shift();
+  }
+  const onRecord = (events.data?.items ?? []).filter((/** @type {any} */ one) => one.type === "EtaServed" && one.payload);
+  const data = useMemo(
+    () => etaSeries(found, onRecord.map((/** @type {any} */ one) => one.payload), answers.current.list),
+    [found, events.data, eta.data],
+  );
+  if (!found) return html`<${Problem} problem=${order.problem} />`;
+  const zone = found.time_zone;
+  const took = found.completed_at_ms === null ? null : (found.completed_at_ms - found.placed_at_ms) / 60_000;
+  const lines = [];
+  if (found.promised_seconds !== null) lines.push({ y: found.promised_seconds / 60, label: "promised", colour: "stale" });
+  if (took !== null) lines.push({ y: took, label: "took", colour: "rider" });
+  const over = eta.problem?.code === "delivery_over";
+  return html`
+    <dl class="facts">
+      <${Fact} name="status" value=${html`<span class="badge fresh">${text.words((live ? null : statusAt(found, atMs)) ?? found.status)}</span>`} />
+      <${Fact} name="hand-over" value=${over || !eta.data ? "–" : `in ${text.duration(eta.data.p50_seconds)}`} title="median" />
+      <${Fact} name="9 of 10 by" value=${over || !eta.data ? "–" : text.clock(eta.data.at_ms + eta.data.p90_seconds * 1000, zone)} title="90 % quantile" />
+      <${Fact} name="promised" value=${found.promised_seconds === null ? "–" : text.clock(found.placed_at_ms + found.promised_seconds * 1000, zone)} />
+    </dl>
+    ${eta.problem && !over && html`<${Problem} problem=${eta.problem} />`}
+    ${!over && eta.data?.because.length > 0 && html`<p class="because">because ${eta.data.because.map((/** @type {string} */ code) => html`<span class="badge stale" key=${code}>${text.words(code)}</span> `)}</p>`}
+    ${found.rider_id !== null && html`<p>carried by <button class="link" onClick=${() => page.find("rider", found.rider_id)}><${Id} id=${found.rider_id} /></button></p>`}
+    <h3>Minutes from order to hand-over, as foreseen</h3>
+    <${Chart} label="The ETA along the order's life, P50 to P90" data=${data} unit="min" theme=${theme} lines=${lines} band=${[2, 1]}
+      marker=${live ? null : atMs / 1000}
+      series=${[
+        { label: "P50", colour: "accent", points: data[0].length < 12 },
+        { label: "P90", colour: "accent", width: 1, points: data[0].length < 12 },
+      ]} />
+    <h3>Stages <small>${zone}</small></h3>
+    <ol class="stages">${STAGES.filter(([field]) => found[field] !== null).map(([field, name]) => html`
+      <li key=${field} class=${found[field] <= atMs ? "done" : "later"}>
+        <span>${name}</span> <time>${text.clock(found[field], zone)}</time>
+        <small>${field === "placed_at_ms" ? text.day(found[field]) : `+${text.duration((found[field] - found.placed_at_ms) / 1000)}`}</small>
+      </li>`)}
+    </ol>
+    <details><summary>${text.count(events.data?.items.length)} events</summary>
+      <ol class="events">${(events.data?.items ?? []).map((/** @type {any} */ one) => html`
+        <li key=${one.position}><b>${one.type}</b> <time>${text.clock(one.recorded_at_ms)}</time>
+          <small>position ${text.count(one.position)}${one.type === "EtaServed" && one.payload ? `, ${text.duration(one.payload.p50_seconds)} to ${text.duration(one.payload.p90_seconds)}` : ""}</small></li>`)}
+      </ol>
+    </details>
+    <p class="evidence"><a href=${address("events", `key=${segment(id)}`, "stream=Delivery")} target="_blank" rel="noopener">its events as JSON</a></p>`;
+}
+
+/** Minutes from placing to hand-over as each answer foresaw. @param {any} order @param {any[]} recorded events
+ * `EtaServed` @param {any[]} served answers since the panel opened @returns {(number | null)[][]} */
+export function etaSeries(order, recorded, served) {
+  if (!order) return [[], [], []];
+  const answers = [
+    ...recorded.map((one) => ({ at: one.event_timestamp_ms, p50: one.p50_seconds, p90: one.p90_seconds })),
+    ...served.map((one) => ({ at: one.at_ms, p50: one.p50_seconds, p90: one.p90_seconds })),
+  ].sort((a, b) => a.at - b.at);
+  const minutes = (/** @type {number} */ at, /** @type {number} */ seconds) => (at - order.placed_at_ms) / 60_000 + seconds / 60;
+  return [
+    answers.map((one) => one.at / 1000),
+    answers.map((one) => minutes(one.at, one.p50)),
+    answers.map((one) => minutes(one.at, one.p90)),
+  ];
+}
+
+/** @type {import("./registry.js").Panel} */
+export const orderPanel = { name: "order", title: "order", view: OrderView };

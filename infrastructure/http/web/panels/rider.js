@@ -1,0 +1,87 @@
+// What is known of one rider: its speed, explained down to the pings of its window.
+
+import { html, useEffect, useMemo } from "../vendor/htm-preact.js";
+import { address, request, segment } from "../api.js";
+import { Chart } from "../chart.js";
+import * as text from "../format.js";
+import { useReading } from "../hooks.js";
+import { asOf } from "../when.js";
+import { Fact, Problem } from "./parts.js";
+
+/** @typedef {import("./registry.js").PageContext} PageContext */
+
+const TRACK_EVENTS = 300;
+
+/** @param {{id: string, page: PageContext}} props */
+function RiderView({ id, page }) {
+  const { place, live, theme, map } = page;
+  const at = asOf(place);
+  const window_ = useReading(`w ${id} ${at}`, live, (signal) =>
+    request(address(`riders/${segment(id)}/window`, at), { signal }));
+  const track = useReading(`t ${id} ${at}`, live, (signal) =>
+    request(address(`riders/${segment(id)}/track`, `events=${TRACK_EVENTS}`, at), { signal }));
+  const rider = window_.data;
+  const points = track.data?.rider_id === id ? track.data.points : [];
+  const lit = new Set((rider?.pings ?? []).map((/** @type {any} */ ping) => ping.event_timestamp_ms));
+  useEffect(() => {
+    map?.setTrack(points.map((/** @type {any} */ point) => ({ ...point, lit: lit.has(point.event_timestamp_ms) })));
+  }, [map, track.data, window_.data]);
+  useEffect(() => () => map?.setTrack([]), [map]);
+  const data = useMemo(() => speedSeries(points), [track.data]);
+  const pings = [...(rider?.pings ?? [])].reverse();
+  return html`
+    <${Problem} problem=${window_.problem} />
+    ${rider && html`
+      <dl class="facts">
+        <${Fact} name="speed" value=${text.speed(rider.speed_mps)} title="robust estimate of the ten latest pings" />
+        <${Fact} name="path speed" value=${text.speed(rider.path_speed_mps)} title="length of the path over its time" />
+        <${Fact} name="age" value=${text.age(rider.age_ms === null ? null : rider.age_ms / 1000)} />
+        <${Fact} name="status" value=${html`<span class=${`badge ${rider.status}`}>${rider.status}</span>`} />
+        <${Fact} name="version" value=${text.count(rider.version)} />
+        <${Fact} name="position" value=${text.count(rider.position)} />
+      </dl>`}
+    <h3>Speed along time</h3>
+    <${Chart} label=${`Speed of the rider over its last ${points.length} pings`} data=${data} unit="km/h" theme=${theme}
+      marker=${live ? null : (rider?.at_ms ?? 0) / 1000}
+      series=${[
+        { label: "speed", colour: "accent" },
+        { label: "path", colour: "muted", width: 1.25, dash: [4, 4] },
+        { label: "phone", colour: "order", width: 1 },
+      ]} />
+    <h3>The window: ${pings.length} pings</h3>
+    <div class="scroll"><table class="pings">
+      <thead><tr><th>time</th><th class="number">accuracy</th><th class="number">phone</th><th>weight</th></tr></thead>
+      <tbody>${pings.map((/** @type {any} */ ping) => html`
+        <tr key=${ping.event_id} class=${ping.rejected ? "rejected" : ""}>
+          <td>${text.clock(ping.event_timestamp_ms)}</td>
+          <td class="number">${ping.accuracy_meters === null ? "–" : `${Math.round(ping.accuracy_meters)} m`}</td>
+          <td class="number">${text.speed(ping.speed_mps)}</td>
+          <td>${ping.rejected
+            ? html`<span class="badge stale">${text.words(ping.rejected)}</span>`
+            : html`<meter min="0" max="1" value=${ping.weight} aria-label="weight"></meter> ${ping.weight.toFixed(2)}`}</td>
+        </tr>`)}
+      </tbody>
+    </table></div>
+    <p class="evidence"><a href=${address("events", `key=${segment(id)}`, "stream=Rider")} target="_blank" rel="noopener">its events as JSON</a></p>`;
+}
+
+/** @param {any[]} points of a track @returns {(number | null)[][]} by time, each instant once */
+export function speedSeries(points) {
+  const byTime = new Map();
+  for (const point of points) byTime.set(point.event_timestamp_ms, point);
+  const sorted = [...byTime.values()].sort((a, b) => a.event_timestamp_ms - b.event_timestamp_ms);
+  const kmh = (/** @type {number | null} */ mps) => (mps === null ? null : mps * 3.6);
+  return [
+    sorted.map((point) => point.event_timestamp_ms / 1000),
+    sorted.map((point) => kmh(point.speed_mps)),
+    sorted.map((point) => kmh(point.path_speed_mps)),
+    sorted.map((point) => kmh(point.device_speed_mps)),
+  ];
+}
+
+/** @param {{page: PageContext}} props */
+const FollowChip = ({ page }) =>
+  html`<button class="chip" aria-pressed=${page.follow} onClick=${() => page.setFollow(!page.follow)}>Follow</button>`;
+
+/** @type {import("./registry.js").Panel} */
+export const riderPanel = { name: "rider", title: "rider", view: RiderView, actions: FollowChip };

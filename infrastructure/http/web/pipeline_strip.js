@@ -1,0 +1,64 @@
+// The strip on top: position, rate and age of each stage; a stage that needs the viewer is red, with what to do.
+
+import { html, useRef, useState } from "./vendor/htm-preact.js";
+import { request } from "./api.js";
+import * as text from "./format.js";
+import { useEvery } from "./hooks.js";
+
+const PIPELINE_MS = 2000;
+
+/** Events a second of each stage, from two answers of `GET /pipeline`. @param {any} last @param {any} found
+ * @returns {Map<string, number>} */
+export function stageRates(last, found) {
+  const seconds = (found.at_ms - last.at_ms) / 1000;
+  const before = new Map(last.stages.map((/** @type {any} */ stage) => [stage.stage, stage.position]));
+  return new Map(found.stages.map((/** @type {any} */ stage) =>
+    [stage.stage, Math.max(0, (stage.position ?? 0) - (before.get(stage.stage) ?? stage.position ?? 0)) / seconds]));
+}
+
+/** The pipeline as the server measured it last. @param {boolean} on @param {number} session
+ * @param {(error: unknown, show: (text: string) => void) => void} failed
+ * @returns {{pipeline: any, rates: Map<string, number>, problem: string}} */
+export function usePipeline(on, session, failed) {
+  const [pipeline, setPipeline] = useState(/** @type {any} */ (null));
+  const [rates, setRates] = useState(/** @type {() => Map<string, number>} */ (() => new Map()));
+  const [problem, setProblem] = useState("");
+  const before = useRef(/** @type {any} */ (null));
+  useEvery(on, PIPELINE_MS, async () => {
+    try {
+      const found = await request("pipeline");
+      if (before.current && found.at_ms > before.current.at_ms) setRates(stageRates(before.current, found));
+      before.current = found;
+      setPipeline(found);
+      setProblem("");
+    } catch (error) {
+      failed(error, setProblem);
+    }
+  }, [session]);
+  return { pipeline, rates, problem };
+}
+
+/** @param {{pipeline: any, rates: Map<string, number>, problem: string, link: string}} props */
+export function Strip({ pipeline, rates, problem, link }) {
+  const bad = pipeline?.stages.filter((/** @type {any} */ stage) => stage.advice) ?? [];
+  const state = problem ? "down" : !pipeline ? "starts" : bad.length ? "late" : "well";
+  const words = { down: problem, starts: "measuring …", late: `${bad.length} of ${pipeline?.stages.length} stages need you`, well: "the pipeline is well" };
+  return html`<section class="strip" aria-label="Pipeline">
+    <details class=${state}>
+      <summary><span class="dot" aria-hidden="true"></span><b role="status">${words[state]}</b>
+        ${pipeline && html`<span class="quiet">position ${text.count(pipeline.head)}</span> <span class="quiet">${text.rate(rates.get("log") ?? 0)}</span>`}
+        <span class="quiet link-state">${link}</span></summary>
+      <ul class="stages-list">${(pipeline?.stages ?? []).map((/** @type {any} */ stage) => html`
+        <li key=${stage.stage} class=${stage.advice ? "bad" : "good"}>
+          <b>${stage.stage}</b>
+          <span>${stage.position === null ? "–" : text.count(stage.position)}</span>
+          <span title="events a second">${text.rate(rates.get(stage.stage) ?? 0)}</span>
+          <span title="how long the oldest event waits">${stage.lag_seconds === null ? "" : text.age(stage.lag_seconds)}</span>
+          <span class="state">${stage.state}</span>
+          ${stage.advice && html`<span class="advice">${stage.advice}</span>`}
+        </li>`)}
+      </ul>
+    </details>
+    ${bad.length > 0 && html`<p class="advice">${bad[0].stage}: ${bad[0].state}. ${bad[0].advice}</p>`}
+  </section>`;
+}

@@ -1,0 +1,64 @@
+"""Panels of the page: opened by menu, key, link and address, left by Escape, Close and Back."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.web.browser import chromium
+from tests.support.web.page import NO_BROWSER, find, ride, signed_in, wait_on_map
+from tests.support.worlds.ridelog import Ridelog
+
+pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
+
+
+def test_a_panel_of_the_menu_opens_by_pointer_and_by_key_and_gives_the_focus_back(
+    chrome: Browser, city: Ridelog
+) -> None:
+    with signed_in(chrome, city) as page:
+        page.get_by_label("Menu").click()
+        page.get_by_role("button", name="Keys").click()
+        expect(page.get_by_role("complementary", name="Keys")).to_be_visible()
+        expect(page.locator(".panel h2")).to_be_focused()
+        assert page.url.endswith("?keys=")
+        page.keyboard.press("Escape")
+        expect(page.locator(".panel")).to_have_count(0)
+        now = page.get_by_role("button", name="Now")
+        now.focus()
+        page.keyboard.press("?")
+        expect(page.locator(".panel kbd", has_text="Escape")).to_be_visible()
+        page.keyboard.press("?")
+        expect(page.locator(".panel")).to_have_count(0)
+        expect(now).to_be_focused()
+
+
+def test_back_returns_to_the_panel_before_and_forward_goes_on(chrome: Browser, city: Ridelog) -> None:
+    ride(city, "first")
+    ride(city, "second")
+    with signed_in(chrome, city) as page:
+        wait_on_map(page, "second")
+        title = page.locator(".panel h2 bdi")
+        for rider in ("first", "second"):
+            find(page, rider)
+            expect(title).to_have_text(rider)
+        page.go_back()
+        expect(title).to_have_text("first")
+        page.go_back()
+        expect(page.locator(".panel")).to_have_count(0)
+        page.go_forward()
+        expect(title).to_have_text("first")
+        page.go_forward()
+        expect(title).to_have_text("second")
+
+
+def test_moving_the_handle_adds_no_step_to_go_back(chrome: Browser, city: Ridelog) -> None:
+    times = ride(city, "steady")
+    with signed_in(chrome, city, f"/?at={times[-1]}&rider=steady") as page:
+        before = page.evaluate("history.length")
+        slider = page.get_by_role("slider", name="Instant")
+        slider.focus()
+        for _ in range(3):
+            slider.press("ArrowLeft")
+        expect(page).not_to_have_url(f"at={times[-1]}")
+        assert page.evaluate("history.length") == before
+        assert "rider=steady" in page.url

@@ -1,0 +1,85 @@
+"""A ridelog with tokens and a browser for the tests of the page: signs in, rides, finds, and asks the map.
+
+Time decides no test: other processes of the suite share the machine, so each expectation waits a minute.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.waiting import eventually
+from tests.support.web.browser import opened, until
+from tests.support.worlds.ridelog import Ridelog
+from tests.support.worlds.ridelog import ridelog as running
+
+NO_BROWSER: Final = "no Chromium is installed: apt-get install chromium, or name one in RIDELOG_TEST_CHROMIUM"
+TOKEN: Final = "page-secret-of-16-and-more"
+
+expect.set_options(timeout=60_000)
+
+
+@contextmanager
+def city_with_tokens(data_dir: Path) -> Iterator[Ridelog]:
+    """A running ridelog whose only token may do everything; its own client sends it."""
+    with running(data_dir, tokens=f"admin={TOKEN}") as one:
+        one.http.headers["Authorization"] = f"Bearer {TOKEN}"
+        yield one
+
+
+def url_of(city: Ridelog) -> str:
+    return city.info.http_url.rstrip("/")
+
+
+def ride(city: Ridelog, rider: str, count: int = 12, latitude: float = 41.39, step: float = 0.0002) -> list[int]:
+    """Pings of the last seconds, which end now. Returns their times."""
+    first = int(time.time() * 1000) - 2_000 * count
+    times = [first + 2_000 * number for number in range(count)]
+    pings = [
+        {
+            "rider_id": rider,
+            "latitude": latitude + step * number,
+            "longitude": 2.17,
+            "event_timestamp_ms": at_ms,
+            "accuracy_meters": 5.0,
+        }
+        for number, at_ms in enumerate(times)
+    ]
+    position = city.post(pings)["position"]
+    eventually(lambda: city.http.get(f"/riders/{quote(rider, safe='')}/speed").json().get("position", 0) >= position)
+    # The riders of an instant are those that analytics knows, which may be a moment behind the speed.
+    eventually(lambda: any(one["rider_id"] == rider for one in city.http.get("/riders").json()["items"]))
+    return times
+
+
+@contextmanager
+def signed_in(chrome: Browser, city: Ridelog, path: str = "/", **context: Any) -> Iterator[Page]:
+    """The page, after the token was given in its form."""
+    with opened(chrome, url_of(city), path, **context) as page:
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("form", name="Sign in")).to_have_count(0)
+        yield page
+
+
+def on_map(page: Page, rider: str) -> Any:
+    """Where the map has the rider, null if nowhere."""
+    return page.evaluate("id => window.ridelogMap.riders.get(id)?.at ?? null", rider)
+
+
+def wait_on_map(page: Page, rider: str) -> None:
+    until(page, "id => window.ridelogMap.riders.has(id)", rider)
+
+
+def find(page: Page, wanted: str) -> None:
+    """Select the first match in the field above the map."""
+    field = page.get_by_role("searchbox", name="Find a rider or an order")
+    field.fill(wanted)
+    expect(page.locator(".finder li button").first).to_be_visible()
+    field.press("Enter")
