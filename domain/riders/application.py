@@ -46,6 +46,20 @@ Decide = Callable[[Sequence[Decision]], None]
 Arrange = Callable[[Sequence[Decision]], list[StoredEvent]]
 NotePositions = Callable[[Sequence[Decision], int], None]
 
+MAX_RELOADED_IN_LOCK = 16
+"""Riders that a batch of pings may reload while it holds the log's lock.
+
+A rider is loaded from up to a thousand events, some milliseconds of CPU. When pings move from one process to another,
+as in a failover of a load balancer, every rider of a batch is stale. To reload all of them inside the lock stops every
+writer for seconds, and the server may end the transaction as idle.
+"""
+RELOADS_OUTSIDE_LOCK = 2
+"""How often a batch leaves the lock to reload more riders than that. After it the batch reloads what is left inside."""
+
+
+class TooManyStaleRiders(Exception):
+    """A batch would reload too many riders inside the lock. Nothing was recorded."""
+
 
 class Riders(Application[UUID]):
     """Commands on riders. One instance per process; not thread-safe, so one writer at a time uses it.
@@ -145,8 +159,11 @@ class Riders(Application[UUID]):
         ``arrange`` gives the events their order in the log. ``note`` notes the positions that the log assigned.
         """
         by_aggregate = {aggregate_id(Rider.AGGREGATE_TYPE, d.rider_id): d for d in decisions}
+        reloads_left = RELOADS_OUTSIDE_LOCK
 
         def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
+            if len(conflicts) > MAX_RELOADED_IN_LOCK and reloads_left:
+                raise TooManyStaleRiders
             stale = [by_aggregate[aggregate] for aggregate in conflicts]
             for decision in stale:
                 self.live.forget(decision.rider_id)
@@ -157,12 +174,16 @@ class Riders(Application[UUID]):
             decide_all(decisions)
             return arrange(decisions)
 
-        try:
-            recorded = self.command_log.append(decide, redecide)
-        except BaseException:
-            for decision in decisions:
-                self.live.forget(decision.rider_id)
-            raise
+        while True:
+            try:
+                recorded = self.command_log.append(decide, redecide)
+                break
+            except BaseException as error:
+                for decision in decisions:
+                    self.live.forget(decision.rider_id)
+                if not isinstance(error, TooManyStaleRiders):
+                    raise
+                reloads_left -= 1
         note(decisions, recorded.positions.start)
         for decision in decisions:
             self.live.keep(decision.rider_id, decision.loaded, len(decision.events))
