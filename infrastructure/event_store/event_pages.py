@@ -23,17 +23,19 @@ MAX_SCANNED_VERSIONS: Final = 5_000
 """Versions of a key that one page of one of its types may pass: they are read by index, from all over the log."""
 
 _MS: Final = "(extract(epoch FROM {0}) * 1000)::bigint"
-_COLUMNS: Final = (
+EVENT_COLUMNS: Final = (
     "position, stream, shard, seq, aggregate_key, version, event_type, event_id::text, command_id, caused_by::text,"
     f" {_MS.format('event_time')}, {_MS.format('recorded_at')}, payload"
 )
+"""The columns of a RecordedEvent, in the order that ``recorded_events`` reads them."""
+
 _RANGE = text(
-    f"SELECT {_COLUMNS} FROM events WHERE position > :after AND position <= :upto"  # noqa: S608
+    f"SELECT {EVENT_COLUMNS} FROM events WHERE position > :after AND position <= :upto"  # noqa: S608
     " AND (CAST(:stream AS text) IS NULL OR stream = :stream)"
     " AND (CAST(:type AS text) IS NULL OR event_type = :type) ORDER BY position LIMIT :limit"
 )
 _OF_KEY = text(
-    f"SELECT {_COLUMNS} FROM events WHERE aggregate_id = :aggregate AND version > :version"  # noqa: S608
+    f"SELECT {EVENT_COLUMNS} FROM events WHERE aggregate_id = :aggregate AND version > :version"  # noqa: S608
     " AND version <= :last AND position <= :upto"
     " AND (CAST(:type AS text) IS NULL OR event_type = :type) ORDER BY version LIMIT :limit"
 )
@@ -238,6 +240,10 @@ def _cursor_at(connection: Connection, position: int) -> LogCursor:
 
 
 def _read(connection: Connection, query: Any, **values: Any) -> list[RecordedEvent]:
-    rows: Sequence[Any] = connection.execute(query, values).all()
+    return recorded_events(connection.execute(query, values).all())
+
+
+def recorded_events(rows: Sequence[Any]) -> list[RecordedEvent]:
+    """The events of rows that were selected with EVENT_COLUMNS."""
     columns = ([*row[:-1], bytes(row[-1])] for row in rows)
     return [RecordedEvent(*values) for values in columns]

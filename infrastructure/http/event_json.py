@@ -55,7 +55,7 @@ class EventEncoder:
     def item(self, event: RecordedEvent) -> bytes:
         """The JSON of one event, in one line. Raises what the schema registry raises while it is unavailable."""
         if event.encoded is None:
-            event.encoded = msgspec.json.encode(self._item(event))
+            event.encoded = msgspec.json.encode(self.described(event))
         return event.encoded
 
     def page(self, page: EventPage) -> bytes:
@@ -75,7 +75,8 @@ class EventEncoder:
             b"id: %b\ndata: %b\n\n" % (event.cursor().text().encode(), self.item(event)) for event in events
         )
 
-    def _item(self, event: RecordedEvent) -> EventItem:
+    def described(self, event: RecordedEvent) -> EventItem:
+        """The event with its decoded payload. Raises as ``item``."""
         payload, problem = None, None
         try:
             payload = self._decode(event.payload)

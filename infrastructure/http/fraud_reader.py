@@ -31,6 +31,10 @@ from read_models.generations import BY_INDEX
 
 Row = dict[str, Any]
 
+MAX_SEARCHED_ALERTS = 20
+"""Alerts whose files are searched for one event (invariant 15). A file has evidence of before its last change, and an
+alert is open for half an hour: the first alerts that changed after an event are those that can cite it."""
+
 IsKnown = Callable[[str], bool]
 """Whether the log has an event of the rider. Raises the library's PersistenceError."""
 
@@ -68,6 +72,22 @@ class FraudReader:
             return []
         reviews = self._reviews([row["alert_id"] for row in rows])
         return [rider_alert(row, reviews[row["alert_id"]]) for row in rows]
+
+    def citing(self, rider_id: str, event_id: str, position: int) -> list[tuple[Row, CaseFile]]:
+        """The alerts of a rider whose file names an event, as evidence or in its window, or that the event raised.
+
+        Of the alerts that changed at ``position`` or later, the first MAX_SEARCHED_ALERTS are read. Raises ApiError.
+        """
+        if not _is_storable(rider_id):
+            return []
+        query = queries.of_rider_from(self._sources, rider_id, position, MAX_SEARCHED_ALERTS)
+        files = [(row, case_of(row["file"])) for row in self._rows(query, by_index=True)]
+        return [(row, case) for row, case in files if _cites(case, event_id, position)]
+
+    def case(self, alert_id: str) -> tuple[Row, CaseFile, list[Row]]:
+        """An alert's row, its file and its reviews. Raises ApiError: 404, there is no such alert; 503."""
+        row = self._row(alert_id)
+        return row, case_of(row["file"]), self._reviews([row["alert_id"]])[row["alert_id"]]
 
     def _alerts(self, filters: AlertFilters, after: tuple[datetime, str] | None, limit: int) -> list[Row]:
         if filters.rider_id is not None and not _is_storable(filters.rider_id):
@@ -112,6 +132,15 @@ class FraudReader:
                 return [row._asdict() for row in connection.execute(query)]
         except SQLAlchemyError as error:
             raise unavailable("read_model_unavailable", f"Postgres: {str(error).splitlines()[0]}") from error
+
+
+def _cites(case: CaseFile, event_id: str, position: int) -> bool:
+    plain = event_id.replace("-", "")
+    return (
+        position in {case.position, case.raised_position}
+        or any(fix.position == position for fix in case.window)
+        or any(plain == one.replace("-", "") for signal in case.signals for one in signal.evidence)
+    )
 
 
 def unknown_rider(rider_id: str) -> ApiError:

@@ -86,6 +86,9 @@ served_etas = Table(
     Index("ix_served_etas_at_ms", "at_ms"),
     Index("ix_served_etas_unchecked", "id", postgresql_where=text("verdict IS NULL")),
     Index("ix_served_etas_city_snapshot", "city_snapshot"),
+    # The answers along an order's life, and those that an event of their rider led to.
+    Index("ix_served_etas_order", "order_id", "order_position", "id"),
+    Index("ix_served_etas_rider", "rider_id", "rider_position", "id", postgresql_where=text("rider_id IS NOT NULL")),
 )
 
 # Starts for the audit of the city: its tables at one vector of fences, in one part a shard and one part over all shards

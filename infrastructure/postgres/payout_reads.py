@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -56,6 +56,23 @@ class PayoutReads:
             return StatementRead(None, 0, None, rows)
         state = None if place.state is None else read_state(PAYOUTS, rider_id, bytes(place.state))
         return StatementRead(place.generation, place.position, state, rows)
+
+    def made_at(self, rider_id: str, positions: Sequence[int]) -> list[EntryRow]:
+        """The entries that these events of a rider's stream made. A projection that is behind has not made them yet."""
+        if not positions or not _is_storable(rider_id):
+            return []
+        return self._by_index(queries.made_at(rider_id, positions))
+
+    def entries(self, entry_ids: Sequence[str]) -> list[EntryRow]:
+        """These entries, and the adjustments of those that are payouts."""
+        if not entry_ids or not all(map(_is_storable, entry_ids)):
+            return []
+        return self._by_index(queries.entries(entry_ids))
+
+    def _by_index(self, query: Select[Any]) -> list[EntryRow]:
+        with self._engine.connect() as connection:
+            connection.execute(BY_INDEX)
+            return _rows(connection, query)
 
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:

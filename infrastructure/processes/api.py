@@ -16,6 +16,7 @@ from infrastructure.eta_models.registry import ModelRegistry
 from infrastructure.eta_models.served_models import LoadedModels, ServedModels
 from infrastructure.eta_models.shadow import ShadowAnswers
 from infrastructure.eta_models.shadow_table import ShadowTable
+from infrastructure.event_store.event_links import EventLinks
 from infrastructure.event_store.event_pages import EventPages
 from infrastructure.event_store.log_tail import LogTail
 from infrastructure.http.analytics import analytics_router
@@ -31,6 +32,8 @@ from infrastructure.http.events import EventReader, events_route
 from infrastructure.http.fraud import fraud_routes
 from infrastructure.http.fraud_reader import FraudReader
 from infrastructure.http.health import needed, ready_checks
+from infrastructure.http.lineage import lineage_routes
+from infrastructure.http.lineage_reader import LineageReads
 from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.http.live import live_route
 from infrastructure.http.live_feed import LiveFeed
@@ -40,7 +43,7 @@ from infrastructure.http.payouts import payout_routes
 from infrastructure.http.pipeline import pipeline_route
 from infrastructure.http.projection_desk import ProjectionDesk
 from infrastructure.http.projections import projections_router
-from infrastructure.http.rider_commands import RiderCommandRequests, SubmitRiderCommands
+from infrastructure.http.rider_commands import RiderCommandRequests
 from infrastructure.http.rider_views import RiderViews, rider_view_routes
 from infrastructure.http.schema_registry.router import registry_router
 from infrastructure.http.sessions import Sessions
@@ -57,12 +60,15 @@ from infrastructure.operations.served_read_log import postgres_recorder
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
 from infrastructure.postgres.generations import active
 from infrastructure.postgres.payout_reads import PayoutReads
+from infrastructure.postgres.served_eta_links import ServedEtaLinks
 from infrastructure.postgres.session_table import PostgresSessions
 from infrastructure.process_pool import tune_gc
 from infrastructure.redis.cluster_reads import key_reads
 from infrastructure.redis.state_reader import StateReader
+from infrastructure.replay.orders_then import OrdersThen
 from infrastructure.replay.past_etas import PastEtas
 from infrastructure.replay.past_reads import PastKeys, PastRows, RowReplay
+from infrastructure.replay.ping_changes import PingChanges
 from infrastructure.replay.rider_places import RiderPlaces
 from infrastructure.replay.rider_tracks import RiderTracks
 from infrastructure.schema_registry.store import RegistryStore
@@ -131,6 +137,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
     pages = EventPages(reader)
     tail = LogTail(pages)
     streams.call_at_stop(tail.wake)
+    fraud = _fraud_reader(backends)
     events = EventReader(pages, tail, EventEncoder(decode))
     commits.start()
     commands.start()
@@ -183,7 +190,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
                 *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),
                 outcomes_router(reader, RowReplay(reader, decode, settings.replay_http_events, OUTCOMES)),
                 *_delivery_routes(backends, commands.submit, etas, LinkTokens(_link_key(settings))),
-                *_fraud_routes(backends, rider_commands.submit),
+                *fraud_routes(fraud, RiderCommandRequests(rider_commands.submit, count_command)),
+                *lineage_routes(_lineage(backends, fraud)),
                 *([] if settings.schema_registry_url else [registry_router(RegistryStore(reader))]),
             ],
             on_shutdown=[reads.aclose, async_cache.aclose],
@@ -213,6 +221,7 @@ def _rider_views(backends: Backends, speeds: StateReader) -> RiderViews:
         PastKeys(reader, SPEED, decode, settings.replay_http_events),
         RiderPlaces(reader, decode),
         RiderTracks(reader, decode, settings.replay_http_events),
+        OrdersThen(reader, decode),
         ViewLimits(settings.target_freshness_ms, settings.feature_ttl_ms),
     )
 
@@ -227,15 +236,26 @@ def _delivery_routes(
     return [router, eta_route(etas), track_route(deliveries.one, etas.live, tokens)]
 
 
-def _fraud_routes(backends: Backends, submit: SubmitRiderCommands) -> list[Router | HTTPRouteHandler]:
-    """``/fraud`` and what a rider may read of it."""
+def _fraud_reader(backends: Backends) -> FraudReader:
     history = backends.riders.store.history
 
     def is_known(rider_id: str) -> bool:
         return bool(history.latest([aggregate_id(Rider.AGGREGATE_TYPE, rider_id)]))
 
-    reader = FraudReader(backends.engine, case_sources(), is_known)
-    return fraud_routes(reader, RiderCommandRequests(submit, count_command))
+    return FraudReader(backends.engine, case_sources(), is_known)
+
+
+def _lineage(backends: Backends, alerts: FraudReader) -> LineageReads:
+    reader, decode = backends.engine, backends.decode
+    return LineageReads(
+        EventLinks(reader),
+        PingChanges(reader, decode, backends.settings.replay_http_events),
+        alerts,
+        PayoutReads(reader),
+        ServedEtaLinks(reader),
+        EventEncoder(decode),
+        decode,
+    )
 
 
 def _link_key(settings: Settings) -> str | bytes:

@@ -56,6 +56,7 @@ class RiderTracks:
             points.append(
                 {
                     "position": event.position,
+                    "event_id": ping["event_id"],
                     "event_timestamp_ms": ping["event_timestamp_ms"],
                     "received_timestamp_ms": ping["received_timestamp_ms"] or None,
                     "latitude": ping["latitude"],

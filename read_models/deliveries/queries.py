@@ -67,6 +67,16 @@ def newest(status: str, limit: int) -> Select[Any]:
     )
 
 
+def placed_between(since_ms: int, until_ms: int, limit: int) -> Select[Any]:
+    """The ids of orders that were placed at ``since_ms`` or later, before ``until_ms``, the latest first."""
+    return (
+        select(d.order_id)
+        .where(d.generation == active_generation(NAME), d.placed_at_ms >= since_ms, d.placed_at_ms < until_ms)
+        .order_by(d.placed_at_ms.desc(), d.order_id.desc())
+        .limit(limit)
+    )
+
+
 def page(filters: Filters, after: tuple[int, str] | None, limit: int) -> Select[Any]:
     """Orders by (placed_at_ms, order_id), from the one after ``after``."""
     query = (

@@ -69,6 +69,19 @@ def one(sources: Sequence[CaseSource], alert_id: str) -> Select[Any]:
     ).limit(1)
 
 
+def of_rider_from(sources: Sequence[CaseSource], rider_id: str, position: int, limit: int) -> Select[Any]:
+    """A rider's alerts whose file changed last at ``position`` or later, by that position: only they can cite it."""
+    assert sources, _NO_CASES
+
+    def of(source: CaseSource) -> Select[Any]:
+        c = source.table.c
+        query = _cases(source).where(c.rider_id == rider_id, c.position >= position)
+        return query.order_by(c.position, c.alert_id).limit(limit)
+
+    found = union_all(*(of(source) for source in sources)).subquery("alerts")
+    return select(found).order_by(found.c.position, found.c.alert_id).limit(limit)
+
+
 def reviews(alert_ids: Sequence[str]) -> Select[Any]:
     """The latest MAX_REVIEWS reviews of each alert, by alert and position."""
     latest = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, column, select, table, true, tuple_
+from sqlalchemy import Select, column, or_, select, table, true, tuple_
 
 from domain.features.payouts.entries import ADJUSTMENT, PAYOUT
 from domain.identifiers import shard_of
@@ -55,6 +55,29 @@ def adjustments(payout_ids: Sequence[str]) -> Select[Any]:
         select(*COLUMNS)
         .where(p.generation == active_generation(NAME), p.payout_id.in_(payout_ids), p.kind == ADJUSTMENT)
         .order_by(p.payout_id, p.seq)
+    )
+
+
+def entries(entry_ids: Sequence[str]) -> Select[Any]:
+    """These entries, and the adjustments of those that are payouts, by rider and in the order of making."""
+    return (
+        select(*COLUMNS)
+        .where(p.generation == active_generation(NAME), or_(p.entry_id.in_(entry_ids), p.payout_id.in_(entry_ids)))
+        .order_by(p.rider_id, p.seq)
+    )
+
+
+def made_at(rider_id: str, positions: Sequence[int]) -> Select[Any]:
+    """The entries that these events of a rider's stream made, in the order of making."""
+    return (
+        select(*COLUMNS)
+        .where(
+            p.generation == active_generation(NAME),
+            p.shard == shard_of(rider_id),
+            p.position.in_(positions),
+            p.rider_id == rider_id,
+        )
+        .order_by(p.seq)
     )
 
 

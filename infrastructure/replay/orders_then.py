@@ -1,0 +1,105 @@
+"""Which orders were open at a past instant, and in which stage, by the fold that serves them. Blocks; safe to share."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Engine, Row, text
+
+from domain.deliveries.values import DeliveryStatus
+from domain.events.contracts import UndecodableError
+from domain.features.delivery_row import EMPTY, DeliveryRow, fold
+from domain.features.event_time import MAX_AHEAD_MS, effective_time_ms
+from domain.features.keyed_event import KeyedEvent
+from domain.identifiers import aggregate_id
+from infrastructure.event_store.archive import PostgresArchive
+from infrastructure.postgres.errors import unavailable_as_port_error
+from projections.core.fold import Decode
+from projections.replay.as_of import AsOf, Horizon
+from read_models.deliveries import queries
+from read_models.generations import BY_INDEX
+
+log = logging.getLogger("ridelog.replay")
+
+MAX_ORDERS: Final = 2_000
+MAX_OPEN: Final = timedelta(hours=3)
+"""An order that was placed earlier is not on the map."""
+MAX_ORDER_EVENTS: Final = 100
+"""Events of one order that are read, the first ones: what a life of many reassignments has (invariant 15)."""
+MAX_QUERY_ORDERS: Final = 500
+
+_OVER: Final = frozenset({DeliveryStatus.COMPLETED.value, DeliveryStatus.CANCELLED.value})
+_EVENTS = text(
+    "SELECT u.ord, e.* FROM unnest(CAST(:aggregates AS uuid[])) WITH ORDINALITY AS u(id, ord) CROSS JOIN LATERAL"
+    " (SELECT version, position, event_type, payload FROM events WHERE aggregate_id = u.id AND position <= :position"
+    "  ORDER BY version LIMIT :limit) e ORDER BY u.ord, e.version"
+)
+
+
+class OrderThen(NamedTuple):
+    """An open order as of a horizon; ``row`` is the state of the fold of its events that count."""
+
+    order_id: str
+    row: DeliveryRow
+
+
+class OrdersThenFound(NamedTuple):
+    """The open orders at ``horizon``, the newest first; ``more``: there may be more than MAX_ORDERS."""
+
+    horizon: Horizon
+    orders: list[OrderThen]
+    more: bool
+
+
+class OrdersThen:
+    """Folds the events of orders that the read model of deliveries knows, which a lag of that projection delays."""
+
+    def __init__(self, engine: Engine, decode: Decode) -> None:
+        self._engine = engine
+        self._archive = PostgresArchive(engine)
+        self._decode = decode
+
+    def at(self, as_of: AsOf) -> OrdersThenFound:
+        """The orders that were placed and not over. Raises Unresolvable, PortUnavailable."""
+        horizon = self._archive.horizon(as_of)
+        span = horizon.at_ms - MAX_OPEN // timedelta(milliseconds=1), horizon.at_ms + MAX_AHEAD_MS + 1
+        with unavailable_as_port_error(), self._engine.connect() as connection:
+            connection.execute(BY_INDEX)
+            names = list(connection.execute(queries.placed_between(*span, MAX_ORDERS + 1)).scalars())
+            found: list[OrderThen] = []
+            for first in range(0, min(len(names), MAX_ORDERS), MAX_QUERY_ORDERS):
+                part = names[first : min(first + MAX_QUERY_ORDERS, MAX_ORDERS)]
+                found += [one for one in self._folded(connection, part, horizon) if _is_open(one.row)]
+        return OrdersThenFound(horizon, found, len(names) > MAX_ORDERS)
+
+    def _folded(self, connection: Connection, names: Sequence[str], horizon: Horizon) -> Iterator[OrderThen]:
+        aggregates = [str(aggregate_id(queries.STREAM, name)) for name in names]
+        values = {"aggregates": aggregates, "position": horizon.position, "limit": MAX_ORDER_EVENTS}
+        by_order: dict[int, list[Row[Any]]] = defaultdict(list)
+        for row in connection.execute(_EVENTS, values):
+            by_order[row[0]].append(row)
+        for number, rows in sorted(by_order.items()):
+            name = names[number - 1]
+            yield OrderThen(name, self._state(name, rows, horizon.happened_by_ms))
+
+    def _state(self, name: str, rows: Sequence[Row[Any]], happened_by_ms: int | None) -> DeliveryRow:
+        state = EMPTY
+        for row in rows:
+            try:
+                data = self._decode(bytes(row.payload))
+            except UndecodableError as error:
+                # Invariant 10: one bad event takes no other order off the map.
+                log.warning("the event at position %d of order %r does not count: %s", row.position, name, error)
+                continue
+            if happened_by_ms is None or effective_time_ms(data) <= happened_by_ms:
+                state = fold(state, KeyedEvent(name, row.version, row.position, row.event_type, data))
+        return state
+
+
+def _is_open(row: DeliveryRow) -> bool:
+    # Without its first event it has no place: by event time, a step may have happened before the placing.
+    return row.placed_at_ms > 0 and row.status not in _OVER
