@@ -25,6 +25,7 @@ BENCHMARKS = (
     "http_servers",
     "end_to_end",
     "time_travel",
+    "lineage",
     "training_set",
     "traffic_fold",
     "spoofing_fold",
