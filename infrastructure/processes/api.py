@@ -39,6 +39,7 @@ from infrastructure.http.live import live_route
 from infrastructure.http.live_feed import LiveFeed
 from infrastructure.http.metrics_refresh import refresher
 from infrastructure.http.outcomes import outcomes_router
+from infrastructure.http.parked import parked_router
 from infrastructure.http.payouts import payout_routes
 from infrastructure.http.pipeline import pipeline_route
 from infrastructure.http.projection_desk import ProjectionDesk
@@ -48,6 +49,7 @@ from infrastructure.http.rider_views import RiderViews, rider_view_routes
 from infrastructure.http.schema_registry.router import registry_router
 from infrastructure.http.sessions import Sessions
 from infrastructure.http.traffic import traffic_route
+from infrastructure.http.verdicts import Verdicts, verdicts_route
 from infrastructure.http_server.server import serve_http
 from infrastructure.ingest.group_commit import GroupCommit
 from infrastructure.ingest.writer_turns import WriterTurns
@@ -55,6 +57,7 @@ from infrastructure.observability import metrics
 from infrastructure.observability.flink_cluster import cluster_of
 from infrastructure.operations.city_feed import CityFeed
 from infrastructure.operations.first_etas import FirstEtas
+from infrastructure.operations.parked_desk import BackendsParkedDesk
 from infrastructure.operations.served_eta_log import eta_recorder
 from infrastructure.operations.served_read_log import postgres_recorder
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
@@ -74,6 +77,7 @@ from infrastructure.replay.rider_tracks import RiderTracks
 from infrastructure.schema_registry.store import RegistryStore
 from infrastructure.settings.settings import Settings
 from infrastructure.status.pipeline_monitor import MonitoredRelay, PipelineMonitor
+from infrastructure.status.verdict_lines import current_verdicts
 from projections.cases import case_sources
 from projections.digest.digest import view_digest
 from projections.locations import LOCATIONS
@@ -185,6 +189,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
                 live_route(feed, streams),
                 pipeline_route(monitor.state),
                 projections_router(ProjectionDesk(reader)),
+                parked_router(BackendsParkedDesk(backends)),
+                verdicts_route(Verdicts(partial(current_verdicts, reader, settings.city_snapshots_keep))),
                 *rider_view_routes(_rider_views(backends, speeds)),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),

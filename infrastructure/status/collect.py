@@ -21,15 +21,10 @@ from infrastructure.observability.stage_reports import StageReport, newest, read
 from infrastructure.postgres import migrations
 from infrastructure.postgres import restore_findings as restores
 from infrastructure.postgres.city_snapshots import PostgresCitySnapshots
-from infrastructure.postgres.eta_drift import ENOUGH_ORDERS, PostgresEtaDrift
 from infrastructure.postgres.payment_handovers import PaymentHandovers
 from infrastructure.postgres.projection_tasks import ProjectionTasks
-from infrastructure.postgres.served_etas import PostgresServedEtas
-from infrastructure.postgres.served_reads import PostgresServedReads
 from infrastructure.settings.settings import Settings
 from infrastructure.sinks.factory import Stores
-from infrastructure.status.audit_lines import city_audit_line, eta_parity_line, parity_line
-from infrastructure.status.drift_lines import drift_line, eta_error_line
 from infrastructure.status.flink_line import flink_line, unavailable_line
 from infrastructure.status.lines import (
     IngestHead,
@@ -45,17 +40,15 @@ from infrastructure.status.lines import (
     stage_line,
     standby_lines,
 )
-from infrastructure.status.model_line import model_line, models_status
+from infrastructure.status.model_line import models_status
 from infrastructure.status.payment_line import payment_line
 from infrastructure.status.report import StatusReport, status_report
 from infrastructure.status.stage_lag import projection_behind, served_generation, tailer_behind
 from infrastructure.status.task_lines import task_lines
+from infrastructure.status.verdict_lines import verdict_lines
 from projections.catalogue import PROJECTIONS
 from projections.core.ports import PortUnavailable, SinkRejected
 from projections.core.projection import Projection
-from projections.parity.city_findings import CITY_AUDIT_STAGE, CityFindings, findings_of
-from projections.parity.served_etas import eta_code_digest
-from projections.replay.city import city_code_digest
 
 
 def collect(settings: Settings, *, served: bool = True, open_broker: bool = False) -> StatusReport:
@@ -93,7 +86,6 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         behind = tailer_behind(connection, relayed, found)
         measured = {p.name: _measure(backends, connection, p, found) for p in PROJECTIONS.values()}
     models = models_status(engine)
-    drift = PostgresEtaDrift(engine).newest(ENOUGH_ORDERS)
     head = IngestHead(str(found.log_id), found.position, found.recorded_at_ms, found.clock_ahead_ms)
     relay = MeasuredStage(behind.events, behind.seconds) if behind is not None else None
     tailer = external_line() if external else stage_line("tailer", relayed, head, late_after_s, relay, served=served)
@@ -115,26 +107,9 @@ def _collect(backends: Backends, served: bool, open_broker: bool) -> StatusRepor
         _city(backends, reports, now_ms, served=served),
         _payments(backends, reports, late_after_s, served=served),
         *_flink(settings),
-        city_audit_line(_city_findings(backends, reports.get(CITY_AUDIT_STAGE))),
-        *(
-            parity_line(p.name, PostgresServedReads(engine, p.name).tally())
-            for p in PROJECTIONS.values()
-            if p.point_read
-        ),
-        eta_parity_line(PostgresServedEtas(engine).tally(eta_code_digest())),
-        model_line(models),
-        drift_line(drift),
-        eta_error_line(drift),
+        *verdict_lines(engine, reports, models, settings.city_snapshots_keep),
     ]
     return status_report(head.log_id, lines, models)
-
-
-def _city_findings(backends: Backends, report: StageReport | None) -> CityFindings:
-    """As reported; without a process that audits, as on record."""
-    if report is not None:
-        return findings_of(report.progress.detail)
-    cities = PostgresCitySnapshots(backends.engine, backends.settings.city_snapshots_keep)
-    return cities.findings(city_code_digest())
 
 
 def _city(backends: Backends, reports: Mapping[str, StageReport], now_ms: int, *, served: bool) -> StatusLine:

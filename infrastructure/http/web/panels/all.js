@@ -3,10 +3,14 @@
 import { keysPanel } from "./keys.js";
 import { orderPanel } from "./order.js";
 import { checked } from "./registry.js";
+import { problemsPanel } from "./problems.js";
+import { projectionsPanel } from "./projections.js";
 import { riderPanel } from "./rider.js";
 
 export const PANELS = checked([
   riderPanel,
   orderPanel,
+  problemsPanel,
+  projectionsPanel,
   keysPanel,
 ]);

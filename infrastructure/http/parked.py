@@ -1,0 +1,128 @@
+"""``/parked``: keys that are held back at an event which cannot be folded, and their retry."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Final, Protocol
+
+import msgspec
+from litestar import MediaType, Request, Router, get, post
+from litestar.openapi.spec import OpenAPIType, Operation, Schema
+from litestar.params import FromPath, Parameter
+
+from domain.errors import DomainError
+from infrastructure.http.command_body import decode_object, text
+from infrastructure.http.delivery_operations import object_body
+from infrastructure.http.errors import ApiError, errors
+from infrastructure.http.request_body import read_body
+
+MAX_BODY_BYTES: Final = 4 * 1024
+MAX_PARKED_ITEMS: Final = 1_000
+"""Keys of one answer. `parked list` has no such limit."""
+MAX_KEY_CODE_POINTS: Final = 128
+_RETRY_THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="parked-retry")
+"""A retry may fold a million events. One at a time leaves the loop's own threads to the reads."""
+
+
+class ParkedItem(msgspec.Struct):
+    """A key of one generation, and the event at which it is held back. ``kind``: what failed, ``reason``: how.
+
+    ``served``: readers follow that generation, so that they see the key as of before the event. ``retriable``: it was
+    folded by the code of this server.
+    """
+
+    projection: str
+    generation: int
+    served: bool
+    retriable: bool
+    key: str
+    position: int
+    version: int
+    event_type: str
+    kind: str
+    reason: str
+    parked_at_ms: int
+
+
+class ParkedAnswer(msgspec.Struct):
+    """By projection, generation and key; ``total`` counts those too that are over the limit of 1,000."""
+
+    items: list[ParkedItem]
+    total: int
+
+
+class RetryItem(msgspec.Struct):
+    """``verdict``: `unparked`, `part` (some events folded), `still`. ``events``: folded. ``reason``: why it is held."""
+
+    generation: int
+    verdict: str
+    events: int
+    reason: str | None
+
+
+class RetryAnswer(msgspec.Struct):
+    """The outcome in each generation in which the key was parked."""
+
+    projection: str
+    key: str
+    items: list[RetryItem]
+
+
+class ParkedDesk(Protocol):
+    """Lists and retries parked keys. Blocks; safe to call in several threads. Raises ApiError."""
+
+    def all(self, projection: str | None, limit: int) -> ParkedAnswer: ...
+
+    def retry(self, projection: str, key: str) -> RetryAnswer: ...
+
+
+@dataclass
+class RetryOperation(Operation):
+    """Which key."""
+
+    def __post_init__(self) -> None:
+        key = Schema(type=OpenAPIType.STRING, min_length=1, max_length=MAX_KEY_CODE_POINTS)
+        self.request_body = object_body("ParkedRetry", ["key"], {"key": key})
+
+
+def parked_router(desk: ParkedDesk) -> Router:
+    """Everything under ``/parked``."""
+
+    @get(
+        media_type=MediaType.JSON,
+        opt={"role": "read"},
+        sync_to_thread=True,
+        summary="Parked keys, each with the event and the reason",
+        responses=errors(404, 503),
+    )
+    def get_parked(
+        projection: Annotated[str | None, Parameter(description="only this projection")] = None,
+    ) -> ParkedAnswer:
+        """Of every generation. All other keys go on; repair the cause, then retry."""
+        return desk.all(projection, MAX_PARKED_ITEMS)
+
+    @post(
+        "/{projection:str}/retry",
+        opt={"role": "admin"},
+        status_code=200,
+        operation_class=RetryOperation,
+        operation_id="retry_parked",
+        summary="Fold the events of a parked key again",
+        responses=errors(400, 404, 408, 409, 413, 415, 503),
+    )
+    async def retry_parked(request: Request[Any, Any, Any], projection: FromPath[str]) -> RetryAnswer:
+        """As `parked retry` does: from the event store, in order. If all fold, the state is as if none had failed."""
+        body = await read_body(request, MAX_BODY_BYTES)
+        try:
+            key = text(decode_object(body), "key")
+        except DomainError as error:
+            raise ApiError(400, error.code, str(error)) from error
+        if not 1 <= len(key) <= MAX_KEY_CODE_POINTS:
+            raise ApiError(400, "out_of_range", f"key has 1 to {MAX_KEY_CODE_POINTS} code points, not {len(key)}")
+        retry = partial(desk.retry, projection, key)
+        return await asyncio.get_running_loop().run_in_executor(_RETRY_THREAD, retry)
+
+    return Router("/parked", route_handlers=[get_parked, retry_parked], tags=["parked keys"])
