@@ -38,6 +38,7 @@ from infrastructure.http.link_tokens import LinkTokens
 from infrastructure.http.live import live_route
 from infrastructure.http.live_feed import LiveFeed
 from infrastructure.http.metrics_refresh import refresher
+from infrastructure.http.models import ModelReads, models_router
 from infrastructure.http.outcomes import outcomes_router
 from infrastructure.http.parked import parked_router
 from infrastructure.http.payouts import payout_routes
@@ -194,6 +195,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
                 *rider_view_routes(_rider_views(backends, speeds)),
                 analytics_router(reader, PastRows(reader, decode, settings.replay_http_events)),
                 *payout_routes(PayoutReads(reader), RiderCommandRequests(rider_commands.submit, count_command)),
+                models_router(ModelReads(registry)),
                 outcomes_router(reader, RowReplay(reader, decode, settings.replay_http_events, OUTCOMES)),
                 *_delivery_routes(backends, commands.submit, etas, LinkTokens(_link_key(settings))),
                 *fraud_routes(fraud, RiderCommandRequests(rider_commands.submit, count_command)),

@@ -62,7 +62,8 @@ function RiderView({ id, page }) {
         </tr>`)}
       </tbody>
     </table></div>
-    <p class="evidence"><a href=${address("events", `key=${segment(id)}`, "stream=Rider")} target="_blank" rel="noopener">its events as JSON</a></p>`;
+    <p class="evidence"><a href=${address("events", `key=${segment(id)}`, "stream=Rider")} target="_blank" rel="noopener">its events as JSON</a>,
+      <button class="link" onClick=${() => page.open("statement", id)}>what it is paid</button></p>`;
 }
 
 /** @param {any[]} points of a track @returns {(number | null)[][]} by time, each instant once */

@@ -1,0 +1,139 @@
+"""``/models``: the models of the ETA, which one serves, and the figures of a model's card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Router, get
+from litestar.params import FromPath
+
+from domain.features.eta.packaged import packaged_baseline
+from domain.timestamps import epoch_ms
+from infrastructure.errors import UserError
+from infrastructure.eta_models.model_files import MANIFEST, read_model_manifest
+from infrastructure.eta_models.registry import ModelEntry, ModelRegistry, ModelRoles
+from infrastructure.http.errors import ApiError, errors, unavailable
+from projections.core.ports import PortUnavailable, SinkRejected
+
+BASELINE = "baseline"
+
+
+class ModelItem(msgspec.Struct):
+    """``role``: `serving`, `shadow`, or empty. ``served_etas``: answers on record that name it."""
+
+    digest: str
+    name: str
+    role: str
+    created_at_ms: int | None
+    created_by: str | None
+    served_etas: int | None
+
+
+class ModelsAnswer(msgspec.Struct):
+    """The baseline that ships with the code first, then the models of the registry, the oldest first."""
+
+    items: list[ModelItem]
+
+
+class ModelCard(msgspec.Struct):
+    """What the manifest of a model says: where it comes from, how it was judged, and for which inputs.
+
+    ``evaluation``: on orders that are later than all it was trained on. ``bounds``: outside them the baseline answers.
+    """
+
+    digest: str
+    name: str
+    role: str
+    inputs: list[str]
+    cities: list[str]
+    bounds: dict[str, Any]
+    evaluation: dict[str, Any]
+    training: dict[str, Any]
+    training_set: dict[str, Any]
+
+
+class ModelReads:
+    """Reads the registry. Blocks; safe to call in several threads. Raises ApiError."""
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
+
+    def all(self) -> ModelsAnswer:
+        """Raises ApiError 503."""
+        with _answered():
+            entries, roles = self._registry.entries(), self._registry.roles()
+        baseline = packaged_baseline()
+        role = "serving" if roles.serving is None else ""
+        first = ModelItem(baseline.digest, BASELINE, role, None, None, None)
+        return ModelsAnswer([first, *(_item(one, roles) for one in entries)])
+
+    def card(self, start: str) -> ModelCard:
+        """The model whose digest starts so. Raises ApiError 404, 503."""
+        with _answered():
+            try:
+                digest = self._registry.digest_starting(start)
+            except UserError as error:
+                raise ApiError(404, "unknown_model", f"{error}; GET /models lists them") from error
+            manifest = read_model_manifest(self._registry.files(digest)[MANIFEST])
+            roles = self._registry.roles()
+        spec = manifest.spec
+        return ModelCard(
+            digest,
+            spec.name,
+            _role(digest, roles),
+            spec.inputs,
+            spec.cities,
+            msgspec.to_builtins(spec.bounds),
+            manifest.evaluation,
+            manifest.training,
+            manifest.training_set,
+        )
+
+
+def models_router(reads: ModelReads) -> Router:
+    """Everything under ``/models``."""
+
+    @get(
+        media_type=MediaType.JSON,
+        opt={"role": "read"},
+        sync_to_thread=True,
+        summary="Models of the ETA, and which one serves",
+        responses=errors(503),
+    )
+    def get_models() -> ModelsAnswer:
+        """As `models list`. A model is promoted and rolled back by commands: it is code."""
+        return reads.all()
+
+    @get(
+        "/{digest:str}",
+        media_type=MediaType.JSON,
+        opt={"role": "read"},
+        sync_to_thread=True,
+        summary="The figures of a model's card",
+        responses=errors(404, 503),
+    )
+    def get_model(digest: FromPath[str]) -> ModelCard:
+        """By its digest, or how that begins. The plots of the card stay in the model's folder."""
+        return reads.card(digest)
+
+    return Router("/models", route_handlers=[get_models, get_model], tags=["models"])
+
+
+def _item(one: ModelEntry, roles: ModelRoles) -> ModelItem:
+    role = _role(one.digest, roles)
+    return ModelItem(one.digest, one.name, role, epoch_ms(one.created_at), one.created_by, one.served_etas)
+
+
+def _role(digest: str, roles: ModelRoles) -> str:
+    return "serving" if digest == roles.serving else "shadow" if digest == roles.shadow else ""
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    try:
+        yield
+    except (PortUnavailable, SinkRejected) as error:
+        raise unavailable("models_unavailable", f"{error}; send it again") from error
