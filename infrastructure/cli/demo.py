@@ -71,6 +71,7 @@ def what_to_try(url: str) -> str:
         (
             f"ridelog runs at {url}; open",
             f"  {url}/          the page: riders, orders and traffic, now and at any past instant",
+            f"  {url}/?demo=    break it: kill a part or cut Redis, and watch that nothing is lost",
             f"  {url}/schema    the API as OpenAPI",
             f"  {url}/metrics   the metrics for Prometheus",
             "and try",
@@ -185,6 +186,7 @@ def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
     from rich.console import Console, Group
     from rich.live import Live
 
+    from infrastructure.cli.demo_count import CountedClient, LogCount
     from infrastructure.cli.demo_orders import DemoOrder, OrderBoard, cancel_left_orders, orders_table
     from infrastructure.client.client import RidelogClient
     from infrastructure.simulator.fleet import BackgroundFleet
@@ -201,7 +203,13 @@ def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
     with RidelogClient(server.url) as client:
         if left := cancel_left_orders(client):
             echo(f"cancelled {left:,} orders of a demo that was killed")
-    with reader, RidelogClient(server.url) as writer, BackgroundFleet(foresight.actions(), writer) as simulation:
+    books = server.control.books
+    with (
+        reader,
+        LogCount(server.url, books) as server.control.count,
+        CountedClient(server.url, books) as writer,
+        BackgroundFleet(foresight.actions(), writer) as simulation,
+    ):
         seen: set[str] = set()
 
         def tables() -> Group:
@@ -220,7 +228,9 @@ def _show(server: DemoServer, signals: StopSignals, plan: DemoPlan) -> None:
                     problem = str(error)
             title = f"{len(totals.open_orders):,} orders open, {totals.commands.total():,} commands recorded"
             orders = orders_table(rows, now_ms(), f"{title}; minutes until the hand-over")
-            title = f"{riders:,} riders, {totals.accepted:,} pings recorded"
+            balance = books.balance()
+            counted = f"{balance.lost:,} lost, {balance.doubled:,} double"
+            title = f"{riders:,} riders, {totals.accepted:,} pings recorded, {counted}"
             return Group(orders, speed_table(shown, truths, speeds, f"{title}; {problem or ends}"))
 
         if plan.live:

@@ -10,8 +10,10 @@ from signal import SIGTERM
 from types import TracebackType
 from typing import Self
 
+from infrastructure.cli.demo_control import DemoControl
 from infrastructure.embedded.child_process import ChildProcess, ProcessSpec
 from infrastructure.embedded.data_dir import make_private_directory
+from infrastructure.embedded.demo_socket import VARIABLE, DemoListener
 from infrastructure.embedded.server import free_port
 from infrastructure.errors import UserError
 from infrastructure.supervision.readiness import answers_ok
@@ -24,7 +26,7 @@ TAIL_LINES = 15
 
 
 class DemoServer:
-    """A running ``serve`` on a free port; ``url`` is its address."""
+    """A running ``serve`` on a free port; ``url`` is its address. ``control`` answers what its page asks."""
 
     def __init__(self, data_dir: Path) -> None:
         """Start it. Raises UserError if the directory cannot be used."""
@@ -35,6 +37,12 @@ class DemoServer:
             raise UserError(f"cannot use the data directory {data_dir}: {error}; choose another") from error
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
+        self.control = DemoControl(self._data_dir, self.url)
+        try:
+            self._listener = DemoListener(self.control.answer)
+        except OSError as error:
+            raise UserError(f"cannot make a socket for the page: {error}; set TMPDIR to another folder") from error
+        self._listener.__enter__()
         self.log_path = self._data_dir / "logs" / "serve.log"
         command = [sys.executable, str(APP), "serve", "--host", "127.0.0.1", "--port", str(port)]
         self._log_began = self.log_path.stat().st_size if self.log_path.exists() else 0
@@ -45,7 +53,8 @@ class DemoServer:
                 self.log_path,
                 # The demo ignores the environment's settings and ridelog.toml, so that simulated riders never get into
                 # a database that those name.
-                {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")},
+                {name: value for name, value in os.environ.items() if not name.startswith("RIDELOG_")}
+                | {VARIABLE: str(self._listener.path)},
                 cwd=self._data_dir,
                 # serve stops its servers on SIGTERM. If the demo is killed, the kernel sends it: nothing stays behind.
                 death_signal=SIGTERM,
@@ -81,6 +90,7 @@ class DemoServer:
     def stop(self) -> None:
         """Stop with SIGTERM, and with SIGKILL after STOP_WITHIN_S."""
         self._child.stop(((SIGTERM, STOP_WITHIN_S),))
+        self._listener.__exit__(None, None, None)
 
     def __enter__(self) -> Self:
         return self

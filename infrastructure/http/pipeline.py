@@ -15,16 +15,20 @@ from infrastructure.status.pipeline_monitor import PipelineState
 
 
 class PipelineAnswer(msgspec.Struct):
-    """``stages``: in the order in which an event passes them. ``good``: none of them has an ``advice``."""
+    """``stages``: in the order in which an event passes them. ``good``: none of them has an ``advice``.
+
+    ``demo``: this server belongs to a demo, whose parts may be broken.
+    """
 
     at_ms: int
     log_id: str
     head: int
     good: bool
     stages: list[StatusLine]
+    demo: bool = False
 
 
-def pipeline_route(state: Callable[[], PipelineState | None]) -> HTTPRouteHandler:
+def pipeline_route(state: Callable[[], PipelineState | None], *, demo: bool = False) -> HTTPRouteHandler:
     """``state`` returns the newest measurement and never blocks; None while none is known."""
 
     @get(
@@ -45,7 +49,7 @@ def pipeline_route(state: Callable[[], PipelineState | None]) -> HTTPRouteHandle
         if found is None:
             raise unavailable("pipeline_unknown", "it is not measured: Postgres is unavailable; see `status`")
         good = all(line.good for line in found.lines)
-        answer = PipelineAnswer(found.at_ms, found.head.log_id, found.head.position, good, found.lines)
+        answer = PipelineAnswer(found.at_ms, found.head.log_id, found.head.position, good, found.lines, demo)
         return ReadyAnswer(msgspec.json.encode(answer), {"Cache-Control": "no-store"})
 
     return get_pipeline

@@ -11,6 +11,7 @@ from domain.identifiers import aggregate_id
 from domain.riders.rider import Rider
 from infrastructure.backends import Backends
 from infrastructure.embedded.data_dir import private_secret
+from infrastructure.embedded.demo_socket import demo_of_this_process
 from infrastructure.errors import UserError
 from infrastructure.eta_models.registry import ModelRegistry
 from infrastructure.eta_models.served_models import LoadedModels, ServedModels
@@ -24,6 +25,7 @@ from infrastructure.http.application import ApiParts, build, count_command
 from infrastructure.http.deliveries import SubmitCommands, deliveries_router
 from infrastructure.http.delivery_links import link_route, track_route
 from infrastructure.http.delivery_reader import DeliveryReader
+from infrastructure.http.demo import demo_router
 from infrastructure.http.eta import eta_route
 from infrastructure.http.eta_answers import EtaAnswers, EtaReads
 from infrastructure.http.event_json import EventEncoder
@@ -170,6 +172,7 @@ def _serve(settings: Settings, backends: Backends) -> None:
     def failed_append() -> str:
         return commits.failure() or commands.failure() or rider_commands.failure()
 
+    demo = demo_of_this_process()
     flink = cluster_of(settings.flink_url, settings.topic_prefix)
     checks = ready_checks(
         reader, async_cache, stages, writer=backends.writer_engine, failed_append=failed_append, flink=flink
@@ -188,7 +191,8 @@ def _serve(settings: Settings, backends: Backends) -> None:
                 traffic_route(city.newest),
                 events_route(events, streams),
                 live_route(feed, streams),
-                pipeline_route(monitor.state),
+                pipeline_route(monitor.state, demo=demo is not None),
+                *([] if demo is None else [demo_router(demo)]),
                 projections_router(ProjectionDesk(reader)),
                 parked_router(BackendsParkedDesk(backends)),
                 verdicts_route(Verdicts(partial(current_verdicts, reader, settings.city_snapshots_keep))),

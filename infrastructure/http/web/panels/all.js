@@ -1,5 +1,6 @@
 // Every panel of the page, a line each. Names earlier in the list win where an address has several.
 
+import { demoPanel } from "./demo.js";
 import { alertPanel, alertsPanel } from "./fraud.js";
 import { keysPanel } from "./keys.js";
 import { modelPanel, modelsPanel } from "./models.js";
@@ -14,6 +15,7 @@ export const PANELS = checked([
   riderPanel,
   orderPanel,
   statementPanel,
+  demoPanel,
   problemsPanel,
   projectionsPanel,
   alertsPanel,

@@ -20,6 +20,7 @@ function Needing({ page }) {
   const stages = (pipeline.data?.stages ?? []).filter((/** @type {any} */ one) => one.advice);
   const tasks = (projections.data?.items ?? []).filter((/** @type {any} */ one) => one.task?.state === "failed");
   return html`<h3>Stages and tasks</h3>
+    ${pipeline.data?.demo && html`<p><button onClick=${() => page.open("demo")}>Break the demo …</button></p>`}
     <${Problem} problem=${pipeline.problem} />
     <ul class="problems">${stages.map((/** @type {any} */ one) => html`<li key=${one.stage} class="bad"><b>${one.stage}</b> ${one.state} <span class="advice">${one.advice}</span></li>`)}
       ${tasks.map((/** @type {any} */ one) => html`<li key=${one.projection} class="bad"><b>${one.task.kind} of ${one.projection}</b> failed <span class="advice">${one.task.detail}</span>
