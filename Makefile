@@ -31,6 +31,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.support.web.node_tools
 
 # Lint, types and the tests that need no server, within a minute on a quiet machine.
 CHECK_WORKERS ?= 2
@@ -141,6 +142,6 @@ vendor: $(INSTALLED)
 
 # The data of `serve` and `demo` is kept, and reported.
 clean:
-	rm -rf .venv .lock-venv $(OTHERS) $(FLINK) $(QUIX_VENV) build mutants *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .lock-venv tests/support/web/node/node_modules $(OTHERS) $(FLINK) $(QUIX_VENV) build mutants *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.ridelog/*' -prune -exec rm -rf {} +
 	@test ! -e .ridelog || echo "kept: .ridelog, the data of serve and demo; to start empty: rm -r .ridelog"

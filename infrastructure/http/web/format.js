@@ -5,7 +5,7 @@ const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028
 
 /** @param {string} id @returns {string} */
 export function visible(id) {
-  return id.replace(HIDDEN, (c) => `⟨U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+  return id.replace(HIDDEN, (c) => `⟨U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
 }
 
 /** @param {number | null | undefined} mps metres a second */
@@ -43,7 +43,7 @@ export function rate(perSecond) {
 /** @param {number | null | undefined} ms epoch @param {string} [zone] IANA name; the viewer's if absent */
 export function clock(ms, zone) {
   if (ms === null || ms === undefined) return "–";
-  const options = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
+  const options = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
   try {
     return new Intl.DateTimeFormat("en-GB", { ...options, timeZone: zone }).format(ms);
   } catch {

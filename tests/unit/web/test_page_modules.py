@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.http.web_page import web_files
+from tests.support.web.node_tools import ROOT, TOOLS
 from tests.support.web.vendor import libraries, sha256_of
 
 HERE = Path(__file__).parent
@@ -46,7 +48,7 @@ def test_no_file_of_the_page_names_another_host_or_has_inline_code() -> None:
         text = file.body.decode()
         assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)[\w.]+", text) == [], name
         assert re.findall(r"<script(?![^>]*\ssrc=)|<style|\son\w+=\"|\sstyle=", text) == [], name
-        assert "innerHTML" not in text, name
+        assert "innerhtml" not in text.lower(), name
 
 
 def test_every_file_that_a_module_loads_exists() -> None:
@@ -76,3 +78,17 @@ def test_every_module_of_the_page_is_loaded_by_it() -> None:
 def test_every_module_of_the_page_has_one_reason_to_change() -> None:
     lines = {name: file.body.count(b"\n") for name, file in web_files().items() if not name.startswith("vendor/")}
     assert {name: count for name, count in lines.items() if name.endswith(".js") and count > 250} == {}
+
+
+def test_the_tools_are_pinned_by_hash_and_come_from_no_named_registry() -> None:
+    pinned = json.loads((TOOLS / "package.json").read_text())["devDependencies"]
+    packages = json.loads((TOOLS / "package-lock.json").read_text())["packages"]
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in pinned} == pinned
+    for name, package in packages.items():
+        assert "resolved" not in package, name
+        assert not name or package["integrity"].startswith("sha512-"), name
+
+
+def test_nothing_of_the_tools_is_in_the_package() -> None:
+    assert {Path(name).suffix for name in web_files() if not name.endswith("LICENSE")} == {".js", ".css", ".html"}
+    assert ROOT / "infrastructure" not in TOOLS.parents

@@ -1,0 +1,47 @@
+// What the type checker does not see: equality, shadowed names, code that does nothing, imports from elsewhere.
+
+import js from "@eslint/js";
+
+const BROWSER = [
+  "AbortController", "Element", "EventSource", "HTMLButtonElement", "HTMLCanvasElement", "HTMLDetailsElement", "HTMLElement",
+  "Intl", "ResizeObserver", "URLSearchParams", "clearTimeout", "console", "document", "fetch", "getComputedStyle", "history",
+  "location", "performance", "requestAnimationFrame", "setTimeout", "window",
+];
+
+export default [
+  { ignores: ["**/vendor/**", "**/node_modules/**"] },
+  js.configs.recommended,
+  {
+    linterOptions: { reportUnusedDisableDirectives: "error" },
+    languageOptions: {
+      ecmaVersion: 2023,
+      sourceType: "module",
+      globals: Object.fromEntries(BROWSER.map((name) => [name, "readonly"])),
+    },
+    rules: {
+      // Ids show their control characters; the expression that finds them must name them.
+      "no-control-regex": "off",
+      "consistent-return": "off",
+      eqeqeq: "error",
+      "no-alert": "error",
+      "no-console": "error",
+      "no-eval": "error",
+      "no-implied-eval": "error",
+      "no-new-func": "error",
+      "no-param-reassign": "error",
+      "no-script-url": "error",
+      "no-shadow": "error",
+      "no-unused-expressions": "error",
+      "no-useless-assignment": "error",
+      "no-use-before-define": ["error", { functions: false, classes: false, variables: false }],
+      "no-var": "error",
+      "object-shorthand": "error",
+      "prefer-const": "error",
+      // Text of others must never become HTML: Preact writes text, and these do not.
+      "no-restricted-properties": ["error",
+        ...["innerHTML", "outerHTML", "insertAdjacentHTML", "dangerouslySetInnerHTML"].map((property) => ({ property, message: "Ids are text, never HTML." })),
+        { object: "document", property: "write", message: "Ids are text, never HTML." }],
+    },
+  },
+  { files: ["tests/**"], languageOptions: { globals: { process: "readonly" } } },
+];
