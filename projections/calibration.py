@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.features.calibration import fold as calibration_fold
-from projections.core.projection import Projection
+from projections.core.projection import Batching, Projection
 from read_models.calibration import state as calibration_state
 
 CALIBRATION = Projection(
@@ -16,4 +16,5 @@ CALIBRATION = Projection(
     decode=calibration_state.decode,
     partials=calibration_fold.partials,
     partial_slots=calibration_fold.PARTIAL_SLOTS,
+    batching=Batching.SMALL_BATCHES,
 )

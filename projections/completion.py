@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.features.completion import fold as completion_fold
 from domain.features.completion.case import FOLD_VERSION
-from projections.core.projection import Projection
+from projections.core.projection import Batching, Projection
 from read_models.completion import rows as completion_rows
 from read_models.completion import state as completion_state
 from read_models.completion import tables as completion
@@ -20,4 +20,5 @@ COMPLETION = Projection(
     store="postgres",
     tables=completion.TABLES,
     changes=completion_rows.changes,
+    batching=Batching.SMALL_BATCHES,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.features.payouts import fold as payouts_fold
-from projections.core.projection import Projection, RowPublication
+from projections.core.projection import Batching, Projection, RowPublication
 from read_models.payouts import published
 from read_models.payouts import rows as payout_rows
 from read_models.payouts import state as payout_state
@@ -22,4 +22,5 @@ PAYOUTS = Projection(
     tables=payouts.TABLES,
     changes=payout_rows.changes,
     row_publication=RowPublication(published.TOPIC, published.RECORD, payouts.TABLES[0], published.values),
+    batching=Batching.SMALL_BATCHES,
 )

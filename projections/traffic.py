@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.features.traffic import fold as traffic_fold
 from domain.features.traffic.partials import TRAFFIC_SLOTS, partials
-from projections.core.projection import Projection
+from projections.core.projection import Batching, Projection
 from read_models.traffic import state as traffic_state
 
 TRAFFIC = Projection(
@@ -17,4 +17,5 @@ TRAFFIC = Projection(
     decode=traffic_state.decode,
     partials=partials,
     partial_slots=TRAFFIC_SLOTS,
+    batching=Batching.SMALL_BATCHES,
 )

@@ -18,7 +18,8 @@ S = TypeVar("S")
 class Batching(Enum):
     """How a worker batches the events of a projection under load."""
 
-    LOW_LATENCY = auto()  # small batches: point reads are served from this projection
+    LOW_LATENCY = auto()  # small batches, at once: point reads, open orders and the map are served from it
+    SMALL_BATCHES = auto()  # small batches within half a second: readers of its tables, or a city every two seconds
     HIGH_THROUGHPUT = auto()  # large batches: its readers accept a delay of two seconds
 
 
