@@ -13,7 +13,7 @@ def test_status_of_a_running_ridelog(ridelog: Ridelog, rider: str) -> None:
     ridelog.speed_at(rider, ridelog.post(track(rider, now_ms()))["position"])
 
     def caught_up() -> bool:
-        found = json.loads(ridelog.cli("status", "--json").stdout)
+        found = json.loads(ridelog.ask("status", "--json").stdout)
         return bool(found["good"]) and all(not line["lag_events"] for line in found["stages"])
 
     eventually(caught_up, within_s=60, every_s=0.2, what="every stage is caught up")

@@ -70,7 +70,7 @@ def test_snapshots_are_numbered_and_shown_in_status(ridelog: Ridelog, rider: str
         return bool(traffic(ridelog)["snapshot"] > first["snapshot"] + 1)
 
     eventually(two_more, within_s=30, what="snapshots are made")
-    assert "city" in ridelog.cli("status").stdout
+    assert "city" in ridelog.ask("status").stdout
     assert 'ridelog_stage_connected{stage="city"} 1.0' in ridelog.http.get("/metrics").text
 
 

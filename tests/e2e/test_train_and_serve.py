@@ -90,7 +90,7 @@ def test_answers_carry_the_digest_and_are_recomputed_and_become_rows(
     for _ in range(ANSWERS):
         assert serving.http.get("/deliveries/live-1/eta").json()["model"]["digest"] == digest
 
-    status = json.loads(serving.cli("status", "--json").stdout)
+    status = json.loads(serving.ask("status", "--json").stdout)
     assert status["eta_models"]["serving"]["digest"] == digest
     assert status["eta_models"]["serving"]["unavailable"] == ""
     [line] = [line for line in status["stages"] if line["stage"] == "eta model"]
@@ -125,4 +125,4 @@ def test_a_roll_back_gives_the_baseline_again(serving: Ridelog) -> None:
         return found.status_code == 200 and found.json()["model"]["name"] == "baseline"
 
     eventually(answered, within_s=60, what="the baseline answers")
-    assert "baseline" in json.loads(serving.cli("status", "--json").stdout)["eta_models"]["serving"]["name"]
+    assert "baseline" in json.loads(serving.ask("status", "--json").stdout)["eta_models"]["serving"]["name"]

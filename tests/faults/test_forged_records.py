@@ -68,7 +68,7 @@ def foreign(ridelog: Ridelog, projection: str) -> int:
 
 
 def stage(ridelog: Ridelog, name: str) -> dict[str, Any]:
-    stages = json.loads(ridelog.cli("status", "--json").stdout)["stages"]
+    stages = json.loads(ridelog.ask("status", "--json").stdout)["stages"]
     [found] = [one for one in stages if one["stage"] == name]
     assert isinstance(found, dict)
     return found

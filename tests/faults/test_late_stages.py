@@ -52,7 +52,7 @@ def is_late(ridelog: Ridelog, stage: str) -> bool:
 
 
 def lag_of(ridelog: Ridelog, stage: str) -> int:
-    (line,) = (x for x in json.loads(ridelog.cli("status", "--json").stdout)["stages"] if x["stage"] == stage)
+    (line,) = (x for x in json.loads(ridelog.ask("status", "--json").stdout)["stages"] if x["stage"] == stage)
     return int(line["lag_events"])
 
 
@@ -70,7 +70,7 @@ def test_a_silent_rider_is_distinguished_from_a_late_pipeline(ridelog: Ridelog) 
         assert answer.headers["Ridelog-Silent"] == "pipeline"
         assert int(answer.headers["Ridelog-Pipeline-Delay-Ms"]) > 2 * TARGET_MS
         assert ridelog.http.get("/riders/unknown/speed").headers["Ridelog-Silent"] == "pipeline"
-        lines = {line["stage"]: line for line in json.loads(ridelog.cli("status", "--json").stdout)["stages"]}
+        lines = {line["stage"]: line for line in json.loads(ridelog.ask("status", "--json").stdout)["stages"]}
         assert (lines["speed"]["lag_events"], lines["tailer"]["lag_events"]) == (1, 0)
         assert lines["speed"]["lag_seconds"] > 2 * TARGET_MS / 1000
         assert "the pipeline is late" in lines["device"]["state"]
@@ -94,7 +94,7 @@ def test_a_stopped_tailer_is_late_by_its_own_position_in_the_log(ridelog: Ridelo
     with stopped(ridelog, "tailer"):
         ridelog.post([ping("berta")])
         eventually(lambda: is_late(ridelog, "tailer"), what="/metrics says that the tailer is late")
-        lines = {line["stage"]: line for line in json.loads(ridelog.cli("status", "--json").stdout)["stages"]}
+        lines = {line["stage"]: line for line in json.loads(ridelog.ask("status", "--json").stdout)["stages"]}
         assert lines["tailer"]["lag_events"] >= 1
     eventually(lambda: not is_late(ridelog, "tailer"), what="it has caught up")
 

@@ -47,7 +47,7 @@ def verify(ridelog: Ridelog, *options: str, timeout_s: float = 3_600) -> tuple[i
 
 
 def parity_line(ridelog: Ridelog, name: str = "parity") -> dict[str, Any]:
-    lines = json.loads(ridelog.cli("status", "--json").stdout)["stages"]
+    lines = json.loads(ridelog.ask("status", "--json").stdout)["stages"]
     [line] = [line for line in lines if line["stage"] == name]
     assert isinstance(line, dict)
     return line

@@ -28,7 +28,7 @@ def a_ping(rider: str, t_ms: int) -> dict[str, Any]:
 
 
 def parked(ridelog: Ridelog) -> list[dict[str, Any]]:
-    found = json.loads(ridelog.cli("parked", "list", "--json").stdout)
+    found = json.loads(ridelog.ask("parked", "list", "--json").stdout)
     assert isinstance(found, list)
     return found
 
@@ -62,7 +62,7 @@ def test_invariant_10_one_poison_event_parks_one_key_and_a_retry_resumes_it(ride
     assert stale["position"] < position  # the old state is served, with its age
 
     # Not repaired: a retry reports that. A rebuild at this point parks the same key, and is equal.
-    assert ridelog.cli("parked", "retry", "speed", victim).returncode == 1
+    assert ridelog.ask("parked", "retry", "speed", victim).returncode == 1
     outcome = rebuild(ridelog, "speed")
     assert (outcome["verdict"], [one["key"] for one in outcome["parked"]]) == ("switched", [victim])
 
@@ -72,7 +72,7 @@ def test_invariant_10_one_poison_event_parks_one_key_and_a_retry_resumes_it(ride
         before = len(load.acknowledged)
         eventually(lambda: len(load.acknowledged) > before + 100, what="pings of the key keep coming")
         for name in OF_RIDERS:
-            done = ridelog.cli("parked", "retry", name, victim, "--json")
+            done = ridelog.ask("parked", "retry", name, victim, "--json")
             assert done.returncode == 0, done.stdout + done.stderr
             assert {one["verdict"] for one in json.loads(done.stdout)} == {"unparked"}
         after = len(load.acknowledged)
@@ -89,8 +89,8 @@ def test_invariant_10_a_discard_is_recorded_and_honoured_by_a_rebuild(ridelog: R
     position = poison.record(a_ping(rider, now_ms + 1), now_ms)
     ridelog.post(a_ping(rider, now_ms + 2))
     eventually(lambda: all_parked(ridelog), within_s=30, what="every projection has parked the key")
-    assert ridelog.cli("parked", "discard", "speed", rider).returncode == 2  # it requires a reason
-    done = ridelog.cli("parked", "discard", "speed", rider, "--why", "a broken phone", "--who", "ann")
+    assert ridelog.ask("parked", "discard", "speed", rider).returncode == 2  # it requires a reason
+    done = ridelog.ask("parked", "discard", "speed", rider, "--why", "a broken phone", "--who", "ann")
     assert done.returncode == 0, done.stderr
     speed = ridelog.speed_at(rider, position + 1)
     assert (speed["version"], speed["pings_in_window"]) == (4, 2)
@@ -103,5 +103,5 @@ def test_invariant_10_a_discard_is_recorded_and_honoured_by_a_rebuild(ridelog: R
     assert rebuild(ridelog, "speed", "--verify-only")["verdict"] == "equal"
     # The other projections, for which it was not discarded, fold it.
     for name in sorted(OF_RIDERS.keys() - {"speed"}):
-        assert ridelog.cli("parked", "retry", name, "--all").returncode == 0
+        assert ridelog.ask("parked", "retry", name, "--all").returncode == 0
     assert parked(ridelog) == []

@@ -81,11 +81,11 @@ def test_invariant_14_restored_under_a_running_serve_and_overtaken_before_any_ch
         line = status(servers.settings)["log"]
         assert "restored" in line.state
         assert "docs/backup.md" in line.advice
-        restored = one.cli("restored")
+        restored = one.ask("restored")
         assert restored.returncode == 1
         assert "speed@1" in restored.stdout
         assert "locations@1" in restored.stdout
-        assert one.cli("restored", "--accept").returncode == 0
+        assert one.ask("restored", "--accept").returncode == 0
         assert status(servers.settings)["log"].good
 
     # Another log, with the same Redis and the same topics.
@@ -98,7 +98,7 @@ def test_invariant_14_restored_under_a_running_serve_and_overtaken_before_any_ch
         account = account_for(one, identities(fresh))
         assert set(account.identities) == identities(fresh)
         assert "restored or replaced" in status(another)["log"].state
-        assert "the fence belongs to another log" in one.cli("restored").stdout
+        assert "the fence belongs to another log" in one.ask("restored").stdout
 
 
 def test_invariant_14_restored_while_nothing_runs(servers: RestorableServers, tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_invariant_14_restored_while_nothing_runs(servers: RestorableServers, tm
     line = status(servers.settings)["speed"]
     assert "shards do not match the log" in line.state
     assert "`serve` refolds them" in line.advice
-    assert one.cli("restored", "--accept").returncode == 1, "what is not repaired cannot be accepted"
+    assert one.ask("restored", "--accept").returncode == 1, "what is not repaired cannot be accepted"
     with ridelog(tmp_path / "data", ROOT, **servers.settings) as one:
         account = account_for(one, identities(kept))
         assert set(account.identities) == identities(kept)
-        assert one.cli("restored", "--accept").returncode == 0
+        assert one.ask("restored", "--accept").returncode == 0
