@@ -11,9 +11,13 @@ ROOMS = ("domain", "read_models", "projections", "infrastructure", "alembic", "t
 
 
 def copy_checkout(folder: Path) -> Path:
-    """Copy everything that is needed to run into ``folder``."""
+    """Copy everything that is needed to run into ``folder``.
+
+    With the compiled modules: each of the processes that start at once would compile them all. A copy keeps the time of
+    its source, by which Python sees that the compiled module is of it; a file that is changed is compiled.
+    """
     for room in ROOMS:
-        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / room, folder / room)
     for file in ("app.py", "pyproject.toml", "alembic.ini"):
         shutil.copy(ROOT / file, folder / file)
     return folder
