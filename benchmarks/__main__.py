@@ -27,6 +27,7 @@ BENCHMARKS = (
     "time_travel",
     "lineage",
     "training_set",
+    "payments",
     "traffic_fold",
     "spoofing_fold",
     "eta_real_trips",

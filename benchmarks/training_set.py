@@ -1,8 +1,8 @@
 """Makes a training set of a simulated city: events and rows a second, one worker against two, and memory.
 
-python -m benchmarks.training_set [--events 1000000] [--every-s 60] [--axis known] [--workers 1,2] [--url URL]
+python -m benchmarks.training_set [--events 1000000] [--every-s 60] [--axis known] [--workers 1,2] [--folder FOLDER]
 
-``--url`` is a database with a log that was filled before. On a machine that does other work too, read the ratio in CPU
+``--folder`` has a log that `training_log` made before. On a machine that does other work too, read the ratio in CPU
 seconds: those of one worker ÷ those of the busier of two.
 """
 
@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from benchmarks.results import at_least, at_most
 from benchmarks.support import START_MS, postgres, report
 from domain.deliveries.joint_backfill import JointBackfill
 from infrastructure.backends import open_backends
+from infrastructure.embedded.postgres import Postgres
 from infrastructure.operations.training_set import make_eta_set
 from infrastructure.operations.training_set_request import resolve
 from infrastructure.settings.settings import Settings
@@ -130,15 +131,26 @@ def run(settings: Settings, rule: EtaRule, axis: Axis, workers: int, out: Path) 
     return Run(made.manifest, seconds, cpu_s, busiest_s, sampler.peak, stage_s, digest)
 
 
-def figures(events: int, rule: EtaRule, axis: Axis, workers: list[int], given_url: str | None) -> dict[str, Any]:
+@contextmanager
+def started(folder: Path) -> Iterator[str]:
+    """URL of the Postgres whose files are in the folder."""
+    server = Postgres(folder)
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+def figures(events: int, rule: EtaRule, axis: Axis, workers: list[int], log_folder: Path | None) -> dict[str, Any]:
     """Make the set with each number of workers. Raises RuntimeError if the bytes differ.
 
-    ``given_url``: of a database with a log; None: a log of about ``events`` events is recorded.
+    ``log_folder``: has a Postgres with a log; None: a log of about ``events`` events is recorded.
     """
     found: dict[str, Any] = {}
-    with nullcontext(given_url) if given_url else postgres() as url, tempfile.TemporaryDirectory() as folder:
+    with started(log_folder) if log_folder else postgres() as url, tempfile.TemporaryDirectory() as folder:
         settings = Settings(postgres_url=url)
-        if not given_url:
+        if log_folder is None:
             began = time.perf_counter()
             fill(settings, events)
             found["seconds to record the log"] = time.perf_counter() - began
@@ -172,11 +184,11 @@ def main() -> None:
     parser.add_argument("--every-s", type=int, default=60)
     parser.add_argument("--axis", choices=["known", "position", "event"], default="known")
     parser.add_argument("--workers", default="1,2")
-    parser.add_argument("--url", help="a database with a log, instead of a new one")
+    parser.add_argument("--folder", type=Path, help="where `training_log` made a log, instead of a new one")
     given = parser.parse_args()
     rule = EtaRule("every", every_ms=given.every_s * 1_000)
     workers = [int(number) for number in given.workers.split(",")]
-    found = figures(given.events, rule, given.axis, workers, given.url)
+    found = figures(given.events, rule, given.axis, workers, given.folder)
     targets = {name: at_most(1.0) for name in found if name.endswith("peak memory, GiB")}
     if RATIO in found:
         targets |= {RATIO: at_least(1.7), CPU_RATIO: at_least(1.7)}

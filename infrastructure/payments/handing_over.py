@@ -82,23 +82,33 @@ class HandingOver:
 
     def _turn(self, rider_id: str) -> int:
         """Hand over the entries of one rider in order, until one is not taken."""
-        for taken in range(PAYMENTS_A_TURN):
-            handover = None if self._stop.is_set() else self._handovers.next_of(rider_id)
-            if handover is None or handover.is_held or not self._hand_over(handover):
+        taken = 0
+        handover = None if self._stop.is_set() else self._handovers.begin(rider_id)
+        while handover is not None:
+            answer = self._answer(handover)
+            record = outcome(answer, handover.attempts)
+            taken += answer.kind is AnswerKind.DONE
+            if answer.kind is not AnswerKind.DONE or taken == PAYMENTS_A_TURN or self._stop.is_set():
+                self._handovers.record(handover.entry_id, record)
+                self._log_refused(handover, answer)
                 return taken
-        return PAYMENTS_A_TURN
-
-    def _hand_over(self, found: OpenHandover) -> bool:
-        handover = self._handovers.begin(found.entry_id)
-        if handover is None:
+            # One commit an entry: this one is done, and the next one begins. A crash before it repeats this one, with
+            # the same key.
+            handover = self._handovers.begin(rider_id, (handover.entry_id, record))
+        found = self._handovers.next_of(rider_id)
+        if found is not None and not found.is_held:
             # Another process took it, or the active generation does not have it so.
             self._handovers.set_aside(found)
-            return False
-        answer = NOTHING_TO_PAY
-        if handover.amount_minor:
-            answer = self._provider.hand_over(payment_of(handover))
-            self._on_answer(answer.kind)
-        self._handovers.record(handover.entry_id, outcome(answer, handover.attempts))
+        return taken
+
+    def _answer(self, handover: OpenHandover) -> ProviderAnswer:
+        if not handover.amount_minor:
+            return NOTHING_TO_PAY
+        answer = self._provider.hand_over(payment_of(handover))
+        self._on_answer(answer.kind)
+        return answer
+
+    def _log_refused(self, handover: OpenHandover, answer: ProviderAnswer) -> None:
         if answer.kind is AnswerKind.REFUSED:
             log.error(
                 "the provider refused %s %s of rider %s (%s); that rider's payments wait: python app.py payments list",
@@ -107,4 +117,3 @@ class HandingOver:
                 visible(handover.rider_id),
                 answer.reason,
             )
-        return answer.kind is AnswerKind.DONE

@@ -100,10 +100,10 @@ class PaymentHandovers:
         more = 0
         with unavailable_as_port_error(), self._engine.begin() as connection:
             connection.execute(sql.OTHER_CURSORS, {"generation": generation})
-            cursors = {row.shard: row.position for row in connection.execute(sql.CURSORS, {"generation": generation})}
-        for shard in range(SHARDS):
+            news = connection.execute(sql.NEWS, {"generation": generation, "shards": SHARDS}).all()
+        for shard, position in news:
             with unavailable_as_port_error(), self._engine.begin() as connection:
-                more += self._note(connection, generation, shard, cursors.get(shard, 0))
+                more += self._note(connection, generation, shard, position)
         with unavailable_as_port_error(), self._engine.begin() as connection:
             connection.execute(sql.HOLD_ADJUSTMENTS, {"reason": OTHER_AMOUNT})
         return more
@@ -129,14 +129,17 @@ class PaymentHandovers:
             row = connection.execute(sql.NEXT, {"rider_id": rider_id}).one_or_none()
             return None if row is None else OpenHandover(*row)
 
-    def begin(self, entry_id: str) -> OpenHandover | None:
-        """Record that an attempt begins, before it does: a provider may have it from now on.
+    def begin(self, rider_id: str, answered: tuple[str, AnswerRecord] | None = None) -> OpenHandover | None:
+        """Record that an attempt of the rider's first waiting entry begins, before it does.
 
-        Returns it as it must be handed over. None: it is no longer open; or no provider has seen it, and the generation
-        that is active now does not have it with this amount.
+        From then on a provider may have it. ``answered``: an entry and the outcome of its attempt, recorded in the same
+        transaction. Returns the entry that begins, as it must be handed over. None: there is none, or it is held; or no
+        provider has seen it, and the generation that is active now does not have it with this amount.
         """
         with unavailable_as_port_error(), self._engine.begin() as connection:
-            row = connection.execute(sql.BEGIN, {"entry_id": entry_id}).one_or_none()
+            if answered is not None:
+                connection.execute(sql.RECORD, {"entry_id": answered[0], **answered[1]._asdict()})
+            row = connection.execute(sql.BEGIN, {"rider_id": rider_id}).one_or_none()
             return None if row is None else OpenHandover(*row)
 
     def set_aside(self, handover: OpenHandover) -> None:

@@ -54,7 +54,13 @@ SELECT {ENTRY}, amount_minor FROM payout_entries e WHERE generation = :generatio
   AND NOT EXISTS (SELECT FROM payment_handovers h
                   WHERE h.entry_id = e.entry_id AND h.latest_amount_minor = e.amount_minor) {_UPSERT}
 """)  # noqa: S608
-CURSORS = text("SELECT shard, position FROM payment_cursors WHERE generation = :generation")
+# The shards with entries after their cursor: one look-up each in an index, and mostly there are none.
+NEWS = text(
+    "SELECT s.number AS shard, coalesce(c.position, 0) AS position FROM generate_series(0, :shards - 1) s (number)"
+    " LEFT JOIN payment_cursors c ON c.generation = :generation AND c.shard = s.number"
+    " WHERE EXISTS (SELECT FROM payout_entries e WHERE e.generation = :generation AND e.shard = s.number"
+    "  AND e.position > coalesce(c.position, 0)) ORDER BY 1"
+)
 OTHER_CURSORS = text("DELETE FROM payment_cursors WHERE generation <> :generation")
 MOVE_CURSOR = text(
     "INSERT INTO payment_cursors (generation, shard, position) VALUES (:generation, :shard, :position)"
@@ -78,12 +84,15 @@ NEXT = text(
     f"SELECT {ENTRY}, state, attempts FROM payment_handovers"  # noqa: S608
     f" WHERE {_WAITING} AND rider_id = :rider_id ORDER BY position, seq LIMIT 1"
 )
-# The first attempt needs the entry as the generation has it that is active at this instant: after a switch, what was
-# noted of the previous one may be withdrawn, or have another amount.
+# The first waiting entry of the rider, so that no entry goes before another. Its first attempt needs the entry as the
+# generation has it that is active at this instant: after a switch, what was noted of the previous one may be withdrawn,
+# or have another amount.
 BEGIN = text(
     "UPDATE payment_handovers h SET attempts = attempts + 1,"  # noqa: S608
     "  first_attempt_at = coalesce(first_attempt_at, clock_timestamp()), latest_attempt_at = clock_timestamp()"
-    " WHERE entry_id = :entry_id AND state = 'open' AND (attempts > 0 OR EXISTS (SELECT FROM payout_entries e"
+    f" WHERE entry_id = (SELECT entry_id FROM payment_handovers WHERE {_WAITING} AND rider_id = :rider_id"
+    "  ORDER BY position, seq LIMIT 1)"
+    " AND state = 'open' AND (attempts > 0 OR EXISTS (SELECT FROM payout_entries e"
     f"  WHERE e.generation = {_ACTIVE} AND e.entry_id = h.entry_id AND e.amount_minor = h.amount_minor))"
     f" RETURNING {ENTRY}, state, attempts"
 )

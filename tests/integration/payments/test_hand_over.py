@@ -6,7 +6,7 @@ import random
 import threading
 from collections import Counter
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from infrastructure.backends import Backends
 from infrastructure.payments.provider import AnswerKind
@@ -37,6 +37,25 @@ def test_every_entry_is_handed_over_once_in_order_and_with_all_that_a_provider_n
     assert world.hand_over() == 0
     assert world.provider.requests == 42
     assert set(world.states().values()) == {"done"}
+
+
+def test_an_entry_costs_one_commit_before_its_call_and_a_look_without_news_four_transactions(
+    world: PaymentWorld,
+) -> None:
+    """That an entry is done and that the next one begins are one transaction; 64 shards are one query."""
+    ends: Counter[str] = Counter()
+    event.listen(world.backends.engine, "commit", lambda _connection: ends.update(["commit"]))
+    event.listen(world.backends.engine, "rollback", lambda _connection: ends.update(["rollback"]))
+    put_riders(world, riders=1, each=20)
+    world.note()
+    ends.clear()
+    assert world.driver().round() == 20
+    # A commit before each call, one after the last, and the reads of who is due and whether there is more.
+    assert ends == {"commit": 21, "rollback": 2}
+    ends.clear()
+    assert world.handovers.note_new(1) == 0
+    assert world.driver().round() == 0
+    assert ends.total() <= 4
 
 
 def test_an_amount_of_0_is_done_without_a_call_and_holds_nothing_up(world: PaymentWorld) -> None:
@@ -205,6 +224,6 @@ def test_a_provider_that_was_away_gets_everything_in_order(postgres_url: str) ->
         world.webhook.close()
         with fake_provider() as (back, url):
             again = PaymentWorld(backends, back, url)
-            eventually(lambda: again.hand_over() + len(back.keys()) >= 6, what="all are handed over")
+            eventually(lambda: again.hand_over() + len(back.keys()) >= 6, within_s=60, what="all are handed over")
             assert is_in_order(again, 3, 2)
             again.webhook.close()

@@ -34,10 +34,13 @@ Action = tuple[int, int, str, Any]
 class PaidCity:
     """``windows`` records what happened, a minute each; ``live`` also folds payouts as it goes, into generation 1."""
 
-    def __init__(self, backends: Backends, riders: int, deliveries_each: int, seed: int) -> None:
+    def __init__(
+        self, backends: Backends, riders: int, deliveries_each: int, seed: int, *, ping_interval_s: int = 10
+    ) -> None:
         self.backends = backends
         self.riders = [f"rider-{n}" for n in range(riders)]
         self._deliveries_each = deliveries_each
+        self._ping_interval_s = ping_interval_s
         self._chance = random.Random(seed)
 
     def live(self) -> None:
@@ -86,7 +89,7 @@ class PaidCity:
     def _script(self, rider: str, chance: random.Random) -> Iterator[Action]:
         """What the platform receives of one rider, in the order of reception."""
         waiting: list[Action] = []
-        script = _RiderScript(rider, chance, waiting, self.riders)
+        script = _RiderScript(rider, chance, waiting, self.riders, self._ping_interval_s)
         for number in range(self._deliveries_each):
             script.deliver(number)
             while waiting and waiting[0][0] < script.now_ms:
@@ -98,12 +101,20 @@ class PaidCity:
 class _RiderScript:
     """Makes the actions of one rider, delivery after delivery."""
 
-    def __init__(self, rider: str, chance: random.Random, actions: list[Action], riders: Sequence[str]) -> None:
+    def __init__(
+        self,
+        rider: str,
+        chance: random.Random,
+        actions: list[Action],
+        riders: Sequence[str],
+        ping_interval_s: int,
+    ) -> None:
         self.rider = rider
         self.now_ms = START_MS + chance.randrange(60_000)
         self._chance = chance
         self._actions = actions
         self._riders = riders
+        self._ping_interval_s = ping_interval_s
         self._north_m = 0.0
         self._number = 0
 
@@ -130,7 +141,7 @@ class _RiderScript:
             self.now_ms += 1_000
         self._ride(to_restaurant)
         if chance.random() < 0.15:
-            self._ride(chance.randrange(300, 480), mps=0.0, every_s=30)
+            self._ride(chance.randrange(300, 480), mps=0.0, every_s=max(30, self._ping_interval_s))
         carried = [order for order in orders if chance.random() >= CANCELLED]
         for order in orders:
             self._command(PickUp if order in carried else Cancel, order, offline=True)
@@ -139,7 +150,8 @@ class _RiderScript:
             self._command(Complete, order, offline=True)
             self.now_ms += 2_000
 
-    def _ride(self, seconds: int, mps: float = 5.0, every_s: int = 10) -> None:
+    def _ride(self, seconds: int, mps: float = 5.0, every_s: int | None = None) -> None:
+        every_s = every_s or self._ping_interval_s
         for _ in range(0, seconds, every_s):
             self.now_ms += every_s * 1_000
             self._north_m += mps * every_s
