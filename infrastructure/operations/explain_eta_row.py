@@ -12,12 +12,14 @@ from uuid import UUID
 from domain.features.calibration.adjustment import Calibration
 from domain.features.eta.city_view import CellOrders, CityView
 from domain.features.eta.features import EtaFeatures, eta_reading
+from domain.features.eta.learned.model import LearnedEta
 from domain.features.orders import OrderState
+from domain.features.outcomes.sums import place_id
 from domain.features.speed.window import SpeedState
 from domain.timestamps import utc_datetime
 from infrastructure.backends import Backends
 from infrastructure.errors import UserError
-from infrastructure.operations.verify_eta import NamedCities
+from infrastructure.operations.verify_eta import ModelOf, NamedCities, models_of
 from infrastructure.postgres.served_etas import PostgresServedEtas
 from infrastructure.training_sets.eta_rows import RowSource, features_of, way_of
 from infrastructure.training_sets.eta_set import EtaManifest, EtaSet
@@ -95,12 +97,17 @@ def find_row(eta_set: EtaSet, wanted: str) -> Row:
 
 
 def explain_row(
-    backends: Backends, manifest: EtaManifest, row: Row, on_progress: Callable[[int], None] = lambda events: None
+    backends: Backends,
+    manifest: EtaManifest,
+    row: Row,
+    on_progress: Callable[[int], None] = lambda events: None,
+    model_of: ModelOf | None = None,
 ) -> dict[str, Any]:
     """The explanation as a JSON document; ``equal`` says whether every value was found again.
 
-    ``on_progress`` gets the events of the city folded since the last call. Raises UserError, Unresolvable, TooLong,
-    PortUnavailable.
+    ``on_progress`` gets the events of the city folded since the last call. ``model_of``: None for ``models_of``.
+
+    Raises UserError, Unresolvable, TooLong, PortUnavailable.
     """
     head = backends.log.head(ORDERS.stream)
     if str(head.log_id) != manifest.log_id or head.position < manifest.last_position:
@@ -126,8 +133,24 @@ def explain_row(
         "order": {"state": order._asdict(), "events": _order_events(backends, row["order_id"], inputs.order)},
         "rider": _rider(order, rider, inputs.rider),
         "city": {**inputs.city_source, "asked": {} if city is None else city.asked},
+        "restaurant": _restaurant(row, model_of or models_of(backends)),
         "label": _label(row),
     }
+
+
+def _restaurant(row: Row, model_of: ModelOf) -> dict[str, Any]:
+    """The place, and what the model of the answer says of it; None: its table does not have it, or it has no table.
+
+    ``effect_log``: in ln of seconds, an input of that model, as ``input_values`` has it.
+    """
+    found: dict[str, Any] = {"place": None, "model": row["model_digest"], "effect_log": None}
+    latitude, longitude = row["restaurant_latitude"], row["restaurant_longitude"]
+    if latitude is not None and longitude is not None:
+        found["place"] = place_id(latitude, longitude)
+    model = None if row["model_digest"] is None else model_of(row["model_digest"])
+    if isinstance(model, LearnedEta):
+        found["effect_log"] = model.spec.places.get(found["place"])
+    return found
 
 
 def _of_rule(backends: Backends, manifest: EtaManifest, row: Row, on_progress: Callable[[int], None]) -> _Inputs:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from domain.features.eta.learned.model import LearnedEta, LearnedSpec
 from infrastructure.eta_models.served_models import FixedModel
+from infrastructure.operations.explain_eta_row import explain_row
 from infrastructure.operations.training_set import Made
 from infrastructure.postgres.served_etas import add
 from infrastructure.settings.settings import Settings
@@ -147,6 +149,22 @@ def test_the_command_says_what_has_no_row_and_explains_a_row(
     assert found["order"]["events"][0]["type"] == "DeliveryPlaced"
     change(world, "DELETE FROM served_etas WHERE id = 11")
     assert "is not on record any more" in run("--out", "set", "--explain", wanted)[2]
+
+
+def test_an_explanation_has_the_effect_of_the_restaurant_in_the_model_that_answered(
+    world: EtaOnServers, tmp_path: Path
+) -> None:
+    made = made_set(world, tmp_path / "set").manifest
+    [row] = [row for row in rows_of(tmp_path / "set") if row["served_eta_id"] == 11]
+    place = "52.5200,13.4000"
+    effects = [{place: 0.25}, {"48.0000,2.0000": 0.25}]
+    learned = [LearnedEta(LearnedSpec("one", MODEL.digest, (), {}, 0.0, (), of), MODEL, ()) for of in effects]
+    explained = [
+        explain_row(world.backends, made, row, model_of={MODEL.digest: of}.get) for of in (*learned, MODEL, None)
+    ]
+    assert [one["restaurant"] for one in explained] == [
+        {"place": place, "model": MODEL.digest, "effect_log": effect} for effect in (0.25, None, None, None)
+    ]
 
 
 @pytest.mark.parametrize(
