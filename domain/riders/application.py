@@ -58,7 +58,14 @@ RELOADS_OUTSIDE_LOCK = 2
 
 
 class TooManyStaleRiders(Exception):
-    """A batch would reload too many riders inside the lock. Nothing was recorded."""
+    """A batch would reload too many riders inside the lock. Nothing was recorded.
+
+    ``aggregates``: those that another writer changed.
+    """
+
+    def __init__(self, aggregates: set[UUID]) -> None:
+        super().__init__(f"{len(aggregates)} riders were changed by another writer")
+        self.aggregates = aggregates
 
 
 class Riders(Application[UUID]):
@@ -154,36 +161,44 @@ class Riders(Application[UUID]):
         arrange: Arrange = events_in_rider_order,
         note: NotePositions = note_positions,
     ) -> None:
-        """Decide and append; inside the lock, decide again on riders that another writer changed meanwhile.
+        """Decide and append; decide again on riders that another writer changed meanwhile, inside the lock if few.
 
         ``arrange`` gives the events their order in the log. ``note`` notes the positions that the log assigned.
         """
         by_aggregate = {aggregate_id(Rider.AGGREGATE_TYPE, d.rider_id): d for d in decisions}
-        reloads_left = RELOADS_OUTSIDE_LOCK
+        undecided, reloads_left = decisions, RELOADS_OUTSIDE_LOCK
 
-        def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
-            if len(conflicts) > MAX_RELOADED_IN_LOCK and reloads_left:
-                raise TooManyStaleRiders
+        def forgotten(conflicts: set[UUID]) -> list[Decision]:
             stale = [by_aggregate[aggregate] for aggregate in conflicts]
             for decision in stale:
                 self.live.forget(decision.rider_id)
-            decide_all(stale)
+            return stale
+
+        def redecide(conflicts: set[UUID]) -> list[StoredEvent]:
+            if len(conflicts) > MAX_RELOADED_IN_LOCK and reloads_left:
+                raise TooManyStaleRiders(conflicts)
+            decide_all(forgotten(conflicts))
             return arrange(decisions)
 
         def decide() -> list[StoredEvent]:
-            decide_all(decisions)
+            nonlocal undecided
+            # A second call comes after a restore of the log, when no decision is valid any more.
+            now, undecided = undecided, decisions
+            decide_all(now)
             return arrange(decisions)
 
         while True:
             try:
                 recorded = self.command_log.append(decide, redecide)
                 break
-            except BaseException as error:
+            except TooManyStaleRiders as error:
+                # The append compares the versions of all riders again, so the other decisions need no repetition.
+                undecided = forgotten(error.aggregates)
+                reloads_left -= 1
+            except BaseException:
                 for decision in decisions:
                     self.live.forget(decision.rider_id)
-                if not isinstance(error, TooManyStaleRiders):
-                    raise
-                reloads_left -= 1
+                raise
         note(decisions, recorded.positions.start)
         for decision in decisions:
             self.live.keep(decision.rider_id, decision.loaded, len(decision.events))

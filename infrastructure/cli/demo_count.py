@@ -78,7 +78,7 @@ class LogCount:
         self._books = books
         self._http = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False)
         try:
-            # No such event: only the head of the log is answered.
+            # Of this page only the head counts: what was recorded before the demo is not compared.
             self.position = self._page(0, 1).head
         except (httpx.HTTPError, msgspec.MsgspecError) as error:
             raise UserError(f"the log cannot be read: {error}") from error

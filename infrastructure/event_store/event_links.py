@@ -44,6 +44,10 @@ _OF_COMMAND_ON_KEY = text(
     " WHERE command_id = :command_id AND aggregate_id = :aggregate AND command_id IS NOT NULL LIMIT :limit OFFSET 0) s"
     " ORDER BY position"
 )
+_OF_COMMAND_BY_ID = text(
+    f"SELECT {EVENT_COLUMNS} FROM events"  # noqa: S608
+    " WHERE command_id = :command_id AND event_id = CAST(:event_id AS uuid) AND command_id IS NOT NULL LIMIT 1"
+)
 _BY_ID = text(
     "SELECT e.* FROM (SELECT event_id, event_time FROM (SELECT event_id, event_time FROM events"  # noqa: S608
     "  WHERE aggregate_id = :aggregate"
@@ -116,6 +120,11 @@ class EventLinks:
         if key is None:
             return _bounded(self._read(_OF_COMMAND, **values))
         return _bounded(self._read(_OF_COMMAND_ON_KEY, **values, aggregate=aggregate_id(stream, key)))
+
+    def of_command_by_id(self, command_id: str, event_id: str) -> RecordedEvent | None:
+        """The event with this id that a command recorded, on whatever key; None if there is none."""
+        found = self._read(_OF_COMMAND_BY_ID, command_id=command_id, event_id=event_id)
+        return found[0] if found else None
 
     def by_id(self, stream: str, key: str, event_ids: Collection[str], by_ms: int) -> dict[str, RecordedEvent]:
         """The key's events with these ids that were sent to have happened by ``by_ms`` (epoch milliseconds).

@@ -38,7 +38,7 @@ class DemoBreakItem(msgspec.Struct):
 
 
 class DemoBooks(msgspec.Struct):
-    """What the simulator was told is recorded, compared with the log since the demo began.
+    """What the server has acknowledged to the simulator, compared with the log since the demo began.
 
     ``acknowledged`` pings and commands, of which ``waiting`` are not looked for yet; ``recorded``: different ones in
     the log, up to ``position``; ``lost``: acknowledged and not in the log; ``doubled``: there more than once.

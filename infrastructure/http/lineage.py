@@ -40,7 +40,10 @@ from infrastructure.postgres.served_eta_links import EtaPlaceInOrder
 from infrastructure.timestamps import LATEST_MS
 from projections.replay.as_of import AsOf
 
-_READ: Final = {"role": ("read", "review")}
+_READ: Final = {"role": "read"}
+_READ_OR_REVIEW: Final = {"role": ("read", "review")}
+"""Answers that hold links alone. The payload of an event shows where riders and customers are, which a reviewer may
+only see in a case file."""
 _TAGS: Final = ["lineage"]
 _ERRORS: Final = errors(400, 404, 422, 503)
 
@@ -121,7 +124,13 @@ def _command(lineages: EventLineages) -> HTTPRouteHandler:
 
 
 def _alert(lineages: FindingLineages) -> HTTPRouteHandler:
-    @get("/lineage/alerts/{alert_id:str}", opt=_READ, summary="The events of an alert", responses=_ERRORS, tags=_TAGS)
+    @get(
+        "/lineage/alerts/{alert_id:str}",
+        opt=_READ_OR_REVIEW,
+        summary="The events of an alert",
+        responses=_ERRORS,
+        tags=_TAGS,
+    )
     async def get_alert_lineage(alert_id: FromPath[str]) -> AlertLineage:
         """The events that raised and changed the alert, those that prove its signals, its window and its reviews."""
         return await _then(None, partial(lineages.alert, alert_id))
@@ -130,7 +139,13 @@ def _alert(lineages: FindingLineages) -> HTTPRouteHandler:
 
 
 def _entry(lineages: FindingLineages) -> HTTPRouteHandler:
-    @get("/lineage/payouts/{entry_id:str}", opt=_READ, summary="The events of a payout", responses=_ERRORS, tags=_TAGS)
+    @get(
+        "/lineage/payouts/{entry_id:str}",
+        opt=_READ_OR_REVIEW,
+        summary="The events of a payout",
+        responses=_ERRORS,
+        tags=_TAGS,
+    )
     async def get_entry_lineage(entry_id: FromPath[str]) -> EntryLineage:
         """A payout or an adjustment: the event that made it, the first and last event that each of its items names,
         and `payout`: the whole payout with its adjustments."""
@@ -159,7 +174,7 @@ def _eta(lineages: EtaLineages) -> HTTPRouteHandler:
 def _etas(lineages: EtaLineages) -> HTTPRouteHandler:
     @get(
         "/deliveries/{order_id:str}/etas",
-        opt={"role": "read"},
+        opt=_READ,
         summary="The ETAs of an order that are on record",
         responses=errors(400, 503),
         tags=["deliveries"],

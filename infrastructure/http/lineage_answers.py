@@ -123,7 +123,8 @@ class PingChangeAnswer(msgspec.Struct):
 class EventLineage(msgspec.Struct):
     """An event with its causes and effects. ``payouts``: the entries that it, or an event that it caused, made.
 
-    ``change``: what a ping changed; null for other events, and for one that cannot be decoded.
+    ``change``: what a ping changed; null for other events, and for one that cannot be decoded. ``change_problem``: why
+    it cannot be computed, and what to do; else null.
     """
 
     event: EventItem
@@ -136,6 +137,7 @@ class EventLineage(msgspec.Struct):
     payouts: list[dict[str, Any]]
     etas: EtaLinks
     change: PingChangeAnswer | None
+    change_problem: str | None = None
 
 
 class CommandLineage(msgspec.Struct):

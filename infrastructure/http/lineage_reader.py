@@ -29,10 +29,13 @@ from infrastructure.http.lineage_answers import (
     event_link,
     payout_link,
 )
+from infrastructure.http.time_travel import past_error
 from infrastructure.postgres.payout_reads import PayoutReads
 from infrastructure.postgres.served_eta_links import MAX_LINKED_ETAS, ServedEtaLinks
 from infrastructure.replay.ping_changes import PingChange, PingChanges, WindowThen
 from projections.core.fold import Decode
+from projections.replay.as_of import Unresolvable
+from projections.replay.key_replay import TooLong
 
 RIDER, DELIVERY = "Rider", "Delivery"
 _END: Final = (1 << 63) - 1
@@ -58,7 +61,7 @@ class EventLineages:
         self._reads = reads
 
     def event(self, position: int) -> EventLineage:
-        """The event at a position of the log. Raises also Unresolvable and TooLong, for a ping."""
+        """The event at a position of the log."""
         return self._of(self._event_at(position))
 
     def found(self, stream: str, key: str, event_id: str, by_ms: int) -> EventLineage:
@@ -90,7 +93,7 @@ class EventLineages:
         end = _END if neighbours.after is None else neighbours.after.position
         by_event = reads.etas.by_rider_event if is_rider else reads.etas.by_order_event
         etas = by_event(event.key, event.position, end)
-        change = reads.changes.of(event.key, event.version, event.position) if event.event_type == "GpsPing" else None
+        change, problem = self._change_of(event)
         return EventLineage(
             event=reads.encoder.described(event),
             before=link(neighbours.before),
@@ -102,7 +105,17 @@ class EventLineages:
             payouts=[payout_link(row) for row in entries],
             etas=EtaLinks([eta_item(eta) for eta in etas[:MAX_LINKED_ETAS]], len(etas) > MAX_LINKED_ETAS),
             change=None if change is None else self._change(change),
+            change_problem=problem,
         )
+
+    def _change_of(self, event: RecordedEvent) -> tuple[PingChange | None, str | None]:
+        """What a ping changed, or why that cannot be computed: the links of an old ping are known without it."""
+        if event.event_type != "GpsPing":
+            return None, None
+        try:
+            return self._reads.changes.of(event.key, event.version, event.position), None
+        except (Unresolvable, TooLong) as error:
+            return None, past_error(error).detail
 
     def _event_at(self, position: int) -> RecordedEvent:
         found = self._reads.events.at([position]).get(position)
@@ -122,9 +135,15 @@ class EventLineages:
         return RequestLink(event.command_id, has_key, received, record.get("source_service"), links(others))
 
     def _cause(self, event: RecordedEvent) -> EventLink | None:
-        """The event that this one names as its cause: of its order, or of its own rider for a first ping."""
+        """The event that this one names as its cause: of its command, else of its order, or of its own rider for a
+        first ping."""
         if event.caused_by is None:
             return None
+        if event.command_id is not None:
+            # A rider that an assignment registered has no order in its first event: only the command leads to it.
+            found = self._reads.events.of_command_by_id(event.command_id, event.caused_by)
+            if found is not None:
+                return link(found)
         order_id = self._record(event).get("order_id")
         stream, key = (RIDER, event.key) if order_id is None else (DELIVERY, order_id)
         # A cause is recorded with its effect. A phone's clock may be ahead of both of its times.

@@ -139,17 +139,20 @@ def explain_row(
 
 
 def _restaurant(row: Row, model_of: ModelOf) -> dict[str, Any]:
-    """The place, and what the model of the answer says of it; None: its table does not have it, or it has no table.
+    """The place, and its effect in the model of the answer.
 
-    ``effect_log``: in ln of seconds, an input of that model, as ``input_values`` has it.
+    ``effect_log``: in ln of seconds, an input of that model, as ``input_values`` has it; None without such an input.
+    ``problem``: why it is unknown; else None.
     """
-    found: dict[str, Any] = {"place": None, "model": row["model_digest"], "effect_log": None}
+    found: dict[str, Any] = {"place": None, "model": row["model_digest"], "effect_log": None, "problem": None}
     latitude, longitude = row["restaurant_latitude"], row["restaurant_longitude"]
     if latitude is not None and longitude is not None:
         found["place"] = place_id(latitude, longitude)
     model = None if row["model_digest"] is None else model_of(row["model_digest"])
     if isinstance(model, LearnedEta):
-        found["effect_log"] = model.spec.places.get(found["place"])
+        found["effect_log"] = model.spec.places.get(found["place"], 0.0)
+    elif model is None and row["model_digest"] is not None:
+        found["problem"] = "the model that answered is not on record any more, or cannot be loaded"
     return found
 
 

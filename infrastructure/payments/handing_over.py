@@ -81,9 +81,11 @@ class HandingOver:
             return sum(pool.map(self._turn, riders))
 
     def _turn(self, rider_id: str) -> int:
-        """Hand over the entries of one rider in order, until one is not taken."""
+        """Hand over the entries of one rider in order, until one is not taken. A stop begins no turn."""
+        if self._stop.is_set():
+            return 0
         taken = 0
-        handover = None if self._stop.is_set() else self._handovers.begin(rider_id)
+        handover = self._handovers.begin(rider_id)
         while handover is not None:
             answer = self._answer(handover)
             record = outcome(answer, handover.attempts)

@@ -57,8 +57,8 @@ def discard_unusable(engine: Engine) -> None:
 def discarding_unusable(connection: Connection) -> Iterator[None]:
     """The same for statements that bypass SQLAlchemy, such as COPY. Raises what the block raises.
 
-    An error without an SQLSTATE is libpq's own: the connection is lost. If it were kept, the rollback would fail on it,
-    and its "connection already closed" would hide why.
+    An error without an SQLSTATE does not come from the server, and mostly means that the connection is lost. If that
+    were kept, the rollback would fail on it, and its "connection already closed" would hide why.
     """
     try:
         yield

@@ -54,12 +54,13 @@ SELECT {ENTRY}, amount_minor FROM payout_entries e WHERE generation = :generatio
   AND NOT EXISTS (SELECT FROM payment_handovers h
                   WHERE h.entry_id = e.entry_id AND h.latest_amount_minor = e.amount_minor) {_UPSERT}
 """)  # noqa: S608
-# The shards with entries after their cursor: one look-up each in an index, and mostly there are none.
+# The shards with entries after their cursor: one look-up each in an index, and mostly there are none. LIMIT keeps the
+# planner from reading the whole generation, whose size it does not know just after a rebuild.
 NEWS = text(
     "SELECT s.number AS shard, coalesce(c.position, 0) AS position FROM generate_series(0, :shards - 1) s (number)"
     " LEFT JOIN payment_cursors c ON c.generation = :generation AND c.shard = s.number"
-    " WHERE EXISTS (SELECT FROM payout_entries e WHERE e.generation = :generation AND e.shard = s.number"
-    "  AND e.position > coalesce(c.position, 0)) ORDER BY 1"
+    " CROSS JOIN LATERAL (SELECT FROM payout_entries e WHERE e.generation = :generation AND e.shard = s.number"
+    "  AND e.position > coalesce(c.position, 0) ORDER BY e.position LIMIT 1) news ORDER BY 1"
 )
 OTHER_CURSORS = text("DELETE FROM payment_cursors WHERE generation <> :generation")
 MOVE_CURSOR = text(

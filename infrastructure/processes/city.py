@@ -9,6 +9,8 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -53,6 +55,11 @@ class _Made(NamedTuple):
 
     city: StoredCity
     at: float
+
+
+def is_due(age_s: float, has_all: Callable[[], bool]) -> bool:
+    """Whether the next snapshot is made, ``age_s`` seconds after the newest. ``has_all``: it has all events."""
+    return age_s >= UNCHANGED_INTERVAL_S or not has_all()
 
 
 class CityProcess:
@@ -115,7 +122,7 @@ class CityProcess:
     def _round(self, maker: CityMaker) -> None:
         started = time.monotonic()
         made = self._made
-        if made is None or started - made.at >= UNCHANGED_INTERVAL_S or not maker.has_all(made.city):
+        if made is None or is_due(started - made.at, partial(maker.has_all, made.city)):
             made = self._made = _Made(maker.make(), started)
             metrics.CITY_SECONDS.observe(time.monotonic() - started)
         self._report(made.city, maker.foreign_shards())

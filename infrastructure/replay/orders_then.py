@@ -29,7 +29,7 @@ MAX_ORDERS: Final = 2_000
 MAX_OPEN: Final = timedelta(hours=3)
 """An order that was placed earlier is not on the map."""
 MAX_ORDER_EVENTS: Final = 100
-"""Events of one order that are read, the first ones: what a life of many reassignments has (invariant 15)."""
+"""An order with more events by then, a life of very many reassignments, is left out (invariant 15)."""
 MAX_QUERY_ORDERS: Final = 500
 
 _OVER: Final = frozenset({DeliveryStatus.COMPLETED.value, DeliveryStatus.CANCELLED.value})
@@ -48,7 +48,10 @@ class OrderThen(NamedTuple):
 
 
 class OrdersThenFound(NamedTuple):
-    """The open orders at ``horizon``, the newest first; ``more``: there may be more than MAX_ORDERS."""
+    """The open orders at ``horizon``, the newest first.
+
+    ``more``: others may have been open too, beyond MAX_ORDERS or with more than MAX_ORDER_EVENTS events.
+    """
 
     horizon: Horizon
     orders: list[OrderThen]
@@ -71,20 +74,27 @@ class OrdersThen:
             connection.execute(BY_INDEX)
             names = list(connection.execute(queries.placed_between(*span, MAX_ORDERS + 1)).scalars())
             found: list[OrderThen] = []
+            is_cut = len(names) > MAX_ORDERS
             for first in range(0, min(len(names), MAX_ORDERS), MAX_QUERY_ORDERS):
                 part = names[first : min(first + MAX_QUERY_ORDERS, MAX_ORDERS)]
-                found += [one for one in self._folded(connection, part, horizon) if _is_open(one.row)]
-        return OrdersThenFound(horizon, found, len(names) > MAX_ORDERS)
+                for name, rows in self._events(connection, part, horizon):
+                    if len(rows) > MAX_ORDER_EVENTS:
+                        is_cut = True
+                        continue
+                    state = self._state(name, rows, horizon.happened_by_ms)
+                    if _is_open(state):
+                        found.append(OrderThen(name, state))
+        return OrdersThenFound(horizon, found, is_cut)
 
-    def _folded(self, connection: Connection, names: Sequence[str], horizon: Horizon) -> Iterator[OrderThen]:
+    @staticmethod
+    def _events(connection: Connection, names: Sequence[str], horizon: Horizon) -> Iterator[tuple[str, list[Row[Any]]]]:
         aggregates = [str(aggregate_id(queries.STREAM, name)) for name in names]
-        values = {"aggregates": aggregates, "position": horizon.position, "limit": MAX_ORDER_EVENTS}
+        values = {"aggregates": aggregates, "position": horizon.position, "limit": MAX_ORDER_EVENTS + 1}
         by_order: dict[int, list[Row[Any]]] = defaultdict(list)
         for row in connection.execute(_EVENTS, values):
             by_order[row[0]].append(row)
         for number, rows in sorted(by_order.items()):
-            name = names[number - 1]
-            yield OrderThen(name, self._state(name, rows, horizon.happened_by_ms))
+            yield names[number - 1], rows
 
     def _state(self, name: str, rows: Sequence[Row[Any]], happened_by_ms: int | None) -> DeliveryRow:
         state = EMPTY

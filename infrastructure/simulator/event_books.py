@@ -1,4 +1,4 @@
-"""Keeps books of what a simulation was told is recorded, and of what the log has: nothing lost, nothing double."""
+"""Keeps books of what a simulation was acknowledged, and of what the log has: nothing lost, nothing double."""
 
 from __future__ import annotations
 

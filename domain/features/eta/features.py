@@ -42,7 +42,7 @@ EXPIRED_MS: Final = 7_200_000
 """A location and a speed that are older are unknown (the default of ``RIDELOG_FEATURE_TTL_MS``)."""
 
 CITY_STALE_MS: Final = 60_000
-"""A city snapshot is made every two seconds: an older one means that its process does not run."""
+"""A city snapshot is made every ten seconds or oftener: an older one means that its process does not run."""
 
 ARRIVAL_RADIUS_M: Final = 40.0
 ARRIVAL_ACCURACY_FACTOR: Final = 1.5

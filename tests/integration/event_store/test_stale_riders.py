@@ -76,6 +76,17 @@ def test_regression_many_riders_that_another_process_changed_are_reloaded_outsid
     assert history.loads == [(len(NAMES), False)]
 
 
+def test_of_a_batch_only_the_riders_that_were_changed_are_reloaded(engine: Engine) -> None:
+    changed = NAMES[: MAX_RELOADED_IN_LOCK + 1]
+    history = WatchedHistory(engine)
+    one, other = process(engine, history), process(engine)
+    record(one, NAMES, 0)
+    record(other, changed, 1)
+    history.loads.clear()
+    assert record(one, NAMES, 1) == [name not in changed for name in NAMES]
+    assert history.loads == [(len(changed), False)]
+
+
 def test_a_few_riders_are_reloaded_inside_the_lock_at_once(engine: Engine) -> None:
     history = WatchedHistory(engine)
     one, other = process(engine, history), process(engine)

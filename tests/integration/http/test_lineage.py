@@ -55,7 +55,7 @@ def test_a_command_leads_to_its_legs_and_each_leg_back_to_it(city: LinkedCity, h
 
 def test_a_rider_that_an_assignment_registered_names_it_as_the_cause(city: LinkedCity, http: httpx.Client) -> None:
     registered = event(http, position_of(city, "Rider", RIDER, "RiderRegistered"))
-    assert registered["cause"] is None or registered["cause"]["type"] == "DeliveryAssigned"
+    assert registered["cause"]["type"] == "DeliveryAssigned"
     assigned = event(http, position_of(city, "Delivery", ORDER, "DeliveryAssigned"))
     assert "RiderRegistered" in [each["type"] for each in assigned["effects"]]
 

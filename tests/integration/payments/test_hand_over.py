@@ -8,8 +8,10 @@ from collections import Counter
 
 from sqlalchemy import event, text
 
+from domain.identifiers import SHARDS
 from infrastructure.backends import Backends
 from infrastructure.payments.provider import AnswerKind
+from infrastructure.postgres.payment_statements import NEWS
 from infrastructure.settings.settings import Settings
 from tests.support.servers.fake_provider import FakeProvider, ProviderFault, fake_provider
 from tests.support.waiting import eventually
@@ -56,6 +58,27 @@ def test_an_entry_costs_one_commit_before_its_call_and_a_look_without_news_four_
     assert world.handovers.note_new(1) == 0
     assert world.driver().round() == 0
     assert ends.total() <= 4
+
+
+def test_a_stop_in_mid_round_changes_nothing_of_riders_whose_turn_has_not_begun(world: PaymentWorld) -> None:
+    put_riders(world, riders=3, each=2)
+    world.note()
+    before = world.states()
+    stop = threading.Event()
+    stop.set()
+    changed: list[str] = []
+    event.listen(world.backends.engine, "commit", lambda _connection: changed.append("commit"))
+    assert world.driver(stop).round() == 0
+    assert (changed, world.states(), world.provider.requests) == ([], before, 0)
+
+
+def test_the_look_for_news_reads_an_index_though_the_planner_does_not_know_the_generation(world: PaymentWorld) -> None:
+    put_riders(world, riders=200, each=20)
+    with world.backends.engine.connect() as connection:
+        values = {"generation": 1, "shards": SHARDS}
+        plan = "\n".join(connection.execute(text(f"EXPLAIN {NEWS.text}"), values).scalars())
+    assert "Seq Scan on payout_entries" not in plan, plan
+    assert "Limit" in plan
 
 
 def test_an_amount_of_0_is_done_without_a_call_and_holds_nothing_up(world: PaymentWorld) -> None:

@@ -162,9 +162,9 @@ def test_an_explanation_has_the_effect_of_the_restaurant_in_the_model_that_answe
     explained = [
         explain_row(world.backends, made, row, model_of={MODEL.digest: of}.get) for of in (*learned, MODEL, None)
     ]
-    assert [one["restaurant"] for one in explained] == [
-        {"place": place, "model": MODEL.digest, "effect_log": effect} for effect in (0.25, None, None, None)
-    ]
+    assert {(one["restaurant"]["place"], one["restaurant"]["model"]) for one in explained} == {(place, MODEL.digest)}
+    assert [one["restaurant"]["effect_log"] for one in explained] == [0.25, 0.0, None, None]
+    assert [one["restaurant"]["problem"] is None for one in explained] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(
